@@ -1,0 +1,173 @@
+package registry
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Link is what the request path keeps open to one endpoint: its connections. It is made with the endpoint, so that
+// an idle connection can never reach the container that is given the same address next.
+type Link interface {
+	// Close lets requests under way finish and keeps no connection for later. It may be called more than once.
+	Close()
+	// Cut breaks the connections, with the requests on them: nobody is left at the other end.
+	Cut()
+}
+
+// Endpoint is one container's address for a service.
+type Endpoint struct {
+	service *Service
+	addr    netip.AddrPort
+	address string // addr as text
+	link    Link
+
+	// The rest is guarded by service.mu.
+	member    Member
+	source    Source
+	state     State
+	reason    string
+	since     time.Time
+	verdict   State  // what the probe found last: Starting, Ready or Failing
+	finding   string // its reason
+	slot      int    // index in service.ready; -1: not there
+	inFlight  int
+	requests  uint64
+	stopProbe context.CancelFunc
+	poked     chan struct{}
+
+	id atomic.Pointer[string] // member.ID, for readers without the lock
+}
+
+// ID returns the endpoint's identity: the container ID, or the address where only that is known.
+func (e *Endpoint) ID() string { return *e.id.Load() }
+
+// Address returns where the endpoint listens, "172.18.0.7:3000".
+func (e *Endpoint) Address() string { return e.address }
+
+// Link returns the endpoint's connections, as [Options].Open made them.
+func (e *Endpoint) Link() Link { return e.link }
+
+// add makes an endpoint of a member and starts its probe. The caller holds s.mu.
+func (s *Service) add(m Member, source Source) {
+	addr := m.address(s.port)
+	e := &Endpoint{
+		service: s, addr: addr, address: addr.String(),
+		link:    s.r.opts.Open(addr.String()),
+		verdict: Starting, finding: "waiting for its first answer",
+		since: time.Now(), slot: -1, poked: make(chan struct{}, 1),
+	}
+	s.endpoints = append(s.endpoints, e)
+	e.see(m, source)
+	e.startProbe()
+}
+
+// see takes in what a source says of the endpoint. A source that knows no more than the address doesn't take away the
+// identity that a better one gave.
+func (e *Endpoint) see(m Member, source Source) {
+	if m.anonymous() && e.member.ID != "" {
+		m.ID, m.Name = e.member.ID, e.member.Name
+	}
+	if e.id.Load() == nil || *e.id.Load() != m.ID {
+		id := m.ID
+		e.id.Store(&id)
+	}
+	mended := e.member.Broken != "" && m.Broken == ""
+	e.member, e.source = m, source
+	e.settle()
+	if mended {
+		e.poke()
+	}
+}
+
+// poke tells the probe to look again now.
+func (e *Endpoint) poke() {
+	select {
+	case e.poked <- struct{}{}:
+	default:
+	}
+}
+
+// settle derives the state from what the source and the probe say, and acts on a change of it.
+func (e *Endpoint) settle() {
+	switch {
+	case e.member.Phase == Leaving:
+		e.enter(Draining, "its container was told to stop")
+	case e.member.Broken != "":
+		e.enter(Failing, e.member.Broken)
+	default:
+		e.enter(e.verdict, e.finding)
+	}
+}
+
+// enter changes the state, and with it the endpoint's place among the ready ones.
+func (e *Endpoint) enter(state State, reason string) {
+	if e.state == state && e.reason == reason {
+		return
+	}
+	from := e.state
+	e.reason = reason
+	if from == state {
+		return
+	}
+	s := e.service
+	e.state, e.since = state, time.Now()
+	switch {
+	case state == Ready:
+		s.enlist(e)
+	case e.slot >= 0:
+		s.delist(e)
+	}
+	s.r.opts.OnChange(Change{
+		Service: s.name, Endpoint: e.ID(), Name: e.member.Name, Address: e.address,
+		From: from, To: state, Reason: reason, Time: e.since,
+	})
+}
+
+// enlist puts a ready endpoint into rotation and wakes who waits for one.
+func (s *Service) enlist(e *Endpoint) {
+	e.slot = len(s.ready)
+	s.ready = append(s.ready, e)
+	if len(s.ready) == 1 {
+		s.since = time.Now()
+	}
+	if !s.closed {
+		close(s.wake)
+		s.wake = make(chan struct{})
+	}
+}
+
+// delist takes an endpoint out of rotation at the cost of one move, however many there are.
+func (s *Service) delist(e *Endpoint) {
+	last := len(s.ready) - 1
+	s.ready[e.slot] = s.ready[last]
+	s.ready[e.slot].slot = e.slot
+	s.ready[last] = nil
+	s.ready = s.ready[:last]
+	e.slot = -1
+	if last == 0 {
+		s.since = time.Now()
+	}
+}
+
+// remove ends an endpoint. Requests under way keep their claims; with cut, their connections are broken.
+func (s *Service) remove(e *Endpoint, reason string, cut bool) {
+	for i, other := range s.endpoints {
+		if other == e {
+			s.endpoints = append(s.endpoints[:i], s.endpoints[i+1:]...)
+			break
+		}
+	}
+	if e.stopProbe != nil {
+		e.stopProbe()
+	}
+	e.enter(Gone, reason)
+	if e.link == nil {
+		return
+	}
+	e.link.Close()
+	if cut {
+		e.link.Cut()
+	}
+}

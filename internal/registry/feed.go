@@ -1,0 +1,88 @@
+package registry
+
+import "slices"
+
+// Source says who speaks through a [Feed]. Of several sources that know a name, the lower value decides.
+type Source int
+
+// The sources, in the order of their say: a static list beats everything, the Engine beats DNS while it is connected.
+const (
+	Static Source = iota
+	Engine
+	DNS
+	sourceCount
+)
+
+// String returns the source's name as logs, the admin API and `edge status` show it.
+func (s Source) String() string { return [...]string{"static", "engine", "dns"}[s] }
+
+// Feed is how one source writes the registry. Safe for concurrent use, but a source writes in the order of what it saw.
+type Feed struct {
+	r      *Registry
+	source Source
+}
+
+// Feed returns the writing end for a source.
+func (r *Registry) Feed(s Source) *Feed { return &Feed{r, s} }
+
+// Set says that name is answered by exactly these members, now. A name is a host ("bigcapital-server") or, from a
+// static list, a service ("bigcapital-server:3000"). No members means that the source has looked and found none.
+// The cost is that of the name's own members, however many other names there are.
+func (f *Feed) Set(key string, members []Member) {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	if f.r.closed {
+		return
+	}
+	n := f.r.name(key)
+	view := &n.views[f.source]
+	if view.reported && slices.Equal(view.members, members) {
+		return
+	}
+	view.reported = true
+	view.seen = view.seen || len(members) > 0
+	view.members = slices.Clone(members)
+	for _, s := range n.services {
+		f.r.reconcile(s)
+	}
+	f.r.prune(n)
+}
+
+// Problem notes an error about a name that only its owner can mend ("two projects answer to it"). Empty clears it.
+func (f *Feed) Problem(key, text string) {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	if f.r.closed {
+		return
+	}
+	n := f.r.name(key)
+	n.views[f.source].problem = text
+	f.r.prune(n)
+}
+
+// Online says whether the source is in touch with what it reads. While the Engine is not, DNS decides.
+func (f *Feed) Online(online bool) {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	if f.r.closed || f.r.online[f.source] == online {
+		return
+	}
+	f.r.online[f.source] = online
+	for _, s := range f.r.services {
+		f.r.reconcile(s)
+	}
+}
+
+// Clear forgets all that the source ever said, as when it is taken out of the configuration.
+func (f *Feed) Clear() {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.r.online[f.source] = false
+	for _, n := range f.r.names {
+		n.views[f.source] = view{}
+		for _, s := range n.services {
+			f.r.reconcile(s)
+		}
+		f.r.prune(n)
+	}
+}

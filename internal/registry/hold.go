@@ -1,0 +1,81 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// wait holds a request until an endpoint is ready. The caller holds s.mu, and holds it again when wait returns.
+//
+// All who wait for a service give up at the same instant, when it has had no ready endpoint for the hold time: one
+// that is down for good then fails fast.
+func (s *Service) wait(ctx context.Context, avoid *Endpoint) (Claim, error) {
+	timer := time.NewTimer(time.Until(s.deadline()))
+	defer timer.Stop()
+	for {
+		wake := s.wake
+		s.mu.Unlock()
+		var err error
+		select {
+		case <-wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		s.mu.Lock()
+		if err != nil {
+			return Claim{}, err
+		}
+		if e := s.pick(avoid); e != nil {
+			return Claim{e}, nil
+		}
+		now := time.Now()
+		if err := s.hopeless(now); err != nil {
+			return Claim{}, err
+		}
+		timer.Reset(s.deadline().Sub(now)) // an endpoint that was ready in between moves the end
+	}
+}
+
+// deadline returns when waiting ends.
+func (s *Service) deadline() time.Time { return s.since.Add(max(s.settings.Hold, 0)) }
+
+// hopeless returns why waiting would be in vain, or nil.
+func (s *Service) hopeless(now time.Time) error {
+	switch {
+	case s.closed || s.abandoned:
+		return s.errName(ErrClosed, "")
+	case s.decided && !s.known:
+		return s.errName(ErrUnknown, s.problem)
+	case !now.Before(s.deadline()):
+		return s.errName(ErrDown, s.situation(now))
+	}
+	return nil
+}
+
+// situation says in words how the endpoints are.
+func (s *Service) situation(now time.Time) string {
+	if s.problem != "" {
+		return s.problem
+	}
+	for _, e := range s.endpoints {
+		return fmt.Sprintf("%s; %s is %s: %s", plural(len(s.endpoints), "endpoint"), e.address, e.state, e.reason)
+	}
+	return fmt.Sprintf("none for %s", now.Sub(s.since).Round(100*time.Millisecond))
+}
+
+// Explain adds to an [ErrUnknown] the names that are known, so that a typing error shows itself. Other errors are
+// returned as they are. It is not for the request path.
+func (r *Registry) Explain(err error) string {
+	known := r.known()
+	const most = 12
+	if len(known) > most {
+		known = append(known[:most], "…")
+	}
+	if len(known) == 0 {
+		return err.Error() + " (no container is known at all)"
+	}
+	return err.Error() + " (known: " + strings.Join(known, ", ") + ")"
+}

@@ -1,0 +1,61 @@
+package registry
+
+import "context"
+
+// Target is an endpoint as its probe sees it.
+type Target struct{ e *Endpoint }
+
+// Address returns where to probe, "172.18.0.7:3000".
+func (t Target) Address() string { return t.e.address }
+
+// Service returns the name of the service that the endpoint belongs to.
+func (t Target) Service() string { return t.e.service.name }
+
+// Answers reports that the endpoint passed its check.
+func (t Target) Answers(reason string) { t.report(Ready, reason) }
+
+// Fails reports that it did not. An endpoint that has never answered stays in starting.
+func (t Target) Fails(reason string) { t.report(Failing, reason) }
+
+// Poked is sent to when it is time to look again: a request could not be sent to the endpoint, or its container is
+// well again.
+func (t Target) Poked() <-chan struct{} { return t.e.poked }
+
+// Ready reports whether the last thing that was found of the endpoint is that it answers.
+func (t Target) Ready() bool {
+	t.e.service.mu.Lock()
+	defer t.e.service.mu.Unlock()
+	return t.e.verdict == Ready
+}
+
+func (t Target) report(verdict State, reason string) {
+	e := t.e
+	e.service.mu.Lock()
+	defer e.service.mu.Unlock()
+	if e.state == Gone {
+		return
+	}
+	if verdict == Failing && e.verdict == Starting {
+		verdict = Starting
+	}
+	e.verdict, e.finding = verdict, reason
+	e.settle()
+}
+
+// startProbe begins to probe the endpoint, ending an earlier probe of it. The caller holds service.mu.
+func (e *Endpoint) startProbe() {
+	if e.stopProbe != nil {
+		e.stopProbe()
+		e.stopProbe = nil
+	}
+	s := e.service
+	prober := s.settings.Probe
+	if prober == nil {
+		e.verdict, e.finding = Ready, "known; no probe is set"
+		e.settle()
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	e.stopProbe = cancel
+	s.r.probes.Go(func() { prober.Run(ctx, Target{e}) })
+}

@@ -1,0 +1,99 @@
+package registry
+
+// reconcile makes the service's endpoints what the sources together say. Endpoints that stay keep their state, their
+// connections and the requests on them. The caller holds r.mu.
+func (r *Registry) reconcile(s *Service) {
+	v := r.judge(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.decided, s.known, s.source = v.decided, v.known, v.source
+	s.problem = r.problem(s)
+
+	stays := make(map[*Endpoint]bool, len(s.endpoints))
+	var added []Member
+	for _, m := range v.members {
+		if !m.reachable() {
+			continue
+		}
+		e := s.find(m)
+		if e == nil {
+			added = append(added, m)
+			continue
+		}
+		stays[e] = true
+		e.see(m, v.source)
+	}
+	for i := 0; i < len(s.endpoints); {
+		e := s.endpoints[i]
+		if stays[e] {
+			i++
+			continue
+		}
+		reason, cut := departure(e, v)
+		s.remove(e, reason, cut)
+	}
+	for _, m := range added {
+		s.add(m, v.source)
+	}
+	if v.decided && !v.known {
+		s.broadcast() // who waits need not: nobody will come
+	}
+}
+
+// find returns the endpoint that a member is: the same container at the same address, or the same address where one
+// of the two sources knows no more than that.
+func (s *Service) find(m Member) *Endpoint {
+	addr := m.address(s.port)
+	for _, e := range s.endpoints {
+		if e.addr == addr && (e.member.ID == m.ID || e.member.anonymous() || m.anonymous()) {
+			return e
+		}
+	}
+	return nil
+}
+
+// departure says why an endpoint is no longer one, and whether its connections are dead.
+func departure(e *Endpoint, v verdict) (reason string, cut bool) {
+	for _, m := range v.members {
+		if m.ID != e.member.ID {
+			continue
+		}
+		switch m.Phase {
+		case Stopped:
+			return "its container stopped", false
+		case Detached:
+			return "its container left the edge's networks", true
+		default:
+			return "its container moved to " + m.Addr.String(), true
+		}
+	}
+	if e.source == DNS || v.source == DNS {
+		return "DNS no longer gives its address", false
+	}
+	return "its container is gone", false
+}
+
+// problem returns the first complaint that a source has about the service's names.
+func (r *Registry) problem(s *Service) string {
+	for _, key := range s.keys() {
+		n := r.names[key]
+		if n == nil {
+			continue
+		}
+		for _, v := range n.views {
+			if v.problem != "" {
+				return v.problem
+			}
+		}
+	}
+	return ""
+}
+
+// broadcast wakes everyone who waits, to look again. The caller holds s.mu.
+func (s *Service) broadcast() {
+	close(s.wake)
+	s.wake = make(chan struct{})
+}

@@ -1,0 +1,174 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// The defaults of [Settings].
+const (
+	DefaultHold    = 60 * time.Second
+	DefaultMaxHeld = 1000
+)
+
+// Settings are what the configuration says of a service.
+type Settings struct {
+	Hold    time.Duration // how long a request may wait for a ready endpoint; 0: DefaultHold; negative: not at all
+	MaxHeld int           // how many may wait at once; 0: DefaultMaxHeld
+	Probe   Prober        // what makes an endpoint ready; nil: every endpoint is, as soon as it is known
+}
+
+// Prober is the active check of a service's endpoints.
+type Prober interface {
+	// Run checks one endpoint until ctx ends, and tells the target what it finds. One Run per endpoint.
+	Run(ctx context.Context, t Target)
+	// Same reports whether other checks in the same way.
+	Same(other Prober) bool
+}
+
+// Service is a name that routes proxy to, with its endpoints. Used in several routes it is one service.
+// Its methods are safe for concurrent use.
+type Service struct {
+	r    *Registry
+	name string // "bigcapital-server:3000"
+	host string
+	port uint16
+	refs int // guarded by r.mu
+
+	mu        sync.Mutex
+	settings  Settings
+	endpoints []*Endpoint
+	ready     []*Endpoint   // those of them that take requests, in no order
+	held      int           // requests that wait
+	since     time.Time     // when it last had, or lost, its last ready endpoint
+	wake      chan struct{} // closed when an endpoint becomes ready, or the service closes
+	decided   bool
+	known     bool
+	source    Source
+	problem   string
+	closed    bool // no endpoint comes any more
+	abandoned bool // nobody may wait any more
+}
+
+func newService(r *Registry, name, host string, port uint16) *Service {
+	return &Service{
+		r: r, name: name, host: host, port: port,
+		settings: Settings{Hold: DefaultHold, MaxHeld: DefaultMaxHeld},
+		since:    time.Now(),
+		wake:     make(chan struct{}),
+	}
+}
+
+// Name returns the service's name as routes write it, such as "bigcapital-server:3000".
+func (s *Service) Name() string { return s.name }
+
+// Configure applies settings to the living service. Endpoints keep their state; a changed probe starts anew.
+func (s *Service) Configure(settings Settings) {
+	if settings.Hold == 0 {
+		settings.Hold = DefaultHold
+	}
+	if settings.MaxHeld == 0 {
+		settings.MaxHeld = DefaultMaxHeld
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.settings.Probe
+	same := was == nil && settings.Probe == nil || was != nil && settings.Probe != nil && was.Same(settings.Probe)
+	if same {
+		settings.Probe = was
+	}
+	s.settings = settings
+	if same || s.closed {
+		return
+	}
+	for _, e := range s.endpoints {
+		e.startProbe()
+	}
+}
+
+// Drop gives back a reference taken with [Registry.Declare]. With the last one the service is forgotten and its
+// endpoints are closed as their claims are released.
+func (s *Service) Drop() {
+	r := s.r
+	r.mu.Lock()
+	s.refs--
+	last := s.refs == 0 && r.services[s.name] == s
+	if last {
+		delete(r.services, s.name)
+		for _, key := range s.keys() {
+			if n := r.names[key]; n != nil {
+				n.services = slices.DeleteFunc(n.services, func(other *Service) bool { return other == s })
+				r.prune(n)
+			}
+		}
+	}
+	r.mu.Unlock()
+	if last {
+		s.close("no route names it any more")
+	}
+}
+
+// keys returns the names under which sources may speak of the service.
+func (s *Service) keys() []string { return []string{s.name, s.host} }
+
+// close ends all waits and removes all endpoints.
+func (s *Service) close(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	close(s.wake)
+	for len(s.endpoints) > 0 {
+		s.remove(s.endpoints[0], reason, false)
+	}
+}
+
+// errName makes a registry error name its service.
+func (s *Service) errName(err error, detail string) error {
+	return &Error{Service: s.name, Err: err, Detail: detail}
+}
+
+// Error is why a service could not be given a request.
+type Error struct {
+	Service string
+	Err     error // ErrUnknown, ErrDown, ErrFull or ErrClosed
+	Detail  string
+}
+
+func (e *Error) Error() string {
+	text := e.Service + ": " + e.Err.Error()
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	return text
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Why [Service.Acquire] fails. A request context that ends is returned as its own error.
+var (
+	ErrUnknown = errors.New("no container answers to this name")
+	ErrDown    = errors.New("no ready endpoint")
+	ErrFull    = errors.New("too many requests wait already")
+	ErrClosed  = errors.New("the service is closed")
+)
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// Hold returns how long a request may wait for a ready endpoint.
+func (s *Service) Hold() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.settings.Hold, 0)
+}

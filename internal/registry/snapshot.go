@@ -1,0 +1,91 @@
+package registry
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// ServiceStatus is a service at one instant, as the admin API and `edge status` show it.
+type ServiceStatus struct {
+	Service   string           `json:"service"`           // "bigcapital-server:3000"
+	Ready     int              `json:"ready"`             // endpoints that take requests
+	Since     time.Time        `json:"since"`             // when it got its first or lost its last ready endpoint
+	Held      int              `json:"held"`              // requests that wait for a ready endpoint
+	InFlight  int              `json:"in_flight"`         // requests on its endpoints
+	Source    string           `json:"source,omitempty"`  // who decided: engine, dns or static; empty before anyone has
+	Known     bool             `json:"known"`             // some container answers to the name, be it a stopped one
+	Problem   string           `json:"problem,omitempty"` // what only its owner can mend
+	Endpoints []EndpointStatus `json:"endpoints"`
+}
+
+// EndpointStatus is an endpoint at one instant.
+type EndpointStatus struct {
+	ID       string    `json:"id"`             // container ID, or address
+	Name     string    `json:"name,omitempty"` // project/service/number
+	Address  string    `json:"address"`
+	State    State     `json:"state"`
+	Reason   string    `json:"reason"`
+	Since    time.Time `json:"since"` // when it entered the state
+	Source   string    `json:"source"`
+	InFlight int       `json:"in_flight"`
+	Requests uint64    `json:"requests"` // given to it so far
+}
+
+// Snapshot returns all services, sorted by name, each consistent in itself.
+func (r *Registry) Snapshot() []ServiceStatus {
+	r.mu.Lock()
+	services := make([]*Service, 0, len(r.services))
+	for _, s := range r.services {
+		services = append(services, s)
+	}
+	r.mu.Unlock()
+	slices.SortFunc(services, func(a, b *Service) int { return cmp.Compare(a.name, b.name) })
+	all := make([]ServiceStatus, 0, len(services))
+	for _, s := range services {
+		all = append(all, s.Status())
+	}
+	return all
+}
+
+// Status returns the service at this instant, its endpoints sorted by name and address.
+func (s *Service) Status() ServiceStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := ServiceStatus{
+		Service: s.name, Ready: len(s.ready), Since: s.since, Held: s.held, Known: s.known,
+		Problem: s.problem, Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
+	}
+	if s.decided {
+		status.Source = s.source.String()
+	}
+	for _, e := range s.endpoints {
+		status.InFlight += e.inFlight
+		status.Endpoints = append(status.Endpoints, EndpointStatus{
+			ID: e.ID(), Name: e.member.Name, Address: e.address, State: e.state, Reason: e.reason,
+			Since: e.since, Source: e.source.String(), InFlight: e.inFlight, Requests: e.requests,
+		})
+	}
+	slices.SortFunc(status.Endpoints, func(a, b EndpointStatus) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Address, b.Address))
+	})
+	return status
+}
+
+// Ready reports whether the service has a ready endpoint.
+func (s *Service) Ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ready) > 0
+}
+
+// ReadyAddresses returns the addresses of the ready endpoints: for load balancing that is not ours.
+func (s *Service) ReadyAddresses() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	addrs := make([]string, len(s.ready))
+	for i, e := range s.ready {
+		addrs[i] = e.address
+	}
+	return addrs
+}
