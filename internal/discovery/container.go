@@ -1,0 +1,109 @@
+package discovery
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// Labels that Compose puts on containers, and ours.
+const (
+	labelProject     = "com.docker.compose.project"
+	labelService     = "com.docker.compose.service"
+	labelNumber      = "com.docker.compose.container-number"
+	labelOneOff      = "com.docker.compose.oneoff"
+	labelStopSignals = "edge.stop_signals" // "WINCH": these tell the container to stop, though they usually don't
+)
+
+// box is a container as the Engine's list shows it, reduced to what discovery needs.
+type box struct {
+	id       string
+	project  string // "" when Compose did not make it
+	names    []string
+	display  string
+	running  bool
+	broken   string
+	networks map[string][]netip.Addr
+}
+
+// newBox reads a list entry; ok is false for one-off containers, which never serve.
+func newBox(c container.Summary) (b box, ok bool) {
+	if strings.EqualFold(c.Labels[labelOneOff], "true") {
+		return box{}, false
+	}
+	b = box{
+		id:       c.ID,
+		project:  c.Labels[labelProject],
+		running:  c.State == container.StateRunning || c.State == container.StatePaused,
+		networks: make(map[string][]netip.Addr),
+	}
+	if s := c.Labels[labelService]; s != "" {
+		b.names = append(b.names, strings.ToLower(s))
+		b.display = b.project + "/" + s + "/" + c.Labels[labelNumber]
+	}
+	for _, n := range c.Names {
+		n = strings.ToLower(strings.TrimPrefix(n, "/"))
+		if n != "" && !slices.Contains(b.names, n) {
+			b.names = append(b.names, n)
+		}
+		if b.display == "" {
+			b.display = n
+		}
+	}
+	switch {
+	case c.State == container.StatePaused || strings.HasSuffix(c.Status, "(Paused)"):
+		b.broken = "its container is paused"
+	case strings.HasSuffix(c.Status, "(unhealthy)"):
+		b.broken = "Docker's health check says unhealthy"
+	}
+	if c.NetworkSettings != nil {
+		for name, ep := range c.NetworkSettings.Networks {
+			if ep == nil {
+				continue
+			}
+			for _, addr := range []netip.Addr{ep.IPAddress, ep.GlobalIPv6Address} {
+				if addr.IsValid() && !addr.IsUnspecified() {
+					b.networks[name] = append(b.networks[name], addr)
+				}
+			}
+		}
+	}
+	return b, true
+}
+
+// member returns what the registry is told of the container, given the address that the edge reaches it at, if any.
+func (b box) member(addr netip.Addr, leaving bool) registry.Member {
+	m := registry.Member{ID: b.id, Name: b.display, Addr: addr, Phase: registry.Running, Broken: b.broken}
+	switch {
+	case !b.running:
+		m.Phase, m.Addr, m.Broken = registry.Stopped, netip.Addr{}, ""
+	case !addr.IsValid():
+		m.Phase, m.Broken = registry.Detached, ""
+	case leaving:
+		m.Phase = registry.Leaving
+	}
+	return m
+}
+
+// stopSignals are signals that do not tell a container to stop, by number: HUP, USR1, USR2 and WINCH are used to make
+// programs reload, reopen or report.
+var otherSignals = map[string]bool{"1": true, "10": true, "12": true, "28": true, "HUP": true, "USR1": true, "USR2": true, "WINCH": true}
+
+var signalNumbers = map[string]string{"HUP": "1", "USR1": "10", "USR2": "12", "WINCH": "28"}
+
+// tellsToStop reports whether a signal, as an event names it ("15", "SIGTERM"), tells a container to stop. exceptions
+// are names or numbers of signals that do although they usually don't.
+func tellsToStop(signal string, exceptions []string) bool {
+	signal = strings.TrimPrefix(strings.ToUpper(signal), "SIG")
+	if !otherSignals[signal] {
+		return true
+	}
+	return slices.ContainsFunc(exceptions, func(e string) bool {
+		e = strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(e)), "SIG")
+		return e != "" && (e == signal || signalNumbers[e] == signal || signalNumbers[signal] == e)
+	})
+}

@@ -1,0 +1,205 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// The defaults of [DNS].
+const (
+	DefaultResolver = "127.0.0.11:53"
+	DefaultRefresh  = time.Second
+
+	dnsTimeout = 2 * time.Second
+	dnsStale   = 10 * time.Second // how long an answer outlives a resolver that fails
+	dnsAtOnce  = 16               // questions under way
+)
+
+// DNS asks a resolver, Docker's embedded one by default, for every name that services stand on: every Refresh, and
+// at once when nudged. NXDOMAIN and an empty answer mean that nobody answers to the name; a resolver that fails or
+// stays silent keeps the last answer for 10 s.
+//
+// Docker forwards names that it doesn't know to outside resolvers, so that answers outside Subnets are dropped, and
+// its answers shuffle, so that they are sorted. Names are asked fully qualified: no search domain is tried.
+type DNS struct {
+	Names    Names
+	Resolver string                // host:port; "": DefaultResolver
+	Refresh  time.Duration         // 0: DefaultRefresh
+	Subnets  func() []netip.Prefix // nil: LocalSubnets
+	Log      *zap.Logger           // nil: silent
+}
+
+// Run asks until ctx ends.
+func (d DNS) Run(ctx context.Context, sink Sink) {
+	if d.Resolver == "" {
+		d.Resolver = DefaultResolver
+	}
+	if d.Refresh <= 0 {
+		d.Refresh = DefaultRefresh
+	}
+	if d.Subnets == nil {
+		d.Subnets = LocalSubnets
+	}
+	if d.Log == nil {
+		d.Log = zap.NewNop()
+	}
+	a := &asker{DNS: d, sink: sink, answered: make(map[string]time.Time)}
+	ticker := time.NewTicker(d.Refresh)
+	defer ticker.Stop()
+	a.ask(ctx, d.Names.Hosts())
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			a.ask(ctx, d.Names.Hosts())
+		case host := <-d.Names.Nudges():
+			a.ask(ctx, []string{host})
+		}
+	}
+}
+
+// asker is a running DNS source: when each name was last answered.
+type asker struct {
+	DNS
+	sink Sink
+
+	mu       sync.Mutex
+	answered map[string]time.Time
+	failing  bool
+}
+
+// ask looks the hosts up, a few at once, and sets what came back.
+func (a *asker) ask(ctx context.Context, hosts []string) {
+	subnets := a.Subnets()
+	slots := make(chan struct{}, dnsAtOnce)
+	var all sync.WaitGroup
+	for _, host := range hosts {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			a.askOne(ctx, host, subnets)
+		})
+	}
+	all.Wait()
+}
+
+func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix) {
+	addrs, err := lookup(ctx, a.Resolver, host)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		a.fail(host, err)
+		return
+	}
+	a.mu.Lock()
+	a.answered[host] = time.Now()
+	recovered := a.failing
+	a.failing = false
+	a.mu.Unlock()
+	if recovered {
+		a.Log.Info("the resolver answers again", zap.String("resolver", a.Resolver))
+	}
+	a.sink.Online(true)
+	a.sink.Set(host, a.members(host, addrs, subnets))
+}
+
+// members turns an answer into members: sorted, and only where containers of the edge's own networks can be.
+func (a *asker) members(host string, addrs []netip.Addr, subnets []netip.Prefix) []registry.Member {
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	addrs = slices.Compact(addrs)
+	members := make([]registry.Member, 0, len(addrs))
+	for _, addr := range addrs {
+		if !within(addr, subnets) {
+			if c := a.Log.Check(zap.DebugLevel, "dropped a foreign address"); c != nil {
+				c.Write(zap.String("name", host), zap.Stringer("address", addr))
+			}
+			continue
+		}
+		members = append(members, registry.Member{ID: addr.String(), Addr: addr, Phase: registry.Running})
+	}
+	return members
+}
+
+// fail keeps the last answer while it is fresh, and withdraws it when it is not.
+func (a *asker) fail(host string, err error) {
+	a.mu.Lock()
+	last, ever := a.answered[host]
+	stale := ever && time.Since(last) > dnsStale
+	if stale {
+		delete(a.answered, host)
+	}
+	first := !a.failing
+	a.failing = true
+	a.mu.Unlock()
+	if first {
+		a.Log.Warn("the resolver does not answer; keeping what is known for a while",
+			zap.String("resolver", a.Resolver), zap.String("name", host), zap.Duration("for", dnsStale), zap.Error(err))
+	}
+	if stale {
+		a.sink.Set(host, nil)
+	}
+}
+
+// lookup asks for the addresses of host: IPv4, or IPv6 where there is no IPv4, so that a container counts once.
+// No address and no error means that the name answers to nobody.
+func lookup(ctx context.Context, resolver, host string) ([]netip.Addr, error) {
+	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		addrs, err := query(ctx, resolver, host, kind)
+		if err != nil || len(addrs) > 0 {
+			return addrs, err
+		}
+	}
+	return nil, nil
+}
+
+func query(ctx context.Context, resolver, host string, kind uint16) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
+	defer cancel()
+	question := new(dns.Msg).SetQuestion(dns.Fqdn(host), kind)
+	question.SetEdns0(4096, false)
+	answer, _, err := (&dns.Client{}).ExchangeContext(ctx, question, resolver)
+	if err == nil && answer.Truncated {
+		answer, _, err = (&dns.Client{Net: "tcp"}).ExchangeContext(ctx, question, resolver)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for %s: %w", resolver, host, err)
+	}
+	switch answer.Rcode {
+	case dns.RcodeSuccess, dns.RcodeNameError:
+		return addresses(answer), nil
+	default:
+		return nil, fmt.Errorf("ask %s for %s: %w", resolver, host, errors.New(dns.RcodeToString[answer.Rcode]))
+	}
+}
+
+// addresses returns the addresses in an answer.
+func addresses(answer *dns.Msg) []netip.Addr {
+	var addrs []netip.Addr
+	for _, record := range answer.Answer {
+		var addr netip.Addr
+		switch r := record.(type) {
+		case *dns.A:
+			addr, _ = netip.AddrFromSlice(r.A)
+		case *dns.AAAA:
+			addr, _ = netip.AddrFromSlice(r.AAAA)
+		}
+		if addr.IsValid() {
+			addrs = append(addrs, addr.Unmap())
+		}
+	}
+	return addrs
+}
+
+var _ Source = DNS{}

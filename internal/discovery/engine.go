@@ -1,0 +1,83 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/moby/moby/client"
+	"go.uber.org/zap"
+)
+
+// DefaultDrainTimeout is how long a container may take to die after it was told to stop.
+const DefaultDrainTimeout = 60 * time.Second
+
+// Engine watches a Docker Engine, directly or through the guard: a list, and then events, which arrive about a
+// millisecond after the fact. A cut stream is silent, so the Engine is pinged every 10 s and listed every 60 s, and
+// after each reconnect the events since the last one are read again before a full list repairs the rest.
+//
+// It needs GET /_ping, /events and /containers/json, no more.
+type Engine struct {
+	Endpoint     string                // unix:///var/run/docker.sock or tcp://docker-guard:2375
+	Project      string                // the Compose project that is served; "": the edge's own
+	Networks     []string              // the networks whose addresses are used; none: those the edge is on
+	StopSignals  []string              // signals that mean stop although they usually don't, such as WINCH
+	DrainTimeout time.Duration         // without a death by then, a stop is taken back; 0: DefaultDrainTimeout
+	Subnets      func() []netip.Prefix // nil: LocalSubnets
+	Log          *zap.Logger           // nil: silent
+}
+
+// Run keeps a session with the Engine until ctx ends.
+func (e Engine) Run(ctx context.Context, sink Sink) {
+	if e.Subnets == nil {
+		e.Subnets = LocalSubnets
+	}
+	if e.DrainTimeout <= 0 {
+		e.DrainTimeout = DefaultDrainTimeout
+	}
+	if e.Log == nil {
+		e.Log = zap.NewNop()
+	}
+	s := &session{
+		Engine: e, sink: sink, roster: newRoster(e.Project, e.Networks),
+		drains: make(map[string]time.Time), complaints: make(map[string]string),
+	}
+	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
+	pause := shortest
+	complained := false
+	for ctx.Err() == nil {
+		connected, err := s.run(ctx)
+		sink.Online(false)
+		if ctx.Err() != nil {
+			return
+		}
+		if connected {
+			pause, complained = shortest, false
+		}
+		if !complained {
+			complained = true
+			e.Log.Warn("the Docker Engine is out of reach; going by DNS and what is known until it is back",
+				zap.String("endpoint", e.Endpoint), zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longest)
+	}
+}
+
+// CheckEndpoint returns an error that says what to write when endpoint is not one that [Engine] can use.
+func CheckEndpoint(endpoint string) error {
+	u, err := client.ParseHostURL(endpoint)
+	if err != nil {
+		return fmt.Errorf("endpoint %q: want unix:///var/run/docker.sock or tcp://HOST:PORT", endpoint)
+	}
+	if u.Scheme != "unix" && u.Scheme != "tcp" || u.Host == "" && u.Path == "" {
+		return fmt.Errorf("endpoint %q: want a unix:// or tcp:// address", endpoint)
+	}
+	return nil
+}
+
+var _ Source = Engine{}

@@ -1,0 +1,105 @@
+package probe
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+const (
+	tcpEvery   = 50 * time.Millisecond  // while nothing listens
+	tcpLater   = 250 * time.Millisecond // after a minute of that
+	httpFirst  = 100 * time.Millisecond
+	httpSlower = time.Second
+)
+
+// Run checks one endpoint until ctx ends.
+func (p *Prober) Run(ctx context.Context, t registry.Target) {
+	c := newCheck(p, t)
+	defer c.close()
+	slowest := httpSlower
+	for ctx.Err() == nil {
+		if !p.untilReady(ctx, c, t, slowest) {
+			return
+		}
+		p.whileReady(ctx, c, t)
+		slowest = p.config.Interval // it has answered before: no hurry beyond what is configured
+	}
+}
+
+// untilReady checks until the endpoint has passed Rise times in a row. It returns false when ctx ended.
+func (p *Prober) untilReady(ctx context.Context, c *check, t registry.Target, slowest time.Duration) bool {
+	began := time.Now()
+	pause := httpFirst
+	for passed := 0; ; {
+		wait := tcpEvery
+		if time.Since(began) > time.Minute {
+			wait = tcpLater
+		}
+		if err := c.tcp(ctx); err != nil {
+			passed, pause = 0, httpFirst
+			t.Fails(err.Error())
+		} else if how, err := c.run(ctx); err != nil {
+			passed = 0
+			wait, pause = pause, min(2*pause, slowest)
+			t.Fails(err.Error())
+		} else {
+			passed++
+			wait = httpFirst
+			if passed >= p.config.Rise {
+				if c.fellBack {
+					p.log.Warn("none of the probe's URIs exists; a TCP connection is all that can be checked",
+						zap.String("service", t.Service()), zap.String("address", t.Address()), zap.Strings("uris", p.config.URIs))
+				}
+				t.Answers(how)
+				return true
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.Poked():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// whileReady checks at the interval until the endpoint has failed Fall times in a row, or a request found it gone.
+func (p *Prober) whileReady(ctx context.Context, c *check, t registry.Target) {
+	for failed := 0; failed < p.config.Fall; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.Poked():
+			if !t.Ready() {
+				return
+			}
+		case <-time.After(p.nextCheck()):
+		}
+		how, err := c.run(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			failed = 0
+			t.Answers(how)
+		default:
+			failed++
+			if failed >= p.config.Fall {
+				t.Fails(err.Error())
+			}
+		}
+		if !t.Ready() {
+			return
+		}
+	}
+}
+
+func (p *Prober) nextCheck() time.Duration {
+	spread := p.config.Jitter * float64(p.config.Interval)
+	return p.config.Interval + time.Duration(spread*(2*rand.Float64()-1))
+}
