@@ -1,0 +1,86 @@
+package guard
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"github.com/theworklabs/edge/internal/discovery"
+)
+
+// events streams the Engine's events about containers and networks, each at once. The guard's own filter replaces the
+// client's: exec events would show command lines.
+func (g *Guard) events(w http.ResponseWriter, r *http.Request) {
+	query := url.Values{}
+	for _, name := range []string{"since", "until"} {
+		if value := r.URL.Query().Get(name); value != "" {
+			query.Set(name, value)
+		}
+	}
+	query.Set("filters", eventFilter)
+	resp, err := g.ask(r, query)
+	if err != nil {
+		unreachable(w, err)
+		return
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		refuse(w, resp.StatusCode, "the Docker Engine answered "+resp.Status)
+		return
+	}
+	resp.Header.Set("Content-Type", "application/json")
+	copyHead(w, resp)
+	out := http.NewResponseController(w)
+	if out.Flush() != nil {
+		return
+	}
+	in, encoder := json.NewDecoder(resp.Body), json.NewEncoder(w)
+	for {
+		var e event
+		if in.Decode(&e) != nil {
+			return // the Engine stops, or the client left: the stream ends, and the edge asks anew
+		}
+		e.strip()
+		if encoder.Encode(e) != nil || out.Flush() != nil {
+			return
+		}
+	}
+}
+
+var eventFilter = func() string {
+	filter, err := json.Marshal(map[string][]string{
+		"type": {"container", "network"}, "event": discovery.EventActions,
+	})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return string(filter)
+}()
+
+// event is what is passed on of an event.
+type event struct {
+	Type     string `json:"Type"`
+	Action   string `json:"Action"`
+	Actor    actor  `json:"Actor"`
+	Scope    string `json:"scope,omitempty"`
+	Time     int64  `json:"time,omitempty"`
+	TimeNano int64  `json:"timeNano,omitempty"`
+}
+
+type actor struct {
+	ID         string            `json:"ID"`
+	Attributes map[string]string `json:"Attributes"`
+}
+
+// strip drops the container's labels, which the Engine mixes into the attributes, but for those that are needed.
+func (e *event) strip() {
+	for name := range e.Actor.Attributes {
+		switch name {
+		case "signal", "exitCode", "container", "name", "type", "image", "oldName":
+		default:
+			if !neededLabel(name) {
+				delete(e.Actor.Attributes, name)
+			}
+		}
+	}
+}

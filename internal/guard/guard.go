@@ -1,0 +1,123 @@
+// Package guard lets the edge see which containers there are, and nothing else of Docker.
+//
+// Whoever can write to the Docker socket owns the host, and whoever can read all of it knows every secret in every
+// environment variable. The guard holds the socket in a container of its own, passes four kinds of GET, and strips
+// their answers to what discovery needs.
+package guard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Guard is an [http.Handler] in front of a Docker Engine. It passes GET (and HEAD) of /_ping and /version, and GET of
+// /events and /containers/json, with and without an API version in front; all else is answered with 403.
+type Guard struct {
+	engine *http.Client
+	routes map[string]http.HandlerFunc
+}
+
+// New returns a guard of the Engine behind a unix socket.
+func New(socket string) *Guard {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}
+	g := &Guard{engine: &http.Client{
+		Transport: &http.Transport{
+			DialContext: dial, DisableCompression: true,
+			MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: 30 * time.Second,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	g.routes = map[string]http.HandlerFunc{
+		"/_ping":           g.pass,
+		"/version":         g.pass,
+		"/events":          g.events,
+		"/containers/json": g.containers,
+	}
+	return g
+}
+
+var versionPrefix = regexp.MustCompile(`^/v1\.\d{1,3}/`)
+
+func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	if prefix := versionPrefix.FindString(path); prefix != "" {
+		path = path[len(prefix)-1:]
+	}
+	route := g.routes[path]
+	head := r.Method == http.MethodHead && (path == "/_ping" || path == "/version")
+	if route == nil || r.URL.RawPath != "" || r.Method != http.MethodGet && !head {
+		refuse(w, http.StatusForbidden, fmt.Sprintf("the guard does not pass %s %s", r.Method, r.URL.Path))
+		return
+	}
+	route(w, r)
+}
+
+// pass hands a question on as it is, and the answer back.
+func (g *Guard) pass(w http.ResponseWriter, r *http.Request) {
+	resp, err := g.ask(r, nil)
+	if err != nil {
+		unreachable(w, err)
+		return
+	}
+	defer resp.Body.Close()
+	copyHead(w, resp)
+	_, _ = io.Copy(w, io.LimitReader(resp.Body, 1<<20)) // a client that left needs no answer
+}
+
+// ask sends the request to the Engine with nothing of the client's but its method, path and, as given, its query.
+func (g *Guard) ask(r *http.Request, query url.Values) (*http.Response, error) {
+	target := url.URL{Scheme: "http", Host: "docker", Path: r.URL.Path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(r.Context(), r.Method, target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return g.engine.Do(req)
+}
+
+// copyHead copies the status and those headers that a client of the Engine reads.
+func copyHead(w http.ResponseWriter, resp *http.Response) {
+	for _, name := range []string{"Content-Type", "Api-Version", "Docker-Experimental", "Ostype", "Server", "Builder-Version", "Swarm"} {
+		if value := resp.Header.Get(name); value != "" {
+			w.Header().Set(name, value)
+		}
+	}
+	w.WriteHeader(resp.StatusCode)
+}
+
+// refuse answers in the shape of the Engine's own errors.
+func refuse(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": message}) // a client that left needs no answer
+}
+
+func unreachable(w http.ResponseWriter, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	refuse(w, http.StatusBadGateway, "the guard can't reach the Docker Engine: "+err.Error())
+}
+
+// neededLabel reports whether a label is one of those of Compose that discovery reads, or the edge's own. Others may hold anything.
+func neededLabel(name string) bool {
+	switch name {
+	case "com.docker.compose.project", "com.docker.compose.service",
+		"com.docker.compose.container-number", "com.docker.compose.oneoff":
+		return true
+	}
+	return strings.HasPrefix(name, "edge.")
+}

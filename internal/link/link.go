@@ -1,0 +1,144 @@
+// Package link keeps the HTTP/1.1 connections to one endpoint.
+//
+// Every endpoint has connections of its own, because Docker gives a freed address to the next container at once: a
+// pool by address would send one application's requests to another.
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+const (
+	// idleTime is how long a connection is kept for the next request. Node closes its side after 5 s, and a request
+	// on a connection that is being closed has no sure outcome.
+	idleTime = 3 * time.Second
+	idleMost = 512
+
+	// DefaultDialTimeout bounds a connect within the host's own networks.
+	DefaultDialTimeout = 3 * time.Second
+)
+
+// Link is the connections to one endpoint. It is safe for concurrent use.
+type Link struct {
+	addr   string
+	pooled *http.Transport // for requests that can be sent again when a kept connection turns out to be closed
+	fresh  *http.Transport // for those that can't: each gets a connection of its own
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+}
+
+// Open returns the link to an address. It dials when there is something to send.
+func Open(addr string) registry.Link {
+	l := &Link{addr: addr, conns: make(map[*conn]struct{})}
+	l.pooled = &http.Transport{
+		DialContext:           l.dial,
+		DisableCompression:    true,
+		MaxIdleConns:          idleMost,
+		MaxIdleConnsPerHost:   idleMost,
+		IdleConnTimeout:       idleTime,
+		ExpectContinueTimeout: time.Second,
+	}
+	l.fresh = l.pooled.Clone()
+	l.fresh.DisableKeepAlives = true
+	return l
+}
+
+// Send sends a request to the endpoint, whatever its URL's host is, and returns the answer's head. A [*DialError]
+// means that nothing was sent. A request with a body that has no GetBody never travels on a kept connection.
+func (l *Link) Send(req *http.Request) (*http.Response, error) {
+	target := *req.URL
+	target.Scheme, target.Host = "http", l.addr
+	out := *req
+	out.URL = &target
+	if req.Body != nil && req.GetBody == nil {
+		return l.fresh.RoundTrip(&out)
+	}
+	return l.pooled.RoundTrip(&out)
+}
+
+// Close lets requests under way finish and keeps no connection for later.
+func (l *Link) Close() {
+	l.pooled.CloseIdleConnections()
+	l.fresh.CloseIdleConnections()
+}
+
+// Cut breaks all connections, with the requests on them.
+func (l *Link) Cut() {
+	l.mu.Lock()
+	conns := make([]*conn, 0, len(l.conns))
+	for c := range l.conns {
+		conns = append(conns, c)
+	}
+	l.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close() // it may have been closed in the meantime
+	}
+}
+
+// DialError is a connection that could not be made: no byte of any request was sent.
+type DialError struct {
+	Address string
+	Err     error
+}
+
+func (e *DialError) Error() string { return fmt.Sprintf("dial %s: %v", e.Address, cause(e.Err)) }
+
+func (e *DialError) Unwrap() error { return e.Err }
+
+// cause drops the address that net's own errors repeat.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
+		return op.Err
+	}
+	return err
+}
+
+type dialTimeout struct{}
+
+// WithDialTimeout returns a context under which [Link.Send] waits at most d for a connection.
+func WithDialTimeout(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, dialTimeout{}, d)
+}
+
+func (l *Link) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	timeout, ok := ctx.Value(dialTimeout{}).(time.Duration)
+	if !ok {
+		timeout = DefaultDialTimeout
+	}
+	raw, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, network, l.addr)
+	if err != nil {
+		return nil, &DialError{l.addr, err}
+	}
+	c := &conn{Conn: raw, link: l}
+	l.mu.Lock()
+	l.conns[c] = struct{}{}
+	l.mu.Unlock()
+	return c, nil
+}
+
+// conn is a connection that its link can cut.
+type conn struct {
+	net.Conn
+	link *Link
+	once sync.Once
+}
+
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		c.link.mu.Lock()
+		delete(c.link.conns, c)
+		c.link.mu.Unlock()
+	})
+	return c.Conn.Close()
+}
+
+var _ registry.Link = (*Link)(nil)
