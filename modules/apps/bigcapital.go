@@ -1,0 +1,40 @@
+package apps
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// bigcapital is the accounting application: a web app, and a server with its API and its socket.io.
+func bigcapital() preset {
+	return preset{
+		name: "bigcapital",
+		// Bull Board and Agenda's dashboard show and change jobs, and know no login.
+		block: []string{"/api/queues", "/api/queues/*", "/agendash", "/agendash/*"},
+		// Attachments have no cap in the application: this is the only one.
+		maxBody: 512 << 20,
+		// PDFs are made while the client waits.
+		response: 5 * time.Minute,
+		backends: []backend{
+			{
+				name: "server", service: "bigcapital-server:3000",
+				// Socket.IO is at /socket since February 2024, and at /socket.io before.
+				paths: []string{"/api/*", "/socket.io/*", "/socket/*"},
+				config: edge.ServiceConfig{Probe: &edge.Probe{
+					// /api/system_db answers since V0.24.6, /api/ping up to v0.22; in between there is nothing to ask.
+					URIs: []string{"/api/system_db", "/api/ping"}, TCPFallback: true,
+					// The application counts probes among its requests: no oftener than every 10 s.
+					Interval: caddy.Duration(15 * time.Second),
+				}},
+			},
+			{
+				name: "webapp", service: "bigcapital-webapp:80",
+				config: edge.ServiceConfig{Probe: &edge.Probe{URIs: []string{"/"}}},
+				assets: []string{"/assets/*", "/static/js/*", "/static/css/*", "/static/media/*"},
+			},
+		},
+	}
+}

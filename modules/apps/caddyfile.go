@@ -1,0 +1,183 @@
+package apps
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/proxy"
+)
+
+func init() {
+	for name, known := range map[string]func() preset{"bigcapital": bigcapital, "corteza": corteza} {
+		httpcaddyfile.RegisterDirective(name, func(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+			return parse(h, known())
+		})
+		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
+	}
+}
+
+// parse reads a preset's directive. Syntax, the same for all but the names of the backends:
+//
+//	bigcapital [<matcher>] {
+//		server           <service:port>
+//		webapp           <service:port>
+//		block            <paths...>|off
+//		max_body         <size>|off
+//		response_timeout <duration>|off
+//		hold             <duration>
+//		max_held         <requests>
+//		probe <backend> {
+//			…            # see modules/edge
+//		}
+//	}
+func parse(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	h.Next() // ExtractMatcherSet went back to the beginning
+	d := h.NewFromNextSegment()
+	d.Next()
+	at := fmt.Sprintf("%s:%d", d.File(), d.Line())
+	if d.NextArg() {
+		return nil, d.Errf("%s: takes no argument but a matcher", p.name)
+	}
+	for d.NextBlock(0) {
+		if err := p.unmarshalLine(d); err != nil {
+			return nil, err
+		}
+	}
+	for _, b := range p.backends {
+		if err := proxy.Declare(h, b.service, b.config, at); err != nil {
+			return nil, d.WrapErr(err)
+		}
+	}
+	return h.NewRoute(matcher, &caddyhttp.Subroute{Routes: p.routes()}), nil
+}
+
+func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	switch name {
+	case "hold", "max_held":
+		return p.unmarshalHold(d)
+	case "probe":
+		return p.unmarshalProbe(d)
+	}
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.Errf("%s: %s needs a value", p.name, name)
+	}
+	if name == "block" {
+		return p.unmarshalBlock(d, args)
+	}
+	if len(args) > 1 {
+		return d.ArgErr()
+	}
+	return p.unmarshalValue(d, name, args[0])
+}
+
+// unmarshalHold reads what holds for all backends.
+func (p *preset) unmarshalHold(d *caddyfile.Dispenser) error {
+	var all edge.ServiceConfig
+	if _, err := all.UnmarshalLine(d); err != nil {
+		return err
+	}
+	for i := range p.backends {
+		c := &p.backends[i].config
+		c.Hold, c.MaxHeld = max(all.Hold, c.Hold), max(all.MaxHeld, c.MaxHeld)
+	}
+	return nil
+}
+
+// unmarshalProbe replaces the probe of a backend, which need not be named where there is only one.
+func (p *preset) unmarshalProbe(d *caddyfile.Dispenser) error {
+	b := &p.backends[0]
+	args := d.RemainingArgs()
+	switch {
+	case len(args) == 1:
+		if b = p.backend(args[0]); b == nil {
+			return d.Errf("probe %s: there are %s", args[0], strings.Join(p.names(), " and "))
+		}
+	case len(args) > 1 || len(p.backends) > 1:
+		return d.Errf("probe: say whose: probe %s { … }", strings.Join(p.names(), "|"))
+	}
+	b.config.Probe = new(edge.Probe)
+	return b.config.Probe.UnmarshalBlock(d)
+}
+
+func (p *preset) unmarshalBlock(d *caddyfile.Dispenser, paths []string) error {
+	if len(paths) == 1 && paths[0] == "off" {
+		p.block = nil
+		return nil
+	}
+	for _, path := range paths {
+		if !strings.HasPrefix(path, "/") {
+			return d.Errf("block %q: want a path that begins with /", path)
+		}
+	}
+	p.block = paths
+	return nil
+}
+
+func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) error {
+	if b := p.backend(name); b != nil {
+		if _, _, err := registry.ParseName(value); err != nil {
+			return d.WrapErr(err)
+		}
+		b.service = value
+		return nil
+	}
+	off := value == "off"
+	switch name {
+	case "max_body":
+		size, err := humanize.ParseBytes(value)
+		if !off && (err != nil || size == 0) {
+			return d.Errf("max_body %q: want a size, such as 512MiB or 1GB, or off", value)
+		}
+		p.maxBody = int64(size)
+	case "response_timeout":
+		p.response = 0
+		if off {
+			return nil
+		}
+		var parsed caddy.Duration
+		if err := edge.ParseDuration(d, value, &parsed); err != nil {
+			return err
+		}
+		p.response = time.Duration(parsed)
+	default:
+		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held and probe",
+			p.name, name, strings.Join(p.names(), ", "))
+	}
+	return nil
+}
+
+// backend returns the backend of a name, or nil.
+func (p *preset) backend(name string) *backend {
+	i := slices.IndexFunc(p.backends, func(b backend) bool { return b.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &p.backends[i]
+}
+
+func (p *preset) names() []string {
+	names := make([]string, len(p.backends))
+	for i, b := range p.backends {
+		names[i] = b.name
+	}
+	return names
+}

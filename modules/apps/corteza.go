@@ -1,0 +1,26 @@
+package apps
+
+import (
+	"time"
+
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// corteza is the CRM: one server with everything, its WebSocket at /api/websocket.
+//
+// The server pings its sockets every 108 s and gives up after 120 s; nothing here ends an idle one.
+func corteza() preset {
+	return preset{
+		name: "corteza",
+		// Metrics, the developers' console and debugging, which it serves to anyone.
+		block: []string{"/metrics", "/metrics/*", "/console*", "/debug*", "/__*"},
+		// It has no cap of its own; its documentation's example has this one.
+		maxBody:  1 << 30,
+		response: 5 * time.Minute,
+		backends: []backend{{
+			name: "server", service: "corteza-server:80",
+			// / answers 200 while it boots; /healthcheck too, but empty until the store is up.
+			config: edge.ServiceConfig{Probe: &edge.Probe{URIs: []string{"/healthcheck"}, Body: "PASS Primary store"}},
+		}},
+	}
+}

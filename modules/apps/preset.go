@@ -1,0 +1,97 @@
+// Package apps are the directives `bigcapital` and `corteza`: what these applications need of a proxy, as routes.
+//
+// A directive needs no argument, and every value of it can be overridden. `edge adapt` shows what it becomes.
+package apps
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/requestbody"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/proxy"
+)
+
+// preset is what is known of one application.
+type preset struct {
+	name     string
+	block    []string // paths that are nobody's business outside
+	maxBody  int64    // bytes
+	response time.Duration
+	backends []backend // in the order of their routes; the last one takes the rest
+}
+
+// backend is one service of an application, and the paths that go to it.
+type backend struct {
+	name    string // the subdirective that overrides the service
+	service string
+	paths   []string // none: all that is left
+	config  edge.ServiceConfig
+	assets  []string // paths of files whose names change with their content
+}
+
+// routes returns what the preset becomes.
+func (p preset) routes() caddyhttp.RouteList {
+	var routes caddyhttp.RouteList
+	if len(p.block) > 0 {
+		routes = append(routes, caddyhttp.Route{
+			MatcherSetsRaw: paths(p.block),
+			HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
+				caddyhttp.StaticError{StatusCode: caddyhttp.WeakString("404")}, "handler", "error", nil,
+			)},
+			Terminal: true,
+		})
+	}
+	for _, b := range p.backends {
+		if len(b.assets) > 0 {
+			routes = append(routes, caching(b.assets))
+		}
+		var handlers []json.RawMessage
+		if p.maxBody > 0 {
+			handlers = append(handlers, caddyconfig.JSONModuleObject(
+				requestbody.RequestBody{MaxSize: p.maxBody}, "handler", "request_body", nil,
+			))
+		}
+		t := &proxy.Transport{
+			Service: b.service, ServiceConfig: b.config, ResponseTimeout: caddy.Duration(p.response),
+		}
+		route := caddyhttp.Route{HandlersRaw: append(handlers, proxy.Handlers(t, new(reverseproxy.Handler))...)}
+		if len(b.paths) > 0 {
+			route.MatcherSetsRaw = paths(b.paths)
+			route.Terminal = true
+		}
+		routes = append(routes, route)
+	}
+	return routes
+}
+
+// caching marks files whose names change with their content as never changing, unless the answer is a page: a missing
+// file is answered with the web app's page and status 200, which must not be kept.
+func caching(assets []string) caddyhttp.Route {
+	return caddyhttp.Route{
+		MatcherSetsRaw: paths(assets),
+		HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
+			headers.Handler{Response: &headers.RespHeaderOps{
+				HeaderOps: &headers.HeaderOps{Set: http.Header{
+					"Cache-Control": []string{"public, max-age=31536000, immutable"},
+				}},
+				Require: &caddyhttp.ResponseMatcher{
+					StatusCode: []int{2},
+					Headers:    http.Header{"Content-Type": []string{"text/css*", "*javascript*", "font/*", "image/*"}},
+				},
+				Deferred: true,
+			}}, "handler", "headers", nil,
+		)},
+	}
+}
+
+func paths(patterns []string) caddyhttp.RawMatcherSets {
+	return caddyhttp.RawMatcherSets{caddy.ModuleMap{"path": caddyconfig.JSON(patterns, nil)}}
+}

@@ -1,0 +1,169 @@
+// Package edge is the app `edge`: it owns the registry and the sources that feed it, and gives services to the
+// modules that route to them.
+package edge
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// App configures how the edge finds containers. An edge without it goes by DNS alone, with the defaults below.
+//
+// What it finds outlives configuration reloads. A Docker Engine that is down, slow, restarting or forbidding never
+// stops a start, a reload, a validation or the serving of what is known.
+type App struct {
+	// Where the Docker Engine, or the guard in front of it, is reached: `unix:///var/run/docker.sock` or
+	// `tcp://docker-guard:2375`. Default: none; DNS alone is used.
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// The Compose project whose services are served. Default: the edge's own.
+	Project string `json:"project,omitempty"`
+
+	// The Docker networks whose addresses are used. Default: all that the edge is attached to.
+	Networks []string `json:"networks,omitempty"`
+
+	// Signals that tell a container to stop although they usually don't, such as `WINCH`; names or numbers.
+	// HUP, USR1, USR2 and WINCH are taken for something else by default.
+	StopSignals []string `json:"stop_signals,omitempty"`
+
+	// How long a container that was told to stop may take to die before it takes requests again. Default: 60s.
+	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
+
+	// The DNS resolver. Default: Docker's own, `127.0.0.11:53`.
+	Resolver string `json:"resolver,omitempty"`
+
+	// How often names are asked for. Default: 1s.
+	Refresh caddy.Duration `json:"refresh,omitempty"`
+
+	// How long a request waits for a ready endpoint of its service. It must exceed the time that a container takes
+	// to stop and to boot. Default: 60s.
+	Hold caddy.Duration `json:"hold,omitempty"`
+
+	// How many requests may wait for one service. Default: 1000.
+	MaxHeld int `json:"max_held,omitempty"`
+
+	// Services with fixed addresses, by the name that routes use: {"bigcapital-server:3000": ["127.0.0.1:3001"]}.
+	// No source is asked about these.
+	Static map[string][]string `json:"static,omitempty"`
+
+	static discovery.Static
+	living *living
+	log    *zap.Logger
+
+	mu       sync.Mutex
+	services map[string]*use
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "edge", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision checks the configuration and takes a reference to what outlives it. It touches neither Docker nor DNS:
+// validation provisions too.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.log = ctx.Logger()
+	a.services = make(map[string]*use)
+	if err := a.check(); err != nil {
+		return err
+	}
+	l, err := takeLiving()
+	if err != nil {
+		return err
+	}
+	a.living = l
+	return a.subscribe(ctx)
+}
+
+// check validates the values and parses the static list.
+func (a *App) check() error {
+	if a.Endpoint != "" {
+		if err := discovery.CheckEndpoint(a.Endpoint); err != nil {
+			return err
+		}
+	}
+	if a.Resolver != "" {
+		if _, err := netip.ParseAddrPort(a.Resolver); err != nil {
+			return fmt.Errorf("resolver %q: want ADDRESS:PORT, such as 127.0.0.11:53", a.Resolver)
+		}
+	}
+	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "drain_timeout": a.DrainTimeout} {
+		if d < 0 {
+			return fmt.Errorf("%s can't be negative", name)
+		}
+	}
+	if a.Refresh > 0 && time.Duration(a.Refresh) < 100*time.Millisecond {
+		return fmt.Errorf("refresh %s: the shortest is 100ms", time.Duration(a.Refresh))
+	}
+	if a.MaxHeld < 0 {
+		return fmt.Errorf("max_held can't be negative")
+	}
+	a.static = make(discovery.Static, len(a.Static))
+	for service, addrs := range a.Static {
+		if _, _, err := registry.ParseName(service); err != nil {
+			return fmt.Errorf("static: %w", err)
+		}
+		for _, text := range addrs {
+			addr, err := netip.ParseAddrPort(text)
+			if err != nil || addr.Port() == 0 {
+				return fmt.Errorf("static %s: %q: want ADDRESS:PORT, such as 127.0.0.1:3001", service, text)
+			}
+			if slices.Contains(a.static[service], addr) {
+				return fmt.Errorf("static %s: %s is listed twice", service, text)
+			}
+			a.static[service] = append(a.static[service], addr)
+		}
+	}
+	return nil
+}
+
+// Start applies the settings to the living registry and sees that the sources run as configured.
+func (a *App) Start() error {
+	a.living.setLog(a.log)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, u := range a.services {
+		if err := a.apply(u); err != nil {
+			return err
+		}
+	}
+	a.living.run(a)
+	return nil
+}
+
+// Stop leaves everything running: after a reload, the next configuration uses it.
+func (*App) Stop() error { return nil }
+
+// Cleanup gives back the services and what outlives the configuration; the last one to do so ends it.
+func (a *App) Cleanup() error {
+	if a.living == nil {
+		return nil
+	}
+	a.mu.Lock()
+	for _, u := range a.services {
+		u.service.Drop()
+	}
+	a.services = nil
+	a.mu.Unlock()
+	return a.living.release()
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,155 @@
+package edge
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("edge", parseOption)
+}
+
+func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("the edge option is already given; put everything into one block")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "edge", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app from the global option. Syntax, with the defaults:
+//
+//	edge {
+//		endpoint      <unix:///path|tcp://host:port>   # none: DNS alone
+//		project       <compose project>                # the edge's own
+//		network       <networks...>                    # those the edge is attached to
+//		resolver      <address:port>                   # 127.0.0.11:53
+//		refresh       <duration>                       # 1s
+//		hold          <duration>                       # 60s
+//		max_held      <requests per service>           # 1000
+//		static        <service:port> <address:port...>
+//		stop_signals  <signals...>                     # none
+//		drain_timeout <duration>                       # 60s
+//	}
+//
+// An empty value, as an unset environment variable leaves it, is the default.
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the option's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		if err := a.unmarshalLine(d); err != nil {
+			return err
+		}
+		// what the line says is checked here, where file and line are known
+		if err := a.check(); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
+	switch name := d.Val(); name {
+	case "endpoint":
+		return oneArg(d, &a.Endpoint)
+	case "project":
+		return oneArg(d, &a.Project)
+	case "resolver":
+		return oneArg(d, &a.Resolver)
+	case "network":
+		return someArgs(d, &a.Networks)
+	case "stop_signals":
+		return someArgs(d, &a.StopSignals)
+	case "refresh":
+		return durationArg(d, &a.Refresh)
+	case "hold":
+		return durationArg(d, &a.Hold)
+	case "drain_timeout":
+		return durationArg(d, &a.DrainTimeout)
+	case "max_held":
+		return CountArg(d, &a.MaxHeld)
+	case "static":
+		args := d.RemainingArgs()
+		if len(args) < 2 {
+			return d.Err("static: want a service and at least one address, such as bigcapital-server:3000 127.0.0.1:3001")
+		}
+		if _, _, err := registry.ParseName(args[0]); err != nil {
+			return d.WrapErr(err)
+		}
+		if _, twice := a.Static[args[0]]; twice {
+			return d.Errf("static: %s is given twice; put all its addresses into one line", args[0])
+		}
+		if a.Static == nil {
+			a.Static = make(map[string][]string)
+		}
+		a.Static[args[0]] = args[1:]
+		return nil
+	default:
+		return d.Errf("edge: unknown option %q; there are endpoint, project, network, resolver, refresh, hold, max_held, static, stop_signals and drain_timeout", name)
+	}
+}
+
+func oneArg(d *caddyfile.Dispenser, to *string) error {
+	args := d.RemainingArgs()
+	if len(args) != 1 {
+		return d.ArgErr()
+	}
+	*to = args[0]
+	return nil
+}
+
+func someArgs(d *caddyfile.Dispenser, to *[]string) error {
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.ArgErr()
+	}
+	for _, arg := range args {
+		if arg != "" {
+			*to = append(*to, arg)
+		}
+	}
+	return nil
+}
+
+func durationArg(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	var text string
+	if err := oneArg(d, &text); err != nil || text == "" {
+		return err
+	}
+	return ParseDuration(d, text, to)
+}
+
+// ParseDuration reads a duration that must be positive, such as 60s, 5m or 1d.
+func ParseDuration(d *caddyfile.Dispenser, text string, to *caddy.Duration) error {
+	value, err := caddy.ParseDuration(text)
+	if err != nil || value <= 0 {
+		return d.Errf("%q: want a positive duration, such as 500ms, 60s or 5m", text)
+	}
+	*to = caddy.Duration(value)
+	return nil
+}
+
+// CountArg reads the line's only argument as a positive number.
+func CountArg(d *caddyfile.Dispenser, to *int) error {
+	var text string
+	if err := oneArg(d, &text); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		return d.Errf("%q: want a number above 0", text)
+	}
+	*to = n
+	return nil
+}

@@ -1,0 +1,102 @@
+package edge
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"io"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+)
+
+// gatewayWatch notices when nearly every client has the address of the container's own gateway: then Docker's userland
+// proxy, or IPv6 to a network without it, hides who they are, and limits and logs by address are worth nothing.
+type gatewayWatch struct {
+	once     sync.Once
+	gateways []netip.Addr
+	met      atomic.Uint32
+	fromGate atomic.Uint32
+	warned   atomic.Bool
+}
+
+// watch lives as long as the process: a reload is no reason to warn again.
+var watch gatewayWatch
+
+const (
+	gatewaySample = 200 // clients' requests to look at before judging
+	gatewayShare  = 95  // percent
+)
+
+// Met counts a request from a peer's address, "172.18.0.1:54321". It is cheap: two counters.
+func (a *App) Met(remote string) {
+	if watch.warned.Load() {
+		return
+	}
+	watch.once.Do(func() { watch.gateways = defaultGateways() })
+	if len(watch.gateways) == 0 {
+		return
+	}
+	peer, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return
+	}
+	if watch.saw(peer.Addr().Unmap()) && watch.warned.CompareAndSwap(false, true) {
+		a.log.Warn("nearly every client seems to be the container's own gateway: Docker hides their addresses; see docs/client-addresses.md",
+			zap.Stringer("gateway", peer.Addr()))
+	}
+}
+
+// saw counts a peer and reports whether it is time to warn.
+func (w *gatewayWatch) saw(peer netip.Addr) bool {
+	met := w.met.Add(1)
+	for _, g := range w.gateways {
+		if g == peer {
+			w.fromGate.Add(1)
+		}
+	}
+	if met < gatewaySample {
+		return false
+	}
+	warn := w.fromGate.Load()*100 >= met*gatewayShare
+	w.met.Store(0)
+	w.fromGate.Store(0)
+	return warn
+}
+
+// defaultGateways returns the gateways of this container; none outside of one, where a gateway is a real router.
+func defaultGateways() []netip.Addr {
+	if _, err := os.Stat("/.dockerenv"); err != nil {
+		return nil
+	}
+	f, err := os.Open("/proc/net/route")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	return parseRoutes(f)
+}
+
+// parseRoutes reads the gateways from Linux's /proc/net/route: columns of hexadecimal numbers in host byte order.
+func parseRoutes(r io.Reader) []netip.Addr {
+	var gateways []netip.Addr
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 3 || fields[1] != "00000000" {
+			continue
+		}
+		raw, err := hex.DecodeString(fields[2])
+		if err != nil || len(raw) != 4 {
+			continue
+		}
+		var addr [4]byte
+		binary.LittleEndian.PutUint32(addr[:], binary.BigEndian.Uint32(raw))
+		gateways = append(gateways, netip.AddrFrom4(addr))
+	}
+	return gateways
+}

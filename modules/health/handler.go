@@ -1,0 +1,145 @@
+// Package health is the directive `health`: it answers whether the edge works, and whether what is behind it does.
+package health
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler answers two paths and passes every other request on:
+//
+//   - `/health`: 200 as long as the edge works, whatever the services do.
+//   - `/health/ready`: 200 while every service that is routed to has a ready endpoint, else 503.
+//
+// Both answer GET and HEAD with `application/health+json` (draft-inadarei-api-health-check-06). The names and addresses
+// of services are told only to clients in the configured ranges.
+type Handler struct {
+	// The clients, as addresses or ranges (CIDR), that are told names and addresses of services.
+	// Default: private and loopback ranges. An empty list in JSON is the default too; `none` means nobody.
+	DetailsFor []string `json:"details_for,omitempty"`
+
+	ranges []netip.Prefix
+	app    *edge.App
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.edge_health", New: func() caddy.Module { return new(Handler) }}
+}
+
+// privateRanges are those that no stranger on the Internet has an address in.
+var privateRanges = []string{
+	"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fd00::/8", "::1/128",
+}
+
+// Provision parses the ranges and gets the edge app.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	ranges, err := parseRanges(h.DetailsFor)
+	if err != nil {
+		return err
+	}
+	h.ranges = ranges
+	app, err := ctx.App("edge")
+	if err != nil {
+		return err
+	}
+	h.app = app.(*edge.App)
+	return nil
+}
+
+func parseRanges(texts []string) ([]netip.Prefix, error) {
+	if len(texts) == 0 {
+		texts = []string{"private_ranges"}
+	}
+	var ranges []netip.Prefix
+	for _, text := range texts {
+		switch text {
+		case "none":
+			continue
+		case "private_ranges":
+			private, err := parseRanges(privateRanges)
+			if err != nil {
+				return nil, err
+			}
+			ranges = append(ranges, private...)
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(text)
+			if addrErr != nil {
+				return nil, fmt.Errorf("details_for %q: want an address, a range such as 10.0.0.0/8, private_ranges or none", text)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		ranges = append(ranges, p)
+	}
+	return ranges, nil
+}
+
+// The paths that are answered.
+const (
+	livePath  = "/health"
+	readyPath = "/health/ready"
+)
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	path := strings.TrimSuffix(r.URL.Path, "/")
+	if path != livePath && path != readyPath {
+		return next.ServeHTTP(w, r)
+	}
+	w.Header().Set("Content-Type", "application/health+json")
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil
+	}
+	answer := report{Status: pass}
+	if path == readyPath {
+		answer = h.readiness(h.trusts(r))
+	}
+	status := http.StatusOK
+	if answer.Status != pass {
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "5")
+	}
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	return json.NewEncoder(w).Encode(answer)
+}
+
+// trusts reports whether the client may see names and addresses.
+func (h *Handler) trusts(r *http.Request) bool {
+	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return false
+	}
+	for _, p := range h.ranges {
+		if p.Contains(addr.Unmap().WithZone("")) {
+			return true
+		}
+	}
+	return false
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

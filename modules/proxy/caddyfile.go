@@ -1,0 +1,179 @@
+package proxy
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+func init() {
+	httpcaddyfile.RegisterDirective("edge_proxy", parse)
+	httpcaddyfile.RegisterDirectiveOrder("edge_proxy", httpcaddyfile.Before, "reverse_proxy")
+}
+
+// parse reads the directive. Syntax:
+//
+//	edge_proxy [<matcher>] <service:port> {
+//		probe {
+//			…                       # see modules/edge
+//		}
+//		hold     <duration>
+//		max_held <requests>
+//		timeouts {
+//			dial     <duration>     # 3s
+//			response <duration>     # until the answer begins; no limit
+//		}
+//		# and of reverse_proxy's subdirectives those that keep their meaning:
+//		# header_up, header_down, handle_response, replace_status, rewrite, method, flush_interval,
+//		# request_buffers, response_buffers, trusted_proxies, stream_*, verbose_logs, proxy_status_name
+//	}
+//
+// It becomes two handlers in one route: edge_proxy, and reverse_proxy with the transport edge.
+func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	h.Next() // ExtractMatcherSet went back to the beginning
+	d := h.NewFromNextSegment()
+	d.Next()
+	at := fmt.Sprintf("%s:%d", d.File(), d.Line())
+	t, err := takeOurs(d)
+	if err != nil {
+		return nil, err
+	}
+	if err := Declare(h, t.Service, t.ServiceConfig, at); err != nil {
+		return nil, d.WrapErr(err)
+	}
+	rp := new(reverseproxy.Handler)
+	d.Reset()
+	if err := rp.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	if err := rp.FinalizeUnmarshalCaddyfile(h); err != nil {
+		return nil, err
+	}
+	route := caddyhttp.Route{HandlersRaw: Handlers(t, rp)}
+	if len(matcher) > 0 {
+		route.MatcherSetsRaw = []caddy.ModuleMap{matcher}
+	}
+	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
+}
+
+// Handlers returns the handlers of a route to a service. rp holds what else is configured of reverse_proxy; it may be
+// empty.
+func Handlers(t *Transport, rp *reverseproxy.Handler) []json.RawMessage {
+	rp.TransportRaw = caddyconfig.JSONModuleObject(t, "protocol", "edge", nil)
+	rp.Upstreams = reverseproxy.UpstreamPool{{Dial: t.Service}}
+	return []json.RawMessage{
+		caddyconfig.JSONModuleObject(new(Handler), "handler", "edge_proxy", nil),
+		caddyconfig.JSONModuleObject(rp, "handler", "reverse_proxy", nil),
+	}
+}
+
+// takeOurs reads the service and our own subdirectives, and deletes them from d, so that reverse_proxy's parser sees
+// only its own.
+func takeOurs(d *caddyfile.Dispenser) (*Transport, error) {
+	t := new(Transport)
+	if !d.NextArg() {
+		return nil, d.Err("edge_proxy: want a service, such as edge_proxy bigcapital-server:3000")
+	}
+	t.Service = d.Val()
+	if _, _, err := registry.ParseName(t.Service); err != nil {
+		return nil, d.WrapErr(err)
+	}
+	d.Delete()
+	if d.NextArg() {
+		return nil, d.Errf("edge_proxy: one service per directive; %q is too much (its containers are found by themselves)", d.Val())
+	}
+	for d.NextBlock(0) {
+		name := d.Val()
+		if hint, bad := refused(name); bad {
+			return nil, d.Errf("edge_proxy: %s can't be used here: %s", name, hint)
+		}
+		if !slices.Contains(passedOn, name) && !strings.HasPrefix(name, "@") && name != "timeouts" &&
+			name != "probe" && name != "hold" && name != "max_held" {
+			return nil, d.Errf("edge_proxy: unknown subdirective %q; there are probe, hold, max_held, timeouts, and of reverse_proxy's: %s",
+				name, strings.Join(passedOn, ", "))
+		}
+		segment := d.NewFromNextSegment()
+		if slices.Contains(passedOn, name) || strings.HasPrefix(name, "@") {
+			continue
+		}
+		n := countTokens(segment)
+		d.DeleteN(n)
+		if err := t.unmarshalSegment(segment); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// countTokens returns how many tokens a segment has, leaving the segment at its beginning.
+func countTokens(d *caddyfile.Dispenser) int {
+	n := 0
+	for d.Next() {
+		n++
+	}
+	d.Reset()
+	return n
+}
+
+func (t *Transport) unmarshalSegment(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.Val() != "timeouts" {
+		_, err := t.ServiceConfig.UnmarshalLine(d)
+		return err
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		to := map[string]*caddy.Duration{"dial": &t.DialTimeout, "response": &t.ResponseTimeout}[d.Val()]
+		if to == nil {
+			return d.Errf("timeouts: unknown option %q; there are dial and response", d.Val())
+		}
+		if !d.NextArg() {
+			return d.ArgErr()
+		}
+		if err := edge.ParseDuration(d, d.Val(), to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passedOn are reverse_proxy's subdirectives that mean here what they mean there.
+var passedOn = []string{
+	"header_up", "header_down", "handle_response", "replace_status", "rewrite", "method", "flush_interval",
+	"request_buffers", "response_buffers", "trusted_proxies", "stream_timeout", "stream_buffer_size",
+	"stream_close_delay", "verbose_logs", "proxy_status_name",
+}
+
+// refused tells why a subdirective of reverse_proxy would do harm here, and what to write instead.
+func refused(name string) (hint string, bad bool) {
+	switch {
+	case name == "to" || name == "dynamic":
+		return "the service's containers are found by themselves; for fixed addresses use `static` in the edge option", true
+	case name == "transport":
+		return "it has a transport of its own; for its times use `timeouts`", true
+	case strings.HasPrefix(name, "lb_"):
+		return "the less busy of two ready containers is taken, and requests that could not be sent are repeated; for other policies use reverse_proxy with `dynamic docker_dns`", true
+	case strings.HasPrefix(name, "health_"):
+		return "use `probe`", true
+	case name == "fail_duration" || name == "max_fails" || strings.HasPrefix(name, "unhealthy_"):
+		return "to reverse_proxy the service is one upstream, so a failure of one container would take down all; use `probe`", true
+	}
+	return "", false
+}

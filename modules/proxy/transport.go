@@ -1,0 +1,173 @@
+// Package proxy is the directive `edge_proxy`: Caddy's reverse_proxy with a transport that finds an endpoint of a
+// service for each request, waits for one if there is none, and goes on to another if nothing could be sent.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/link"
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+func init() {
+	caddy.RegisterModule(new(Transport))
+}
+
+// Transport sends each request to an endpoint of a service. It asks neither Docker nor DNS: the edge app knows.
+//
+// A request whose connection could not be made goes on to another endpoint, or waits for one, whatever its method.
+// One that was sent and not answered is sent again only if its method is idempotent (RFC 9110 section 9.2.2) and its
+// body is small enough to have been kept (64 KiB); otherwise what became of it is unknown, and the answer is 502.
+//
+// It sets the placeholders `{edge.endpoint.id}` and `{edge.endpoint.address}`.
+type Transport struct {
+	// The service, such as `bigcapital-server:3000`: the name of a Compose service or container, and a port.
+	Service string `json:"service"`
+
+	edge.ServiceConfig
+
+	// How long a connect may take. Default: 3s.
+	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
+
+	// How long the answer may take to begin after the request was sent. Default: no limit.
+	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
+
+	service *registry.Service
+	log     *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Transport) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.reverse_proxy.transport.edge",
+		New: func() caddy.Module { return new(Transport) },
+	}
+}
+
+// Provision gets the service from the edge app.
+func (t *Transport) Provision(ctx caddy.Context) error {
+	if t.DialTimeout < 0 || t.ResponseTimeout < 0 {
+		return errors.New("dial_timeout and response_timeout can't be negative")
+	}
+	if t.DialTimeout == 0 {
+		t.DialTimeout = caddy.Duration(link.DefaultDialTimeout)
+	}
+	t.log = ctx.Logger()
+	app, err := ctx.App("edge")
+	if err != nil {
+		return err
+	}
+	t.service, err = app.(*edge.App).Service(t.Service, t.ServiceConfig)
+	return err
+}
+
+// maxResends is how often an idempotent request is sent again after it was sent and not answered.
+const maxResends = 2
+
+// RoundTrip acquires an endpoint, sends, and releases it when the answer's body is closed.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	payload, err := takePayload(req)
+	if err != nil {
+		return nil, err
+	}
+	defer payload.done()
+	began := time.Now()
+	var avoid *registry.Endpoint
+	for resends := 0; ; {
+		claim, err := t.service.Acquire(req.Context(), avoid)
+		if err != nil {
+			return nil, t.refuse(err)
+		}
+		e := claim.Endpoint()
+		resp, err := t.send(req, payload, claim)
+		if err == nil {
+			return resp, nil
+		}
+		claim.Release()
+		if ctxErr := req.Context().Err(); ctxErr != nil {
+			return nil, ctxErr // the client left: nobody's fault
+		}
+		dial, refused := errors.AsType[*link.DialError](err)
+		switch {
+		case refused && time.Since(began) < t.service.Hold():
+			claim.Refused(dial.Error())
+		case !refused && payload.again(req, err) && resends < maxResends:
+			resends++
+		default:
+			return nil, t.failed(req, e, err)
+		}
+		avoid = e
+		if c := t.log.Check(zap.DebugLevel, "trying another endpoint"); c != nil {
+			c.Write(zap.String("service", t.Service), zap.String("address", e.Address()), zap.Error(err))
+		}
+	}
+}
+
+// send makes one attempt on a claimed endpoint.
+func (t *Transport) send(req *http.Request, p *payload, claim registry.Claim) (*http.Response, error) {
+	e := claim.Endpoint()
+	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("edge.endpoint.id", e.ID())
+		repl.Set("edge.endpoint.address", e.Address())
+	}
+	ctx, cancel := context.WithCancelCause(link.WithDialTimeout(req.Context(), time.Duration(t.DialTimeout)))
+	late := newDeadline(time.Duration(t.ResponseTimeout), cancel)
+	resp, err := e.Link().(*link.Link).Send(p.attach(req.WithContext(ctx), late))
+	late.stop()
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errLate) {
+			err = errLate
+		}
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = newBody(resp.Body, func() {
+		cancel(nil)
+		claim.Release()
+	})
+	return resp, nil
+}
+
+// refuse turns what Acquire says into an answer.
+func (t *Transport) refuse(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return caddyhttp.Error(http.StatusServiceUnavailable, err)
+}
+
+// failed turns the error of a last attempt into an answer, and says in the log when nobody knows what became of the
+// request.
+func (t *Transport) failed(req *http.Request, e *registry.Endpoint, err error) error {
+	if _, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		return err // it was the client's body: too large, or cut short
+	}
+	status := http.StatusBadGateway
+	if errors.Is(err, errLate) {
+		status = http.StatusGatewayTimeout
+	}
+	_, unsent := errors.AsType[*link.DialError](err)
+	outcome := "unknown" // it was sent; whether the application acted on it, only the application knows
+	if unsent {
+		outcome = "not sent"
+	} else if idempotent(req) {
+		outcome = "not answered"
+	}
+	return caddyhttp.Error(status, fmt.Errorf("%s: %s %s at %s: outcome %s: %w",
+		t.Service, req.Method, req.URL.Path, e.Address(), outcome, err))
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner = (*Transport)(nil)
+	_ http.RoundTripper = (*Transport)(nil)
+)
