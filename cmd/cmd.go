@@ -1,0 +1,64 @@
+// Package cmd is the edge's own commands beside Caddy's, one file per verb.
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+// Files are shipped files that commands carry with them.
+type Files struct {
+	Caddyfile  []byte
+	EnvExample []byte
+}
+
+// Register adds the commands to Caddy's. Call it once, while the program is initialized.
+func Register(files Files) {
+	for _, c := range []caddycmd.Command{
+		demoCommand(files.Caddyfile), guardCommand(), healthCommand(), initCommand(files.EnvExample), statusCommand(),
+	} {
+		caddycmd.RegisterCommand(c)
+	}
+}
+
+// hinted is an error with the one thing to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+// hint adds to an error what a person at a terminal should do next.
+func hint(err error, format string, args ...any) error {
+	return hinted{err, fmt.Sprintf(format, args...)}
+}
+
+// run makes a cobra function of ours print errors as the style asks: "edge: error: …", then "edge: hint: …".
+func run(f func(cmd *cobra.Command) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		err := error(nil)
+		if len(args) > 0 {
+			err = hint(fmt.Errorf("%s takes no argument, got %q", cmd.Name(), args[0]), "edge %s --help", cmd.Name())
+		} else {
+			err = f(cmd)
+		}
+		explain(cmd.ErrOrStderr(), err)
+		return err
+	}
+}
+
+func explain(w io.Writer, err error) {
+	if err == nil {
+		return
+	}
+	fmt.Fprintf(w, "edge: error: %v\n", err)
+	if h, ok := errors.AsType[hinted](err); ok {
+		fmt.Fprintf(w, "edge: hint: %s\n", h.hint)
+	}
+}

@@ -1,0 +1,182 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/theworklabs/edge/internal/demo"
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+func demoCommand(caddyfile []byte) caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "demo",
+		Usage: "[--http-port 8080] [--https-port 8443]",
+		Short: "Serves the three sites with small backends of its own: no Docker, no configuration",
+		Long: `
+Starts small but real backends on loopback (two BigCapital servers with an API and an
+Engine.IO endpoint, a web app, Corteza, docs) and serves the shipped Caddyfile,
+unchanged, in front of them, for *.localhost names. Prints the URLs and what happens
+to each service. Ctrl-C ends it; nothing is left behind.
+`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Flags().Int("http-port", 8080, "Port for HTTP")
+			cmd.Flags().Int("https-port", 8443, "Port for HTTPS")
+			cmd.RunE = run(func(cmd *cobra.Command) error { return runDemo(cmd, caddyfile) })
+		},
+	}
+}
+
+func runDemo(cmd *cobra.Command, caddyfile []byte) (err error) {
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	httpPort, httpsPort := flags.Int("http-port"), flags.Int("https-port")
+	for flag, port := range map[string]int{"http-port": httpPort, "https-port": httpsPort} {
+		if err := checkPort(cmd.Context(), flag, port); err != nil {
+			return err
+		}
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	dir, err := os.MkdirTemp("", "edge-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	out := &lines{w: cmd.OutOrStdout()}
+	backends, err := demo.Start(context.WithoutCancel(ctx), out.say)
+	if err != nil {
+		return fmt.Errorf("start the demo's backends: %w", err)
+	}
+	defer func() { err = errors.Join(err, backends.Close()) }()
+	config, err := demoConfig(caddyfile, dir, httpPort, httpsPort, backends.Endpoints())
+	if err != nil {
+		return err
+	}
+	defer edge.Watch(func(c registry.Change) {
+		out.say(c.Service, fmt.Sprintf("%s: %s (%s)", c.Address, c.To, c.Reason))
+	})()
+	if err := caddy.Load(config, true); err != nil {
+		return hint(fmt.Errorf("start the edge: %w", err), "if a port is taken, choose others with --http-port and --https-port")
+	}
+	out.print(welcome(httpPort, httpsPort))
+	<-ctx.Done()
+	stop() // a second Ctrl-C ends it the hard way
+	out.print("\nending …\n")
+	return caddy.Stop()
+}
+
+// checkPort sees that a port can be listened on, for a better error than the server would give.
+func checkPort(ctx context.Context, flag string, port int) error {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
+	if err == nil {
+		return ln.Close()
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("port %d is taken by another program", port)
+	}
+	return hint(err, "choose another one: edge demo --%s %d", flag, port+1000)
+}
+
+// demoConfig adapts the shipped Caddyfile for localhost and adds what a configuration can't know: where the backends
+// are, and a place for the internal CA that goes away with the demo.
+func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static map[string][]string) ([]byte, error) {
+	for name, value := range map[string]string{
+		"DOMAIN": "localhost", "HTTP_PORT": strconv.Itoa(httpPort), "HTTPS_PORT": strconv.Itoa(httpsPort),
+		"PUBLIC_HTTPS_PORT": strconv.Itoa(httpsPort), "EDGE_ADMIN": "unix/" + filepath.Join(dir, "admin.sock"),
+		"ACME_EMAIL": "", "DOCKER_ENDPOINT": "",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return nil, err
+		}
+	}
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		return nil, fmt.Errorf("adapt the shipped Caddyfile: %w", err)
+	}
+	var config struct {
+		caddy.Config
+		Storage json.RawMessage            `json:"storage"`
+		Apps    map[string]json.RawMessage `json:"apps"`
+		Logging json.RawMessage            `json:"logging"`
+	}
+	if err := json.Unmarshal(adapted, &config); err != nil {
+		return nil, err
+	}
+	config.Storage = caddyconfig.JSON(map[string]string{"module": "file_system", "root": dir}, nil)
+	config.Logging = json.RawMessage(`{"logs": {"default": {"level": "ERROR"}}}`)
+	var app edge.App
+	if err := json.Unmarshal(config.Apps["edge"], &app); err != nil {
+		return nil, err
+	}
+	app.Static = static
+	// whoever ends a demo does not want to wait for a browser's open requests
+	if err := shortenGrace(config.Apps); err != nil {
+		return nil, err
+	}
+	config.Apps["edge"] = caddyconfig.JSON(&app, nil)
+	return json.Marshal(config)
+}
+
+func shortenGrace(apps map[string]json.RawMessage) error {
+	var http map[string]json.RawMessage
+	if err := json.Unmarshal(apps["http"], &http); err != nil {
+		return err
+	}
+	http["grace_period"] = json.RawMessage(`"1s"`)
+	apps["http"] = caddyconfig.JSON(http, nil)
+	return nil
+}
+
+func welcome(httpPort, httpsPort int) string {
+	return fmt.Sprintf(`
+The edge runs. Its certificates are its own, so that browsers ask once.
+
+  https://accounting.localhost:%[2]d/            the accounting app, with its live socket
+  https://accounting.localhost:%[2]d/api/accounts
+  https://crm.localhost:%[2]d/                   Corteza
+  https://docs.localhost:%[2]d/                  its documentation
+  http://localhost:%[1]d/health                  the edge's own health
+  http://localhost:%[1]d/health/ready            and that of all behind it
+
+Try:
+  curl -k https://accounting.localhost:%[2]d/api/accounts     again and again: two servers take turns
+  curl -i http://accounting.localhost:%[1]d/                  goes to HTTPS
+  curl -k https://accounting.localhost:%[2]d/api/queues       is blocked
+
+Ctrl-C ends it. What happens:
+`, httpPort, httpsPort)
+}
+
+// lines writes what happens, a line each, from many goroutines.
+type lines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lines) say(service, event string) {
+	l.print(fmt.Sprintf("%s  %-24s %s\n", time.Now().Format(time.TimeOnly), service, event))
+}
+
+func (l *lines) print(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Fprint(l.w, text)
+}

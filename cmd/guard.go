@@ -1,0 +1,81 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/signal"
+	"syscall"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/theworklabs/edge/internal/guard"
+)
+
+func guardCommand() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "guard",
+		Usage: "[--listen <address>] [--socket <path>] [--health]",
+		Short: "Lets the edge see which containers there are, and nothing else of Docker",
+		Long: `
+Holds the Docker socket in a container of its own and passes GET /_ping, /version,
+/events and /containers/json, stripped of command lines, mounts and foreign labels.
+Everything else is answered with 403.
+
+Run it as uid 0 without capabilities on a network that only the edge joins; the
+compose file does.
+
+  --health asks a running guard and the Engine behind it; exit status 1 if either fails.
+`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Flags().String("listen", ":2375", "Address to listen on")
+			cmd.Flags().String("socket", "/var/run/docker.sock", "The Docker Engine's socket")
+			cmd.Flags().Bool("health", false, "Ask a running guard instead of being one")
+			cmd.RunE = run(runGuard)
+		},
+	}
+}
+
+func runGuard(cmd *cobra.Command) error {
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	listen := flags.String("listen")
+	if flags.Bool("health") {
+		return guardHealth(cmd.Context(), listen)
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
+	if err != nil {
+		return hint(err, "choose another address with --listen")
+	}
+	server := &http.Server{
+		Handler:           guard.New(flags.String("socket")),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx }, // event streams end with the guard
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "edge: guarding %s on %s\n", flags.String("socket"), ln.Addr())
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = server.Shutdown(grace) // what has not ended by then is cut
+	}()
+	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func guardHealth(ctx context.Context, listen string) error {
+	_, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return hint(err, "--listen wants HOST:PORT or :PORT")
+	}
+	return get(ctx, "http://"+net.JoinHostPort("127.0.0.1", port)+"/_ping", 3*time.Second)
+}

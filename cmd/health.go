@@ -1,0 +1,75 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func healthCommand() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "health",
+		Usage: "[--ready] [--url <url>] [--timeout <duration>]",
+		Short: "Asks a running edge whether it works",
+		Long: `
+Asks GET /health of the edge on this machine, over HTTP on the port that HTTP_PORT
+names (80 by default). Exit status 0 if it answers 200, else 1: made for the health
+check of a container that has no shell.
+
+  --ready asks /health/ready: whether every service that is routed to is ready.
+`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Flags().Bool("ready", false, "Ask whether all services are ready")
+			cmd.Flags().String("url", "", "What to ask instead")
+			cmd.Flags().Duration("timeout", 3*time.Second, "How long the answer may take")
+			cmd.RunE = run(runHealth)
+		},
+	}
+}
+
+func runHealth(cmd *cobra.Command) error {
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	url := flags.String("url")
+	if url == "" {
+		port := os.Getenv("HTTP_PORT")
+		if port == "" {
+			port = "80"
+		}
+		url = "http://" + net.JoinHostPort("127.0.0.1", port) + "/health"
+		if flags.Bool("ready") {
+			url += "/ready"
+		}
+	}
+	return get(cmd.Context(), url, flags.Duration("timeout"))
+}
+
+// get asks a URL and returns an error unless the answer is 200.
+func get(ctx context.Context, url string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s answered %s: %s", url, resp.Status, strings.TrimSpace(string(body)))
+}

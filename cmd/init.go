@@ -1,0 +1,90 @@
+package cmd
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func initCommand(envExample []byte) caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "init",
+		Usage: "[--domain <domain>] [--email <address>] [--file .env]",
+		Short: "Writes a .env with new secrets for the compose file",
+		Long: `
+Writes the variables that compose.yaml needs, with a secret of its own, 256 bits from
+the system's random source, for each password and key. The file is readable by its
+owner only. A file that is there already is never touched.
+`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Flags().String("domain", "theworklabs.cc", "The domain under which the sites are")
+			cmd.Flags().String("email", "", "Where the certificate authority may write to")
+			cmd.Flags().String("file", ".env", "The file to write")
+			cmd.RunE = run(func(cmd *cobra.Command) error { return runInit(cmd, envExample) })
+		},
+	}
+}
+
+func runInit(cmd *cobra.Command, envExample []byte) error {
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	content, secrets, err := fillEnv(envExample, map[string]string{
+		"DOMAIN": flags.String("domain"), "ACME_EMAIL": flags.String("email"),
+	})
+	if err != nil {
+		return err
+	}
+	name := flags.String("file")
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return hint(fmt.Errorf("%s is there already, and holds the secrets of a stack", name),
+			"keep it; to begin anew, move it away first")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "edge: wrote %s with %d new secrets; next: docker compose up -d\n", name, secrets)
+	return nil
+}
+
+// fillEnv gives the example's empty variables their values: those of values, and a new secret for each that is named
+// as one. Comments and everything else stay as they are.
+func fillEnv(example []byte, values map[string]string) (content []byte, secrets int, err error) {
+	var out bytes.Buffer
+	lines := bufio.NewScanner(bytes.NewReader(example))
+	for lines.Scan() {
+		line := lines.Text()
+		name, value, isVariable := strings.Cut(line, "=")
+		switch {
+		case !isVariable || strings.HasPrefix(line, "#") || value != "":
+		case values[name] != "":
+			if strings.ContainsAny(values[name], "\n\r'\"$\\") {
+				return nil, 0, fmt.Errorf("%s: %q has a character that a .env file can't hold", name, values[name])
+			}
+			line += values[name]
+		case isSecret(name):
+			secret := make([]byte, 32)
+			_, _ = rand.Read(secret) // it never fails, by its contract
+			line += hex.EncodeToString(secret)
+			secrets++
+		}
+		out.WriteString(line + "\n")
+	}
+	return out.Bytes(), secrets, lines.Err()
+}
+
+func isSecret(name string) bool {
+	return strings.HasSuffix(name, "_PASSWORD") || strings.HasSuffix(name, "_SECRET")
+}

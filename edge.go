@@ -1,0 +1,28 @@
+// Package edge is the whole edge as one import: every module and command of it.
+//
+//	xcaddy build --with github.com/theworklabs/edge
+package edge
+
+import (
+	_ "embed"
+
+	"github.com/theworklabs/edge/cmd"
+
+	_ "github.com/theworklabs/edge/modules/apps"
+	_ "github.com/theworklabs/edge/modules/edge"
+	_ "github.com/theworklabs/edge/modules/health"
+	_ "github.com/theworklabs/edge/modules/proxy"
+	_ "github.com/theworklabs/edge/modules/upstreams"
+)
+
+// The files that commands need, as they are shipped.
+var (
+	//go:embed Caddyfile
+	caddyfile []byte
+	//go:embed .env.example
+	envExample []byte
+)
+
+func init() {
+	cmd.Register(cmd.Files{Caddyfile: caddyfile, EnvExample: envExample})
+}
