@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -57,6 +58,9 @@ func (s *session) run(ctx context.Context) (connected bool, err error) {
 		next := s.last + 1
 		options.Since = fmt.Sprintf("%d.%09d", next/1e9, next%1e9)
 	}
+	if s.last == 0 {
+		s.last = time.Now().UnixNano() // until an event tells the Engine's own time
+	}
 	stream := api.Events(ctx, options)
 	if err := s.list(ctx, api); err != nil {
 		return false, err
@@ -64,11 +68,32 @@ func (s *session) run(ctx context.Context) (connected bool, err error) {
 	s.sink.Online(true)
 	s.Log.Info("connected to the Docker Engine", zap.String("endpoint", s.Endpoint),
 		zap.String("project", s.roster.inProject()), zap.Int("containers", len(s.roster.boxes)))
-	return true, s.follow(ctx, api, stream)
+	queue := make(chan events.Message, 1024)
+	var pump sync.WaitGroup
+	pump.Go(func() { forward(ctx, stream.Messages, queue) })
+	defer pump.Wait()
+	defer cancel()
+	return true, s.follow(ctx, api, queue, stream.Err)
+}
+
+// forward queues events while a list is under way, so that a burst of them costs few lists.
+func forward(ctx context.Context, from <-chan events.Message, to chan<- events.Message) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-from:
+			select {
+			case to <- m:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 // follow applies events until the stream or the Engine fails.
-func (s *session) follow(ctx context.Context, api *client.Client, stream client.EventsResult) error {
+func (s *session) follow(ctx context.Context, api *client.Client, queue <-chan events.Message, broken <-chan error) error {
 	ping, list := time.NewTicker(enginePing), time.NewTicker(engineList)
 	defer ping.Stop()
 	defer list.Stop()
@@ -78,9 +103,9 @@ func (s *session) follow(ctx context.Context, api *client.Client, stream client.
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case m := <-stream.Messages:
-			err = s.apply(ctx, api, batch(m, stream.Messages))
-		case err = <-stream.Err:
+		case m := <-queue:
+			err = s.apply(ctx, api, batch(m, queue))
+		case err = <-broken:
 			if err == nil {
 				err = errors.New("the event stream ended")
 			}

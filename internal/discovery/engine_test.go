@@ -1,0 +1,365 @@
+package discovery_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/network"
+
+	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// engineWorld is a Docker Engine, as far as the source may see of one.
+type engineWorld struct {
+	url string
+
+	mu         sync.Mutex
+	containers map[string]container.Summary
+	streams    map[chan events.Message]struct{}
+	history    []events.Message
+	broken     bool
+	since      []string
+	lists      int
+}
+
+func newEngineWorld(t *testing.T) *engineWorld {
+	t.Helper()
+	w := &engineWorld{containers: make(map[string]container.Summary), streams: make(map[chan events.Message]struct{})}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/_ping", func(out http.ResponseWriter, _ *http.Request) { out.Header().Set("Api-Version", "1.41") })
+	mux.HandleFunc("/v1.41/containers/json", w.list)
+	mux.HandleFunc("/v1.41/events", w.stream)
+	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if w.isBroken() {
+			panic(http.ErrAbortHandler)
+		}
+		mux.ServeHTTP(out, r)
+	}))
+	t.Cleanup(server.Close)
+	w.url = "tcp://" + server.Listener.Addr().String()
+	w.put("edge", "10.0.0.2", func(c *container.Summary) {
+		c.Labels["com.docker.compose.service"] = "edge"
+	})
+	return w
+}
+
+func (w *engineWorld) isBroken() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.broken
+}
+
+func (w *engineWorld) list(out http.ResponseWriter, r *http.Request) {
+	var filters struct {
+		ID map[string]bool `json:"id"`
+	}
+	if text := r.URL.Query().Get("filters"); text != "" {
+		if err := json.Unmarshal([]byte(text), &filters); err != nil {
+			http.Error(out, err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lists++
+	all := []container.Summary{}
+	for id, c := range w.containers {
+		if filters.ID == nil || filters.ID[id] {
+			all = append(all, c)
+		}
+	}
+	_ = json.NewEncoder(out).Encode(all)
+}
+
+func (w *engineWorld) stream(out http.ResponseWriter, r *http.Request) {
+	mine := make(chan events.Message, 1000)
+	w.mu.Lock()
+	since := r.URL.Query().Get("since")
+	w.since = append(w.since, since)
+	for _, m := range w.history {
+		if at := fmt.Sprintf("%d.%09d", m.TimeNano/1e9, m.TimeNano%1e9); since != "" && at >= since {
+			mine <- m
+		}
+	}
+	w.streams[mine] = struct{}{}
+	w.mu.Unlock()
+	out.Header().Set("Content-Type", "application/json")
+	_ = http.NewResponseController(out).Flush()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case m, open := <-mine:
+			if !open {
+				panic(http.ErrAbortHandler)
+			}
+			_ = json.NewEncoder(out).Encode(m)
+			_ = http.NewResponseController(out).Flush()
+		}
+	}
+}
+
+// put makes or changes a running container of project p, service api.
+func (w *engineWorld) put(id, addr string, change func(*container.Summary)) {
+	c := container.Summary{
+		ID: id, Names: []string{"/p-api-" + id}, State: container.StateRunning, Status: "Up 1 second",
+		Labels: map[string]string{
+			"com.docker.compose.project": "p", "com.docker.compose.service": "api",
+			"com.docker.compose.container-number": "1", "com.docker.compose.oneoff": "False",
+		},
+		NetworkSettings: &container.NetworkSettingsSummary{Networks: map[string]*network.EndpointSettings{"net": {}}},
+	}
+	if addr != "" {
+		c.NetworkSettings.Networks["net"].IPAddress = netip.MustParseAddr(addr)
+	}
+	if change != nil {
+		change(&c)
+	}
+	w.mu.Lock()
+	w.containers[id] = c
+	w.mu.Unlock()
+}
+
+func (w *engineWorld) remove(id string) {
+	w.mu.Lock()
+	delete(w.containers, id)
+	w.mu.Unlock()
+}
+
+// emit sends an event about a container, now.
+func (w *engineWorld) emit(action events.Action, id string, attributes map[string]string) {
+	m := events.Message{
+		Type: events.ContainerEventType, Action: action,
+		Actor: events.Actor{ID: id, Attributes: attributes}, TimeNano: time.Now().UnixNano(),
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.history = append(w.history, m)
+	for s := range w.streams {
+		s <- m
+	}
+}
+
+func (w *engineWorld) source() discovery.Source {
+	return discovery.Engine{Endpoint: w.url, Subnets: subnets}
+}
+
+func (w *engineWorld) serve(addrs ...string) {
+	w.mu.Lock()
+	var old []string
+	for id, c := range w.containers {
+		if id != "edge" && !slices.Contains(addrs, c.NetworkSettings.Networks["net"].IPAddress.String()) {
+			old = append(old, id)
+		}
+	}
+	w.mu.Unlock()
+	for _, id := range old {
+		w.remove(id)
+		w.emit(events.ActionDestroy, id, nil)
+	}
+	for _, addr := range addrs {
+		w.put("c"+addr, addr, nil)
+		w.emit(events.ActionStart, "c"+addr, nil)
+	}
+}
+
+func (w *engineWorld) breakDown() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.broken = true
+	for s := range w.streams {
+		close(s)
+		delete(w.streams, s)
+	}
+}
+
+func (w *engineWorld) mend() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.broken = false
+}
+
+func (*engineWorld) fixed() bool { return false }
+
+// phase waits until the only member of api is in a phase.
+func (r *record) phase(t *testing.T, want registry.Phase) {
+	t.Helper()
+	r.until(t, "api "+string(want), func() bool {
+		return len(r.names["api"]) == 1 && r.names["api"][0].Phase == want
+	})
+}
+
+func TestAKillEventMakesAContainerLeaveBeforeItDies(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "10.0.0.7", nil)
+	r := run(t, w)
+	r.serves(t, "10.0.0.7")
+	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
+	r.phase(t, registry.Leaving)
+	w.put("a", "", func(c *container.Summary) { c.State = container.StateExited })
+	w.emit(events.ActionDie, "a", nil)
+	r.phase(t, registry.Stopped)
+	w.put("a", "10.0.0.9", nil)
+	w.emit(events.ActionStart, "a", nil)
+	r.serves(t, "10.0.0.9")
+}
+
+func TestSignalsThatDoNotStopAreLeftAlone(t *testing.T) {
+	for _, c := range []struct {
+		signal, label string
+		options       []string
+		leaves        bool
+	}{
+		{signal: "15", leaves: true},
+		{signal: "3", leaves: true},
+		{signal: "9", leaves: true},
+		{signal: "SIGTERM", leaves: true},
+		{signal: "1"}, {signal: "10"}, {signal: "12"}, {signal: "28"}, {signal: "SIGHUP"}, {signal: "WINCH"},
+		{signal: "28", options: []string{"SIGWINCH"}, leaves: true},
+		{signal: "28", options: []string{"usr1"}},
+		{signal: "10", label: "USR1,HUP", leaves: true},
+		{signal: "1", label: "1", leaves: true},
+	} {
+		t.Run(c.signal+c.label+strings.Join(c.options, ""), func(t *testing.T) {
+			w := newEngineWorld(t)
+			w.put("a", "10.0.0.7", nil)
+			source := w.source().(discovery.Engine)
+			source.StopSignals = c.options
+			r := runSource(t, source)
+			r.serves(t, "10.0.0.7")
+			attributes := map[string]string{"signal": c.signal}
+			if c.label != "" {
+				attributes["edge.stop_signals"] = c.label
+			}
+			w.emit(events.ActionKill, "a", attributes)
+			w.put("b", "10.0.0.8", nil) // what comes behind shows that the signal was seen
+			w.emit(events.ActionStart, "b", nil)
+			if c.leaves {
+				r.serves(t, "10.0.0.8")
+			} else {
+				r.serves(t, "10.0.0.7", "10.0.0.8")
+			}
+		})
+	}
+}
+
+func TestAStopThatDoesNotKillIsTakenBack(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "10.0.0.7", nil)
+	source := w.source().(discovery.Engine)
+	source.DrainTimeout = 50 * time.Millisecond
+	r := runSource(t, source)
+	r.serves(t, "10.0.0.7")
+	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
+	r.phase(t, registry.Leaving)
+	r.phase(t, registry.Running)
+}
+
+func TestAStopDuringAnOutageIsSeenAfterIt(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "10.0.0.7", nil)
+	r := run(t, w)
+	r.serves(t, "10.0.0.7")
+	w.breakDown()
+	r.until(t, "offline", func() bool { return !r.online })
+	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"}) // the list can't show it
+	w.mend()
+	r.phase(t, registry.Leaving)
+}
+
+func TestWhatDockerSaysOfAContainerIsPassedOn(t *testing.T) {
+	for status, want := range map[string]string{
+		"Up 2 minutes (unhealthy)":        "Docker's health check says unhealthy",
+		"Up 2 minutes (healthy)":          "",
+		"Up 2 minutes (health: starting)": "",
+		"Up 2 minutes (Paused)":           "its container is paused",
+	} {
+		w := newEngineWorld(t)
+		w.put("a", "10.0.0.7", func(c *container.Summary) { c.Status = status })
+		r := run(t, w)
+		r.until(t, status, func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].Broken == want })
+	}
+}
+
+func TestOnlyTheEdgesProjectAndNetworksCount(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("mine", "10.0.0.7", nil)
+	w.put("theirs", "10.0.0.8", func(c *container.Summary) { c.Labels["com.docker.compose.project"] = "q" })
+	w.put("elsewhere", "192.168.9.9", nil)
+	w.put("oneoff", "10.0.0.9", func(c *container.Summary) { c.Labels["com.docker.compose.oneoff"] = "True" })
+	r := run(t, w)
+	r.serves(t, "10.0.0.7")
+	r.until(t, "the problem", func() bool { return strings.Contains(r.problems["api"], "project q answers to api too") })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.names["api"]) != 2 { // the one elsewhere is known, but out of reach
+		t.Errorf("members: %v", r.names["api"])
+	}
+}
+
+func TestANameOfTwoProjectsIsNobodysWhenTheEdgeHasNone(t *testing.T) {
+	w := newEngineWorld(t)
+	w.remove("edge")
+	w.put("a", "10.0.0.7", nil)
+	w.put("b", "10.0.0.8", func(c *container.Summary) { c.Labels["com.docker.compose.project"] = "q" })
+	r := run(t, w)
+	r.until(t, "the problem", func() bool {
+		return strings.Contains(r.problems["api"], "projects p, q all answer to api; set `project`") && len(r.names["api"]) == 0
+	})
+}
+
+func TestTheConfiguredProjectAndNetworkAreUsed(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "10.0.0.7", nil)
+	w.put("b", "10.0.0.8", func(c *container.Summary) {
+		c.Labels["com.docker.compose.project"] = "q"
+		c.NetworkSettings.Networks["other"] = &network.EndpointSettings{IPAddress: netip.MustParseAddr("172.30.0.8")}
+	})
+	source := w.source().(discovery.Engine)
+	source.Project, source.Networks = "q", []string{"other"}
+	runSource(t, source).serves(t, "172.30.0.8")
+}
+
+func TestABurstOfEventsCostsFewLists(t *testing.T) {
+	w := newEngineWorld(t)
+	r := run(t, w)
+	r.until(t, "online", func() bool { return r.online })
+	w.mu.Lock()
+	before := w.lists
+	w.mu.Unlock()
+	var addrs []string
+	for i := range 200 {
+		addr := fmt.Sprintf("10.0.0.%d", i+20)
+		addrs = append(addrs, addr)
+		w.put("c"+addr, addr, nil)
+		w.emit(events.ActionStart, "c"+addr, nil)
+	}
+	r.serves(t, addrs...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if lists := w.lists - before; lists > 100 {
+		t.Errorf("200 events cost %d lists", lists)
+	}
+}
+
+func TestEndpointsOfTheEngineAreChecked(t *testing.T) {
+	for endpoint, ok := range map[string]bool{
+		"unix:///var/run/docker.sock": true, "tcp://docker-guard:2375": true,
+		"docker-guard:2375": false, "http://docker-guard:2375": false, "tcp://": false, "unix://": false, "ssh://host": false,
+	} {
+		if err := discovery.CheckEndpoint(endpoint); (err == nil) != ok {
+			t.Errorf("%q: %v", endpoint, err)
+		}
+	}
+}

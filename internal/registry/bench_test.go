@@ -1,0 +1,70 @@
+package registry_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// fill makes services with ten endpoints each.
+func fill(b *testing.B, services int) (*registry.Registry, []*registry.Service, [][]registry.Member) {
+	b.Helper()
+	r := registry.New(registry.Options{})
+	b.Cleanup(r.Close)
+	engine := r.Feed(registry.Engine)
+	all := make([]*registry.Service, services)
+	members := make([][]registry.Member, services)
+	for i := range services {
+		for j := range 10 {
+			addr := netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), byte(j + 1)})
+			members[i] = append(members[i], registry.Member{ID: fmt.Sprintf("c%d-%d", i, j), Addr: addr, Phase: registry.Running})
+		}
+		s, err := r.Declare(fmt.Sprintf("s%d:80", i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		all[i] = s
+		engine.Set(fmt.Sprintf("s%d", i), members[i])
+	}
+	engine.Online(true)
+	return r, all, members
+}
+
+// BenchmarkAcquire: one claim and its release cost the same however much else there is.
+func BenchmarkAcquire(b *testing.B) {
+	for _, services := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("endpoints=%d", services*10), func(b *testing.B) {
+			_, all, _ := fill(b, services)
+			s := all[services/2]
+			ctx := b.Context()
+			b.ReportAllocs()
+			for b.Loop() {
+				claim, err := s.Acquire(ctx, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				claim.Release()
+			}
+		})
+	}
+}
+
+// BenchmarkUpdate: a container that leaves and comes back costs what changed, however much else there is.
+func BenchmarkUpdate(b *testing.B) {
+	for _, services := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("endpoints=%d", services*10), func(b *testing.B) {
+			r, _, members := fill(b, services)
+			engine := r.Feed(registry.Engine)
+			i := services / 2
+			name := fmt.Sprintf("s%d", i)
+			fewer := members[i][:9]
+			b.ReportAllocs()
+			for b.Loop() {
+				engine.Set(name, fewer)
+				engine.Set(name, members[i])
+			}
+		})
+	}
+}

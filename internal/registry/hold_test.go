@@ -1,0 +1,190 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// stopped says that a container is known, so that waiting makes sense.
+func stopped(id string) registry.Member { return registry.Member{ID: id, Phase: registry.Stopped} }
+
+// acquired is what one waiting request came to.
+type acquired struct {
+	err   error
+	after time.Duration
+}
+
+// wait acquires in the background.
+func (s *stack) wait(ctx context.Context) <-chan acquired {
+	result, began := make(chan acquired, 1), time.Now()
+	go func() {
+		claim, err := s.service.Acquire(ctx, nil)
+		if err == nil {
+			claim.Release()
+		}
+		result <- acquired{err, time.Since(began)}
+	}()
+	return result
+}
+
+func TestAHeldRequestGoesOnWhenAnEndpointBecomesReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{})
+		s.engine.Set("api", []registry.Member{stopped("a")})
+		s.engine.Online(true)
+		first, second := s.wait(t.Context()), s.wait(t.Context())
+		time.Sleep(7 * time.Second)
+		synctest.Wait()
+		if held := s.service.Status().Held; held != 2 {
+			t.Errorf("%d held, want 2", held)
+		}
+		s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
+		for _, got := range []acquired{<-first, <-second} {
+			if got.err != nil || got.after != 7*time.Second {
+				t.Errorf("got %v after %s, want an endpoint after 7s", got.err, got.after)
+			}
+		}
+	})
+}
+
+func TestHeldRequestsGiveUpTogetherWhenTheHoldTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{Hold: 10 * time.Second})
+		s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
+		s.engine.Online(true)
+		time.Sleep(time.Hour)
+		s.engine.Set("api", []registry.Member{stopped("a")})
+		first := s.wait(t.Context())
+		time.Sleep(4 * time.Second)
+		second := s.wait(t.Context())
+		if got := <-first; !errors.Is(got.err, registry.ErrDown) || got.after != 10*time.Second {
+			t.Errorf("first: %v after %s, want ErrDown after 10s", got.err, got.after)
+		}
+		if got := <-second; !errors.Is(got.err, registry.ErrDown) || got.after != 6*time.Second {
+			t.Errorf("second: %v after %s, want ErrDown after 6s", got.err, got.after)
+		}
+		if got := <-s.wait(t.Context()); !errors.Is(got.err, registry.ErrDown) || got.after != 0 {
+			t.Errorf("later: %v after %s, want ErrDown at once", got.err, got.after)
+		}
+	})
+}
+
+func TestAHeldRequestEndsWithItsClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{})
+		s.engine.Set("api", []registry.Member{stopped("a")})
+		s.engine.Online(true)
+		ctx, leave := context.WithCancel(t.Context())
+		result := s.wait(ctx)
+		time.Sleep(time.Second)
+		leave()
+		if got := <-result; !errors.Is(got.err, context.Canceled) || got.after != time.Second {
+			t.Errorf("got %v after %s, want the client's end after 1s", got.err, got.after)
+		}
+		if held := s.service.Status().Held; held != 0 {
+			t.Errorf("%d still held", held)
+		}
+	})
+}
+
+func TestNoMoreRequestsAreHeldThanAllowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{MaxHeld: 2})
+		s.engine.Set("api", []registry.Member{stopped("a")})
+		s.engine.Online(true)
+		first, second := s.wait(t.Context()), s.wait(t.Context())
+		synctest.Wait()
+		if got := <-s.wait(t.Context()); !errors.Is(got.err, registry.ErrFull) {
+			t.Errorf("the third: %v, want ErrFull", got.err)
+		}
+		s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
+		if a, b := <-first, <-second; a.err != nil || b.err != nil {
+			t.Errorf("those that were held: %v, %v", a.err, b.err)
+		}
+	})
+}
+
+func TestAnUnknownNameFailsAtOnceAndSaysWhatIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{})
+		waiting := s.wait(t.Context()) // before anybody has looked, it waits
+		time.Sleep(time.Second)
+		s.engine.Set("app", []registry.Member{box("x", "10.0.0.9")})
+		s.engine.Online(true)
+		s.dns.Set("api", nil)
+		if got := <-waiting; !errors.Is(got.err, registry.ErrUnknown) || got.after != time.Second {
+			t.Errorf("got %v after %s, want ErrUnknown once it was looked for", got.err, got.after)
+		}
+		got := <-s.wait(t.Context())
+		if !errors.Is(got.err, registry.ErrUnknown) || got.after != 0 {
+			t.Errorf("got %v after %s, want ErrUnknown at once", got.err, got.after)
+		}
+		if text := s.Explain(got.err); !strings.Contains(text, "api:80") || !strings.Contains(text, "known: app") {
+			t.Errorf("%q names neither what is wanted nor what is known", text)
+		}
+	})
+}
+
+func TestANameThatDNSHasSeenOnceIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{})
+		s.dns.Set("api", []registry.Member{found("10.0.0.1")})
+		s.dns.Set("api", nil) // a stopped container's name is NXDOMAIN
+		result := s.wait(t.Context())
+		time.Sleep(3 * time.Second)
+		s.dns.Set("api", []registry.Member{found("10.0.0.2")})
+		if got := <-result; got.err != nil || got.after != 3*time.Second {
+			t.Errorf("got %v after %s, want an endpoint after 3s", got.err, got.after)
+		}
+	})
+}
+
+func TestAReloadLeavesHeldRequestsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{})
+		s.engine.Set("api", []registry.Member{stopped("a")})
+		s.engine.Online(true)
+		result := s.wait(t.Context())
+		synctest.Wait()
+		next, err := s.Declare("api:80") // the new configuration
+		if err != nil {
+			t.Fatal(err)
+		}
+		next.Configure(registry.Settings{Hold: time.Minute})
+		s.service.Drop() // the old one
+		s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
+		if got := <-result; got.err != nil {
+			t.Errorf("the held request failed: %v", got.err)
+		}
+		next.Drop()
+	})
+}
+
+func TestTheEndOfTheProcessEndsEveryWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{})
+		s.engine.Set("api", []registry.Member{stopped("a")})
+		s.engine.Online(true)
+		result := s.wait(t.Context())
+		synctest.Wait()
+		s.Abandon()
+		if got := <-result; !errors.Is(got.err, registry.ErrClosed) {
+			t.Errorf("got %v, want ErrClosed", got.err)
+		}
+	})
+}
+
+func TestWithANegativeHoldNothingIsHeld(t *testing.T) {
+	s := newStack(t, registry.Settings{Hold: -1})
+	s.engine.Set("api", []registry.Member{stopped("a")})
+	s.engine.Online(true)
+	if _, err := s.service.Acquire(t.Context(), nil); !errors.Is(err, registry.ErrDown) {
+		t.Errorf("got %v, want ErrDown at once", err)
+	}
+}
