@@ -1,0 +1,94 @@
+package demo_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/demo"
+)
+
+func TestEveryServiceAnswersAtItsEndpoints(t *testing.T) {
+	s := start(t)
+	for service, want := range map[string]int{
+		"bigcapital-server:3000": 2, "bigcapital-webapp:80": 1, "corteza-server:80": 1, "corteza-docs:80": 1,
+	} {
+		addresses := s.Endpoints()[service]
+		if len(addresses) != want {
+			t.Errorf("%s has %d endpoints, want %d", service, len(addresses), want)
+		}
+		for n, address := range addresses {
+			if host, _, err := net.SplitHostPort(address); err != nil || host != "127.0.0.1" {
+				t.Errorf("%s is at %s, %v", service, address, err)
+			}
+			if got := s.get(s.url(service, n, "/")).status; got >= 500 {
+				t.Errorf("%s answers %d", service, got)
+			}
+		}
+	}
+}
+
+func TestEndpointsAreTheCallersOwn(t *testing.T) {
+	s := start(t)
+	s.Endpoints()["corteza-docs:80"][0] = "gone"
+	if got := s.Endpoints()["corteza-docs:80"][0]; got == "gone" {
+		t.Error("a caller changed them for all")
+	}
+}
+
+func TestALogIsNotNeeded(t *testing.T) {
+	backends, err := demo.Start(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backends.Close()
+	response, err := http.Get("http://" + backends.Endpoints()["bigcapital-server:3000"][0] + "/socket/?EIO=4&transport=polling")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+}
+
+func TestCloseLeavesNothingBehind(t *testing.T) {
+	for name, leaveOpen := range map[string]func(*stack){"sockets": leaveSockets, "requests": leaveRequests} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			leaveOpen(s)
+			begun := time.Now()
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(begun); took > 3*time.Second {
+				t.Errorf("Close took %v", took)
+			}
+			// Only as long as a goroutine needs to return; less than Close waits for clients that don't let go.
+			noneLeft(t, 500*time.Millisecond)
+			for service, addresses := range s.Endpoints() {
+				for _, address := range addresses {
+					if conn, err := net.Dial("tcp", address); err == nil {
+						conn.Close()
+						t.Errorf("%s still listens", service)
+					}
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Errorf("a second time: %v", err)
+			}
+		})
+	}
+}
+
+func TestTheEndOfTheContextEndsAll(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	backends, err := demo.Start(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	noneLeft(t, 5*time.Second) // before Close could help
+	if err := backends.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,58 @@
+package demo
+
+import (
+	_ "embed"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+//go:embed corteza/index.html
+var cortezaPage []byte
+
+// statusPeriod is how often a client of the WebSocket hears something.
+const statusPeriod = 5 * time.Second
+
+// corteza is the CRM server.
+type corteza struct {
+	name string
+	log  func(server, event string)
+}
+
+func newCorteza(name string, log func(server, event string)) app {
+	c := &corteza{name, log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", c.index)
+	mux.HandleFunc("HEAD /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusMethodNotAllowed) // as the real one, to the grief of many a health check
+	})
+	mux.HandleFunc("GET /healthcheck", c.health)
+	mux.HandleFunc("GET /api/websocket", c.socket)
+	return app{service: "corteza-server:80", name: name, handler: mux}
+}
+
+func (c *corteza) index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(cortezaPage)
+}
+
+// health has the line that tells a server that is up from one that answers 200 while it boots.
+func (c *corteza) health(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "PASS Primary store\n")
+}
+
+// socket sends a status every five seconds and returns each message to its sender.
+func (c *corteza) socket(w http.ResponseWriter, r *http.Request) {
+	// As with BigCapital's sockets, any origin may connect: there are no cookies to abuse.
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return
+	}
+	c.log(c.name, "socket connected")
+	defer c.log(c.name, "socket closed")
+	newStation(c.name, conn).serve(r.Context())
+}

@@ -1,0 +1,112 @@
+package demo_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/demo"
+)
+
+// stack is a running demo, and what it logged.
+type stack struct {
+	*demo.Backends
+	t *testing.T
+
+	mu     sync.Mutex
+	events []string
+	logged chan struct{} // closed and replaced by each event
+}
+
+func start(t *testing.T) *stack {
+	t.Helper()
+	s := &stack{t: t, logged: make(chan struct{})}
+	backends, err := demo.Start(t.Context(), s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Backends = backends
+	t.Cleanup(func() {
+		if err := backends.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *stack) log(service, event string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, service+": "+event)
+	close(s.logged)
+	s.logged = make(chan struct{})
+}
+
+// waitFor returns when the event has been logged.
+func (s *stack) waitFor(event string) {
+	s.t.Helper()
+	for {
+		s.mu.Lock()
+		found, logged := slices.Contains(s.events, event), s.logged
+		s.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-logged:
+		case <-s.t.Context().Done():
+			s.t.Fatalf("never logged: %s", event)
+		}
+	}
+}
+
+// url is that of the nth server of a service.
+func (s *stack) url(service string, n int, path string) string {
+	return "http://" + s.Endpoints()[service][n] + path
+}
+
+// answer is a response that has been read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (s *stack) do(method, url, body string, header ...string) answer {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for pair := range slices.Chunk(header, 2) {
+		r.Header.Set(pair[0], pair[1])
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, string(text)}
+}
+
+func (s *stack) get(url string) answer {
+	s.t.Helper()
+	return s.do("GET", url, "")
+}
+
+// decode reads a JSON answer.
+func decode[T any](t *testing.T, a answer) (body T) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
+		t.Fatalf("%v in %d %s", err, a.status, a.body)
+	}
+	return body
+}

@@ -1,0 +1,87 @@
+package demo
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	bodyLimit     = 100 << 10     // bytes; the real server's limit for JSON
+	customerLimit = 120           // characters
+	amountLimit   = 10_000_000_00 // far from where a balance could overflow
+)
+
+// draft is an invoice as a client posts it.
+type draft struct {
+	Customer string `json:"customer"`
+	Amount   cents  `json:"amount"`
+}
+
+func (b *bigCapital) listInvoices(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, struct {
+		Server   string    `json:"server"`
+		Invoices []invoice `json:"invoices"`
+	}{b.name, b.books.posted()})
+}
+
+func (b *bigCapital) postInvoice(w http.ResponseWriter, r *http.Request) {
+	// Anything else could be posted by a form on a foreign page.
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		fail(w, http.StatusUnsupportedMediaType, "send application/json")
+		return
+	}
+	d, err := readDraft(http.MaxBytesReader(w, r.Body, bodyLimit))
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
+		fail(w, http.StatusRequestEntityTooLarge, "request entity too large")
+		return
+	}
+	if err == nil {
+		err = d.check()
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	posted := b.books.post(d.Customer, d.Amount, b.name)
+	b.log(b.name, "invoice posted")
+	reply(w, http.StatusCreated, struct {
+		Server  string  `json:"server"`
+		Invoice invoice `json:"invoice"`
+	}{b.name, posted})
+}
+
+// readDraft reads the whole body first, so that one over the limit is told apart from one that isn't JSON.
+func readDraft(body io.Reader) (d draft, err error) {
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return d, err
+	}
+	switch err := json.Unmarshal(text, &d); {
+	case errors.Is(err, errAmount):
+		return d, errAmount
+	case err != nil:
+		return d, errors.New("body must be a JSON object with customer and amount")
+	}
+	d.Customer = strings.TrimSpace(d.Customer)
+	return d, nil
+}
+
+// check says, for a person, what keeps the draft from being posted.
+func (d draft) check() error {
+	switch {
+	case d.Customer == "":
+		return errors.New("customer is missing")
+	case utf8.RuneCountInString(d.Customer) > customerLimit:
+		return errors.New("customer is longer than 120 characters")
+	case d.Amount <= 0:
+		return errors.New("amount must be more than zero")
+	case d.Amount > amountLimit:
+		return errors.New("amount is over 10,000,000")
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package demo_test
+
+import (
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// leaveSockets opens WebSockets and never reads from them, so that no close frame is answered.
+func leaveSockets(s *stack) {
+	s.dial("bigcapital-server:3000", 0, "/socket/?EIO=4&transport=websocket")
+	s.dial("bigcapital-server:3000", 0, "/socket.io/?EIO=4&transport=websocket").send("40")
+	s.waitFor("bigcapital-server-1: socket connected over websocket")
+	s.dial("corteza-server:80", 0, "/api/websocket")
+	s.waitFor("corteza-server: socket connected")
+}
+
+// leaveRequests has one of each kind of request under way that lasts.
+func leaveRequests(s *stack) {
+	raw(s, "GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n")
+	s.waitFor("bigcapital-server-2: event stream opened")
+	raw(s, "POST /api/invoices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+	raw(s, "") // a connection that says nothing
+	session := decodeSID(s.t, s.get(s.url("bigcapital-server:3000", 1, "/socket/?EIO=4&transport=polling")))
+	raw(s, "GET /socket/?EIO=4&transport=polling&sid="+session+" HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+// raw sends bytes to the second server and keeps the connection open.
+func raw(s *stack, text string) {
+	conn, err := net.Dial("tcp", s.Endpoints()["bigcapital-server:3000"][1])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// noneLeft fails if a goroutine of the demo is left after so long.
+func noneLeft(t *testing.T, within time.Duration) {
+	t.Helper()
+	for deadline := time.Now().Add(within); ; runtime.Gosched() {
+		left := serving()
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines are left:\n\n%s", len(left), strings.Join(left, "\n\n"))
+		}
+	}
+}
+
+// serving returns the stacks of all goroutines that the demo's servers are responsible for.
+func serving() (left []string) {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		for _, ours := range []string{"/internal/demo.", "/internal/demo/socketio.", "net/http.(*Server)", "net/http.(*conn)"} {
+			if strings.Contains(stack, ours) && !strings.Contains(stack, "demo_test.noneLeft") {
+				left = append(left, stack)
+				break
+			}
+		}
+	}
+	return left
+}

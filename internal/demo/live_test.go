@@ -1,0 +1,96 @@
+package demo_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+// socket is a WebSocket to one of the servers.
+type socket struct {
+	t    *testing.T
+	conn *websocket.Conn
+}
+
+func (s *stack) dial(service string, n int, path string) *socket {
+	s.t.Helper()
+	conn, _, err := websocket.Dial(s.t.Context(), s.url(service, n, path), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.CloseNow() })
+	return &socket{s.t, conn}
+}
+
+func (k *socket) send(text string) {
+	k.t.Helper()
+	if err := k.conn.Write(k.t.Context(), websocket.MessageText, []byte(text)); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// until returns the first message with this beginning.
+func (k *socket) until(prefix string) string {
+	k.t.Helper()
+	for {
+		_, text, err := k.conn.Read(k.t.Context())
+		if err != nil {
+			k.t.Fatalf("waiting for %s: %v", prefix, err)
+		}
+		if strings.HasPrefix(string(text), prefix) {
+			return string(text)
+		}
+	}
+}
+
+func decodeSID(t *testing.T, a answer) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(a.body, `"sid":"`)
+	sid, _, found := strings.Cut(rest, `"`)
+	if !found {
+		t.Fatalf("handshake: %d %s", a.status, a.body)
+	}
+	return sid
+}
+
+func TestASocketIsGreetedTickedAndEchoed(t *testing.T) {
+	s := start(t)
+	for _, path := range []string{"/socket/", "/socket.io/"} {
+		k := s.dial("bigcapital-server:3000", 1, path+"?EIO=4&transport=websocket")
+		k.send("40")
+		k.until(`42["hello",{"server":"bigcapital-server-2","transport":"websocket"}]`)
+		s.waitFor("bigcapital-server-2: socket connected over websocket")
+		k.send(`420["echo",1,"two"]`)
+		k.until(`430[1,"two"]`)
+		if tick := k.until(`42["tick",{"server":"bigcapital-server-2","time":"`); !strings.HasSuffix(tick, `"visitors":1}]`) {
+			t.Errorf("tick: %s", tick)
+		}
+		k.send("41")
+		s.waitFor("bigcapital-server-2: socket closed")
+	}
+}
+
+func TestASessionIsKnownToItsServerAlone(t *testing.T) {
+	s := start(t)
+	const path = "/socket/?EIO=4&transport=polling"
+	query := path + "&sid=" + decodeSID(t, s.get(s.url("bigcapital-server:3000", 0, path)))
+	if got := s.do("POST", s.url("bigcapital-server:3000", 0, query), "40"); got.status != 200 {
+		t.Errorf("its own server: %d %s", got.status, got.body)
+	}
+	got := s.do("POST", s.url("bigcapital-server:3000", 1, query), "40")
+	if got.status != 400 || got.body != `{"code":1,"message":"Session ID unknown"}` {
+		t.Errorf("the other one: %d %s", got.status, got.body)
+	}
+}
+
+func TestAMoveToWebSocketIsLogged(t *testing.T) {
+	s := start(t)
+	const path = "/socket/?EIO=4&transport="
+	sid := decodeSID(t, s.get(s.url("bigcapital-server:3000", 0, path+"polling")))
+	k := s.dial("bigcapital-server:3000", 0, path+"websocket&sid="+sid)
+	k.send("2probe")
+	k.until("3probe")
+	k.send("5")
+	s.waitFor("bigcapital-server-1: socket moved to websocket")
+}

@@ -1,0 +1,37 @@
+package demo
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// cents is an amount of money. In JSON it is a number of dollars with two decimals, 84210.55.
+type cents int64
+
+var errAmount = errors.New("amount must be a number with at most two decimals")
+
+// MarshalJSON implements json.Marshaler.
+func (c cents) MarshalJSON() ([]byte, error) {
+	sign, n := "", int64(c)
+	if n < 0 {
+		sign, n = "-", -n
+	}
+	return fmt.Appendf(nil, "%s%d.%02d", sign, n/100, n%100), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It takes digits and at most two decimals, and by design no
+// exponent and no string: a float's rounding has no place in books.
+func (c *cents) UnmarshalJSON(text []byte) error {
+	whole, fraction, _ := strings.Cut(string(text), ".")
+	if len(fraction) > 2 || len(whole) > len("-999999999999") {
+		return errAmount
+	}
+	n, err := strconv.ParseInt(whole+(fraction + "00")[:2], 10, 64)
+	if err != nil {
+		return errAmount
+	}
+	*c = cents(n)
+	return nil
+}

@@ -1,0 +1,28 @@
+package socketio
+
+import "time"
+
+// beat pings the client, and returns when it doesn't answer in time or the session has ended otherwise.
+func (s *session) beat() {
+	options := s.server.options
+	timer := time.NewTimer(options.PingInterval)
+	defer timer.Stop()
+	for waiting := false; ; {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.pongs:
+			if waiting {
+				waiting = false
+				timer.Reset(options.PingInterval)
+			}
+		case <-timer.C:
+			if waiting {
+				return
+			}
+			waiting = true
+			s.put(packet{kind: kindPing})
+			timer.Reset(options.PingTimeout)
+		}
+	}
+}

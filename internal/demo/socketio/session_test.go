@@ -1,0 +1,17 @@
+package socketio
+
+import "testing"
+
+func TestALatePollTakesNothingFromTheWebSocket(t *testing.T) {
+	server := New(Options{})
+	defer server.Close()
+	s := newSession(server, webSocket)
+	defer s.end()
+	s.put(packet{kind: kindPing})
+	if packets, _ := s.take(polling); len(packets) != 0 {
+		t.Errorf("the poll took %v", packets)
+	}
+	if packets, _ := s.take(webSocket); len(packets) != 1 {
+		t.Errorf("the WebSocket got %v", packets)
+	}
+}
