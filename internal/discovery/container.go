@@ -22,13 +22,20 @@ const (
 // box is a container as the Engine's list shows it, reduced to what discovery needs.
 type box struct {
 	id       string
-	project  string // "" when Compose did not make it
-	names    []string
+	project  string   // "" when Compose did not make it
+	service  string   // of Compose
+	names    []string // the service's and the container's own
 	display  string
 	running  bool
 	broken   string
 	networks map[string][]netip.Addr
 }
+
+// Why a container must not be used although it runs.
+const (
+	paused    = "its container is paused"
+	unhealthy = "Docker's health check says unhealthy"
+)
 
 // newBox reads a list entry; ok is false for one-off containers, which never serve.
 func newBox(c container.Summary) (b box, ok bool) {
@@ -42,7 +49,8 @@ func newBox(c container.Summary) (b box, ok bool) {
 		networks: make(map[string][]netip.Addr),
 	}
 	if s := c.Labels[labelService]; s != "" {
-		b.names = append(b.names, strings.ToLower(s))
+		b.service = strings.ToLower(s)
+		b.names = append(b.names, b.service)
 		b.display = b.project + "/" + s + "/" + c.Labels[labelNumber]
 	}
 	for _, n := range c.Names {
@@ -56,9 +64,9 @@ func newBox(c container.Summary) (b box, ok bool) {
 	}
 	switch {
 	case c.State == container.StatePaused || strings.HasSuffix(c.Status, "(Paused)"):
-		b.broken = "its container is paused"
+		b.broken = paused
 	case strings.HasSuffix(c.Status, "(unhealthy)"):
-		b.broken = "Docker's health check says unhealthy"
+		b.broken = unhealthy
 	}
 	if c.NetworkSettings != nil {
 		for name, ep := range c.NetworkSettings.Networks {
@@ -89,8 +97,8 @@ func (b box) member(addr netip.Addr, leaving bool) registry.Member {
 	return m
 }
 
-// stopSignals are signals that do not tell a container to stop, by number: HUP, USR1, USR2 and WINCH are used to make
-// programs reload, reopen or report.
+// otherSignals are those that do not tell a container to stop, by number and name: they are used to make programs
+// reload, reopen or report.
 var otherSignals = map[string]bool{"1": true, "10": true, "12": true, "28": true, "HUP": true, "USR1": true, "USR2": true, "WINCH": true}
 
 var signalNumbers = map[string]string{"HUP": "1", "USR1": "10", "USR2": "12", "WINCH": "28"}

@@ -25,6 +25,7 @@ type Engine struct {
 	StopSignals  []string              // signals that mean stop although they usually don't, such as WINCH
 	DrainTimeout time.Duration         // without a death by then, a stop is taken back; 0: DefaultDrainTimeout
 	Subnets      func() []netip.Prefix // nil: LocalSubnets
+	Names        Names                 // whose problems are logged; nil: all
 	Log          *zap.Logger           // nil: silent
 }
 
@@ -41,7 +42,7 @@ func (e Engine) Run(ctx context.Context, sink Sink) {
 	}
 	s := &session{
 		Engine: e, sink: sink, roster: newRoster(e.Project, e.Networks),
-		drains: make(map[string]time.Time), complaints: make(map[string]string),
+		drains: make(map[string]time.Time), looks: make(map[string]look), complaints: make(map[string]string),
 	}
 	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
 	pause := shortest

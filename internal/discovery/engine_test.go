@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -215,6 +216,21 @@ func TestAKillEventMakesAContainerLeaveBeforeItDies(t *testing.T) {
 	r.serves(t, "10.0.0.9")
 }
 
+func TestADeathIsBelievedBeforeTheListKnowsOfIt(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "10.0.0.7", nil)
+	r := run(t, w)
+	r.serves(t, "10.0.0.7")
+	w.emit(events.ActionDie, "a", nil) // the list still says that it runs
+	r.phase(t, registry.Stopped)
+	w.emit(events.ActionUpdate, "a", nil) // makes the source list it
+	w.put("b", "10.0.0.8", nil)
+	w.emit(events.ActionStart, "b", nil)
+	r.serves(t, "10.0.0.8")
+	w.emit(events.ActionStart, "a", nil)
+	r.serves(t, "10.0.0.7", "10.0.0.8")
+}
+
 func TestSignalsThatDoNotStopAreLeftAlone(t *testing.T) {
 	for _, c := range []struct {
 		signal, label string
@@ -289,6 +305,55 @@ func TestWhatDockerSaysOfAContainerIsPassedOn(t *testing.T) {
 		w.put("a", "10.0.0.7", func(c *container.Summary) { c.Status = status })
 		r := run(t, w)
 		r.until(t, status, func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].Broken == want })
+	}
+}
+
+func TestPauseAndHealthEventsAreBelievedBeforeTheListKnowsOfThem(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "10.0.0.7", nil)
+	r := run(t, w)
+	r.serves(t, "10.0.0.7")
+	for _, step := range []struct {
+		action events.Action
+		want   string
+		status string // what the list says a little later
+	}{
+		{events.ActionPause, "its container is paused", "Up (Paused)"},
+		{events.ActionUnPause, "", "Up"},
+		{events.ActionHealthStatusUnhealthy, "Docker's health check says unhealthy", "Up (unhealthy)"},
+		{events.ActionHealthStatusHealthy, "", "Up (healthy)"},
+	} {
+		w.emit(step.action, "a", nil)
+		r.until(t, string(step.action), func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].Broken == step.want })
+		w.put("a", "10.0.0.7", func(c *container.Summary) { c.Status = step.status })
+	}
+}
+
+func TestAStartIsSeenThoughTheListIsLate(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "", func(c *container.Summary) { c.State = container.StateCreated })
+	r := run(t, w)
+	r.phase(t, registry.Stopped)
+	w.emit(events.ActionStart, "a", nil)
+	w.mu.Lock()
+	lists := w.lists
+	w.mu.Unlock()
+	eventually(t, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.lists > lists // it was listed, and not running yet
+	})
+	w.put("a", "10.0.0.7", nil)
+	r.serves(t, "10.0.0.7")
+}
+
+// eventually waits for a condition that no channel tells of.
+func eventually(t *testing.T, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("not within 10 s")
+		}
 	}
 }
 

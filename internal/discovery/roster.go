@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
 )
@@ -20,8 +21,13 @@ type roster struct {
 	own     string // the edge's own project, once found
 	boxes   map[string]box
 	byName  map[string]map[string]struct{}
-	leaving map[string]struct{} // IDs of containers that were told to stop
+	leaving map[string]struct{}  // IDs of containers that were told to stop
+	died    map[string]time.Time // IDs of containers that died lately, and when that was seen
 }
+
+// deathLag is how long the Engine's list may go on showing a container as running after its death: the event is sent
+// before the list is updated.
+const deathLag = 10 * time.Second
 
 func newRoster(project string, networks []string) *roster {
 	return &roster{
@@ -29,12 +35,29 @@ func newRoster(project string, networks []string) *roster {
 		boxes:   make(map[string]box),
 		byName:  make(map[string]map[string]struct{}),
 		leaving: make(map[string]struct{}),
+		died:    make(map[string]time.Time),
 	}
+}
+
+// kill notes that a container died, and returns the names it had.
+func (r *roster) kill(id string) []string {
+	r.died[id] = time.Now()
+	b, ok := r.boxes[id]
+	if !ok {
+		return nil
+	}
+	b.running = false
+	return r.put(b)
 }
 
 // put takes in a container and returns the names whose members may have changed.
 func (r *roster) put(b box) []string {
 	touched := append(r.drop(b.id), b.names...)
+	if at, dead := r.died[b.id]; dead && time.Since(at) < deathLag {
+		b.running = false
+	} else if dead {
+		delete(r.died, b.id)
+	}
 	r.boxes[b.id] = b
 	for _, n := range b.names {
 		ids := r.byName[n]
@@ -108,12 +131,12 @@ func (r *roster) address(b box) netip.Addr {
 // members returns who answers to a name, sorted by ID, and what is wrong about it.
 func (r *roster) members(name string) (members []registry.Member, problem string) {
 	project := r.inProject()
-	others := make(map[string]struct{}) // projects that answer too, though they should not
+	others := make(map[string]struct{}) // projects that have a service of this name, though they should not
 	for id := range r.byName[name] {
 		b := r.boxes[id]
 		addr := r.address(b)
 		if b.project != project && (project != "" || b.project != "") {
-			if project == "" || addr.IsValid() {
+			if b.service == name && (project == "" || addr.IsValid()) {
 				others[b.project] = struct{}{}
 			}
 			if project != "" {

@@ -70,10 +70,10 @@ func departure(e *Endpoint, v verdict) (reason string, cut bool) {
 			return "its container moved to " + m.Addr.String(), true
 		}
 	}
-	if e.source == DNS || v.source == DNS {
+	if v.source == DNS {
 		return "DNS no longer gives its address", false
 	}
-	return "its container is gone", false
+	return "no running container has its address", false
 }
 
 // problem returns the first complaint that a source has about the service's names.

@@ -104,6 +104,9 @@ func (a *App) Service(name string, config ServiceConfig) (*registry.Service, err
 	return s, nil
 }
 
+// Explain adds to the error of an unknown service the names that are known.
+func (a *App) Explain(err error) string { return a.living.registry.Explain(err) }
+
 // Services returns the services that this configuration routes to, sorted by name.
 func (a *App) Services() []*registry.Service {
 	a.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -41,8 +42,11 @@ type Transport struct {
 	// How long the answer may take to begin after the request was sent. Default: no limit.
 	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
 
+	app     *edge.App
 	service *registry.Service
 	log     *zap.Logger
+
+	complained atomic.Int64 // when it was last said in the log that the service is unknown, in Unix seconds
 }
 
 // CaddyModule returns the Caddy module information.
@@ -66,7 +70,8 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	t.service, err = app.(*edge.App).Service(t.Service, t.ServiceConfig)
+	t.app = app.(*edge.App)
+	t.service, err = t.app.Service(t.Service, t.ServiceConfig)
 	return err
 }
 
@@ -142,7 +147,19 @@ func (t *Transport) refuse(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	if errors.Is(err, registry.ErrUnknown) {
+		t.complain(err)
+	}
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
+}
+
+// complain names in the log what is wanted and what is known, now and then: it is a mistake that requests repeat.
+func (t *Transport) complain(err error) {
+	const every = 10
+	now, last := time.Now().Unix(), t.complained.Load()
+	if now-last >= every && t.complained.CompareAndSwap(last, now) {
+		t.log.Error(t.app.Explain(err))
+	}
 }
 
 // failed turns the error of a last attempt into an answer, and says in the log when nobody knows what became of the

@@ -1,0 +1,32 @@
+# The image of the edge: one static program, its configuration, and three empty directories that it may write to.
+#
+#   docker build -t edge:dev .        where Docker can fetch the Go image
+#   deploy/image                      where it can't: builds with the Go of the host and takes the last stage from here,
+#                                     so that stage uses nothing but COPY --from=build from /out/
+
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+
+# Modules change less often than code: a layer of their own.
+COPY go.mod go.sum ./
+RUN go mod download
+
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/root/usr/bin/edge ./cmd/edge \
+ && install -D -m 0644 Caddyfile /out/root/etc/edge/Caddyfile \
+ && mkdir -p /out/user/data /out/user/config /out/user/run/edge
+
+# No shell, no libraries, no package manager: nothing to keep up to date but the program. The certificate authorities
+# that it trusts are compiled in.
+FROM scratch
+# The program and its configuration are root's, so that the edge can't change them.
+COPY --from=build --chown=0:0 /out/root/ /
+COPY --from=build --chown=1000:1000 /out/user/ /
+# Certificates go to /data, which a volume should be mounted on; a new named volume takes over its owner.
+ENV PATH=/usr/bin HOME=/ XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config
+USER 1000:1000
+EXPOSE 80 443 443/udp
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["edge", "health"]
+ENTRYPOINT ["edge"]
+CMD ["run", "--config", "/etc/edge/Caddyfile"]

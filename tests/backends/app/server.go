@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// serve listens and answers until the server was shut down, or fails to listen.
+func (b *backend) serve(s site, term *termination) error {
+	handler := b.exercised(s.handler(b))
+	if s.boot != nil {
+		handler = s.boot(handler)
+	}
+	handler = b.named(handler)
+	if os.Getenv("LOG") == "1" {
+		handler = logged(handler)
+	}
+	srv := &http.Server{Handler: handler}
+
+	ln, err := net.Listen(s.network, ":"+s.port)
+	if err != nil {
+		return fmt.Errorf("listen on port %s: %w", s.port, err)
+	}
+	fmt.Printf("%s listening on port %s as %s (%s)\n", time.Now().UTC().Format(time.RFC3339Nano), s.port, b.name, b.role)
+
+	term.finish(func() {
+		// No limit of our own: how long stopping may take is for whoever sent the signal to say.
+		_ = srv.Shutdown(context.Background())
+		b.sockets.Wait()
+	})
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	select {} // the shutdown ends the process
+}
+
+// named says in every answer which backend gave it.
+func (b *backend) named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Test-Backend", b.name)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// termination is what SIGTERM leads to. It is armed before the boot, so that a backend can be stopped while it boots.
+type termination struct {
+	shutdown atomic.Pointer[func()]
+}
+
+// onTermination ends the process at the first SIGTERM or SIGINT: at once, or when polite is set, after it called stop
+// and what was given to finish.
+func onTermination(polite bool, stop func()) *termination {
+	t := &termination{}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-signals
+		if !polite {
+			os.Exit(128 + int(syscall.SIGTERM))
+		}
+		stop()
+		if shutdown := t.shutdown.Load(); shutdown != nil {
+			(*shutdown)()
+		}
+		os.Exit(0)
+	}()
+	return t
+}
+
+// finish sets what a polite end does before the process exits.
+func (t *termination) finish(shutdown func()) { t.shutdown.Store(&shutdown) }

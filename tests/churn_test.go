@@ -1,0 +1,158 @@
+package tests
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	labURL     = "http://api.localhost/_test/echo"
+	labService = "api:8080"
+)
+
+// during runs a load at 100 requests a second while change happens, and for a second before and after.
+func during(t *testing.T, p *project, url string, change func()) *load {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan *load)
+	go func() { done <- runLoad(ctx, p, url, 100) }()
+	<-time.After(time.Second)
+	change()
+	<-time.After(time.Second)
+	cancel()
+	return <-done
+}
+
+// TestNoGETIsLostWhileAReplicaIsRecreated: one replica, a backend that takes a second to listen and exits at once when
+// it is told to stop. EDGE_TEST_RECREATES says how often; 2 by default.
+func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
+	times := 2
+	if text := os.Getenv("EDGE_TEST_RECREATES"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		times = n
+	}
+	for _, mode := range []struct{ name, endpoint string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
+		t.Run(mode.name, func(t *testing.T) {
+			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint, "LAB_BOOT_DELAY=1s")
+			p.ready(t, labService, 1)
+			l := during(t, p, labURL, func() {
+				for range times {
+					p.must(t, "up", "--detach", "--no-deps", "--force-recreate", "api")
+					p.ready(t, labService, 1)
+				}
+			})
+			l.report(t, "recreate, "+mode.name)
+			if l.lost(http.MethodGet) > 0 {
+				t.Errorf("%d GETs were lost: %v", l.lost(http.MethodGet), l.outcomes[http.MethodGet])
+			}
+			for outcome, n := range l.outcomes[http.MethodPost] {
+				if outcome != "answered" && outcome != "unknown" {
+					t.Errorf("%d POSTs: %s", n, outcome)
+				}
+			}
+		})
+	}
+}
+
+// TestNoRequestIsLostWhileAServiceIsScaled: 1 → 3 → 1.
+func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
+	p := newLab(t, "LAB_BOOT_DELAY=500ms", "LAB_ON_TERM=polite")
+	p.ready(t, labService, 1)
+	l := during(t, p, labURL, func() {
+		p.must(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=3", "api")
+		p.ready(t, labService, 3)
+		p.must(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=1", "api")
+		p.ready(t, labService, 1)
+	})
+	l.report(t, "scale 1 → 3 → 1")
+	if l.lost(http.MethodGet) > 0 {
+		t.Errorf("%d GETs were lost: %v", l.lost(http.MethodGet), l.outcomes[http.MethodGet])
+	}
+}
+
+func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
+	p := newLab(t)
+	p.ready(t, labService, 1)
+	p.must(t, "stop", "--timeout", "1", "api")
+	eventually(t, 10*time.Second, "not ready", func() bool {
+		a := p.get(t, "http://api.localhost/health/ready")
+		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "api:8080")
+	})
+	if a := p.get(t, "http://api.localhost/health"); a.status != http.StatusOK {
+		t.Errorf("/health: %d while a service is down", a.status)
+	}
+	p.must(t, "start", "api")
+	p.ready(t, labService, 1)
+}
+
+func TestAPausedContainerGetsNoNewRequests(t *testing.T) {
+	p := newLab(t)
+	p.must(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
+	p.ready(t, labService, 2)
+	p.must(t, "pause", "api")
+	p.ready(t, labService, 0)
+	p.must(t, "unpause", "api")
+	p.ready(t, labService, 2)
+	docker(t, "pause", p.container(t, "api"))
+	p.ready(t, labService, 1)
+	for range 20 {
+		if a := p.get(t, labURL); a.status != http.StatusOK {
+			t.Fatalf("status %d with one of two paused", a.status)
+		}
+	}
+	docker(t, "unpause", p.container(t, "api"))
+	p.ready(t, labService, 2)
+}
+
+func TestAContainerThatLeavesTheNetworkIsLeftAlone(t *testing.T) {
+	p := newLab(t)
+	p.ready(t, labService, 1)
+	id := p.container(t, "api")
+	network := p.name + "_lab"
+	docker(t, "network", "disconnect", network, id)
+	p.ready(t, labService, 0)
+	docker(t, "network", "connect", "--alias", "api", network, id)
+	p.ready(t, labService, 1)
+}
+
+func TestANameThatExistsNowhereFailsAtOnceAndSaysSo(t *testing.T) {
+	p := newLab(t)
+	p.ready(t, labService, 1)
+	began := time.Now()
+	a := p.get(t, "http://nowhere.localhost/")
+	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+		t.Errorf("%d, Retry-After %q; want 503 with one", a.status, a.header.Get("Retry-After"))
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	eventually(t, 10*time.Second, "the log names what is wanted and what is known", func() bool {
+		logs := p.must(t, "logs", "--no-color", "edge")
+		return strings.Contains(logs, "nowhere:8080") && strings.Contains(logs, "known: ")
+	})
+}
+
+func TestDockerDNSUpstreamsFollowTheContainers(t *testing.T) {
+	p := newLab(t)
+	p.must(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
+	p.ready(t, labService, 2)
+	seen := make(map[string]bool)
+	for range 50 {
+		a := p.get(t, "http://upstreams.localhost/_test/echo")
+		if a.status != http.StatusOK {
+			t.Fatalf("status %d", a.status)
+		}
+		seen[a.header.Get("X-Test-Backend")] = true
+	}
+	if len(seen) != 2 {
+		t.Errorf("reached %v, want both containers", seen)
+	}
+}

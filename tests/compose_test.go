@@ -1,0 +1,291 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// project is a Compose project that a test runs.
+type project struct {
+	name  string
+	files []string
+	env   []string
+	http  string // port of HTTP on loopback
+	https string
+	admin string
+}
+
+// compose runs `docker compose` on the project and returns what it printed.
+func (p *project) compose(args ...string) (string, error) {
+	all := []string{"compose", "--project-name", p.name}
+	for _, f := range p.files {
+		all = append(all, "--file", f)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker", append(all, args...)...)
+	cmd.Env = append(os.Environ(), p.env...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("docker compose %s: %w\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return out.String(), nil
+}
+
+func (p *project) must(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := p.compose(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// container returns the ID of one of the service's containers.
+func (p *project) container(t *testing.T, service string) string {
+	t.Helper()
+	id, _, _ := strings.Cut(p.must(t, "ps", "--all", "--quiet", service), "\n")
+	if id == "" {
+		t.Fatalf("%s has no container", service)
+	}
+	return id
+}
+
+// docker runs the docker command and returns what it printed.
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("docker", args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// client returns an HTTP client for which every *.localhost name is the project's edge on loopback, whatever port the
+// URL has. keep says whether it keeps connections.
+func (p *project) client(keep bool) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DisableKeepAlives:   !keep,
+			MaxIdleConnsPerHost: 64,
+			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // the internal authority's, new with each run
+			ForceAttemptHTTP2:   true,
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				port := p.http
+				if strings.HasSuffix(addr, ":443") {
+					port = p.https
+				}
+				return dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+			},
+		},
+	}
+}
+
+// answer is what a test reads of a response.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// get asks a URL and fails the test when there is no answer.
+func (p *project) get(t *testing.T, url string, header ...string) answer {
+	t.Helper()
+	a, err := p.ask(p.client(false), http.MethodGet, url, nil, header...)
+	if err != nil {
+		t.Fatalf("GET %s: %v", url, err)
+	}
+	return a
+}
+
+// ask makes a request; header is names and values in turn.
+func (p *project) ask(c *http.Client, method, url string, body io.Reader, header ...string) (answer, error) {
+	req, err := http.NewRequest(method, url, body)
+	if err != nil {
+		return answer{}, err
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		}
+		req.Header[header[i]] = []string{header[i+1]} // as spelled: aliases are what is tried
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, string(text)}, err
+}
+
+// services asks the edge for its services, by the command that an operator uses, or over the lab's admin port.
+func (p *project) services(t *testing.T) []registry.ServiceStatus {
+	t.Helper()
+	var text string
+	if p.admin != "" {
+		resp, err := http.Get("http://127.0.0.1:" + p.admin + "/edge/services")
+		if err != nil {
+			return nil // it starts, or restarts
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return nil
+		}
+		text = string(body)
+	} else {
+		text = p.must(t, "exec", "-T", "edge", "edge", "status", "--json")
+	}
+	var all []registry.ServiceStatus
+	if err := json.Unmarshal([]byte(text), &all); err != nil {
+		t.Fatalf("%v in %q", err, text)
+	}
+	return all
+}
+
+// service returns the status of one service.
+func (p *project) service(t *testing.T, name string) registry.ServiceStatus {
+	t.Helper()
+	for _, s := range p.services(t) {
+		if s.Service == name {
+			return s
+		}
+	}
+	return registry.ServiceStatus{}
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, within time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
+		if holds() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
+
+// freePort returns a port of loopback that nobody listens on.
+func freePort() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	return port, errors.Join(err, ln.Close())
+}
+
+// shippedStack is compose.yaml with test images, brought up by the first test that needs it.
+type shippedStack struct {
+	project
+	once sync.Once
+	err  error
+	dir  string
+}
+
+var shipped shippedStack
+
+// stack returns the running shipped stack.
+func stack(t *testing.T) *project {
+	t.Helper()
+	shipped.once.Do(func() { shipped.err = shipped.up() })
+	if shipped.err != nil {
+		t.Fatal(shipped.err)
+	}
+	return &shipped.project
+}
+
+// up writes a .env with `edge init`, as a user does, and brings the stack up.
+func (s *shippedStack) up() error {
+	var err error
+	if s.dir, err = os.MkdirTemp("", "edge-stack-"); err != nil {
+		return err
+	}
+	ports := make([]string, 2)
+	for i := range ports {
+		if ports[i], err = freePort(); err != nil {
+			return err
+		}
+	}
+	env := filepath.Join(s.dir, ".env")
+	if out, err := exec.Command(edgeBinary, "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
+		return fmt.Errorf("edge init: %w\n%s", err, out)
+	}
+	s.project = project{
+		name: "edgetest", files: []string{"../compose.yaml", "compose.test.yaml"}, http: ports[0], https: ports[1],
+		env: []string{
+			"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:" + ports[0], "PUBLISH_HTTPS=127.0.0.1:" + ports[1],
+			"PUBLIC_HTTPS_PORT=" + ports[1],
+		},
+	}
+	_, err = s.compose("up", "--detach", "--quiet-pull")
+	return err
+}
+
+func (s *shippedStack) down() {
+	if s.dir == "" {
+		return
+	}
+	if _, err := s.compose("down", "--volumes", "--timeout", "5"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.RemoveAll(s.dir)
+}
+
+// newLab brings up the lab with extra environment for one test.
+func newLab(t *testing.T, env ...string) *project {
+	t.Helper()
+	p := &project{name: "edgelab" + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name())), files: []string{"lab/compose.yaml"}}
+	var err error
+	if p.http, err = freePort(); err != nil {
+		t.Fatal(err)
+	}
+	if p.admin, err = freePort(); err != nil {
+		t.Fatal(err)
+	}
+	p.env = append([]string{"LAB_HTTP=" + p.http, "LAB_ADMIN=" + p.admin}, env...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			logs, err := p.compose("logs", "--no-color", "--tail", "60", "edge")
+			t.Logf("the edge's last lines (%v):\n%s", err, logs)
+		}
+		if _, err := p.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "1"); err != nil {
+			t.Error(err)
+		}
+	})
+	p.must(t, "up", "--detach")
+	return p
+}
+
+// ready waits until the service has n ready endpoints.
+func (p *project) ready(t *testing.T, service string, n int) {
+	t.Helper()
+	eventually(t, 60*time.Second, fmt.Sprintf("%s has %d ready endpoints", service, n), func() bool {
+		return p.service(t, service).Ready == n
+	})
+}

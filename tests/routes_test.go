@@ -1,0 +1,207 @@
+package tests
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	accounting = "https://accounting.localhost"
+	crm        = "https://crm.localhost"
+	docs       = "https://docs.localhost"
+)
+
+// upAndReady returns the shipped stack with every service ready.
+func upAndReady(t *testing.T) *project {
+	t.Helper()
+	p := stack(t)
+	eventually(t, 2*time.Minute, "/health/ready answers 200", func() bool {
+		a, err := p.ask(p.client(false), http.MethodGet, "http://localhost/health/ready", nil)
+		return err == nil && a.status == http.StatusOK
+	})
+	return p
+}
+
+func TestEveryRouteOfTheDocumentReachesItsService(t *testing.T) {
+	p := upAndReady(t)
+	for _, c := range []struct{ url, want string }{
+		{accounting + "/api/echo", `"role":"bigcapital-server"`},
+		{accounting + "/api/system_db", `"status":"ok"`},
+		{accounting + "/socket.io/?EIO=4&transport=polling", `"sid"`},
+		{accounting + "/socket/?EIO=4&transport=polling", `"sid"`},
+		{accounting + "/", "BigCapital test web app"},
+		{accounting + "/invoices/17", "BigCapital test web app"},
+		{crm + "/", "Corteza test server"},
+		{crm + "/auth/login", "Corteza test server"},
+		{docs + "/", "Corteza docs test"},
+	} {
+		a := p.get(t, c.url)
+		if a.status != http.StatusOK || !strings.Contains(a.body, c.want) {
+			t.Errorf("%s: %d %.120q, want 200 with %q", c.url, a.status, a.body, c.want)
+		}
+	}
+	if a := p.get(t, docs+"/no/such/page"); a.status != http.StatusNotFound {
+		t.Errorf("a missing page of the docs: %d, want the docs' own 404", a.status)
+	}
+}
+
+func TestWhatIsNobodysBusinessIsBlocked(t *testing.T) {
+	p := upAndReady(t)
+	for _, url := range []string{
+		accounting + "/api/queues", accounting + "/api/queues/", accounting + "/api/queues/all", accounting + "/API/Queues",
+		accounting + "/agendash", accounting + "/agendash/x", crm + "/metrics", crm + "/console", crm + "/console/ui",
+		crm + "/debug/pprof", crm + "/__healthcheck", crm + "/Metrics",
+	} {
+		if a := p.get(t, url); a.status != http.StatusNotFound || strings.Contains(a.body, "LEAK") {
+			t.Errorf("%s: %d %q, want 404", url, a.status, a.body)
+		}
+	}
+	for _, path := range []string{"/swagger", "/public/x"} { // the server's, but not on a routed path
+		if a := p.get(t, accounting+path); strings.Contains(a.body, "LEAK") {
+			t.Errorf("%s reached the server", path)
+		}
+	}
+}
+
+func TestPlainHTTPGoesToHTTPSForOurHostsOnly(t *testing.T) {
+	p := upAndReady(t)
+	a := p.get(t, "http://accounting.localhost/invoices?id=1")
+	if want := "https://accounting.localhost:" + p.https + "/invoices?id=1"; a.status != http.StatusPermanentRedirect || a.header.Get("Location") != want {
+		t.Errorf("%d to %q, want 308 to %q", a.status, a.header.Get("Location"), want)
+	}
+	for _, host := range []string{"evil.example", "localhost", "x.localhost"} {
+		if a := p.get(t, "http://localhost/", "Host", host); a.status != http.StatusNotFound {
+			t.Errorf("host %s: %d, want 404", host, a.status)
+		}
+	}
+}
+
+func TestHealthIsAnsweredOverHTTPOnEveryHostAndOnEverySite(t *testing.T) {
+	p := upAndReady(t)
+	for _, url := range []string{
+		"http://localhost/health", "http://accounting.localhost/health", accounting + "/health", crm + "/health", docs + "/health",
+	} {
+		a := p.get(t, url)
+		if a.status != http.StatusOK || a.header.Get("Content-Type") != "application/health+json" {
+			t.Errorf("%s: %d %s", url, a.status, a.header.Get("Content-Type"))
+		}
+	}
+	if a := p.get(t, "http://localhost/health", "Host", "203.0.113.5"); a.status != http.StatusOK {
+		t.Errorf("/health by address: %d", a.status)
+	}
+	out := p.must(t, "exec", "-T", "edge", "edge", "health", "--ready")
+	if out != "" {
+		t.Errorf("edge health printed %q", out)
+	}
+}
+
+func TestAnUnknownHostNeverGetsAnotherSite(t *testing.T) {
+	p := upAndReady(t)
+	refused := func(sni string) error {
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", "127.0.0.1:"+p.https,
+			&tls.Config{ServerName: sni, InsecureSkipVerify: true})
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	for _, sni := range []string{"evil.example", "x.localhost", ""} {
+		if refused(sni) == nil {
+			t.Errorf("a TLS handshake for %q was accepted", sni)
+		}
+	}
+	for _, host := range []string{"evil.example", "crm.localhost", "docs.localhost"} {
+		a := p.get(t, accounting+"/", "Host", host) // SNI accounting, Host another
+		if a.status != http.StatusMisdirectedRequest && a.status != http.StatusNotFound {
+			t.Errorf("SNI accounting with Host %s: %d %.80q, want 421 or 404", host, a.status, a.body)
+		}
+	}
+}
+
+func TestAClientCanNotClaimToBeSomeoneElse(t *testing.T) {
+	p := upAndReady(t)
+	const lie = "6.6.6.6"
+	var header []string
+	for _, name := range []string{
+		"True-Client-IP", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
+		"X-Forwarded-Server", "X-Forwarded-Prefix", "Forwarded", "X-Client-IP", "CF-Connecting-IP", "X-Cluster-Client-Ip",
+		"True_Client_IP", "X_Real_IP", "X_Forwarded_For", "X_FORWARDED_PROTO", "X.Real.IP", "true.client.ip", "X-Forwarded_For",
+	} {
+		header = append(header, name, lie)
+	}
+	for _, url := range []string{accounting + "/api/echo", crm + "/api/echo", docs + "/_test/echo"} {
+		a := p.get(t, url, header...)
+		var seen struct{ Headers map[string][]string }
+		if err := json.Unmarshal([]byte(a.body), &seen); err != nil {
+			t.Fatalf("%s: %v in %.200q", url, err, a.body)
+		}
+		if text, _ := json.Marshal(seen.Headers); strings.Contains(string(text), lie) {
+			t.Errorf("%s: the backend saw %s", url, text)
+		}
+		if len(seen.Headers["X-Real-Ip"]) != 1 || len(seen.Headers["X-Forwarded-For"]) != 1 {
+			t.Errorf("%s: the real address is missing: %v", url, seen.Headers)
+		}
+	}
+}
+
+func TestOnlyTheEdgePublishesPorts(t *testing.T) {
+	p := stack(t)
+	var config struct {
+		Name     string
+		Services map[string]struct {
+			Ports    []any
+			Networks map[string]any
+		}
+		Networks map[string]struct {
+			Name     string
+			Internal bool
+		}
+		Volumes map[string]struct{ Name string }
+	}
+	p.must(t, "config", "--quiet")
+	plain := *p
+	plain.name = "infrastructure"
+	if err := json.Unmarshal([]byte(plain.must(t, "--profile", "*", "config", "--format", "json")), &config); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range config.Services {
+		if (len(s.Ports) > 0) != (name == "edge") {
+			t.Errorf("%s publishes %v", name, s.Ports)
+		}
+	}
+	for name := range config.Services["edge"].Networks {
+		for _, database := range []string{"bigcapital-mysql", "bigcapital-mongo", "bigcapital-redis", "corteza-db"} {
+			if _, shared := config.Services[database].Networks[name]; shared {
+				t.Errorf("the edge shares network %s with %s", name, database)
+			}
+		}
+	}
+	if got := config.Networks["infrastructure_network"].Name; got != "infrastructure_network" {
+		t.Errorf("the network is called %q", got)
+	}
+	for _, volume := range []string{
+		"infrastructure_bigcapital_mysql", "infrastructure_bigcapital_mongo", "infrastructure_bigcapital_redis",
+		"infrastructure_corteza_db", "infrastructure_corteza_data",
+	} {
+		found := false
+		for _, v := range config.Volumes {
+			found = found || v.Name == volume
+		}
+		if !found {
+			t.Errorf("volume %s of the document is missing", volume)
+		}
+	}
+}
+
+func TestWithoutSecretsTheStackDoesNotStart(t *testing.T) {
+	p := project{name: "edgenoenv", files: []string{"../compose.yaml"}, env: []string{"COMPOSE_ENV_FILES=/dev/null"}}
+	_, err := p.compose("config", "--quiet")
+	if err == nil || !strings.Contains(err.Error(), "edge init") {
+		t.Errorf("got %v, want an error that names `edge init`", err)
+	}
+}

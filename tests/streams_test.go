@@ -1,0 +1,185 @@
+package tests
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// zeros is a reader of zeros, n bytes.
+func zeros(n int64) io.Reader { return io.LimitReader(zeroReader{}, n) }
+
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// memory returns what the edge's container uses, in bytes, without the page cache, as `docker stats` counts.
+func memory(t *testing.T, p *project) int64 {
+	t.Helper()
+	text := docker(t, "stats", "--no-stream", "--format", "{{.MemUsage}}", p.container(t, "edge"))
+	used, _, _ := strings.Cut(text, " /")
+	for unit, factor := range map[string]float64{"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10} {
+		if number, ok := strings.CutSuffix(used, unit); ok {
+			n, err := strconv.ParseFloat(number, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int64(n * factor)
+		}
+	}
+	t.Fatalf("docker stats printed %q", text)
+	return 0
+}
+
+// TestLargeBodiesStream: 200 MB up and down, and the edge's memory does not grow with them.
+func TestLargeBodiesStream(t *testing.T) {
+	p := upAndReady(t)
+	const size = 200 << 20
+	const growth = 48 << 20 // buffers and garbage, but not the body
+	before := memory(t, p)
+	most := before
+	stop, sampled := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sampled)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				most = max(most, memory(t, p))
+			}
+		}
+	}()
+
+	began := time.Now()
+	a, err := p.ask(p.client(true), http.MethodPost, accounting+"/api/upload", zeros(size))
+	if err != nil || a.status != http.StatusOK {
+		t.Fatalf("upload: %v %d %s", err, a.status, a.body)
+	}
+	hash := sha256.New()
+	if _, err := io.Copy(hash, zeros(size)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(a.body, hex.EncodeToString(hash.Sum(nil))) {
+		t.Errorf("the upload arrived changed: %s", a.body)
+	}
+	up := time.Since(began)
+
+	began = time.Now()
+	resp, err := p.client(true).Get(accounting + "/api/download?bytes=" + strconv.Itoa(size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(io.Discard, resp.Body)
+	if err != nil || n != size {
+		t.Fatalf("download: %d bytes, %v", n, err)
+	}
+	close(stop)
+	<-sampled
+	t.Logf("200 MB up in %s, down in %s; memory %d MiB before, at most %d MiB", up, time.Since(began), before>>20, most>>20)
+	if most-before > growth {
+		t.Errorf("memory grew by %d MiB", (most-before)>>20)
+	}
+}
+
+func TestABodyAboveTheLimitGets413(t *testing.T) {
+	p := upAndReady(t)
+	a, err := p.ask(p.client(false), http.MethodPost, accounting+"/api/upload", zeros(520<<20))
+	if err == nil && a.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("520 MiB to BigCapital: %d, want 413", a.status)
+	}
+	body := `{"x":"` + strings.Repeat("x", 101<<10) + `"}`
+	a, err = p.ask(p.client(false), http.MethodPost, accounting+"/api/json", strings.NewReader(body), "Content-Type", "application/json")
+	if err != nil || a.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("101 kB of JSON: %v %d, want the application's own 413", err, a.status)
+	}
+}
+
+func TestServerSentEventsArriveOneByOne(t *testing.T) {
+	p := upAndReady(t)
+	for _, encoding := range []string{"identity", "gzip"} {
+		req, err := http.NewRequest(http.MethodGet, accounting+"/api/events?interval=300ms&count=4", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept-Encoding", encoding)
+		resp, err := p.client(false).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if got := resp.Header.Get("Content-Encoding"); got != "" {
+			t.Errorf("events were encoded: %s", got)
+		}
+		var times []time.Time
+		lines := bufio.NewScanner(resp.Body)
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "data:") {
+				times = append(times, time.Now())
+			}
+		}
+		if len(times) != 4 {
+			t.Fatalf("%d events, want 4", len(times))
+		}
+		if spread := times[3].Sub(times[0]); spread < 700*time.Millisecond {
+			t.Errorf("4 events at 300 ms arrived within %s: they were buffered", spread)
+		}
+	}
+}
+
+// TestASlowAnswerIsWaitedFor: PDFs are made while the client waits, and 130 s is longer than most proxies' default.
+func TestASlowAnswerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	p := upAndReady(t)
+	began := time.Now()
+	a, err := p.ask(p.client(false), http.MethodGet, accounting+"/api/slow?d=130s", nil)
+	if err != nil || a.status != http.StatusOK {
+		t.Fatalf("after %s: %v %d", time.Since(began), err, a.status)
+	}
+	if took := time.Since(began); took < 130*time.Second {
+		t.Errorf("answered after %s", took)
+	}
+}
+
+// TestSocketIO: the real client from npm, on both mount points, over polling and WebSocket.
+func TestSocketIO(t *testing.T) {
+	p := upAndReady(t)
+	for _, path := range []string{"/socket", "/socket.io"} {
+		for _, transports := range []string{"polling", "websocket", "polling,websocket"} {
+			cmd := exec.Command("node", "backends/socketio/client.js", "https://accounting.localhost:"+p.https, path, transports, "20")
+			cmd.Env = append(os.Environ(), "HOST_MAP=accounting.localhost=127.0.0.1", "NODE_TLS_REJECT_UNAUTHORIZED=0", "NODE_NO_WARNINGS=1")
+			out, err := cmd.Output()
+			var result struct {
+				OK     bool
+				Echoes int
+			}
+			if err != nil || json.Unmarshal(out, &result) != nil || !result.OK || result.Echoes != 20 {
+				t.Errorf("%s by %s: %v %s", path, transports, err, out)
+			}
+		}
+	}
+}
+
+func TestCortezasWebSocketEchoes(t *testing.T) {
+	p := upAndReady(t)
+	if err := echoOverWebSocket(t, p, "wss://crm.localhost/api/websocket", 20); err != nil {
+		t.Error(err)
+	}
+}
+
+// say is a message that a test sends.
+func say(i int) string { return fmt.Sprintf("message %d", i) }
