@@ -62,7 +62,7 @@ func parse(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error
 	}
 	for _, b := range p.backends {
 		if err := proxy.Declare(h, b.service, b.config, at); err != nil {
-			return nil, d.WrapErr(err)
+			return nil, err // it names both places itself
 		}
 	}
 	return h.NewRoute(matcher, &caddyhttp.Subroute{Routes: p.routes()}), nil

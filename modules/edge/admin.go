@@ -31,13 +31,18 @@ func serveServices(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s not allowed; use GET", r.Method)}
 	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(Snapshot())
+}
+
+// Snapshot returns the services of the running edge, sorted by name; none when no configuration uses the app.
+func Snapshot() []registry.ServiceStatus {
 	services := []registry.ServiceStatus{}
 	pool.Range(func(_, value any) bool {
 		services = value.(*living).registry.Snapshot()
 		return false
 	})
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(services)
+	return services
 }
 
 var _ caddy.AdminRouter = adminAPI{}

@@ -57,7 +57,7 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, err
 	}
 	if err := Declare(h, t.Service, t.ServiceConfig, at); err != nil {
-		return nil, d.WrapErr(err)
+		return nil, err // it names both places itself
 	}
 	rp := new(reverseproxy.Handler)
 	d.Reset()

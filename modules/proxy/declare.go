@@ -30,7 +30,7 @@ func Declare(h httpcaddyfile.Helper, service string, config edge.ServiceConfig, 
 	}
 	merged, err := first.config.Merge(config)
 	if err != nil {
-		return fmt.Errorf("service %s, at %s and at %s: %w", service, first.at, at, err)
+		return fmt.Errorf("service %s at %s and at %s: %w", service, first.at, at, err)
 	}
 	all[service] = declared{first.at, merged}
 	return nil

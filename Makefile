@@ -1,0 +1,48 @@
+# What a contributor types. `make test` needs nothing but Go, and root on Debian or Ubuntu where Docker is missing.
+
+TOOLS := .tools
+PACKAGES := $(shell go list ./... | grep -v /tests)
+
+.PHONY: test short setup lint bench fuzz image env
+
+# Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
+test: setup image lint
+	go test -race ./... -short
+	go test -race -count=1 -timeout 20m ./tests
+
+# What needs no Docker.
+short:
+	go test -race -short ./...
+
+# The Docker Engine, Compose, Node and the test images. Changes nothing that is there.
+setup:
+	tests/setup
+
+# Formatting and static checks, with the versions of tools/go.mod.
+lint: $(TOOLS)/gofumpt $(TOOLS)/staticcheck
+	@unformatted=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofumpt -w on: $$unformatted"; exit 1; fi
+	go vet ./...
+	$(TOOLS)/staticcheck ./...
+	deploy/vulncheck
+
+# A claim about speed has a benchmark here.
+bench:
+	go test -run '^$$' -bench . ./internal/registry ./modules/proxy
+
+# The image edge:dev, also where Docker can fetch no base image.
+image:
+	deploy/image
+
+# A .env with new secrets. A file that is there already is never touched.
+env:
+	go run ./cmd/edge init
+
+$(TOOLS)/gofumpt: tools/go.mod
+	go build -C tools -o ../$@ mvdan.cc/gofumpt
+
+$(TOOLS)/staticcheck: tools/go.mod
+	go build -C tools -o ../$@ honnef.co/go/tools/cmd/staticcheck
+
+$(TOOLS)/govulncheck: tools/go.mod
+	go build -C tools -o ../$@ golang.org/x/vuln/cmd/govulncheck

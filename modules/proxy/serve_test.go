@@ -1,0 +1,173 @@
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/theworklabs/edge/modules/proxy"
+)
+
+// TestMain keeps Caddy's own data out of the home directory.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "edge-proxy-")
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// site is a running Caddy with one site, and the addresses that its services are told to be at.
+type site struct {
+	url    string
+	port   string
+	static map[string][]string
+}
+
+// serve runs Caddy with a site that has these directives, and services at fixed addresses.
+func serve(t testing.TB, static map[string][]string, directives string) *site {
+	t.Helper()
+	s := &site{port: freePort(t), static: static}
+	s.url = "http://127.0.0.1:" + s.port
+	s.load(t, directives)
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// load loads or reloads the site.
+func (s *site) load(t testing.TB, directives string) {
+	t.Helper()
+	var lines strings.Builder
+	for service, addrs := range s.static {
+		fmt.Fprintf(&lines, "\t\tstatic %s %s\n", service, strings.Join(addrs, " "))
+	}
+	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tgrace_period 1s\n\tlog {\n\t\tlevel ERROR\n\t}\n"+
+		"\tedge {\n\t\tresolver 127.0.0.1:1\n%s\t}\n}\n\n:%s {\n%s\n}\n", &lines, s.port, directives)
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Load(config, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// backend is an application at a fixed address that can be stopped and started.
+type backend struct {
+	address string
+	handler http.Handler
+
+	mu     sync.Mutex
+	server *http.Server
+}
+
+func newBackend(t testing.TB, handler http.HandlerFunc) *backend {
+	t.Helper()
+	b := &backend{address: "127.0.0.1:" + freePort(t), handler: handler}
+	t.Cleanup(b.stop)
+	return b
+}
+
+// start listens; a backend that isn't started refuses connections.
+func (b *backend) start(t testing.TB) *backend {
+	t.Helper()
+	ln, err := net.Listen("tcp", b.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	server := &http.Server{Handler: b.handler}
+	b.server = server
+	go func() { _ = server.Serve(ln) }()
+	return b
+}
+
+// stop ends it as a process ends: connections are closed, the port refuses.
+func (b *backend) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server != nil {
+		_ = b.server.Close()
+	}
+}
+
+// echo answers with a name, the method and the body.
+func echo(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		fmt.Fprintf(w, "%s %s %d", name, r.Method, len(body))
+	}
+}
+
+// send makes a request on a connection of its own.
+func (s *site) send(t testing.TB, method, path string, body []byte) (int, string, http.Header) {
+	t.Helper()
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	req, err := http.NewRequest(method, s.url+path, reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return resp.StatusCode, string(text), resp.Header
+}
+
+// until waits for an answer.
+func (s *site) until(t testing.TB, path, want string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		_, text, _ := s.send(t, http.MethodGet, path, nil)
+		if strings.Contains(text, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s never answered %q, last %q", path, want, text)
+		}
+	}
+}

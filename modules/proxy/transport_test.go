@@ -1,0 +1,303 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// reached returns a channel that is closed when some endpoint enters a state.
+func reached(t *testing.T, address string, state registry.State) <-chan struct{} {
+	t.Helper()
+	done := make(chan struct{})
+	var once atomic.Bool
+	stop := edge.Watch(func(c registry.Change) {
+		if c.Address == address && c.To == state && once.CompareAndSwap(false, true) {
+			close(done)
+		}
+	})
+	t.Cleanup(stop)
+	return done
+}
+
+func TestARequestThatCouldNotBeSentGoesOnToAnotherEndpoint(t *testing.T) {
+	a, b := newBackend(t, echo("a")).start(t), newBackend(t, echo("b")).start(t)
+	readyA, readyB := reached(t, a.address, registry.Ready), reached(t, b.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address, b.address}}, "edge_proxy api:80")
+	<-readyA
+	<-readyB
+	a.stop()
+	for range 20 { // whatever the method; a's connections were never made, so that each dial is refused
+		if status, text, _ := s.send(t, http.MethodPost, "/", []byte("hello")); status != 200 || text != "b POST 5" {
+			t.Fatalf("%d %q, want b's answer", status, text)
+		}
+	}
+}
+
+func TestAHeldPOSTArrivesWhole(t *testing.T) {
+	a := newBackend(t, echo("a"))
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	for _, size := range []int{0, 1, 64 << 10, 1 << 20} { // kept, and passed on
+		a.stop()
+		result := make(chan string)
+		go func() {
+			_, text, _ := s.send(t, http.MethodPost, "/", bytes.Repeat([]byte("x"), size))
+			result <- text
+		}()
+		held(t, 1)
+		a.start(t)
+		if text, want := <-result, fmt.Sprintf("a POST %d", size); text != want {
+			t.Errorf("got %q, want %q", text, want)
+		}
+	}
+}
+
+// held waits until so many requests are held for api:80.
+func held(t *testing.T, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		for _, s := range edge.Snapshot() {
+			if s.Service == "api:80" && s.Held == want {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("never %d held: %+v", want, edge.Snapshot())
+		}
+	}
+}
+
+func TestAClientThatLeavesWhileHeldIsForgotten(t *testing.T) {
+	a := newBackend(t, echo("a"))
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		done <- err
+	}()
+	held(t, 1)
+	leave()
+	if err := <-done; err == nil {
+		t.Error("the client that left got an answer")
+	}
+	held(t, 0)
+}
+
+func TestAReloadNeitherFailsNorLosesAHeldRequest(t *testing.T) {
+	a := newBackend(t, echo("a"))
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	result := make(chan string)
+	go func() {
+		_, text, _ := s.send(t, http.MethodPost, "/", []byte("hello"))
+		result <- text
+	}()
+	held(t, 1)
+	reloaded := make(chan struct{})
+	go func() { // it waits for the old configuration's requests
+		s.load(t, "header X-New yes\nedge_proxy api:80")
+		close(reloaded)
+	}()
+	<-reloaded
+	a.start(t)
+	if text := <-result; text != "a POST 5" {
+		t.Errorf("the held request got %q", text)
+	}
+}
+
+// cutting is a server that reads a request and closes the connection; its first answers, to probes, are none.
+func cutting(t *testing.T, requests *atomic.Int32) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				if n, err := conn.Read(make([]byte, 4096)); err == nil && n > 0 {
+					requests.Add(1)
+				}
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+func TestWhatWasSentIsRepeatedOnlyIfItIsIdempotent(t *testing.T) {
+	var cut atomic.Int32
+	rude := cutting(t, &cut)
+	good := newBackend(t, echo("good")).start(t)
+	readyRude, readyGood := reached(t, rude, registry.Ready), reached(t, good.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80")
+	<-readyRude
+	<-readyGood
+	for _, method := range []string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE"} {
+		for range 10 {
+			if status, _, _ := s.send(t, method, "/", nil); status != 200 {
+				t.Errorf("%s: %d, want the other endpoint's answer", method, status)
+			}
+		}
+	}
+	for _, method := range []string{"POST", "PATCH"} {
+		before, unknown := cut.Load(), int32(0)
+		for range 20 {
+			status, _, _ := s.send(t, method, "/", []byte("x"))
+			if status == http.StatusBadGateway {
+				unknown++
+			}
+		}
+		if sent := cut.Load() - before; sent == 0 || sent != unknown {
+			t.Errorf("%s: sent %d times to the rude one, %d unknown; want each once, and each 502", method, sent, unknown)
+		}
+	}
+}
+
+func TestALateAnswerIs504AndIsNotAskedForAgain(t *testing.T) {
+	var asked atomic.Int32
+	slow := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}).start(t)
+	ready := reached(t, slow.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {slow.address}}, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}")
+	<-ready
+	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusGatewayTimeout {
+		t.Errorf("%d, want 504", status)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+func TestASlowUploadIsNotALateAnswer(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}")
+	<-ready
+	pipe, feed := io.Pipe()
+	go func() {
+		for range 10 {
+			<-time.After(60 * time.Millisecond)
+			if _, err := feed.Write([]byte("x")); err != nil {
+				return
+			}
+		}
+		feed.Close()
+	}()
+	resp, err := http.Post(s.url, "text/plain", pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || string(text) != "a POST 10" {
+		t.Errorf("%q %v", text, err)
+	}
+}
+
+func TestAServiceThatIsDownGets503WithRetryAfter(t *testing.T) {
+	a := newBackend(t, echo("a"))
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n hold 300ms\n}")
+	status, _, header := s.send(t, http.MethodGet, "/", nil)
+	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("%d with Retry-After %q, want 503 with one", status, header.Get("Retry-After"))
+	}
+	began := time.Now()
+	s.send(t, http.MethodGet, "/", nil)
+	if took := time.Since(began); took > 200*time.Millisecond {
+		t.Errorf("the next one waited %s; it should fail at once", took)
+	}
+}
+
+func TestABodyThatIsTooLargeIsTheClientsFault(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "request_body {\n max_size 1KB\n}\nedge_proxy api:80")
+	<-ready
+	for _, size := range []int{2 << 10, 200 << 10} { // one that is kept, one that is passed on
+		if status, _, _ := s.send(t, http.MethodPost, "/", make([]byte, size)); status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%d bytes: %d, want 413", size, status)
+		}
+	}
+	s.until(t, "/", "a GET") // and the endpoint is still ready
+}
+
+func TestWebSocketsPassBothWays(t *testing.T) {
+	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/refused" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		for {
+			kind, message, err := conn.Read(r.Context())
+			if err != nil || conn.Write(r.Context(), kind, message) != nil {
+				return
+			}
+		}
+	}).start(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	<-ready
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, s.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	for i := range 10 {
+		want := strings.Repeat("x", i*1000)
+		if err := conn.Write(ctx, websocket.MessageText, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := conn.Read(ctx); err != nil || string(got) != want {
+			t.Fatalf("message %d: %v, %d bytes", i, err, len(got))
+		}
+	}
+	if _, resp, err := websocket.Dial(ctx, s.url+"/refused", nil); err == nil || resp == nil || resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a refused upgrade: %v", err)
+	}
+}
+
+func TestTheEndpointIsAPlaceholder(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n header_down X-Endpoint {edge.endpoint.address}/{edge.endpoint.id}\n}")
+	<-ready
+	_, _, header := s.send(t, http.MethodGet, "/", nil)
+	if got, want := header.Get("X-Endpoint"), a.address+"/"+a.address; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
