@@ -2,21 +2,18 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -70,15 +67,20 @@ func runDemo(cmd *cobra.Command, caddyfile []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer edge.Watch(func(c registry.Change) {
+	unwatch := edge.Watch(func(c registry.Change) {
 		out.say(c.Service, fmt.Sprintf("%s: %s (%s)", c.Address, c.To, c.Reason))
-	})()
+	})
+	defer unwatch()
 	if err := caddy.Load(config, true); err != nil {
 		return hint(fmt.Errorf("start the edge: %w", err), "if a port is taken, choose others with --http-port and --https-port")
+	}
+	if err := waitUntilServed(ctx, httpsPort); err != nil {
+		return err
 	}
 	out.print(welcome(httpPort, httpsPort))
 	<-ctx.Done()
 	stop() // a second Ctrl-C ends it the hard way
+	unwatch()
 	out.print("\nending …\n")
 	return caddy.Stop()
 }
@@ -93,56 +95,6 @@ func checkPort(ctx context.Context, flag string, port int) error {
 		err = fmt.Errorf("port %d is taken by another program", port)
 	}
 	return hint(err, "choose another one: edge demo --%s %d", flag, port+1000)
-}
-
-// demoConfig adapts the shipped Caddyfile for localhost and adds what a configuration can't know: where the backends
-// are, and a place for the internal CA that goes away with the demo.
-func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static map[string][]string) ([]byte, error) {
-	for name, value := range map[string]string{
-		"DOMAIN": "localhost", "HTTP_PORT": strconv.Itoa(httpPort), "HTTPS_PORT": strconv.Itoa(httpsPort),
-		"PUBLIC_HTTPS_PORT": strconv.Itoa(httpsPort), "EDGE_ADMIN": "unix/" + filepath.Join(dir, "admin.sock"),
-		"ACME_EMAIL": "", "DOCKER_ENDPOINT": "",
-	} {
-		if err := os.Setenv(name, value); err != nil {
-			return nil, err
-		}
-	}
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		return nil, fmt.Errorf("adapt the shipped Caddyfile: %w", err)
-	}
-	var config struct {
-		caddy.Config
-		Storage json.RawMessage            `json:"storage"`
-		Apps    map[string]json.RawMessage `json:"apps"`
-		Logging json.RawMessage            `json:"logging"`
-	}
-	if err := json.Unmarshal(adapted, &config); err != nil {
-		return nil, err
-	}
-	config.Storage = caddyconfig.JSON(map[string]string{"module": "file_system", "root": dir}, nil)
-	config.Logging = json.RawMessage(`{"logs": {"default": {"level": "ERROR"}}}`)
-	var app edge.App
-	if err := json.Unmarshal(config.Apps["edge"], &app); err != nil {
-		return nil, err
-	}
-	app.Static = static
-	// whoever ends a demo does not want to wait for a browser's open requests
-	if err := shortenGrace(config.Apps); err != nil {
-		return nil, err
-	}
-	config.Apps["edge"] = caddyconfig.JSON(&app, nil)
-	return json.Marshal(config)
-}
-
-func shortenGrace(apps map[string]json.RawMessage) error {
-	var http map[string]json.RawMessage
-	if err := json.Unmarshal(apps["http"], &http); err != nil {
-		return err
-	}
-	http["grace_period"] = json.RawMessage(`"1s"`)
-	apps["http"] = caddyconfig.JSON(http, nil)
-	return nil
 }
 
 func welcome(httpPort, httpsPort int) string {

@@ -1,0 +1,77 @@
+package edge_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/theworklabs/edge"
+)
+
+// TestTheShippedCaddyfileIsCaddyJSON: caddy.json is what `edge adapt --config Caddyfile --pretty` prints where none of
+// the variables is set.
+func TestTheShippedCaddyfileIsCaddyJSON(t *testing.T) {
+	for _, name := range []string{
+		"DOMAIN", "ACME_EMAIL", "HTTP_PORT", "HTTPS_PORT", "PUBLIC_HTTPS_PORT", "DOCKER_ENDPOINT", "EDGE_ADMIN",
+	} {
+		t.Setenv(name, "")
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	caddyfile, err := os.ReadFile("Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(warnings) > 0 {
+		t.Errorf("warnings: %v", warnings)
+	}
+	want, err := os.ReadFile("caddy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if err := json.Indent(&got, adapted, "", "\t"); err != nil {
+		t.Fatal(err)
+	}
+	if strings.TrimSpace(got.String()) != strings.TrimSpace(string(want)) {
+		t.Error("caddy.json is out of date; run: env -u DOMAIN edge adapt --config Caddyfile --pretty > caddy.json")
+	}
+}
+
+// TestTheCaddyfileTakesItsValuesFromTheEnvironment: a host that differs needs no other file.
+func TestTheCaddyfileTakesItsValuesFromTheEnvironment(t *testing.T) {
+	for name, value := range map[string]string{
+		"DOMAIN": "example.org", "ACME_EMAIL": "ops@example.org", "HTTP_PORT": "8080", "HTTPS_PORT": "8443",
+		"PUBLIC_HTTPS_PORT": "9443", "DOCKER_ENDPOINT": "tcp://guard:2375", "EDGE_ADMIN": "localhost:2020",
+	} {
+		t.Setenv(name, value)
+	}
+	caddyfile, err := os.ReadFile("Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"accounting.example.org"`, `"ops@example.org"`, `":8080"`, `":8443"`, `:9443`, `"tcp://guard:2375"`, `"localhost:2020"`,
+	} {
+		if !strings.Contains(string(adapted), want) {
+			t.Errorf("%s is not in what it adapts to", want)
+		}
+	}
+	if strings.Contains(string(adapted), "theworklabs.cc") {
+		t.Error("the default domain is still there")
+	}
+}

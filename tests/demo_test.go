@@ -1,0 +1,113 @@
+package tests
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestTheDemoServesTheThreeSites: one process, no Docker, the shipped Caddyfile.
+func TestTheDemoServesTheThreeSites(t *testing.T) {
+	p := &project{}
+	for _, port := range []*string{&p.http, &p.https} {
+		var err error
+		if *port, err = freePort(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	temp := t.TempDir()
+	cmd := exec.Command(edgeBinary, "demo", "--http-port", p.http, "--https-port", p.https)
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // when the test ended before its end
+	lines := bufio.NewReader(out)
+	printed := ""
+	for !strings.Contains(printed, "What happens:") {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%v after %s", err, printed)
+		}
+		printed += line
+	}
+	rest := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(lines)
+		rest <- string(text)
+	}()
+
+	for url, want := range map[string]string{
+		accounting + "/": "socket-state", accounting + "/api/accounts": "accounts", accounting + "/api/system_db": "ok",
+		crm + "/": "Corteza", docs + "/": "<html", "http://localhost/health": "pass", "http://localhost/health/ready": "pass",
+	} {
+		if a := p.get(t, url); a.status != http.StatusOK || !strings.Contains(a.body, want) {
+			t.Errorf("%s: %d %.100q", url, a.status, a.body)
+		}
+	}
+	servers := make(map[string]bool)
+	for range 40 {
+		var accounts struct{ Server string }
+		if err := json.Unmarshal([]byte(p.get(t, accounting+"/api/accounts").body), &accounts); err != nil {
+			t.Fatal(err)
+		}
+		servers[accounts.Server] = true
+	}
+	if len(servers) != 2 {
+		t.Errorf("40 requests met the servers %v, want two", servers)
+	}
+	for _, path := range []string{"/socket", "/socket.io"} {
+		node := exec.Command("node", "backends/socketio/client.js", "https://accounting.localhost:"+p.https, path, "websocket", "5")
+		node.Env = append(os.Environ(), "HOST_MAP=accounting.localhost=127.0.0.1", "NODE_TLS_REJECT_UNAUTHORIZED=0", "NODE_NO_WARNINGS=1")
+		if out, err := node.Output(); err != nil {
+			t.Errorf("socket.io at %s: %v %s", path, err, out)
+		}
+	}
+
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	text := <-rest
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("Ctrl-C: %v", err)
+	}
+	if !strings.Contains(printed, "bigcapital-server:3000") || !strings.Contains(printed, "ready") || !strings.Contains(text, "socket connected") {
+		t.Errorf("what happened was not told: %s%s", printed, text)
+	}
+	if left, err := filepath.Glob(filepath.Join(temp, "*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestTheDemoSaysWhenAPortIsTaken(t *testing.T) {
+	ln, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(edgeBinary, "demo", "--https-port", port)
+	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
+	defer timer.Stop()
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "edge: error: port "+port+" is taken") || !strings.Contains(string(out), "edge: hint: ") {
+		t.Errorf("%v %s", err, out)
+	}
+}

@@ -1,0 +1,188 @@
+package tests
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// engine is a Docker Engine of the test's own, so that the one it runs on, with whatever else it runs, is left alone.
+type engine struct {
+	t      *testing.T
+	dir    string
+	socket string
+	flags  []string
+	cmd    *exec.Cmd
+}
+
+// newEngine starts an Engine with the generic image, a network `lab`, and a container `api` that restarts by itself.
+func newEngine(t *testing.T, flags ...string) *engine {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("this test starts a Docker Engine of its own, which takes root: run it as root")
+	}
+	dir, err := os.MkdirTemp("/tmp", "ee-") // short: the paths of its sockets have a limit
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &engine{t: t, dir: dir, socket: filepath.Join(dir, "d.sock"), flags: flags}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	e.start()
+	t.Cleanup(e.remove)
+	image := filepath.Join(dir, "image.tar")
+	docker(t, "save", "--output", image, "edge-test/generic:test")
+	e.docker("load", "--quiet", "--input", image)
+	e.docker("network", "create", "lab")
+	e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
+	return e
+}
+
+// start starts dockerd and waits until it answers.
+func (e *engine) start() {
+	e.t.Helper()
+	log, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer log.Close()
+	e.cmd = exec.Command("dockerd", append([]string{
+		"--host", "unix://" + e.socket, "--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
+		"--pidfile", filepath.Join(e.dir, "pid"), "--bridge", "none", "--default-address-pool", "base=10.231.0.0/16,size=24",
+	}, e.flags...)...)
+	e.cmd.Stdout, e.cmd.Stderr = log, log
+	if err := e.cmd.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	eventually(e.t, time.Minute, "dockerd answers", func() bool {
+		return exec.Command("docker", "--host", "unix://"+e.socket, "info").Run() == nil
+	})
+}
+
+// signal sends a signal to dockerd; with one that ends it, stop waits until it is gone.
+func (e *engine) signal(s syscall.Signal) {
+	e.t.Helper()
+	if err := e.cmd.Process.Signal(s); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *engine) stop(s syscall.Signal) {
+	e.t.Helper()
+	e.signal(s)
+	_ = e.cmd.Wait() // its exit status is that of a killed process
+	os.Remove(filepath.Join(e.dir, "pid"))
+}
+
+func (e *engine) docker(args ...string) string {
+	e.t.Helper()
+	return docker(e.t, append([]string{"--host", "unix://" + e.socket}, args...)...)
+}
+
+// remove takes down all that the Engine made outside of its directory.
+func (e *engine) remove() {
+	for _, id := range strings.Fields(e.docker("ps", "--all", "--quiet")) {
+		e.docker("rm", "--force", id)
+	}
+	e.docker("network", "rm", "lab")
+	e.stop(syscall.SIGTERM)
+}
+
+// edgeOnHost runs an edge as a process of the host, in front of the Engine's api:8080.
+func edgeOnHost(t *testing.T, socket string) (url string) {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(t.TempDir(), "Caddyfile")
+	text := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\tgrace_period 1s\n\tedge {\n\t\tendpoint unix://%s\n\t\tresolver 127.0.0.1:1\n\t\thold 40s\n\t}\n}\n\n:%s {\n\tedge_proxy api:8080 {\n\t\tprobe {\n\t\t\turi /\n\t\t}\n\t}\n}\n", socket, port)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(edgeBinary, "run", "--config", config)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			lines, err := os.ReadFile(log.Name())
+			t.Logf("the edge's log (%v):\n%s", err, lines)
+		}
+	})
+	return "http://127.0.0.1:" + port
+}
+
+// status asks a URL; 0 means that there was no answer.
+func status(url string, within time.Duration) int {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+// TestAnEngineThatGoesAndComesBack: containers that outlive it are served throughout, and what happens after it is back
+// is seen.
+func TestAnEngineThatGoesAndComesBack(t *testing.T) {
+	e := newEngine(t, "--live-restore")
+	url := edgeOnHost(t, e.socket)
+	eventually(t, 20*time.Second, "the container is served", func() bool { return status(url, time.Second) == 200 })
+	for _, how := range []struct {
+		name       string
+		away, back func()
+	}{
+		{"killed and started", func() { e.stop(syscall.SIGKILL) }, e.start},
+		{"stopped and started", func() { e.stop(syscall.SIGTERM) }, e.start},
+		{"hung, and going on", func() { e.signal(syscall.SIGSTOP) }, func() { e.signal(syscall.SIGCONT) }},
+	} {
+		how.away()
+		for deadline := time.Now().Add(12 * time.Second); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
+			if got := status(url, time.Second); got != 200 {
+				t.Fatalf("%s: status %d while the Engine was away", how.name, got)
+			}
+		}
+		how.back()
+		e.docker("rm", "--force", "api")
+		eventually(t, 20*time.Second, how.name+": that the container went is seen", func() bool { return status(url, time.Second) != 200 })
+		e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
+		eventually(t, 20*time.Second, how.name+": that another came is seen", func() bool { return status(url, time.Second) == 200 })
+	}
+}
+
+// TestAnEngineThatTakesItsContainersWithIt: requests are held until both are back.
+func TestAnEngineThatTakesItsContainersWithIt(t *testing.T) {
+	e := newEngine(t)
+	url := edgeOnHost(t, e.socket)
+	eventually(t, 20*time.Second, "the container is served", func() bool { return status(url, time.Second) == 200 })
+	e.stop(syscall.SIGTERM)
+	held := make(chan int)
+	go func() { held <- status(url, 40*time.Second) }()
+	e.start()
+	if got := <-held; got != 200 {
+		t.Errorf("the request that came while both were away got %d", got)
+	}
+}
