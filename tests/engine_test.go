@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,9 +15,11 @@ import (
 	"time"
 )
 
-// engine is a Docker Engine of the test's own, so that the one it runs on, with whatever else it runs, is left alone.
+// engine is a Docker Engine of the test's own, in a network namespace of its own, so that the one of the machine, its
+// bridges and its firewall rules are left alone.
 type engine struct {
 	t      *testing.T
+	space  string // the network namespace
 	dir    string
 	socket string
 	flags  []string
@@ -33,8 +36,11 @@ func newEngine(t *testing.T, flags ...string) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{t: t, dir: dir, socket: filepath.Join(dir, "d.sock"), flags: flags}
+	e := &engine{t: t, dir: dir, space: filepath.Base(dir), socket: filepath.Join(dir, "d.sock"), flags: flags}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	command(t, "ip", "netns", "add", e.space)
+	t.Cleanup(func() { command(t, "ip", "netns", "delete", e.space) })
+	command(t, "ip", "-netns", e.space, "link", "set", "lo", "up")
 	e.start()
 	t.Cleanup(e.remove)
 	image := filepath.Join(dir, "image.tar")
@@ -53,9 +59,9 @@ func (e *engine) start() {
 		e.t.Fatal(err)
 	}
 	defer log.Close()
-	e.cmd = exec.Command("dockerd", append([]string{
+	e.cmd = e.inside("dockerd", append([]string{
 		"--host", "unix://" + e.socket, "--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
-		"--pidfile", filepath.Join(e.dir, "pid"), "--bridge", "none", "--default-address-pool", "base=10.231.0.0/16,size=24",
+		"--pidfile", filepath.Join(e.dir, "pid"),
 	}, e.flags...)...)
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	if err := e.cmd.Start(); err != nil {
@@ -64,6 +70,20 @@ func (e *engine) start() {
 	eventually(e.t, time.Minute, "dockerd answers", func() bool {
 		return exec.Command("docker", "--host", "unix://"+e.socket, "info").Run() == nil
 	})
+}
+
+// inside returns a command that runs in the Engine's network namespace, and in no other of its own: `ip netns exec`
+// would hide the cgroups. nsenter becomes the command, so that a signal goes to it.
+func (e *engine) inside(name string, args ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.space, name}, args...)...)
+}
+
+// command runs a command that must not fail.
+func command(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
 }
 
 // signal sends a signal to dockerd; with one that ends it, stop waits until it is gone.
@@ -95,24 +115,41 @@ func (e *engine) remove() {
 	e.stop(syscall.SIGTERM)
 }
 
-// edgeOnHost runs an edge as a process of the host, in front of the Engine's api:8080.
-func edgeOnHost(t *testing.T, socket string) (url string) {
+// edge runs an edge as a process beside the Engine, in front of its api:8080, and returns a client of it. The edge listens
+// on a unix socket, which can be reached from every network namespace.
+func (e *engine) edge() *http.Client {
+	t := e.t
 	t.Helper()
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
+	config, socket := filepath.Join(e.dir, "Caddyfile"), filepath.Join(e.dir, "e.sock")
+	text := fmt.Sprintf(`{
+	admin off
+	auto_https off
+	grace_period 1s
+	edge {
+		endpoint unix://%s
+		resolver 127.0.0.1:1
+		hold 40s
 	}
-	config := filepath.Join(t.TempDir(), "Caddyfile")
-	text := fmt.Sprintf("{\n\tadmin off\n\tauto_https off\n\tgrace_period 1s\n\tedge {\n\t\tendpoint unix://%s\n\t\tresolver 127.0.0.1:1\n\t\thold 40s\n\t}\n}\n\n:%s {\n\tedge_proxy api:8080 {\n\t\tprobe {\n\t\t\turi /\n\t\t}\n\t}\n}\n", socket, port)
+}
+
+http:// {
+	bind unix/%s
+	edge_proxy api:8080 {
+		probe {
+			uri /
+		}
+	}
+}
+`, e.socket, socket)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	log, err := os.Create(filepath.Join(e.dir, "edge.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(edgeBinary, "run", "--config", config)
+	cmd := e.inside(edgeBinary, "run", "--config", config)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -125,18 +162,23 @@ func edgeOnHost(t *testing.T, socket string) (url string) {
 			t.Logf("the edge's log (%v):\n%s", err, lines)
 		}
 	})
-	return "http://127.0.0.1:" + port
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
 }
 
-// status asks a URL; 0 means that there was no answer.
-func status(url string, within time.Duration) int {
+// status asks the edge; 0 means that there was no answer.
+func status(client *http.Client, within time.Duration) int {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://edge/", nil)
 	if err != nil {
 		return 0
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0
 	}
@@ -148,9 +190,10 @@ func status(url string, within time.Duration) int {
 // TestAnEngineThatGoesAndComesBack: containers that outlive it are served throughout, and what happens after it is back
 // is seen.
 func TestAnEngineThatGoesAndComesBack(t *testing.T) {
+	t.Parallel() // with the one that waits for 130 s
 	e := newEngine(t, "--live-restore")
-	url := edgeOnHost(t, e.socket)
-	eventually(t, 20*time.Second, "the container is served", func() bool { return status(url, time.Second) == 200 })
+	client := e.edge()
+	eventually(t, 20*time.Second, "the container is served", func() bool { return status(client, time.Second) == 200 })
 	for _, how := range []struct {
 		name       string
 		away, back func()
@@ -161,26 +204,27 @@ func TestAnEngineThatGoesAndComesBack(t *testing.T) {
 	} {
 		how.away()
 		for deadline := time.Now().Add(12 * time.Second); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
-			if got := status(url, time.Second); got != 200 {
+			if got := status(client, time.Second); got != 200 {
 				t.Fatalf("%s: status %d while the Engine was away", how.name, got)
 			}
 		}
 		how.back()
 		e.docker("rm", "--force", "api")
-		eventually(t, 20*time.Second, how.name+": that the container went is seen", func() bool { return status(url, time.Second) != 200 })
+		eventually(t, 20*time.Second, how.name+": that the container went is seen", func() bool { return status(client, time.Second) != 200 })
 		e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
-		eventually(t, 20*time.Second, how.name+": that another came is seen", func() bool { return status(url, time.Second) == 200 })
+		eventually(t, 20*time.Second, how.name+": that another came is seen", func() bool { return status(client, time.Second) == 200 })
 	}
 }
 
 // TestAnEngineThatTakesItsContainersWithIt: requests are held until both are back.
 func TestAnEngineThatTakesItsContainersWithIt(t *testing.T) {
+	t.Parallel() // with the one that waits for 130 s
 	e := newEngine(t)
-	url := edgeOnHost(t, e.socket)
-	eventually(t, 20*time.Second, "the container is served", func() bool { return status(url, time.Second) == 200 })
+	client := e.edge()
+	eventually(t, 20*time.Second, "the container is served", func() bool { return status(client, time.Second) == 200 })
 	e.stop(syscall.SIGTERM)
 	held := make(chan int)
-	go func() { held <- status(url, 40*time.Second) }()
+	go func() { held <- status(client, 40*time.Second) }()
 	e.start()
 	if got := <-held; got != 200 {
 		t.Errorf("the request that came while both were away got %d", got)

@@ -96,6 +96,7 @@ func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 // TestPOSTsOnConnectionsThatNodeCloses: Node closes idle connections after 5 s. Rounds of POSTs with pauses around that
 // time must never meet a closing one.
 func TestPOSTsOnConnectionsThatNodeCloses(t *testing.T) {
+	t.Parallel() // with the one that waits for 130 s
 	p := newLab(t)
 	p.must(t, "--profile", "node", "up", "--detach", "node")
 	p.ready(t, "node:3000", 1)

@@ -53,6 +53,7 @@ func checkSetup() error {
 		{"docker", "compose", "version"},
 		{"docker", "image", "inspect", "edge:dev", "edge-test/generic:test", "edge-test/bigcapital-server:test"},
 		{"node", "--version"},
+		{"ip", "-Version"},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		out, err := exec.CommandContext(ctx, probe[0], probe[1:]...).CombinedOutput()

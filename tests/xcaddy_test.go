@@ -10,6 +10,7 @@ import (
 
 // TestAMainAsXcaddyWritesItBuilds: from a module outside, with nothing but imports.
 func TestAMainAsXcaddyWritesItBuilds(t *testing.T) {
+	t.Parallel() // with the one that waits for 130 s
 	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
