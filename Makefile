@@ -1,9 +1,8 @@
 # What a contributor types. `make test` needs nothing but Go, and root on Debian or Ubuntu where Docker is missing.
 
 TOOLS := .tools
-PACKAGES := $(shell go list ./... | grep -v /tests)
 
-.PHONY: test short setup lint bench fuzz image env
+.PHONY: test short setup lint bench image env
 
 # Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
 test: setup image lint

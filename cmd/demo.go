@@ -109,7 +109,7 @@ The edge runs. Its certificates are its own, so that browsers ask once.
   http://localhost:%[1]d/health/ready            and that of all behind it
 
 Try:
-  curl -k https://accounting.localhost:%[2]d/api/accounts     again and again: two servers take turns
+  curl -k https://accounting.localhost:%[2]d/api/accounts     again and again: two servers share the work
   curl -i http://accounting.localhost:%[1]d/                  goes to HTTPS
   curl -k https://accounting.localhost:%[2]d/api/queues       is blocked
 

@@ -112,9 +112,13 @@ func printServices(w io.Writer, services []registry.ServiceStatus, now time.Time
 		state := fmt.Sprintf("%d ready", s.Ready)
 		reason := s.Problem
 		if reason == "" && len(s.Endpoints) == 0 {
-			reason = "no container is known"
-			if s.Known {
+			switch {
+			case s.Known:
 				reason = "its containers are stopped"
+			case s.Source != "":
+				reason = "no container is known"
+			default:
+				reason = "not looked for yet"
 			}
 		}
 		if s.Held > 0 {

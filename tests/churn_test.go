@@ -93,6 +93,38 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	p.ready(t, labService, 1)
 }
 
+// TestAnEdgeWithoutItsGuardGoesByDNS: it starts, serves and reloads while what it is told to ask is not there.
+func TestAnEdgeWithoutItsGuardGoesByDNS(t *testing.T) {
+	p := newLab(t, "LAB_ENDPOINT=tcp://nobody:2375")
+	p.ready(t, labService, 1)
+	if a := p.get(t, labURL); a.status != http.StatusOK {
+		t.Errorf("status %d", a.status)
+	}
+	p.must(t, "exec", "-T", "edge", "edge", "validate", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
+	p.must(t, "exec", "-T", "edge", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
+	if a := p.get(t, labURL); a.status != http.StatusOK {
+		t.Errorf("status %d after the reload", a.status)
+	}
+	if source := p.service(t, labService).Source; source != "dns" {
+		t.Errorf("the source is %q", source)
+	}
+}
+
+// TestAGuardThatGoesIsNotMissed: DNS takes over, and the Engine again when the guard is back.
+func TestAGuardThatGoesIsNotMissed(t *testing.T) {
+	p := newLab(t)
+	eventually(t, 30*time.Second, "the Engine decides", func() bool { return p.service(t, labService).Source == "engine" })
+	p.ready(t, labService, 1)
+	since := p.service(t, labService).Endpoints[0].Since
+	p.must(t, "kill", "docker-guard")
+	eventually(t, 30*time.Second, "DNS takes over", func() bool { return p.service(t, labService).Source == "dns" })
+	p.must(t, "start", "docker-guard")
+	eventually(t, 30*time.Second, "the Engine decides again", func() bool { return p.service(t, labService).Source == "engine" })
+	if now := p.service(t, labService).Endpoints[0].Since; !now.Equal(since) {
+		t.Errorf("the endpoint was touched: ready since %s, before since %s", now, since)
+	}
+}
+
 func TestAPausedContainerGetsNoNewRequests(t *testing.T) {
 	p := newLab(t)
 	p.must(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")

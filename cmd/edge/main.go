@@ -5,7 +5,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
-	_ "golang.org/x/crypto/x509roots/fallback" // the image has no files but the binary
 
 	_ "github.com/theworklabs/edge"
 )

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -102,6 +103,14 @@ func (b box) member(addr netip.Addr, leaving bool) registry.Member {
 var otherSignals = map[string]bool{"1": true, "10": true, "12": true, "28": true, "HUP": true, "USR1": true, "USR2": true, "WINCH": true}
 
 var signalNumbers = map[string]string{"HUP": "1", "USR1": "10", "USR2": "12", "WINCH": "28"}
+
+// CheckStopSignal returns an error when a signal need not, or can't, be declared to mean stop.
+func CheckStopSignal(signal string) error {
+	if !otherSignals[strings.TrimPrefix(strings.ToUpper(signal), "SIG")] {
+		return fmt.Errorf("stop signal %q: only HUP, USR1, USR2 and WINCH can be named; every other one means stop anyway", signal)
+	}
+	return nil
+}
 
 // tellsToStop reports whether a signal, as an event names it ("15", "SIGTERM"), tells a container to stop. exceptions
 // are names or numbers of signals that do although they usually don't.

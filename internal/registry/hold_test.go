@@ -188,3 +188,14 @@ func TestWithANegativeHoldNothingIsHeld(t *testing.T) {
 		t.Errorf("got %v, want ErrDown at once", err)
 	}
 }
+
+func TestANameThatWasNeverListedIsNotWaitedForWhereThereIsNoDNS(t *testing.T) {
+	s := newStack(t, registry.Settings{})
+	s.engine.Online(true)
+	if _, err := s.service.Acquire(t.Context(), nil); !errors.Is(err, registry.ErrUnknown) {
+		t.Errorf("got %v, want ErrUnknown at once", err)
+	}
+	s.dns.Online(true)
+	s.dns.Set("api", []registry.Member{found("10.0.0.1")})
+	s.want(t, "10.0.0.1:80 ready; ")
+}

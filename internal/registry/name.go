@@ -69,6 +69,8 @@ func (r *Registry) judge(s *Service) verdict {
 		return verdict{Engine, engine.members, true, len(engine.members) > 0}
 	case dns.reported:
 		return verdict{DNS, dns.members, true, dns.seen || engine.seen}
+	case online && !r.online[DNS]:
+		return verdict{source: Engine, decided: true} // not listed, and there is no DNS to ask: a host without containers' names
 	default:
 		return verdict{Engine, nil, engine.reported, engine.seen}
 	}

@@ -2,6 +2,7 @@ package apps
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -144,7 +145,7 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 	switch name {
 	case "max_body":
 		size, err := humanize.ParseBytes(value)
-		if !off && (err != nil || size == 0) {
+		if !off && (err != nil || size == 0 || size > math.MaxInt64) {
 			return d.Errf("max_body %q: want a size, such as 512MiB or 1GB, or off", value)
 		}
 		p.maxBody = int64(size)

@@ -111,10 +111,18 @@ func (a *App) check() error {
 	if a.MaxHeld < 0 {
 		return fmt.Errorf("max_held can't be negative")
 	}
+	for _, signal := range a.StopSignals {
+		if err := discovery.CheckStopSignal(signal); err != nil {
+			return err
+		}
+	}
 	a.static = make(discovery.Static, len(a.Static))
 	for service, addrs := range a.Static {
 		if _, _, err := registry.ParseName(service); err != nil {
 			return fmt.Errorf("static: %w", err)
+		}
+		if len(addrs) == 0 {
+			return fmt.Errorf("static %s: want at least one address", service)
 		}
 		for _, text := range addrs {
 			addr, err := netip.ParseAddrPort(text)

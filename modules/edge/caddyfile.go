@@ -17,6 +17,7 @@ func init() {
 
 func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
+		d.Next()
 		return nil, d.Err("the edge option is already given; put everything into one block")
 	}
 	app := new(App)
@@ -140,10 +141,10 @@ func ParseDuration(d *caddyfile.Dispenser, text string, to *caddy.Duration) erro
 	return nil
 }
 
-// CountArg reads the line's only argument as a positive number.
+// CountArg reads the line's only argument as a positive number; an empty one leaves the default.
 func CountArg(d *caddyfile.Dispenser, to *int) error {
 	var text string
-	if err := oneArg(d, &text); err != nil {
+	if err := oneArg(d, &text); err != nil || text == "" {
 		return err
 	}
 	n, err := strconv.Atoi(text)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,10 +55,8 @@ func (a *App) Met(remote string) {
 // saw counts a peer and reports whether it is time to warn.
 func (w *gatewayWatch) saw(peer netip.Addr) bool {
 	met := w.met.Add(1)
-	for _, g := range w.gateways {
-		if g == peer {
-			w.fromGate.Add(1)
-		}
+	if slices.Contains(w.gateways, peer) {
+		w.fromGate.Add(1)
 	}
 	if met < gatewaySample {
 		return false

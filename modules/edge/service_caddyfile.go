@@ -81,7 +81,7 @@ func (p *Probe) unmarshalLine(d *caddyfile.Dispenser) error {
 			return err
 		}
 		j, err := strconv.ParseFloat(text, 64)
-		if err != nil || j < 0 || j > 1 {
+		if err != nil || !(j >= 0 && j <= 1) { // NaN is neither
 			return d.Errf("jitter %q: want a part of the interval, 0 to 1", text)
 		}
 		p.Jitter = j

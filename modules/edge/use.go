@@ -2,6 +2,7 @@ package edge
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -104,8 +105,13 @@ func (a *App) Service(name string, config ServiceConfig) (*registry.Service, err
 	return s, nil
 }
 
-// Explain adds to the error of an unknown service the names that are known.
-func (a *App) Explain(err error) string { return a.living.registry.Explain(err) }
+// Explain puts into words why a service can't be reached; of an unknown one, also which names are known.
+func (a *App) Explain(err error) string {
+	if errors.Is(err, registry.ErrUnknown) {
+		return a.living.registry.Explain(err)
+	}
+	return err.Error()
+}
 
 // Services returns the services that this configuration routes to, sorted by name.
 func (a *App) Services() []*registry.Service {

@@ -57,12 +57,14 @@ func (h *Handler) readiness(details bool) report {
 
 func checksOf(s registry.ServiceStatus) []check {
 	if len(s.Endpoints) == 0 {
-		output := "no container is known"
-		if s.Known {
-			output = "its containers are stopped"
-		}
-		if s.Problem != "" {
+		output := "not looked for yet"
+		switch {
+		case s.Problem != "":
 			output = s.Problem
+		case s.Known:
+			output = "its containers are stopped"
+		case s.Source != "":
+			output = "no container is known"
 		}
 		return []check{{ComponentType: "system", Status: fail, ObservedValue: "none", Time: s.Since, Output: output}}
 	}

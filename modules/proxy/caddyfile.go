@@ -36,7 +36,7 @@ func init() {
 //		}
 //		# and of reverse_proxy's subdirectives those that keep their meaning:
 //		# header_up, header_down, handle_response, replace_status, rewrite, method, flush_interval,
-//		# request_buffers, response_buffers, trusted_proxies, stream_*, verbose_logs, proxy_status_name
+//		# request_buffers, response_buffers, stream_*, verbose_logs, proxy_status_name
 //	}
 //
 // It becomes two handlers in one route: edge_proxy, and reverse_proxy with the transport edge.
@@ -139,6 +139,9 @@ func (t *Transport) unmarshalSegment(d *caddyfile.Dispenser) error {
 		_, err := t.ServiceConfig.UnmarshalLine(d)
 		return err
 	}
+	if d.NextArg() {
+		return d.Err("timeouts: want a block: timeouts { response 2m }")
+	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		to := map[string]*caddy.Duration{"dial": &t.DialTimeout, "response": &t.ResponseTimeout}[d.Val()]
 		if to == nil {
@@ -157,7 +160,7 @@ func (t *Transport) unmarshalSegment(d *caddyfile.Dispenser) error {
 // passedOn are reverse_proxy's subdirectives that mean here what they mean there.
 var passedOn = []string{
 	"header_up", "header_down", "handle_response", "replace_status", "rewrite", "method", "flush_interval",
-	"request_buffers", "response_buffers", "trusted_proxies", "stream_timeout", "stream_buffer_size",
+	"request_buffers", "response_buffers", "stream_timeout", "stream_buffer_size",
 	"stream_close_delay", "verbose_logs", "proxy_status_name",
 }
 
@@ -168,6 +171,8 @@ func refused(name string) (hint string, bad bool) {
 		return "the service's containers are found by themselves; for fixed addresses use `static` in the edge option", true
 	case name == "transport":
 		return "it has a transport of its own; for its times use `timeouts`", true
+	case name == "trusted_proxies":
+		return "who is trusted must be known before the route: use `trusted_proxies` in the global option `servers`", true
 	case strings.HasPrefix(name, "lb_"):
 		return "the less busy of two ready containers is taken, and requests that could not be sent are repeated; for other policies use reverse_proxy with `dynamic docker_dns`", true
 	case strings.HasPrefix(name, "health_"):

@@ -85,12 +85,12 @@ func (p *payload) again(req *http.Request, err error) bool {
 	return p.stream == nil || !p.begun.Load()
 }
 
-// idempotent reports whether sending the request twice has the effect of sending it once (RFC 9110 section 9.2.2).
-// Upgrades are not: a connection may have been taken over.
+// idempotent reports whether sending the request twice has the effect of sending it once (RFC 9110 section 9.2.2). That
+// holds for a GET that asks for an upgrade too: without an answer, nothing was taken over.
 func idempotent(req *http.Request) bool {
 	switch req.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-		return req.Header.Get("Upgrade") == "" || req.Method == http.MethodGet
+		return true
 	}
 	return false
 }

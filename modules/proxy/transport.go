@@ -147,18 +147,16 @@ func (t *Transport) refuse(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	if errors.Is(err, registry.ErrUnknown) {
-		t.complain(err)
-	}
+	t.complain(err)
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
-// complain names in the log what is wanted and what is known, now and then: it is a mistake that requests repeat.
+// complain says in the log why requests are refused, now and then: what is wrong for one is wrong for all.
 func (t *Transport) complain(err error) {
 	const every = 10
 	now, last := time.Now().Unix(), t.complained.Load()
 	if now-last >= every && t.complained.CompareAndSwap(last, now) {
-		t.log.Error(t.app.Explain(err))
+		t.log.Error("requests are refused", zap.String("service", t.Service), zap.String("reason", t.app.Explain(err)))
 	}
 }
 
@@ -178,6 +176,10 @@ func (t *Transport) failed(req *http.Request, e *registry.Endpoint, err error) e
 		outcome = "not sent"
 	} else if idempotent(req) {
 		outcome = "not answered"
+	}
+	if c := t.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
+		c.Write(zap.String("service", t.Service), zap.String("method", req.Method), zap.String("uri", req.URL.Path),
+			zap.String("address", e.Address()), zap.String("outcome", outcome), zap.Error(err))
 	}
 	return caddyhttp.Error(status, fmt.Errorf("%s: %s %s at %s: outcome %s: %w",
 		t.Service, req.Method, req.URL.Path, e.Address(), outcome, err))
