@@ -10,7 +10,8 @@ import (
 // Link is what the request path keeps open to one endpoint: its connections. It is made with the endpoint, so that
 // an idle connection can never reach the container that is given the same address next.
 type Link interface {
-	// Close lets requests under way finish and keeps no connection for later. It may be called more than once.
+	// Close lets requests on connections finish, makes no new connection, and keeps none for later. It may be called
+	// more than once.
 	Close()
 	// Cut breaks the connections, with the requests on them: nobody is left at the other end.
 	Cut()

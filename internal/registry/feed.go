@@ -36,6 +36,7 @@ func (f *Feed) Set(key string, members []Member) {
 	}
 	n := f.r.name(key)
 	view := &n.views[f.source]
+	view.old = false
 	if view.reported && slices.Equal(view.members, members) {
 		return
 	}
@@ -56,7 +57,31 @@ func (f *Feed) Problem(key, text string) {
 		return
 	}
 	n := f.r.name(key)
-	n.views[f.source].problem = text
+	view := &n.views[f.source]
+	if view.problem == text {
+		f.r.prune(n)
+		return
+	}
+	view.problem = text
+	for _, s := range n.services {
+		f.r.reconcile(s)
+	}
+	f.r.prune(n)
+}
+
+// Withdraw says that the source no longer knows who answers to a name: it could not look for too long. Another source's
+// word then holds.
+func (f *Feed) Withdraw(key string) {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	n := f.r.names[key]
+	if f.r.closed || n == nil {
+		return
+	}
+	n.views[f.source] = view{seen: n.views[f.source].seen}
+	for _, s := range n.services {
+		f.r.reconcile(s)
+	}
 	f.r.prune(n)
 }
 
@@ -68,8 +93,41 @@ func (f *Feed) Online(online bool) {
 		return
 	}
 	f.r.online[f.source] = online
+	if online {
+		f.r.expected[f.source] = false
+		f.sweep()
+	}
 	for _, s := range f.r.services {
 		f.r.reconcile(s)
+	}
+}
+
+// Expect says that the source is configured but may take a while to speak: until it has, a name that no other source
+// knows may still turn out to be known.
+func (f *Feed) Expect() {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.r.expected[f.source] = !f.r.online[f.source]
+}
+
+// Renew says that the source begins anew, with other settings. What it said so far holds until it is online again; what
+// it has not repeated by then is withdrawn.
+func (f *Feed) Renew() {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.r.online[f.source] = false
+	for _, n := range f.r.names {
+		n.views[f.source].old = true
+	}
+}
+
+// sweep empties the views that were not renewed. The caller holds r.mu.
+func (f *Feed) sweep() {
+	for _, n := range f.r.names {
+		if v := &n.views[f.source]; v.old {
+			*v = view{reported: v.reported, seen: v.seen}
+			f.r.prune(n)
+		}
 	}
 }
 
@@ -77,7 +135,7 @@ func (f *Feed) Online(online bool) {
 func (f *Feed) Clear() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	f.r.online[f.source] = false
+	f.r.online[f.source], f.r.expected[f.source] = false, false
 	for _, n := range f.r.names {
 		n.views[f.source] = view{}
 		for _, s := range n.services {

@@ -18,6 +18,7 @@ type view struct {
 	reported bool // the source has looked at least once
 	seen     bool // it has found someone at least once
 	problem  string
+	old      bool // said before the source began anew
 }
 
 // verdict is what the sources together say of a service.
@@ -68,7 +69,7 @@ func (r *Registry) judge(s *Service) verdict {
 	case engine.seen && (online || !dns.reported):
 		return verdict{Engine, engine.members, true, len(engine.members) > 0}
 	case dns.reported:
-		return verdict{DNS, dns.members, true, dns.seen || engine.seen}
+		return verdict{DNS, dns.members, true, dns.seen || engine.seen || r.expected[Engine]}
 	case online && !r.online[DNS]:
 		return verdict{source: Engine, decided: true} // not listed, and there is no DNS to ask: a host without containers' names
 	default:

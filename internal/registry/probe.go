@@ -3,7 +3,10 @@ package registry
 import "context"
 
 // Target is an endpoint as its probe sees it.
-type Target struct{ e *Endpoint }
+type Target struct {
+	e   *Endpoint
+	ctx context.Context // of the probe: what is reported after its end is not taken
+}
 
 // Address returns where to probe, "172.18.0.7:3000".
 func (t Target) Address() string { return t.e.address }
@@ -32,7 +35,7 @@ func (t Target) report(verdict State, reason string) {
 	e := t.e
 	e.service.mu.Lock()
 	defer e.service.mu.Unlock()
-	if e.state == Gone {
+	if e.state == Gone || t.ctx.Err() != nil {
 		return
 	}
 	if verdict == Failing && e.verdict == Starting {
@@ -50,12 +53,15 @@ func (e *Endpoint) startProbe() {
 	}
 	s := e.service
 	prober := s.settings.Probe
-	if prober == nil {
+	switch {
+	case !s.configured:
+		return // it is not known yet how it is to be probed
+	case prober == nil:
 		e.verdict, e.finding = Ready, "known; no probe is set"
 		e.settle()
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	e.stopProbe = cancel
-	s.r.probes.Go(func() { prober.Run(ctx, Target{e}) })
+	s.r.probes.Go(func() { prober.Run(ctx, Target{e, ctx}) })
 }

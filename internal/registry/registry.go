@@ -39,6 +39,7 @@ type Registry struct {
 	services map[string]*Service
 	names    map[string]*name
 	online   [sourceCount]bool
+	expected [sourceCount]bool // configured, but has not been online yet
 }
 
 // New returns an empty registry. End it with [Registry.Close].

@@ -39,19 +39,20 @@ type Service struct {
 	port uint16
 	refs int // guarded by r.mu
 
-	mu        sync.Mutex
-	settings  Settings
-	endpoints []*Endpoint
-	ready     []*Endpoint   // those of them that take requests, in no order
-	held      int           // requests that wait
-	since     time.Time     // when it last had, or lost, its last ready endpoint
-	wake      chan struct{} // closed when an endpoint becomes ready, or the service closes
-	decided   bool
-	known     bool
-	source    Source
-	problem   string
-	closed    bool // no endpoint comes any more
-	abandoned bool // nobody may wait any more
+	mu         sync.Mutex
+	settings   Settings
+	configured bool
+	endpoints  []*Endpoint
+	ready      []*Endpoint   // those of them that take requests, in no order
+	held       int           // requests that wait
+	since      time.Time     // when it last had, or lost, its last ready endpoint
+	wake       chan struct{} // closed when an endpoint becomes ready, or the service closes
+	decided    bool
+	known      bool
+	source     Source
+	problem    string
+	closed     bool // no endpoint comes any more
+	abandoned  bool // nobody may wait any more
 }
 
 func newService(r *Registry, name, host string, port uint16) *Service {
@@ -81,8 +82,9 @@ func (s *Service) Configure(settings Settings) {
 	if same {
 		settings.Probe = was
 	}
-	s.settings = settings
-	if same || s.closed {
+	first := !s.configured
+	s.settings, s.configured = settings, true
+	if same && !first || s.closed {
 		return
 	}
 	for _, e := range s.endpoints {
@@ -102,6 +104,9 @@ func (s *Service) Drop() {
 		for _, key := range s.keys() {
 			if n := r.names[key]; n != nil {
 				n.services = slices.DeleteFunc(n.services, func(other *Service) bool { return other == s })
+				if len(n.services) == 0 {
+					n.views[DNS] = view{} // nobody asks for it any more, so that it would grow old unseen
+				}
 				r.prune(n)
 			}
 		}
