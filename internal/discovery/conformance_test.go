@@ -34,6 +34,8 @@ type record struct {
 	problems map[string]string
 	online   bool
 	changed  chan struct{}
+
+	onOffline func()
 }
 
 func newRecord() *record {
@@ -49,6 +51,13 @@ func (r *record) Set(name string, members []registry.Member) {
 	r.tell()
 }
 
+func (r *record) Withdraw(name string) {
+	r.mu.Lock()
+	delete(r.names, name)
+	r.mu.Unlock()
+	r.tell()
+}
+
 func (r *record) Problem(name, text string) {
 	r.mu.Lock()
 	r.problems[name] = text
@@ -59,6 +68,9 @@ func (r *record) Problem(name, text string) {
 func (r *record) Online(online bool) {
 	r.mu.Lock()
 	r.online = online
+	if !online && r.onOffline != nil {
+		r.onOffline()
+	}
 	r.mu.Unlock()
 	r.tell()
 }

@@ -53,45 +53,63 @@ func (d DNS) Run(ctx context.Context, sink Sink) {
 	if d.Log == nil {
 		d.Log = zap.NewNop()
 	}
-	a := &asker{DNS: d, sink: sink, answered: make(map[string]time.Time)}
+	a := &asker{
+		DNS: d, sink: sink, slots: make(chan struct{}, dnsAtOnce),
+		busy: make(map[string]bool), failing: make(map[string]bool), answered: make(map[string]time.Time),
+	}
+	defer a.under.Wait()
 	ticker := time.NewTicker(d.Refresh)
 	defer ticker.Stop()
-	a.ask(ctx, d.Names.Hosts())
+	a.ask(ctx, d.Names.Hosts()...)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			a.ask(ctx, d.Names.Hosts())
+			a.ask(ctx, d.Names.Hosts()...)
 		case host := <-d.Names.Nudges():
-			a.ask(ctx, []string{host})
+			a.ask(ctx, host)
 		}
 	}
 }
 
-// asker is a running DNS source: when each name was last answered.
+// asker is a running DNS source. A name whose answer is slow holds up no other one: each has a question of its own under
+// way, and one at the most.
 type asker struct {
 	DNS
-	sink Sink
+	sink  Sink
+	slots chan struct{}
+	under sync.WaitGroup
 
 	mu       sync.Mutex
-	answered map[string]time.Time
-	failing  bool
+	busy     map[string]bool      // names with a question under way
+	failing  map[string]bool      // names whose last question was not answered
+	answered map[string]time.Time // when each name was last answered
 }
 
-// ask looks the hosts up, a few at once, and sets what came back.
-func (a *asker) ask(ctx context.Context, hosts []string) {
+// ask looks hosts up in the background and sets what comes back.
+func (a *asker) ask(ctx context.Context, hosts ...string) {
 	subnets := a.Subnets()
-	slots := make(chan struct{}, dnsAtOnce)
-	var all sync.WaitGroup
 	for _, host := range hosts {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			a.askOne(ctx, host, subnets)
+		a.mu.Lock()
+		busy := a.busy[host]
+		a.busy[host] = true
+		a.mu.Unlock()
+		if busy {
+			continue
+		}
+		a.under.Go(func() {
+			select {
+			case a.slots <- struct{}{}:
+				a.askOne(ctx, host, subnets)
+				<-a.slots
+			case <-ctx.Done():
+			}
+			a.mu.Lock()
+			delete(a.busy, host)
+			a.mu.Unlock()
 		})
 	}
-	all.Wait()
 }
 
 func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix) {
@@ -105,14 +123,14 @@ func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix)
 	}
 	a.mu.Lock()
 	a.answered[host] = time.Now()
-	recovered := a.failing
-	a.failing = false
+	recovered := a.failing[host] && len(a.failing) == 1
+	delete(a.failing, host)
 	a.mu.Unlock()
 	if recovered {
 		a.Log.Info("the resolver answers again", zap.String("resolver", a.Resolver))
 	}
-	a.sink.Online(true)
 	a.sink.Set(host, a.members(host, addrs, subnets))
+	a.sink.Online(true)
 }
 
 // members turns an answer into members: sorted, and only where containers of the edge's own networks can be.
@@ -140,15 +158,15 @@ func (a *asker) fail(host string, err error) {
 	if stale {
 		delete(a.answered, host)
 	}
-	first := !a.failing
-	a.failing = true
+	first := len(a.failing) == 0
+	a.failing[host] = true
 	a.mu.Unlock()
 	if first {
 		a.Log.Warn("the resolver does not answer; keeping what is known for a while",
 			zap.String("resolver", a.Resolver), zap.String("name", host), zap.Duration("for", dnsStale), zap.Error(err))
 	}
 	if stale {
-		a.sink.Set(host, nil)
+		a.sink.Withdraw(host)
 	}
 }
 

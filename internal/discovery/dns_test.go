@@ -50,6 +50,9 @@ func newDNSWorld(t *testing.T) *dnsWorld {
 }
 
 func (w *dnsWorld) ServeDNS(out dns.ResponseWriter, q *dns.Msg) {
+	if q.Question[0].Name == "silent." {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked[q.Question[0].Name]++
@@ -142,6 +145,29 @@ func TestDNSAsksFullyQualifiedNamesOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestASlowNameHoldsUpNoOtherOne(t *testing.T) {
+	w := newDNSWorld(t)
+	w.serve("10.0.0.7")
+	source := w.source().(discovery.DNS)
+	source.Names = listed{"silent", "api"} // the server does not answer for the first
+	r := runSource(t, source)
+	r.serves(t, "10.0.0.7")
+	for _, addr := range []string{"10.0.0.8", "10.0.0.9", "10.0.0.10"} {
+		began := time.Now()
+		w.serve(addr)
+		r.serves(t, addr)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("a change took %s to be seen", took)
+		}
+	}
+}
+
+// listed is names without nudges.
+type listed []string
+
+func (l listed) Hosts() []string     { return l }
+func (listed) Nudges() <-chan string { return nil }
 
 func TestDNSAsksAtOnceWhenNudged(t *testing.T) {
 	w := newDNSWorld(t)

@@ -1,11 +1,6 @@
 package discovery
 
-import (
-	"context"
-	"time"
-
-	"github.com/moby/moby/client"
-)
+import "time"
 
 // nextDue fires when the first stop has to be taken back, or the first container to be listed again.
 func (s *session) nextDue() <-chan time.Time {
@@ -49,14 +44,13 @@ type look struct {
 
 var lookDelays = []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, time.Second}
 
-// lookAgain lists the containers whose time has come.
-func (s *session) lookAgain(ctx context.Context, api *client.Client, now time.Time) error {
-	var due []string
+// lookAgain has the containers listed whose time has come.
+func (s *session) lookAgain(now time.Time) {
 	for id, l := range s.looks {
 		if l.at.After(now) {
 			continue
 		}
-		due = append(due, id)
+		s.want.add(id)
 		if l.turn++; l.turn < len(lookDelays) {
 			l.at = now.Add(lookDelays[l.turn])
 			s.looks[id] = l
@@ -64,8 +58,4 @@ func (s *session) lookAgain(ctx context.Context, api *client.Client, now time.Ti
 			delete(s.looks, id)
 		}
 	}
-	if len(due) == 0 {
-		return nil
-	}
-	return s.listSome(ctx, api, due)
 }

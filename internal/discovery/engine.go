@@ -44,28 +44,44 @@ func (e Engine) Run(ctx context.Context, sink Sink) {
 		Engine: e, sink: sink, roster: newRoster(e.Project, e.Networks),
 		drains: make(map[string]time.Time), looks: make(map[string]look), complaints: make(map[string]string),
 	}
-	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
-	pause := shortest
-	complained := false
+	s.keepUp(ctx)
+}
+
+const (
+	shortestPause = 100 * time.Millisecond
+	longestPause  = 5 * time.Second
+
+	// blink is how long the Engine may be out of reach before DNS is listened to. DNS knows neither who was told to stop
+	// nor who is paused: to ask it at every reconnect would give those requests again.
+	blink = 2 * time.Second
+)
+
+// keepUp connects again and again until ctx ends.
+func (s *session) keepUp(ctx context.Context) {
+	s.sink.Online(false)
+	pause, online, lost := shortestPause, false, time.Time{}
 	for ctx.Err() == nil {
 		connected, err := s.run(ctx)
-		sink.Online(false)
 		if ctx.Err() != nil {
 			return
 		}
 		if connected {
-			pause, complained = shortest, false
+			pause, online, lost = shortestPause, true, time.Now()
 		}
-		if !complained {
-			complained = true
-			e.Log.Warn("the Docker Engine is out of reach; going by DNS and what is known until it is back",
-				zap.String("endpoint", e.Endpoint), zap.Error(err))
+		if connected || lost.IsZero() {
+			lost = time.Now()
+			s.Log.Warn("the Docker Engine is out of reach; going by DNS and what is known until it is back",
+				zap.String("endpoint", s.Endpoint), zap.Error(err))
+		}
+		if online && time.Since(lost) > blink {
+			online = false
+			s.sink.Online(false)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, longest)
+		pause = min(2*pause, longestPause)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type engineWorld struct {
 	broken     bool
 	since      []string
 	lists      int
+	hold       chan struct{} // lists wait for it to be closed
 }
 
 func newEngineWorld(t *testing.T) *engineWorld {
@@ -70,6 +72,12 @@ func (w *engineWorld) list(out http.ResponseWriter, r *http.Request) {
 			http.Error(out, err.Error(), http.StatusBadRequest)
 			return
 		}
+	}
+	w.mu.Lock()
+	hold := w.hold
+	w.mu.Unlock()
+	if hold != nil {
+		<-hold
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -216,6 +224,54 @@ func TestAKillEventMakesAContainerLeaveBeforeItDies(t *testing.T) {
 	r.serves(t, "10.0.0.9")
 }
 
+func TestAnEngineThatBlinksStaysOnlineAndOneThatIsGoneDoesNot(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "10.0.0.7", nil)
+	r := run(t, w)
+	r.serves(t, "10.0.0.7")
+	var offline atomic.Bool
+	r.mu.Lock()
+	r.onOffline = func() { offline.Store(true) }
+	r.mu.Unlock()
+	w.breakDown()
+	w.mend()
+	w.put("b", "10.0.0.8", nil)
+	w.emit(events.ActionStart, "b", nil)
+	r.serves(t, "10.0.0.7", "10.0.0.8")
+	if offline.Load() {
+		t.Error("a cut of a moment handed over to DNS")
+	}
+	w.breakDown()
+	r.until(t, "offline", func() bool { return !r.online })
+}
+
+func TestAStopIsNotKeptWaitingByASlowList(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "10.0.0.7", nil)
+	r := run(t, w)
+	r.serves(t, "10.0.0.7")
+	hold := make(chan struct{})
+	w.mu.Lock()
+	w.hold = hold
+	w.mu.Unlock()
+	defer close(hold)
+	w.emit(events.ActionUpdate, "a", nil) // makes the source list it, which does not come back
+	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
+	r.phase(t, registry.Leaving)
+}
+
+func TestTheEdgesOwnProjectIsLearnedWhenTheListShowsIt(t *testing.T) {
+	w := newEngineWorld(t)
+	w.remove("edge")
+	w.put("a", "10.0.0.7", nil)
+	w.put("b", "10.0.0.8", func(c *container.Summary) { c.Labels["com.docker.compose.project"] = "q" })
+	r := run(t, w)
+	r.until(t, "the problem", func() bool { return r.problems["api"] != "" })
+	w.put("edge", "10.0.0.2", func(c *container.Summary) { c.Labels["com.docker.compose.service"] = "edge" })
+	w.emit(events.ActionStart, "edge", nil)
+	r.serves(t, "10.0.0.7")
+}
+
 func TestADeathIsBelievedBeforeTheListKnowsOfIt(t *testing.T) {
 	w := newEngineWorld(t)
 	w.put("a", "10.0.0.7", nil)
@@ -293,7 +349,6 @@ func TestAStopDuringAnOutageIsSeenAfterIt(t *testing.T) {
 	r := run(t, w)
 	r.serves(t, "10.0.0.7")
 	w.breakDown()
-	r.until(t, "offline", func() bool { return !r.online })
 	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"}) // the list can't show it
 	w.mend()
 	r.phase(t, registry.Leaving)

@@ -1,14 +1,10 @@
 package discovery
 
 import (
-	"context"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
-	"github.com/moby/moby/client"
 )
 
 // EventActions are the Engine's events that change who can take requests. Those of exec are left out: health checks
@@ -34,8 +30,7 @@ func batch(m events.Message, more <-chan events.Message) []events.Message {
 
 // apply takes in events in their order: what they say by themselves at once, the rest by listing the containers that
 // they are about.
-func (s *session) apply(ctx context.Context, api *client.Client, all []events.Message) error {
-	unclear := make(map[string]struct{})
+func (s *session) apply(all []events.Message) {
 	touched := make(map[string]struct{})
 	for _, m := range all {
 		s.last = max(s.last, m.TimeNano)
@@ -45,18 +40,13 @@ func (s *session) apply(ctx context.Context, api *client.Client, all []events.Me
 		}
 		names, clear := s.read(m)
 		touch(touched, names)
-		if clear {
+		if clear || id == "" {
 			continue
 		}
-		unclear[id] = struct{}{}
+		s.want.add(id)
 		s.looks[id] = look{at: time.Now().Add(lookDelays[0])}
 	}
 	s.publish(touched)
-	delete(unclear, "")
-	if len(unclear) == 0 {
-		return nil
-	}
-	return s.listSome(ctx, api, slices.Collect(maps.Keys(unclear)))
 }
 
 // read takes in what an event says by itself. It returns the names that it concerns, and whether it said all.
@@ -77,8 +67,10 @@ func (s *session) read(m events.Message) (names []string, clear bool) {
 		delete(s.roster.leaving, id)
 		return s.roster.kill(id), true
 	case events.ActionDestroy:
-		delete(s.roster.died, id)
-		return s.roster.drop(id), true
+		names = s.forget(id)
+		s.roster.died[id] = time.Now() // a list that was asked for before may still show it as running
+		s.looks[id] = look{at: time.Now().Add(lookDelays[1]), turn: 1}
+		return names, true
 	case events.ActionPause:
 		return s.mark(id, paused), true
 	case events.ActionUnPause:

@@ -1,69 +1,77 @@
 package discovery
 
 import (
-	"context"
-	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/client"
 	"go.uber.org/zap"
 )
 
-// list takes in all containers, and forgets those that are not listed.
-func (s *session) list(ctx context.Context, api *client.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
-	defer cancel()
-	found, err := api.ContainerList(ctx, client.ContainerListOptions{All: true})
-	if err != nil {
-		return fmt.Errorf("list containers: %w", err)
+// take takes in an answer of the Engine.
+func (s *session) take(a answer) {
+	*a.by = false
+	switch {
+	case !a.list:
+	case a.ids == nil:
+		s.takeAll(a.items)
+	default:
+		s.takeSome(a.ids, a.items)
 	}
+}
+
+// takeAll takes in all containers, and forgets those that are not listed; but not those that an event told of lately,
+// which the list may not know yet.
+func (s *session) takeAll(items []container.Summary) {
 	touched := make(map[string]struct{})
 	gone := maps.Clone(s.roster.boxes)
-	for _, c := range found.Items {
+	for _, c := range items {
 		delete(gone, c.ID)
 		if b, ok := newBox(c); ok {
 			touch(touched, s.roster.put(b))
 		}
 	}
 	for id := range gone {
-		delete(s.drains, id)
-		delete(s.roster.died, id)
-		delete(s.roster.leaving, id)
-		touch(touched, s.roster.drop(id))
+		if _, recent := s.looks[id]; !recent {
+			touch(touched, s.forget(id))
+		}
 	}
 	s.roster.subnets = s.Subnets()
 	s.roster.findOwn()
 	s.publish(touched)
-	return nil
 }
 
-// listSome looks again at a few containers.
-func (s *session) listSome(ctx context.Context, api *client.Client, ids []string) error {
-	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
-	defer cancel()
-	found, err := api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("id", ids...)})
-	if err != nil {
-		return fmt.Errorf("list %d containers: %w", len(ids), err)
-	}
-	if !slices.Equal(s.roster.subnets, s.Subnets()) {
-		return s.list(ctx, api) // the edge itself has joined or left a network: everyone may be in or out of reach
-	}
+// takeSome takes in a few containers that were asked for.
+func (s *session) takeSome(ids []string, items []container.Summary) {
 	touched := make(map[string]struct{})
 	for _, id := range ids {
 		touch(touched, s.roster.boxes[id].names)
-		i := slices.IndexFunc(found.Items, func(c container.Summary) bool { return c.ID == id })
+		i := slices.IndexFunc(items, func(c container.Summary) bool { return c.ID == id })
 		if i < 0 {
-			s.roster.drop(id)
+			touch(touched, s.forget(id))
 			continue
 		}
-		if b, ok := newBox(found.Items[i]); ok {
+		if b, ok := newBox(items[i]); ok {
 			touch(touched, s.roster.put(b))
 		}
 	}
+	before, subnets := s.roster.inProject(), s.Subnets()
+	same := slices.Equal(s.roster.subnets, subnets)
+	s.roster.subnets = subnets
+	s.roster.findOwn()
+	if !same || s.roster.inProject() != before {
+		// the edge itself came to a network, left one, or was found: everyone may be in or out of reach
+		touch(touched, slices.Collect(maps.Keys(s.roster.byName)))
+	}
 	s.publish(touched)
-	return nil
+}
+
+// forget drops a container and all that is known of it, and returns the names it had.
+func (s *session) forget(id string) []string {
+	delete(s.drains, id)
+	delete(s.roster.died, id)
+	delete(s.roster.leaving, id)
+	return s.roster.drop(id)
 }
 
 // publish tells the sink of every touched name.

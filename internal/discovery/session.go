@@ -26,6 +26,7 @@ type session struct {
 	drains map[string]time.Time // container ID → when its stop is taken back
 	looks  map[string]look      // container ID → when to list it again
 	last   int64                // time of the last event seen, in Unix nanoseconds
+	want   inquiry              // what is to be listed next
 
 	complaints map[string]string // name → the problem that was logged for it
 }
@@ -39,7 +40,7 @@ func (s *session) run(ctx context.Context) (connected bool, err error) {
 		return false, err
 	}
 	defer api.Close()
-	if err := s.ping(ctx, api); err != nil {
+	if err := ping(ctx, api); err != nil {
 		return false, err
 	}
 	filters := client.Filters{}.Add("type", "container", "network").Add("event", EventActions...)
@@ -52,21 +53,24 @@ func (s *session) run(ctx context.Context) (connected bool, err error) {
 		s.last = time.Now().UnixNano() // until an event tells the Engine's own time
 	}
 	stream := api.Events(ctx, options)
-	if err := s.list(ctx, api); err != nil {
+	all, err := fetch(ctx, api, nil)
+	if err != nil {
 		return false, err
 	}
+	s.takeAll(all)
+	s.want = inquiry{}
 	s.sink.Online(true)
 	s.Log.Info("connected to the Docker Engine", zap.String("endpoint", s.Endpoint),
 		zap.String("project", s.roster.inProject()), zap.Int("containers", len(s.roster.boxes)))
 	queue := make(chan events.Message, 1024)
-	var pump sync.WaitGroup
-	pump.Go(func() { forward(ctx, stream.Messages, queue) })
-	defer pump.Wait()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { forward(ctx, stream.Messages, queue) })
+	defer helpers.Wait()
 	defer cancel()
-	return true, s.follow(ctx, api, queue, stream.Err)
+	return true, s.follow(ctx, &inquirer{api: api, helpers: &helpers, answers: make(chan answer, 2)}, queue, stream.Err)
 }
 
-// forward queues events while a list is under way, so that a burst of them costs few lists.
+// forward queues events, so that a burst of them is read at once and costs few lists.
 func forward(ctx context.Context, from <-chan events.Message, to chan<- events.Message) {
 	for {
 		select {
@@ -82,37 +86,41 @@ func forward(ctx context.Context, from <-chan events.Message, to chan<- events.M
 	}
 }
 
-// follow applies events until the stream or the Engine fails.
-func (s *session) follow(ctx context.Context, api *client.Client, queue <-chan events.Message, broken <-chan error) error {
+// follow applies events until the stream or the Engine fails. It never waits for an answer of the Engine: an event that
+// a container is told to stop must not stand behind a list.
+func (s *session) follow(ctx context.Context, e *inquirer, queue <-chan events.Message, broken <-chan error) error {
 	ping, list := time.NewTicker(enginePing), time.NewTicker(engineList)
 	defer ping.Stop()
 	defer list.Stop()
 	for {
-		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case m := <-queue:
-			err = s.apply(ctx, api, batch(m, queue))
-		case err = <-broken:
+			s.apply(batch(m, queue))
+		case err := <-broken:
 			if err == nil {
 				err = errors.New("the event stream ended")
 			}
+			return err
 		case <-ping.C:
-			err = s.ping(ctx, api)
+			e.ping(ctx)
 		case <-list.C:
-			err = s.list(ctx, api)
+			s.want.all = true
 		case now := <-s.nextDue():
 			s.undoDrains(now)
-			err = s.lookAgain(ctx, api, now)
+			s.lookAgain(now)
+		case a := <-e.answers:
+			if a.err != nil {
+				return a.err
+			}
+			s.take(a)
 		}
-		if err != nil {
-			return err
-		}
+		s.want = e.list(ctx, s.want)
 	}
 }
 
-func (s *session) ping(ctx context.Context, api *client.Client) error {
+func ping(ctx context.Context, api *client.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
 	if _, err := api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {

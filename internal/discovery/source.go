@@ -24,6 +24,8 @@ type Source interface {
 type Sink interface {
 	// Set says that name is answered by exactly these members.
 	Set(name string, members []registry.Member)
+	// Withdraw says that the source could not look for so long that its last word on a name is worth nothing.
+	Withdraw(name string)
 	// Problem notes what the owner must mend about a name; "" clears it.
 	Problem(name, text string)
 	// Online says whether the source is in touch with what it watches. It has Set all names before it goes online.
