@@ -32,6 +32,9 @@ type Link struct {
 	pooled *http.Transport // for requests that can be sent again when a kept connection turns out to be closed
 	fresh  *http.Transport // for those that can't: each gets a connection of its own
 
+	open  context.Context // ends with Close: the address may be another container's from then on
+	close context.CancelFunc
+
 	mu    sync.Mutex
 	conns map[*conn]struct{}
 }
@@ -39,6 +42,7 @@ type Link struct {
 // Open returns the link to an address. It dials when there is something to send.
 func Open(addr string) registry.Link {
 	l := &Link{addr: addr, conns: make(map[*conn]struct{})}
+	l.open, l.close = context.WithCancel(context.Background())
 	l.pooled = &http.Transport{
 		DialContext:           l.dial,
 		DisableCompression:    true,
@@ -65,8 +69,9 @@ func (l *Link) Send(req *http.Request) (*http.Response, error) {
 	return l.pooled.RoundTrip(&out)
 }
 
-// Close lets requests under way finish and keeps no connection for later.
+// Close lets requests on connections finish, makes no new connection, and keeps none for later.
 func (l *Link) Close() {
+	l.close()
 	l.pooled.CloseIdleConnections()
 	l.fresh.CloseIdleConnections()
 }
@@ -114,7 +119,16 @@ func (l *Link) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	if !ok {
 		timeout = DefaultDialTimeout
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.open, cancel)()
 	raw, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, network, l.addr)
+	if l.open.Err() != nil {
+		if err == nil {
+			err = raw.Close() // whoever answered need not be who was asked for
+		}
+		return nil, &DialError{l.addr, errors.Join(errGone, err)}
+	}
 	if err != nil {
 		return nil, &DialError{l.addr, err}
 	}
@@ -125,11 +139,22 @@ func (l *Link) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	return c, nil
 }
 
+// errGone is why a closed link dials no more.
+var errGone = errors.New("the endpoint is gone")
+
 // conn is a connection that its link can cut.
 type conn struct {
 	net.Conn
 	link *Link
 	once sync.Once
+}
+
+// CloseWrite ends one direction, as an upgraded connection may.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 func (c *conn) Close() error {

@@ -1,0 +1,145 @@
+package link_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/link"
+)
+
+// soon bounds every wait for something that must happen.
+const soon = 10 * time.Second
+
+// backend is a container's server, which counts its connections.
+type backend struct {
+	*httptest.Server
+	opened, closed atomic.Int32
+	changed        chan struct{}
+}
+
+func newBackend(t *testing.T, answer http.HandlerFunc) *backend {
+	t.Helper()
+	b := &backend{changed: make(chan struct{}, 1)}
+	b.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // before its end, net/http does not notice that a client leaves
+		answer(w, r)
+	}))
+	b.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			b.opened.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			b.closed.Add(1)
+		}
+		select {
+		case b.changed <- struct{}{}:
+		default:
+		}
+	}
+	b.Start()
+	t.Cleanup(b.Close)
+	return b
+}
+
+// awaitClosed waits until the backend has seen n of its connections end.
+func (b *backend) awaitClosed(t *testing.T, n int32) {
+	t.Helper()
+	for deadline := time.After(soon); b.closed.Load() < n; {
+		select {
+		case <-b.changed:
+		case <-deadline:
+			t.Fatalf("%d of %d connections ended, want %d", b.closed.Load(), b.opened.Load(), n)
+		}
+	}
+}
+
+// open returns a link to the backend.
+func (b *backend) open(t *testing.T) *link.Link {
+	t.Helper()
+	l := link.Open(b.Listener.Addr().String()).(*link.Link)
+	t.Cleanup(func() { l.Close(); l.Cut() })
+	return l
+}
+
+// request makes a request to the service that no name server knows. With once its body can't be read a second time.
+func request(t *testing.T, method, body string, once bool) *http.Request {
+	t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://bigcapital-server:3000/api", reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if once {
+		req.GetBody = nil
+	}
+	return req
+}
+
+// exchange sends a request and reads its answer to the end.
+func exchange(t *testing.T, l *link.Link, req *http.Request) string {
+	t.Helper()
+	resp, err := l.Send(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// paused is a handler that sends the head and the first half of its answer, and the rest when it is told to.
+type paused struct {
+	begun, resume chan struct{}
+	once          sync.Once
+}
+
+func newPaused(t *testing.T) *paused {
+	p := &paused{begun: make(chan struct{}, 100), resume: make(chan struct{})}
+	t.Cleanup(p.goOn)
+	return p
+}
+
+func (p *paused) goOn() { p.once.Do(func() { close(p.resume) }) }
+
+func (p *paused) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.WriteString(w, "first ")
+	_ = http.NewResponseController(w).Flush()
+	p.begun <- struct{}{}
+	select {
+	case <-p.resume:
+		_, _ = io.WriteString(w, "second")
+	case <-r.Context().Done():
+	}
+}
+
+// noneLeft waits until no goroutine keeps a connection or runs the link's code.
+func noneLeft(t *testing.T) {
+	t.Helper()
+	var left []string
+	for deadline := time.Now().Add(soon); time.Now().Before(deadline); runtime.Gosched() {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		left = slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
+			return !strings.Contains(stack, "/internal/link.") && !strings.Contains(stack, "net/http.(*persistConn)")
+		})
+		if len(left) == 0 {
+			return
+		}
+	}
+	t.Errorf("goroutines were left behind:\n%s", strings.Join(left, "\n\n"))
+}

@@ -1,0 +1,125 @@
+package link_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/link"
+)
+
+// unread is a body that notices if anybody looks at it.
+type unread struct{ reads int }
+
+func (u *unread) Read([]byte) (int, error) { u.reads++; return 0, io.EOF }
+
+// kinds are the requests that travel in different ways.
+var kinds = []struct {
+	name   string
+	method string
+	body   string
+	once   bool
+}{
+	{"no body", http.MethodGet, "", false},
+	{"a body that can be sent again", http.MethodPost, "body", false},
+	{"a body that can't", http.MethodPost, "body", true},
+}
+
+// wantDialError checks that no kind of request was sent, and that the error says so.
+func wantDialError(t *testing.T, l *link.Link, address string, timeout time.Duration, cause func(error) bool) {
+	t.Helper()
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			body := new(unread)
+			req := request(t, kind.method, kind.body, kind.once)
+			if req.Body != nil {
+				req.Body = io.NopCloser(body)
+			}
+			resp, err := l.Send(req.WithContext(link.WithDialTimeout(t.Context(), timeout)))
+			if err == nil {
+				resp.Body.Close()
+				t.Fatal("it was sent")
+			}
+			dial, ok := errors.AsType[*link.DialError](err)
+			if !ok {
+				t.Fatalf("got %T %v, want a DialError", err, err)
+			}
+			if dial.Address != address || !cause(err) {
+				t.Errorf("got %v, want another cause or address (%s)", err, address)
+			}
+			if text := err.Error(); !strings.HasPrefix(text, "dial "+address+": ") || strings.Count(text, address) != 1 {
+				t.Errorf("%q, want the address once", text)
+			}
+			if body.reads > 0 {
+				t.Error("the body was read for a connection that was not there")
+			}
+			if n := l.Connections(); n != 0 {
+				t.Errorf("%d connections are counted", n)
+			}
+		})
+	}
+}
+
+func TestARefusedDialIsADialErrorAndNothingIsSent(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	ln.Close()
+	l := link.Open(address).(*link.Link)
+	wantDialError(t, l, address, time.Minute, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
+}
+
+func TestADialThatNobodyAnswersIsADialErrorAndNothingIsSent(t *testing.T) {
+	address := deaf(t)
+	l := link.Open(address).(*link.Link)
+	wantDialError(t, l, address, 100*time.Millisecond, func(err error) bool {
+		timeout, ok := errors.AsType[net.Error](err)
+		return ok && timeout.Timeout()
+	})
+}
+
+// deaf returns an address whose queue of connections is full: the kernel answers no one any more.
+func deaf(t *testing.T) (address string) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := errors.Join(
+		syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
+		syscall.Listen(fd, 0),
+	); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: bound.(*syscall.SockaddrInet4).Port}).String()
+	for {
+		conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+}
+
+func TestARequestThatEndsWhileDiallingIsNoDialError(t *testing.T) {
+	l := link.Open(deaf(t)).(*link.Link)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := l.Send(request(t, http.MethodGet, "", false).WithContext(ctx))
+	if _, ok := errors.AsType[*link.DialError](err); ok || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the request's own end: the endpoint is not to blame", err)
+	}
+}
