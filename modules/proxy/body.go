@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"sync"
 )
@@ -32,4 +33,12 @@ func (b *body) Close() error {
 type upgraded struct {
 	*body
 	io.Writer
+}
+
+// CloseWrite ends the direction to the endpoint, so that what it still has to say arrives.
+func (u *upgraded) CloseWrite() error {
+	if half, ok := u.Writer.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }

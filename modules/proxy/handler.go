@@ -16,8 +16,8 @@ func init() {
 }
 
 // Handler stands in front of reverse_proxy in an `edge_proxy` route. It takes from the request every header in which
-// a client could claim to be someone else, sets `X-Real-IP` to the client's address, and adds `Retry-After` when the
-// service can't take requests.
+// a client could claim to be someone else, and adds `Retry-After` when the service can't take requests. (The transport
+// sets `X-Real-IP` to the client's address.)
 //
 // Clients that are trusted proxies (the server's `trusted_proxies`) keep the `X-Forwarded-*` headers that
 // reverse_proxy builds on.
@@ -46,11 +46,7 @@ const retryAfter = "5"
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	stripClaims(r.Header, trusted)
-	if client != "" {
-		r.Header["X-Real-Ip"] = []string{client}
-	}
 	h.app.Met(r.RemoteAddr)
 	err := next.ServeHTTP(w, r)
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode == http.StatusServiceUnavailable {

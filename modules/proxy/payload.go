@@ -21,7 +21,7 @@ const keepMost = 64 << 10
 // Reading a small body first has a second use: only when the body was read does net/http notice that an HTTP/1.1
 // client left while its request waits.
 type payload struct {
-	kept    *[]byte // nil: there is none, or it is not kept
+	kept    *[]byte // nil: there is none, or it is not kept; at most keepMost
 	stream  io.ReadCloser
 	begun   atomic.Bool  // the stream has been read from
 	readers atomic.Int32 // open readers of kept, and one for the request itself
@@ -36,15 +36,31 @@ func takePayload(req *http.Request) (*payload, error) {
 	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
 		return p, nil
 	}
-	if req.ContentLength < 0 || req.ContentLength > keepMost {
+	if req.ContentLength > keepMost || req.ContentLength < 0 && !idempotent(req) {
 		p.stream = req.Body
 		return p, nil
 	}
 	p.kept = buffers.Get().(*[]byte)
-	*p.kept = (*p.kept)[:req.ContentLength]
-	if _, err := io.ReadFull(req.Body, *p.kept); err != nil {
+	*p.kept = (*p.kept)[:keepMost]
+	if req.ContentLength > 0 {
+		*p.kept = (*p.kept)[:req.ContentLength]
+	}
+	n, err := io.ReadFull(req.Body, *p.kept)
+	switch {
+	case req.ContentLength < 0 && (err == io.EOF || err == io.ErrUnexpectedEOF):
+		// Over HTTP/3, a request without a body has one of unknown length: this is how it shows to be empty.
+		*p.kept = (*p.kept)[:n]
+	case err != nil:
 		p.done()
 		return nil, bodyError(req, err)
+	case req.ContentLength < 0:
+		// It is longer than what is kept. The buffer is not given back: it is part of the stream now.
+		head := *p.kept
+		p.kept = nil
+		p.stream = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(head), req.Body), req.Body}
 	}
 	return p, nil
 }
@@ -60,10 +76,14 @@ func bodyError(req *http.Request, err error) error {
 	return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("read the request's body: %w", err))
 }
 
-// attach puts the body on one attempt's request, and sees that the deadline begins when it has been sent.
+// attach puts the body on one attempt's request, and sees that the deadline runs when the endpoint is waited for.
 func (p *payload) attach(req *http.Request, late *deadline) *http.Request {
 	switch {
+	case p.kept != nil && len(*p.kept) == 0:
+		req.Body, req.GetBody, req.ContentLength = nil, nil, 0
+		late.begin()
 	case p.kept != nil:
+		req.ContentLength = int64(len(*p.kept))
 		req.GetBody = func() (io.ReadCloser, error) { return p.open(), nil }
 		req.Body = p.open()
 		late.begin()
@@ -129,10 +149,9 @@ type sending struct {
 
 func (s *sending) Read(b []byte) (int, error) {
 	s.begun.Store(true)
+	s.late.pause()
 	n, err := s.stream.Read(b)
-	if err != nil {
-		s.late.begin()
-	}
+	s.late.begin()
 	return n, err
 }
 

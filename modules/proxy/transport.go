@@ -12,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/link"
@@ -73,6 +75,12 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	t.app = app.(*edge.App)
 	t.service, err = t.app.Service(t.Service, t.ServiceConfig)
 	return err
+}
+
+// RequestHeaderOps has reverse_proxy set `X-Real-IP` to the client's address, after it has dropped what the client's
+// Connection header names and before the configuration's own `header_up`.
+func (*Transport) RequestHeaderOps() *headers.HeaderOps {
+	return &headers.HeaderOps{Set: http.Header{"X-Real-Ip": []string{"{http.vars." + caddyhttp.ClientIPVarKey + "}"}}}
 }
 
 // maxResends is how often an idempotent request is sent again after it was sent and not answered.
@@ -189,4 +197,6 @@ func (t *Transport) failed(req *http.Request, e *registry.Endpoint, err error) e
 var (
 	_ caddy.Provisioner = (*Transport)(nil)
 	_ http.RoundTripper = (*Transport)(nil)
+
+	_ reverseproxy.RequestHeaderOpsTransport = (*Transport)(nil)
 )

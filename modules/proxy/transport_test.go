@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -299,5 +300,138 @@ func TestTheEndpointIsAPlaceholder(t *testing.T) {
 	_, _, header := s.send(t, http.MethodGet, "/", nil)
 	if got, want := header.Get("X-Endpoint"), a.address+"/"+a.address; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestABodyOfUnknownLengthThatIsEmptyIsNone(t *testing.T) { // as HTTP/3 has it for every GET
+	var cut atomic.Int32
+	rude := cutting(t, &cut)
+	good := newBackend(t, echo("good")).start(t)
+	readyRude, readyGood := reached(t, rude, registry.Ready), reached(t, good.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80")
+	<-readyRude
+	<-readyGood
+	for _, size := range []int{0, 5, 64 << 10} {
+		for range 10 {
+			req, err := http.NewRequest(http.MethodPut, s.url, io.MultiReader(bytes.NewReader(make([]byte, size)))) // chunked
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.ContentLength = -1
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if size == 64<<10 { // as much as is kept: it may be longer, so that it is passed on and can't be repeated
+				continue
+			}
+			if want := fmt.Sprintf("good PUT %d", size); err != nil || string(text) != want {
+				t.Fatalf("%d %q %v, want %q", resp.StatusCode, text, err, want)
+			}
+		}
+	}
+	if cut.Load() == 0 {
+		t.Error("the rude endpoint was never met")
+	}
+}
+
+func TestALongBodyOfUnknownLengthArrivesWhole(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	<-ready
+	req, err := http.NewRequest(http.MethodPut, s.url, io.MultiReader(bytes.NewReader(make([]byte, 300<<10))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != fmt.Sprintf("a PUT %d", 300<<10) {
+		t.Errorf("%q %v", text, err)
+	}
+}
+
+func TestABackendThatStopsReadingIsLate(t *testing.T) {
+	stuck := newBackend(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).start(t)
+	ready := reached(t, stuck.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {stuck.address}}, "edge_proxy api:80 {\n timeouts {\n response 300ms\n }\n}")
+	<-ready
+	req, err := http.NewRequest(http.MethodPost, s.url, bytes.NewReader(make([]byte, 64<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err == nil {
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusGatewayTimeout {
+			t.Errorf("%d, want 504", resp.StatusCode)
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestTheRealAddressCanNotBeTalkedAway(t *testing.T) {
+	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header.Values("X-Real-Ip"), r.Header.Values("X-Forwarded-For"))
+	}).start(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	<-ready
+	req, err := http.NewRequest(http.MethodGet, s.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Connection", "X-Real-Ip, X-Forwarded-For")
+	req.Header.Set("X-Real-Ip", "6.6.6.6")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "[127.0.0.1] [127.0.0.1]" {
+		t.Errorf("the backend saw %q %v", text, err)
+	}
+}
+
+func TestTheLastWordsOfAHalfClosedUpgradeArrive(t *testing.T) {
+	a := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: count\r\n\r\n")
+		heard, _ := io.ReadAll(buffered) // until the client has nothing more to say
+		fmt.Fprintf(conn, "got %d", len(heard))
+	}).start(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	<-ready
+	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: count\r\n\r\n")
+	reader := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v %v", resp, err)
+	}
+	fmt.Fprint(conn, "hello")
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(reader)
+	if err != nil || !strings.HasSuffix(string(text), "got 5") {
+		t.Errorf("%q %v", text, err)
 	}
 }
