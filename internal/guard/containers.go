@@ -16,7 +16,11 @@ func (g *Guard) containers(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if filters := r.URL.Query().Get("filters"); filters != "" {
-		query.Set("filters", filters) // the Engine's to read: a filter can only shorten the list
+		if !byID(filters) {
+			refuse(w, http.StatusForbidden, "the guard passes filters by id only: others would tell what it strips")
+			return
+		}
+		query.Set("filters", filters)
 	}
 	resp, err := g.ask(r, query)
 	if err != nil {
@@ -40,17 +44,34 @@ func (g *Guard) containers(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(list) // a client that left needs no answer
 }
 
+// byID reports whether filters, as the Engine's API writes them ({"id": {"4f6c…": true}} or {"id": ["4f6c…"]}), are by ID.
+// A filter by label or volume would answer yes or no to what the list is stripped of.
+func byID(filters string) bool {
+	var byName map[string]json.RawMessage
+	if json.Unmarshal([]byte(filters), &byName) != nil {
+		return false
+	}
+	delete(byName, "id")
+	return len(byName) == 0
+}
+
 // container is what is passed on of a container. Anything else that the Engine tells is dropped.
 type container struct {
 	ID              string            `json:"Id"`
 	Names           []string          `json:"Names"`
-	Image           string            `json:"Image"`
-	ImageID         string            `json:"ImageID"`
 	Created         int64             `json:"Created"`
 	State           string            `json:"State"`
 	Status          string            `json:"Status"`
 	Labels          map[string]string `json:"Labels"`
-	NetworkSettings json.RawMessage   `json:"NetworkSettings,omitempty"`
+	NetworkSettings struct {
+		Networks map[string]addresses `json:"Networks"`
+	} `json:"NetworkSettings"`
+}
+
+// addresses is what is passed on of a container's place in a network.
+type addresses struct {
+	IPAddress         string `json:"IPAddress,omitempty"`
+	GlobalIPv6Address string `json:"GlobalIPv6Address,omitempty"`
 }
 
 func stripLabels(labels map[string]string) {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/theworklabs/edge/internal/discovery"
 )
@@ -40,6 +42,9 @@ func (g *Guard) events(w http.ResponseWriter, r *http.Request) {
 		if in.Decode(&e) != nil {
 			return // the Engine stops, or the client left: the stream ends, and the edge asks anew
 		}
+		if !e.wanted() {
+			continue
+		}
 		e.strip()
 		if encoder.Encode(e) != nil || out.Flush() != nil {
 			return
@@ -70,6 +75,13 @@ type event struct {
 type actor struct {
 	ID         string            `json:"ID"`
 	Attributes map[string]string `json:"Attributes"`
+}
+
+// wanted reports whether the event is one that the Engine was asked for. One that takes no notice of filters, as others
+// that speak its API may, must not make the guard tell more.
+func (e *event) wanted() bool {
+	action, _, _ := strings.Cut(e.Action, ": ") // "health_status: unhealthy"
+	return (e.Type == "container" || e.Type == "network") && slices.Contains(discovery.EventActions, action)
 }
 
 // strip drops the container's labels, which the Engine mixes into the attributes, but for those that are needed.

@@ -82,7 +82,15 @@ func (g *Guard) ask(r *http.Request, query url.Values) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return g.engine.Do(req)
+	resp, err := g.engine.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < http.StatusOK { // 101, or a number that is no status: net/http would panic at passing it on
+		resp.Body.Close()
+		return nil, fmt.Errorf("it answered with status %03d", resp.StatusCode)
+	}
+	return resp, nil
 }
 
 // copyHead copies the status and those headers that a client of the Engine reads.
@@ -103,9 +111,6 @@ func refuse(w http.ResponseWriter, status int, message string) {
 }
 
 func unreachable(w http.ResponseWriter, err error) {
-	if errors.Is(err, context.Canceled) {
-		return
-	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}

@@ -8,6 +8,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -66,7 +67,7 @@ func (c Config) Check() error {
 		return errors.New("probe: interval and timeout can't be negative")
 	case c.Rise < 0 || c.Fall < 0:
 		return errors.New("probe: rise and fall can't be negative")
-	case c.Jitter > 1:
+	case c.Jitter > 1 || math.IsNaN(c.Jitter):
 		return errors.New("probe: jitter is a part of the interval: 0 to 1")
 	case len(c.URIs) == 0 && (c.Body != "" || c.Status != ""):
 		return errors.New("probe: status and body need a uri")

@@ -40,14 +40,23 @@ func (p *Prober) untilReady(ctx context.Context, c *check, t registry.Target, sl
 		if time.Since(began) > time.Minute {
 			wait = tcpLater
 		}
-		if err := c.tcp(ctx); err != nil {
+		listens := c.tcp(ctx)
+		var how string
+		err := listens
+		if listens == nil {
+			how, err = c.run(ctx)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return false // the check was cut short: the endpoint is not to blame
+		case listens != nil:
 			passed, pause = 0, httpFirst
 			t.Fails(err.Error())
-		} else if how, err := c.run(ctx); err != nil {
+		case err != nil:
 			passed = 0
 			wait, pause = pause, min(2*pause, slowest)
 			t.Fails(err.Error())
-		} else {
+		default:
 			passed++
 			wait = httpFirst
 			if passed >= p.config.Rise {

@@ -1,0 +1,173 @@
+package guard_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/guard"
+)
+
+// soon bounds every wait for something that must happen.
+const soon = 10 * time.Second
+
+// engine is a Docker Engine that the test plays, on a unix socket.
+type engine struct {
+	socket string
+
+	mu    sync.Mutex
+	asked []*http.Request
+}
+
+// newEngine starts an Engine that answers with a handler, and remembers what it was asked.
+func newEngine(t testing.TB, answer http.HandlerFunc) *engine {
+	t.Helper()
+	e := &engine{socket: filepath.Join(t.TempDir(), "e.sock")}
+	ln, err := net.Listen("unix", e.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.mu.Lock()
+		e.asked = append(e.asked, r)
+		e.mu.Unlock()
+		answer(w, r)
+	}))
+	server.Listener.Close()
+	server.Listener = ln
+	server.Start()
+	t.Cleanup(server.Close)
+	return e
+}
+
+// questions returns what the Engine was asked since the last call, as "GET /path?query".
+func (e *engine) questions() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []string
+	for _, r := range e.asked {
+		all = append(all, r.Method+" "+r.RequestURI)
+	}
+	e.asked = nil
+	return all
+}
+
+// only returns the one question that the Engine was asked.
+func (e *engine) only(t *testing.T) *http.Request {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.asked) != 1 {
+		t.Fatalf("the Engine was asked %d times, want once", len(e.asked))
+	}
+	return e.asked[0]
+}
+
+// babble is an Engine's socket that answers every connection with the same bytes, whatever they are.
+func babble(t *testing.T, bytes string) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "e.sock")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() { ln.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					_, _ = io.WriteString(conn, bytes) // the guard may have enough before the end
+				}
+			})
+		}
+	})
+	return socket
+}
+
+// stand is a guard that listens.
+type stand struct {
+	t      *testing.T
+	server *httptest.Server
+}
+
+func newStand(t *testing.T, socket string) *stand {
+	t.Helper()
+	s := &stand{t, httptest.NewServer(guard.New(socket))}
+	t.Cleanup(s.server.Close)
+	return s
+}
+
+// answer is what a client of the guard got.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// get asks the guard with GET.
+func (s *stand) get(path string) answer { return s.ask(http.MethodGet, path) }
+
+// ask sends a request line that no client library has put in order.
+func (s *stand) ask(method, target string) answer {
+	s.t.Helper()
+	return s.send(method, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: guard\r\nConnection: close\r\n\r\n", method, target))
+}
+
+// send sends the bytes of a request.
+func (s *stand) send(method, request string) answer {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.server.Listener.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(soon)); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, request); err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		s.t.Fatalf("%.60q: no answer: %v", request, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatalf("%.60q: %v", request, err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(body)}
+}
+
+// noneLeft waits until no goroutine runs the guard's code.
+func noneLeft(t *testing.T) {
+	t.Helper()
+	var left []string
+	for deadline := time.Now().Add(soon); time.Now().Before(deadline); runtime.Gosched() {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		left = slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
+			return !strings.Contains(stack, "/internal/guard.")
+		})
+		if len(left) == 0 {
+			return
+		}
+	}
+	t.Errorf("goroutines were left behind:\n%s", strings.Join(left, "\n\n"))
+}
