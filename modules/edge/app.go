@@ -3,6 +3,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -138,18 +139,13 @@ func (a *App) check() error {
 	return nil
 }
 
-// Start applies the settings to the living registry and sees that the sources run as configured.
+// Start puts the configuration in force. In a reload, that waits until Caddy has started all of it: one that fails leaves
+// what runs as it is.
 func (a *App) Start() error {
-	a.living.setLog(a.log)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, u := range a.services {
-		if err := a.apply(u); err != nil {
-			return err
-		}
+	if inForce := a.living.join(a); inForce != nil {
+		return a.configure(inForce)
 	}
-	a.living.run(a)
-	return nil
+	return a.enforce()
 }
 
 // Stop leaves everything running: after a reload, the next configuration uses it.
@@ -160,13 +156,17 @@ func (a *App) Cleanup() error {
 	if a.living == nil {
 		return nil
 	}
+	var err error
+	if heir := a.living.leave(a); heir != nil {
+		err = heir.enforce()
+	}
 	a.mu.Lock()
 	for _, u := range a.services {
 		u.service.Drop()
 	}
 	a.services = nil
 	a.mu.Unlock()
-	return a.living.release()
+	return errors.Join(err, a.living.release())
 }
 
 // Interface guards

@@ -72,12 +72,40 @@ func defaultGateways() []netip.Addr {
 	if _, err := os.Stat("/.dockerenv"); err != nil {
 		return nil
 	}
-	f, err := os.Open("/proc/net/route")
-	if err != nil {
-		return nil
+	var gateways []netip.Addr
+	for _, table := range []struct {
+		path  string
+		parse func(io.Reader) []netip.Addr
+	}{{"/proc/net/route", parseRoutes}, {"/proc/net/ipv6_route", parseRoutes6}} {
+		f, err := os.Open(table.path)
+		if err != nil {
+			continue // a kernel without it
+		}
+		gateways = append(gateways, table.parse(f)...)
+		_ = f.Close() // it was only read
 	}
-	defer f.Close()
-	return parseRoutes(f)
+	return gateways
+}
+
+// parseRoutes6 reads the gateways from Linux's /proc/net/ipv6_route: destination, its prefix length, source, its prefix
+// length, next hop and more, in hexadecimal digits.
+func parseRoutes6(r io.Reader) []netip.Addr {
+	var gateways []netip.Addr
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 5 || fields[1] != "00" {
+			continue
+		}
+		raw, err := hex.DecodeString(fields[4])
+		if err != nil {
+			continue
+		}
+		if addr, ok := netip.AddrFromSlice(raw); ok && addr.Is6() && !addr.IsUnspecified() {
+			gateways = append(gateways, addr)
+		}
+	}
+	return gateways
 }
 
 // parseRoutes reads the gateways from Linux's /proc/net/route: columns of hexadecimal numbers in host byte order.

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -28,10 +29,13 @@ type living struct {
 
 	mu      sync.Mutex
 	sources map[registry.Source]*running
+	users   []*App // the configurations that have started, the newest last
+	inForce *App   // the one of them whose settings hold
 }
 
 // running is a source at work.
 type running struct {
+	source   discovery.Source
 	settings string // what it was started with; other settings need another one
 	stop     context.CancelFunc
 	done     chan struct{}
@@ -71,11 +75,12 @@ func (l *living) Destruct() error {
 func (l *living) run(a *App) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.inForce = a
 	want := make(map[registry.Source]discovery.Source)
 	if len(a.static) > 0 {
 		want[registry.Static] = a.static
 	}
-	log := a.log.Named("discovery")
+	log := l.logger("discovery")
 	if a.Endpoint != "" {
 		want[registry.Engine] = discovery.Engine{
 			Endpoint: a.Endpoint, Project: a.Project, Networks: a.Networks,
@@ -94,13 +99,17 @@ func (l *living) run(a *App) {
 		if want[kind] == nil || r.settings != settings[kind] {
 			r.end()
 			delete(l.sources, kind)
-			if want[kind] == nil || kind == registry.Static {
-				l.registry.Feed(kind).Clear() // others are replaced: what is known holds until the new one knows better
+			switch feed := l.registry.Feed(kind); {
+			case want[kind] == nil || !keepsAll(r.source, want[kind]):
+				feed.Clear()
+			case kind == registry.Engine:
+				feed.Renew() // what is known holds until the new one knows better
 			}
 		}
 	}
 	for kind, source := range want {
 		if l.sources[kind] == nil {
+			l.registry.Feed(kind).Expect()
 			l.sources[kind] = start(source, l.registry.Feed(kind), settings[kind])
 		}
 	}
@@ -108,7 +117,7 @@ func (l *living) run(a *App) {
 
 func start(source discovery.Source, feed *registry.Feed, settings string) *running {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{settings: settings, stop: cancel, done: make(chan struct{})}
+	r := &running{source: source, settings: settings, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
 		source.Run(ctx, feed)
@@ -116,18 +125,36 @@ func start(source discovery.Source, feed *registry.Feed, settings string) *runni
 	return r
 }
 
+// keepsAll reports whether a source that takes another's place will speak of every name that the other one spoke of. A
+// static list says nothing of names that are not in it.
+func keepsAll(was, is discovery.Source) bool {
+	before, ok := was.(discovery.Static)
+	if !ok {
+		return true
+	}
+	after, _ := is.(discovery.Static)
+	for name := range before {
+		if after[name] == nil {
+			return false
+		}
+	}
+	return true
+}
+
 func (r *running) end() {
 	r.stop()
 	<-r.done
 }
 
-// subscribe makes held requests fail when the process ends, rather than wait out the grace period.
+// subscribe has the configuration put in force when all of it has started, and makes held requests fail when the process
+// ends, rather than wait out the grace period.
 func (a *App) subscribe(ctx caddy.Context) error {
 	app, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("load the events app: %w", err)
 	}
-	return app.(*caddyevents.App).On("stopping", onStopping{a.living.registry})
+	events := app.(*caddyevents.App)
+	return errors.Join(events.On("started", onStarted{a}), events.On("stopping", onStopping{a.living.registry}))
 }
 
 type onStopping struct{ registry *registry.Registry }

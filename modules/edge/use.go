@@ -126,7 +126,7 @@ func (a *App) Services() []*registry.Service {
 
 // apply gives a service the settings that its routes and the app's defaults make.
 func (a *App) apply(u *use) error {
-	p, err := probe.New(u.config.Probe.config(), a.log.Named("probe"))
+	p, err := probe.New(u.config.Probe.config(), a.living.logger("probe"))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,48 @@
+package edge_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func TestTheAdminAPIListsServices(t *testing.T) {
+	if w, err := admin(t, http.MethodGet); err != nil || strings.TrimSpace(w.Body.String()) != "[]" {
+		t.Errorf("without an edge: %q %v, want an empty list", w.Body, err)
+	}
+	api := listen(t, "127.0.0.1:0")
+	s := newSite(t)
+	s.load(object{"static": object{"api:80": []any{api}}}, object{"service": "web:80"}, object{"service": "api:80"})
+	s.serves("api:80", api)
+	w, err := admin(t, http.MethodGet)
+	if err != nil || w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/json" {
+		t.Fatalf("%d %v %v", w.Code, w.Header(), err)
+	}
+	var at []int
+	for _, part := range []string{
+		`"service":"api:80"`, `"ready":1`, `"source":"static"`, `"known":true`, `"address":"` + api + `"`, `"state":"ready"`,
+		`"service":"web:80"`, `"ready":0`, `"known":false`, `"endpoints":[]`,
+	} {
+		at = append(at, strings.Index(w.Body.String(), part))
+	}
+	if slices.Contains(at, -1) || at[0] > at[6] {
+		t.Errorf("got %s, want api:80 with its endpoint and web:80 without any", w.Body)
+	}
+	if _, err := admin(t, http.MethodHead); err != nil {
+		t.Errorf("HEAD: %v", err)
+	}
+}
+
+func TestTheAdminAPIOnlyTells(t *testing.T) {
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		w, err := admin(t, method)
+		refusal, ok := errors.AsType[caddy.APIError](err)
+		if !ok || refusal.HTTPStatus != http.StatusMethodNotAllowed || w.Body.Len() > 0 {
+			t.Errorf("%s: got %v %q, want 405", method, err, w.Body)
+		}
+	}
+}

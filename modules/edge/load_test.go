@@ -1,0 +1,243 @@
+package edge_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/standard"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// soon bounds every wait for something that must happen.
+const soon = 10 * time.Second
+
+func init() { caddy.RegisterModule(new(route)) }
+
+// route is a handler that routes to a service: it answers with the address of an endpoint, when there is a ready one.
+type route struct {
+	Service string `json:"service"`
+	edge.ServiceConfig
+
+	service *registry.Service
+}
+
+func (*route) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.edge_test_route", New: func() caddy.Module { return new(route) }}
+}
+
+func (r *route) Provision(ctx caddy.Context) error {
+	app, err := ctx.App("edge")
+	if err != nil {
+		return err
+	}
+	r.service, err = app.(*edge.App).Service(r.Service, r.ServiceConfig)
+	return err
+}
+
+func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	claim, err := r.service.Acquire(req.Context(), nil)
+	if err != nil {
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	defer claim.Release()
+	_, err = io.WriteString(w, claim.Endpoint().Address())
+	return err
+}
+
+// site is a Caddy that a test loads configurations into, one after the other.
+type site struct {
+	t       *testing.T
+	listen  string
+	storage string
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t, vacant(t), t.TempDir()}
+	t.Cleanup(s.stop)
+	return s
+}
+
+// stop stops Caddy, and sees that nothing of the edge is left.
+func (s *site) stop() {
+	s.t.Helper()
+	http.DefaultClient.CloseIdleConnections()
+	if err := caddy.Stop(); err != nil {
+		s.t.Error(err)
+	}
+	noneLeft(s.t)
+}
+
+// object is JSON to be.
+type object = map[string]any
+
+// config makes a configuration of the edge with routes.
+func (s *site) config(app object, routes ...object) []byte {
+	s.t.Helper()
+	handlers := []any{}
+	for _, r := range routes {
+		r["handler"] = "edge_test_route"
+		handlers = append(handlers, object{"match": []any{object{"path": []any{"/" + r["service"].(string)}}}, "handle": []any{r}})
+	}
+	if app["resolver"] == nil {
+		app["resolver"] = nowhere
+	}
+	raw, err := json.Marshal(object{
+		"admin":   object{"disabled": true, "config": object{"persist": false}},
+		"logging": object{"logs": object{"default": object{"writer": object{"output": "discard"}}}},
+		"storage": object{"module": "file_system", "root": s.storage},
+		"apps": object{
+			"edge": app,
+			"http": object{
+				"grace_period": "5s",
+				"servers": object{"srv": object{
+					"listen": []any{s.listen}, "automatic_https": object{"disable": true}, "routes": handlers,
+				}},
+			},
+		},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return raw
+}
+
+// load loads a configuration, which must succeed.
+func (s *site) load(app object, routes ...object) {
+	s.t.Helper()
+	if err := caddy.Load(s.config(app, routes...), true); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// get asks a service through the site, and returns the address that answered.
+func (s *site) get(service string) (address string, err error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), soon)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.listen+"/"+service, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %s", resp.Status)
+	}
+	return string(body), err
+}
+
+// serves checks that a service is answered by an address.
+func (s *site) serves(service, address string) {
+	s.t.Helper()
+	if got, err := s.get(service); err != nil || got != address {
+		s.t.Errorf("%s is answered by %q %v, want %s", service, got, err, address)
+	}
+}
+
+// admin asks the admin API's list of services.
+func admin(t *testing.T, method string) (*httptest.ResponseRecorder, error) {
+	t.Helper()
+	info, err := caddy.GetModule("admin.api.edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := info.New().(caddy.AdminRouter).Routes()
+	if len(routes) != 1 || routes[0].Pattern != "/edge/services" {
+		t.Fatalf("the admin API has the routes %v, want /edge/services", routes)
+	}
+	w := httptest.NewRecorder()
+	return w, routes[0].Handler.ServeHTTP(w, httptest.NewRequest(method, "/edge/services", nil))
+}
+
+// services returns what the admin API tells.
+func services(t *testing.T) map[string]registry.ServiceStatus {
+	t.Helper()
+	w, err := admin(t, http.MethodGet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []registry.ServiceStatus
+	if err := json.Unmarshal(w.Body.Bytes(), &list); err != nil {
+		t.Fatalf("%v: %s", err, w.Body)
+	}
+	all := make(map[string]registry.ServiceStatus)
+	for _, s := range list {
+		all[s.Service] = s
+	}
+	return all
+}
+
+// nowhere is an address that nothing listens on.
+const nowhere = "127.0.0.1:1"
+
+// vacant returns an address that is free to listen on.
+func vacant(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// listen makes something accept connections at an address; "127.0.0.1:0" is any.
+func listen(t *testing.T, address string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln.Addr().String()
+}
+
+// ours are the goroutines that run the edge's code, but for tests.
+func ours() []string {
+	stacks := make([]byte, 4<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
+		for _, path := range []string{"edge/internal/discovery.", "edge/internal/registry.", "edge/internal/probe.", "edge/internal/link.", "edge/modules/edge."} {
+			if strings.Contains(stack, path) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// noneLeft waits until no goroutine is the edge's.
+func noneLeft(t *testing.T) {
+	t.Helper()
+	var left []string
+	for deadline := time.Now().Add(soon); time.Now().Before(deadline); runtime.Gosched() {
+		if left = ours(); len(left) == 0 {
+			return
+		}
+	}
+	t.Errorf("goroutines were left behind:\n%s", strings.Join(left, "\n\n"))
+}
+
+var (
+	_ caddy.Provisioner           = (*route)(nil)
+	_ caddyhttp.MiddlewareHandler = (*route)(nil)
+)

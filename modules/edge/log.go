@@ -1,0 +1,51 @@
+package edge
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// logger returns a logger for what outlives configurations: it writes to the log of whichever is in force.
+func (l *living) logger(name string) *zap.Logger {
+	return zap.New(current{log: &l.log}).Named("edge").Named(name)
+}
+
+// current is a zap core that passes entries on to the logger that is current when they are written.
+type current struct {
+	log    *atomic.Pointer[zap.Logger]
+	fields []zapcore.Field
+}
+
+func (c current) core() zapcore.Core { return c.log.Load().Core() }
+
+// Enabled implements zapcore.Core.
+func (c current) Enabled(level zapcore.Level) bool { return c.core().Enabled(level) }
+
+// With implements zapcore.Core.
+func (c current) With(fields []zapcore.Field) zapcore.Core {
+	return current{c.log, append(slices.Clip(c.fields), fields...)}
+}
+
+// Check implements zapcore.Core.
+func (c current) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return to.AddCore(e, c)
+	}
+	return to
+}
+
+// Write implements zapcore.Core.
+func (c current) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if to := c.core().Check(e, nil); to != nil {
+		to.Write(append(slices.Clip(c.fields), fields...)...)
+	}
+	return nil
+}
+
+// Sync implements zapcore.Core.
+func (c current) Sync() error { return c.core().Sync() }
+
+var _ zapcore.Core = current{}

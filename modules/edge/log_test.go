@@ -1,0 +1,27 @@
+package edge
+
+import (
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+func TestWhatOutlivesAConfigurationWritesToTheLogInForce(t *testing.T) {
+	first, firstLog := observer.New(zap.InfoLevel)
+	second, secondLog := observer.New(zap.WarnLevel)
+	l := new(living)
+	l.setLog(zap.New(first))
+	log := l.logger("probe").With(zap.String("service", "api:80"))
+	log.Info("one")
+	l.setLog(zap.New(second))
+	log.Info("two: below the level of the second")
+	log.Warn("three", zap.Int("n", 3))
+	if firstLog.Len() != 1 || secondLog.Len() != 1 {
+		t.Fatalf("%d and %d entries, want 1 and 1", firstLog.Len(), secondLog.Len())
+	}
+	entry := secondLog.All()[0]
+	if entry.LoggerName != "edge.probe" || entry.Message != "three" || entry.ContextMap()["service"] != "api:80" || entry.ContextMap()["n"] != int64(3) {
+		t.Errorf("got %+v %v", entry.Entry, entry.ContextMap())
+	}
+}

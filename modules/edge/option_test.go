@@ -1,0 +1,211 @@
+package edge_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// adapt turns a Caddyfile with global options into the JSON of the app.
+func adapt(t *testing.T, options string) (app string, err error) {
+	t.Helper()
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte("{\n"+options+"\n}\n"), nil)
+	if err != nil {
+		return "", err
+	}
+	var config struct {
+		Apps struct{ Edge json.RawMessage }
+	}
+	if err := json.Unmarshal(adapted, &config); err != nil {
+		t.Fatal(err)
+	}
+	return string(config.Apps.Edge), nil
+}
+
+// equal reports whether two JSON texts mean the same.
+func equal(t *testing.T, a, b string) bool {
+	t.Helper()
+	var x, y any
+	for text, to := range map[*string]*any{&a: &x, &b: &y} {
+		if err := json.Unmarshal([]byte(*text), to); err != nil {
+			t.Fatalf("%v: %s", err, *text)
+		}
+	}
+	return reflect.DeepEqual(x, y)
+}
+
+func TestTheOptionBecomesJSON(t *testing.T) {
+	for _, c := range []struct{ block, want string }{
+		{"", `{}`},
+		{"endpoint tcp://docker-guard:2375", `{"endpoint":"tcp://docker-guard:2375"}`},
+		{"endpoint unix:///var/run/docker.sock", `{"endpoint":"unix:///var/run/docker.sock"}`},
+		{"project shop", `{"project":"shop"}`},
+		{"network front back", `{"networks":["front","back"]}`},
+		{"network front\nnetwork back", `{"networks":["front","back"]}`},
+		{"stop_signals WINCH 28", `{"stop_signals":["WINCH","28"]}`},
+		{"resolver 10.0.0.1:53", `{"resolver":"10.0.0.1:53"}`},
+		{"resolver [::1]:53", `{"resolver":"[::1]:53"}`},
+		{"refresh 100ms", `{"refresh":100000000}`},
+		{"hold 1m30s", `{"hold":90000000000}`},
+		{"drain_timeout 1d", `{"drain_timeout":86400000000000}`},
+		{"max_held 5", `{"max_held":5}`},
+		{"static api:3000 127.0.0.1:3001 [::1]:3002", `{"static":{"api:3000":["127.0.0.1:3001","[::1]:3002"]}}`},
+		{"static api:3000 127.0.0.1:1\nstatic api:3001 127.0.0.1:1", `{"static":{"api:3000":["127.0.0.1:1"],"api:3001":["127.0.0.1:1"]}}`},
+		// as an unset environment variable leaves it: the default
+		{`endpoint ""` + "\n" + `project ""` + "\n" + `network ""` + "\n" + `resolver ""` + "\n" + `refresh ""` + "\n" + `hold ""` + "\n" +
+			`max_held ""` + "\n" + `stop_signals ""` + "\n" + `drain_timeout ""`, `{}`},
+		{`network "" front`, `{"networks":["front"]}`},
+	} {
+		got, err := adapt(t, "edge {\n"+c.block+"\n}")
+		if err != nil {
+			t.Errorf("%s: %v", c.block, err)
+			continue
+		}
+		if !equal(t, got, c.want) {
+			t.Errorf("%s: got %s, want %s", c.block, got, c.want)
+		}
+	}
+	if got, err := adapt(t, "edge"); err != nil || got != "{}" {
+		t.Errorf("without a block: %s %v", got, err)
+	}
+	if got, err := adapt(t, ""); err != nil || got != "" {
+		t.Errorf("without the option: %s %v", got, err)
+	}
+}
+
+func TestMistakesInTheOptionNameTheirLine(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"endpoints tcp://x:1", `unknown option "endpoints"; there are endpoint,`},
+		{"Hold 5s", `unknown option "Hold"`},
+		{"endpoint docker-guard:2375", `endpoint "docker-guard:2375": want`},
+		{"endpoint docker-guard", `endpoint "docker-guard": want unix:///var/run/docker.sock or tcp://HOST:PORT`},
+		{"endpoint http://docker-guard:2375", `endpoint "http://docker-guard:2375": want`},
+		{"endpoint npipe:////./pipe/docker_engine", `want a unix:// or tcp:// address`},
+		{"endpoint tcp://", `endpoint "tcp://": want`},
+		{"endpoint unix://", `endpoint "unix://": want`},
+		{"endpoint", "argument count"},
+		{"endpoint tcp://a:1 tcp://b:1", "argument count"},
+		{"project", "argument count"},
+		{"network", "argument count"},
+		{"stop_signals", "argument count"},
+		{"resolver 10.0.0.1", `resolver "10.0.0.1": want ADDRESS:PORT`},
+		{"resolver dns:53", `resolver "dns:53": want ADDRESS:PORT`},
+		{"refresh 99ms", "the shortest is 100ms"},
+		{"refresh 0", `"0": want a positive duration`},
+		{"refresh -1s", `"-1s": want a positive duration`},
+		{"hold 0s", `"0s": want a positive duration`},
+		{"hold -60s", `"-60s": want a positive duration`},
+		{"hold 60", `"60": want a positive duration`},
+		{"hold soon", `"soon": want a positive duration`},
+		{"hold 1s 2s", "argument count"},
+		{"drain_timeout -1d", `"-1d": want a positive duration`},
+		{"max_held 0", `"0": want a number above 0`},
+		{"max_held -1", `"-1": want a number above 0`},
+		{"max_held 1.5", `"1.5": want a number above 0`},
+		{"max_held many", `"many": want a number above 0`},
+		{"max_held", "argument count"},
+		{"max_held 1 2", "argument count"},
+		{"static", "want a service and at least one address"},
+		{"static api:3000", "want a service and at least one address"},
+		{"static api 127.0.0.1:3001", `service "api": want NAME:PORT`},
+		{"static api:0 127.0.0.1:3001", `the port must be a number from 1 to 65535`},
+		{"static api:70000 127.0.0.1:3001", `the port must be a number from 1 to 65535`},
+		{"static API:3000 127.0.0.1:3001", `write "api:3000"`},
+		{"static api:3000 127.0.0.1:0", `"127.0.0.1:0": want ADDRESS:PORT`},
+		{"static api:3000 127.0.0.1", `"127.0.0.1": want ADDRESS:PORT`},
+		{"static api:3000 localhost:3001", `"localhost:3001": want ADDRESS:PORT`},
+		{`static api:3000 ""`, `"": want ADDRESS:PORT`},
+		{"static api:3000 127.0.0.1:1 127.0.0.1:1", "127.0.0.1:1 is listed twice"},
+		{"static twice:1 127.0.0.1:1", "twice:1 is given twice"},
+	} {
+		_, err := adapt(t, "edge {\n\tstatic twice:1 127.0.0.1:1\n\t"+c.line+"\n\tproject shop\n}")
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "Caddyfile:4") {
+			t.Errorf("%s: got %v, want %q at line 4", c.line, err, c.want)
+		}
+	}
+	for _, c := range []struct{ options, want, line string }{
+		{"edge on {\n}", "argument count", "Caddyfile:2"},
+		{"edge {\n}\nedge {\n}", "put everything into one block", "Caddyfile:4"},
+	} {
+		if _, err := adapt(t, c.options); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.line) {
+			t.Errorf("%q: got %v, want %q at %s", c.options, err, c.want, c.line)
+		}
+	}
+}
+
+// line reads one line about a service.
+func line(text string) (c edge.ServiceConfig, ok bool, err error) {
+	d := caddyfile.NewTestDispenser(text)
+	d.Next()
+	ok, err = c.UnmarshalLine(d)
+	return c, ok, err
+}
+
+func TestLinesAboutAServiceBecomeJSON(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"hold 5s", `{"hold":5000000000}`},
+		{`hold ""`, `{}`},
+		{"max_held 7", `{"max_held":7}`},
+		{"probe {\n}", `{"probe":{}}`},
+		{"probe {\n uri /a /b\n uri /c\n}", `{"probe":{"uris":["/a","/b","/c"]}}`},
+		{
+			"probe {\n uri /a\n host x\n status 204\n body ^ok$\n tcp_fallback\n interval 1s\n timeout 2s\n rise 3\n fall 4\n jitter 0.5\n}",
+			`{"probe":{"uris":["/a"],"host":"x","status":"204","body":"^ok$","tcp_fallback":true,"interval":1000000000,"timeout":2000000000,"rise":3,"fall":4,"jitter":0.5}}`,
+		},
+		{"probe {\n status 2xx\n uri /a\n}", `{"probe":{"uris":["/a"],"status":"2xx"}}`},
+		{"probe {\n jitter 0\n}", `{"probe":{"jitter":-1}}`}, // none; in JSON, 0 is the default
+		{"probe {\n jitter 1\n}", `{"probe":{"jitter":1}}`},
+	} {
+		config, ok, err := line(c.line)
+		if !ok || err != nil {
+			t.Errorf("%s: %v %v", c.line, ok, err)
+			continue
+		}
+		if got, err := json.Marshal(config); err != nil || !equal(t, string(got), c.want) {
+			t.Errorf("%s: got %s %v, want %s", c.line, got, err, c.want)
+		}
+	}
+	for _, text := range []string{"header_up X y", "holds 5s", "to api:80"} {
+		if config, ok, err := line(text); ok || err != nil || config != (edge.ServiceConfig{}) {
+			t.Errorf("%s: taken for a line about a service: %v %v %v", text, config, ok, err)
+		}
+	}
+}
+
+func TestMistakesInLinesAboutAServiceNameTheirLine(t *testing.T) {
+	for _, c := range []struct{ text, want, line string }{
+		{"hold", "argument count", "Testfile:1"},
+		{"hold -1s", "positive duration", "Testfile:1"},
+		{"max_held none", "above 0", "Testfile:1"},
+		{"probe /health", "want a block", "Testfile:1"},
+		{"probe {\n uri\n}", "argument count", "Testfile:2"},
+		{"probe {\n path /a\n}", `probe: unknown option "path"; there are uri,`, "Testfile:2"},
+		{"probe {\n uri /a\n interval 0\n}", "positive duration", "Testfile:3"},
+		{"probe {\n uri /a\n timeout -1s\n}", "positive duration", "Testfile:3"},
+		{"probe {\n uri /a\n rise 0\n}", "above 0", "Testfile:3"},
+		{"probe {\n uri /a\n fall -2\n}", "above 0", "Testfile:3"},
+		{"probe {\n uri /a\n jitter 1.1\n}", "0 to 1", "Testfile:3"},
+		{"probe {\n uri /a\n jitter -0.1\n}", "0 to 1", "Testfile:3"},
+		{"probe {\n uri /a\n jitter NaN\n}", "0 to 1", "Testfile:3"},
+		{"probe {\n uri /a\n jitter some\n}", "0 to 1", "Testfile:3"},
+		{"probe {\n uri /a\n tcp_fallback yes\n}", "argument count", "Testfile:3"},
+		{"probe {\n uri /a\n status\n}", "argument count", "Testfile:3"},
+		// what only the whole block shows is said at its end
+		{"probe {\n uri health\n}", `"health"`, "Testfile:3"},
+		{"probe {\n uri /a\n status ok\n}", `"ok"`, "Testfile:4"},
+		{"probe {\n uri /a\n body (\n}", "probe body", "Testfile:4"},
+		{"probe {\n status 200\n}", "need a uri", "Testfile:3"},
+	} {
+		_, ok, err := line(c.text)
+		if !ok || err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.line) {
+			t.Errorf("%q: got %v %v, want %q at %s", c.text, ok, err, c.want, c.line)
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package edge_test
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// only returns a service's one endpoint.
+func only(t *testing.T, service string) registry.EndpointStatus {
+	t.Helper()
+	all := services(t)[service].Endpoints
+	if len(all) != 1 {
+		t.Fatalf("%s has the endpoints %+v, want one", service, all)
+	}
+	return all[0]
+}
+
+// same checks that an endpoint has lived on since before.
+func same(t *testing.T, service string, before registry.EndpointStatus) {
+	t.Helper()
+	after := only(t, service)
+	if after.ID != before.ID || after.State != before.State || !after.Since.Equal(before.Since) || after.Requests < before.Requests {
+		t.Errorf("%s: the endpoint is another one: %+v, before: %+v", service, after, before)
+	}
+}
+
+func TestAReloadWithOtherSettingsLeavesEndpointsAlone(t *testing.T) {
+	api := listen(t, "127.0.0.1:0")
+	s := newSite(t)
+	static := object{"api:80": []any{api}}
+	s.load(object{"static": static}, object{"service": "api:80"})
+	s.serves("api:80", api)
+	before := only(t, "api:80")
+	if before.State != registry.Ready || before.Requests != 1 || before.Source != "static" {
+		t.Fatalf("the endpoint is %+v", before)
+	}
+	for name, c := range map[string]struct {
+		app    object
+		routes []object
+	}{
+		"nothing":           {object{"static": static}, []object{{"service": "api:80"}}},
+		"hold and max_held": {object{"static": static, "hold": "5s", "max_held": 3}, []object{{"service": "api:80", "hold": "7s"}}},
+		"the resolver":      {object{"static": static, "resolver": "127.0.0.1:2", "refresh": "2s"}, []object{{"service": "api:80"}}},
+		"the engine":        {object{"static": static, "endpoint": "tcp://" + nowhere}, []object{{"service": "api:80"}}},
+		"the engine's":      {object{"static": static, "endpoint": "tcp://" + nowhere, "drain_timeout": "5s"}, []object{{"service": "api:80"}}},
+		"routes":            {object{"static": static}, []object{{"service": "web:80"}, {"service": "api:80"}, {"service": "api:80"}}},
+	} {
+		s.load(c.app, c.routes...)
+		t.Run(name, func(t *testing.T) { same(t, "api:80", before) })
+	}
+	s.serves("api:80", api)
+}
+
+func TestAReloadThatAddsAStaticServiceLeavesTheOthersAlone(t *testing.T) {
+	api, web := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
+	s := newSite(t)
+	s.load(object{"static": object{"api:80": []any{api}}}, object{"service": "api:80"})
+	s.serves("api:80", api)
+	before := only(t, "api:80")
+	s.load(object{"static": object{"api:80": []any{api}, "web:80": []any{web}}}, object{"service": "api:80"}, object{"service": "web:80"})
+	s.serves("web:80", web)
+	same(t, "api:80", before)
+}
+
+func TestAReloadFollowsTheStaticList(t *testing.T) {
+	first, second := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
+	s := newSite(t)
+	s.load(object{"static": object{"api:80": []any{first}, "web:80": []any{first}}}, object{"service": "api:80"}, object{"service": "web:80"})
+	s.serves("api:80", first)
+	s.serves("web:80", first)
+	s.load(object{"static": object{"api:80": []any{second}}}, object{"service": "api:80"}, object{"service": "web:80"})
+	if gone := services(t)["web:80"]; len(gone.Endpoints) != 0 || gone.Known {
+		t.Errorf("a service that is no longer listed is still %+v", gone)
+	}
+	for deadline := time.Now().Add(soon); ; {
+		got, err := s.get("api:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got == second {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("api:80 is still answered by %s", got)
+		}
+	}
+	if all := services(t)["api:80"].Endpoints; len(all) != 1 || all[0].Address != second {
+		t.Errorf("api:80 has the endpoints %+v, want %s alone", all, second)
+	}
+}
+
+func TestAProbeThatIsTheSameGoesOn(t *testing.T) {
+	var asked atomic.Int32
+	backend := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked.Add(1) }))
+	t.Cleanup(backend.Close)
+	api := backend.Listener.Addr().String()
+	s := newSite(t)
+	probe := func(uri string) object {
+		return object{"service": "api:80", "probe": object{"uris": []any{uri}, "interval": "1h"}}
+	}
+	static := object{"static": object{"api:80": []any{api}}}
+	s.load(static, probe("/a"))
+	s.serves("api:80", api)
+	before := only(t, "api:80")
+	s.load(static, probe("/a"))
+	s.serves("api:80", api)
+	same(t, "api:80", before)
+	s.load(static, probe("/b"))
+	for deadline := time.Now().Add(soon); !strings.Contains(only(t, "api:80").Reason, "/b"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("the new probe has not checked: %+v", only(t, "api:80"))
+		}
+	}
+	same(t, "api:80", before) // ready all the time
+	if n := asked.Load(); n != 2 {
+		t.Errorf("the application was asked %d times, want once by each of two probes", n)
+	}
+}
+
+func TestAHeldRequestOutlivesAReload(t *testing.T) {
+	api := vacant(t)
+	s := newSite(t)
+	static := object{"api:80": []any{api}}
+	s.load(object{"static": static}, object{"service": "api:80"})
+	type result struct {
+		address string
+		err     error
+	}
+	results := make(chan result, 1)
+	go func() {
+		address, err := s.get("api:80")
+		results <- result{address, err}
+	}()
+	for deadline := time.Now().Add(soon); services(t)["api:80"].Held != 1; {
+		if time.Now().After(deadline) {
+			t.Fatal("the request is not held")
+		}
+	}
+	loaded := make(chan error, 1)
+	go func() {
+		loaded <- caddy.Load(s.config(object{"static": static, "hold": "50s"}, object{"service": "api:80"}), true)
+	}()
+	if held := services(t)["api:80"].Held; held != 1 {
+		t.Errorf("%d requests are held", held)
+	}
+	select {
+	case got := <-results:
+		t.Fatalf("the reload ended the held request: %+v", got)
+	default:
+	}
+	listen(t, api)
+	if got := <-results; got.err != nil || got.address != api {
+		t.Errorf("the held request got %+v, want %s", got, api)
+	}
+	if err := <-loaded; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAConfigurationThatFailsLeavesTheOldOneRunning(t *testing.T) {
+	api, web := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
+	s := newSite(t)
+	s.load(object{"static": object{"api:80": []any{api}}, "hold": "3s"}, object{"service": "api:80"})
+	s.serves("api:80", api)
+	before := only(t, "api:80")
+	for name, bad := range map[string]func() []byte{
+		"contradicting routes": func() []byte {
+			return s.config(object{"static": object{}}, object{"service": "api:80", "hold": "1s"}, object{"service": "api:80", "hold": "2s"})
+		},
+		"a bad value": func() []byte { return s.config(object{"max_held": -1}, object{"service": "api:80"}) },
+		"a taken port": func() []byte {
+			taken := *s
+			taken.listen = web
+			return taken.config(object{"static": object{"web:80": []any{web}}}, object{"service": "api:80"}, object{"service": "web:80"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 8 { // Caddy starts apps in any order: in half of the cases the edge before the one that fails
+				if err := caddy.Load(bad(), true); err == nil {
+					t.Fatal("it was loaded")
+				}
+				same(t, "api:80", before)
+				if _, there := services(t)["web:80"]; there {
+					t.Error("the failed configuration's services are still there")
+				}
+			}
+		})
+	}
+	s.serves("api:80", api)
+	if len(ours()) == 0 {
+		t.Error("nothing runs any more")
+	}
+}
+
+func TestAfterAStopNothingIsLeft(t *testing.T) {
+	api := listen(t, "127.0.0.1:0")
+	s := newSite(t)
+	s.load(object{"static": object{"api:80": []any{api, nowhere}}, "endpoint": "tcp://" + nowhere}, object{"service": "api:80"}, object{"service": "web:80"})
+	s.serves("api:80", api)
+	if len(ours()) == 0 {
+		t.Fatal("nothing of the edge runs: the test sees nothing")
+	}
+	s.stop()
+	if all := services(t); len(all) != 0 {
+		t.Errorf("the registry lives on: %v", all)
+	}
+}
+
+func TestValidationTouchesNothing(t *testing.T) {
+	engine, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	api := listen(t, "127.0.0.1:0")
+	raw := newSite(t).config(object{"static": object{"api:80": []any{api}}, "endpoint": "tcp://" + engine.Addr().String()}, object{"service": "api:80"})
+	parse := func() *caddy.Config {
+		config := new(caddy.Config)
+		if err := json.Unmarshal(raw, config); err != nil {
+			t.Fatal(err)
+		}
+		return config
+	}
+	if err := caddy.Validate(parse()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := caddy.ProvisionContext(parse()) // what validation does, halted before it is undone
+	if err != nil {
+		t.Fatal(err)
+	}
+	if running := ours(); len(running) != 0 {
+		t.Errorf("validation runs:\n%s", strings.Join(running, "\n\n"))
+	}
+	if known := services(t)["api:80"]; len(known.Endpoints) != 0 || known.Source != "" {
+		t.Errorf("validation has found %+v", known)
+	}
+	app, err := ctx.App("edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := app.(caddy.CleanerUpper).Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.(*net.TCPListener).SetDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := engine.Accept(); err == nil {
+		conn.Close()
+		t.Error("validation spoke to the Docker Engine")
+	}
+	if all := services(t); len(all) != 0 {
+		t.Errorf("the registry lives on: %v", all)
+	}
+}

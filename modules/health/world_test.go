@@ -1,0 +1,170 @@
+package health_test
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/miekg/dns"
+
+	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/health"
+)
+
+// soon bounds every wait for something that must happen.
+const soon = 10 * time.Second
+
+// world is a running edge with fixed addresses.
+type world struct {
+	t   *testing.T
+	ctx caddy.Context
+	app *edge.App
+}
+
+// newWorld starts an edge with a static list, which routes to all services in it, and to others, which nobody can find.
+func newWorld(t *testing.T, static map[string][]string, others ...string) *world {
+	t.Helper()
+	return newWorldAsking(t, nowhere, static, others...)
+}
+
+// newWorldAsking starts such an edge with a resolver.
+func newWorldAsking(t *testing.T, resolver string, static map[string][]string, others ...string) *world {
+	t.Helper()
+	raw, err := json.Marshal(map[string]any{"static": static, "resolver": resolver, "refresh": "1h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := caddy.ProvisionContext(&caddy.Config{
+		Admin:   &caddy.AdminConfig{Disabled: true},
+		AppsRaw: caddy.ModuleMap{"edge": raw},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := ctx.App("edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t, ctx, app.(*edge.App)}
+	t.Cleanup(func() {
+		if err := w.app.Cleanup(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, name := range slices.AppendSeq(others, maps.Keys(static)) {
+		if _, err := w.app.Service(name, edge.ServiceConfig{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.app.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// awaitReady waits until a service has a ready endpoint.
+func (w *world) awaitReady(service string) {
+	w.t.Helper()
+	if err := w.acquire(service); err != nil {
+		w.t.Fatalf("%s never became ready: %v", service, err)
+	}
+}
+
+// acquire waits until a service has a ready endpoint, or it is clear that it will have none.
+func (w *world) acquire(service string) error {
+	w.t.Helper()
+	for _, s := range w.app.Services() {
+		if s.Name() != service {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(w.t.Context(), soon)
+		defer cancel()
+		claim, err := s.Acquire(ctx, nil)
+		if err == nil {
+			claim.Release()
+		}
+		return err
+	}
+	w.t.Fatalf("there is no service %s", service)
+	return nil
+}
+
+// unknowing is a resolver that knows no name.
+func unknowing(t *testing.T) (address string) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
+		_ = w.WriteMsg(new(dns.Msg).SetRcode(question, dns.RcodeNameError)) // it is asked again
+	})}
+	started, ended := make(chan struct{}), make(chan struct{})
+	server.NotifyStartedFunc = func() { close(started) }
+	go func() {
+		defer close(ended)
+		_ = server.ActivateAndServe()
+	}()
+	<-started
+	t.Cleanup(func() {
+		if err := server.Shutdown(); err != nil {
+			t.Error(err)
+		}
+		<-ended
+	})
+	return conn.LocalAddr().String()
+}
+
+// listening returns an address that accepts connections.
+func listening(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln.Addr().String()
+}
+
+// nowhere is an address that nothing listens on.
+const nowhere = "127.0.0.1:1"
+
+// handler provisions the handler.
+func (w *world) handler(detailsFor ...string) *health.Handler {
+	w.t.Helper()
+	h := &health.Handler{DetailsFor: detailsFor}
+	if err := h.Provision(w.ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	return h
+}
+
+// ask sends a request of a client to the handler. passed tells whether it went on to the next one.
+func ask(t *testing.T, h *health.Handler, method, path, client string) (w *httptest.ResponseRecorder, passed bool) {
+	t.Helper()
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		passed = true
+		w.WriteHeader(http.StatusTeapot)
+		return nil
+	})
+	vars := map[string]any{}
+	if client != "" {
+		vars[caddyhttp.ClientIPVarKey] = client
+	}
+	w = httptest.NewRecorder()
+	r := httptest.NewRequest(method, path, nil)
+	r.RemoteAddr = "127.0.0.1:54321" // not to be trusted: a proxy may stand in between
+	if err := h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars)), next); err != nil {
+		t.Fatal(err)
+	}
+	return w, passed
+}
