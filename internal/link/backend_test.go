@@ -16,8 +16,12 @@ import (
 	"github.com/theworklabs/edge/internal/link"
 )
 
-// soon bounds every wait for something that must happen.
-const soon = 10 * time.Second
+const (
+	// soon bounds every wait for something that must happen.
+	soon = 10 * time.Second
+	// atOnce is less than a connection is kept for.
+	atOnce = 2 * time.Second
+)
 
 // backend is a container's server, which counts its connections.
 type backend struct {
@@ -50,10 +54,10 @@ func newBackend(t *testing.T, answer http.HandlerFunc) *backend {
 	return b
 }
 
-// awaitClosed waits until the backend has seen n of its connections end.
+// awaitClosed waits until the backend has seen n of its connections end, which must not take the time that idle ones have.
 func (b *backend) awaitClosed(t *testing.T, n int32) {
 	t.Helper()
-	for deadline := time.After(soon); b.closed.Load() < n; {
+	for deadline := time.After(atOnce); b.closed.Load() < n; {
 		select {
 		case <-b.changed:
 		case <-deadline:

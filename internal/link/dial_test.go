@@ -41,6 +41,7 @@ func wantDialError(t *testing.T, l *link.Link, address string, timeout time.Dura
 			if req.Body != nil {
 				req.Body = io.NopCloser(body)
 			}
+			began := time.Now()
 			resp, err := l.Send(req.WithContext(link.WithDialTimeout(t.Context(), timeout)))
 			if err == nil {
 				resp.Body.Close()
@@ -58,6 +59,9 @@ func wantDialError(t *testing.T, l *link.Link, address string, timeout time.Dura
 			}
 			if body.reads > 0 {
 				t.Error("the body was read for a connection that was not there")
+			}
+			if took := time.Since(began); took > atOnce {
+				t.Errorf("it took %s", took)
 			}
 			if n := l.Connections(); n != 0 {
 				t.Errorf("%d connections are counted", n)

@@ -118,8 +118,11 @@ func TestAKeptConnectionGoesAfterThreeSeconds(t *testing.T) {
 		if dials != 2 {
 			t.Errorf("%d connections, want a second one after the first went", dials)
 		}
+		since = time.Now()
 		l.Close()
-		<-ends
+		if idle := (<-ends).Sub(since); idle != 0 {
+			t.Errorf("a closed link kept the connection for %s", idle)
+		}
 	})
 }
 

@@ -89,10 +89,21 @@ func TestWhichStatusPasses(t *testing.T) {
 		code   int
 		passes bool
 	}{
-		{"", 200, true}, {"", 204, true}, {"", 299, true}, {"", 301, false}, {"", 404, false}, {"", 500, false},
-		{"2xx", 201, true}, {"2xx", 300, false},
-		{"200", 200, true}, {"200", 204, false}, {"204", 204, true},
-		{"3xx", 302, true}, {"401", 401, true}, {"4xx", 200, false}, {"404", 404, true},
+		{"", 200, true},
+		{"", 204, true},
+		{"", 299, true},
+		{"", 301, false},
+		{"", 404, false},
+		{"", 500, false},
+		{"2xx", 201, true},
+		{"2xx", 300, false},
+		{"200", 200, true},
+		{"200", 204, false},
+		{"204", 204, true},
+		{"3xx", 302, true},
+		{"401", 401, true},
+		{"4xx", 200, false},
+		{"404", 404, true},
 	} {
 		t.Run(fmt.Sprintf("%s of %d", c.want, c.code), func(t *testing.T) {
 			a := newApp(t, func(w http.ResponseWriter, r *http.Request) {

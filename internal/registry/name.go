@@ -69,7 +69,8 @@ func (r *Registry) judge(s *Service) verdict {
 	case engine.seen && (online || !dns.reported):
 		return verdict{Engine, engine.members, true, len(engine.members) > 0}
 	case dns.reported:
-		return verdict{DNS, dns.members, true, dns.seen || engine.seen || r.expected[Engine]}
+		known := dns.seen || engine.seen
+		return verdict{DNS, dns.members, known || !r.expected[Engine], known}
 	case online && !r.online[DNS]:
 		return verdict{source: Engine, decided: true} // not listed, and there is no DNS to ask: a host without containers' names
 	default:

@@ -89,13 +89,16 @@ func TestTheGatewayIsComplainedOfOnce(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	first, second := &App{log: zap.New(core)}, &App{log: zap.New(core)}
 	for range 199 {
-		first.Met("172.18.0.1:54321")
+		first.Met("[::ffff:172.18.0.1]:54321")
 		first.Met("no address")
 	}
 	if logs.Len() > 0 {
 		t.Errorf("complained after 199 clients: %v", logs.All())
 	}
-	second.Met("[::ffff:172.18.0.1]:54321") // after a reload
+	second.Met("172.18.0.1:54321") // after a reload
+	if logs.Len() != 1 {
+		t.Errorf("%d complaints after 200 clients", logs.Len())
+	}
 	for range 1000 {
 		second.Met("172.18.0.1:54321")
 	}

@@ -145,11 +145,17 @@ func (s *site) get(service string) (address string, err error) {
 	return string(body), err
 }
 
-// serves checks that a service is answered by an address.
+// serves waits until a service is answered by an address: after a reload, Caddy's old server may take one more request.
 func (s *site) serves(service, address string) {
 	s.t.Helper()
-	if got, err := s.get(service); err != nil || got != address {
-		s.t.Errorf("%s is answered by %q %v, want %s", service, got, err, address)
+	for deadline := time.Now().Add(soon); ; {
+		got, err := s.get(service)
+		if err == nil && got == address {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s is answered by %q %v, want %s", service, got, err, address)
+		}
 	}
 }
 

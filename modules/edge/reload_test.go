@@ -82,18 +82,7 @@ func TestAReloadFollowsTheStaticList(t *testing.T) {
 	if gone := services(t)["web:80"]; len(gone.Endpoints) != 0 || gone.Known {
 		t.Errorf("a service that is no longer listed is still %+v", gone)
 	}
-	for deadline := time.Now().Add(soon); ; {
-		got, err := s.get("api:80")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got == second {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("api:80 is still answered by %s", got)
-		}
-	}
+	s.serves("api:80", second)
 	if all := services(t)["api:80"].Endpoints; len(all) != 1 || all[0].Address != second {
 		t.Errorf("api:80 has the endpoints %+v, want %s alone", all, second)
 	}
@@ -168,9 +157,12 @@ func TestAHeldRequestOutlivesAReload(t *testing.T) {
 }
 
 func TestAConfigurationThatFailsLeavesTheOldOneRunning(t *testing.T) {
-	api, web := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
+	var probed atomic.Int32
+	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { probed.Add(1) }))
+	t.Cleanup(backend.Close)
+	api, web := backend.Listener.Addr().String(), listen(t, "127.0.0.1:0")
 	s := newSite(t)
-	s.load(object{"static": object{"api:80": []any{api}}, "hold": "3s"}, object{"service": "api:80"})
+	s.load(object{"static": object{"api:80": []any{api}}}, object{"service": "api:80"})
 	s.serves("api:80", api)
 	before := only(t, "api:80")
 	for name, bad := range map[string]func() []byte{
@@ -181,7 +173,8 @@ func TestAConfigurationThatFailsLeavesTheOldOneRunning(t *testing.T) {
 		"a taken port": func() []byte {
 			taken := *s
 			taken.listen = web
-			return taken.config(object{"static": object{"web:80": []any{web}}}, object{"service": "api:80"}, object{"service": "web:80"})
+			return taken.config(object{"static": object{"web:80": []any{web}}}, object{"service": "web:80"},
+				object{"service": "api:80", "probe": object{"uris": []any{"/health"}}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -197,9 +190,24 @@ func TestAConfigurationThatFailsLeavesTheOldOneRunning(t *testing.T) {
 		})
 	}
 	s.serves("api:80", api)
-	if len(ours()) == 0 {
-		t.Error("nothing runs any more")
+	if n := probed.Load(); n > 0 {
+		t.Errorf("the endpoint was probed %d times as only failed configurations say", n)
 	}
+}
+
+func TestAConfigurationThatFailsAfterItHasStartedIsUndone(t *testing.T) {
+	api, other := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
+	s := newSite(t)
+	s.load(object{"static": object{"api:80": []any{api}}}, object{"service": "api:80"})
+	s.serves("api:80", api)
+	bad := *s
+	bad.listen = vacant(t) // Caddy leaves the servers of such a configuration running
+	config := strings.Replace(string(bad.config(object{"static": object{"api:80": []any{other}}}, object{"service": "api:80"})),
+		`"persist":false`, `"persist":false,"load":{"module":"none"}`, 1)
+	if err := caddy.Load([]byte(config), true); err == nil || !strings.Contains(err.Error(), "none") {
+		t.Fatalf("got %v, want that there is no such module", err)
+	}
+	s.serves("api:80", api)
 }
 
 func TestAfterAStopNothingIsLeft(t *testing.T) {
