@@ -101,3 +101,17 @@ func TestAReplacedProbesLastWordIsNotTaken(t *testing.T) {
 	old.Fails("canceled")
 	s.want(t, "10.0.0.1:80 ready; ")
 }
+
+func TestAListThatLosesANameLeavesItToTheOthers(t *testing.T) {
+	s := newStack(t, registry.Settings{})
+	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
+	s.engine.Online(true)
+	static := s.Feed(registry.Static)
+	static.Set("api:80", []registry.Member{found("127.0.0.1")})
+	static.Online(true)
+	s.want(t, "127.0.0.1:80 ready; ")
+	static.Renew()
+	s.want(t, "127.0.0.1:80 ready; ")
+	static.Online(true) // without the name
+	s.want(t, "10.0.0.1:80 ready; ")
+}

@@ -121,11 +121,12 @@ func (f *Feed) Renew() {
 	}
 }
 
-// sweep empties the views that were not renewed. The caller holds r.mu.
+// sweep empties the views that were not renewed: the source that asks found nobody, and a list says nothing of a name any
+// more. The caller holds r.mu.
 func (f *Feed) sweep() {
 	for _, n := range f.r.names {
 		if v := &n.views[f.source]; v.old {
-			*v = view{reported: v.reported, seen: v.seen}
+			*v = view{reported: v.reported && f.source != Static, seen: v.seen}
 			f.r.prune(n)
 		}
 	}

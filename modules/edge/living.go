@@ -35,7 +35,6 @@ type living struct {
 
 // running is a source at work.
 type running struct {
-	source   discovery.Source
 	settings string // what it was started with; other settings need another one
 	stop     context.CancelFunc
 	done     chan struct{}
@@ -100,9 +99,9 @@ func (l *living) run(a *App) {
 			r.end()
 			delete(l.sources, kind)
 			switch feed := l.registry.Feed(kind); {
-			case want[kind] == nil || !keepsAll(r.source, want[kind]):
+			case want[kind] == nil:
 				feed.Clear()
-			case kind == registry.Engine:
+			case kind != registry.DNS: // which asks again for every name anyway
 				feed.Renew() // what is known holds until the new one knows better
 			}
 		}
@@ -117,28 +116,12 @@ func (l *living) run(a *App) {
 
 func start(source discovery.Source, feed *registry.Feed, settings string) *running {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{source: source, settings: settings, stop: cancel, done: make(chan struct{})}
+	r := &running{settings: settings, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
 		source.Run(ctx, feed)
 	}()
 	return r
-}
-
-// keepsAll reports whether a source that takes another's place will speak of every name that the other one spoke of. A
-// static list says nothing of names that are not in it.
-func keepsAll(was, is discovery.Source) bool {
-	before, ok := was.(discovery.Static)
-	if !ok {
-		return true
-	}
-	after, _ := is.(discovery.Static)
-	for name := range before {
-		if after[name] == nil {
-			return false
-		}
-	}
-	return true
 }
 
 func (r *running) end() {
