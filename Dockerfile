@@ -12,15 +12,15 @@ COPY go.mod go.sum ./
 RUN go mod download
 
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/root/usr/bin/edge ./cmd/edge \
- && install -D -m 0644 Caddyfile /out/root/etc/edge/Caddyfile \
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/system/usr/bin/edge ./cmd/edge \
+ && install -D -m 0644 Caddyfile /out/system/etc/edge/Caddyfile \
  && mkdir -p /out/user/data /out/user/config /out/user/run/edge
 
 # No shell, no libraries, no package manager: nothing to keep up to date but the program. The certificate authorities
 # that it trusts are compiled in.
 FROM scratch
 # The program and its configuration are root's, so that the edge can't change them.
-COPY --from=build --chown=0:0 /out/root/ /
+COPY --from=build --chown=0:0 /out/system/ /
 COPY --from=build --chown=1000:1000 /out/user/ /
 # Certificates go to /data, which a volume should be mounted on; a new named volume takes over its owner.
 ENV PATH=/usr/bin HOME=/ XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config

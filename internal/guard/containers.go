@@ -22,16 +22,11 @@ func (g *Guard) containers(w http.ResponseWriter, r *http.Request) {
 		}
 		query.Set("filters", filters)
 	}
-	resp, err := g.ask(r, query)
-	if err != nil {
-		unreachable(w, err)
+	resp := g.fetch(w, r, query)
+	if resp == nil {
 		return
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		refuse(w, resp.StatusCode, "the Docker Engine answered "+resp.Status)
-		return
-	}
 	var list []container
 	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
 		refuse(w, http.StatusBadGateway, "read the Docker Engine's list: "+err.Error())

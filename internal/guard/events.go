@@ -20,16 +20,11 @@ func (g *Guard) events(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	query.Set("filters", eventFilter)
-	resp, err := g.ask(r, query)
-	if err != nil {
-		unreachable(w, err)
+	resp := g.fetch(w, r, query)
+	if resp == nil {
 		return
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		refuse(w, resp.StatusCode, "the Docker Engine answered "+resp.Status)
-		return
-	}
 	resp.Header.Set("Content-Type", "application/json")
 	copyHead(w, resp)
 	out := http.NewResponseController(w)

@@ -49,6 +49,7 @@ func New(socket string) *Guard {
 
 var versionPrefix = regexp.MustCompile(`^/v1\.\d{1,3}/`)
 
+// ServeHTTP passes a request, or answers it with 403.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	if prefix := versionPrefix.FindString(path); prefix != "" {
@@ -91,6 +92,21 @@ func (g *Guard) ask(r *http.Request, query url.Values) (*http.Response, error) {
 		return nil, fmt.Errorf("it answered with status %03d", resp.StatusCode)
 	}
 	return resp, nil
+}
+
+// fetch asks the Engine and returns an answer with status 200; or nil, when it has told the client why there is none.
+func (g *Guard) fetch(w http.ResponseWriter, r *http.Request, query url.Values) *http.Response {
+	resp, err := g.ask(r, query)
+	if err != nil {
+		unreachable(w, err)
+		return nil
+	}
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		refuse(w, resp.StatusCode, "the Docker Engine answered "+resp.Status)
+		return nil
+	}
+	return resp
 }
 
 // copyHead copies the status and those headers that a client of the Engine reads.

@@ -1,7 +1,6 @@
 package apps
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -42,17 +41,10 @@ func init() {
 //		}
 //	}
 func parse(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error) {
-	if !h.Next() {
-		return nil, h.ArgErr()
-	}
-	matcher, err := h.ExtractMatcherSet()
+	matcher, d, at, err := proxy.Begin(h)
 	if err != nil {
 		return nil, err
 	}
-	h.Next() // ExtractMatcherSet went back to the beginning
-	d := h.NewFromNextSegment()
-	d.Next()
-	at := fmt.Sprintf("%s:%d", d.File(), d.Line())
 	if d.NextArg() {
 		return nil, d.Errf("%s: takes no argument but a matcher", p.name)
 	}

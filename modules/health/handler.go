@@ -95,6 +95,7 @@ const (
 	readyPath = "/health/ready"
 )
 
+// ServeHTTP answers the two paths and passes on the rest.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	if path != livePath && path != readyPath {

@@ -41,17 +41,10 @@ func init() {
 //
 // It becomes two handlers in one route: edge_proxy, and reverse_proxy with the transport edge.
 func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	if !h.Next() {
-		return nil, h.ArgErr()
-	}
-	matcher, err := h.ExtractMatcherSet()
+	matcher, d, at, err := Begin(h)
 	if err != nil {
 		return nil, err
 	}
-	h.Next() // ExtractMatcherSet went back to the beginning
-	d := h.NewFromNextSegment()
-	d.Next()
-	at := fmt.Sprintf("%s:%d", d.File(), d.Line())
 	t, err := takeOurs(d)
 	if err != nil {
 		return nil, err
@@ -72,6 +65,21 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		route.MatcherSetsRaw = []caddy.ModuleMap{matcher}
 	}
 	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
+}
+
+// Begin reads a directive's matcher. It returns that, the directive's own tokens with the dispenser on its name, and where
+// it stands ("Caddyfile:12").
+func Begin(h httpcaddyfile.Helper) (matcher caddy.ModuleMap, d *caddyfile.Dispenser, at string, err error) {
+	if !h.Next() {
+		return nil, nil, "", h.ArgErr()
+	}
+	if matcher, err = h.ExtractMatcherSet(); err != nil {
+		return nil, nil, "", err
+	}
+	h.Next() // ExtractMatcherSet went back to the beginning
+	d = h.NewFromNextSegment()
+	d.Next()
+	return matcher, d, fmt.Sprintf("%s:%d", d.File(), d.Line()), nil
 }
 
 // Handlers returns the handlers of a route to a service. rp holds what else is configured of reverse_proxy; it may be

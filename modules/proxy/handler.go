@@ -44,6 +44,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // container takes to boot.
 const retryAfter = "5"
 
+// ServeHTTP cleans the request's headers, passes it on, and completes the answer to a refusal.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	stripClaims(r.Header, trusted)

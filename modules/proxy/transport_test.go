@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -12,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/coder/websocket"
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
@@ -179,50 +176,6 @@ func TestWhatWasSentIsRepeatedOnlyIfItIsIdempotent(t *testing.T) {
 	}
 }
 
-func TestALateAnswerIs504AndIsNotAskedForAgain(t *testing.T) {
-	var asked atomic.Int32
-	slow := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
-		_, _ = io.Copy(io.Discard, r.Body)
-		<-r.Context().Done()
-	}).start(t)
-	ready := reached(t, slow.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {slow.address}}, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}")
-	<-ready
-	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusGatewayTimeout {
-		t.Errorf("%d, want 504", status)
-	}
-	if n := asked.Load(); n != 1 {
-		t.Errorf("asked %d times", n)
-	}
-}
-
-func TestASlowUploadIsNotALateAnswer(t *testing.T) {
-	a := newBackend(t, echo("a")).start(t)
-	ready := reached(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}")
-	<-ready
-	pipe, feed := io.Pipe()
-	go func() {
-		for range 10 {
-			<-time.After(60 * time.Millisecond)
-			if _, err := feed.Write([]byte("x")); err != nil {
-				return
-			}
-		}
-		feed.Close()
-	}()
-	resp, err := http.Post(s.url, "text/plain", pipe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || string(text) != "a POST 10" {
-		t.Errorf("%q %v", text, err)
-	}
-}
-
 func TestAServiceThatIsDownGets503WithRetryAfter(t *testing.T) {
 	a := newBackend(t, echo("a"))
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n hold 300ms\n}")
@@ -237,61 +190,6 @@ func TestAServiceThatIsDownGets503WithRetryAfter(t *testing.T) {
 	}
 }
 
-func TestABodyThatIsTooLargeIsTheClientsFault(t *testing.T) {
-	a := newBackend(t, echo("a")).start(t)
-	ready := reached(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "request_body {\n max_size 1KB\n}\nedge_proxy api:80")
-	<-ready
-	for _, size := range []int{2 << 10, 200 << 10} { // one that is kept, one that is passed on
-		if status, _, _ := s.send(t, http.MethodPost, "/", make([]byte, size)); status != http.StatusRequestEntityTooLarge {
-			t.Errorf("%d bytes: %d, want 413", size, status)
-		}
-	}
-	s.until(t, "/", "a GET") // and the endpoint is still ready
-}
-
-func TestWebSocketsPassBothWays(t *testing.T) {
-	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/refused" {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		conn, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer conn.CloseNow()
-		for {
-			kind, message, err := conn.Read(r.Context())
-			if err != nil || conn.Write(r.Context(), kind, message) != nil {
-				return
-			}
-		}
-	}).start(t)
-	ready := reached(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	conn, _, err := websocket.Dial(ctx, s.url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.CloseNow()
-	for i := range 10 {
-		want := strings.Repeat("x", i*1000)
-		if err := conn.Write(ctx, websocket.MessageText, []byte(want)); err != nil {
-			t.Fatal(err)
-		}
-		if _, got, err := conn.Read(ctx); err != nil || string(got) != want {
-			t.Fatalf("message %d: %v, %d bytes", i, err, len(got))
-		}
-	}
-	if _, resp, err := websocket.Dial(ctx, s.url+"/refused", nil); err == nil || resp == nil || resp.StatusCode != http.StatusUnauthorized {
-		t.Errorf("a refused upgrade: %v", err)
-	}
-}
-
 func TestTheEndpointIsAPlaceholder(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
 	ready := reached(t, a.address, registry.Ready)
@@ -300,81 +198,6 @@ func TestTheEndpointIsAPlaceholder(t *testing.T) {
 	_, _, header := s.send(t, http.MethodGet, "/", nil)
 	if got, want := header.Get("X-Endpoint"), a.address+"/"+a.address; got != want {
 		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestABodyOfUnknownLengthThatIsEmptyIsNone(t *testing.T) { // as HTTP/3 has it for every GET
-	var cut atomic.Int32
-	rude := cutting(t, &cut)
-	good := newBackend(t, echo("good")).start(t)
-	readyRude, readyGood := reached(t, rude, registry.Ready), reached(t, good.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80")
-	<-readyRude
-	<-readyGood
-	for _, size := range []int{0, 5, 64 << 10} {
-		for range 10 {
-			req, err := http.NewRequest(http.MethodPut, s.url, io.MultiReader(bytes.NewReader(make([]byte, size)))) // chunked
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.ContentLength = -1
-			resp, err := http.DefaultTransport.RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if size == 64<<10 { // as much as is kept: it may be longer, so that it is passed on and can't be repeated
-				continue
-			}
-			if want := fmt.Sprintf("good PUT %d", size); err != nil || string(text) != want {
-				t.Fatalf("%d %q %v, want %q", resp.StatusCode, text, err, want)
-			}
-		}
-	}
-	if cut.Load() == 0 {
-		t.Error("the rude endpoint was never met")
-	}
-}
-
-func TestALongBodyOfUnknownLengthArrivesWhole(t *testing.T) {
-	a := newBackend(t, echo("a")).start(t)
-	ready := reached(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
-	req, err := http.NewRequest(http.MethodPut, s.url, io.MultiReader(bytes.NewReader(make([]byte, 300<<10))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != fmt.Sprintf("a PUT %d", 300<<10) {
-		t.Errorf("%q %v", text, err)
-	}
-}
-
-func TestABackendThatStopsReadingIsLate(t *testing.T) {
-	stuck := newBackend(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).start(t)
-	ready := reached(t, stuck.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {stuck.address}}, "edge_proxy api:80 {\n timeouts {\n response 300ms\n }\n}")
-	<-ready
-	req, err := http.NewRequest(http.MethodPost, s.url, bytes.NewReader(make([]byte, 64<<20)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err == nil {
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusGatewayTimeout {
-			t.Errorf("%d, want 504", resp.StatusCode)
-		}
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("it took %s", took)
 	}
 }
 
@@ -398,40 +221,5 @@ func TestTheRealAddressCanNotBeTalkedAway(t *testing.T) {
 	defer resp.Body.Close()
 	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "[127.0.0.1] [127.0.0.1]" {
 		t.Errorf("the backend saw %q %v", text, err)
-	}
-}
-
-func TestTheLastWordsOfAHalfClosedUpgradeArrive(t *testing.T) {
-	a := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
-		conn, buffered, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: count\r\n\r\n")
-		heard, _ := io.ReadAll(buffered) // until the client has nothing more to say
-		fmt.Fprintf(conn, "got %d", len(heard))
-	}).start(t)
-	ready := reached(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
-	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: count\r\n\r\n")
-	reader := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(reader, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("%v %v", resp, err)
-	}
-	fmt.Fprint(conn, "hello")
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	text, err := io.ReadAll(reader)
-	if err != nil || !strings.HasSuffix(string(text), "got 5") {
-		t.Errorf("%q %v", text, err)
 	}
 }
