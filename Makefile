@@ -7,6 +7,7 @@ TOOLS := .tools
 # Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
 test: setup image lint
 	go test -race ./... -short
+	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./modules/proxy
 	go test -race -count=1 -timeout 20m ./tests
 
 # What needs no Docker.

@@ -25,6 +25,7 @@ func fill(b *testing.B, services int) (*registry.Registry, []*registry.Service, 
 		if err != nil {
 			b.Fatal(err)
 		}
+		s.Configure(registry.Settings{})
 		all[i] = s
 		engine.Set(fmt.Sprintf("s%d", i), members[i])
 	}
