@@ -95,8 +95,10 @@ type DialError struct {
 	Err     error
 }
 
+// Error says what was dialled, and why that failed.
 func (e *DialError) Error() string { return fmt.Sprintf("dial %s: %v", e.Address, cause(e.Err)) }
 
+// Unwrap returns why the dial failed.
 func (e *DialError) Unwrap() error { return e.Err }
 
 // cause drops the address that net's own errors repeat.
@@ -157,6 +159,7 @@ func (c *conn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
+// Close closes the connection; the link need not cut it any more.
 func (c *conn) Close() error {
 	c.once.Do(func() {
 		c.link.mu.Lock()

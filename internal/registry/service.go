@@ -146,6 +146,7 @@ type Error struct {
 	Detail  string
 }
 
+// Error names the service, the reason and its detail.
 func (e *Error) Error() string {
 	text := e.Service + ": " + e.Err.Error()
 	if e.Detail != "" {
@@ -154,6 +155,7 @@ func (e *Error) Error() string {
 	return text
 }
 
+// Unwrap returns ErrUnknown, ErrDown, ErrFull or ErrClosed.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Why [Service.Acquire] fails. A request context that ends is returned as its own error.

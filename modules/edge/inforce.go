@@ -36,6 +36,7 @@ func (l *living) leave(a *App) (heir *App) {
 // onStarted puts a configuration in force, now that Caddy has started all of it.
 type onStarted struct{ app *App }
 
+// Handle implements caddyevents.Handler.
 func (s onStarted) Handle(context.Context, caddy.Event) error { return s.app.enforce() }
 
 // enforce applies the settings to the living registry and sees that the sources run as configured.

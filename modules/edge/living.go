@@ -142,6 +142,7 @@ func (a *App) subscribe(ctx caddy.Context) error {
 
 type onStopping struct{ registry *registry.Registry }
 
+// Handle implements caddyevents.Handler.
 func (s onStopping) Handle(context.Context, caddy.Event) error {
 	if caddy.Exiting() {
 		s.registry.Abandon()
