@@ -69,7 +69,7 @@ func (b *backend) address() string { return b.listener.Addr().String() }
 func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
 	b.running.Add(1)
 	defer b.running.Done()
-	b.handler.ServeHTTP(w, r)
+	b.handler.ServeHTTP(&hijackable{w, r.Context()}, r)
 }
 
 // count counts connections: each is new once, and closed or hijacked once.
