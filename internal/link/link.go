@@ -39,8 +39,12 @@ type Link struct {
 	conns map[*conn]struct{}
 }
 
+func (l *Link) Drain(time.Duration)       {}
+func (l *Link) Resume()                   {}
+func (l *Link) Traffic() registry.Traffic { return registry.Traffic{} }
+
 // Open returns the link to an address. It dials when there is something to send.
-func Open(addr string) registry.Link {
+func Open(_, addr string) registry.Link {
 	l := &Link{addr: addr, conns: make(map[*conn]struct{})}
 	l.open, l.close = context.WithCancel(context.Background())
 	l.pooled = &http.Transport{

@@ -93,7 +93,7 @@ func TestAFailedDialIsLookedIntoAtOnce(t *testing.T) {
 	s := newStage(t, a.address(), probe.Config{URIs: []string{"/health"}, Interval: time.Hour})
 	s.becomes(registry.Ready)
 	for range 3 {
-		claim, err := s.service.Acquire(t.Context(), nil)
+		claim, err := s.service.Acquire(t.Context(), registry.Want{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,7 +67,7 @@ func TestOnceTheEngineHasSpokenAnUnknownNameIsUnknown(t *testing.T) {
 	s.dns.Set("api", nil)
 	s.dns.Online(true)
 	s.engine.Online(true)
-	if _, err := s.service.Acquire(t.Context(), nil); !errors.Is(err, registry.ErrUnknown) {
+	if _, err := s.service.Acquire(t.Context(), registry.Want{}); !errors.Is(err, registry.ErrUnknown) {
 		t.Errorf("got %v, want ErrUnknown", err)
 	}
 }

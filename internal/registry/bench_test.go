@@ -42,7 +42,7 @@ func BenchmarkAcquire(b *testing.B) {
 			ctx := b.Context()
 			b.ReportAllocs()
 			for b.Loop() {
-				claim, err := s.Acquire(ctx, nil)
+				claim, err := s.Acquire(ctx, registry.Want{})
 				if err != nil {
 					b.Fatal(err)
 				}

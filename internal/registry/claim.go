@@ -2,26 +2,42 @@ package registry
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 )
 
-// Claim is one request's hold on one endpoint. It stays valid whatever becomes of the endpoint, the service or the
-// configuration, until [Claim.Release]. The zero Claim claims nothing.
-type Claim struct{ e *Endpoint }
+// Claim is one request's hold on one endpoint, or that of the socket it became. It stays valid whatever becomes of the
+// endpoint, the service or the configuration, until [Claim.Release]. The zero Claim claims nothing.
+type Claim struct {
+	e      *Endpoint
+	socket bool
+}
 
 // Endpoint returns what was claimed.
 func (c Claim) Endpoint() *Endpoint { return c.e }
 
-// Release ends the claim. Call it once.
-func (c Claim) Release() {
+// Socket turns the claim of a request into that of the socket which an upgrade made of it, and returns that. Release the
+// returned claim, not this one.
+func (c Claim) Socket() Claim {
 	s := c.e.service
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	c.e.inFlight--
-	over := c.e.state == Gone && c.e.inFlight == 0
-	s.mu.Unlock()
-	if over && c.e.link != nil {
-		c.e.link.Close() // a connection that came back after the endpoint was removed
+	c.e.sockets++
+	return Claim{c.e, true}
+}
+
+// Release ends the claim. Call it once.
+func (c Claim) Release() {
+	e := c.e
+	e.service.mu.Lock()
+	defer e.service.mu.Unlock()
+	if c.socket {
+		e.sockets--
+	} else {
+		e.inFlight--
+	}
+	if e.departed != "" && e.idle() {
+		e.service.forget(e)
 	}
 }
 
@@ -39,50 +55,38 @@ func (c Claim) Refused(reason string) {
 	e.service.r.nudge(e.service.host)
 }
 
-// Acquire claims an endpoint for a request: the less busy of two random ready ones, other than avoid if there is
-// another. With none ready it waits for one, until ctx ends, the service has had none for its hold time ([ErrDown]),
-// or at once if too many wait ([ErrFull]) or no container is known ([ErrUnknown]). Its cost does not depend on how
-// many services and endpoints there are.
+// Want is what a request asks of the endpoint that it is given. The zero Want takes any.
+type Want struct {
+	// Avoid is where it has been: another one is taken, if there is another.
+	Avoid *Endpoint
+	// Session is the identity of the endpoint that holds the request's session, which no other knows. It is taken while it
+	// is ready, and while it drains.
+	Session string
+	// Prefer is the identity of the endpoint that the request should go to, but need not. It is taken while it is ready.
+	Prefer string
+	// Upgrade tells that the request may become a socket, so that open sockets count as work too.
+	Upgrade bool
+	// At is when the request came, to be counted in the service's retry budget; zero for an attempt after the first.
+	At time.Time
+}
+
+// Acquire claims an endpoint for a request: the one it has a session on, else the less busy of two random ready ones.
+// With none ready it waits for one, until ctx ends, the service has had none for its hold time ([ErrDown]), or at once
+// if too many wait ([ErrFull]) or no container is known ([ErrUnknown]). Its cost does not depend on how many services
+// and endpoints there are.
 //
 // The request is counted on the endpoint under the same lock that takes endpoints out of rotation, so that none
 // slips in after a drain has begun.
-func (s *Service) Acquire(ctx context.Context, avoid *Endpoint) (Claim, error) {
+func (s *Service) Acquire(ctx context.Context, w Want) (Claim, error) {
 	s.mu.Lock()
-	if e := s.pick(avoid); e != nil {
+	if !w.At.IsZero() {
+		requests, _ := s.budget.second(w.At)
+		*requests++
+	}
+	if e := s.pick(w); e != nil {
 		s.mu.Unlock()
-		return Claim{e}, nil
+		return Claim{e: e}, nil
 	}
 	defer s.mu.Unlock()
-	if err := s.hopeless(time.Now()); err != nil {
-		return Claim{}, err
-	}
-	if s.held >= s.settings.MaxHeld {
-		return Claim{}, s.errName(ErrFull, plural(s.held, "request"))
-	}
-	s.held++
-	defer func() { s.held-- }()
-	return s.wait(ctx, avoid)
-}
-
-// pick chooses among the ready endpoints and counts the request. The caller holds s.mu.
-func (s *Service) pick(avoid *Endpoint) *Endpoint {
-	n := len(s.ready)
-	if n == 0 {
-		return nil
-	}
-	e := s.ready[0]
-	if n > 1 {
-		i := rand.IntN(n)
-		j := rand.IntN(n - 1)
-		if j >= i {
-			j++
-		}
-		e = s.ready[i]
-		if other := s.ready[j]; e == avoid || other != avoid && other.inFlight < e.inFlight {
-			e = other
-		}
-	}
-	e.inFlight++
-	e.requests++
-	return e
+	return s.queue(ctx, w)
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -15,6 +16,18 @@ type Link interface {
 	Close()
 	// Cut breaks the connections, with the requests on them: nobody is left at the other end.
 	Cut()
+	// Drain has upgraded connections ended in good order, spread over window: the endpoint is about to stop. Resume takes
+	// that back for those that are left. Neither blocks.
+	Drain(window time.Duration)
+	Resume()
+	// Traffic returns the bytes that upgraded connections have carried so far.
+	Traffic() Traffic
+}
+
+// Traffic is what upgraded connections have carried, in bytes.
+type Traffic struct {
+	FromClients  uint64 `json:"from_clients"`
+	FromEndpoint uint64 `json:"from_endpoint"`
 }
 
 // Endpoint is one container's address for a service.
@@ -32,13 +45,24 @@ type Endpoint struct {
 	since     time.Time
 	verdict   State  // what the probe found last: Starting, Ready or Failing
 	finding   string // its reason
+	departed  string // why it is no longer an endpoint, while something is still under way on it; empty: it is one
 	slot      int    // index in service.ready; -1: not there
-	inFlight  int
+	inFlight  int    // requests
+	sockets   int    // what upgrades have made of requests
 	requests  uint64
 	stopProbe context.CancelFunc
 	poked     chan struct{}
 
-	id atomic.Pointer[string] // member.ID, for readers without the lock
+	ordered       bool // an operator has it drained
+	sessionsUntil time.Time
+
+	ejected    string // why it is kept out although it passes its probe; empty: it isn't
+	ejections  int    // in a row
+	readmitted time.Time
+	term       *time.Timer
+
+	strikes atomic.Int32           // bad answers in a row
+	id      atomic.Pointer[string] // member.ID, for readers without the lock
 }
 
 // ID returns the endpoint's identity: the container ID, or the address where only that is known.
@@ -55,7 +79,7 @@ func (s *Service) add(m Member, source Source) {
 	addr := m.address(s.port)
 	e := &Endpoint{
 		service: s, addr: addr, address: addr.String(),
-		link:    s.r.opts.Open(addr.String()),
+		link:    s.r.opts.Open(s.name, addr.String()),
 		verdict: Starting, finding: "waiting for its first answer",
 		since: time.Now(), slot: -1, poked: make(chan struct{}, 1),
 	}
@@ -71,8 +95,7 @@ func (e *Endpoint) see(m Member, source Source) {
 		m.ID, m.Name = e.member.ID, e.member.Name
 	}
 	if e.id.Load() == nil || *e.id.Load() != m.ID {
-		id := m.ID
-		e.id.Store(&id)
+		e.rename(m.ID)
 	}
 	mended := e.member.Broken != "" && m.Broken == ""
 	e.member, e.source = m, source
@@ -81,6 +104,17 @@ func (e *Endpoint) see(m Member, source Source) {
 		e.poke()
 	}
 }
+
+// rename gives the endpoint an identity.
+func (e *Endpoint) rename(id string) {
+	if old := e.id.Swap(&id); old != nil && e.service.byID[*old] == e {
+		delete(e.service.byID, *old)
+	}
+	e.service.byID[id] = e
+}
+
+// idle reports whether nothing is under way on the endpoint.
+func (e *Endpoint) idle() bool { return e.inFlight == 0 && e.sockets == 0 }
 
 // poke tells the probe to look again now.
 func (e *Endpoint) poke() {
@@ -93,10 +127,16 @@ func (e *Endpoint) poke() {
 // settle derives the state from what the source and the probe say, and acts on a change of it.
 func (e *Endpoint) settle() {
 	switch {
+	case e.departed != "":
+		e.enter(Draining, e.departed)
 	case e.member.Phase == Leaving:
 		e.enter(Draining, "its container was told to stop")
+	case e.ordered:
+		e.enter(Draining, "an operator has it drained")
 	case e.member.Broken != "":
 		e.enter(Failing, e.member.Broken)
+	case e.ejected != "" && e.verdict == Ready:
+		e.enter(Failing, e.ejected)
 	default:
 		e.enter(e.verdict, e.finding)
 	}
@@ -120,18 +160,33 @@ func (e *Endpoint) enter(state State, reason string) {
 	case e.slot >= 0:
 		s.delist(e)
 	}
+	if e.link != nil {
+		switch {
+		case state == Draining:
+			e.link.Drain(s.settings.CloseWindow)
+		case from == Draining && state != Gone:
+			e.link.Resume()
+		}
+	}
 	s.r.opts.OnChange(Change{
 		Service: s.name, Endpoint: e.ID(), Name: e.member.Name, Address: e.address,
 		From: from, To: state, Reason: reason, Time: e.since,
 	})
+	if from == Ready && len(s.ready) == 0 {
+		s.readmitAll()
+	}
 }
 
 // enlist puts a ready endpoint into rotation and wakes who waits for one.
 func (s *Service) enlist(e *Endpoint) {
 	e.slot = len(s.ready)
 	s.ready = append(s.ready, e)
+	now := time.Now()
 	if len(s.ready) == 1 {
-		s.since = time.Now()
+		s.since = now
+	}
+	if s.settings.SlowStart > 0 {
+		s.warming, s.warmAt = true, now.Add(s.settings.SlowStart)
 	}
 	if !s.closed {
 		close(s.wake)
@@ -152,23 +207,41 @@ func (s *Service) delist(e *Endpoint) {
 	}
 }
 
-// remove ends an endpoint. Requests under way keep their claims; with cut, their connections are broken.
-func (s *Service) remove(e *Endpoint, reason string, cut bool) {
-	for i, other := range s.endpoints {
-		if other == e {
-			s.endpoints = append(s.endpoints[:i], s.endpoints[i+1:]...)
-			break
-		}
-	}
+// depart ends an endpoint. Requests and sockets on it may finish, and are waited for; with cut, their connections are
+// broken. Nothing new is sent there: the address may be another container's from now on.
+func (s *Service) depart(e *Endpoint, reason string, cut bool) {
+	e.departed = reason
 	if e.stopProbe != nil {
 		e.stopProbe()
 	}
-	e.enter(Gone, reason)
+	if e.link != nil {
+		e.link.Close()
+		if cut {
+			e.link.Cut()
+		}
+	}
+	if e.idle() {
+		s.forget(e)
+		return
+	}
+	e.settle()
+}
+
+// forget removes an endpoint that has departed and on which nothing is under way.
+func (s *Service) forget(e *Endpoint) {
+	s.endpoints = slices.DeleteFunc(s.endpoints, func(other *Endpoint) bool { return other == e })
+	if s.byID[e.ID()] == e {
+		delete(s.byID, e.ID())
+	}
+	if e.term != nil {
+		e.term.Stop()
+	}
+	e.enter(Gone, e.departed)
 	if e.link == nil {
 		return
 	}
-	e.link.Close()
-	if cut {
-		e.link.Cut()
-	}
+	e.link.Close() // once more: connections may have come back since
+	traffic := e.link.Traffic()
+	s.past.FromClients += traffic.FromClients
+	s.past.FromEndpoint += traffic.FromEndpoint
 }

@@ -7,11 +7,24 @@ import (
 	"time"
 )
 
+// queue lets a request wait if there is hope, and room. The caller holds s.mu.
+func (s *Service) queue(ctx context.Context, w Want) (Claim, error) {
+	if err := s.hopeless(time.Now()); err != nil {
+		return Claim{}, err
+	}
+	if s.held >= s.settings.MaxHeld {
+		return Claim{}, s.errName(ErrFull, plural(s.held, "request"))
+	}
+	s.held++
+	defer func() { s.held-- }()
+	return s.wait(ctx, w)
+}
+
 // wait holds a request until an endpoint is ready. The caller holds s.mu, and holds it again when wait returns.
 //
 // All who wait for a service give up at the same instant, when it has had no ready endpoint for the hold time: one
 // that is down for good then fails fast.
-func (s *Service) wait(ctx context.Context, avoid *Endpoint) (Claim, error) {
+func (s *Service) wait(ctx context.Context, w Want) (Claim, error) {
 	timer := time.NewTimer(time.Until(s.deadline()))
 	defer timer.Stop()
 	for {
@@ -28,8 +41,8 @@ func (s *Service) wait(ctx context.Context, avoid *Endpoint) (Claim, error) {
 		if err != nil {
 			return Claim{}, err
 		}
-		if e := s.pick(avoid); e != nil {
-			return Claim{e}, nil
+		if e := s.pick(w); e != nil {
+			return Claim{e: e}, nil
 		}
 		now := time.Now()
 		if err := s.hopeless(now); err != nil {

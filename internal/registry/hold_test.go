@@ -24,7 +24,7 @@ type acquired struct {
 func (s *stack) wait(ctx context.Context) <-chan acquired {
 	result, began := make(chan acquired, 1), time.Now()
 	go func() {
-		claim, err := s.service.Acquire(ctx, nil)
+		claim, err := s.service.Acquire(ctx, registry.Want{})
 		if err == nil {
 			claim.Release()
 		}
@@ -184,7 +184,7 @@ func TestWithANegativeHoldNothingIsHeld(t *testing.T) {
 	s := newStack(t, registry.Settings{Hold: -1})
 	s.engine.Set("api", []registry.Member{stopped("a")})
 	s.engine.Online(true)
-	if _, err := s.service.Acquire(t.Context(), nil); !errors.Is(err, registry.ErrDown) {
+	if _, err := s.service.Acquire(t.Context(), registry.Want{}); !errors.Is(err, registry.ErrDown) {
 		t.Errorf("got %v, want ErrDown at once", err)
 	}
 }
@@ -192,7 +192,7 @@ func TestWithANegativeHoldNothingIsHeld(t *testing.T) {
 func TestANameThatWasNeverListedIsNotWaitedForWhereThereIsNoDNS(t *testing.T) {
 	s := newStack(t, registry.Settings{})
 	s.engine.Online(true)
-	if _, err := s.service.Acquire(t.Context(), nil); !errors.Is(err, registry.ErrUnknown) {
+	if _, err := s.service.Acquire(t.Context(), registry.Want{}); !errors.Is(err, registry.ErrUnknown) {
 		t.Errorf("got %v, want ErrUnknown at once", err)
 	}
 	s.dns.Online(true)

@@ -1,5 +1,7 @@
 package registry
 
+import "slices"
+
 // reconcile makes the service's endpoints what the sources together say. Endpoints that stay keep their state, their
 // connections and the requests on them. The caller holds r.mu.
 func (r *Registry) reconcile(s *Service) {
@@ -26,14 +28,11 @@ func (r *Registry) reconcile(s *Service) {
 		stays[e] = true
 		e.see(m, v.source)
 	}
-	for i := 0; i < len(s.endpoints); {
-		e := s.endpoints[i]
-		if stays[e] {
-			i++
-			continue
+	for _, e := range slices.Clone(s.endpoints) {
+		if !stays[e] && e.departed == "" {
+			reason, cut := departure(e, v)
+			s.depart(e, reason, cut)
 		}
-		reason, cut := departure(e, v)
-		s.remove(e, reason, cut)
 	}
 	for _, m := range added {
 		s.add(m, v.source)
@@ -48,7 +47,7 @@ func (r *Registry) reconcile(s *Service) {
 func (s *Service) find(m Member) *Endpoint {
 	addr := m.address(s.port)
 	for _, e := range s.endpoints {
-		if e.addr == addr && (e.member.ID == m.ID || e.member.anonymous() || m.anonymous()) {
+		if e.departed == "" && e.addr == addr && (e.member.ID == m.ID || e.member.anonymous() || m.anonymous()) {
 			return e
 		}
 	}

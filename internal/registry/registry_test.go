@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
 )
@@ -14,11 +15,18 @@ import (
 type fakeLink struct {
 	mu           sync.Mutex
 	closed, cuts int
+	draining     bool
 	address      string
 }
 
 func (l *fakeLink) Close() { l.mu.Lock(); l.closed++; l.mu.Unlock() }
 func (l *fakeLink) Cut()   { l.mu.Lock(); l.cuts++; l.mu.Unlock() }
+
+func (l *fakeLink) Drain(time.Duration) { l.mu.Lock(); l.draining = true; l.mu.Unlock() }
+func (l *fakeLink) Resume()             { l.mu.Lock(); l.draining = false; l.mu.Unlock() }
+func (l *fakeLink) Traffic() registry.Traffic {
+	return registry.Traffic{FromClients: 3, FromEndpoint: 4}
+}
 
 // manual is a probe that the test plays.
 type manual struct {
@@ -66,7 +74,7 @@ type stack struct {
 func newStack(t *testing.T, settings registry.Settings) *stack {
 	t.Helper()
 	s := &stack{links: make(map[string][]*fakeLink)}
-	s.Registry = registry.New(registry.Options{Open: func(addr string) registry.Link {
+	s.Registry = registry.New(registry.Options{Open: func(_, addr string) registry.Link {
 		l := &fakeLink{address: addr}
 		s.links[addr] = append(s.links[addr], l)
 		return l
@@ -132,7 +140,7 @@ func TestOnlyReadyEndpointsAreClaimed(t *testing.T) {
 	s.engine.Online(true)
 	s.want(t, "10.0.0.1:80 ready; 10.0.0.2:80 draining; 10.0.0.3:80 failing; ")
 	for range 100 {
-		claim, err := s.service.Acquire(t.Context(), nil)
+		claim, err := s.service.Acquire(t.Context(), registry.Want{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +169,7 @@ func TestTheLessBusyOfTwoIsTaken(t *testing.T) {
 	s.engine.Online(true)
 	counts := make(map[string]int)
 	for range 100 {
-		claim, err := s.service.Acquire(t.Context(), nil)
+		claim, err := s.service.Acquire(t.Context(), registry.Want{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,13 +184,13 @@ func TestAnotherEndpointIsPreferredToTheOneToAvoid(t *testing.T) {
 	s := newStack(t, registry.Settings{})
 	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1"), box("b", "10.0.0.2")})
 	s.engine.Online(true)
-	first, err := s.service.Acquire(t.Context(), nil)
+	first, err := s.service.Acquire(t.Context(), registry.Want{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.Release()
 	for range 50 {
-		claim, err := s.service.Acquire(t.Context(), first.Endpoint())
+		claim, err := s.service.Acquire(t.Context(), registry.Want{Avoid: first.Endpoint()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +208,7 @@ func TestARefusedDialTakesTheEndpointOutAndPokesItsProbe(t *testing.T) {
 	s.engine.Online(true)
 	target := probe.target(t, "10.0.0.1:80")
 	target.Answers("ok")
-	claim, err := s.service.Acquire(t.Context(), nil)
+	claim, err := s.service.Acquire(t.Context(), registry.Want{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +235,7 @@ func TestNoClaimSlipsInAfterADrainBegan(t *testing.T) {
 	for range 4 {
 		claimers.Go(func() {
 			for ctx.Err() == nil {
-				if claim, err := s.service.Acquire(ctx, nil); err == nil {
+				if claim, err := s.service.Acquire(ctx, registry.Want{}); err == nil {
 					claim.Release()
 				}
 			}

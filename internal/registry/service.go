@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -13,6 +14,9 @@ import (
 const (
 	DefaultHold    = 60 * time.Second
 	DefaultMaxHeld = 1000
+
+	DefaultSlowStart   = 10 * time.Second
+	DefaultCloseWindow = 5 * time.Second
 )
 
 // Settings are what the configuration says of a service.
@@ -20,6 +24,21 @@ type Settings struct {
 	Hold    time.Duration // how long a request may wait for a ready endpoint; 0: DefaultHold; negative: not at all
 	MaxHeld int           // how many may wait at once; 0: DefaultMaxHeld
 	Probe   Prober        // what makes an endpoint ready; nil: every endpoint is, as soon as it is known
+
+	Eject       Ejection
+	SlowStart   time.Duration // in which an endpoint that became ready grows into its full part; 0: DefaultSlowStart; negative: none
+	RetryBudget float64       // part of the requests that retries may be; 0: DefaultRetryBudget; negative: no limit
+	CloseWindow time.Duration // over which a draining endpoint's sockets are closed; 0: DefaultCloseWindow
+}
+
+func (s Settings) withDefaults() Settings {
+	s.Hold = cmp.Or(s.Hold, DefaultHold)
+	s.MaxHeld = cmp.Or(s.MaxHeld, DefaultMaxHeld)
+	s.SlowStart = cmp.Or(s.SlowStart, DefaultSlowStart)
+	s.RetryBudget = cmp.Or(s.RetryBudget, DefaultRetryBudget)
+	s.CloseWindow = cmp.Or(s.CloseWindow, DefaultCloseWindow)
+	s.Eject = s.Eject.withDefaults()
+	return s
 }
 
 // Prober is the active check of a service's endpoints.
@@ -43,7 +62,12 @@ type Service struct {
 	settings   Settings
 	configured bool
 	endpoints  []*Endpoint
-	ready      []*Endpoint   // those of them that take requests, in no order
+	byID       map[string]*Endpoint
+	ready      []*Endpoint // those of them that take requests, in no order
+	warming    bool        // one of them may be in its slow start, until warmAt
+	warmAt     time.Time
+	budget     budget
+	past       Traffic       // of endpoints that are gone
 	held       int           // requests that wait
 	since      time.Time     // when it last had, or lost, its last ready endpoint
 	wake       chan struct{} // closed when an endpoint becomes ready, or the service closes
@@ -58,7 +82,8 @@ type Service struct {
 func newService(r *Registry, name, host string, port uint16) *Service {
 	return &Service{
 		r: r, name: name, host: host, port: port,
-		settings: Settings{Hold: DefaultHold, MaxHeld: DefaultMaxHeld},
+		settings: Settings{}.withDefaults(),
+		byID:     make(map[string]*Endpoint),
 		since:    time.Now(),
 		wake:     make(chan struct{}),
 	}
@@ -69,12 +94,7 @@ func (s *Service) Name() string { return s.name }
 
 // Configure applies settings to the living service. Endpoints keep their state; a changed probe starts anew.
 func (s *Service) Configure(settings Settings) {
-	if settings.Hold == 0 {
-		settings.Hold = DefaultHold
-	}
-	if settings.MaxHeld == 0 {
-		settings.MaxHeld = DefaultMaxHeld
-	}
+	settings = settings.withDefaults()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.settings.Probe
@@ -129,8 +149,8 @@ func (s *Service) close(reason string) {
 	}
 	s.closed = true
 	close(s.wake)
-	for len(s.endpoints) > 0 {
-		s.remove(s.endpoints[0], reason, false)
+	for _, e := range slices.Clone(s.endpoints) {
+		s.depart(e, reason, false)
 	}
 }
 

@@ -13,6 +13,8 @@ type ServiceStatus struct {
 	Since     time.Time        `json:"since"`             // when it got its first or lost its last ready endpoint
 	Held      int              `json:"held"`              // requests that wait for a ready endpoint
 	InFlight  int              `json:"in_flight"`         // requests on its endpoints
+	Sockets   int              `json:"sockets"`           // open upgraded connections, such as WebSockets
+	Traffic   Traffic          `json:"traffic"`           // bytes that those have carried, on all endpoints there were
 	Source    string           `json:"source,omitempty"`  // who decided: engine, dns or static; empty before anyone has
 	Known     bool             `json:"known"`             // some container answers to the name, be it a stopped one
 	Problem   string           `json:"problem,omitempty"` // what only its owner can mend
@@ -29,7 +31,9 @@ type EndpointStatus struct {
 	Since    time.Time `json:"since"` // when it entered the state
 	Source   string    `json:"source"`
 	InFlight int       `json:"in_flight"`
+	Sockets  int       `json:"sockets"`
 	Requests uint64    `json:"requests"` // given to it so far
+	Traffic  Traffic   `json:"traffic"`
 }
 
 // Snapshot returns all services, sorted by name, each consistent in itself.
@@ -54,21 +58,34 @@ func (s *Service) Status() ServiceStatus {
 	defer s.mu.Unlock()
 	status := ServiceStatus{
 		Service: s.name, Ready: len(s.ready), Since: s.since, Held: s.held, Known: s.known,
-		Problem: s.problem, Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
+		Problem: s.problem, Traffic: s.past, Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
 	}
 	if s.decided {
 		status.Source = s.source.String()
 	}
 	for _, e := range s.endpoints {
-		status.InFlight += e.inFlight
-		status.Endpoints = append(status.Endpoints, EndpointStatus{
-			ID: e.ID(), Name: e.member.Name, Address: e.address, State: e.state, Reason: e.reason,
-			Since: e.since, Source: e.source.String(), InFlight: e.inFlight, Requests: e.requests,
-		})
+		one := e.status()
+		status.InFlight += one.InFlight
+		status.Sockets += one.Sockets
+		status.Traffic.FromClients += one.Traffic.FromClients
+		status.Traffic.FromEndpoint += one.Traffic.FromEndpoint
+		status.Endpoints = append(status.Endpoints, one)
 	}
 	slices.SortFunc(status.Endpoints, func(a, b EndpointStatus) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Address, b.Address))
 	})
+	return status
+}
+
+// status returns the endpoint at this instant. The caller holds service.mu.
+func (e *Endpoint) status() EndpointStatus {
+	status := EndpointStatus{
+		ID: e.ID(), Name: e.member.Name, Address: e.address, State: e.state, Reason: e.reason, Since: e.since,
+		Source: e.source.String(), InFlight: e.inFlight, Sockets: e.sockets, Requests: e.requests,
+	}
+	if e.link != nil {
+		status.Traffic = e.link.Traffic()
+	}
 	return status
 }
 

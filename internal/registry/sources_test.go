@@ -19,7 +19,7 @@ func TestDNSTakesOverWithoutTouchingWhatStays(t *testing.T) {
 	s := newStack(t, registry.Settings{})
 	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
 	s.engine.Online(true)
-	claim, err := s.service.Acquire(t.Context(), nil)
+	claim, err := s.service.Acquire(t.Context(), registry.Want{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestAContainerThatStopsFinishesWhatItHas(t *testing.T) {
 	s := newStack(t, registry.Settings{})
 	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
 	s.engine.Online(true)
-	claim, err := s.service.Acquire(t.Context(), nil)
+	claim, err := s.service.Acquire(t.Context(), registry.Want{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,10 @@ func init() {
 	caddy.RegisterModule(adminAPI{})
 }
 
-// adminAPI serves GET /edge/services on Caddy's admin endpoint: a JSON list of [registry.ServiceStatus].
+// adminAPI serves on Caddy's admin endpoint:
+//
+//	GET  /edge/services  a JSON list of [registry.ServiceStatus]
+//	POST /edge/drain     takes a [DrainRequest], answers a [DrainAnswer]
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -24,7 +27,10 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes returns the admin routes of the app.
 func (adminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: "/edge/services", Handler: caddy.AdminHandlerFunc(serveServices)}}
+	return []caddy.AdminRoute{
+		{Pattern: "/edge/services", Handler: caddy.AdminHandlerFunc(serveServices)},
+		{Pattern: "/edge/drain", Handler: caddy.AdminHandlerFunc(serveDrain)},
+	}
 }
 
 func serveServices(w http.ResponseWriter, r *http.Request) error {
@@ -37,12 +43,19 @@ func serveServices(w http.ResponseWriter, r *http.Request) error {
 
 // Snapshot returns the services of the running edge, sorted by name; none when no configuration uses the app.
 func Snapshot() []registry.ServiceStatus {
-	services := []registry.ServiceStatus{}
+	if r := shared(); r != nil {
+		return r.Snapshot()
+	}
+	return []registry.ServiceStatus{}
+}
+
+// shared returns the registry of the running edge, or nil when no configuration uses the app.
+func shared() (r *registry.Registry) {
 	pool.Range(func(_, value any) bool {
-		services = value.(*living).registry.Snapshot()
+		r = value.(*living).registry
 		return false
 	})
-	return services
+	return r
 }
 
 var _ caddy.AdminRouter = adminAPI{}

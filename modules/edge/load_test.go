@@ -50,7 +50,7 @@ func (r *route) Provision(ctx caddy.Context) error {
 }
 
 func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
-	claim, err := r.service.Acquire(req.Context(), nil)
+	claim, err := r.service.Acquire(req.Context(), registry.Want{})
 	if err != nil {
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
@@ -162,16 +162,24 @@ func (s *site) serves(service, address string) {
 // admin asks the admin API's list of services.
 func admin(t *testing.T, method string) (*httptest.ResponseRecorder, error) {
 	t.Helper()
+	return adminAPI(t, method, "/edge/services", "")
+}
+
+// adminAPI makes a request to the admin API.
+func adminAPI(t *testing.T, method, path, body string) (*httptest.ResponseRecorder, error) {
+	t.Helper()
 	info, err := caddy.GetModule("admin.api.edge")
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes := info.New().(caddy.AdminRouter).Routes()
-	if len(routes) != 1 || routes[0].Pattern != "/edge/services" {
-		t.Fatalf("the admin API has the routes %v, want /edge/services", routes)
+	for _, route := range info.New().(caddy.AdminRouter).Routes() {
+		if route.Pattern == path {
+			w := httptest.NewRecorder()
+			return w, route.Handler.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+		}
 	}
-	w := httptest.NewRecorder()
-	return w, routes[0].Handler.ServeHTTP(w, httptest.NewRequest(method, "/edge/services", nil))
+	t.Fatalf("the admin API has no %s", path)
+	return nil, nil
 }
 
 // services returns what the admin API tells.

@@ -2,7 +2,9 @@ package edge
 
 import (
 	"strconv"
+	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
@@ -20,14 +22,27 @@ import (
 //		fall         <failures>
 //		jitter       <0..1>
 //	}
-//	hold     <duration>
-//	max_held <requests>
+//	hold         <duration>
+//	max_held     <requests>
+//	eject        <bad answers> [<base> [<max>]]|off
+//	slow_start   <duration>|off
+//	retry_budget <percent>|off
+//	close_window <duration>
 func (c *ServiceConfig) UnmarshalLine(d *caddyfile.Dispenser) (ok bool, err error) {
 	switch d.Val() {
 	case "hold":
 		return true, durationArg(d, &c.Hold)
 	case "max_held":
 		return true, CountArg(d, &c.MaxHeld)
+	case "eject":
+		c.Eject = new(Eject)
+		return true, c.Eject.unmarshalLine(d)
+	case "slow_start":
+		return true, durationOrOff(d, &c.SlowStart)
+	case "retry_budget":
+		return true, percentOrOff(d, &c.RetryBudget)
+	case "close_window":
+		return true, durationArg(d, &c.CloseWindow)
 	case "probe":
 		if d.NextArg() {
 			return true, d.Err("probe: want a block: probe { uri /health }")
@@ -36,6 +51,67 @@ func (c *ServiceConfig) UnmarshalLine(d *caddyfile.Dispenser) (ok bool, err erro
 		return true, c.Probe.UnmarshalBlock(d)
 	}
 	return false, nil
+}
+
+// ServiceLines are the names of the lines that [ServiceConfig.UnmarshalLine] reads.
+var ServiceLines = []string{"probe", "hold", "max_held", "eject", "slow_start", "retry_budget", "close_window"}
+
+func (j *Eject) unmarshalLine(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) == 0 || len(args) > 3 {
+		return d.ArgErr()
+	}
+	if args[0] == "off" && len(args) == 1 {
+		j.After = -1
+		return nil
+	}
+	n, err := strconv.Atoi(args[0])
+	if err != nil || n <= 0 {
+		return d.Errf("eject %q: want a number of bad answers in a row, or off", args[0])
+	}
+	j.After = n
+	for i, to := range []*caddy.Duration{&j.Base, &j.Max} {
+		if len(args) > i+1 {
+			if err := ParseDuration(d, args[i+1], to); err != nil {
+				return err
+			}
+		}
+	}
+	if j.Max != 0 && j.Max < j.Base {
+		return d.Errf("eject: the longest time, %s, is shorter than the first, %s", args[2], args[1])
+	}
+	return nil
+}
+
+// durationOrOff reads a duration; off is stored as a negative one, since 0 is the default.
+func durationOrOff(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	var text string
+	if err := oneArg(d, &text); err != nil || text == "" {
+		return err
+	}
+	if text == "off" {
+		*to = -1
+		return nil
+	}
+	return ParseDuration(d, text, to)
+}
+
+// percentOrOff reads a percentage as a part of 1; off is stored as a negative one, since 0 is the default.
+func percentOrOff(d *caddyfile.Dispenser, to *float64) error {
+	var text string
+	if err := oneArg(d, &text); err != nil || text == "" {
+		return err
+	}
+	if text == "off" {
+		*to = -1
+		return nil
+	}
+	n, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
+	if err != nil || !(n > 0 && n <= 100) { // NaN is neither
+		return d.Errf("%q: want a percentage, such as 20%%, or off", text)
+	}
+	*to = n / 100
+	return nil
 }
 
 // UnmarshalBlock reads the probe's block.

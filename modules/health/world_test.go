@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/miekg/dns"
 
+	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/health"
 )
@@ -88,7 +89,7 @@ func (w *world) acquire(service string) error {
 		}
 		ctx, cancel := context.WithTimeout(w.t.Context(), soon)
 		defer cancel()
-		claim, err := s.Acquire(ctx, nil)
+		claim, err := s.Acquire(ctx, registry.Want{})
 		if err == nil {
 			claim.Release()
 		}

@@ -28,8 +28,12 @@ func init() {
 //		probe {
 //			…                       # see modules/edge
 //		}
-//		hold     <duration>
-//		max_held <requests>
+//		hold         <duration>
+//		max_held     <requests>
+//		eject        <bad answers> [<base> [<max>]]|off   # 5 5s 5m
+//		slow_start   <duration>|off                       # 10s
+//		retry_budget <percent>|off                        # 20%
+//		close_window <duration>                           # 5s
 //		timeouts {
 //			dial     <duration>     # 3s
 //			response <duration>     # until the answer begins; no limit
@@ -114,9 +118,9 @@ func takeOurs(d *caddyfile.Dispenser) (*Transport, error) {
 			return nil, d.Errf("edge_proxy: %s can't be used here: %s", name, hint)
 		}
 		if !slices.Contains(passedOn, name) && !strings.HasPrefix(name, "@") && name != "timeouts" &&
-			name != "probe" && name != "hold" && name != "max_held" {
-			return nil, d.Errf("edge_proxy: unknown subdirective %q; there are probe, hold, max_held, timeouts, and of reverse_proxy's: %s",
-				name, strings.Join(passedOn, ", "))
+			!slices.Contains(edge.ServiceLines, name) {
+			return nil, d.Errf("edge_proxy: unknown subdirective %q; there are %s, timeouts, and of reverse_proxy's: %s",
+				name, strings.Join(edge.ServiceLines, ", "), strings.Join(passedOn, ", "))
 		}
 		segment := d.NewFromNextSegment()
 		if slices.Contains(passedOn, name) || strings.HasPrefix(name, "@") {
@@ -186,7 +190,7 @@ func refused(name string) (hint string, bad bool) {
 	case strings.HasPrefix(name, "health_"):
 		return "use `probe`", true
 	case name == "fail_duration" || name == "max_fails" || strings.HasPrefix(name, "unhealthy_"):
-		return "to reverse_proxy the service is one upstream, so a failure of one container would take down all; use `probe`", true
+		return "to reverse_proxy the service is one upstream, so a failure of one container would take down all; use `probe` and `eject`", true
 	}
 	return "", false
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -94,9 +95,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	defer payload.done()
 	began := time.Now()
-	var avoid *registry.Endpoint
+	want := registry.Want{At: began}
 	for resends := 0; ; {
-		claim, err := t.service.Acquire(req.Context(), avoid)
+		claim, err := t.service.Acquire(req.Context(), want)
 		if err != nil {
 			return nil, t.refuse(err)
 		}
@@ -113,16 +114,32 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		switch {
 		case refused && time.Since(began) < t.service.Hold():
 			claim.Refused(dial.Error())
-		case !refused && payload.again(req, err) && resends < maxResends:
-			resends++
-		default:
+		case refused || !payload.again(req, err) || resends == maxResends:
 			return nil, t.failed(req, e, err)
+		default:
+			if err := t.mayResend(req, e, err); err != nil {
+				return nil, err
+			}
+			resends++
 		}
-		avoid = e
+		want.Avoid, want.At = e, time.Time{}
 		if c := t.log.Check(zap.DebugLevel, "trying another endpoint"); c != nil {
 			c.Write(zap.String("service", t.Service), zap.String("address", e.Address()), zap.Error(err))
 		}
 	}
+}
+
+// mayResend waits until the retry budget lets a request that was sent, and failed with err, be sent again. It returns the
+// answer if it may not.
+func (t *Transport) mayResend(req *http.Request, e *registry.Endpoint, err error) error {
+	allowed, ctxErr := t.service.Retry(req.Context(), e)
+	switch {
+	case ctxErr != nil:
+		return ctxErr
+	case !allowed:
+		return t.failed(req, e, fmt.Errorf("the retry budget is spent: %w", err))
+	}
+	return nil
 }
 
 // send makes one attempt on a claimed endpoint.
@@ -140,14 +157,34 @@ func (t *Transport) send(req *http.Request, p *payload, claim registry.Claim) (*
 		if errors.Is(context.Cause(ctx), errLate) {
 			err = errLate
 		}
+		if _, unsent := errors.AsType[*link.DialError](err); !unsent && req.Context().Err() == nil && !ofClient(err) {
+			claim.Badly(err.Error())
+		}
 		cancel(nil)
 		return nil, err
 	}
+	judge(claim, resp.StatusCode)
 	resp.Body = newBody(resp.Body, func() {
 		cancel(nil)
 		claim.Release()
 	})
 	return resp, nil
+}
+
+// judge tells the registry what an answer says of the endpoint that gave it.
+func judge(claim registry.Claim, status int) {
+	switch status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		claim.Badly("status " + strconv.Itoa(status))
+	default:
+		claim.Well()
+	}
+}
+
+// ofClient reports whether an attempt failed by the client's doing: its body is too large, or was cut short.
+func ofClient(err error) bool {
+	_, ok := errors.AsType[caddyhttp.HandlerError](err)
+	return ok
 }
 
 // refuse turns what Acquire says into an answer.
@@ -171,8 +208,8 @@ func (t *Transport) complain(err error) {
 // failed turns the error of a last attempt into an answer, and says in the log when nobody knows what became of the
 // request.
 func (t *Transport) failed(req *http.Request, e *registry.Endpoint, err error) error {
-	if _, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
-		return err // it was the client's body: too large, or cut short
+	if ofClient(err) {
+		return err
 	}
 	status := http.StatusBadGateway
 	if errors.Is(err, errLate) {

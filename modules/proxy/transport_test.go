@@ -152,7 +152,7 @@ func TestWhatWasSentIsRepeatedOnlyIfItIsIdempotent(t *testing.T) {
 	rude := cutting(t, &cut)
 	good := newBackend(t, echo("good")).start(t)
 	readyRude, readyGood := reached(t, rude, registry.Ready), reached(t, good.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80")
+	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80 {\n eject off\n retry_budget off\n}")
 	<-readyRude
 	<-readyGood
 	for _, method := range []string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE"} {

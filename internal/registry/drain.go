@@ -1,0 +1,87 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Drain is an operator's word on endpoints: to finish what they have, and take nothing new.
+type Drain struct {
+	// Sessions is for how long requests of sessions that began on an endpoint may still come to it.
+	Sessions time.Duration
+	// Undo takes an earlier word back.
+	Undo bool
+}
+
+// DrainStatus is an endpoint that an operator has spoken of.
+type DrainStatus struct {
+	Service string `json:"service"`
+	EndpointStatus
+}
+
+// ErrNoEndpoint is wrapped by the error of [Registry.Drain] for what is not known.
+var ErrNoEndpoint = errors.New("no endpoint has this ID")
+
+// shortest is the length of the shortest part of a container's ID that names it, as `docker ps` prints it.
+const shortest = 12
+
+// Drain has every endpoint drained, or no longer, that one of ids names: a container's ID, the first 12 or more characters
+// of it, or an address. If one of them names nothing, or two containers, nothing is done. It holds until it is undone or
+// the container is gone.
+func (r *Registry) Drain(ids []string, d Drain) ([]DrainStatus, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var found []*Endpoint
+	var wrong []error
+	for _, id := range ids {
+		named, err := r.named(id)
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+		found = append(found, named...)
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
+	}
+	all := make([]DrainStatus, 0, len(found))
+	for _, e := range found {
+		all = append(all, e.order(d))
+	}
+	return all, nil
+}
+
+// named returns the endpoints that an ID, a part of one, or an address names. The caller holds r.mu.
+func (r *Registry) named(id string) ([]*Endpoint, error) {
+	var found []*Endpoint
+	for _, s := range r.services {
+		s.mu.Lock()
+		for _, e := range s.endpoints {
+			if e.ID() == id || e.address == id || len(id) >= shortest && strings.HasPrefix(e.ID(), id) {
+				found = append(found, e)
+			}
+		}
+		s.mu.Unlock()
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%q: %w", id, ErrNoEndpoint)
+	}
+	first := found[0].ID()
+	if slices.ContainsFunc(found, func(e *Endpoint) bool { return e.ID() != first && e.address != id }) {
+		return nil, fmt.Errorf("%q: more than one container's ID begins so", id)
+	}
+	return found, nil
+}
+
+// order carries out an operator's word.
+func (e *Endpoint) order(d Drain) DrainStatus {
+	s := e.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.ordered = !d.Undo
+	e.sessionsUntil = time.Now().Add(d.Sessions)
+	e.settle()
+	return DrainStatus{s.name, e.status()}
+}

@@ -1,0 +1,114 @@
+package registry
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// pick chooses an endpoint for a request and counts the request on it; nil if none is ready. The caller holds s.mu.
+func (s *Service) pick(w Want) *Endpoint {
+	e := s.sticky(w)
+	if e == nil {
+		e = s.lessBusy(w)
+	}
+	if e != nil {
+		e.inFlight++
+		e.requests++
+	}
+	return e
+}
+
+// sticky returns the endpoint that the request belongs to, if that can take it.
+func (s *Service) sticky(w Want) *Endpoint {
+	if w.Session != "" {
+		if e := s.byID[w.Session]; e != nil && e != w.Avoid && e.keepsSessions() {
+			return e
+		}
+	}
+	if w.Prefer != "" {
+		if e := s.byID[w.Prefer]; e != nil && e != w.Avoid && e.state == Ready {
+			return e
+		}
+	}
+	return nil
+}
+
+// keepsSessions reports whether requests of sessions that began here may still come.
+func (e *Endpoint) keepsSessions() bool {
+	switch {
+	case e.state == Ready, e.state == Failing && e.ejected != "" && e.verdict == Ready:
+		return true
+	case e.state != Draining || e.departed != "":
+		return false
+	case e.ordered:
+		return time.Now().Before(e.sessionsUntil)
+	}
+	return true // it was told to stop, and may answer as long as it runs
+}
+
+// lessBusy returns the less busy of two random ready endpoints.
+func (s *Service) lessBusy(w Want) *Endpoint {
+	n := len(s.ready)
+	if n == 0 {
+		return nil
+	}
+	if n == 1 {
+		return s.ready[0]
+	}
+	i := rand.IntN(n)
+	j := rand.IntN(n - 1)
+	if j >= i {
+		j++
+	}
+	e, other := s.ready[i], s.ready[j]
+	switch {
+	case e == w.Avoid:
+		return other
+	case other == w.Avoid:
+		return e
+	}
+	if s.warming {
+		if colder := s.passed(e, other); colder != nil {
+			return colder
+		}
+	}
+	if other.load(w) < e.load(w) {
+		return other
+	}
+	return e
+}
+
+// load is how busy the endpoint is, as far as the request is concerned.
+func (e *Endpoint) load(w Want) int {
+	if w.Upgrade {
+		return e.inFlight + e.sockets
+	}
+	return e.inFlight
+}
+
+// coldest is the least part of the requests that an endpoint gets that has just become ready.
+const coldest = 0.1
+
+// passed implements slow start: of two endpoints that have been ready for different times, the younger one passes a
+// request on to the other with the probability that it lacks of being warm. It returns the endpoint to take, or nil when
+// warmth does not decide.
+func (s *Service) passed(a, b *Endpoint) *Endpoint {
+	now := time.Now()
+	if now.After(s.warmAt) {
+		s.warming = false
+		return nil
+	}
+	warmA, warmB := s.warmth(a, now), s.warmth(b, now)
+	switch part := rand.Float64(); {
+	case warmA < warmB && part > warmA/warmB:
+		return b
+	case warmB < warmA && part > warmB/warmA:
+		return a
+	}
+	return nil
+}
+
+// warmth grows from coldest to 1 in the slow-start time after the endpoint became ready.
+func (s *Service) warmth(e *Endpoint, now time.Time) float64 {
+	return min(1, max(coldest, float64(now.Sub(e.since))/float64(s.settings.SlowStart)))
+}
