@@ -1,0 +1,78 @@
+package registry_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// share returns which part of n requests an endpoint gets.
+func (s *stack) share(t *testing.T, id string, n int) float64 {
+	t.Helper()
+	got := 0
+	for range n {
+		claim := s.claim(t, registry.Want{})
+		if claim.Endpoint().ID() == id {
+			got++
+		}
+		claim.Release()
+	}
+	return float64(got) / float64(n)
+}
+
+func TestAnEndpointThatHasJustBecomeReadyStartsSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{SlowStart: 10 * time.Second})
+		defer s.Close()
+		s.engine.Set("api", []registry.Member{box(idA, "10.0.0.1")})
+		s.engine.Online(true)
+		time.Sleep(time.Minute)
+		s.engine.Set("api", []registry.Member{box(idA, "10.0.0.1"), box(idB, "10.0.0.2")})
+		for _, step := range []struct {
+			after     time.Duration
+			low, high float64
+		}{{0, 0.01, 0.12}, {5 * time.Second, 0.15, 0.35}, {6 * time.Second, 0.4, 0.6}} {
+			time.Sleep(step.after)
+			if part := s.share(t, idB, 2000); part < step.low || part > step.high {
+				t.Errorf("after another %s it gets %.2f of the requests, want %.2f to %.2f", step.after, part, step.low, step.high)
+			}
+		}
+	})
+}
+
+func TestTheOnlyEndpointGetsAllRequestsHoweverYoung(t *testing.T) {
+	s := newStack(t, registry.Settings{})
+	s.engine.Set("api", []registry.Member{box(idA, "10.0.0.1")})
+	s.engine.Online(true)
+	if part := s.share(t, idA, 100); part != 1 {
+		t.Errorf("it gets %.2f", part)
+	}
+}
+
+func TestWithoutSlowStartAYoungEndpointGetsItsFullPart(t *testing.T) {
+	s := newStack(t, registry.Settings{SlowStart: -1})
+	s.engine.Set("api", []registry.Member{box(idA, "10.0.0.1"), box(idB, "10.0.0.2")})
+	s.engine.Online(true)
+	if part := s.share(t, idB, 2000); part < 0.4 || part > 0.6 {
+		t.Errorf("it gets %.2f", part)
+	}
+}
+
+func TestOpenSocketsCountWhereAnotherIsAskedFor(t *testing.T) {
+	s := pair(t, registry.Settings{SlowStart: -1})
+	for range 5 {
+		defer s.claim(t, registry.Want{Prefer: idA}).Socket().Release()
+	}
+	for range 20 {
+		claim := s.claim(t, registry.Want{Upgrade: true})
+		if claim.Endpoint().ID() != idB {
+			t.Fatal("the endpoint with five sockets was given another")
+		}
+		claim.Release()
+	}
+	if part := s.share(t, idA, 1000); part < 0.4 || part > 0.6 {
+		t.Errorf("sockets count as requests: the endpoint that has them gets %.2f", part)
+	}
+}
