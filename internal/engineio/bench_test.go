@@ -1,0 +1,76 @@
+package engineio_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/engineio"
+)
+
+// BenchmarkParse: what every request pays, and what those of a session pay.
+func BenchmarkParse(b *testing.B) {
+	for _, q := range []struct{ name, query string }{
+		{"request=none", ""},
+		{"request=another", "page=2&page_size=100&filter%5Bname%5D=%C3%BC+b&sort=-date"},
+		{"request=poll", v4Poll},
+	} {
+		b.Run(q.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				engineio.Parse(q.query)
+			}
+		})
+	}
+}
+
+// filled returns a table with so many sessions, and their sids.
+func filled(b *testing.B, sessions int) (*engineio.Table, []string) {
+	b.Helper()
+	table := engineio.NewTable(sessions)
+	sids := make([]string, sessions)
+	for i := range sids {
+		sids[i] = fmt.Sprintf("%020d", i)
+		table.Learn(service, sids[i], first, time.Hour)
+	}
+	return table, sids
+}
+
+// BenchmarkLookup: it costs the same however many sessions there are, but for what the processor's cache holds.
+func BenchmarkLookup(b *testing.B) {
+	for _, sessions := range []int{100, engineio.DefaultLimit} {
+		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
+			table, sids := filled(b, sessions)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if _, ok := table.Lookup(service, sids[i]); !ok {
+					b.Fatal("a session is gone")
+				}
+				i = (i + 7919) % len(sids)
+			}
+		})
+	}
+}
+
+// BenchmarkLearn: with a full table, each new session takes the place of the oldest.
+func BenchmarkLearn(b *testing.B) {
+	table, _ := filled(b, engineio.DefaultLimit)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		table.Learn(service, fmt.Sprintf("another %012d", i), first, time.Minute)
+		i++
+	}
+}
+
+// BenchmarkReadHandshake: once for each session, in the form that servers answer with today.
+func BenchmarkReadHandshake(b *testing.B) {
+	body := capture(b, "v4-text")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := engineio.ReadHandshake("", body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package engineio_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/theworklabs/edge/internal/engineio"
+)
+
+// model is a table in its simplest form: it looks at everything each time.
+type model struct {
+	limit    int
+	sessions map[string]*entry
+}
+
+type entry struct {
+	endpoint  string
+	used, end time.Time
+	life      time.Duration
+}
+
+func (m *model) learn(sid, endpoint string, life time.Duration) {
+	now := time.Now()
+	if m.sessions[sid] == nil && len(m.sessions) == m.limit {
+		oldest := ""
+		for sid, e := range m.sessions {
+			if oldest == "" || e.used.Before(m.sessions[oldest].used) {
+				oldest = sid
+			}
+		}
+		delete(m.sessions, oldest)
+	}
+	m.sessions[sid] = &entry{endpoint, now, now.Add(life), life}
+}
+
+func (m *model) lookup(sid string) string {
+	e := m.sessions[sid]
+	if e == nil || !time.Now().Before(e.end) {
+		delete(m.sessions, sid)
+		return ""
+	}
+	e.used, e.end = time.Now(), time.Now().Add(e.life)
+	return e.endpoint
+}
+
+// TestATableDoesWhatItsModelDoes for a long sequence of random operations. The bound leaves room for what has expired: a
+// table and its model may drop it at different times.
+func TestATableDoesWhatItsModelDoes(t *testing.T) {
+	for _, limit := range []int{30, 1000} {
+		t.Run(fmt.Sprint("limit=", limit), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				random := rand.New(rand.NewPCG(1, uint64(limit)))
+				m := &model{limit, make(map[string]*entry)}
+				table := engineio.NewTable(limit)
+				lives := []time.Duration{time.Hour, 90 * time.Minute} // longer than the test with the small bound
+				if limit > 100 {
+					lives = []time.Duration{4 * time.Second, 64 * time.Second, 1024 * time.Second}
+				}
+				known := 0
+				for range 20_000 {
+					time.Sleep(time.Duration(random.IntN(int(100 * time.Millisecond))))
+					sid := fmt.Sprint(random.IntN(100))
+					switch random.IntN(5) {
+					case 0:
+						life := lives[random.IntN(len(lives))]
+						endpoint := fmt.Sprint("endpoint ", random.IntN(3))
+						table.Learn(service, sid, endpoint, life)
+						m.learn(sid, endpoint, life)
+					case 1:
+						if random.IntN(10) == 0 {
+							table.Forget(service, sid)
+							delete(m.sessions, sid)
+						}
+					default:
+						want := m.lookup(sid)
+						wantEndpoint(t, table, service, sid, want)
+						if want != "" {
+							known++
+						}
+					}
+					if n := table.Len(); n > limit {
+						t.Fatalf("%d sessions, %d are the most", n, limit)
+					}
+				}
+				if known < 1000 {
+					t.Errorf("only %d times a session was known: this tests too little", known)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,106 @@
+package engineio
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+)
+
+// What the forms of a payload begin with, or have between their packets.
+var (
+	scriptStart     = []byte("___eio[")
+	packetSeparator = []byte{0x1e}
+	binaryLengthEnd = byte(0xff)
+)
+
+var errCut = errors.New("the first packet is longer than what there is of the payload")
+
+// openPacket returns the data of a payload's first packet, which must be of type open.
+func openPacket(payload []byte) ([]byte, error) {
+	if bytes.HasPrefix(payload, scriptStart) {
+		var err error
+		if payload, err = fromScript(payload); err != nil {
+			return nil, err
+		}
+	}
+	packet, err := firstPacket(payload)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(packet) == 0 || packet[0] != '0' && packet[0] != 0: // as a digit in text, as a number in binary packets
+		return nil, fmt.Errorf("the first packet is not an open packet: %.40q", packet)
+	}
+	return packet[1:], nil
+}
+
+func firstPacket(payload []byte) ([]byte, error) {
+	switch {
+	case len(payload) == 0:
+		return nil, errors.New("the body is empty")
+	case payload[0] <= 1:
+		return firstBinary(payload)
+	case bytes.HasPrefix(payload, []byte("0{")): // no length of revision 3 goes on like that
+		packet, _, _ := bytes.Cut(payload, packetSeparator)
+		return packet, nil
+	}
+	return firstText(payload)
+}
+
+// fromScript returns the payload in a JSONP answer: ___eio[7]("…"); with a string that is JSON's, too.
+func fromScript(script []byte) ([]byte, error) {
+	_, argument, ok := bytes.Cut(script, []byte("]("))
+	if !ok {
+		return nil, fmt.Errorf("JSONP without an argument: %.40q", script)
+	}
+	var payload string
+	if err := json.NewDecoder(bytes.NewReader(argument)).Decode(&payload); err != nil {
+		return nil, fmt.Errorf("JSONP argument: %w", err)
+	}
+	return []byte(payload), nil
+}
+
+// firstText returns the first packet of revision 3's text payloads: 96:0{…}2:40. The length is that of a string of
+// JavaScript, in UTF-16 code units.
+func firstText(payload []byte) ([]byte, error) {
+	length, rest, ok := bytes.Cut(payload, []byte(":"))
+	units, err := strconv.ParseUint(string(length[:min(len(length), 10)]), 10, 31)
+	if !ok || err != nil {
+		return nil, fmt.Errorf("not an engine.io payload: %.40q", payload)
+	}
+	end := 0
+	for units > 0 {
+		if end == len(rest) {
+			return nil, errCut
+		}
+		r, size := utf8.DecodeRune(rest[end:])
+		end += size
+		units--
+		if r > 0xffff && units > 0 {
+			units--
+		}
+	}
+	return rest[:end], nil
+}
+
+// firstBinary returns the first packet of revision 3's binary payloads: 0 for text or 1, the digits of the length as
+// numbers, 255, the packet. The length is in bytes, whichever it is.
+func firstBinary(payload []byte) ([]byte, error) {
+	length := 0
+	for i, b := range payload[1:] {
+		if b == binaryLengthEnd {
+			rest := payload[1+i+1:]
+			if length > len(rest) {
+				return nil, errCut
+			}
+			return rest[:length], nil
+		}
+		if b > 9 || length > MaxBody {
+			return nil, fmt.Errorf("not the length of a binary packet: %.20q", payload)
+		}
+		length = 10*length + int(b)
+	}
+	return nil, errCut
+}

@@ -1,0 +1,116 @@
+package engineio_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/engineio"
+)
+
+const (
+	sid = "Q0g-9nKMxUTNX4QMAAAC"
+
+	v4Poll = "EIO=4&transport=polling&t=PlCZ1fW&sid=" + sid
+)
+
+// is4 is what a request of a session says; garbled4 is one that says nothing of use about it.
+var (
+	is4       = engineio.Query{Protocol: 4, Transport: "polling", SID: sid}
+	garbled4  = engineio.Query{Protocol: 4, Transport: "polling", Garbled: true}
+	unnamed4  = engineio.Query{Protocol: 4, Transport: "polling"}
+	noRequest = engineio.Query{}
+)
+
+var queries = []struct {
+	name  string
+	query string
+	want  engineio.Query
+}{
+	{"a handshake", "EIO=4&transport=polling&t=PlCZ1eA", unnamed4},
+	{"a poll", v4Poll, is4},
+	{"any order", "sid=" + sid + "&t=1&transport=polling&EIO=4", is4},
+	{"revision 3", "EIO=3&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
+	{"revision 2, for which servers take all that is not 4 for 3", "EIO=2&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
+	{"no revision at all", "EIO=&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
+	{"an upgrade", "EIO=4&transport=websocket&sid=" + sid, engineio.Query{Protocol: 4, Transport: "websocket", SID: sid}},
+	{"a WebSocket from the start", "EIO=4&transport=websocket", engineio.Query{Protocol: 4, Transport: "websocket"}},
+	{"WebTransport", "EIO=4&transport=webtransport", engineio.Query{Protocol: 4, Transport: "webtransport"}},
+	{"a transport that no one knows", "EIO=4&transport=flashsocket", engineio.Query{Protocol: 4}},
+	{"no transport", "EIO=4", engineio.Query{Protocol: 4}},
+	{"JSONP", "EIO=3&transport=polling&j=0", engineio.Query{Protocol: 3, Transport: "polling", JSONP: true}},
+	{"JSONP without a number", "EIO=4&transport=polling&j=", engineio.Query{Protocol: 4, Transport: "polling", JSONP: true}},
+
+	{"no query", "", noRequest},
+	{"another request's", "page=2&filter%5Bname%5D=EIO&sid=" + sid, noRequest},
+	{"another name that ends alike", "myEIO=4&transport=polling", noRequest},
+	{"another name that begins alike", "EIO=4&transports=polling&sids=x&jj=1", engineio.Query{Protocol: 4}},
+	{"names in another case", "EIO=4&Transport=polling&SID=x", engineio.Query{Protocol: 4}},
+
+	{"escapes in a name", "EIO=4&transport=polling&s%69d=" + sid, is4},
+	{"escapes in a value", "EIO=4&transport=%70olling&sid=%51" + sid[1:], is4},
+	{"an escaped character of an application's own sid", "EIO=4&transport=polling&sid=a%2Bb%3D%23", engineio.Query{Protocol: 4, Transport: "polling", SID: "a+b=#"}},
+	{"a plus, which is a space", "EIO=4&transport=polling&sid=a+b", garbled4},
+	{"half an escape", "EIO=4&transport=polling&sid=abc%4", garbled4},
+	{"half an escape in a name that does not matter", "%4=1&" + v4Poll, is4},
+	{"an escaped separator", "EIO=4&transport=polling&sid=a%26b", garbled4},
+	{"a semicolon, which separates nothing", "EIO=4&transport=polling&sid=a;b", garbled4},
+	{"a line break", "EIO=4&transport=polling&sid=a%0Ab", garbled4},
+	{"a letter outside of ASCII", "EIO=4&transport=polling&sid=w%C3%B6rker", garbled4},
+	{"a quote", `EIO=4&transport=polling&sid="a"`, garbled4},
+
+	{"an empty sid, which servers take for none", "EIO=4&transport=polling&sid=", unnamed4},
+	{"a sid without a value", "EIO=4&transport=polling&sid", unnamed4},
+	{"the longest sid", "EIO=4&transport=polling&sid=" + strings.Repeat("a", engineio.MaxSID), engineio.Query{Protocol: 4, Transport: "polling", SID: strings.Repeat("a", engineio.MaxSID)}},
+	{"a longer one", "EIO=4&transport=polling&sid=" + strings.Repeat("a", engineio.MaxSID+1), garbled4},
+	{"the longest sid, all of it escaped", "EIO=4&transport=polling&sid=" + strings.Repeat("%61", engineio.MaxSID), engineio.Query{Protocol: 4, Transport: "polling", SID: strings.Repeat("a", engineio.MaxSID)}},
+	{"a longer one, escaped", "EIO=4&transport=polling&sid=" + strings.Repeat("%61", engineio.MaxSID+1), garbled4},
+
+	{"the same sid twice", v4Poll + "&sid=" + sid, is4},
+	{"the same sid, once with escapes", v4Poll + "&sid=%51" + sid[1:], is4},
+	{"two sids", v4Poll + "&sid=another", garbled4},
+	{"two sids, one of them twice", v4Poll + "&sid=another&sid=" + sid, garbled4},
+	{"an empty sid and another", "sid=&" + v4Poll, garbled4},
+	{"a sid and an empty one", v4Poll + "&sid=", garbled4},
+	{"two revisions: the last", "EIO=3&" + v4Poll, is4},
+	{"two transports: the last", "transport=websocket&" + v4Poll, is4},
+
+	{"separators alone", "&&&=&EIO=4&&=", engineio.Query{Protocol: 4}},
+}
+
+func TestParse(t *testing.T) {
+	for _, q := range queries {
+		t.Run(q.name, func(t *testing.T) {
+			if got := engineio.Parse(q.query); got != q.want {
+				t.Errorf("%s\ngot  %+v\nwant %+v", q.query, got, q.want)
+			}
+		})
+	}
+}
+
+func TestOnlyAPollWithoutSessionIsAHandshake(t *testing.T) {
+	for query, want := range map[string]bool{
+		"EIO=4&transport=polling":            true,
+		"EIO=3&transport=polling&j=1&sid=":   true,
+		v4Poll:                               false,
+		"EIO=4&transport=websocket":          false,
+		"EIO=4&transport=polling&sid=a%00":   false,
+		"EIO=4&transport=polling&sid=a&sid=": false,
+		"transport=polling":                  false,
+		"EIO=4":                              false,
+	} {
+		if got := engineio.Parse(query).Handshake(); got != want {
+			t.Errorf("%s: %t, want %t", query, got, want)
+		}
+	}
+}
+
+func TestParseAllocatesNothing(t *testing.T) {
+	for name, query := range map[string]string{
+		"another request's": "page=2&filter%5Bname%5D=%C3%BC+b&sort=-date",
+		"a poll":            v4Poll,
+	} {
+		if n := testing.AllocsPerRun(100, func() { engineio.Parse(query) }); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}

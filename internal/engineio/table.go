@@ -1,0 +1,149 @@
+package engineio
+
+import (
+	"math/bits"
+	"strings"
+	"sync"
+	"time"
+	"unique"
+)
+
+// DefaultLimit is how many sessions a [Table] holds if nothing else is said: they take some 15 MB.
+const DefaultLimit = 100_000
+
+// Table knows which endpoint began which session. It is safe for concurrent use, needs no goroutine, and no operation
+// depends on how many sessions there are.
+type Table struct {
+	limit int
+	began time.Time
+
+	mu       sync.Mutex
+	services map[string]*service // those with sessions
+	queues   [lives]queue
+	sessions int
+}
+
+// service is the sessions of one service.
+type service struct {
+	name     string
+	sessions map[string]*session // by sid
+}
+
+// NewTable returns an empty table for that many sessions, or for [DefaultLimit] if limit is 0 or less.
+func NewTable(limit int) *Table {
+	if limit <= 0 {
+		limit = DefaultLimit
+	}
+	return &Table{limit: limit, began: time.Now(), services: make(map[string]*service)}
+}
+
+// Learn remembers that the endpoint with this identity began the session, for as long as it is used again within ttl,
+// which is rounded up to seconds that are a power of two, at most 8192. What was known of the session before is
+// replaced. If the table is full, the session that was not used for the longest time is forgotten.
+//
+// Nothing is learned of a sid that is empty or longer than [MaxSID], nor with a ttl that is not positive. The strings
+// given are not kept.
+func (t *Table) Learn(name, sid, endpoint string, ttl time.Duration) {
+	if sid == "" || len(sid) > MaxSID || ttl <= 0 {
+		return
+	}
+	now := time.Since(t.began)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.expire(now)
+	if s := t.find(name, sid); s != nil {
+		t.remove(s)
+	} else if t.sessions >= t.limit {
+		t.remove(t.oldest())
+	}
+	t.add(name, &session{sid: strings.Clone(sid), endpoint: unique.Make(endpoint), used: now, life: lifeOf(ttl)})
+}
+
+// Lookup returns the endpoint that began the session, and lets the session's ttl begin anew. It allocates nothing.
+func (t *Table) Lookup(name, sid string) (endpoint string, ok bool) {
+	now := time.Since(t.began) // before the lock, which others wait for: the order of uses is exact enough
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.find(name, sid)
+	if s == nil {
+		return "", false
+	}
+	if s.expired(now) {
+		t.remove(s)
+		return "", false
+	}
+	s.unlink()
+	s.used = now
+	t.queues[s.life].push(s)
+	return s.endpoint.Value(), true
+}
+
+// Forget removes a session, if it is there.
+func (t *Table) Forget(name, sid string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.find(name, sid); s != nil {
+		t.remove(s)
+	}
+}
+
+// Len returns how many sessions take up room. Some may have expired: they leave as others are learned.
+func (t *Table) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sessions
+}
+
+func (t *Table) find(name, sid string) *session {
+	if service := t.services[name]; service != nil {
+		return service.sessions[sid]
+	}
+	return nil
+}
+
+func (t *Table) add(name string, s *session) {
+	if s.service = t.services[name]; s.service == nil {
+		s.service = &service{name: strings.Clone(name), sessions: make(map[string]*session)}
+		t.services[s.service.name] = s.service
+	}
+	s.service.sessions[s.sid] = s
+	t.queues[s.life].push(s)
+	t.sessions++
+}
+
+func (t *Table) remove(s *session) {
+	s.unlink()
+	t.sessions--
+	if delete(s.service.sessions, s.sid); len(s.service.sessions) == 0 {
+		delete(t.services, s.service.name)
+	}
+}
+
+// expire removes some of those that have expired: more of them than are added, and few enough to keep no one waiting.
+func (t *Table) expire(now time.Duration) {
+	for i := range t.queues {
+		for range 2 {
+			s := t.queues[i].oldest()
+			if s == nil || !s.expired(now) {
+				break
+			}
+			t.remove(s)
+		}
+	}
+}
+
+// oldest returns the session that was not used for the longest time. There must be one.
+func (t *Table) oldest() (oldest *session) {
+	for i := range t.queues {
+		if s := t.queues[i].oldest(); s != nil && (oldest == nil || s.used < oldest.used) {
+			oldest = s
+		}
+	}
+	return oldest
+}
+
+// lifeOf returns which queue a session with that ttl is in.
+func lifeOf(ttl time.Duration) uint8 {
+	seconds := uint64((ttl - 1) / time.Second) // one less than they are, rounded up
+	return uint8(min(bits.Len64(seconds), lives-1))
+}

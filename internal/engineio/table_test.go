@@ -1,0 +1,219 @@
+package engineio_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/theworklabs/edge/internal/engineio"
+)
+
+const (
+	service = "bigcapital-server:3000"
+	first   = "8f1f3c1e9d0b6a2f4c7d5e8b9a0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f6a7b8c"
+	second  = "1b2c3d4e5f6a7b8c8f1f3c1e9d0b6a2f4c7d5e8b9a0c1d2e3f4a5b6c7d8e9f0a"
+)
+
+// wantEndpoint checks where a session is; with endpoint "" it must be unknown.
+func wantEndpoint(t *testing.T, table *engineio.Table, service, sid, endpoint string) {
+	t.Helper()
+	if got, ok := table.Lookup(service, sid); got != endpoint || ok != (endpoint != "") {
+		t.Errorf("session %s of %s is at %q (%t), want %q", sid, service, got, ok, endpoint)
+	}
+}
+
+func wantLen(t *testing.T, table *engineio.Table, want int) {
+	t.Helper()
+	if got := table.Len(); got != want {
+		t.Errorf("%d sessions, want %d", got, want)
+	}
+}
+
+func TestASessionIsWhereItWasLearned(t *testing.T) {
+	table := engineio.NewTable(0)
+	wantEndpoint(t, table, service, "a", "")
+	table.Learn(service, "a", first, time.Minute)
+	table.Learn(service, "b", second, time.Minute)
+	wantEndpoint(t, table, service, "a", first)
+	wantEndpoint(t, table, service, "b", second)
+	wantLen(t, table, 2)
+}
+
+func TestServicesDoNotShareSessions(t *testing.T) {
+	table := engineio.NewTable(0)
+	table.Learn(service, "a", first, time.Minute)
+	wantEndpoint(t, table, "corteza:80", "a", "")
+	table.Learn("corteza:80", "a", second, time.Minute)
+	wantEndpoint(t, table, service, "a", first)
+	wantEndpoint(t, table, "corteza:80", "a", second)
+}
+
+func TestLearningAnewReplacesWhatWasKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := engineio.NewTable(0)
+		table.Learn(service, "a", first, 4*time.Second)
+		table.Learn(service, "a", second, 32*time.Second)
+		wantLen(t, table, 1)
+		time.Sleep(31 * time.Second)
+		wantEndpoint(t, table, service, "a", second)
+		table.Learn(service, "a", first, 4*time.Second)
+		time.Sleep(4 * time.Second)
+		wantEndpoint(t, table, service, "a", "")
+	})
+}
+
+func TestForgottenIsUnknown(t *testing.T) {
+	table := engineio.NewTable(0)
+	table.Learn(service, "a", first, time.Minute)
+	table.Learn(service, "b", second, time.Minute)
+	table.Forget(service, "a")
+	table.Forget(service, "a")
+	table.Forget(service, "never known")
+	table.Forget("never known", "b")
+	wantEndpoint(t, table, service, "a", "")
+	wantEndpoint(t, table, service, "b", second)
+	wantLen(t, table, 1)
+}
+
+func TestWhatIsNoSessionIsNotLearned(t *testing.T) {
+	table := engineio.NewTable(0)
+	table.Learn(service, "", first, time.Minute)
+	table.Learn(service, strings.Repeat("a", engineio.MaxSID+1), first, time.Minute)
+	table.Learn(service, "a", first, 0)
+	table.Learn(service, "a", first, -time.Minute)
+	wantLen(t, table, 0)
+	table.Learn(service, strings.Repeat("a", engineio.MaxSID), first, 1)
+	wantLen(t, table, 1)
+}
+
+func TestASessionExpiresWhenItIsNotUsed(t *testing.T) {
+	for ttl, life := range map[time.Duration]time.Duration{
+		1:                            time.Second,
+		time.Second:                  time.Second,
+		time.Second + 1:              2 * time.Second,
+		64 * time.Second:             64 * time.Second,
+		2*time.Hour + 15*time.Second: 8192 * time.Second,
+		1000 * time.Hour:             8192 * time.Second,
+		engineio.Handshake{PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second}.Life(): 64 * time.Second,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			table := engineio.NewTable(0)
+			table.Learn(service, "a", first, ttl)
+			for range 3 {
+				time.Sleep(life - 1)
+				wantEndpoint(t, table, service, "a", first)
+			}
+			time.Sleep(life)
+			wantLen(t, table, 1) // nobody looked
+			wantEndpoint(t, table, service, "a", "")
+			wantLen(t, table, 0)
+		})
+	}
+}
+
+func TestAFullTableForgetsWhatWasNotUsedForTheLongestTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := engineio.NewTable(3)
+		for i, sid := range []string{"a", "b", "c"} { // in queues of their own
+			table.Learn(service, sid, first, time.Duration(30+40*i)*time.Second)
+			time.Sleep(time.Second)
+		}
+		wantEndpoint(t, table, service, "a", first)
+		time.Sleep(time.Second)
+		table.Learn(service, "c", second, time.Minute)
+		wantLen(t, table, 3)
+		time.Sleep(time.Second)
+		table.Learn(service, "d", first, time.Minute)
+		wantLen(t, table, 3)
+		for sid, endpoint := range map[string]string{"a": first, "b": "", "c": second, "d": first} {
+			wantEndpoint(t, table, service, sid, endpoint)
+		}
+	})
+}
+
+func TestExpiredSessionsLeaveAsOthersAreLearned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1000
+		table := engineio.NewTable(0)
+		for i := range n {
+			table.Learn(service, fmt.Sprint("short ", i), first, 16*time.Second)
+			table.Learn("another", fmt.Sprint("long ", i), first, time.Hour)
+		}
+		time.Sleep(time.Minute)
+		for i := range n {
+			table.Learn(service, fmt.Sprint("new ", i), first, time.Minute)
+		}
+		wantLen(t, table, 2*n)
+		wantEndpoint(t, table, "another", "long 0", first)
+		wantEndpoint(t, table, service, "new 0", first)
+	})
+}
+
+func TestATableIsSafeForConcurrentUse(t *testing.T) {
+	const limit = 50
+	table := engineio.NewTable(limit)
+	var users sync.WaitGroup
+	for user := range 8 {
+		users.Go(func() {
+			service := fmt.Sprint("service ", user%2)
+			for i := range 2000 {
+				sid := fmt.Sprint(i % 40)
+				table.Learn(service, sid, service, time.Duration(1+i%9)*time.Second)
+				if endpoint, ok := table.Lookup(service, sid); ok && endpoint != service {
+					t.Errorf("a session of %s is at %s", service, endpoint)
+				}
+				if i%7 == 0 {
+					table.Forget(service, sid)
+				}
+				if n := table.Len(); n > limit {
+					t.Errorf("%d sessions, %d are the most", n, limit)
+				}
+			}
+		})
+	}
+	users.Wait()
+}
+
+func TestLookupAllocatesNothing(t *testing.T) {
+	table := engineio.NewTable(0)
+	table.Learn(service, sid, first, time.Minute)
+	if n := testing.AllocsPerRun(100, func() { table.Lookup(service, sid) }); n > 0 {
+		t.Errorf("%v allocations for a session that is known", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { table.Lookup(service, "unknown") }); n > 0 {
+		t.Errorf("%v allocations for one that is not", n)
+	}
+}
+
+// request returns the sid as it comes: in a long string of its own.
+func request(i int) (sid string) {
+	return engineio.Parse(fmt.Sprintf("EIO=4&transport=polling&sid=%020d&pad=%01000d", i, i)).SID
+}
+
+func TestASessionTakesLittleMemory(t *testing.T) {
+	const most = 250
+	table := engineio.NewTable(0)
+	before := heap()
+	for i := range engineio.DefaultLimit {
+		table.Learn(strings.Clone(service), request(i), strings.Clone(first), time.Minute)
+	}
+	each := (heap() - before) / engineio.DefaultLimit
+	t.Logf("%d bytes for each session", each)
+	if each > most {
+		t.Errorf("%d bytes for each session, want at most %d", each, most)
+	}
+	wantEndpoint(t, table, service, request(0), first)
+}
+
+// heap returns how many bytes are in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
