@@ -12,8 +12,8 @@ const (
 	budgetSeconds      = 10
 	// fewest is how many retries in ten seconds are always allowed: a fifth of a few requests is nothing.
 	fewest = 10
-	// patience is how long a retry waits when the budget is spent.
-	patience = 2 * time.Second
+	// retryPatience is how long a retry waits when the budget is spent.
+	retryPatience = 2 * time.Second
 	// glance is how often it then looks whether it may go.
 	glance = 25 * time.Millisecond
 )
@@ -65,7 +65,7 @@ func (s *Service) Retry(ctx context.Context, e *Endpoint) (bool, error) {
 		if allowed {
 			return true, nil
 		}
-		if now.Sub(began) >= patience {
+		if now.Sub(began) >= retryPatience {
 			return false, nil
 		}
 		if ticker == nil {

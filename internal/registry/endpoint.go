@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -45,6 +46,7 @@ type Endpoint struct {
 	since     time.Time
 	verdict   State  // what the probe found last: Starting, Ready or Failing
 	finding   string // its reason
+	renamed   bool   // it has had another identity
 	departed  string // why it is no longer an endpoint, while something is still under way on it; empty: it is one
 	slot      int    // index in service.ready; -1: not there
 	inFlight  int    // requests
@@ -105,12 +107,23 @@ func (e *Endpoint) see(m Member, source Source) {
 	}
 }
 
-// rename gives the endpoint an identity.
+// rename gives the endpoint an identity. It goes on answering to an earlier one: sessions may be known by that.
 func (e *Endpoint) rename(id string) {
-	if old := e.id.Swap(&id); old != nil && e.service.byID[*old] == e {
-		delete(e.service.byID, *old)
-	}
+	e.renamed = e.id.Swap(&id) != nil
 	e.service.byID[id] = e
+	e.service.identities.Add(1)
+}
+
+// unname ends the endpoint's identities, except one that is another endpoint's by now.
+func (e *Endpoint) unname() {
+	s := e.service
+	if s.byID[e.ID()] == e {
+		delete(s.byID, e.ID())
+	}
+	if e.renamed {
+		maps.DeleteFunc(s.byID, func(_ string, other *Endpoint) bool { return other == e })
+	}
+	s.identities.Add(1)
 }
 
 // idle reports whether nothing is under way on the endpoint.
@@ -230,9 +243,7 @@ func (s *Service) depart(e *Endpoint, reason string, cut bool) {
 // forget removes an endpoint that has departed and on which nothing is under way.
 func (s *Service) forget(e *Endpoint) {
 	s.endpoints = slices.DeleteFunc(s.endpoints, func(other *Endpoint) bool { return other == e })
-	if s.byID[e.ID()] == e {
-		delete(s.byID, e.ID())
-	}
+	e.unname()
 	if e.term != nil {
 		e.term.Stop()
 	}

@@ -95,6 +95,7 @@ func (f *Feed) Online(online bool) {
 	f.r.online[f.source] = online
 	if online {
 		f.r.expected[f.source] = false
+		f.r.settle()
 		f.sweep()
 	}
 	for _, s := range f.r.services {
@@ -108,6 +109,7 @@ func (f *Feed) Expect() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.r.expected[f.source] = !f.r.online[f.source]
+	f.r.begin()
 }
 
 // Renew says that the source begins anew, with other settings. What it said so far holds until it is online again; what
@@ -137,6 +139,7 @@ func (f *Feed) Clear() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.r.online[f.source], f.r.expected[f.source] = false, false
+	f.r.settle()
 	for _, n := range f.r.names {
 		n.views[f.source] = view{}
 		for _, s := range n.services {

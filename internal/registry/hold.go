@@ -25,7 +25,7 @@ func (s *Service) queue(ctx context.Context, w Want) (Claim, error) {
 // All who wait for a service give up at the same instant, when it has had no ready endpoint for the hold time: one
 // that is down for good then fails fast.
 func (s *Service) wait(ctx context.Context, w Want) (Claim, error) {
-	timer := time.NewTimer(time.Until(s.deadline()))
+	timer := time.NewTimer(s.patience(w, time.Now()))
 	defer timer.Stop()
 	for {
 		wake := s.wake
@@ -48,8 +48,16 @@ func (s *Service) wait(ctx context.Context, w Want) (Claim, error) {
 		if err := s.hopeless(now); err != nil {
 			return Claim{}, err
 		}
-		timer.Reset(s.deadline().Sub(now)) // an endpoint that was ready in between moves the end
+		timer.Reset(s.patience(w, now)) // an endpoint that was ready in between moves the end
 	}
+}
+
+// patience returns how long a request may go on waiting, as things stand.
+func (s *Service) patience(w Want, now time.Time) time.Duration {
+	if e := s.coming(w); e != nil && len(s.ready) > 0 {
+		return e.since.Add(welcome).Sub(now)
+	}
+	return s.deadline().Sub(now)
 }
 
 // deadline returns when waiting ends.
@@ -62,7 +70,7 @@ func (s *Service) hopeless(now time.Time) error {
 		return s.errName(ErrClosed, "")
 	case s.decided && !s.known:
 		return s.errName(ErrUnknown, s.problem)
-	case !now.Before(s.deadline()):
+	case len(s.ready) == 0 && !now.Before(s.deadline()):
 		return s.errName(ErrDown, s.situation(now))
 	}
 	return nil

@@ -5,10 +5,13 @@ import (
 	"time"
 )
 
-// pick chooses an endpoint for a request and counts the request on it; nil if none is ready. The caller holds s.mu.
+// pick chooses an endpoint for a request and counts the request on it; nil if it has to wait. The caller holds s.mu.
 func (s *Service) pick(w Want) *Endpoint {
 	e := s.sticky(w)
 	if e == nil {
+		if s.coming(w) != nil {
+			return nil
+		}
 		e = s.lessBusy(w)
 	}
 	if e != nil {
@@ -27,6 +30,19 @@ func (s *Service) sticky(w Want) *Endpoint {
 	}
 	if w.Prefer != "" {
 		if e := s.byID[w.Prefer]; e != nil && e != w.Avoid && e.state == Ready {
+			return e
+		}
+	}
+	return nil
+}
+
+// coming returns the endpoint that the request belongs to, if that is about to be ready.
+func (s *Service) coming(w Want) *Endpoint {
+	for _, id := range [...]string{w.Session, w.Prefer} {
+		if id == "" {
+			continue
+		}
+		if e := s.byID[id]; e != nil && e.state == Starting && time.Since(e.since) < welcome {
 			return e
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Options are what a registry is made with. The zero value is usable: endpoints then have no [Link] and
@@ -40,6 +41,9 @@ type Registry struct {
 	names    map[string]*name
 	online   [sourceCount]bool
 	expected [sourceCount]bool // configured, but has not been online yet
+
+	settling   chan struct{} // closed when those that were expected at first have spoken; nil: nobody was
+	impatience *time.Timer   // closes it too
 }
 
 // New returns an empty registry. End it with [Registry.Close].
@@ -108,6 +112,9 @@ func (r *Registry) Close() {
 	services := slices.Collect(maps.Values(r.services))
 	clear(r.services)
 	clear(r.names)
+	if r.settling != nil {
+		r.closeSettling()
+	}
 	r.mu.Unlock()
 	for _, s := range services {
 		s.close("the edge stops")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -67,7 +68,9 @@ type Service struct {
 	warming    bool        // one of them may be in its slow start, until warmAt
 	warmAt     time.Time
 	budget     budget
-	past       Traffic       // of endpoints that are gone
+	past       Traffic // of endpoints that are gone
+
+	identities atomic.Uint64 // how often an endpoint got or lost an identity
 	held       int           // requests that wait
 	since      time.Time     // when it last had, or lost, its last ready endpoint
 	wake       chan struct{} // closed when an endpoint becomes ready, or the service closes

@@ -96,6 +96,20 @@ func (s *Service) Ready() bool {
 	return len(s.ready) > 0
 }
 
+// Identities returns the identities of the endpoints, and a number that is another one when they may have changed.
+func (s *Service) Identities() (ids []string, version uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids = make([]string, len(s.endpoints))
+	for i, e := range s.endpoints {
+		ids[i] = e.ID()
+	}
+	return ids, s.identities.Load()
+}
+
+// IdentitiesVersion returns the number of [Service.Identities] without the cost of it.
+func (s *Service) IdentitiesVersion() uint64 { return s.identities.Load() }
+
 // ReadyAddresses returns the addresses of the ready endpoints: for load balancing that is not ours.
 func (s *Service) ReadyAddresses() []string {
 	s.mu.Lock()

@@ -23,6 +23,8 @@ func bigcapital() preset {
 				name: "server", service: "bigcapital-server:3000",
 				// Socket.IO is at /socket since February 2024, and at /socket.io before.
 				paths: []string{"/api/*", "/socket.io/*", "/socket/*"},
+				// Sockets are in the memory of one server, and uploads in several steps on its disk.
+				affinity: []string{"socketio", "cookie"},
 				config: edge.ServiceConfig{Probe: &edge.Probe{
 					// /api/system_db answers since V0.24.6, /api/ping up to v0.22; in between there is nothing to ask.
 					URIs: []string{"/api/system_db", "/api/ping"}, TCPFallback: true,

@@ -36,6 +36,7 @@ func init() {
 //		response_timeout <duration>|off
 //		hold             <duration>
 //		max_held         <requests>
+//		affinity         <socketio|cookie...>|off   # of the first backend; it alone keeps anything of its clients
 //		probe <backend> {
 //			…            # see modules/edge
 //		}
@@ -68,6 +69,8 @@ func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
 		return p.unmarshalHold(d)
 	case "probe":
 		return p.unmarshalProbe(d)
+	case "affinity":
+		return proxy.UnmarshalAffinity(d, &p.backends[0].affinity)
 	}
 	args := d.RemainingArgs()
 	if len(args) == 0 {
@@ -152,7 +155,7 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 		}
 		p.response = time.Duration(parsed)
 	default:
-		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held and probe",
+		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held, affinity and probe",
 			p.name, name, strings.Join(p.names(), ", "))
 	}
 	return nil

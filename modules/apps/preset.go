@@ -34,7 +34,9 @@ type backend struct {
 	service string
 	paths   []string // none: all that is left
 	config  edge.ServiceConfig
-	assets  []string // paths of files whose names change with their content
+	// what keeps a client on one container
+	affinity []string
+	assets   []string // paths of files whose names change with their content
 }
 
 // routes returns what the preset becomes.
@@ -60,7 +62,7 @@ func (p preset) routes() caddyhttp.RouteList {
 			))
 		}
 		t := &proxy.Transport{
-			Service: b.service, ServiceConfig: b.config, ResponseTimeout: caddy.Duration(p.response),
+			Service: b.service, ServiceConfig: b.config, Affinity: b.affinity, ResponseTimeout: caddy.Duration(p.response),
 		}
 		route := caddyhttp.Route{HandlersRaw: append(handlers, proxy.Handlers(t, new(reverseproxy.Handler))...)}
 		if len(b.paths) > 0 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/discovery"
@@ -60,9 +61,16 @@ type App struct {
 	// No source is asked about these.
 	Static map[string][]string `json:"static,omitempty"`
 
-	static discovery.Static
-	living *living
-	log    *zap.Logger
+	// What affinity cookies are signed with, at least 16 characters; several edges in front of the same containers need the
+	// same. Default: one is made, and kept in Caddy's storage.
+	AffinitySecret string `json:"affinity_secret,omitempty"`
+
+	static  discovery.Static
+	storage certmagic.Storage
+	keyOnce sync.Once
+	key     []byte
+	living  *living
+	log     *zap.Logger
 
 	mu       sync.Mutex
 	services map[string]*use
@@ -77,6 +85,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // validation provisions too.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
+	a.storage = ctx.Storage()
 	a.services = make(map[string]*use)
 	if err := a.check(); err != nil {
 		return err
@@ -116,6 +125,9 @@ func (a *App) check() error {
 		if err := discovery.CheckStopSignal(signal); err != nil {
 			return err
 		}
+	}
+	if err := a.checkSecret(); err != nil {
+		return err
 	}
 	a.static = make(discovery.Static, len(a.Static))
 	for service, addrs := range a.Static {

@@ -40,6 +40,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		static        <service:port> <address:port...>
 //		stop_signals  <signals...>                     # none
 //		drain_timeout <duration>                       # 60s
+//		affinity_secret <secret>                       # one is made and kept
 //	}
 //
 // An empty value, as an unset environment variable leaves it, is the default.
@@ -66,6 +67,8 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 		return oneArg(d, &a.Endpoint)
 	case "project":
 		return oneArg(d, &a.Project)
+	case "affinity_secret":
+		return oneArg(d, &a.AffinitySecret)
 	case "resolver":
 		return oneArg(d, &a.Resolver)
 	case "network":
@@ -97,7 +100,7 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 		a.Static[args[0]] = args[1:]
 		return nil
 	default:
-		return d.Errf("edge: unknown option %q; there are endpoint, project, network, resolver, refresh, hold, max_held, static, stop_signals and drain_timeout", name)
+		return d.Errf("edge: unknown option %q; there are endpoint, project, network, resolver, refresh, hold, max_held, static, stop_signals, drain_timeout and affinity_secret", name)
 	}
 }
 

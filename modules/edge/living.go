@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/link"
 	"github.com/theworklabs/edge/internal/registry"
 )
@@ -25,12 +26,14 @@ const poolKey = "edge"
 // living is what the configurations share, one after the other: the registry and the sources that feed it.
 type living struct {
 	registry *registry.Registry
+	sessions *engineio.Table
 	log      atomic.Pointer[zap.Logger]
 
 	mu      sync.Mutex
 	sources map[registry.Source]*running
 	users   []*App // the configurations that have started, the newest last
 	inForce *App   // the one of them whose settings hold
+	key     []byte // of affinity cookies, when none can be kept
 }
 
 // running is a source at work.
@@ -42,7 +45,7 @@ type running struct {
 
 func takeLiving() (*living, error) {
 	value, _, err := pool.LoadOrNew(poolKey, func() (caddy.Destructor, error) {
-		l := &living{sources: make(map[registry.Source]*running)}
+		l := &living{sources: make(map[registry.Source]*running), sessions: engineio.NewTable(engineio.DefaultLimit)}
 		l.setLog(zap.NewNop())
 		l.registry = registry.New(registry.Options{Open: link.Open, OnChange: l.logChange})
 		return l, nil
@@ -51,6 +54,16 @@ func takeLiving() (*living, error) {
 		return nil, err
 	}
 	return value.(*living), nil
+}
+
+// passingKey returns the key that affinity cookies are signed with when none can be kept.
+func (l *living) passingKey() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.key == nil {
+		l.key = newKey()
+	}
+	return l.key
 }
 
 func (l *living) release() error {

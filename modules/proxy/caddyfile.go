@@ -34,6 +34,7 @@ func init() {
 //		slow_start   <duration>|off                       # 10s
 //		retry_budget <percent>|off                        # 20%
 //		close_window <duration>                           # 5s
+//		affinity     <socketio|cookie...>
 //		timeouts {
 //			dial     <duration>     # 3s
 //			response <duration>     # until the answer begins; no limit
@@ -117,9 +118,9 @@ func takeOurs(d *caddyfile.Dispenser) (*Transport, error) {
 		if hint, bad := refused(name); bad {
 			return nil, d.Errf("edge_proxy: %s can't be used here: %s", name, hint)
 		}
-		if !slices.Contains(passedOn, name) && !strings.HasPrefix(name, "@") && name != "timeouts" &&
+		if !slices.Contains(passedOn, name) && !strings.HasPrefix(name, "@") && name != "timeouts" && name != "affinity" &&
 			!slices.Contains(edge.ServiceLines, name) {
-			return nil, d.Errf("edge_proxy: unknown subdirective %q; there are %s, timeouts, and of reverse_proxy's: %s",
+			return nil, d.Errf("edge_proxy: unknown subdirective %q; there are %s, affinity, timeouts, and of reverse_proxy's: %s",
 				name, strings.Join(edge.ServiceLines, ", "), strings.Join(passedOn, ", "))
 		}
 		segment := d.NewFromNextSegment()
@@ -147,10 +148,34 @@ func countTokens(d *caddyfile.Dispenser) int {
 
 func (t *Transport) unmarshalSegment(d *caddyfile.Dispenser) error {
 	d.Next()
-	if d.Val() != "timeouts" {
+	switch d.Val() {
+	case "timeouts":
+		return t.unmarshalTimeouts(d)
+	case "affinity":
+		return UnmarshalAffinity(d, &t.Affinity)
+	default:
 		_, err := t.ServiceConfig.UnmarshalLine(d)
 		return err
 	}
+}
+
+// UnmarshalAffinity reads the line's kinds of affinity; off is none.
+func UnmarshalAffinity(d *caddyfile.Dispenser, to *[]string) error {
+	kinds := d.RemainingArgs()
+	if len(kinds) == 0 {
+		return d.Err("affinity: want socketio, cookie, or both")
+	}
+	if len(kinds) == 1 && kinds[0] == "off" {
+		kinds = nil
+	}
+	if err := checkAffinity(kinds); err != nil {
+		return d.WrapErr(err)
+	}
+	*to = kinds
+	return nil
+}
+
+func (t *Transport) unmarshalTimeouts(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("timeouts: want a block: timeouts { response 2m }")
 	}

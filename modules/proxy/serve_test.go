@@ -21,14 +21,16 @@ import (
 
 // TestMain keeps Caddy's own data out of the home directory.
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "edge-proxy-")
-	if err != nil {
+	var err error
+	if storage, err = os.MkdirTemp("", "edge-proxy-"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
-	os.RemoveAll(dir)
+	os.RemoveAll(storage)
 	os.Exit(code)
 }
+
+var storage string
 
 // site is a running Caddy with one site, and the addresses that its services are told to be at.
 type site struct {
@@ -58,8 +60,8 @@ func (s *site) load(t testing.TB, directives string) {
 	for service, addrs := range s.static {
 		fmt.Fprintf(&lines, "\t\tstatic %s %s\n", service, strings.Join(addrs, " "))
 	}
-	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tgrace_period 1s\n\tlog {\n\t\tlevel ERROR\n\t}\n"+
-		"\tedge {\n\t\tresolver 127.0.0.1:1\n%s\t}\n}\n\n:%s {\n%s\n}\n", &lines, s.port, directives)
+	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %s\n\tauto_https off\n\tgrace_period 1s\n\tlog {\n\t\tlevel ERROR\n\t}\n"+
+		"\tedge {\n\t\tresolver 127.0.0.1:1\n%s\t}\n}\n\n:%s {\n%s\n}\n", storage, &lines, s.port, directives)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -45,9 +46,14 @@ type Transport struct {
 	// How long the answer may take to begin after the request was sent. Default: no limit.
 	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
 
-	app     *edge.App
-	service *registry.Service
-	log     *zap.Logger
+	// What keeps a client's requests on one endpoint: `socketio` the sessions of socket.io, `cookie` a cookie that names
+	// the endpoint, also where a session is not known. Default: nothing does.
+	Affinity []string `json:"affinity,omitempty"`
+
+	app      *edge.App
+	service  *registry.Service
+	affinity *affinity
+	log      *zap.Logger
 
 	complained atomic.Int64 // when it was last said in the log that the service is unknown, in Unix seconds
 }
@@ -74,8 +80,24 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.app = app.(*edge.App)
-	t.service, err = t.app.Service(t.Service, t.ServiceConfig)
-	return err
+	if t.service, err = t.app.Service(t.Service, t.ServiceConfig); err != nil {
+		return err
+	}
+	return t.provisionAffinity()
+}
+
+func (t *Transport) provisionAffinity() error {
+	if err := checkAffinity(t.Affinity); err != nil || len(t.Affinity) == 0 {
+		return err
+	}
+	t.affinity = &affinity{service: t.Service, settled: t.app.Settled}
+	if slices.Contains(t.Affinity, affinitySocketIO) {
+		t.affinity.sessions = t.app.Sessions()
+	}
+	if slices.Contains(t.Affinity, affinityCookie) {
+		t.affinity.cookies = newCookies(t.service, t.app.AffinityKey)
+	}
+	return nil
 }
 
 // RequestHeaderOps has reverse_proxy set `X-Real-IP` to the client's address, after it has dropped what the client's
@@ -95,7 +117,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	defer payload.done()
 	began := time.Now()
-	want := registry.Want{At: began}
+	bond := t.affinity.of(req)
+	want := registry.Want{At: began, Session: bond.session, Prefer: bond.prefer}
 	for resends := 0; ; {
 		claim, err := t.service.Acquire(req.Context(), want)
 		if err != nil {
@@ -104,6 +127,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		e := claim.Endpoint()
 		resp, err := t.send(req, payload, claim)
 		if err == nil {
+			t.affinity.answered(req, bond, claim, resp)
 			return resp, nil
 		}
 		claim.Release()

@@ -1,0 +1,128 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/theworklabs/edge/internal/engineio"
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// The kinds of affinity: what keeps a client's requests on one endpoint.
+const (
+	affinitySocketIO = "socketio" // the session of Engine.IO, learned from the answer that begins it; then the cookie
+	affinityCookie   = "cookie"   // a cookie that names the endpoint
+)
+
+// checkAffinity returns what is wrong with a list of kinds, or nil.
+func checkAffinity(kinds []string) error {
+	for i, kind := range kinds {
+		switch {
+		case kind != affinitySocketIO && kind != affinityCookie:
+			return fmt.Errorf("affinity %q: there are socketio and cookie", kind)
+		case slices.Contains(kinds[:i], kind):
+			return fmt.Errorf("affinity %s is given twice", kind)
+		}
+	}
+	return nil
+}
+
+// affinity keeps requests that belong together on one endpoint of a service. A nil one keeps nothing together.
+type affinity struct {
+	service  string
+	sessions *engineio.Table // nil: not socketio
+	cookies  *cookies        // nil: no cookie
+	settled  func(context.Context)
+}
+
+// bond is what ties one request to an endpoint.
+type bond struct {
+	query   engineio.Query
+	session string // identity of the endpoint that holds its session
+	prefer  string // identity of the endpoint that its cookie names
+}
+
+// of returns what ties a request.
+func (a *affinity) of(req *http.Request) (b bond) {
+	if a == nil {
+		return b
+	}
+	if a.sessions != nil {
+		if b.query = engineio.Parse(req.URL.RawQuery); b.query.SID != "" {
+			b.session, _ = a.sessions.Lookup(a.service, b.query.SID)
+		}
+	}
+	if a.cookies != nil {
+		var known bool
+		if b.prefer, known = a.cookies.endpoint(req); !known {
+			a.settled(req.Context())
+			b.prefer, _ = a.cookies.endpoint(req)
+		}
+	}
+	return b
+}
+
+// answered learns from an answer, and sets the cookie if the client has none that leads where it went.
+func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, resp *http.Response) {
+	if a == nil {
+		return
+	}
+	id := claim.Endpoint().ID()
+	if a.sessions != nil && b.query.Handshake() && resp.StatusCode == http.StatusOK && mayBegin(resp) {
+		a.learn(id, resp)
+	}
+	// Where a session has brought the request need not be where others of this client should go: it may be draining.
+	if a.cookies != nil && b.prefer != id && b.session != id {
+		a.cookies.set(resp.Header, id, secure(req))
+	}
+}
+
+// mayBegin reports whether the answer is of a kind that Engine.IO answers with; a stream, say, would never end.
+func mayBegin(resp *http.Response) bool {
+	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	switch strings.ToLower(strings.TrimSpace(kind)) {
+	case "", "text/plain", "application/octet-stream", "text/javascript", "application/javascript":
+		return true
+	}
+	return false
+}
+
+// learn reads the session that an answer begins, before the client can use it. What was read is put back.
+func (a *affinity) learn(id string, resp *http.Response) {
+	head, err := io.ReadAll(io.LimitReader(resp.Body, engineio.MaxBody))
+	rest := resp.Body
+	if err != nil {
+		rest = failing{rest, err}
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
+	if h, err := engineio.ReadHandshake(resp.Header.Get("Content-Encoding"), head); err == nil {
+		a.sessions.Learn(a.service, h.SID, id, h.Life())
+	}
+}
+
+// failing is a body that could not be read on.
+type failing struct {
+	io.Closer
+	err error
+}
+
+// Read returns why.
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// secure reports whether the client came over TLS, to us or to a trusted proxy before us.
+func secure(req *http.Request) bool {
+	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.TLS != nil {
+		return true
+	}
+	return req.Header.Get("X-Forwarded-Proto") == "https" // reverse_proxy has set it
+}
