@@ -1,0 +1,36 @@
+//go:build unix
+
+package rollout
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// interruptAsGroup gives the command a process group of its own, and has the end of its context interrupt all of it:
+// `docker compose` is two processes. What it returns is to be called when the command has ended.
+func interruptAsGroup(cmd *exec.Cmd) (ended func()) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var kill *time.Timer
+	cmd.Cancel = func() error {
+		group := -cmd.Process.Pid
+		kill = time.AfterFunc(interruptGrace, func() { _ = syscall.Kill(group, syscall.SIGKILL) })
+		return syscall.Kill(group, syscall.SIGINT)
+	}
+	return func() {
+		if kill != nil {
+			kill.Stop()
+		}
+	}
+}
+
+// tryLock locks an open file for this process, until it is closed. It reports whether nobody else has.
+func tryLock(f *os.File) (bool, error) {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == syscall.EWOULDBLOCK {
+		return false, nil
+	}
+	return err == nil, err
+}
