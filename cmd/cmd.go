@@ -19,7 +19,8 @@ type Files struct {
 // Register adds the commands to Caddy's. Call it once, while the program is initialized.
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
-		demoCommand(files.Caddyfile), guardCommand(), healthCommand(), initCommand(files.EnvExample), statusCommand(),
+		demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(), initCommand(files.EnvExample),
+		rolloutCommand(), statusCommand(),
 	} {
 		caddycmd.RegisterCommand(c)
 	}
@@ -38,16 +39,21 @@ func hint(err error, format string, args ...any) error {
 	return hinted{err, fmt.Sprintf(format, args...)}
 }
 
-// run makes a cobra function of ours print errors as the style asks: "edge: error: …", then "edge: hint: …".
+// run makes a cobra function of ours, for a command that takes no arguments.
 func run(f func(cmd *cobra.Command) error) func(*cobra.Command, []string) error {
+	return runWith(func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return hint(fmt.Errorf("%s takes no argument, got %q", cmd.Name(), args[0]), "edge %s --help", cmd.Name())
+		}
+		return f(cmd)
+	})
+}
+
+// runWith makes a cobra function print errors as the style asks: "edge: error: …", then "edge: hint: …".
+func runWith(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
-		err := error(nil)
-		if len(args) > 0 {
-			err = hint(fmt.Errorf("%s takes no argument, got %q", cmd.Name(), args[0]), "edge %s --help", cmd.Name())
-		} else {
-			err = f(cmd)
-		}
+		err := f(cmd, args)
 		explain(cmd.ErrOrStderr(), err)
 		return err
 	}

@@ -1,0 +1,139 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// admin stands in for the admin API: it keeps the orders, and answers with one status and body.
+type admin struct {
+	orders []string
+	status int
+	answer string
+}
+
+func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/edge/services" {
+		io.WriteString(w, `[{"service": "api:80", "endpoints": [{"id": "abc", "in_flight": 0}, {"id": "other", "in_flight": 9}]}]`)
+		return
+	}
+	body, _ := io.ReadAll(r.Body) // a short body fails the test
+	a.orders = append(a.orders, r.Method+" "+r.URL.Path+" "+string(body))
+	w.WriteHeader(a.status)
+	io.WriteString(w, a.answer)
+}
+
+// drainWith runs the command against an admin API.
+func drainWith(t *testing.T, a *admin, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	server := httptest.NewServer(a)
+	defer server.Close()
+	c := &cobra.Command{Use: "drain"}
+	drainCommand().CobraFunc(c)
+	var out, errs bytes.Buffer
+	c.SetOut(&out)
+	c.SetErr(&errs)
+	c.SetArgs(append(args, "--address", strings.TrimPrefix(server.URL, "http://")))
+	err = c.ExecuteContext(t.Context())
+	return out.String(), errs.String(), err
+}
+
+const drainedOne = `{"endpoints": [{"service": "api:80", "id": "abc", "state": "draining", "in_flight": 2, "sockets": 1}]}`
+
+func TestDrainSendsTheOrderAndShowsWhatIsUnderWay(t *testing.T) {
+	a := &admin{status: 200, answer: drainedOne}
+	out, _, err := drainWith(t, a, "abc", "def", "--sessions", "5s", "--wait", "1s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `POST /edge/drain {"endpoints":["abc","def"],"sessions":"5s","undo":false}`
+	if len(a.orders) != 1 || a.orders[0] != want {
+		t.Errorf("orders %q, want %q", a.orders, want)
+	}
+	if !strings.Contains(out, "api:80   abc       draining  2          1") {
+		t.Errorf("printed\n%s", out)
+	}
+	if out, _, err = drainWith(t, a, "abc", "--undo", "--json"); err != nil || out != drainedOne {
+		t.Errorf("%v, printed %q", err, out)
+	}
+	if !strings.Contains(a.orders[1], `"undo":true`) {
+		t.Errorf("order %q", a.orders[1])
+	}
+}
+
+func TestDrainSaysWhatTheEdgeRefuses(t *testing.T) {
+	for _, c := range []struct {
+		admin admin
+		args  []string
+		want  string
+	}{
+		{admin{status: 404, answer: `{"error":"\"x\": no endpoint has this ID"}`}, []string{"x"}, "edge: error: \"x\": no endpoint has this ID\nedge: hint: edge status --json shows"},
+		{admin{status: 400, answer: `{"error":"\"x\": more than one"}`}, []string{"x"}, "edge: error: \"x\": more than one\n"},
+		{admin{status: 500, answer: `broken`}, []string{"x"}, "HTTP 500: broken"},
+		{admin{status: 200, answer: `broken`}, []string{"x"}, "read the answer of"},
+		{admin{}, nil, "edge: error: drain wants the IDs of containers\nedge: hint: docker compose ps"},
+		{admin{}, []string{"x", "--wait", "-1s"}, "a duration can't be negative"},
+		{admin{}, []string{"x", "--undo", "--wait", "1s"}, "there is nothing to wait for"},
+	} {
+		if _, stderr, err := drainWith(t, &c.admin, c.args...); err == nil || !strings.Contains(stderr, c.want) {
+			t.Errorf("%v: %v, printed %q, want %q", c.args, err, stderr, c.want)
+		}
+	}
+}
+
+func TestWaitingForADrainEndsWithTheLastRequestOrTheTime(t *testing.T) {
+	drained := []registry.DrainStatus{{Service: "api:80", EndpointStatus: registry.EndpointStatus{ID: "abc"}}}
+	services := func(inFlight, sockets int) []byte {
+		text, err := json.Marshal([]registry.ServiceStatus{{Service: "api:80", Endpoints: []registry.EndpointStatus{
+			{ID: "abc", InFlight: inFlight, Sockets: sockets}, {ID: "other", InFlight: 1},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		err := waitIdle(t.Context(), drained, time.Minute, func() ([]byte, error) {
+			if time.Since(began) < 3*time.Second {
+				return services(1, 0), nil
+			}
+			return services(0, 0), nil
+		})
+		if took := time.Since(began); err != nil || took < 3*time.Second || took > 4*time.Second {
+			t.Errorf("%v after %s", err, took)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		err := waitIdle(t.Context(), drained, time.Minute, func() ([]byte, error) { return services(0, 2), nil })
+		if err == nil || err.Error() != "still under way after 1m0s: api:80 on abc (in flight: 0, sockets: 2)" {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err = waitIdle(ctx, drained, time.Minute, func() ([]byte, error) { return services(1, 0), nil })
+		if err == nil || !strings.Contains(err.Error(), "interrupted; still under way: api:80") {
+			t.Error(err)
+		}
+	})
+	gone := errors.New("connection refused")
+	if err := waitIdle(t.Context(), drained, time.Minute, func() ([]byte, error) { return nil, gone }); !errors.Is(err, gone) {
+		t.Error(err)
+	}
+	if err := waitIdle(t.Context(), drained, time.Minute, func() ([]byte, error) { return []byte("{"), nil }); err == nil {
+		t.Error("no error for half an answer")
+	}
+}

@@ -1,0 +1,151 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/theworklabs/edge/internal/rollout"
+)
+
+func rolloutCommand() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "rollout",
+		Usage: "<service>... | --all [--file compose.yaml] [--force] [--pull <policy>] [--timeout 2m]",
+		Short: "Deploys new containers of Compose services without losing a request",
+		Long: `
+For each service, in turn: gets the image, runs what it depends on to have completed,
+starts new containers beside the old ones, waits until the edge finds them ready, has it
+drain the old ones, and only then stops and removes those. Run it on the host, where you
+run docker compose; --file, --project-name, --project-directory, --env-file and --profile
+mean the same as there.
+
+If a new container doesn't become ready, or you press Ctrl-C, the old ones go on and the
+new ones are removed (press it twice to cut what is under way on these). Once an old one
+has been stopped, the rest is done.
+
+A service of which two can't run at once (it writes to a volume, has a container_name,
+publishes a port) is drained, stopped and started, and the edge holds requests meanwhile.
+The label edge.rollout says otherwise: "true", its volumes may be shared; "false", never
+two.
+
+  --pull  is always, missing or never; without it the compose file decides. Images that
+          only this machine has are taken as they are.
+`,
+		CobraFunc: func(cmd *cobra.Command) {
+			f := cmd.Flags()
+			f.StringP("project-name", "p", "", "The Compose project's name")
+			f.StringArrayP("file", "f", nil, "A compose file")
+			f.StringArray("env-file", nil, "A file with variables for the compose file")
+			f.String("project-directory", "", "The directory that paths in the compose file begin at")
+			f.StringArray("profile", nil, "A profile of the compose file")
+			f.String("edge", "edge", "The Compose service that is the edge")
+			f.Bool("all", false, "Roll out every service that the edge has a route to")
+			f.Bool("force", false, "Replace containers that are up to date, too")
+			f.Bool("build", false, "Build images first, where the file says how")
+			f.String("pull", "", "When to pull images: always, missing or never")
+			f.Bool("no-pull", false, "The same as --pull never")
+			f.Duration("timeout", 2*time.Minute, "How long new containers may take to be ready")
+			f.Duration("drain-timeout", 0, "How long requests on old containers may take (default 1m; 15s where requests are held meanwhile)")
+			f.Duration("sessions", 10*time.Second, "For how long requests of sticky sessions may still come to old containers")
+			f.Duration("stop-timeout", 0, "How long a container may take to stop (default: its own setting)")
+			cmd.RunE = runWith(runRollout)
+		},
+	}
+}
+
+func runRollout(cmd *cobra.Command, services []string) error {
+	r, err := newRollout(cmd, services)
+	if err != nil {
+		return err
+	}
+	// A terminal that is closed, or a pipe whose reader has gone, must not end a rollout half-way.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
+	ctx, hurry, stop := interruptible(cmd.Context())
+	defer stop()
+	r.Hurry = hurry
+
+	err = r.Run(ctx)
+	if p, ok := errors.AsType[*rollout.Problem](err); ok {
+		return hint(err, "%s", p.Hint)
+	}
+	return err
+}
+
+// newRollout reads the flags.
+func newRollout(cmd *cobra.Command, services []string) (*rollout.Rollout, error) {
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	list := func(name string) []string {
+		values, _ := cmd.Flags().GetStringArray(name) // it is one: see the definition
+		return values
+	}
+	all, pull := flags.Bool("all"), flags.String("pull")
+	if flags.Bool("no-pull") {
+		if pull != "" && pull != "never" {
+			return nil, fmt.Errorf("--no-pull and --pull %s can't go together", pull)
+		}
+		pull = "never"
+	}
+	switch {
+	case all == (len(services) > 0):
+		return nil, hint(errors.New("rollout wants the names of services, or --all"), "docker compose config --services lists them")
+	case !slices.Contains([]string{"", "always", "missing", "never"}, pull):
+		return nil, fmt.Errorf("--pull %s: want always, missing or never", pull)
+	case slices.Contains(list("file"), "-"):
+		return nil, hint(errors.New("the compose file is read more than once, and can't be standard input"), "save it and name it")
+	}
+	for _, name := range []string{"timeout", "drain-timeout", "sessions", "stop-timeout"} {
+		if flags.Duration(name) < 0 {
+			return nil, fmt.Errorf("--%s: a duration can't be negative", name)
+		}
+	}
+	return &rollout.Rollout{
+		Docker: rollout.CLI{},
+		Project: rollout.Project{
+			Name: flags.String("project-name"), Directory: flags.String("project-directory"),
+			Files: list("file"), EnvFiles: list("env-file"), Profiles: list("profile"),
+		},
+		Edge: flags.String("edge"), Services: services,
+		Ready: flags.Duration("timeout"), Drain: flags.Duration("drain-timeout"), Sessions: flags.Duration("sessions"),
+		Stop: flags.Duration("stop-timeout"), Pull: pull, Build: flags.Bool("build"), Force: flags.Bool("force"),
+		Out: cmd.OutOrStdout(), Live: isTerminal(os.Stdout),
+	}, nil
+}
+
+// interruptible returns a context that ends at the first signal to stop, and a channel that is closed at the second.
+func interruptible(ctx context.Context) (context.Context, <-chan struct{}, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	hurry, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		for _, act := range []func(){cancel, func() { close(hurry) }} {
+			select {
+			case <-signals:
+				act()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, hurry, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}
