@@ -1,0 +1,168 @@
+package tunnel_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/tunnel"
+)
+
+const (
+	final = 0x80
+
+	opText   = 1
+	opBinary = 2
+	opClose  = 8
+	opPing   = 9
+)
+
+// frame returns a frame with a payload, masked if it is a client's.
+func frame(first byte, masked bool, payload []byte) []byte {
+	b := []byte{first, 0}
+	switch n := len(payload); {
+	case n < 126:
+		b[1] = byte(n)
+	case n < 1<<16:
+		b[1] = 126
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
+	default:
+		b[1] = 127
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	if !masked {
+		return append(b, payload...)
+	}
+	b[1] |= 0x80
+	key := []byte{0xde, 0xad, 0xbe, 0xef}
+	b = append(b, key...)
+	for i, c := range payload {
+		b = append(b, c^key[i%4])
+	}
+	return b
+}
+
+// reading is what there is to know about a stream of frames.
+type reading struct {
+	ends   []int // offsets behind frames
+	lost   int   // offset behind the byte that can't be, or -1
+	closed int   // offset behind the close frame, or -1
+}
+
+// readWhole reads a stream in one piece, the plain way.
+func readWhole(p []byte, masked bool) reading {
+	r := reading{lost: -1, closed: -1}
+	for at := 0; ; {
+		h := p[at:]
+		if len(h) == 0 {
+			return r
+		}
+		opcode := h[0] & 15
+		if !slices.Contains([]byte{0, 1, 2, 8, 9, 10}, opcode) || opcode >= 8 && h[0] < final {
+			r.lost = at + 1
+			return r
+		}
+		if len(h) < 2 {
+			return r
+		}
+		size, head := uint64(h[1]&127), 2
+		if (h[1] >= 128) != masked || opcode >= 8 && size > 125 {
+			r.lost = at + 2
+			return r
+		}
+		if size >= 126 {
+			wide := map[uint64]int{126: 2, 127: 8}[size]
+			if wide == 8 && len(h) > 2 && h[2] >= 128 {
+				r.lost = at + 3
+				return r
+			}
+			if len(h) < 2+wide {
+				return r
+			}
+			head += wide
+			size = 0
+			for _, b := range h[2:head] {
+				size = size<<8 + uint64(b)
+			}
+		}
+		if masked {
+			head += 4
+		}
+		if uint64(len(h)) < uint64(head) || uint64(len(h)-head) < size {
+			return r
+		}
+		at += head + int(size)
+		r.ends = append(r.ends, at)
+		if opcode == opClose {
+			r.closed = at
+			return r
+		}
+	}
+}
+
+func FuzzAnySplitOfAStreamHasTheSameFrames(f *testing.F) {
+	for _, masked := range []bool{false, true} {
+		var all []byte
+		for _, size := range []int{0, 1, 125, 126, 300} {
+			all = append(all, frame(final|opBinary, masked, make([]byte, size))...)
+		}
+		hello := slices.Concat(frame(opText, masked, []byte("Hel")), frame(final|opPing, masked, nil), frame(final, masked, []byte("lo")))
+		deflated := frame(final|0x40|opText, masked, []byte{0xf2, 0x48})
+		f.Add(all, masked, []byte{1, 2, 3, 13})
+		f.Add(hello, masked, []byte{1})
+		f.Add(slices.Concat(deflated, hello), masked, []byte{})
+		f.Add(slices.Concat(hello, frame(final|opClose, masked, []byte{3, 233}), []byte("what follows")), masked, []byte{5})
+		f.Add(frame(final|opClose, masked, make([]byte, 126)), masked, []byte{2})
+		f.Add(frame(opPing, masked, nil), masked, []byte{2})
+		f.Add([]byte("GET / HTTP/1.1\r\n\r\n"), masked, []byte{2})
+		f.Add([]byte{0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4, 5}, masked, []byte{1})
+		f.Add([]byte{0x82, 0x7f, 0, 0, 0, 0, 0, 0, 0, 2, 'h', 'i', 0x8a, 0}, masked, []byte{8, 0})
+		f.Add([]byte{0x82, 0xff, 0, 0, 0, 0, 0, 0, 1, 2, 'k', 'e', 'y', 's'}, masked, []byte{0})
+		f.Add([]byte{0x82, 0x7f, 0x80, 0, 0, 0, 0, 0, 0, 0, 1}, masked, []byte{1})
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, masked bool, cuts []byte) {
+		want := readWhole(stream, masked)
+		got := tunnel.NewFrames(masked)
+		for from, i := 0, 0; from < len(stream); i++ {
+			to := len(stream)
+			if len(cuts) > 0 {
+				to = min(to, from+int(cuts[i%len(cuts)])%50+1)
+			}
+			end := got.Follow(stream[from:to])
+			check(t, want, got, from, to, end)
+			from = to
+		}
+	})
+}
+
+// check compares what is known after the bytes of a stream from one offset to another.
+func check(t *testing.T, want reading, got *tunnel.Frames, from, to, end int) {
+	t.Helper()
+	last := 0 // the end of the last frame so far
+	for _, e := range want.ends {
+		if e <= to {
+			last = e
+		}
+	}
+	lost, closed := want.lost >= 0 && want.lost <= to, want.closed >= 0 && want.closed <= to
+	if l, c := got.State(); l != lost || c != closed {
+		t.Fatalf("at %d lost is %v and closed %v, want %v and %v", to, l, c, lost, closed)
+	}
+	if atEnd := !lost && (last == to || closed); got.AtEnd() != atEnd {
+		t.Fatalf("at %d a frame's end is seen: %v, want %v", to, got.AtEnd(), atEnd)
+	}
+	if wantEnd := max(0, last-from); end != wantEnd {
+		t.Fatalf("from %d to %d the last frame's end is at %d, want %d", from, to, end, wantEnd)
+	}
+}
+
+func TestAFramesLengthMayHave63Bits(t *testing.T) {
+	head := []byte{final | opBinary, 127, 0x7f, 255, 255, 255, 255, 255, 255, 255}
+	f := tunnel.NewFrames(false)
+	f.Follow(head)
+	f.Follow(bytes.Repeat([]byte{final | opClose, 0}, 10_000)) // payload that looks like frames
+	if lost, closed := f.State(); lost || closed || f.AtEnd() {
+		t.Errorf("lost %v, closed %v, at an end %v; want it within the frame", lost, closed, f.AtEnd())
+	}
+}

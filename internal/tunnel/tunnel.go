@@ -1,0 +1,152 @@
+// Package tunnel carries upgraded connections: it copies both ways, counts, and closes many of them in waves.
+//
+// An idle tunnel is what an edge has most of, so it costs two goroutines with small stacks and no buffer.
+package tunnel
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// frameTime is how long a tunnel that is being closed waits for the end of a frame that has begun.
+	frameTime = time.Second
+	// replyTime is how long the two ends have to say their last words, once it is known that it is over.
+	replyTime = time.Second
+)
+
+// Ends are the two connections of an upgrade, after the 101 was sent.
+type Ends struct {
+	// Client and Endpoint are closed by the tunnel. A connection that is a *net.TCPConn or *net.UnixConn, or is [Bare],
+	// costs no buffer while it is idle; any other, such as a *tls.Conn, costs half a KiB. Deadlines that were left on
+	// them are cleared.
+	Client, Endpoint net.Conn
+
+	// FromClient and FromEndpoint are what was read already of what either side sent right behind the handshake.
+	// They are passed on first.
+	FromClient, FromEndpoint []byte
+
+	// WebSocket says that both sides speak RFC 6455, so that a close frame can tell them why it is over.
+	WebSocket bool
+
+	// IdleTimeout is after how long without a byte in either direction the tunnel is closed. 0 means never.
+	IdleTimeout time.Duration
+
+	// Traffic counts the tunnel and its bytes. It may be shared, and may be nil.
+	Traffic *Traffic
+
+	// Ended is called once, when both connections are closed. It may be nil. The group waits for it to return.
+	Ended func(Report)
+}
+
+// Who ended a tunnel.
+const (
+	Client   = "client"
+	Endpoint = "endpoint"
+	Edge     = "edge"
+)
+
+// Report is what there is to say about a tunnel that is over.
+type Report struct {
+	Duration time.Duration
+
+	// FromClient and FromEndpoint are the bytes that were passed on, without close frames of the edge's own.
+	FromClient, FromEndpoint int64
+
+	// By is who ended it: whose end, error or close frame came first.
+	By string
+
+	// Reason is "end" or "close frame", or an error's text, of a client or an endpoint; what [Group.Drain] was given,
+	// "idle" or "cut", of the edge.
+	Reason string
+}
+
+// tunnel is one pair of connections.
+type tunnel struct {
+	client, endpoint end
+	up, down         direction // from the client, and to it
+	websocket        bool
+	group            *Group
+	traffic          *Traffic
+	ended            func(Report)
+	began            time.Time
+	idle             *idle
+	running          atomic.Int32 // directions that are not over
+
+	mu         sync.Mutex
+	closing    bool // by the edge, or it is over
+	by, reason string
+}
+
+// newTunnel returns a tunnel that does not copy yet.
+func newTunnel(g *Group, ends Ends) *tunnel {
+	t := &tunnel{
+		group: g, websocket: ends.WebSocket, traffic: ends.Traffic, ended: ends.Ended, began: time.Now(),
+	}
+	// What fails on a connection that is broken already, the first read will tell.
+	_ = ends.Client.SetDeadline(time.Time{})
+	_ = ends.Endpoint.SetDeadline(time.Time{})
+	t.client.open(ends.Client, Client, &t.down)
+	t.endpoint.open(ends.Endpoint, Endpoint, &t.up)
+	t.up.open(t, &t.client, &t.endpoint, ends.FromClient)
+	t.down.open(t, &t.endpoint, &t.client, ends.FromEndpoint)
+	if ends.IdleTimeout > 0 {
+		t.idle = newIdle(ends.IdleTimeout, t)
+	}
+	return t
+}
+
+// start begins to copy.
+func (t *tunnel) start() {
+	t.running.Store(2)
+	go t.up.run()
+	go t.down.run()
+}
+
+// close has both directions say farewell: after the frame that they are in, if it ends within the patience. It does
+// not wait for that, and reports whether it was the first to close the tunnel.
+func (t *tunnel) close(reason string, patience time.Duration) bool {
+	t.mu.Lock()
+	first := !t.closing
+	t.closing = true
+	t.mu.Unlock()
+	if first {
+		t.blame(Edge, reason)
+		until := time.Now().Add(patience + replyTime)
+		t.down.term.ask(until)
+		t.up.term.ask(until)
+	}
+	return first
+}
+
+// blame notes who ended the tunnel. What others say later is only the consequence.
+func (t *tunnel) blame(by, reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.by == "" {
+		t.by, t.reason = by, reason
+	}
+}
+
+// over is called by each direction when it is done with both connections.
+func (t *tunnel) over() {
+	if t.running.Add(-1) > 0 {
+		return
+	}
+	if t.idle != nil {
+		t.idle.stop()
+	}
+	t.mu.Lock()
+	t.closing = true
+	report := Report{
+		Duration: time.Since(t.began), FromClient: t.up.moved, FromEndpoint: t.down.moved, By: t.by, Reason: t.reason,
+	}
+	t.mu.Unlock()
+	t.traffic.closed()
+	if t.ended != nil {
+		t.ended(report)
+	}
+	t.group.remove(t)
+}

@@ -1,0 +1,106 @@
+package tunnel
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// wave closes tunnels one after the other, so that not all of their clients come back at the same instant. It runs one
+// goroutine, as long as there is something to close.
+type wave struct {
+	reason string
+	until  time.Time
+
+	mu      sync.Mutex
+	waiting []*tunnel
+	running chan struct{} // nil when no goroutine runs; closed to stop it
+	stopped bool
+}
+
+func newWave(window time.Duration, reason string) *wave {
+	return &wave{reason: reason, until: time.Now().Add(window)}
+}
+
+// take adds a tunnel.
+func (w *wave) take(t *tunnel) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := rand.IntN(len(w.waiting) + 1) // a random order: those of one service came one after the other
+	w.waiting = append(w.waiting, t)
+	last := len(w.waiting) - 1
+	w.waiting[i], w.waiting[last] = w.waiting[last], w.waiting[i]
+	if w.running == nil && !w.stopped {
+		w.running = make(chan struct{})
+		go w.run(w.running)
+	}
+}
+
+// rest drops the tunnels: all are over.
+func (w *wave) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting = nil
+	if w.running != nil {
+		close(w.running)
+		w.running = nil
+	}
+}
+
+// stop ends the wave. What it has not closed stays.
+func (w *wave) stop() {
+	w.rest()
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+}
+
+// run closes each tunnel at a random time of its share of the window. The shares follow each other, and become smaller
+// when tunnels are added.
+func (w *wave) run(running chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for begin := time.Now(); ; {
+		share, ok := w.share(begin, running)
+		if !ok {
+			return
+		}
+		timer.Reset(time.Until(begin.Add(rand.N(share + 1))))
+		select {
+		case <-timer.C:
+		case <-running:
+			return
+		}
+		for t := w.next(running); t != nil && !t.close(w.reason, frameTime); {
+			t = w.next(running) // that one was over already and needs no share
+		}
+		begin = begin.Add(share)
+	}
+}
+
+// share returns how much of the window there is for the next tunnel. It is not ok when none waits.
+func (w *wave) share(begin time.Time, running chan struct{}) (share time.Duration, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running != running {
+		return 0, false
+	}
+	if len(w.waiting) == 0 {
+		w.running = nil
+		return 0, false
+	}
+	return max(0, w.until.Sub(begin)) / time.Duration(len(w.waiting)), true
+}
+
+// next takes a tunnel out, or returns nil when none waits.
+func (w *wave) next(running chan struct{}) *tunnel {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last := len(w.waiting) - 1
+	if w.running != running || last < 0 {
+		return nil
+	}
+	t := w.waiting[last]
+	w.waiting = w.waiting[:last]
+	return t
+}
