@@ -1,0 +1,65 @@
+// node fleet.js URL [--v2 N] [--v4 N] [--transports polling,websocket] [--cookies] [--every MS] [--ramp MS]
+//
+// Runs N clients of each version of socket.io, which start within `ramp` and each say something about every `every`
+// milliseconds. It prints a line of JSON for what happens, with `at` in milliseconds since 1970 and the `client`:
+//
+//   open      a session was greeted by its server:       sid, server, transport
+//   closed    a session is over:                         sid, server, reason, cause, code (WebSocket's), lost (not answered)
+//   refused   an answer over HTTP was an error:          sid, server (that began it), by (that refused), status, body
+//   failed    a session could not begin:                 reason, cause
+//   strayed   another server answered, or something else: sid, server, by
+//   answered  the first answer after a mark:             sid, server, transport
+//   quiet     after hold: nothing is under way
+//   total     at the end:                                sent, answered
+//
+// and takes a command in each line of its input, the end of which is its own:
+//
+//   mark      have each client report its next answer
+//   hold      keep back what clients would send
+//   release   let it go
+import { createInterface } from 'node:readline';
+import { setTimeout as after } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { Client } from './client.js';
+import { hold, release } from './wire.js';
+
+const { values, positionals: [url] } = parseArgs({
+  allowPositionals: true,
+  options: {
+    v2: { type: 'string', default: '0' },
+    v4: { type: 'string', default: '0' },
+    transports: { type: 'string', default: 'polling,websocket' },
+    cookies: { type: 'boolean', default: false },
+    every: { type: 'string', default: '2000' },
+    ramp: { type: 'string', default: '0' },
+  },
+});
+const options = { url, transports: values.transports.split(','), cookies: values.cookies, every: Number(values.every) };
+const clients = [];
+
+const commands = {
+  mark: () => clients.forEach((client) => (client.marked = true)),
+  hold: () => hold(() => report('quiet')),
+  release,
+};
+
+createInterface({ input: process.stdin })
+  .on('line', (command) => commands[command]())
+  .on('close', () => {
+    const sum = (field) => clients.reduce((all, client) => all + client[field], 0);
+    process.stdout.write(line('total', { sent: sum('sent'), answered: sum('answered') }), () => process.exit());
+  });
+
+const names = ['v2', 'v4'].flatMap((version) => Array.from({ length: Number(values[version]) }, (_, i) => [`${version}-${i}`, version]));
+for (const [name, version] of names) {
+  clients.push(new Client(name, version, options, report));
+  await after(Number(values.ramp) / names.length);
+}
+
+function report(event, fields) {
+  process.stdout.write(line(event, fields));
+}
+
+function line(event, fields) {
+  return `${JSON.stringify({ event, at: Date.now(), ...fields })}\n`;
+}
