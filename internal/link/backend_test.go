@@ -69,7 +69,7 @@ func (b *backend) awaitClosed(t *testing.T, n int32) {
 // open returns a link to the backend.
 func (b *backend) open(t *testing.T) *link.Link {
 	t.Helper()
-	l := link.Open("bigcapital-server:3000", b.Listener.Addr().String()).(*link.Link)
+	l := link.Open(b.Listener.Addr().String()).(*link.Link)
 	t.Cleanup(func() { l.Close(); l.Cut() })
 	return l
 }

@@ -77,13 +77,13 @@ func TestARefusedDialIsADialErrorAndNothingIsSent(t *testing.T) {
 	}
 	address := ln.Addr().String()
 	ln.Close()
-	l := link.Open("bigcapital-server:3000", address).(*link.Link)
+	l := link.Open(address).(*link.Link)
 	wantDialError(t, l, address, time.Minute, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
 }
 
 func TestADialThatNobodyAnswersIsADialErrorAndNothingIsSent(t *testing.T) {
 	address := deaf(t)
-	l := link.Open("bigcapital-server:3000", address).(*link.Link)
+	l := link.Open(address).(*link.Link)
 	wantDialError(t, l, address, 100*time.Millisecond, func(err error) bool {
 		timeout, ok := errors.AsType[net.Error](err)
 		return ok && timeout.Timeout()
@@ -119,7 +119,7 @@ func deaf(t *testing.T) (address string) {
 }
 
 func TestARequestThatEndsWhileDiallingIsNoDialError(t *testing.T) {
-	l := link.Open("bigcapital-server:3000", deaf(t)).(*link.Link)
+	l := link.Open(deaf(t)).(*link.Link)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := l.Send(request(t, http.MethodGet, "", false).WithContext(ctx))

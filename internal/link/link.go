@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/tunnel"
 )
 
 const (
@@ -35,17 +36,23 @@ type Link struct {
 	open  context.Context // ends with Close: the address may be another container's from then on
 	close context.CancelFunc
 
+	tunnels *tunnel.Group
+	traffic tunnel.Traffic
+
 	mu    sync.Mutex
 	conns map[*conn]struct{}
 }
 
-func (l *Link) Drain(time.Duration)       {}
-func (l *Link) Resume()                   {}
-func (l *Link) Traffic() registry.Traffic { return registry.Traffic{} }
+// Opener returns what opens links whose tunnels belong to a group too; nil is none.
+func Opener(tunnels *tunnel.Group) func(addr string) registry.Link {
+	return func(addr string) registry.Link { return open(addr, tunnels) }
+}
 
 // Open returns the link to an address. It dials when there is something to send.
-func Open(_, addr string) registry.Link {
-	l := &Link{addr: addr, conns: make(map[*conn]struct{})}
+func Open(addr string) registry.Link { return open(addr, nil) }
+
+func open(addr string, parent *tunnel.Group) *Link {
+	l := &Link{addr: addr, conns: make(map[*conn]struct{}), tunnels: tunnel.NewGroup(parent)}
 	l.open, l.close = context.WithCancel(context.Background())
 	l.pooled = &http.Transport{
 		DialContext:           l.dial,
@@ -61,12 +68,15 @@ func Open(_, addr string) registry.Link {
 }
 
 // Send sends a request to the endpoint, whatever its URL's host is, and returns the answer's head. A [*DialError]
-// means that nothing was sent. A request with a body that has no GetBody never travels on a kept connection.
+// means that nothing was sent. The body of a 101 is an [*Upgraded]. A request with a body that has no GetBody never travels on a kept connection.
 func (l *Link) Send(req *http.Request) (*http.Response, error) {
 	target := *req.URL
 	target.Scheme, target.Host = "http", l.addr
 	out := *req
 	out.URL = &target
+	if req.Header.Get("Upgrade") != "" {
+		return l.upgrade(&out)
+	}
 	if req.Body != nil && req.GetBody == nil {
 		return l.fresh.RoundTrip(&out)
 	}
@@ -155,6 +165,9 @@ type conn struct {
 	once sync.Once
 }
 
+// Bare returns the connection within, for tunnels.
+func (c *conn) Bare() net.Conn { return c.Conn }
+
 // CloseWrite ends one direction, as an upgraded connection may.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
@@ -173,4 +186,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-var _ registry.Link = (*Link)(nil)
+var (
+	_ registry.Link = (*Link)(nil)
+	_ tunnel.Bare   = (*conn)(nil)
+)

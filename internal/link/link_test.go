@@ -87,7 +87,7 @@ func TestAKeptConnectionGoesAfterThreeSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := make(chan time.Time, 10)
 		dials := 0
-		l := link.Open("bigcapital-server:3000", "172.18.0.7:3000").(*link.Link)
+		l := link.Open("172.18.0.7:3000").(*link.Link)
 		l.DialWith(func() net.Conn {
 			dials++
 			near, far := net.Pipe()

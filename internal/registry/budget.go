@@ -63,6 +63,7 @@ func (s *Service) Retry(ctx context.Context, e *Endpoint) (bool, error) {
 		allowed := e.state != Ready || s.settings.RetryBudget < 0 || s.budget.spend(now, s.settings.RetryBudget)
 		s.mu.Unlock()
 		if allowed {
+			s.tally.retries.Add(1)
 			return true, nil
 		}
 		if now.Sub(began) >= retryPatience {

@@ -81,7 +81,7 @@ func (s *Service) add(m Member, source Source) {
 	addr := m.address(s.port)
 	e := &Endpoint{
 		service: s, addr: addr, address: addr.String(),
-		link:    s.r.opts.Open(s.name, addr.String()),
+		link:    s.r.opts.Open(addr.String()),
 		verdict: Starting, finding: "waiting for its first answer",
 		since: time.Now(), slot: -1, poked: make(chan struct{}, 1),
 	}

@@ -19,8 +19,8 @@ import (
 // Options are what a registry is made with. The zero value is usable: endpoints then have no [Link] and
 // nobody is told of changes.
 type Options struct {
-	// Open makes the connections of a new endpoint of a service at addr ("172.18.0.7:3000"). It must not block.
-	Open func(service, addr string) Link
+	// Open makes the connections of a new endpoint at addr ("172.18.0.7:3000"). It must not block.
+	Open func(addr string) Link
 	// OnChange is told of every change of an endpoint's state, in order, with the service locked: it must not
 	// call back into the registry and must not block.
 	OnChange func(Change)
@@ -49,7 +49,7 @@ type Registry struct {
 // New returns an empty registry. End it with [Registry.Close].
 func New(opts Options) *Registry {
 	if opts.Open == nil {
-		opts.Open = func(_, _ string) Link { return nil }
+		opts.Open = func(string) Link { return nil }
 	}
 	if opts.OnChange == nil {
 		opts.OnChange = func(Change) {}

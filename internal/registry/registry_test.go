@@ -74,7 +74,7 @@ type stack struct {
 func newStack(t *testing.T, settings registry.Settings) *stack {
 	t.Helper()
 	s := &stack{links: make(map[string][]*fakeLink)}
-	s.Registry = registry.New(registry.Options{Open: func(_, addr string) registry.Link {
+	s.Registry = registry.New(registry.Options{Open: func(addr string) registry.Link {
 		l := &fakeLink{address: addr}
 		s.links[addr] = append(s.links[addr], l)
 		return l

@@ -70,6 +70,7 @@ type Service struct {
 	budget     budget
 	past       Traffic // of endpoints that are gone
 
+	tally      tally
 	identities atomic.Uint64 // how often an endpoint got or lost an identity
 	held       int           // requests that wait
 	since      time.Time     // when it last had, or lost, its last ready endpoint

@@ -15,6 +15,8 @@ type ServiceStatus struct {
 	InFlight  int              `json:"in_flight"`         // requests on its endpoints
 	Sockets   int              `json:"sockets"`           // open upgraded connections, such as WebSockets
 	Traffic   Traffic          `json:"traffic"`           // bytes that those have carried, on all endpoints there were
+	Retries   uint64           `json:"retries"`           // requests that were sent again
+	Lost      Lost             `json:"lost"`              // requests without an answer
 	Source    string           `json:"source,omitempty"`  // who decided: engine, dns or static; empty before anyone has
 	Known     bool             `json:"known"`             // some container answers to the name, be it a stopped one
 	Problem   string           `json:"problem,omitempty"` // what only its owner can mend
@@ -58,7 +60,8 @@ func (s *Service) Status() ServiceStatus {
 	defer s.mu.Unlock()
 	status := ServiceStatus{
 		Service: s.name, Ready: len(s.ready), Since: s.since, Held: s.held, Known: s.known,
-		Problem: s.problem, Traffic: s.past, Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
+		Problem: s.problem, Traffic: s.past, Retries: s.tally.retries.Load(), Lost: s.tally.lost(),
+		Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
 	}
 	if s.decided {
 		status.Source = s.source.String()
@@ -87,6 +90,15 @@ func (e *Endpoint) status() EndpointStatus {
 		status.Traffic = e.link.Traffic()
 	}
 	return status
+}
+
+// States returns how many endpoints are in each state; those that there are none in are there with 0.
+func (s ServiceStatus) States() map[State]int {
+	states := map[State]int{Starting: 0, Ready: 0, Failing: 0, Draining: 0}
+	for _, e := range s.Endpoints {
+		states[e.State]++
+	}
+	return states
 }
 
 // Ready reports whether the service has a ready endpoint.

@@ -57,6 +57,10 @@ type App struct {
 	// How many requests may wait for one service. Default: 1000.
 	MaxHeld int `json:"max_held,omitempty"`
 
+	// The time over which WebSockets are closed: those of a container that is to stop, and all when the edge stops. It must
+	// be shorter than the containers' stop timeout. Default: 5s.
+	CloseWindow caddy.Duration `json:"close_window,omitempty"`
+
 	// Services with fixed addresses, by the name that routes use: {"bigcapital-server:3000": ["127.0.0.1:3001"]}.
 	// No source is asked about these.
 	Static map[string][]string `json:"static,omitempty"`
@@ -71,6 +75,7 @@ type App struct {
 	key     []byte
 	living  *living
 	log     *zap.Logger
+	httpLog *zap.Logger
 
 	mu       sync.Mutex
 	services map[string]*use
@@ -84,7 +89,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision checks the configuration and takes a reference to what outlives it. It touches neither Docker nor DNS:
 // validation provisions too.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.log = ctx.Logger()
+	a.log, a.httpLog = ctx.Logger(), ctx.Logger(httpApp{})
 	a.storage = ctx.Storage()
 	a.services = make(map[string]*use)
 	if err := a.check(); err != nil {
@@ -95,6 +100,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.living = l
+	if err := a.registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
 	return a.subscribe(ctx)
 }
 
@@ -110,7 +118,7 @@ func (a *App) check() error {
 			return fmt.Errorf("resolver %q: want ADDRESS:PORT, such as 127.0.0.11:53", a.Resolver)
 		}
 	}
-	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "drain_timeout": a.DrainTimeout} {
+	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "drain_timeout": a.DrainTimeout, "close_window": a.CloseWindow} {
 		if d < 0 {
 			return fmt.Errorf("%s can't be negative", name)
 		}

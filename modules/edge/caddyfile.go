@@ -40,6 +40,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		static        <service:port> <address:port...>
 //		stop_signals  <signals...>                     # none
 //		drain_timeout <duration>                       # 60s
+//		close_window  <duration>                       # 5s
 //		affinity_secret <secret>                       # one is made and kept
 //	}
 //
@@ -79,6 +80,8 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 		return durationArg(d, &a.Refresh)
 	case "hold":
 		return durationArg(d, &a.Hold)
+	case "close_window":
+		return durationArg(d, &a.CloseWindow)
 	case "drain_timeout":
 		return durationArg(d, &a.DrainTimeout)
 	case "max_held":
@@ -100,7 +103,7 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 		a.Static[args[0]] = args[1:]
 		return nil
 	default:
-		return d.Errf("edge: unknown option %q; there are endpoint, project, network, resolver, refresh, hold, max_held, static, stop_signals, drain_timeout and affinity_secret", name)
+		return d.Errf("edge: unknown option %q; there are endpoint, project, network, resolver, refresh, hold, max_held, static, stop_signals, drain_timeout, close_window and affinity_secret", name)
 	}
 }
 

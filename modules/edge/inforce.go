@@ -41,7 +41,7 @@ func (s onStarted) Handle(context.Context, caddy.Event) error { return s.app.enf
 
 // enforce applies the settings to the living registry and sees that the sources run as configured.
 func (a *App) enforce() error {
-	a.living.setLog(a.log)
+	a.living.setLog(a.log, a.httpLog)
 	if err := a.configure(nil); err != nil {
 		return err
 	}

@@ -2,20 +2,19 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/discovery"
 	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/link"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/tunnel"
 )
 
 // pool holds the one [living]: what must outlive a reload lives here, never in a module.
@@ -27,7 +26,11 @@ const poolKey = "edge"
 type living struct {
 	registry *registry.Registry
 	sessions *engineio.Table
+	tunnels  *tunnel.Group // all of the process
 	log      atomic.Pointer[zap.Logger]
+
+	httpLog   atomic.Pointer[zap.Logger]
+	accessLog *zap.Logger // writes to httpLog
 
 	mu      sync.Mutex
 	sources map[registry.Source]*running
@@ -45,9 +48,10 @@ type running struct {
 
 func takeLiving() (*living, error) {
 	value, _, err := pool.LoadOrNew(poolKey, func() (caddy.Destructor, error) {
-		l := &living{sources: make(map[registry.Source]*running), sessions: engineio.NewTable(engineio.DefaultLimit)}
-		l.setLog(zap.NewNop())
-		l.registry = registry.New(registry.Options{Open: link.Open, OnChange: l.logChange})
+		l := &living{sources: make(map[registry.Source]*running), sessions: engineio.NewTable(engineio.DefaultLimit), tunnels: tunnel.NewGroup(nil)}
+		l.setLog(zap.NewNop(), zap.NewNop())
+		l.accessLog = zap.New(current{log: &l.httpLog}).Named("http.log.access")
+		l.registry = registry.New(registry.Options{Open: link.Opener(l.tunnels), OnChange: l.logChange})
 		return l, nil
 	})
 	if err != nil {
@@ -142,28 +146,10 @@ func (r *running) end() {
 	<-r.done
 }
 
-// subscribe has the configuration put in force when all of it has started, and makes held requests fail when the process
-// ends, rather than wait out the grace period.
-func (a *App) subscribe(ctx caddy.Context) error {
-	app, err := ctx.App("events")
-	if err != nil {
-		return fmt.Errorf("load the events app: %w", err)
-	}
-	events := app.(*caddyevents.App)
-	return errors.Join(events.On("started", onStarted{a}), events.On("stopping", onStopping{a.living.registry}))
+func (l *living) setLog(log, http *zap.Logger) {
+	l.log.Store(log)
+	l.httpLog.Store(http)
 }
-
-type onStopping struct{ registry *registry.Registry }
-
-// Handle implements caddyevents.Handler.
-func (s onStopping) Handle(context.Context, caddy.Event) error {
-	if caddy.Exiting() {
-		s.registry.Abandon()
-	}
-	return nil
-}
-
-func (l *living) setLog(log *zap.Logger) { l.log.Store(log) }
 
 // watchers are told of every step of every endpoint, beside the log.
 var watchers sync.Map

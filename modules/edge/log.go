@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -12,6 +13,16 @@ import (
 func (l *living) logger(name string) *zap.Logger {
 	return zap.New(current{log: &l.log}).Named("edge").Named(name)
 }
+
+// AccessLog returns the logger http.log.access of whichever configuration is in force, for what is logged when the
+// configuration that it came by may be gone.
+func (a *App) AccessLog() *zap.Logger { return a.living.accessLog }
+
+// httpApp stands for Caddy's app of that name, whose access logs go where the logs of the app go.
+type httpApp struct{}
+
+// CaddyModule returns the Caddy module information.
+func (httpApp) CaddyModule() caddy.ModuleInfo { return caddy.ModuleInfo{ID: "http"} }
 
 // current is a zap core that passes entries on to the logger that is current when they are written.
 type current struct {

@@ -35,7 +35,7 @@ type ServiceConfig struct {
 	RetryBudget float64 `json:"retry_budget,omitempty"`
 
 	// The time over which the WebSockets of an endpoint that drains are closed. It must be shorter than the container's
-	// stop timeout. Default: 5s.
+	// stop timeout. Default: the app's `close_window`.
 	CloseWindow caddy.Duration `json:"close_window,omitempty"`
 }
 

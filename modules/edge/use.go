@@ -73,6 +73,9 @@ func (a *App) apply(u *use) error {
 	if settings.MaxHeld == 0 {
 		settings.MaxHeld = a.MaxHeld
 	}
+	if settings.CloseWindow == 0 {
+		settings.CloseWindow = time.Duration(a.CloseWindow)
+	}
 	u.service.Configure(settings)
 	return nil
 }

@@ -38,6 +38,7 @@ func init() {
 //		timeouts {
 //			dial     <duration>     # 3s
 //			response <duration>     # until the answer begins; no limit
+//			idle     <duration>     # of a WebSocket without a byte in either direction; no limit
 //		}
 //		# and of reverse_proxy's subdirectives those that keep their meaning:
 //		# header_up, header_down, handle_response, replace_status, rewrite, method, flush_interval,
@@ -180,9 +181,9 @@ func (t *Transport) unmarshalTimeouts(d *caddyfile.Dispenser) error {
 		return d.Err("timeouts: want a block: timeouts { response 2m }")
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		to := map[string]*caddy.Duration{"dial": &t.DialTimeout, "response": &t.ResponseTimeout}[d.Val()]
+		to := map[string]*caddy.Duration{"dial": &t.DialTimeout, "response": &t.ResponseTimeout, "idle": &t.IdleTimeout}[d.Val()]
 		if to == nil {
-			return d.Errf("timeouts: unknown option %q; there are dial and response", d.Val())
+			return d.Errf("timeouts: unknown option %q; there are dial, response and idle", d.Val())
 		}
 		if !d.NextArg() {
 			return d.ArgErr()

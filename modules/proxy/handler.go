@@ -49,7 +49,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	stripClaims(r.Header, trusted)
 	h.app.Met(r.RemoteAddr)
-	err := next.ServeHTTP(w, r)
+	err := next.ServeHTTP(w, offer(w, r))
+	if errors.Is(err, errTakenOver) {
+		return nil
+	}
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}

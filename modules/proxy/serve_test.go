@@ -60,7 +60,7 @@ func (s *site) load(t testing.TB, directives string) {
 	for service, addrs := range s.static {
 		fmt.Fprintf(&lines, "\t\tstatic %s %s\n", service, strings.Join(addrs, " "))
 	}
-	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %s\n\tauto_https off\n\tgrace_period 1s\n\tlog {\n\t\tlevel ERROR\n\t}\n"+
+	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %s\n\tauto_https off\n\tgrace_period 1s\n\tskip_install_trust\n\tlog {\n\t\tlevel ERROR\n\t}\n"+
 		"\tedge {\n\t\tresolver 127.0.0.1:1\n%s\t}\n}\n\n:%s {\n%s\n}\n", storage, &lines, s.port, directives)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {

@@ -46,6 +46,10 @@ type Transport struct {
 	// How long the answer may take to begin after the request was sent. Default: no limit.
 	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
 
+	// How long a WebSocket, or what else an upgrade over HTTP/1.1 makes of a request, may go without a byte in either
+	// direction. Default: no limit.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
 	// What keeps a client's requests on one endpoint: `socketio` the sessions of socket.io, `cookie` a cookie that names
 	// the endpoint, also where a session is not known. Default: nothing does.
 	Affinity []string `json:"affinity,omitempty"`
@@ -68,8 +72,8 @@ func (*Transport) CaddyModule() caddy.ModuleInfo {
 
 // Provision gets the service from the edge app.
 func (t *Transport) Provision(ctx caddy.Context) error {
-	if t.DialTimeout < 0 || t.ResponseTimeout < 0 {
-		return errors.New("dial_timeout and response_timeout can't be negative")
+	if t.DialTimeout < 0 || t.ResponseTimeout < 0 || t.IdleTimeout < 0 {
+		return errors.New("dial_timeout, response_timeout and idle_timeout can't be negative")
 	}
 	if t.DialTimeout == 0 {
 		t.DialTimeout = caddy.Duration(link.DefaultDialTimeout)
@@ -118,7 +122,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer payload.done()
 	began := time.Now()
 	bond := t.affinity.of(req)
-	want := registry.Want{At: began, Session: bond.session, Prefer: bond.prefer}
+	want := registry.Want{At: began, Session: bond.session, Prefer: bond.prefer, Upgrade: req.Header.Get("Upgrade") != ""}
 	for resends := 0; ; {
 		claim, err := t.service.Acquire(req.Context(), want)
 		if err != nil {
@@ -128,6 +132,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := t.send(req, payload, claim)
 		if err == nil {
 			t.affinity.answered(req, bond, claim, resp)
+			if takesOver(req, resp) {
+				return nil, t.takeOver(req, resp, claim)
+			}
 			return resp, nil
 		}
 		claim.Release()
@@ -166,7 +173,8 @@ func (t *Transport) mayResend(req *http.Request, e *registry.Endpoint, err error
 	return nil
 }
 
-// send makes one attempt on a claimed endpoint.
+// send makes one attempt on a claimed endpoint. The claim is released when the answer's body is closed, unless the
+// answer is one to take over.
 func (t *Transport) send(req *http.Request, p *payload, claim registry.Claim) (*http.Response, error) {
 	e := claim.Endpoint()
 	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -188,6 +196,10 @@ func (t *Transport) send(req *http.Request, p *payload, claim registry.Claim) (*
 		return nil, err
 	}
 	judge(claim, resp.StatusCode)
+	if takesOver(req, resp) {
+		cancel(nil)
+		return resp, nil
+	}
 	resp.Body = newBody(resp.Body, func() {
 		cancel(nil)
 		claim.Release()
@@ -216,6 +228,7 @@ func (t *Transport) refuse(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	t.service.Lose(registry.Refused)
 	t.complain(err)
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
@@ -240,15 +253,16 @@ func (t *Transport) failed(req *http.Request, e *registry.Endpoint, err error) e
 		status = http.StatusGatewayTimeout
 	}
 	_, unsent := errors.AsType[*link.DialError](err)
-	outcome := "unknown" // it was sent; whether the application acted on it, only the application knows
+	outcome := registry.Unknown
 	if unsent {
-		outcome = "not sent"
+		outcome = registry.Unsent
 	} else if idempotent(req) {
-		outcome = "not answered"
+		outcome = registry.Unanswered
 	}
+	t.service.Lose(outcome)
 	if c := t.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
 		c.Write(zap.String("service", t.Service), zap.String("method", req.Method), zap.String("uri", req.URL.Path),
-			zap.String("address", e.Address()), zap.String("outcome", outcome), zap.Error(err))
+			zap.String("address", e.Address()), zap.Stringer("outcome", outcome), zap.Error(err))
 	}
 	return caddyhttp.Error(status, fmt.Errorf("%s: %s %s at %s: outcome %s: %w",
 		t.Service, req.Method, req.URL.Path, e.Address(), outcome, err))

@@ -1,0 +1,70 @@
+package edge
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// metrics tells Prometheus what the registry knows, when it asks.
+type metrics struct{ registry *registry.Registry }
+
+var (
+	byService = []string{"service"}
+
+	descEndpoints = prometheus.NewDesc("edge_endpoints", "Endpoints of a service by state.", []string{"service", "state"}, nil)
+	descInFlight  = prometheus.NewDesc("edge_requests_in_flight", "Requests on the endpoints of a service.", byService, nil)
+	descHeld      = prometheus.NewDesc("edge_requests_held", "Requests that wait for a ready endpoint.", byService, nil)
+	descRetries   = prometheus.NewDesc("edge_retries_total", "Requests that were sent again after they were sent and not answered.", byService, nil)
+	descLost      = prometheus.NewDesc("edge_requests_lost_total", "Requests without an answer of the service, by outcome.", []string{"service", "outcome"}, nil)
+	descSockets   = prometheus.NewDesc("edge_sockets", "Open WebSockets and other upgraded connections.", byService, nil)
+	descBytes     = prometheus.NewDesc("edge_socket_bytes_total", "Bytes that upgraded connections have carried, by who sent them.", []string{"service", "from"}, nil)
+)
+
+// registerMetrics adds the metrics to a configuration's, of which each has its own.
+func (a *App) registerMetrics(to *prometheus.Registry) error {
+	if to == nil {
+		return nil
+	}
+	err := to.Register(metrics{a.living.registry})
+	if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
+		return nil
+	}
+	return err
+}
+
+// Describe implements prometheus.Collector.
+func (metrics) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m metrics) Collect(to chan<- prometheus.Metric) {
+	for _, s := range m.registry.Snapshot() {
+		gauge := func(d *prometheus.Desc, value int, labels ...string) {
+			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), append([]string{s.Service}, labels...)...)
+		}
+		counter := func(d *prometheus.Desc, value uint64, labels ...string) {
+			to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), append([]string{s.Service}, labels...)...)
+		}
+		for state, n := range s.States() {
+			gauge(descEndpoints, n, string(state))
+		}
+		gauge(descInFlight, s.InFlight)
+		gauge(descHeld, s.Held)
+		gauge(descSockets, s.Sockets)
+		counter(descRetries, s.Retries)
+		counter(descLost, s.Lost.Refused, registry.Refused.String())
+		counter(descLost, s.Lost.Unsent, registry.Unsent.String())
+		counter(descLost, s.Lost.Unanswered, registry.Unanswered.String())
+		counter(descLost, s.Lost.Unknown, registry.Unknown.String())
+		counter(descBytes, s.Traffic.FromClients, "clients")
+		counter(descBytes, s.Traffic.FromEndpoint, "endpoint")
+	}
+}
+
+var _ prometheus.Collector = metrics{}

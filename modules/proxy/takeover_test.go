@@ -1,0 +1,296 @@
+package proxy_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/coder/websocket"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// repeating is an application that sends every message back.
+func repeating(t *testing.T) *backend {
+	t.Helper()
+	return newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		for {
+			kind, message, err := conn.Read(r.Context())
+			if err != nil || conn.Write(r.Context(), kind, message) != nil {
+				return
+			}
+		}
+	}).start(t)
+}
+
+// socket opens a WebSocket through the site.
+func (s *site) socket(t *testing.T) *websocket.Conn {
+	t.Helper()
+	conn, _, err := websocket.Dial(t.Context(), s.url+"/live", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.CloseNow() })
+	return conn
+}
+
+// repeats sees that a message comes back.
+func repeats(t *testing.T, conn *websocket.Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := conn.Read(ctx); err != nil || string(got) != "hello" {
+		t.Fatalf("%q %v", got, err)
+	}
+}
+
+// closeCode waits until the other side closes the socket, and returns with which code.
+func closeCode(t *testing.T, conn *websocket.Conn) websocket.StatusCode {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, _, err := conn.Read(ctx)
+	return websocket.CloseStatus(err)
+}
+
+func TestAReloadTouchesNoWebSocket(t *testing.T) {
+	a := repeating(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	<-ready
+	conn := s.socket(t)
+	for i := range 5 {
+		s.load(t, fmt.Sprintf("header X-Load %d\nedge_proxy api:80 {\n hold %ds\n}", i, 50+i))
+		repeats(t, conn)
+	}
+	if status := edge.Snapshot()[0]; status.Sockets != 1 || status.InFlight != 0 || status.Traffic.FromClients == 0 {
+		t.Errorf("%d sockets, %d requests in flight, %+v", status.Sockets, status.InFlight, status.Traffic)
+	}
+}
+
+func TestADrainTellsTheWebSocketsToGoElsewhere(t *testing.T) {
+	a := repeating(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n close_window 100ms\n}")
+	<-ready
+	conn := s.socket(t)
+	repeats(t, conn)
+	drain(t, a.address)
+	if code := closeCode(t, conn); code != websocket.StatusGoingAway {
+		t.Errorf("closed with %d, want 1001", code)
+	}
+}
+
+// drain takes an endpoint out of rotation as an operator does.
+func drain(t *testing.T, address string) {
+	t.Helper()
+	info, err := caddy.GetModule("admin.api.edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, route := range info.New().(caddy.AdminRouter).Routes() {
+		if route.Pattern != "/edge/drain" {
+			continue
+		}
+		req, err := http.NewRequest(http.MethodPost, "/edge/drain", strings.NewReader(`{"endpoints": ["`+address+`"]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := route.Handler.ServeHTTP(discard{}, req); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// discard is a ResponseWriter for an answer that nobody reads.
+type discard struct{}
+
+func (discard) Header() http.Header         { return make(http.Header) }
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+func (discard) WriteHeader(int)             {}
+
+func TestASocketIsLoggedWhenItEnds(t *testing.T) {
+	a := repeating(t)
+	ready := reached(t, a.address, registry.Ready)
+	file := filepath.Join(t.TempDir(), "access.log")
+	directives := "log {\n output file " + file + "\n level INFO\n}\nencode\nedge_proxy api:80"
+	s := serve(t, map[string][]string{"api:80": {a.address}}, directives)
+	<-ready
+	conn := s.socket(t)
+	repeats(t, conn)
+	s.load(t, "header X-Other 1\n"+directives) // the configuration that it came by is gone when it ends
+	if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {
+		t.Fatal(err)
+	}
+	line := logged(t, file)
+	for field, want := range map[string]any{
+		"logger": "http.log.access.log0", "msg": "handled request", "status": 101.0, "service": "api:80", "endpoint": a.address,
+		"closed_by": "client", "close_reason": "close frame",
+	} {
+		if line[field] != want {
+			t.Errorf("%s is %v, want %v", field, line[field], want)
+		}
+	}
+	if line["bytes_read"].(float64) < 11 || line["size"].(float64) < 7 || line["duration"].(float64) <= 0 {
+		t.Errorf("%v bytes read, %v sent, in %v s", line["bytes_read"], line["size"], line["duration"])
+	}
+	request := line["request"].(map[string]any)
+	if request["uri"] != "/live" || request["method"] != "GET" || request["client_ip"] != "127.0.0.1" || request["host"] != "127.0.0.1:"+s.port {
+		t.Errorf("the request is %v", request)
+	}
+}
+
+// logged waits for the one line of a log.
+func logged(t *testing.T, file string) (line map[string]any) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		text, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); lines[0] != "" {
+			if len(lines) != 1 {
+				t.Errorf("%d lines, want one for the socket:\n%s", len(lines), text)
+			}
+			if err := json.Unmarshal([]byte(lines[0]), &line); err != nil {
+				t.Fatal(err)
+			}
+			return line
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was logged")
+		}
+	}
+}
+
+func TestASocketThatIsNotToBeLoggedIsNot(t *testing.T) {
+	a := repeating(t)
+	ready := reached(t, a.address, registry.Ready)
+	file := filepath.Join(t.TempDir(), "access.log")
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "log {\n output file "+file+"\n level INFO\n}\nlog_skip /live\nedge_proxy api:80")
+	<-ready
+	if err := s.socket(t).Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "/other", "") // is logged behind it
+	if line := logged(t, file); line["request"].(map[string]any)["uri"] != "/other" {
+		t.Errorf("logged %v", line)
+	}
+}
+
+// switching is an application that takes over its connections without asking what they want.
+func switching(t *testing.T, protocol string, then func(conn net.Conn, buffered *bufio.ReadWriter)) *backend {
+	t.Helper()
+	return newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\nX-App: 1\r\n\r\nfirst words;")
+		then(conn, buffered)
+	}).start(t)
+}
+
+func TestWhatIsSentRightBehindTheHandshakeArrives(t *testing.T) {
+	a := switching(t, "talk", func(conn net.Conn, buffered *bufio.ReadWriter) {
+		heard := make([]byte, len("early"))
+		if _, err := io.ReadFull(buffered, heard); err == nil {
+			fmt.Fprintf(conn, " heard %s", heard)
+		}
+	})
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	<-ready
+	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: talk\r\n\r\nearly")
+	reader := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("X-App") != "1" || resp.Header.Get("Upgrade") != "talk" {
+		t.Fatalf("%+v %v", resp, err)
+	}
+	if text, err := io.ReadAll(reader); err != nil || string(text) != "first words; heard early" {
+		t.Errorf("%q %v", text, err)
+	}
+}
+
+func TestASwitchToAnotherProtocolThanAskedForIs502(t *testing.T) {
+	over := make(chan struct{})
+	a := switching(t, "smuggle", func(conn net.Conn, _ *bufio.ReadWriter) {
+		_, _ = io.Copy(io.Discard, conn)
+		close(over)
+	})
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	<-ready
+	_, resp, err := websocket.Dial(t.Context(), s.url, nil)
+	if err == nil || resp == nil || resp.StatusCode != http.StatusBadGateway {
+		t.Errorf("%v %v", resp, err)
+	}
+	select {
+	case <-over:
+	case <-time.After(10 * time.Second):
+		t.Error("the application's connection was left open")
+	}
+}
+
+func TestASilentSocketIsClosedWhereThatIsAskedFor(t *testing.T) {
+	a := repeating(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n timeouts {\n idle 100ms\n }\n}")
+	<-ready
+	conn := s.socket(t)
+	repeats(t, conn)
+	if code := closeCode(t, conn); code != websocket.StatusGoingAway {
+		t.Errorf("closed with %d, want 1001", code)
+	}
+}
+
+func TestAWebSocketPassesOverTLS(t *testing.T) {
+	a := repeating(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "tls internal {\n on_demand\n}\nlog\nencode\nedge_proxy api:80")
+	<-ready
+	s.url = "https://127.0.0.1:" + s.port
+	conn := s.secureSocket(t)
+	for range 10 {
+		repeats(t, conn)
+	}
+}
+
+// secureSocket opens a WebSocket through the site over TLS, whoever has signed its certificate.
+func (s *site) secureSocket(t *testing.T) *websocket.Conn {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}}}
+	conn, _, err := websocket.Dial(t.Context(), s.url, &websocket.DialOptions{HTTPClient: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.CloseNow() })
+	return conn
+}
