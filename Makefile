@@ -2,12 +2,13 @@
 
 TOOLS := .tools
 
-.PHONY: test short setup lint bench image env
+.PHONY: test short setup lint bench fuzz image env
 
 # Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
 test: setup image lint
 	go test -race ./... -short
 	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./modules/proxy
+	tests/fuzz 1s
 	go test -race -count=1 -timeout 20m ./tests
 
 # What needs no Docker.
@@ -29,6 +30,10 @@ lint: $(TOOLS)/gofumpt $(TOOLS)/staticcheck
 # A claim about speed has a benchmark here.
 bench:
 	go test -run '^$$' -bench . ./internal/registry ./modules/proxy
+
+# What parses bytes from outside, for longer than `make test` does.
+fuzz:
+	tests/fuzz 30s
 
 # The image edge:dev, also where Docker can fetch no base image.
 image:

@@ -1,0 +1,127 @@
+package discovery
+
+import (
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// audit is a sink that checks what it is told.
+type audit struct {
+	t       *testing.T
+	members map[string][]registry.Member
+}
+
+func (a audit) Set(name string, members []registry.Member) {
+	a.members[name] = members
+	for _, m := range members {
+		if m.ID == "" || (m.Phase == registry.Running || m.Phase == registry.Leaving) && !m.Addr.IsValid() {
+			a.t.Errorf("%s is answered by %+v", name, m)
+		}
+	}
+}
+
+func (a audit) Problem(string, string) {}
+func (a audit) Withdraw(name string)   { delete(a.members, name) }
+func (a audit) Online(bool)            {}
+
+// FuzzWhatTheEngineSaysNeverConfusesTheRoster: a list and events behind it, one JSON value a line, of any content.
+func FuzzWhatTheEngineSaysNeverConfusesTheRoster(f *testing.F) {
+	const list = `[{"Id":"a1","Names":["/p-api-1"],"State":"running","Labels":{"com.docker.compose.project":"p","com.docker.compose.service":"api"},` +
+		`"NetworkSettings":{"Networks":{"n":{"IPAddress":"10.0.0.2"}}}}]`
+	for _, events := range []string{
+		`{"Type":"container","Action":"kill","Actor":{"ID":"a1","Attributes":{"signal":"15"}},"timeNano":1}` + "\n" + `{"Type":"container","Action":"die","Actor":{"ID":"a1"}}`,
+		`{"Type":"container","Action":"health_status: unhealthy","Actor":{"ID":"a1"}}`,
+		`{"Type":"container","Action":"pause","Actor":{"ID":"a1"}}` + "\n" + `{"Type":"container","Action":"unpause","Actor":{"ID":"a1"}}`,
+		`{"Type":"network","Action":"disconnect","Actor":{"ID":"n","Attributes":{"container":"a1"}}}`,
+		`{"Type":"container","Action":"destroy","Actor":{"ID":"a1"}}` + "\n" + `{"Type":"container","Action":"start","Actor":{"ID":"a1"}}`,
+		`{"Action":"kill","Actor":{"Attributes":{"signal":"","edge.stop_signals":",,SIGHUP"}}}`, `{}`, `null`, `garbage`,
+	} {
+		f.Add(list, events)
+	}
+	f.Add(`[{"Id":"","Names":["/"],"NetworkSettings":{"Networks":{"n":null}}},{}]`, `{}`)
+	f.Fuzz(func(t *testing.T, list, stream string) {
+		var boxes []container.Summary
+		if json.Unmarshal([]byte(list), &boxes) != nil {
+			return
+		}
+		sink := audit{t, make(map[string][]registry.Member)}
+		s := &session{
+			Engine: Engine{
+				DrainTimeout: time.Minute, Log: zap.NewNop(),
+				Subnets: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")} },
+			},
+			sink: sink, roster: newRoster("", nil),
+			drains: make(map[string]time.Time), looks: make(map[string]look), complaints: make(map[string]string),
+		}
+		s.takeAll(boxes)
+		for decoder := json.NewDecoder(strings.NewReader(stream)); ; {
+			var m events.Message
+			if decoder.Decode(&m) != nil {
+				break
+			}
+			s.apply([]events.Message{m})
+		}
+		s.undoDrains(time.Now().Add(time.Hour))
+		s.lookAgain(time.Now().Add(time.Hour))
+		for name, ids := range s.roster.byName {
+			for id := range ids {
+				if !slices.Contains(s.roster.boxes[id].names, name) {
+					t.Errorf("%q leads to %q, which does not have that name", name, id)
+				}
+			}
+		}
+	})
+}
+
+// FuzzADNSAnswerNamesOnlyOwnAddresses: whatever bytes a resolver sends.
+func FuzzADNSAnswerNamesOnlyOwnAddresses(f *testing.F) {
+	for _, records := range [][]string{
+		{"api. 600 IN A 10.0.0.2", "api. 600 IN A 10.0.0.3", "api. 600 IN A 10.0.0.2"},
+		{"api. 1 IN A 8.8.8.8"},
+		{"api. 1 IN AAAA fd00::1"},
+		{"api. 1 IN AAAA ::ffff:10.0.0.2"},
+		{"api. 1 IN CNAME other."},
+		{},
+	} {
+		answer := new(dns.Msg).SetQuestion("api.", dns.TypeA)
+		for _, text := range records {
+			record, err := dns.NewRR(text)
+			if err != nil {
+				f.Fatal(err)
+			}
+			answer.Answer = append(answer.Answer, record)
+		}
+		packed, err := answer.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packed)
+		f.Add(packed[:len(packed)/2])
+	}
+	subnets := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/64")}
+	f.Fuzz(func(t *testing.T, packed []byte) {
+		answer := new(dns.Msg)
+		if answer.Unpack(packed) != nil {
+			return
+		}
+		a := &asker{DNS: DNS{Log: zap.NewNop()}}
+		last := netip.Addr{}
+		for _, m := range a.members("api", addresses(answer), subnets) {
+			if !within(m.Addr, subnets) || m.Addr.Compare(last) <= 0 || m.ID != m.Addr.String() {
+				t.Errorf("%+v behind %s", m, last)
+			}
+			last = m.Addr
+		}
+	})
+}
