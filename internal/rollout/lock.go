@@ -22,9 +22,12 @@ func (s *stack) lock(ctx context.Context, names []string) (unlock func(), err er
 	}
 	all := slices.Clone(names)
 	for _, name := range names {
-		all = append(all, oneShots(s.services, name)...)
+		for _, one := range oneShots(s.services, name) {
+			if !slices.Contains(all, one) {
+				all = append(all, one)
+			}
+		}
 	}
-	slices.Sort(all)
 	var locked []*os.File
 	unlock = func() {
 		for _, f := range locked {
@@ -32,7 +35,7 @@ func (s *stack) lock(ctx context.Context, names []string) (unlock func(), err er
 			f.Close()
 		}
 	}
-	for _, name := range slices.Compact(all) {
+	for _, name := range all {
 		key := sha256.Sum256([]byte(strings.Join([]string{strings.TrimSpace(engine), s.name, name}, "\x00")))
 		f, err := lockFile(filepath.Join(os.TempDir(), "edge-rollout-"+hex.EncodeToString(key[:8])+".lock"))
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // poll is how often the state of things is asked for.
-const poll = 500 * time.Millisecond
+const poll = 250 * time.Millisecond
 
 // runOneShots runs the services that have to complete before this one starts, such as migrations, each once in a rollout.
 // The old containers serve meanwhile.

@@ -119,7 +119,7 @@ func (t *turn) prepare(ctx context.Context) (*version, error) {
 			return nil, err
 		}
 	}
-	if err := t.foresee(ctx, t.service.name, t.scale(t.n)...); err != nil {
+	if err := t.foresee(ctx, t.service.name, t.scale(len(t.existed))...); err != nil {
 		return nil, err
 	}
 	if err := t.runOneShots(ctx); err != nil {
