@@ -2,7 +2,7 @@
 
 TOOLS := .tools
 
-.PHONY: test short setup lint bench fuzz image env
+.PHONY: test short setup lint bench fuzz image reliability env
 
 # Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
 test: setup image lint
@@ -10,6 +10,7 @@ test: setup image lint
 	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./modules/proxy
 	tests/fuzz 1s
 	go test -race -count=1 -timeout 20m ./tests
+	go test -race -count=1 -timeout 15m ./tests/reliability
 
 # What needs no Docker.
 short:
@@ -38,6 +39,10 @@ fuzz:
 # The image edge:dev, also where Docker can fetch no base image.
 image:
 	deploy/image
+
+# The edge beside stock Caddy, nginx and HAProxy, in everything that can happen to a stack: writes docs/reliability.md.
+reliability: setup image
+	go run ./tests/reliability
 
 # A .env with new secrets. A file that is there already is never touched.
 env:

@@ -22,6 +22,8 @@ import (
 //	events?interval=&count= server-sent events "data: 1", "data: 2", …; count=0 goes on until either side leaves
 //	slow?d=130s             sends its first byte after d
 //	websocket               echoes every message
+//
+// /_test/behave and /_test/health are in behave.go.
 func (b *backend) exercised(next http.Handler) http.Handler {
 	routes := map[string]http.HandlerFunc{
 		"echo":      b.echo,

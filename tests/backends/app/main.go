@@ -11,6 +11,8 @@
 //	NAME        what it calls itself; the host name by default
 //	BOOT_DELAY  how long it takes to boot before it listens, a Go duration
 //	ON_TERM     rude (the default) exits at once on SIGTERM, polite finishes its requests first
+//	SLOW_START  how long it is slow after its start, a Go duration (behave.go)
+//	LEDGER      UDP address that gets a line for each request with an X-Test-Id (ledger.go)
 //	LOG         1 prints one line per request
 //	DB_DSN      corteza: the store it waits for; DB_HOST: what migration waits for
 //

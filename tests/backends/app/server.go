@@ -19,6 +19,13 @@ func (b *backend) serve(s site, term *termination) error {
 	if s.boot != nil {
 		handler = s.boot(handler)
 	}
+	behaviour, err := newBehaviour()
+	if err != nil {
+		return err
+	}
+	if handler, err = entered(behaviour.wrap(handler)); err != nil {
+		return err
+	}
 	handler = b.named(handler)
 	if os.Getenv("LOG") == "1" {
 		handler = logged(handler)

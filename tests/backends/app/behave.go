@@ -1,0 +1,117 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// behaviour is how a backend misbehaves. It is switched while the backend runs, by a request of its own:
+//
+//	/_test/behave?silent=true   accepts every request and answers none; false answers again
+//	/_test/behave?health=down   /_test/health says 503; up says 200; flap turns every four seconds
+//
+// SLOW_START is how long after its start a backend is slow: its requests are answered one at a time, each after as much
+// as 0.2 s at first and at once in the end, as with caches that have to be filled.
+type behaviour struct {
+	began     time.Time
+	slowStart time.Duration
+	oneByOne  sync.Mutex
+
+	mu     sync.Mutex
+	silent bool
+	health string
+}
+
+const (
+	flapEvery = 4 * time.Second
+	slowest   = 200 * time.Millisecond
+)
+
+func newBehaviour() (*behaviour, error) {
+	slow, err := time.ParseDuration(cmp.Or(os.Getenv("SLOW_START"), "0s"))
+	if err != nil {
+		return nil, fmt.Errorf("read SLOW_START: %w", err)
+	}
+	return &behaviour{began: time.Now(), slowStart: slow, health: "up"}, nil
+}
+
+// wrap puts the behaviour in front of everything that the backend serves.
+func (b *behaviour) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/_test/behave":
+			b.change(w, r)
+		case b.isSilent():
+			<-r.Context().Done() // the body stays unread: a proxy is left with all it sent
+		case r.URL.Path == "/_test/health":
+			b.serveHealth(w)
+		default:
+			b.slow(r.Context())
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+func (b *behaviour) isSilent() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.silent
+}
+
+func (b *behaviour) change(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	query := r.URL.Query()
+	switch silent := query.Get("silent"); silent {
+	case "":
+	case "true", "false":
+		b.silent = silent == "true"
+	default:
+		http.Error(w, "silent must be true or false", http.StatusBadRequest)
+		return
+	}
+	switch health := query.Get("health"); health {
+	case "":
+	case "up", "down", "flap":
+		b.health = health
+	default:
+		http.Error(w, "health must be up, down or flap", http.StatusBadRequest)
+		return
+	}
+	fmt.Fprintf(w, "silent=%t health=%s\n", b.silent, b.health)
+}
+
+func (b *behaviour) serveHealth(w http.ResponseWriter) {
+	b.mu.Lock()
+	health := b.health
+	b.mu.Unlock()
+	flappedDown := health == "flap" && time.Since(b.began)/flapEvery%2 == 1
+	if health == "down" || flappedDown {
+		http.Error(w, "down", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "up")
+}
+
+// slow waits as long as a backend of this age takes.
+func (b *behaviour) slow(ctx context.Context) {
+	age := time.Since(b.began)
+	if age >= b.slowStart {
+		return
+	}
+	b.oneByOne.Lock()
+	defer b.oneByOne.Unlock()
+	part := 1 - float64(time.Since(b.began))/float64(b.slowStart)
+	if part <= 0 {
+		return
+	}
+	select {
+	case <-time.After(time.Duration(part * float64(slowest))):
+	case <-ctx.Done():
+	}
+}

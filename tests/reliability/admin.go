@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// askAdmin asks the admin API of a proxy; body may be nil.
+func (p proxy) askAdmin(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.admin+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s of %s: %s: %s", method, path, p.name, resp.Status, answer)
+	}
+	return answer, err
+}
+
+// edgeService asks an edge for the status of one service; a service without endpoints if it doesn't say.
+func (s *stage) edgeService(ctx context.Context, p proxy, name string) registry.ServiceStatus {
+	answer, err := p.askAdmin(ctx, http.MethodGet, "/edge/services", nil)
+	var all []registry.ServiceStatus
+	if err != nil || json.Unmarshal(answer, &all) != nil {
+		return registry.ServiceStatus{}
+	}
+	for _, service := range all {
+		if service.Service == name {
+			return service
+		}
+	}
+	return registry.ServiceStatus{}
+}
+
+// use is what a Go program has open.
+type use struct{ goroutines, files int }
+
+// use asks a Caddy for what it has open.
+func (p proxy) use(ctx context.Context) (u use, err error) {
+	answer, err := p.askAdmin(ctx, http.MethodGet, "/metrics", nil)
+	if err != nil {
+		return use{}, err
+	}
+	lines := bufio.NewScanner(bytes.NewReader(answer))
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		switch name {
+		case "go_goroutines":
+			u.goroutines, err = strconv.Atoi(value)
+		case "process_open_fds":
+			u.files, err = strconv.Atoi(value)
+		}
+		if err != nil {
+			return use{}, err
+		}
+	}
+	if u.goroutines == 0 || u.files == 0 {
+		return use{}, errors.New("the metrics of " + p.name + " don't say what it has open")
+	}
+	return u, nil
+}

@@ -1,0 +1,10 @@
+// Command caddy is stock Caddy of the version that the edge is built on, so that both differ in nothing but the edge.
+package main
+
+import (
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+func main() { caddycmd.Main() }

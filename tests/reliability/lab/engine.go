@@ -1,0 +1,132 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Engine is a Docker Engine of its own, in a network namespace of its own, so that the machine's, its bridges and its
+// firewall rules are left alone. It takes root.
+type Engine struct {
+	Dir    string // where it keeps everything
+	Socket string
+
+	space string // the network namespace
+	cmd   *exec.Cmd
+}
+
+// StartEngine starts an Engine whose containers outlive it, with one image of the machine's and a network `lab`.
+func StartEngine(ctx context.Context, image string) (e *Engine, err error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("start a Docker Engine beside the machine's: that takes root")
+	}
+	dir, err := os.MkdirTemp("/tmp", "er-") // short: the paths of its sockets have a limit
+	if err != nil {
+		return nil, err
+	}
+	e = &Engine{Dir: dir, Socket: filepath.Join(dir, "d.sock"), space: filepath.Base(dir)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Remove())
+		}
+	}()
+	for _, args := range [][]string{{"netns", "add", e.space}, {"-netns", e.space, "link", "set", "lo", "up"}} {
+		if _, err := output(exec.CommandContext(ctx, "ip", args...)); err != nil {
+			return e, err
+		}
+	}
+	if err := e.Start(ctx); err != nil {
+		return e, err
+	}
+	tar := filepath.Join(dir, "image.tar")
+	if _, err := Docker(ctx, "save", "--output", tar, image); err != nil {
+		return e, err
+	}
+	if _, err := e.Docker(ctx, "load", "--quiet", "--input", tar); err != nil {
+		return e, err
+	}
+	_, err = e.Docker(ctx, "network", "create", "lab")
+	return e, err
+}
+
+// Start starts the Engine and waits until it answers.
+func (e *Engine) Start(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(e.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	e.cmd = e.Inside("dockerd", "--host", "unix://"+e.Socket, "--data-root", filepath.Join(e.Dir, "data"),
+		"--exec-root", filepath.Join(e.Dir, "exec"), "--pidfile", filepath.Join(e.Dir, "pid"), "--live-restore")
+	e.cmd.Stdout, e.cmd.Stderr = log, log
+	if err := e.cmd.Start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		_, err := e.Docker(ctx, "info")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("start a Docker Engine: %w", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the Engine with a signal and waits until it is gone. Its containers go on.
+func (e *Engine) Stop(signal syscall.Signal) error {
+	if e.cmd == nil {
+		return nil
+	}
+	if err := e.cmd.Process.Signal(signal); err != nil {
+		return err
+	}
+	_ = e.cmd.Wait() // its exit status is that of a killed process
+	e.cmd = nil
+	return os.RemoveAll(filepath.Join(e.Dir, "pid"))
+}
+
+// Inside returns a command that runs in the Engine's network namespace, and in no other of its own: `ip netns exec`
+// would hide the cgroups. nsenter becomes the command, so that a signal goes to it.
+func (e *Engine) Inside(name string, args ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.space, name}, args...)...)
+}
+
+// Docker runs the docker command on this Engine.
+func (e *Engine) Docker(ctx context.Context, args ...string) (string, error) {
+	return Docker(ctx, append([]string{"--host", "unix://" + e.Socket}, args...)...)
+}
+
+// Remove ends the Engine and all that it made.
+func (e *Engine) Remove() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var errs []error
+	if e.cmd != nil {
+		ids, err := e.Docker(ctx, "ps", "--all", "--quiet")
+		errs = append(errs, err)
+		for _, id := range strings.Fields(ids) {
+			_, err := e.Docker(ctx, "rm", "--force", id)
+			errs = append(errs, err)
+		}
+		_, _ = e.Docker(ctx, "network", "rm", "lab") // it may never have been made
+		errs = append(errs, e.Stop(syscall.SIGTERM))
+	}
+	// An Engine mounts its directory onto itself, and one that was killed leaves that behind.
+	for unmounted := error(nil); unmounted == nil; {
+		_, unmounted = output(exec.CommandContext(ctx, "umount", filepath.Join(e.Dir, "data")))
+	}
+	_, err := output(exec.CommandContext(ctx, "ip", "netns", "delete", e.space))
+	return errors.Join(append(errs, err, os.RemoveAll(e.Dir))...)
+}

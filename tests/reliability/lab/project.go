@@ -1,0 +1,127 @@
+// Package lab is what the suite stands on: Compose projects, a Docker Engine of its own, a resolver that lies, a ledger
+// of requests, and what containers use of the machine.
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Project is a Compose project. It is safe for concurrent use.
+type Project struct {
+	Name string
+	File string
+
+	mu  sync.Mutex
+	env map[string]string
+}
+
+// Set sets a variable of the compose file for the calls that follow. It returns the value from before.
+func (p *Project) Set(name, value string) (before string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.env == nil {
+		p.env = make(map[string]string)
+	}
+	before = p.env[name]
+	p.env[name] = value
+	return before
+}
+
+// Get returns a variable of the compose file; "" if it is not set.
+func (p *Project) Get(name string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.env[name]
+}
+
+// Environ returns the process's environment with the project's variables, for commands that read the compose file.
+func (p *Project) Environ() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	env := os.Environ()
+	for _, name := range slices.Sorted(maps.Keys(p.env)) {
+		env = append(env, name+"="+p.env[name])
+	}
+	return env
+}
+
+// Compose runs `docker compose` on the project and returns what it printed on its output.
+func (p *Project) Compose(ctx context.Context, args ...string) (string, error) {
+	all := append([]string{"compose", "--project-name", p.Name, "--file", p.File}, args...)
+	cmd := exec.CommandContext(ctx, "docker", all...)
+	cmd.Env = p.Environ()
+	return output(cmd)
+}
+
+// Containers returns the IDs of a service's running containers, the oldest first.
+func (p *Project) Containers(ctx context.Context, service string) ([]string, error) {
+	out, err := Docker(ctx, "ps", "--no-trunc", "--quiet", "--filter", "label=com.docker.compose.project="+p.Name,
+		"--filter", "label=com.docker.compose.service="+service, "--filter", "label=com.docker.compose.oneoff=False")
+	ids := strings.Fields(out)
+	slices.Reverse(ids) // docker lists the newest first
+	return ids, err
+}
+
+// Container returns the ID of the service's oldest running container.
+func (p *Project) Container(ctx context.Context, service string) (string, error) {
+	ids, err := p.Containers(ctx, service)
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("%s has no running container", service)
+	}
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+// Addresses returns the IP addresses that a service's containers have on one of the project's networks.
+func (p *Project) Addresses(ctx context.Context, service, network string) ([]string, error) {
+	ids, err := p.Containers(ctx, service)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	format := fmt.Sprintf(`{{(index .NetworkSettings.Networks %q).IPAddress}}`, p.Name+"_"+network)
+	out, err := Docker(ctx, append([]string{"inspect", "--format", format}, ids...)...)
+	return strings.Fields(out), err
+}
+
+// Gateway returns the host's address on one of the project's networks.
+func (p *Project) Gateway(ctx context.Context, network string) (string, error) {
+	return Docker(ctx, "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", p.Name+"_"+network)
+}
+
+// Docker runs the docker command and returns what it printed on its output.
+func Docker(ctx context.Context, args ...string) (string, error) {
+	return output(exec.CommandContext(ctx, "docker", args...))
+}
+
+// output runs a command; an error has the last lines of what it complained.
+func output(cmd *exec.Cmd) (string, error) {
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Run(); err != nil {
+		lines := strings.Split(strings.TrimSpace(complaint.String()), "\n")
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, strings.Join(lines[max(len(lines)-8, 0):], "\n"))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// FreePort returns a port of loopback that nobody listens on.
+func FreePort() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	return port, errors.Join(err, ln.Close())
+}

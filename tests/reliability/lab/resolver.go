@@ -1,0 +1,152 @@
+package lab
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Lie is how a resolver answers.
+type Lie int
+
+// What a resolver can do instead of telling the truth.
+const (
+	Truth   Lie = iota
+	Silence     // no answer at all
+	Empty       // "there is such a name, but it has no address"
+	Failure     // SERVFAIL
+	Garbage     // bytes that are no DNS message
+	Foreign     // an address that is nobody's here, and nothing else
+	Mixed       // the truth and a foreign address
+)
+
+// foreigner is an address for documentation (RFC 5737): nobody answers there.
+var foreigner = netip.MustParseAddr("198.51.100.7")
+
+// Resolver is a DNS server that knows the truth, and lies on request. It is safe for concurrent use.
+type Resolver struct {
+	truth  func(ctx context.Context, name string) ([]string, error)
+	conn   net.PacketConn
+	server *dns.Server
+	done   chan error
+
+	mu    sync.Mutex
+	lies  map[string]Lie
+	known map[string][]string // name → addresses, kept for a moment: the Engine is slow to ask
+	asked map[string]time.Time
+}
+
+// knowFor is how long what the Engine said is believed; Docker's own resolver sees a change at once.
+const knowFor = 200 * time.Millisecond
+
+// OpenResolver serves names on a free port of a host address. truth returns the addresses of a name; it may be slow.
+func OpenResolver(host string, truth func(ctx context.Context, name string) ([]string, error)) (*Resolver, error) {
+	conn, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return nil, err
+	}
+	r := &Resolver{
+		truth: truth, conn: conn, done: make(chan error, 1),
+		lies: make(map[string]Lie), known: make(map[string][]string), asked: make(map[string]time.Time),
+	}
+	r.server = &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(r.answer)}
+	started := make(chan struct{})
+	r.server.NotifyStartedFunc = func() { close(started) }
+	go func() { r.done <- r.server.ActivateAndServe() }()
+	select {
+	case <-started:
+		return r, nil
+	case err := <-r.done:
+		return nil, errors.Join(err, conn.Close())
+	}
+}
+
+// Address is where it answers, HOST:PORT.
+func (r *Resolver) Address() string { return r.conn.LocalAddr().String() }
+
+// Tell sets how it answers for a name from now on.
+func (r *Resolver) Tell(name string, lie Lie) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lies[name] = lie
+}
+
+// Close ends the resolver.
+func (r *Resolver) Close() error {
+	return errors.Join(r.server.Shutdown(), <-r.done)
+}
+
+func (r *Resolver) answer(w dns.ResponseWriter, question *dns.Msg) {
+	if len(question.Question) != 1 {
+		return // no resolver asks so
+	}
+	name := strings.TrimSuffix(question.Question[0].Name, ".")
+	r.mu.Lock()
+	lie := r.lies[name]
+	r.mu.Unlock()
+	reply := new(dns.Msg).SetReply(question)
+	switch lie {
+	case Silence:
+		return
+	case Garbage:
+		garbage := make([]byte, 40)
+		_, _ = rand.Read(garbage) // never fails
+		_, _ = w.Write(garbage)   // who asked may have left
+		return
+	case Failure:
+		reply.Rcode = dns.RcodeServerFailure
+	case Empty:
+	case Foreign:
+		r.add(reply, question, foreigner.String())
+	case Mixed:
+		r.add(reply, question, append(r.addresses(name), foreigner.String())...)
+	case Truth:
+		addresses := r.addresses(name)
+		if len(addresses) == 0 {
+			reply.Rcode = dns.RcodeNameError
+		}
+		r.add(reply, question, addresses...)
+	}
+	_ = w.WriteMsg(reply) // who asked may have left
+}
+
+// add puts addresses into the reply, with the TTL that Docker gives.
+func (*Resolver) add(reply, question *dns.Msg, addresses ...string) {
+	if question.Question[0].Qtype != dns.TypeA {
+		return
+	}
+	for _, a := range addresses {
+		reply.Answer = append(reply.Answer, &dns.A{
+			Hdr: dns.RR_Header{Name: question.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 600},
+			A:   net.ParseIP(a),
+		})
+	}
+}
+
+// addresses returns those of the containers of a service.
+func (r *Resolver) addresses(name string) []string {
+	r.mu.Lock()
+	fresh := time.Since(r.asked[name]) < knowFor
+	known := r.known[name]
+	r.mu.Unlock()
+	if fresh {
+		return known
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	found, err := r.truth(ctx, name)
+	if err != nil {
+		return known // a container that goes while it is inspected
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known[name], r.asked[name] = found, time.Now()
+	return found
+}

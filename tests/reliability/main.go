@@ -1,0 +1,172 @@
+// Command reliability lets things happen to a stack while requests and WebSockets go through it, by way of the edge and
+// of other proxies side by side, and reports what was lost. See README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/theworklabs/edge/tests/reliability/lab"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "reliability: error:", err)
+		os.Exit(1)
+	}
+}
+
+const usage = `go run ./tests/reliability [flags]
+
+Lets things happen to a small stack while requests and WebSockets go through it, by
+way of several proxies side by side, and writes what was lost. Run it at the top of
+the repository, after tests/setup and deploy/image; make reliability does all three.
+
+To try a proxy that is not one of the lab's, give its URL with --target. It has to
+
+  - be attached to the lab's network, ` + projectName + `_lab, which is there once the suite runs;
+    the suite waits two minutes for the proxy to answer
+  - send requests for the host ` + apiHost + ` to the containers that the name api
+    stands for, port 8080, and those for ` + controlHost + ` to control, port 8080
+  - pass WebSockets on both
+
+Flags:
+`
+
+// run is the program with its arguments.
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("reliability", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.Usage = func() {
+		fmt.Fprint(out, usage)
+		flags.PrintDefaults()
+	}
+	only := flags.String("scenarios", "", "beginnings of the scenarios' `names`, with commas; all if empty")
+	names := flags.String("proxies", "edge,caddy,nginx,haproxy", "which of the lab's proxies take part, with commas")
+	short := flags.Bool("short", false, "do everything once, with fewer WebSockets")
+	rate := flags.Int("rate", 0, "requests a second for each proxy (default 60)")
+	folder := flags.String("out", "docs", "where reliability.md and reliability.json go")
+	list := flags.Bool("list", false, "list the scenarios and end")
+	var targets []proxy
+	flags.Func("target", "`NAME=URL` of a proxy that somebody else runs in front of the lab; can be repeated", func(text string) error {
+		p, err := parseTarget(text)
+		targets = append(targets, p)
+		return err
+	})
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q; see --help", flags.Arg(0))
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	if *list {
+		for _, sc := range chosen {
+			fmt.Fprintf(out, "%-28s %s\n", sc.name, sc.what)
+		}
+		return nil
+	}
+	s := newStage("tests/reliability", out)
+	if *short {
+		s.effort = shortEffort
+	}
+	if *rate < 0 {
+		return fmt.Errorf("rate %d: want a number above 0", *rate)
+	}
+	if *rate > 0 {
+		s.effort.Rate = *rate
+	}
+	if s.proxies, err = chooseProxies(*names); err != nil {
+		return err
+	}
+	s.proxies = append(s.proxies, targets...)
+	report, err := s.run(ctx, chosen)
+	if err != nil {
+		return err
+	}
+	if err := write(*folder, report); err != nil {
+		return err
+	}
+	if broken := report.Broken(); len(broken) > 0 {
+		return fmt.Errorf("the edge did not keep its word:\n  %s", strings.Join(broken, "\n  "))
+	}
+	return nil
+}
+
+// newStage returns a stage that has not been opened, with full effort.
+func newStage(folder string, say io.Writer) *stage {
+	return &stage{
+		project: &lab.Project{Name: projectName, File: filepath.Join(folder, "compose.yaml")},
+		effort:  fullEffort, folder: folder, say: say,
+	}
+}
+
+// choose returns the scenarios whose names begin with one of those given, with commas; all if there is none.
+func choose(only string) (chosen []scenario, err error) {
+	if only == "" {
+		return scenarios(), nil
+	}
+	for _, prefix := range strings.Split(only, ",") {
+		found := false
+		for _, sc := range scenarios() {
+			if strings.HasPrefix(sc.name, strings.TrimSpace(prefix)) {
+				found = true
+				if !slices.ContainsFunc(chosen, func(c scenario) bool { return c.name == sc.name }) {
+					chosen = append(chosen, sc)
+				}
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("no scenario's name begins with %q; --list shows them", prefix)
+		}
+	}
+	return chosen, nil
+}
+
+// chooseProxies returns the lab's proxies of the names given, with commas; none if that is empty.
+func chooseProxies(names string) (chosen []proxy, err error) {
+	all, err := labProxies()
+	if err != nil || names == "" {
+		return nil, err
+	}
+	for _, name := range strings.Split(names, ",") {
+		i := slices.IndexFunc(all, func(p proxy) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("proxy %q: want edge, caddy, nginx or haproxy; others are given with --target", name)
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}
+
+// write writes both forms of the report into a folder.
+func write(folder string, r *Report) error {
+	for name, form := range map[string]func(io.Writer, *Report) error{"reliability.md": writeMarkdown, "reliability.json": writeJSON} {
+		file, err := os.Create(filepath.Join(folder, name))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(form(file, r), file.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/theworklabs/edge/tests/reliability/load"
+	"github.com/theworklabs/edge/tests/reliability/sockets"
+)
+
+// lead is how long all is quiet before something happens.
+const lead = time.Second
+
+// observe lets something happen while requests and WebSockets go through all the given proxies at once, so that all see
+// the same seconds. It returns a result for each proxy.
+func (s *stage) observe(ctx context.Context, name string, proxies []proxy, happens func(context.Context) error) ([]Result, error) {
+	results := make([]Result, len(proxies))
+	errs := make([]error, len(proxies))
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
+	var opened, all sync.WaitGroup
+	opened.Add(len(proxies))
+	for i, p := range proxies {
+		all.Go(func() { results[i], errs[i] = s.watch(loading, name, p, opened.Done) })
+	}
+	opened.Wait()
+	err := pass(ctx, lead)
+	if err == nil {
+		err = happens(ctx)
+	}
+	err = errors.Join(err, pass(ctx, s.effort.Window))
+	stop()
+	all.Wait()
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return results, nil
+}
+
+// watch sends requests and keeps sockets open by way of one proxy until ctx ends. It calls opened when all is under way.
+func (s *stage) watch(ctx context.Context, name string, p proxy, opened func()) (Result, error) {
+	api, control, err := s.crowds(ctx, p)
+	opened()
+	if err != nil {
+		return Result{}, err
+	}
+	defer api.Close()
+	defer control.Close()
+	began := time.Now()
+	service, left := load.Pair{
+		Service: load.Stream{Address: p.address, Host: apiHost, Rate: s.effort.Rate, Name: p.name + "-" + name},
+		Control: load.Stream{Address: p.address, Host: controlHost, Rate: max(s.effort.Rate/2, 1)},
+	}.Run(ctx)
+	r := newResult(name, p.name, service, left)
+	r.Sockets, r.ControlSockets = api.Count(began), control.Count(began)
+	r.Twice, r.UnknownArrived = s.arrivals(service)
+	if n := repeated(r); n > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s repeated by the client, whose kept connection had been closed", plural(n, "request")))
+	}
+	return r, nil
+}
+
+// crowds opens WebSockets to both services.
+func (s *stage) crowds(ctx context.Context, p proxy) (api, control *sockets.Crowd, err error) {
+	if api, err = sockets.Open(ctx, p.socketsOf(apiHost), s.effort.Sockets); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	if control, err = sockets.Open(ctx, p.socketsOf(controlHost), s.effort.Sockets); err != nil {
+		api.Close()
+		return nil, nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	return api, control, nil
+}
+
+// arrivals asks the ledger which POST was carried out more than once, and which of those with an unknown outcome arrived.
+func (s *stage) arrivals(r *load.Record) (twice, unknownArrived int) {
+	for _, sample := range r.Samples {
+		times := s.ledger.Times(sample.ID)
+		if !load.Idempotent(sample.Method) && times > 1 {
+			twice++
+		}
+		if sample.Outcome == load.Unknown && times > 0 {
+			unknownArrived++
+		}
+	}
+	return twice, unknownArrived
+}
+
+// repeated counts the requests that were answered after the client had repeated them by itself.
+func repeated(r Result) (n int) {
+	for _, t := range r.Methods {
+		n += t.Repeated
+	}
+	return n
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// TestTheEdgeKeepsItsWord is the short form of the suite, with the edge alone. It needs a Docker Engine and what
+// tests/setup makes, and fails without them.
+func TestTheEdgeKeepsItsWord(t *testing.T) {
+	if testing.Short() {
+		return // -short is for where there is no Docker
+	}
+	s := newStage(".", t.Output())
+	s.effort = shortEffort
+	var err error
+	if s.proxies, err = chooseProxies("edge"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.open(t.Context()); err != nil {
+		t.Fatal(err, "\nrun tests/setup and deploy/image, or make test")
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) { keepsItsWord(t, s, sc) })
+	}
+	t.Run("nothing is left behind", func(t *testing.T) {
+		for _, l := range s.leftovers {
+			if !l.Clean() {
+				t.Error(l)
+			}
+		}
+	})
+}
+
+func keepsItsWord(t *testing.T, s *stage, sc scenario) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	results, err := s.perform(ctx, sc, s.proxies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		t.Log(line(r))
+		for _, broken := range r.Broken {
+			t.Error(broken)
+		}
+	}
+}

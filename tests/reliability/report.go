@@ -1,0 +1,48 @@
+package main
+
+import (
+	"runtime"
+	"time"
+)
+
+// Report is what a run of the suite found.
+type Report struct {
+	Date      time.Time     `json:"date"`
+	Took      time.Duration `json:"took_ns"`
+	Machine   string        `json:"machine"`
+	Versions  []string      `json:"versions"`
+	Effort    effort        `json:"effort"`
+	Proxies   []string      `json:"proxies"`
+	Scenarios []Summary     `json:"scenarios"`
+	Results   []Result      `json:"results"`
+	Idle      []Idle        `json:"idle_sockets,omitempty"`
+	Leftovers []Leftover    `json:"leftovers,omitempty"`
+	Failures  []string      `json:"failures,omitempty"` // scenarios that could not be run
+}
+
+// Summary is a scenario, for who reads the report.
+type Summary struct {
+	Name     string `json:"name"`
+	What     string `json:"what"`
+	EdgeOnly bool   `json:"edge_only"`
+}
+
+// machine describes what the suite ran on.
+func machine() string {
+	return runtime.GOOS + "/" + runtime.GOARCH + ", " + plural(runtime.NumCPU(), "processor")
+}
+
+// Broken returns what the edge promised and did not keep, over all scenarios, and the scenarios that could not be run.
+func (r Report) Broken() (all []string) {
+	for _, result := range r.Results {
+		for _, b := range result.Broken {
+			all = append(all, result.Scenario+": "+b)
+		}
+	}
+	for _, l := range r.Leftovers {
+		if l.Proxy == "edge" && !l.Clean() {
+			all = append(all, l.String())
+		}
+	}
+	return append(all, r.Failures...)
+}

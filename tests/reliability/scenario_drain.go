@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/theworklabs/edge/tests/reliability/sockets"
+)
+
+// drainFor is longer than the window over which the edge spreads closings.
+const drainFor = 8 * time.Second
+
+var drain = scenario{
+	name:     "drain of WebSockets",
+	what:     "One of two replicas is drained at the operator's word, with 500 WebSockets on both.",
+	edgeOnly: true,
+	replicas: 2,
+	promise:  promise{anyMethod: true, sockets: true},
+	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+		edge := proxies[0]
+		crowd, err := sockets.Open(ctx, edge.socketsOf(apiHost), s.effort.Crowd)
+		if err != nil {
+			return nil, err
+		}
+		defer crowd.Close()
+		var began time.Time
+		results, err := s.observe(ctx, "drain of WebSockets", proxies[:1], func(ctx context.Context) error {
+			id, err := s.project.Container(ctx, "api")
+			if err != nil {
+				return err
+			}
+			began = time.Now()
+			if err := edge.drain(ctx, id, false); err != nil {
+				return err
+			}
+			if err := pass(ctx, drainFor); err != nil {
+				return err
+			}
+			return edge.drain(ctx, id, true)
+		})
+		if err != nil {
+			return nil, err
+		}
+		census := crowd.Count(began)
+		r := &results[0]
+		r.Sockets = census
+		r.Notes = append(r.Notes, "closings in each half second: "+histogram(census.Ends, 500*time.Millisecond))
+		if n := census.Codes[1001]; n != census.Lost() || n == 0 {
+			r.Broken = append(r.Broken, fmt.Sprintf("of %d WebSockets that ended, %d were closed with 1001: %v", census.Lost(), n, census.Codes))
+		}
+		return results, nil
+	},
+}
+
+// drain has the edge drain an endpoint, or take it back.
+func (p proxy) drain(ctx context.Context, id string, undo bool) error {
+	body, err := json.Marshal(map[string]any{"endpoints": []string{id}, "undo": undo})
+	if err != nil {
+		return err
+	}
+	_, err = p.askAdmin(ctx, http.MethodPost, "/edge/drain", body)
+	return err
+}
+
+// histogram counts times in bins of a width, from 0 on.
+func histogram(times []time.Duration, width time.Duration) string {
+	var bins []int
+	for _, t := range times {
+		for i := int(max(t, 0) / width); i >= len(bins); {
+			bins = append(bins, 0)
+		}
+		bins[max(t, 0)/width]++
+	}
+	return strings.Trim(fmt.Sprint(bins), "[]")
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/theworklabs/edge/tests/reliability/lab"
+	"github.com/theworklabs/edge/tests/reliability/sockets"
+)
+
+// Idle is what WebSockets cost by way of one proxy while nothing moves on them.
+type Idle struct {
+	Proxy      string  `json:"proxy"`
+	TLS        bool    `json:"tls"`
+	Sockets    int     `json:"sockets"`
+	KiB        float64 `json:"kib_per_socket"` // proportional set size; what the kernel keeps is not in it
+	Goroutines float64 `json:"goroutines_per_socket,omitempty"`
+}
+
+var idleSockets = scenario{
+	name:     "idle WebSockets",
+	what:     "WebSockets that stay idle, one proxy at a time, plain and over TLS; each proxy is new, and logs and counts as in the other scenarios.",
+	promise:  promise{nothing: true},
+	restarts: true,
+	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+		for _, p := range proxies {
+			if p.service == "" {
+				continue
+			}
+			for _, secure := range []bool{false, true} {
+				cost, err := s.idle(ctx, p, secure)
+				if err != nil {
+					return nil, err
+				}
+				s.costs = append(s.costs, cost)
+			}
+		}
+		return nil, nil
+	},
+}
+
+// idle measures what a new container of the proxy needs for idle WebSockets.
+func (s *stage) idle(ctx context.Context, p proxy, secure bool) (Idle, error) {
+	cost := Idle{Proxy: p.name, TLS: secure, Sockets: s.effort.Idle}
+	if _, err := s.project.Compose(ctx, "up", "--detach", "--no-deps", "--force-recreate", p.service); err != nil {
+		return cost, err
+	}
+	if err := s.settled(ctx, 1); err != nil {
+		return cost, err
+	}
+	target := p.socketsOf(controlHost)
+	if secure {
+		target = p.secureSocketsOf(controlHost)
+	}
+	// The first ones have the proxy load what all of them need.
+	warm, err := sockets.Open(ctx, target, 20)
+	if err != nil {
+		return cost, err
+	}
+	warm.Close()
+	kibBefore, useBefore, err := s.atRest(ctx, p)
+	if err != nil {
+		return cost, err
+	}
+	crowd, err := sockets.Open(ctx, target, s.effort.Idle)
+	if err != nil {
+		return cost, err
+	}
+	defer crowd.Close()
+	kib, use, err := s.atRest(ctx, p)
+	if err != nil {
+		return cost, err
+	}
+	if n := crowd.Alive(); n != s.effort.Idle {
+		return cost, fmt.Errorf("%s: only %d of %d sockets stayed open", p.name, n, s.effort.Idle)
+	}
+	n := float64(s.effort.Idle)
+	cost.KiB = float64(kib-kibBefore) / n
+	cost.Goroutines = float64(use.goroutines-useBefore.goroutines) / n
+	return cost, nil
+}
+
+// atRest returns what a proxy uses once that changes no more. The garbage of a Go program is collected first; the others
+// have none.
+func (s *stage) atRest(ctx context.Context, p proxy) (kib int, open use, err error) {
+	id, err := s.project.Container(ctx, p.service)
+	if err != nil {
+		return 0, use{}, err
+	}
+	const still, steady = time.Second, 5
+	for last, same := 0, 0; same < steady; last = kib {
+		if p.admin != "" {
+			if _, err := p.askAdmin(ctx, http.MethodGet, "/debug/pprof/heap?gc=1", nil); err != nil {
+				return 0, use{}, err
+			}
+			if open, err = p.use(ctx); err != nil {
+				return 0, use{}, err
+			}
+		}
+		if kib, err = lab.Memory(ctx, id); err != nil {
+			return 0, use{}, err
+		}
+		if same++; kib < last-last/200 || kib > last+last/200 {
+			same = 0
+		}
+		if err := pass(ctx, still); err != nil {
+			return 0, use{}, err
+		}
+	}
+	return kib, open, nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"net"
+	"strings"
+	"time"
+)
+
+var proxyRecreated = scenario{
+	name:     "the proxy recreated",
+	what:     "The proxy itself is recreated by `docker compose up`: the port is nobody's for a moment. Nothing is promised.",
+	promise:  promise{nothing: true},
+	restarts: true,
+	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+		args := []string{"up", "--detach", "--no-deps", "--force-recreate"}
+		var own []proxy
+		for _, p := range proxies {
+			if p.service != "" {
+				own, args = append(own, p), append(args, p.service)
+			}
+		}
+		results, err := s.observe(ctx, "the proxy recreated", own, func(ctx context.Context) error {
+			_, err := s.project.Compose(ctx, args...)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return results, s.settled(ctx, 1)
+	},
+}
+
+// takeover is two edges on one port: both live in the network namespace of a container that owns it and does nothing.
+var takeover = scenario{
+	name:     "another edge takes over",
+	what:     "A second edge is started beside the first, on the same port in the same network namespace, and the first is stopped.",
+	edgeOnly: true,
+	run: func(ctx context.Context, s *stage, _ []proxy) ([]Result, error) {
+		up := func(services ...string) error {
+			_, err := s.project.Compose(ctx, append([]string{"--profile", "door", "up", "--detach", "--no-deps"}, services...)...)
+			return err
+		}
+		if err := up("door", "edge-a"); err != nil {
+			return nil, err
+		}
+		defer func() {
+			_, _ = s.project.Compose(ctx, "--profile", "door", "rm", "--stop", "--force", "edge-a", "edge-b", "door") // the project's end does it, too
+		}()
+		door := proxy{name: "edge", service: "door", address: net.JoinHostPort("127.0.0.1", s.project.Get("LAB_DOOR_HTTP"))}
+		err := wait(ctx, 30*time.Second, "the door's edge serves", func() bool { return door.reaches(ctx, controlHost, 1) })
+		if err != nil {
+			return nil, err
+		}
+		results, err := s.observe(ctx, "another edge takes over", []proxy{door}, func(ctx context.Context) error {
+			if err := up("edge-b"); err != nil {
+				return err
+			}
+			if err := s.edgeReady(ctx, "edge-b"); err != nil {
+				return err
+			}
+			_, err := s.project.Compose(ctx, "--profile", "door", "stop", "edge-a")
+			return err
+		})
+		return results, err
+	},
+}
+
+// edgeReady waits until an edge of the door has a ready endpoint of both services. It is asked by its own admin socket:
+// over the shared port, either of the two could answer.
+func (s *stage) edgeReady(ctx context.Context, service string) error {
+	return wait(ctx, 30*time.Second, service+" is ready", func() bool {
+		out, err := s.project.Compose(ctx, "--profile", "door", "exec", "-T", service, "edge", "status", "--json")
+		return err == nil && strings.Count(out, `"ready":1`) == 2
+	})
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"time"
+)
+
+var scale = scenario{
+	name:    "scale 1 → 3 → 1",
+	what:    "Two replicas are added and taken away again, with `docker compose up --scale`. They are rude.",
+	promise: promise{ratio: 1.5},
+	change: func(ctx context.Context, s *stage) error {
+		for range s.effort.Times {
+			for _, n := range []int{3, 1} {
+				if err := s.scale(ctx, n); err != nil {
+					return err
+				}
+				if err := pass(ctx, s.effort.Window); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	},
+}
+
+// scale changes how many replicas of api there are, and waits until all of them answer.
+func (s *stage) scale(ctx context.Context, n int) error {
+	_, err := s.project.Compose(ctx, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api="+strconv.Itoa(n), "api")
+	if err != nil {
+		return err
+	}
+	return s.answering(ctx, n)
+}
+
+// slowFor is how long a replica of the slow start is slow.
+const slowFor = 6 * time.Second
+
+var slowStart = scenario{
+	name: "slow start",
+	what: "A second replica is added that answers one request at a time, each after 0.2 s, and gets better for six seconds.",
+	env:  map[string]string{"LAB_SLOW_START": slowFor.String()},
+	prepare: func(ctx context.Context, s *stage) error {
+		return wait(ctx, 2*slowFor, "the first replica is quick", func() bool {
+			quick, cancel := context.WithTimeout(ctx, 200*time.Millisecond) // Docker is asked for its address, too
+			defer cancel()
+			return s.askReplica(quick, 0, "/_test/echo") == nil
+		})
+	},
+	change: func(ctx context.Context, s *stage) error {
+		if err := s.scale(ctx, 2); err != nil {
+			return err
+		}
+		return pass(ctx, slowFor)
+	},
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/theworklabs/edge/tests/reliability/lab"
+)
+
+// stage is the lab with its proxies, and how hard it is tried.
+type stage struct {
+	project *lab.Project
+	proxies []proxy
+	ledger  *lab.Ledger
+	effort  effort
+	folder  string // of this program's sources
+	scratch string // for certificates and the edge's program
+	say     io.Writer
+
+	baselines map[string]baseline // what each proxy used when it was idle, by container
+	leftovers []Leftover
+	costs     []Idle
+	version   int
+}
+
+// effort is how much is asked of a scenario.
+type effort struct {
+	Rate    int           // requests a second, for each proxy; half as many go to the control
+	Times   int           // how often a thing is done that can be done again
+	Window  time.Duration // in which everybody may notice what happened
+	Sockets int           // WebSockets beside the load, to each service
+	Crowd   int           // WebSockets, where they are what is tried
+	Reloads int
+	Idle    int // WebSockets whose memory is measured
+}
+
+var (
+	fullEffort  = effort{Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 50, Idle: 3000}
+	shortEffort = effort{Rate: 60, Times: 1, Window: 2 * time.Second, Sockets: 10, Crowd: 100, Reloads: 10, Idle: 500}
+)
+
+// projectName begins all that the suite makes in Docker; the lab's network is projectName_lab.
+const projectName = "edgerel"
+
+// open brings the lab up, with all proxies in front of one replica. Whatever it returns, the stage is to be closed.
+func (s *stage) open(ctx context.Context) error {
+	fmt.Fprintf(s.say, "bringing up the lab, project %s\n", s.project.Name)
+	if err := s.declare(); err != nil {
+		return err
+	}
+	if err := s.clear(ctx); err != nil { // what a run left that was killed
+		return err
+	}
+	// The network comes first: its gateway is where the ledger listens.
+	if _, err := s.project.Compose(ctx, "up", "--detach", "--quiet-pull", "control"); err != nil {
+		return err
+	}
+	gateway, err := s.project.Gateway(ctx, "lab")
+	if err != nil {
+		return err
+	}
+	if s.ledger, err = lab.OpenLedger(gateway); err != nil {
+		return err
+	}
+	s.project.Set("LAB_LEDGER", s.ledger.Address())
+	if err := s.set(ctx, nil, 1); err != nil {
+		return err
+	}
+	return s.remember(ctx)
+}
+
+// declare sets the variables of the compose file that stay as they are: ports and certificates.
+func (s *stage) declare() (err error) {
+	for _, p := range s.proxies {
+		p.declare(s.project)
+	}
+	if s.scratch, err = os.MkdirTemp("", "edgerel-"); err != nil {
+		return err
+	}
+	s.project.Set("LAB_CERTS", s.scratch)
+	door, err := lab.FreePort()
+	if err != nil {
+		return err
+	}
+	s.project.Set("LAB_DOOR_HTTP", door)
+	return lab.WriteCertificate(s.scratch, controlHost)
+}
+
+// clear removes all that is the project's.
+func (s *stage) clear(ctx context.Context) error {
+	_, err := s.project.Compose(ctx, "--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "2")
+	return err
+}
+
+// close takes the lab down.
+func (s *stage) close() error {
+	if s.ledger != nil {
+		defer s.ledger.Close()
+	}
+	defer os.RemoveAll(s.scratch)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	return s.clear(ctx)
+}
+
+// usual are the variables of the compose file where a scenario says nothing else.
+var usual = map[string]string{
+	"LAB_ENDPOINT": "tcp://docker-guard:2375", "LAB_RESOLVER": "127.0.0.11:53",
+	"LAB_BOOT_DELAY": "1s", "LAB_ON_TERM": "rude", "LAB_SLOW_START": "0s", "LAB_VERSION": "1",
+}
+
+// set brings the lab into the state in which a scenario begins: so many replicas of api, with these variables, and all
+// proxies reaching all of them.
+func (s *stage) set(ctx context.Context, env map[string]string, replicas int) error {
+	for name, value := range usual {
+		if other, ok := env[name]; ok {
+			value = other
+		}
+		s.project.Set(name, value)
+	}
+	args := []string{"up", "--detach", "--quiet-pull", "--scale", "api=" + strconv.Itoa(replicas), "docker-guard", "api", "control"}
+	for _, p := range s.proxies {
+		if p.service != "" {
+			args = append(args, p.service)
+		}
+	}
+	if _, err := s.project.Compose(ctx, args...); err != nil {
+		return err
+	}
+	if err := s.wellBehaved(ctx, replicas); err != nil {
+		return err
+	}
+	return s.settled(ctx, replicas)
+}
+
+// wellBehaved undoes what an earlier scenario told the replicas of api.
+func (s *stage) wellBehaved(ctx context.Context, replicas int) error {
+	for i := range replicas {
+		err := wait(ctx, time.Minute, "api takes orders", func() bool { return s.behave(ctx, i, "silent=false&health=up") == nil })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settled waits until every proxy reaches all replicas of api, and control.
+func (s *stage) settled(ctx context.Context, replicas int) error {
+	if err := s.answering(ctx, replicas); err != nil {
+		return err
+	}
+	for _, p := range s.proxies {
+		err := wait(ctx, time.Minute, fmt.Sprintf("%s reaches %d replicas, and control", p.name, replicas), func() bool {
+			return p.reaches(ctx, apiHost, replicas) && p.reaches(ctx, controlHost, 1)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answering waits until n replicas of api are there and each of them answers, asked without any proxy.
+func (s *stage) answering(ctx context.Context, n int) error {
+	return wait(ctx, time.Minute, fmt.Sprintf("%d replicas answer", n), func() bool {
+		addresses, err := s.project.Addresses(ctx, "api", "lab")
+		return err == nil && len(addresses) == n && !slices.ContainsFunc(addresses, func(a string) bool {
+			return ask(ctx, "http://"+a+":8080/_test/health") != nil
+		})
+	})
+}
+
+// behave tells one replica of api how to behave; see tests/backends/app/behave.go.
+func (s *stage) behave(ctx context.Context, replica int, how string) error {
+	return s.askReplica(ctx, replica, "/_test/behave?"+how)
+}
+
+// askReplica asks a replica of api, the oldest is 0, without any proxy.
+func (s *stage) askReplica(ctx context.Context, replica int, path string) error {
+	addresses, err := s.project.Addresses(ctx, "api", "lab")
+	if err != nil {
+		return err
+	}
+	if replica >= len(addresses) {
+		return fmt.Errorf("api has %d replicas, want number %d", len(addresses), replica)
+	}
+	return ask(ctx, "http://"+addresses[replica]+":8080"+path)
+}
+
+// ask makes a request that must be answered with 200.
+func ask(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", url, resp.Status)
+	}
+	return nil
+}
+
+// wait waits for a condition.
+func wait(ctx context.Context, within time.Duration, what string, holds func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for !holds() {
+		if err := pass(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("not within %s: %s", within, what)
+		}
+	}
+	return nil
+}
+
+// pass lets time pass in which things are observed.
+func pass(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// edgeProgram builds the edge for the host and returns its path.
+func (s *stage) edgeProgram(ctx context.Context) (string, error) {
+	path := filepath.Join(s.scratch, "edge")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	return path, build(ctx, s.folder, path)
+}

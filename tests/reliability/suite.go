@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/theworklabs/edge/tests/reliability/lab"
+)
+
+// run brings the lab up, performs the chosen scenarios, and takes the lab down.
+func (s *stage) run(ctx context.Context, chosen []scenario) (report *Report, err error) {
+	began := time.Now()
+	report = &Report{Date: began.UTC(), Machine: machine(), Effort: s.effort}
+	for _, p := range s.proxies {
+		report.Proxies = append(report.Proxies, p.name)
+	}
+	defer func() {
+		if closing := s.close(); err == nil {
+			err = closing
+		}
+	}()
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	if report.Versions, err = s.versions(ctx); err != nil {
+		return nil, err
+	}
+	for _, sc := range chosen {
+		s.performInto(ctx, report, sc)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	if err := s.compare(ctx); err != nil {
+		return nil, err
+	}
+	report.Idle, report.Leftovers, report.Took = s.costs, s.leftovers, time.Since(began).Round(time.Second)
+	return report, nil
+}
+
+// performInto performs one scenario with the proxies that can take part, and writes down what happened. One that can't be
+// run doesn't stop the others.
+func (s *stage) performInto(ctx context.Context, report *Report, sc scenario) {
+	proxies := slices.DeleteFunc(slices.Clone(s.proxies), func(p proxy) bool { return sc.edgeOnly && !p.isEdge() })
+	if len(proxies) == 0 {
+		return
+	}
+	began := time.Now()
+	report.Scenarios = append(report.Scenarios, Summary{sc.name, sc.what, sc.edgeOnly})
+	results, err := s.perform(ctx, sc, proxies)
+	if err != nil {
+		report.Failures = append(report.Failures, err.Error())
+		fmt.Fprintf(s.say, "%-28s %s\n", sc.name, err)
+		return
+	}
+	for _, r := range results {
+		report.Results = append(report.Results, r)
+		fmt.Fprintln(s.say, line(r))
+	}
+	fmt.Fprintf(s.say, "%-28s took %s\n", sc.name, time.Since(began).Round(time.Second))
+}
+
+// line is a result in one line, for who waits at a terminal.
+func line(r Result) string {
+	idempotent, post := r.Idempotent(), r.Post()
+	text := fmt.Sprintf("%-28s %-8s idempotent %d lost of %d, POST %d of %d, p99 %.0f ms (control %.0f), max %.0f ms, recovered in %.0f ms",
+		r.Scenario, r.Proxy, idempotent.Lost(), idempotent.N, post.Lost(), post.N, r.Latency.P99, r.Control.P99, r.Latency.Max, r.Recovery)
+	for _, more := range [][]string{r.Reasons, r.Notes, r.Broken} {
+		if len(more) > 0 {
+			text += "\n    " + strings.Join(more, "\n    ")
+		}
+	}
+	return text
+}
+
+// versions returns what runs in the lab.
+func (s *stage) versions(ctx context.Context) ([]string, error) {
+	engine, err := lab.Docker(ctx, "version", "--format", "Docker Engine {{.Server.Version}}")
+	if err != nil {
+		return nil, err
+	}
+	all := []string{engine}
+	commands := map[string][]string{
+		"edge": {"edge", "version"}, "caddy": {"caddy", "version"}, "nginx": {"nginx", "-v"}, "haproxy": {"haproxy", "-v"},
+	}
+	for _, p := range s.proxies {
+		if p.service == "" {
+			continue
+		}
+		id, err := s.project.Container(ctx, p.service)
+		if err != nil {
+			return nil, err
+		}
+		args := append([]string{"exec", id}, commands[p.service]...)
+		if p.service == "nginx" { // it says so where errors go
+			args = []string{"exec", id, "sh", "-c", "nginx -v 2>&1"}
+		}
+		out, err := lab.Docker(ctx, args...)
+		if err != nil {
+			return nil, err
+		}
+		first, _, _ := strings.Cut(out, "\n")
+		all = append(all, p.name+": "+first)
+	}
+	return all, nil
+}
