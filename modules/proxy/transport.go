@@ -33,7 +33,8 @@ func init() {
 // One that was sent and not answered is sent again only if its method is idempotent (RFC 9110 section 9.2.2) and its
 // body is small enough to have been kept (64 KiB); otherwise what became of it is unknown, and the answer is 502.
 //
-// It sets the placeholders `{edge.endpoint.id}` and `{edge.endpoint.address}`.
+// It sets the placeholders `{edge.endpoint.id}` and `{edge.endpoint.address}`, and for the routes that handle its errors
+// `{edge.service.down}`: for how long the service has had no ready endpoint ("3 minutes"), or nothing if that is not why.
 type Transport struct {
 	// The service, such as `bigcapital-server:3000`: the name of a Compose service or container, and a port.
 	Service string `json:"service"`
@@ -126,7 +127,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	for resends := 0; ; {
 		claim, err := t.service.Acquire(req.Context(), want)
 		if err != nil {
-			return nil, t.refuse(err)
+			return nil, t.refuse(req, err)
 		}
 		e := claim.Endpoint()
 		resp, err := t.send(req, payload, claim)
@@ -224,13 +225,31 @@ func ofClient(err error) bool {
 }
 
 // refuse turns what Acquire says into an answer.
-func (t *Transport) refuse(err error) error {
+func (t *Transport) refuse(req *http.Request, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
+	}
+	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("edge.service.down", downFor(err, t.service))
 	}
 	t.service.Lose(registry.Refused)
 	t.complain(err)
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
+}
+
+// downFor says for how long a service has had no ready endpoint, when that is why a request is refused.
+func downFor(err error, s *registry.Service) string {
+	if !errors.Is(err, registry.ErrDown) && !errors.Is(err, registry.ErrUnknown) {
+		return ""
+	}
+	down := time.Since(s.Status().Since)
+	switch {
+	case down < 2*time.Minute:
+		return fmt.Sprintf("%d seconds", int(down.Seconds()))
+	case down < 3*time.Hour:
+		return fmt.Sprintf("%d minutes", int(down.Minutes()))
+	}
+	return fmt.Sprintf("%d hours", int(down.Hours()))
 }
 
 // complain says in the log why requests are refused, now and then: what is wrong for one is wrong for all.
