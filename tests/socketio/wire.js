@@ -24,10 +24,8 @@ export class Wire extends Agent {
   }
 
   started(request) {
-    request.once('socket', () => {
-      underWay++;
-      request.once('close', () => ended());
-    });
+    underWay++;
+    request.once('close', ended);
     request.on('error', (error) => (this.trouble ||= error.code ?? error.message));
   }
 
@@ -40,9 +38,9 @@ export class Wire extends Agent {
       return;
     }
     this.trouble ||= `status ${response.statusCode}`;
-    const chunks = [];
-    response.on('data', (chunk) => chunks.push(chunk));
-    response.on('end', () => this.refused(response.statusCode, sid, by, Buffer.concat(chunks).toString()));
+    let body = '';
+    response.on('data', (chunk) => (body += chunk));
+    response.on('end', () => this.refused(response.statusCode, sid, by, body));
   }
 
   keep(cookies) {
@@ -90,6 +88,7 @@ function ended() {
   onQuiet = undefined;
 }
 
+// Said when a request has been written, so not of one whose connection is held.
 subscribe('http.client.request.start', ({ request }) => {
   if (request.agent instanceof Wire) request.agent.started(request);
 });

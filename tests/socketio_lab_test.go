@@ -1,0 +1,137 @@
+package tests
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/tests/socketio"
+)
+
+const socketService = "server:3000"
+
+// socketLab is an edge in front of socket.io servers.
+type socketLab struct {
+	*project
+	died map[string]time.Time // servers that were told to stop, and when
+}
+
+// newSocketLab brings up an edge with that affinity in front of n servers.
+func newSocketLab(t *testing.T, affinity string, n int) *socketLab {
+	t.Helper()
+	l := &socketLab{&project{name: "edgesocketio", files: []string{"socketio/compose.yaml"}}, make(map[string]time.Time)}
+	for _, port := range []*string{&l.http, &l.admin} {
+		var err error
+		if *port, err = freePort(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.env = []string{"LAB_HTTP=" + l.http, "LAB_ADMIN=" + l.admin, "LAB_AFFINITY=" + affinity}
+	t.Cleanup(func() {
+		if t.Failed() {
+			logs, err := l.compose("logs", "--no-color", "--tail", "20", "edge")
+			t.Logf("the edge's last lines (%v):\n%s", err, logs)
+		}
+		if _, err := l.compose("down", "--volumes", "--remove-orphans", "--timeout", "1"); err != nil {
+			t.Error(err)
+		}
+	})
+	l.must(t, "up", "--detach", "--scale", fmt.Sprintf("server=%d", n))
+	l.ready(t, socketService, n)
+	return l
+}
+
+// fleet starts clients and waits until each has been answered.
+func (l *socketLab) fleet(t *testing.T, o socketio.Options) *socketio.Fleet {
+	t.Helper()
+	o.URL = "http://127.0.0.1:" + l.http
+	f, err := socketio.Start("socketio", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		sent, answered, err := f.Stop()
+		if err != nil {
+			t.Error(err)
+		}
+		t.Logf("%d messages, %d answered", sent, answered)
+	})
+	eventually(t, 30*time.Second, "all are greeted", func() bool { return len(f.Sessions()) == o.V2+o.V4 })
+	everyoneTalks(t, f, o.V2+o.V4)
+	return f
+}
+
+// everyoneTalks waits until each of n clients gets an answer to something that it says from now on.
+func everyoneTalks(t *testing.T, f *socketio.Fleet, n int) {
+	t.Helper()
+	if err := f.Mark(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 40*time.Second, "all are answered", func() bool { return f.Talking() == n })
+}
+
+// servers returns the names by which the servers call themselves.
+func (l *socketLab) servers(t *testing.T) []string {
+	t.Helper()
+	ids := strings.Fields(l.must(t, "ps", "--quiet", "server"))
+	for i, id := range ids {
+		ids[i] = id[:12]
+	}
+	return ids
+}
+
+// scale changes how many servers there are. Which ones go is Compose's choice.
+func (l *socketLab) scale(t *testing.T, n int) {
+	t.Helper()
+	before, began := l.servers(t), time.Now()
+	l.must(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", fmt.Sprintf("server=%d", n), "server")
+	after := l.servers(t)
+	for _, server := range before {
+		if !slices.Contains(after, server) {
+			l.died[server] = began
+		}
+	}
+	l.ready(t, socketService, n)
+}
+
+// recreate stops one server, removes it and starts another one in its place.
+func (l *socketLab) recreate(t *testing.T, server string) {
+	t.Helper()
+	n := len(l.servers(t))
+	l.died[server] = time.Now()
+	docker(t, "stop", "--time", "5", server)
+	docker(t, "rm", server)
+	l.scale(t, n)
+}
+
+// churn scales the servers up and down and recreates one that has sessions, while the fleet talks.
+func (l *socketLab) churn(t *testing.T, f *socketio.Fleet, n int) {
+	t.Helper()
+	l.scale(t, 4)
+	l.recreate(t, aServer(f))
+	everyoneTalks(t, f, n) // those of the one that died elsewhere, also on those that are new
+	l.scale(t, 3)
+	l.scale(t, 4)
+	l.scale(t, 3)
+	everyoneTalks(t, f, n)
+}
+
+// aServer returns a server that has sessions.
+func aServer(f *socketio.Fleet) string {
+	for _, session := range f.Sessions() {
+		return session.Server
+	}
+	return ""
+}
+
+// healthy waits until the edge answers.
+func (l *socketLab) healthy(t *testing.T) {
+	t.Helper()
+	eventually(t, 30*time.Second, "the edge answers", func() bool {
+		a, err := l.ask(l.client(false), http.MethodGet, "http://edge.localhost/health", nil)
+		return err == nil && a.status == http.StatusOK
+	})
+}
