@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
 )
 
 const (
@@ -56,7 +58,11 @@ func (p *project) set(name, value string) { p.env = append(p.env, name+"="+value
 
 // rollout returns a rollout that has not been started.
 func (p *project) rollout(args ...string) *exec.Cmd {
-	cmd := exec.Command(edgeBinary, append([]string{"rollout", "--project-name", p.name, "--file", p.files[0]}, args...)...)
+	all := []string{"rollout", "--project-name", p.name}
+	for _, f := range p.files {
+		all = append(all, "--file", f)
+	}
+	cmd := exec.Command(edgeBinary, append(all, args...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	return cmd
 }
@@ -136,9 +142,9 @@ func (l *load) enough(t *testing.T, n int) {
 }
 
 // TestNoRequestOfAnyMethodIsLostInARollout: two backends that die rudely, deployed again and again. EDGE_TEST_ROLLOUTS says
-// how often; 3 by default.
+// how often; 2 by default.
 func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
-	times := 3
+	times := 2
 	if text := os.Getenv("EDGE_TEST_ROLLOUTS"); text != "" {
 		var err error
 		if times, err = strconv.Atoi(text); err != nil {
@@ -154,7 +160,7 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 			t.Logf("printed:\n%s", out)
 		}
 	})
-	l.enough(t, 200)
+	l.enough(t, 100*times)
 	after := p.all(t, "web")
 	if len(after) != 2 || slices.ContainsFunc(before, func(id string) bool { return slices.Contains(after, id) }) {
 		t.Errorf("before: %v, after: %v", before, after)
@@ -403,5 +409,80 @@ func TestTwoRolloutsOfOneServiceDoNotMeet(t *testing.T) {
 	}
 	if err := first.Wait(); err != nil {
 		t.Errorf("the first: %v\n%s", err, out)
+	}
+}
+
+// TestAnOperatorDrainsByHand: the same thing in single steps.
+func TestAnOperatorDrainsByHand(t *testing.T) {
+	p := newShop(t)
+	id := p.container(t, "web")[:12]
+	drain := func(args ...string) (string, error) {
+		return p.compose(append([]string{"exec", "-T", "edge", "edge", "drain", id}, args...)...)
+	}
+	p.underLoad(t, shopURL, func() {
+		if out, err := drain("--sessions", "0s", "--wait", "10s"); err != nil || !strings.Contains(out, "draining") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		docker(t, "restart", "--time", "1", id)
+		p.ready(t, shopService, 2) // it began anew: the drain ended with what it was
+	})
+	var slow sync.WaitGroup
+	client := p.client(false)
+	for range 8 { // some of them go there
+		slow.Go(func() {
+			if a, err := p.ask(client, http.MethodPost, shopURL+"/_test/slow?d=3s", nil); err != nil || a.status != http.StatusOK {
+				t.Errorf("%d, %v", a.status, err)
+			}
+		})
+	}
+	eventually(t, 10*time.Second, "a request is under way there", func() bool {
+		return slices.ContainsFunc(p.service(t, shopService).Endpoints, func(e registry.EndpointStatus) bool {
+			return strings.HasPrefix(e.ID, id) && e.InFlight > 0
+		})
+	})
+	if _, err := drain("--wait", "100ms"); err == nil || !strings.Contains(err.Error(), "still under way after 100ms: web:8080") {
+		t.Error(err)
+	}
+	if out, err := drain("--undo"); err != nil || !strings.Contains(out, "ready") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	slow.Wait()
+	p.ready(t, shopService, 2)
+	if _, err := p.compose("exec", "-T", "edge", "edge", "drain", "0123456789ab"); err == nil || !strings.Contains(err.Error(), "no endpoint has this ID") {
+		t.Error(err)
+	}
+}
+
+// TestTheShippedStackCanBeRolledOut: what compose.yaml says allows two of all but one.
+func TestTheShippedStackCanBeRolledOut(t *testing.T) {
+	p := stack(t)
+	routed := []string{"bigcapital-server", "bigcapital-webapp", "corteza-docs", "corteza-server"}
+	before := make(map[string][]string)
+	for _, name := range routed {
+		before[name] = p.all(t, name)
+	}
+	for _, name := range []string{"bigcapital-server:3000", "bigcapital-webapp:80", "corteza-docs:80", "corteza-server:80"} {
+		p.ready(t, name, 1)
+	}
+	out := p.rolledOut(t, "--all", "--force", "--sessions", "1s")
+	t.Logf("printed:\n%s", out)
+	if n := strings.Count(out, "two can't run at once"); n != 1 || !strings.Contains(out, "corteza-server: two can't run at once: it writes to volume corteza_data") {
+		t.Errorf("two can't run of %d services, want corteza-server alone", n)
+	}
+	if strings.Count(out, "bigcapital-migration has completed") != 1 {
+		t.Error("the migration has not run once")
+	}
+	for _, name := range routed {
+		after := p.all(t, name)
+		if len(after) != 1 || slices.Equal(before[name], after) {
+			t.Errorf("%s: before %v, after %v", name, before[name], after)
+		}
+		before[name] = after
+	}
+	p.must(t, "up", "--detach")
+	for _, name := range routed {
+		if again := p.all(t, name); !slices.Equal(again, before[name]) {
+			t.Errorf("`docker compose up` changed %s from %v to %v", name, before[name], again)
+		}
 	}
 }

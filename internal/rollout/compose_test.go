@@ -21,7 +21,11 @@ func (w *world) compose(args []string) (stdout, stderr string, err error) {
 		text, err := json.Marshal(map[string]any{"name": "shop", "services": w.services})
 		return string(text), "", err
 	case "--dry-run":
-		return "", w.harm, nil
+		harm := w.harm
+		if n := w.scale(args, service); n < len(w.of(service)) {
+			harm += fmt.Sprintf("DRY-RUN MODE -  Container shop-%s-%d  Stopping\n", service, n+1)
+		}
+		return "", harm, nil
 	case "pull":
 		if strings.HasPrefix(w.services[service].Image, "local/") {
 			return "", "", errors.New("pull access denied")
@@ -40,6 +44,20 @@ func (w *world) compose(args []string) (stdout, stderr string, err error) {
 	return "", "", nil
 }
 
+// scale returns how many containers Compose is to have run.
+func (w *world) scale(args []string, service string) int {
+	for _, arg := range args {
+		if _, text, found := strings.Cut(arg, service+"="); found {
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				w.t.Error(err)
+			}
+			return n
+		}
+	}
+	return w.services[service].replicas()
+}
+
 // up stands in for `docker compose up`: it starts what is stopped, replaces what is old unless told not to, and starts as
 // many new ones as are missing.
 func (w *world) up(args []string, service string) error {
@@ -48,12 +66,7 @@ func (w *world) up(args []string, service string) error {
 			w.t.Errorf("docker compose up without %s: %v", flag, args)
 		}
 	}
-	n := w.services[service].replicas()
-	for _, arg := range args {
-		if _, text, found := strings.Cut(arg, service+"="); found {
-			n, _ = strconv.Atoi(text)
-		}
-	}
+	n := w.scale(args, service)
 	for _, b := range w.of(service) {
 		changed := b.Config.Labels["com.docker.compose.config-hash"] != w.hashes[service]
 		if slices.Contains(args, "--force-recreate") || changed && !slices.Contains(args, "--no-recreate") {

@@ -95,6 +95,9 @@ func (w *world) of(service string) (all []*box) {
 // Run implements Docker.
 func (w *world) Run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
 	cmd := strings.Join(args, " ")
+	if strings.HasPrefix(cmd, "compose up") && ctx.Done() != nil {
+		w.t.Errorf("docker %s could be interrupted, and leave half of what it does", cmd)
+	}
 	i := len(w.commands)
 	w.commands = append(w.commands, cmd)
 	if w.on != nil {

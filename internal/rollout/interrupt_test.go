@@ -132,14 +132,13 @@ func TestAnEdgeThatCanNotBeAskedAnyMoreLosesNothing(t *testing.T) {
 // TestAnEdgeThatIsStartedAgainIsToldOnceMore: it has forgotten that the old ones drain, and for a moment knows nobody.
 func TestAnEdgeThatIsStartedAgainIsToldOnceMore(t *testing.T) {
 	roll(t, 2, func(w *world, r *Rollout, _ context.CancelFunc) {
-		r.Sessions = 5 * time.Second
 		var down time.Time
 		w.on = func(int, string) {
 			if since := w.of("web")[0].draining; down.IsZero() && !since.IsZero() && time.Since(since) > time.Second {
 				down = time.Now()
 			}
 			for _, b := range w.of("web") {
-				b.unknown = !down.IsZero() && time.Since(down) < 2*time.Second
+				b.unknown = !down.IsZero() && time.Since(down) < 3*time.Second
 				if b.unknown {
 					b.draining = time.Time{}
 				}
@@ -153,6 +152,20 @@ func TestAnEdgeThatIsStartedAgainIsToldOnceMore(t *testing.T) {
 			t.Errorf("it was told %d times", n)
 		}
 	})
+}
+
+// TestContainersThatVanishOnTheirOwnAreNoReasonToFail: the edge refuses an order for one that has just gone, and Docker an
+// inspection.
+func TestContainersThatVanishOnTheirOwnAreNoReasonToFail(t *testing.T) {
+	for _, at := range []string{"drain --sessions", "inspect --type container"} {
+		roll(t, 2, func(w *world, _ *Rollout, _ context.CancelFunc) {
+			w.on = func(_ int, cmd string) {
+				if old := w.of("web")[0]; w.numbers["web"] == 4 && strings.Contains(cmd, at) && len(w.of("web")) == 4 {
+					w.present = slices.DeleteFunc(w.present, func(b *box) bool { return b == old })
+				}
+			}
+		}, func(t *testing.T, a *attempt) { a.must(t, "new", "new") })
+	}
 }
 
 func TestTheSecondInterruptWaitsNoLonger(t *testing.T) {

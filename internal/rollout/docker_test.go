@@ -1,0 +1,91 @@
+package rollout
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeDocker puts a shell script into PATH as docker.
+func fakeDocker(t *testing.T, script string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return dir
+}
+
+func TestWhatDockerPrintsComesBack(t *testing.T) {
+	fakeDocker(t, `echo "out $*"; echo err >&2`)
+	stdout, stderr, err := CLI{}.Run(t.Context(), "ps", "--all")
+	if err != nil || stdout != "out ps --all\n" || stderr != "err\n" {
+		t.Errorf("%q, %q, %v", stdout, stderr, err)
+	}
+}
+
+func TestACommandThatFailsIsNamedWithItsLastWords(t *testing.T) {
+	fakeDocker(t, `for i in 1 2 3 4 5 6 7 8 9; do echo "line $i" >&2; echo >&2; done; exit 3`)
+	_, _, err := CLI{}.Run(t.Context(), "rm", "x")
+	if want := "docker rm x: exit status 3: line 2\nline 3\n"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s…", err, want)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, _, err = (CLI{}).Run(t.Context(), "rm"); err == nil || !strings.Contains(err.Error(), "executable file not found") {
+		t.Error(err)
+	}
+}
+
+// TestAnInterruptedCommandIsInterruptedWithItsChildren: `docker compose` is two processes, and only their group has both.
+func TestAnInterruptedCommandIsInterruptedWithItsChildren(t *testing.T) {
+	dir := fakeDocker(t, `dir=$(dirname "$0")
+sh -c 'trap "touch '"'$(dirname "$0")/child'"'; exit" INT; touch '"'$(dirname "$0")/started'"'; while :; do sleep 0.05; done'
+exit 1`)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := CLI{}.Run(ctx, "compose")
+		ended <- err
+	}()
+	exists := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	}
+	for deadline := time.Now().Add(10 * time.Second); !exists("started") && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it succeeded")
+	}
+	if !exists("child") {
+		t.Error("the child was not interrupted")
+	}
+}
+
+func TestTheProjectIsNamedAsForCompose(t *testing.T) {
+	p := Project{Name: "shop", Directory: "dir", Files: []string{"a", "b"}, EnvFiles: []string{".env"}, Profiles: []string{"x"}}
+	want := "compose --project-name shop --project-directory dir --file a --file b --env-file .env --profile x up"
+	if got := strings.Join(p.compose("up"), " "); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := strings.Join(Project{}.compose("up"), " "); got != "compose up" {
+		t.Error(got)
+	}
+}
+
+func TestATerminalSeesHowFarAStepIs(t *testing.T) {
+	var out bytes.Buffer
+	p := progress{w: &out, live: true, subject: "web"}
+	p.begin("waiting")
+	p.now("waiting for %d", 2)
+	p.done("ready")
+	if want := "\r\x1b[Kweb: waiting …\r\x1b[Kweb: waiting for 2 …\r\x1b[Kweb: ready (0.0s)\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}

@@ -1,0 +1,66 @@
+package rollout
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestALockIsHeldByOneAtATime(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "x.lock")
+	first, err := lockFile(name)
+	if err != nil || first == nil {
+		t.Fatal(first, err)
+	}
+	if second, err := lockFile(name); second != nil || err != nil {
+		t.Errorf("a second has it too: %v, %v", second, err)
+	}
+	if err := first.Close(); err != nil { // as the end of a process does
+		t.Fatal(err)
+	}
+	again, err := lockFile(name)
+	if err != nil || again == nil {
+		t.Fatalf("it stays locked: %v, %v", again, err)
+	}
+	again.Close()
+}
+
+func TestALockThatCanNotBeMadeIsAnError(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := lockFile(filepath.Join(dir, "none", "x.lock")); err == nil {
+		t.Error("no error without a directory")
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "nowhere"), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockFile(link); err == nil {
+		t.Error("no error for a link to nowhere")
+	}
+}
+
+func TestASecondRolloutIsRefusedAndTheFirstIsNotDisturbed(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	w := newWorld(t, 1)
+	s := &stack{docker: w, name: "shop", services: map[string]service{
+		"web": {DependsOn: map[string]dependency{"migrate": {Condition: "service_completed_successfully"}}}, "migrate": {}, "api": {},
+	}}
+	unlock, err := s.lock(t.Context(), []string{"web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"web", "migrate"} {
+		if _, err := s.lock(t.Context(), []string{"api", name}); err == nil || err.Error() != "another rollout of "+name+" is under way" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	other, err := s.lock(t.Context(), []string{"api"})
+	if err != nil {
+		t.Errorf("another service: %v", err)
+	}
+	other()
+	unlock()
+	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "*")); err != nil || len(left) > 0 {
+		t.Errorf("files are left: %v, %v", left, err)
+	}
+}
