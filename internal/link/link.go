@@ -74,13 +74,14 @@ func (l *Link) Send(req *http.Request) (*http.Response, error) {
 	target.Scheme, target.Host = "http", l.addr
 	out := *req
 	out.URL = &target
-	if req.Header.Get("Upgrade") != "" {
-		return l.upgrade(&out)
-	}
+	via := l.pooled
 	if req.Body != nil && req.GetBody == nil {
-		return l.fresh.RoundTrip(&out)
+		via = l.fresh
 	}
-	return l.pooled.RoundTrip(&out)
+	if req.Header.Get("Upgrade") != "" {
+		return upgrade(via, &out)
+	}
+	return via.RoundTrip(&out)
 }
 
 // Close lets requests on connections finish, makes no new connection, and keeps none for later.

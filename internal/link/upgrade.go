@@ -35,12 +35,12 @@ func (u *Upgraded) Take() (net.Conn, []byte) {
 func (u *Upgraded) CloseWrite() error { return u.conn.CloseWrite() }
 
 // upgrade sends a request that asks for another protocol. The body of a 101 is an [*Upgraded].
-func (l *Link) upgrade(req *http.Request) (*http.Response, error) {
+func upgrade(via *http.Transport, req *http.Request) (*http.Response, error) {
 	var used net.Conn
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) { used = info.Conn },
 	})
-	resp, err := l.pooled.RoundTrip(req.WithContext(ctx))
+	resp, err := via.RoundTrip(req.WithContext(ctx))
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		return resp, err
 	}

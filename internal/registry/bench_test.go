@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
 )
 
 // fill makes services with ten endpoints each.
-func fill(b *testing.B, services int) (*registry.Registry, []*registry.Service, [][]registry.Member) {
+func fill(b *testing.B, services int, slowStart time.Duration) (*registry.Registry, []*registry.Service, [][]registry.Member) {
 	b.Helper()
 	r := registry.New(registry.Options{})
 	b.Cleanup(r.Close)
@@ -25,7 +26,7 @@ func fill(b *testing.B, services int) (*registry.Registry, []*registry.Service, 
 		if err != nil {
 			b.Fatal(err)
 		}
-		s.Configure(registry.Settings{})
+		s.Configure(registry.Settings{SlowStart: slowStart})
 		all[i] = s
 		engine.Set(fmt.Sprintf("s%d", i), members[i])
 	}
@@ -33,12 +34,17 @@ func fill(b *testing.B, services int) (*registry.Registry, []*registry.Service, 
 	return r, all, members
 }
 
-// BenchmarkAcquire: one claim and its release cost the same however much else there is.
+// BenchmarkAcquire: one claim and its release cost the same however much else there is; in the first seconds of an endpoint,
+// slow start asks for the time.
 func BenchmarkAcquire(b *testing.B) {
-	for _, services := range []int{1, 1000} {
-		b.Run(fmt.Sprintf("endpoints=%d", services*10), func(b *testing.B) {
-			_, all, _ := fill(b, services)
-			s := all[services/2]
+	for _, c := range []struct {
+		name      string
+		services  int
+		slowStart time.Duration
+	}{{"endpoints=10", 1, -1}, {"endpoints=10000", 1000, -1}, {"slow start", 1, time.Hour}} {
+		b.Run(c.name, func(b *testing.B) {
+			_, all, _ := fill(b, c.services, c.slowStart)
+			s := all[c.services/2]
 			ctx := b.Context()
 			b.ReportAllocs()
 			for b.Loop() {
@@ -56,7 +62,7 @@ func BenchmarkAcquire(b *testing.B) {
 func BenchmarkUpdate(b *testing.B) {
 	for _, services := range []int{1, 1000} {
 		b.Run(fmt.Sprintf("endpoints=%d", services*10), func(b *testing.B) {
-			r, _, members := fill(b, services)
+			r, _, members := fill(b, services, -1)
 			engine := r.Feed(registry.Engine)
 			i := services / 2
 			name := fmt.Sprintf("s%d", i)
