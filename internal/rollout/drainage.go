@@ -51,7 +51,11 @@ func (t *turn) drainAndWait(ctx context.Context, all []container, d drainage) (w
 		if passed >= max(d.bound, d.sessions) {
 			return left, err
 		}
-		t.now("draining %s: %s under way", names(all), left)
+		if left == (work{}) && passed < d.sessions {
+			t.now("draining: sessions may still come for %.0fs to %s", (d.sessions - passed).Seconds(), names(all))
+		} else {
+			t.now("draining: %s under way on %s", left, names(all))
+		}
 		if d.check != nil {
 			if err := d.check(); err != nil {
 				return left, err

@@ -16,6 +16,9 @@ type progress struct {
 	pending bool // a line stands there that is to be written over
 }
 
+// liveWidth is how many characters of a line are shown that is to be written over: one that wraps can't be.
+const liveWidth = 76
+
 // begin starts the clock of a step, and says on a terminal what is going on.
 func (p *progress) begin(format string, args ...any) {
 	p.began = time.Now()
@@ -25,7 +28,8 @@ func (p *progress) begin(format string, args ...any) {
 // now says on a terminal how far a step is.
 func (p *progress) now(format string, args ...any) {
 	if p.live {
-		fmt.Fprintf(p.w, "\r\x1b[K%s: %s …", p.subject, fmt.Sprintf(format, args...))
+		line := []rune(p.subject + ": " + fmt.Sprintf(format, args...))
+		fmt.Fprintf(p.w, "\r\x1b[K%s …", string(line[:min(len(line), liveWidth)]))
 		p.pending = true
 	}
 }

@@ -1,0 +1,49 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestImagesAreFetchedAsComposeWould(t *testing.T) {
+	for name, c := range map[string]struct {
+		image, policy, flag string
+		build, buildable    bool
+		want                string // the command, or the error
+	}{
+		"there":                 {webImage, "", "", false, false, ""},
+		"missing":               {"web:2", "", "", false, false, "pull web"},
+		"always":                {webImage, "always", "", false, false, "pull web"},
+		"always, but not now":   {webImage, "always", "never", false, false, ""},
+		"never there":           {"web:2", "never", "", false, false, "error: image web:2 is not on this machine"},
+		"not to be had":         {"local/web:2", "", "", false, false, "error: pull access denied"},
+		"to be built":           {"web:2", "", "", false, true, "build web"},
+		"built":                 {webImage, "", "", false, true, ""},
+		"built, and again":      {webImage, "", "", true, true, "build web"},
+		"always built":          {webImage, "build", "", false, true, "build web"},
+		"nameless, to be built": {"", "", "", false, true, "build web"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			roll(t, 1, func(w *world, r *Rollout, _ context.CancelFunc) {
+				s := service{Image: c.image, PullPolicy: c.policy}
+				if c.buildable {
+					s.Build = json.RawMessage(`{"context": "."}`)
+				}
+				w.services["web"], r.Pull, r.Build = s, c.flag, c.build
+			}, func(t *testing.T, a *attempt) {
+				if text, isError := strings.CutPrefix(c.want, "error: "); isError {
+					a.failed(t, text)
+					a.left(t, "old")
+					return
+				}
+				a.must(t, "new")
+				got := append(a.commandsWith("compose pull"), a.commandsWith("compose build")...)
+				if strings.TrimPrefix(strings.Join(got, "; "), "docker ") != strings.TrimSpace("compose "+c.want) && !(c.want == "" && len(got) == 0) {
+					t.Errorf("%q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,128 @@
+package tests
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// interruptedAt runs a rollout and sends it a signal when it has printed a text. It returns the rest of what it printed, and
+// its exit status.
+func (p *project) interruptedAt(t *testing.T, text string, s syscall.Signal, args ...string) (string, int) {
+	t.Helper()
+	cmd := p.rollout(args...)
+	out := &awaited{text: text, found: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-out.found:
+	case err := <-ended:
+		t.Fatalf("it ended before it printed %q: %v\n%s", text, err, out)
+	case <-time.After(time.Minute):
+		t.Fatalf("it has not printed %q:\n%s", text, out)
+	}
+	if err := cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// awaited keeps what is written, and tells when a text has come.
+type awaited struct {
+	mu    sync.Mutex
+	all   strings.Builder
+	text  string
+	found chan struct{}
+	seen  bool
+}
+
+func (a *awaited) Write(b []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.all.Write(b)
+	if !a.seen && strings.Contains(a.all.String(), a.text) {
+		a.seen = true
+		close(a.found)
+	}
+	return len(b), nil
+}
+
+func (a *awaited) String() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.all.String()
+}
+
+// TestAnInterruptedRolloutLeavesAWorkingService: at whatever step it is.
+func TestAnInterruptedRolloutLeavesAWorkingService(t *testing.T) {
+	p := newShop(t)
+	before := p.all(t, "web")
+	for i, at := range []string{"migration has completed", "started ", " ready", "drained "} {
+		p.set("SHOP_VERSION", "next"+strconv.Itoa(i))
+		p.underLoad(t, shopURL, func() {
+			signal := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2]
+			out, status := p.interruptedAt(t, at, signal, "web", "--sessions", "3s")
+			after := p.all(t, "web")
+			switch {
+			case status == 1 && (!strings.Contains(out, "interrupted") || !slices.Equal(before, after)):
+				t.Errorf("%s: before %v, after %v, printed\n%s", at, before, after, out)
+			case status == 0 && (at != "drained " || len(after) != 2 || slices.Equal(before, after)):
+				t.Errorf("%s: it went on: before %v, after %v, printed\n%s", at, before, after, out)
+			case status != 0 && status != 1:
+				t.Errorf("%s: exit status %d, printed\n%s", at, status, out)
+			}
+			t.Logf("%s: exit status %d\n%s", at, status, out)
+		})
+		p.ready(t, shopService, 2)
+		before = p.all(t, "web")
+	}
+}
+
+// TestARolloutThatWasKilledIsTakenUpAgain: with what it left, nobody notices either.
+func TestARolloutThatWasKilledIsTakenUpAgain(t *testing.T) {
+	p := newShop(t)
+	before := p.all(t, "web")
+	p.set("SHOP_VERSION", "2")
+	p.underLoad(t, shopURL, func() {
+		p.interruptedAt(t, " ready", syscall.SIGKILL, "web", "--sessions", "3s")
+		eventually(t, 10*time.Second, "four containers are there", func() bool { return len(p.all(t, "web")) == 4 })
+		out := p.rolledOut(t, "web", "--sessions", "0s")
+		if !strings.Contains(out, "of the new version already run") {
+			t.Errorf("printed\n%s", out)
+		}
+	})
+	after := p.all(t, "web")
+	if len(after) != 2 || slices.ContainsFunc(before, func(id string) bool { return slices.Contains(after, id) }) {
+		t.Errorf("before %v, after %v", before, after)
+	}
+	p.ready(t, shopService, 2)
+}
+
+// TestTwoRolloutsOfOneServiceDoNotMeet.
+func TestTwoRolloutsOfOneServiceDoNotMeet(t *testing.T) {
+	p := newShop(t)
+	p.set("SHOP_VERSION", "2")
+	first := p.rollout("web", "--sessions", "4s")
+	out := &awaited{text: " ready", found: make(chan struct{})}
+	first.Stdout, first.Stderr = out, out
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-out.found
+	text, err := p.rollout("web").CombinedOutput()
+	if err == nil || !strings.Contains(string(text), "edge: error: another rollout of web is under way") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if err := first.Wait(); err != nil {
+		t.Errorf("the first: %v\n%s", err, out)
+	}
+}

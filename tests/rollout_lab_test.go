@@ -1,0 +1,137 @@
+package tests
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	shopURL      = "http://web.localhost"
+	shopService  = "web:8080"
+	storeURL     = "http://store.localhost"
+	storeService = "store:8080"
+)
+
+// allMethods are those that a proxy passes on.
+var allMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+}
+
+// newShop brings up the stack of tests/rollout.
+func newShop(t *testing.T, env ...string) *project {
+	t.Helper()
+	p := &project{name: "edgeshop" + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name())), files: []string{"rollout/compose.yaml"}}
+	var err error
+	if p.http, err = freePort(); err != nil {
+		t.Fatal(err)
+	}
+	p.env = append([]string{"SHOP_HTTP=" + p.http}, env...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			logs, err := p.compose("logs", "--no-color", "--tail", "60", "edge")
+			t.Logf("the edge's last lines (%v):\n%s", err, logs)
+		}
+		if _, err := p.compose("down", "--volumes", "--remove-orphans", "--timeout", "1"); err != nil {
+			t.Error(err)
+		}
+	})
+	p.must(t, "up", "--detach")
+	p.ready(t, shopService, 2)
+	p.ready(t, storeService, 1)
+	return p
+}
+
+// set changes a variable of the compose file.
+func (p *project) set(name, value string) { p.env = append(p.env, name+"="+value) }
+
+// rollout returns a rollout that has not been started.
+func (p *project) rollout(args ...string) *exec.Cmd {
+	all := []string{"rollout", "--project-name", p.name}
+	for _, f := range p.files {
+		all = append(all, "--file", f)
+	}
+	cmd := exec.Command(edgeBinary, append(all, args...)...)
+	cmd.Env = append(os.Environ(), p.env...)
+	return cmd
+}
+
+// rolledOut runs a rollout that has to succeed, and returns what it printed.
+func (p *project) rolledOut(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := p.rollout(args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("edge rollout %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// all returns the IDs of a service's containers, sorted.
+func (p *project) all(t *testing.T, service string) []string {
+	t.Helper()
+	ids := strings.Fields(p.must(t, "ps", "--all", "--quiet", "--no-trunc", service))
+	slices.Sort(ids)
+	return ids
+}
+
+// underLoad has change happen under 150 requests a second of all methods, every fifth of which takes 300 ms, and returns
+// what came of them.
+func (p *project) underLoad(t *testing.T, url string, change func()) *load {
+	t.Helper()
+	l := &load{outcomes: make(map[string]map[string]int)}
+	for _, m := range allMethods {
+		l.outcomes[m] = make(map[string]int)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var loading sync.WaitGroup
+	loading.Go(func() { l.runAllMethods(ctx, p, url) })
+	change()
+	cancel()
+	loading.Wait()
+	for _, m := range allMethods {
+		n := l.n(m)
+		t.Logf("%s: n=%d %v; lost %d; the 95 %% bound is 3/n = %.2f %%", m, n, l.outcomes[m], l.lost(m), 300/float64(max(n, 1)))
+		if l.lost(m) > 0 {
+			t.Errorf("%d of %d %s were lost: %v %v", l.lost(m), n, m, l.outcomes[m], l.errors)
+		}
+	}
+	t.Logf("p50 %s p99 %s max %s", l.percentile(0.5), l.percentile(0.99), l.percentile(1))
+	return l
+}
+
+func (l *load) runAllMethods(ctx context.Context, p *project, url string) {
+	client := p.client(true)
+	defer client.CloseIdleConnections()
+	ticker := time.NewTicker(time.Second / 150)
+	defer ticker.Stop()
+	var all sync.WaitGroup
+	defer all.Wait()
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		path := "/_test/echo"
+		if i%5 == 0 {
+			path = "/_test/slow?d=300ms"
+		}
+		all.Go(func() { l.one(p, client, allMethods[i%len(allMethods)], url+path, `{"order": 1}`) })
+	}
+}
+
+// enough fails the test if there were too few requests of a method to say anything.
+func (l *load) enough(t *testing.T, n int) {
+	t.Helper()
+	for _, m := range allMethods {
+		if l.n(m) < n {
+			t.Errorf("only %d %s, want %d", l.n(m), m, n)
+		}
+	}
+}
