@@ -62,7 +62,7 @@ func (g *Group) remove(t *tunnel) {
 }
 
 // Drain begins to close the tunnels, spread evenly over the window, each at a random time of its share. It returns at
-// once. A tunnel's close takes at most 2 s: what has begun of a frame is finished, both ends of a WebSocket get a close
+// once. A tunnel's close takes at most 3 s: what has begun of a frame is finished, both ends of a WebSocket get a close
 // frame with 1001, those of any other protocol the end of the stream, and there is time for the answer. Tunnels that
 // are opened later are closed too, until [Group.Resume]. A further Drain replaces the one before.
 func (g *Group) Drain(window time.Duration, reason string) {

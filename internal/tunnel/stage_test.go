@@ -133,7 +133,8 @@ func (s *stage) over(by, reason string) tunnel.Report {
 // until waits for a state.
 func (s *stage) until(reached func() bool, state func() any) {
 	s.Helper()
-	for deadline := time.Now().Add(soon); !reached(); runtime.Gosched() {
+	deadline := time.Now().Add(soon)
+	for tick := time.NewTicker(time.Millisecond); !reached(); <-tick.C {
 		if time.Now().After(deadline) {
 			s.Fatalf("still %v", state())
 		}

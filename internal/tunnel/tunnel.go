@@ -12,7 +12,7 @@ import (
 
 const (
 	// frameTime is how long a tunnel that is being closed waits for the end of a frame that has begun.
-	frameTime = time.Second
+	frameTime = 2 * time.Second
 	// replyTime is how long the two ends have to say their last words, once it is known that it is over.
 	replyTime = time.Second
 )

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -48,7 +49,19 @@ func asConns(a, b *tls.Conn) (x, y net.Conn) { return a, b }
 
 // each runs a test with every kind of connection.
 func each(t *testing.T, test func(s *stage), change ...func(*tunnel.Ends)) {
+	eachOf(t, []string{"plain", "bare", "opaque", "tls"}, test, change...)
+}
+
+// plainAndTLS runs a test that takes its time with the two kinds that differ most.
+func plainAndTLS(t *testing.T, test func(s *stage), change ...func(*tunnel.Ends)) {
+	eachOf(t, []string{"plain", "tls"}, test, change...)
+}
+
+func eachOf(t *testing.T, names []string, test func(s *stage), change ...func(*tunnel.Ends)) {
 	for _, kind := range kinds {
+		if !slices.Contains(names, kind.name) {
+			continue
+		}
 		t.Run(kind.name, func(t *testing.T) {
 			s := newStage(t)
 			var ends tunnel.Ends

@@ -1,0 +1,213 @@
+package tunnel_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/tunnel"
+)
+
+// farEnds tells a child process of the benchmark to be clients and endpoints, so that their memory is not counted:
+// the listeners' addresses, and whether clients speak TLS.
+const farEnds = "EDGE_TUNNEL_FAR_ENDS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(farEnds) == "" {
+		os.Exit(m.Run())
+	}
+	if err := beFarEnds(); err != nil {
+		fmt.Fprintln(os.Stderr, "the far ends:", err)
+		os.Exit(1)
+	}
+}
+
+// idleTunnels is how many there are when memory is measured.
+const idleTunnels = 1000
+
+// beFarEnds opens the connections, sends a message through each tunnel and back, says so, and waits to be killed.
+func beFarEnds() error {
+	var clientsTo, endpointsTo string
+	var secure bool
+	if _, err := fmt.Sscan(os.Getenv(farEnds), &clientsTo, &endpointsTo, &secure); err != nil {
+		return err
+	}
+	for range idleTunnels {
+		client, err := net.Dial("tcp", clientsTo)
+		if err != nil {
+			return err
+		}
+		if secure {
+			client = tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+		}
+		if _, err := client.Write(frame(final|opText, true, make([]byte, 200))); err != nil {
+			return err
+		}
+		endpoint, err := net.Dial("tcp", endpointsTo)
+		if err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(endpoint, make([]byte, 208)); err != nil {
+			return err
+		}
+		if _, err := endpoint.Write(frame(final|opText, false, make([]byte, 200))); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(client, make([]byte, 204)); err != nil {
+			return err
+		}
+		kept = append(kept, client, endpoint)
+	}
+	fmt.Println("ready")
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// kept are connections that the garbage collector must not close.
+var kept []net.Conn
+
+// BenchmarkIdle: what a tunnel costs in which nothing moves, after a message went each way.
+func BenchmarkIdle(b *testing.B) {
+	for _, secure := range []bool{false, true} {
+		b.Run(map[bool]string{false: "plain", true: "tls"}[secure], func(b *testing.B) {
+			for b.Loop() {
+				kib, goroutines := idle(b, secure)
+				b.ReportMetric(kib, "KiB/tunnel")
+				b.ReportMetric(goroutines, "goroutines/tunnel")
+			}
+		})
+	}
+}
+
+func idle(b *testing.B, secure bool) (kib, goroutines float64) {
+	clients, endpoints := listenLocally(b), listenLocally(b)
+	ctx := b.Context()
+	child := exec.CommandContext(ctx, os.Args[0])
+	child.Env = append(os.Environ(), fmt.Sprint(farEnds, "=", clients.Addr(), " ", endpoints.Addr(), " ", secure))
+	child.Stderr = os.Stderr
+	in, inErr := child.StdinPipe()
+	out, outErr := child.StdoutPipe()
+	if err := errors.Join(inErr, outErr); err != nil {
+		b.Fatal(err)
+	}
+	config := certificate(b)
+	before, began := inUse(), runtime.NumGoroutine()
+	if err := child.Start(); err != nil {
+		b.Fatal(err)
+	}
+	group := tunnel.NewGroup(tunnel.NewGroup(nil))
+	for range idleTunnels {
+		ends := tunnel.Ends{Client: accept(b, clients), WebSocket: true, Traffic: new(tunnel.Traffic)}
+		if secure {
+			ends.Client = tls.Server(ends.Client, config)
+		}
+		if secure {
+			if err := ends.Client.(*tls.Conn).Handshake(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ends.Endpoint = accept(b, endpoints)
+		group.Open(ends)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		b.Fatal(err)
+	}
+	kib = float64(inUse()-before) / idleTunnels / 1024
+	goroutines = float64(runtime.NumGoroutine()-began) / idleTunnels
+	in.Close()
+	if err := errors.Join(child.Wait(), group.Wait(ctx)); err != nil {
+		b.Fatal(err)
+	}
+	return kib, goroutines
+}
+
+// inUse returns the bytes of heap and stacks, when the garbage is gone and stacks have shrunk to what they need.
+func inUse() int64 {
+	for range 5 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
+
+func listenLocally(b *testing.B) net.Listener {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { ln.Close() })
+	return ln
+}
+
+func accept(b *testing.B, ln net.Listener) net.Conn {
+	conn, err := ln.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return conn
+}
+
+// copied hides what lets io.Copy leave the work to the kernel, which counts nothing.
+type copied struct{ net.Conn }
+
+// BenchmarkCopy: one direction at full speed, beside io.Copy with a buffer of the same size, and with splice.
+func BenchmarkCopy(b *testing.B) {
+	for _, way := range []struct {
+		name string
+		open func(client, endpoint net.Conn)
+	}{
+		{"tunnel", func(client, endpoint net.Conn) {
+			tunnel.NewGroup(nil).Open(tunnel.Ends{Client: client, Endpoint: endpoint, WebSocket: true, Traffic: new(tunnel.Traffic)})
+		}},
+		{"io.CopyBuffer", func(client, endpoint net.Conn) {
+			go func() {
+				_, _ = io.CopyBuffer(copied{endpoint}, struct{ io.Reader }{client}, make([]byte, 32<<10))
+				endpoint.Close()
+			}()
+		}},
+		{"splice", func(client, endpoint net.Conn) {
+			go func() { _, _ = io.Copy(endpoint, client); endpoint.Close() }()
+		}},
+	} {
+		for _, secure := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/tls=%v", way.name, secure), func(b *testing.B) { copyAll(b, secure, way.open) })
+		}
+	}
+}
+
+func copyAll(b *testing.B, tlsClient bool, open func(client, endpoint net.Conn)) {
+	client, near := connect(b)
+	endpoint, nearEndpoint := connect(b)
+	if tlsClient {
+		client, near = asConns(secure(b, client, near))
+	}
+	open(near, nearEndpoint)
+	block := frame(final|opBinary, true, make([]byte, 64<<10))
+	b.SetBytes(int64(len(block)))
+	done := make(chan int64, 1)
+	go func() {
+		n, _ := io.Copy(io.Discard, struct{ io.Reader }{endpoint})
+		done <- n
+	}()
+	sent := int64(0)
+	for b.Loop() {
+		n, err := client.Write(block)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sent += int64(n)
+	}
+	client.Close()
+	if n := <-done; n != sent {
+		b.Errorf("%d bytes arrived, want %d", n, sent)
+	}
+	endpoint.Close()
+}
