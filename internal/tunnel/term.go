@@ -33,6 +33,9 @@ func (m *term) shorten(end time.Time, ask bool, write time.Time) {
 	if m.end.IsZero() || end.Before(m.end) {
 		m.end = end
 	}
+	if m.end.Before(write) {
+		write = m.end
+	}
 	// An error of a deadline means that the connection is closed, which wakes too.
 	_ = m.src.SetReadDeadline(past)
 	_ = m.dst.SetWriteDeadline(write)

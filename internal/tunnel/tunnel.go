@@ -106,19 +106,17 @@ func (t *tunnel) start() {
 }
 
 // close has both directions say farewell: after the frame that they are in, if it ends within the patience. It does
-// not wait for that, and reports whether it was the first to close the tunnel.
+// not wait for that. It reports whether this was news; if not, it can only make it happen sooner.
 func (t *tunnel) close(reason string, patience time.Duration) bool {
+	t.blame(Edge, reason)
+	until := time.Now().Add(patience + replyTime)
+	t.down.term.ask(until)
+	t.up.term.ask(until)
 	t.mu.Lock()
-	first := !t.closing
+	defer t.mu.Unlock()
+	news := !t.closing
 	t.closing = true
-	t.mu.Unlock()
-	if first {
-		t.blame(Edge, reason)
-		until := time.Now().Add(patience + replyTime)
-		t.down.term.ask(until)
-		t.up.term.ask(until)
-	}
-	return first
+	return news
 }
 
 // blame notes who ended the tunnel. What others say later is only the consequence.

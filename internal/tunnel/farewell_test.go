@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/theworklabs/edge/internal/tunnel"
@@ -157,46 +155,6 @@ func TestWhatOnlyClaimsToBeAWebSocketPassesUnchanged(t *testing.T) {
 	}, webSocket)
 }
 
-func TestTheClientOfADeadEndpointIsTold(t *testing.T) {
-	for _, end := range []struct {
-		name, reason string
-		do           func(s *stage)
-	}{
-		{"that ended", "end", func(s *stage) { s.endpoint.Close() }},
-		{"that broke", "reset", func(s *stage) { s.reset(s.endpoint) }},
-	} {
-		t.Run(end.name, func(t *testing.T) {
-			s := open(t, webSocket)
-			hello := frame(final|opText, false, []byte("hello"))
-			s.says(s.endpoint, string(hello))
-			s.hears(s.client, string(hello))
-			end.do(s)
-			s.hears(s.client, goingAway)
-			s.says(s.client, string(frame(final|opClose, true, []byte{3, 233})))
-			began := time.Now()
-			s.hearsEnd(s.client)
-			if took := time.Since(began); took > 900*time.Millisecond {
-				t.Errorf("the answer was not noticed: closed after %s", took)
-			}
-			s.over(tunnel.Endpoint, end.reason)
-		})
-		t.Run(end.name+" within a frame", func(t *testing.T) {
-			s := open(t, webSocket)
-			s.says(s.endpoint, "\x82\x7e")
-			s.hears(s.client, "\x82\x7e")
-			end.do(s)
-			s.hearsEnd(s.client)
-			s.over(tunnel.Endpoint, end.reason)
-		})
-	}
-}
-
-func TestASilentClientOfADeadEndpointIsNotKept(t *testing.T) {
-	s := open(t, webSocket)
-	s.endpoint.Close()
-	s.over(tunnel.Endpoint, "end")
-}
-
 func TestACloseHandshakePassesThrough(t *testing.T) {
 	each(t, func(s *stage) {
 		ask, answer := frame(final|opClose, true, []byte{3, 232}), frame(final|opClose, false, []byte{3, 232})
@@ -208,102 +166,4 @@ func TestACloseHandshakePassesThrough(t *testing.T) {
 		s.hearsEnd(s.client)
 		s.over(tunnel.Client, "close frame")
 	}, webSocket)
-}
-
-func TestCutTellsTheClientAndDoesNotWaitForTheEndpoint(t *testing.T) {
-	s := open(t, webSocket)
-	s.group.Cut()
-	s.hears(s.client, goingAway)
-	s.says(s.client, string(frame(final|opClose, true, nil)))
-	s.hearsEnd(s.client)
-	s.over(tunnel.Edge, "cut")
-
-	s = open(t, webSocket)
-	s.says(s.endpoint, "\x82\x7e")
-	s.hears(s.client, "\x82\x7e")
-	began := time.Now()
-	s.group.Cut()
-	s.hearsEnd(s.client)
-	if took := time.Since(began); took > 900*time.Millisecond {
-		t.Errorf("the frame was waited for: closed after %s", took)
-	}
-	s.client.Close()
-	s.over(tunnel.Edge, "cut")
-}
-
-// piped opens a tunnel over connections that know the time of synctest.
-func piped(t *testing.T, change ...func(*tunnel.Ends)) *stage {
-	s := newStage(t)
-	var ends tunnel.Ends
-	s.client, ends.Client = net.Pipe()
-	s.endpoint, ends.Endpoint = net.Pipe()
-	s.start(ends, change...)
-	for _, c := range []net.Conn{s.client, s.endpoint} {
-		if err := c.SetDeadline(time.Time{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
-}
-
-func idleTimeout(d time.Duration) func(*tunnel.Ends) {
-	return func(e *tunnel.Ends) { e.IdleTimeout = d }
-}
-
-func TestATunnelInWhichNothingMovesEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		s := piped(t, webSocket, idleTimeout(time.Minute))
-		for i, from := range []net.Conn{s.client, s.endpoint, s.client} { // either direction counts
-			time.Sleep(40 * time.Second)
-			to := []net.Conn{s.endpoint, s.client, s.endpoint}[i]
-			message := frame(final|opText, from == s.client, nil)
-			go func() { _, _ = from.Write(message) }()
-			s.hears(to, string(message))
-		}
-		s.hears(s.client, goingAway)
-		if took := time.Since(began); took != 3*time.Minute {
-			t.Errorf("closed after %s, want a minute after the last byte at 2m", took)
-		}
-		s.hearsMasked()
-		s.hearsEnd(s.client)
-		if r := s.over(tunnel.Edge, "idle"); r.Duration != 3*time.Minute+3*time.Second {
-			t.Errorf("over after %s, want 3s for the frame and the answer", r.Duration)
-		}
-	})
-}
-
-func TestWithoutAnIdleTimeoutATunnelStays(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := piped(t, webSocket)
-		time.Sleep(1000 * time.Hour)
-		go func() { _, _ = io.WriteString(s.client, "hello") }()
-		s.hears(s.endpoint, "hello")
-		s.client.Close()
-		s.hearsEnd(s.endpoint)
-		s.over(tunnel.Client, "")
-	})
-}
-
-func TestAHalfClosedTunnelThatIsSilentEndsByItsIdleTimeout(t *testing.T) {
-	s := open(t, idleTimeout(100*time.Millisecond))
-	s.halfClose(s.client)
-	s.hearsEnd(s.endpoint)
-	s.hearsEnd(s.client)
-	s.over(tunnel.Client, "end") // who began it
-}
-
-func TestATLSClientSeesTheEnd(t *testing.T) {
-	s := newStage(t)
-	var ends tunnel.Ends
-	far, near := connect(t)
-	s.client, ends.Client = asConns(secure(t, far, near))
-	s.endpoint, ends.Endpoint = connect(t)
-	s.start(ends, webSocket)
-	s.endpoint.Close()
-	s.hears(s.client, goingAway)
-	if _, err := s.client.Read(make([]byte, 1)); err != io.EOF { // close_notify, not just the end of the stream
-		t.Errorf("got %v, want EOF", err)
-	}
-	s.over(tunnel.Endpoint, "end")
 }
