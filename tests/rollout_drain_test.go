@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -49,5 +51,33 @@ func TestAnOperatorDrainsByHand(t *testing.T) {
 	p.ready(t, shopService, 2)
 	if _, err := p.compose("exec", "-T", "edge", "edge", "drain", "0123456789ab"); err == nil || !strings.Contains(err.Error(), "no endpoint has this ID") {
 		t.Error(err)
+	}
+}
+
+// TestWebSocketsAreToldOfARollout: each is closed with 1001, whereupon clients connect again, and none holds the rollout up.
+func TestWebSocketsAreToldOfARollout(t *testing.T) {
+	p := newShop(t)
+	p.set("SHOP_VERSION", "2")
+	const sockets = 50
+	told := make(chan error, sockets)
+	for range sockets {
+		conn, _, err := websocket.Dial(t.Context(), "ws://web.localhost/_test/websocket", &websocket.DialOptions{HTTPClient: p.client(false)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.CloseNow()
+		go func() {
+			_, _, err := conn.Read(t.Context())
+			told <- err
+		}()
+	}
+	out := p.rolledOut(t, "web", "--sessions", "0s", "--drain-timeout", "20s")
+	if strings.Contains(out, "will be cut") {
+		t.Errorf("some were still open:\n%s", out)
+	}
+	for range sockets {
+		if err := <-told; websocket.CloseStatus(err) != websocket.StatusGoingAway {
+			t.Errorf("%v, want 1001", err)
+		}
 	}
 }

@@ -27,8 +27,12 @@ func (t *turn) fetch(ctx context.Context, names []string) error {
 		switch {
 		case command != "":
 			t.begin("%s of %s", command, image)
-			if _, err := t.compose(ctx, command, name); err != nil {
-				return &Problem{err, "images that only this machine has need --no-pull"}
+			_, err := t.compose(ctx, command, name)
+			switch {
+			case err != nil && command == "pull" && !missing:
+				return &Problem{err, "--no-pull takes the image that is here"}
+			case err != nil:
+				return err
 			}
 			t.done("%s of %s", command, image)
 		case missing:

@@ -13,17 +13,18 @@ func TestImagesAreFetchedAsComposeWould(t *testing.T) {
 		build, buildable    bool
 		want                string // the command, or the error
 	}{
-		"there":                 {webImage, "", "", false, false, ""},
-		"missing":               {"web:2", "", "", false, false, "pull web"},
-		"always":                {webImage, "always", "", false, false, "pull web"},
-		"always, but not now":   {webImage, "always", "never", false, false, ""},
-		"never there":           {"web:2", "never", "", false, false, "error: image web:2 is not on this machine"},
-		"not to be had":         {"local/web:2", "", "", false, false, "error: pull access denied"},
-		"to be built":           {"web:2", "", "", false, true, "build web"},
-		"built":                 {webImage, "", "", false, true, ""},
-		"built, and again":      {webImage, "", "", true, true, "build web"},
-		"always built":          {webImage, "build", "", false, true, "build web"},
-		"nameless, to be built": {"", "", "", false, true, "build web"},
+		"there":                   {webImage, "", "", false, false, ""},
+		"missing":                 {"web:2", "", "", false, false, "pull web"},
+		"always":                  {webImage, "always", "", false, false, "pull web"},
+		"always, but not now":     {webImage, "always", "never", false, false, ""},
+		"never there":             {"web:2", "never", "", false, false, "error: image web:2 is not on this machine"},
+		"not to be had":           {"local/web:2", "", "", false, false, "error: pull access denied"},
+		"here, and not to be had": {"local/web:1", "", "always", false, false, "error: pull access denied | --no-pull takes the image that is here"},
+		"to be built":             {"web:2", "", "", false, true, "build web"},
+		"built":                   {webImage, "", "", false, true, ""},
+		"built, and again":        {webImage, "", "", true, true, "build web"},
+		"always built":            {webImage, "build", "", false, true, "build web"},
+		"nameless, to be built":   {"", "", "", false, true, "build web"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			roll(t, 1, func(w *world, r *Rollout, _ context.CancelFunc) {
@@ -32,6 +33,7 @@ func TestImagesAreFetchedAsComposeWould(t *testing.T) {
 					s.Build = json.RawMessage(`{"context": "."}`)
 				}
 				w.services["web"], r.Pull, r.Build = s, c.flag, c.build
+				w.images["local/web:1"] = "sha256:1"
 			}, func(t *testing.T, a *attempt) {
 				if text, isError := strings.CutPrefix(c.want, "error: "); isError {
 					a.failed(t, text)
