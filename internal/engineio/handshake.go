@@ -23,6 +23,9 @@ const (
 	shortestPing = time.Second
 	longestPing  = time.Hour
 
+	// DefaultLife is the life of a session whose handshake was not seen.
+	DefaultLife = defaultPingInterval + defaultPingTimeout + slack
+
 	// slack is for a request that comes late to the server, which counts from when it sent its answer.
 	slack = 15 * time.Second
 )

@@ -26,7 +26,8 @@ type Table struct {
 // service is the sessions of one service.
 type service struct {
 	name     string
-	sessions map[string]*session // by sid
+	sessions map[string]*session           // by sid
+	held     map[unique.Handle[string]]int // how many each endpoint holds
 }
 
 // NewTable returns an empty table for that many sessions, or for [DefaultLimit] if limit is 0 or less.
@@ -94,6 +95,21 @@ func (t *Table) Len() int {
 	return t.sessions
 }
 
+// Held returns how many sessions of a service an endpoint holds: those that it began and that have not expired.
+func (t *Table) Held(name, endpoint string) int {
+	now := time.Since(t.began)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for before := -1; t.sessions != before; {
+		before = t.sessions
+		t.expire(now)
+	}
+	if service := t.services[name]; service != nil {
+		return service.held[unique.Make(endpoint)]
+	}
+	return 0
+}
+
 func (t *Table) find(name, sid string) *session {
 	if service := t.services[name]; service != nil {
 		return service.sessions[sid]
@@ -103,10 +119,13 @@ func (t *Table) find(name, sid string) *session {
 
 func (t *Table) add(name string, s *session) {
 	if s.service = t.services[name]; s.service == nil {
-		s.service = &service{name: strings.Clone(name), sessions: make(map[string]*session)}
+		s.service = &service{
+			name: strings.Clone(name), sessions: make(map[string]*session), held: make(map[unique.Handle[string]]int),
+		}
 		t.services[s.service.name] = s.service
 	}
 	s.service.sessions[s.sid] = s
+	s.service.held[s.endpoint]++
 	t.queues[s.life].push(s)
 	t.sessions++
 }
@@ -114,6 +133,9 @@ func (t *Table) add(name string, s *session) {
 func (t *Table) remove(s *session) {
 	s.unlink()
 	t.sessions--
+	if s.service.held[s.endpoint]--; s.service.held[s.endpoint] == 0 {
+		delete(s.service.held, s.endpoint)
+	}
 	if delete(s.service.sessions, s.sid); len(s.service.sessions) == 0 {
 		delete(t.services, s.service.name)
 	}

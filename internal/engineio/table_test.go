@@ -217,3 +217,26 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+func TestATableTellsHowManySessionsAnEndpointHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := engineio.NewTable(0)
+		for i := range 100 {
+			table.Learn("api:80", fmt.Sprint("a", i), "one", time.Minute)
+			table.Learn("api:80", fmt.Sprint("b", i), "two", time.Hour)
+			table.Learn("web:80", fmt.Sprint("c", i), "one", time.Hour)
+		}
+		table.Forget("api:80", "a0")
+		table.Learn("api:80", "b0", "one", time.Minute) // it moved
+		if one, two := table.Held("api:80", "one"), table.Held("api:80", "two"); one != 100 || two != 99 {
+			t.Errorf("%d and %d, want 100 and 99", one, two)
+		}
+		time.Sleep(2 * time.Minute)
+		if one, two := table.Held("api:80", "one"), table.Held("api:80", "two"); one != 0 || two != 99 {
+			t.Errorf("after their time, %d and %d, want 0 and 99", one, two)
+		}
+		if n := table.Held("nobody:80", "one"); n != 0 {
+			t.Errorf("%d of an unknown service", n)
+		}
+	})
+}

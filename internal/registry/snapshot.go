@@ -34,6 +34,7 @@ type EndpointStatus struct {
 	Source   string    `json:"source"`
 	InFlight int       `json:"in_flight"`
 	Sockets  int       `json:"sockets"`
+	Sessions int       `json:"sessions"` // of socket.io, that only this endpoint knows; not the registry's to say
 	Requests uint64    `json:"requests"` // given to it so far
 	Traffic  Traffic   `json:"traffic"`
 }

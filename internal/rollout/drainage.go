@@ -15,8 +15,10 @@ type drainage struct {
 	hurry    <-chan struct{} // closed: wait no longer. May be nil
 }
 
-// work is what is under way.
-type work struct{ requests, sockets int }
+// work is what is under way, and how many sessions may send requests; at least one where that is not known.
+type work struct{ requests, sockets, sessions int }
+
+func (w work) none() bool { return w.requests == 0 && w.sockets == 0 }
 
 func (w work) String() string {
 	return fmt.Sprintf("%s and %s", plural(w.requests, "request"), plural(w.sockets, "socket"))
@@ -30,7 +32,7 @@ func plural(n int, what string) string {
 }
 
 // drainAndWait has the edge drain containers and waits until nothing is under way on them. For as long as sessions may
-// still come it waits in any case: a request of theirs could arrive at any moment. It returns what is left when the bound
+// still come it waits if there are any: a request of theirs could arrive at any moment. It returns what is left when the bound
 // is over; and an error when ctx ends, the wait is ended by d, or the edge doesn't answer.
 func (t *turn) drainAndWait(ctx context.Context, all []container, d drainage) (work, error) {
 	t.begin("draining %s", names(all))
@@ -45,13 +47,13 @@ func (t *turn) drainAndWait(ctx context.Context, all []container, d drainage) (w
 	for {
 		left, idle, err := t.underWay(ctx, all, known, max(0, d.sessions-time.Since(began)))
 		passed := time.Since(began)
-		if idle && passed >= d.sessions {
+		if idle && (left.sessions == 0 || passed >= d.sessions) {
 			return work{}, nil
 		}
 		if passed >= max(d.bound, d.sessions) {
 			return left, err
 		}
-		if left == (work{}) && passed < d.sessions {
+		if left.none() && passed < d.sessions {
 			t.now("draining: sessions may still come for %.0fs to %s", (d.sessions - passed).Seconds(), names(all))
 		} else {
 			t.now("draining: %s under way on %s", left, names(all))
@@ -82,6 +84,11 @@ func (t *turn) underWay(ctx context.Context, all []container, known []endpoint, 
 	for _, e := range found {
 		left.requests += e.InFlight
 		left.sockets += e.Sockets
+		if e.Sessions == nil {
+			left.sessions++
+		} else {
+			left.sessions += *e.Sessions
+		}
 		if e.State != draining {
 			return left, false, t.drain(ctx, all, sessions)
 		}
@@ -91,7 +98,7 @@ func (t *turn) underWay(ctx context.Context, all []container, known []endpoint, 
 			return left, false, fmt.Errorf("the edge doesn't know %s any more", c.Name)
 		}
 	}
-	return left, left == work{}, nil
+	return left, left.none(), nil
 }
 
 // knows reports whether a container is among endpoints.
@@ -122,7 +129,7 @@ func (t *turn) drainBound() time.Duration {
 }
 
 func (t *turn) tellDrained(all []container, left work) {
-	if left == (work{}) {
+	if left.none() {
 		t.done("drained %s", names(all))
 		return
 	}

@@ -24,6 +24,7 @@ type endpoint struct {
 	Reason   string `json:"reason"`
 	InFlight int    `json:"in_flight"`
 	Sockets  int    `json:"sockets"`
+	Sessions *int   `json:"sessions"` // nil: an edge that does not say
 }
 
 // The states of an endpoint that a rollout waits for.

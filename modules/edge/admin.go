@@ -43,19 +43,27 @@ func serveServices(w http.ResponseWriter, r *http.Request) error {
 
 // Snapshot returns the services of the running edge, sorted by name; none when no configuration uses the app.
 func Snapshot() []registry.ServiceStatus {
-	if r := shared(); r != nil {
-		return r.Snapshot()
+	l := shared()
+	if l == nil {
+		return []registry.ServiceStatus{}
 	}
-	return []registry.ServiceStatus{}
+	services := l.registry.Snapshot()
+	for _, s := range services {
+		for i := range s.Endpoints {
+			// Counted after what is in flight: a session that a request begins is learned before that is over.
+			s.Endpoints[i].Sessions = l.sessions.Held(s.Service, s.Endpoints[i].ID)
+		}
+	}
+	return services
 }
 
-// shared returns the registry of the running edge, or nil when no configuration uses the app.
-func shared() (r *registry.Registry) {
+// shared returns what outlives configurations, or nil when no configuration uses the app.
+func shared() (l *living) {
 	pool.Range(func(_, value any) bool {
-		r = value.(*living).registry
+		l = value.(*living)
 		return false
 	})
-	return r
+	return l
 }
 
 var _ caddy.AdminRouter = adminAPI{}

@@ -43,11 +43,11 @@ func serveDrain(w http.ResponseWriter, r *http.Request) error {
 	if len(order.Endpoints) == 0 || order.Sessions < 0 {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(`want {"endpoints": ["<container ID>"], "sessions": "10s"}`)}
 	}
-	reg := shared()
-	if reg == nil {
+	l := shared()
+	if l == nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("no configuration uses the edge app")}
 	}
-	drained, err := reg.Drain(order.Endpoints, registry.Drain{Sessions: time.Duration(order.Sessions), Undo: order.Undo})
+	drained, err := l.registry.Drain(order.Endpoints, registry.Drain{Sessions: time.Duration(order.Sessions), Undo: order.Undo})
 	switch {
 	case errors.Is(err, registry.ErrNoEndpoint):
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}

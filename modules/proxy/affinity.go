@@ -78,10 +78,19 @@ func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, res
 	if a.sessions != nil && b.query.Handshake() && resp.StatusCode == http.StatusOK && mayBegin(resp) {
 		a.learn(id, resp)
 	}
+	if a.sessions != nil && b.query.SID != "" && b.session == "" && knowsSession(resp) {
+		a.sessions.Learn(a.service, b.query.SID, id, engineio.DefaultLife) // it began before the edge did
+	}
 	// Where a session has brought the request need not be where others of this client should go: it may be draining.
 	if a.cookies != nil && b.prefer != id && b.session != id {
 		a.cookies.set(resp.Header, id, secure(req))
 	}
+}
+
+// knowsSession reports whether the answer to a request with a sid tells that the endpoint knows the session: one that does
+// not answers with 400.
+func knowsSession(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusSwitchingProtocols
 }
 
 // mayBegin reports whether the answer is of a kind that Engine.IO answers with; a stream, say, would never end.

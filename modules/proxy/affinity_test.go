@@ -252,4 +252,9 @@ func TestAnUnknownSessionGoesWhereItsCookieLeads(t *testing.T) {
 			t.Fatalf("status %d", resp.StatusCode)
 		}
 	}
+	for range 10 { // by now it is known again
+		if status, text, _ := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling&sid="+sessionOf(t, body)); status != http.StatusOK {
+			t.Fatalf("without the cookie: %d %s", status, text)
+		}
+	}
 }
