@@ -13,7 +13,7 @@ import (
 // TestNoRequestOfAnyMethodIsLostInARollout: two backends that die rudely, deployed again and again. EDGE_TEST_ROLLOUTS says
 // how often; 2 by default.
 func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
-	times := 2
+	times := 3
 	if text := os.Getenv("EDGE_TEST_ROLLOUTS"); text != "" {
 		var err error
 		if times, err = strconv.Atoi(text); err != nil {
@@ -29,7 +29,7 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 			t.Logf("printed:\n%s", out)
 		}
 	})
-	l.enough(t, 100*times)
+	l.enough(t, 200)
 	after := p.all(t, "web")
 	if len(after) != 2 || slices.ContainsFunc(before, func(id string) bool { return slices.Contains(after, id) }) {
 		t.Errorf("before: %v, after: %v", before, after)
