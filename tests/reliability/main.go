@@ -60,6 +60,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	names := flags.String("proxies", "edge,caddy,nginx,haproxy", "which of the lab's proxies take part, with commas")
 	short := flags.Bool("short", false, "do everything once, with fewer WebSockets")
 	rate := flags.Int("rate", 0, "requests a second for each proxy (default 60)")
+	project := flags.String("project", projectName, "`name` of the lab's Compose project; two runs at once need two")
 	folder := flags.String("out", "docs", "where reliability.md and reliability.json go")
 	list := flags.Bool("list", false, "list the scenarios and end")
 	var targets []proxy
@@ -84,7 +85,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		return nil
 	}
-	s := newStage("tests/reliability", out)
+	s := newStage(*project, "tests/reliability", out)
 	if *short {
 		s.effort = shortEffort
 	}
@@ -97,7 +98,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if s.proxies, err = chooseProxies(*names); err != nil {
 		return err
 	}
-	s.proxies = append(s.proxies, targets...)
+	for _, target := range targets {
+		if slices.ContainsFunc(s.proxies, func(p proxy) bool { return p.name == target.name }) {
+			return fmt.Errorf("target: %s is the name of one of the lab's proxies, or given twice", target.name)
+		}
+		s.proxies = append(s.proxies, target)
+	}
+	if len(s.proxies) == 0 {
+		return errors.New("no proxy to try; see --proxies and --target")
+	}
 	report, err := s.run(ctx, chosen)
 	if err != nil {
 		return err
@@ -112,9 +121,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // newStage returns a stage that has not been opened, with full effort.
-func newStage(folder string, say io.Writer) *stage {
+func newStage(project, folder string, say io.Writer) *stage {
 	return &stage{
-		project: &lab.Project{Name: projectName, File: filepath.Join(folder, "compose.yaml")},
+		project: &lab.Project{Name: project, File: filepath.Join(folder, "compose.yaml")},
 		effort:  fullEffort, folder: folder, say: say,
 	}
 }

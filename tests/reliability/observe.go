@@ -11,8 +11,12 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// lead is how long all is quiet before something happens.
-const lead = time.Second
+const (
+	// lead is how long all is quiet before something happens.
+	lead = time.Second
+	// echoTime is how long a WebSocket that is open may take to send a message back.
+	echoTime = 5 * time.Second
+)
 
 // observe lets something happen while requests and WebSockets go through all the given proxies at once, so that all see
 // the same seconds. It returns a result for each proxy.
@@ -55,7 +59,7 @@ func (s *stage) watch(ctx context.Context, name string, p proxy, opened func()) 
 		Control: load.Stream{Address: p.address, Host: controlHost, Rate: max(s.effort.Rate/2, 1)},
 	}.Run(ctx)
 	r := newResult(name, p.name, service, left)
-	r.Sockets, r.ControlSockets = api.Count(began), control.Count(began)
+	r.Sockets, r.ControlSockets = api.Count(began, echoTime), control.Count(began, echoTime)
 	r.Twice, r.UnknownArrived = s.arrivals(service)
 	if n := repeated(r); n > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s repeated by the client, whose kept connection had been closed", plural(n, "request")))

@@ -12,7 +12,7 @@ func TestTheEdgeKeepsItsWord(t *testing.T) {
 	if testing.Short() {
 		return // -short is for where there is no Docker
 	}
-	s := newStage(".", t.Output())
+	s := newStage(projectName+"test", ".", t.Output())
 	s.effort = shortEffort
 	var err error
 	if s.proxies, err = chooseProxies("edge"); err != nil {

@@ -20,7 +20,7 @@ type Result struct {
 	Methods        map[string]load.Tally `json:"methods"`
 	Latency        Timing                `json:"latency"`
 	Control        Timing                `json:"control"` // of the service that was left alone, in the same seconds
-	ControlLost    int                   `json:"control_lost"`
+	ControlMethods map[string]load.Tally `json:"control_methods"`
 	Ratio          float64               `json:"p99_ratio"` // of both, at p99
 	Sockets        sockets.Census        `json:"sockets"`   // of the service
 	ControlSockets sockets.Census        `json:"control_sockets"`
@@ -42,7 +42,7 @@ type Timing struct {
 func newResult(scenario, proxy string, service, control *load.Record) Result {
 	r := Result{
 		Scenario: scenario, Proxy: proxy, Methods: service.Tallies(),
-		Latency: timing(service.Latency()), Control: timing(control.Latency()), ControlLost: len(control.Lost()),
+		Latency: timing(service.Latency()), Control: timing(control.Latency()), ControlMethods: control.Tallies(),
 		Recovery: milliseconds(service.Recovery(slow)), Reasons: reasons(service),
 	}
 	if r.Control.P99 > 0 {
@@ -80,8 +80,10 @@ func reasons(r *load.Record) []string {
 }
 
 // Idempotent returns the tally of all methods that may be sent twice.
-func (r Result) Idempotent() (sum load.Tally) {
-	for method, t := range r.Methods {
+func (r Result) Idempotent() load.Tally { return idempotent(r.Methods) }
+
+func idempotent(methods map[string]load.Tally) (sum load.Tally) {
+	for method, t := range methods {
 		if load.Idempotent(method) {
 			sum.Add(t)
 		}

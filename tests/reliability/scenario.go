@@ -89,8 +89,8 @@ func (p promise) broken(r Result) (all []string) {
 	if r.Twice > 0 {
 		all = append(all, fmt.Sprintf("%d POSTs were carried out twice", r.Twice))
 	}
-	if r.ControlLost > 0 {
-		all = append(all, fmt.Sprintf("%d requests to the service that was left alone were lost", r.ControlLost))
+	if t := idempotent(r.ControlMethods); t.Lost() > 0 {
+		all = append(all, fmt.Sprintf("%d of %d idempotent requests to the service that was left alone were lost", t.Lost(), t.N))
 	}
 	if n := r.ControlSockets.Lost(); p.sockets && n > 0 {
 		all = append(all, fmt.Sprintf("%d of %d WebSockets were lost: %v", n, r.ControlSockets.Opened, r.ControlSockets.Codes))

@@ -15,7 +15,7 @@ var silent = scenario{
 		if err := s.behave(ctx, 0, "silent=true"); err != nil {
 			return err
 		}
-		if err := pass(ctx, 2*s.effort.Window); err != nil {
+		if err := pass(ctx, 8*time.Second); err != nil {
 			return err
 		}
 		return s.behave(ctx, 0, "silent=false")

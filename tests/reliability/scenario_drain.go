@@ -45,7 +45,7 @@ var drain = scenario{
 		if err != nil {
 			return nil, err
 		}
-		census := crowd.Count(began)
+		census := crowd.Count(began, echoTime)
 		r := &results[0]
 		r.Sockets = census
 		r.Notes = append(r.Notes, "closings in each half second: "+histogram(census.Ends, 500*time.Millisecond))

@@ -89,7 +89,7 @@ func (s *stage) atRest(ctx context.Context, p proxy) (kib int, open use, err err
 	if err != nil {
 		return 0, use{}, err
 	}
-	const still, steady = time.Second, 5
+	const still, steady = 500 * time.Millisecond, 4
 	for last, same := 0, 0; same < steady; last = kib {
 		if p.admin != "" {
 			if _, err := p.askAdmin(ctx, http.MethodGet, "/debug/pprof/heap?gc=1", nil); err != nil {

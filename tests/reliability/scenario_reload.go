@@ -36,7 +36,7 @@ var reload = scenario{
 			return nil, err
 		}
 		for i := range results {
-			results[i].ControlSockets = crowds[i].Count(began)
+			results[i].ControlSockets = crowds[i].Count(began, echoTime)
 			results[i].Notes = append(results[i].Notes, fmt.Sprintf("%d reloads", s.effort.Reloads))
 		}
 		return results, nil

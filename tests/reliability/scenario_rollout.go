@@ -63,7 +63,8 @@ func (s *stage) edgeRollout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, edge, "rollout", "--project-name", s.project.Name, "--file", s.project.File, "api")
+	cmd := exec.CommandContext(ctx, edge, "rollout", "--project-name", s.project.Name, "--file", s.project.File,
+		"--sessions", s.effort.Sessions.String(), "api")
 	cmd.Env = s.project.Environ()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("edge rollout: %w\n%s", err, out)

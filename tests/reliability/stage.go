@@ -39,19 +39,28 @@ type effort struct {
 	Crowd   int           // WebSockets, where they are what is tried
 	Reloads int
 	Idle    int // WebSockets whose memory is measured
+
+	Sessions time.Duration // for how long a rollout lets sticky sessions come to old containers; there are none here
 }
 
 var (
-	fullEffort  = effort{Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 50, Idle: 3000}
-	shortEffort = effort{Rate: 60, Times: 1, Window: 2 * time.Second, Sockets: 10, Crowd: 100, Reloads: 10, Idle: 500}
+	fullEffort = effort{
+		Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 50, Idle: 3000, Sessions: 10 * time.Second,
+	}
+	shortEffort = effort{
+		Rate: 60, Times: 1, Window: 1500 * time.Millisecond, Sockets: 10, Crowd: 100, Reloads: 10, Idle: 300, Sessions: time.Second,
+	}
 )
 
-// projectName begins all that the suite makes in Docker; the lab's network is projectName_lab.
+// projectName is the lab's Compose project, if none is given; its network is called so, with _lab behind it.
 const projectName = "edgerel"
 
 // open brings the lab up, with all proxies in front of one replica. Whatever it returns, the stage is to be closed.
 func (s *stage) open(ctx context.Context) error {
 	fmt.Fprintf(s.say, "bringing up the lab, project %s\n", s.project.Name)
+	if err := s.project.Lock(); err != nil {
+		return err
+	}
 	if err := s.declare(); err != nil {
 		return err
 	}
@@ -104,6 +113,10 @@ func (s *stage) close() error {
 	if s.ledger != nil {
 		defer s.ledger.Close()
 	}
+	if !s.project.Locked() {
+		return nil // it is another run's
+	}
+	defer s.project.Unlock()
 	defer os.RemoveAll(s.scratch)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

@@ -21,8 +21,9 @@ type Project struct {
 	Name string
 	File string
 
-	mu  sync.Mutex
-	env map[string]string
+	mu   sync.Mutex
+	env  map[string]string
+	lock *os.File
 }
 
 // Set sets a variable of the compose file for the calls that follow. It returns the value from before.

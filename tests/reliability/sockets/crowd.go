@@ -57,14 +57,14 @@ type Census struct {
 // Lost is how many sockets are not open any more.
 func (c Census) Lost() int { return c.Opened - c.Alive }
 
-// Count sends a message to every socket and counts those from which it comes back within 5 s.
-func (c *Crowd) Count(since time.Time) Census {
+// Count sends a message to every socket and counts those from which it comes back in time.
+func (c *Crowd) Count(since time.Time, within time.Duration) Census {
 	census := Census{Opened: len(c.sockets), Codes: make(map[int]int)}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for _, s := range c.sockets {
 		all.Go(func() {
-			echoed := s.alive() && s.echo(5*time.Second)
+			echoed := s.alive() && s.echo(within)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {

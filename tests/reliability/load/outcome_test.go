@@ -1,0 +1,98 @@
+package load
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+// cut ends a connection without an answer.
+func cut(w http.ResponseWriter, _ *http.Request) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		conn.Close()
+	}
+}
+
+func status(code int, backend string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if backend != "" {
+			w.Header().Set(BackendHeader, backend)
+		}
+		w.WriteHeader(code)
+	}
+}
+
+func TestTheOutcomeIsWhatAClientCanTell(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   Outcome
+	}{
+		{"the application answers", status(200, "a"), Answered},
+		{"the application is in trouble", status(503, "a"), Wrong},
+		{"a proxy has no backend", status(503, ""), Refused},
+		{"a proxy has too many requests", status(429, ""), Refused},
+		{"a proxy got no answer", status(502, ""), Unknown},
+		{"a proxy waited too long", status(504, ""), Unknown},
+		{"a proxy knows no such site", status(404, ""), Wrong},
+		{"a page of the proxy's own", status(200, ""), Wrong},
+		{"the connection is cut", cut, Unknown},
+		{"no answer in time", func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // else net/http does not notice that the client leaves
+			<-r.Context().Done()
+		}, Unknown},
+		{"an answer that is cut", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(BackendHeader, "a")
+			w.Header().Set("Content-Length", "100")
+			w.WriteHeader(200)
+			_ = http.NewResponseController(w).Flush()
+			cut(w, r)
+		}, Unknown},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			server := httptest.NewServer(c.answer)
+			defer server.Close()
+			s := Stream{Address: server.Listener.Addr().String(), Host: "api", Timeout: 200 * time.Millisecond}
+			got := s.Burst(t.Context(), 1, http.MethodPost).Samples[0]
+			if got.Outcome != c.want {
+				t.Errorf("%s (%s), want %s", got.Outcome, got.Detail, c.want)
+			}
+		})
+	}
+}
+
+func TestAProxyThatIsNotThereRefuses(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	ln.Close()
+	got := Stream{Address: address, Host: "api"}.Burst(t.Context(), 1, http.MethodPost).Samples[0]
+	if got.Outcome != Refused {
+		t.Errorf("%s (%s), want refused", got.Outcome, got.Detail)
+	}
+}
+
+func TestAClientThatLeavesDoesNotKnow(t *testing.T) {
+	arrived := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	ctx, leave := context.WithCancel(t.Context())
+	go func() {
+		<-arrived
+		leave()
+	}()
+	got := Stream{Address: server.Listener.Addr().String(), Host: "api"}.Burst(ctx, 1, http.MethodGet).Samples[0]
+	if got.Outcome != Unknown {
+		t.Errorf("%s, want unknown", got.Outcome)
+	}
+}
