@@ -10,21 +10,6 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// piped opens a tunnel over connections that know the time of synctest.
-func piped(t *testing.T, change ...func(*tunnel.Ends)) *stage {
-	s := newStage(t)
-	var ends tunnel.Ends
-	s.client, ends.Client = net.Pipe()
-	s.endpoint, ends.Endpoint = net.Pipe()
-	s.start(ends, change...)
-	for _, c := range []net.Conn{s.client, s.endpoint} {
-		if err := c.SetDeadline(time.Time{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
-}
-
 func idleTimeout(d time.Duration) func(*tunnel.Ends) {
 	return func(e *tunnel.Ends) { e.IdleTimeout = d }
 }

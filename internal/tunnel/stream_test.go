@@ -117,7 +117,7 @@ func listen(conn io.Reader) farewell {
 
 // streams opens tunnels whose two sides send, some of them as fast as they can, and waits until all do. What their
 // clients see comes from the channel.
-func (s *stage) streams(n, fast int, sizes []int) <-chan farewell {
+func (s *stage) streams(n, fast int, sizes []int, tlsClients bool) <-chan farewell {
 	told := make(chan farewell, n)
 	var each []*tunnel.Traffic
 	start := make(chan struct{})
@@ -128,7 +128,7 @@ func (s *stage) streams(n, fast int, sizes []int) <-chan farewell {
 		}
 		traffic := &tunnel.Traffic{Parent: s.traffic}
 		each = append(each, traffic)
-		s.stream(traffic, start, told, sizes, pause)
+		s.stream(traffic, start, told, sizes, pause, tlsClients)
 	}
 	close(start)
 	for _, traffic := range each {
@@ -139,10 +139,13 @@ func (s *stage) streams(n, fast int, sizes []int) <-chan farewell {
 	return told
 }
 
-func (s *stage) stream(traffic *tunnel.Traffic, start <-chan struct{}, told chan<- farewell, sizes []int, pause time.Duration) {
+func (s *stage) stream(traffic *tunnel.Traffic, start <-chan struct{}, told chan<- farewell, sizes []int, pause time.Duration, tlsClient bool) {
 	var ends tunnel.Ends
 	var client, endpoint net.Conn
 	client, ends.Client = connect(s)
+	if tlsClient {
+		client, ends.Client = asConns(secure(s, client, ends.Client))
+	}
 	endpoint, ends.Endpoint = connect(s)
 	over := make(chan struct{})
 	ends.WebSocket, ends.Traffic = true, traffic
@@ -170,14 +173,16 @@ func TestInADrainOfStreamsEachClientIsToldAtAFramesEnd(t *testing.T) {
 	for _, test := range []struct {
 		sockets, fast int
 		sizes         []int
+		tls           bool
 	}{
-		{500, 10, []int{0, 1, 5, 125, 126, 300, 4000}}, // were all of them fast, each would wait seconds for the CPU
-		{20, 20, []int{0, 1, 126, 1000, 4000, 70_000}},
+		{500, 10, []int{0, 1, 5, 125, 126, 300, 4000}, false}, // were all of them fast, each would wait seconds for the CPU
+		{20, 20, []int{0, 1, 126, 1000, 4000, 70_000}, false},
+		{10, 10, []int{0, 1, 126, 1000, 4000, 70_000}, true},
 	} {
-		t.Run(fmt.Sprint(test.sockets), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d of which %d are fast, TLS %v", test.sockets, test.fast, test.tls), func(t *testing.T) {
 			const window = 5 * time.Second
 			s := newStage(t)
-			told := s.streams(test.sockets, test.fast, test.sizes)
+			told := s.streams(test.sockets, test.fast, test.sizes, test.tls)
 			began := time.Now()
 			s.group.Drain(window, "drain")
 			var times []time.Duration
