@@ -11,7 +11,7 @@ import (
 )
 
 // TestNoRequestOfAnyMethodIsLostInARollout: two backends that die rudely, deployed again and again. EDGE_TEST_ROLLOUTS says
-// how often; 2 by default.
+// how often; 3 by default.
 func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 	times := 3
 	if text := os.Getenv("EDGE_TEST_ROLLOUTS"); text != "" {
