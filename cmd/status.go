@@ -107,7 +107,7 @@ func askAdmin(address, path string) ([]byte, error) {
 // printServices prints a table: a line per service, and one per endpoint below it.
 func printServices(w io.Writer, services []registry.ServiceStatus, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SERVICE\tENDPOINT\tSTATE\tSINCE\tSOURCE\tIN FLIGHT\tREASON")
+	fmt.Fprintln(t, "SERVICE\tENDPOINT\tSTATE\tSINCE\tSOURCE\tIN FLIGHT\tSOCKETS\tREASON")
 	for _, s := range services {
 		state := fmt.Sprintf("%d ready", s.Ready)
 		reason := s.Problem
@@ -124,7 +124,7 @@ func printServices(w io.Writer, services []registry.ServiceStatus, now time.Time
 		if s.Held > 0 {
 			state += fmt.Sprintf(", %d held", s.Held)
 		}
-		fmt.Fprintf(t, "%s\t\t%s\t%s\t%s\t%d\t%s\n", s.Service, state, age(now, s.Since), s.Source, s.InFlight, reason)
+		fmt.Fprintf(t, "%s\t\t%s\t%s\t%s\t%d\t%d\t%s\n", s.Service, state, age(now, s.Since), s.Source, s.InFlight, s.Sockets, reason)
 		for _, e := range s.Endpoints {
 			name := e.Name
 			if name == "" {
@@ -132,7 +132,7 @@ func printServices(w io.Writer, services []registry.ServiceStatus, now time.Time
 			} else {
 				name += " (" + e.Address + ")"
 			}
-			fmt.Fprintf(t, "\t%s\t%s\t%s\t%s\t%d\t%s\n", name, e.State, age(now, e.Since), e.Source, e.InFlight, e.Reason)
+			fmt.Fprintf(t, "\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", name, e.State, age(now, e.Since), e.Source, e.InFlight, e.Sockets, e.Reason)
 		}
 	}
 	return t.Flush()

@@ -58,7 +58,7 @@ func (l *Link) Tunnels() *tunnel.Group { return l.tunnels }
 func (l *Link) Counters() *tunnel.Traffic { return &l.traffic }
 
 // Drain closes the tunnels, spread over window.
-func (l *Link) Drain(window time.Duration) { l.tunnels.Drain(window, "its container is to stop") }
+func (l *Link) Drain(window time.Duration, reason string) { l.tunnels.Drain(window, reason) }
 
 // Resume lets the tunnels that are left stay.
 func (l *Link) Resume() { l.tunnels.Resume() }

@@ -17,9 +17,9 @@ type Link interface {
 	Close()
 	// Cut breaks the connections, with the requests on them: nobody is left at the other end.
 	Cut()
-	// Drain has upgraded connections ended in good order, spread over window: the endpoint is about to stop. Resume takes
-	// that back for those that are left. Neither blocks.
-	Drain(window time.Duration)
+	// Drain has upgraded connections ended in good order, spread over window, for a reason such as "its container was told
+	// to stop". Resume takes that back for those that are left. Neither blocks.
+	Drain(window time.Duration, reason string)
 	Resume()
 	// Traffic returns the bytes that upgraded connections have carried so far.
 	Traffic() Traffic
@@ -176,7 +176,7 @@ func (e *Endpoint) enter(state State, reason string) {
 	if e.link != nil {
 		switch {
 		case state == Draining:
-			e.link.Drain(s.settings.CloseWindow)
+			e.link.Drain(s.settings.CloseWindow, reason)
 		case from == Draining && state != Gone:
 			e.link.Resume()
 		}

@@ -22,8 +22,8 @@ type fakeLink struct {
 func (l *fakeLink) Close() { l.mu.Lock(); l.closed++; l.mu.Unlock() }
 func (l *fakeLink) Cut()   { l.mu.Lock(); l.cuts++; l.mu.Unlock() }
 
-func (l *fakeLink) Drain(time.Duration) { l.mu.Lock(); l.draining = true; l.mu.Unlock() }
-func (l *fakeLink) Resume()             { l.mu.Lock(); l.draining = false; l.mu.Unlock() }
+func (l *fakeLink) Drain(time.Duration, string) { l.mu.Lock(); l.draining = true; l.mu.Unlock() }
+func (l *fakeLink) Resume()                     { l.mu.Lock(); l.draining = false; l.mu.Unlock() }
 func (l *fakeLink) Traffic() registry.Traffic {
 	return registry.Traffic{FromClients: 3, FromEndpoint: 4}
 }

@@ -50,11 +50,16 @@ func Snapshot() []registry.ServiceStatus {
 	services := l.registry.Snapshot()
 	for _, s := range services {
 		for i := range s.Endpoints {
-			// Counted after what is in flight: a session that a request begins is learned before that is over.
-			s.Endpoints[i].Sessions = l.sessions.Held(s.Service, s.Endpoints[i].ID)
+			l.countSessions(s.Service, &s.Endpoints[i])
 		}
 	}
 	return services
+}
+
+// countSessions completes an endpoint's status. It comes after what is in flight was counted: a session that a request
+// begins is learned before that is over.
+func (l *living) countSessions(service string, e *registry.EndpointStatus) {
+	e.Sessions = l.sessions.Held(service, e.ID)
 }
 
 // shared returns what outlives configurations, or nil when no configuration uses the app.

@@ -54,6 +54,9 @@ func serveDrain(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
 	}
+	for i := range drained {
+		l.countSessions(drained[i].Service, &drained[i].EndpointStatus)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	return json.NewEncoder(w).Encode(DrainAnswer{drained})
 }

@@ -178,10 +178,8 @@ func (t *Transport) mayResend(req *http.Request, e *registry.Endpoint, err error
 // answer is one to take over.
 func (t *Transport) send(req *http.Request, p *payload, claim registry.Claim) (*http.Response, error) {
 	e := claim.Endpoint()
-	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("edge.endpoint.id", e.ID())
-		repl.Set("edge.endpoint.address", e.Address())
-	}
+	setPlaceholder(req, "edge.endpoint.id", e.ID())
+	setPlaceholder(req, "edge.endpoint.address", e.Address())
 	ctx, cancel := context.WithCancelCause(link.WithDialTimeout(req.Context(), time.Duration(t.DialTimeout)))
 	late := newDeadline(time.Duration(t.ResponseTimeout), cancel)
 	resp, err := e.Link().(*link.Link).Send(p.attach(req.WithContext(ctx), late))
@@ -208,6 +206,12 @@ func (t *Transport) send(req *http.Request, p *payload, claim registry.Claim) (*
 	return resp, nil
 }
 
+func setPlaceholder(req *http.Request, name, value string) {
+	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set(name, value)
+	}
+}
+
 // judge tells the registry what an answer says of the endpoint that gave it.
 func judge(claim registry.Claim, status int) {
 	switch status {
@@ -229,9 +233,7 @@ func (t *Transport) refuse(req *http.Request, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("edge.service.down", downFor(err, t.service))
-	}
+	setPlaceholder(req, "edge.service.down", downFor(err, t.service))
 	t.service.Lose(registry.Refused)
 	t.complain(err)
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
@@ -279,6 +281,7 @@ func (t *Transport) failed(req *http.Request, e *registry.Endpoint, err error) e
 		outcome = registry.Unanswered
 	}
 	t.service.Lose(outcome)
+	setPlaceholder(req, "edge.service.down", "")
 	if c := t.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
 		c.Write(zap.String("service", t.Service), zap.String("method", req.Method), zap.String("uri", req.URL.Path),
 			zap.String("address", e.Address()), zap.Stringer("outcome", outcome), zap.Error(err))
