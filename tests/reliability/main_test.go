@@ -50,7 +50,7 @@ func TestScenariosAreChosenByTheirBeginnings(t *testing.T) {
 	for _, sc := range chosen {
 		names = append(names, sc.name)
 	}
-	if got := strings.Join(names, "; "); got != "scale 1 → 3 → 1; recreate, rude; recreate, polite" {
+	if got := strings.Join(names, "; "); got != "scale 1 → 3 → 1; recreate (rude); recreate (polite)" {
 		t.Error(got)
 	}
 }

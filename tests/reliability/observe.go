@@ -100,3 +100,14 @@ func repeated(r Result) (n int) {
 	}
 	return n
 }
+
+// sideBySide does something with all proxies at once.
+func sideBySide(proxies []proxy, do func(proxy) error) error {
+	errs := make([]error, len(proxies))
+	var all sync.WaitGroup
+	for i, p := range proxies {
+		all.Go(func() { errs[i] = do(p) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}

@@ -25,6 +25,7 @@ type Summary struct {
 	Name     string `json:"name"`
 	What     string `json:"what"`
 	EdgeOnly bool   `json:"edge_only"`
+	Apart    bool   `json:"apart"` // that requests are not answered is what is tried
 }
 
 // machine describes what the suite ran on.

@@ -19,7 +19,12 @@ func sample() *Report {
 	return &Report{
 		Date: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Took: 90 * time.Second, Machine: "linux/amd64, 2 processors",
 		Versions: []string{"Docker Engine 1"}, Effort: shortEffort, Proxies: []string{"edge", "nginx"},
-		Scenarios: []Summary{{"recreate", "It is recreated.", false}, {"dns", "It lies.", true}, {"empty", "It has no result.", false}},
+		Scenarios: []Summary{
+			{Name: "recreate", What: "It is recreated."},
+			{Name: "dns", What: "It lies.", EdgeOnly: true},
+			{Name: "empty", What: "It has no result."},
+			{Name: "held", What: "Some are refused.", Apart: true},
+		},
 		Results: []Result{
 			{
 				Scenario: "recreate", Proxy: "edge",
@@ -30,6 +35,7 @@ func sample() *Report {
 				Recovery: 1800, Reasons: []string{"1 × POST unknown: EOF"}, Notes: []string{"a note"},
 			},
 			{Scenario: "recreate", Proxy: "nginx", Methods: map[string]load.Tally{"GET": {N: 200, Answered: 140, Refused: 60}}},
+			{Scenario: "held", Proxy: "edge", Methods: map[string]load.Tally{"GET": {N: 77, Refused: 77}}},
 			{Scenario: "dns: silence", Proxy: "edge", Methods: map[string]load.Tally{"GET": {N: 30, Answered: 29, Wrong: 1}}, Broken: []string{"1 of 30 was lost"}},
 		},
 		Idle:      []Idle{{Proxy: "edge", Sockets: 300, KiB: 8.04, Goroutines: 2}, {Proxy: "edge", TLS: true, Sockets: 300, KiB: 19, Goroutines: 2}},
@@ -50,18 +56,21 @@ func TestTheReportSaysWhatWasFound(t *testing.T) {
 		"| recreate | 0 of 300 | 60 of 200 |\n",
 		"| dns: silence | 1 of 30 |  |\n",
 		"## Recreate\n\nIt is recreated.\n",
-		"|  | edge | 0 of 300 | 1.00 % | 1 of 100 |  | POST 1 | 5.0 ms | 1.5 s | 2.0 s | 9.5 ms | 157.9 | 1.8 s | 10 of 20 (10 × 1001) |\n",
+		"|  | edge | 0 of 300 | 1.00 % | 1 of 100 |  | POST 1 |  | 5.0 ms | 1.5 s | 2.0 s | 9.5 ms | 157.9 | 1.8 s | 10 of 20 (10 × 1001) |\n",
 		"|  | nginx | 60 of 200 |  | 0 of 0 | GET 60 |",
 		"- edge: a note\n",
 		"- edge: 1 × POST unknown: EOF\n",
 		"It lies. Only an edge has what this takes.\n",
-		"| silence | edge | 1 of 30 |",
+		"| silence | edge | 1 of 30 |  | 0 of 0 |  |  | GET 1 |",
 		"| edge | 8.0 | 19.0 | 2.0 | 2.0 |\n",
 		"| edge | 30 | 90 | 12 | 12 |\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in it", want)
 		}
+	}
+	if strings.Contains(out.String(), "| held | 77 of 77") {
+		t.Error("what is refused on purpose is in the overview")
 	}
 	if strings.Contains(out.String(), "## Empty") {
 		t.Error("a scenario without a result has a table")

@@ -10,6 +10,7 @@ type scenario struct {
 	name     string
 	what     string // in a sentence, for the report
 	edgeOnly bool   // it needs what only an edge has
+	apart    bool   // that requests are not answered is what is tried
 	restarts bool   // it leaves the proxies other than it found them
 	promise  promise
 

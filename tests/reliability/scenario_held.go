@@ -14,14 +14,15 @@ import (
 const heldCap = 1000
 
 var held = scenario{
-	name:     "held, and the cap",
+	name:     "held up to the cap",
 	what:     "1,200 requests come at once while no replica runs; 1,000 may wait. Then one is started.",
 	edgeOnly: true,
+	apart:    true,
 	promise:  promise{nothing: true},
 	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
 		const n = heldCap + 200
 		edge := proxies[0]
-		return s.withoutBackend(ctx, edge, "held, and the cap", n, []string{http.MethodGet}, func(ctx context.Context, cancel func(), r *Result) error {
+		return s.withoutBackend(ctx, edge, "held up to the cap", n, []string{http.MethodGet}, func(ctx context.Context, cancel func(), r *Result) error {
 			if err := s.waitHeld(ctx, edge, heldCap); err != nil {
 				return err
 			}
@@ -38,6 +39,7 @@ var leaving = scenario{
 	name:     "clients leave while held",
 	what:     "400 requests of all methods wait while no replica runs; their clients leave; then one is started.",
 	edgeOnly: true,
+	apart:    true,
 	promise:  promise{nothing: true},
 	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
 		const n = 400

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,16 +14,12 @@ var proxyRecreated = scenario{
 	promise:  promise{nothing: true},
 	restarts: true,
 	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
-		args := []string{"up", "--detach", "--no-deps", "--force-recreate"}
-		var own []proxy
-		for _, p := range proxies {
-			if p.service != "" {
-				own, args = append(own, p), append(args, p.service)
-			}
-		}
+		own := slices.DeleteFunc(slices.Clone(proxies), func(p proxy) bool { return p.service == "" })
 		results, err := s.observe(ctx, "the proxy recreated", own, func(ctx context.Context) error {
-			_, err := s.project.Compose(ctx, args...)
-			return err
+			return sideBySide(own, func(p proxy) error {
+				_, err := s.project.Compose(ctx, "up", "--detach", "--no-deps", "--force-recreate", p.service)
+				return err
+			})
 		})
 		if err != nil {
 			return nil, err

@@ -3,13 +3,13 @@ package main
 import "context"
 
 var recreateRude = scenario{
-	name:   "recreate, rude",
+	name:   "recreate (rude)",
 	what:   "The only replica is recreated. It exits at once when it is told to stop, and takes a second to boot.",
 	change: recreate,
 }
 
 var recreatePolite = scenario{
-	name:   "recreate, polite",
+	name:   "recreate (polite)",
 	what:   "The only replica is recreated. It finishes its requests when it is told to stop, and takes a second to boot.",
 	env:    map[string]string{"LAB_ON_TERM": "polite"},
 	change: recreate,

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/theworklabs/edge/tests/reliability/lab"
@@ -31,7 +29,9 @@ var reload = scenario{
 			crowds[i] = crowd
 		}
 		began := time.Now()
-		results, err := s.observe(ctx, "reloads", proxies, func(ctx context.Context) error { return s.reloadAll(ctx, proxies) })
+		results, err := s.observe(ctx, "reloads", proxies, func(ctx context.Context) error {
+			return sideBySide(proxies, func(p proxy) error { return s.reload(ctx, p) })
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -43,18 +43,8 @@ var reload = scenario{
 	},
 }
 
-// reloadAll reloads all proxies side by side.
-func (s *stage) reloadAll(ctx context.Context, proxies []proxy) error {
-	errs := make([]error, len(proxies))
-	var all sync.WaitGroup
-	for i, p := range proxies {
-		all.Go(func() { errs[i] = s.reloadOne(ctx, p) })
-	}
-	all.Wait()
-	return errors.Join(errs...)
-}
-
-func (s *stage) reloadOne(ctx context.Context, p proxy) error {
+// reload reloads a proxy again and again.
+func (s *stage) reload(ctx context.Context, p proxy) error {
 	id, err := s.project.Container(ctx, p.service)
 	if err != nil {
 		return err

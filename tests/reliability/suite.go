@@ -49,7 +49,7 @@ func (s *stage) performInto(ctx context.Context, report *Report, sc scenario) {
 		return
 	}
 	began := time.Now()
-	report.Scenarios = append(report.Scenarios, Summary{sc.name, sc.what, sc.edgeOnly})
+	report.Scenarios = append(report.Scenarios, Summary{sc.name, sc.what, sc.edgeOnly, sc.apart})
 	results, err := s.perform(ctx, sc, proxies)
 	if err != nil {
 		report.Failures = append(report.Failures, err.Error())
@@ -103,6 +103,10 @@ func (s *stage) versions(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		first, _, _ := strings.Cut(out, "\n")
+		first, _, _ = strings.Cut(first, " h1:") // the checksum of a module
+		if p.isEdge() {
+			first = "built on Caddy " + first
+		}
 		all = append(all, p.name+": "+first)
 	}
 	return all, nil

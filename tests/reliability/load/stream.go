@@ -26,11 +26,14 @@ var Mix = []string{
 // Idempotent reports whether a method may be sent twice (RFC 9110, section 9.2.2).
 func Idempotent(method string) bool { return method != http.MethodPost }
 
+// takesTime is answered after 40 ms: requests that are answered at once are never under way when something happens.
+const takesTime = "/_test/slow?d=40ms"
+
 // Stream is requests to one service by way of one proxy.
 type Stream struct {
 	Address string        // of the proxy, HOST:PORT or the path of a unix socket
 	Host    string        // the service's name there
-	Path    string        // what is asked for; "": /_test/echo
+	Path    string        // what is asked for; "": takesTime
 	Rate    int           // requests a second, above 0
 	Timeout time.Duration // of one request; 0: 45 s
 	Name    string        // begins the X-Test-Id of each request: unique among the streams of a ledger
@@ -105,7 +108,7 @@ func (s Stream) send(ctx context.Context, client *http.Client, method string, i 
 		GotConn:      func(httptrace.GotConnInfo) { conns.Add(1) },
 		WroteHeaders: func() { wrote.Add(1) },
 	})
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Host+cmp.Or(s.Path, "/_test/echo"), strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Host+cmp.Or(s.Path, takesTime), strings.NewReader(body))
 	if err != nil {
 		sample.Outcome, sample.Detail = Refused, err.Error()
 		return sample
