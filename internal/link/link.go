@@ -91,8 +91,9 @@ func (l *Link) Close() {
 	l.fresh.CloseIdleConnections()
 }
 
-// Cut breaks all connections, with the requests on them.
+// Cut breaks all connections, with the requests and the tunnels on them.
 func (l *Link) Cut() {
+	l.tunnels.Cut() // first, so that they know who ended them
 	l.mu.Lock()
 	conns := make([]*conn, 0, len(l.conns))
 	for c := range l.conns {

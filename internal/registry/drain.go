@@ -54,25 +54,36 @@ func (r *Registry) Drain(ids []string, d Drain) ([]DrainStatus, error) {
 }
 
 // named returns the endpoints that an ID, a part of one, or an address names. The caller holds r.mu.
-func (r *Registry) named(id string) ([]*Endpoint, error) {
-	var found []*Endpoint
+func (r *Registry) named(name string) ([]*Endpoint, error) {
+	exact := r.endpoints(func(e *Endpoint) bool { return e.ID() == name || e.address == name })
+	if len(exact) > 0 {
+		return exact, nil
+	}
+	if len(name) < shortest || strings.ContainsAny(name, ".:") { // a part of an address names nobody
+		return nil, fmt.Errorf("%q: %w", name, ErrNoEndpoint)
+	}
+	found := r.endpoints(func(e *Endpoint) bool { return strings.HasPrefix(e.ID(), name) })
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%q: %w", name, ErrNoEndpoint)
+	}
+	if slices.ContainsFunc(found, func(e *Endpoint) bool { return e.ID() != found[0].ID() }) {
+		return nil, fmt.Errorf("%q: more than one container's ID begins so", name)
+	}
+	return found, nil
+}
+
+// endpoints returns those of all services that are chosen. The caller holds r.mu.
+func (r *Registry) endpoints(chosen func(*Endpoint) bool) (found []*Endpoint) {
 	for _, s := range r.services {
 		s.mu.Lock()
 		for _, e := range s.endpoints {
-			if e.ID() == id || e.address == id || len(id) >= shortest && strings.HasPrefix(e.ID(), id) {
+			if chosen(e) {
 				found = append(found, e)
 			}
 		}
 		s.mu.Unlock()
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("%q: %w", id, ErrNoEndpoint)
-	}
-	first := found[0].ID()
-	if slices.ContainsFunc(found, func(e *Endpoint) bool { return e.ID() != first && e.address != id }) {
-		return nil, fmt.Errorf("%q: more than one container's ID begins so", id)
-	}
-	return found, nil
+	return found
 }
 
 // order carries out an operator's word.

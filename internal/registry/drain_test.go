@@ -140,3 +140,37 @@ func TestWithDNSAloneAnAddressThatDisappearsDrains(t *testing.T) {
 		t.Errorf("%+v: what the departed one carried is not counted", traffic)
 	}
 }
+
+func TestAPartOfAnAddressNamesNobodyAndAWholeOneItself(t *testing.T) {
+	s := newStack(t, registry.Settings{})
+	s.dns.Set("api", []registry.Member{found("172.18.10.170")})
+	if _, err := s.Drain([]string{"172.18.10.17"}, registry.Drain{}); !errors.Is(err, registry.ErrNoEndpoint) {
+		t.Errorf("got %v", err)
+	}
+	s.dns.Set("api", []registry.Member{found("172.18.10.17"), found("172.18.10.170")})
+	got, err := s.Drain([]string{"172.18.10.17"}, registry.Drain{})
+	if err != nil || len(got) != 1 || got[0].Address != "172.18.10.17:80" {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// TestAReloadProbesNoEndpointThatHasDeparted: its address may be another container's, and nobody would end the probe.
+func TestAReloadProbesNoEndpointThatHasDeparted(t *testing.T) {
+	first, second := newManual(), newManual()
+	s := newStack(t, registry.Settings{Probe: first})
+	s.engine.Set("api", []registry.Member{box(idA, "10.0.0.1")})
+	s.engine.Online(true)
+	first.target(t, "10.0.0.1:80").Answers("ok")
+	claim := s.claim(t, registry.Want{})
+	s.engine.Set("api", []registry.Member{box(idB, "10.0.0.2")})
+	s.service.Configure(registry.Settings{Probe: second})
+	second.target(t, "10.0.0.2:80").Answers("ok")
+	second.mu.Lock()
+	_, probed := second.targets["10.0.0.1:80"]
+	second.mu.Unlock()
+	if probed {
+		t.Error("the departed endpoint is probed anew")
+	}
+	claim.Release()
+	s.Close() // waits for all probes
+}

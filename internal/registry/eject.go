@@ -83,7 +83,7 @@ func (e *Endpoint) readmit() {
 	e.ejected, e.readmitted = "", time.Now()
 	e.strikes.Store(0)
 	if e.stopProbe != nil && e.verdict == Ready {
-		e.verdict, e.finding = Failing, "its ejection is over; waiting for its probe"
+		e.verdict, e.finding, e.returning = Failing, "its ejection is over; waiting for its probe", true
 		e.poke()
 	}
 	e.settle()

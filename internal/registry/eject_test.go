@@ -96,3 +96,57 @@ func TestSessionsStayOnAnEjectedEndpoint(t *testing.T) {
 		t.Errorf("the session went to %s, which does not know it", id)
 	}
 }
+
+func TestSessionsStayOnAnEndpointWhoseEjectionIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		probe := newManual()
+		s := pair(t, registry.Settings{Probe: probe, Eject: registry.Ejection{After: 1, Base: time.Second}})
+		defer s.Close()
+		a := probe.target(t, "10.0.0.1:80")
+		a.Answers("ok")
+		probe.target(t, "10.0.0.2:80").Answers("ok")
+		s.fail(t, idA, 1)
+		time.Sleep(1001 * time.Millisecond)
+		synctest.Wait()
+		if id := s.claim(t, registry.Want{Session: idA}).Endpoint().ID(); id != idA {
+			t.Errorf("before its probe has looked, the session went to %s", id)
+		}
+		a.Fails("refused")
+		if id := s.claim(t, registry.Want{Session: idA}).Endpoint().ID(); id != idB {
+			t.Errorf("after its probe has failed, the session went to %s", id)
+		}
+	})
+}
+
+func TestAnEndpointThatIsGoneStaysGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last registry.State
+		r := registry.New(registry.Options{OnChange: func(c registry.Change) {
+			if c.Endpoint == idA {
+				last = c.To
+			}
+		}})
+		defer r.Close()
+		s, err := r.Declare("api:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Configure(registry.Settings{Eject: registry.Ejection{After: 1, Base: time.Second}})
+		feed := r.Feed(registry.Engine)
+		feed.Set("api", []registry.Member{box(idA, "10.0.0.1"), box(idB, "10.0.0.2")})
+		feed.Online(true)
+		claim, err := s.Acquire(t.Context(), registry.Want{Session: idA})
+		if err != nil {
+			t.Fatal(err)
+		}
+		claim.Badly("cut off")
+		claim.Release()
+		feed.Set("api", []registry.Member{box(idB, "10.0.0.2")})
+		claim.Badly("cut off again") // whoever still holds it
+		time.Sleep(time.Minute)      // its ejection would be over
+		synctest.Wait()
+		if last != registry.Gone {
+			t.Errorf("it is %s", last)
+		}
+	})
+}

@@ -59,8 +59,9 @@ type Endpoint struct {
 	sessionsUntil time.Time
 
 	ejected    string // why it is kept out although it passes its probe; empty: it isn't
-	ejections  int    // in a row
 	readmitted time.Time
+	returning  bool // its ejection is over, its probe has not looked since
+	ejections  int  // in a row
 	term       *time.Timer
 
 	strikes atomic.Int32           // bad answers in a row
@@ -72,6 +73,13 @@ func (e *Endpoint) ID() string { return *e.id.Load() }
 
 // Address returns where the endpoint listens, "172.18.0.7:3000".
 func (e *Endpoint) Address() string { return e.address }
+
+// Serves reports whether the endpoint takes requests.
+func (e *Endpoint) Serves() bool {
+	e.service.mu.Lock()
+	defer e.service.mu.Unlock()
+	return e.state == Ready
+}
 
 // Link returns the endpoint's connections, as [Options].Open made them.
 func (e *Endpoint) Link() Link { return e.link }
@@ -140,6 +148,7 @@ func (e *Endpoint) poke() {
 // settle derives the state from what the source and the probe say, and acts on a change of it.
 func (e *Endpoint) settle() {
 	switch {
+	case e.state == Gone:
 	case e.departed != "":
 		e.enter(Draining, e.departed)
 	case e.member.Phase == Leaving:
@@ -244,6 +253,9 @@ func (s *Service) depart(e *Endpoint, reason string, cut bool) {
 func (s *Service) forget(e *Endpoint) {
 	s.endpoints = slices.DeleteFunc(s.endpoints, func(other *Endpoint) bool { return other == e })
 	e.unname()
+	if e.stopProbe != nil {
+		e.stopProbe()
+	}
 	if e.term != nil {
 		e.term.Stop()
 	}

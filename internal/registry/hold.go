@@ -13,6 +13,9 @@ func (s *Service) queue(ctx context.Context, w Want) (Claim, error) {
 		return Claim{}, err
 	}
 	if s.held >= s.settings.MaxHeld {
+		if e := s.pick(Want{Avoid: w.Avoid, Upgrade: w.Upgrade}); e != nil {
+			return Claim{e: e}, nil // it would have waited for another one only
+		}
 		return Claim{}, s.errName(ErrFull, plural(s.held, "request"))
 	}
 	s.held++
@@ -54,8 +57,8 @@ func (s *Service) wait(ctx context.Context, w Want) (Claim, error) {
 
 // patience returns how long a request may go on waiting, as things stand.
 func (s *Service) patience(w Want, now time.Time) time.Duration {
-	if e := s.coming(w); e != nil && len(s.ready) > 0 {
-		return e.since.Add(welcome).Sub(now)
+	if len(s.ready) > 0 { // it waits for another one
+		return s.r.youth(now)
 	}
 	return s.deadline().Sub(now)
 }

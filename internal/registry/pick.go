@@ -24,7 +24,8 @@ func (s *Service) pick(w Want) *Endpoint {
 // sticky returns the endpoint that the request belongs to, if that can take it.
 func (s *Service) sticky(w Want) *Endpoint {
 	if w.Session != "" {
-		if e := s.byID[w.Session]; e != nil && e != w.Avoid && e.keepsSessions() {
+		// One that is ready is tried again: no other one knows the session.
+		if e := s.byID[w.Session]; e != nil && (e != w.Avoid || e.state == Ready) && e.keepsSessions() {
 			return e
 		}
 	}
@@ -36,15 +37,14 @@ func (s *Service) sticky(w Want) *Endpoint {
 	return nil
 }
 
-// coming returns the endpoint that the request belongs to, if that is about to be ready.
+// coming returns the endpoint that the request should go to, if that is about to be ready, right after the start of the
+// edge.
 func (s *Service) coming(w Want) *Endpoint {
-	for _, id := range [...]string{w.Session, w.Prefer} {
-		if id == "" {
-			continue
-		}
-		if e := s.byID[id]; e != nil && e.state == Starting && time.Since(e.since) < welcome {
-			return e
-		}
+	if w.Prefer == "" || !s.r.young() {
+		return nil
+	}
+	if e := s.byID[w.Prefer]; e != nil && e.state == Starting {
+		return e
 	}
 	return nil
 }
@@ -52,7 +52,7 @@ func (s *Service) coming(w Want) *Endpoint {
 // keepsSessions reports whether requests of sessions that began here may still come.
 func (e *Endpoint) keepsSessions() bool {
 	switch {
-	case e.state == Ready, e.state == Failing && e.ejected != "" && e.verdict == Ready:
+	case e.state == Ready, e.state == Failing && (e.returning || e.ejected != "" && e.verdict == Ready):
 		return true
 	case e.state != Draining || e.departed != "":
 		return false

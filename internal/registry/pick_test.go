@@ -76,3 +76,13 @@ func TestOpenSocketsCountWhereAnotherIsAskedFor(t *testing.T) {
 		t.Errorf("sockets count as requests: the endpoint that has them gets %.2f", part)
 	}
 }
+
+func TestARequestOfASessionIsTriedAgainWhereTheSessionIs(t *testing.T) {
+	s := pair(t, registry.Settings{})
+	first := s.claim(t, registry.Want{Session: idA})
+	for range 20 {
+		if id := s.claim(t, registry.Want{Session: idA, Avoid: first.Endpoint()}).Endpoint().ID(); id != idA {
+			t.Fatalf("it went to %s, which does not know the session", id)
+		}
+	}
+}

@@ -41,7 +41,7 @@ func (t Target) report(verdict State, reason string) {
 	if verdict == Failing && e.verdict == Starting {
 		verdict = Starting
 	}
-	e.verdict, e.finding = verdict, reason
+	e.verdict, e.finding, e.returning = verdict, reason, false
 	e.settle()
 }
 

@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
+	"sync/atomic"
 )
 
 // Options are what a registry is made with. The zero value is usable: endpoints then have no [Link] and
@@ -42,8 +42,7 @@ type Registry struct {
 	online   [sourceCount]bool
 	expected [sourceCount]bool // configured, but has not been online yet
 
-	settling   chan struct{} // closed when those that were expected at first have spoken; nil: nobody was
-	impatience *time.Timer   // closes it too
+	beginning atomic.Pointer[beginning]
 }
 
 // New returns an empty registry. End it with [Registry.Close].
@@ -112,10 +111,8 @@ func (r *Registry) Close() {
 	services := slices.Collect(maps.Values(r.services))
 	clear(r.services)
 	clear(r.names)
-	if r.settling != nil {
-		r.closeSettling()
-	}
 	r.mu.Unlock()
+	r.beginning.Load().end()
 	for _, s := range services {
 		s.close("the edge stops")
 	}

@@ -112,7 +112,9 @@ func (s *Service) Configure(settings Settings) {
 		return
 	}
 	for _, e := range s.endpoints {
-		e.startProbe()
+		if e.departed == "" { // its address may be another container's
+			e.startProbe()
+		}
 	}
 }
 

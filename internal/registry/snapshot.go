@@ -2,6 +2,7 @@ package registry
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -109,15 +110,23 @@ func (s *Service) Ready() bool {
 	return len(s.ready) > 0
 }
 
-// Identities returns the identities of the endpoints, and a number that is another one when they may have changed.
+// Identities returns the identities that the endpoints have and have had, and a number that is another one when they may
+// have changed.
 func (s *Service) Identities() (ids []string, version uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ids = make([]string, len(s.endpoints))
-	for i, e := range s.endpoints {
-		ids[i] = e.ID()
+	return slices.Collect(maps.Keys(s.byID)), s.identities.Load()
+}
+
+// Is reports whether two identities are those of one endpoint, one of them a former one.
+func (s *Service) Is(id, other string) bool {
+	if id == other {
+		return true
 	}
-	return ids, s.identities.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.byID[id]
+	return e != nil && e == s.byID[other]
 }
 
 // IdentitiesVersion returns the number of [Service.Identities] without the cost of it.

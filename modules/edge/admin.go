@@ -59,7 +59,7 @@ func Snapshot() []registry.ServiceStatus {
 // countSessions completes an endpoint's status. It comes after what is in flight was counted: a session that a request
 // begins is learned before that is over.
 func (l *living) countSessions(service string, e *registry.EndpointStatus) {
-	e.Sessions = l.sessions.Held(service, e.ID)
+	e.Sessions = l.sessions.Held(service, e.ID) + l.strays.Held(service, e.ID)
 }
 
 // shared returns what outlives configurations, or nil when no configuration uses the app.

@@ -33,11 +33,18 @@ func (a *App) checkSecret() error {
 	return nil
 }
 
-// Sessions returns the socket.io sessions that the edge has learned. It outlives configurations.
-func (a *App) Sessions() *engineio.Table { return a.living.sessions }
+// Sessions returns the socket.io sessions that the edge has seen begin, and those that it has only seen go on, of which
+// there are fewer: strangers can make them up. Both outlive configurations.
+func (a *App) Sessions() (begun, strays *engineio.Table) { return a.living.sessions, a.living.strays }
+
+// strayLimit is how many sessions are remembered of which the beginning was not seen.
+const strayLimit = 10_000
 
 // Settled waits, after the start of the edge, until the sources have spoken, for three seconds at the most.
 func (a *App) Settled(ctx context.Context) { a.living.registry.Settled(ctx) }
+
+// WantAffinityKey has the key loaded when the app starts. To be called while provisioning.
+func (a *App) WantAffinityKey() { a.wantsKey.Store(true) }
 
 // AffinityKey returns the key that affinity cookies are signed with: made of affinity_secret, or else kept in Caddy's
 // storage, where it is made if there is none. If the storage fails, that is said in the log, and the key lasts as long as
@@ -49,14 +56,29 @@ func (a *App) AffinityKey() []byte {
 			a.key = sum[:]
 			return
 		}
-		key, err := storedKey(a.storage)
-		if err != nil {
-			a.log.Error("the key of affinity cookies can't be kept: users may change containers when the edge restarts", zap.Error(err))
-			key = a.living.passingKey()
-		}
-		a.key = key
+		a.key = a.living.affinityKey(a.storage, a.log)
 	})
 	return a.key
+}
+
+// affinityKey returns the key that is kept in the storage, which is asked for it once in the life of the process; or, if
+// that fails, one that is not kept.
+func (l *living) affinityKey(storage certmagic.Storage, log *zap.Logger) []byte {
+	l.keyMu.Lock()
+	defer l.keyMu.Unlock()
+	if l.keptKey != nil {
+		return l.keptKey
+	}
+	key, err := storedKey(storage)
+	if err == nil {
+		l.keptKey = key
+		return key
+	}
+	log.Error("the key of affinity cookies can't be kept: users may change containers when the edge restarts", zap.Error(err))
+	if l.passingKey == nil {
+		l.passingKey = newKey()
+	}
+	return l.passingKey
 }
 
 // storedKey returns the key in a storage that several edges may share, and makes it if there is none.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -69,13 +70,14 @@ type App struct {
 	// same. Default: one is made, and kept in Caddy's storage.
 	AffinitySecret string `json:"affinity_secret,omitempty"`
 
-	static  discovery.Static
-	storage certmagic.Storage
-	keyOnce sync.Once
-	key     []byte
-	living  *living
-	log     *zap.Logger
-	httpLog *zap.Logger
+	static   discovery.Static
+	storage  certmagic.Storage
+	wantsKey atomic.Bool
+	keyOnce  sync.Once
+	key      []byte
+	living   *living
+	log      *zap.Logger
+	httpLog  *zap.Logger
 
 	mu       sync.Mutex
 	services map[string]*use
@@ -162,6 +164,9 @@ func (a *App) check() error {
 // Start puts the configuration in force. In a reload, that waits until Caddy has started all of it: one that fails leaves
 // what runs as it is.
 func (a *App) Start() error {
+	if a.wantsKey.Load() {
+		a.AffinityKey() // not while a client waits
+	}
 	if inForce := a.living.join(a); inForce != nil {
 		return a.configure(inForce)
 	}

@@ -26,6 +26,7 @@ const poolKey = "edge"
 type living struct {
 	registry *registry.Registry
 	sessions *engineio.Table
+	strays   *engineio.Table
 	tunnels  *tunnel.Group // all of the process
 	log      atomic.Pointer[zap.Logger]
 
@@ -36,7 +37,10 @@ type living struct {
 	sources map[registry.Source]*running
 	users   []*App // the configurations that have started, the newest last
 	inForce *App   // the one of them whose settings hold
-	key     []byte // of affinity cookies, when none can be kept
+
+	keyMu      sync.Mutex
+	keptKey    []byte // of affinity cookies, as it is in the storage
+	passingKey []byte // when none can be kept
 }
 
 // running is a source at work.
@@ -48,7 +52,7 @@ type running struct {
 
 func takeLiving() (*living, error) {
 	value, _, err := pool.LoadOrNew(poolKey, func() (caddy.Destructor, error) {
-		l := &living{sources: make(map[registry.Source]*running), sessions: engineio.NewTable(engineio.DefaultLimit), tunnels: tunnel.NewGroup(nil)}
+		l := &living{sources: make(map[registry.Source]*running), sessions: engineio.NewTable(engineio.DefaultLimit), strays: engineio.NewTable(strayLimit), tunnels: tunnel.NewGroup(nil)}
 		l.setLog(zap.NewNop(), zap.NewNop())
 		l.accessLog = zap.New(current{log: &l.httpLog}).Named("http.log.access")
 		l.registry = registry.New(registry.Options{Open: link.Opener(l.tunnels), OnChange: l.logChange})
@@ -58,16 +62,6 @@ func takeLiving() (*living, error) {
 		return nil, err
 	}
 	return value.(*living), nil
-}
-
-// passingKey returns the key that affinity cookies are signed with when none can be kept.
-func (l *living) passingKey() []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.key == nil {
-		l.key = newKey()
-	}
-	return l.key
 }
 
 func (l *living) release() error {

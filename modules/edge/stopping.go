@@ -36,7 +36,7 @@ func (s onStopping) Handle(ctx context.Context, _ caddy.Event) error {
 }
 
 // parting is how long the last socket may take to close.
-const parting = 2 * time.Second
+const parting = 4 * time.Second
 
 // farewell has held requests fail, rather than wait out the grace period, and closes the sockets in the course of the
 // close window. It returns when they are closed: until then the listeners are open, so that clients that leave early

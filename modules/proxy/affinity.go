@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/registry"
 )
@@ -38,6 +36,7 @@ func checkAffinity(kinds []string) error {
 type affinity struct {
 	service  string
 	sessions *engineio.Table // nil: not socketio
+	strays   *engineio.Table // sessions whose beginning was not seen
 	cookies  *cookies        // nil: no cookie
 	settled  func(context.Context)
 }
@@ -56,7 +55,7 @@ func (a *affinity) of(req *http.Request) (b bond) {
 	}
 	if a.sessions != nil {
 		if b.query = engineio.Parse(req.URL.RawQuery); b.query.SID != "" {
-			b.session, _ = a.sessions.Lookup(a.service, b.query.SID)
+			b.session = a.endpointOf(b.query.SID)
 		}
 	}
 	if a.cookies != nil {
@@ -69,6 +68,15 @@ func (a *affinity) of(req *http.Request) (b bond) {
 	return b
 }
 
+// endpointOf returns the identity of the endpoint that a session is on, as far as it is known.
+func (a *affinity) endpointOf(sid string) string {
+	if id, ok := a.sessions.Lookup(a.service, sid); ok {
+		return id
+	}
+	id, _ := a.strays.Lookup(a.service, sid)
+	return id
+}
+
 // answered learns from an answer, and sets the cookie if the client has none that leads where it went.
 func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, resp *http.Response) {
 	if a == nil {
@@ -78,19 +86,25 @@ func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, res
 	if a.sessions != nil && b.query.Handshake() && resp.StatusCode == http.StatusOK && mayBegin(resp) {
 		a.learn(id, resp)
 	}
-	if a.sessions != nil && b.query.SID != "" && b.session == "" && knowsSession(resp) {
-		a.sessions.Learn(a.service, b.query.SID, id, engineio.DefaultLife) // it began before the edge did
+	if a.sessions != nil && b.query.SID != "" && b.session == "" && knowsSession(b.query, resp) {
+		a.strays.Learn(a.service, b.query.SID, id, engineio.DefaultLife) // it began before the edge did
 	}
 	// Where a session has brought the request need not be where others of this client should go: it may be draining.
-	if a.cookies != nil && b.prefer != id && b.session != id {
+	if a.cookies != nil && b.session != id && !a.cookies.service.Is(b.prefer, id) {
 		a.cookies.set(resp.Header, id, secure(req))
 	}
 }
 
 // knowsSession reports whether the answer to a request with a sid tells that the endpoint knows the session: one that does
 // not answers with 400.
-func knowsSession(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusSwitchingProtocols
+func knowsSession(q engineio.Query, resp *http.Response) bool {
+	switch q.Transport {
+	case engineio.Polling:
+		return resp.StatusCode == http.StatusOK && mayBegin(resp)
+	case engineio.WebSocket:
+		return resp.StatusCode == http.StatusSwitchingProtocols
+	}
+	return false
 }
 
 // mayBegin reports whether the answer is of a kind that Engine.IO answers with; a stream, say, would never end.
@@ -114,7 +128,8 @@ func (a *affinity) learn(id string, resp *http.Response) {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
-	if h, err := engineio.ReadHandshake(resp.Header.Get("Content-Encoding"), head); err == nil {
+	h, err := engineio.ReadHandshake(resp.Header.Get("Content-Encoding"), head)
+	if err == nil && a.endpointOf(h.SID) == "" { // one that is known belongs to whom it belongs to
 		a.sessions.Learn(a.service, h.SID, id, h.Life())
 	}
 }
@@ -130,8 +145,5 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // secure reports whether the client came over TLS, to us or to a trusted proxy before us.
 func secure(req *http.Request) bool {
-	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.TLS != nil {
-		return true
-	}
-	return req.Header.Get("X-Forwarded-Proto") == "https" // reverse_proxy has set it
+	return req.TLS != nil || req.Header.Get("X-Forwarded-Proto") == "https" // which reverse_proxy has set
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -256,5 +258,42 @@ func TestAnUnknownSessionGoesWhereItsCookieLeads(t *testing.T) {
 		if status, text, _ := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling&sid="+sessionOf(t, body)); status != http.StatusOK {
 			t.Fatalf("without the cookie: %d %s", status, text)
 		}
+	}
+}
+
+func TestAReloadKeepsTheKeyThatItCanNotRead(t *testing.T) {
+	directives := "edge_proxy api:80 {\n affinity cookie\n}"
+	s, _ := three(t, directives, false)
+	_, _, h := fetch(t, http.DefaultClient, s.url)
+	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(storage, "edge", "affinity.key")
+	key, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(file, key, 0o600); err != nil {
+			t.Error(err)
+		}
+	})
+	s.load(t, "header X-Other 1\n"+directives)
+	req, err := http.NewRequest(http.MethodGet, s.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.AddCookie(cookie)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if again := resp.Header.Get("Set-Cookie"); again != "" {
+		t.Errorf("its cookie counts no more: got %q", again)
 	}
 }

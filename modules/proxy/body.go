@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// body is an answer's body that releases its claim when it is closed, or read to its end.
+// body is an answer's body that releases its claim when it is closed.
 type body struct {
 	io.ReadCloser
 	once    sync.Once

@@ -62,6 +62,25 @@ func TestAnotherKeyMakesOtherCookies(t *testing.T) {
 	}
 }
 
+func TestACookieOutlivesAContainersOtherName(t *testing.T) {
+	r := registry.New(registry.Options{})
+	t.Cleanup(r.Close)
+	service, err := r.Declare("api:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar := newCookies(service, func() []byte { return []byte("key") })
+	r.Feed(registry.DNS).Set("api", []registry.Member{member("10.0.0.1", "10.0.0.1")})
+	early := jar.value("10.0.0.1")
+	engine := r.Feed(registry.Engine)
+	engine.Set("api", []registry.Member{member("a", "10.0.0.1")})
+	engine.Online(true)
+	id, known := jar.endpoint(asking("edge_api_80=" + early))
+	if !known || !jar.service.Is(id, "a") {
+		t.Errorf("it leads to %q, known %t", id, known)
+	}
+}
+
 func FuzzACookieThatTheEdgeDidNotMakeLeadsNowhere(f *testing.F) {
 	jar, _ := newJar(f, "key")
 	a, b := jar.value("a"), jar.value("b")

@@ -89,7 +89,7 @@ func (p *payload) attach(req *http.Request, late *deadline) *http.Request {
 		late.begin()
 	case p.stream != nil:
 		req.GetBody = nil
-		req.Body = &sending{payload: p, late: late}
+		req.Body = &sending{payload: p, late: late, req: req}
 	default:
 		req.Body, req.GetBody = nil, nil
 		late.begin()
@@ -97,12 +97,9 @@ func (p *payload) attach(req *http.Request, late *deadline) *http.Request {
 	return req
 }
 
-// again reports whether the request may be sent once more after it was sent and failed with err.
-func (p *payload) again(req *http.Request, err error) bool {
-	if errors.Is(err, errLate) || !idempotent(req) {
-		return false
-	}
-	return p.stream == nil || !p.begun.Load()
+// again reports whether the request may be sent once more after it was sent and failed.
+func (p *payload) again(req *http.Request) bool {
+	return idempotent(req) && (p.stream == nil || !p.begun.Load())
 }
 
 // idempotent reports whether sending the request twice has the effect of sending it once (RFC 9110 section 9.2.2). That
@@ -146,6 +143,7 @@ func (r *keptReader) Close() error {
 type sending struct {
 	*payload
 	late *deadline
+	req  *http.Request
 }
 
 // Read reads from the client, whose time is not counted as the endpoint's.
@@ -154,6 +152,9 @@ func (s *sending) Read(b []byte) (int, error) {
 	s.late.pause()
 	n, err := s.stream.Read(b)
 	s.late.begin()
+	if err != nil && err != io.EOF {
+		err = bodyError(s.req, err)
+	}
 	return n, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,8 +32,15 @@ type takeoverKey struct{}
 
 // offer returns the request with what it takes to take its connection over, if it asks for another protocol. Over HTTP/2
 // and HTTP/3 there is no connection to take over: reverse_proxy handles these.
+//
+// What HTTP/1.0 asks for is ignored (RFC 9110 section 7.8), and so is what comes with a body: net/http may still be sending
+// it when the other protocol begins.
 func offer(w http.ResponseWriter, r *http.Request) *http.Request {
 	if r.ProtoMajor != 1 || r.Header.Get("Upgrade") == "" {
+		return r
+	}
+	if r.ProtoMinor == 0 || r.ContentLength != 0 {
+		r.Header.Del("Upgrade")
 		return r
 	}
 	return r.WithContext(context.WithValue(r.Context(), takeoverKey{}, &takeover{w, r, time.Now()}))
@@ -85,14 +93,8 @@ func (t *Transport) botched(claim registry.Claim, upgraded *link.Upgraded, err e
 // directives see it, and then takes the connection from the innermost one: those around it would keep their memory for as
 // long as the socket lives, and hide what kind of connection it is. It returns what the client has sent already.
 func (to *takeover) accept(answer http.Header, protocol string) (conn net.Conn, early []byte, err error) {
-	h := to.w.Header()
-	for name, values := range answer {
-		if !hopByHop[name] {
-			h[spelling(name)] = values
-		}
-	}
-	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{protocol}
-	caddyhttp.SetVar(to.r.Context(), caddyhttp.LogSkipVar, true) // it is logged when the socket ends
+	passOn(to.w.Header(), answer)
+	to.w.Header()["Connection"], to.w.Header()["Upgrade"] = []string{"Upgrade"}, []string{protocol}
 	to.w.WriteHeader(http.StatusSwitchingProtocols)
 	conn, buffered, err := http.NewResponseController(innermost(to.w)).Hijack()
 	if err != nil {
@@ -102,8 +104,28 @@ func (to *takeover) accept(answer http.Header, protocol string) (conn net.Conn, 
 		_ = conn.Close() // the client is gone
 		return nil, nil, fmt.Errorf("answer the client: %w", err)
 	}
+	caddyhttp.SetVar(to.r.Context(), caddyhttp.LogSkipVar, true) // it is logged when the socket ends
 	early, err = buffered.Reader.Peek(buffered.Reader.Buffered())
 	return conn, append([]byte(nil), early...), err
+}
+
+// passOn adds an answer's headers to those that are set already, but for what is about the endpoint's connection.
+func passOn(h, answer http.Header) {
+	var named []string
+	for _, line := range answer["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			named = append(named, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	for name, values := range answer {
+		switch {
+		case hopByHop[name] || slices.Contains(named, name):
+		case name == "Set-Cookie":
+			h[name] = append(h[name], values...)
+		default:
+			h[spelling(name)] = values
+		}
+	}
 }
 
 func innermost(w http.ResponseWriter) http.ResponseWriter {

@@ -97,9 +97,10 @@ func (t *Transport) provisionAffinity() error {
 	}
 	t.affinity = &affinity{service: t.Service, settled: t.app.Settled}
 	if slices.Contains(t.Affinity, affinitySocketIO) {
-		t.affinity.sessions = t.app.Sessions()
+		t.affinity.sessions, t.affinity.strays = t.app.Sessions()
 	}
 	if slices.Contains(t.Affinity, affinityCookie) {
+		t.app.WantAffinityKey()
 		t.affinity.cookies = newCookies(t.service, t.app.AffinityKey)
 	}
 	return nil
@@ -146,7 +147,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		switch {
 		case refused && time.Since(began) < t.service.Hold():
 			claim.Refused(dial.Error())
-		case refused || !payload.again(req, err) || resends == maxResends:
+		case refused || !payload.again(req) || resends == maxResends || mayBeMeant(req, err) && e.Serves():
 			return nil, t.failed(req, e, err)
 		default:
 			if err := t.mayResend(req, e, err); err != nil {
@@ -159,6 +160,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			c.Write(zap.String("service", t.Service), zap.String("address", e.Address()), zap.Error(err))
 		}
 	}
+}
+
+// mayBeMeant reports whether a request that was sent and got no answer may have met nothing but what the application does
+// with such requests: takes its time, or closes the connection that was to be upgraded. As long as the endpoint serves, it
+// is not blamed, and the request not repeated.
+func mayBeMeant(req *http.Request, err error) bool {
+	return errors.Is(err, errLate) || req.Header.Get("Upgrade") != ""
 }
 
 // mayResend waits until the retry budget lets a request that was sent, and failed with err, be sent again. It returns the
@@ -188,7 +196,7 @@ func (t *Transport) send(req *http.Request, p *payload, claim registry.Claim) (*
 		if errors.Is(context.Cause(ctx), errLate) {
 			err = errLate
 		}
-		if _, unsent := errors.AsType[*link.DialError](err); !unsent && req.Context().Err() == nil && !ofClient(err) {
+		if blames(req, err) {
 			claim.Badly(err.Error())
 		}
 		cancel(nil)
@@ -220,6 +228,12 @@ func judge(claim registry.Claim, status int) {
 	default:
 		claim.Well()
 	}
+}
+
+// blames reports whether an attempt that got no answer speaks against the endpoint.
+func blames(req *http.Request, err error) bool {
+	_, unsent := errors.AsType[*link.DialError](err) // which takes it out of rotation anyway
+	return !unsent && !ofClient(err) && req.Context().Err() == nil && req.Header.Get("Upgrade") == ""
 }
 
 // ofClient reports whether an attempt failed by the client's doing: its body is too large, or was cut short.

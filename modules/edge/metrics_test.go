@@ -1,0 +1,72 @@
+package edge
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+func TestMetricsTellWhatTheRegistryKnows(t *testing.T) {
+	r := registry.New(registry.Options{})
+	t.Cleanup(r.Close)
+	s, err := r.Declare("api:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Configure(registry.Settings{})
+	feed := r.Feed(registry.Engine)
+	feed.Set("api", []registry.Member{{ID: "a", Addr: netip.MustParseAddr("10.0.0.1"), Phase: registry.Running}})
+	feed.Online(true)
+	for range 3 {
+		if _, err := s.Acquire(t.Context(), registry.Want{At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim, err := s.Acquire(t.Context(), registry.Want{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim.Socket()
+	s.Lose(registry.Unknown)
+	if ok, err := s.Retry(t.Context(), claim.Endpoint()); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	want := `
+# HELP edge_endpoints Endpoints of a service by state.
+# TYPE edge_endpoints gauge
+edge_endpoints{service="api:80",state="draining"} 0
+edge_endpoints{service="api:80",state="failing"} 0
+edge_endpoints{service="api:80",state="ready"} 1
+edge_endpoints{service="api:80",state="starting"} 0
+# HELP edge_requests_held Requests that wait for a ready endpoint.
+# TYPE edge_requests_held gauge
+edge_requests_held{service="api:80"} 0
+# HELP edge_requests_in_flight Requests on the endpoints of a service.
+# TYPE edge_requests_in_flight gauge
+edge_requests_in_flight{service="api:80"} 3
+# HELP edge_requests_lost_total Requests without an answer of the service, by outcome.
+# TYPE edge_requests_lost_total counter
+edge_requests_lost_total{outcome="not answered",service="api:80"} 0
+edge_requests_lost_total{outcome="not sent",service="api:80"} 0
+edge_requests_lost_total{outcome="refused",service="api:80"} 0
+edge_requests_lost_total{outcome="unknown",service="api:80"} 1
+# HELP edge_retries_total Requests that were sent again after they were sent and not answered.
+# TYPE edge_retries_total counter
+edge_retries_total{service="api:80"} 1
+# HELP edge_socket_bytes_total Bytes that upgraded connections have carried, by who sent them.
+# TYPE edge_socket_bytes_total counter
+edge_socket_bytes_total{from="clients",service="api:80"} 0
+edge_socket_bytes_total{from="endpoint",service="api:80"} 0
+# HELP edge_sockets Open WebSockets and other upgraded connections.
+# TYPE edge_sockets gauge
+edge_sockets{service="api:80"} 1
+`
+	if err := testutil.CollectAndCompare(metrics{r}, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+}
