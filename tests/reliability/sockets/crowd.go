@@ -3,6 +3,8 @@ package sockets
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +58,15 @@ type Census struct {
 
 // Lost is how many sockets are not open any more.
 func (c Census) Lost() int { return c.Opened - c.Alive }
+
+// Plus returns both censuses as one.
+func (c Census) Plus(other Census) Census {
+	sum := Census{Opened: c.Opened + other.Opened, Alive: c.Alive + other.Alive, Codes: maps.Clone(c.Codes), Ends: slices.Concat(c.Ends, other.Ends)}
+	for code, n := range other.Codes {
+		sum.Codes[code] += n
+	}
+	return sum
+}
 
 // Count sends a message to every socket and counts those from which it comes back in time.
 func (c *Crowd) Count(since time.Time, within time.Duration) Census {
