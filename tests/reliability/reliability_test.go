@@ -45,6 +45,11 @@ func keepsItsWord(t *testing.T, s *stage, sc scenario) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, cost := range s.costs { // how much memory they take is for the whole suite to say, with more of them
+		if cost.Goroutines > maxGoroutines {
+			t.Error(cost.broken())
+		}
+	}
 	for _, r := range results {
 		t.Log(line(r))
 		for _, broken := range r.Broken {

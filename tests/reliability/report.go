@@ -40,6 +40,12 @@ func (r Report) Broken() (all []string) {
 			all = append(all, result.Scenario+": "+b)
 		}
 	}
+	for _, c := range r.Idle {
+		// Of few sockets, what the program itself allocates meanwhile counts too much.
+		if c.Proxy == "edge" && c.Sockets >= fullEffort.Idle {
+			all = append(all, c.broken()...)
+		}
+	}
 	for _, l := range r.Leftovers {
 		if l.Proxy == "edge" && !l.Clean() {
 			all = append(all, l.String())

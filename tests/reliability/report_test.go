@@ -38,7 +38,11 @@ func sample() *Report {
 			{Scenario: "held", Proxy: "edge", Methods: map[string]load.Tally{"GET": {N: 77, Refused: 77}}},
 			{Scenario: "dns: silence", Proxy: "edge", Methods: map[string]load.Tally{"GET": {N: 30, Answered: 29, Wrong: 1}}, Broken: []string{"1 of 30 was lost"}},
 		},
-		Idle:      []Idle{{Proxy: "edge", Sockets: 300, KiB: 8.04, Goroutines: 2}, {Proxy: "edge", TLS: true, Sockets: 300, KiB: 19, Goroutines: 2}},
+		Idle: []Idle{
+			{Proxy: "edge", Sockets: 3000, KiB: 8.04, Goroutines: 2},
+			{Proxy: "edge", TLS: true, Sockets: 3000, KiB: 24.6, Goroutines: 4},
+			{Proxy: "nginx", Sockets: 3000, KiB: 50},
+		},
 		Leftovers: []Leftover{{Proxy: "edge", GoroutinesBefore: 30, GoroutinesAfter: 90, FilesBefore: 12, FilesAfter: 12}},
 		Failures:  []string{"slow start: no time"},
 	}
@@ -62,7 +66,10 @@ func TestTheReportSaysWhatWasFound(t *testing.T) {
 		"- edge: 1 × POST unknown: EOF\n",
 		"It lies. Only an edge has what this takes.\n",
 		"| silence | edge | 1 of 30 |  | 0 of 0 |  |  | GET 1 |",
-		"| edge | 8.0 | 19.0 | 2.0 | 2.0 |\n",
+		"| edge | 8.0 | 24.6 | 2.0 | 4.0 |\n",
+		"- an idle WebSocket takes 24.6 KiB over TLS, want 24 at the most\n",
+		"- an idle WebSocket takes 4.0 goroutines over TLS, want 2 at the most\n",
+		"| nginx | 50.0 |",
 		"| edge | 30 | 90 | 12 | 12 |\n",
 	} {
 		if !strings.Contains(out.String(), want) {

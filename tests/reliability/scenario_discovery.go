@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
@@ -43,6 +44,9 @@ var streamCut = scenario{
 	},
 }
 
+// refresh is how often the proxies ask the DNS.
+const refresh = time.Second
+
 // liar is DNS that doesn't tell the truth. Containers stay as they are.
 var liar = scenario{
 	name:     "dns",
@@ -78,7 +82,7 @@ var liar = scenario{
 			results, err := s.observe(ctx, lie.name, proxies, func(ctx context.Context) error {
 				resolver.Tell("api", lie.lie)
 				defer resolver.Tell("api", lab.Truth)
-				return pass(ctx, s.effort.Window)
+				return pass(ctx, max(s.effort.Window, 2*refresh))
 			})
 			if err != nil {
 				return nil, err

@@ -12,7 +12,7 @@ import (
 )
 
 // drainFor is longer than the window over which the edge spreads closings.
-const drainFor = 8 * time.Second
+const drainFor = 6500 * time.Millisecond
 
 var drain = scenario{
 	name:     "drain of WebSockets",

@@ -19,6 +19,28 @@ type Idle struct {
 	Goroutines float64 `json:"goroutines_per_socket,omitempty"`
 }
 
+// What the edge promises of an idle WebSocket. A connection of the admin API may come and go beside them.
+const (
+	maxGoroutines = 2.05
+	maxKiB        = 14.0
+	maxKiBTLS     = 24.0
+)
+
+// broken returns what of that is not kept.
+func (c Idle) broken() (all []string) {
+	most, how := maxKiB, "plain"
+	if c.TLS {
+		most, how = maxKiBTLS, "over TLS"
+	}
+	if c.KiB > most {
+		all = append(all, fmt.Sprintf("an idle WebSocket takes %.1f KiB %s, want %.0f at the most", c.KiB, how, most))
+	}
+	if c.Goroutines > maxGoroutines {
+		all = append(all, fmt.Sprintf("an idle WebSocket takes %.1f goroutines %s, want 2 at the most", c.Goroutines, how))
+	}
+	return all
+}
+
 var idleSockets = scenario{
 	name:     "idle WebSockets",
 	what:     "WebSockets that stay idle, one proxy at a time, plain and over TLS; each proxy is new, and logs and counts as in the other scenarios.",
@@ -89,8 +111,8 @@ func (s *stage) atRest(ctx context.Context, p proxy) (kib int, open use, err err
 	if err != nil {
 		return 0, use{}, err
 	}
-	const still, steady = 500 * time.Millisecond, 4
-	for last, same := 0, 0; same < steady; last = kib {
+	const still = 500 * time.Millisecond
+	for last, same := 0, 0; same < s.effort.Steady; last = kib {
 		if p.admin != "" {
 			if _, err := p.askAdmin(ctx, http.MethodGet, "/debug/pprof/heap?gc=1", nil); err != nil {
 				return 0, use{}, err

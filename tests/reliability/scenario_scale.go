@@ -35,11 +35,11 @@ func (s *stage) scale(ctx context.Context, n int) error {
 }
 
 // slowFor is how long a replica of the slow start is slow.
-const slowFor = 6 * time.Second
+const slowFor = 4 * time.Second
 
 var slowStart = scenario{
 	name: "slow start",
-	what: "A second replica is added that answers one request at a time, each after 0.2 s, and gets better for six seconds.",
+	what: "A second replica is added that answers one request at a time, each after 0.2 s, and gets better for four seconds.",
 	env:  map[string]string{"LAB_SLOW_START": slowFor.String()},
 	prepare: func(ctx context.Context, s *stage) error {
 		return wait(ctx, 2*slowFor, "the first replica is quick", func() bool {

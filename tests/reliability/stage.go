@@ -39,16 +39,17 @@ type effort struct {
 	Crowd   int           // WebSockets, where they are what is tried
 	Reloads int
 	Idle    int // WebSockets whose memory is measured
+	Steady  int // how often in a row that is to be the same
 
 	Sessions time.Duration // for how long a rollout lets sticky sessions come to old containers; there are none here
 }
 
 var (
 	fullEffort = effort{
-		Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 50, Idle: 3000, Sessions: 10 * time.Second,
+		Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 50, Idle: 3000, Steady: 4, Sessions: 10 * time.Second,
 	}
 	shortEffort = effort{
-		Rate: 60, Times: 1, Window: 1500 * time.Millisecond, Sockets: 10, Crowd: 100, Reloads: 10, Idle: 300, Sessions: time.Second,
+		Rate: 60, Times: 1, Window: time.Second, Sockets: 10, Crowd: 100, Reloads: 10, Idle: 300, Steady: 1, Sessions: time.Second,
 	}
 )
 

@@ -20,6 +20,7 @@ type Engine struct {
 
 	space string // the network namespace
 	cmd   *exec.Cmd
+	ended chan struct{} // closed when dockerd has ended
 }
 
 // StartEngine starts an Engine whose containers outlive it, with one image of the machine's and a network `lab`.
@@ -69,16 +70,21 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err := e.cmd.Start(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
+	e.ended = make(chan struct{})
+	go func() {
+		defer close(e.ended)
+		_ = e.cmd.Wait() // its exit status is that of a killed process, or its log says more
+	}()
 	for {
-		_, err := e.Docker(ctx, "info")
-		if err == nil {
+		if _, err := e.Docker(ctx, "info"); err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("start a Docker Engine: %w", err)
+			return fmt.Errorf("start a Docker Engine: %w", ctx.Err())
+		case <-e.ended:
+			text, _ := os.ReadFile(log.Name()) // it has been opened just now
+			return fmt.Errorf("start a Docker Engine: it ended; the end of its log: %s", text[max(len(text)-2000, 0):])
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -86,14 +92,10 @@ func (e *Engine) Start(ctx context.Context) error {
 
 // Stop ends the Engine with a signal and waits until it is gone. Its containers go on.
 func (e *Engine) Stop(signal syscall.Signal) error {
-	if e.cmd == nil {
-		return nil
-	}
-	if err := e.cmd.Process.Signal(signal); err != nil {
+	if err := e.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	_ = e.cmd.Wait() // its exit status is that of a killed process
-	e.cmd = nil
+	<-e.ended
 	return os.RemoveAll(filepath.Join(e.Dir, "pid"))
 }
 
@@ -113,7 +115,10 @@ func (e *Engine) Remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var errs []error
-	if e.cmd != nil {
+	if e.ended != nil {
+		if _, err := e.Docker(ctx, "info"); err != nil { // only an Engine can remove containers
+			errs = append(errs, e.Stop(syscall.SIGKILL), e.Start(ctx))
+		}
 		ids, err := e.Docker(ctx, "ps", "--all", "--quiet")
 		errs = append(errs, err)
 		for _, id := range strings.Fields(ids) {
@@ -123,10 +128,24 @@ func (e *Engine) Remove() error {
 		_, _ = e.Docker(ctx, "network", "rm", "lab") // it may never have been made
 		errs = append(errs, e.Stop(syscall.SIGTERM))
 	}
-	// An Engine mounts its directory onto itself, and one that was killed leaves that behind.
-	for unmounted := error(nil); unmounted == nil; {
-		_, unmounted = output(exec.CommandContext(ctx, "umount", filepath.Join(e.Dir, "data")))
-	}
+	errs = append(errs, e.unmount(ctx))
 	_, err := output(exec.CommandContext(ctx, "ip", "netns", "delete", e.space))
 	return errors.Join(append(errs, err, os.RemoveAll(e.Dir))...)
+}
+
+// unmount undoes the mounts in the Engine's directory. It mounts its data onto itself, and one that was killed leaves that
+// behind.
+func (e *Engine) unmount(ctx context.Context) error {
+	text, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); strings.HasPrefix(fields[1], e.Dir+"/") {
+			_, err := output(exec.CommandContext(ctx, "umount", "--lazy", fields[1]))
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
