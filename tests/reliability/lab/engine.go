@@ -96,7 +96,9 @@ func (e *Engine) Stop(signal syscall.Signal) error {
 		return err
 	}
 	<-e.ended
-	return os.RemoveAll(filepath.Join(e.Dir, "pid"))
+	// containerd dies with dockerd, but its PID may be that of a zombie for a while: the next dockerd would wait for it.
+	return errors.Join(os.RemoveAll(filepath.Join(e.Dir, "pid")),
+		os.RemoveAll(filepath.Join(e.Dir, "exec", "containerd", "containerd.pid")))
 }
 
 // Inside returns a command that runs in the Engine's network namespace, and in no other of its own: `ip netns exec`
