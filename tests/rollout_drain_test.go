@@ -15,6 +15,7 @@ import (
 
 // TestAnOperatorDrainsByHand: the same thing in single steps.
 func TestAnOperatorDrainsByHand(t *testing.T) {
+	t.Parallel()
 	p := newShop(t)
 	id := p.container(t, "web")[:12]
 	drain := func(args ...string) (string, error) {
@@ -56,6 +57,7 @@ func TestAnOperatorDrainsByHand(t *testing.T) {
 
 // TestWebSocketsAreToldOfARollout: each is closed with 1001, whereupon clients connect again, and none holds the rollout up.
 func TestWebSocketsAreToldOfARollout(t *testing.T) {
+	t.Parallel()
 	p := newShop(t)
 	p.set("SHOP_VERSION", "2")
 	const sockets = 50

@@ -64,6 +64,7 @@ func (a *awaited) String() string {
 
 // TestAnInterruptedRolloutLeavesAWorkingService: at whatever step it is.
 func TestAnInterruptedRolloutLeavesAWorkingService(t *testing.T) {
+	t.Parallel()
 	p := newShop(t)
 	before := p.all(t, "web")
 	for i, at := range []string{"migration has completed", "started ", " ready", "drained "} {
@@ -89,6 +90,7 @@ func TestAnInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 
 // TestARolloutThatWasKilledIsTakenUpAgain: with what it left, nobody notices either.
 func TestARolloutThatWasKilledIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
 	p := newShop(t)
 	before := p.all(t, "web")
 	p.set("SHOP_VERSION", "2")
@@ -109,6 +111,7 @@ func TestARolloutThatWasKilledIsTakenUpAgain(t *testing.T) {
 
 // TestTwoRolloutsOfOneServiceDoNotMeet.
 func TestTwoRolloutsOfOneServiceDoNotMeet(t *testing.T) {
+	t.Parallel()
 	p := newShop(t)
 	p.set("SHOP_VERSION", "2")
 	first := p.rollout("web", "--sessions", "4s")

@@ -13,6 +13,7 @@ import (
 // TestNoRequestOfAnyMethodIsLostInARollout: two backends that die rudely, deployed again and again. EDGE_TEST_ROLLOUTS says
 // how often; 3 by default.
 func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
+	t.Parallel()
 	times := 3
 	if text := os.Getenv("EDGE_TEST_ROLLOUTS"); text != "" {
 		var err error
@@ -58,6 +59,7 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 
 // TestANewVersionThatIsBrokenLeavesTheOld: nobody notices, and it says what is wrong.
 func TestANewVersionThatIsBrokenLeavesTheOld(t *testing.T) {
+	t.Parallel()
 	p := newShop(t)
 	before := p.all(t, "web")
 	for _, c := range []struct{ variable, value, says, line string }{
@@ -89,6 +91,7 @@ func TestANewVersionThatIsBrokenLeavesTheOld(t *testing.T) {
 // TestAServiceThatCanNotHaveTwoIsHeld: it is drained before it is told to stop, so that nothing is cut, and what comes
 // meanwhile waits.
 func TestAServiceThatCanNotHaveTwoIsHeld(t *testing.T) {
+	t.Parallel()
 	p := newShop(t)
 	before := p.all(t, "store")
 	l := p.underLoad(t, storeURL, func() {
@@ -114,6 +117,7 @@ func TestAServiceThatCanNotHaveTwoIsHeld(t *testing.T) {
 
 // TestAllIsWhatTheEdgeRoutesTo, and the rest is not touched unless it is named.
 func TestAllIsWhatTheEdgeRoutesTo(t *testing.T) {
+	t.Parallel()
 	p := newShop(t)
 	web, store, worker, edge := p.all(t, "web"), p.all(t, "store"), p.all(t, "worker"), p.all(t, "edge")
 	p.set("SHOP_VERSION", "2")
@@ -134,6 +138,7 @@ func TestAllIsWhatTheEdgeRoutesTo(t *testing.T) {
 
 // TestWhatStandsInTheWayIsFoundBeforeAnythingIsStarted.
 func TestWhatStandsInTheWayIsFoundBeforeAnythingIsStarted(t *testing.T) {
+	t.Parallel()
 	p := newShop(t)
 	before := fmt.Sprint(p.all(t, "web"), p.all(t, "migration"))
 	refused := func(want string, args ...string) {
