@@ -115,7 +115,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if broken := report.Broken(); len(broken) > 0 {
-		return fmt.Errorf("the edge did not keep its word:\n  %s", strings.Join(broken, "\n  "))
+		return fmt.Errorf("not kept by the edge, or not to be tried:\n  %s", strings.Join(broken, "\n  "))
 	}
 	return nil
 }

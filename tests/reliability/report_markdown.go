@@ -21,10 +21,13 @@ proxy, is in [tests/reliability](../tests/reliability/README.md). The same numbe
 {{ end }}
 {{ .Effort.Rate }} requests a second went to the service by way of each proxy, all of them in the same seconds, and half as many to a service that was left
 alone, the control. Each takes 40 ms to answer; half of them are GET, an eighth each PUT and DELETE, a quarter POST.
-*n*: how many requests; *lost*: not answered by the application; *≤*: with none lost of n, the part that is lost is below 3/n, with a
-confidence of 95 %. *Refused*: before anything was sent. *Unknown*: sent, and then cut, timed out, or answered with 502 or 504: whether the
-application acted on it, the client can't tell. *Wrong*: answered by somebody else. *Recovered*: from the first request that was lost or took over a second until the end of the
-last such one.
+
+- *n*: how many requests. *Lost*: not answered by the application. *≤*: with none lost of n, the part that is lost is below 3/n, with
+  a confidence of 95 %.
+- *Refused*: before anything was sent. *Unknown*: sent, and then cut, timed out, or answered with 502 or 504: whether the
+  application acted on it, the client can't tell. *Wrong*: answered by somebody else.
+- *Ratio*: of p99 to the control's. *Recovered*: from the first request that was lost or took over a second until the end of the
+  last such one. *Sockets*: WebSockets to both services, with the codes that they were closed with.
 {{ if .Broken }}
 ## Not kept
 

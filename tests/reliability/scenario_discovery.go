@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/theworklabs/edge/tests/reliability/lab"
@@ -67,6 +68,7 @@ var liar = scenario{
 		if err := s.set(ctx, map[string]string{"LAB_ENDPOINT": "", "LAB_RESOLVER": resolver.Address()}, 1); err != nil {
 			return nil, err
 		}
+		proxies = slices.DeleteFunc(slices.Clone(proxies), func(p proxy) bool { return p.service == "" }) // they ask another
 		var all []Result
 		for _, lie := range []struct {
 			name string

@@ -165,14 +165,21 @@ func (s *stage) wellBehaved(ctx context.Context, replicas int) error {
 	return nil
 }
 
+// patience is how long a proxy may take to serve: one that is given as a target has to be started meanwhile.
+const patience = 2 * time.Minute
+
 // settled waits until every proxy reaches all replicas of api, and control.
 func (s *stage) settled(ctx context.Context, replicas int) error {
 	if err := s.answering(ctx, replicas); err != nil {
 		return err
 	}
 	for _, p := range s.proxies {
-		err := wait(ctx, time.Minute, fmt.Sprintf("%s reaches %d replicas, and control", p.name, replicas), func() bool {
-			return p.reaches(ctx, apiHost, replicas) && p.reaches(ctx, controlHost, 1)
+		n := replicas
+		if p.service == "" {
+			n = 1 // a stranger may keep to one of them
+		}
+		err := wait(ctx, patience, fmt.Sprintf("%s (%s) reaches replicas of %s, %d of them, and %s", p.name, p.address, apiHost, n, controlHost), func() bool {
+			return p.reaches(ctx, apiHost, n) && p.reaches(ctx, controlHost, 1)
 		})
 		if err != nil {
 			return err
