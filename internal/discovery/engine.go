@@ -14,8 +14,8 @@ import (
 const DefaultDrainTimeout = 60 * time.Second
 
 // Engine watches a Docker Engine, directly or through the guard: a list, and then events, which arrive about a
-// millisecond after the fact. A cut stream is silent, so the Engine is pinged every 10 s and listed every 60 s, and
-// after each reconnect the events since the last one are read again before a full list repairs the rest.
+// millisecond after the fact. A cut stream is silent, so the Engine is pinged every 10 s, and when in doubt, and
+// listed every 60 s; after each reconnect the events since the last one are read again before a full list repairs the rest.
 //
 // It needs GET /_ping, /events and /containers/json, no more.
 type Engine struct {
@@ -26,6 +26,7 @@ type Engine struct {
 	DrainTimeout time.Duration         // without a death by then, a stop is taken back; 0: DefaultDrainTimeout
 	Subnets      func() []netip.Prefix // nil: LocalSubnets
 	Names        Names                 // whose problems are logged; nil: all
+	Doubts       <-chan struct{}       // tells that the Engine's word may be old, so that it is pinged at once; nil: nothing does
 	Log          *zap.Logger           // nil: silent
 }
 

@@ -105,6 +105,8 @@ func (s *session) follow(ctx context.Context, e *inquirer, queue <-chan events.M
 			return err
 		case <-ping.C:
 			e.ping(ctx)
+		case <-s.Doubts:
+			e.ping(ctx) // its stream may have fallen silent without an end
 		case <-list.C:
 			s.want.all = true
 		case now := <-s.nextDue():

@@ -68,20 +68,32 @@ func open(addr string, parent *tunnel.Group) *Link {
 }
 
 // Send sends a request to the endpoint, whatever its URL's host is, and returns the answer's head. A [*DialError]
-// means that nothing was sent. The body of a 101 is an [*Upgraded]. A request with a body that has no GetBody never travels on a kept connection.
+// means that nothing was sent. The body of a 101 is an [*Upgraded].
+//
+// A request that can't be sent again, by its method or its body, never travels on a kept connection: the endpoint may close
+// that at the same instant, and nobody would know what became of the request.
 func (l *Link) Send(req *http.Request) (*http.Response, error) {
 	target := *req.URL
 	target.Scheme, target.Host = "http", l.addr
 	out := *req
 	out.URL = &target
-	via := l.pooled
-	if req.Body != nil && req.GetBody == nil {
-		via = l.fresh
+	via := l.fresh
+	if replayable(req) && req.Context().Value(afresh{}) == nil {
+		via = l.pooled
 	}
 	if req.Header.Get("Upgrade") != "" {
 		return upgrade(via, &out)
 	}
 	return via.RoundTrip(&out)
+}
+
+// replayable reports whether a request can be sent again when a kept connection turns out to be closed.
+func replayable(req *http.Request) bool {
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete, "":
+		return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+	}
+	return false
 }
 
 // Close lets requests on connections finish, makes no new connection, and keeps none for later.
@@ -124,6 +136,12 @@ func cause(err error) error {
 	}
 	return err
 }
+
+type afresh struct{}
+
+// Afresh returns a context under which [Link.Send] uses a new connection: a kept one has just failed, and others may be as
+// dead.
+func Afresh(ctx context.Context) context.Context { return context.WithValue(ctx, afresh{}, true) }
 
 type dialTimeout struct{}
 

@@ -51,11 +51,26 @@ func TestARequestThatCanBeSentAgainTravelsOnAKeptConnection(t *testing.T) {
 	l := b.open(t)
 	for range 3 {
 		exchange(t, l, request(t, http.MethodGet, "", false))
-		exchange(t, l, request(t, http.MethodPost, "twice", false))
+		exchange(t, l, request(t, http.MethodPut, "twice", false))
 		exchange(t, l, request(t, http.MethodDelete, "", false))
 	}
 	if n := b.opened.Load(); n != 1 {
 		t.Errorf("9 requests took %d connections, want 1", n)
+	}
+}
+
+// TestAPOSTNeverTravelsOnAKeptConnection: which the backend may close at that instant, so that nobody would know whether it
+// was carried out. Neither does a request that was cut off once.
+func TestAPOSTNeverTravelsOnAKeptConnection(t *testing.T) {
+	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
+	l := b.open(t)
+	exchange(t, l, request(t, http.MethodGet, "", false)) // leaves one behind
+	exchange(t, l, request(t, http.MethodPost, "twice", false))
+	exchange(t, l, request(t, http.MethodPatch, "", false))
+	again := request(t, http.MethodGet, "", false)
+	exchange(t, l, again.WithContext(link.Afresh(again.Context())))
+	if n := b.opened.Load(); n != 4 {
+		t.Errorf("4 requests took %d connections, want 4", n)
 	}
 }
 

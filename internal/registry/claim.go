@@ -50,15 +50,19 @@ func (c Claim) Refused(reason string) {
 		e.verdict, e.finding = Failing, reason
 		e.settle()
 	}
+	bySource := e.source
 	e.service.mu.Unlock()
 	e.poke()
 	e.service.r.nudge(e.service.host)
+	if bySource == Engine {
+		e.service.r.doubt()
+	}
 }
 
 // Want is what a request asks of the endpoint that it is given. The zero Want takes any.
 type Want struct {
 	// Avoid is where it has been: another one is taken, if there is another.
-	Avoid *Endpoint
+	Avoid []*Endpoint
 	// Session is the identity of the endpoint that holds the request's session, which no other knows. It is taken while it
 	// is ready, and while it drains.
 	Session string

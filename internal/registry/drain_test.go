@@ -107,7 +107,7 @@ func TestASessionStaysOnAnEndpointThatWasToldToStopAndAPreferenceDoesNot(t *test
 		if session.Endpoint().ID() != idA || preferring.Endpoint().ID() != idB {
 			t.Fatalf("the session went to %s, the preference to %s", session.Endpoint().ID(), preferring.Endpoint().ID())
 		}
-		refused := s.claim(t, registry.Want{Session: idA, Avoid: session.Endpoint()})
+		refused := s.claim(t, registry.Want{Session: idA, Avoid: []*registry.Endpoint{session.Endpoint()}})
 		if refused.Endpoint().ID() != idB {
 			t.Fatal("the session went again to an endpoint that refused it")
 		}

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -25,12 +26,12 @@ func (s *Service) pick(w Want) *Endpoint {
 func (s *Service) sticky(w Want) *Endpoint {
 	if w.Session != "" {
 		// One that is ready is tried again: no other one knows the session.
-		if e := s.byID[w.Session]; e != nil && (e != w.Avoid || e.state == Ready) && e.keepsSessions() {
+		if e := s.byID[w.Session]; e != nil && (e.state == Ready || !slices.Contains(w.Avoid, e)) && e.keepsSessions() {
 			return e
 		}
 	}
 	if w.Prefer != "" {
-		if e := s.byID[w.Prefer]; e != nil && e != w.Avoid && e.state == Ready {
+		if e := s.byID[w.Prefer]; e != nil && e.state == Ready && !slices.Contains(w.Avoid, e) {
 			return e
 		}
 	}
@@ -71,27 +72,36 @@ func (s *Service) lessBusy(w Want) *Endpoint {
 	if n == 1 {
 		return s.ready[0]
 	}
+	if len(w.Avoid) > 0 {
+		return s.leastBusy(w)
+	}
 	i := rand.IntN(n)
 	j := rand.IntN(n - 1)
 	if j >= i {
 		j++
 	}
 	e, other := s.ready[i], s.ready[j]
-	switch {
-	case e == w.Avoid:
-		return other
-	case other == w.Avoid:
-		return e
-	}
 	if s.warming {
-		if colder := s.passed(e, other); colder != nil {
-			return colder
+		if warmer := s.passed(e, other, w); warmer != nil {
+			return warmer
 		}
 	}
 	if other.load(w) < e.load(w) {
 		return other
 	}
 	return e
+}
+
+// leastBusy returns the least busy of all ready endpoints but those to avoid; of those, if there is no other.
+func (s *Service) leastBusy(w Want) (least *Endpoint) {
+	avoided := true
+	for _, e := range s.ready {
+		avoid := slices.Contains(w.Avoid, e)
+		if least == nil || avoided && !avoid || avoid == avoided && e.load(w) < least.load(w) {
+			least, avoided = e, avoid
+		}
+	}
+	return least
 }
 
 // load is how busy the endpoint is, as far as the request is concerned.
@@ -106,22 +116,23 @@ func (e *Endpoint) load(w Want) int {
 const coldest = 0.1
 
 // passed implements slow start: of two endpoints that have been ready for different times, the younger one passes a
-// request on to the other with the probability that it lacks of being warm. It returns the endpoint to take, or nil when
-// warmth does not decide.
-func (s *Service) passed(a, b *Endpoint) *Endpoint {
+// request on to the other with the probability that it lacks of being warm; unless the other is so busy that its warmth
+// does not help. It returns the endpoint to take, or nil when warmth does not decide.
+func (s *Service) passed(a, b *Endpoint, w Want) *Endpoint {
 	now := time.Now()
 	if now.After(s.warmAt) {
 		s.warming = false
 		return nil
 	}
 	warmA, warmB := s.warmth(a, now), s.warmth(b, now)
-	switch part := rand.Float64(); {
-	case warmA < warmB && part > warmA/warmB:
-		return b
-	case warmB < warmA && part > warmB/warmA:
-		return a
+	if warmB < warmA {
+		a, b, warmA, warmB = b, a, warmB, warmA
 	}
-	return nil
+	part := warmA / warmB // of what b takes
+	if rand.Float64() <= part || float64(b.load(w))*part > float64(a.load(w)) {
+		return nil
+	}
+	return b
 }
 
 // warmth grows from coldest to 1 in the slow-start time after the endpoint became ready.

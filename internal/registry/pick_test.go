@@ -81,8 +81,48 @@ func TestARequestOfASessionIsTriedAgainWhereTheSessionIs(t *testing.T) {
 	s := pair(t, registry.Settings{})
 	first := s.claim(t, registry.Want{Session: idA})
 	for range 20 {
-		if id := s.claim(t, registry.Want{Session: idA, Avoid: first.Endpoint()}).Endpoint().ID(); id != idA {
+		if id := s.claim(t, registry.Want{Session: idA, Avoid: []*registry.Endpoint{first.Endpoint()}}).Endpoint().ID(); id != idA {
 			t.Fatalf("it went to %s, which does not know the session", id)
 		}
+	}
+}
+
+func TestAColdEndpointHelpsAWarmOneThatIsSwamped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t, registry.Settings{SlowStart: 10 * time.Second})
+		defer s.Close()
+		s.engine.Set("api", []registry.Member{box(idA, "10.0.0.1")})
+		s.engine.Online(true)
+		time.Sleep(time.Minute)
+		s.engine.Set("api", []registry.Member{box(idA, "10.0.0.1"), box(idB, "10.0.0.2")})
+		onA := 0
+		for range 200 { // none of which is answered
+			if s.claim(t, registry.Want{}).Endpoint().ID() == idA {
+				onA++
+			}
+		}
+		if onA < 120 || onA > 190 {
+			t.Errorf("the warm one has %d of 200 requests that nobody answers, want most but far from all", onA)
+		}
+	})
+}
+
+func TestWhereARequestHasBeenItGoesLast(t *testing.T) {
+	s := newStack(t, registry.Settings{})
+	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1"), box("b", "10.0.0.2"), box("c", "10.0.0.3")})
+	s.engine.Online(true)
+	for range 20 {
+		var been []*registry.Endpoint
+		seen := make(map[string]bool)
+		for range 3 {
+			claim := s.claim(t, registry.Want{Avoid: been})
+			been = append(been, claim.Endpoint())
+			seen[claim.Endpoint().ID()] = true
+			claim.Release()
+		}
+		if len(seen) != 3 {
+			t.Fatalf("it was on %v", seen)
+		}
+		s.claim(t, registry.Want{Avoid: been}).Release() // all is better than none
 	}
 }

@@ -33,6 +33,7 @@ type Options struct {
 type Registry struct {
 	opts   Options
 	nudges chan string
+	doubts chan struct{}
 	probes sync.WaitGroup
 
 	mu       sync.Mutex
@@ -56,6 +57,7 @@ func New(opts Options) *Registry {
 	return &Registry{
 		opts:     opts,
 		nudges:   make(chan string, 64),
+		doubts:   make(chan struct{}, 1),
 		services: make(map[string]*Service),
 		names:    make(map[string]*name),
 	}
@@ -104,6 +106,9 @@ func (r *Registry) Hosts() []string {
 // When nobody listens, nudges are dropped.
 func (r *Registry) Nudges() <-chan string { return r.nudges }
 
+// Doubts delivers something when an endpoint that the Engine says is there could not be dialled: its word may be old.
+func (r *Registry) Doubts() <-chan struct{} { return r.doubts }
+
 // Close ends every probe and every wait ([ErrClosed]) and closes the endpoints' links. Claims stay valid until released.
 func (r *Registry) Close() {
 	r.mu.Lock()
@@ -137,6 +142,13 @@ func ParseName(service string) (host string, port uint16, err error) {
 		return "", 0, fmt.Errorf("service %q: names are compared in lower case; write %q", service, strings.ToLower(service))
 	}
 	return host, uint16(n), nil
+}
+
+func (r *Registry) doubt() {
+	select {
+	case r.doubts <- struct{}{}:
+	default:
+	}
 }
 
 func (r *Registry) nudge(host string) {

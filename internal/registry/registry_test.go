@@ -190,7 +190,7 @@ func TestAnotherEndpointIsPreferredToTheOneToAvoid(t *testing.T) {
 	}
 	first.Release()
 	for range 50 {
-		claim, err := s.service.Acquire(t.Context(), registry.Want{Avoid: first.Endpoint()})
+		claim, err := s.service.Acquire(t.Context(), registry.Want{Avoid: []*registry.Endpoint{first.Endpoint()}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -94,7 +94,7 @@ func (l *living) run(a *App) {
 	if a.Endpoint != "" {
 		want[registry.Engine] = discovery.Engine{
 			Endpoint: a.Endpoint, Project: a.Project, Networks: a.Networks,
-			StopSignals: a.StopSignals, DrainTimeout: time.Duration(a.DrainTimeout), Names: l.registry, Log: log,
+			StopSignals: a.StopSignals, DrainTimeout: time.Duration(a.DrainTimeout), Names: l.registry, Doubts: l.registry.Doubts(), Log: log,
 		}
 	}
 	want[registry.DNS] = discovery.DNS{

@@ -112,8 +112,13 @@ func (*Transport) RequestHeaderOps() *headers.HeaderOps {
 	return &headers.HeaderOps{Set: http.Header{"X-Real-Ip": []string{"{http.vars." + caddyhttp.ClientIPVarKey + "}"}}}
 }
 
-// maxResends is how often an idempotent request is sent again after it was sent and not answered.
-const maxResends = 2
+const (
+	// maxResends is how often an idempotent request is sent again after it was sent and not answered.
+	maxResends = 4
+	// resendPause is how much longer each further resend waits than the one before: where several containers die at a
+	// time, or one that nobody has told of, the next attempt may meet the same end.
+	resendPause = 20 * time.Millisecond
+)
 
 // RoundTrip acquires an endpoint, sends, and releases it when the answer's body is closed.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -131,7 +136,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, t.refuse(req, err)
 		}
 		e := claim.Endpoint()
-		resp, err := t.send(req, payload, claim)
+		resp, err := t.send(req, payload, claim, resends > 0)
 		if err == nil {
 			t.affinity.answered(req, bond, claim, resp)
 			if takesOver(req, resp) {
@@ -150,12 +155,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		case refused || !payload.again(req) || resends == maxResends || mayBeMeant(req, err) && e.Serves():
 			return nil, t.failed(req, e, err)
 		default:
-			if err := t.mayResend(req, e, err); err != nil {
+			if err := t.mayResend(req, e, resends, err); err != nil {
 				return nil, err
 			}
 			resends++
 		}
-		want.Avoid, want.At = e, time.Time{}
+		want.Avoid, want.At = append(want.Avoid, e), time.Time{}
 		if c := t.log.Check(zap.DebugLevel, "trying another endpoint"); c != nil {
 			c.Write(zap.String("service", t.Service), zap.String("address", e.Address()), zap.Error(err))
 		}
@@ -169,9 +174,14 @@ func mayBeMeant(req *http.Request, err error) bool {
 	return errors.Is(err, errLate) || req.Header.Get("Upgrade") != ""
 }
 
-// mayResend waits until the retry budget lets a request that was sent, and failed with err, be sent again. It returns the
+// mayResend waits a little, and until the retry budget lets a request that was sent, and failed with err, be sent again. It returns the
 // answer if it may not.
-func (t *Transport) mayResend(req *http.Request, e *registry.Endpoint, err error) error {
+func (t *Transport) mayResend(req *http.Request, e *registry.Endpoint, resends int, err error) error {
+	select {
+	case <-time.After(time.Duration(resends) * resendPause):
+	case <-req.Context().Done():
+		return req.Context().Err()
+	}
 	allowed, ctxErr := t.service.Retry(req.Context(), e)
 	switch {
 	case ctxErr != nil:
@@ -184,11 +194,14 @@ func (t *Transport) mayResend(req *http.Request, e *registry.Endpoint, err error
 
 // send makes one attempt on a claimed endpoint. The claim is released when the answer's body is closed, unless the
 // answer is one to take over.
-func (t *Transport) send(req *http.Request, p *payload, claim registry.Claim) (*http.Response, error) {
+func (t *Transport) send(req *http.Request, p *payload, claim registry.Claim, again bool) (*http.Response, error) {
 	e := claim.Endpoint()
 	setPlaceholder(req, "edge.endpoint.id", e.ID())
 	setPlaceholder(req, "edge.endpoint.address", e.Address())
 	ctx, cancel := context.WithCancelCause(link.WithDialTimeout(req.Context(), time.Duration(t.DialTimeout)))
+	if again {
+		ctx = link.Afresh(ctx)
+	}
 	late := newDeadline(time.Duration(t.ResponseTimeout), cancel)
 	resp, err := e.Link().(*link.Link).Send(p.attach(req.WithContext(ctx), late))
 	late.stop()
