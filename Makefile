@@ -8,7 +8,7 @@ TOOLS := .tools
 test: setup image lint
 	go test -race ./... -short
 	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./modules/proxy
-	tests/fuzz 1s
+	tests/fuzz 300x
 	go test -race -count=1 -timeout 20m ./tests
 	go test -race -count=1 -timeout 15m ./tests/reliability
 
