@@ -38,9 +38,9 @@ const (
 	unhealthy = "Docker's health check says unhealthy"
 )
 
-// newBox reads a list entry; ok is false for one-off containers, which never serve.
+// newBox reads a list entry; ok is false for one-off containers, which never serve, and for what has no identity.
 func newBox(c container.Summary) (b box, ok bool) {
-	if strings.EqualFold(c.Labels[labelOneOff], "true") {
+	if c.ID == "" || strings.EqualFold(c.Labels[labelOneOff], "true") {
 		return box{}, false
 	}
 	b = box{
