@@ -8,8 +8,21 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
+// bigcapitalCSP names the hosts that BigCapital's pages load from or talk to: a style sheet, the banks' and the payments'
+// widgets, and its S3 storage, whose host is the owner's. It is only reported (in the browser's console), not enforced:
+// versions differ.
+const bigcapitalCSP = "default-src 'self'; " +
+	"script-src 'self' https://cdn.plaid.com https://js.stripe.com https://connect-js.stripe.com https://app.lemonsqueezy.com; " +
+	"style-src 'self' 'unsafe-inline' https://cdnjs.cloudflare.com; " +
+	"img-src 'self' data: blob: https:; font-src 'self' data:; " +
+	"connect-src 'self' https://*.plaid.com https://*.stripe.com; " +
+	"frame-src 'self' blob: https://cdn.plaid.com https://js.stripe.com https://connect-js.stripe.com https://*.lemonsqueezy.com; " +
+	"worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+
 // bigcapital is the accounting application: a web app, and a server with its API and its socket.io.
 func bigcapital() preset {
+	headers := strict()
+	headers.csp = bigcapitalCSP
 	return preset{
 		name: "bigcapital",
 		// Bull Board and Agenda's dashboard show and change jobs, and know no login.
@@ -18,6 +31,7 @@ func bigcapital() preset {
 		maxBody: 512 << 20,
 		// PDFs are made while the client waits.
 		response: 5 * time.Minute,
+		headers:  headers,
 		backends: []backend{
 			{
 				name: "server", service: "bigcapital-server:3000",

@@ -17,6 +17,7 @@ func corteza() preset {
 		// It has no cap of its own; its documentation's example has this one.
 		maxBody:  1 << 30,
 		response: 5 * time.Minute,
+		headers:  strict(),
 		backends: []backend{{
 			name: "server", service: "corteza-server:80",
 			// / answers 200 while it boots; /healthcheck too, but empty until the store is up.

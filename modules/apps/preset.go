@@ -25,6 +25,7 @@ type preset struct {
 	block    []string // paths that are nobody's business outside
 	maxBody  int64    // bytes
 	response time.Duration
+	headers  securityHeaders
 	backends []backend // in the order of their routes; the last one takes the rest
 }
 
@@ -42,6 +43,9 @@ type backend struct {
 // routes returns what the preset becomes.
 func (p preset) routes() caddyhttp.RouteList {
 	var routes caddyhttp.RouteList
+	if !p.headers.off() {
+		routes = append(routes, caddyhttp.Route{HandlersRaw: p.headers.handlers()})
+	}
 	if len(p.block) > 0 {
 		routes = append(routes, caddyhttp.Route{
 			MatcherSetsRaw: paths(p.block),

@@ -1,0 +1,46 @@
+package tests
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestAnswersCarryTheirSecurityHeadersAndNothingOfTheServers: those of the applications, and the edge's own errors.
+func TestAnswersCarryTheirSecurityHeadersAndNothingOfTheServers(t *testing.T) {
+	p := upAndReady(t)
+	for _, url := range []string{
+		accounting + "/", accounting + "/api/echo", accounting + "/api/queues", accounting + "/socket.io/?EIO=4&transport=polling",
+		crm + "/", crm + "/metrics", docs + "/", docs + "/no/such/page",
+	} {
+		a := p.get(t, url, "Accept", "text/html")
+		for name, want := range map[string]string{
+			"Strict-Transport-Security": "max-age=31536000", "X-Content-Type-Options": "nosniff",
+			"X-Frame-Options": "SAMEORIGIN", "Referrer-Policy": "strict-origin-when-cross-origin",
+		} {
+			if got := a.header.Values(name); len(got) != 1 || got[0] != want {
+				t.Errorf("%s: %s is %q, want %q once", url, name, got, want)
+			}
+		}
+		withoutNoise(t, url, a.header)
+	}
+	for _, url := range []string{"http://accounting.localhost/", "http://localhost/health", "http://stranger.localhost/"} {
+		withoutNoise(t, url, p.get(t, url).header)
+	}
+
+	policy := p.get(t, accounting+"/").header.Get("Content-Security-Policy-Report-Only")
+	for _, want := range []string{"default-src 'self'", "https://cdn.plaid.com", "https://js.stripe.com", "https://cdnjs.cloudflare.com", "object-src 'none'"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("BigCapital's policy lacks %q: %s", want, policy)
+		}
+	}
+}
+
+func withoutNoise(t *testing.T, url string, header http.Header) {
+	t.Helper()
+	for _, name := range []string{"Server", "Via", "X-Powered-By"} {
+		if got := header.Values(name); len(got) > 0 {
+			t.Errorf("%s: %s tells strangers what runs here: %q", url, name, got)
+		}
+	}
+}
