@@ -1,0 +1,71 @@
+package tests
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// bodyIdle is how long the shipped Caddyfile lets a client pause within a body (read_body_idle).
+const bodyIdle = 30 * time.Second
+
+// TestASlowUploadArrivesAndAStalledOneIsCut: a body may take longer than any pause in it may.
+func TestASlowUploadArrivesAndAStalledOneIsCut(t *testing.T) {
+	p := upAndReady(t)
+	t.Parallel()
+
+	stalled := p.beginUpload(t, 1000)
+	began := time.Now()
+	ended := make(chan time.Duration, 1)
+	go func() {
+		_, _ = io.Copy(io.Discard, stalled) // an answer or none: what counts is that it ends
+		ended <- time.Since(began)
+	}()
+
+	slow := p.beginUpload(t, 36)
+	pieces := time.NewTicker(time.Second) // the line's pace
+	defer pieces.Stop()
+	for range 36 {
+		<-pieces.C
+		if _, err := slow.Write([]byte("x")); err != nil {
+			t.Fatalf("the slow upload is cut after %s: %v", time.Since(began), err)
+		}
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(slow), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("a slow upload of %s is answered with %d", time.Since(began), resp.StatusCode)
+	}
+	select {
+	case after := <-ended:
+		if after < bodyIdle-time.Second {
+			t.Errorf("the stalled upload was cut after %s, want %s", after, bodyIdle)
+		}
+	case <-time.After(2 * bodyIdle):
+		t.Error("the stalled upload is still open")
+	}
+}
+
+// beginUpload sends the head of a POST of size bytes to the application.
+func (p *project) beginUpload(t *testing.T, size int) net.Conn {
+	t.Helper()
+	conn, err := tls.Dial("tcp", "127.0.0.1:"+p.https, &tls.Config{
+		InsecureSkipVerify: true, ServerName: "accounting.localhost", NextProtos: []string{"http/1.1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() }) // may be closed already
+	if _, err := fmt.Fprintf(conn, "POST /api/upload HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n", size); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
