@@ -2,10 +2,10 @@
 
 TOOLS := .tools
 
-.PHONY: test short setup lint bench fuzz image reliability env
+.PHONY: test short setup lint bench fuzz image sbom reliability env
 
 # Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
-test: setup image lint
+test: setup image lint sbom
 	go test -race ./... -short
 	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./modules/proxy
 	tests/fuzz 300x
@@ -40,6 +40,10 @@ fuzz:
 image:
 	deploy/image
 
+# What the program is made of: edge.cdx.json, in CycloneDX.
+sbom:
+	deploy/sbom
+
 # The edge beside stock Caddy, nginx and HAProxy, in everything that can happen to a stack: writes docs/reliability.md.
 reliability: setup image
 	go run ./tests/reliability
@@ -56,3 +60,6 @@ $(TOOLS)/staticcheck: tools/go.mod
 
 $(TOOLS)/govulncheck: tools/go.mod
 	go build -C tools -o ../$@ golang.org/x/vuln/cmd/govulncheck
+
+$(TOOLS)/cyclonedx-gomod: tools/go.mod
+	go build -C tools -o ../$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
