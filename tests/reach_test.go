@@ -1,0 +1,98 @@
+package tests
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestTheEdgeReachesTheApplicationsAndNothingBehindThem tries it from the edge's own network namespace, by name and by
+// address.
+func TestTheEdgeReachesTheApplicationsAndNothingBehindThem(t *testing.T) {
+	p := upAndReady(t)
+	t.Parallel()
+	edge := p.container(t, "edge")
+	for _, c := range []struct {
+		service string
+		port    int
+		reached bool
+	}{
+		{"bigcapital-server", 3000, true},
+		{"bigcapital-webapp", 80, true},
+		{"corteza-server", 80, true},
+		{"corteza-docs", 80, true},
+		{"docker-guard", 2375, true},
+		{"bigcapital-mysql", 3306, false},
+		{"bigcapital-redis", 6379, false},
+		{"bigcapital-gotenberg", 9000, false},
+		{"corteza-db", 5432, false},
+	} {
+		to := append(addresses(t, p.container(t, c.service)), c.service)
+		if got := connects(t, edge, c.port, to); got != c.reached {
+			t.Errorf("the edge reaches %s at one of %s: %t, want %t", c.service, to, got, c.reached)
+		}
+	}
+}
+
+// TestWhoeverTakesOverAnApplicationCanNotReachTheGuard: the socket behind it is root on the host.
+func TestWhoeverTakesOverAnApplicationCanNotReachTheGuard(t *testing.T) {
+	p := upAndReady(t)
+	t.Parallel()
+	to := append(addresses(t, p.container(t, "docker-guard")), "docker-guard")
+	for _, service := range []string{"bigcapital-server", "bigcapital-webapp", "corteza-server", "corteza-docs", "bigcapital-gotenberg", "corteza-db"} {
+		if connects(t, p.container(t, service), 2375, to) {
+			t.Errorf("%s reaches the guard at one of %s", service, to)
+		}
+	}
+}
+
+// connects reports whether a program in a container's network namespace can open a TCP connection to one of the hosts.
+func connects(t *testing.T, container string, port int, hosts []string) bool {
+	t.Helper()
+	var script strings.Builder
+	for _, host := range hosts {
+		fmt.Fprintf(&script, "timeout 1 bash -c '</dev/tcp/%s/%d' 2>/dev/null && echo reached &\n", host, port)
+	}
+	out := docker(t, "run", "--rm", "--network", "container:"+container, "edge-test/base:test", "bash", "-c", script.String()+"wait")
+	return strings.Contains(out, "reached")
+}
+
+// addresses returns a container's addresses on all its networks.
+func addresses(t *testing.T, container string) (all []string) {
+	t.Helper()
+	var networks map[string]struct{ IPAddress string }
+	if err := json.Unmarshal([]byte(docker(t, "inspect", "--format", "{{json .NetworkSettings.Networks}}", container)), &networks); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range networks {
+		all = append(all, n.IPAddress)
+	}
+	return all
+}
+
+// TestTheEdgeHasNoRights looks at what the kernel says of the process, not at what was asked for.
+func TestTheEdgeHasNoRights(t *testing.T) {
+	p := upAndReady(t)
+	t.Parallel()
+	for service, uid := range map[string]string{"edge": "1000", "docker-guard": "0"} {
+		status := docker(t, "run", "--rm", "--pid", "container:"+p.container(t, service), "edge-test/base:test", "cat", "/proc/1/status")
+		fields := make(map[string]string)
+		for line := range strings.Lines(status) {
+			name, value, _ := strings.Cut(line, ":")
+			fields[name] = strings.Join(strings.Fields(value), " ")
+		}
+		for name, want := range map[string]string{
+			"Uid": strings.Join([]string{uid, uid, uid, uid}, " "), "NoNewPrivs": "1", "Seccomp": "2",
+			"CapInh": "0000000000000000", "CapPrm": "0000000000000000", "CapEff": "0000000000000000",
+			"CapBnd": "0000000000000000", "CapAmb": "0000000000000000",
+		} {
+			if fields[name] != want {
+				t.Errorf("%s: %s is %q, want %q", service, name, fields[name], want)
+			}
+		}
+		if got := docker(t, "inspect", "--format", "{{.HostConfig.ReadonlyRootfs}}", p.container(t, service)); got != "true" {
+			t.Errorf("%s can write to its image's files", service)
+		}
+	}
+}
