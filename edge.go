@@ -11,6 +11,7 @@ import (
 	_ "github.com/theworklabs/edge/modules/apps"
 	_ "github.com/theworklabs/edge/modules/edge"
 	_ "github.com/theworklabs/edge/modules/health"
+	_ "github.com/theworklabs/edge/modules/pages"
 	_ "github.com/theworklabs/edge/modules/proxy"
 	_ "github.com/theworklabs/edge/modules/trust"
 	_ "github.com/theworklabs/edge/modules/upstreams"

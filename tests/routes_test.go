@@ -64,7 +64,7 @@ func TestWhatIsNobodysBusinessIsBlocked(t *testing.T) {
 	if got := p.get(t, accounting+"/api/queues").header.Get("Content-Type"); got != "application/problem+json" {
 		t.Errorf("a program gets %s", got)
 	}
-	if a := p.get(t, accounting+"/api/queues", "Accept", "text/html,*/*"); !strings.Contains(a.body, "<h1>Not Found</h1>") {
+	if a := p.get(t, accounting+"/api/queues", "Accept", "text/html,*/*"); !strings.Contains(a.body, "<h1>Page not found</h1>") {
 		t.Errorf("a browser gets %s", a.body)
 	}
 	for _, path := range []string{"/swagger", "/public/x"} { // the server's, but not on a routed path

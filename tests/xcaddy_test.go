@@ -59,7 +59,7 @@ func main() {
 		t.Fatal(err)
 	}
 	for _, id := range []string{
-		"edge", "admin.api.edge", "http.handlers.edge_health", "http.handlers.edge_proxy",
+		"edge", "admin.api.edge", "http.handlers.edge_health", "http.handlers.edge_proxy", "http.handlers.error_pages",
 		"http.reverse_proxy.transport.edge", "http.reverse_proxy.upstreams.docker_dns",
 	} {
 		if !strings.Contains("\n"+string(modules), "\n"+id+"\n") {

@@ -1,0 +1,99 @@
+package pages
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/theworklabs/edge/internal/maintenance"
+)
+
+const (
+	// reload is after how many seconds a page that is worth waiting for loads itself again: about the time that a
+	// container takes to boot.
+	reload = 5
+	// reloadClosed is the same while an operator works on the application, which takes longer.
+	reloadClosed = 30
+)
+
+// failure is what there is to say of a request that failed.
+type failure struct {
+	words
+	Status    int
+	Title     string // of the status, by the IANA's registry
+	RequestID string
+	Reload    int  // in seconds; 0: the page stays
+	Unsure    bool // something was sent that may have been lost
+}
+
+// newFailure returns what is to be said, of the error and of what handlers have said in headers and placeholders.
+func newFailure(err error, set http.Header, r *http.Request) failure {
+	f := failure{Status: http.StatusInternalServerError}
+	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		f.Status = cmp.Or(he.StatusCode, f.Status)
+	}
+	f.Title = cmp.Or(http.StatusText(f.Status), "Error "+strconv.Itoa(f.Status))
+	f.words = wordsFor(f.Status)
+	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if repl != nil {
+		f.RequestID, _ = repl.GetString("http.request.uuid")
+	}
+	waits := f.Status == http.StatusBadGateway || f.Status == http.StatusServiceUnavailable || f.Status == http.StatusGatewayTimeout
+	closed, inMaintenance := errors.AsType[*maintenance.Closed](err)
+	switch {
+	case inMaintenance:
+		f.words = closedWords(closed)
+	case f.Status == http.StatusServiceUnavailable && repl != nil:
+		if down, _ := repl.GetString("edge.service.down"); down != "" {
+			f.words = downWords(down)
+		}
+	case f.Status == http.StatusTooManyRequests:
+		f.Do = whenAgain(set.Get("Retry-After"))
+	}
+	switch {
+	case !waits:
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		f.Unsure = true // and it would be asked for with GET
+	case inMaintenance:
+		f.Reload = reloadClosed
+	default:
+		f.Reload = reload
+	}
+	return f
+}
+
+// whenAgain says when to try again: header is a Retry-After, in seconds or as a date (RFC 9110 section 10.2.3).
+func whenAgain(header string) string {
+	seconds, err := strconv.Atoi(header)
+	if at, dateErr := http.ParseTime(header); dateErr == nil {
+		seconds, err = int(math.Ceil(time.Until(at).Seconds())), nil
+	}
+	const year = 365 * 24 * 60 * 60
+	if err != nil || seconds <= 0 || seconds > year {
+		return "Wait a minute, then try again."
+	}
+	return "Try again in " + span(time.Duration(seconds)*time.Second) + "."
+}
+
+// span returns a time in words, rounded up.
+func span(d time.Duration) string {
+	for _, u := range []struct {
+		unit time.Duration
+		name string
+	}{{time.Second, "second"}, {time.Minute, "minute"}, {time.Hour, "hour"}} {
+		n := int((d + u.unit - 1) / u.unit)
+		switch {
+		case n == 1:
+			return "1 " + u.name
+		case n <= 90 || u.unit == time.Hour:
+			return strconv.Itoa(n) + " " + u.name + "s"
+		}
+	}
+	return ""
+}

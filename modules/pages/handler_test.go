@@ -1,0 +1,254 @@
+package pages_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/theworklabs/edge/internal/maintenance"
+	"github.com/theworklabs/edge/modules/pages"
+)
+
+const (
+	requestID = "0f3c9a52-6a7e-4a3e-9c1b-5f6d1f0f8a11"
+	browser   = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+)
+
+// ask is a request that has failed.
+type ask struct {
+	method, accept string
+	err            error
+	down           string            // {edge.service.down}
+	set            map[string]string // headers that handlers have set before
+	header         map[string]string // the client's
+}
+
+// answer has the handler answer it.
+func (a ask) answer(t *testing.T) *httptest.ResponseRecorder {
+	t.Helper()
+	repl := caddy.NewEmptyReplacer()
+	repl.Set("http.request.uuid", requestID)
+	repl.Set("edge.service.down", a.down)
+	ctx := context.WithValue(t.Context(), caddy.ReplacerCtxKey, repl)
+	if a.err != nil {
+		ctx = context.WithValue(ctx, caddyhttp.ErrorCtxKey, a.err)
+	}
+	if a.method == "" {
+		a.method = http.MethodGet
+	}
+	r := httptest.NewRequest(a.method, "https://a.example/<script>?q=<b>", nil).WithContext(ctx)
+	r.Header.Set("Accept", a.accept)
+	for name, value := range a.header {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	for name, value := range a.set {
+		w.Header().Set(name, value)
+	}
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusTeapot)
+		return nil
+	})
+	if err := (pages.Handler{}).ServeHTTP(w, r, next); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// failed is an error with a status, as Caddy's handlers return it.
+func failed(status int) error { return caddyhttp.Error(status, errors.New("<i>inner</i> reason")) }
+
+func TestEveryAnswerNamesTheRequestAndIsNotKept(t *testing.T) {
+	for _, accept := range []string{browser, "application/json", ""} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+			w := ask{method: method, accept: accept, err: failed(404), set: map[string]string{"Etag": `"x"`, "Content-Encoding": "gzip"}}.answer(t)
+			h := w.Header()
+			if w.Code != 404 || h.Get("X-Request-Id") != requestID || h.Get("Cache-Control") != "no-store" || h.Get("Vary") != "Accept" {
+				t.Errorf("%s, Accept %q: %d %v", method, accept, w.Code, h)
+			}
+			if h.Get("Etag") != "" || h.Get("Content-Encoding") != "" {
+				t.Errorf("it keeps what was said of another answer: %v", h)
+			}
+			if empty := w.Body.Len() == 0; empty != (method == http.MethodHead) || h.Get("Content-Length") == "0" {
+				t.Errorf("%s has a body of %d bytes, Content-Length %s", method, w.Body.Len(), h.Get("Content-Length"))
+			}
+		}
+	}
+}
+
+func TestARequestThatHasNotFailedIsPassedOn(t *testing.T) {
+	if w := (ask{accept: browser}).answer(t); w.Code != http.StatusTeapot || w.Header().Get("Cache-Control") != "" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+func TestAnErrorWithoutAStatusIsThe500ThatCaddyTakesItFor(t *testing.T) {
+	for _, err := range []error{errors.New("anything"), caddyhttp.HandlerError{Err: errors.New("anything")}} {
+		if w := (ask{accept: browser, err: err}).answer(t); w.Code != 500 || strings.Contains(w.Body.String(), "anything") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+}
+
+func TestProgramsGetAProblem(t *testing.T) {
+	for accept, page := range map[string]bool{
+		browser:                             true,
+		"text/html":                         true,
+		"TEXT/HTML ; charset=utf-8":         true,
+		"application/xhtml+xml":             true,
+		"application/json;q=0.5, text/html": true,
+		"text/html;q=0.5, application/json": false,
+		"text/html;q=0":                     false,
+		"text/html;q=nan, */*":              false,
+		"text/html;q=2":                     false,
+		"text/*":                            false,
+		"*/*":                               false,
+		"":                                  false,
+		"application/json, text/plain, */*": false,
+		"image/avif,image/webp,*/*;q=0.8":   false,
+		"application/problem+json":          false,
+		",;,;;q=,":                          false,
+	} {
+		w := ask{accept: accept, err: failed(404)}.answer(t)
+		if got := strings.HasPrefix(w.Header().Get("Content-Type"), "text/html"); got != page {
+			t.Errorf("Accept %q gets %s", accept, w.Header().Get("Content-Type"))
+		}
+	}
+	w := ask{accept: browser, err: failed(404), header: map[string]string{"X-Requested-With": "XMLHttpRequest"}}.answer(t)
+	if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("a script that takes anything gets %s", got)
+	}
+}
+
+func TestAProblemHasWhatRFC9457Asks(t *testing.T) {
+	w := ask{accept: "*/*", err: failed(502)}.answer(t)
+	var got map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	detail, _ := got["detail"].(string)
+	if got["type"] != "about:blank" || got["title"] != "Bad Gateway" || got["status"] != 502.0 || detail == "" ||
+		got["instance"] != "urn:uuid:"+requestID || got["request_id"] != requestID {
+		t.Errorf("got %s", w.Body)
+	}
+	if strings.Contains(w.Body.String(), "inner") || w.Header().Get("Refresh") != "" {
+		t.Errorf("got %v %s", w.Header(), w.Body)
+	}
+}
+
+func TestOnlyPagesThatAreWorthWaitingForLoadThemselvesAgain(t *testing.T) {
+	closed := caddyhttp.Error(503, &maintenance.Closed{Service: "api:80"})
+	for _, c := range []struct {
+		err     error
+		method  string
+		refresh string
+	}{
+		{failed(502), "GET", "5"},
+		{failed(503), "GET", "5"},
+		{failed(504), "HEAD", "5"},
+		{closed, "GET", "30"},
+		{failed(503), "POST", ""}, // it would be asked for with GET
+		{closed, "PUT", ""},
+		{failed(500), "GET", ""},
+		{failed(429), "GET", ""},
+		{failed(404), "GET", ""},
+	} {
+		w := ask{method: c.method, accept: browser, err: c.err, set: map[string]string{"Refresh": "1; url=https://elsewhere.example"}}.answer(t)
+		if got := w.Header().Get("Refresh"); got != c.refresh {
+			t.Errorf("%s, %v: Refresh %q, want %q", c.method, c.err, got, c.refresh)
+		}
+		says := strings.Contains(w.Body.String(), "every "+c.refresh+" seconds")
+		if c.method != "HEAD" && says != (c.refresh != "") {
+			t.Errorf("%s, %v: the page says it: %t", c.method, c.err, says)
+		}
+	}
+}
+
+func TestWhoSentSomethingIsToldThatItMayBeLost(t *testing.T) {
+	const words = "Before you send it again"
+	for method, want := range map[string]bool{"POST": true, "DELETE": true, "GET": false} {
+		w := ask{method: method, accept: browser, err: failed(502)}.answer(t)
+		if strings.Contains(w.Body.String(), words) != want {
+			t.Errorf("%s: %s", method, w.Body)
+		}
+	}
+}
+
+func TestAPageSaysForHowLongTheApplicationHasBeenDown(t *testing.T) {
+	w := ask{accept: browser, err: failed(503), down: "3 minutes"}.answer(t)
+	if !strings.Contains(w.Body.String(), "has been down for 3 minutes") {
+		t.Error(w.Body)
+	}
+	if w = (ask{accept: browser, err: failed(502), down: "3 minutes"}).answer(t); strings.Contains(w.Body.String(), "3 minutes") {
+		t.Error(w.Body)
+	}
+}
+
+func TestWhoSentTooMuchIsToldWhenToTryAgain(t *testing.T) {
+	for header, want := range map[string]string{
+		"1":      "Try again in 1 second.",
+		"90":     "Try again in 90 seconds.",
+		"91":     "Try again in 2 minutes.",
+		"5400":   "Try again in 90 minutes.",
+		"5401":   "Try again in 2 hours.",
+		"999999": "Try again in 278 hours.",
+		"":       "Wait a minute",
+		"0":      "Wait a minute",
+		"-5":     "Wait a minute",
+		"soon":   "Wait a minute",
+		time.Now().Add(45 * time.Minute).UTC().Format(http.TimeFormat): "Try again in 45 minutes.",
+		time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat):       "Wait a minute",
+		"9223372036854775807":  "Wait a minute",
+		"99999999999999999999": "Wait a minute",
+	} {
+		w := ask{accept: browser, err: failed(429), set: map[string]string{"Retry-After": header}}.answer(t)
+		if !strings.Contains(w.Body.String(), want) || w.Header().Get("Retry-After") != header {
+			t.Errorf("Retry-After %q: want %q in\n%s", header, want, w.Body)
+		}
+	}
+}
+
+func TestMaintenanceShowsTheOperatorsWordsAsWords(t *testing.T) {
+	err := caddyhttp.Error(503, &maintenance.Closed{Service: "api:80", Message: "Back at <b>noon</b> & \"then\"\n<script>alert(1)</script>", RetryAfter: 5 * time.Minute})
+	w := ask{accept: browser, err: err}.answer(t)
+	for _, want := range []string{"<title>Maintenance (503)</title>", "<h1>Maintenance</h1>", "Back at &lt;b&gt;noon&lt;/b&gt; &amp; ", "in about 5 minutes"} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, w.Body)
+		}
+	}
+	if strings.Contains(w.Body.String(), "<script") {
+		t.Error(w.Body)
+	}
+	w = ask{accept: "*/*", err: err}.answer(t)
+	var problem struct{ Detail string }
+	if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || !strings.HasPrefix(problem.Detail, "Back at <b>noon") {
+		t.Errorf("%v %s", err, w.Body)
+	}
+	w = ask{accept: browser, err: caddyhttp.Error(503, &maintenance.Closed{})}.answer(t)
+	if !strings.Contains(w.Body.String(), "being worked on") {
+		t.Errorf("without a message: %s", w.Body)
+	}
+}
+
+func BenchmarkPage(b *testing.B) {
+	repl := caddy.NewEmptyReplacer()
+	repl.Set("http.request.uuid", requestID)
+	ctx := context.WithValue(b.Context(), caddy.ReplacerCtxKey, repl)
+	ctx = context.WithValue(ctx, caddyhttp.ErrorCtxKey, failed(429))
+	r := httptest.NewRequest(http.MethodGet, "https://a.example/", nil).WithContext(ctx)
+	r.Header.Set("Accept", browser)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := (pages.Handler{}).ServeHTTP(httptest.NewRecorder(), r, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package pages
+
+import (
+	"net/http"
+
+	"github.com/theworklabs/edge/internal/maintenance"
+)
+
+// words are what a page says: what happened, and what the reader can do.
+type words struct{ Heading, What, Do string }
+
+const (
+	starting = "It may be starting or being updated."
+	askOwner = "If it goes on, tell those who run this site, with the number below."
+)
+
+// byStatus has the statuses that the edge gives for a reason of its own.
+var byStatus = map[int]words{
+	http.StatusForbidden: {
+		"Not allowed", "This page is not open to you.",
+		"If it should be, ask those who run this site, and give them the number below.",
+	},
+	http.StatusNotFound: {
+		"Page not found", "There is nothing at this address.",
+		"Check the address for typing errors, or go back to where you came from.",
+	},
+	http.StatusMethodNotAllowed: {
+		"Not possible here", "What was asked for can't be done at this address.", "Go back, and try another way.",
+	},
+	http.StatusRequestTimeout: {
+		"Too slow", "The request took too long to arrive.", "Check your connection, then try again.",
+	},
+	http.StatusRequestEntityTooLarge: {
+		"Too large", "What you sent is larger than this site takes.", "Try again with a smaller file.",
+	},
+	http.StatusMisdirectedRequest: {
+		"Wrong connection", "This connection belongs to another site.", "Open the address in a new window.",
+	},
+	http.StatusTooManyRequests: {
+		"Too many requests", "More requests came from you, or from your network, than are let through at a time.", "",
+	},
+	http.StatusBadGateway: {
+		"The application did not answer", "The request was passed on, but no proper answer came back. " + starting, askOwner,
+	},
+	http.StatusServiceUnavailable: {
+		"The application is not ready", starting, askOwner,
+	},
+	http.StatusGatewayTimeout: {
+		"The application took too long", "The request was passed on, but the answer did not come in time.", askOwner,
+	},
+}
+
+// wordsFor returns the words for any status of an error.
+func wordsFor(status int) words {
+	if w, ok := byStatus[status]; ok {
+		return w
+	}
+	if status < http.StatusInternalServerError {
+		return words{
+			"This did not work", "The request could not be answered the way it was sent.",
+			"Go back and try again. " + askOwner,
+		}
+	}
+	return words{"Something went wrong", "It is not your fault.", "Try again in a moment. " + askOwner}
+}
+
+// downWords are about an application that has had no container ready for a time such as "3 minutes".
+func downWords(since string) words {
+	return words{
+		"The application is down", "It has been down for " + since + ". Somebody has to look after it.",
+		"If nobody knows yet, tell those who run this site, with the number below.",
+	}
+}
+
+// closedWords are about an application that an operator works on.
+func closedWords(c *maintenance.Closed) words {
+	w := words{"Maintenance", c.Message, ""}
+	if w.What == "" {
+		w.What = "This application is being worked on, and will be back."
+	}
+	if c.RetryAfter > 0 {
+		w.Do = "Please try again in about " + span(c.RetryAfter) + "."
+	}
+	return w
+}
