@@ -7,7 +7,7 @@ TOOLS := .tools
 # Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
 test: setup image lint sbom
 	go test -race ./... -short
-	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./modules/proxy
+	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./internal/ratelimit ./modules/proxy
 	tests/fuzz 300x
 	go test -race -count=1 -timeout 20m ./tests
 	go test -race -count=1 -timeout 15m ./tests/reliability
@@ -30,7 +30,7 @@ lint: $(TOOLS)/gofumpt $(TOOLS)/staticcheck
 
 # A claim about speed has a benchmark here.
 bench:
-	go test -run '^$$' -bench . ./internal/registry ./modules/proxy
+	go test -run '^$$' -bench . ./internal/registry ./internal/ratelimit ./modules/proxy
 
 # What parses bytes from outside, for longer than `make test` does.
 fuzz:

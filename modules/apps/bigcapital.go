@@ -32,6 +32,8 @@ func bigcapital() preset {
 		// PDFs are made while the client waits.
 		response: 5 * time.Minute,
 		headers:  headers,
+		// All that is posted there signs in, signs up, or asks for a new password, in every version.
+		limits: generous("/api/auth/*"),
 		backends: []backend{
 			{
 				name: "server", service: "bigcapital-server:3000",

@@ -37,6 +37,9 @@ func init() {
 //		hold             <duration>
 //		max_held         <requests>
 //		affinity         <socketio|cookie...>|off   # of the first backend; it alone keeps anything of its clients
+//		limit login|all  <events> <window> [<burst>]|off
+//		limit allow      <addresses and ranges...>
+//		limit off
 //		security_headers off
 //		security_headers {
 //			…            # see security.go
@@ -75,6 +78,8 @@ func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
 		return p.unmarshalProbe(d)
 	case "affinity":
 		return proxy.UnmarshalAffinity(d, &p.backends[0].affinity)
+	case "limit":
+		return p.limits.unmarshal(d)
 	case "security_headers":
 		return p.headers.unmarshal(d)
 	}
@@ -161,7 +166,7 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 		}
 		p.response = time.Duration(parsed)
 	default:
-		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held, affinity, security_headers and probe",
+		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held, affinity, limit, security_headers and probe",
 			p.name, name, strings.Join(p.names(), ", "))
 	}
 	return nil

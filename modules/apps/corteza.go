@@ -18,6 +18,8 @@ func corteza() preset {
 		maxBody:  1 << 30,
 		response: 5 * time.Minute,
 		headers:  strict(),
+		// Not /auth/oauth2/token, which every page of everybody asks for when it is loaded.
+		limits: generous("/auth/login*", "/auth/signup*", "/auth/mfa*", "/auth/request-password-reset*", "/auth/reset-password*"),
 		backends: []backend{{
 			name: "server", service: "corteza-server:80",
 			// / answers 200 while it boots; /healthcheck too, but empty until the store is up.

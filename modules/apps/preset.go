@@ -26,6 +26,7 @@ type preset struct {
 	maxBody  int64    // bytes
 	response time.Duration
 	headers  securityHeaders
+	limits   limits
 	backends []backend // in the order of their routes; the last one takes the rest
 }
 
@@ -55,6 +56,7 @@ func (p preset) routes() caddyhttp.RouteList {
 			Terminal: true,
 		})
 	}
+	routes = append(routes, p.limits.routes(p.name)...)
 	for _, b := range p.backends {
 		if len(b.assets) > 0 {
 			routes = append(routes, caching(b.assets))

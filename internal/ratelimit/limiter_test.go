@@ -1,0 +1,172 @@
+package ratelimit
+
+import (
+	"hash/maphash"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func key(l *Limiter, s string) uint64 { return maphash.String(l.Seed(), s) }
+
+func TestABurstAndThenTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, rate := New(100), Rate{Events: 6, Window: time.Minute, Burst: 3}
+		for want := 2; want >= 0; want-- {
+			if d := l.Take(key(l, "a"), rate); !d.Allowed || d.Remaining != want {
+				t.Fatalf("with a full bucket: %+v, want %d remaining", d, want)
+			}
+		}
+		if d := l.Take(key(l, "a"), rate); d.Allowed || d.RetryAfter != 10*time.Second {
+			t.Fatalf("with an empty bucket: %+v, want to try again after 10s", d)
+		}
+		if d := l.Take(key(l, "b"), rate); !d.Allowed {
+			t.Fatal("another key is limited with it")
+		}
+		time.Sleep(10*time.Second - 1)
+		if d := l.Take(key(l, "a"), rate); d.Allowed || d.RetryAfter != 1 {
+			t.Fatalf("a nanosecond too early: %+v", d)
+		}
+		time.Sleep(1)
+		if d := l.Take(key(l, "a"), rate); !d.Allowed || d.RetryAfter != 10*time.Second {
+			t.Fatalf("a token later: %+v, want it allowed, and the next after 10s", d)
+		}
+		time.Sleep(time.Hour)
+		if d := l.Take(key(l, "a"), rate); d.Remaining != 2 {
+			t.Errorf("after an hour %d remain, want no more than the burst", d.Remaining)
+		}
+	})
+}
+
+func TestRefusedRequestsCostNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, rate := New(100), Rate{Events: 1, Window: time.Minute, Burst: 1}
+		l.Take(1, rate)
+		for range 1000 {
+			if l.Take(1, rate).Allowed {
+				t.Fatal("allowed")
+			}
+		}
+		time.Sleep(time.Minute)
+		if !l.Take(1, rate).Allowed {
+			t.Error("those who try in vain wait longer")
+		}
+	})
+}
+
+func TestAShorterRateForgetsOldDebt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(100)
+		l.Take(1, Rate{Events: 1, Window: 24 * time.Hour, Burst: 1})
+		if d := l.Take(1, Rate{Events: 60, Window: time.Minute, Burst: 1}); d.Allowed || d.RetryAfter > time.Second {
+			t.Errorf("after the rate became one a second: %+v", d)
+		}
+	})
+}
+
+// TestItAgreesWithABucketThatIsCounted compares it with the plain way, step by step, for random rates and times.
+func TestItAgreesWithABucketThatIsCounted(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		// Whole tokens at whole times, so that the plain way is exact.
+		rate := Rate{Events: 1 + random.IntN(5), Burst: 1 + random.IntN(10)}
+		interval := time.Duration(1 + random.IntN(1000))
+		rate.Window = interval * time.Duration(rate.Events)
+		clock := time.Unix(0, 0)
+		l := newLimiter(10, func() time.Time { return clock })
+		var debt time.Duration // tokens that are missing, in time
+		for step := range 300 {
+			wait := time.Duration(random.IntN(int(3 * interval)))
+			clock = clock.Add(wait)
+			debt = max(0, debt-wait)
+			allowed := debt+interval <= interval*time.Duration(rate.Burst)
+			if allowed {
+				debt += interval
+			}
+			if got := l.Take(7, rate); got.Allowed != allowed {
+				t.Fatalf("%+v, step %d: allowed is %t, want %t", rate, step, got.Allowed, allowed)
+			}
+		}
+	}
+}
+
+// TestNoMoreThanTheLimitUnderConcurrency: of many who ask at once, exactly the burst is let through.
+func TestNoMoreThanTheLimitUnderConcurrency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, rate := New(1000), Rate{Events: 1, Window: time.Hour, Burst: 500}
+		const keys = 20
+		var allowed [keys]atomic.Int64
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				for range 1000 {
+					for k := range uint64(keys) {
+						if l.Take(k, rate).Allowed {
+							allowed[k].Add(1)
+						}
+					}
+				}
+			})
+		}
+		all.Wait()
+		for k := range allowed {
+			if n := allowed[k].Load(); n != 500 {
+				t.Errorf("key %d was let through %d times, want 500", k, n)
+			}
+		}
+	})
+}
+
+// TestAFloodOfKeysFreesNobody: a limited client stays limited while a million others come once.
+func TestAFloodOfKeysFreesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, rate := New(1000), Rate{Events: 1, Window: time.Hour, Burst: 10}
+		for range 10 {
+			l.Take(key(l, "limited"), rate)
+		}
+		for k := range 1_000_000 {
+			l.Take(uint64(k)*0x9e3779b97f4a7c15, rate)
+			if k%1000 == 0 && l.Take(key(l, "limited"), rate).Allowed {
+				t.Fatalf("allowed after %d other keys", k)
+			}
+		}
+		if n := l.Keys(); n > 2048 {
+			t.Errorf("%d keys are kept, and there are 2048 places", n)
+		}
+	})
+}
+
+func TestKeysAreForgottenWhenTheirBucketIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, rate := New(1000), Rate{Events: 60, Window: time.Minute, Burst: 10}
+		for k := range uint64(100) {
+			l.Take(k, rate)
+		}
+		if n := l.Keys(); n != 100 {
+			t.Errorf("%d keys, want 100", n)
+		}
+		time.Sleep(time.Second)
+		if n := l.Keys(); n != 0 {
+			t.Errorf("%d keys a second later, want none", n)
+		}
+	})
+}
+
+func TestRatesThatCanNotBe(t *testing.T) {
+	for _, r := range []Rate{
+		{Events: 0, Window: time.Second, Burst: 1},
+		{Events: 1, Window: time.Second, Burst: 0},
+		{Events: 10, Window: 9, Burst: 1},
+		{Events: 1, Window: 24 * time.Hour, Burst: 1 << 30},
+	} {
+		if r.Check() == nil {
+			t.Errorf("%+v is taken", r)
+		}
+	}
+	if err := (Rate{Events: 1, Window: time.Second, Burst: 1}).Check(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,243 @@
+package ratelimit_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/theworklabs/edge/modules/ratelimit"
+)
+
+// server is a Caddy on loopback that believes loopback about its clients, so that a test can be anyone.
+type server struct{ addr, metrics string }
+
+func serve(t *testing.T, limits string) *server {
+	t.Helper()
+	s := &server{addr: freeAddr(t), metrics: freeAddr(t)}
+	s.load(t, limits)
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// load puts limits in force, in the place of those before.
+func (s *server) load(t *testing.T, limits string) {
+	t.Helper()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(fmt.Appendf(nil, `{
+	admin off
+	persist_config off
+	servers {
+		trusted_proxies static 127.0.0.1
+		trusted_proxies_strict
+	}
+}
+http://%s {
+	%s
+	respond "served {err.message}"
+	handle_errors {
+		respond "error {err.status_code}"
+	}
+}
+http://%s {
+	metrics
+}`, s.addr, limits, s.metrics), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Load(config, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// as asks as a client of an address and returns the answer; header is names and values in turn.
+func (s *server) as(t *testing.T, client string, header ...string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+s.addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Forwarded-For", client)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp
+}
+
+// passes counts how many of n requests of a client pass.
+func (s *server) passes(t *testing.T, n int, client string, header ...string) int {
+	t.Helper()
+	passed := 0
+	for range n {
+		if s.as(t, client, header...).StatusCode == http.StatusOK {
+			passed++
+		}
+	}
+	return passed
+}
+
+func TestAClientIsToldItsLimitAndWhenToComeBack(t *testing.T) {
+	s := serve(t, `rate_limit {
+		zone small {
+			events 60
+			window 1h
+			burst 2
+		}
+		zone large {
+			events 1000
+			window 1h
+		}
+	}`)
+	first, second, third := s.as(t, "192.0.2.1"), s.as(t, "192.0.2.1"), s.as(t, "192.0.2.1")
+	for _, c := range []struct {
+		resp              *http.Response
+		status            int
+		limit, retryAfter string
+	}{
+		{first, http.StatusOK, `"small";r=1`, ""},
+		{second, http.StatusOK, `"small";r=0;t=60`, ""},
+		{third, http.StatusTooManyRequests, `"small";r=0;t=60`, "60"},
+	} {
+		if c.resp.StatusCode != c.status || c.resp.Header.Get("RateLimit") != c.limit || c.resp.Header.Get("Retry-After") != c.retryAfter ||
+			c.resp.Header.Get("RateLimit-Policy") != `"small";q=2;w=120` {
+			t.Errorf("answer %d %v, want %d, %s and to come back after %q", c.resp.StatusCode, c.resp.Header, c.status, c.limit, c.retryAfter)
+		}
+	}
+}
+
+func TestWhatRequestsAreCountedBy(t *testing.T) {
+	for _, c := range []struct {
+		what, zone    string
+		first, second []string // a client and its headers
+		together      bool
+	}{
+		{"two addresses", "", []string{"192.0.2.1"}, []string{"192.0.2.2"}, false},
+		{"one address", "", []string{"192.0.2.1"}, []string{"192.0.2.1"}, true},
+		{"an address and its mapped form", "", []string{"192.0.2.1"}, []string{"::ffff:192.0.2.1"}, true},
+		{"one customer's IPv6", "", []string{"2001:db8:1:1::1"}, []string{"2001:db8:1:1:ffff::9"}, true},
+		{"two customers' IPv6", "", []string{"2001:db8:1:1::1"}, []string{"2001:db8:1:2::1"}, false},
+		{"a shorter prefix", "ipv6_prefix 48", []string{"2001:db8:1:1::1"}, []string{"2001:db8:1:2::1"}, true},
+		{"one key of two addresses", "key header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "k"}, []string{"192.0.2.2", "X-Api-Key", "k"}, true},
+		{"two keys of one address", "key header:x-api-key", []string{"192.0.2.1", "X-Api-Key", "k"}, []string{"192.0.2.1", "X-Api-Key", "l"}, false},
+		{"no key", "key header:X-Api-Key", []string{"192.0.2.1"}, []string{"192.0.2.2"}, true},
+		{"both", "key client_ip header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "k"}, []string{"192.0.2.2", "X-Api-Key", "k"}, false},
+		{"the host", "key host", []string{"192.0.2.1"}, []string{"192.0.2.2"}, true},
+		{"a placeholder is no placeholder", "key header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "{env.HOME}"}, []string{"192.0.2.1", "X-Api-Key", "{env.USER}"}, false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			s := serve(t, "rate_limit {\nzone z {\nevents 1\nwindow 1h\n"+c.zone+"\n}\n}")
+			if s.passes(t, 1, c.first[0], c.first[1:]...) != 1 {
+				t.Fatal("the first request is refused")
+			}
+			if together := s.passes(t, 1, c.second[0], c.second[1:]...) == 0; together != c.together {
+				t.Errorf("counted together: %t, want %t", together, c.together)
+			}
+		})
+	}
+}
+
+func TestWhoIsAllowedIsNotCounted(t *testing.T) {
+	s := serve(t, "rate_limit {\nzone z {\nevents 1\nwindow 1h\nallow 192.0.2.0/24 private_ranges 2001:db8::/48\n}\n}")
+	for client, want := range map[string]int{"192.0.2.7": 5, "10.1.2.3": 5, "2001:db8::7": 5, "198.51.100.1": 1, "2001:db8:1::7": 1} {
+		if got := s.passes(t, 5, client); got != want {
+			t.Errorf("%s: %d of 5 pass, want %d", client, got, want)
+		}
+	}
+}
+
+func TestADryRunRefusesNothingAndCounts(t *testing.T) {
+	s := serve(t, "rate_limit {\nzone dry {\nevents 1\nwindow 1h\ndry_run\n}\n}")
+	if got := s.passes(t, 5, "192.0.2.1"); got != 5 {
+		t.Errorf("%d of 5 pass", got)
+	}
+	s.wantMetric(t, `edge_rate_limit_requests_total{decision="dry_run",zone="dry"} 4`)
+}
+
+func TestItIsMeasured(t *testing.T) {
+	s := serve(t, "rate_limit {\nzone measured {\nevents 2\nwindow 1h\nallow 192.0.2.9\n}\n}")
+	s.passes(t, 5, "192.0.2.1")
+	s.passes(t, 1, "192.0.2.2")
+	s.passes(t, 4, "192.0.2.9")
+	for _, want := range []string{
+		`edge_rate_limit_requests_total{decision="allowed",zone="measured"} 3`,
+		`edge_rate_limit_requests_total{decision="limited",zone="measured"} 3`,
+		`edge_rate_limit_requests_total{decision="exempt",zone="measured"} 4`,
+		`edge_rate_limit_keys{zone="measured"} 2`,
+	} {
+		s.wantMetric(t, want)
+	}
+}
+
+func (s *server) wantMetric(t *testing.T, want string) {
+	t.Helper()
+	resp, err := http.Get("http://" + s.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), want+"\n") {
+		t.Errorf("no line %s in the metrics", want)
+	}
+}
+
+// TestAReloadForgivesNothing: a client that has used up its limit has used it up in the next configuration, also with
+// another limit.
+func TestAReloadForgivesNothing(t *testing.T) {
+	const zone = "rate_limit {\nzone z {\nevents %d\nwindow 1h\n}\n}"
+	s := serve(t, fmt.Sprintf(zone, 3))
+	if got := s.passes(t, 5, "192.0.2.1"); got != 3 {
+		t.Fatalf("%d of 5 pass, want 3", got)
+	}
+	s.load(t, fmt.Sprintf(zone, 3)+"\n# changed")
+	if got := s.passes(t, 5, "192.0.2.1"); got != 0 {
+		t.Errorf("after a reload %d pass", got)
+	}
+	s.load(t, fmt.Sprintf(zone, 2))
+	if got := s.passes(t, 5, "192.0.2.1"); got != 0 {
+		t.Errorf("after a stricter limit %d pass", got)
+	}
+}
+
+// TestItIsExactThroughTheServer: of many requests at once, over many connections, exactly the burst passes.
+func TestItIsExactThroughTheServer(t *testing.T) {
+	s := serve(t, "rate_limit {\nzone z {\nevents 100\nwindow 1h\n}\n}")
+	var passed atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { passed.Add(int64(s.passes(t, 50, "192.0.2.1"))) })
+	}
+	all.Wait()
+	if got := passed.Load(); got != 100 {
+		t.Errorf("%d of 400 pass, want 100", got)
+	}
+}
