@@ -10,6 +10,7 @@ test: setup image lint sbom
 	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./internal/ratelimit ./modules/proxy
 	tests/fuzz 300x
 	go test -race -count=1 -timeout 20m ./tests
+	go test -race -count=1 -timeout 10m ./tests/acme
 	go test -race -count=1 -timeout 15m ./tests/reliability
 
 # What needs no Docker.
@@ -63,3 +64,6 @@ $(TOOLS)/govulncheck: tools/go.mod
 
 $(TOOLS)/cyclonedx-gomod: tools/go.mod
 	go build -C tools -o ../$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+
+$(TOOLS)/pebble $(TOOLS)/pebble-challtestsrv: tools/go.mod
+	go build -C tools -o ../$@ github.com/letsencrypt/pebble/v2/cmd/$(@F)

@@ -18,7 +18,7 @@ import (
 func TestTheShippedCaddyfileIsCaddyJSON(t *testing.T) {
 	for _, name := range []string{
 		"DOMAIN", "ACME_EMAIL", "HTTP_PORT", "HTTPS_PORT", "PUBLIC_HTTPS_PORT", "DOCKER_ENDPOINT", "EDGE_ADMIN",
-		"TRUSTED_PROXIES", "PROXY_PROTOCOL_FROM",
+		"TRUSTED_PROXIES", "PROXY_PROTOCOL_FROM", "ACME_OPTIONS",
 	} {
 		t.Setenv(name, "")
 		if err := os.Unsetenv(name); err != nil {
@@ -55,6 +55,7 @@ func TestTheCaddyfileTakesItsValuesFromTheEnvironment(t *testing.T) {
 		"DOMAIN": "example.org", "ACME_EMAIL": "ops@example.org", "HTTP_PORT": "8080", "HTTPS_PORT": "8443",
 		"PUBLIC_HTTPS_PORT": "9443", "DOCKER_ENDPOINT": "tcp://guard:2375", "EDGE_ADMIN": "localhost:2020",
 		"TRUSTED_PROXIES": "cloudflare 192.0.2.10", "PROXY_PROTOCOL_FROM": "192.0.2.11/32",
+		"ACME_OPTIONS": "acme_ca https://ca.example/dir\nacme_ca_root /ca.pem\n\n",
 	} {
 		t.Setenv(name, value)
 	}
@@ -69,6 +70,7 @@ func TestTheCaddyfileTakesItsValuesFromTheEnvironment(t *testing.T) {
 	for _, want := range []string{
 		`"accounting.example.org"`, `"ops@example.org"`, `":8080"`, `":8443"`, `:9443`, `"tcp://guard:2375"`, `"localhost:2020"`,
 		`"cloudflare"`, `"192.0.2.10"`, `"192.0.2.11/32"`,
+		`"ca":"https://ca.example/dir"`, `"/ca.pem"`,
 	} {
 		if !strings.Contains(string(adapted), want) {
 			t.Errorf("%s is not in what it adapts to", want)

@@ -1,0 +1,74 @@
+package acme
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/theworklabs/edge/tests/acme/lab"
+)
+
+// TestRealClientsTrustTheCertificateInEveryVersionOfHTTP: curl over HTTP/1.1 and HTTP/2, quic-go over HTTP/3, and the
+// socket.io client over polling and WebSocket, none of which looks the other way.
+func TestRealClientsTrustTheCertificateInEveryVersionOfHTTP(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
+	began := time.Now()
+	s.up()
+	s.must("up", "--detach", "bigcapital-server") // with its databases
+	root := filepath.Join(t.TempDir(), "root.pem")
+	if err := os.WriteFile(root, s.ca.Manage(t, "/roots/0"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	accounting, docs := s.sites()[0], s.sites()[2]
+	s.certificate(30*time.Second, accounting, anyCertificate)
+	s.certificate(30*time.Second, docs, anyCertificate)
+
+	for flag, want := range map[string]string{"--http1.1": "1.1 200", "--http2": "2 200"} {
+		out, err := exec.Command("curl", flag, "--silent", "--show-error", "--cacert", root, "--max-time", "20",
+			"--resolve", docs+":"+s.https+":127.0.0.1", "--output", os.DevNull, "--write-out", "%{http_version} %{http_code}",
+			"https://"+docs+":"+s.https+"/").CombinedOutput()
+		if err != nil || string(out) != want {
+			t.Errorf("curl %s: %v %q, want %q", flag, err, out, want)
+		}
+	}
+
+	resp, err := s.overHTTP3("https://" + docs + "/")
+	if err != nil || resp.ProtoMajor != 3 || resp.StatusCode != http.StatusOK {
+		t.Errorf("HTTP/3: %v %+v", err, resp)
+	}
+
+	for _, transports := range []string{"polling", "websocket", "polling,websocket"} {
+		client := exec.Command("node", "../backends/socketio/client.js", "https://"+accounting+":"+s.https, "/socket/", transports, "5")
+		client.Env = append(os.Environ(), "HOST_MAP="+accounting+"=127.0.0.1", "CA_FILE="+root)
+		if out, err := client.CombinedOutput(); err != nil || !strings.Contains(string(out), `"ok":true`) {
+			t.Errorf("socket.io over %s: %v %s", transports, err, out)
+		}
+	}
+	s.report(began, "HTTP/1.1, HTTP/2, HTTP/3, WebSocket and polling work")
+}
+
+// overHTTP3 asks the edge's UDP port, which needs one of its own: Docker publishes it beside the TCP port.
+func (s *stack) overHTTP3(url string) (*http.Response, error) {
+	transport := &http3.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: s.ca.Issued},
+		Dial: func(ctx context.Context, _ string, conf *tls.Config, quicConf *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddrEarly(ctx, "127.0.0.1:"+s.https, conf, quicConf)
+		},
+	}
+	defer transport.Close()
+	resp, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Get(url)
+	if err != nil {
+		return nil, err
+	}
+	return resp, resp.Body.Close()
+}

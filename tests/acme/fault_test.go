@@ -1,0 +1,260 @@
+package acme
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/tests/acme/lab"
+)
+
+// retry is longer than the edge waits before its second attempt, a minute, and its work.
+const retry = 80 * time.Second
+
+// TestAnAuthorityThatFailsAtRandomIsAskedAgain: a fifth of its answers are errors 500.
+func TestAnAuthorityThatFailsAtRandomIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
+	var failed atomic.Int64
+	s.ca.Fail(func(r *http.Request) *lab.Fault {
+		if rand.IntN(5) > 0 {
+			return nil
+		}
+		failed.Add(1)
+		return &lab.Fault{Status: http.StatusInternalServerError, Type: "serverInternal", Detail: "out of order"}
+	})
+	began := time.Now()
+	s.up()
+	for _, site := range s.sites() {
+		s.certificate(2*retry, site, anyCertificate)
+	}
+	s.report(began, "three sites have certificates, and "+number(failed.Load())+" requests failed")
+	s.most(5)
+}
+
+func number(n int64) string { return string(json.RawMessage(mustJSON(n))) }
+
+func mustJSON(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// TestBadNoncesCostNothing: almost a third of the requests are told that their nonce is bad.
+func TestBadNoncesCostNothing(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, BadNonce: 30}))
+	began := time.Now()
+	s.up()
+	for _, site := range s.sites() {
+		s.certificate(retry+20*time.Second, site, anyCertificate)
+	}
+	s.report(began, "three sites have certificates")
+	s.most(4) // the proxy counts what is sent again, too
+}
+
+// TestANameThatPointsElsewhereDisturbsNoOther: two sites get their certificates at once, the third when its DNS is
+// mended.
+func TestANameThatPointsElsewhereDisturbsNoOther(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
+	began := time.Now()
+	accounting, crm, docs := s.sites()[0], s.sites()[1], s.sites()[2]
+	s.ca.During(func() {
+		s.start()
+		s.ca.Resolve(t, crm, "127.0.0.9") // nobody's
+	})
+	s.certificate(20*time.Second, accounting, anyCertificate)
+	s.certificate(20*time.Second, docs, anyCertificate)
+	s.report(began, "the other two sites have certificates")
+
+	s.waitForLog("will retry")
+	if _, err := s.handshake(crm); err == nil {
+		t.Error("a site without a certificate is served over TLS")
+	}
+	// All that its first attempt orders comes at once, one for each kind of challenge; the next attempt is a minute later.
+	s.address(crm)
+	s.certificate(retry, crm, anyCertificate)
+	s.report(began, "the third has one after its DNS was mended")
+	s.most(3)
+}
+
+// waitForOrders waits until n certificates were ordered for a name.
+func (s *stack) waitForOrders(name string, n int, within time.Duration) {
+	s.t.Helper()
+	for deadline := time.Now().Add(within); len(s.ca.Orders(name)) < n; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%d orders for %s within %s, want %d", len(s.ca.Orders(name)), name, within, n)
+		}
+	}
+}
+
+// TestARateLimitHoldsForOneNameOnly: the authority wants no orders for one site for 20 s; the others have theirs at
+// once, and that one is not asked for before.
+func TestARateLimitHoldsForOneNameOnly(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
+	crm := s.sites()[1]
+	var over atomic.Bool
+	s.ca.Fail(func(r *http.Request) *lab.Fault {
+		if over.Load() || r.URL.Path != "/order-plz" || !orders(r, crm) {
+			return nil
+		}
+		return &lab.Fault{Status: http.StatusTooManyRequests, Type: "rateLimited", Detail: "too many certificates already issued", RetryAfter: 20 * time.Second}
+	})
+	began := time.Now()
+	s.up()
+	s.certificate(20*time.Second, s.sites()[0], anyCertificate)
+	s.certificate(20*time.Second, s.sites()[2], anyCertificate)
+	s.waitForOrders(crm, 1, 20*time.Second)
+	over.Store(true)
+	s.certificate(retry, crm, anyCertificate)
+	all := s.ca.Orders(crm)
+	if again := all[len(all)-1].Sub(all[0]); again < 20*time.Second {
+		t.Errorf("it was asked again after %s, and had said 20s", again)
+	}
+	s.report(began, "the limited site has its certificate, too")
+	s.most(3)
+}
+
+// orders reports whether a request orders a certificate for a name.
+func orders(r *http.Request, name string) bool {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var jws struct{ Payload string }
+	if json.Unmarshal(body, &jws) != nil {
+		return false
+	}
+	payload, _ := base64.RawURLEncoding.DecodeString(jws.Payload) // what is no payload orders nothing
+	return strings.Contains(string(payload), `"`+name+`"`)
+}
+
+// TestAnAuthorityThatIsDownAtTheStart: the edge is there, says that it is healthy, refuses TLS, and has its certificates
+// soon after the authority is back.
+func TestAnAuthorityThatIsDownAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
+	s.ca.Down()
+	began := time.Now()
+	s.start()
+	s.health()
+	if _, err := s.handshake(s.sites()[0]); err == nil {
+		t.Error("a site without a certificate is served over TLS")
+	}
+	s.waitForLog("will retry")
+	s.ca.Up(t)
+	for _, site := range s.sites() {
+		s.certificate(retry, site, anyCertificate)
+	}
+	s.report(began, "three sites have certificates after the authority came back")
+	s.most(2)
+}
+
+// waitForLog waits until the edge has written a text into its log.
+func (s *stack) waitForLog(text string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		if strings.Contains(s.must("logs", "--no-log-prefix", "edge"), text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("no %q in the log", text)
+		}
+	}
+}
+
+// TestAnAuthorityThatIsDownAtRenewal: the sites go on with what they have, and are renewed when it is back.
+func TestAnAuthorityThatIsDownAtRenewal(t *testing.T) {
+	t.Parallel()
+	// Renewed when a tenth of its five minutes is over.
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, Validity: 5 * time.Minute}),
+		"ACME_OPTIONS=renewal_window_ratio 0.9\nrenew_interval 1s")
+	s.ca.Edit(withoutARI)
+	began := time.Now()
+	s.up()
+	docs := s.sites()[2]
+	first := s.certificate(30*time.Second, docs, anyCertificate)
+	s.ca.Down()
+	s.waitForLog("connection refused")
+	still := s.certificate(time.Second, docs, anyCertificate)
+	if first.SerialNumber.Cmp(still.SerialNumber) != 0 {
+		t.Error("the certificate changed while the authority was down")
+	}
+	s.ca.Up(t)
+	s.certificate(retry+10*time.Second, docs, otherThan(first))
+	s.report(began, "renewed after the authority came back, served all the time")
+	s.most(4)
+}
+
+// withoutARI has the authority not say when it wants certificates renewed.
+func withoutARI(path string, resp *http.Response) error {
+	if path != "/dir" {
+		return nil
+	}
+	return editJSON(resp, func(dir map[string]any) { delete(dir, "renewalInfo") })
+}
+
+func editJSON(resp *http.Response, edit func(map[string]any)) error {
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	var object map[string]any
+	if err := json.Unmarshal(text, &object); err != nil {
+		return err
+	}
+	edit(object)
+	if text, err = json.Marshal(object); err != nil {
+		return err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	resp.ContentLength = int64(len(text))
+	resp.Header.Del("Content-Length")
+	return nil
+}
+
+// TestASecondAuthorityIsAskedWhenTheFirstIsDown.
+func TestASecondAuthorityIsAskedWhenTheFirstIsDown(t *testing.T) {
+	t.Parallel()
+	first, second := lab.Start(t, lab.Options{Host: gateway}), lab.Start(t, lab.Options{Host: gateway})
+	s := newStack(t, second, "ACME_CA="+first.URL, "ACME_CA_FALLBACK="+second.URL, "ACME_CA_ROOT="+bothRoots(t, first, second))
+	first.Down()
+	began := time.Now()
+	s.up()
+	for _, site := range s.sites() {
+		s.certificate(30*time.Second, site, anyCertificate)
+	}
+	s.report(began, "three sites have certificates of the second")
+	s.most(1)
+}
+
+func bothRoots(t *testing.T, all ...*lab.Authority) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "roots.pem")
+	var roots []byte
+	for _, ca := range all {
+		text, err := os.ReadFile(ca.RootFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots = append(roots, text...)
+	}
+	if err := os.WriteFile(file, roots, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

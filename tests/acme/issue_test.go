@@ -1,0 +1,74 @@
+package acme
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/tests/acme/lab"
+)
+
+// TestFirstIssuance: three sites get their certificates, by either challenge, and by whichever works.
+func TestFirstIssuance(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		ca     lab.Options
+		env    []string
+		orders int // at most, for each name
+	}{
+		{"HTTP-01", lab.Options{Host: gateway}, []string{"ACME_OPTIONS=cert_issuer acme {\ndisable_tlsalpn_challenge\n}"}, 1},
+		{"TLS-ALPN-01", lab.Options{Host: gateway}, []string{"ACME_OPTIONS=cert_issuer acme {\ndisable_http_challenge\n}"}, 1},
+		// As shipped. Whichever is tried first and fails, the other one is tried with an order of its own.
+		{"as shipped", lab.Options{Host: gateway}, nil, 1},
+		{"port 80 closed on the way", lab.Options{Host: gateway, HTTPPort: 81}, nil, 2},
+		{"port 443 closed on the way", lab.Options{Host: gateway, TLSPort: 444}, nil, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStack(t, lab.Start(t, c.ca), c.env...)
+			began := time.Now()
+			s.up()
+			for _, site := range s.sites() {
+				s.certificate(50*time.Second, site, anyCertificate)
+			}
+			s.report(began, "three sites have certificates")
+			s.most(c.orders)
+		})
+	}
+}
+
+// TestCertificatesAndAccountSurviveRecreation: the volume has all that is needed, and nobody is asked again. On the way,
+// HTTP goes to HTTPS, but for the health check.
+func TestCertificatesAndAccountSurviveRecreation(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
+	began := time.Now()
+	s.up()
+	accounting := s.sites()[0]
+	first := s.certificate(30*time.Second, accounting, anyCertificate)
+	for _, site := range s.sites() {
+		s.certificate(30*time.Second, site, anyCertificate)
+	}
+	accounts := s.ca.Count("sign-me-up")
+	s.up("--force-recreate")
+	again := s.certificate(30*time.Second, accounting, anyCertificate)
+	if first.SerialNumber.Cmp(again.SerialNumber) != 0 {
+		t.Error("the edge that was recreated has another certificate")
+	}
+	s.most(1)
+	if got := s.ca.Count("sign-me-up"); got != accounts {
+		t.Errorf("%d accounts were made, and before the recreation %d", got, accounts)
+	}
+	s.report(began, "the recreated edge serves the same certificates, with no new order and no new account")
+
+	for url, want := range map[string]int{
+		"http://" + accounting + "/health":                          http.StatusOK,
+		"http://" + accounting + "/invoices":                        http.StatusPermanentRedirect,
+		"http://stranger.test/":                                     http.StatusNotFound,
+		"http://" + accounting + "/.well-known/acme-challenge/none": http.StatusPermanentRedirect,
+	} {
+		if status, header, _ := s.get(url); status != want || want == http.StatusPermanentRedirect && header.Get("Location") != "https"+url[len("http"):] {
+			t.Errorf("%s: %d to %q, want %d", url, status, header.Get("Location"), want)
+		}
+	}
+}

@@ -1,0 +1,263 @@
+package lab
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Front stands before Pebble: it counts, and answers itself where a fault is wanted. Its methods are safe for
+// concurrent use.
+type Front struct {
+	URL string // of the directory
+
+	behind string // Pebble's address
+	host   string
+	server *httptest.Server
+	cert   tls.Certificate
+	next   *httputil.ReverseProxy
+
+	mu     sync.Mutex
+	orders map[string][]time.Time // by name
+	counts map[string]int         // by path's first part
+	fault  func(r *http.Request) *Fault
+	edit   func(path string, resp *http.Response) error
+
+	gate sync.RWMutex // held while nothing is answered
+}
+
+// Fault is an answer in Pebble's place.
+type Fault struct {
+	Status     int
+	Type       string        // after urn:ietf:params:acme:error:
+	Detail     string        // in words
+	RetryAfter time.Duration // none if 0
+}
+
+func newFront(t testing.TB, dir, host string) (*Front, string) {
+	t.Helper()
+	cert, rootFile := certify(t, dir, host)
+	f := &Front{behind: freeAddr(t), host: host, cert: cert, orders: make(map[string][]time.Time), counts: make(map[string]int)}
+	f.next = &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "https", Host: f.behind})
+			r.Out.Host = r.In.Host // Pebble's links name the host that was asked
+		},
+		Transport:      &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
+		ModifyResponse: f.modify,
+	}
+	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.URL = "https://" + ln.Addr().String() + "/dir"
+	f.serve(ln)
+	t.Cleanup(func() { f.Down() })
+	return f, rootFile
+}
+
+func (f *Front) serve(ln net.Listener) {
+	server := &httptest.Server{
+		Listener: ln, TLS: &tls.Config{Certificates: []tls.Certificate{f.cert}},
+		Config: &http.Server{Handler: f, ReadHeaderTimeout: 10 * time.Second},
+	}
+	server.StartTLS()
+	f.mu.Lock()
+	f.server = server
+	f.mu.Unlock()
+}
+
+// Down has nobody listen at the authority's address.
+func (f *Front) Down() {
+	f.mu.Lock()
+	server := f.server
+	f.server = nil
+	f.mu.Unlock()
+	if server != nil {
+		server.CloseClientConnections()
+		server.Close()
+	}
+}
+
+// Up ends what Down began.
+func (f *Front) Up(t testing.TB) {
+	t.Helper()
+	u, err := url.Parse(f.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.serve(ln)
+}
+
+// During has whoever asks wait for what is done to be done.
+func (f *Front) During(do func()) {
+	f.gate.Lock()
+	defer f.gate.Unlock()
+	do()
+}
+
+// Fail has faults decide, until the next call, which requests are answered otherwise; nil ends it.
+func (f *Front) Fail(faults func(r *http.Request) *Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault = faults
+}
+
+// Edit has a function change Pebble's answers.
+func (f *Front) Edit(edit func(path string, resp *http.Response) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.edit = edit
+}
+
+// Orders returns when certificates for a name were ordered, faults included.
+func (f *Front) Orders(name string) []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]time.Time(nil), f.orders[name]...)
+}
+
+// Count returns how many requests there were to a path's first part: "sign-me-up" are new accounts.
+func (f *Front) Count(first string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.counts[first]
+}
+
+// ServeHTTP counts a request and passes it on, or not.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // it left
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	f.gate.RLock()
+	defer f.gate.RUnlock()
+	f.mu.Lock()
+	f.counts[firstPart(r.URL.Path)]++
+	if r.URL.Path == "/order-plz" {
+		for _, name := range ordered(body) {
+			f.orders[name] = append(f.orders[name], time.Now())
+		}
+	}
+	fault := f.fault
+	f.mu.Unlock()
+	if fault != nil {
+		if problem := fault(r); problem != nil {
+			problem.write(w)
+			return
+		}
+	}
+	f.next.ServeHTTP(w, r)
+}
+
+func (f *Front) modify(resp *http.Response) error {
+	f.mu.Lock()
+	edit := f.edit
+	f.mu.Unlock()
+	if edit == nil {
+		return nil
+	}
+	return edit(resp.Request.URL.Path, resp)
+}
+
+func firstPart(path string) string {
+	for i := 1; i < len(path); i++ {
+		if path[i] == '/' {
+			return path[1:i]
+		}
+	}
+	return path[min(1, len(path)):]
+}
+
+// ordered returns the names in a new order: a JWS whose payload is RFC 8555, section 7.4.
+func ordered(body []byte) (names []string) {
+	var jws struct{ Payload string }
+	var order struct{ Identifiers []struct{ Value string } }
+	if json.Unmarshal(body, &jws) != nil {
+		return nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(jws.Payload)
+	if err != nil || json.Unmarshal(payload, &order) != nil {
+		return nil
+	}
+	for _, id := range order.Identifiers {
+		names = append(names, id.Value)
+	}
+	return names
+}
+
+func (p *Fault) write(w http.ResponseWriter) {
+	// The nonce keeps clients from failing for another reason. (RFC 8555, section 6.5)
+	w.Header().Set("Replay-Nonce", base64.RawURLEncoding.EncodeToString([]byte(time.Now().String())))
+	w.Header().Set("Content-Type", "application/problem+json")
+	if p.RetryAfter > 0 {
+		w.Header().Set("Retry-After", fmt.Sprint(int(p.RetryAfter.Seconds())))
+	}
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(map[string]any{ // whoever is gone needs none
+		"type": "urn:ietf:params:acme:error:" + p.Type, "detail": p.Detail, "status": p.Status,
+	})
+}
+
+// certify makes an authority for the authority's own address, and a certificate.
+func certify(t testing.TB, dir, host string) (tls.Certificate, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "lab"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IPAddresses: []net.IP{net.ParseIP(host), net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{
+		"front.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		"front.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pair, err := tls.X509KeyPair(files["front.pem"], files["front.key"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair, filepath.Join(dir, "front.pem")
+}

@@ -1,0 +1,219 @@
+// Package lab runs a certificate authority for tests: Pebble, the DNS server that its validation asks, and in front of
+// it a proxy that counts what is asked of it and can make it fail. All of them are processes of this machine, and end
+// with the test.
+//
+//	ca := lab.Start(t, lab.Options{})
+//	ca.Resolve("edge.test", "172.20.0.3")   // where the authority looks for whoever asks
+//	… run an edge with ACME_CA=ca.URL and ACME_CA_ROOT=ca.RootFile …
+//	ca.Orders("edge.test")                  // how often it was asked
+package lab
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Options are what differs between authorities.
+type Options struct {
+	Host     string        // the address that edges reach it at; default 127.0.0.1
+	HTTPPort int           // where it validates HTTP-01; default 80
+	TLSPort  int           // where it validates TLS-ALPN-01; default 443
+	Validity time.Duration // of certificates; default 90 days
+	OCSP     string        // the responder that certificates name; none by default
+	BadNonce int           // how many of 100 requests are told that their nonce is bad
+}
+
+// Authority is a running certificate authority.
+type Authority struct {
+	*Front
+	RootFile string         // PEM; who signs for the authority's own address
+	Issued   *x509.CertPool // who signs the certificates that it issues
+
+	management string // Pebble's
+	dns        string // the DNS server's
+	insecure   *http.Client
+}
+
+// Start builds what is missing and runs an authority until the test ends.
+func Start(t testing.TB, o Options) *Authority {
+	t.Helper()
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
+	}
+	dir := t.TempDir()
+	front, rootFile := newFront(t, dir, o.Host)
+	ca := &Authority{
+		Front: front, RootFile: rootFile,
+		insecure: &http.Client{
+			Timeout:   10 * time.Second,
+			Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
+		},
+	}
+	resolver := ca.startDNS(t, dir)
+	ca.startPebble(t, dir, resolver, o)
+	ca.waitFor(t, "https://"+front.behind+"/dir")
+
+	ca.Issued = x509.NewCertPool()
+	if !ca.Issued.AppendCertsFromPEM(ca.Manage(t, "/roots/0")) {
+		t.Fatal("the authority has no root")
+	}
+	return ca
+}
+
+func (ca *Authority) startDNS(t testing.TB, dir string) (resolver string) {
+	resolver, management := freeAddr(t), freeAddr(t)
+	ca.dns = "http://" + management
+	run(t, dir, nil, "pebble-challtestsrv", "-dnsserver", resolver, "-management", management,
+		"-defaultIPv4", "", "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "")
+	ca.waitFor(t, ca.dns)
+	return resolver
+}
+
+func (ca *Authority) startPebble(t testing.TB, dir, resolver string, o Options) {
+	listen, management := ca.behind, freeAddr(t)
+	ca.management = "https://" + management
+	validity := 90 * 24 * time.Hour
+	if o.Validity > 0 {
+		validity = o.Validity
+	}
+	algorithm := "ecdsa"
+	if o.OCSP != "" {
+		algorithm = "rsa" // the only keys that the management API shows
+	}
+	config := map[string]any{"pebble": map[string]any{
+		"listenAddress": listen, "managementListenAddress": management,
+		"certificate": filepath.Join(dir, "front.pem"), "privateKey": filepath.Join(dir, "front.key"),
+		"httpPort": or(o.HTTPPort, 80), "tlsPort": or(o.TLSPort, 443), "ocspResponderURL": o.OCSP,
+		"retryAfter":   map[string]int{"authz": 1, "order": 1},
+		"keyAlgorithm": algorithm,
+		"profiles":     map[string]any{"default": map[string]any{"validityPeriod": int(validity.Seconds())}},
+	}}
+	text, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "pebble.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, []string{
+		"PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0", fmt.Sprintf("PEBBLE_WFE_NONCEREJECT=%d", o.BadNonce),
+	}, "pebble", "-config", file, "-dnsserver", resolver)
+}
+
+func or(n, other int) int {
+	if n != 0 {
+		return n
+	}
+	return other
+}
+
+// Resolve has the authority find a name at an address; with none, nowhere.
+func (ca *Authority) Resolve(t testing.TB, name, address string) {
+	t.Helper()
+	ca.post(t, ca.dns+"/clear-a", map[string]any{"host": name + "."})
+	if address != "" {
+		ca.post(t, ca.dns+"/add-a", map[string]any{"host": name + ".", "addresses": []string{address}})
+	}
+}
+
+// Manage asks Pebble's management API: /roots/0, /intermediates/0, /intermediate-keys/0.
+func (ca *Authority) Manage(t testing.TB, path string) []byte {
+	t.Helper()
+	resp, err := ca.insecure.Get(ca.management + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %d %v %s", path, resp.StatusCode, err, text)
+	}
+	return text
+}
+
+func (ca *Authority) post(t testing.TB, url string, body any) {
+	t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := ca.insecure.Post(url, "application/json", bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s", url, resp.Status)
+	}
+}
+
+// waitFor waits until something answers.
+func (ca *Authority) waitFor(t testing.TB, url string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := ca.insecure.Get(url)
+		if err == nil {
+			resp.Body.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not answer: %v", url, err)
+		}
+	}
+}
+
+// run starts a program of tools/go.mod, which the test's end ends.
+func run(t testing.TB, dir string, env []string, name string, args ...string) {
+	t.Helper()
+	program, err := tool(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, name+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()         // by that
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("the last lines of %s:\n%s", name, tail(string(text), 40))
+		}
+		_ = log.Close() // it was written by someone else
+	})
+}
+
+func tail(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}

@@ -1,0 +1,186 @@
+package acme
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"github.com/theworklabs/edge/tests/acme/lab"
+)
+
+// TestShortLivedCertificatesAreRenewedWhileTheyAreServed: no handshake fails while a certificate of a minute is replaced,
+// again and again.
+func TestShortLivedCertificatesAreRenewedWhileTheyAreServed(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, Validity: 40 * time.Second}), "ACME_OPTIONS=renew_interval 1s")
+	s.ca.Edit(withoutARI)
+	began := time.Now()
+	s.up()
+	docs := s.sites()[2]
+	serving := s.certificate(30*time.Second, docs, anyCertificate)
+	renewals, handshakes := 0, 0
+	for renewals < 2 {
+		state, err := s.handshake(docs)
+		if err != nil {
+			t.Fatalf("after %d handshakes and %d renewals: %v", handshakes, renewals, err)
+		}
+		handshakes++
+		if cert := state.PeerCertificates[0]; cert.SerialNumber.Cmp(serving.SerialNumber) != 0 {
+			serving, renewals = cert, renewals+1
+		}
+		if time.Since(began) > 2*time.Minute {
+			t.Fatalf("renewed %d times", renewals)
+		}
+	}
+	s.report(began, "renewed twice, and "+number(int64(handshakes))+" handshakes of as many succeeded")
+	s.most(4)
+}
+
+// TestACertificateIsRenewedWhenTheAuthorityAsks: by ACME Renewal Information (RFC 9773), long before its end.
+func TestACertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}), "ACME_OPTIONS=renew_interval 1s")
+	var asks atomic.Bool
+	var answered atomic.Int64
+	s.ca.Edit(func(path string, resp *http.Response) error {
+		if !strings.Contains(path, "renewalInfo") {
+			return nil
+		}
+		resp.Header.Set("Retry-After", "2") // else it would be asked in six hours
+		start := time.Now().Add(60 * 24 * time.Hour)
+		if asks.Load() && answered.Add(1) <= 3 { // one for each site
+			start = time.Now().Add(-time.Hour)
+		}
+		return editJSON(resp, func(info map[string]any) {
+			info["suggestedWindow"] = map[string]any{"start": start.Format(time.RFC3339), "end": start.Add(time.Minute).Format(time.RFC3339)}
+		})
+	})
+	began := time.Now()
+	s.up()
+	docs := s.sites()[2]
+	first := s.certificate(30*time.Second, docs, anyCertificate)
+	asks.Store(true)
+	s.certificate(30*time.Second, docs, otherThan(first))
+	s.report(began, "renewed 60 days early")
+	s.most(2)
+}
+
+// TestARevocationIsStapledAndAnswered: the edge staples what the responder says, and when that says that the certificate
+// is revoked, gets another one.
+func TestARevocationIsStapledAndAnswered(t *testing.T) {
+	t.Parallel()
+	responder := newResponder(t)
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, OCSP: responder.url}), "ACME_OPTIONS=renew_interval 1s\nocsp_interval 1s")
+	s.ca.Edit(withoutARI)
+	responder.signer(t, s.ca)
+	began := time.Now()
+	s.up()
+	docs := s.sites()[2]
+	first := s.certificate(30*time.Second, docs, anyCertificate)
+	s.staple(docs)
+	s.report(began, "an answer that the certificate is good is stapled")
+
+	responder.revoked.Store(first.SerialNumber.String())
+	s.certificate(40*time.Second, docs, otherThan(first))
+	s.staple(docs)
+	s.report(began, "the revoked certificate is replaced")
+	s.most(2)
+}
+
+// staple waits until a name is served with an answer of the responder, and fails the test if that is not good.
+func (s *stack) staple(name string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		state, err := s.handshake(name)
+		if err == nil && len(state.OCSPResponse) > 0 {
+			answer, err := ocsp.ParseResponseForCert(state.OCSPResponse, state.PeerCertificates[0], state.PeerCertificates[1])
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if answer.Status == ocsp.Good {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s has no staple: %v", name, err)
+		}
+	}
+}
+
+// responder answers OCSP requests (RFC 6960) in Pebble's place, which has none.
+type responder struct {
+	url     string
+	revoked atomic.Value // a serial number, as a decimal
+	issuer  atomic.Pointer[x509.Certificate]
+	key     crypto.Signer
+}
+
+func newResponder(t *testing.T) *responder {
+	t.Helper()
+	r := new(responder)
+	r.revoked.Store("")
+	ln, err := net.Listen("tcp", net.JoinHostPort(gateway, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: ln, Config: &http.Server{Handler: r, ReadHeaderTimeout: time.Second}}
+	server.Start()
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	return r
+}
+
+// signer has it sign with the authority's key.
+func (r *responder) signer(t *testing.T, ca *lab.Authority) {
+	t.Helper()
+	cert, _ := pem.Decode(ca.Manage(t, "/intermediates/0"))
+	key, _ := pem.Decode(ca.Manage(t, "/intermediate-keys/0"))
+	issuer, err := x509.ParseCertificate(cert.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParsePKCS1PrivateKey(key.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.key = parsed
+	r.issuer.Store(issuer)
+}
+
+func (r *responder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return
+	}
+	asked, err := ocsp.ParseRequest(body)
+	issuer := r.issuer.Load()
+	if err != nil || issuer == nil {
+		http.Error(w, "no request", http.StatusBadRequest)
+		return
+	}
+	// Asked for again when half of its time is over.
+	answer := ocsp.Response{
+		Status: ocsp.Good, SerialNumber: asked.SerialNumber,
+		ThisUpdate: time.Now().Add(-time.Second), NextUpdate: time.Now().Add(6 * time.Second),
+	}
+	if r.revoked.Load() == asked.SerialNumber.String() {
+		answer.Status, answer.RevokedAt, answer.RevocationReason = ocsp.Revoked, time.Now(), ocsp.Superseded
+	}
+	text, err := ocsp.CreateResponse(issuer, issuer, answer, r.key)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/ocsp-response")
+	_, _ = w.Write(text) // whoever is gone needs none
+}

@@ -1,0 +1,243 @@
+package acme
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/tests/acme/lab"
+)
+
+// stack is the shipped stack: its Caddyfile and its compose.yaml, with nothing but the environment changed. Only the edge,
+// its guard and the docs run.
+type stack struct {
+	t      testing.TB
+	ca     *lab.Authority
+	domain string
+	name   string // the Compose project
+	http   string // ports of loopback
+	https  string
+	env    []string
+}
+
+// newStack describes a stack for the domain NAME.test; env is more of its environment.
+func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
+	t.Helper()
+	short := strings.ToLower(strings.NewReplacer("/", "", "_", "", "-", "").Replace(strings.TrimPrefix(t.Name(), "Test")))
+	short = short[:min(len(short), 40)]
+	s := &stack{t: t, ca: ca, domain: short + ".test", name: "edgeacme" + short, http: freePort(t), https: freePort(t)}
+	file := filepath.Join(t.TempDir(), ".env")
+	if out, err := exec.Command(edgeBinary, "init", "--domain", s.domain, "--file", file).CombinedOutput(); err != nil {
+		t.Fatalf("edge init: %v\n%s", err, out)
+	}
+	s.env = append([]string{
+		"COMPOSE_ENV_FILES=" + file, "PUBLISH_HTTP=127.0.0.1:" + s.http, "PUBLISH_HTTPS=127.0.0.1:" + s.https,
+		"ACME_CA=" + ca.URL, "ACME_CA_ROOT=" + ca.RootFile,
+	}, env...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			logs, err := s.compose("logs", "--no-log-prefix", "--tail", "40", "edge")
+			t.Logf("the edge's last lines (%v):\n%s", err, logs)
+		}
+		if _, err := s.compose("down", "--volumes", "--timeout", "1"); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// up brings the stack up and has the authority find its names before it answers anything.
+func (s *stack) up(args ...string) {
+	s.t.Helper()
+	s.ca.During(func() { s.start(args...) })
+}
+
+func (s *stack) start(args ...string) {
+	s.t.Helper()
+	s.must(append([]string{"up", "--detach", "--no-deps"}, append(args, "edge", "corteza-docs")...)...)
+	for _, site := range s.sites() {
+		s.address(site)
+	}
+}
+
+// address has the authority find a name at the edge.
+func (s *stack) address(name string) {
+	s.t.Helper()
+	edge := strings.TrimSpace(s.must("ps", "--quiet", "edge"))
+	s.ca.Resolve(s.t, name, docker(s.t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+s.name+`_network").IPAddress}}`, edge))
+}
+
+// sites are the names of the three sites.
+func (s *stack) sites() []string {
+	return []string{"accounting." + s.domain, "crm." + s.domain, "docs." + s.domain}
+}
+
+func (s *stack) compose(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker", append([]string{
+		"compose", "--project-name", s.name, "--file", "../../compose.yaml", "--file", "../compose.test.yaml",
+	}, args...)...)
+	cmd.Env = append(os.Environ(), s.env...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("docker compose %s: %w\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return out.String(), nil
+}
+
+func (s *stack) must(args ...string) string {
+	s.t.Helper()
+	out, err := s.compose(args...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
+
+func docker(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// handshake makes a TLS connection for a name, as a browser that trusts the authority does.
+func (s *stack) handshake(name string) (*tls.ConnectionState, error) {
+	return s.handshakeTrusting(name, s.ca.Issued)
+}
+
+func (s *stack) handshakeTrusting(name string, roots *x509.CertPool) (*tls.ConnectionState, error) {
+	dialer := tls.Dialer{
+		NetDialer: &net.Dialer{Timeout: 2 * time.Second},
+		Config:    &tls.Config{ServerName: name, RootCAs: roots},
+	}
+	conn, err := dialer.Dial("tcp", "127.0.0.1:"+s.https)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	state := conn.(*tls.Conn).ConnectionState()
+	return &state, nil
+}
+
+// certificate waits until a name is served with a certificate that wanted accepts, and returns it.
+func (s *stack) certificate(within time.Duration, name string, wanted func(*x509.Certificate) bool) *x509.Certificate {
+	s.t.Helper()
+	var last error
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		state, err := s.handshake(name)
+		if err == nil && wanted(state.PeerCertificates[0]) {
+			return state.PeerCertificates[0]
+		}
+		last = err
+	}
+	s.t.Fatalf("%s has not the wanted certificate within %s: %v", name, within, last)
+	return nil
+}
+
+func anyCertificate(*x509.Certificate) bool { return true }
+
+func otherThan(old *x509.Certificate) func(*x509.Certificate) bool {
+	return func(c *x509.Certificate) bool { return c.SerialNumber.Cmp(old.SerialNumber) != 0 }
+}
+
+// get asks over HTTP, without following redirects.
+func (s *stack) get(url string) (int, http.Header, string) {
+	s.t.Helper()
+	client := s.client()
+	resp, err := client.Get(url)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(body)
+}
+
+func (s *stack) client() *http.Client {
+	return &http.Client{
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			TLSClientConfig:   &tls.Config{RootCAs: s.ca.Issued},
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				port := s.http
+				if strings.HasSuffix(addr, ":443") {
+					port = s.https
+				}
+				return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+port)
+			},
+		},
+	}
+}
+
+// health waits until /health answers over HTTP, which needs no certificate.
+func (s *stack) health() {
+	s.t.Helper()
+	client := s.client()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		resp, err := client.Get("http://" + s.sites()[0] + "/health")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("/health does not answer: %v", err)
+		}
+	}
+}
+
+// report prints what came of a case: how long it took, and what the authority was asked for.
+func (s *stack) report(began time.Time, what string) {
+	s.t.Helper()
+	var orders []string
+	for _, site := range s.sites() {
+		orders = append(orders, fmt.Sprintf("%s %d", strings.TrimSuffix(site, "."+s.domain), len(s.ca.Orders(site))))
+	}
+	s.t.Logf("CASE %s: %s after %s; orders: %s", s.t.Name(), what, time.Since(began).Round(10*time.Millisecond), strings.Join(orders, ", "))
+}
+
+// most fails the test if more certificates were ordered for a name.
+func (s *stack) most(orders int) {
+	s.t.Helper()
+	for _, site := range s.sites() {
+		if got := len(s.ca.Orders(site)); got > orders {
+			s.t.Errorf("%d orders for %s, want at most %d", got, site, orders)
+		}
+	}
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
