@@ -19,7 +19,7 @@ type Files struct {
 // Register adds the commands to Caddy's. Call it once, while the program is initialized.
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
-		demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(), initCommand(files.EnvExample),
+		certsCommand(), demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(), initCommand(files.EnvExample),
 		rolloutCommand(), statusCommand(),
 	} {
 		caddycmd.RegisterCommand(c)

@@ -58,7 +58,10 @@ func runStatus(cmd *cobra.Command) error {
 		if err := json.Unmarshal(body, &services); err != nil {
 			return fmt.Errorf("read the answer of %s: %w", address, err)
 		}
-		return printServices(cmd.OutOrStdout(), services, time.Now())
+		if err := printServices(cmd.OutOrStdout(), services, time.Now()); err != nil {
+			return err
+		}
+		return warnOfCerts(cmd.OutOrStdout(), address)
 	}
 	if !flags.Bool("watch") {
 		return show()

@@ -16,8 +16,9 @@ func init() {
 
 // adminAPI serves on Caddy's admin endpoint:
 //
-//	GET  /edge/services  a JSON list of [registry.ServiceStatus]
-//	POST /edge/drain     takes a [DrainRequest], answers a [DrainAnswer]
+//	GET  /edge/services      a JSON list of [registry.ServiceStatus]
+//	GET  /edge/certificates  a JSON list of [CertificateStatus]
+//	POST /edge/drain         takes a [DrainRequest], answers a [DrainAnswer]
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -29,6 +30,7 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/edge/services", Handler: caddy.AdminHandlerFunc(serveServices)},
+		{Pattern: "/edge/certificates", Handler: caddy.AdminHandlerFunc(serveCertificates)},
 		{Pattern: "/edge/drain", Handler: caddy.AdminHandlerFunc(serveDrain)},
 	}
 }

@@ -76,8 +76,10 @@ type App struct {
 	keyOnce  sync.Once
 	key      []byte
 	living   *living
-	log      *zap.Logger
-	httpLog  *zap.Logger
+	// Before anything is heard of its certificates.
+	provisioned time.Time
+	log         *zap.Logger
+	httpLog     *zap.Logger
 
 	mu       sync.Mutex
 	services map[string]*use
@@ -102,6 +104,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.living = l
+	a.provisioned = time.Now()
 	if err := a.registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}

@@ -37,7 +37,10 @@ func (l *living) leave(a *App) (heir *App) {
 type onStarted struct{ app *App }
 
 // Handle implements caddyevents.Handler.
-func (s onStarted) Handle(context.Context, caddy.Event) error { return s.app.enforce() }
+func (s onStarted) Handle(context.Context, caddy.Event) error {
+	s.app.living.loaded.Store(s.app.provisioned.UnixNano())
+	return s.app.enforce()
+}
 
 // enforce applies the settings to the living registry and sees that the sources run as configured.
 func (a *App) enforce() error {

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/theworklabs/edge/internal/certs"
 	"github.com/theworklabs/edge/internal/discovery"
 	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/link"
@@ -37,6 +38,11 @@ type living struct {
 	sources map[registry.Source]*running
 	users   []*App // the configurations that have started, the newest last
 	inForce *App   // the one of them whose settings hold
+
+	certs     certs.Book
+	certsOnce sync.Once    // it has been read from the storage
+	certsMu   sync.Mutex   // it is being written there
+	loaded    atomic.Int64 // when the configuration that runs was provisioned, in Unix nanoseconds
 
 	keyMu      sync.Mutex
 	keptKey    []byte // of affinity cookies, as it is in the storage

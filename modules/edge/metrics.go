@@ -28,11 +28,13 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	err := to.Register(metrics{a.living.registry})
-	if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
-		return nil
+	for _, collector := range []prometheus.Collector{metrics{a.living.registry}, certMetrics{a.living}} {
+		err := to.Register(collector)
+		if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !again {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // Describe implements prometheus.Collector.

@@ -21,7 +21,7 @@ func (a *App) subscribe(ctx caddy.Context) error {
 		return fmt.Errorf("load the events app: %w", err)
 	}
 	events := app.(*caddyevents.App)
-	return errors.Join(events.On("started", onStarted{a}), events.On("stopping", onStopping{a}))
+	return errors.Join(events.On("started", onStarted{a}), events.On("stopping", onStopping{a}), a.watchCerts(events))
 }
 
 // onStopping is told that a configuration stops: because of another one, or because the process ends.

@@ -83,6 +83,11 @@ func TestANameThatPointsElsewhereDisturbsNoOther(t *testing.T) {
 	if _, err := s.handshake(crm); err == nil {
 		t.Error("a site without a certificate is served over TLS")
 	}
+	said, err := s.compose("exec", "-T", "edge", "edge", "certs")
+	if err == nil || !strings.Contains(said, "can't connect to "+crm) || !strings.Contains(said, "1 attempt failed") {
+		t.Errorf("edge certs says (%v):\n%s", err, said)
+	}
+	t.Logf("edge certs:\n%s", said)
 	// All that its first attempt orders comes at once, one for each kind of challenge; the next attempt is a minute later.
 	s.address(crm)
 	s.certificate(retry, crm, anyCertificate)

@@ -1,0 +1,201 @@
+// Package certs remembers what became of each certificate that was asked for: when it was tried, what went wrong in words,
+// and when it will be tried again.
+package certs
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// perHour is how many attempts for one name may be made in vain within an hour before the next one is held back. An attempt is an
+	// order for each kind of challenge at most, of which there are two: ten orders.
+	perHour = 5
+	hour    = time.Hour
+
+	// mostNames bounds the book: names that clients ask for (on-demand TLS) must not fill it.
+	mostNames = 10_000
+)
+
+// Book is safe for concurrent use. The zero value is ready.
+type Book struct {
+	mu    sync.Mutex
+	names map[string]*Entry
+}
+
+// Entry is what is known of one name. Times are zero if there is none.
+type Entry struct {
+	Name     string
+	Managed  bool        // whether the edge obtains it by itself
+	Trying   bool        // an attempt is under way
+	Renewal  bool        // the last attempt was to renew what there is
+	Tried    bool        // an attempt has ended
+	Tries    int         // failed attempts since the last success
+	Attempts []time.Time // those of the last hour that have not succeeded, also one that a crash cut short
+	Last     *Failure    // the last failure, nil after a success
+	NotUntil time.Time   // the authority wants no attempt before
+	Counts   map[Reason]int
+	Seen     time.Time // when something was last heard of it
+}
+
+// HeldBackError is why an attempt is not made.
+type HeldBackError struct {
+	Until time.Time
+	Why   string
+}
+
+func (e *HeldBackError) Error() string {
+	return fmt.Sprintf("held back until %s: %s", e.Until.Format(time.TimeOnly), e.Why)
+}
+
+// Begin is told that an attempt is about to be made, and says with a [*HeldBackError] if it must not be: too many have
+// failed, also before a restart or a reload, or the authority has said when it wants to be asked again.
+func (b *Book) Begin(name string, renewal bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, now := b.entry(name), time.Now()
+	if e == nil {
+		return nil
+	}
+	e.Managed = true
+	if until, why := e.heldUntil(now); until.After(now) {
+		return &HeldBackError{until, why}
+	}
+	e.Attempts = append(slices.Clone(e.recent(now)), now)
+	e.Trying, e.Renewal = true, renewal
+	return nil
+}
+
+// heldUntil returns until when no attempt is made, and why.
+func (e *Entry) heldUntil(now time.Time) (time.Time, string) {
+	until, why := e.NotUntil, "the certificate authority wants no request before"
+	recent := e.recent(now)
+	if n := len(recent); n >= perHour {
+		if free := recent[n-perHour].Add(hour); free.After(until) {
+			return free, fmt.Sprintf("%d attempts were in vain within an hour", n)
+		}
+	}
+	return until, why
+}
+
+// recent returns the attempts of the last hour.
+func (e *Entry) recent(now time.Time) []time.Time {
+	first := slices.IndexFunc(e.Attempts, func(t time.Time) bool { return now.Sub(t) < hour })
+	if first < 0 {
+		return nil
+	}
+	return e.Attempts[first:]
+}
+
+// Failed is told that an attempt has failed, and returns what is known now, and whether that is news: another reason than
+// before, or an hour has passed since it was.
+func (b *Book) Failed(name string, err error) (e Entry, news bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	entry, now := b.entry(name), time.Now()
+	f := explain(name, err)
+	f.At = now
+	if entry == nil {
+		return Entry{Name: name, Last: &f, Tries: 1}, true
+	}
+	before := entry.Last
+	news = before == nil || before.Reason != f.Reason || now.Sub(before.Told) >= hour
+	f.Told = now
+	if !news {
+		f.Told = before.Told
+	}
+	if !entry.Trying {
+		entry.Attempts = append(slices.Clone(entry.recent(now)), now)
+	}
+	entry.Trying, entry.Tried, entry.Last = false, true, &f
+	entry.Tries++
+	entry.NotUntil = f.RetryAfter
+	entry.Counts[f.Reason]++
+	return entry.clone(), news
+}
+
+// Obtained is told that an attempt has succeeded, and returns how many had failed before.
+func (b *Book) Obtained(name string) (failed int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entry(name)
+	if e == nil {
+		return 0
+	}
+	failed = e.Tries
+	e.Managed, e.Trying, e.Tried, e.Tries, e.Last = true, false, true, 0, nil
+	e.Attempts, e.NotUntil = nil, time.Time{}
+	return failed
+}
+
+// Loaded is told that there is a certificate for a name.
+func (b *Book) Loaded(name string, managed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.entry(name); e != nil {
+		e.Managed = managed
+	}
+}
+
+// Restore puts back what was known before a restart: what failed, and nothing else.
+func (b *Book) Restore(entries []Entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, old := range entries {
+		e := b.entry(old.Name)
+		if e == nil || e.Tried {
+			continue
+		}
+		e.Attempts, e.Tries, e.Last, e.NotUntil = old.Attempts, old.Tries, old.Last, old.NotUntil
+		e.Tried = old.Last != nil
+	}
+}
+
+// Entries returns all that is known, sorted by name.
+func (b *Book) Entries() []Entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]Entry, 0, len(b.names))
+	for _, e := range b.names {
+		all = append(all, e.clone())
+	}
+	slices.SortFunc(all, func(x, y Entry) int {
+		switch {
+		case x.Name < y.Name:
+			return -1
+		case x.Name > y.Name:
+			return 1
+		}
+		return 0
+	})
+	return all
+}
+
+func (e *Entry) clone() Entry {
+	c := *e
+	c.Attempts = slices.Clone(e.Attempts)
+	c.Counts = make(map[Reason]int, len(e.Counts))
+	for reason, n := range e.Counts {
+		c.Counts[reason] = n
+	}
+	return c
+}
+
+// entry returns the entry of a name, a new one if there is none, or nil if the book is full. b.mu is held.
+func (b *Book) entry(name string) *Entry {
+	e := b.names[name]
+	if e == nil {
+		if len(b.names) >= mostNames {
+			return nil
+		}
+		if b.names == nil {
+			b.names = make(map[string]*Entry)
+		}
+		e = &Entry{Name: name, Counts: make(map[Reason]int)}
+		b.names[name] = e
+	}
+	e.Seen = time.Now()
+	return e
+}

@@ -1,0 +1,134 @@
+package certs
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// Reason is one of a few kinds of failures, for metrics.
+type Reason string
+
+// The reasons.
+const (
+	RateLimited  Reason = "rate_limited" // the authority has been asked too often
+	DNS          Reason = "dns"          // the name leads nowhere
+	Connection   Reason = "connection"   // the authority can't connect to the name's address
+	Unauthorized Reason = "unauthorized" // somebody else answers there
+	CAA          Reason = "caa"          // the domain's CAA records allow other authorities only
+	Rejected     Reason = "rejected"     // the authority doesn't issue for such names
+	Account      Reason = "account"      // the account, or its address, is not accepted
+	Authority    Reason = "authority"    // the authority can't be reached, or is out of order
+	Other        Reason = "other"
+)
+
+// Reasons are all of them.
+var Reasons = []Reason{RateLimited, DNS, Connection, Unauthorized, CAA, Rejected, Account, Authority, Other}
+
+// Failure is why an attempt failed.
+type Failure struct {
+	Reason  Reason `json:"reason"`
+	Message string `json:"message"` // what went wrong, in words
+	Hint    string `json:"hint"`    // what to do
+	Detail  string `json:"detail"`  // what was said, word for word
+	// When.
+	At time.Time `json:"at"`
+	// When the authority wants to be asked again, if it says so.
+	RetryAfter time.Time `json:"retry_after,omitzero"`
+
+	Told time.Time `json:"-"` // when it was last logged
+}
+
+// explain makes words of an error. name is whom the certificate is for.
+func explain(name string, err error) Failure {
+	f := Failure{Reason: Other, Detail: err.Error()}
+	if problem, ok := errors.AsType[acme.Problem](err); ok {
+		f.explainProblem(name, problem)
+		return f
+	}
+	var dnsErr *net.DNSError
+	var unknown x509.UnknownAuthorityError
+	var netErr net.Error
+	switch {
+	case errors.As(err, &unknown):
+		f.say(Authority, "the certificate authority's own certificate is signed by nobody who is trusted",
+			"set ACME_CA_ROOT to a PEM file with its root, if it is yours")
+	case errors.As(err, &dnsErr):
+		f.say(Authority, fmt.Sprintf("the certificate authority's name %s can't be resolved", dnsErr.Name), "see to the host's DNS and to its way out")
+	case errors.As(err, &netErr), errors.Is(err, context.DeadlineExceeded):
+		f.say(Authority, "the certificate authority can't be reached", "see to the host's way out to port 443; if its status page says that it is down, wait")
+	default:
+		f.say(Other, "the certificate could not be had", "the detail says why, if anything does; the edge's log has more")
+	}
+	return f
+}
+
+func (f *Failure) say(reason Reason, message, hint string) {
+	f.Reason, f.Message, f.Hint = reason, message, hint
+}
+
+// explainProblem makes words of what the authority says. (RFC 8555, section 6.7)
+func (f *Failure) explainProblem(name string, p acme.Problem) {
+	f.Detail = p.Detail
+	if len(p.Subproblems) > 0 {
+		f.Detail += "; " + p.Subproblems[0].Detail
+	}
+	kind := strings.TrimPrefix(p.Type, acme.ProblemTypeNamespace)
+	if kind == "unauthorized" && strings.Contains(strings.ToLower(p.Detail), "connect") {
+		kind = "connection" // some authorities tell the two apart only in words
+	}
+	switch kind {
+	case "rateLimited":
+		f.RetryAfter = retryAfter(p.Detail)
+		f.say(RateLimited, "the certificate authority has been asked too often and wants a pause",
+			"wait; restarts and reloads don't make it sooner. Keep the volume edge_data, so that nothing has to be asked for twice")
+	case "dns":
+		f.say(DNS, name+" leads nowhere: the certificate authority finds no address for it",
+			"make an A record (and AAAA, if the host has IPv6) for "+name+" that names this host")
+	case "connection", "tls":
+		f.say(Connection, "the certificate authority can't connect to "+name,
+			"its DNS must name this host, and ports 80 and 443 must be open to everyone, over IPv6 as well if there is an AAAA record")
+	case "unauthorized", "incorrectResponse":
+		f.say(Unauthorized, "somebody else answers for "+name,
+			"its DNS must name this host and no other; look for an old address, a CDN or another web server")
+	case "caa":
+		f.say(CAA, "the CAA records of "+name+" allow other certificate authorities only", "add one for this authority, or take them away")
+	case "rejectedIdentifier", "unsupportedIdentifier":
+		f.say(Rejected, "the certificate authority gives no certificates for "+name, "see to DOMAIN: it must be a public name that is yours")
+	case "externalAccountRequired", "invalidContact", "unsupportedContact", "userActionRequired", "accountDoesNotExist":
+		f.say(Account, "the certificate authority doesn't accept the account", "see to ACME_EMAIL, and whether this authority wants you to register first")
+	case "serverInternal", "badNonce", "orderNotReady":
+		f.say(Authority, "the certificate authority is out of order", "wait; it is asked again by itself")
+	default:
+		if p.Status >= 500 {
+			f.say(Authority, "the certificate authority is out of order", "wait; it is asked again by itself")
+			return
+		}
+		f.say(Other, "the certificate authority refuses: "+kind, "the detail says why, if anything does")
+	}
+}
+
+// again is how Let's Encrypt says when: "… retry after 2026-11-24 08:15:00 UTC: see https://…".
+var again = regexp.MustCompile(`retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)`)
+
+// longestPause bounds what is believed of such a time.
+const longestPause = 7 * 24 * time.Hour
+
+func retryAfter(detail string) time.Time {
+	m := again.FindStringSubmatch(detail)
+	if m == nil {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.DateTime, strings.Replace(m[1], "T", " ", 1))
+	if err != nil || time.Until(at) > longestPause {
+		return time.Time{}
+	}
+	return at
+}

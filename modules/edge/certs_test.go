@@ -1,0 +1,219 @@
+package edge_test
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/caddypki"
+	_ "github.com/caddyserver/caddy/v2/modules/caddytls"
+	_ "github.com/caddyserver/caddy/v2/modules/metrics"
+
+	"github.com/theworklabs/edge/internal/certs"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// refusing is an ACME server that refuses every account, and counts who asks.
+type refusing struct {
+	*httptest.Server
+	root  string
+	asked atomic.Int64
+}
+
+func newRefusing(t *testing.T, problem string) *refusing {
+	t.Helper()
+	r := new(refusing)
+	r.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Replay-Nonce", "bm9uY2U")
+		switch req.URL.Path {
+		case "/dir":
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"newNonce": "%[1]s/nonce", "newAccount": "%[1]s/account", "newOrder": "%[1]s/order"}`, r.URL)
+		case "/nonce":
+		default:
+			r.asked.Add(1)
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, problem)
+		}
+	}))
+	t.Cleanup(r.Close)
+	r.root = filepath.Join(t.TempDir(), "root.pem")
+	if err := os.WriteFile(r.root, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// loadCerts loads a configuration that wants certificates: for one name of the internal authority, for another of ca.
+func (s *site) loadCerts(ca *refusing, names ...string) {
+	s.t.Helper()
+	policies := []object{{"subjects": []string{"inside.localhost"}, "issuers": []object{{"module": "internal"}}}}
+	automate := []string{"inside.localhost"}
+	if ca != nil {
+		automate = append(automate, names...)
+		policies = append(policies, object{"issuers": []object{{"module": "acme", "ca": ca.URL + "/dir", "trusted_roots_pem_files": []string{ca.root}}}})
+	}
+	raw, err := json.Marshal(object{
+		"admin":   object{"disabled": true, "config": object{"persist": false}},
+		"logging": object{"logs": object{"default": object{"writer": object{"output": "discard"}}}},
+		"storage": object{"module": "file_system", "root": s.storage},
+		"apps": object{
+			"edge": object{"resolver": nowhere},
+			"pki":  object{"certificate_authorities": object{"local": object{"install_trust": false}}},
+			// Without cleaning: Caddy's races with its own events at a start (CaddyModule has a value receiver).
+			"tls": object{"disable_storage_clean": true, "certificates": object{"automate": automate}, "automation": object{"policies": policies}},
+			"http": object{"servers": object{"srv": object{
+				"listen": []any{s.listen}, "automatic_https": object{"disable": true},
+				"routes": []any{object{"handle": []any{object{"handler": "metrics"}}}},
+			}}},
+		},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := caddy.Load(raw, true); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// cert waits until a name's certificate is as wanted.
+func cert(t *testing.T, name string, wanted func(edge.CertificateStatus) bool) edge.CertificateStatus {
+	t.Helper()
+	for deadline := time.Now().Add(soon); ; time.Sleep(5 * time.Millisecond) {
+		var got edge.CertificateStatus
+		for _, c := range edge.Certificates() {
+			if c.Name == name {
+				got = c
+			}
+		}
+		if wanted(got) {
+			return got
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %+v", name, got)
+		}
+	}
+}
+
+func ok(c edge.CertificateStatus) bool      { return c.State == edge.CertificateOK }
+func failing(c edge.CertificateStatus) bool { return c.State == edge.CertificateFailing }
+
+const forbidden = `{"type": "urn:ietf:params:acme:error:rejectedIdentifier", "detail": "not for you", "status": 403}`
+
+func TestCertificatesAreSeenWhetherTheyWorkOrNot(t *testing.T) {
+	s, ca := newSite(t), newRefusing(t, forbidden)
+	s.loadCerts(ca, "outside.test")
+
+	inside := cert(t, "inside.localhost", ok)
+	if !inside.Managed || !strings.Contains(inside.Issuer, "Caddy") || inside.ExpiresIn <= 0 || !inside.RenewalAt.Before(inside.NotAfter) || inside.RenewalAt.IsZero() {
+		t.Errorf("the one that works: %+v", inside)
+	}
+	outside := cert(t, "outside.test", failing)
+	if e := outside.LastError; outside.Tries != 1 || e.Reason != certs.Rejected || e.Detail != "not for you" || e.Hint == "" {
+		t.Errorf("the one that doesn't: %+v %+v", outside, outside.LastError)
+	}
+	if in := time.Until(outside.NextTry); in < 30*time.Second || in > time.Minute {
+		t.Errorf("the next try is in %s, want about a minute", in)
+	}
+
+	rec, err := adminAPI(t, http.MethodGet, "/edge/certificates", "")
+	if err != nil || !strings.Contains(rec.Body.String(), `"name":"outside.test","state":"failing"`) {
+		t.Errorf("the admin API: %v %s", err, rec.Body)
+	}
+	if _, err := adminAPI(t, http.MethodDelete, "/edge/certificates", ""); err == nil {
+		t.Error("the admin API takes a DELETE")
+	}
+	metrics := s.metrics()
+	for _, want := range []string{
+		`edge_certificate_not_after_timestamp_seconds{name="inside.localhost"}`,
+		`edge_certificate_renewal_timestamp_seconds{name="inside.localhost"}`,
+		`edge_certificate_last_issuance_success{name="inside.localhost"} 1`,
+		`edge_certificate_last_issuance_success{name="outside.test"} 0`,
+		`edge_certificate_failures_total{name="outside.test",reason="rejected"} 1`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("%s is not among the metrics", want)
+		}
+	}
+}
+
+func (s *site) metrics() string {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.listen + "/")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestNamesThatAreNotInTheConfigurationAnyMoreAreNotShown, and what is known of the others outlives reloads.
+func TestNamesThatAreNotInTheConfigurationAnyMoreAreNotShown(t *testing.T) {
+	s, ca := newSite(t), newRefusing(t, forbidden)
+	s.loadCerts(ca, "outside.test")
+	cert(t, "inside.localhost", ok)
+	first := cert(t, "outside.test", failing)
+	s.loadCerts(ca, "outside.test", "another.test")
+	cert(t, "another.test", failing)
+	if again := cert(t, "outside.test", failing); again.Tries < first.Tries {
+		t.Errorf("a reload forgets failures: %+v", again)
+	}
+	s.loadCerts(nil)
+	cert(t, "inside.localhost", ok)
+}
+
+// TestAnEdgeThatIsRestartedAllTheTimeStormsNobody: what failed is kept in the storage.
+func TestAnEdgeThatIsRestartedAllTheTimeStormsNobody(t *testing.T) {
+	s, ca := newSite(t), newRefusing(t, forbidden)
+	for tries := 1; tries <= 5; tries++ {
+		s.loadCerts(ca, "outside.test")
+		cert(t, "outside.test", func(c edge.CertificateStatus) bool { return failing(c) && c.Tries == tries })
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := ca.asked.Load()
+	for range 3 {
+		s.loadCerts(ca, "outside.test")
+		held := cert(t, "outside.test", failing)
+		if in := time.Until(held.NextTry); in < 50*time.Minute {
+			t.Errorf("after five attempts in vain the next is in %s", in)
+		}
+		cert(t, "inside.localhost", ok)
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ca.asked.Load(); got != asked {
+		t.Errorf("the authority was asked %d times after five attempts in vain", got-asked)
+	}
+}
+
+// TestAnUnreadableRecordOfFailuresStopsNothing.
+func TestAnUnreadableRecordOfFailuresStopsNothing(t *testing.T) {
+	s, ca := newSite(t), newRefusing(t, forbidden)
+	if err := os.MkdirAll(filepath.Join(s.storage, "edge"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.storage, "edge", "certificates.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.loadCerts(ca, "outside.test")
+	cert(t, "outside.test", failing)
+	cert(t, "inside.localhost", ok)
+}
