@@ -11,6 +11,7 @@ test: setup image lint sbom
 	tests/fuzz 300x
 	go test -race -count=1 -timeout 20m ./tests
 	go test -race -count=1 -timeout 10m ./tests/acme
+	go test -race -count=1 -timeout 5m ./tests/storage
 	go test -race -count=1 -timeout 15m ./tests/reliability
 
 # What needs no Docker.

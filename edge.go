@@ -14,6 +14,7 @@ import (
 	_ "github.com/theworklabs/edge/modules/pages"
 	_ "github.com/theworklabs/edge/modules/proxy"
 	_ "github.com/theworklabs/edge/modules/ratelimit"
+	_ "github.com/theworklabs/edge/modules/storage"
 	_ "github.com/theworklabs/edge/modules/trust"
 	_ "github.com/theworklabs/edge/modules/upstreams"
 )

@@ -1,0 +1,144 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/jackc/pgx/v5"
+)
+
+// lock is one that this process holds: a row with the holder's name and a time until which it holds, by the database's
+// clock. It is renewed three times in its lease, so that a holder that dies, or is cut off, loses it.
+type lock struct {
+	holder string
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func (l *lock) stop() {
+	l.cancel()
+	<-l.done
+}
+
+// retryLock is how often somebody who waits for a lock looks.
+const retryLock = 250 * time.Millisecond
+
+// Lock acquires the lock of a name, and waits for it until ctx is done. While the database is away it waits as well, for
+// as long as any operation.
+func (s *Store) Lock(ctx context.Context, name string) error {
+	for {
+		taken, err := s.TryLock(ctx, name)
+		if taken || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the lock %s: %w", name, ctx.Err())
+		case <-time.After(retryLock):
+		}
+	}
+}
+
+// TryLock acquires the lock of a name if nobody has it, or whoever has it has not renewed its lease.
+func (s *Store) TryLock(ctx context.Context, name string) (taken bool, err error) {
+	holder := token()
+	err = s.do(ctx, "lock "+name, func(ctx context.Context) error {
+		// The second time round, the first may have succeeded without our knowing.
+		err := s.pool.QueryRow(ctx, "INSERT INTO "+s.locks+` AS l (name, holder, expires)
+			VALUES ($1, $2, clock_timestamp() + $3)
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires
+			WHERE l.expires < clock_timestamp() OR l.holder = excluded.holder
+			RETURNING true`, name, holder, s.o.Lease).Scan(&taken)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err != nil || !taken {
+		return false, err
+	}
+	renewing, cancel := context.WithCancel(context.Background())
+	l := &lock{holder: holder, cancel: cancel, done: make(chan struct{})}
+	s.heldMu.Lock()
+	s.held[name] = l
+	s.heldMu.Unlock()
+	go s.renew(renewing, name, l)
+	return true, nil
+}
+
+// renew keeps a lock until it is released, or has become somebody else's.
+func (s *Store) renew(ctx context.Context, name string, l *lock) {
+	defer close(l.done)
+	ticks := time.NewTicker(s.o.Lease / 3)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		try, cancel := context.WithTimeout(ctx, s.o.Lease/3)
+		lost := s.extend(try, name, l.holder, s.o.Lease)
+		cancel()
+		if errors.Is(lost, errLost) {
+			return // Unlock says so
+		}
+	}
+}
+
+// errLost is a lock that is somebody else's by now.
+var errLost = errors.New("its lease was over, and somebody else has it or had it")
+
+func (s *Store) extend(ctx context.Context, name, holder string, lease time.Duration) error {
+	tag, err := s.pool.Exec(ctx, "UPDATE "+s.locks+" SET expires = clock_timestamp() + $3 WHERE name = $1 AND holder = $2", name, holder, lease)
+	if err == nil && tag.RowsAffected() == 0 {
+		return errLost
+	}
+	return err
+}
+
+// RenewLockLease makes a lock that is held last for a time. It is renewed by itself; this is for those who ask.
+func (s *Store) RenewLockLease(ctx context.Context, name string, lease time.Duration) error {
+	s.heldMu.Lock()
+	l := s.held[name]
+	s.heldMu.Unlock()
+	if l == nil {
+		return fmt.Errorf("renew the lock %s: it is not held", name)
+	}
+	// Longer than our own would keep it from others for as long after a crash.
+	return s.do(ctx, "renew the lock "+name, func(ctx context.Context) error {
+		return s.extend(ctx, name, l.holder, min(lease, s.o.Lease))
+	})
+}
+
+// Unlock releases a lock that Lock or TryLock has acquired. It fails if that was not possible: the lock then ends with its
+// lease; or if it was lost before.
+func (s *Store) Unlock(ctx context.Context, name string) error {
+	s.heldMu.Lock()
+	l := s.held[name]
+	delete(s.held, name)
+	s.heldMu.Unlock()
+	if l == nil {
+		return fmt.Errorf("unlock %s: it is not held", name)
+	}
+	l.stop()
+	again := false
+	return s.do(context.WithoutCancel(ctx), "unlock "+name, func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, "DELETE FROM "+s.locks+" WHERE name = $1 AND holder = $2", name, l.holder)
+		if err == nil && tag.RowsAffected() == 0 && !again {
+			return errLost
+		}
+		again = true
+		return err
+	})
+}
+
+// Interface guards
+var (
+	_ certmagic.Storage          = (*Store)(nil)
+	_ certmagic.TryLocker        = (*Store)(nil)
+	_ certmagic.LockLeaseRenewer = (*Store)(nil)
+)

@@ -1,0 +1,97 @@
+package pgstore
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+)
+
+const (
+	keyLen = 32 // AES-256
+	idLen  = 4
+	format = 1
+)
+
+// errUnreadable is a value that none of the keys opens.
+var errUnreadable = errors.New("it is encrypted with a key that is not among ours, or damaged; see to `key`, which takes older keys after the first")
+
+// sealer encrypts values with AES-256-GCM. The name of a value is authenticated with it, so that whoever can write to the
+// database can't pass one value off as another.
+//
+// A sealed value is a byte for the format, the first four bytes of the key's SHA-256, the nonce and the ciphertext.
+type sealer struct {
+	first [idLen]byte
+	keys  map[[idLen]byte]cipher.AEAD
+}
+
+func newSealer(texts []string) (*sealer, error) {
+	if len(texts) == 0 {
+		return nil, errors.New("key: want one; make it with: openssl rand -hex 32")
+	}
+	s := &sealer{keys: make(map[[idLen]byte]cipher.AEAD)}
+	for i, text := range texts {
+		key, err := parseKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, err
+		}
+		aead, err := cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(key)
+		id := [idLen]byte(sum[:idLen])
+		if _, twice := s.keys[id]; twice {
+			return nil, fmt.Errorf("key %d: it is there twice", i+1)
+		}
+		if i == 0 {
+			s.first = id
+		}
+		s.keys[id] = aead
+	}
+	return s, nil
+}
+
+// parseKey never says what the key is.
+func parseKey(text string) ([]byte, error) {
+	if key, err := hex.DecodeString(text); err == nil && len(key) == keyLen {
+		return key, nil
+	}
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawURLEncoding} {
+		if key, err := encoding.DecodeString(text); err == nil && len(key) == keyLen {
+			return key, nil
+		}
+	}
+	return nil, fmt.Errorf("want 32 bytes in hexadecimal or base64, got %d characters; make one with: openssl rand -hex 32", len(text))
+}
+
+func (s *sealer) seal(name string, value []byte) []byte {
+	sealed := append([]byte{format}, s.first[:]...)
+	return s.keys[s.first].Seal(sealed, nil, value, []byte(name))
+}
+
+func (s *sealer) open(name string, sealed []byte) ([]byte, error) {
+	if len(sealed) < 1+idLen || sealed[0] != format {
+		return nil, fmt.Errorf("%s: %w", name, errUnreadable)
+	}
+	aead, found := s.keys[[idLen]byte(sealed[1:1+idLen])]
+	if !found {
+		return nil, fmt.Errorf("%s: %w", name, errUnreadable)
+	}
+	value, err := aead.Open(nil, nil, sealed[1+idLen:], []byte(name))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, errUnreadable)
+	}
+	return value, nil
+}
+
+// token is a name for a lock's holder that nobody else has.
+func token() string { return rand.Text() }

@@ -1,0 +1,256 @@
+// Package storagetest is what every certmagic.Storage must do, as tests: the sentences of its documentation, one by one.
+package storagetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// Run tries a storage. open returns another one, as another process has it, of the same values and locks; each test uses
+// names of its own.
+func Run(t *testing.T, open func(t *testing.T) certmagic.Storage) {
+	for name, test := range map[string]func(*testing.T, func(*testing.T) certmagic.Storage){
+		"a value that was stored is loaded, everywhere": stored,
+		"what is not there does not exist":              missing,
+		"a key and all below it are deleted":            deleted,
+		"a directory is listed":                         listed,
+		"what is known of a key":                        stat,
+		"concurrent stores corrupt nothing":             concurrent,
+		"a lock is held by one at a time":               exclusive,
+		"a lock is waited for, and no longer than ctx":  waited,
+		"TryLock does not wait":                         tried,
+		"what is not held can't be released":            released,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open) })
+	}
+}
+
+// unique makes a key that no other test uses.
+func unique(t *testing.T) string {
+	t.Helper()
+	return "conformance/" + strings.ToLower(rand.Text())
+}
+
+func store(t *testing.T, s certmagic.Storage, key, value string) {
+	t.Helper()
+	if err := s.Store(t.Context(), key, []byte(value)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func stored(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	one, two := open(t), open(t)
+	big := make([]byte, 5<<20)
+	_, _ = rand.Read(big) // it never fails, by its contract
+	for _, value := range [][]byte{[]byte("first"), []byte("second, longer"), {}, {0, 255, '\n', '\''}, big, []byte("last")} {
+		key := unique(t)
+		for _, key := range []string{key + "/site.crt", key + "/wildcard_.example.com/ümlaut %_\\'\".key"} {
+			if err := one.Store(t.Context(), key, value); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range []certmagic.Storage{one, two} {
+				got, err := s.Load(t.Context(), key)
+				if err != nil || !bytes.Equal(got, value) {
+					t.Errorf("%s: loaded %d bytes (%v), stored %d", key, len(got), err, len(value))
+				}
+			}
+		}
+	}
+	key := unique(t)
+	store(t, one, key, "first")
+	store(t, two, key, "second")
+	if got, err := one.Load(t.Context(), key); err != nil || string(got) != "second" {
+		t.Errorf("after it was stored anew elsewhere: %q %v", got, err)
+	}
+}
+
+func missing(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	s, key := open(t), unique(t)
+	if _, err := s.Load(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Load: %v", err)
+	}
+	if _, err := s.Stat(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Stat: %v", err)
+	}
+	for _, recursive := range []bool{true, false} {
+		if _, err := s.List(t.Context(), key, recursive); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("List, recursive %t: %v", recursive, err)
+		}
+	}
+	if s.Exists(t.Context(), key) {
+		t.Error("it exists")
+	}
+	if err := s.Delete(t.Context(), key); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+}
+
+func deleted(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	s, dir := open(t), unique(t)
+	for _, key := range []string{"a/b", "a/c/d", "ab/e", "a_b", "f"} {
+		store(t, s, dir+"/"+key, key)
+	}
+	if err := s.Delete(t.Context(), dir+"/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(t.Context(), dir+"/f"); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]bool{"a": false, "a/b": false, "a/c/d": false, "f": false, "ab/e": true, "ab": true, "a_b": true, "": true} {
+		if got := s.Exists(t.Context(), strings.TrimSuffix(dir+"/"+key, "/")); got != want {
+			t.Errorf("%q exists: %t, want %t", key, got, want)
+		}
+	}
+}
+
+func listed(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	s, dir := open(t), unique(t)
+	for _, key := range []string{"b/2", "b/1/x", "b/1/y", "a", "bc"} {
+		store(t, s, dir+"/"+key, key)
+	}
+	for _, c := range []struct {
+		path      string
+		recursive bool
+		want      string
+	}{
+		{"", false, "a b bc"},
+		{"", true, "a b b/1 b/1/x b/1/y b/2 bc"},
+		{"/b", false, "b/1 b/2"},
+		{"/b", true, "b/1 b/1/x b/1/y b/2"},
+	} {
+		got, err := s.List(t.Context(), dir+c.path, c.recursive)
+		slices.Sort(got)
+		for i := range got {
+			got[i] = strings.TrimPrefix(got[i], dir+"/")
+		}
+		if err != nil || strings.Join(got, " ") != c.want {
+			t.Errorf("%q, recursive %t: %v %v, want %s", c.path, c.recursive, got, err, c.want)
+		}
+	}
+}
+
+func stat(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	s, dir := open(t), unique(t)
+	store(t, s, dir+"/file", "twelve bytes")
+	info, err := s.Stat(t.Context(), dir+"/file")
+	if err != nil || info.Key != dir+"/file" || info.Size != 12 || !info.IsTerminal || time.Since(info.Modified).Abs() > time.Minute {
+		t.Errorf("a file: %+v %v", info, err)
+	}
+	if info, err := s.Stat(t.Context(), dir); err != nil || info.IsTerminal {
+		t.Errorf("a directory: %+v %v", info, err)
+	}
+}
+
+func concurrent(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	one, two, key := open(t), open(t), unique(t)
+	var all sync.WaitGroup
+	for i, s := range []certmagic.Storage{one, two, one, two} {
+		all.Go(func() {
+			value := bytes.Repeat([]byte{byte('a' + i)}, 100_000)
+			for range 5 {
+				if err := s.Store(t.Context(), key, value); err != nil {
+					t.Error(err)
+				}
+				got, err := s.Load(t.Context(), key)
+				if err != nil || len(got) != len(value) || len(bytes.Trim(got, string(got[:1]))) > 0 {
+					t.Errorf("a mixed value, or none: %d bytes %v", len(got), err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func exclusive(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	name := unique(t)
+	var inside, entered atomic.Int32
+	var all sync.WaitGroup
+	for range 2 {
+		s := open(t)
+		for range 3 {
+			all.Go(func() {
+				if err := s.Lock(t.Context(), name); err != nil {
+					t.Error(err)
+					return
+				}
+				if inside.Add(1) != 1 {
+					t.Error("two are inside")
+				}
+				entered.Add(1)
+				inside.Add(-1)
+				if err := s.Unlock(t.Context(), name); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	if entered.Load() != 6 {
+		t.Errorf("%d of 6 were inside", entered.Load())
+	}
+}
+
+func waited(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	one, two, name := open(t), open(t), unique(t)
+	if err := one.Lock(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := two.Lock(ctx, name); err == nil {
+		t.Error("two have it")
+	}
+	if err := two.Lock(t.Context(), name+"-other"); err != nil {
+		t.Errorf("another name: %v", err)
+	} else if err := two.Unlock(t.Context(), name+"-other"); err != nil {
+		t.Error(err)
+	}
+	got := make(chan error, 1)
+	go func() { got <- two.Lock(t.Context(), name) }()
+	if err := one.Unlock(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil {
+		t.Fatalf("after it was released: %v", err)
+	}
+	if err := two.Unlock(t.Context(), name); err != nil {
+		t.Error(err)
+	}
+}
+
+func tried(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	one, two := open(t).(certmagic.TryLocker), open(t).(certmagic.TryLocker)
+	name := unique(t)
+	for step, want := range []bool{true, false} {
+		if got, err := []certmagic.TryLocker{one, two}[step].TryLock(t.Context(), name); err != nil || got != want {
+			t.Fatalf("try %d: %t %v", step+1, got, err)
+		}
+	}
+	if err := one.Unlock(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := two.TryLock(t.Context(), name); err != nil || !got {
+		t.Fatalf("after it was released: %t %v", got, err)
+	}
+	if err := two.Unlock(t.Context(), name); err != nil {
+		t.Error(err)
+	}
+}
+
+func released(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	if err := open(t).Unlock(t.Context(), unique(t)); err == nil {
+		t.Error("no error: " + fmt.Sprint(err))
+	}
+}

@@ -1,0 +1,223 @@
+package storage
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/tests/acme/lab"
+)
+
+const site = "shared.test"
+
+// node is one of several edges with one storage.
+type node struct {
+	name        string
+	http, https string // ports
+	process     *exec.Cmd
+}
+
+func newNode(t *testing.T, name string) *node {
+	t.Helper()
+	return &node{name: name, http: port(t), https: port(t)}
+}
+
+func port(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, p, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// start runs the edge with the shared storage, in a table of the test's own.
+func (n *node) start(t *testing.T, ca *lab.Authority) {
+	t.Helper()
+	dir := t.TempDir()
+	caddyfile := filepath.Join(dir, "Caddyfile")
+	config := fmt.Sprintf(`{
+	admin off
+	persist_config off
+	http_port %s
+	https_port %s
+	acme_ca %s
+	acme_ca_root %s
+	storage postgres {
+		dsn {env.EDGE_STORAGE_DSN}
+		key {env.EDGE_STORAGE_KEY}
+		table %s
+		lease 5s
+	}
+	edge {
+		resolver 127.0.0.1:1
+	}
+}
+%s {
+	respond %s
+}
+`, n.http, n.https, ca.URL, ca.RootFile, table(t), site, n.name)
+	if err := os.WriteFile(caddyfile, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.process = exec.Command(edgeBinary, "run", "--config", caddyfile)
+	n.process.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir,
+		"EDGE_STORAGE_DSN="+options(database).DSN, "EDGE_STORAGE_KEY="+keyOne)
+	n.process.Stdout, n.process.Stderr = log, log
+	if err := n.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		n.kill()
+		if text, err := os.ReadFile(log.Name()); t.Failed() {
+			t.Logf("%s (%v):\n%s", n.name, err, text)
+		} else if strings.Contains(string(text), "hunter2") || strings.Contains(string(text), keyOne) {
+			t.Errorf("%s's log has a secret", n.name)
+		}
+		_ = log.Close() // written by someone else
+	})
+}
+
+func table(t *testing.T) string { return strings.ToLower(t.Name()) }
+
+// kill is what a crash is to the others: no goodbye.
+func (n *node) kill() {
+	if n.process != nil {
+		_ = n.process.Process.Kill() // it may have ended
+		_ = n.process.Wait()         // by that
+		n.process = nil
+	}
+}
+
+// listens waits until the edge accepts connections.
+func (n *node) listens(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+n.https)
+		if err == nil {
+			_ = conn.Close() // it was only tried
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// serves waits until the edge serves the site, and returns its certificate.
+func (n *node) serves(t *testing.T, ca *lab.Authority, within time.Duration) *x509.Certificate {
+	t.Helper()
+	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := tls.Dial("tcp", "127.0.0.1:"+n.https, &tls.Config{ServerName: site, RootCAs: ca.Issued})
+		if err == nil {
+			defer conn.Close()
+			return conn.ConnectionState().PeerCertificates[0]
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not serve %s within %s: %v", n.name, site, within, err)
+		}
+	}
+}
+
+// authority validates at one node's ports, whoever asked.
+func authority(t *testing.T, at *node) *lab.Authority {
+	t.Helper()
+	var o lab.Options
+	for port, to := range map[string]*int{at.http: &o.HTTPPort, at.https: &o.TLSPort} {
+		if _, err := fmt.Sscan(port, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ca := lab.Start(t, o)
+	ca.Resolve(t, site, "127.0.0.1")
+	return ca
+}
+
+// blocked has the first request to a path wait, and returns when that has come, and what lets it go on.
+func blocked(ca *lab.Authority, path string) (came <-chan struct{}, free func()) {
+	arrived, open := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	ca.Fail(func(r *http.Request) *lab.Fault {
+		if r.URL.Path == path {
+			first.Do(func() {
+				close(arrived)
+				<-open
+			})
+		}
+		return nil
+	})
+	return arrived, sync.OnceFunc(func() { close(open) })
+}
+
+// TestTwoEdgesMakeOneOrder: both start at once, one obtains the certificate, both serve it.
+func TestTwoEdgesMakeOneOrder(t *testing.T) {
+	one, two := newNode(t, "one"), newNode(t, "two")
+	ca := authority(t, one)
+	began := time.Now()
+	one.start(t, ca)
+	two.start(t, ca)
+	first, second := one.serves(t, ca, 30*time.Second), two.serves(t, ca, 30*time.Second)
+	if first.SerialNumber.Cmp(second.SerialNumber) != 0 {
+		t.Error("they serve different certificates")
+	}
+	if n := len(ca.Orders(site)); n != 1 {
+		t.Errorf("%d orders, want 1", n)
+	}
+	t.Logf("both serve one certificate after %s; orders: %d", time.Since(began).Round(10*time.Millisecond), len(ca.Orders(site)))
+}
+
+// TestTheOtherEdgeAnswersTheChallenge: the authority knows only the edge that did not order.
+func TestTheOtherEdgeAnswersTheChallenge(t *testing.T) {
+	one, two := newNode(t, "one"), newNode(t, "two")
+	ca := authority(t, two)
+	came, free := blocked(ca, "/order-plz")
+	defer free()
+	one.start(t, ca)
+	<-came // one has the lock
+	two.start(t, ca)
+	two.listens(t)
+	free()
+	first, second := one.serves(t, ca, 30*time.Second), two.serves(t, ca, 30*time.Second)
+	if first.SerialNumber.Cmp(second.SerialNumber) != 0 || len(ca.Orders(site)) != 1 {
+		t.Errorf("%d orders, and the same certificate: %t", len(ca.Orders(site)), first.SerialNumber.Cmp(second.SerialNumber) == 0)
+	}
+}
+
+// TestAnEdgeThatIsKilledInMidOrderIsReplaced by the other one, when its lease is over.
+func TestAnEdgeThatIsKilledInMidOrderIsReplaced(t *testing.T) {
+	one, two := newNode(t, "one"), newNode(t, "two")
+	ca := authority(t, two)
+	came, free := blocked(ca, "/order-plz")
+	defer free()
+	one.start(t, ca)
+	<-came
+	two.start(t, ca)
+	two.listens(t)
+	one.kill()
+	began := time.Now()
+	free()
+	two.serves(t, ca, 20*time.Second)
+	took := time.Since(began)
+	if took > 10*time.Second { // the lease of 5 s, and the order
+		t.Errorf("the other one took %s", took)
+	}
+	t.Logf("the other edge serves %s after the kill, with a lease of 5s; orders: %d", took.Round(10*time.Millisecond), len(ca.Orders(site)))
+}
