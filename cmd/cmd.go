@@ -20,7 +20,7 @@ type Files struct {
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
 		certsCommand(), demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(), initCommand(files.EnvExample),
-		rolloutCommand(), statusCommand(),
+		maintenanceCommand(), rolloutCommand(), statusCommand(),
 	} {
 		caddycmd.RegisterCommand(c)
 	}

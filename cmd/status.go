@@ -127,6 +127,9 @@ func printServices(w io.Writer, services []registry.ServiceStatus, now time.Time
 		if s.Held > 0 {
 			state += fmt.Sprintf(", %d held", s.Held)
 		}
+		if s.Maintenance != "" {
+			state += ", in maintenance"
+		}
 		fmt.Fprintf(t, "%s\t\t%s\t%s\t%s\t%d\t%d\t%s\n", s.Service, state, age(now, s.Since), s.Source, s.InFlight, s.Sockets, reason)
 		for _, e := range s.Endpoints {
 			name := e.Name

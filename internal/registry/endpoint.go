@@ -21,6 +21,8 @@ type Link interface {
 	// to stop". Resume takes that back for those that are left. Neither blocks.
 	Drain(window time.Duration, reason string)
 	Resume()
+	// Shed has the upgraded connections that are open now ended in the same way; later ones stay. It does not block.
+	Shed(window time.Duration, reason string)
 	// Traffic returns the bytes that upgraded connections have carried so far.
 	Traffic() Traffic
 }

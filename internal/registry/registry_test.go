@@ -16,6 +16,7 @@ type fakeLink struct {
 	mu           sync.Mutex
 	closed, cuts int
 	draining     bool
+	shed         string
 	address      string
 }
 
@@ -23,7 +24,11 @@ func (l *fakeLink) Close() { l.mu.Lock(); l.closed++; l.mu.Unlock() }
 func (l *fakeLink) Cut()   { l.mu.Lock(); l.cuts++; l.mu.Unlock() }
 
 func (l *fakeLink) Drain(time.Duration, string) { l.mu.Lock(); l.draining = true; l.mu.Unlock() }
-func (l *fakeLink) Resume()                     { l.mu.Lock(); l.draining = false; l.mu.Unlock() }
+
+func (l *fakeLink) Resume() { l.mu.Lock(); l.draining = false; l.mu.Unlock() }
+
+func (l *fakeLink) Shed(_ time.Duration, reason string) { l.mu.Lock(); l.shed = reason; l.mu.Unlock() }
+
 func (l *fakeLink) Traffic() registry.Traffic {
 	return registry.Traffic{FromClients: 3, FromEndpoint: 4}
 }

@@ -9,19 +9,21 @@ import (
 
 // ServiceStatus is a service at one instant, as the admin API and `edge status` show it.
 type ServiceStatus struct {
-	Service   string           `json:"service"`           // "bigcapital-server:3000"
-	Ready     int              `json:"ready"`             // endpoints that take requests
-	Since     time.Time        `json:"since"`             // when it got its first or lost its last ready endpoint
-	Held      int              `json:"held"`              // requests that wait for a ready endpoint
-	InFlight  int              `json:"in_flight"`         // requests on its endpoints
-	Sockets   int              `json:"sockets"`           // open upgraded connections, such as WebSockets
-	Traffic   Traffic          `json:"traffic"`           // bytes that those have carried, on all endpoints there were
-	Retries   uint64           `json:"retries"`           // requests that were sent again
-	Lost      Lost             `json:"lost"`              // requests without an answer
-	Source    string           `json:"source,omitempty"`  // who decided: engine, dns or static; empty before anyone has
-	Known     bool             `json:"known"`             // some container answers to the name, be it a stopped one
-	Problem   string           `json:"problem,omitempty"` // what only its owner can mend
-	Endpoints []EndpointStatus `json:"endpoints"`
+	Service  string    `json:"service"`           // "bigcapital-server:3000"
+	Ready    int       `json:"ready"`             // endpoints that take requests
+	Since    time.Time `json:"since"`             // when it got its first or lost its last ready endpoint
+	Held     int       `json:"held"`              // requests that wait for a ready endpoint
+	InFlight int       `json:"in_flight"`         // requests on its endpoints
+	Sockets  int       `json:"sockets"`           // open upgraded connections, such as WebSockets
+	Traffic  Traffic   `json:"traffic"`           // bytes that those have carried, on all endpoints there were
+	Retries  uint64    `json:"retries"`           // requests that were sent again
+	Lost     Lost      `json:"lost"`              // requests without an answer
+	Source   string    `json:"source,omitempty"`  // who decided: engine, dns or static; empty before anyone has
+	Known    bool      `json:"known"`             // some container answers to the name, be it a stopped one
+	Problem  string    `json:"problem,omitempty"` // what only its owner can mend
+	// refuse or hold, while an operator has it in maintenance; not the registry's to say
+	Maintenance string           `json:"maintenance,omitempty"`
+	Endpoints   []EndpointStatus `json:"endpoints"`
 }
 
 // EndpointStatus is an endpoint at one instant.

@@ -15,6 +15,7 @@ type Group struct {
 	open  map[*tunnel]struct{}
 	empty chan struct{} // closed when the last tunnel is over; nil if nobody waits
 	wave  *wave         // that closes them; nil if they may stay
+	shed  *wave         // that closes those that were open when it began; nil if there was none
 }
 
 // NewGroup returns a group whose tunnels belong to the parent too. The parent may be nil. A group that is not needed
@@ -52,6 +53,9 @@ func (g *Group) remove(t *tunnel) {
 			if g.wave != nil {
 				g.wave.rest()
 			}
+			if g.shed != nil {
+				g.shed.rest()
+			}
 			if g.empty != nil {
 				close(g.empty)
 				g.empty = nil
@@ -84,6 +88,20 @@ func (g *Group) Resume() {
 	if g.wave != nil {
 		g.wave.stop()
 		g.wave = nil
+	}
+}
+
+// Shed closes the tunnels that are open now as [Group.Drain] does, and lets those stay that are opened later. It returns at
+// once. A further Shed replaces the one before.
+func (g *Group) Shed(window time.Duration, reason string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shed != nil {
+		g.shed.stop()
+	}
+	g.shed = newWave(window, reason)
+	for t := range g.open {
+		g.shed.take(t)
 	}
 }
 

@@ -239,3 +239,30 @@ func TestWaitEndsWithTheLastReport(t *testing.T) {
 		t.Errorf("%d are open", n)
 	}
 }
+
+func TestWhatIsOpenIsShedAndWhatComesLaterStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, tunnel.NewGroup(nil), 100)
+		c.group.Shed(5*time.Second, "maintenance")
+		time.Sleep(time.Second)
+		for range 10 {
+			c.join()
+		}
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		if n := c.count(); n != 100 {
+			t.Errorf("%d were told within the window, want the 100 that were open", n)
+		}
+		spread(t, c.told, 5*time.Second)
+		time.Sleep(time.Hour)
+		if n := c.count(); n != 100 {
+			t.Errorf("%d of those that came later were told", n-100)
+		}
+		c.group.Shed(0, "maintenance")
+		c.group.Shed(0, "maintenance")
+		synctest.Wait()
+		if n := c.count(); n != 110 {
+			t.Errorf("%d were told, want all 110", n)
+		}
+	})
+}

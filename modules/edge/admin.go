@@ -19,6 +19,8 @@ func init() {
 //	GET  /edge/services      a JSON list of [registry.ServiceStatus]
 //	GET  /edge/certificates  a JSON list of [CertificateStatus]
 //	POST /edge/drain         takes a [DrainRequest], answers a [DrainAnswer]
+//	GET  /edge/maintenance   a [maintenance.Book]
+//	POST /edge/maintenance   takes a [MaintenanceRequest], answers the book after it
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -32,6 +34,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/edge/services", Handler: caddy.AdminHandlerFunc(serveServices)},
 		{Pattern: "/edge/certificates", Handler: caddy.AdminHandlerFunc(serveCertificates)},
 		{Pattern: "/edge/drain", Handler: caddy.AdminHandlerFunc(serveDrain)},
+		{Pattern: "/edge/maintenance", Handler: caddy.AdminHandlerFunc(serveMaintenance)},
 	}
 }
 
@@ -50,6 +53,9 @@ func Snapshot() []registry.ServiceStatus {
 		return []registry.ServiceStatus{}
 	}
 	services := l.registry.Snapshot()
+	for i := range services {
+		l.showMaintenance(&services[i])
+	}
 	for _, s := range services {
 		for i := range s.Endpoints {
 			l.countSessions(s.Service, &s.Endpoints[i])

@@ -170,6 +170,7 @@ func (a *App) Start() error {
 	if a.wantsKey.Load() {
 		a.AffinityKey() // not while a client waits
 	}
+	a.living.recall(a) // likewise
 	if inForce := a.living.join(a); inForce != nil {
 		return a.configure(inForce)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/link"
+	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/tunnel"
 )
@@ -47,6 +48,12 @@ type living struct {
 	keyMu      sync.Mutex
 	keptKey    []byte // of affinity cookies, as it is in the storage
 	passingKey []byte // when none can be kept
+
+	closures   maintenance.Board
+	closuresMu sync.Mutex // held while the storage is asked, so that what holds is what it said last
+	forgetful  bool       // the storage can't be read, and the log says so
+	followed   chan struct{}
+	unfollow   context.CancelFunc
 }
 
 // running is a source at work.
@@ -77,6 +84,7 @@ func (l *living) release() error {
 
 // Destruct ends the sources and the registry, when no configuration uses them any more.
 func (l *living) Destruct() error {
+	l.endFollowing() // which may want the lock
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.sources {
@@ -92,6 +100,9 @@ func (l *living) run(a *App) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inForce = a
+	if l.unfollow == nil {
+		l.follow()
+	}
 	want := make(map[registry.Source]discovery.Source)
 	if len(a.static) > 0 {
 		want[registry.Static] = a.static

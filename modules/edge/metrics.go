@@ -28,7 +28,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{metrics{a.living.registry}, certMetrics{a.living}} {
+	for _, collector := range []prometheus.Collector{metrics{a.living.registry}, certMetrics{a.living}, maintenanceMetrics{a.living}} {
 		err := to.Register(collector)
 		if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !again {
 			return err

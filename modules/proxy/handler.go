@@ -40,7 +40,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// retryAfter is how many seconds a client is asked to wait when a service takes no requests: about the time that a
+// retryAfter is how many seconds a client is asked to wait when a service has nothing to take requests with: about the time that a
 // container takes to boot.
 const retryAfter = "5"
 
@@ -54,7 +54,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	}
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", retryAfter)
+		w.Header().Set("Retry-After", retryTime(err))
 	}
 	return err
 }

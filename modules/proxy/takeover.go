@@ -15,6 +15,7 @@ import (
 	"github.com/theworklabs/edge/internal/link"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/tunnel"
+	"github.com/theworklabs/edge/modules/edge"
 )
 
 // errTakenOver is what the transport returns to reverse_proxy when it has answered the client itself: the handler in
@@ -78,6 +79,9 @@ func (t *Transport) takeOver(req *http.Request, resp *http.Response, claim regis
 			entry.write(r)
 		},
 	})
+	if t.closure(to.r) != nil {
+		t.service.Shed(edge.MaintenanceReason) // it began while this one was on its way
+	}
 	return errTakenOver
 }
 

@@ -122,18 +122,27 @@ const (
 
 // RoundTrip acquires an endpoint, sends, and releases it when the answer's body is closed.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	closed := t.closure(req)
+	if closed != nil && !closed.Hold {
+		return nil, shut(closed)
+	}
 	payload, err := takePayload(req)
 	if err != nil {
 		return nil, err
 	}
 	defer payload.done()
 	began := time.Now()
+	if closed != nil {
+		if err := t.waitOut(req, closed, began); err != nil {
+			return nil, err
+		}
+	}
 	bond := t.affinity.of(req)
 	want := registry.Want{At: began, Session: bond.session, Prefer: bond.prefer, Upgrade: req.Header.Get("Upgrade") != ""}
 	for resends := 0; ; {
-		claim, err := t.service.Acquire(req.Context(), want)
+		claim, err := t.acquire(req, want, began)
 		if err != nil {
-			return nil, t.refuse(req, err)
+			return nil, err
 		}
 		e := claim.Endpoint()
 		resp, err := t.send(req, payload, claim, resends > 0)

@@ -1,0 +1,73 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrPaused is why [Service.Pause] gives up.
+var ErrPaused = errors.New("its requests wait for too long")
+
+// Pause has a request wait although there may be ready endpoints, because somebody wants it to, until over is closed. It
+// counts as held like one that waits for an endpoint, and fails at once if too many are ([ErrFull]); after the hold time, from
+// began on ([ErrPaused]); when the edge stops ([ErrClosed]); or with ctx.
+func (s *Service) Pause(ctx context.Context, began time.Time, over <-chan struct{}) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held >= s.settings.MaxHeld {
+		return s.errName(ErrFull, plural(s.held, "request"))
+	}
+	s.held++
+	defer func() { s.held-- }()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if s.closed || s.abandoned {
+			return s.errName(ErrClosed, "")
+		}
+		left := time.Until(began.Add(max(s.settings.Hold, 0))) // which a reload may have changed
+		if left <= 0 {
+			return s.errName(ErrPaused, "")
+		}
+		timer.Reset(left)
+		wake := s.wake
+		s.mu.Unlock()
+		var err error
+		ended := false
+		select {
+		case <-over:
+			ended = true
+		case <-wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		s.mu.Lock()
+		if ended || err != nil {
+			return err
+		}
+	}
+}
+
+// Shed has the service's open sockets closed, spread over the close window, for a reason such as "maintenance". Those that are
+// opened later stay.
+func (s *Service) Shed(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.endpoints {
+		if e.link != nil {
+			e.link.Shed(s.settings.CloseWindow, reason)
+		}
+	}
+}
+
+// Shed has a service's open sockets closed, as [Service.Shed] does. A service that is not declared has none.
+func (r *Registry) Shed(service, reason string) {
+	r.mu.Lock()
+	s := r.services[service]
+	r.mu.Unlock()
+	if s != nil {
+		s.Shed(reason)
+	}
+}

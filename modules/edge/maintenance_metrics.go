@@ -1,0 +1,25 @@
+package edge
+
+import "github.com/prometheus/client_golang/prometheus"
+
+var descMaintenance = prometheus.NewDesc("edge_maintenance", "1 while an operator has a service in maintenance, else 0.", byService, nil)
+
+// maintenanceMetrics tells Prometheus which services are in maintenance.
+type maintenanceMetrics struct{ living *living }
+
+// Describe implements prometheus.Collector.
+func (maintenanceMetrics) Describe(to chan<- *prometheus.Desc) { to <- descMaintenance }
+
+// Collect implements prometheus.Collector.
+func (m maintenanceMetrics) Collect(to chan<- prometheus.Metric) {
+	book := m.living.closures.Book()
+	for _, s := range m.living.registry.Snapshot() {
+		on := 0.0
+		if book.Closure(s.Service) != nil {
+			on = 1
+		}
+		to <- prometheus.MustNewConstMetric(descMaintenance, prometheus.GaugeValue, on, s.Service)
+	}
+}
+
+var _ prometheus.Collector = maintenanceMetrics{}
