@@ -1,0 +1,100 @@
+package cmd
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/theworklabs/edge/internal/maintenance"
+)
+
+// maintainWith runs the command against an admin API.
+func maintainWith(t *testing.T, a http.Handler, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	server := httptest.NewServer(a)
+	defer server.Close()
+	c := &cobra.Command{Use: "maintenance"}
+	maintenanceCommand().CobraFunc(c)
+	var out, errs bytes.Buffer
+	c.SetOut(&out)
+	c.SetErr(&errs)
+	c.SetArgs(append(args, "--address", strings.TrimPrefix(server.URL, "http://")))
+	err = c.ExecuteContext(t.Context())
+	return out.String(), errs.String(), err
+}
+
+const apiClosed = `{"services": [{"service": "api:80", "since": "2026-01-02T03:04:05Z", "hold": true, "allow": ["10.0.0.0/8", "::1/128"], "retry_after": "5m0s", "message": "Back\nat noon."}]}`
+
+func TestMaintenanceSendsTheOrderAndShowsWhatHolds(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, `GET /edge/maintenance `},
+		{[]string{"on"}, `POST /edge/maintenance {"allow":[],"hold":false,"message":"","on":true,"retry_after":"5m0s"}`},
+		{[]string{"on", "api", "web:80", "--hold"}, `POST /edge/maintenance {"allow":[],"hold":true,"message":"","on":true,"retry_after":"5m0s","services":["api","web:80"]}`},
+		{
+			[]string{"on", "--allow", "10.0.0.0/8,::1", "--allow", "192.0.2.7", "--retry-after", "1h", "--message", "Back, at noon."},
+			`POST /edge/maintenance {"allow":["10.0.0.0/8","::1","192.0.2.7"],"hold":false,"message":"Back, at noon.","on":true,"retry_after":"1h0m0s"}`,
+		},
+		{[]string{"off"}, `POST /edge/maintenance {"on":false}`},
+		{[]string{"off", "api"}, `POST /edge/maintenance {"on":false,"services":["api"]}`},
+	} {
+		a := &admin{status: 200, answer: apiClosed}
+		out, _, err := maintainWith(t, a, c.args...)
+		if err != nil || len(a.orders) != 1 || a.orders[0] != c.want {
+			t.Errorf("%v: %v\norders %q, want\n%s", c.args, err, a.orders, c.want)
+		}
+		if !strings.Contains(out, "api:80") || !strings.Contains(out, "held      5m0s         10.0.0.0/8 ::1/128  Back at noon.\n") {
+			t.Errorf("printed\n%s", out)
+		}
+	}
+	if out, _, err := maintainWith(t, &admin{status: 200, answer: apiClosed}, "--json"); err != nil || out != apiClosed {
+		t.Errorf("%v, printed %q", err, out)
+	}
+	if out, _, err := maintainWith(t, &admin{status: 200, answer: `{"services": []}`}); err != nil || out != "no service is in maintenance\n" {
+		t.Errorf("%v, printed %q", err, out)
+	}
+}
+
+func TestMaintenanceSaysWhatIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		admin admin
+		args  []string
+		want  string
+	}{
+		{admin{status: 404, answer: `{"error":"no service \"x\" (known: api:80)"}`}, []string{"on", "x"}, "edge: error: no service \"x\" (known: api:80)\nedge: hint: edge status shows"},
+		{admin{status: 400, answer: `{"error":"allow \"x\": want an address"}`}, []string{"on", "--allow", "x"}, "edge: error: allow \"x\": want an address\n"},
+		{admin{status: 500, answer: `{"error":"nothing is changed: store x: disk full"}`}, []string{"off"}, "nothing is changed: store x: disk full\nedge: hint: can the edge write to its storage?"},
+		{admin{status: 200, answer: `broken`}, nil, "read the answer of"},
+		{admin{}, []string{"api"}, "maintenance is on or off, got \"api\"\nedge: hint: edge maintenance on api"},
+		{admin{}, []string{"off", "--hold"}, "--hold has a meaning only when maintenance is turned on"},
+		{admin{}, []string{"--message", "x"}, "--message has a meaning only when"},
+		{admin{}, []string{"on", "--retry-after", "0s"}, "--retry-after must be more than nothing"},
+	} {
+		if _, stderr, err := maintainWith(t, &c.admin, c.args...); err == nil || !strings.Contains(stderr, c.want) {
+			t.Errorf("%v: %v, printed %q, want %q", c.args, err, stderr, c.want)
+		}
+		if c.admin.status == 0 && len(c.admin.orders) > 0 {
+			t.Errorf("%v: sent %q", c.args, c.admin.orders)
+		}
+	}
+}
+
+func TestTheTableOfMaintenanceIsOneLinePerService(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	var out bytes.Buffer
+	err := printMaintenance(&out, []*maintenance.Closure{
+		{Service: "api:80", Since: now.Add(-90 * time.Second), RetryAfter: maintenance.Span(time.Hour), Message: "Back\n\tsoon."},
+	}, now)
+	want := "SERVICE  FOR    REQUESTS  RETRY AFTER  ALLOWED  MESSAGE\n" +
+		"api:80   1m30s  refused   1h0m0s       nobody   Back soon.\n"
+	if err != nil || out.String() != want {
+		t.Errorf("%v, printed\n%s, want\n%s", err, &out, want)
+	}
+}

@@ -1,0 +1,292 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/coder/websocket"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+	_ "github.com/theworklabs/edge/modules/pages"
+)
+
+// maintain gives an order as an operator does.
+func maintain(t testing.TB, order string) {
+	t.Helper()
+	info, err := caddy.GetModule("admin.api.edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, route := range info.New().(caddy.AdminRouter).Routes() {
+		if route.Pattern == "/edge/maintenance" {
+			r := httptest.NewRequest(http.MethodPost, route.Pattern, strings.NewReader(order))
+			if err := route.Handler.ServeHTTP(httptest.NewRecorder(), r); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatal("the admin API knows no maintenance")
+}
+
+// maintained serves api:80, ready, of which maintenance ends with the test.
+func maintained(t testing.TB, a *backend, directives string) *site {
+	t.Helper()
+	var once sync.Once
+	ready := make(chan struct{})
+	defer edge.Watch(func(c registry.Change) {
+		if c.Address == a.address && c.To == registry.Ready {
+			once.Do(func() { close(ready) })
+		}
+	})()
+	s := serve(t, map[string][]string{"api:80": {a.address}}, directives)
+	t.Cleanup(func() { maintain(t, `{"on": false}`) })
+	<-ready
+	return s
+}
+
+func TestMaintenanceRefusesWithTheOperatorsTime(t *testing.T) {
+	var reached atomic.Int32
+	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) { reached.Add(1); echo("a")(w, r) }).start(t)
+	s := maintained(t, a, "edge_proxy api:80\nhandle_errors {\n error_pages\n}")
+	maintain(t, `{"on": true, "retry_after": "90500ms", "message": "Back at noon."}`)
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodHead} {
+		status, text, h := s.send(t, method, "/", []byte("hello"))
+		if status != http.StatusServiceUnavailable || h.Get("Retry-After") != "91" {
+			t.Errorf("%s: %d, Retry-After %q; want 503 and 91", method, status, h.Get("Retry-After"))
+		}
+		if method != http.MethodHead && !strings.Contains(text, `"detail":"Back at noon."`) {
+			t.Errorf("%s: %s", method, text)
+		}
+	}
+	if reached.Load() > 0 {
+		t.Error("a request reached the application")
+	}
+	if lost := edge.Snapshot()[0].Lost; lost != (registry.Lost{}) {
+		t.Errorf("what is refused on purpose counts as lost: %+v", lost)
+	}
+	maintain(t, `{"on": false}`)
+	if status, text, h := s.send(t, http.MethodPost, "/", []byte("hello")); status != 200 || text != "a POST 5" || h.Get("Retry-After") != "" {
+		t.Errorf("afterwards: %d %q", status, text)
+	}
+}
+
+func TestMaintenanceOfOneServiceIsNotThatOfAnother(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	s := &site{port: freePort(t), static: map[string][]string{"api:80": {a.address}, "web:80": {a.address}}}
+	s.url = "http://127.0.0.1:" + s.port
+	s.load(t, "handle /api {\n edge_proxy api:80\n}\nhandle {\n edge_proxy web:80\n}")
+	t.Cleanup(func() {
+		maintain(t, `{"on": false}`)
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	maintain(t, `{"on": true, "services": ["api"]}`)
+	if status, _, _ := s.send(t, http.MethodGet, "/api", nil); status != http.StatusServiceUnavailable {
+		t.Errorf("/api: %d", status)
+	}
+	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusOK {
+		t.Errorf("/: %d", status)
+	}
+}
+
+func TestAllowedClientsAreWhoCaddyTakesThemFor(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	s := maintained(t, a, "vars client_ip {query.client}\nedge_proxy api:80")
+	maintain(t, `{"on": true, "allow": ["192.0.2.0/24", "2001:db8::7"]}`)
+	for client, want := range map[string]int{
+		"192.0.2.9": 200, "::ffff:192.0.2.9": 200, "2001:db8::7": 200,
+		"127.0.0.1": 503, "2001:db8::8": 503, "": 503, "192.0.2.9,127.0.0.1": 503,
+	} {
+		if status, _, _ := s.send(t, http.MethodGet, "/?client="+client, nil); status != want {
+			t.Errorf("%q: %d, want %d", client, status, want)
+		}
+	}
+}
+
+// answers sends a POST in the background, and delivers the status and the text.
+func (s *site) answers(t *testing.T, size int) <-chan string {
+	result := make(chan string, 1)
+	go func() {
+		resp, err := http.Post(s.url, "text/plain", bytes.NewReader(bytes.Repeat([]byte("x"), size)))
+		if err != nil {
+			result <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		var text bytes.Buffer
+		if _, err := text.ReadFrom(resp.Body); err != nil {
+			result <- err.Error()
+			return
+		}
+		result <- resp.Status + " " + text.String()
+	}()
+	return result
+}
+
+func TestRequestsWaitForTheEndOfMaintenance(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	s := maintained(t, a, "edge_proxy api:80")
+	maintain(t, `{"on": true, "hold": true}`)
+	small, large := s.answers(t, 5), s.answers(t, 1<<20)
+	held(t, 2)
+	maintain(t, `{"on": true, "hold": true, "message": "It takes a little longer."}`)
+	s.load(t, "header X-Load again\nedge_proxy api:80")
+	held(t, 2)
+	maintain(t, `{"on": false}`)
+	if got := <-small; got != "200 OK a POST 5" {
+		t.Error(got)
+	}
+	if got := <-large; got != "200 OK a POST 1048576" {
+		t.Error(got)
+	}
+	held(t, 0)
+}
+
+func TestRequestsThatWaitAreRefusedWhenTheTimeOrThePatienceIsOver(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	s := maintained(t, a, "edge_proxy api:80 {\n max_held 1\n hold 2s\n}")
+	maintain(t, `{"on": true, "hold": true}`)
+	began := time.Now()
+	first := s.answers(t, 5)
+	held(t, 1)
+	if got := <-s.answers(t, 5); !strings.HasPrefix(got, "503 ") || time.Since(began) > time.Second {
+		t.Errorf("one too many: %s after %s", got, time.Since(began))
+	}
+	if got, took := <-first, time.Since(began); !strings.HasPrefix(got, "503 ") || took < 2*time.Second {
+		t.Errorf("%s after %s, want 503 after 2s", got, took)
+	}
+	second := s.answers(t, 5)
+	held(t, 1)
+	maintain(t, `{"on": true}`)
+	if got := <-second; !strings.HasPrefix(got, "503 ") {
+		t.Errorf("when requests are refused from now on: %s", got)
+	}
+}
+
+func TestAClientThatLeavesInMaintenanceIsForgotten(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	s := maintained(t, a, "edge_proxy api:80")
+	maintain(t, `{"on": true, "hold": true}`)
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		done <- err
+	}()
+	held(t, 1)
+	leave()
+	if err := <-done; err == nil {
+		t.Error("the client that left got an answer")
+	}
+	held(t, 0)
+}
+
+func TestWhoWaitsForAContainerMeetsTheMaintenanceThatHasBegunMeanwhile(t *testing.T) {
+	a := newBackend(t, echo("a"))
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	t.Cleanup(func() { maintain(t, `{"on": false}`) })
+	waits := s.answers(t, 5)
+	held(t, 1)
+	maintain(t, `{"on": true}`)
+	a.start(t)
+	if got := <-waits; !strings.HasPrefix(got, "503 ") {
+		t.Errorf("it got %s", got)
+	}
+}
+
+func TestRequestsUnderWayAreFinished(t *testing.T) {
+	came, finish := make(chan struct{}), make(chan struct{})
+	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		close(came)
+		<-finish
+		echo("a")(w, r)
+	}).start(t)
+	s := maintained(t, a, "edge_proxy api:80")
+	result := s.answers(t, 5)
+	<-came
+	maintain(t, `{"on": true}`)
+	close(finish)
+	if got := <-result; got != "200 OK a POST 5" {
+		t.Error(got)
+	}
+}
+
+func TestMaintenanceClosesWebSocketsAndRefusesNewOnes(t *testing.T) {
+	a := repeating(t)
+	s := maintained(t, a, "vars client_ip {query.client}\nedge_proxy api:80 {\n close_window 100ms\n}")
+	conn := s.socket(t)
+	repeats(t, conn)
+	maintain(t, `{"on": true, "allow": ["192.0.2.9"]}`)
+	if code := closeCode(t, conn); code != websocket.StatusGoingAway {
+		t.Errorf("closed with %d, want 1001", code)
+	}
+	_, resp, err := websocket.Dial(t.Context(), s.url, nil)
+	if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "300" {
+		t.Errorf("a new one: %v %v", err, resp)
+	}
+	allowed, _, err := websocket.Dial(t.Context(), s.url+"/?client=192.0.2.9", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer allowed.CloseNow()
+	time.Sleep(200 * time.Millisecond) // longer than the window in which it would be closed
+	repeats(t, allowed)
+	maintain(t, `{"on": true, "allow": ["192.0.2.9"], "message": "Other words close nothing."}`)
+	time.Sleep(200 * time.Millisecond)
+	repeats(t, allowed)
+}
+
+// TestMaintenanceComesAndGoesAmidRequests turns it on and off amid requests, of which each is answered or refused.
+func TestMaintenanceComesAndGoesAmidRequests(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	s := maintained(t, a, "edge_proxy api:80")
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	var passed, refused atomic.Int32
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				switch status, text, _ := s.send(t, http.MethodPost, "/", []byte("hello")); {
+				case status == 200 && text == "a POST 5":
+					passed.Add(1)
+				case status == 503:
+					refused.Add(1)
+				default:
+					t.Errorf("%d %q", status, text)
+				}
+			}
+		})
+	}
+	for i := 0; i < 60 || passed.Load() == 0 || refused.Load() == 0; i++ {
+		maintain(t, []string{`{"on": true}`, `{"on": true, "hold": true}`, `{"on": false}`}[i%3])
+	}
+	maintain(t, `{"on": false}`)
+	close(stop)
+	clients.Wait()
+	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != 200 {
+		t.Errorf("at the end: %d", status)
+	}
+}
