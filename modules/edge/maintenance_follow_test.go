@@ -136,7 +136,7 @@ func TestAStorageThatFailsForAWhileEndsNoMaintenance(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.fail("load", errors.New("no route to host"))
-		time.Sleep(10 * maintenancePoll)
+		time.Sleep(10*maintenancePoll + time.Second)
 		if errs := f.logs.FilterLevelExact(zap.ErrorLevel).All(); !f.closed() || len(errs) != 1 || !strings.Contains(errs[0].Message, "what is known holds") {
 			t.Errorf("closed: %t, errors in the log: %v", f.closed(), errs)
 		}
@@ -144,7 +144,7 @@ func TestAStorageThatFailsForAWhileEndsNoMaintenance(t *testing.T) {
 			t.Errorf("%v, closed: %t", err, f.closed())
 		}
 		f.fail("load", nil)
-		time.Sleep(maintenancePoll)
+		time.Sleep(2 * maintenancePoll)
 		f.fail("load", errors.New("no route to host"))
 		time.Sleep(2 * maintenancePoll)
 		if n := f.logs.FilterLevelExact(zap.ErrorLevel).Len(); n != 2 {

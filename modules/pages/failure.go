@@ -29,6 +29,7 @@ type failure struct {
 	Title     string // of the status, by the IANA's registry
 	RequestID string
 	Reload    int  // in seconds; 0: the page stays
+	Unsent    bool // something was sent that has not reached the application
 	Unsure    bool // something was sent that may have been lost
 }
 
@@ -58,8 +59,10 @@ func newFailure(err error, set http.Header, r *http.Request) failure {
 	}
 	switch {
 	case !waits:
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		f.Unsure = true // and it would be asked for with GET
+	case r.Method != http.MethodGet && r.Method != http.MethodHead: // and it would be asked for with GET
+		// What must not be sent twice gets 503 only if it was not sent at all.
+		f.Unsent = f.Status == http.StatusServiceUnavailable && (r.Method == http.MethodPost || r.Method == http.MethodPatch)
+		f.Unsure = !f.Unsent
 	case inMaintenance:
 		f.Reload = reloadClosed
 	default:

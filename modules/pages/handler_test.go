@@ -173,11 +173,24 @@ func TestOnlyPagesThatAreWorthWaitingForLoadThemselvesAgain(t *testing.T) {
 }
 
 func TestWhoSentSomethingIsToldThatItMayBeLost(t *testing.T) {
-	const words = "Before you send it again"
-	for method, want := range map[string]bool{"POST": true, "DELETE": true, "GET": false} {
-		w := ask{method: method, accept: browser, err: failed(502)}.answer(t)
-		if strings.Contains(w.Body.String(), words) != want {
-			t.Errorf("%s: %s", method, w.Body)
+	closed := caddyhttp.Error(503, &maintenance.Closed{Service: "api:80"})
+	for _, c := range []struct {
+		method         string
+		err            error
+		unsure, unsent bool
+	}{
+		{"POST", failed(502), true, false},
+		{"POST", failed(504), true, false},
+		{"DELETE", failed(502), true, false},
+		{"PUT", failed(503), true, false}, // it may have been sent, and was to be sent again
+		{"POST", failed(503), false, true},
+		{"PATCH", closed, false, true},
+		{"GET", failed(502), false, false},
+		{"POST", failed(413), false, false},
+	} {
+		text := ask{method: c.method, accept: browser, err: c.err}.answer(t).Body.String()
+		if strings.Contains(text, "Before you send it again") != c.unsure || strings.Contains(text, "was not passed on") != c.unsent {
+			t.Errorf("%s, %v: %s", c.method, c.err, text)
 		}
 	}
 }
@@ -219,7 +232,7 @@ func TestWhoSentTooMuchIsToldWhenToTryAgain(t *testing.T) {
 func TestMaintenanceShowsTheOperatorsWordsAsWords(t *testing.T) {
 	err := caddyhttp.Error(503, &maintenance.Closed{Service: "api:80", Message: "Back at <b>noon</b> & \"then\"\n<script>alert(1)</script>", RetryAfter: 5 * time.Minute})
 	w := ask{accept: browser, err: err}.answer(t)
-	for _, want := range []string{"<title>Maintenance (503)</title>", "<h1>Maintenance</h1>", "Back at &lt;b&gt;noon&lt;/b&gt; &amp; ", "in about 5 minutes"} {
+	for _, want := range []string{"<title>Maintenance (503)</title>", "<h1>Maintenance</h1>", "Back at &lt;b&gt;noon&lt;/b&gt; &amp; ", "It may take about 5 minutes."} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, w.Body)
 		}

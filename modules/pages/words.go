@@ -79,7 +79,7 @@ func closedWords(c *maintenance.Closed) words {
 		w.What = "This application is being worked on, and will be back."
 	}
 	if c.RetryAfter > 0 {
-		w.Do = "Please try again in about " + span(c.RetryAfter) + "."
+		w.Do = "It may take about " + span(c.RetryAfter) + "."
 	}
 	return w
 }

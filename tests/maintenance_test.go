@@ -1,0 +1,82 @@
+package tests
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// maintain runs `edge maintenance` in the edge's container, as an operator does.
+func (p *project) maintain(t *testing.T, args ...string) string {
+	t.Helper()
+	return p.must(t, append([]string{"exec", "-T", "edge", "edge", "maintenance", "--address", "0.0.0.0:2019"}, args...)...)
+}
+
+func TestMaintenanceHoldsUntilItIsEndedWhateverBecomesOfTheEdge(t *testing.T) {
+	p := newLab(t)
+	p.files = append(p.files, "lab/data.yaml")
+	p.must(t, "up", "--detach")
+	p.ready(t, "api:8080", 1)
+	const url = "http://pages.localhost/_test/echo"
+	if a := p.get(t, url); a.status != http.StatusOK {
+		t.Fatalf("before: %d", a.status)
+	}
+	p.maintain(t, "on", "api", "--retry-after", "2m", "--message", "Back at <noon>.")
+
+	page := p.get(t, url, "Accept", "text/html,*/*;q=0.8")
+	id := page.header.Get("X-Request-Id")
+	if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") != "120" || page.header.Get("Refresh") != "30" {
+		t.Errorf("a browser gets %d %v", page.status, page.header)
+	}
+	for _, want := range []string{"<h1>Maintenance</h1>", "Back at &lt;noon&gt;.", "about 2 minutes", id} {
+		if !strings.Contains(page.body, want) {
+			t.Errorf("%q is missing in\n%s", want, page.body)
+		}
+	}
+	eventually(t, 10*time.Second, "the access log has the request's ID", func() bool {
+		return id != "" && strings.Contains(p.must(t, "logs", "--no-color", "edge"), `"uuid":"`+id+`"`)
+	})
+
+	refused := func(when string) {
+		t.Helper()
+		eventually(t, 30*time.Second, "the edge answers "+when, func() bool {
+			a, err := p.ask(p.client(false), http.MethodGet, "http://localhost/", nil)
+			return err == nil && a.status != 0
+		})
+		a := p.get(t, url)
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Content-Type") != "application/problem+json" || a.header.Get("Retry-After") != "120" {
+			t.Errorf("%s, a program gets %d %v", when, a.status, a.header)
+		}
+		if s := p.service(t, "api:8080"); s.Maintenance != "refuse" {
+			t.Errorf("%s, the service is %+v", when, s)
+		}
+	}
+	refused("at first")
+	p.must(t, "restart", "edge")
+	refused("after a restart")
+	p.must(t, "up", "--detach", "--force-recreate", "--no-deps", "edge")
+	refused("after a replacement")
+
+	p.ready(t, "api:8080", 1) // it is probed on
+	p.maintain(t, "on", "api", "--allow", "0.0.0.0/0,::/0")
+	if a := p.get(t, url); a.status != http.StatusOK {
+		t.Errorf("who is allowed gets %d", a.status)
+	}
+	p.maintain(t, "on", "api", "--hold")
+	result := make(chan int, 1)
+	go func() {
+		a, err := p.ask(p.client(false), http.MethodPost, url, strings.NewReader("hello"))
+		if err != nil {
+			t.Error(err)
+		}
+		result <- a.status
+	}()
+	eventually(t, 10*time.Second, "the request waits", func() bool { return p.service(t, "api:8080").Held == 1 })
+	if out := p.maintain(t, "off"); !strings.Contains(out, "no service is in maintenance") {
+		t.Errorf("at the end: %s", out)
+	}
+	if status := <-result; status != http.StatusOK {
+		t.Errorf("who has waited gets %d", status)
+	}
+}
