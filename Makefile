@@ -2,7 +2,7 @@
 
 TOOLS := .tools
 
-.PHONY: test short setup lint bench fuzz image sbom reliability env
+.PHONY: test short setup lint bench fuzz image sbom testssl reliability env
 
 # Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
 test: setup image lint sbom
@@ -45,6 +45,10 @@ image:
 # What the program is made of: edge.cdx.json, in CycloneDX.
 sbom:
 	deploy/sbom
+
+# What testssl.sh says of the edge's TLS.
+testssl:
+	tests/testssl
 
 # The edge beside stock Caddy, nginx and HAProxy, in everything that can happen to a stack: writes docs/reliability.md.
 reliability: setup image

@@ -59,6 +59,14 @@ func TestTheDemoServesTheThreeSites(t *testing.T) {
 			t.Errorf("%s: %d %.100q", url, a.status, a.body)
 		}
 	}
+	// How small a page gets would tell another site what is in it (BREACH).
+	for site, want := range map[string]string{"same-origin": "gzip", "none": "gzip", "cross-site": "", "": ""} {
+		for _, url := range []string{accounting + "/", docs + "/"} {
+			if a := p.get(t, url, "Accept-Encoding", "gzip", "Sec-Fetch-Site", site); a.header.Get("Content-Encoding") != want {
+				t.Errorf("%s, asked for by a page that is %q: encoding %q, want %q", url, site, a.header.Get("Content-Encoding"), want)
+			}
+		}
+	}
 	servers := make(map[string]bool)
 	for range 40 {
 		var accounts struct{ Server string }
