@@ -60,6 +60,7 @@ func main() {
 	}
 	for _, id := range []string{
 		"edge", "admin.api.edge", "http.handlers.edge_health", "http.handlers.edge_proxy", "http.handlers.error_pages",
+		"http.handlers.rate_limit", "http.ip_sources.private", "http.ip_sources.cloudflare", "caddy.storage.postgres",
 		"http.reverse_proxy.transport.edge", "http.reverse_proxy.upstreams.docker_dns",
 	} {
 		if !strings.Contains("\n"+string(modules), "\n"+id+"\n") {
