@@ -12,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/theworklabs/edge/modules/ratelimit"
@@ -225,6 +227,60 @@ func TestAReloadForgivesNothing(t *testing.T) {
 	s.load(t, fmt.Sprintf(zone, 2))
 	if got := s.passes(t, 5, "192.0.2.1"); got != 0 {
 		t.Errorf("after a stricter limit %d pass", got)
+	}
+}
+
+// gate is a handler that keeps requests until the test lets them go on.
+type gate struct{}
+
+var (
+	atGate   = make(chan struct{})
+	openGate = make(chan struct{})
+)
+
+func init() {
+	caddy.RegisterModule(gate{})
+	httpcaddyfile.RegisterHandlerDirective("gate", func(httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		return gate{}, nil
+	})
+}
+
+func (gate) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.gate", New: func() caddy.Module { return gate{} }}
+}
+
+func (gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	atGate <- struct{}{}
+	<-openGate
+	return next.ServeHTTP(w, r)
+}
+
+// TestARequestMayOutliveItsConfiguration: Caddy cleans a configuration up as soon as the next one is in force, while
+// requests are still on their way through it. They are counted, too.
+func TestARequestMayOutliveItsConfiguration(t *testing.T) {
+	const zone = "rate_limit {\nzone z {\nevents 2\nwindow 1h\n}\n}"
+	s := serve(t, "route {\ngate\n"+zone+"\n}")
+	late := make(chan *http.Response)
+	go func() {
+		resp, err := http.Get("http://" + s.addr)
+		if err != nil {
+			t.Error(err)
+		}
+		late <- resp
+	}()
+	<-atGate
+	s.load(t, zone)
+	openGate <- struct{}{}
+	resp := <-late
+	if resp == nil {
+		t.FailNow()
+	}
+	resp.Body.Close()
+	if got := resp.Header.Get("RateLimit"); resp.StatusCode != http.StatusOK || got != `"z";r=1` {
+		t.Errorf("answer %s with RateLimit %s, want it served and one left", resp.Status, got)
+	}
+	if got := s.passes(t, 3, "127.0.0.1"); got != 1 {
+		t.Errorf("%d of 3 pass after it, want 1", got)
 	}
 }
 

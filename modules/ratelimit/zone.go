@@ -54,7 +54,8 @@ type Zone struct {
 	prefix int // in bits
 	parts  []part
 	allow  []netip.Prefix
-	counts *counts
+	counts *counts  // of a zone that is given back, too: requests may be under way
+	held   bool     // whether the pool counts this zone as a user of them
 	policy []string // RateLimit-Policy
 	item   string   // the beginning of RateLimit
 }
@@ -119,6 +120,7 @@ func (z *Zone) provision() error {
 	z.item = `"` + z.Name + `";r=`
 	var err error
 	z.counts, err = takeCounts(z.poolKey(), z.Name, z.size)
+	z.held = err == nil
 	return err
 }
 
@@ -127,11 +129,12 @@ func (z *Zone) refill() time.Duration {
 	return time.Duration(z.rate.Burst) * (z.rate.Window / time.Duration(z.rate.Events))
 }
 
+// release gives the counts back. Caddy does so while requests are still on their way through the handler.
 func (z *Zone) release() error {
-	if z.counts == nil {
+	if !z.held {
 		return nil // it was never provisioned
 	}
-	z.counts = nil
+	z.held = false
 	_, err := pool.Delete(z.poolKey())
 	return err
 }
