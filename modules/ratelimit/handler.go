@@ -17,7 +17,7 @@ func init() {
 // Handler lets a request pass if all its zones do, and answers it with an error 429 if one does not, for `handle_errors`.
 //
 // Answers tell the limit that is nearest in the header fields `RateLimit-Policy` and `RateLimit` of
-// draft-ietf-httpapi-ratelimit-headers-10, refusals also in `Retry-After` (RFC 9110, section 10.2.3).
+// draft-ietf-httpapi-ratelimit-headers-11, refusals also in `Retry-After` (RFC 9110, section 10.2.3).
 type Handler struct {
 	// The limits, in the order in which they are tried. What an earlier one has counted stays counted if a later one
 	// refuses.
