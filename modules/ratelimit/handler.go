@@ -78,7 +78,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			nearest = told{z, d}
 		}
 	}
-	nearest.write(w.Header())
+	nearest.writeIfNearest(r.Context(), w.Header())
 	return next.ServeHTTP(w, r)
 }
 

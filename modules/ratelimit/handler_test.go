@@ -19,19 +19,25 @@ import (
 	_ "github.com/theworklabs/edge/modules/ratelimit"
 )
 
-// server is a Caddy on loopback that believes loopback about its clients, so that a test can be anyone.
-type server struct{ addr, metrics string }
+// server is a Caddy on loopback that believes one address about its clients.
+type server struct{ addr, metrics, trusted string }
 
+// serve starts one that believes loopback, so that a test can be anyone.
 func serve(t *testing.T, limits string) *server {
 	t.Helper()
-	s := &server{addr: freeAddr(t), metrics: freeAddr(t)}
+	s := &server{addr: freeAddr(t), metrics: freeAddr(t), trusted: "127.0.0.1"}
+	s.start(t, limits)
+	return s
+}
+
+func (s *server) start(t *testing.T, limits string) {
+	t.Helper()
 	s.load(t, limits)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return s
 }
 
 func freeAddr(t *testing.T) string {
@@ -51,7 +57,7 @@ func (s *server) load(t *testing.T, limits string) {
 	admin off
 	persist_config off
 	servers {
-		trusted_proxies static 127.0.0.1
+		trusted_proxies static %s
 		trusted_proxies_strict
 	}
 }
@@ -64,7 +70,7 @@ http://%s {
 }
 http://%s {
 	metrics
-}`, s.addr, limits, s.metrics), nil)
+}`, s.trusted, s.addr, limits, s.metrics), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +136,33 @@ func TestAClientIsToldItsLimitAndWhenToComeBack(t *testing.T) {
 			c.resp.Header.Get("RateLimit-Policy") != `"small";q=2;w=120` {
 			t.Errorf("answer %d %v, want %d, %s and to come back after %q", c.resp.StatusCode, c.resp.Header, c.status, c.limit, c.retryAfter)
 		}
+	}
+}
+
+// TestTheNearestLimitOfARouteIsTold: of two handlers, whichever comes first.
+func TestTheNearestLimitOfARouteIsTold(t *testing.T) {
+	const small, large = "rate_limit {\nzone small {\nevents 2\nwindow 1h\n}\n}\n", "rate_limit {\nzone large {\nevents 9\nwindow 1h\n}\n}\n"
+	for what, limits := range map[string]string{"small first": small + large, "large first": large + small} {
+		t.Run(what, func(t *testing.T) {
+			s := serve(t, "route {\n"+limits+"}")
+			resp := s.as(t, "192.0.2.1")
+			if limit, policy := resp.Header.Get("RateLimit"), resp.Header.Get("RateLimit-Policy"); limit != `"small";r=1` || policy != `"small";q=2;w=3600` {
+				t.Errorf("told %s of %s, want the small one", limit, policy)
+			}
+		})
+	}
+}
+
+// TestAStrangerIsWhoeverConnects: what somebody who is no trusted proxy says in X-Forwarded-For gives nobody another limit.
+func TestAStrangerIsWhoeverConnects(t *testing.T) {
+	s := &server{addr: freeAddr(t), metrics: freeAddr(t), trusted: "192.0.2.250"}
+	s.start(t, "rate_limit {\nzone z {\nevents 2\nwindow 1h\n}\n}")
+	passed := 0
+	for i := range 5 {
+		passed += s.passes(t, 1, fmt.Sprintf("203.0.113.%d", i))
+	}
+	if passed != 2 {
+		t.Errorf("%d of 5 requests pass that claim five addresses, want 2", passed)
 	}
 }
 

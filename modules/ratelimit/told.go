@@ -1,10 +1,13 @@
 package ratelimit
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/theworklabs/edge/internal/ratelimit"
 )
@@ -18,11 +21,8 @@ type told struct {
 	decision ratelimit.Decision
 }
 
-// write sets the header fields of a limit that is not reached; none if there is no zone.
+// write sets the header fields.
 func (t told) write(h http.Header) {
-	if t.zone == nil {
-		return
-	}
 	h["Ratelimit-Policy"] = t.zone.policy
 	item := make([]byte, 0, 48)
 	item = append(item, t.zone.item...)
@@ -32,6 +32,21 @@ func (t told) write(h http.Header) {
 		item = strconv.AppendInt(item, seconds(t.decision.RetryAfter), 10)
 	}
 	h["Ratelimit"] = []string{string(item)}
+}
+
+// leftVar is where a handler tells those after it on the same route how many requests it has said are left.
+const leftVar = "edge.rate_limit.left"
+
+// writeIfNearest is write, unless an earlier handler has told of a limit that is nearer.
+func (t told) writeIfNearest(ctx context.Context, h http.Header) {
+	if t.zone == nil {
+		return
+	}
+	if left, ok := caddyhttp.GetVar(ctx, leftVar).(int); ok && left <= t.decision.Remaining {
+		return
+	}
+	caddyhttp.SetVar(ctx, leftVar, t.decision.Remaining)
+	t.write(h)
 }
 
 // refuse sets those of a refusal.
