@@ -30,15 +30,8 @@ type dnsWorld struct {
 func newDNSWorld(t *testing.T) *dnsWorld {
 	t.Helper()
 	w := &dnsWorld{nudges: make(chan string, 1), asked: make(map[string]int)}
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := listenTwice(t)
 	w.address = udp.LocalAddr().String()
-	tcp, err := net.Listen("tcp", w.address)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, server := range []*dns.Server{{PacketConn: udp, Handler: w}, {Listener: tcp, Handler: w}} {
 		started := make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }
@@ -47,6 +40,25 @@ func newDNSWorld(t *testing.T) *dnsWorld {
 		t.Cleanup(func() { _ = server.Shutdown() })
 	}
 	return w
+}
+
+// listenTwice listens on one port over UDP and TCP. A port that is free for the one may be taken for the other.
+func listenTwice(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var err error
+	for range 20 {
+		var udp net.PacketConn
+		if udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			break
+		}
+		var tcp net.Listener
+		if tcp, err = net.Listen("tcp", udp.LocalAddr().String()); err == nil {
+			return udp, tcp
+		}
+		_ = udp.Close() // it was only tried
+	}
+	t.Fatal(err)
+	return nil, nil
 }
 
 func (w *dnsWorld) ServeDNS(out dns.ResponseWriter, q *dns.Msg) {
