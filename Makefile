@@ -12,6 +12,7 @@ test: setup image lint sbom
 	go test -race -count=1 -timeout 20m ./tests
 	go test -race -count=1 -timeout 10m ./tests/acme
 	go test -race -count=1 -timeout 5m ./tests/storage
+	go test -race -count=1 -timeout 5m ./tests/attacks
 	go test -race -count=1 -timeout 15m ./tests/reliability
 
 # What needs no Docker.

@@ -49,7 +49,7 @@ func (p preset) routes() caddyhttp.RouteList {
 	}
 	if len(p.block) > 0 {
 		routes = append(routes, caddyhttp.Route{
-			MatcherSetsRaw: paths(p.block),
+			MatcherSetsRaw: caddyhttp.RawMatcherSets{caddy.ModuleMap{"any_spelling": caddyconfig.JSON(p.block, nil)}},
 			HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
 				caddyhttp.StaticError{StatusCode: caddyhttp.WeakString("404")}, "handler", "error", nil,
 			)},
