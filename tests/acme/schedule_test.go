@@ -1,0 +1,83 @@
+package acme
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// attempts returns when, after its first attempt, certmagic makes the others of the first hour. Its schedule is no part
+// of its API, so it is read from the source that the edge is built of.
+func attempts(t *testing.T) (at []time.Duration) {
+	t.Helper()
+	var after time.Duration
+	for _, wait := range retryIntervals(t) {
+		if at = append(at, after); after+wait >= time.Hour {
+			return at
+		}
+		after += wait
+	}
+	t.Fatal("the schedule ends within an hour")
+	return nil
+}
+
+// retryIntervals returns how long certmagic waits after each attempt.
+func retryIntervals(t *testing.T) (waits []time.Duration) {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/caddyserver/certmagic").Output()
+	if err != nil {
+		t.Fatalf("find certmagic's source: %v", err)
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(strings.TrimSpace(string(dir)), "async.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || spec.Names[0].Name != "retryIntervals" || len(spec.Values) != 1 {
+			return true
+		}
+		list, ok := spec.Values[0].(*ast.CompositeLit)
+		if !ok {
+			return true
+		}
+		for _, element := range list.Elts {
+			wait, err := duration(element)
+			if err != nil {
+				t.Fatalf("certmagic's retryIntervals: %v", err)
+			}
+			waits = append(waits, wait)
+		}
+		return false
+	})
+	if len(waits) == 0 {
+		t.Fatal("certmagic's async.go has no retryIntervals")
+	}
+	return waits
+}
+
+// duration evaluates an expression such as 10 * time.Minute.
+func duration(e ast.Expr) (time.Duration, error) {
+	product, ok := e.(*ast.BinaryExpr)
+	if !ok || product.Op != token.MUL {
+		return 0, fmt.Errorf("%T is no product", e)
+	}
+	number, isNumber := product.X.(*ast.BasicLit)
+	unit, isUnit := product.Y.(*ast.SelectorExpr)
+	if !isNumber || !isUnit {
+		return 0, fmt.Errorf("a product of %T and %T", product.X, product.Y)
+	}
+	n, err := strconv.Atoi(number.Value)
+	units := map[string]time.Duration{"Second": time.Second, "Minute": time.Minute, "Hour": time.Hour}
+	if err != nil || units[unit.Sel.Name] == 0 {
+		return 0, fmt.Errorf("%s times %s (%v)", number.Value, unit.Sel.Name, err)
+	}
+	return time.Duration(n) * units[unit.Sel.Name], nil
+}
