@@ -108,7 +108,7 @@ func FuzzBook(f *testing.F) {
 		}
 		written, err := json.Marshal(book)
 		if err != nil {
-			t.Skip("a year that RFC 3339 does not have") // Go reads more than it writes
+			return // a year that RFC 3339 does not have: Go reads more than it writes
 		}
 		again := new(maintenance.Book)
 		if err := json.Unmarshal(written, again); err != nil {
