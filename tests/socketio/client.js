@@ -29,7 +29,7 @@ export class Client {
       extraHeaders: this.wire.headers,
       withCredentials: options.cookies, // version 4 keeps cookies by itself then
     });
-    this.socket.on('connect_error', (error) => this.report('failed', { reason: error.message, cause: this.wire.trouble }));
+    this.socket.on('connect_error', (error) => this.failed(error.message));
     this.socket.on('hello', (server) => this.greeted(server));
     this.socket.io.on('open', () => this.opened(this.socket.io.engine));
     this.socket.io.on('close', (reason) => this.closed(reason));
@@ -44,6 +44,12 @@ export class Client {
     const watch = (transport) => transport.ws?.prependListener('close', (code) => (session.code = code));
     watch(engine.transport);
     engine.on('upgrade', watch);
+  }
+
+  // failed is called for a session that was opened, too, if its server never greeted the client: that server may have died.
+  failed(reason) {
+    const { sid = '', server = '' } = this.session ?? {};
+    this.report('failed', { sid, server, reason, cause: this.wire.trouble });
   }
 
   greeted(server) {

@@ -6,7 +6,7 @@
 //   open      a session was greeted by its server:       sid, server, transport
 //   closed    a session is over:                         sid, server, reason, cause, code (WebSocket's), lost (not answered)
 //   refused   an answer over HTTP was an error:          sid, server (that began it), by (that refused), status, body
-//   failed    a session could not begin:                 reason, cause
+//   failed    a session could not begin:                 sid, server (if there was one already), reason, cause
 //   strayed   another server answered, or something else: sid, server, by
 //   answered  the first answer after a mark:             sid, server, transport
 //   quiet     after hold: nothing is under way
