@@ -13,6 +13,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/rollout"
 )
 
@@ -42,12 +43,7 @@ two.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			f := cmd.Flags()
-			f.StringP("project-name", "p", "", "The Compose project's name")
-			f.StringArrayP("file", "f", nil, "A compose file")
-			f.StringArray("env-file", nil, "A file with variables for the compose file")
-			f.String("project-directory", "", "The directory that paths in the compose file begin at")
-			f.StringArray("profile", nil, "A profile of the compose file")
-			f.String("edge", "edge", "The Compose service that is the edge")
+			addProjectFlags(cmd)
 			f.Bool("all", false, "Roll out every service that the edge has a route to")
 			f.Bool("force", false, "Replace containers that are up to date, too")
 			f.Bool("build", false, "Build images first, where the file says how")
@@ -85,10 +81,6 @@ func runRollout(cmd *cobra.Command, services []string) error {
 // newRollout reads the flags.
 func newRollout(cmd *cobra.Command, services []string) (*rollout.Rollout, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	list := func(name string) []string {
-		values, _ := cmd.Flags().GetStringArray(name) // it is one: see the definition
-		return values
-	}
 	all, pull := flags.Bool("all"), flags.String("pull")
 	if flags.Bool("no-pull") {
 		if pull != "" && pull != "never" {
@@ -101,8 +93,10 @@ func newRollout(cmd *cobra.Command, services []string) (*rollout.Rollout, error)
 		return nil, hint(errors.New("rollout wants the names of services, or --all"), "docker compose config --services lists them")
 	case !slices.Contains([]string{"", "always", "missing", "never"}, pull):
 		return nil, fmt.Errorf("--pull %s: want always, missing or never", pull)
-	case slices.Contains(list("file"), "-"):
-		return nil, hint(errors.New("the compose file is read more than once, and can't be standard input"), "save it and name it")
+	}
+	project, err := projectOf(cmd)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range []string{"timeout", "drain-timeout", "sessions", "stop-timeout"} {
 		if flags.Duration(name) < 0 {
@@ -110,11 +104,7 @@ func newRollout(cmd *cobra.Command, services []string) (*rollout.Rollout, error)
 		}
 	}
 	return &rollout.Rollout{
-		Docker: rollout.CLI{},
-		Project: rollout.Project{
-			Name: flags.String("project-name"), Directory: flags.String("project-directory"),
-			Files: list("file"), EnvFiles: list("env-file"), Profiles: list("profile"),
-		},
+		Docker: compose.CLI{}, Project: project,
 		Edge: flags.String("edge"), Services: services,
 		Ready: flags.Duration("timeout"), Drain: flags.Duration("drain-timeout"), Sessions: flags.Duration("sessions"),
 		Stop: flags.Duration("stop-timeout"), Pull: pull, Build: flags.Bool("build"), Force: flags.Bool("force"),

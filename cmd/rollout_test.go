@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/rollout"
 )
 
@@ -31,7 +32,7 @@ func TestRolloutTakesTheFlagsOfCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := rollout.Project{
+	want := compose.Project{
 		Name: "shop", Directory: "dir", Files: []string{"a.yaml", "b.yaml"}, EnvFiles: []string{".env"}, Profiles: []string{"x"},
 	}
 	if !reflect.DeepEqual(r.Project, want) {

@@ -10,7 +10,7 @@ import (
 
 // compose runs a command of Compose on the project.
 func (s *stack) compose(ctx context.Context, args ...string) (string, error) {
-	out, _, err := s.docker.Run(ctx, s.project.compose(args...)...)
+	out, _, err := s.docker.Run(ctx, s.project.Args(args...)...)
 	return out, err
 }
 
@@ -25,7 +25,7 @@ func (s *stack) up(ctx context.Context, service string, flags ...string) error {
 // that, without asking, when a network is described in another way than before. It changes nothing.
 func (s *stack) foresee(ctx context.Context, service string, flags ...string) error {
 	args := slices.Concat([]string{"--dry-run", "up", "--detach", "--no-deps", "--no-build", "--pull", "never", "--no-recreate"}, flags, []string{service})
-	stdout, stderr, err := s.docker.Run(ctx, s.project.compose(args...)...)
+	stdout, stderr, err := s.docker.Run(ctx, s.project.Args(args...)...)
 	if err != nil {
 		return err
 	}

@@ -10,13 +10,15 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
 // Rollout is what is to be rolled out, and how. Run it once.
 type Rollout struct {
 	// Docker runs the docker command.
-	Docker  Docker
-	Project Project
+	Docker  compose.Docker
+	Project compose.Project
 	// Edge is the Compose service that is the edge.
 	Edge string
 	// Services are rolled out in this order; none means all that the edge has a route to.

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
 // stack is the Compose project as it is, seen and changed through the docker command.
 type stack struct {
-	docker   Docker
-	project  Project
+	docker   compose.Docker
+	project  compose.Project
 	name     string
 	edge     string
 	services map[string]service

@@ -1,4 +1,5 @@
-package rollout
+// Package compose runs docker and docker compose as a person at a terminal would.
+package compose
 
 import (
 	"bytes"
@@ -9,7 +10,7 @@ import (
 	"time"
 )
 
-// Docker runs the docker command. All that a rollout sees and does goes through it.
+// Docker runs the docker command.
 type Docker interface {
 	// Run runs `docker args…` to its end and returns what it printed. The error names the command and its last words.
 	// When ctx ends, the command is interrupted.

@@ -1,9 +1,8 @@
 //go:build unix
 
-package rollout
+package compose
 
 import (
-	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -24,13 +23,4 @@ func interruptAsGroup(cmd *exec.Cmd) (ended func()) {
 			kill.Stop()
 		}
 	}
-}
-
-// tryLock locks an open file for this process, until it is closed. It reports whether nobody else has.
-func tryLock(f *os.File) (bool, error) {
-	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == syscall.EWOULDBLOCK {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -1,4 +1,4 @@
-package rollout
+package compose
 
 import "slices"
 
@@ -12,8 +12,8 @@ type Project struct {
 	Profiles  []string
 }
 
-// compose returns the arguments of docker for a command of Compose on the project.
-func (p Project) compose(args ...string) []string {
+// Args returns the arguments of docker for a command of Compose on the project.
+func (p Project) Args(args ...string) []string {
 	all := []string{"compose"}
 	add := func(flag string, values ...string) {
 		for _, v := range values {

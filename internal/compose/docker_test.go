@@ -1,7 +1,6 @@
-package rollout
+package compose
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -71,22 +70,10 @@ exit 1`)
 func TestTheProjectIsNamedAsForCompose(t *testing.T) {
 	p := Project{Name: "shop", Directory: "dir", Files: []string{"a", "b"}, EnvFiles: []string{".env"}, Profiles: []string{"x"}}
 	want := "compose --project-name shop --project-directory dir --file a --file b --env-file .env --profile x up"
-	if got := strings.Join(p.compose("up"), " "); got != want {
+	if got := strings.Join(p.Args("up"), " "); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if got := strings.Join(Project{}.compose("up"), " "); got != "compose up" {
+	if got := strings.Join(Project{}.Args("up"), " "); got != "compose up" {
 		t.Error(got)
-	}
-}
-
-func TestATerminalSeesHowFarAStepIs(t *testing.T) {
-	var out bytes.Buffer
-	p := progress{w: &out, live: true, subject: "web"}
-	p.begin("waiting")
-	p.now("waiting for %d", 2)
-	p.now("%s", strings.Repeat("long ", 20))
-	p.done("ready")
-	if want := "\r\x1b[Kweb: waiting …\r\x1b[Kweb: waiting for 2 …\r\x1b[Kweb: " + strings.Repeat("long ", 14) + "l …\r\x1b[Kweb: ready (0.0s)\n"; out.String() != want {
-		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
