@@ -19,8 +19,8 @@ type Files struct {
 // Register adds the commands to Caddy's. Call it once, while the program is initialized.
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
-		certsCommand(), demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(), initCommand(files.EnvExample),
-		maintenanceCommand(), rolloutCommand(), statusCommand(),
+		certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(),
+		initCommand(files.EnvExample), maintenanceCommand(), rolloutCommand(), statusCommand(),
 	} {
 		caddycmd.RegisterCommand(c)
 	}

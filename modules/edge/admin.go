@@ -18,6 +18,7 @@ func init() {
 //
 //	GET  /edge/services      a JSON list of [registry.ServiceStatus]
 //	GET  /edge/certificates  a JSON list of [CertificateStatus]
+//	GET  /edge/checks        a [check.Report]
 //	POST /edge/drain         takes a [DrainRequest], answers a [DrainAnswer]
 //	GET  /edge/maintenance   a [maintenance.Book]
 //	POST /edge/maintenance   takes a [MaintenanceRequest], answers the book after it
@@ -33,6 +34,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/edge/services", Handler: caddy.AdminHandlerFunc(serveServices)},
 		{Pattern: "/edge/certificates", Handler: caddy.AdminHandlerFunc(serveCertificates)},
+		{Pattern: "/edge/checks", Handler: caddy.AdminHandlerFunc(serveChecks)},
 		{Pattern: "/edge/drain", Handler: caddy.AdminHandlerFunc(serveDrain)},
 		{Pattern: "/edge/maintenance", Handler: caddy.AdminHandlerFunc(serveMaintenance)},
 	}

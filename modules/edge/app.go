@@ -72,6 +72,7 @@ type App struct {
 
 	static   discovery.Static
 	storage  certmagic.Storage
+	ready    func() error // whether it may start
 	wantsKey atomic.Bool
 	keyOnce  sync.Once
 	key      []byte
@@ -95,6 +96,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log, a.httpLog = ctx.Logger(), ctx.Logger(httpApp{})
 	a.storage = ctx.Storage()
+	a.ready = func() error { return a.canStart(ctx) }
 	a.services = make(map[string]*use)
 	if err := a.check(); err != nil {
 		return err
@@ -165,8 +167,13 @@ func (a *App) check() error {
 }
 
 // Start puts the configuration in force. In a reload, that waits until Caddy has started all of it: one that fails leaves
-// what runs as it is.
+// what runs as it is. Only the first one has to pass the checks of what would be worse than not to start.
 func (a *App) Start() error {
+	if a.living.first() {
+		if err := a.ready(); err != nil {
+			return err
+		}
+	}
 	if a.wantsKey.Load() {
 		a.AffinityKey() // not while a client waits
 	}

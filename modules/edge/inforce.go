@@ -10,6 +10,13 @@ import (
 // Caddy starts a new configuration beside the old one, and only then finds whether all of its apps can start: a port may
 // be taken. So the new one leaves alone what the old one uses until Caddy says that all of it has started.
 
+// first reports whether no configuration has started yet.
+func (l *living) first() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.users) == 0
+}
+
 // join adds a configuration to those that use the living, and returns the one that is in force; nil if there is none.
 func (l *living) join(a *App) (inForce *App) {
 	l.mu.Lock()

@@ -109,10 +109,10 @@ func (l *living) run(a *App) {
 	}
 	log := l.logger("discovery")
 	if a.Endpoint != "" {
-		want[registry.Engine] = discovery.Engine{
+		want[registry.Engine] = audited{discovery.Engine{
 			Endpoint: a.Endpoint, Project: a.Project, Networks: a.Networks,
 			StopSignals: a.StopSignals, DrainTimeout: time.Duration(a.DrainTimeout), Names: l.registry, Doubts: l.registry.Doubts(), Log: log,
-		}
+		}, log}
 	}
 	want[registry.DNS] = discovery.DNS{
 		Names: l.registry, Resolver: a.Resolver, Refresh: time.Duration(a.Refresh), Log: log,

@@ -1,0 +1,358 @@
+package check
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
+)
+
+// world stands in for docker, Compose and this machine. Everything in it is well, until a test breaks something.
+type world struct {
+	services map[string]any
+	networks map[string]any
+	volumes  map[string]any
+	adapted  string
+
+	composeErr error
+	answers    map[string]string // by the beginning of a docker command
+	fails      map[string]error  // likewise
+	ports      map[string]error  // by port: what listening says
+	lookups    map[string][]string
+	lookupErr  error
+	own        []string
+	date       time.Time // by the authority
+	now        time.Time
+	seen       []string
+}
+
+// dict is an object of JSON.
+type dict = map[string]any
+
+func newWorld(t *testing.T) *world {
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	now := made.Add(time.Hour)
+	return &world{
+		services: dict{
+			"edge": dict{
+				"image": "edge:dev", "build": dict{"context": "."}, "user": "1000:1000",
+				"environment": dict{"DOMAIN": "example.com"},
+				"networks":    dict{"web": nil, "guard": nil},
+				"ports":       []dict{{"target": 443, "published": "443", "protocol": "tcp"}},
+				"volumes": []dict{
+					{"type": "volume", "source": "edge_data", "target": "/data"},
+					{"type": "bind", "source": file, "target": shippedConfig, "read_only": true},
+				},
+			},
+			"docker-guard": dict{
+				"image": "edge:dev", "networks": dict{"guard": nil},
+				"volumes": []dict{{"type": "bind", "source": file, "target": "/var/run/docker.sock"}},
+			},
+			"app": dict{
+				"image": "example/app:1.2", "expose": []string{"3000"}, "networks": dict{"web": nil},
+				"environment": dict{"DB_PASSWORD": "0123456789abcdef"},
+			},
+		},
+		networks: dict{"web": dict{"name": "shop_web"}, "guard": dict{"name": "shop_guard", "internal": true}},
+		volumes:  dict{"edge_data": dict{"name": "shop_edge_data"}},
+		adapted: `{"apps": {
+			"edge": {"endpoint": "tcp://docker-guard:2375", "static": {"fixed:80": ["127.0.0.1:80"]}},
+			"http": {"servers": {"s": {"routes": [{"match": [{"host": ["Shop.Example.com"]}], "handle": [
+				{"handler": "reverse_proxy", "transport": {"protocol": "edge", "service": "app:3000"}, "upstreams": [{"dial": "app:3000"}]}
+			]}]}}}
+		}}`,
+		answers: map[string]string{
+			"version": "29.1.0\n", "volume ls": "other\nshop_edge_data\n", "compose ps": "0123\n",
+			"compose exec": `{"findings": [{"check": "guard", "level": "ok", "message": "refuses"}, {"check": "storage", "level": "ok", "message": "kept"}]}`,
+		},
+		fails: make(map[string]error), ports: make(map[string]error),
+		lookups: map[string][]string{"shop.example.com": {"203.0.113.7"}}, own: []string{"203.0.113.7", "172.17.0.1"},
+		date: now, now: now,
+	}
+}
+
+// Run implements compose.Docker.
+func (w *world) Run(_ context.Context, args ...string) (string, string, error) {
+	line := strings.Join(args, " ")
+	w.seen = append(w.seen, line)
+	if strings.Contains(line, "config --format json") {
+		services := make(dict)
+		for name, s := range w.services {
+			if profiles, has := s.(dict)["profiles"]; !has || strings.Contains(line, "--profile *") || strings.Contains(line, "--profile "+profiles.([]string)[0]) {
+				services[name] = s
+			}
+		}
+		text, err := json.Marshal(dict{"name": "shop", "services": services, "networks": w.networks, "volumes": w.volumes})
+		return string(text), "", errors.Join(err, w.composeErr)
+	}
+	for start, err := range w.fails {
+		if strings.HasPrefix(line, start) {
+			return "", "", err
+		}
+	}
+	for start, answer := range w.answers {
+		if strings.HasPrefix(line, start) {
+			return answer, "", nil
+		}
+	}
+	if strings.HasPrefix(line, "ps ") {
+		return "", "", nil
+	}
+	return "", "", fmt.Errorf("docker %s: nothing is known of it", line)
+}
+
+func (w *world) check(t *testing.T) *Check {
+	t.Helper()
+	ca := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Date", w.date.UTC().Format(http.TimeFormat))
+	}))
+	t.Cleanup(ca.Close)
+	c := New(w, compose.Project{}, "edge")
+	c.Adapt = func(context.Context, string, []string) ([]byte, error) { return []byte(w.adapted), nil }
+	c.Validate = func(context.Context, []byte, []string) error { return nil }
+	c.Client.Transport = &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		if w.date.IsZero() {
+			return nil, errors.New("no route to host")
+		}
+		return new(net.Dialer).DialContext(ctx, network, ca.Listener.Addr().String())
+	}}
+	w.adapted = strings.Replace(w.adapted, `"apps": {`, `"apps": {"tls": {"automation": {"policies": [{"issuers": [{"module": "acme", "ca": "http://ca.example/dir"}]}]}},`, 1)
+	c.LookUp = func(_ context.Context, host string) (all []netip.Addr, err error) {
+		for _, text := range w.lookups[host] {
+			all = append(all, netip.MustParseAddr(text))
+		}
+		if len(all) == 0 && w.lookupErr == nil {
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		}
+		return all, w.lookupErr
+	}
+	c.Addresses = func() (all []netip.Addr, err error) {
+		for _, text := range w.own {
+			all = append(all, netip.MustParseAddr(text))
+		}
+		return all, nil
+	}
+	c.Listen = func(_, address string) error { return w.ports[address] }
+	c.Now = func() time.Time { return w.now }
+	return c
+}
+
+// service returns a service of the world, to be changed.
+func (w *world) service(name string) dict { return w.services[name].(dict) }
+
+func TestAStackThatIsWellHasNoFindings(t *testing.T) {
+	w := newWorld(t)
+	for _, f := range w.check(t).Run(t.Context()) {
+		if f.Level != OK {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// TestEachProblemIsFound breaks one thing at a time. Those that need real Compose are in tests/check_test.go.
+func TestEachProblemIsFound(t *testing.T) {
+	syntax := errors.New("docker compose config: exit status 1: time=x level=warning\nservices.edge.ports must be a list")
+	for _, c := range []struct {
+		name        string
+		smash       func(w *world, c *Check)
+		check       string
+		level       Level
+		want, hints string
+	}{
+		{"no docker", func(w *world, _ *Check) { w.composeErr = fmt.Errorf("docker: %w", exec.ErrNotFound) }, "compose file", Error, "no docker command", "install Docker"},
+		{"no plugin", func(w *world, _ *Check) {
+			w.composeErr = errors.New("docker: 'compose' is not a docker command.\nSee 'docker --help'")
+		}, "compose file", Error, "no docker compose", "plugin"},
+		{"a file that is none", func(w *world, _ *Check) { w.composeErr = syntax }, "compose file", Error, "services.edge.ports must be a list", "--file"},
+		{"no edge", func(_ *world, c *Check) { c.Edge = "proxy" }, "compose file", Error, `no service "proxy"`, "there are: app, docker-guard, edge"},
+		{"a short secret", func(w *world, _ *Check) { w.service("app")["environment"] = dict{"API_TOKEN": "abc"} }, "secret", Warning, "app: API_TOKEN has 3 characters", "openssl"},
+		{"a password in an address", func(w *world, _ *Check) {
+			w.service("app")["environment"] = dict{"DSN": "postgres://u:changeme@db/x"}
+		}, "secret", Error, `app: DSN is "changeme"`, "openssl"},
+		{"a secret without which 123123 is taken", func(w *world, _ *Check) {
+			w.service("app")["image"] = "registry.example:5000/bigcapitalhq/server:V0.24.7"
+		}, "secret", Error, "app: APP_JWT_SECRET is not set", "openssl"},
+		{"a file that the edge can't read", func(w *world, c *Check) {
+			_ = os.Chmod(w.mounted(), 0o600)
+		}, "file", Error, "edge runs as user 1000:1000 and can't read", "chmod a+r"},
+		{"a directory in a file's place", func(w *world, _ *Check) {
+			dir := filepath.Dir(w.mounted())
+			w.service("edge")["volumes"] = []dict{{"type": "bind", "source": dir, "target": "/etc/edge/root.pem"}}
+		}, "file", Error, "is mounted as the file /etc/edge/root.pem", "Docker makes a directory"},
+		{"a configuration in the image", func(w *world, _ *Check) { w.service("edge")["volumes"] = nil }, "configuration", Warning, "is in its image", "--config"},
+		{"an upstream without a port", func(w *world, _ *Check) { w.adapted = strings.Replace(w.adapted, `"app:3000"},`, `"app"},`, 1) }, "route", Error, "app: address app: missing port", "bigcapital-server:3000"},
+		{"an upstream of Caddy's own", func(w *world, _ *Check) {
+			w.adapted = `{"apps": {"http": [{"handler": "reverse_proxy", "upstreams": [{"dial": "10.0.0.1:80"}, {"dial": "localhost:80"}, {"dial": "a.example.com:80"}, {"dial": "nobody:80"}]}]}}`
+		}, "route", Error, "no service nobody", "there are"},
+		{"docker_dns", func(w *world, _ *Check) {
+			w.adapted = `{"apps": {"http": [{"handler": "reverse_proxy", "dynamic_upstreams": {"source": "docker_dns", "service": "nobody:80"}}]}}`
+		}, "route", Error, "no service nobody", "there are"},
+		{"network_mode", func(w *world, _ *Check) { w.service("app")["network_mode"] = "host" }, "route", Error, "app has network_mode host", "networks: [guard, web]"},
+		{"a port that only the image says", func(w *world, _ *Check) {
+			w.service("app")["expose"] = nil
+			w.answers["image inspect"] = `{"8080/tcp": {}, "53/udp": {}}`
+		}, "route", Error, "app exposes 8080 (image), and not 3000", "add it to expose"},
+		{"a port that nobody says", func(w *world, _ *Check) { w.service("app")["expose"] = []string{"53/udp"} }, "route", Warning, "which ports app listens on", `expose: ["3000"]`},
+		{"DNS to another machine", func(w *world, _ *Check) { w.lookups["shop.example.com"] = []string{"198.51.100.1"} }, "domain", Warning, "resolves to 198.51.100.1, and this machine is 203.0.113.7", "CDN"},
+		{"DNS to two machines", func(w *world, _ *Check) { w.lookups["shop.example.com"] = []string{"203.0.113.7", "2001:db8::1"} }, "domain", Warning, "of which 2001:db8::1 is not this machine", "AAAA"},
+		{"DNS to a private address", func(w *world, _ *Check) { w.lookups["shop.example.com"] = []string{"10.0.0.7", "100.64.1.1"} }, "domain", Warning, "which a public certificate authority can't reach", "A record"},
+		{"DNS that is out of order", func(w *world, _ *Check) { w.lookupErr = errors.New("server misbehaving") }, "domain", Warning, "can't be looked up from here: server misbehaving", "--offline"},
+		{"a machine behind NAT", func(w *world, _ *Check) { w.own = []string{"192.168.1.2"} }, "domain", OK, "can't be told, which has no public address", ""},
+		{"a wildcard", func(w *world, _ *Check) {
+			w.adapted = strings.Replace(w.adapted, "Shop.Example.com", "*.example.com", 1)
+		}, "domain", Error, "edge-check.example.com does not resolve", "A record"},
+		{"the port of another container", func(w *world, _ *Check) {
+			w.answers["ps --filter publish=443/tcp"] = "nginx-1 web/nginx\n"
+		}, "port", Error, "is taken by the container nginx-1", "docker stop nginx-1"},
+		{"the port of the edge itself", func(w *world, _ *Check) {
+			w.ports[":443"] = syscall.EADDRINUSE
+			w.answers["ps --filter publish=443/tcp"] = "shop-edge-1 shop/edge\n"
+		}, "port", OK, "is published by shop-edge-1", ""},
+		{"a port that only root may try", func(w *world, _ *Check) { w.ports[":443"] = syscall.EACCES }, "port", Warning, "whether TCP port 443 is free can't be told", "root"},
+		{"no ports", func(w *world, _ *Check) { w.service("edge")["ports"] = nil }, "port", Warning, "edge publishes no port", "443:443"},
+		{"a volume that is missing beside others", func(w *world, _ *Check) {
+			w.volumes["db"] = dict{"name": "shop_db"}
+			w.service("app")["volumes"] = []dict{{"type": "volume", "source": "db", "target": "/db"}}
+		}, "volume", Warning, "shop_db is not there, while others of the project are", "restore it"},
+		{"an Engine that doesn't list volumes", func(w *world, _ *Check) { w.fails["volume ls"] = errors.New("permission denied") }, "volume", Warning, "can't be listed", "docker volume ls"},
+		{"another service with Docker's socket", func(w *world, _ *Check) {
+			w.service("app")["volumes"] = []dict{{"type": "bind", "source": w.mounted(), "target": "/run/docker.sock"}}
+		}, "guard", Warning, "app has Docker's socket", "as good as root"},
+		{"a guard with a way out", func(w *world, _ *Check) { w.networks["guard"] = dict{} }, "guard", Warning, "the network guard of docker-guard has a way out", "internal: true"},
+		{"a guard that the edge doesn't reach", func(w *world, _ *Check) { w.service("docker-guard")["networks"] = dict{"web2": nil} }, "guard", Error, "have no network in common", "internal"},
+		{"a guard of a profile", func(w *world, _ *Check) { w.service("docker-guard")["profiles"] = []string{"x"} }, "guard", Error, "of a profile that is not in use", "--profile x"},
+		{"no guard at all", func(w *world, _ *Check) { w.adapted = strings.Replace(w.adapted, "tcp://docker-guard:2375", "", 1) }, "guard", Warning, "docker-guard has Docker's socket", "root"},
+		{"an edge that doesn't run", func(w *world, _ *Check) { w.answers["compose ps"] = "\n" }, "edge", Warning, "it doesn't run", "when the stack is up"},
+		{"an edge of an older version", func(w *world, _ *Check) { w.fails["compose exec"] = errors.New("unknown command") }, "edge", Warning, "the one that runs could not try", "older version"},
+		{"a clock before this program", func(w *world, _ *Check) { w.now = time.Unix(0, 0) }, "clock", Error, "it says 1970-01-01T00:00:00Z, which is before", "timedatectl"},
+		{"a clock that is hours off", func(w *world, _ *Check) { w.date = w.now.Add(3 * time.Hour) }, "clock", Error, "it says 2026-11-01T01:00:00Z, and that of http://ca.example/dir 2026-11-01T04:00:00Z", "timedatectl"},
+		{"a clock that is minutes off", func(w *world, _ *Check) { w.date = w.now.Add(-3 * time.Minute) }, "clock", Warning, "it is 3m0s off", "timedatectl"},
+		{"an authority that is out of reach", func(w *world, _ *Check) { w.date = time.Time{} }, "clock", Warning, "no route to host", "--offline"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			k := w.check(t)
+			c.smash(w, k)
+			all := k.Run(t.Context())
+			for _, f := range all {
+				if f.Check == c.check && f.Level == c.level && strings.Contains(f.Message, c.want) && strings.Contains(f.Hint, c.hints) {
+					return
+				}
+			}
+			t.Errorf("want a %s about %s: %s; hint: %s; got:", c.level, c.check, c.want, c.hints)
+			for _, f := range all {
+				t.Logf("%+v", f)
+			}
+		})
+	}
+}
+
+// mounted returns the edge's configuration on this machine.
+func (w *world) mounted() string {
+	return w.service("docker-guard")["volumes"].([]dict)[0]["source"].(string)
+}
+
+func TestFilesWithSecretsAreForTheirOwner(t *testing.T) {
+	file := filepath.Join(t.TempDir(), ".env")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	c := w.check(t)
+	c.Project.EnvFiles = []string{file}
+	if got := c.envFiles(); len(got) != 1 || got[0].Level != Warning || got[0].Hint != "chmod 600 "+file {
+		t.Errorf("%+v", got)
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.envFiles(); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestNoFindingShowsASecret(t *testing.T) {
+	w := newWorld(t)
+	w.service("app")["environment"] = dict{"DB_PASSWORD": "tooshort"}
+	for _, f := range w.check(t).Run(t.Context()) {
+		if strings.Contains(f.Message+f.Hint, "tooshort") {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+func TestOfflineNobodyElseIsAsked(t *testing.T) {
+	w := newWorld(t)
+	w.date = time.Time{}
+	w.lookupErr = errors.New("it was looked up")
+	w.fails["version"] = errors.New("no Engine")
+	c := w.check(t)
+	c.Offline = true
+	all := c.Run(t.Context())
+	for _, f := range all {
+		if f.Level != OK && f.Check != "engine" || f.Check == "domain" {
+			t.Errorf("%+v", f)
+		}
+	}
+	for _, line := range w.seen {
+		if !strings.HasPrefix(line, "compose") && line != "version --format {{.Server.Version}}" {
+			t.Errorf("docker %s", line)
+		}
+	}
+}
+
+func TestPathsOfContainersAreFoundOnTheHost(t *testing.T) {
+	s := &service{Volumes: []mount{
+		{Type: "bind", Source: "/home/me/conf", Target: "/etc/edge"},
+		{Type: "bind", Source: "/home/me/root.pem", Target: "/etc/edge/root.pem"},
+		{Type: "volume", Source: "data", Target: "/data"},
+	}}
+	got := string(s.relocate([]byte(`{"a": "/etc/edge/x", "b": ["/etc/edge/root.pem", "/etc/edger", 1], "c": {"d": "/data/x"}}`)))
+	if want := `{"a":"/home/me/conf/x","b":["/home/me/root.pem","/etc/edger",1],"c":{"d":"/data/x"}}`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestPortsAndTagsAreRead(t *testing.T) {
+	for text, want := range map[string]string{"3000": "[3000]", "3000/tcp": "[3000]", "53/udp": "[]", "80-82": "[80 81 82]", "a-b": "[a-b]"} {
+		if got := fmt.Sprint(expand(text)); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	for image, want := range map[string]string{
+		"app": "", "app:1": "1", "host:5000/app": "", "host:5000/app:2": "2", "app@sha256:abc": "sha256:abc", "app:1@sha256:abc": "sha256:abc",
+	} {
+		if got := tagOf(image); got != want {
+			t.Errorf("%s: %q, want %q", image, got, want)
+		}
+	}
+	for _, c := range []struct {
+		command []string
+		want    string
+	}{
+		{nil, shippedConfig},
+		{[]string{"run", "--config", "/a"}, "/a"},
+		{[]string{"run", "--config=/b"}, "/b"},
+		{[]string{"run", "--config"}, shippedConfig},
+	} {
+		if got := configOf(c.command); got != c.want {
+			t.Errorf("%v: %s, want %s", c.command, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// TestAGuardIsTriedForWhatItLetsThrough: what stands for a Docker Engine, from a good guard to none.
+func TestAGuardIsTriedForWhatItLetsThrough(t *testing.T) {
+	lists := func(list string, other func(w http.ResponseWriter, r *http.Request)) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/containers/json" {
+				fmt.Fprint(w, list)
+				return
+			}
+			other(w, r)
+		}
+	}
+	forbid := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }
+	for _, c := range []struct {
+		name    string
+		engine  http.HandlerFunc
+		level   Level
+		want    string
+		unknown bool
+	}{
+		{"a guard", lists(`[{"Id": "1", "Command": "", "Mounts": null}]`, forbid), OK, "refuses the 7 other things", false},
+		{"the Engine itself", lists(`[]`, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }), Error, "does not refuse GET /info (it answered 200)", false},
+		{"one that lets containers be started", lists(`[]`, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			w.WriteHeader(http.StatusForbidden)
+		}), Error, "does not refuse POST /containers/edge-check/start (it answered 404)", false},
+		{"one that shows command lines", lists(`[{"Command": "app --password x"}]`, forbid), Error, "passes Command of containers", false},
+		{"one that shows mounts", lists(`[{"Mounts": [{"Source": "/"}]}]`, forbid), Error, "passes Mounts of containers", false},
+		{"one that refuses everything", forbid, Error, "can't be asked for the containers: it answered 403", true},
+		{"one that breaks down", lists(`[]`, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), Error, "GET /info", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			server := httptest.NewServer(c.engine)
+			defer server.Close()
+			got := Guard(t.Context(), "tcp://"+server.Listener.Addr().String())
+			if got.Level != c.level || !strings.Contains(got.Message, c.want) || got.Unknown() != c.unknown || (got.Hint == "") != (c.level == OK) {
+				t.Errorf("%+v, want %s: %s", got, c.level, c.want)
+			}
+		})
+	}
+	if got := Guard(t.Context(), "unix:///var/run/docker.sock"); got.Level != Warning || got.Unknown() {
+		t.Errorf("%+v", got)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	if got := Guard(t.Context(), "tcp://"+ln.Addr().String()); got.Level != Error || !got.Unknown() || !errors.Is(got.Err(), syscall.ECONNREFUSED) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// faulty is a storage that fails as it is told.
+type faulty struct {
+	*certmagic.FileStorage
+	store error
+	text  string // what is read, if anything
+}
+
+func (f faulty) Store(ctx context.Context, key string, value []byte) error {
+	if f.store != nil {
+		return f.store
+	}
+	return f.FileStorage.Store(ctx, key, value)
+}
+
+func (f faulty) Load(ctx context.Context, key string) ([]byte, error) {
+	if f.text != "" {
+		return []byte(f.text), nil
+	}
+	return f.FileStorage.Load(ctx, key)
+}
+
+func TestAStorageIsTried(t *testing.T) {
+	files := &certmagic.FileStorage{Path: t.TempDir()}
+	if got := Storage(t.Context(), files); got.Level != OK || got.Err() != nil {
+		t.Errorf("%+v", got)
+	}
+	if files.Exists(t.Context(), storageKey) {
+		t.Error("it left something behind")
+	}
+	for _, c := range []struct {
+		storage    certmagic.Storage
+		want, hint string
+	}{
+		{faulty{files, &fs.PathError{Op: "open", Path: "/data/x", Err: syscall.EACCES}, ""}, "open /data/x: permission denied", "chown"},
+		{faulty{files, syscall.EROFS, ""}, "read-only file system", "chown"},
+		{faulty{files, syscall.ENOSPC, ""}, "no space left", "docker system df"},
+		{faulty{files, errors.New("password authentication failed"), ""}, "password authentication failed", "accept the edge's user"},
+		{faulty{files, nil, "rubbish"}, `reads as "rubbish"`, "can the edge reach it"},
+	} {
+		got := Storage(t.Context(), c.storage)
+		if got.Level != Error || !strings.Contains(got.Message, c.want) || !strings.Contains(got.Hint, c.hint) {
+			t.Errorf("%+v, want %s; hint: %s", got, c.want, c.hint)
+		}
+		if err := got.Err(); !strings.Contains(err.Error(), "hint: ") {
+			t.Errorf("%v has no hint", err)
+		}
+	}
+	if got := Storage(t.Context(), faulty{files, syscall.ENOSPC, ""}); !errors.Is(got.Err(), syscall.ENOSPC) {
+		t.Errorf("%v doesn't say that the disk is full", got.Err())
+	}
+}

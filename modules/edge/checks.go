@@ -1,0 +1,115 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/check"
+	"github.com/theworklabs/edge/internal/discovery"
+)
+
+// storagePatience bounds the check of the storage.
+const storagePatience = 20 * time.Second
+
+// serveChecks answers with what `edge check` can only find out from where the edge runs.
+func serveChecks(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s not allowed; use GET", r.Method)}
+	}
+	all := []check.Finding{}
+	if l := shared(); l != nil {
+		all = append(all, l.checks(r.Context())...)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(check.NewReport(all))
+}
+
+// checks looks at what the configuration in force relies on.
+func (l *living) checks(ctx context.Context) (all []check.Finding) {
+	l.mu.Lock()
+	a := l.inForce
+	l.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	if a.Endpoint != "" {
+		all = append(all, check.Guard(ctx, a.Endpoint))
+	}
+	ctx, cancel := context.WithTimeout(ctx, storagePatience)
+	defer cancel()
+	return append(all, check.Storage(ctx, a.storage), check.Clock(time.Now()))
+}
+
+// canStart returns an error if the edge had better not start: by a clock that is wrong no certificate is good, and by a storage
+// that keeps none every restart would ask the authority for all of them. A full disk is no such thing, as long as it has
+// what it needs. Only what serves TLS is concerned.
+func (a *App) canStart(ctx caddy.Context) error {
+	app, err := ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil // nobody serves anything
+	}
+	tls := false
+	for _, server := range app.(*caddyhttp.App).Servers {
+		tls = tls || len(server.TLSConnPolicies) > 0
+	}
+	if !tls {
+		return nil
+	}
+	if err := check.Clock(time.Now()).Err(); err != nil {
+		return err
+	}
+	patient, cancel := context.WithTimeout(ctx, storagePatience)
+	defer cancel()
+	err = check.Storage(patient, a.storage).Err()
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		a.log.Error("certificates can't be kept", zap.Error(err))
+		return nil
+	}
+	return err
+}
+
+// audited is an Engine whose endpoint is tried once, so that the log says if it lets through too much.
+type audited struct {
+	discovery.Engine
+	log *zap.Logger
+}
+
+// auditEvery is how often an endpoint is tried that can't be asked yet.
+const auditEvery = 10 * time.Second
+
+// Run implements discovery.Source.
+func (a audited) Run(ctx context.Context, sink discovery.Sink) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.audit(ctx)
+	}()
+	a.Engine.Run(ctx, sink)
+	<-done
+}
+
+func (a audited) audit(ctx context.Context) {
+	for {
+		found := check.Guard(ctx, a.Endpoint)
+		if !found.Unknown() {
+			if found.Level != check.OK {
+				a.log.Warn(found.Message, zap.String("hint", found.Hint))
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(auditEvery):
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package tests
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/check"
+)
+
+// check runs `edge check` on a project and returns its report.
+func (p *project) check(t *testing.T, flags ...string) check.Report {
+	t.Helper()
+	args := []string{"check", "--json", "--project-name", p.name}
+	for _, f := range p.files {
+		args = append(args, "--file", f)
+	}
+	cmd := exec.Command(edgeBinary, append(args, flags...)...)
+	cmd.Env = append(os.Environ(), p.env...)
+	out, err := cmd.Output()
+	var report check.Report
+	if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
+		t.Fatalf("edge check: %v, %v in %q", err, jsonErr, out)
+	}
+	if (err != nil) != (report.Errors > 0) {
+		t.Errorf("the exit status doesn't fit %d errors: %v", report.Errors, err)
+	}
+	return report
+}
+
+func log(t *testing.T, report check.Report) {
+	t.Helper()
+	var text strings.Builder
+	if err := report.Print(&text); err != nil {
+		t.Error(err)
+	}
+	t.Logf("edge check:\n%s", &text)
+}
+
+// TestTheShippedStackPassesEveryCheck: while it runs, with the guard and the storage tried from inside.
+func TestTheShippedStackPassesEveryCheck(t *testing.T) {
+	p := upAndReady(t)
+	report := p.check(t)
+	log(t, report)
+	if report.Errors+report.Warnings > 0 {
+		t.Errorf("%d errors, %d warnings", report.Errors, report.Warnings)
+	}
+	seen := make(map[string]bool)
+	for _, f := range report.Findings {
+		seen[f.Check] = true
+	}
+	for _, kind := range []string{"compose file", "secret", "engine", "file", "configuration", "route", "domain", "port", "image", "volume", "guard", "storage", "clock"} {
+		if !seen[kind] {
+			t.Errorf("nothing is said about %s", kind)
+		}
+	}
+}
+
+// TestWhatIsBrokenIsNamedBeforeAStackGoesLive: the shipped stack, each time with one thing wrong.
+func TestWhatIsBrokenIsNamedBeforeAStackGoesLive(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { taken.Close() }) // after the parallel ones
+	shippedConfig, err := os.ReadFile("../Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const anyRoute = "edge_proxy corteza-docs:80"
+	for _, c := range []struct {
+		name       string
+		env        []string
+		overlay    string // a compose file on top
+		config     [2]string
+		check      string
+		level      check.Level
+		want, hint string
+	}{
+		{
+			name: "a secret is missing", env: []string{"BIGCAPITAL_JWT_SECRET="},
+			check: "secret", level: check.Error, want: "BIGCAPITAL_JWT_SECRET is missing a value", hint: "edge init",
+		},
+		{
+			name: "the secret that everybody knows", env: []string{"BIGCAPITAL_JWT_SECRET=123123"},
+			check: "secret", level: check.Error, want: `bigcapital-server: APP_JWT_SECRET is "123123", which everybody knows`, hint: "openssl rand",
+		},
+		{
+			name: "a secret that the application would make up", overlay: "services: {corteza-server: {environment: {AUTH_JWT_SECRET: ''}}}",
+			check: "secret", level: check.Error, want: "corteza-server: AUTH_JWT_SECRET is not set: Corteza then makes one", hint: "openssl rand",
+		},
+		{
+			name: "a mistake in the Caddyfile", config: [2]string{anyRoute, "edge_porxy corteza-docs:80"},
+			check: "configuration", level: check.Error, want: "unrecognized directive: edge_porxy", hint: "edge adapt --config",
+		},
+		{
+			name: "a file that only loading misses", env: []string{"ACME_OPTIONS=acme_ca_root /nowhere/root.pem"},
+			check: "configuration", level: check.Error, want: "open /nowhere/root.pem: no such file", hint: "edge adapt --config",
+		},
+		{
+			name: "a service that is none", config: [2]string{anyRoute, "edge_proxy corteza-dosc:80"},
+			check: "route", level: check.Error, want: "the compose file has no service corteza-dosc", hint: "there are: bigcapital-gotenberg",
+		},
+		{
+			name: "another port", config: [2]string{anyRoute, "edge_proxy corteza-docs:8080"},
+			check: "route", level: check.Error, want: "corteza-docs exposes 80 (compose file), and not 8080", hint: "add it to expose",
+		},
+		{
+			name: "no network in common", overlay: "services: {corteza-docs: {networks: !override [data]}}",
+			check: "route", level: check.Error, want: "corteza-docs and edge have no network in common", hint: "guard, infrastructure_network",
+		},
+		{
+			name: "a service of a profile that is not in use", config: [2]string{anyRoute, "edge_proxy bigcapital-mongo:27017"},
+			check: "route", level: check.Error, want: "bigcapital-mongo is of the profile mongo, which is not in use", hint: "--profile mongo",
+		},
+		{
+			name: "a domain without DNS", env: []string{"DOMAIN=shop.invalid"},
+			check: "domain", level: check.Error, want: "crm.shop.invalid does not resolve", hint: "an A record",
+		},
+		{
+			name: "a port that is taken", env: []string{"PUBLISH_HTTPS=" + taken.Addr().String()},
+			check: "port", level: check.Error, want: "is taken by another program", hint: "ss -lnp",
+		},
+		{
+			name: "an address of another machine", env: []string{"PUBLISH_HTTPS=192.0.2.1:443"},
+			check: "port", level: check.Error, want: "this machine has no such address", hint: "PUBLISH_HTTPS",
+		},
+		{
+			name: "a database that is published", overlay: "services: {corteza-db: {ports: ['5432:5432']}}",
+			check: "port", level: check.Warning, want: "corteza-db publishes port 5432 itself", hint: "take it out",
+		},
+		{
+			name: "an image that moves", overlay: "services: {corteza-docs: {image: cortezaproject/corteza-docs}}",
+			check: "image", level: check.Warning, want: "is another image whenever it is pulled", hint: "cortezaproject/corteza-docs:1.2.3",
+		},
+		{
+			name: "a volume that somebody else should have made", overlay: "volumes: {corteza_db: {external: true, name: edge_test_nowhere}}",
+			check: "volume", level: check.Error, want: "edge_test_nowhere is not there", hint: "docker volume create edge_test_nowhere",
+		},
+		{
+			name: "a root that is not there", env: []string{"ACME_CA=https://ca.test/dir", "ACME_CA_ROOT=/nowhere/root.pem"},
+			check: "file", level: check.Error, want: "edge: /nowhere/root.pem is not there", hint: "name it otherwise in .env",
+		},
+		{
+			name: "the edge has Docker's socket", overlay: "services: {edge: {volumes: ['/var/run/docker.sock:/var/run/docker.sock']}}",
+			check: "guard", level: check.Error, want: "edge has Docker's socket: whoever owns it owns this machine", hint: "edge guard",
+		},
+		{
+			name: "an endpoint that is no service", overlay: "services: {edge: {environment: {DOCKER_ENDPOINT: 'tcp://guard:2375'}}}",
+			check: "guard", level: check.Error, want: "the endpoint is tcp://guard:2375, and the compose file has no service guard", hint: "add the service",
+		},
+		{
+			name: "others reach the guard", overlay: "services: {docker-guard: {networks: [infrastructure_network]}}",
+			check: "guard", level: check.Warning, want: "corteza-docs reaches docker-guard, by the network infrastructure_network", hint: "nobody else is on",
+		},
+		{
+			name: "no Engine", env: []string{"DOCKER_HOST=unix:///nowhere/docker.sock"},
+			check: "engine", level: check.Error, want: "the Docker Engine can't be asked", hint: "systemctl start docker",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			p := fresh(t, dir)
+			p.env = append(p.env, c.env...)
+			if c.overlay != "" {
+				p.files = append(p.files, write(t, dir, "overlay.yaml", c.overlay))
+			}
+			var flags []string
+			if c.config[0] != "" {
+				flags = []string{"--config", write(t, dir, "Caddyfile", strings.Replace(string(shippedConfig), c.config[0], c.config[1], 1))}
+			}
+			report := p.check(t, flags...)
+			for _, f := range report.Findings {
+				if f.Check == c.check && f.Level == c.level && strings.Contains(f.Message, c.want) && strings.Contains(f.Hint, c.hint) {
+					t.Logf("%s: %s\n  hint: %s", f.Level, f.Message, f.Hint)
+					return
+				}
+			}
+			log(t, report)
+			t.Errorf("want a %s about %s: %s; hint: %s", c.level, c.check, c.want, c.hint)
+		})
+	}
+}
+
+// fresh returns the shipped stack as it is before its first start, with a .env of its own.
+func fresh(t *testing.T, dir string) *project {
+	t.Helper()
+	env := filepath.Join(dir, ".env")
+	if out, err := exec.Command(edgeBinary, "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
+		t.Fatalf("edge init: %v\n%s", err, out)
+	}
+	return &project{
+		name: "edgefresh", files: []string{"../compose.yaml"},
+		env: []string{"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:0", "PUBLISH_HTTPS=127.0.0.1:0"},
+	}
+}
+
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestAStackIsCheckedOffline: without an Engine and without DNS there is nothing wrong with the shipped files.
+func TestAStackIsCheckedOffline(t *testing.T) {
+	p := fresh(t, t.TempDir())
+	p.env = append(p.env, "DOCKER_HOST=unix:///nowhere/docker.sock", "DOMAIN=shop.invalid")
+	report := p.check(t, "--offline")
+	log(t, report)
+	if report.Errors > 0 || report.Warnings != 1 {
+		t.Errorf("%d errors and %d warnings, want none but that the Engine can't be asked", report.Errors, report.Warnings)
+	}
+	for _, f := range report.Findings {
+		if f.Check == "domain" {
+			t.Errorf("it has looked up a name: %+v", f)
+		}
+	}
+}
