@@ -40,6 +40,7 @@ func init() {
 //		limit login|all  <events> <window> [<burst>]|off
 //		limit allow      <addresses and ranges...>
 //		limit off
+//		origins          <origins...>|any           # of other sites' pages that may open WebSockets
 //		security_headers off
 //		security_headers {
 //			…            # see security.go
@@ -80,6 +81,8 @@ func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
 		return proxy.UnmarshalAffinity(d, &p.backends[0].affinity)
 	case "limit":
 		return p.limits.unmarshal(d)
+	case "origins":
+		return p.origins.unmarshal(d)
 	case "security_headers":
 		return p.headers.unmarshal(d)
 	}
@@ -166,7 +169,7 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 		}
 		p.response = time.Duration(parsed)
 	default:
-		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held, affinity, limit, security_headers and probe",
+		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held, affinity, limit, origins, security_headers and probe",
 			p.name, name, strings.Join(p.names(), ", "))
 	}
 	return nil

@@ -27,6 +27,7 @@ type preset struct {
 	response time.Duration
 	headers  securityHeaders
 	limits   limits
+	origins  origins
 	backends []backend // in the order of their routes; the last one takes the rest
 }
 
@@ -56,6 +57,7 @@ func (p preset) routes() caddyhttp.RouteList {
 			Terminal: true,
 		})
 	}
+	routes = append(routes, p.origins.routes()...)
 	routes = append(routes, p.limits.routes(p.name)...)
 	for _, b := range p.backends {
 		if len(b.assets) > 0 {
