@@ -35,7 +35,7 @@ type session struct {
 func (s *session) run(ctx context.Context) (connected bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	api, err := client.New(client.WithHost(s.Endpoint))
+	api, err := client.New(client.WithHost(s.Endpoint), client.WithHTTPResponseHook(bound))
 	if err != nil {
 		return false, err
 	}
