@@ -65,6 +65,9 @@ $(TOOLS)/gofumpt: tools/go.mod
 $(TOOLS)/staticcheck: tools/go.mod
 	go build -C tools -o ../$@ honnef.co/go/tools/cmd/staticcheck
 
+$(TOOLS)/h2spec: tools/go.mod
+	go build -C tools -o ../$@ github.com/summerwind/h2spec/cmd/h2spec
+
 $(TOOLS)/govulncheck: tools/go.mod
 	go build -C tools -o ../$@ golang.org/x/vuln/cmd/govulncheck
 

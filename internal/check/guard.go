@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -90,6 +91,9 @@ var mustRefuse = []struct{ method, path string }{
 	{http.MethodDelete, "/containers/edge-check"},
 }
 
+// longestList is how much of a list is looked at.
+const longestList = 4 << 20
+
 // Guard asks an endpoint of the Engine what it lets through: the list of containers, without command lines and mounts, and
 // nothing else.
 func Guard(ctx context.Context, endpoint string) Finding {
@@ -111,7 +115,7 @@ func Guard(ctx context.Context, endpoint string) Finding {
 		defer resp.Body.Close()
 		var list []map[string]any
 		if method == http.MethodGet && resp.StatusCode == http.StatusOK {
-			_ = json.NewDecoder(resp.Body).Decode(&list) // what is no list is none
+			_ = json.NewDecoder(io.LimitReader(resp.Body, longestList)).Decode(&list) // what is no list is none
 		}
 		return resp.StatusCode, list, nil
 	}

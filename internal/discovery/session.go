@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -35,7 +36,12 @@ type session struct {
 func (s *session) run(ctx context.Context) (connected bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	api, err := client.New(client.WithHost(s.Endpoint), client.WithHTTPResponseHook(bound))
+	transport, err := newBoundedTransport(s.Endpoint)
+	if err != nil {
+		return false, err
+	}
+	defer transport.CloseIdleConnections()
+	api, err := client.New(client.WithHost(s.Endpoint), client.WithHTTPClient(&http.Client{Transport: transport}))
 	if err != nil {
 		return false, err
 	}

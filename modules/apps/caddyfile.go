@@ -1,7 +1,6 @@
 package apps
 
 import (
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/dustin/go-humanize"
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
@@ -153,11 +151,15 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 	off := value == "off"
 	switch name {
 	case "max_body":
-		size, err := humanize.ParseBytes(value)
-		if !off && (err != nil || size == 0 || size > math.MaxInt64) {
-			return d.Errf("max_body %q: want a size, such as 512MiB or 1GB, or off", value)
+		p.maxBody = 0
+		if off {
+			return nil
 		}
-		p.maxBody = int64(size)
+		size, err := parseSize(value)
+		if err != nil {
+			return d.Errf("max_body %v, or off", err)
+		}
+		p.maxBody = size
 	case "response_timeout":
 		p.response = 0
 		if off {

@@ -12,7 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/requestbody"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/theworklabs/edge/modules/edge"
@@ -59,15 +58,16 @@ func (p preset) routes() caddyhttp.RouteList {
 	}
 	routes = append(routes, p.origins.routes()...)
 	routes = append(routes, p.limits.routes(p.name)...)
+	if p.maxBody > 0 {
+		routes = append(routes, tooLarge(p.maxBody))
+	}
 	for _, b := range p.backends {
 		if len(b.assets) > 0 {
 			routes = append(routes, caching(b.assets))
 		}
 		var handlers []json.RawMessage
 		if p.maxBody > 0 {
-			handlers = append(handlers, caddyconfig.JSONModuleObject(
-				requestbody.RequestBody{MaxSize: p.maxBody}, "handler", "request_body", nil,
-			))
+			handlers = append(handlers, capped(p.maxBody))
 		}
 		t := &proxy.Transport{
 			Service: b.service, ServiceConfig: b.config, Affinity: b.affinity, ResponseTimeout: caddy.Duration(p.response),

@@ -40,6 +40,9 @@ func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	h.Set("X-Request-Id", f.RequestID)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Add("Vary", "Accept")
+	if announcesMuch(r) {
+		h.Set("Connection", "close")
+	}
 	if wantsPage(r.Header) {
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", policy)
@@ -61,6 +64,14 @@ func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	}
 	_, err = w.Write(body.Bytes())
 	return err
+}
+
+// announcesMuch reports whether the client may be about to send more than is worth waiting for. On a connection of HTTP/1.1
+// that is to be used again, net/http answers only after it has read 256 KiB of what nobody wants, which a client that waits
+// for the answer first, as after `Expect: 100-continue`, never sends.
+func announcesMuch(r *http.Request) bool {
+	const much = 256 << 10
+	return r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength > much || r.ContentLength > 0 && r.Header.Get("Expect") != "")
 }
 
 // dropStale deletes what was said of the answer that failed.

@@ -1,9 +1,12 @@
 package pages_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -263,5 +266,47 @@ func BenchmarkPage(b *testing.B) {
 		if err := (pages.Handler{}).ServeHTTP(httptest.NewRecorder(), r, nil); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestWhoIsRefusedNeedNotSendItsBodyFirst: over a real connection, on which net/http would wait for it.
+func TestWhoIsRefusedNeedNotSendItsBodyFirst(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = struct{ io.ReadCloser }{r.Body} // as Caddy does
+		ctx := context.WithValue(r.Context(), caddy.ReplacerCtxKey, caddy.NewEmptyReplacer())
+		ctx = context.WithValue(ctx, caddyhttp.ErrorCtxKey, error(caddyhttp.Error(http.StatusRequestEntityTooLarge, nil)))
+		if err := (pages.Handler{}).ServeHTTP(w, r.WithContext(ctx), nil); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	for _, c := range []struct {
+		head  string
+		close bool
+	}{
+		{"Content-Length: 1000000\r\n", true},
+		{"Content-Length: 10\r\nExpect: 100-continue\r\n", true},
+		{"Transfer-Encoding: chunked\r\n", true},
+		{"Content-Length: 0\r\n", false},
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a.example\r\n"+c.head+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%q: %v", c.head, err)
+		}
+		if resp.StatusCode != http.StatusRequestEntityTooLarge || resp.Close != c.close {
+			t.Errorf("%q: %s, close %t", c.head, resp.Status, resp.Close)
+		}
+		resp.Body.Close()
+		conn.Close()
 	}
 }

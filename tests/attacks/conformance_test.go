@@ -1,0 +1,76 @@
+package attacks
+
+import (
+	"net"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// deviations are where Go's HTTP/2 does otherwise than h2spec wants, each of them on purpose and without harm.
+var deviations = map[string]string{
+	"Sends a large size HEADERS frame that exceeds the SETTINGS_MAX_FRAME_SIZE":                    "h2spec takes 16 KiB for granted; Go offers 1 MiB, and refuses what the header limit does not allow",
+	"Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE":                                        "Go hangs up on settings that contradict themselves",
+	"Sends a HEADERS frame that contains the connection-specific header field":                     "Go answers 400 instead of resetting the stream",
+	`Sends a HEADERS frame that contains the TE header field with any value other than "trailers"`: "likewise",
+}
+
+// TestHTTP2IsSpokenByTheBook: h2spec, which sends what RFC 7540 and RFC 7541 say and what they forbid. It sends no server name,
+// so this edge takes such a client for one of the accounting site.
+func TestHTTP2IsSpokenByTheBook(t *testing.T) {
+	t.Parallel()
+	if out, err := exec.Command("make", "--silent", "-C", "../..", ".tools/h2spec").CombinedOutput(); err != nil {
+		t.Fatalf("build h2spec: %v\n%s", err, out)
+	}
+	lax, err := start(filepath.Join(t.TempDir(), "lax"), func(config map[string]any) {
+		for _, server := range config["apps"].(map[string]any)["http"].(map[string]any)["servers"].(map[string]any) {
+			if policies, secure := server.(map[string]any)["tls_connection_policies"].([]any); secure {
+				server.(map[string]any)["strict_sni_host"] = false
+				policies[0].(map[string]any)["default_sni"] = "accounting.localhost"
+				for _, route := range server.(map[string]any)["routes"].([]any) {
+					matches, _ := route.(map[string]any)["match"].([]any)
+					for _, match := range matches {
+						if hosts := match.(map[string]any)["host"].([]any); hosts[0] == "accounting.localhost" {
+							match.(map[string]any)["host"] = append(hosts, "127.0.0.1")
+						}
+					}
+				}
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := lax.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	host, port, err := net.SplitHostPort(lax.https)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := exec.Command("../../.tools/h2spec", "--host", host, "--port", port, "--tls", "--insecure", "--timeout", "3", "--path", "/api/x").CombinedOutput() // its status says that some failed
+	text := regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`).ReplaceAllString(string(out), "")
+	summary := regexp.MustCompile(`(\d+) tests, (\d+) passed, (\d+) skipped, (\d+) failed`).FindStringSubmatch(text)
+	if summary == nil || summary[3] != "0" || len(summary[1]) < 3 {
+		t.Fatalf("it has not tried everything:\n%s", text)
+	}
+	t.Logf("ATTACK h2spec: %s", summary[0])
+	_, failures, _ := strings.Cut(text, "Failures:")
+	found := 0
+	for _, failure := range regexp.MustCompile(`× \d+: (.*)`).FindAllStringSubmatch(failures, -1) {
+		found++
+		if why, known := deviations[strings.TrimSpace(failure[1])]; known {
+			t.Logf("%s: %s", failure[1], why)
+		} else {
+			t.Errorf("%s", failure[1])
+		}
+	}
+	if strconv.Itoa(found) != summary[4] {
+		t.Errorf("%d failures are named, and %s counted:\n%s", found, summary[4], failures)
+	}
+}

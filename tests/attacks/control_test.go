@@ -1,0 +1,157 @@
+package attacks
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// control is a client that is none of the attackers: it asks a hundred times a second, and every tenth time on a new connection.
+type control struct {
+	took   []time.Duration
+	failed []error
+}
+
+// ask asks until ctx ends, and then says what became of it.
+func ask(ctx context.Context, t *target) (c control) {
+	transport := &http.Transport{
+		TLSClientConfig: &tls.Config{ServerName: "accounting.localhost", InsecureSkipVerify: true},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			// An address of its own: limits are by address.
+			dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+			return dialer.DialContext(ctx, "tcp", t.https)
+		},
+	}
+	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		if n%10 == 0 {
+			transport.CloseIdleConnections()
+		}
+		began := time.Now()
+		resp, err := client.Get("https://accounting.localhost/api/control")
+		if err == nil {
+			_, err = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if err == nil && resp.StatusCode != http.StatusOK {
+				err = fmt.Errorf("status %d", resp.StatusCode)
+			}
+		}
+		c.took = append(c.took, time.Since(began))
+		if err != nil {
+			c.failed = append(c.failed, err)
+		}
+		select {
+		case <-ctx.Done():
+			transport.CloseIdleConnections()
+			return c
+		case <-tick.C:
+		}
+	}
+}
+
+func (c control) p99() time.Duration {
+	sorted := slices.Sorted(slices.Values(c.took))
+	return sorted[len(sorted)*99/100]
+}
+
+// calm is how long the control client is measured before an attack.
+const calm = 5 * time.Second
+
+// attackerEnv makes a process of this test binary a stranger, who runs the attack that it names.
+const attackerEnv = "EDGE_TEST_ATTACK"
+
+// withstand runs an attack, by a process of its own that leaves the processors to others when they want them, as a machine
+// elsewhere would. Meanwhile a client that has nothing to do with it must be served, and afterwards nothing must be left of it.
+// It returns what the attackers say became of them.
+func (t *target) withstand(tt *testing.T, name string) []string {
+	tt.Helper()
+	before, err := t.size()
+	if err != nil {
+		tt.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(tt.Context(), calm)
+	peace := ask(ctx, t)
+	cancel()
+	backend.saw()
+
+	ctx, cancel = context.WithCancel(tt.Context())
+	defer cancel()
+	result := make(chan control, 1)
+	go func() { result <- ask(ctx, t) }()
+	stranger := exec.CommandContext(tt.Context(), "nice", "-n", "19", os.Args[0])
+	stranger.Env = append(os.Environ(), attackerEnv+"="+name, "EDGE_TEST_TARGET="+t.https)
+	stranger.Stderr = os.Stderr
+	output, err := stranger.StdoutPipe()
+	if err != nil {
+		tt.Fatal(err)
+	}
+	if err := stranger.Start(); err != nil {
+		tt.Fatal(err)
+	}
+	var said []string
+	peak := before
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		if lines.Text() == "measure" {
+			if peak, err = t.size(); err != nil {
+				tt.Error(err)
+			}
+			continue
+		}
+		said = append(said, lines.Text())
+	}
+	if err := stranger.Wait(); err != nil {
+		tt.Errorf("the attack: %v", err)
+	}
+	cancel()
+	war := <-result
+	seen := 0
+	for _, e := range backend.saw() {
+		if e.path != "/api/control" {
+			seen++
+		}
+	}
+	if len(war.failed) > 0 {
+		tt.Errorf("%d of %d requests of others failed, such as: %v", len(war.failed), len(war.took), war.failed[0])
+	}
+	if war.p99() > 3*peace.p99() {
+		tt.Errorf("the slowest 1 %% of others' requests took %s, and %s before", war.p99(), peace.p99())
+	}
+	after := t.calmed(tt, before)
+	tt.Logf("ATTACK %s | backend saw %d | client got: %s | others' p99: %s before, %s meanwhile (n = %d, %d) | edge: %s before, %s at most, %s after",
+		name, seen, strings.Join(said, "; "), ms(peace.p99()), ms(war.p99()), len(peace.took), len(war.took), before, peak, after)
+	return said
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
+
+// calmed waits until the edge has given back what an attack took. Idle connections to the backend last three seconds, those of
+// clients until they are closed.
+func (t *target) calmed(tt *testing.T, before size) size {
+	tt.Helper()
+	const slack = 20 // what comes and goes by itself
+	for deadline := time.Now().Add(45 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		now, err := t.size()
+		if err != nil {
+			tt.Fatal(err)
+		}
+		if now.goroutines <= before.goroutines+slack && now.files <= before.files+slack {
+			return now
+		}
+		if time.Now().After(deadline) {
+			tt.Errorf("something is left: %s, and before %s", now, before)
+			return now
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package attacks
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// TestAnEngineThatIsOutOfItsMindHarmsNobody: what answers for Docker says all that an Engine never says. The edge serves what it
+// knows, sends nothing to addresses that are not its own networks', and takes no more memory than it has.
+func TestAnEngineThatIsOutOfItsMindHarmsNobody(t *testing.T) {
+	t.Parallel()
+	var told atomic.Int64
+	engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { _ = recover() }() // a client that leaves in the middle is no matter
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/_ping"):
+			w.Header().Set("Api-Version", "1.41")
+			w.WriteHeader(http.StatusOK)
+		default: // a list or events
+			rave(w, ravings[int(told.Add(1))%len(ravings)])
+		}
+	}))
+	defer engine.Close()
+	mad, err := start(filepath.Join(t.TempDir(), "mad"), func(config map[string]any) {
+		app := config["apps"].(map[string]any)["edge"].(map[string]any)
+		app["endpoint"] = "tcp://" + engine.Listener.Addr().String()
+		delete(app["static"].(map[string][]string), "corteza-docs:80")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := mad.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	before, err := mad.size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const enough = 20 // each a list or a stream of events; all ravings are among them
+	peak := before
+	for deadline := time.Now().Add(90 * time.Second); told.Load() < enough && time.Now().Before(deadline); {
+		answers, err := mad.send("accounting.localhost", "GET /api/ready HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\n\r\n")
+		if err != nil || len(answers) != 1 || answers[0].StatusCode != http.StatusOK {
+			t.Fatalf("after %d answers: %s", told.Load(), statuses(answers, err))
+		}
+		now, err := mad.size()
+		if err != nil {
+			t.Fatal(err)
+		}
+		peak.memory, peak.goroutines = max(peak.memory, now.memory), max(peak.goroutines, now.goroutines)
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Logf("ATTACK an Engine out of its mind | %d answers and streams of events | edge: %s before, %s at most", told.Load(), before, peak)
+	if told.Load() < enough {
+		t.Errorf("it has asked only %d times: this has not shown all", told.Load())
+	}
+	if peak.memory > 460 {
+		t.Errorf("it took %d MiB", peak.memory)
+	}
+	// The Engine has named many addresses for the documentation, none of which is on a network of the edge's.
+	resp, err := mad.admin.Get("http://localhost/edge/services")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var services []registry.ServiceStatus
+	if err := json.NewDecoder(resp.Body).Decode(&services); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range services {
+		if s.Service == "corteza-docs:80" && len(s.Endpoints) > 0 {
+			t.Errorf("it believes that %s is at %s", s.Service, s.Endpoints[0].Address)
+		}
+	}
+}
+
+// ravings are answers to whatever is asked.
+var ravings = []func(w io.Writer){
+	func(w io.Writer) { fmt.Fprint(w, "<html>no</html>") },
+	func(w io.Writer) { fmt.Fprint(w, `{"message": 1}`) },
+	func(w io.Writer) { fmt.Fprint(w, `[null, 1, "x", {}, [], {"Id": null, "Names": {}, "Labels": [1]}]`) },
+	func(w io.Writer) { fmt.Fprint(w, strings.Repeat("[", 100_000)) },
+	func(w io.Writer) { fmt.Fprint(w, strings.Repeat(`{"a":`, 100_000)) },
+	func(w io.Writer) { // without an end
+		for range 1 << 16 {
+			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	},
+	func(w io.Writer) { // a string without an end
+		fmt.Fprint(w, `[{"Id": "`)
+		filler := strings.Repeat("x", 64<<10)
+		for range 1 << 16 {
+			if _, err := io.WriteString(w, filler); err != nil {
+				return
+			}
+		}
+	},
+	func(w io.Writer) { // ever more containers
+		fmt.Fprint(w, "[")
+		for i := range 1 << 22 {
+			if _, err := fmt.Fprintf(w, `{"Id": "%064d", "Names": ["/corteza-docs"], "State": "running", "Labels": {}},`, i); err != nil {
+				return
+			}
+		}
+	},
+	func(w io.Writer) { // addresses that are nobody's business
+		for _, address := range []string{"169.254.169.254", "0.0.0.0", "255.255.255.255", "::", "224.0.0.1", "x", "", "127.0.0.1\u0000", "10.1.2.3/8"} {
+			fmt.Fprintf(w, `[{"Id": "%064d", "Names": ["/corteza-docs"], "State": "running", "Labels": {"com.docker.compose.service": "corteza-docs"},
+				"NetworkSettings": {"Networks": {"n": {"IPAddress": %q, "GlobalIPv6Address": %q}}}}]`, rand.Int64(), address, address)
+		}
+	},
+	func(w io.Writer) { // events of all kinds of nothing
+		for _, event := range []string{
+			`{}`, `null`, `[]`, `{"Type": "container", "Action": "kill", "Actor": {"ID": "x", "Attributes": {"signal": "99999999999999999999"}}}`,
+			`{"Type": "container", "Action": "die", "timeNano": -9223372036854775808}`, `{"Type": "container", "Action": "start", "timeNano": 9223372036854775807}`,
+			`{"Type": 1}`,
+		} {
+			fmt.Fprintln(w, event)
+		}
+	},
+	func(io.Writer) {},
+	func(io.Writer) { time.Sleep(6 * time.Second) }, // longer than the edge waits
+	func(io.Writer) { panic(http.ErrAbortHandler) },
+}
+
+// rave answers, some of the times with an error's status.
+func rave(w http.ResponseWriter, raving func(io.Writer)) {
+	w.Header().Set("Content-Type", "application/json")
+	if rand.IntN(4) == 0 {
+		w.WriteHeader([]int{http.StatusInternalServerError, http.StatusForbidden, http.StatusNoContent, http.StatusMultipleChoices}[rand.IntN(4)])
+	}
+	raving(w)
+}

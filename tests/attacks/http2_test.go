@@ -1,0 +1,134 @@
+package attacks
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// TestNothingIsSmuggledByWayOfHTTP2: what HTTP/2 can say and HTTP/1.1, which the backend speaks, can't without saying
+// something else.
+func TestNothingIsSmuggledByWayOfHTTP2(t *testing.T) {
+	fields := func(method, scheme, authority, path string, more ...string) []string {
+		return append([]string{":method", method, ":scheme", scheme, ":authority", authority, ":path", path}, more...)
+	}
+	plain := func(more ...string) []string {
+		return fields("POST", "https", "accounting.localhost", "/api/outer", more...)
+	}
+	const host = "accounting.localhost"
+	for _, c := range []struct {
+		attack  string
+		headers []string
+		body    string
+		trailer []string
+		passes  bool // it may reach the backend, as one request that can be read in one way
+	}{
+		{attack: "CR LF in the path", headers: fields("GET", "https", host, "/api/x HTTP/1.1\r\nHost: evil\r\n\r\nGET /api/smuggled")},
+		{attack: "a space in the path", headers: fields("GET", "https", host, "/api/x HTTP/1.1"), passes: true},
+		{attack: "a path without a slash", headers: fields("GET", "https", host, "api/x")},
+		{attack: "an empty path", headers: fields("GET", "https", host, "")},
+		{attack: "an absolute path", headers: fields("GET", "https", host, "https://crm.localhost/metrics")},
+		{attack: "two paths", headers: fields("GET", "https", host, "/api/x", ":path", "/api/queues")},
+		{attack: "no path", headers: []string{":method", "GET", ":scheme", "https", ":authority", host}},
+		{attack: "a request in the method", headers: fields("GET /api/smuggled HTTP/1.1\r\nX: y\r\n\r\nGET", "https", host, "/api/x")},
+		{attack: "a space in the method", headers: fields("GET /api/smuggled", "https", host, "/api/x")},
+		{attack: "no method", headers: []string{":scheme", "https", ":authority", host, ":path", "/api/x"}},
+		{attack: "CR LF in the authority", headers: fields("GET", "https", host+"\r\nX: y", "/api/x")},
+		{attack: "another site's authority", headers: fields("GET", "https", "crm.localhost", "/metrics")},
+		{attack: "a user in the authority", headers: fields("GET", "https", "crm.localhost@"+host, "/api/x")},
+		{attack: "Host beside the authority", headers: fields("GET", "https", host, "/api/x", "host", "crm.localhost"), passes: true},
+		{attack: "two hosts", headers: []string{":method", "GET", ":scheme", "https", ":path", "/api/x", "host", host, "host", "crm.localhost"}},
+		{attack: "an address as the scheme", headers: fields("GET", "https://crm.localhost/?", host, "/api/x"), passes: true},
+		{attack: "a pseudo-header that is none", headers: plain(":x", "y")},
+		{attack: "a pseudo-header after others", headers: append([]string{"x", "y"}, plain()...)},
+		{attack: "a status", headers: plain(":status", "200")},
+		{attack: "CR LF in a value", headers: plain("x", "y\r\nTransfer-Encoding: chunked")},
+		{attack: "LF in a value", headers: plain("x", "y\nContent-Length: 0")},
+		{attack: "NUL in a value", headers: plain("x", "y\x00z")},
+		{attack: "CR LF in a name", headers: plain("x: y\r\nz", "y")},
+		{attack: "a colon in a name", headers: plain("transfer-encoding: chunked", "y")},
+		{attack: "a space in a name", headers: plain("content-length ", "0")},
+		{attack: "capitals in a name", headers: plain("Transfer-Encoding", "chunked")},
+		{attack: "Transfer-Encoding", headers: plain("transfer-encoding", "chunked"), body: "0\r\n\r\n" + inner},
+		{attack: "Connection", headers: plain("connection", "transfer-encoding")},
+		{attack: "Keep-Alive", headers: plain("keep-alive", "1")},
+		{attack: "Upgrade", headers: plain("upgrade", "h2c")},
+		{attack: "TE other than trailers", headers: plain("te", "chunked")},
+		{attack: "a length that is too short", headers: plain("content-length", "3"), body: "abc" + inner},
+		{attack: "a length that is too long", headers: plain("content-length", "1000"), body: "abc", passes: true},
+		{attack: "two lengths", headers: plain("content-length", "3", "content-length", "5"), body: "abc", passes: true},
+		{attack: "a length that is none", headers: plain("content-length", "3x"), body: "abc"},
+		{attack: "pseudo-headers in the trailer", headers: plain("trailer", "x"), body: "abc", trailer: []string{":path", "/api/queues"}, passes: true},
+		{attack: "a length in the trailer", headers: plain("trailer", "content-length"), body: "abc", trailer: []string{"content-length", "99"}, passes: true},
+		{attack: "CONNECT", headers: []string{":method", "CONNECT", ":authority", "127.0.0.1:22"}},
+		{attack: "CONNECT with a protocol", headers: fields("CONNECT", "https", host, "/api/x", ":protocol", "websocket", "origin", "https://evil.example")},
+	} {
+		t.Run(c.attack, func(t *testing.T) {
+			backend.saw()
+			p, err := (&stranger{target: edge.https}).peer()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.conn.Close()
+			last := c.body == "" && c.trailer == nil
+			if err := p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.headers(c.headers...), EndStream: last, EndHeaders: true}); err != nil {
+				t.Fatal(err)
+			}
+			if c.body != "" {
+				_ = p.WriteData(1, c.trailer == nil, []byte(c.body)) // it may be refused by now
+			}
+			if c.trailer != nil {
+				_ = p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.headers(c.trailer...), EndStream: true, EndHeaders: true})
+			}
+			answer := p.answer()
+			got := backend.saw()
+			t.Logf("ATTACK h2: %-32s backend: %-40s client: %s", c.attack, describe(got), answer)
+			if !c.passes && len(got) > 0 {
+				t.Errorf("it reaches the backend:\n%s", got[0].head)
+			}
+			if len(got) > 1 {
+				t.Errorf("the backend saw %d requests", len(got))
+			}
+			for _, e := range got {
+				if problem := ambiguous(e.head); problem != "" {
+					t.Errorf("the backend gets %s:\n%s", problem, e.head)
+				}
+				if host := e.hosts(); !slices.Equal(host, []string{"accounting.localhost"}) {
+					t.Errorf("the backend gets the hosts %q", host)
+				}
+			}
+			if answer == "nothing" {
+				t.Error("the client is neither answered nor refused")
+			}
+			if strings.Contains(answer, "200") && !c.passes {
+				t.Errorf("the client got %s", answer)
+			}
+		})
+	}
+}
+
+// answer waits until the edge has answered or refused what was sent, and says what it did.
+func (p *peer) answer() string {
+	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		p.mu.Lock()
+		statuses := slices.Sorted(maps.Keys(p.status))
+		p.mu.Unlock()
+		if len(statuses) > 0 {
+			return strings.Join(statuses, ", ")
+		}
+		if p.resets.Load() > 0 {
+			return "the stream was reset"
+		}
+		select {
+		case <-p.ended:
+			return fmt.Sprintf("the connection was closed (%v)", p.goaway)
+		default:
+		}
+	}
+	return "nothing"
+}

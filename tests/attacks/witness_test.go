@@ -1,0 +1,97 @@
+package attacks
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// witness is a backend that keeps what it gets.
+type witness struct {
+	ln net.Listener
+
+	mu   sync.Mutex
+	seen []*exchange
+}
+
+// exchange is a request as a backend got it.
+type exchange struct {
+	head    string // all lines before the body
+	path    string
+	headers http.Header
+	body    string
+}
+
+// hosts returns the values of all Host lines.
+func (e *exchange) hosts() (all []string) {
+	for line := range strings.Lines(e.head) {
+		if name, value, _ := strings.Cut(line, ":"); strings.EqualFold(name, "Host") {
+			all = append(all, strings.TrimSpace(value))
+		}
+	}
+	return all
+}
+
+func newWitness() (*witness, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	w := &witness{ln: ln}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go w.serve(conn)
+		}
+	}()
+	return w, nil
+}
+
+func (w *witness) serve(conn net.Conn) {
+	defer conn.Close()
+	var raw bytes.Buffer
+	r := bufio.NewReader(io.TeeReader(conn, &raw))
+	for {
+		raw.Reset()
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return
+		}
+		head, _, _ := strings.Cut(raw.String(), "\r\n\r\n")
+		w.mu.Lock()
+		w.seen = append(w.seen, &exchange{head: head, path: req.RequestURI, headers: req.Header, body: string(body)})
+		w.mu.Unlock()
+		// Corteza's probe wants this line.
+		const answer = "PASS Primary store\n"
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(answer), answer)
+	}
+}
+
+// probes are what the edge itself asks.
+var probes = map[string]bool{"/api/system_db": true, "/healthcheck": true, "/": true}
+
+// saw returns what the backend has got since the last call, but for the edge's probes.
+func (w *witness) saw() []*exchange {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []*exchange
+	for _, e := range w.seen {
+		if !probes[e.path] {
+			all = append(all, e)
+		}
+	}
+	w.seen = nil
+	return all
+}
