@@ -340,11 +340,11 @@ func (s *stranger) controlFrames() {
 
 // openStreams opens as many streams as it may and more, with bodies that never come, and windows that let no answer out.
 func (s *stranger) openStreams() {
-	s.flood("POST without its body", 10, 5_000, 4*time.Second, func(p *peer, i int) error {
+	s.flood("POST without its body", 10, 2_500, 4*time.Second, func(p *peer, i int) error {
 		fields := append([]string{":method", "POST"}, plainGet[2:]...)
 		return p.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), BlockFragment: p.headers(fields...), EndHeaders: true})
 	})
-	s.flood("answers that nobody takes", 10, 5_000, 4*time.Second, func(p *peer, i int) error {
+	s.flood("answers that nobody takes", 10, 2_500, 4*time.Second, func(p *peer, i int) error {
 		if i == 0 {
 			return p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 		}
