@@ -13,9 +13,16 @@ import (
 // lock is one that this process holds: a row with the holder's name and a time until which it holds, by the database's
 // clock. It is renewed three times in its lease, so that a holder that dies, or is cut off, loses it.
 type lock struct {
-	holder string
-	cancel context.CancelFunc
-	done   chan struct{}
+	holder   string
+	renewing context.Context
+	cancel   context.CancelFunc
+	done     chan struct{} // closed when it is renewed no more
+}
+
+func newLock() *lock {
+	l := &lock{holder: token(), done: make(chan struct{})}
+	l.renewing, l.cancel = context.WithCancel(context.Background())
+	return l
 }
 
 func (l *lock) stop() {
@@ -26,12 +33,17 @@ func (l *lock) stop() {
 // retryLock is how often somebody who waits for a lock looks.
 const retryLock = 250 * time.Millisecond
 
-// Lock acquires the lock of a name, and waits for it until ctx is done. While the database is away it waits as well, for
-// as long as any operation.
+// Lock acquires the lock of a name, and waits for it until ctx is done, also while the database is away: whoever asks
+// for certificates does not ask for the lock again.
 func (s *Store) Lock(ctx context.Context, name string) error {
+	return s.wait(ctx, name, func() (bool, error) { return s.TryLock(ctx, name) })
+}
+
+// wait tries until it is taken, ctx is done, or there is an error that time won't mend.
+func (s *Store) wait(ctx context.Context, name string, try func() (taken bool, err error)) error {
 	for {
-		taken, err := s.TryLock(ctx, name)
-		if taken || err != nil {
+		taken, err := try()
+		if taken || err != nil && (!away(err) || ctx.Err() != nil || s.closed.Load()) {
 			return err
 		}
 		select {
@@ -42,49 +54,58 @@ func (s *Store) Lock(ctx context.Context, name string) error {
 	}
 }
 
-// TryLock acquires the lock of a name if nobody has it, or whoever has it has not renewed its lease.
+// TryLock acquires the lock of a name if nobody has it, or whoever has it has not renewed its lease. As long as somebody in
+// this process has not released it, it is not taken, be it lost: who releases it would release the other's.
 func (s *Store) TryLock(ctx context.Context, name string) (taken bool, err error) {
-	holder := token()
+	s.heldMu.Lock()
+	held := s.held[name] != nil
+	s.heldMu.Unlock()
+	if held {
+		return false, nil
+	}
+	l := newLock()
+	if taken, err = s.acquire(ctx, name, l); taken {
+		s.heldMu.Lock()
+		s.held[name] = l
+		s.heldMu.Unlock()
+		go s.renew(name, l)
+	}
+	return taken, err
+}
+
+// acquire makes a lock its holder's in the database, if it is nobody's.
+func (s *Store) acquire(ctx context.Context, name string, l *lock) (taken bool, err error) {
 	err = s.do(ctx, "lock "+name, func(ctx context.Context) error {
 		// The second time round, the first may have succeeded without our knowing.
 		err := s.pool.QueryRow(ctx, "INSERT INTO "+s.locks+` AS l (name, holder, expires)
 			VALUES ($1, $2, clock_timestamp() + $3)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires
 			WHERE l.expires < clock_timestamp() OR l.holder = excluded.holder
-			RETURNING true`, name, holder, s.o.Lease).Scan(&taken)
+			RETURNING true`, name, l.holder, s.o.Lease).Scan(&taken)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		return err
 	})
-	if err != nil || !taken {
-		return false, err
-	}
-	renewing, cancel := context.WithCancel(context.Background())
-	l := &lock{holder: holder, cancel: cancel, done: make(chan struct{})}
-	s.heldMu.Lock()
-	s.held[name] = l
-	s.heldMu.Unlock()
-	go s.renew(renewing, name, l)
-	return true, nil
+	return taken && err == nil, err
 }
 
 // renew keeps a lock until it is released, or has become somebody else's.
-func (s *Store) renew(ctx context.Context, name string, l *lock) {
+func (s *Store) renew(name string, l *lock) {
 	defer close(l.done)
 	ticks := time.NewTicker(s.o.Lease / 3)
 	defer ticks.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-l.renewing.Done():
 			return
 		case <-ticks.C:
 		}
-		try, cancel := context.WithTimeout(ctx, s.o.Lease/3)
+		try, cancel := context.WithTimeout(l.renewing, s.o.Lease/3)
 		lost := s.extend(try, name, l.holder, s.o.Lease)
 		cancel()
 		if errors.Is(lost, errLost) {
-			return // Unlock says so
+			return // RenewLockLease or Unlock says so
 		}
 	}
 }
@@ -100,7 +121,9 @@ func (s *Store) extend(ctx context.Context, name, holder string, lease time.Dura
 	return err
 }
 
-// RenewLockLease makes a lock that is held last for a time. It is renewed by itself; this is for those who ask.
+// RenewLockLease makes a lock that is held last for a time. It is renewed by itself; this is for those who ask: before each
+// attempt to obtain a certificate, for instance, and without ever locking again. So a lock that was lost is waited for until
+// ctx is done, and is held again when this returns nil; what it protects may have changed meanwhile.
 func (s *Store) RenewLockLease(ctx context.Context, name string, lease time.Duration) error {
 	s.heldMu.Lock()
 	l := s.held[name]
@@ -109,9 +132,26 @@ func (s *Store) RenewLockLease(ctx context.Context, name string, lease time.Dura
 		return fmt.Errorf("renew the lock %s: it is not held", name)
 	}
 	// Longer than our own would keep it from others for as long after a crash.
-	return s.do(ctx, "renew the lock "+name, func(ctx context.Context) error {
+	err := s.do(ctx, "renew the lock "+name, func(ctx context.Context) error {
 		return s.extend(ctx, name, l.holder, min(lease, s.o.Lease))
 	})
+	if !errors.Is(err, errLost) {
+		return err
+	}
+	again := newLock()
+	if err := s.wait(ctx, name, func() (bool, error) { return s.acquire(ctx, name, again) }); err != nil {
+		return err
+	}
+	s.heldMu.Lock()
+	if s.held[name] == l {
+		s.held[name] = again
+		l.cancel()
+		go s.renew(name, again)
+		s.heldMu.Unlock()
+		return nil
+	}
+	s.heldMu.Unlock()
+	return errors.Join(fmt.Errorf("renew the lock %s: it was released meanwhile", name), s.release(ctx, name, again))
 }
 
 // Unlock releases a lock that Lock or TryLock has acquired. It fails if that was not possible: the lock then ends with its
@@ -125,6 +165,11 @@ func (s *Store) Unlock(ctx context.Context, name string) error {
 		return fmt.Errorf("unlock %s: it is not held", name)
 	}
 	l.stop()
+	return s.release(ctx, name, l)
+}
+
+// release gives back a lock. It outlives ctx: whoever leaves because of that has to give it back all the same.
+func (s *Store) release(ctx context.Context, name string, l *lock) error {
 	again := false
 	return s.do(context.WithoutCancel(ctx), "unlock "+name, func(ctx context.Context) error {
 		tag, err := s.pool.Exec(ctx, "DELETE FROM "+s.locks+" WHERE name = $1 AND holder = $2", name, l.holder)

@@ -73,9 +73,11 @@ func parseKey(text string) ([]byte, error) {
 	return nil, fmt.Errorf("want 32 bytes in hexadecimal or base64, got %d characters; make one with: openssl rand -hex 32", len(text))
 }
 
+// prefix is how everything begins that is sealed now.
+func (s *sealer) prefix() []byte { return append([]byte{format}, s.first[:]...) }
+
 func (s *sealer) seal(name string, value []byte) []byte {
-	sealed := append([]byte{format}, s.first[:]...)
-	return s.keys[s.first].Seal(sealed, nil, value, []byte(name))
+	return s.keys[s.first].Seal(s.prefix(), nil, value, []byte(name))
 }
 
 func (s *sealer) open(name string, sealed []byte) ([]byte, error) {

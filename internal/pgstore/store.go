@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,8 +39,9 @@ type Store struct {
 	locks  string
 	seal   *sealer
 
-	readyMu sync.Mutex
-	ready   bool
+	readyTurn chan struct{} // holds one token: whoever has it prepares
+	ready     atomic.Bool
+	closed    atomic.Bool
 
 	heldMu sync.Mutex
 	held   map[string]*lock
@@ -52,8 +54,11 @@ func New(o Options) (*Store, error) {
 	if !tableName.MatchString(o.Table) {
 		return nil, fmt.Errorf("table %q: want a name of small letters, digits and _, such as edge_storage or edge.storage", o.Table)
 	}
-	if o.Lease < time.Second || o.Patience < 0 {
-		return nil, errors.New("lease: want at least 1s")
+	if o.Lease < time.Second {
+		return nil, fmt.Errorf("lease %s: want at least 1s", o.Lease)
+	}
+	if o.Patience < 0 {
+		return nil, fmt.Errorf("patience %s: it can't be negative", o.Patience)
 	}
 	seal, err := newSealer(o.Keys)
 	if err != nil {
@@ -75,6 +80,7 @@ func New(o Options) (*Store, error) {
 	locks := pgx.Identifier(splitName(o.Table + "_locks"))
 	return &Store{
 		o: o, pool: pool, values: values.Sanitize(), locks: locks.Sanitize(), seal: seal, held: make(map[string]*lock),
+		readyTurn: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -87,14 +93,32 @@ func splitName(name string) []string {
 	return []string{name}
 }
 
-// Close ends all connections. Locks that are held stay until their lease is over.
-func (s *Store) Close() {
+// GiveBack releases all locks that this process holds, for others not to have to wait until their leases are over. It
+// takes no longer than goodbye.
+func (s *Store) GiveBack() {
 	s.heldMu.Lock()
+	var holders []string
 	for name, l := range s.held {
 		l.stop()
+		holders = append(holders, l.holder)
 		delete(s.held, name)
 	}
 	s.heldMu.Unlock()
+	if len(holders) > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+		defer cancel()
+		_, _ = s.pool.Exec(ctx, "DELETE FROM "+s.locks+" WHERE holder = ANY($1)", holders) // else they end with their leases
+	}
+}
+
+// goodbye is how long a store that ends tries to give back its locks.
+const goodbye = 2 * time.Second
+
+// Close gives back the locks and ends the connections, which takes longer if the database has fallen silent. What still uses
+// the store fails.
+func (s *Store) Close() {
+	s.GiveBack()
+	s.closed.Store(true)
 	s.pool.Close()
 }
 
@@ -104,72 +128,30 @@ func (s *Store) String() string {
 	return fmt.Sprintf("postgres:%s:%d/%s, table %s", c.Host, c.Port, c.Database, s.o.Table)
 }
 
-// setup serializes the creation of the tables among edges that start at once.
-const setup = 0x65646765 // "edge"
-
-// prepare makes the tables, if they are missing, and sees that what is in them can be read with our keys: an edge with
-// another key must not take the certificates for missing, and write over them.
-func (s *Store) prepare(ctx context.Context) error {
-	s.readyMu.Lock()
-	defer s.readyMu.Unlock()
-	if s.ready {
-		return nil
-	}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", setup); err != nil {
-			return err
-		}
-		for _, statement := range []string{
-			"CREATE TABLE IF NOT EXISTS " + s.values + ` (
-				key      text PRIMARY KEY,
-				value    bytea NOT NULL,
-				size     bigint NOT NULL,
-				modified timestamptz NOT NULL DEFAULT clock_timestamp())`,
-			"CREATE TABLE IF NOT EXISTS " + s.locks + ` (
-				name    text PRIMARY KEY,
-				holder  text NOT NULL,
-				expires timestamptz NOT NULL)`,
-		} {
-			if _, err := tx.Exec(ctx, statement); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("prepare the table %s: %w", s.o.Table, err)
-	}
-	var key string
-	var sealed []byte
-	err = s.pool.QueryRow(ctx, "SELECT key, value FROM "+s.values+" ORDER BY modified DESC LIMIT 1").Scan(&key, &sealed)
-	if err == nil {
-		_, err = s.seal.open(key, sealed)
-	}
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("read what the table %s has: %w", s.o.Table, err)
-	}
-	s.ready = true
-	return nil
-}
-
 const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = time.Second
 )
 
-// do runs an operation, which must be one that can be repeated, and repeats it while the database is away.
+// shortestTry is what an operation is given at the least, however little patience there is.
+const shortestTry = 2 * time.Second
+
+// do runs an operation, and again while the database is away, as long as patience lasts. An answer that doesn't come is given
+// up then, too: packets that vanish end no connection.
 func (s *Store) do(ctx context.Context, what string, operation func(context.Context) error) error {
 	giveUp := time.Now().Add(s.o.Patience)
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		err := s.prepare(ctx)
+		try, cancel := context.WithTimeout(ctx, max(time.Until(giveUp), shortestTry))
+		err := s.prepare(try)
 		if err == nil {
-			err = operation(ctx)
+			err = operation(try)
 		}
-		if err == nil || !away(err) || ctx.Err() != nil || time.Now().After(giveUp) {
-			if err != nil {
-				return fmt.Errorf("%s: %w", what, err)
-			}
+		cancel()
+		switch {
+		case err == nil:
 			return nil
+		case !away(err) || ctx.Err() != nil || s.closed.Load() || time.Now().After(giveUp):
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		select {
 		case <-ctx.Done():

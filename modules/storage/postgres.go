@@ -50,8 +50,10 @@ var pool = caddy.NewUsagePool()
 // shared is a store in the pool.
 type shared struct{ *pgstore.Store }
 
-// Destruct ends the connections. What still uses one finishes first.
+// Destruct gives back the locks, and ends the connections meanwhile: what still uses one finishes first, and a process that
+// ends has no time for that.
 func (s shared) Destruct() error {
+	s.GiveBack()
 	go s.Close()
 	return nil
 }

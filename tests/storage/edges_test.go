@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +25,8 @@ const site = "shared.test"
 type node struct {
 	name        string
 	http, https string // ports
+	database    string // address, if it is not the database's own
+	log         string // file
 	process     *exec.Cmd
 }
 
@@ -78,9 +82,10 @@ func (n *node) start(t *testing.T, ca *lab.Authority) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.log = log.Name()
 	n.process = exec.Command(edgeBinary, "run", "--config", caddyfile)
 	n.process.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir,
-		"EDGE_STORAGE_DSN="+options(database).DSN, "EDGE_STORAGE_KEY="+keyOne)
+		"EDGE_STORAGE_DSN="+options(cmp.Or(n.database, database)).DSN, "EDGE_STORAGE_KEY="+keyOne)
 	n.process.Stdout, n.process.Stderr = log, log
 	if err := n.process.Start(); err != nil {
 		t.Fatal(err)
@@ -154,13 +159,11 @@ func authority(t *testing.T, at *node) *lab.Authority {
 // blocked has the first request to a path wait, and returns when that has come, and what lets it go on.
 func blocked(ca *lab.Authority, path string) (came <-chan struct{}, free func()) {
 	arrived, open := make(chan struct{}), make(chan struct{})
-	var first sync.Once
+	var later atomic.Bool
 	ca.Fail(func(r *http.Request) *lab.Fault {
-		if r.URL.Path == path {
-			first.Do(func() {
-				close(arrived)
-				<-open
-			})
+		if r.URL.Path == path && !later.Swap(true) {
+			close(arrived)
+			<-open
 		}
 		return nil
 	})
@@ -220,4 +223,70 @@ func TestAnEdgeThatIsKilledInMidOrderIsReplaced(t *testing.T) {
 		t.Errorf("the other one took %s", took)
 	}
 	t.Logf("the other edge serves %s after the kill, with a lease of 5s; orders: %d", took.Round(10*time.Millisecond), len(ca.Orders(site)))
+}
+
+// TestAnEdgeThatIsCutOffInMidOrderServesWhatTheOtherObtained, when it reaches the database again: without a restart.
+func TestAnEdgeThatIsCutOffInMidOrderServesWhatTheOtherObtained(t *testing.T) {
+	t.Parallel() // it waits for certmagic's second attempt, a minute later
+	w := newWire(t)
+	one, two := newNode(t, "one"), newNode(t, "two")
+	one.database = w.address()
+	ca := authority(t, two)
+	came, free := blocked(ca, "/order-plz")
+	defer free()
+	one.start(t, ca)
+	<-came // one has the lock
+	two.start(t, ca)
+	two.listens(t)
+	w.set(true)
+	second := two.serves(t, ca, 30*time.Second) // after the lease
+	free()
+	one.says(t, "will retry", time.Minute) // what it obtained can't be kept
+	w.set(false)
+	began := time.Now()
+	first := one.serves(t, ca, 2*time.Minute)
+	if first.SerialNumber.Cmp(second.SerialNumber) != 0 {
+		t.Error("it serves another certificate")
+	}
+	t.Logf("the edge that was cut off serves the other's certificate %s after it was back; orders: %d", time.Since(began).Round(time.Second), len(ca.Orders(site)))
+}
+
+// says waits until the edge has written a text into its log.
+func (n *node) says(t *testing.T, text string, within time.Duration) {
+	t.Helper()
+	for deadline := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
+		said, err := os.ReadFile(n.log)
+		if err == nil && strings.Contains(string(said), text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not say %q (%v)", n.name, text, err)
+		}
+	}
+}
+
+// TestAnEdgeThatStartsWithoutItsDatabaseDoesNotRunWithoutCertificates: it ends, to be started again, and says why.
+func TestAnEdgeThatStartsWithoutItsDatabaseDoesNotRunWithoutCertificates(t *testing.T) {
+	t.Parallel()
+	w := newWire(t)
+	w.set(true)
+	one := newNode(t, "one")
+	one.database = w.address()
+	ca := authority(t, one)
+	one.start(t, ca)
+	ended := make(chan error, 1)
+	go func() { ended <- one.process.Wait() }()
+	select {
+	case err := <-ended:
+		one.process = nil
+		if err == nil {
+			t.Error("it ends as if all were well")
+		}
+	case <-time.After(40 * time.Second):
+		t.Fatal("it runs")
+	}
+	text, err := os.ReadFile(one.log)
+	if err != nil || !strings.Contains(string(text), "certificates can't be kept") || !strings.Contains(string(text), "hint: can the edge reach it") {
+		t.Errorf("%v: it says:\n%s", err, text)
+	}
 }
