@@ -71,6 +71,36 @@ func addresses(t *testing.T, container string) (all []string) {
 	return all
 }
 
+// TestTheEdgeListensOnItsPortsAlone, and its admin API is a socket in a directory that only its user can enter.
+func TestTheEdgeListensOnItsPortsAlone(t *testing.T) {
+	p := upAndReady(t)
+	edge := p.container(t, "edge")
+	sockets := docker(t, "run", "--rm", "--network", "container:"+edge, "edge-test/base:test", "cat", "/proc/net/tcp", "/proc/net/tcp6")
+	ports := make(map[string]bool)
+	for line := range strings.Lines(sockets) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || fields[3] != "0A" { // LISTEN
+			continue
+		}
+		address, port, _ := strings.Cut(fields[1], ":")
+		if address != "0B00007F" { // 127.0.0.11, Docker's DNS
+			ports[port] = true
+		}
+	}
+	if len(ports) != 2 || !ports["0050"] || !ports["01BB"] {
+		t.Errorf("it listens on %v (hexadecimal), want 80 and 443 alone", ports)
+	}
+	run := docker(t, "run", "--rm", "--privileged", "--pid", "container:"+edge, "edge-test/base:test", "stat", "--format", "%u %a %F %n",
+		"/proc/1/root/run/edge", "/proc/1/root/run/edge/admin.sock")
+	if !strings.HasPrefix(run, "1000 700 directory /proc/1/root/run/edge\n1000 ") || !strings.Contains(run, " socket ") {
+		t.Errorf("its admin API: %s", run)
+	}
+	kept := docker(t, "run", "--rm", "--privileged", "--pid", "container:"+edge, "edge-test/base:test", "find", "/proc/1/root/config", "/proc/1/root/data", "-name", "autosave.json")
+	if kept != "" {
+		t.Errorf("it keeps its configuration in %s", kept)
+	}
+}
+
 // TestTheEdgeHasNoRights looks at what the kernel says of the process, not at what was asked for.
 func TestTheEdgeHasNoRights(t *testing.T) {
 	p := upAndReady(t)

@@ -15,6 +15,10 @@ const (
 	perHour = 5
 	hour    = time.Hour
 
+	// overloaded is how long an authority is left alone that answers, twice within an hour, that it is out of order. It is sent
+	// three requests for an order in each attempt then: nine an hour.
+	overloaded = 30 * time.Minute
+
 	// mostNames bounds the book: names that clients ask for (on-demand TLS) must not fill it.
 	mostNames = 10_000
 )
@@ -35,19 +39,21 @@ type Entry struct {
 	Tries    int         // failed attempts since the last success
 	Attempts []time.Time // those of the last hour that have not succeeded, also one that a crash cut short
 	Last     *Failure    // the last failure, nil after a success
-	NotUntil time.Time   // the authority wants no attempt before
+	NotUntil time.Time   // no attempt is made before, for the authority's sake
+	Final    bool        // it is not tried again until the configuration is loaded anew
 	Counts   map[Reason]int
 	Seen     time.Time // when something was last heard of it
 }
 
 // HeldBackError is why an attempt is not made.
 type HeldBackError struct {
+	Name  string
 	Until time.Time
 	Why   string
 }
 
 func (e *HeldBackError) Error() string {
-	return fmt.Sprintf("held back until %s: %s", e.Until.Format(time.TimeOnly), e.Why)
+	return fmt.Sprintf("%s: held back until %s: %s", e.Name, e.Until.Format(time.TimeOnly), e.Why)
 }
 
 // Begin is told that an attempt is about to be made, and says with a [*HeldBackError] if it must not be: too many have
@@ -61,16 +67,19 @@ func (b *Book) Begin(name string, renewal bool) error {
 	}
 	e.Managed = true
 	if until, why := e.heldUntil(now); until.After(now) {
-		return &HeldBackError{until, why}
+		return &HeldBackError{name, until, why}
 	}
 	e.Attempts = append(slices.Clone(e.recent(now)), now)
-	e.Trying, e.Renewal = true, renewal
+	e.Trying, e.Renewal, e.Final = true, renewal, false
 	return nil
 }
 
 // heldUntil returns until when no attempt is made, and why.
 func (e *Entry) heldUntil(now time.Time) (time.Time, string) {
 	until, why := e.NotUntil, "the certificate authority wants no request before"
+	if e.Last != nil && e.Last.Reason == Authority {
+		why = "the certificate authority is out of order"
+	}
 	recent := e.recent(now)
 	if n := len(recent); n >= perHour {
 		if free := recent[n-perHour].Add(hour); free.After(until) {
@@ -90,8 +99,8 @@ func (e *Entry) recent(now time.Time) []time.Time {
 }
 
 // Failed is told that an attempt has failed, and returns what is known now, and whether that is news: another reason than
-// before, or an hour has passed since it was.
-func (b *Book) Failed(name string, err error) (e Entry, news bool) {
+// before, or an hour has passed since it was. alone says whether there is no other authority that could be asked meanwhile.
+func (b *Book) Failed(name string, err error, alone bool) (e Entry, news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	entry, now := b.entry(name), time.Now()
@@ -111,7 +120,11 @@ func (b *Book) Failed(name string, err error) (e Entry, news bool) {
 	}
 	entry.Trying, entry.Tried, entry.Last = false, true, &f
 	entry.Tries++
-	entry.NotUntil = f.RetryAfter
+	entry.Final = f.final
+	entry.NotUntil = time.Time{}
+	if alone {
+		entry.NotUntil = f.pause(now, len(entry.recent(now)))
+	}
 	entry.Counts[f.Reason]++
 	return entry.clone(), news
 }
@@ -125,32 +138,64 @@ func (b *Book) Obtained(name string) (failed int) {
 		return 0
 	}
 	failed = e.Tries
-	e.Managed, e.Trying, e.Tried, e.Tries, e.Last = true, false, true, 0, nil
-	e.Attempts, e.NotUntil = nil, time.Time{}
+	e.Managed, e.Trying = true, false
+	e.succeeded()
 	return failed
 }
 
-// Loaded is told that there is a certificate for a name.
-func (b *Book) Loaded(name string, managed bool) {
+func (e *Entry) succeeded() {
+	e.Tried, e.Tries, e.Last, e.Final = true, 0, nil, false
+	e.Attempts, e.NotUntil = nil, time.Time{}
+}
+
+// Loaded is told that there is a certificate for a name. A fresh one, which need not be renewed yet, ends what has failed: if
+// not this edge, another one with the same storage has obtained it.
+func (b *Book) Loaded(name string, managed, fresh bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.entry(name); e != nil {
-		e.Managed = managed
+	e := b.entry(name)
+	if e == nil {
+		return
+	}
+	e.Managed = managed
+	if managed && fresh && !e.Trying && e.Last != nil {
+		e.succeeded()
 	}
 }
 
-// Restore puts back what was known before a restart: what failed, and nothing else.
-func (b *Book) Restore(entries []Entry) {
+// Restore adds what is known of a name from before a restart, or from other edges with the same storage: what failed, and
+// nothing else.
+func (b *Book) Restore(old Entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, old := range entries {
-		e := b.entry(old.Name)
-		if e == nil || e.Tried {
-			continue
-		}
-		e.Attempts, e.Tries, e.Last, e.NotUntil = old.Attempts, old.Tries, old.Last, old.NotUntil
-		e.Tried = old.Last != nil
+	e := b.entry(old.Name)
+	if e == nil {
+		return
 	}
+	e.Attempts = merge(e.Attempts, old.Attempts)
+	if old.NotUntil.After(e.NotUntil) {
+		e.NotUntil = old.NotUntil
+	}
+	if old.Last != nil && (e.Last == nil || old.Last.At.After(e.Last.At)) {
+		e.Last, e.Tries, e.Tried = old.Last, max(e.Tries, old.Tries), true
+	}
+}
+
+// merge returns all times of two sorted lists, sorted, each once.
+func merge(a, b []time.Time) []time.Time {
+	all := slices.SortedFunc(slices.Values(slices.Concat(a, b)), time.Time.Compare)
+	return slices.CompactFunc(all, time.Time.Equal)
+}
+
+// Entry returns what is known of a name.
+func (b *Book) Entry(name string) (Entry, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.names[name]
+	if e == nil {
+		return Entry{}, false
+	}
+	return e.clone(), true
 }
 
 // Entries returns all that is known, sorted by name.

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
 )
 
@@ -26,6 +27,8 @@ func TestNoStorm(t *testing.T) {
 		"restarted every second":         func(int) time.Duration { return time.Second },
 		"killed in each attempt":         func(int) time.Duration { return time.Second },
 		"restarted every eleven minutes": func(int) time.Duration { return 11 * time.Minute },
+		"overloaded, by its schedule":    func(n int) time.Duration { return pauses[min(n, len(pauses)-1)] },
+		"overloaded, and restarted":      func(int) time.Duration { return time.Second },
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -34,13 +37,19 @@ func TestNoStorm(t *testing.T) {
 				for n := 0; time.Since(began) < 5*time.Hour; n++ {
 					if b.Begin("a.example", false) == nil {
 						orders = append(orders, time.Now(), time.Now())
-						if !strings.HasPrefix(what, "killed") {
-							b.Failed("a.example", problem("unauthorized", "no"))
+						switch {
+						case strings.HasPrefix(what, "overloaded"): // acmez asks three times
+							orders = append(orders, time.Now())
+							b.Failed("a.example", problem("serverInternal", "no"), true)
+						case !strings.HasPrefix(what, "killed"):
+							b.Failed("a.example", problem("unauthorized", "no"), true)
 						}
 					}
-					if !strings.HasPrefix(what, "by") {
+					if !strings.HasSuffix(what, "schedule") {
 						next := new(Book)
-						next.Restore(b.Entries())
+						for _, e := range b.Entries() {
+							next.Restore(e)
+						}
 						b = next
 					}
 					time.Sleep(pause(n))
@@ -74,7 +83,7 @@ func TestWhatIsKnownOfANameThatFails(t *testing.T) {
 		if e := b.Entries()[0]; !e.Trying || !e.Managed || e.Tried {
 			t.Errorf("while it is tried: %+v", e)
 		}
-		e, news := b.Failed("a.example", problem("dns", "NXDOMAIN looking up A for a.example"))
+		e, news := b.Failed("a.example", problem("dns", "NXDOMAIN looking up A for a.example"), true)
 		if !news || e.Last.Reason != DNS || e.Tries != 1 || e.Trying || e.Counts[DNS] != 1 {
 			t.Errorf("after a failure: %+v, news: %t", e, news)
 		}
@@ -82,14 +91,14 @@ func TestWhatIsKnownOfANameThatFails(t *testing.T) {
 			t.Errorf("the next try is in %s, want a minute", time.Until(next))
 		}
 		time.Sleep(time.Minute)
-		if _, news := b.Failed("a.example", problem("dns", "again")); news {
+		if _, news := b.Failed("a.example", problem("dns", "again"), true); news {
 			t.Error("the same reason a minute later is news")
 		}
 		time.Sleep(time.Hour)
-		if _, news := b.Failed("a.example", problem("dns", "still")); !news {
+		if _, news := b.Failed("a.example", problem("dns", "still"), true); !news {
 			t.Error("the same reason an hour later is no news")
 		}
-		if _, news := b.Failed("a.example", problem("connection", "refused")); !news {
+		if _, news := b.Failed("a.example", problem("connection", "refused"), true); !news {
 			t.Error("another reason is no news")
 		}
 		if failed := b.Obtained("a.example"); failed != 4 {
@@ -106,7 +115,7 @@ func TestTheAuthoritysPauseIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(Book)
 		at := time.Now().UTC().Add(2 * time.Hour).Truncate(time.Second)
-		e, _ := b.Failed("a.example", problem("rateLimited", "too many certificates (5) already issued, retry after "+at.Format(time.DateTime)+" UTC: see https://ca.example"))
+		e, _ := b.Failed("a.example", problem("rateLimited", "too many certificates (5) already issued, retry after "+at.Format(time.DateTime)+" UTC: see https://ca.example"), true)
 		if !e.NextTry(time.Now()).Equal(at) {
 			t.Errorf("the next try is at %s, want %s", e.NextTry(time.Now()), at)
 		}
@@ -125,15 +134,104 @@ func TestTheAuthoritysPauseIsKept(t *testing.T) {
 	})
 }
 
+// TestAnAuthorityThatDoesNotSayWhenIsLeftAlone, for an hour if it has been asked too often, and for half an hour if it has been
+// out of order twice; but not if there is another one that can be asked.
+func TestAnAuthorityThatDoesNotSayWhenIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			err   error
+			tries int
+			alone bool
+			pause time.Duration
+		}{
+			{problem("rateLimited", "too many"), 1, true, time.Hour},
+			{problem("rateLimited", "too many, retry after 2099-01-01 00:00:00 UTC"), 1, true, longestPause},
+			{problem("rateLimited", "too many"), 1, false, 0},
+			{problem("serverInternal", "no"), 1, true, 0},
+			{problem("serverInternal", "no"), 2, true, 30 * time.Minute},
+			{problem("serverInternal", "no"), 2, false, 0},
+			{context.DeadlineExceeded, 2, true, 0}, // which sends it nothing
+			{problem("dns", "no"), 2, true, 0},
+		} {
+			b := new(Book)
+			var e Entry
+			for range c.tries {
+				if err := b.Begin("a.example", false); err != nil {
+					t.Fatal(err)
+				}
+				e, _ = b.Failed("a.example", c.err, c.alone)
+			}
+			until, why := e.heldUntil(time.Now())
+			if got := max(0, time.Until(until)); got != c.pause {
+				t.Errorf("%v, %d times, alone %t: held back for %s (%s), want %s", c.err, c.tries, c.alone, got, why, c.pause)
+			}
+		}
+	})
+}
+
+func TestWhatOtherEdgesTriedCountsToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := new(Book), new(Book)
+		for n := range 5 {
+			b := []*Book{one, two}[n%2]
+			other := []*Book{two, one}[n%2]
+			if e, known := other.Entry("a.example"); known {
+				b.Restore(e)
+				b.Restore(e) // as often as it is read
+			}
+			if err := b.Begin("a.example", true); err != nil {
+				t.Fatalf("attempt %d: %v", n+1, err)
+			}
+			b.Failed("a.example", problem("connection", "refused"), true)
+			time.Sleep(time.Minute)
+		}
+		e, _ := one.Entry("a.example")
+		two.Restore(e)
+		if err := two.Begin("a.example", true); err == nil {
+			t.Error("five attempts of two edges, and the sixth is made")
+		}
+	})
+}
+
+func TestACertificateThatAnotherEdgeObtainedEndsTheFailure(t *testing.T) {
+	b := new(Book)
+	if err := b.Begin("a.example", true); err != nil {
+		t.Fatal(err)
+	}
+	b.Failed("a.example", problem("connection", "refused"), true)
+	b.Loaded("a.example", true, false) // the old one
+	if e, _ := b.Entry("a.example"); e.Last == nil {
+		t.Error("the certificate that was to be renewed ends the failure")
+	}
+	b.Loaded("a.example", true, true)
+	if e, _ := b.Entry("a.example"); e.Last != nil || e.Tries != 0 || len(e.Attempts) != 0 || !e.Tried {
+		t.Errorf("a new one doesn't: %+v", e)
+	}
+}
+
+func TestWhatIsNotTriedAgainSaysSo(t *testing.T) {
+	b := new(Book)
+	e, _ := b.Failed("a.example", certmagic.ErrNoRetry{Err: problem("caa", "no")}, true)
+	if !e.NextTry(time.Now()).IsZero() || !strings.Contains(e.Last.Hint, "reload the configuration") || e.Last.Reason != CAA {
+		t.Errorf("%+v", e)
+	}
+	if err := b.Begin("a.example", false); err != nil {
+		t.Fatal(err)
+	}
+	if e, _ := b.Failed("a.example", problem("caa", "no"), true); e.NextTry(time.Now()).IsZero() {
+		t.Error("an attempt later it still is not tried again")
+	}
+}
+
 func TestABookIsBounded(t *testing.T) {
 	b := new(Book)
 	for i := range mostNames + 10 {
-		b.Loaded(fmt.Sprint(i), true)
+		b.Loaded(fmt.Sprint(i), true, true)
 	}
 	if n := len(b.Entries()); n != mostNames {
 		t.Errorf("%d names, want %d", n, mostNames)
 	}
-	if e, news := b.Failed("one.more", errors.New("x")); !news || e.Last == nil {
+	if e, news := b.Failed("one.more", errors.New("x"), true); !news || e.Last == nil {
 		t.Error("a failure that finds no room is lost")
 	}
 	if b.Begin("one.more", false) != nil || b.Obtained("one.more") != 0 {

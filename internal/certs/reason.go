@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
 )
 
@@ -44,15 +45,43 @@ type Failure struct {
 	RetryAfter time.Time `json:"retry_after,omitzero"`
 
 	Told time.Time `json:"-"` // when it was last logged
+
+	answered bool // it is the authority that says so
+	final    bool // it is not tried again by itself
+}
+
+// pause returns until when the authority is to be left alone, after so many attempts in the last hour: as long as it says, or
+// where it says only that it has been asked too often, or is out of order, as long as it may take. (What it says in the
+// header Retry-After doesn't reach us: acmez drops it.)
+func (f Failure) pause(now time.Time, attempts int) time.Time {
+	switch {
+	case !f.RetryAfter.IsZero():
+		return f.RetryAfter
+	case f.Reason == RateLimited:
+		return now.Add(hour)
+	case f.Reason == Authority && f.answered && attempts >= 2:
+		return now.Add(overloaded)
+	}
+	return time.Time{}
 }
 
 // explain makes words of an error. name is whom the certificate is for.
 func explain(name string, err error) Failure {
 	f := Failure{Reason: Other, Detail: err.Error()}
 	if problem, ok := errors.AsType[acme.Problem](err); ok {
+		f.answered = true
 		f.explainProblem(name, problem)
-		return f
+	} else {
+		f.explainError(err)
 	}
+	if _, f.final = errors.AsType[certmagic.ErrNoRetry](err); f.final {
+		f.Hint += "; it is not tried again by itself: then reload the configuration"
+	}
+	return f
+}
+
+// explainError makes words of what went wrong on the way.
+func (f *Failure) explainError(err error) {
 	var dnsErr *net.DNSError
 	var unknown x509.UnknownAuthorityError
 	var netErr net.Error
@@ -67,7 +96,6 @@ func explain(name string, err error) Failure {
 	default:
 		f.say(Other, "the certificate could not be had", "the detail says why, if anything does; the edge's log has more")
 	}
-	return f
 }
 
 func (f *Failure) say(reason Reason, message, hint string) {
@@ -127,8 +155,11 @@ func retryAfter(detail string) time.Time {
 		return time.Time{}
 	}
 	at, err := time.Parse(time.DateTime, strings.Replace(m[1], "T", " ", 1))
-	if err != nil || time.Until(at) > longestPause {
+	if err != nil {
 		return time.Time{}
+	}
+	if most := time.Now().Add(longestPause); at.After(most) { // one of the two clocks is wrong
+		return most
 	}
 	return at
 }

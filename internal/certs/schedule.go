@@ -15,7 +15,7 @@ var pauses = []time.Duration{
 
 // NextTry returns about when the next attempt is made: never, which is zero, if the last one did not fail.
 func (e *Entry) NextTry(now time.Time) time.Time {
-	if e.Last == nil || e.Tries == 0 {
+	if e.Last == nil || e.Tries == 0 || e.Final {
 		return time.Time{}
 	}
 	next := e.Last.At.Add(pauses[min(e.Tries, len(pauses))-1])

@@ -11,8 +11,9 @@ import (
 // safe for concurrent use.
 //
 // A key's place is one of the eight of its row. In a full row a new key takes the place of the one that is closest to a
-// full bucket, if that is closer than itself. So whoever floods it with new keys, each used once, displaces his own:
-// a key that has used up more than one token loses nothing to them.
+// full bucket, if that is closer than itself; else it passes, uncounted. So whoever floods it with new keys, each used once,
+// displaces his own: a key that has used up more than one token loses nothing to them. With as many keys at a time as it was made
+// for, one in a thousand shares a full row.
 type Limiter struct {
 	seed  maphash.Seed
 	epoch time.Time
@@ -34,14 +35,14 @@ type slot struct {
 	full int64
 }
 
-// New returns a limiter for up to keys distinct keys at a time; it has twice as many places, so that few rows are full
-// before. Untouched rows take no memory.
+// New returns a limiter for up to keys distinct keys at a time; it has four to eight times as many places (a power of two), so
+// that hardly any row is full before. Untouched rows take no memory.
 func New(keys int) *Limiter {
 	return newLimiter(keys, time.Now)
 }
 
 func newLimiter(keys int, now func() time.Time) *Limiter {
-	n := 1 << bits.Len(uint(max(2*keys/len(row{})-1, 0)))
+	n := 1 << bits.Len(uint(max(4*keys/len(row{})-1, 0)))
 	// A moment after the epoch, so that no time of a key is 0.
 	return &Limiter{seed: maphash.MakeSeed(), epoch: now().Add(-time.Second), now: now, mask: uint64(n - 1), rows: make([]row, n)}
 }
@@ -61,6 +62,8 @@ func (l *Limiter) Take(key uint64, rate Rate) Decision {
 		full, d := rate.decide(0, now)
 		if full > max(place.full, now) || place.full <= now {
 			*place = slot{hash: key, full: full}
+		} else {
+			d.Uncounted = true
 		}
 		return d
 	}

@@ -170,3 +170,71 @@ func TestRatesThatCanNotBe(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAMillionKeysAtOnceGetWhatTheyMay: each key is asked about as often as twice its burst, by several at once. None is refused
+// before it has had its burst, and hardly any gets more: those that share a full row.
+func TestAMillionKeysAtOnceGetWhatTheyMay(t *testing.T) {
+	keys, rate := uint64(million), Rate{Events: 1, Window: time.Hour, Burst: 3}
+	if testing.Short() {
+		keys /= 10
+	}
+	l := New(int(keys))
+	allowed := make([]atomic.Int32, keys)
+	var uncounted atomic.Uint64
+	began := time.Now()
+	var all sync.WaitGroup
+	for worker := range uint64(4) {
+		all.Go(func() {
+			for n := range 2 * uint64(rate.Burst) * keys / 4 {
+				i := (n + worker*keys/4) % keys
+				d := l.Take(hashed(l, i), rate)
+				if d.Allowed {
+					allowed[i].Add(1)
+				}
+				if d.Uncounted {
+					uncounted.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	took := time.Since(began)
+	var fewer, exact, more uint64
+	for i := range allowed {
+		switch n := allowed[i].Load(); {
+		case n < int32(rate.Burst):
+			fewer++
+		case n == int32(rate.Burst):
+			exact++
+		default:
+			more++
+		}
+	}
+	t.Logf("%d keys, each asked about %d times by 4 goroutines: %.2f %% had exactly their burst, %.2f %% more, %d requests were uncounted; %s a decision",
+		keys, 2*rate.Burst, 100*float64(exact)/float64(keys), 100*float64(more)/float64(keys), uncounted.Load(), took/time.Duration(2*uint64(rate.Burst)*keys))
+	if fewer > 0 {
+		t.Errorf("%d keys were refused too early", fewer)
+	}
+	if more > keys/500 {
+		t.Errorf("%d of %d keys had more than their burst", more, keys)
+	}
+}
+
+func TestAKeyThatFindsNoRoomPassesAndIsTold(t *testing.T) {
+	l, rate := New(1), Rate{Events: 1, Window: time.Hour, Burst: 3} // one row of eight
+	for key := range uint64(8) {
+		for range 3 {
+			if d := l.Take(key+1, rate); !d.Allowed || d.Uncounted {
+				t.Fatalf("key %d: %+v", key, d)
+			}
+		}
+	}
+	if d := l.Take(9, rate); !d.Allowed || !d.Uncounted {
+		t.Errorf("the ninth: %+v", d)
+	}
+	for key := range uint64(8) {
+		if d := l.Take(key+1, rate); d.Allowed {
+			t.Errorf("key %d is free because of the ninth", key)
+		}
+	}
+}

@@ -39,6 +39,8 @@ func (r Rate) interval() time.Duration { return r.Window / time.Duration(r.Event
 // Decision is what became of a request.
 type Decision struct {
 	Allowed bool
+	// It was allowed for want of room: the key's row was full of keys that have used up more.
+	Uncounted bool
 	// How many more would be allowed at once.
 	Remaining int
 	// When the next one is allowed, counted from now; 0 if Remaining is not.
@@ -51,8 +53,7 @@ func (r Rate) decide(full, now int64) (int64, Decision) {
 	interval := int64(r.interval())
 	most := interval * int64(r.Burst)
 	// A rate that has been changed may have left more debt than it can make itself.
-	full = min(max(full, now), now+most)
-	after := full + interval
+	after := min(max(full, now), now+most) + interval
 	if debt := after - now; debt > most {
 		return full, Decision{RetryAfter: time.Duration(debt - most)}
 	}

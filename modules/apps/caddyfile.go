@@ -52,6 +52,7 @@ func parse(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error
 	if err != nil {
 		return nil, err
 	}
+	p.usual = p.backends[0].service
 	if d.NextArg() {
 		return nil, d.Errf("%s: takes no argument but a matcher", p.name)
 	}

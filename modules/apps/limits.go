@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	rate "github.com/theworklabs/edge/internal/ratelimit"
 	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/ratelimit"
 )
@@ -111,5 +112,8 @@ func (l *limit) unmarshal(d *caddyfile.Dispenser, args []string) error {
 		values[i] = n
 	}
 	*l = limit{events: values[0], window: time.Duration(window), burst: values[1]}
+	if err := (rate.Rate{Events: l.events, Window: l.window, Burst: l.burst}).Check(); err != nil {
+		return d.Errf("limit: %v", err)
+	}
 	return nil
 }

@@ -6,6 +6,7 @@ package apps
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -28,6 +29,7 @@ type preset struct {
 	limits   limits
 	origins  origins
 	backends []backend // in the order of their routes; the last one takes the rest
+	usual    string    // the first of their services, unless it is overridden
 }
 
 // backend is one service of an application, and the paths that go to it.
@@ -57,7 +59,7 @@ func (p preset) routes() caddyhttp.RouteList {
 		})
 	}
 	routes = append(routes, p.origins.routes()...)
-	routes = append(routes, p.limits.routes(p.name)...)
+	routes = append(routes, p.limits.routes(p.zone())...)
 	if p.maxBody > 0 {
 		routes = append(routes, tooLarge(p.maxBody))
 	}
@@ -80,6 +82,15 @@ func (p preset) routes() caddyhttp.RouteList {
 		routes = append(routes, route)
 	}
 	return routes
+}
+
+// zone is what the preset's limits are called: its own name, or where its first service is another one than usual, with that
+// service's. So two installations of an application are counted apart.
+func (p preset) zone() string {
+	if p.backends[0].service == p.usual {
+		return p.name
+	}
+	return p.name + "_" + strings.NewReplacer(":", "_", ".", "_").Replace(p.backends[0].service)
 }
 
 // caching marks files whose names change with their content as never changing, unless the answer is a page: a missing

@@ -10,13 +10,17 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/certs"
 )
 
-// certsPath is where it is kept in Caddy's storage what failed: a restart is no reason to ask an authority again at once.
-const certsPath = "edge/certificates.json"
+// certsPath is where it is kept in Caddy's storage what failed for a name: neither a restart nor another edge with the same
+// storage is a reason to ask an authority again at once.
+func certsPath(name string) string {
+	return "edge/certificates/" + certmagic.StorageKeys.Safe(name) + ".json"
+}
 
 // watchCerts has the app told what becomes of certificates.
 func (a *App) watchCerts(events *caddyevents.App) error {
@@ -37,35 +41,42 @@ func (o onCert) Handle(ctx context.Context, e caddy.Event) error {
 	name, _ := e.Data["identifier"].(string)
 	switch e.Name() {
 	case "cert_obtaining":
-		o.app.restoreCerts(ctx)
+		o.app.restoreCert(ctx, name)
 		renewal, _ := e.Data["renewal"].(bool)
 		if err := book.Begin(name, renewal); err != nil {
 			o.app.log.Warn("a certificate is not asked for now", zap.String("name", name), zap.Error(err))
 			return fmt.Errorf("%w: %w", caddy.ErrEventAborted, err)
 		}
-		o.app.keepCerts(ctx)
+		o.app.keepCert(ctx, name)
 	case "cert_obtained":
 		if failed := book.Obtained(name); failed > 0 {
 			o.app.log.Info("a certificate was obtained after failures", zap.String("name", name), zap.Int("failures", failed))
 		}
-		o.app.keepCerts(ctx)
+		o.app.keepCert(ctx, name)
 	case "cert_failed":
 		err, _ := e.Data["error"].(error)
 		if err == nil {
 			err = errors.New("no reason was given")
 		}
-		entry, news := book.Failed(name, err)
-		o.app.keepCerts(ctx)
+		issuers, _ := e.Data["issuers"].([]string)
+		entry, news := book.Failed(name, err, len(issuers) < 2)
+		o.app.keepCert(ctx, name)
 		if news {
 			o.app.logCertFailure(entry)
 		}
 	case "cached_managed_cert", "cached_unmanaged_cert":
 		names, _ := e.Data["sans"].([]string)
 		for _, name := range names {
-			book.Loaded(name, e.Name() == "cached_managed_cert")
+			book.Loaded(name, e.Name() == "cached_managed_cert", fresh(name))
 		}
 	}
 	return nil
+}
+
+// fresh reports whether a name has a certificate that need not be renewed yet.
+func fresh(name string) bool {
+	cert, found := certificate(name)
+	return found && time.Now().Before(renewal(name, cert, tlsApp()))
 }
 
 // logCertFailure writes one line in words: certmagic's own lines are for those who know ACME.
@@ -79,49 +90,47 @@ func (a *App) logCertFailure(e certs.Entry) {
 		zap.Int("tries", e.Tries), zap.Time("next_try", e.NextTry(time.Now())))
 }
 
-// restoreCerts reads what failed before a restart, once in the life of the process.
-func (a *App) restoreCerts(ctx context.Context) {
-	a.living.certsOnce.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, storageTime)
-		defer cancel()
-		text, err := a.storage.Load(ctx, certsPath)
-		if errors.Is(err, fs.ErrNotExist) {
-			return
-		}
-		var entries []certs.Entry
-		if err == nil {
-			err = json.Unmarshal(text, &entries)
-		}
-		if err != nil {
-			a.log.Warn("it is not known which certificates failed before", zap.String("path", certsPath), zap.Error(err))
-			return
-		}
-		a.living.certs.Restore(entries)
-	})
+// restoreCert reads what failed for a name before a restart, or at another edge. It is called while certmagic holds the name's
+// lock, so that no edge writes meanwhile.
+func (a *App) restoreCert(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, storageTime)
+	defer cancel()
+	text, err := a.storage.Load(ctx, certsPath(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var entry certs.Entry
+	if err == nil {
+		err = json.Unmarshal(text, &entry)
+	}
+	if err != nil {
+		a.log.Warn("it is not known whether this certificate failed before", zap.String("name", name), zap.Error(err))
+		return
+	}
+	entry.Name = name
+	a.living.certs.Restore(entry)
 }
 
-// keepCerts writes down what fails. Attempts are minutes apart, so that it need not be clever.
-func (a *App) keepCerts(ctx context.Context) {
+// keepCert writes down what failed for a name.
+func (a *App) keepCert(ctx context.Context, name string) {
 	a.living.certsMu.Lock()
 	defer a.living.certsMu.Unlock()
-	var failing []certs.Entry
-	for _, e := range a.living.certs.Entries() {
-		if len(e.Attempts) > 0 || e.Last != nil {
-			failing = append(failing, e)
-		}
+	entry, known := a.living.certs.Entry(name)
+	if !known {
+		return // there are too many
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTime)
 	defer cancel()
-	text, err := json.Marshal(failing)
-	if err == nil && len(failing) == 0 {
-		if !a.storage.Exists(ctx, certsPath) {
-			return
+	var err error
+	if path := certsPath(name); len(entry.Attempts) > 0 || entry.Last != nil {
+		var text []byte
+		if text, err = json.Marshal(entry); err == nil {
+			err = a.storage.Store(ctx, path, text)
 		}
-		err = a.storage.Delete(ctx, certsPath)
-	} else if err == nil {
-		err = a.storage.Store(ctx, certsPath, text)
+	} else if a.storage.Exists(ctx, path) {
+		err = a.storage.Delete(ctx, path)
 	}
 	if err != nil {
-		a.log.Warn("which certificates failed is not kept; a restart would ask the authority again at once", zap.Error(err))
+		a.log.Warn("whether this certificate failed is not kept; a restart would ask the authority again at once", zap.String("name", name), zap.Error(err))
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 
@@ -51,19 +53,70 @@ func Certificates() []CertificateStatus {
 	}
 	now := time.Now()
 	app := tlsApp()
+	sites := sitesWithTLS()
 	for _, e := range l.certs.Entries() {
+		delete(sites, e.Name)
 		cert, found := certificate(e.Name)
 		if !found && !recent(l, e) || found && app != nil && !app.HasCertificateForSubject(e.Name) {
 			continue // of a configuration before this one
 		}
 		all = append(all, certificateStatus(e, cert, found, app, now))
 	}
+	// Nothing has been heard of these: what keeps certmagic from even beginning, such as a full disk or a lock that is another
+	// edge's, is no event.
+	for name := range sites {
+		e := certs.Entry{Name: name, Managed: true, Trying: time.Since(time.Unix(0, l.loaded.Load())) < linger, Seen: now}
+		cert, found := certificate(name)
+		all = append(all, certificateStatus(e, cert, found, app, now))
+	}
+	slices.SortFunc(all, func(x, y CertificateStatus) int { return strings.Compare(x.Name, y.Name) })
 	return all
+}
+
+// sitesWithTLS returns the names for which the running configuration serves HTTPS, as far as its routes name them.
+func sitesWithTLS() map[string]bool {
+	sites := make(map[string]bool)
+	ctx := caddy.ActiveContext()
+	if ctx.Context == nil {
+		return sites
+	}
+	app, err := ctx.AppIfConfigured("http")
+	if err != nil {
+		return sites
+	}
+	for _, server := range app.(*caddyhttp.App).Servers {
+		if len(server.TLSConnPolicies) == 0 || server.AutoHTTPS != nil && (server.AutoHTTPS.Disabled || server.AutoHTTPS.DisableCerts) {
+			continue
+		}
+		for _, route := range server.Routes {
+			for _, set := range route.MatcherSets {
+				for _, matcher := range set {
+					hosts, _ := matcher.(*caddyhttp.MatchHost)
+					if hosts == nil {
+						continue
+					}
+					for _, host := range *hosts {
+						if certmagic.SubjectQualifiesForCert(host) && !skipped(server.AutoHTTPS, host) {
+							sites[host] = true
+						}
+					}
+				}
+			}
+		}
+	}
+	return sites
+}
+
+func skipped(c *caddyhttp.AutoHTTPSConfig, host string) bool {
+	return c != nil && (slices.Contains(c.Skip, host) || slices.Contains(c.SkipCerts, host))
 }
 
 // linger is how long a name without a certificate is shown after a reload that says nothing of it. A name that is still
 // in the configuration is tried, and heard of, at once.
 const linger = 30 * time.Second
+
+// longestTry is how long an attempt is taken to be under way of which nothing more is heard.
+const longestTry = 15 * time.Minute
 
 func recent(l *living, e certs.Entry) bool {
 	loaded := time.Unix(0, l.loaded.Load())
@@ -89,7 +142,7 @@ func certificateStatus(e certs.Entry, cert certmagic.Certificate, found bool, ap
 		s.State = CertificateExpired
 	case found && s.NotAfter.Sub(now) < min(7*24*time.Hour, s.NotAfter.Sub(cert.Leaf.NotBefore)/5):
 		s.State = CertificateExpiring
-	case !found && e.Trying:
+	case !found && e.Trying && now.Sub(e.Seen) < longestTry:
 		s.State = CertificateTrying
 	}
 	return s

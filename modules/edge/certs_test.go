@@ -173,8 +173,59 @@ func TestNamesThatAreNotInTheConfigurationAnyMoreAreNotShown(t *testing.T) {
 	if again := cert(t, "outside.test", failing); again.Tries < first.Tries {
 		t.Errorf("a reload forgets failures: %+v", again)
 	}
-	s.loadCerts(nil)
+	s.loadCerts(ca, "another.test")
+	cert(t, "another.test", failing)
 	cert(t, "inside.localhost", ok)
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// Nor after a restart, by what was kept.
+	s.loadCerts(ca, "another.test")
+	cert(t, "another.test", func(c edge.CertificateStatus) bool { return failing(c) && c.Tries > 1 })
+	for _, c := range edge.Certificates() {
+		if c.Name == "outside.test" {
+			t.Errorf("a name of an earlier configuration: %+v", c)
+		}
+	}
+}
+
+// TestASiteOfWhichNothingIsHeardIsShown: its certificate is not even asked for, because the lock can't be had.
+func TestASiteOfWhichNothingIsHeardIsShown(t *testing.T) {
+	s := newSite(t)
+	raw, err := json.Marshal(object{
+		"admin":   object{"disabled": true, "config": object{"persist": false}},
+		"logging": object{"logs": object{"default": object{"writer": object{"output": "discard"}}}},
+		"storage": object{"module": "file_system", "root": s.storage},
+		"apps": object{
+			"edge": object{"resolver": nowhere},
+			"tls":  object{"disable_storage_clean": true},
+			"http": object{"https_port": 1, "http_port": 2, "servers": object{"srv": object{
+				"listen": []any{s.listen}, "tls_connection_policies": []any{object{}},
+				"automatic_https": object{"disable_certificates": false, "disable_redirects": true, "skip_certificates": []any{"skipped.test"}},
+				"routes":          []any{object{"match": []any{object{"host": []any{"silent.localhost", "skipped.test"}}}}},
+			}}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A directory where the lock's file would be: neither taken nor stale.
+	lock := filepath.Join(s.storage, "locks", "issue_cert_silent.localhost.lock")
+	if err := os.MkdirAll(lock, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Load(raw, true); err != nil {
+		t.Fatal(err)
+	}
+	got := cert(t, "silent.localhost", func(c edge.CertificateStatus) bool { return c.Name != "" })
+	if got.State != edge.CertificateTrying && got.State != edge.CertificateMissing {
+		t.Errorf("%+v", got)
+	}
+	for _, c := range edge.Certificates() {
+		if c.Name == "skipped.test" {
+			t.Errorf("a name that wants no certificate: %+v", c)
+		}
+	}
 }
 
 // TestAnEdgeThatIsRestartedAllTheTimeStormsNobody: what failed is kept in the storage.
@@ -207,10 +258,10 @@ func TestAnEdgeThatIsRestartedAllTheTimeStormsNobody(t *testing.T) {
 // TestAnUnreadableRecordOfFailuresStopsNothing.
 func TestAnUnreadableRecordOfFailuresStopsNothing(t *testing.T) {
 	s, ca := newSite(t), newRefusing(t, forbidden)
-	if err := os.MkdirAll(filepath.Join(s.storage, "edge"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.storage, "edge", "certificates"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(s.storage, "edge", "certificates.json"), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.storage, "edge", "certificates", "outside.test.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.loadCerts(ca, "outside.test")

@@ -40,10 +40,9 @@ type living struct {
 	users   []*App // the configurations that have started, the newest last
 	inForce *App   // the one of them whose settings hold
 
-	certs     certs.Book
-	certsOnce sync.Once    // it has been read from the storage
-	certsMu   sync.Mutex   // it is being written there
-	loaded    atomic.Int64 // when the configuration that runs was provisioned, in Unix nanoseconds
+	certs   certs.Book
+	certsMu sync.Mutex   // it is being written there
+	loaded  atomic.Int64 // when the configuration that runs was provisioned, in Unix nanoseconds
 
 	keyMu      sync.Mutex
 	keptKey    []byte // of affinity cookies, as it is in the storage

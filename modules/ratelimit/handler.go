@@ -2,7 +2,10 @@
 package ratelimit
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,8 +37,17 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision checks the zones and takes a reference to what they have counted, which outlives the configuration.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = ctx.Logger()
-	for _, z := range h.Zones {
-		if err := z.provision(); err != nil {
+	if len(h.Zones) == 0 {
+		return errors.New("rate_limit: want at least one zone")
+	}
+	for i, z := range h.Zones {
+		if z == nil {
+			return fmt.Errorf("rate_limit: zone %d is none", i+1)
+		}
+		if slices.ContainsFunc(h.Zones[:i], func(other *Zone) bool { return other.Name == z.Name }) {
+			return fmt.Errorf("rate_limit: zone %s is there twice", z.Name)
+		}
+		if err := z.provision(ctx.GetMetricsRegistry()); err != nil {
 			return err
 		}
 	}
@@ -45,6 +57,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // Cleanup gives the counts back.
 func (h *Handler) Cleanup() error {
 	for _, z := range h.Zones {
+		if z == nil {
+			continue
+		}
 		if err := z.release(); err != nil {
 			return err
 		}
@@ -62,6 +77,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		d := z.counts.limiter.Take(z.key(r), z.rate)
 		switch {
+		case d.Uncounted:
+			z.counts.uncounted.Add(1)
 		case d.Allowed:
 			z.counts.allowed.Add(1)
 		case z.DryRun:

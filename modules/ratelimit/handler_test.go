@@ -59,6 +59,12 @@ func freeAddrs(t *testing.T) (first, second string) {
 // load puts limits in force, in the place of those before.
 func (s *server) load(t *testing.T, limits string) {
 	t.Helper()
+	if err := s.try(limits); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *server) try(limits string) error {
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(fmt.Appendf(nil, `{
 	admin off
 	persist_config off
@@ -78,11 +84,9 @@ http://%s {
 	metrics
 }`, s.trusted, s.addr, limits, s.metrics), nil)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if err := caddy.Load(config, true); err != nil {
-		t.Fatal(err)
-	}
+	return caddy.Load(config, true)
 }
 
 // as asks as a client of an address and returns the answer; header is names and values in turn.
@@ -338,5 +342,51 @@ func TestItIsExactThroughTheServer(t *testing.T) {
 	all.Wait()
 	if got := passed.Load(); got != 100 {
 		t.Errorf("%d of 400 pass, want 100", got)
+	}
+}
+
+// TestZonesOfOneNameHaveOneRate: one of two would wash out what the other has counted. A reload may change it.
+func TestZonesOfOneNameHaveOneRate(t *testing.T) {
+	const zone = "rate_limit {\n zone shared {\n events %d\n window 1h\n }\n }\n"
+	s := serve(t, fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 5, 5))
+	err := s.try(fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 5, 6))
+	if err == nil || !strings.Contains(err.Error(), "zone shared: it is 5 in 1h0m0s with a burst of 5 elsewhere") {
+		t.Errorf("two rates: %v", err)
+	}
+	s.load(t, fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 6, 6))
+}
+
+// TestZonesThatMakeNoSenseAreRefused, also in JSON, which nobody has parsed.
+func TestZonesThatMakeNoSenseAreRefused(t *testing.T) {
+	s := serve(t, "")
+	for zones, want := range map[string]string{
+		`[]`:     "want at least one zone",
+		`[null]`: "zone 1 is none",
+		`[{"name": "a", "events": 1, "window": "1s"}, {"name": "a", "events": 1, "window": "1s"}]`: "zone a is there twice",
+		`[{"name": "a", "events": 1, "window": "1s", "key": ["header:host"]}]`:                     "it is: host",
+		`[{"name": "a", "events": 1, "window": "1s", "allow": ["::ffff:0:0/64"]}]`:                 "as a range of IPv4 or of IPv6",
+	} {
+		err := caddy.Load(fmt.Appendf(nil, `{"admin": {"disabled": true}, "apps": {"http": {"servers": {"s": {"listen": [%q],
+			"routes": [{"handle": [{"handler": "rate_limit", "zones": %s}]}]}}}}}`, s.addr, zones), true)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", zones, err, want)
+		}
+	}
+}
+
+// TestAnAllowedAddressMayBeWrittenAsIPv6.
+func TestAnAllowedAddressMayBeWrittenAsIPv6(t *testing.T) {
+	s := serve(t, `rate_limit {
+		zone mapped {
+			events 1
+			window 1h
+			allow ::ffff:192.0.2.7
+		}
+	}`)
+	if n := s.passes(t, 3, "192.0.2.7"); n != 3 {
+		t.Errorf("%d of 3 pass", n)
+	}
+	if n := s.passes(t, 3, "192.0.2.8"); n != 1 {
+		t.Errorf("%d of another's 3 pass", n)
 	}
 }

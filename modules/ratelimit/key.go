@@ -26,6 +26,8 @@ func (z *Zone) readKey() error {
 			z.parts = append(z.parts, writeClient)
 		case name == "host":
 			z.parts = append(z.parts, writeHost)
+		case isHeader && strings.EqualFold(header, "Host"):
+			return fmt.Errorf("key %q: Host is no header for Go; it is: host", name)
 		case isHeader && header != "":
 			header = textproto.CanonicalMIMEHeaderKey(header)
 			z.parts = append(z.parts, func(_ *Zone, h *maphash.Hash, r *http.Request) {

@@ -34,8 +34,8 @@ func (metrics) Describe(to chan<- *prometheus.Desc) {
 
 // zoneTotals adds up the counts of one name, which a reload with another size leaves two of for a moment.
 type zoneTotals struct {
-	allowed, limited, dryRun, exempt uint64
-	keys                             int
+	allowed, uncounted, limited, dryRun, exempt uint64
+	keys                                        int
 }
 
 // Collect implements prometheus.Collector.
@@ -49,6 +49,7 @@ func (metrics) Collect(to chan<- prometheus.Metric) {
 			zones[c.zone] = t
 		}
 		t.allowed += c.allowed.Load()
+		t.uncounted += c.uncounted.Load()
 		t.limited += c.limited.Load()
 		t.dryRun += c.dryRun.Load()
 		t.exempt += c.exempt.Load()
@@ -56,7 +57,7 @@ func (metrics) Collect(to chan<- prometheus.Metric) {
 		return true
 	})
 	for zone, t := range zones {
-		for decision, n := range map[string]uint64{"allowed": t.allowed, "limited": t.limited, "dry_run": t.dryRun, "exempt": t.exempt} {
+		for decision, n := range map[string]uint64{"allowed": t.allowed, "uncounted": t.uncounted, "limited": t.limited, "dry_run": t.dryRun, "exempt": t.exempt} {
 			to <- prometheus.MustNewConstMetric(descRequests, prometheus.CounterValue, float64(n), zone, decision)
 		}
 		to <- prometheus.MustNewConstMetric(descKeys, prometheus.GaugeValue, float64(t.keys), zone)

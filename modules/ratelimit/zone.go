@@ -46,7 +46,7 @@ type Zone struct {
 	// Count, log and measure, but refuse nothing.
 	DryRun bool `json:"dry_run,omitempty"`
 
-	// For how many keys at a time there is room, 32 bytes each. Default: 100000.
+	// For how many keys at a time there is room, 64 to 128 bytes each. Default: 100000.
 	MaxKeys int `json:"max_keys,omitempty"`
 
 	rate   ratelimit.Rate
@@ -56,6 +56,7 @@ type Zone struct {
 	allow  []netip.Prefix
 	counts *counts  // of a zone that is given back, too: requests may be under way
 	held   bool     // whether the pool counts this zone as a user of them
+	config any      // which configuration it is of
 	policy []string // RateLimit-Policy
 	item   string   // the beginning of RateLimit
 }
@@ -106,22 +107,35 @@ func (z *Zone) readAllow() error {
 			if err != nil {
 				return fmt.Errorf("allow %q: want an address, a range such as 192.0.2.0/24, or private_ranges", text)
 			}
+			if prefix.Addr().Is4In6() { // as clients' addresses are compared
+				if prefix.Bits() < 96 {
+					return fmt.Errorf("allow %q: want it as a range of IPv4 or of IPv6", text)
+				}
+				prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
+			}
 			z.allow = append(z.allow, prefix.Masked())
 		}
 	}
 	return nil
 }
 
-func (z *Zone) provision() error {
+// provision takes what the zone has counted; config is the same for all zones of a configuration, and of no other.
+func (z *Zone) provision(config any) error {
 	if err := z.check(); err != nil {
 		return err
 	}
 	z.policy = []string{fmt.Sprintf(`"%s";q=%d;w=%d`, z.Name, z.rate.Burst, seconds(z.refill()))}
 	z.item = `"` + z.Name + `";r=`
 	var err error
-	z.counts, err = takeCounts(z.poolKey(), z.Name, z.size)
-	z.held = err == nil
-	return err
+	if z.counts, err = takeCounts(z.poolKey(), z.Name, z.size); err != nil {
+		return err
+	}
+	z.held, z.config = true, config
+	if other, same := z.counts.use(config, z.rate); !same {
+		return fmt.Errorf("rate_limit: zone %s: it is %d in %s with a burst of %d elsewhere in the configuration; zones of one name count together, and have one rate: give this one another name",
+			z.Name, other.Events, other.Window, other.Burst)
+	}
+	return nil
 }
 
 // refill is how long an empty bucket takes to be full: the window in which the draft's quota, the burst, is available.
@@ -135,6 +149,7 @@ func (z *Zone) release() error {
 		return nil // it was never provisioned
 	}
 	z.held = false
+	z.counts.unuse(z.config)
 	_, err := pool.Delete(z.poolKey())
 	return err
 }

@@ -2,7 +2,10 @@ package acme
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,20 +20,20 @@ import (
 	"github.com/theworklabs/edge/tests/acme/lab"
 )
 
-// TestRealClientsTrustTheCertificateInEveryVersionOfHTTP: curl over HTTP/1.1 and HTTP/2, quic-go over HTTP/3, and the
-// socket.io client over polling and WebSocket, none of which looks the other way.
+// TestRealClientsTrustTheCertificateInEveryVersionOfHTTP: curl over HTTP/1.1 and HTTP/2, quic-go over HTTP/3, the socket.io
+// client over polling and WebSocket, and Chromium over all of them, none of which looks the other way.
 func TestRealClientsTrustTheCertificateInEveryVersionOfHTTP(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
 	began := time.Now()
 	s.up()
-	s.must("up", "--detach", "bigcapital-server") // with its databases
+	s.must("up", "--detach", "bigcapital-server", "bigcapital-webapp") // with its databases
 	root := filepath.Join(t.TempDir(), "root.pem")
 	if err := os.WriteFile(root, s.ca.Manage(t, "/roots/0"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	accounting, docs := s.sites()[0], s.sites()[2]
-	s.certificate(30*time.Second, accounting, anyCertificate)
+	leaf := s.certificate(30*time.Second, accounting, anyCertificate)
 	s.certificate(30*time.Second, docs, anyCertificate)
 
 	for flag, want := range map[string]string{"--http1.1": "1.1 200", "--http2": "2 200"} {
@@ -54,7 +57,22 @@ func TestRealClientsTrustTheCertificateInEveryVersionOfHTTP(t *testing.T) {
 			t.Errorf("socket.io over %s: %v %s", transports, err, out)
 		}
 	}
-	s.report(began, "HTTP/1.1, HTTP/2, HTTP/3, WebSocket and polling work")
+
+	pin := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
+	for _, protocol := range []string{"http/1.1", "h2", "h3"} {
+		browser := exec.Command("node", "../browser/browser.js", "https://"+accounting+":"+s.https+"/", "127.0.0.1",
+			base64.StdEncoding.EncodeToString(pin[:]), protocol)
+		out, err := browser.CombinedOutput()
+		var saw struct {
+			Protocol, APIProtocol, Title, Socket string
+			Status, API                          int
+		}
+		if err != nil || json.Unmarshal(out, &saw) != nil || saw.Protocol != protocol || saw.APIProtocol != protocol ||
+			saw.Status != http.StatusOK || saw.API != http.StatusOK || !strings.HasPrefix(saw.Socket, `0{"sid":"`) {
+			t.Errorf("Chromium over %s: %v %s", protocol, err, out)
+		}
+	}
+	s.report(began, "curl, Chromium, socket.io and quic-go: HTTP/1.1, HTTP/2, HTTP/3, WebSocket and polling work")
 }
 
 // overHTTP3 asks the edge's UDP port, which needs one of its own: Docker publishes it beside the TCP port.

@@ -96,6 +96,26 @@ func TestANameThatPointsElsewhereDisturbsNoOther(t *testing.T) {
 	s.most(3)
 }
 
+// TestANameThatPointsToAnotherWebServerDisturbsNoOther: nginx answers there, with something else.
+func TestANameThatPointsToAnotherWebServerDisturbsNoOther(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}), "ACME_OPTIONS=cert_issuer acme {\ndisable_tlsalpn_challenge\n}")
+	began := time.Now()
+	accounting, crm := s.sites()[0], s.sites()[1]
+	s.ca.During(func() {
+		s.start()
+		s.resolve(crm, "corteza-docs")
+	})
+	s.certificate(20*time.Second, accounting, anyCertificate)
+	s.waitForFailures(crm, 1)
+	said, err := s.compose("exec", "-T", "edge", "edge", "certs")
+	if err == nil || !strings.Contains(said, "somebody else answers for "+crm) {
+		t.Errorf("edge certs says (%v):\n%s", err, said)
+	}
+	s.report(began, "another site has its certificate; edge certs says that somebody else answers for the one whose DNS is wrong")
+	s.most(2)
+}
+
 // waitForOrders waits until n certificates were ordered for a name.
 func (s *stack) waitForOrders(name string, n int, within time.Duration) {
 	s.t.Helper()
@@ -106,29 +126,38 @@ func (s *stack) waitForOrders(name string, n int, within time.Duration) {
 	}
 }
 
-// TestARateLimitHoldsForOneNameOnly: the authority wants no orders for one site for 20 s; the others have theirs at
-// once, and that one is not asked for before.
+// TestARateLimitHoldsForOneNameOnly: the authority wants no orders for one site until a time that is later than certmagic's second
+// attempt; the others have theirs at once, and that one is not asked for before.
 func TestARateLimitHoldsForOneNameOnly(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
 	crm := s.sites()[1]
-	var over atomic.Bool
+	until := time.Now().UTC().Add(90 * time.Second).Truncate(time.Second)
 	s.ca.Fail(func(r *http.Request) *lab.Fault {
-		if over.Load() || r.URL.Path != "/order-plz" || !orders(r, crm) {
+		if time.Now().After(until) || r.URL.Path != "/order-plz" || !orders(r, crm) {
 			return nil
 		}
-		return &lab.Fault{Status: http.StatusTooManyRequests, Type: "rateLimited", Detail: "too many certificates already issued", RetryAfter: 20 * time.Second}
+		return &lab.Fault{
+			Status: http.StatusTooManyRequests, Type: "rateLimited", RetryAfter: time.Until(until),
+			Detail: "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s, retry after " + until.Format(time.DateTime) + " UTC: see https://ca.test/limits",
+		}
 	})
 	began := time.Now()
 	s.up()
 	s.certificate(20*time.Second, s.sites()[0], anyCertificate)
 	s.certificate(20*time.Second, s.sites()[2], anyCertificate)
 	s.waitForOrders(crm, 1, 20*time.Second)
-	over.Store(true)
-	s.certificate(retry, crm, anyCertificate)
+	s.waitForFailures(crm, 2) // the second attempt, which is held back
+	if n := len(s.ca.Orders(crm)); n != 1 {
+		t.Errorf("%d orders before %s, want 1", n, until)
+	}
+	if said := s.must("logs", "--no-log-prefix", "edge"); !strings.Contains(said, "a certificate is not asked for now") {
+		t.Error("the log doesn't say that it is held back")
+	}
+	s.certificate(retryIntervals(t)[1]+retry, crm, anyCertificate) // the third
 	all := s.ca.Orders(crm)
-	if again := all[len(all)-1].Sub(all[0]); again < 20*time.Second {
-		t.Errorf("it was asked again after %s, and had said 20s", again)
+	if again := all[len(all)-1]; again.Before(until) {
+		t.Errorf("it was asked again at %s, and had said not before %s", again, until)
 	}
 	s.report(began, "the limited site has its certificate, too")
 	s.most(3)

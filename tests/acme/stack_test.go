@@ -74,8 +74,14 @@ func (s *stack) start(args ...string) {
 // address has the authority find a name at the edge.
 func (s *stack) address(name string) {
 	s.t.Helper()
-	edge := strings.TrimSpace(s.must("ps", "--quiet", "edge"))
-	s.ca.Resolve(s.t, name, docker(s.t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+s.name+`_network").IPAddress}}`, edge))
+	s.resolve(name, "edge")
+}
+
+// resolve has the authority find a name at a service's container.
+func (s *stack) resolve(name, service string) {
+	s.t.Helper()
+	id := strings.TrimSpace(s.must("ps", "--quiet", service))
+	s.ca.Resolve(s.t, name, docker(s.t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+s.name+`_network").IPAddress}}`, id))
 }
 
 // sites are the names of the three sites.

@@ -1,0 +1,25 @@
+// node shoot.js DIR NAME=URL [NAME=URL…]
+//
+// Writes screenshots of pages to DIR/NAME-light.png and DIR/NAME-dark.png, to be looked at. Certificates are not checked, and names
+// below .localhost are this machine.
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const [dir, ...pages] = process.argv.slice(2);
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+for (const colorScheme of ['light', 'dark']) {
+  const context = await browser.newContext({ colorScheme, ignoreHTTPSErrors: true, viewport: { width: 800, height: 500 } });
+  for (const entry of pages) {
+    const [, name, url] = /^([^=]+)=(.*)$/.exec(entry);
+    const page = await context.newPage();
+    const answer = await page.goto(url, { waitUntil: 'commit' });
+    await page.waitForSelector('body');
+    await page.screenshot({ path: join(dir, `${name}-${colorScheme}.png`) });
+    console.log(`${name} ${colorScheme}: ${answer.status()} ${await page.title()}`);
+    await page.close();
+  }
+}
+await browser.close();
