@@ -26,7 +26,7 @@ func KnownSecret(value string) bool { return known[strings.ToLower(value)] }
 // shortest is the number of characters below which a secret can be guessed by whoever tries long enough.
 const shortest = 12
 
-var secretName = regexp.MustCompile(`(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|_KEY)$`)
+var secretName = regexp.MustCompile(`(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(API|APP|AUTH|ACCESS|ENCRYPTION|JWT|MASTER|PRIVATE|SECRET|SIGNING|STORAGE)_KEY)$`)
 
 // needed are secrets whose absence an application makes up for in a way that nobody wants.
 var needed = []struct{ image, variable, instead string }{

@@ -53,7 +53,7 @@ func Certificates() []CertificateStatus {
 	}
 	now := time.Now()
 	app := tlsApp()
-	sites := sitesWithTLS()
+	sites := sitesWithTLS(caddy.ActiveContext())
 	for _, e := range l.certs.Entries() {
 		delete(sites, e.Name)
 		cert, found := certificate(e.Name)
@@ -73,10 +73,9 @@ func Certificates() []CertificateStatus {
 	return all
 }
 
-// sitesWithTLS returns the names for which the running configuration serves HTTPS, as far as its routes name them.
-func sitesWithTLS() map[string]bool {
+// sitesWithTLS returns the names for which a configuration serves HTTPS, as far as its routes name them.
+func sitesWithTLS(ctx caddy.Context) map[string]bool {
 	sites := make(map[string]bool)
-	ctx := caddy.ActiveContext()
 	if ctx.Context == nil {
 		return sites
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/check"
@@ -51,17 +51,17 @@ func (l *living) checks(ctx context.Context) (all []check.Finding) {
 
 // canStart returns an error if the edge had better not start: by a clock that is wrong no certificate is good, and by a storage
 // that keeps none every restart would ask the authority for all of them. A full disk is no such thing, as long as it has
-// what it needs. Only what serves TLS is concerned.
+// what it needs. Only sites are concerned whose certificates the edge obtains.
 func (a *App) canStart(ctx caddy.Context) error {
-	app, err := ctx.AppIfConfigured("http")
-	if err != nil {
-		return nil // nobody serves anything
+	sites := sitesWithTLS(ctx)
+	if app, err := ctx.AppIfConfigured("tls"); err == nil {
+		for site := range sites {
+			if app.(*caddytls.TLS).HasCertificateForSubject(site) {
+				delete(sites, site) // from a file
+			}
+		}
 	}
-	tls := false
-	for _, server := range app.(*caddyhttp.App).Servers {
-		tls = tls || len(server.TLSConnPolicies) > 0
-	}
-	if !tls {
+	if len(sites) == 0 {
 		return nil
 	}
 	if err := check.Clock(time.Now()).Err(); err != nil {
@@ -69,7 +69,7 @@ func (a *App) canStart(ctx caddy.Context) error {
 	}
 	patient, cancel := context.WithTimeout(ctx, storagePatience)
 	defer cancel()
-	err = check.Storage(patient, a.storage).Err()
+	err := check.Storage(patient, a.storage).Err()
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		a.log.Error("certificates can't be kept", zap.Error(err))
 		return nil
