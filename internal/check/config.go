@@ -2,108 +2,13 @@ package check
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 )
-
-// shippedConfig is where the image has its configuration.
-const shippedConfig = "/etc/edge/Caddyfile"
-
-// configuration adapts and validates the edge's configuration, with the environment that the compose file gives it and the
-// files that it mounts. It returns nil if there is none to go on with.
-func (c *Check) configuration(ctx context.Context, s *stack) (*config, Finding) {
-	file := c.Config
-	if file == "" {
-		inside := configOf(s.edge.Command)
-		var mounted bool
-		if file, mounted = s.edge.onHost(inside); !mounted {
-			return nil, warning("configuration", "name the file with --config", "%s of %s is in its image, and was not looked at, nor what it would say about routes and domains", inside, c.Edge)
-		}
-	}
-	invalid := func(err error) Finding {
-		text := err.Error()
-		if !strings.HasPrefix(text, file+":") {
-			text = file + ": " + text
-		}
-		return failure("configuration", "mend it, and see what becomes of it: edge adapt --config "+file, "%s", text)
-	}
-	env := s.edge.environ()
-	text, err := c.Adapt(ctx, file, env)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	parsed, err := parseConfig(text)
-	if err != nil {
-		return nil, invalid(err)
-	}
-	if err := c.Validate(ctx, s.edge.relocate(text), env); err != nil {
-		return parsed, invalid(err)
-	}
-	return parsed, ok("configuration", "%s is valid (sites: %d, services: %d)", file, len(parsed.hosts), len(parsed.services))
-}
-
-// configOf returns the configuration that a command line of the edge names.
-func configOf(command []string) string {
-	for i, arg := range command {
-		if value, found := strings.CutPrefix(arg, "--config="); found {
-			return value
-		}
-		if arg == "--config" && i+1 < len(command) {
-			return command[i+1]
-		}
-	}
-	return shippedConfig
-}
-
-// environ returns a service's environment, in the form of [os.Environ].
-func (s *service) environ() []string {
-	var env []string
-	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
-		if value := s.Environment[name]; value != nil {
-			env = append(env, name+"="+*value)
-		} else if value, set := os.LookupEnv(name); set { // passed through
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
-}
-
-// relocate has a configuration name files where they are on this machine.
-func (s *service) relocate(text []byte) []byte {
-	var all any
-	if json.Unmarshal(text, &all) != nil {
-		return text
-	}
-	walk(all, func(object map[string]any) {
-		for key, value := range object {
-			switch value := value.(type) {
-			case string:
-				if source, found := s.onHost(value); found {
-					object[key] = source
-				}
-			case []any:
-				for i, item := range value {
-					if path, isText := item.(string); isText {
-						if source, found := s.onHost(path); found {
-							value[i] = source
-						}
-					}
-				}
-			}
-		}
-	})
-	moved, err := json.Marshal(all)
-	if err != nil { // it came from JSON
-		return text
-	}
-	return moved
-}
 
 // config is what is checked of Caddy's JSON.
 type config struct {

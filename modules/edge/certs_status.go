@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 
@@ -71,43 +70,6 @@ func Certificates() []CertificateStatus {
 	}
 	slices.SortFunc(all, func(x, y CertificateStatus) int { return strings.Compare(x.Name, y.Name) })
 	return all
-}
-
-// sitesWithTLS returns the names for which a configuration serves HTTPS, as far as its routes name them.
-func sitesWithTLS(ctx caddy.Context) map[string]bool {
-	sites := make(map[string]bool)
-	if ctx.Context == nil {
-		return sites
-	}
-	app, err := ctx.AppIfConfigured("http")
-	if err != nil {
-		return sites
-	}
-	for _, server := range app.(*caddyhttp.App).Servers {
-		if len(server.TLSConnPolicies) == 0 || server.AutoHTTPS != nil && (server.AutoHTTPS.Disabled || server.AutoHTTPS.DisableCerts) {
-			continue
-		}
-		for _, route := range server.Routes {
-			for _, set := range route.MatcherSets {
-				for _, matcher := range set {
-					hosts, _ := matcher.(*caddyhttp.MatchHost)
-					if hosts == nil {
-						continue
-					}
-					for _, host := range *hosts {
-						if certmagic.SubjectQualifiesForCert(host) && !skipped(server.AutoHTTPS, host) {
-							sites[host] = true
-						}
-					}
-				}
-			}
-		}
-	}
-	return sites
-}
-
-func skipped(c *caddyhttp.AutoHTTPSConfig, host string) bool {
-	return c != nil && (slices.Contains(c.Skip, host) || slices.Contains(c.SkipCerts, host))
 }
 
 // linger is how long a name without a certificate is shown after a reload that says nothing of it. A name that is still
