@@ -133,6 +133,9 @@ func (s *self) validate(ctx context.Context, config []byte, env []string) error 
 		return err
 	}
 	delete(all, "storage") // of which only the running edge can tell whether it works
+	if err := discardLogs(all); err != nil {
+		return err
+	}
 	text, err := json.Marshal(all)
 	if err != nil {
 		return err
@@ -142,6 +145,33 @@ func (s *self) validate(ctx context.Context, config []byte, env []string) error 
 		return err
 	}
 	_, err = s.run(ctx, env, "validate", "--config", file)
+	return err
+}
+
+// discardLogs has a configuration write no log: loading it would make the files.
+func discardLogs(config map[string]json.RawMessage) error {
+	if config["logging"] == nil {
+		return nil
+	}
+	var logging map[string]json.RawMessage
+	if err := json.Unmarshal(config["logging"], &logging); err != nil {
+		return fmt.Errorf("logging: %w", err)
+	}
+	var logs map[string]map[string]json.RawMessage
+	if logging["logs"] != nil {
+		if err := json.Unmarshal(logging["logs"], &logs); err != nil {
+			return fmt.Errorf("logging: %w", err)
+		}
+	}
+	for _, log := range logs {
+		log["writer"] = json.RawMessage(`{"output": "discard"}`)
+	}
+	var err error
+	if logging["logs"], err = json.Marshal(logs); err != nil {
+		return err
+	}
+	delete(logging, "sink")
+	config["logging"], err = json.Marshal(logging)
 	return err
 }
 

@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -15,8 +16,26 @@ type config struct {
 	hosts       []string // of sites that have one, sorted
 	services    []string // NAME:PORT of services that containers are found for, sorted
 	endpoint    string   // the Engine, or the guard
+	project     string   // whose containers are served, if not the edge's own
 	authorities []string // addresses of ACME directories, sorted
+	private     []string // hosts whose certificates no public authority signs
+	own         bool     // there are certificates of files, for whichever hosts
 }
+
+// tlsApp is what is checked of Caddy's app tls.
+type tlsApp struct {
+	Certificates map[string]any
+	Automation   struct {
+		Policies []struct {
+			Subjects []string
+			Issuers  []issuer
+		}
+	}
+}
+
+type issuer struct{ Module, CA string }
+
+func (i issuer) public() bool { return i.Module != "internal" }
 
 // letsEncrypt is where certificates come from unless the configuration says otherwise.
 const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
@@ -26,16 +45,17 @@ func parseConfig(text []byte) (*config, error) {
 		Apps struct {
 			Edge struct {
 				Endpoint string
+				Project  string
 				Static   map[string][]string
 			}
 			HTTP any
-			TLS  any
+			TLS  tlsApp
 		}
 	}
 	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&all); err != nil {
 		return nil, fmt.Errorf("read the adapted configuration: %w", err)
 	}
-	c := &config{endpoint: all.Apps.Edge.Endpoint}
+	c := &config{endpoint: all.Apps.Edge.Endpoint, project: all.Apps.Edge.Project}
 	hosts, services, authorities := make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	walk(all.Apps.HTTP, func(object map[string]any) {
 		for _, host := range texts(object["host"]) {
@@ -47,15 +67,19 @@ func parseConfig(text []byte) (*config, error) {
 			}
 		}
 	})
-	walk(all.Apps.TLS, func(object map[string]any) {
-		if object["module"] == "acme" {
-			ca, _ := object["ca"].(string)
-			if ca == "" {
-				ca = letsEncrypt
+	for _, p := range all.Apps.TLS.Automation.Policies {
+		for _, issuer := range p.Issuers {
+			if issuer.Module == "acme" {
+				authorities[cmp.Or(issuer.CA, letsEncrypt)] = true
 			}
-			authorities[ca] = true
 		}
-	})
+		if len(p.Issuers) > 0 && !slices.ContainsFunc(p.Issuers, issuer.public) {
+			c.private = append(c.private, p.Subjects...)
+		}
+	}
+	for kind := range all.Apps.TLS.Certificates {
+		c.own = c.own || strings.HasPrefix(kind, "load_")
+	}
 	if len(authorities) == 0 {
 		authorities[letsEncrypt] = true
 	}
@@ -99,13 +123,15 @@ func isName(dial string) bool {
 	return host != "localhost" && !strings.ContainsAny(host, ".:") && host != ""
 }
 
-// walk calls visit with every object of a JSON document.
+// walk calls visit with every object of a JSON document, but for matchers of what is not to match.
 func walk(value any, visit func(map[string]any)) {
 	switch value := value.(type) {
 	case map[string]any:
 		visit(value)
-		for _, child := range value {
-			walk(child, visit)
+		for name, child := range value {
+			if name != "not" {
+				walk(child, visit)
+			}
 		}
 	case []any:
 		for _, child := range value {

@@ -28,6 +28,9 @@ func (c *Check) configuration(ctx context.Context, s *stack) (*config, Finding) 
 		if !strings.HasPrefix(text, file+":") {
 			text = file + ": " + text
 		}
+		if inside := s.edge.onlyInside(text); inside != "" {
+			return warning("configuration", "docker compose run --rm --no-deps "+c.Edge+" validate --config "+configOf(s.edge.Command), "%s; but %s is the container's own, and can't be looked at from here", text, inside)
+		}
 		return failure("configuration", "mend it, and see what becomes of it: edge adapt --config "+file, "%s", text)
 	}
 	env := s.edge.environ()
@@ -45,13 +48,24 @@ func (c *Check) configuration(ctx context.Context, s *stack) (*config, Finding) 
 	return parsed, ok("configuration", "%s is valid (sites: %d, services: %d)", file, len(parsed.hosts), len(parsed.services))
 }
 
+// onlyInside returns the place of a container that an error is about, if it is one that this machine doesn't have, or has
+// elsewhere: a volume, or a directory that an import names.
+func (s *service) onlyInside(text string) string {
+	for _, m := range s.Volumes {
+		if strings.Contains(text, strings.TrimSuffix(m.Target, "/")+"/") {
+			return m.Target
+		}
+	}
+	return ""
+}
+
 // configOf returns the configuration that a command line of the edge names.
 func configOf(command []string) string {
 	for i, arg := range command {
 		if value, found := strings.CutPrefix(arg, "--config="); found {
 			return value
 		}
-		if arg == "--config" && i+1 < len(command) {
+		if (arg == "--config" || arg == "-c") && i+1 < len(command) {
 			return command[i+1]
 		}
 	}

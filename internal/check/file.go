@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 )
@@ -18,16 +19,8 @@ func (c *Check) files(s *stack) []Finding {
 				continue
 			}
 			n++
-			info, err := os.Stat(m.Source)
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				all = append(all, failure("file", "put it there, or name it otherwise in .env or the compose file", "%s: %s is not there, and is mounted at %s", service.name, m.Source, m.Target))
-			case err != nil:
-				all = append(all, warning("file", "run it as root to know", "%s: %v", service.name, err))
-			case service == s.edge && info.Mode().IsRegular() && !readable(info, service.User):
-				all = append(all, failure("file", "chmod a+r "+m.Source, "%s runs as user %s and can't read %s (%s)", service.name, service.User, m.Source, info.Mode()))
-			case info.IsDir() && strings.Contains(m.Target[strings.LastIndex(m.Target, "/"):], ".") && service == s.edge:
-				all = append(all, failure("file", "remove it and put the file there; Docker makes a directory where a file is missing", "%s is a directory, and is mounted as the file %s", m.Source, m.Target))
+			if found := c.file(s, service, m); found != nil {
+				all = append(all, *found)
 			}
 		}
 	}
@@ -37,20 +30,61 @@ func (c *Check) files(s *stack) []Finding {
 	return all
 }
 
-// readable reports whether a user of a compose file, UID or UID:GID, can read a file. A name, or none, may be anyone.
-func readable(info fs.FileInfo, user string) bool {
-	uid, gid, _ := strings.Cut(user, ":")
+// file returns what is wrong with one mount, or nil.
+func (c *Check) file(s *stack, service *service, m mount) *Finding {
+	info, err := os.Stat(m.Source)
+	var found Finding
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && m.Bind.CreateHostPath && !isFile(m.Target):
+		found = warning("file", "make it, if it should have something in it", "%s: %s is not there, and Docker will make an empty directory of that name", service.name, m.Source)
+	case errors.Is(err, fs.ErrNotExist):
+		found = failure("file", "put it there, or name it otherwise in .env or the compose file", "%s: %s is not there, and is mounted at %s", service.name, m.Source, m.Target)
+	case err != nil:
+		found = warning("file", "run it as root to know", "%s: %v", service.name, err)
+	case info.IsDir() && isFile(m.Target):
+		found = failure("file", "remove it and put the file there; Docker makes a directory where a file is missing", "%s is a directory, and is mounted as the file %s", m.Source, m.Target)
+	case service == s.edge && info.Mode().IsRegular():
+		readable, known := mayRead(info, service.User)
+		if readable {
+			return nil
+		}
+		const text = "%s runs as user %s and can't read %s (%s)"
+		found = failure("file", "chmod a+r "+m.Source, text, service.name, service.User, m.Source, info.Mode())
+		if !known {
+			found.Level = Warning
+		}
+	default:
+		return nil
+	}
+	return &found
+}
+
+// isFile reports whether the name of a mount is one of a file for the edge. Others, such as conf.d, may be anything.
+func isFile(target string) bool {
+	switch path.Ext(target) {
+	case ".caddyfile", ".crt", ".json", ".key", ".pem":
+		return true
+	}
+	return path.Base(target) == "Caddyfile"
+}
+
+// mayRead reports whether a user of a compose file, UID or UID:GID, can read a file, and whether that is known: a name may be
+// anyone, and a user without a group has one that only the image knows.
+func mayRead(info fs.FileInfo, user string) (readable, known bool) {
+	uid, gid, hasGroup := strings.Cut(user, ":")
 	id, err := strconv.ParseUint(uid, 10, 32)
 	if err != nil || id == 0 {
-		return true
+		return true, false
 	}
 	owner, group, known := owners(info)
 	switch mode := info.Mode(); {
+	case mode&0o004 != 0:
+		return true, true
 	case known && uint64(owner) == id:
-		return mode&0o400 != 0
-	case known && gid == strconv.FormatUint(uint64(group), 10):
-		return mode&0o040 != 0
+		return mode&0o400 != 0, true
+	case known && hasGroup && gid == strconv.FormatUint(uint64(group), 10):
+		return mode&0o040 != 0, true
 	default:
-		return mode&0o004 != 0
+		return false, known && (hasGroup || mode&0o040 == 0)
 	}
 }

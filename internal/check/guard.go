@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,6 +50,8 @@ func (c *Check) guardOf(s *stack, endpoint string) []Finding {
 	}
 	to := s.named(host)
 	switch {
+	case to == nil && (strings.Contains(host, ".") || strings.Contains(host, ":") || s.foreign()):
+		return nil // of another machine, or of another compose file
 	case to == nil:
 		return []Finding{failure("guard", "correct the endpoint, or add the service", "the endpoint is %s, and the compose file has no service %s", endpoint, host)}
 	case !s.used(to.name):
@@ -58,13 +62,13 @@ func (c *Check) guardOf(s *stack, endpoint string) []Finding {
 		return []Finding{failure("guard", "put both on a network of their own: internal: true", "the endpoint is %s, and %s and %s have no network in common", endpoint, c.Edge, to.name)}
 	}
 	var all []Finding
-	for name := range to.Networks {
+	for _, name := range slices.Sorted(maps.Keys(to.Networks)) {
 		for _, other := range s.services() {
 			if _, on := other.Networks[name]; on && other != s.edge && other != to {
 				all = append(all, warning("guard", "give "+to.name+" and "+c.Edge+" a network that nobody else is on", "%s reaches %s, by the network %s", other.name, to.name, name))
 			}
 		}
-		if !s.Networks[name].Internal {
+		if n := s.Networks[name]; !n.Internal && !n.external() {
 			all = append(all, warning("guard", "internal: true", "the network %s of %s has a way out", name, to.name))
 		}
 	}

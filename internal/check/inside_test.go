@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/caddyserver/certmagic"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // TestAGuardIsTriedForWhatItLetsThrough: what stands for a Docker Engine, from a good guard to none.
@@ -96,9 +98,18 @@ func TestAStorageIsTried(t *testing.T) {
 	if got := Storage(t.Context(), files); got.Level != OK || got.Err() != nil {
 		t.Errorf("%+v", got)
 	}
-	if files.Exists(t.Context(), storageKey) {
-		t.Error("it left something behind")
+	if left, err := files.List(t.Context(), storageDir, true); err == nil && len(left) > 0 {
+		t.Errorf("it left %v behind", left)
 	}
+	var all sync.WaitGroup
+	for range 8 { // edges that start at once
+		all.Go(func() {
+			if got := Storage(t.Context(), files); got.Level != OK {
+				t.Errorf("beside others: %+v", got)
+			}
+		})
+	}
+	all.Wait()
 	for _, c := range []struct {
 		storage    certmagic.Storage
 		want, hint string
@@ -117,7 +128,9 @@ func TestAStorageIsTried(t *testing.T) {
 			t.Errorf("%v has no hint", err)
 		}
 	}
-	if got := Storage(t.Context(), faulty{files, syscall.ENOSPC, ""}); !errors.Is(got.Err(), syscall.ENOSPC) {
-		t.Errorf("%v doesn't say that the disk is full", got.Err())
+	for _, full := range []error{syscall.ENOSPC, &pgconn.PgError{Code: "53100"}} {
+		if got := Storage(t.Context(), faulty{files, full, ""}); !Full(got.Err()) {
+			t.Errorf("%v doesn't say that the disk is full", got.Err())
+		}
 	}
 }

@@ -15,18 +15,20 @@ import (
 func (c *Check) routes(ctx context.Context, s *stack, config *config) []Finding {
 	var all []Finding
 	for _, name := range config.services {
-		all = append(all, c.route(ctx, s, name))
+		all = append(all, c.route(ctx, s, config, name))
 	}
 	return all
 }
 
-func (c *Check) route(ctx context.Context, s *stack, name string) Finding {
+func (c *Check) route(ctx context.Context, s *stack, config *config, name string) Finding {
 	host, number, err := net.SplitHostPort(name)
 	if err != nil {
 		return failure("route", "name a service and its port, such as bigcapital-server:3000", "%s: %v", name, err)
 	}
 	to := s.named(host)
 	switch {
+	case to == nil && (config.project != "" || s.foreign()):
+		return warning("route", "see that it is there: docker ps", "%s: %s is not in this compose file, and was not looked at: the edge is on networks of others", name, host)
 	case to == nil:
 		return failure("route", "correct the name in the Caddyfile, or add the service; there are: "+strings.Join(s.active, ", "), "%s: the compose file has no service %s", name, host)
 	case !s.used(to.name):
@@ -41,14 +43,28 @@ func (c *Check) route(ctx context.Context, s *stack, name string) Finding {
 	case len(shared) == 0:
 		return failure("route", "add "+to.name+" to a network of the edge: "+anyNetwork(s.edge), "%s: %s and %s have no network in common", name, to.name, c.Edge)
 	}
-	exposed, where := c.exposed(ctx, s, to)
+	exposed := c.exposed(ctx, s, to)
+	say := fmt.Sprintf("say in the compose file what it listens on: expose: [%q]", number)
 	switch {
+	case slices.Contains(exposed, number):
+		return ok("route", "%s: %s exposes it on %s", name, to.name, strings.Join(shared, ", "))
 	case len(exposed) == 0:
-		return warning("route", fmt.Sprintf("say in the compose file what it listens on: expose: [%q]", number), "%s: neither the compose file nor the image says which ports %s listens on", name, to.name)
-	case !slices.Contains(exposed, number):
-		return failure("route", "correct the port in the Caddyfile, or add it to expose", "%s: %s exposes %s (%s), and not %s", name, to.name, strings.Join(exposed, ", "), where, number)
+		return warning("route", say, "%s: neither the compose file nor the image says which ports %s listens on", name, to.name)
+	case len(to.Expose) > 0:
+		return failure("route", "correct the port in the Caddyfile, or add it to expose", "%s: %s exposes %s, and not %s", name, to.name, strings.Join(exposed, ", "), number)
+	default: // what an image exposes may be what it listens on unless told otherwise
+		return warning("route", "correct the port in the Caddyfile, or "+say, "%s: of %s only %s is known, and not %s", name, to.name, strings.Join(exposed, ", "), number)
 	}
-	return ok("route", "%s: %s exposes it on %s", name, to.name, strings.Join(shared, ", "))
+}
+
+// foreign reports whether the edge is on networks that others make, where containers of other compose files can be.
+func (s *stack) foreign() bool {
+	for name := range s.edge.Networks {
+		if s.Networks[name].external() {
+			return true
+		}
+	}
+	return s.edge.NetworkMode == "host"
 }
 
 // anyNetwork returns the edge's networks for a hint.
@@ -61,8 +77,8 @@ func anyNetwork(edge *service) string {
 	return strings.Join(names, ", ")
 }
 
-// exposed returns the TCP ports that the compose file says a service listens on, or if it says none, the image.
-func (c *Check) exposed(ctx context.Context, s *stack, of *service) (ports []string, where string) {
+// exposed returns the TCP ports that the compose file or the image says a service listens on.
+func (c *Check) exposed(ctx context.Context, s *stack, of *service) (ports []string) {
 	for _, text := range of.Expose {
 		ports = append(ports, expand(text)...)
 	}
@@ -71,19 +87,17 @@ func (c *Check) exposed(ctx context.Context, s *stack, of *service) (ports []str
 			ports = append(ports, strconv.Itoa(p.Target))
 		}
 	}
-	if len(ports) > 0 || !s.engine {
-		return ports, "compose file"
-	}
-	out, _, err := c.Docker.Run(ctx, "image", "inspect", "--format", "{{json .Config.ExposedPorts}}", of.Image)
-	var exposed map[string]any
-	if err != nil || json.Unmarshal([]byte(out), &exposed) != nil {
-		return nil, "" // not pulled yet
-	}
-	for text := range exposed {
-		ports = append(ports, expand(text)...)
+	if s.engine {
+		out, _, err := c.Docker.Run(ctx, "image", "inspect", "--format", "{{json .Config.ExposedPorts}}", of.Image)
+		var exposed map[string]any
+		if err == nil && json.Unmarshal([]byte(out), &exposed) == nil { // else it is not pulled yet
+			for text := range exposed {
+				ports = append(ports, expand(text)...)
+			}
+		}
 	}
 	slices.Sort(ports)
-	return ports, "image"
+	return slices.Compact(ports)
 }
 
 // expand reads 3000, 3000/tcp and 3000-3002; UDP is none.

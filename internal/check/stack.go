@@ -1,12 +1,14 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 )
@@ -17,6 +19,8 @@ type stack struct {
 	Services map[string]*service `json:"services"`
 	Networks map[string]network  `json:"networks"`
 	Volumes  map[string]named    `json:"volumes"`
+	Configs  map[string]file     `json:"configs"`
+	Secrets  map[string]file     `json:"secrets"`
 
 	active []string // services of the profiles that are in use, sorted
 	edge   *service
@@ -38,6 +42,8 @@ type service struct {
 	Ports         []port                `json:"ports"`
 	Networks      map[string]attachment `json:"networks"`
 	Volumes       []mount               `json:"volumes"`
+	Configs       []file                `json:"configs"`
+	Secrets       []file                `json:"secrets"`
 	Profiles      []string              `json:"profiles"`
 }
 
@@ -57,13 +63,24 @@ type mount struct {
 	Source   string `json:"source"`
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"read_only"`
+	Bind     struct {
+		CreateHostPath bool `json:"create_host_path"`
+	} `json:"bind"`
+}
+
+// file is a config or a secret of a compose file, or a service's share of one.
+type file struct {
+	File   string `json:"file"`   // on this machine
+	Source string `json:"source"` // its name
+	Target string `json:"target"` // in the container
 }
 
 type network struct {
-	Name     string `json:"name"`
-	Internal bool   `json:"internal"`
+	named
+	Internal bool `json:"internal"`
 }
 
+// named is a network or a volume: its name in Docker, and whether somebody else makes it.
 type named struct {
 	Name     string `json:"name"`
 	External any    `json:"external"`
@@ -89,6 +106,9 @@ func (c *Check) read(ctx context.Context) (*stack, *Finding) {
 	for name, service := range s.Services {
 		service.name = name
 	}
+	for _, service := range s.Services {
+		service.mountFiles(s)
+	}
 	s.edge = s.Services[c.Edge]
 	if s.edge == nil {
 		found := failure("compose file", "name it with --edge; there are: "+strings.Join(s.active, ", "), "no service %q that could be the edge", c.Edge)
@@ -109,6 +129,25 @@ func (c *Check) config(ctx context.Context, profiles []string) (*stack, error) {
 		return nil, fmt.Errorf("read what `docker compose config` printed: %w", err)
 	}
 	return s, nil
+}
+
+// mountFiles takes configs and secrets that are files of this machine for what they become: mounts.
+func (s *service) mountFiles(of *stack) {
+	for _, kind := range []struct {
+		shares []file
+		all    map[string]file
+		dir    string
+	}{{s.Configs, of.Configs, "/"}, {s.Secrets, of.Secrets, "/run/secrets/"}} {
+		for _, share := range kind.shares {
+			target := cmp.Or(share.Target, share.Source)
+			if !path.IsAbs(target) {
+				target = kind.dir + target
+			}
+			if source := kind.all[share.Source].File; source != "" {
+				s.Volumes = append(s.Volumes, mount{Type: "bind", Source: source, Target: target, ReadOnly: true})
+			}
+		}
+	}
 }
 
 // unreadable says why Compose can't read its files.
@@ -141,6 +180,9 @@ func (s *stack) used(name string) bool { return slices.Contains(s.active, name) 
 
 // named returns the service that a host name means: a service, a container's name, or an alias on a network.
 func (s *stack) named(host string) *service {
+	if host == "" {
+		return nil
+	}
 	if found := s.Services[host]; found != nil {
 		return found
 	}

@@ -9,8 +9,9 @@ import (
 // wave closes tunnels one after the other, so that not all of their clients come back at the same instant. It runs one
 // goroutine, as long as there is something to close.
 type wave struct {
-	reason string
-	until  time.Time
+	reason  string
+	until   time.Time
+	changed chan struct{} // told when a tunnel was added
 
 	mu      sync.Mutex
 	waiting []*tunnel
@@ -19,7 +20,7 @@ type wave struct {
 }
 
 func newWave(window time.Duration, reason string) *wave {
-	return &wave{reason: reason, until: time.Now().Add(window)}
+	return &wave{reason: reason, until: time.Now().Add(window), changed: make(chan struct{}, 1)}
 }
 
 // take adds a tunnel.
@@ -30,6 +31,10 @@ func (w *wave) take(t *tunnel) {
 	w.waiting = append(w.waiting, t)
 	last := len(w.waiting) - 1
 	w.waiting[i], w.waiting[last] = w.waiting[last], w.waiting[i]
+	select {
+	case w.changed <- struct{}{}:
+	default: // it has been told, and has not looked yet
+	}
 	if w.running == nil && !w.stopped {
 		w.running = make(chan struct{})
 		go w.run(w.running)
@@ -56,7 +61,7 @@ func (w *wave) stop() {
 }
 
 // run closes each tunnel at a random time of its share of the window. The shares follow each other, and become smaller
-// when tunnels are added.
+// when tunnels are added: also the one that has begun, because it may have been the whole window, when there was one tunnel.
 func (w *wave) run(running chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -68,6 +73,8 @@ func (w *wave) run(running chan struct{}) {
 		timer.Reset(time.Until(begin.Add(rand.N(share + 1))))
 		select {
 		case <-timer.C:
+		case <-w.changed:
+			continue
 		case <-running:
 			return
 		}

@@ -3,10 +3,8 @@ package edge
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -70,7 +68,7 @@ func (a *App) canStart(ctx caddy.Context) error {
 	patient, cancel := context.WithTimeout(ctx, storagePatience)
 	defer cancel()
 	err := check.Storage(patient, a.storage).Err()
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if check.Full(err) {
 		a.log.Error("certificates can't be kept", zap.Error(err))
 		return nil
 	}

@@ -52,7 +52,7 @@ func TestMistakesThatShowWhenItIsLoaded(t *testing.T) {
 		"key 2: it is there twice":      {Keys: []string{key, "{env.STORAGE_KEY}"}},
 		"want postgres://USER:PASSWORD": {Keys: []string{key}, DSN: "postgres://edge:hunter2@db:port/"},
 		"want a name of small letters":  {Keys: []string{key}, Table: "a;drop"},
-		"lease: want at least 1s":       {Keys: []string{key}, Lease: 5},
+		"lease 5ns: want at least 1s":   {Keys: []string{key}, Lease: 5},
 	} {
 		_, err := p.CertMagicStorage()
 		if err == nil || !strings.Contains(err.Error(), want) {
