@@ -12,9 +12,11 @@ COPY go.mod go.sum ./
 RUN go mod download
 
 COPY . .
+# A file system in memory that is mounted at /run/edge takes on its mode: the admin socket is for its user alone.
 RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/system/usr/bin/edge ./cmd/edge \
  && install -D -m 0644 Caddyfile /out/system/etc/edge/Caddyfile \
- && mkdir -p /out/user/data /out/user/config /out/user/run/edge
+ && mkdir -p /out/user/data /out/user/config /out/user/run/edge \
+ && chmod 0700 /out/user/run/edge
 
 # No shell, no libraries, no package manager: nothing to keep up to date but the program. The certificate authorities
 # that it trusts are compiled in.

@@ -107,7 +107,7 @@ func TestWhatIsBrokenIsNamedBeforeAStackGoesLive(t *testing.T) {
 		},
 		{
 			name: "another port", config: [2]string{anyRoute, "edge_proxy corteza-docs:8080"},
-			check: "route", level: check.Error, want: "corteza-docs exposes 80 (compose file), and not 8080", hint: "add it to expose",
+			check: "route", level: check.Error, want: "corteza-docs exposes 80, and not 8080", hint: "add it to expose",
 		},
 		{
 			name: "no network in common", overlay: "services: {corteza-docs: {networks: !override [data]}}",

@@ -90,12 +90,12 @@ func TestTheEdgeListensOnItsPortsAlone(t *testing.T) {
 	if len(ports) != 2 || !ports["0050"] || !ports["01BB"] {
 		t.Errorf("it listens on %v (hexadecimal), want 80 and 443 alone", ports)
 	}
-	run := docker(t, "run", "--rm", "--privileged", "--pid", "container:"+edge, "edge-test/base:test", "stat", "--format", "%u %a %F %n",
+	run := docker(t, "run", "--rm", "--user", "1000:1000", "--cap-drop", "ALL", "--pid", "container:"+edge, "edge-test/base:test", "stat", "--format", "%u %a %F %n",
 		"/proc/1/root/run/edge", "/proc/1/root/run/edge/admin.sock")
 	if !strings.HasPrefix(run, "1000 700 directory /proc/1/root/run/edge\n1000 ") || !strings.Contains(run, " socket ") {
 		t.Errorf("its admin API: %s", run)
 	}
-	kept := docker(t, "run", "--rm", "--privileged", "--pid", "container:"+edge, "edge-test/base:test", "find", "/proc/1/root/config", "/proc/1/root/data", "-name", "autosave.json")
+	kept := docker(t, "run", "--rm", "--user", "1000:1000", "--cap-drop", "ALL", "--pid", "container:"+edge, "edge-test/base:test", "find", "/proc/1/root/config", "/proc/1/root/data", "-name", "autosave.json")
 	if kept != "" {
 		t.Errorf("it keeps its configuration in %s", kept)
 	}

@@ -41,6 +41,7 @@ type Entry struct {
 	Last     *Failure    // the last failure, nil after a success
 	NotUntil time.Time   // no attempt is made before, for the authority's sake
 	Final    bool        // it is not tried again until the configuration is loaded anew
+	Served   time.Time   // until when the certificate was good that there was when the last attempt failed
 	Counts   map[Reason]int
 	Seen     time.Time // when something was last heard of it
 }
@@ -99,8 +100,9 @@ func (e *Entry) recent(now time.Time) []time.Time {
 }
 
 // Failed is told that an attempt has failed, and returns what is known now, and whether that is news: another reason than
-// before, or an hour has passed since it was. alone says whether there is no other authority that could be asked meanwhile.
-func (b *Book) Failed(name string, err error, alone bool) (e Entry, news bool) {
+// before, or an hour has passed since it was. alone says whether there is no other authority that could be asked meanwhile;
+// served is until when the certificate is good that there is, zero if there is none.
+func (b *Book) Failed(name string, err error, alone bool, served time.Time) (e Entry, news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	entry, now := b.entry(name), time.Now()
@@ -120,7 +122,7 @@ func (b *Book) Failed(name string, err error, alone bool) (e Entry, news bool) {
 	}
 	entry.Trying, entry.Tried, entry.Last = false, true, &f
 	entry.Tries++
-	entry.Final = f.final
+	entry.Final, entry.Served = f.final, served
 	entry.NotUntil = time.Time{}
 	if alone {
 		entry.NotUntil = f.pause(now, len(entry.recent(now)))
@@ -148,17 +150,21 @@ func (e *Entry) succeeded() {
 	e.Attempts, e.NotUntil = nil, time.Time{}
 }
 
-// Loaded is told that there is a certificate for a name. A fresh one, which need not be renewed yet, ends what has failed: if
-// not this edge, another one with the same storage has obtained it.
-func (b *Book) Loaded(name string, managed, fresh bool) {
+// Loaded is told that there is a certificate for a name.
+func (b *Book) Loaded(name string, managed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := b.entry(name)
-	if e == nil {
-		return
+	if e := b.entry(name); e != nil {
+		e.Managed = managed
 	}
-	e.Managed = managed
-	if managed && fresh && !e.Trying && e.Last != nil {
+}
+
+// Serves is told until when the certificate of a name is good that is served now. One that lasts longer than the one that there was
+// when an attempt failed ends that failure: another edge with the same storage has obtained it.
+func (b *Book) Serves(name string, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.names[name]; e != nil && e.Managed && !e.Trying && e.Last != nil && until.After(e.Served) {
 		e.succeeded()
 	}
 }
@@ -177,7 +183,7 @@ func (b *Book) Restore(old Entry) {
 		e.NotUntil = old.NotUntil
 	}
 	if old.Last != nil && (e.Last == nil || old.Last.At.After(e.Last.At)) {
-		e.Last, e.Tries, e.Tried = old.Last, max(e.Tries, old.Tries), true
+		e.Last, e.Tries, e.Tried, e.Served = old.Last, max(e.Tries, old.Tries), true, old.Served
 	}
 }
 

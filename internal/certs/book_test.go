@@ -40,9 +40,9 @@ func TestNoStorm(t *testing.T) {
 						switch {
 						case strings.HasPrefix(what, "overloaded"): // acmez asks three times
 							orders = append(orders, time.Now())
-							b.Failed("a.example", problem("serverInternal", "no"), true)
+							b.Failed("a.example", problem("serverInternal", "no"), true, time.Time{})
 						case !strings.HasPrefix(what, "killed"):
-							b.Failed("a.example", problem("unauthorized", "no"), true)
+							b.Failed("a.example", problem("unauthorized", "no"), true, time.Time{})
 						}
 					}
 					if !strings.HasSuffix(what, "schedule") {
@@ -83,7 +83,7 @@ func TestWhatIsKnownOfANameThatFails(t *testing.T) {
 		if e := b.Entries()[0]; !e.Trying || !e.Managed || e.Tried {
 			t.Errorf("while it is tried: %+v", e)
 		}
-		e, news := b.Failed("a.example", problem("dns", "NXDOMAIN looking up A for a.example"), true)
+		e, news := b.Failed("a.example", problem("dns", "NXDOMAIN looking up A for a.example"), true, time.Time{})
 		if !news || e.Last.Reason != DNS || e.Tries != 1 || e.Trying || e.Counts[DNS] != 1 {
 			t.Errorf("after a failure: %+v, news: %t", e, news)
 		}
@@ -91,14 +91,14 @@ func TestWhatIsKnownOfANameThatFails(t *testing.T) {
 			t.Errorf("the next try is in %s, want a minute", time.Until(next))
 		}
 		time.Sleep(time.Minute)
-		if _, news := b.Failed("a.example", problem("dns", "again"), true); news {
+		if _, news := b.Failed("a.example", problem("dns", "again"), true, time.Time{}); news {
 			t.Error("the same reason a minute later is news")
 		}
 		time.Sleep(time.Hour)
-		if _, news := b.Failed("a.example", problem("dns", "still"), true); !news {
+		if _, news := b.Failed("a.example", problem("dns", "still"), true, time.Time{}); !news {
 			t.Error("the same reason an hour later is no news")
 		}
-		if _, news := b.Failed("a.example", problem("connection", "refused"), true); !news {
+		if _, news := b.Failed("a.example", problem("connection", "refused"), true, time.Time{}); !news {
 			t.Error("another reason is no news")
 		}
 		if failed := b.Obtained("a.example"); failed != 4 {
@@ -115,7 +115,7 @@ func TestTheAuthoritysPauseIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(Book)
 		at := time.Now().UTC().Add(2 * time.Hour).Truncate(time.Second)
-		e, _ := b.Failed("a.example", problem("rateLimited", "too many certificates (5) already issued, retry after "+at.Format(time.DateTime)+" UTC: see https://ca.example"), true)
+		e, _ := b.Failed("a.example", problem("rateLimited", "too many certificates (5) already issued, retry after "+at.Format(time.DateTime)+" UTC: see https://ca.example"), true, time.Time{})
 		if !e.NextTry(time.Now()).Equal(at) {
 			t.Errorf("the next try is at %s, want %s", e.NextTry(time.Now()), at)
 		}
@@ -159,7 +159,7 @@ func TestAnAuthorityThatDoesNotSayWhenIsLeftAlone(t *testing.T) {
 				if err := b.Begin("a.example", false); err != nil {
 					t.Fatal(err)
 				}
-				e, _ = b.Failed("a.example", c.err, c.alone)
+				e, _ = b.Failed("a.example", c.err, c.alone, time.Time{})
 			}
 			until, why := e.heldUntil(time.Now())
 			if got := max(0, time.Until(until)); got != c.pause {
@@ -182,7 +182,7 @@ func TestWhatOtherEdgesTriedCountsToo(t *testing.T) {
 			if err := b.Begin("a.example", true); err != nil {
 				t.Fatalf("attempt %d: %v", n+1, err)
 			}
-			b.Failed("a.example", problem("connection", "refused"), true)
+			b.Failed("a.example", problem("connection", "refused"), true, time.Time{})
 			time.Sleep(time.Minute)
 		}
 		e, _ := one.Entry("a.example")
@@ -194,31 +194,46 @@ func TestWhatOtherEdgesTriedCountsToo(t *testing.T) {
 }
 
 func TestACertificateThatAnotherEdgeObtainedEndsTheFailure(t *testing.T) {
-	b := new(Book)
+	b, old := new(Book), time.Now().Add(24*time.Hour)
 	if err := b.Begin("a.example", true); err != nil {
 		t.Fatal(err)
 	}
-	b.Failed("a.example", problem("connection", "refused"), true)
-	b.Loaded("a.example", true, false) // the old one
-	if e, _ := b.Entry("a.example"); e.Last == nil {
+	b.Failed("a.example", problem("connection", "refused"), true, old)
+	b.Loaded("a.example", true)
+	b.Serves("a.example", old)
+	e, _ := b.Entry("a.example")
+	if e.Last == nil {
 		t.Error("the certificate that was to be renewed ends the failure")
 	}
-	b.Loaded("a.example", true, true)
-	if e, _ := b.Entry("a.example"); e.Last != nil || e.Tries != 0 || len(e.Attempts) != 0 || !e.Tried {
-		t.Errorf("a new one doesn't: %+v", e)
+	restarted := new(Book)
+	restarted.Restore(e)
+	restarted.Loaded("a.example", true)
+	for _, b := range []*Book{b, restarted} {
+		b.Serves("a.example", old)
+		if e, _ := b.Entry("a.example"); e.Last == nil {
+			t.Error("it does after a restart")
+		}
+		b.Serves("a.example", old.Add(time.Hour))
+		if e, _ := b.Entry("a.example"); e.Last != nil || e.Tries != 0 || len(e.Attempts) != 0 || !e.Tried {
+			t.Errorf("a new one doesn't: %+v", e)
+		}
+	}
+	b.Serves("nobody.example", old) // which makes no entry
+	if _, known := b.Entry("nobody.example"); known {
+		t.Error("a name that nobody has heard of is known")
 	}
 }
 
 func TestWhatIsNotTriedAgainSaysSo(t *testing.T) {
 	b := new(Book)
-	e, _ := b.Failed("a.example", certmagic.ErrNoRetry{Err: problem("caa", "no")}, true)
+	e, _ := b.Failed("a.example", certmagic.ErrNoRetry{Err: problem("caa", "no")}, true, time.Time{})
 	if !e.NextTry(time.Now()).IsZero() || !strings.Contains(e.Last.Hint, "reload the configuration") || e.Last.Reason != CAA {
 		t.Errorf("%+v", e)
 	}
 	if err := b.Begin("a.example", false); err != nil {
 		t.Fatal(err)
 	}
-	if e, _ := b.Failed("a.example", problem("caa", "no"), true); e.NextTry(time.Now()).IsZero() {
+	if e, _ := b.Failed("a.example", problem("caa", "no"), true, time.Time{}); e.NextTry(time.Now()).IsZero() {
 		t.Error("an attempt later it still is not tried again")
 	}
 }
@@ -226,12 +241,12 @@ func TestWhatIsNotTriedAgainSaysSo(t *testing.T) {
 func TestABookIsBounded(t *testing.T) {
 	b := new(Book)
 	for i := range mostNames + 10 {
-		b.Loaded(fmt.Sprint(i), true, true)
+		b.Loaded(fmt.Sprint(i), true)
 	}
 	if n := len(b.Entries()); n != mostNames {
 		t.Errorf("%d names, want %d", n, mostNames)
 	}
-	if e, news := b.Failed("one.more", errors.New("x"), true); !news || e.Last == nil {
+	if e, news := b.Failed("one.more", errors.New("x"), true, time.Time{}); !news || e.Last == nil {
 		t.Error("a failure that finds no room is lost")
 	}
 	if b.Begin("one.more", false) != nil || b.Obtained("one.more") != 0 {

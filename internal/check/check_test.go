@@ -25,6 +25,7 @@ type world struct {
 	services map[string]any
 	networks map[string]any
 	volumes  map[string]any
+	configs  map[string]any
 	adapted  string
 
 	composeErr error
@@ -98,7 +99,7 @@ func (w *world) Run(_ context.Context, args ...string) (string, string, error) {
 				services[name] = s
 			}
 		}
-		text, err := json.Marshal(dict{"name": "shop", "services": services, "networks": w.networks, "volumes": w.volumes})
+		text, err := json.Marshal(dict{"name": "shop", "services": services, "networks": w.networks, "volumes": w.volumes, "configs": w.configs})
 		return string(text), "", errors.Join(err, w.composeErr)
 	}
 	for start, err := range w.fails {
@@ -188,6 +189,12 @@ func TestEachProblemIsFound(t *testing.T) {
 		{"a secret without which 123123 is taken", func(w *world, _ *Check) {
 			w.service("app")["image"] = "registry.example:5000/bigcapitalhq/server:V0.24.7"
 		}, "secret", Error, "app: APP_JWT_SECRET is not set", "openssl"},
+		{"a secret of an old version", func(w *world, _ *Check) { w.service("app")["image"] = "bigcapitalhq/server:v0.22.0" }, "secret", Error, "app: JWT_SECRET is not set", "openssl"},
+		{"an old version's other secret", func(w *world, _ *Check) {
+			w.service("app")["image"], w.service("app")["environment"] = "bigcapitalhq/server:v0.22.0", dict{"JWT_SECRET": "0123456789abcdef"}
+		}, "secret", OK, "all are set", ""},
+		{"a password by another name", func(w *world, _ *Check) { w.service("app")["environment"] = dict{"SMTP_PASS": "changeme"} }, "secret", Error, `app: SMTP_PASS is "changeme"`, "openssl"},
+		{"a key that is no secret", func(w *world, _ *Check) { w.service("app")["environment"] = dict{"CACHE_KEY": "default"} }, "secret", OK, "all are set", ""},
 		{"a file that the edge can't read", func(w *world, c *Check) {
 			_ = os.Chmod(w.mounted(), 0o600)
 		}, "file", Error, "edge runs as user 1000:1000 and can't read", "chmod a+r"},
@@ -195,6 +202,29 @@ func TestEachProblemIsFound(t *testing.T) {
 			dir := filepath.Dir(w.mounted())
 			w.service("edge")["volumes"] = []dict{{"type": "bind", "source": dir, "target": "/etc/edge/root.pem"}}
 		}, "file", Error, "is mounted as the file /etc/edge/root.pem", "Docker makes a directory"},
+		{"a directory that Docker makes", func(w *world, _ *Check) {
+			w.service("app")["volumes"] = []dict{{"type": "bind", "source": "/nowhere/mysql", "target": "/var/lib/mysql", "bind": dict{"create_host_path": true}}}
+		}, "file", Warning, "Docker will make an empty directory", "make it"},
+		{"a file that Docker would make a directory of", func(w *world, _ *Check) {
+			w.service("edge")["volumes"] = []dict{{"type": "bind", "source": "/nowhere/Caddyfile", "target": "/etc/edge/Caddyfile", "bind": dict{"create_host_path": true}}}
+		}, "file", Error, "/nowhere/Caddyfile is not there", "put it there"},
+		{"a directory with a dot", func(w *world, _ *Check) {
+			w.service("app")["volumes"] = []dict{{"type": "bind", "source": filepath.Dir(w.mounted()), "target": "/etc/nginx/conf.d"}}
+		}, "file", OK, "is there", ""},
+		{"a user whose group only the image knows", func(w *world, _ *Check) {
+			_ = os.Chmod(w.mounted(), 0o640)
+			w.service("edge")["user"] = "1000"
+		}, "file", Warning, "can't read", "chmod a+r"},
+		{"a configuration that is a config", func(w *world, c *Check) {
+			w.service("edge")["volumes"] = nil
+			w.service("edge")["configs"] = []dict{{"source": "caddy", "target": "/etc/edge/Caddyfile"}}
+			w.configs = dict{"caddy": dict{"file": w.mounted()}}
+		}, "configuration", OK, "is valid", ""},
+		{"a file that only the container has", func(w *world, c *Check) {
+			c.Validate = func(context.Context, []byte, []string) error {
+				return errors.New("open /data/own.pem: no such file or directory")
+			}
+		}, "configuration", Warning, "but /data is the container's own", "docker compose run"},
 		{"a configuration in the image", func(w *world, _ *Check) { w.service("edge")["volumes"] = nil }, "configuration", Warning, "is in its image", "--config"},
 		{"an upstream without a port", func(w *world, _ *Check) { w.adapted = strings.Replace(w.adapted, `"app:3000"},`, `"app"},`, 1) }, "route", Error, "app: address app: missing port", "bigcapital-server:3000"},
 		{"an upstream of Caddy's own", func(w *world, _ *Check) {
@@ -207,7 +237,16 @@ func TestEachProblemIsFound(t *testing.T) {
 		{"a port that only the image says", func(w *world, _ *Check) {
 			w.service("app")["expose"] = nil
 			w.answers["image inspect"] = `{"8080/tcp": {}, "53/udp": {}}`
-		}, "route", Error, "app exposes 8080 (image), and not 3000", "add it to expose"},
+		}, "route", Warning, "of app only 8080 is known, and not 3000", "expose: [\"3000\"]"},
+		{"another port is published, and the image says the right one", func(w *world, _ *Check) {
+			w.service("app")["expose"] = nil
+			w.service("app")["ports"] = []dict{{"target": 9229, "published": "9229", "host_ip": "127.0.0.1"}}
+			w.answers["image inspect"] = `{"3000/tcp": {}}`
+		}, "route", OK, "app exposes it", ""},
+		{"a service of another compose file", func(w *world, _ *Check) {
+			w.adapted = strings.ReplaceAll(w.adapted, "app:3000", "other:80")
+			w.networks["web"] = dict{"name": "shared", "external": true}
+		}, "route", Warning, "other is not in this compose file, and was not looked at", "docker ps"},
 		{"a port that nobody says", func(w *world, _ *Check) { w.service("app")["expose"] = []string{"53/udp"} }, "route", Warning, "which ports app listens on", `expose: ["3000"]`},
 		{"DNS to another machine", func(w *world, _ *Check) { w.lookups["shop.example.com"] = []string{"198.51.100.1"} }, "domain", Warning, "resolves to 198.51.100.1, and this machine is 203.0.113.7", "CDN"},
 		{"DNS to two machines", func(w *world, _ *Check) { w.lookups["shop.example.com"] = []string{"203.0.113.7", "2001:db8::1"} }, "domain", Warning, "of which 2001:db8::1 is not this machine", "AAAA"},
@@ -216,7 +255,18 @@ func TestEachProblemIsFound(t *testing.T) {
 		{"a machine behind NAT", func(w *world, _ *Check) { w.own = []string{"192.168.1.2"} }, "domain", OK, "can't be told, which has no public address", ""},
 		{"a wildcard", func(w *world, _ *Check) {
 			w.adapted = strings.Replace(w.adapted, "Shop.Example.com", "*.example.com", 1)
-		}, "domain", Error, "edge-check.example.com does not resolve", "A record"},
+		}, "domain", OK, "stands for many names", ""},
+		{"a name that nobody may match", func(w *world, _ *Check) {
+			w.adapted = strings.Replace(w.adapted, `[{"host": ["Shop.Example.com"]}]`, `[{"host": ["Shop.Example.com"], "not": [{"host": ["nowhere.example.com"]}]}]`, 1)
+		}, "domain", OK, "shop.example.com resolves", ""},
+		{"a name of the edge's own authority", func(w *world, c *Check) {
+			w.lookups = nil
+			w.adapted = strings.Replace(w.adapted, `"policies": [`, `"policies": [{"subjects": ["shop.example.com"], "issuers": [{"module": "internal"}]}, `, 1)
+		}, "domain", OK, "needs no public DNS", ""},
+		{"a name that may have a certificate of a file", func(w *world, c *Check) {
+			w.lookups = nil
+			w.adapted = strings.Replace(w.adapted, `"tls": {`, `"tls": {"certificates": {"load_files": []}, `, 1)
+		}, "domain", Warning, "does not resolve", "A record"},
 		{"the port of another container", func(w *world, _ *Check) {
 			w.answers["ps --filter publish=443/tcp"] = "nginx-1 web/nginx\n"
 		}, "port", Error, "is taken by the container nginx-1", "docker stop nginx-1"},
@@ -237,6 +287,10 @@ func TestEachProblemIsFound(t *testing.T) {
 		{"a guard with a way out", func(w *world, _ *Check) { w.networks["guard"] = dict{} }, "guard", Warning, "the network guard of docker-guard has a way out", "internal: true"},
 		{"a guard that the edge doesn't reach", func(w *world, _ *Check) { w.service("docker-guard")["networks"] = dict{"web2": nil} }, "guard", Error, "have no network in common", "internal"},
 		{"a guard of a profile", func(w *world, _ *Check) { w.service("docker-guard")["profiles"] = []string{"x"} }, "guard", Error, "of a profile that is not in use", "--profile x"},
+		{"an Engine on another machine", func(w *world, _ *Check) {
+			w.adapted = strings.Replace(w.adapted, "tcp://docker-guard:2375", "tcp://192.0.2.5:2375", 1)
+			w.service("docker-guard")["volumes"] = nil
+		}, "guard", OK, "only edge reaches what answers for tcp://192.0.2.5:2375", ""},
 		{"no guard at all", func(w *world, _ *Check) { w.adapted = strings.Replace(w.adapted, "tcp://docker-guard:2375", "", 1) }, "guard", Warning, "docker-guard has Docker's socket", "root"},
 		{"an edge that doesn't run", func(w *world, _ *Check) { w.answers["compose ps"] = "\n" }, "edge", Warning, "it doesn't run", "when the stack is up"},
 		{"an edge of an older version", func(w *world, _ *Check) { w.fails["compose exec"] = errors.New("unknown command") }, "edge", Warning, "the one that runs could not try", "older version"},
@@ -348,6 +402,7 @@ func TestPortsAndTagsAreRead(t *testing.T) {
 	}{
 		{nil, shippedConfig},
 		{[]string{"run", "--config", "/a"}, "/a"},
+		{[]string{"run", "-c", "/c"}, "/c"},
 		{[]string{"run", "--config=/b"}, "/b"},
 		{[]string{"run", "--config"}, shippedConfig},
 	} {

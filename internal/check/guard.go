@@ -39,7 +39,7 @@ func (c *Check) guard(s *stack, config *config) []Finding {
 	case config.endpoint == "":
 		return []Finding{ok("guard", "no Docker Engine is asked: containers are found by DNS alone")}
 	}
-	return []Finding{ok("guard", "only %s reaches what answers for %s", c.Edge, config.endpoint)}
+	return []Finding{ok("guard", "only %s reaches what answers for %s, as far as this compose file says", c.Edge, config.endpoint)}
 }
 
 // guardOf looks at the service that is named as the Engine's endpoint.

@@ -26,15 +26,20 @@ func KnownSecret(value string) bool { return known[strings.ToLower(value)] }
 // shortest is the number of characters below which a secret can be guessed by whoever tries long enough.
 const shortest = 12
 
-var secretName = regexp.MustCompile(`(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(API|APP|AUTH|ACCESS|ENCRYPTION|JWT|MASTER|PRIVATE|SECRET|SIGNING|STORAGE)_KEY)$`)
+var secretName = regexp.MustCompile(`(PASS|PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(API|APP|AUTH|ACCESS|ENCRYPTION|JWT|MASTER|PRIVATE|SECRET|SIGNING|STORAGE)_KEY)$`)
 
 // needed are secrets whose absence an application makes up for in a way that nobody wants.
-var needed = []struct{ image, variable, instead string }{
-	{"bigcapitalhq/server", "APP_JWT_SECRET", "BigCapital then signs sessions with 123123, and whoever knows that is any user"},
-	{"bigcapitalhq/server", "JWT_SECRET", "BigCapital up to v0.22 signs sessions with it"},
-	{"cortezaproject/corteza", "AUTH_JWT_SECRET", "Corteza then makes one of its container's name, and every update signs everyone out"},
-	{"cortezaproject/corteza", "AUTH_CSRF_SECRET", "Corteza then makes one of its container's name, and every update breaks open forms"},
-	{"cortezaproject/corteza", "AUTH_EXTERNAL_COOKIE_SECRET", "Corteza then makes one of its container's name, and every update signs everyone out"},
+var needed = []struct {
+	image     string
+	versions  string // "" is all
+	variable  string
+	otherwise string
+}{
+	{"bigcapitalhq/server", "new", "APP_JWT_SECRET", "BigCapital then signs sessions with 123123, and whoever knows that is any user"},
+	{"bigcapitalhq/server", "old", "JWT_SECRET", "BigCapital up to v0.22 signs sessions with it"},
+	{"cortezaproject/corteza", "", "AUTH_JWT_SECRET", "Corteza then makes one of its container's name, and every update signs everyone out"},
+	{"cortezaproject/corteza", "", "AUTH_CSRF_SECRET", "Corteza then makes one of its container's name, and every update breaks open forms"},
+	{"cortezaproject/corteza", "", "AUTH_EXTERNAL_COOKIE_SECRET", "Corteza then makes one of its container's name, and every update signs everyone out"},
 }
 
 // secrets looks at the variables of all services that are named as secrets, and at passwords inside addresses. No finding
@@ -81,17 +86,23 @@ func secretIn(name string, value *string) string {
 	return password
 }
 
-// missing returns the secrets that a service should have and hasn't. One that stands there empty is missed whatever the image.
+// missing returns the secrets that a service should have and hasn't.
 func missing(s *service, renew string) []Finding {
 	var all []Finding
-	repository, _, _ := strings.Cut(s.Image, "@")
-	if tag := strings.LastIndex(repository, ":"); tag > strings.LastIndex(repository, "/") {
-		repository = repository[:tag]
+	named, _, _ := strings.Cut(s.Image, "@")
+	repository := strings.TrimSuffix(named, tagSuffix(named))
+	// BigCapital's v0.22 and before; a tag that tells no version is of a new one.
+	versions := "new"
+	var minor int
+	if n, _ := fmt.Sscanf(strings.ToLower(tagSuffix(named)), ":v0.%d", &minor); n == 1 && minor < 23 {
+		versions = "old"
 	}
 	for _, n := range needed {
-		value, there := s.Environment[n.variable]
-		if empty := value == nil || *value == ""; empty && (there || repository == n.image || strings.HasSuffix(repository, "/"+n.image)) {
-			all = append(all, failure("secret", renew, "%s: %s is not set: %s", s.name, n.variable, n.instead))
+		if repository != n.image && !strings.HasSuffix(repository, "/"+n.image) || n.versions != "" && n.versions != versions {
+			continue
+		}
+		if value := s.Environment[n.variable]; value == nil || *value == "" {
+			all = append(all, failure("secret", renew, "%s: %s is not set: %s", s.name, n.variable, n.otherwise))
 		}
 	}
 	return all

@@ -155,7 +155,7 @@ func (s *Store) do(ctx context.Context, what string, operation func(context.Cont
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, ctx.Err())
+			return fmt.Errorf("%s: %w", what, errors.Join(ctx.Err(), err))
 		case <-time.After(pause):
 		}
 	}

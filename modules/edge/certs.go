@@ -59,7 +59,11 @@ func (o onCert) Handle(ctx context.Context, e caddy.Event) error {
 			err = errors.New("no reason was given")
 		}
 		issuers, _ := e.Data["issuers"].([]string)
-		entry, news := book.Failed(name, err, len(issuers) < 2)
+		var served time.Time
+		if cert, found := certificate(name); found {
+			served = cert.Leaf.NotAfter
+		}
+		entry, news := book.Failed(name, err, len(issuers) < 2, served)
 		o.app.keepCert(ctx, name)
 		if news {
 			o.app.logCertFailure(entry)
@@ -67,16 +71,10 @@ func (o onCert) Handle(ctx context.Context, e caddy.Event) error {
 	case "cached_managed_cert", "cached_unmanaged_cert":
 		names, _ := e.Data["sans"].([]string)
 		for _, name := range names {
-			book.Loaded(name, e.Name() == "cached_managed_cert", fresh(name))
+			book.Loaded(name, e.Name() == "cached_managed_cert")
 		}
 	}
 	return nil
-}
-
-// fresh reports whether a name has a certificate that need not be renewed yet.
-func fresh(name string) bool {
-	cert, found := certificate(name)
-	return found && time.Now().Before(renewal(name, cert, tlsApp()))
 }
 
 // logCertFailure writes one line in words: certmagic's own lines are for those who know ACME.

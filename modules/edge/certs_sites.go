@@ -5,6 +5,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 )
 
@@ -18,6 +19,7 @@ func sitesWithTLS(ctx caddy.Context) map[string]bool {
 	if err != nil {
 		return sites
 	}
+	tls := tlsOf(ctx)
 	for _, server := range app.(*caddyhttp.App).Servers {
 		if len(server.TLSConnPolicies) == 0 || server.AutoHTTPS != nil && (server.AutoHTTPS.Disabled || server.AutoHTTPS.DisableCerts) {
 			continue
@@ -30,7 +32,7 @@ func sitesWithTLS(ctx caddy.Context) map[string]bool {
 						continue
 					}
 					for _, host := range *hosts {
-						if certmagic.SubjectQualifiesForCert(host) && !skipped(server.AutoHTTPS, host) {
+						if certmagic.SubjectQualifiesForCert(host) && !skipped(server.AutoHTTPS, host) && !onDemand(tls, host) {
 							sites[host] = true
 						}
 					}
@@ -43,4 +45,17 @@ func sitesWithTLS(ctx caddy.Context) map[string]bool {
 
 func skipped(c *caddyhttp.AutoHTTPSConfig, host string) bool {
 	return c != nil && (slices.Contains(c.Skip, host) || slices.Contains(c.SkipCerts, host))
+}
+
+// onDemand reports whether a name's certificate is obtained, or asked of somebody else, only when a client wants it.
+func onDemand(app *caddytls.TLS, host string) bool {
+	if app == nil || app.Automation == nil {
+		return false
+	}
+	for _, p := range app.Automation.Policies {
+		if subjects := p.Subjects(); len(subjects) == 0 || slices.Contains(subjects, host) {
+			return p.OnDemand || len(p.Managers) > 0
+		}
+	}
+	return false
 }

@@ -28,6 +28,18 @@ const (
 	CertificateExpired  CertificateState = "expired"
 )
 
+// noticeRenewals has the book know what is served: a certificate that another edge has obtained is no event here.
+func (l *living) noticeRenewals() {
+	for _, e := range l.certs.Entries() {
+		if e.Last == nil {
+			continue
+		}
+		if cert, found := certificate(e.Name); found {
+			l.certs.Serves(e.Name, cert.Leaf.NotAfter)
+		}
+	}
+}
+
 // CertificateStatus is one name's certificate, as GET /edge/certificates shows it. Times are RFC 3339, and left out if
 // there is none.
 type CertificateStatus struct {
@@ -53,12 +65,13 @@ func Certificates() []CertificateStatus {
 	now := time.Now()
 	app := tlsApp()
 	sites := sitesWithTLS(caddy.ActiveContext())
+	l.noticeRenewals()
 	for _, e := range l.certs.Entries() {
-		delete(sites, e.Name)
 		cert, found := certificate(e.Name)
-		if !found && !recent(l, e) || found && app != nil && !app.HasCertificateForSubject(e.Name) {
+		if !sites[e.Name] && (!found && !recent(l, e) || found && app != nil && !app.HasCertificateForSubject(e.Name)) {
 			continue // of a configuration before this one
 		}
+		delete(sites, e.Name)
 		all = append(all, certificateStatus(e, cert, found, app, now))
 	}
 	// Nothing has been heard of these: what keeps certmagic from even beginning, such as a full disk or a lock that is another
@@ -152,8 +165,10 @@ func renewal(name string, cert certmagic.Certificate, app *caddytls.TLS) time.Ti
 }
 
 // tlsApp returns that of the running configuration, or nil.
-func tlsApp() *caddytls.TLS {
-	ctx := caddy.ActiveContext()
+func tlsApp() *caddytls.TLS { return tlsOf(caddy.ActiveContext()) }
+
+// tlsOf returns that of a configuration, or nil.
+func tlsOf(ctx caddy.Context) *caddytls.TLS {
 	if ctx.Context == nil {
 		return nil
 	}

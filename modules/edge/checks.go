@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/check"
@@ -52,9 +51,9 @@ func (l *living) checks(ctx context.Context) (all []check.Finding) {
 // what it needs. Only sites are concerned whose certificates the edge obtains.
 func (a *App) canStart(ctx caddy.Context) error {
 	sites := sitesWithTLS(ctx)
-	if app, err := ctx.AppIfConfigured("tls"); err == nil {
+	if app := tlsOf(ctx); app != nil {
 		for site := range sites {
-			if app.(*caddytls.TLS).HasCertificateForSubject(site) {
+			if app.HasCertificateForSubject(site) {
 				delete(sites, site) // from a file
 			}
 		}

@@ -72,10 +72,23 @@ const calm = 5 * time.Second
 // attackerEnv makes a process of this test binary a stranger, who runs the attack that it names.
 const attackerEnv = "EDGE_TEST_ATTACK"
 
-// withstand runs an attack, by a process of its own that leaves the processors to others when they want them, as a machine
-// elsewhere would. Meanwhile a client that has nothing to do with it must be served, and afterwards nothing must be left of it.
-// It returns what the attackers say became of them.
+// withstand runs an attack, and again if others were kept waiting: on a machine with other users that may be anyone's doing once.
 func (t *target) withstand(tt *testing.T, name string) []string {
+	tt.Helper()
+	said, before, meanwhile := t.endure(tt, name)
+	if meanwhile > 3*before {
+		tt.Logf("the slowest 1 %% of others' requests took %s, and %s before: once more", meanwhile, before)
+		if said, before, meanwhile = t.endure(tt, name); meanwhile > 3*before {
+			tt.Errorf("the slowest 1 %% of others' requests took %s, and %s before", meanwhile, before)
+		}
+	}
+	return said
+}
+
+// endure runs an attack, by a process of its own that leaves the processors to others when they want them, as a machine
+// elsewhere would. Meanwhile a client that has nothing to do with it must be served, and afterwards nothing must be left of it.
+// It returns what the attackers say became of them, and how long the slowest 1 % of others' requests took before and meanwhile.
+func (t *target) endure(tt *testing.T, name string) (said []string, calmly, meanwhile time.Duration) {
 	tt.Helper()
 	before, err := t.size()
 	if err != nil {
@@ -100,7 +113,6 @@ func (t *target) withstand(tt *testing.T, name string) []string {
 	if err := stranger.Start(); err != nil {
 		tt.Fatal(err)
 	}
-	var said []string
 	peak := before
 	for lines := bufio.NewScanner(output); lines.Scan(); {
 		if lines.Text() == "measure" {
@@ -125,13 +137,10 @@ func (t *target) withstand(tt *testing.T, name string) []string {
 	if len(war.failed) > 0 {
 		tt.Errorf("%d of %d requests of others failed, such as: %v", len(war.failed), len(war.took), war.failed[0])
 	}
-	if war.p99() > 3*peace.p99() {
-		tt.Errorf("the slowest 1 %% of others' requests took %s, and %s before", war.p99(), peace.p99())
-	}
 	after := t.calmed(tt, before)
 	tt.Logf("ATTACK %s | backend saw %d | client got: %s | others' p99: %s before, %s meanwhile (n = %d, %d) | edge: %s before, %s at most, %s after",
 		name, seen, strings.Join(said, "; "), ms(peace.p99()), ms(war.p99()), len(peace.took), len(war.took), before, peak, after)
-	return said
+	return said, peace.p99(), war.p99()
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }

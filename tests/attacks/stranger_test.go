@@ -75,7 +75,8 @@ func (s *stranger) secure(protocol string) (*tls.Conn, error) {
 // slowClients are a thousand connections that never get to the point, three ways at once.
 func (s *stranger) slowClients() {
 	var all sync.WaitGroup
-	each := func(what string, n int, open func() (net.Conn, error), first, drip string) {
+	said := make([]string, 3)
+	each := func(at int, what string, n int, open func() (net.Conn, error), first, drip string) {
 		var closed, refused, served atomic.Int64
 		var longest atomic.Int64
 		var group sync.WaitGroup
@@ -118,21 +119,24 @@ func (s *stranger) slowClients() {
 			time.Sleep(5 * time.Millisecond)
 		}
 		group.Wait()
-		s.say("%s: %d of %d closed by the edge, after %.0f s at most, %d of them with an answer", what, closed.Load(), n-int(refused.Load()), time.Duration(longest.Load()).Seconds(), served.Load())
+		said[at] = fmt.Sprintf("%s: %d of %d closed by the edge, after %.0f s at most, %d of them with an answer", what, closed.Load(), n-int(refused.Load()), time.Duration(longest.Load()).Seconds(), served.Load())
 	}
 	h1 := func() (net.Conn, error) { return s.secure("http/1.1") }
 	all.Go(func() {
-		each("headers, a byte a second", 350, h1, "GET /api/slow HTTP/1.1\r\nHost: accounting.localhost\r\nX-Slow: ", "x")
+		each(1, "headers, a byte a second", 350, h1, "GET /api/slow HTTP/1.1\r\nHost: accounting.localhost\r\nX-Slow: ", "x")
 	})
 	all.Go(func() {
-		each("a body that stalls", 300, h1, "POST /api/slow HTTP/1.1\r\nHost: accounting.localhost\r\nContent-Length: 1000000\r\n\r\nabc", "")
+		each(0, "a body that stalls", 300, h1, "POST /api/slow HTTP/1.1\r\nHost: accounting.localhost\r\nContent-Length: 1000000\r\n\r\nabc", "")
 	})
 	all.Go(func() {
-		each("a TLS handshake, a byte a second", 350, s.dial, "\x16\x03\x01\x02\x00\x01", "\x00")
+		each(2, "a TLS handshake, a byte a second", 350, s.dial, "\x16\x03\x01\x02\x00\x01", "\x00")
 	})
 	time.Sleep(15 * time.Second)
 	s.say("measure")
 	all.Wait()
+	for _, line := range said {
+		s.say("%s", line)
+	}
 }
 
 // manyConnections opens ten thousand TLS connections, and says nothing on them.
