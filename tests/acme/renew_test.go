@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -50,15 +51,19 @@ func TestShortLivedCertificatesAreRenewedWhileTheyAreServed(t *testing.T) {
 func TestACertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}), "ACME_OPTIONS=renew_interval 1s")
-	var asks atomic.Bool
-	var answered atomic.Int64
+	var mu sync.Mutex
+	asks, firsts := false, make(map[string]bool) // the paths of the first certificates
 	s.ca.Edit(func(path string, resp *http.Response) error {
 		if !strings.Contains(path, "renewalInfo") {
 			return nil
 		}
 		resp.Header.Set("Retry-After", "2") // else it would be asked in six hours
 		start := time.Now().Add(60 * 24 * time.Hour)
-		if asks.Load() && answered.Add(1) <= 3 { // one for each site
+		mu.Lock()
+		defer mu.Unlock()
+		if !asks {
+			firsts[path] = true
+		} else if firsts[path] {
 			start = time.Now().Add(-time.Hour)
 		}
 		return editJSON(resp, func(info map[string]any) {
@@ -69,7 +74,14 @@ func TestACertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
 	s.up()
 	docs := s.sites()[2]
 	first := s.certificate(30*time.Second, docs, anyCertificate)
-	asks.Store(true)
+	for deadline := time.Now().Add(30 * time.Second); !asks; time.Sleep(50 * time.Millisecond) {
+		mu.Lock()
+		asks = len(firsts) == 3
+		mu.Unlock()
+		if time.Now().After(deadline) {
+			t.Fatal("not all three certificates have asked when they are to be renewed")
+		}
+	}
 	s.certificate(30*time.Second, docs, otherThan(first))
 	s.report(began, "renewed 60 days early")
 	s.most(2)

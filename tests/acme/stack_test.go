@@ -36,7 +36,7 @@ func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
 	t.Helper()
 	short := strings.ToLower(strings.NewReplacer("/", "", "_", "", "-", "").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	short = short[:min(len(short), 40)]
-	s := &stack{t: t, ca: ca, domain: short + ".test", name: "edgeacme" + short, http: freePort(t), https: freePort(t)}
+	s := &stack{t: t, ca: ca, domain: short + ".test", name: "edgeacme" + short, http: lab.FreePort(t), https: lab.FreePort(t)}
 	file := filepath.Join(t.TempDir(), ".env")
 	if out, err := exec.Command(edgeBinary, "init", "--domain", s.domain, "--file", file).CombinedOutput(); err != nil {
 		t.Fatalf("edge init: %v\n%s", err, out)
@@ -232,18 +232,4 @@ func (s *stack) most(orders int) {
 			s.t.Errorf("%d orders for %s, want at most %d", got, site, orders)
 		}
 	}
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

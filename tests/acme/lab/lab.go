@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -210,10 +211,37 @@ func tail(text string, n int) string {
 
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	return net.JoinHostPort("127.0.0.1", FreePort(t))
+}
+
+var (
+	takenMu sync.Mutex
+	taken   = make(map[string]bool)
+)
+
+// FreePort returns a port of loopback that nobody listens on, neither by TCP nor by UDP, and that it has not returned before:
+// tests that run at the same time must not meet.
+func FreePort(t testing.TB) string {
+	t.Helper()
+	takenMu.Lock()
+	defer takenMu.Unlock()
+	for {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, err := net.SplitHostPort(ln.Addr().String())
+		packets, udpErr := net.ListenPacket("udp", ln.Addr().String())
+		if udpErr == nil {
+			packets.Close()
+		}
+		ln.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if udpErr == nil && !taken[port] {
+			taken[port] = true
+			return port
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
