@@ -10,7 +10,7 @@ test: setup image lint sbom
 	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./internal/ratelimit ./modules/proxy
 	tests/fuzz 300x
 	go test -race -count=1 -timeout 20m ./tests
-	go test -race -count=1 -timeout 10m -parallel 4 ./tests/acme # they mostly wait
+	go test -race -count=1 -timeout 10m -parallel 3 ./tests/acme # they mostly wait
 	go test -race -count=1 -timeout 6m ./tests/storage
 	go test -race -count=1 -timeout 8m ./tests/attacks
 	go test -race -count=1 -timeout 15m ./tests/reliability

@@ -60,8 +60,15 @@ func (s *Service) patience(w Want, now time.Time) time.Duration {
 	if len(s.ready) > 0 { // it waits for another one
 		return s.r.youth(now)
 	}
+	if s.decided && !s.known {
+		return min(s.deadline().Sub(now), s.unknown.Add(between).Sub(now))
+	}
 	return s.deadline().Sub(now)
 }
+
+// between is for how long a name that was known may be nobody's before requests to it fail. Events that were held up tell of a
+// container's end and of its successor's beginning one after the other, and the latter is looked up first.
+const between = time.Second
 
 // deadline returns when waiting ends.
 func (s *Service) deadline() time.Time { return s.since.Add(max(s.settings.Hold, 0)) }
@@ -71,7 +78,7 @@ func (s *Service) hopeless(now time.Time) error {
 	switch {
 	case s.closed || s.abandoned:
 		return s.errName(ErrClosed, "")
-	case s.decided && !s.known:
+	case s.decided && !s.known && !now.Before(s.unknown.Add(between)):
 		return s.errName(ErrUnknown, s.problem)
 	case len(s.ready) == 0 && !now.Before(s.deadline()):
 		return s.errName(ErrDown, s.situation(now))

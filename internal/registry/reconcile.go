@@ -1,6 +1,9 @@
 package registry
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // reconcile makes the service's endpoints what the sources together say. Endpoints that stay keep their state, their
 // connections and the requests on them. The caller holds r.mu.
@@ -10,6 +13,9 @@ func (r *Registry) reconcile(s *Service) {
 	defer s.mu.Unlock()
 	if s.closed {
 		return
+	}
+	if s.known && !v.known {
+		s.unknown = time.Now()
 	}
 	s.decided, s.known, s.source = v.decided, v.known, v.source
 	s.problem = r.problem(s)
@@ -38,7 +44,7 @@ func (r *Registry) reconcile(s *Service) {
 		s.add(m, v.source)
 	}
 	if v.decided && !v.known {
-		s.broadcast() // who waits need not: nobody will come
+		s.broadcast() // who waits need not much longer: nobody will come
 	}
 }
 

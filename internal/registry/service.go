@@ -77,6 +77,7 @@ type Service struct {
 	wake       chan struct{} // closed when an endpoint becomes ready, or the service closes
 	decided    bool
 	known      bool
+	unknown    time.Time // when it ceased to be known; zero if it never was
 	source     Source
 	problem    string
 	closed     bool // no endpoint comes any more
