@@ -23,9 +23,17 @@ const (
 	idleTime = 3 * time.Second
 	idleMost = 512
 
+	// continueTime is how long a body with `Expect: 100-continue` is held back for the endpoint's reaction. An endpoint that
+	// refuses it does so at once, and one that ignores the header must not cost its clients a second.
+	continueTime = 100 * time.Millisecond
+
 	// DefaultDialTimeout bounds a connect within the host's own networks.
 	DefaultDialTimeout = 3 * time.Second
 )
+
+// keepAlive finds out within seconds that nothing answers at the other end any more: a container that is removed takes its
+// network namespace with it, and the FIN of its connections may be lost there. A paused container's kernel still answers.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // Link is the connections to one endpoint. It is safe for concurrent use.
 type Link struct {
@@ -60,15 +68,18 @@ func open(addr string, parent *tunnel.Group) *Link {
 		MaxIdleConns:          idleMost,
 		MaxIdleConnsPerHost:   idleMost,
 		IdleConnTimeout:       idleTime,
-		ExpectContinueTimeout: time.Second,
+		ExpectContinueTimeout: continueTime,
 	}
 	l.fresh = l.pooled.Clone()
-	l.fresh.DisableKeepAlives = true
+	// Not DisableKeepAlives, which asks the endpoint to close the connection: Node then closes it without reading the rest of
+	// a body that it refuses, and the answer is lost.
+	l.fresh.MaxIdleConnsPerHost = -1
 	return l
 }
 
 // Send sends a request to the endpoint, whatever its URL's host is, and returns the answer's head. A [*DialError]
-// means that nothing was sent. The body of a 101 is an [*Upgraded].
+// means that nothing was sent. The body of a 101 is an [*Upgraded] if the request asked for an upgrade. [IsMalformed] tells
+// errors of an answer that came from those of an answer that did not come.
 //
 // A request that can't be sent again, by its method or its body, never travels on a kept connection: the endpoint may close
 // that at the same instant, and nobody would know what became of the request.
@@ -77,12 +88,12 @@ func (l *Link) Send(req *http.Request) (*http.Response, error) {
 	target.Scheme, target.Host = "http", l.addr
 	out := *req
 	out.URL = &target
+	if req.Header.Get("Upgrade") != "" {
+		return l.upgrade(&out)
+	}
 	via := l.fresh
 	if replayable(req) && req.Context().Value(afresh{}) == nil {
 		via = l.pooled
-	}
-	if req.Header.Get("Upgrade") != "" {
-		return upgrade(via, &out)
 	}
 	return via.RoundTrip(&out)
 }
@@ -158,53 +169,34 @@ func (l *Link) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.open, cancel)()
-	raw, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, network, l.addr)
-	if l.open.Err() != nil {
-		if err == nil {
-			err = raw.Close() // whoever answered need not be who was asked for
-		}
-		return nil, &DialError{l.addr, errors.Join(errGone, err)}
-	}
+	raw, err := (&net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}).DialContext(ctx, network, l.addr)
 	if err != nil {
+		if l.open.Err() != nil {
+			err = errGone // and not what ended the dial, which is no doing of the client's
+		}
 		return nil, &DialError{l.addr, err}
 	}
-	c := &conn{Conn: raw, link: l}
-	l.mu.Lock()
-	l.conns[c] = struct{}{}
-	l.mu.Unlock()
+	c := &conn{Conn: raw, link: l, closed: make(chan struct{})}
+	if !l.register(c) {
+		_ = raw.Close() // whoever answered need not be who was asked for
+		return nil, &DialError{l.addr, errGone}
+	}
 	return c, nil
+}
+
+// register adds a connection to those that Cut breaks, unless the link has been closed.
+func (l *Link) register(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open.Err() != nil {
+		return false
+	}
+	l.conns[c] = struct{}{}
+	return true
 }
 
 // errGone is why a closed link dials no more.
 var errGone = errors.New("the endpoint is gone")
-
-// conn is a connection that its link can cut.
-type conn struct {
-	net.Conn
-	link *Link
-	once sync.Once
-}
-
-// Bare returns the connection within, for tunnels.
-func (c *conn) Bare() net.Conn { return c.Conn }
-
-// CloseWrite ends one direction, as an upgraded connection may.
-func (c *conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
-
-// Close closes the connection; the link need not cut it any more.
-func (c *conn) Close() error {
-	c.once.Do(func() {
-		c.link.mu.Lock()
-		delete(c.link.conns, c)
-		c.link.mu.Unlock()
-	})
-	return c.Conn.Close()
-}
 
 var (
 	_ registry.Link = (*Link)(nil)

@@ -1,10 +1,16 @@
 package link
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
@@ -13,42 +19,106 @@ import (
 
 // Upgraded is the body of a 101 answer: the connection, which is the caller's to close.
 type Upgraded struct {
-	io.ReadWriteCloser // net/http's view of it: what was read ahead, then the connection
-	conn               *conn
+	*conn
+	ahead *bufio.Reader
 }
+
+// Read reads what was read ahead first, then from the connection.
+func (u *Upgraded) Read(p []byte) (int, error) { return u.ahead.Read(p) }
 
 // Take returns the connection itself, and what the endpoint has sent right behind its answer. The Upgraded is not to be
 // used any more.
 func (u *Upgraded) Take() (net.Conn, []byte) {
-	// Read gives what was read ahead first. If there is nothing, it must not wait for more.
-	_ = u.conn.SetReadDeadline(time.Unix(1, 0))
-	ahead := make([]byte, 4096) // the size of net/http's buffer
-	n, _ := u.ReadWriteCloser.Read(ahead)
-	_ = u.conn.SetReadDeadline(time.Time{})
+	n := u.ahead.Buffered()
 	if n == 0 {
 		return u.conn, nil
 	}
-	return u.conn, ahead[:n]
+	ahead := make([]byte, n)
+	_, _ = io.ReadFull(u.ahead, ahead) // it is in memory
+	return u.conn, ahead
 }
 
-// CloseWrite ends the direction to the endpoint.
-func (u *Upgraded) CloseWrite() error { return u.conn.CloseWrite() }
+// maxInformational is how many 1xx answers may come before the final one.
+const maxInformational = 10
 
-// upgrade sends a request that asks for another protocol. The body of a 101 is an [*Upgraded].
-func upgrade(via *http.Transport, req *http.Request) (*http.Response, error) {
-	var used net.Conn
-	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { used = info.Conn },
-	})
-	resp, err := via.RoundTrip(req.WithContext(ctx))
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		return resp, err
+// maxHead is how many bytes the heads of all answers may have, as in net/http's transport.
+const maxHead = 10 << 20
+
+// upgrade sends a request that asks for another protocol, on a connection of its own, and returns the answer's head. The whole
+// request is on its way before the answer is read, so that nothing of it can mix with the other protocol; its body must be
+// small.
+func (l *Link) upgrade(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	raw, err := l.dial(ctx, "tcp", "")
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err() // the request ended, which says nothing about the endpoint
+	case err != nil:
+		return nil, err
 	}
-	body, writable := resp.Body.(io.ReadWriteCloser)
-	if c, ours := used.(*conn); ours && writable {
-		resp.Body = &Upgraded{body, c}
+	c := raw.(*conn)
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	fail := func(err error) (*http.Response, error) {
+		stop()
+		_ = c.Close()
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			return nil, ctxErr
+		}
+		return nil, err
 	}
+	if err := req.Write(c.Conn); err != nil { // not c: its Write would wait for the answer to be read
+		return fail(fmt.Errorf("write error: %w", err))
+	}
+	head := &io.LimitedReader{R: c, N: maxHead}
+	ahead := bufio.NewReader(head)
+	resp, err := readAnswer(ctx, ahead, req)
+	if err != nil {
+		return fail(err)
+	}
+	head.N = math.MaxInt64
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		stop()
+		resp.Body = &Upgraded{c, ahead}
+		return resp, nil
+	}
+	resp.Body = &refusal{resp.Body, func() {
+		stop()
+		_ = c.Close()
+	}}
 	return resp, nil
+}
+
+// readAnswer reads the head of the final answer, and hands those before it to the request's trace.
+func readAnswer(ctx context.Context, from *bufio.Reader, req *http.Request) (*http.Response, error) {
+	trace := httptrace.ContextClientTrace(ctx)
+	for range maxInformational {
+		resp, err := http.ReadResponse(from, req)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode/100 != 1 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, nil
+		}
+		if trace != nil && trace.Got1xxResponse != nil {
+			if err := trace.Got1xxResponse(resp.StatusCode, textproto.MIMEHeader(resp.Header)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, errors.New("too many 1xx answers")
+}
+
+// refusal is the body of an answer that is no upgrade. Its connection is not used again.
+type refusal struct {
+	io.ReadCloser
+	end func()
+}
+
+// Close closes the connection.
+func (r *refusal) Close() error {
+	err := r.ReadCloser.Close()
+	r.end()
+	return err
 }
 
 // Tunnels returns the group of the upgraded connections to the endpoint, to which the caller adds.

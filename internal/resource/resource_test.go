@@ -1,0 +1,43 @@
+package resource_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/resource"
+)
+
+func TestExhaustedKnowsTheEdgesOwnLimits(t *testing.T) {
+	for errno, want := range map[syscall.Errno]resource.Kind{
+		syscall.EMFILE: resource.Descriptors, syscall.ENFILE: resource.Descriptors, syscall.EADDRNOTAVAIL: resource.Ports,
+		syscall.ENOBUFS: resource.Memory, syscall.ENOMEM: resource.Memory,
+	} {
+		err := fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", errno)})
+		if kind, ok := resource.Exhausted(err); !ok || kind != want {
+			t.Errorf("%v: %q %t, want %q", errno, kind, ok, want)
+		}
+	}
+}
+
+func TestExhaustedLeavesTheOtherSidesErrorsAlone(t *testing.T) {
+	for _, err := range []error{nil, io.EOF, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, os.ErrDeadlineExceeded} {
+		if kind, ok := resource.Exhausted(err); ok {
+			t.Errorf("%v: %q", err, kind)
+		}
+	}
+}
+
+func TestEveryKindHasAHint(t *testing.T) {
+	seen := make(map[string]resource.Kind)
+	for _, kind := range resource.Kinds {
+		hint := kind.Hint()
+		if other, twice := seen[hint]; twice || hint == "" {
+			t.Errorf("%s and %s have the hint %q", kind, other, hint)
+		}
+		seen[hint] = kind
+	}
+}
