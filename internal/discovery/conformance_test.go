@@ -36,6 +36,7 @@ type record struct {
 	changed  chan struct{}
 
 	onOffline func()
+	onSet     func(name string, members []registry.Member)
 }
 
 func newRecord() *record {
@@ -47,6 +48,9 @@ func newRecord() *record {
 func (r *record) Set(name string, members []registry.Member) {
 	r.mu.Lock()
 	r.names[name] = slices.Clone(members)
+	if r.onSet != nil {
+		r.onSet(name, members)
+	}
 	r.mu.Unlock()
 	r.tell()
 }

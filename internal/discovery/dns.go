@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -17,8 +18,9 @@ import (
 
 // The defaults of [DNS].
 const (
-	DefaultResolver = "127.0.0.11:53"
-	DefaultRefresh  = time.Second
+	DefaultResolver  = "127.0.0.11:53"
+	DefaultRefresh   = time.Second
+	DefaultHostsFile = "/etc/hosts"
 
 	dnsTimeout = 2 * time.Second
 	dnsStale   = 10 * time.Second // how long an answer outlives a resolver that fails
@@ -31,12 +33,17 @@ const (
 //
 // Docker forwards names that it doesn't know to outside resolvers, so that answers outside Subnets are dropped, and
 // its answers shuffle, so that they are sorted. Names are asked fully qualified: no search domain is tried.
+//
+// An IP address is its own answer, and a name in HostsFile has the addresses that it has there, in any subnet: localhost, and
+// what `extra_hosts` in a compose file names, such as host.docker.internal.
 type DNS struct {
 	Names    Names
 	Resolver string                // host:port; "": DefaultResolver
 	Refresh  time.Duration         // 0: DefaultRefresh
 	Subnets  func() []netip.Prefix // nil: LocalSubnets
-	Log      *zap.Logger           // nil: silent
+	// HostsFile is a file of addresses and names, hosts(5); "": DefaultHostsFile.
+	HostsFile string
+	Log       *zap.Logger // nil: silent
 }
 
 // Run asks until ctx ends.
@@ -49,6 +56,9 @@ func (d DNS) Run(ctx context.Context, sink Sink) {
 	}
 	if d.Subnets == nil {
 		d.Subnets = LocalSubnets
+	}
+	if d.HostsFile == "" {
+		d.HostsFile = DefaultHostsFile
 	}
 	if d.Log == nil {
 		d.Log = zap.NewNop()
@@ -66,7 +76,9 @@ func (d DNS) Run(ctx context.Context, sink Sink) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			a.ask(ctx, d.Names.Hosts()...)
+			hosts := d.Names.Hosts()
+			a.keep(hosts)
+			a.refresh(ctx, hosts)
 		case host := <-d.Names.Nudges():
 			a.ask(ctx, host)
 		}
@@ -82,38 +94,81 @@ type asker struct {
 	under sync.WaitGroup
 
 	mu       sync.Mutex
-	busy     map[string]bool      // names with a question under way
+	busy     map[string]bool      // names with a question under way; true: to be asked again after it
 	failing  map[string]bool      // names whose last question was not answered
 	answered map[string]time.Time // when each name was last answered
+	spoke    bool                 // something was answered at least once
 }
 
 // ask looks hosts up in the background and sets what comes back.
 func (a *asker) ask(ctx context.Context, hosts ...string) {
 	subnets := a.Subnets()
 	for _, host := range hosts {
-		a.mu.Lock()
-		busy := a.busy[host]
-		a.busy[host] = true
-		a.mu.Unlock()
-		if busy {
+		if !a.take(host) {
 			continue
 		}
 		a.under.Go(func() {
-			select {
-			case a.slots <- struct{}{}:
-				a.askOne(ctx, host, subnets)
-				<-a.slots
-			case <-ctx.Done():
+			for again := true; again; again = a.giveBack(host) && ctx.Err() == nil {
+				select {
+				case a.slots <- struct{}{}:
+					a.askOne(ctx, host, subnets)
+					<-a.slots
+				case <-ctx.Done():
+				}
 			}
-			a.mu.Lock()
-			delete(a.busy, host)
-			a.mu.Unlock()
 		})
 	}
 }
 
+// refresh asks for names that nothing is known to have happened to: one with a question under way need not be asked for again.
+func (a *asker) refresh(ctx context.Context, hosts []string) {
+	a.mu.Lock()
+	idle := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { _, busy := a.busy[host]; return busy })
+	a.mu.Unlock()
+	a.ask(ctx, idle...)
+}
+
+// take reports whether a name is to be asked for. While a question is under way it is not, but again after that: the answer may
+// be of before what it is asked again for.
+func (a *asker) take(host string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, busy := a.busy[host]; busy {
+		a.busy[host] = true
+		return false
+	}
+	a.busy[host] = false
+	return true
+}
+
+// giveBack ends a question, and reports whether the name is to be asked for again.
+func (a *asker) giveBack(host string) (again bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if again = a.busy[host]; again {
+		a.busy[host] = false
+	} else {
+		delete(a.busy, host)
+	}
+	return again
+}
+
+// keep forgets what is known of names that no service stands on any more: one that failed last would count as failing for ever.
+func (a *asker) keep(hosts []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	gone := func(host string) bool { return !slices.Contains(hosts, host) }
+	maps.DeleteFunc(a.failing, func(host string, _ bool) bool { return gone(host) })
+	maps.DeleteFunc(a.answered, func(host string, _ time.Time) bool { return gone(host) })
+}
+
 func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix) {
-	addrs, err := lookup(ctx, a.Resolver, host)
+	addrs, err := fixedAddresses(a.HostsFile, host)
+	if err == nil && len(addrs) > 0 {
+		subnets = nil // the operator has written them down
+	} else {
+		addrs, err = lookup(ctx, a.Resolver, host)
+	}
 	if ctx.Err() != nil {
 		return
 	}
@@ -122,7 +177,7 @@ func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix)
 		return
 	}
 	a.mu.Lock()
-	a.answered[host] = time.Now()
+	a.answered[host], a.spoke = time.Now(), true
 	recovered := a.failing[host] && len(a.failing) == 1
 	delete(a.failing, host)
 	a.mu.Unlock()
@@ -133,13 +188,14 @@ func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix)
 	a.sink.Online(true)
 }
 
-// members turns an answer into members: sorted, and only where containers of the edge's own networks can be.
+// members turns an answer into members: sorted, and only where containers of the edge's own networks can be. Without subnets
+// everything is taken.
 func (a *asker) members(host string, addrs []netip.Addr, subnets []netip.Prefix) []registry.Member {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	addrs = slices.Compact(addrs)
 	members := make([]registry.Member, 0, len(addrs))
 	for _, addr := range addrs {
-		if !within(addr, subnets) {
+		if subnets != nil && !within(addr, subnets) {
 			if c := a.Log.Check(zap.DebugLevel, "dropped a foreign address"); c != nil {
 				c.Write(zap.String("name", host), zap.Stringer("address", addr))
 			}
@@ -160,7 +216,11 @@ func (a *asker) fail(host string, err error) {
 	}
 	first := len(a.failing) == 0
 	a.failing[host] = true
+	spoke := a.spoke
 	a.mu.Unlock()
+	if !spoke {
+		a.sink.Online(false) // a machine without Docker's resolver: nobody need wait for it
+	}
 	if first {
 		a.Log.Warn("the resolver does not answer; keeping what is known for a while",
 			zap.String("resolver", a.Resolver), zap.String("name", host), zap.Duration("for", dnsStale), zap.Error(err))

@@ -25,6 +25,7 @@ type dnsWorld struct {
 	rcode    int // what is answered instead, when it is not success
 	truncate bool
 	asked    map[string]int
+	pause    func() // called before an answer is sent
 }
 
 func newDNSWorld(t *testing.T) *dnsWorld {
@@ -65,10 +66,21 @@ func (w *dnsWorld) ServeDNS(out dns.ResponseWriter, q *dns.Msg) {
 	if q.Question[0].Name == "silent." {
 		return
 	}
+	answer, pause := w.answer(out, q)
+	if pause != nil {
+		pause()
+	}
+	if err := out.WriteMsg(answer); err != nil && !errors.Is(err, net.ErrClosed) {
+		panic(err)
+	}
+}
+
+// answer returns what is to be sent, after pause if that is not nil.
+func (w *dnsWorld) answer(out dns.ResponseWriter, q *dns.Msg) (answer *dns.Msg, pause func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked[q.Question[0].Name]++
-	answer := new(dns.Msg).SetReply(q)
+	answer = new(dns.Msg).SetReply(q)
 	_, overUDP := out.RemoteAddr().(*net.UDPAddr)
 	switch {
 	case w.rcode != dns.RcodeSuccess:
@@ -91,9 +103,7 @@ func (w *dnsWorld) ServeDNS(out dns.ResponseWriter, q *dns.Msg) {
 			}
 		}
 	}
-	if err := out.WriteMsg(answer); err != nil && !errors.Is(err, net.ErrClosed) {
-		panic(err)
-	}
+	return answer, w.pause
 }
 
 func (w *dnsWorld) source() discovery.Source {

@@ -59,7 +59,6 @@ const (
 
 // keepUp connects again and again until ctx ends.
 func (s *session) keepUp(ctx context.Context) {
-	s.sink.Online(false)
 	pause, online, lost := shortestPause, false, time.Time{}
 	for ctx.Err() == nil {
 		connected, err := s.run(ctx)
@@ -76,6 +75,8 @@ func (s *session) keepUp(ctx context.Context) {
 		}
 		if online && time.Since(lost) > blink {
 			online = false
+		}
+		if !online {
 			s.sink.Online(false)
 		}
 		select {

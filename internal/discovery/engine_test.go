@@ -40,6 +40,28 @@ func TestAKillEventMakesAContainerLeaveBeforeItDies(t *testing.T) {
 	r.serves(t, "10.0.0.9")
 }
 
+// TestAStopIsSeenThoughItsDeathArrivesWithIt: what a request's end means depends on it.
+func TestAStopIsSeenThoughItsDeathArrivesWithIt(t *testing.T) {
+	w := newEngineWorld(t)
+	w.put("a", "10.0.0.7", nil)
+	r := run(t, w)
+	r.serves(t, "10.0.0.7")
+	var left atomic.Bool
+	r.mu.Lock()
+	r.onSet = func(name string, members []registry.Member) {
+		if name == "api" && len(members) == 1 && members[0].Phase == registry.Leaving {
+			left.Store(true)
+		}
+	}
+	r.mu.Unlock()
+	w.emitAll(events.Message{Type: events.ContainerEventType, Action: events.ActionKill, Actor: events.Actor{ID: "a", Attributes: map[string]string{"signal": "15"}}},
+		events.Message{Type: events.ContainerEventType, Action: events.ActionDie, Actor: events.Actor{ID: "a"}})
+	r.phase(t, registry.Stopped)
+	if !left.Load() {
+		t.Error("the stop was not seen")
+	}
+}
+
 func TestAnEngineThatBlinksStaysOnlineAndOneThatIsGoneDoesNot(t *testing.T) {
 	w := newEngineWorld(t)
 	w.put("a", "10.0.0.7", nil)

@@ -156,6 +156,21 @@ func (w *engineWorld) emit(action events.Action, id string, attributes map[strin
 	}
 }
 
+// emitAll sends events so that they arrive as one burst.
+func (w *engineWorld) emitAll(all ...events.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range all {
+		all[i].TimeNano = time.Now().UnixNano()
+		w.history = append(w.history, all[i])
+	}
+	for s := range w.streams {
+		for _, m := range all {
+			s <- m
+		}
+	}
+}
+
 func (w *engineWorld) source() discovery.Source {
 	return discovery.Engine{Endpoint: w.url, Subnets: subnets}
 }

@@ -39,6 +39,13 @@ func (s *session) apply(all []events.Message) {
 			id = m.Actor.Attributes["container"]
 		}
 		names, clear := s.read(m)
+		if clear && len(names) > 0 && isStop(m) {
+			// at once, and not with what follows: whether it was told to stop says what the end of its requests means
+			told := make(map[string]struct{})
+			touch(told, names)
+			s.publish(told)
+			continue
+		}
 		touch(touched, names)
 		if clear || id == "" {
 			continue
@@ -47,6 +54,11 @@ func (s *session) apply(all []events.Message) {
 		s.looks[id] = look{at: time.Now().Add(lookDelays[0])}
 	}
 	s.publish(touched)
+}
+
+// isStop reports whether an event is of a signal; [session.read] names containers only for those that tell one to stop.
+func isStop(m events.Message) bool {
+	return m.Type == events.ContainerEventType && m.Action == events.ActionKill
 }
 
 // read takes in what an event says by itself. It returns the names that it concerns, and whether it said all.

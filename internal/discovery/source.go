@@ -28,7 +28,8 @@ type Sink interface {
 	Withdraw(name string)
 	// Problem notes what the owner must mend about a name; "" clears it.
 	Problem(name, text string)
-	// Online says whether the source is in touch with what it watches. It has Set all names before it goes online.
+	// Online says whether the source is in touch with what it watches, as soon as it knows. It has Set all names before it goes
+	// online.
 	Online(online bool)
 }
 

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/resource"
 )
 
 const (
@@ -49,6 +50,8 @@ func (p *Prober) untilReady(ctx context.Context, c *check, t registry.Target, sl
 		switch {
 		case ctx.Err() != nil:
 			return false // the check was cut short: the endpoint is not to blame
+		case isOurs(err):
+			wait = httpSlower // it says nothing about the endpoint
 		case listens != nil:
 			passed, pause = 0, httpFirst
 			t.Fails(err.Error())
@@ -93,6 +96,7 @@ func (p *Prober) whileReady(ctx context.Context, c *check, t registry.Target) {
 		switch {
 		case ctx.Err() != nil:
 			return
+		case isOurs(err):
 		case err == nil:
 			failed = 0
 			t.Answers(how)
@@ -100,12 +104,20 @@ func (p *Prober) whileReady(ctx context.Context, c *check, t registry.Target) {
 			failed++
 			if failed >= p.config.Fall {
 				t.Fails(err.Error())
+			} else {
+				t.Misses()
 			}
 		}
 		if !t.Ready() {
 			return
 		}
 	}
+}
+
+// isOurs reports whether a check failed because the edge has run out of something.
+func isOurs(err error) bool {
+	_, ours := resource.Exhausted(err)
+	return ours
 }
 
 // hurry is by how much sooner the next check comes when the last one failed: requests are on their way meanwhile.

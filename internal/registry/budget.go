@@ -28,7 +28,7 @@ type budget [budgetSeconds]struct {
 func (b *budget) second(now time.Time) (requests, retries *int) {
 	at := now.Unix()
 	second := &b[at%budgetSeconds]
-	if second.at != at {
+	if second.at < at { // a time that has long passed must not wipe what is counted since
 		second.at, second.requests, second.retries = at, 0, 0
 	}
 	return &second.requests, &second.retries

@@ -2,14 +2,16 @@ package registry
 
 import (
 	"context"
+	"net/netip"
 	"time"
 )
 
 // Claim is one request's hold on one endpoint, or that of the socket it became. It stays valid whatever becomes of the
 // endpoint, the service or the configuration, until [Claim.Release]. The zero Claim claims nothing.
 type Claim struct {
-	e      *Endpoint
-	socket bool
+	e           *Endpoint
+	socket      bool
+	terminating bool
 }
 
 // Endpoint returns what was claimed.
@@ -23,7 +25,7 @@ func (c Claim) Socket() Claim {
 	defer s.mu.Unlock()
 	c.e.inFlight--
 	c.e.sockets++
-	return Claim{c.e, true}
+	return Claim{e: c.e, socket: true}
 }
 
 // Release ends the claim. Call it once.
@@ -46,6 +48,7 @@ func (c Claim) Release() {
 func (c Claim) Refused(reason string) {
 	e := c.e
 	e.service.mu.Lock()
+	e.endTerminating()
 	if e.verdict == Ready && e.state != Gone && e.stopProbe != nil { // without a probe, nothing would bring it back
 		e.verdict, e.finding = Failing, reason
 		e.settle()
@@ -70,27 +73,59 @@ type Want struct {
 	Prefer string
 	// Upgrade tells that the request may become a socket, so that open sockets count as work too.
 	Upgrade bool
+	// Repeatable tells that the request may be sent again if it is not answered.
+	Repeatable bool
+	// Client is who sent it, of whom only so many may wait ([Settings].MaxHeldPerClient); the zero Addr is nobody in
+	// particular.
+	Client netip.Addr
 	// At is when the request came, to be counted in the service's retry budget; zero for an attempt after the first.
 	At time.Time
 }
 
 // Acquire claims an endpoint for a request: the one it has a session on, else the less busy of two random ready ones.
 // With none ready it waits for one, until ctx ends, the service has had none for its hold time ([ErrDown]), or at once
-// if too many wait ([ErrFull]) or no container is known ([ErrUnknown]). Its cost does not depend on how many services
+// if too many wait ([ErrFull]), too many of one client ([ErrClientFull]), or no container is known ([ErrUnknown]). Its cost does not depend on how many services
 // and endpoints there are.
 //
 // The request is counted on the endpoint under the same lock that takes endpoints out of rotation, so that none
 // slips in after a drain has begun.
 func (s *Service) Acquire(ctx context.Context, w Want) (Claim, error) {
+	if claim, ok := s.TryAcquire(w); ok {
+		return claim, nil
+	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.At = time.Time{} // it is counted
+	if claim, ok := s.claim(w); ok {
+		return claim, nil
+	}
+	return s.queue(ctx, w)
+}
+
+// TryAcquire claims an endpoint as [Service.Acquire] does, or reports that the request would have to wait.
+func (s *Service) TryAcquire(w Want) (Claim, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claim(w)
+}
+
+// claim picks an endpoint and counts the request. The caller holds s.mu.
+func (s *Service) claim(w Want) (Claim, bool) {
 	if !w.At.IsZero() {
 		requests, _ := s.budget.second(w.At)
 		*requests++
 	}
 	if e := s.pick(w); e != nil {
-		s.mu.Unlock()
-		return Claim{e: e}, nil
+		return Claim{e: e}, true
 	}
-	defer s.mu.Unlock()
-	return s.queue(ctx, w)
+	if len(s.ready) > 0 || w.Session != "" {
+		return Claim{}, false // it waits for a certain one
+	}
+	e := s.pickTerminating(w)
+	if e == nil {
+		return Claim{}, false
+	}
+	e.inFlight++
+	e.requests++
+	return Claim{e: e, terminating: true}, true
 }

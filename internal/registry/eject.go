@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -40,15 +41,23 @@ func (c Claim) Well() {
 }
 
 // Badly reports that the endpoint took a request and failed it: no answer, or one that says that the endpoint can't
-// answer. A run of those ejects it for a time that grows, unless it is the last ready one.
-func (c Claim) Badly(reason string) {
+// answer. A run of those ejects it for a time that grows, unless it is the last ready one, or all are one client's requests:
+// what one client asks for may be what fails. The zero client is nobody in particular.
+func (c Claim) Badly(reason string, client netip.Addr) {
 	e := c.e
 	run := int(e.strikes.Add(1))
 	s := e.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	e.endTerminating()
+	if run == 1 {
+		e.struckBy, e.struckBySeveral = client, false
+	}
+	if !client.IsValid() || client != e.struckBy {
+		e.struckBySeveral = true
+	}
 	j := s.settings.Eject
-	if j.After < 0 || run < j.After || e.state != Ready || len(s.ready) < 2 {
+	if j.After < 0 || run < j.After || !e.struckBySeveral || e.state != Ready || len(s.ready) < 2 {
 		return
 	}
 	e.eject(fmt.Sprintf("%d bad answers in a row, the last: %s", run, reason))

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,7 +18,7 @@ func (s *stack) fail(t *testing.T, id string, n int) {
 		if claim.Endpoint().ID() != id {
 			t.Fatalf("claimed %s", claim.Endpoint().ID())
 		}
-		claim.Badly("status 502")
+		claim.Badly("status 502", netip.Addr{})
 		claim.Release()
 	}
 }
@@ -139,11 +140,11 @@ func TestAnEndpointThatIsGoneStaysGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		claim.Badly("cut off")
+		claim.Badly("cut off", netip.Addr{})
 		claim.Release()
 		feed.Set("api", []registry.Member{box(idB, "10.0.0.2")})
-		claim.Badly("cut off again") // whoever still holds it
-		time.Sleep(time.Minute)      // its ejection would be over
+		claim.Badly("cut off again", netip.Addr{}) // whoever still holds it
+		time.Sleep(time.Minute)                    // its ejection would be over
 		synctest.Wait()
 		if last != registry.Gone {
 			t.Errorf("it is %s", last)

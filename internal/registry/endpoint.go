@@ -57,6 +57,9 @@ type Endpoint struct {
 	stopProbe context.CancelFunc
 	poked     chan struct{}
 
+	told        bool // to stop, by Docker or an operator
+	terminating terminating
+
 	ordered       bool // an operator has it drained
 	sessionsUntil time.Time
 
@@ -65,6 +68,9 @@ type Endpoint struct {
 	returning  bool // its ejection is over, its probe has not looked since
 	ejections  int  // in a row
 	term       *time.Timer
+
+	struckBy        netip.Addr // the client of the first of the bad answers in a row
+	struckBySeveral bool       // they are several clients'
 
 	strikes atomic.Int32           // bad answers in a row
 	id      atomic.Pointer[string] // member.ID, for readers without the lock
@@ -111,6 +117,12 @@ func (e *Endpoint) see(m Member, source Source) {
 	}
 	mended := e.member.Broken != "" && m.Broken == ""
 	e.member, e.source = m, source
+	switch {
+	case m.Phase == Leaving:
+		e.terminate()
+	case !e.terminating.since.IsZero():
+		e.resumeServing()
+	}
 	e.settle()
 	if mended {
 		e.poke()
@@ -232,8 +244,8 @@ func (s *Service) delist(e *Endpoint) {
 }
 
 // depart ends an endpoint. Requests and sockets on it may finish, and are waited for; with cut, their connections are
-// broken. Nothing new is sent there: the address may be another container's from now on.
-func (s *Service) depart(e *Endpoint, reason string, cut bool) {
+// broken, and when its container is dead, those that are left a little later. Nothing new is sent there: the address may be another container's from now on.
+func (s *Service) depart(e *Endpoint, reason string, cut, dead bool) {
 	e.departed = reason
 	if e.stopProbe != nil {
 		e.stopProbe()
@@ -248,7 +260,26 @@ func (s *Service) depart(e *Endpoint, reason string, cut bool) {
 		s.forget(e)
 		return
 	}
+	if dead && e.link != nil {
+		e.cutLater()
+	}
 	e.settle()
+}
+
+// lastWords is for how long what a container said before its end may still be on its way.
+const lastWords = 2 * time.Second
+
+// cutLater breaks what is still under way on an endpoint whose container is dead, when that has been read which it sent before:
+// the FIN of its connections may be lost with its network namespace, and nothing would ever come of them.
+func (e *Endpoint) cutLater() {
+	time.AfterFunc(lastWords, func() {
+		e.service.mu.Lock()
+		left := !e.idle() && e.departed != ""
+		e.service.mu.Unlock()
+		if left {
+			e.link.Cut()
+		}
+	})
 }
 
 // forget removes an endpoint that has departed and on which nothing is under way.
@@ -260,6 +291,9 @@ func (s *Service) forget(e *Endpoint) {
 	}
 	if e.term != nil {
 		e.term.Stop()
+	}
+	if e.terminating.timer != nil {
+		e.terminating.timer.Stop()
 	}
 	e.enter(Gone, e.departed)
 	if e.link == nil {

@@ -85,10 +85,14 @@ func (f *Feed) Withdraw(key string) {
 	f.r.prune(n)
 }
 
-// Online says whether the source is in touch with what it reads. While the Engine is not, DNS decides.
+// Online says whether the source is in touch with what it reads, when it has tried. While the Engine is not, DNS decides.
 func (f *Feed) Online(online bool) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
+	if !online && f.r.expected[f.source] {
+		f.r.failed[f.source] = true
+		f.r.settle()
+	}
 	if f.r.closed || f.r.online[f.source] == online {
 		return
 	}
@@ -108,7 +112,7 @@ func (f *Feed) Online(online bool) {
 func (f *Feed) Expect() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	f.r.expected[f.source] = !f.r.online[f.source]
+	f.r.expected[f.source], f.r.failed[f.source] = !f.r.online[f.source], false
 	f.r.begin()
 }
 

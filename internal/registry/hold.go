@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -12,15 +13,41 @@ func (s *Service) queue(ctx context.Context, w Want) (Claim, error) {
 	if err := s.hopeless(time.Now()); err != nil {
 		return Claim{}, err
 	}
-	if s.held >= s.settings.MaxHeld {
+	if err := s.full(w.Client); err != nil {
 		if e := s.pick(Want{Avoid: w.Avoid, Upgrade: w.Upgrade}); e != nil {
 			return Claim{e: e}, nil // it would have waited for another one only
 		}
-		return Claim{}, s.errName(ErrFull, plural(s.held, "request"))
+		return Claim{}, err
 	}
-	s.held++
-	defer func() { s.held-- }()
+	defer s.enqueue(w.Client)()
 	return s.wait(ctx, w)
+}
+
+// full returns why one more request of a client may not wait, or nil. The caller holds s.mu.
+func (s *Service) full(client netip.Addr) error {
+	if s.held >= s.settings.MaxHeld {
+		return s.errName(ErrFull, plural(s.held, "request"))
+	}
+	if most := s.settings.MaxHeldPerClient; most > 0 && client.IsValid() && s.heldBy[client] >= most {
+		return s.errName(ErrClientFull, plural(most, "request"))
+	}
+	return nil
+}
+
+// enqueue counts a request that waits, until the returned function is called. The caller holds s.mu, both times.
+func (s *Service) enqueue(client netip.Addr) (leave func()) {
+	s.held++
+	if client.IsValid() {
+		s.heldBy[client]++
+	}
+	return func() {
+		s.held--
+		if client.IsValid() {
+			if s.heldBy[client]--; s.heldBy[client] == 0 {
+				delete(s.heldBy, client)
+			}
+		}
+	}
 }
 
 // wait holds a request until an endpoint is ready. The caller holds s.mu, and holds it again when wait returns.
@@ -28,6 +55,7 @@ func (s *Service) queue(ctx context.Context, w Want) (Claim, error) {
 // All who wait for a service give up at the same instant, when it has had no ready endpoint for the hold time: one
 // that is down for good then fails fast.
 func (s *Service) wait(ctx context.Context, w Want) (Claim, error) {
+	w.At = time.Time{} // it is counted
 	timer := time.NewTimer(s.patience(w, time.Now()))
 	defer timer.Stop()
 	for {
@@ -44,8 +72,8 @@ func (s *Service) wait(ctx context.Context, w Want) (Claim, error) {
 		if err != nil {
 			return Claim{}, err
 		}
-		if e := s.pick(w); e != nil {
-			return Claim{e: e}, nil
+		if claim, ok := s.claim(w); ok {
+			return claim, nil
 		}
 		now := time.Now()
 		if err := s.hopeless(now); err != nil {
@@ -70,8 +98,14 @@ func (s *Service) patience(w Want, now time.Time) time.Duration {
 // container's end and of its successor's beginning one after the other, and the latter is looked up first.
 const between = time.Second
 
-// deadline returns when waiting ends.
-func (s *Service) deadline() time.Time { return s.since.Add(max(s.settings.Hold, 0)) }
+// deadline returns when waiting ends: the hold time after the last endpoint that could take requests.
+func (s *Service) deadline() time.Time {
+	since := s.since
+	if s.servedAt.After(since) {
+		since = s.servedAt
+	}
+	return since.Add(max(s.settings.Hold, 0))
+}
 
 // hopeless returns why waiting would be in vain, or nil.
 func (s *Service) hopeless(now time.Time) error {

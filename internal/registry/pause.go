@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 )
 
@@ -10,16 +11,15 @@ import (
 var ErrPaused = errors.New("its requests wait for too long")
 
 // Pause has a request wait although there may be ready endpoints, because somebody wants it to, until over is closed. It
-// counts as held like one that waits for an endpoint, and fails at once if too many are ([ErrFull]); after the hold time, from
+// counts as held like one that waits for an endpoint, and fails at once if too many are ([ErrFull], [ErrClientFull]); after the hold time, from
 // began on ([ErrPaused]); when the edge stops ([ErrClosed]); or with ctx.
-func (s *Service) Pause(ctx context.Context, began time.Time, over <-chan struct{}) error {
+func (s *Service) Pause(ctx context.Context, client netip.Addr, began time.Time, over <-chan struct{}) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held >= s.settings.MaxHeld {
-		return s.errName(ErrFull, plural(s.held, "request"))
+	if err := s.full(client); err != nil {
+		return err
 	}
-	s.held++
-	defer func() { s.held-- }()
+	defer s.enqueue(client)()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

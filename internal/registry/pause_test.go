@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,7 @@ import (
 func (s *stack) pause(ctx context.Context, over <-chan struct{}) <-chan acquired {
 	result, began := make(chan acquired, 1), time.Now()
 	go func() {
-		err := s.service.Pause(ctx, began, over)
+		err := s.service.Pause(ctx, netip.Addr{}, began, over)
 		result <- acquired{err, time.Since(began)}
 	}()
 	synctest.Wait()
@@ -59,7 +60,7 @@ func TestAPauseEnds(t *testing.T) {
 		if got := <-s.pause(ctx, nil); !errors.Is(got.err, context.DeadlineExceeded) {
 			t.Errorf("a client that leaves: %v", got.err)
 		}
-		if err := s.service.Pause(t.Context(), time.Now().Add(-10*time.Second), nil); !errors.Is(err, registry.ErrPaused) {
+		if err := s.service.Pause(t.Context(), netip.Addr{}, time.Now().Add(-10*time.Second), nil); !errors.Is(err, registry.ErrPaused) {
 			t.Errorf("one that has waited enough: %v", err)
 		}
 		stopping := s.pause(t.Context(), nil)

@@ -20,6 +20,16 @@ func (t Target) Answers(reason string) { t.report(Ready, reason) }
 // Fails reports that it did not. An endpoint that has never answered stays in starting.
 func (t Target) Fails(reason string) { t.report(Failing, reason) }
 
+// Misses reports a check that failed without being enough for [Target.Fails]. It shows that an endpoint that was told to stop
+// does so.
+func (t Target) Misses() {
+	t.e.service.mu.Lock()
+	defer t.e.service.mu.Unlock()
+	if t.ctx.Err() == nil {
+		t.e.endTerminating()
+	}
+}
+
 // Poked is sent to when it is time to look again: a request could not be sent to the endpoint, or its container is
 // well again.
 func (t Target) Poked() <-chan struct{} { return t.e.poked }
@@ -42,6 +52,11 @@ func (t Target) report(verdict State, reason string) {
 		verdict = Starting
 	}
 	e.verdict, e.finding, e.returning = verdict, reason, false
+	if verdict == Ready {
+		e.passTerminating()
+	} else {
+		e.endTerminating()
+	}
 	e.settle()
 }
 

@@ -36,8 +36,8 @@ func (r *Registry) reconcile(s *Service) {
 	}
 	for _, e := range slices.Clone(s.endpoints) {
 		if !stays[e] && e.departed == "" {
-			reason, cut := departure(e, v)
-			s.depart(e, reason, cut)
+			reason, cut, dead := departure(e, v)
+			s.depart(e, reason, cut, dead)
 		}
 	}
 	for _, m := range added {
@@ -60,25 +60,25 @@ func (s *Service) find(m Member) *Endpoint {
 	return nil
 }
 
-// departure says why an endpoint is no longer one, and whether its connections are dead.
-func departure(e *Endpoint, v verdict) (reason string, cut bool) {
+// departure says why an endpoint is no longer one, whether its connections are dead, and whether its container is.
+func departure(e *Endpoint, v verdict) (reason string, cut, dead bool) {
 	for _, m := range v.members {
 		if m.ID != e.member.ID {
 			continue
 		}
 		switch m.Phase {
 		case Stopped:
-			return "its container stopped", false
+			return "its container stopped", false, true
 		case Detached:
-			return "its container left the edge's networks", true
+			return "its container left the edge's networks", true, false
 		default:
-			return "its container moved to " + m.Addr.String(), true
+			return "its container moved to " + m.Addr.String(), true, false
 		}
 	}
 	if v.source == DNS {
-		return "DNS no longer gives its address", false
+		return "DNS no longer gives its address", false, false
 	}
-	return "no running container has its address", false
+	return "no running container has its address", false, v.source == Engine
 }
 
 // problem returns the first complaint that a source has about the service's names.

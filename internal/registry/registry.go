@@ -42,6 +42,7 @@ type Registry struct {
 	names    map[string]*name
 	online   [sourceCount]bool
 	expected [sourceCount]bool // configured, but has not been online yet
+	failed   [sourceCount]bool // of those: it has tried, and can't be reached
 
 	beginning atomic.Pointer[beginning]
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -16,6 +17,9 @@ const (
 	DefaultHold    = 60 * time.Second
 	DefaultMaxHeld = 1000
 
+	// fewestPerClient is how many requests of one client may wait where few may at all: a browser opens six connections.
+	fewestPerClient = 10
+
 	DefaultSlowStart   = 10 * time.Second
 	DefaultCloseWindow = 5 * time.Second
 )
@@ -24,7 +28,9 @@ const (
 type Settings struct {
 	Hold    time.Duration // how long a request may wait for a ready endpoint; 0: DefaultHold; negative: not at all
 	MaxHeld int           // how many may wait at once; 0: DefaultMaxHeld
-	Probe   Prober        // what makes an endpoint ready; nil: every endpoint is, as soon as it is known
+	// MaxHeldPerClient is how many of one client may wait; 0: a tenth of MaxHeld, but 10 in any case; negative: no limit.
+	MaxHeldPerClient int
+	Probe            Prober // what makes an endpoint ready; nil: every endpoint is, as soon as it is known
 
 	Eject       Ejection
 	SlowStart   time.Duration // in which an endpoint that became ready grows into its full part; 0: DefaultSlowStart; negative: none
@@ -35,6 +41,7 @@ type Settings struct {
 func (s Settings) withDefaults() Settings {
 	s.Hold = cmp.Or(s.Hold, DefaultHold)
 	s.MaxHeld = cmp.Or(s.MaxHeld, DefaultMaxHeld)
+	s.MaxHeldPerClient = cmp.Or(s.MaxHeldPerClient, max(s.MaxHeld/10, fewestPerClient))
 	s.SlowStart = cmp.Or(s.SlowStart, DefaultSlowStart)
 	s.RetryBudget = cmp.Or(s.RetryBudget, DefaultRetryBudget)
 	s.CloseWindow = cmp.Or(s.CloseWindow, DefaultCloseWindow)
@@ -73,7 +80,9 @@ type Service struct {
 	tally      tally
 	identities atomic.Uint64 // how often an endpoint got or lost an identity
 	held       int           // requests that wait
+	heldBy     map[netip.Addr]int
 	since      time.Time     // when it last had, or lost, its last ready endpoint
+	servedAt   time.Time     // when a request last went to an endpoint that was told to stop
 	wake       chan struct{} // closed when an endpoint becomes ready, or the service closes
 	decided    bool
 	known      bool
@@ -89,6 +98,7 @@ func newService(r *Registry, name, host string, port uint16) *Service {
 		r: r, name: name, host: host, port: port,
 		settings: Settings{}.withDefaults(),
 		byID:     make(map[string]*Endpoint),
+		heldBy:   make(map[netip.Addr]int),
 		since:    time.Now(),
 		wake:     make(chan struct{}),
 	}
@@ -157,7 +167,7 @@ func (s *Service) close(reason string) {
 	s.closed = true
 	close(s.wake)
 	for _, e := range slices.Clone(s.endpoints) {
-		s.depart(e, reason, false)
+		s.depart(e, reason, false, false)
 	}
 }
 
@@ -169,7 +179,7 @@ func (s *Service) errName(err error, detail string) error {
 // Error is why a service could not be given a request.
 type Error struct {
 	Service string
-	Err     error // ErrUnknown, ErrDown, ErrFull or ErrClosed
+	Err     error // ErrUnknown, ErrDown, ErrFull, ErrClientFull or ErrClosed
 	Detail  string
 }
 
@@ -182,7 +192,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns ErrUnknown, ErrDown, ErrFull or ErrClosed.
+// Unwrap returns ErrUnknown, ErrDown, ErrFull, ErrClientFull or ErrClosed.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Why [Service.Acquire] fails. A request context that ends is returned as its own error.
@@ -190,7 +200,9 @@ var (
 	ErrUnknown = errors.New("no container answers to this name")
 	ErrDown    = errors.New("no ready endpoint")
 	ErrFull    = errors.New("too many requests wait already")
-	ErrClosed  = errors.New("the service is closed")
+	// ErrClientFull leaves room in the queue for others than the client that has filled its part of it.
+	ErrClientFull = errors.New("too many requests of this client wait already")
+	ErrClosed     = errors.New("the service is closed")
 )
 
 func plural(n int, noun string) string {

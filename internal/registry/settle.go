@@ -3,19 +3,25 @@ package registry
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// welcome is how long the beginning lasts at the most. Right after the start, sources speak one after the other, and
+// welcome is how long endpoints have to answer for the first time once the sources have spoken, and how long a source that can't
+// be reached is waited for. Right after the start, sources speak one after the other, and
 // endpoints answer one after the other. Who takes the first that is there may take one that does not know him: so what
 // belongs to an endpoint waits a little.
 const welcome = 3 * time.Second
 
+// slowestSource is how long a source is waited for that neither speaks nor fails, on a machine that is very busy.
+const slowestSource = 15 * time.Second
+
 // beginning is the time until every source that was expected at first has spoken.
 type beginning struct {
-	once  sync.Once
-	began time.Time
-	over  chan struct{} // closed
+	once    sync.Once
+	began   time.Time
+	over    chan struct{} // closed
+	settled atomic.Int64  // when, in Unix nanoseconds; 0: not yet
 }
 
 // begin notes that sources are at work. The caller holds r.mu.
@@ -24,26 +30,43 @@ func (r *Registry) begin() {
 		return
 	}
 	b := &beginning{began: time.Now(), over: make(chan struct{})}
-	time.AfterFunc(welcome, b.end)
 	r.beginning.Store(b)
+	time.AfterFunc(welcome, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.settle()
+	})
+	time.AfterFunc(slowestSource, b.end)
 }
 
-// settle ends the beginning when every source that is expected has spoken. The caller holds r.mu.
+// settle ends the beginning when every source that is expected has spoken, or, after the welcome, has failed to. The caller holds
+// r.mu.
 func (r *Registry) settle() {
-	if b := r.beginning.Load(); b != nil && r.expected == [sourceCount]bool{} {
-		b.end()
+	b := r.beginning.Load()
+	if b == nil {
+		return
 	}
+	late := time.Since(b.began) >= welcome
+	for source, expected := range r.expected {
+		if expected && !(late && r.failed[source]) {
+			return
+		}
+	}
+	b.end()
 }
 
 // end is safe for concurrent use, and with a nil beginning.
 func (b *beginning) end() {
 	if b != nil {
-		b.once.Do(func() { close(b.over) })
+		b.once.Do(func() {
+			b.settled.Store(time.Now().UnixNano())
+			close(b.over)
+		})
 	}
 }
 
-// Settled waits, after the start, until every source that is expected has spoken, for three seconds at the most. Later it
-// returns at once. It is for what carries the identity of an endpoint that is not known.
+// Settled waits, after the start, until every source that is expected has spoken. One that can't be reached is waited for for three
+// seconds, one that does not say so for 15. Later it returns at once. It is for what carries the identity of an endpoint that is not known.
 func (r *Registry) Settled(ctx context.Context) {
 	b := r.beginning.Load()
 	if b == nil {
@@ -55,14 +78,18 @@ func (r *Registry) Settled(ctx context.Context) {
 	}
 }
 
-// young reports whether the sources have been at work for less than the welcome, so that endpoints may be about to answer
-// for the first time.
+// young reports whether the sources have spoken less than the welcome ago, so that endpoints may be about to answer for the
+// first time.
 func (r *Registry) young() bool { return r.youth(time.Now()) > 0 }
 
 // youth returns how long the registry will be young.
 func (r *Registry) youth(now time.Time) time.Duration {
-	if b := r.beginning.Load(); b != nil {
-		return b.began.Add(welcome).Sub(now)
+	b := r.beginning.Load()
+	if b == nil {
+		return 0
 	}
-	return 0
+	if at := b.settled.Load(); at != 0 {
+		return time.Unix(0, at).Add(welcome).Sub(now)
+	}
+	return welcome
 }
