@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,15 @@ type App struct {
 	// How many requests may wait for one service. Default: 1000.
 	MaxHeld int `json:"max_held,omitempty"`
 
+	// How many requests of one client may wait for one service; negative: any number. A trusted proxy's own requests are not
+	// counted, and neither are those of the container's gateway, behind which Docker may hide every client. Default: a
+	// tenth of `max_held`, but at least 10.
+	MaxHeldPerClient int `json:"max_held_per_client,omitempty"`
+
+	// Request headers that reach the application although a client could claim by them to be someone else, such as
+	// `X-Original-URL`. Case and separators make no difference. Default: none.
+	KeepHeaders []string `json:"keep_headers,omitempty"`
+
 	// The time over which WebSockets are closed: those of a container that is to stop, and all when the edge stops. It must
 	// be shorter than the containers' stop timeout. Default: 5s.
 	CloseWindow caddy.Duration `json:"close_window,omitempty"`
@@ -71,6 +81,7 @@ type App struct {
 	AffinitySecret string `json:"affinity_secret,omitempty"`
 
 	static   discovery.Static
+	kept     map[string]bool // KeepHeaders in lower case without separators
 	storage  certmagic.Storage
 	ready    func() error // whether it may start
 	wantsKey atomic.Bool
@@ -144,6 +155,10 @@ func (a *App) check() error {
 	if err := a.checkSecret(); err != nil {
 		return err
 	}
+	a.kept = make(map[string]bool, len(a.KeepHeaders))
+	for _, name := range a.KeepHeaders {
+		a.kept[strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(name))] = true
+	}
 	a.static = make(discovery.Static, len(a.Static))
 	for service, addrs := range a.Static {
 		if _, _, err := registry.ParseName(service); err != nil {
@@ -183,6 +198,13 @@ func (a *App) Start() error {
 	}
 	return a.enforce()
 }
+
+// KeepsHeader reports whether an operator lets a header pass that a client could claim to be someone else by; its name is in
+// lower case without separators.
+func (a *App) KeepsHeader(name string) bool { return a.kept[name] }
+
+// CountSpoofed counts a header that was dropped, by what it claimed.
+func (a *App) CountSpoofed(kind string) { a.living.spoofed.add(kind) }
 
 // Stop leaves everything running: after a reload, the next configuration uses it.
 func (*App) Stop() error { return nil }

@@ -37,6 +37,8 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		refresh       <duration>                       # 1s
 //		hold          <duration>                       # 60s
 //		max_held      <requests per service>           # 1000
+//		max_held_per_client <requests>|off             # a tenth of max_held, at least 10
+//		keep_headers  <names...>                       # none
 //		static        <service:port> <address:port...>
 //		stop_signals  <signals...>                     # none
 //		drain_timeout <duration>                       # 60s
@@ -86,6 +88,10 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 		return durationArg(d, &a.DrainTimeout)
 	case "max_held":
 		return CountArg(d, &a.MaxHeld)
+	case "max_held_per_client":
+		return countOrOff(d, &a.MaxHeldPerClient)
+	case "keep_headers":
+		return someArgs(d, &a.KeepHeaders)
 	case "static":
 		args := d.RemainingArgs()
 		if len(args) < 2 {
@@ -103,7 +109,7 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 		a.Static[args[0]] = args[1:]
 		return nil
 	default:
-		return d.Errf("edge: unknown option %q; there are endpoint, project, network, resolver, refresh, hold, max_held, static, stop_signals, drain_timeout, close_window and affinity_secret", name)
+		return d.Errf("edge: unknown option %q; there are endpoint, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, drain_timeout, close_window and affinity_secret", name)
 	}
 }
 
@@ -147,12 +153,32 @@ func ParseDuration(d *caddyfile.Dispenser, text string, to *caddy.Duration) erro
 	return nil
 }
 
+// countOrOff reads a number; off is stored as a negative one, since 0 is the default.
+func countOrOff(d *caddyfile.Dispenser, to *int) error {
+	text := d.RemainingArgs()
+	if len(text) == 1 && text[0] == "off" {
+		*to = -1
+		return nil
+	}
+	if len(text) != 1 {
+		return d.ArgErr()
+	}
+	if text[0] == "" {
+		return nil
+	}
+	return parseCount(d, text[0], to)
+}
+
 // CountArg reads the line's only argument as a positive number; an empty one leaves the default.
 func CountArg(d *caddyfile.Dispenser, to *int) error {
 	var text string
 	if err := oneArg(d, &text); err != nil || text == "" {
 		return err
 	}
+	return parseCount(d, text, to)
+}
+
+func parseCount(d *caddyfile.Dispenser, text string, to *int) error {
 	n, err := strconv.Atoi(text)
 	if err != nil || n <= 0 {
 		return d.Errf("%q: want a number above 0", text)

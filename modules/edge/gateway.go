@@ -52,6 +52,25 @@ func (a *App) Met(remote string) {
 	}
 }
 
+// QueueClient returns whom a request of a client counts for in a service's queue, given the client's address, and that of the
+// peer that its connection comes from: an IPv6 client with the others of its /64, which one customer has, and nobody where many
+// clients may be behind the address.
+func (a *App) QueueClient(client, peer netip.Addr, peerIsProxy bool) netip.Addr {
+	client, peer = client.Unmap(), peer.Unmap()
+	watch.once.Do(func() { watch.gateways = defaultGateways() })
+	if !client.IsValid() || peerIsProxy && client == peer || slices.Contains(watch.gateways, client) {
+		return netip.Addr{}
+	}
+	if client.Is6() {
+		prefix, err := client.WithZone("").Prefix(64)
+		if err != nil {
+			return client
+		}
+		return prefix.Addr()
+	}
+	return client
+}
+
 // saw counts a peer and reports whether it is time to warn.
 func (w *gatewayWatch) saw(peer netip.Addr) bool {
 	met := w.met.Add(1)

@@ -35,6 +35,9 @@ type living struct {
 	httpLog   atomic.Pointer[zap.Logger]
 	accessLog *zap.Logger // writes to httpLog
 
+	spoofed   counters
+	exhausted exhaustion
+
 	mu      sync.Mutex
 	sources map[registry.Source]*running
 	users   []*App // the configurations that have started, the newest last
@@ -133,9 +136,13 @@ func (l *living) run(a *App) {
 			}
 		}
 	}
+	for kind := range want {
+		if l.sources[kind] == nil {
+			l.registry.Feed(kind).Expect() // all, before the first one can speak: cookies wait until all have
+		}
+	}
 	for kind, source := range want {
 		if l.sources[kind] == nil {
-			l.registry.Feed(kind).Expect()
 			l.sources[kind] = start(source, l.registry.Feed(kind), settings[kind])
 		}
 	}

@@ -15,6 +15,7 @@ func (c ServiceConfig) Merge(other ServiceConfig) (ServiceConfig, error) {
 	merge(&differ, "probe", &c.Probe, other.Probe)
 	merge(&differ, "hold", &c.Hold, other.Hold)
 	merge(&differ, "max_held", &c.MaxHeld, other.MaxHeld)
+	merge(&differ, "max_held_per_client", &c.MaxHeldPerClient, other.MaxHeldPerClient)
 	merge(&differ, "eject", &c.Eject, other.Eject)
 	merge(&differ, "slow_start", &c.SlowStart, other.SlowStart)
 	merge(&differ, "retry_budget", &c.RetryBudget, other.RetryBudget)

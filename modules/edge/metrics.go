@@ -6,10 +6,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/resource"
 )
 
 // metrics tells Prometheus what the registry knows, when it asks.
-type metrics struct{ registry *registry.Registry }
+type metrics struct{ living *living }
 
 var (
 	byService = []string{"service"}
@@ -20,15 +21,20 @@ var (
 	descRetries   = prometheus.NewDesc("edge_retries_total", "Requests that were sent again after they were sent and not answered.", byService, nil)
 	descLost      = prometheus.NewDesc("edge_requests_lost_total", "Requests without an answer of the service, by outcome.", []string{"service", "outcome"}, nil)
 	descSockets   = prometheus.NewDesc("edge_sockets", "Open WebSockets and other upgraded connections.", byService, nil)
+	descExhausted = prometheus.NewDesc("edge_resource_exhausted_total", "Attempts that failed because the edge had run out of something of its own.", []string{"resource"}, nil)
+	descSpoofed   = prometheus.NewDesc("edge_spoofed_headers_total", "Request headers and trailers that were dropped, by what they claimed.", []string{"claim"}, nil)
 	descBytes     = prometheus.NewDesc("edge_socket_bytes_total", "Bytes that upgraded connections have carried, by who sent them.", []string{"service", "from"}, nil)
 )
+
+// spoofedKinds are what dropped headers claimed, as modules/downstream names it.
+var spoofedKinds = []string{"address", "host", "scheme", "url"}
 
 // registerMetrics adds the metrics to a configuration's, of which each has its own.
 func (a *App) registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{metrics{a.living.registry}, certMetrics{a.living}, maintenanceMetrics{a.living}} {
+	for _, collector := range []prometheus.Collector{metrics{a.living}, certMetrics{a.living}, maintenanceMetrics{a.living}} {
 		err := to.Register(collector)
 		if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !again {
 			return err
@@ -39,14 +45,23 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes} {
+	for _, d := range []*prometheus.Desc{descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed} {
 		to <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (m metrics) Collect(to chan<- prometheus.Metric) {
-	for _, s := range m.registry.Snapshot() {
+	total := func(d *prometheus.Desc, value uint64, label string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), label)
+	}
+	for _, kind := range resource.Kinds {
+		total(descExhausted, m.living.exhausted.counts.get(string(kind)), string(kind))
+	}
+	for _, kind := range spoofedKinds {
+		total(descSpoofed, m.living.spoofed.get(kind), kind)
+	}
+	for _, s := range m.living.registry.Snapshot() {
 		gauge := func(d *prometheus.Desc, value int, labels ...string) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), append([]string{s.Service}, labels...)...)
 		}

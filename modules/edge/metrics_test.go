@@ -55,6 +55,11 @@ edge_requests_lost_total{outcome="not answered",service="api:80"} 0
 edge_requests_lost_total{outcome="not sent",service="api:80"} 0
 edge_requests_lost_total{outcome="refused",service="api:80"} 0
 edge_requests_lost_total{outcome="unknown",service="api:80"} 1
+# HELP edge_resource_exhausted_total Attempts that failed because the edge had run out of something of its own.
+# TYPE edge_resource_exhausted_total counter
+edge_resource_exhausted_total{resource="descriptors"} 0
+edge_resource_exhausted_total{resource="memory"} 0
+edge_resource_exhausted_total{resource="ports"} 0
 # HELP edge_retries_total Requests that were sent again after they were sent and not answered.
 # TYPE edge_retries_total counter
 edge_retries_total{service="api:80"} 1
@@ -65,8 +70,16 @@ edge_socket_bytes_total{from="endpoint",service="api:80"} 0
 # HELP edge_sockets Open WebSockets and other upgraded connections.
 # TYPE edge_sockets gauge
 edge_sockets{service="api:80"} 1
+# HELP edge_spoofed_headers_total Request headers and trailers that were dropped, by what they claimed.
+# TYPE edge_spoofed_headers_total counter
+edge_spoofed_headers_total{claim="address"} 1
+edge_spoofed_headers_total{claim="host"} 0
+edge_spoofed_headers_total{claim="scheme"} 0
+edge_spoofed_headers_total{claim="url"} 0
 `
-	if err := testutil.CollectAndCompare(metrics{r}, strings.NewReader(want)); err != nil {
+	l := &living{registry: r}
+	l.spoofed.add("address")
+	if err := testutil.CollectAndCompare(metrics{l}, strings.NewReader(want)); err != nil {
 		t.Error(err)
 	}
 }

@@ -24,6 +24,7 @@ import (
 //	}
 //	hold         <duration>
 //	max_held     <requests>
+//	max_held_per_client <requests>|off
 //	eject        <bad answers> [<base> [<max>]]|off
 //	slow_start   <duration>|off
 //	retry_budget <percent>|off
@@ -34,6 +35,8 @@ func (c *ServiceConfig) UnmarshalLine(d *caddyfile.Dispenser) (ok bool, err erro
 		return true, durationArg(d, &c.Hold)
 	case "max_held":
 		return true, CountArg(d, &c.MaxHeld)
+	case "max_held_per_client":
+		return true, countOrOff(d, &c.MaxHeldPerClient)
 	case "eject":
 		c.Eject = new(Eject)
 		return true, c.Eject.unmarshalLine(d)
@@ -45,7 +48,7 @@ func (c *ServiceConfig) UnmarshalLine(d *caddyfile.Dispenser) (ok bool, err erro
 		return true, durationArg(d, &c.CloseWindow)
 	case "probe":
 		if d.NextArg() {
-			return true, d.Err("probe: want a block: probe { uri /health }")
+			return true, d.Err("probe: want a block, with uri /health on a line of its own")
 		}
 		c.Probe = new(Probe)
 		return true, c.Probe.UnmarshalBlock(d)
@@ -54,7 +57,7 @@ func (c *ServiceConfig) UnmarshalLine(d *caddyfile.Dispenser) (ok bool, err erro
 }
 
 // ServiceLines are the names of the lines that [ServiceConfig.UnmarshalLine] reads.
-var ServiceLines = []string{"probe", "hold", "max_held", "eject", "slow_start", "retry_budget", "close_window"}
+var ServiceLines = []string{"probe", "hold", "max_held", "max_held_per_client", "eject", "slow_start", "retry_budget", "close_window"}
 
 func (j *Eject) unmarshalLine(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()

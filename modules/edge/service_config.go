@@ -23,6 +23,9 @@ type ServiceConfig struct {
 	// How many requests may wait. Default: the app's `max_held`.
 	MaxHeld int `json:"max_held,omitempty"`
 
+	// How many requests of one client may wait; negative: any number. Default: the app's `max_held_per_client`.
+	MaxHeldPerClient int `json:"max_held_per_client,omitempty"`
+
 	// When an endpoint that passes its probe but fails its requests is taken out of rotation for a while.
 	Eject *Eject `json:"eject,omitempty"`
 
@@ -109,7 +112,7 @@ func (p *Probe) Check() error { return p.config().Check() }
 // settings returns what the registry needs to know, but for the app's defaults.
 func (c ServiceConfig) settings(p registry.Prober) registry.Settings {
 	return registry.Settings{
-		Hold: time.Duration(c.Hold), MaxHeld: c.MaxHeld, Probe: p, Eject: c.Eject.settings(),
+		Hold: time.Duration(c.Hold), MaxHeld: c.MaxHeld, MaxHeldPerClient: c.MaxHeldPerClient, Probe: p, Eject: c.Eject.settings(),
 		SlowStart: time.Duration(c.SlowStart), RetryBudget: c.RetryBudget, CloseWindow: time.Duration(c.CloseWindow),
 	}
 }

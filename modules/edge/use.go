@@ -73,6 +73,9 @@ func (a *App) apply(u *use) error {
 	if settings.MaxHeld == 0 {
 		settings.MaxHeld = a.MaxHeld
 	}
+	if settings.MaxHeldPerClient == 0 {
+		settings.MaxHeldPerClient = a.MaxHeldPerClient
+	}
 	if settings.CloseWindow == 0 {
 		settings.CloseWindow = time.Duration(a.CloseWindow)
 	}

@@ -65,10 +65,20 @@ func newFailure(err error, set http.Header, r *http.Request) failure {
 		f.Unsure = !f.Unsent
 	case inMaintenance:
 		f.Reload = reloadClosed
+	case isHarmful(repl): // it would only do more harm
 	default:
 		f.Reload = reload
 	}
 	return f
+}
+
+// isHarmful reports whether edge_proxy has found that containers end with the request.
+func isHarmful(repl *caddy.Replacer) bool {
+	if repl == nil {
+		return false
+	}
+	repeatable, _ := repl.GetString("edge.request.repeatable")
+	return repeatable == "false"
 }
 
 // whenAgain says when to try again: header is a Retry-After, in seconds or as a date (RFC 9110 section 10.2.3).

@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/downstream"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
@@ -51,7 +53,7 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := takeOurs(d)
+	t, err := takeOurs(d, keptHeaders(h))
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +103,7 @@ func Handlers(t *Transport, rp *reverseproxy.Handler) []json.RawMessage {
 
 // takeOurs reads the service and our own subdirectives, and deletes them from d, so that reverse_proxy's parser sees
 // only its own.
-func takeOurs(d *caddyfile.Dispenser) (*Transport, error) {
+func takeOurs(d *caddyfile.Dispenser, kept func(header string) bool) (*Transport, error) {
 	t := new(Transport)
 	if !d.NextArg() {
 		return nil, d.Err("edge_proxy: want a service, such as edge_proxy bigcapital-server:3000")
@@ -125,6 +127,9 @@ func takeOurs(d *caddyfile.Dispenser) (*Transport, error) {
 				name, strings.Join(edge.ServiceLines, ", "), strings.Join(passedOn, ", "))
 		}
 		segment := d.NewFromNextSegment()
+		if err := checkHeaderUp(segment, kept); err != nil {
+			return nil, err
+		}
 		if slices.Contains(passedOn, name) || strings.HasPrefix(name, "@") {
 			continue
 		}
@@ -135,6 +140,43 @@ func takeOurs(d *caddyfile.Dispenser) (*Transport, error) {
 		}
 	}
 	return t, nil
+}
+
+// requestHeader is a placeholder of a request's header: in full, and the Caddyfile's shorter ways to write it.
+var requestHeader = regexp.MustCompile(`\{(?:http\.request\.header\.|header\.|>)([^}]+)\}`)
+
+// checkHeaderUp refuses a header_up whose value is a header that has been dropped by then: the application would get an empty
+// one.
+func checkHeaderUp(d *caddyfile.Dispenser, kept func(header string) bool) error {
+	defer d.Reset()
+	if d.Next(); d.Val() != "header_up" {
+		return nil
+	}
+	for _, arg := range d.RemainingArgs() {
+		for _, match := range requestHeader.FindAllStringSubmatch(arg, -1) {
+			if _, claims := downstream.Spoofable(match[1]); !claims || kept(match[1]) || downstream.IsForwarded(match[1]) {
+				continue
+			}
+			return d.Errf("edge_proxy: %s is always empty here, since clients could claim to be anyone by it. If a proxy in front sets %s, "+
+				"name that proxy in the global option servers (trusted_proxies), with client_ip_headers %[2]s if it holds the client's address: "+
+				"applications then get the address in X-Real-IP and X-Forwarded-For by themselves, and {client_ip} is it. "+
+				"If it shall pass from anyone, add keep_headers %[2]s to the global option edge", match[0], match[1])
+		}
+	}
+	return nil
+}
+
+// keptHeaders returns what tells whether the global option edge lets a header pass.
+func keptHeaders(h httpcaddyfile.Helper) func(header string) bool {
+	var app struct {
+		KeepHeaders []string `json:"keep_headers"`
+	}
+	if option, ok := h.Option("edge").(httpcaddyfile.App); ok {
+		_ = json.Unmarshal(option.Value, &app) // it was made from the same type
+	}
+	return func(header string) bool {
+		return slices.ContainsFunc(app.KeepHeaders, func(kept string) bool { return downstream.SameHeader(kept, header) })
+	}
 }
 
 // countTokens returns how many tokens a segment has, leaving the segment at its beginning.
@@ -178,7 +220,7 @@ func UnmarshalAffinity(d *caddyfile.Dispenser, to *[]string) error {
 
 func (t *Transport) unmarshalTimeouts(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
-		return d.Err("timeouts: want a block: timeouts { response 2m }")
+		return d.Err("timeouts: want a block, with response 2m on a line of its own")
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		to := map[string]*caddy.Duration{"dial": &t.DialTimeout, "response": &t.ResponseTimeout, "idle": &t.IdleTimeout}[d.Val()]

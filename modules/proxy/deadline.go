@@ -19,6 +19,7 @@ type deadline struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	over  bool
+	fired bool
 }
 
 // newDeadline returns a deadline that has not begun; after 0 there is none.
@@ -36,9 +37,19 @@ func (d *deadline) begin() {
 	switch {
 	case d.over:
 	case d.timer == nil:
-		d.timer = time.AfterFunc(d.after, func() { d.cancel(errLate) })
+		d.timer = time.AfterFunc(d.after, d.fire)
 	default:
 		d.timer.Reset(d.after)
+	}
+}
+
+// fire ends the attempt, unless its answer has begun.
+func (d *deadline) fire() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.over {
+		d.fired = true
+		d.cancel(errLate)
 	}
 }
 
@@ -51,10 +62,13 @@ func (d *deadline) pause() {
 	}
 }
 
-// stop ends the time for good: the answer has begun, or the attempt is over.
-func (d *deadline) stop() {
+// stop ends the time for good: the answer has begun, or the attempt is over. It reports whether that was in time.
+func (d *deadline) stop() (inTime bool) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.over = true
-	d.mu.Unlock()
-	d.pause()
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	return !d.fired
 }

@@ -3,11 +3,11 @@ package proxy
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/theworklabs/edge/modules/downstream"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
@@ -37,6 +37,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*edge.App)
+	downstream.Track(ctx)
 	return nil
 }
 
@@ -46,9 +47,19 @@ const retryAfter = "5"
 
 // ServeHTTP cleans the request's headers, passes it on, and completes the answer to a refusal.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	stripClaims(r.Header, trusted)
+	w, done, err := downstream.Sanitize(w, r, h.app)
+	if err == nil {
+		err = h.serve(w, r, next)
+	}
+	done(err)
+	return err
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.app.Met(r.RemoteAddr)
+	if _, set := w.Header()["Content-Type"]; !set {
+		w.Header()["Content-Type"] = nil // net/http invents none for an answer that has none
+	}
 	err := next.ServeHTTP(w, offer(w, r))
 	if errors.Is(err, errTakenOver) {
 		return nil
@@ -57,51 +68,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		w.Header().Set("Retry-After", retryTime(err))
 	}
 	return err
-}
-
-// claims are the headers that applications and proxies read a client's address, scheme or host from. Keys have no
-// separators and are lower case, so that X_Real_IP and x.real.ip are caught too.
-var claims = map[string]bool{
-	"trueclientip": true, "xrealip": true, "xclientip": true, "xclusterclientip": true, "cfconnectingip": true,
-	"cfconnectingipv6": true, "fastlyclientip": true, "xappengineuserip": true, "xoriginalforwardedfor": true,
-	"forwarded": true, "forwardedfor": true, "xforwarded": true, "xremoteip": true, "xremoteaddr": true,
-	"xoriginalhost": true, "xoriginalurl": true, "xrewriteurl": true, "xhttpmethodoverride": true, "fronthttps": true,
-	"xprotoversion": true, "xurlscheme": true,
-}
-
-// stripClaims deletes the client's own claims. The three X-Forwarded headers that reverse_proxy itself replaces, or
-// extends for a trusted proxy, are left to it in their proper spelling.
-func stripClaims(h http.Header, trusted bool) {
-	for name := range h {
-		key := squeeze(name)
-		forwarded := strings.HasPrefix(key, "xforwarded")
-		if !forwarded && !claims[key] {
-			continue
-		}
-		if trusted && (name == "X-Forwarded-For" || name == "X-Forwarded-Proto" || name == "X-Forwarded-Host") {
-			continue
-		}
-		delete(h, name)
-	}
-}
-
-// squeeze returns a header's name in lower case without its separators. Names without any letter that could begin a
-// claim are returned as they are, which is cheaper.
-func squeeze(name string) string {
-	switch name[0] {
-	case 'X', 'x', 'F', 'f', 'T', 't', 'C', 'c':
-	default:
-		return name
-	}
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '-' || r == '_' || r == '.':
-			return -1
-		case 'A' <= r && r <= 'Z':
-			return r + 'a' - 'A'
-		}
-		return r
-	}, name)
 }
 
 // Interface guards

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/downstream"
 )
 
 // closure returns the maintenance that keeps a request from the service; nil if none does.
@@ -30,39 +30,24 @@ func clientOf(req *http.Request) netip.Addr {
 	return addr
 }
 
-// acquire claims an endpoint, unless the service's maintenance has begun while the request waited for one. began is when it
-// came.
-func (t *Transport) acquire(req *http.Request, want registry.Want, began time.Time) (registry.Claim, error) {
-	for {
-		claim, err := t.service.Acquire(req.Context(), want)
-		if err != nil {
-			return registry.Claim{}, t.refuse(req, err)
-		}
-		closed := t.closure(req)
-		if closed == nil {
-			return claim, nil
-		}
-		claim.Release()
-		want.At = time.Time{} // it is counted
-		if err := t.waitOut(req, closed, began); err != nil {
-			return registry.Claim{}, err
-		}
+// waitOut holds a request until the service is open to it. It returns the answer if that takes too long, or if requests are
+// refused from now on.
+func (x *exchange) waitOut(c *maintenance.Closure) error {
+	if !c.Hold {
+		return shut(c)
 	}
-}
-
-// waitOut holds a request until the service is open to it. began is when it came. It returns the answer if that takes too long,
-// or if requests are refused from now on.
-func (t *Transport) waitOut(req *http.Request, c *maintenance.Closure, began time.Time) error {
-	for ; c != nil; c = t.closure(req) {
+	ctx, stop := downstream.Watch(x.req)
+	defer stop()
+	for ; c != nil; c = x.closure(x.req) {
 		if !c.Hold {
 			return shut(c)
 		}
-		err := t.service.Pause(req.Context(), began, c.Over())
+		err := x.service.Pause(ctx, x.client(), x.began, c.Over())
 		switch {
-		case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-			return err
+		case ctx.Err() != nil:
+			return x.clientLeft()
 		case errors.Is(err, registry.ErrClosed):
-			return t.refuse(req, err) // the edge stops
+			return x.refuse(err) // the edge stops
 		case err != nil:
 			return shut(c)
 		}

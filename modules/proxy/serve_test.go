@@ -37,12 +37,20 @@ type site struct {
 	url    string
 	port   string
 	static map[string][]string
+	global string // more global options
+	option string // more lines of the option edge
 }
 
 // serve runs Caddy with a site that has these directives, and services at fixed addresses.
 func serve(t testing.TB, static map[string][]string, directives string) *site {
 	t.Helper()
-	s := &site{port: freePort(t), static: static}
+	return (&site{static: static}).start(t, directives)
+}
+
+// start runs Caddy with the site.
+func (s *site) start(t testing.TB, directives string) *site {
+	t.Helper()
+	s.port = freePort(t)
 	s.url = "http://127.0.0.1:" + s.port
 	s.load(t, directives)
 	t.Cleanup(func() {
@@ -61,7 +69,7 @@ func (s *site) load(t testing.TB, directives string) {
 		fmt.Fprintf(&lines, "\t\tstatic %s %s\n", service, strings.Join(addrs, " "))
 	}
 	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %s\n\tauto_https off\n\tgrace_period 1s\n\tskip_install_trust\n\tlog {\n\t\tlevel ERROR\n\t}\n"+
-		"\tedge {\n\t\tresolver 127.0.0.1:1\n%s\t}\n}\n\n:%s {\n%s\n}\n", storage, &lines, s.port, directives)
+		"%s\n\tedge {\n\t\tresolver 127.0.0.1:1\n%s%s\n\t}\n}\n\n:%s {\n%s\n}\n", storage, s.global, &lines, s.option, s.port, directives)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
@@ -172,4 +180,11 @@ func (s *site) until(t testing.TB, path, want string) {
 			t.Fatalf("%s never answered %q, last %q", path, want, text)
 		}
 	}
+}
+
+// adaptError returns why a Caddyfile is refused; nil if it is not.
+func adaptError(t testing.TB, text string) error {
+	t.Helper()
+	_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	return err
 }

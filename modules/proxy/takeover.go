@@ -33,15 +33,8 @@ type takeoverKey struct{}
 
 // offer returns the request with what it takes to take its connection over, if it asks for another protocol. Over HTTP/2
 // and HTTP/3 there is no connection to take over: reverse_proxy handles these.
-//
-// What HTTP/1.0 asks for is ignored (RFC 9110 section 7.8), and so is what comes with a body: net/http may still be sending
-// it when the other protocol begins.
 func offer(w http.ResponseWriter, r *http.Request) *http.Request {
-	if r.ProtoMajor != 1 || r.Header.Get("Upgrade") == "" {
-		return r
-	}
-	if r.ProtoMinor == 0 || r.ContentLength != 0 {
-		r.Header.Del("Upgrade")
+	if !limitUpgrade(r) || r.ProtoMajor != 1 {
 		return r
 	}
 	return r.WithContext(context.WithValue(r.Context(), takeoverKey{}, &takeover{w, r, time.Now()}))
@@ -59,10 +52,7 @@ func takesOver(req *http.Request, resp *http.Response) bool {
 func (t *Transport) takeOver(req *http.Request, resp *http.Response, claim registry.Claim) error {
 	to := req.Context().Value(takeoverKey{}).(*takeover)
 	upgraded := resp.Body.(*link.Upgraded)
-	asked, got := req.Header.Get("Upgrade"), resp.Header.Get("Upgrade")
-	if !strings.EqualFold(asked, got) {
-		return t.botched(claim, upgraded, fmt.Errorf("switched to %q, asked for %q", got, asked))
-	}
+	got := resp.Header.Get("Upgrade")
 	entry := t.newEntry(to, claim.Endpoint())
 	client, early, err := to.accept(resp.Header, got)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // reached returns a channel that is closed when some endpoint enters a state.
-func reached(t *testing.T, address string, state registry.State) <-chan struct{} {
+func reached(t testing.TB, address string, state registry.State) <-chan struct{} {
 	t.Helper()
 	done := make(chan struct{})
 	var once atomic.Bool

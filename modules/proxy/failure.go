@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/link"
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/resource"
+	"github.com/theworklabs/edge/modules/downstream"
+)
+
+// failureKind is whose doing it is that an attempt failed, and how far it came.
+type failureKind int
+
+const (
+	clientsFault failureKind = iota // it has left, or its body is too large, too slow or not HTTP
+	ownFault                        // the edge has run out of something
+	unsent                          // no connection could be made
+	stopping                        // it was answered by a container that stops, and can be asked for elsewhere
+	answered                        // an answer came, which is none
+	cutOff                          // it was sent, and no answer came
+)
+
+// classify says what it means that an attempt failed.
+func (x *exchange) classify(err error) failureKind {
+	if x.req.Context().Err() != nil || x.body.clientErr() != nil {
+		return clientsFault
+	}
+	if _, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		return clientsFault
+	}
+	if _, ok := resource.Exhausted(err); ok {
+		return ownFault
+	}
+	if _, ok := errors.AsType[*link.DialError](err); ok {
+		return unsent
+	}
+	switch {
+	case errors.Is(err, errStopping):
+		return stopping
+	case errors.Is(err, errLate) || errors.Is(err, errNotKept):
+		return cutOff
+	case errors.Is(err, errUnasked) || link.IsMalformed(err):
+		return answered
+	}
+	return cutOff
+}
+
+// blame tells the registry that an attempt failed if that speaks against the endpoint, and returns the error.
+func (x *exchange) blame(claim registry.Claim, err error) error {
+	kind := x.classify(err)
+	// A dial that fails takes the endpoint out of rotation anyway, and an upgrade may be refused without an answer.
+	if (kind == answered || kind == cutOff) && x.req.Header.Get("Upgrade") == "" {
+		claim.Badly(err.Error(), x.client())
+	}
+	return err
+}
+
+// clientFailed is the answer to a client whose own doing it is that there is no other.
+func (x *exchange) clientFailed(err error) error {
+	if bodyErr := x.body.clientErr(); bodyErr != nil {
+		err = bodyErr
+	}
+	if _, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		return err
+	}
+	return x.clientLeft()
+}
+
+// clientLeft ends the exchange with a client that has left. reverse_proxy notes status 499 in the log then, which a client that
+// closed its sending end alone must not get.
+func (x *exchange) clientLeft() error {
+	downstream.ConnOf(x.req).Abort()
+	return context.Canceled
+}
+
+const (
+	shortestWait = 50 * time.Millisecond
+	longestWait  = time.Second
+)
+
+// errExhausted is why a request failed that found the edge without something it needs, until the hold time was over.
+var errExhausted = errors.New("the edge has run out of resources of its own")
+
+// waitForResources waits a little for the edge to have again what it has run out of. It returns the answer if that takes too long.
+func (x *exchange) waitForResources(e *registry.Endpoint, err error) error {
+	kind, _ := resource.Exhausted(err)
+	x.app.NoteExhausted(kind, err)
+	if time.Since(x.began) >= x.service.Hold() {
+		x.service.Lose(registry.Unsent)
+		return caddyhttp.Error(http.StatusServiceUnavailable,
+			fmt.Errorf("%s: %s %s to %s: %w (%s): %w", x.Service, x.req.Method, x.req.URL.Path, e.Address(), errExhausted, kind, err))
+	}
+	wait := min(shortestWait<<min(x.waited, 10), longestWait)
+	x.waited++
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-x.req.Context().Done():
+		return x.clientLeft()
+	}
+}
+
+// failed turns the error of a last attempt into an answer, and says in the log when nobody knows what became of the
+// request.
+func (x *exchange) failed(e *registry.Endpoint, err error) error {
+	status := http.StatusBadGateway
+	if errors.Is(err, errLate) {
+		status = http.StatusGatewayTimeout
+	}
+	_, notSent := errors.AsType[*link.DialError](err)
+	outcome := registry.Unknown
+	if notSent {
+		outcome = registry.Unsent
+	} else if isIdempotent(x.req) {
+		outcome = registry.Unanswered
+	}
+	x.service.Lose(outcome)
+	setPlaceholder(x.req, "edge.service.down", "")
+	if c := x.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
+		c.Write(zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", x.req.URL.Path),
+			zap.String("address", e.Address()), zap.Stringer("outcome", outcome), zap.Int("deaths", len(x.cut)), zap.Error(err))
+	}
+	return caddyhttp.Error(status, fmt.Errorf("%s: %s %s at %s: outcome %s: %w",
+		x.Service, x.req.Method, x.req.URL.Path, e.Address(), outcome, err))
+}

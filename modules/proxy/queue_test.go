@@ -1,0 +1,174 @@
+package proxy_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// TestClientsThatLeaveGiveTheirPlacesBack: whatever they have announced, and sent of it.
+func TestClientsThatLeaveGiveTheirPlacesBack(t *testing.T) {
+	a := newBackend(t, echo("a"))
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	var conns []net.Conn
+	for _, sent := range []int{0, 10, 99_999} {
+		for _, method := range []string{"POST", "PUT"} {
+			conn := s.dial(t)
+			write(t, conn, method+" / HTTP/1.1\nHost: a\nContent-Length: 100000\n\n")
+			if _, err := conn.Write(make([]byte, sent)); err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+		}
+	}
+	held(t, len(conns))
+	for _, conn := range conns {
+		conn.Close()
+	}
+	held(t, 0)
+	a.start(t)
+	s.until(t, "/", "a GET")
+}
+
+func TestOneClientHasAPartOfTheQueue(t *testing.T) {
+	a := newBackend(t, echo("a"))
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n max_held_per_client 3\n}")
+	results := make(chan int, 5)
+	for range 5 {
+		go func() {
+			status, _, _ := s.send(t, http.MethodGet, "/", nil)
+			results <- status
+		}()
+	}
+	for range 2 {
+		if status := <-results; status != http.StatusServiceUnavailable {
+			t.Errorf("%d, want 503", status)
+		}
+	}
+	held(t, 3)
+	a.start(t)
+	for range 3 {
+		if status := <-results; status != http.StatusOK {
+			t.Errorf("%d, want 200", status)
+		}
+	}
+}
+
+// TestAPOSTWhoseContainerGoesDuringTheDialIsNoCancelledOne: it got an empty 499.
+func TestAPOSTWhoseContainerGoesDuringTheDialIsNoCancelledOne(t *testing.T) {
+	full := fullAddress(t)
+	good := newBackend(t, echo("good")).start(t)
+	ready := reached(t, good.address, registry.Ready)
+	s := &site{static: map[string][]string{"api:80": {full}}}
+	s.start(t, "edge_proxy api:80 {\n probe {\n uri /\n }\n}")
+	result := make(chan string)
+	go func() {
+		_, text, _ := s.send(t, http.MethodPost, "/", []byte("hello"))
+		result <- text
+	}()
+	held(t, 1)
+	s.static["api:80"] = []string{good.address}
+	s.load(t, "edge_proxy api:80")
+	<-ready
+	if text := <-result; text != "good POST 5" {
+		t.Errorf("%q", text)
+	}
+}
+
+// fullAddress returns an address whose queue of connections is full: the kernel answers no one any more.
+func fullAddress(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: bound.(*syscall.SockaddrInet4).Port}).String()
+	for {
+		conn, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+}
+
+// TestAnEdgeWithoutDescriptorsBlamesNobody: requests wait until it has some again.
+func TestAnEdgeWithoutDescriptorsBlamesNobody(t *testing.T) {
+	var asked atomic.Int32
+	a := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); _, _ = io.WriteString(w, "ok") }).start(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n probe {\n uri /\n interval 100ms\n fall 1\n }\n}")
+	<-ready
+	failing := reached(t, a.address, registry.Failing)
+	conn := s.dial(t)
+	write(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\n") // its connection is there, the endpoint's is not
+	release := exhaust(t)
+	if _, err := io.WriteString(conn, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-failing:
+		t.Error("the endpoint was blamed for it")
+	case <-time.After(time.Second): // several checks, and attempts
+	}
+	if got := edge.Snapshot()[0]; got.Ready != 1 || asked.Load() == 0 {
+		t.Errorf("%d are ready", got.Ready)
+	}
+	release()
+	if resp, body := answer(t, conn); resp.StatusCode != http.StatusOK || body != "ok" {
+		t.Errorf("%s %q", resp.Status, body)
+	}
+}
+
+// exhaust takes all descriptors of the process, and returns what gives them back.
+func exhaust(t *testing.T) (release func()) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	low := limit
+	low.Cur = 256
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	var files []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			if !strings.Contains(err.Error(), "too many open files") {
+				t.Fatal(err)
+			}
+			break
+		}
+		files = append(files, f)
+	}
+	return func() {
+		for _, f := range files {
+			f.Close()
+		}
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	}
+}

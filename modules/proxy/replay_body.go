@@ -1,0 +1,206 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// maxReplay is the largest body that is kept to be sent again.
+const maxReplay = 64 << 10
+
+// replayBody is a request's body on its way through attempts. It is passed on as it comes, and kept while it is: the next attempt
+// is sent what came so far, and then what comes. A body that grows beyond maxReplay is not kept any more, and can't be
+// sent again. A nil replayBody is none.
+//
+// Only one attempt reads at a time, but the reads of one that failed may not be over: what they still get is kept as well.
+type replayBody struct {
+	req *http.Request
+	src io.ReadCloser
+
+	mu      sync.Mutex
+	kept    []byte
+	lost    bool          // something was passed on and not kept
+	reading chan struct{} // closed when the read from the client that is under way is over; nil: none is
+	err     error         // that the client's body ended with; io.EOF: all of it has come
+}
+
+// errNotKept is why a body can't be sent again.
+var errNotKept = errors.New("the request's body is too large to be sent again")
+
+// newReplayBody returns the body of a request.
+func newReplayBody(req *http.Request) *replayBody {
+	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 && len(req.Trailer) == 0 {
+		return nil
+	}
+	return &replayBody{req: req, src: req.Body}
+}
+
+// attach puts the body on one attempt's request. The deadline does not run while the client is waited for.
+func (b *replayBody) attach(req *http.Request, late *deadline) *http.Request {
+	late.begin()
+	if b == nil {
+		req.Body, req.GetBody = nil, nil
+		return req
+	}
+	req.Body = b.open(late)
+	req.GetBody = nil
+	if b.isReplayable() {
+		req.GetBody = func() (io.ReadCloser, error) {
+			if !b.isReplayable() {
+				return nil, errNotKept
+			}
+			return b.open(late), nil
+		}
+	}
+	return req
+}
+
+// isReplayable reports whether the body can be sent once more, as far as it has come.
+func (b *replayBody) isReplayable() bool {
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.lost && (b.req.ContentLength <= maxReplay || len(b.kept) == 0 && b.err == nil && b.reading == nil)
+}
+
+// settleTime is how long a read from the client that is about to fail may take to do so.
+const settleTime = 200 * time.Millisecond
+
+// clientErr returns why the client's body could not be read; nil if that is not what went wrong. net/http ends a request's context just
+// before the read fails that shows that the client has left, or has stalled.
+func (b *replayBody) clientErr() error {
+	if b == nil {
+		return nil
+	}
+	b.mu.Lock()
+	reading := b.reading
+	b.mu.Unlock()
+	if reading != nil && b.req.Context().Err() != nil {
+		select {
+		case <-reading:
+		case <-time.After(settleTime):
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == io.EOF {
+		return nil
+	}
+	return b.err
+}
+
+func (b *replayBody) open(late *deadline) *bodyReader { return &bodyReader{body: b, late: late} }
+
+// bodyReader reads the body from its beginning, for one attempt.
+type bodyReader struct {
+	body *replayBody
+	late *deadline
+
+	// Guarded by body.mu.
+	offset int // in kept
+	closed bool
+}
+
+// Read returns what is kept, then what the client sends.
+func (r *bodyReader) Read(p []byte) (int, error) {
+	b := r.body
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		switch {
+		case r.closed:
+			return 0, http.ErrBodyReadAfterClose
+		case r.offset < len(b.kept):
+			n := copy(p, b.kept[r.offset:])
+			r.offset += n
+			return n, nil
+		case b.err != nil:
+			return 0, b.err
+		case b.reading == nil:
+			return r.fetch(p)
+		}
+		reading := b.reading
+		b.mu.Unlock()
+		<-reading
+		b.mu.Lock()
+	}
+}
+
+// fetch reads from the client, and keeps what it gets. The caller holds body.mu.
+func (r *bodyReader) fetch(p []byte) (int, error) {
+	b := r.body
+	b.reading = make(chan struct{})
+	b.mu.Unlock()
+	r.late.pause()
+	n, err := b.src.Read(p)
+	r.late.begin()
+	b.mu.Lock()
+	close(b.reading)
+	b.reading = nil
+	if err != nil && err != io.EOF {
+		err = bodyError(b.req, err)
+	}
+	b.err = err
+	b.keep(p[:n], r)
+	if r.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return n, err
+}
+
+// keep adds what a reader got from the client, if there is room. The caller holds mu.
+func (b *replayBody) keep(p []byte, by *bodyReader) {
+	switch {
+	case len(p) == 0:
+	case b.lost:
+	case b.req.ContentLength > maxReplay || len(b.kept)+len(p) > maxReplay && !by.closed: // else it is for the next attempt only
+		b.kept, b.lost, by.offset = nil, true, 0
+	default:
+		b.kept = append(b.kept, p...)
+		by.offset = len(b.kept)
+	}
+}
+
+// Close ends the attempt's reading. It leaves the client's body open, which another attempt may read on.
+func (r *bodyReader) Close() error {
+	r.body.mu.Lock()
+	defer r.body.mu.Unlock()
+	r.closed = true
+	return nil
+}
+
+// bodyError says what it means that the client's body could not be read: it was too large for a limit, did not come in time, was
+// not HTTP, or its client has left.
+func bodyError(req *http.Request, err error) error {
+	if _, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		return err // request_body's limit
+	}
+	if timeout, ok := errors.AsType[net.Error](err); errors.Is(err, os.ErrDeadlineExceeded) || ok && timeout.Timeout() {
+		return caddyhttp.Error(http.StatusRequestTimeout, fmt.Errorf("the request's body did not come in time: %w", err))
+	}
+	if req.Context().Err() != nil {
+		return context.Canceled
+	}
+	return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("read the request's body: %w", err))
+}
+
+// isIdempotent reports whether sending the request twice has the effect of sending it once (RFC 9110 section 9.2.2). That
+// holds for a GET that asks for an upgrade too: without an answer, nothing was taken over.
+func isIdempotent(req *http.Request) bool {
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}

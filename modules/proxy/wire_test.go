@@ -1,0 +1,511 @@
+package proxy_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+	_ "github.com/theworklabs/edge/modules/pages"
+)
+
+// wireBackend is an endpoint that is played on the wire: each connection on which something comes is given to play.
+type wireBackend struct {
+	address string
+	asked   atomic.Int32 // requests whose head has come
+}
+
+func newWireBackend(t testing.TB, play func(conn net.Conn, r *http.Request, body *bufio.Reader)) *wireBackend {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	b := &wireBackend{address: ln.Addr().String()}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				reader := bufio.NewReader(conn)
+				r, err := http.ReadRequest(reader)
+				if err != nil {
+					return // a probe
+				}
+				b.asked.Add(1)
+				play(conn, r, reader)
+			}()
+		}
+	}()
+	return b
+}
+
+// site runs a site of edge_proxy in front of the backend, and waits until that is ready.
+func (b *wireBackend) site(t testing.TB, s *site, directives string) *site {
+	t.Helper()
+	ready := reached(t, b.address, registry.Ready)
+	s.static = map[string][]string{"api:80": {b.address}}
+	s.start(t, directives)
+	<-ready
+	return s
+}
+
+// dial opens a connection to the site.
+func (s *site) dial(t testing.TB) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// write sends text on a connection, in which \n stands for CRLF.
+func write(t testing.TB, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answer reads an answer from a connection, with its body.
+func answer(t testing.TB, conn net.Conn) (*http.Response, string) {
+	t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s: %v", resp.Status, err)
+	}
+	return resp, string(body)
+}
+
+// says returns a backend that answers each request with text, in which \n stands for CRLF, when all of it has come.
+func says(t testing.TB, text string) *wireBackend {
+	t.Helper()
+	return newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n"))
+	})
+}
+
+func TestARefusalOfAnUploadArrives(t *testing.T) {
+	b := newWireBackend(t, func(conn net.Conn, _ *http.Request, _ *bufio.Reader) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 20000\r\n\r\n"+strings.Repeat("x", 20000))
+	})
+	s := b.site(t, new(site), "edge_proxy api:80")
+	for i := range 20 {
+		conn := s.dial(t)
+		go func() { // as clients do that send while they wait
+			_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n")
+			_, _ = conn.Write(make([]byte, 5_000_000))
+		}()
+		if resp, body := answer(t, conn); resp.StatusCode != http.StatusRequestEntityTooLarge || len(body) != 20000 {
+			t.Fatalf("upload %d: %s with %d bytes", i, resp.Status, len(body))
+		}
+		conn.Close()
+	}
+}
+
+func TestARefusalReachesAClientThatSendsFirst(t *testing.T) {
+	b := says(t, "HTTP/1.1 200 OK\nContent-Length: 0\n\n")
+	s := b.site(t, new(site), "sanitize_request\nrespond /full 404\nedge_proxy api:80")
+	for name, head := range map[string]string{
+		"its own": "POST /full HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n",
+		"a chunk": "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;" + strings.Repeat("a=b;", 5000) + "\r\nhello\r\nzz\r\n",
+	} {
+		conn := s.dial(t)
+		if _, err := io.WriteString(conn, head); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := conn.Write(make([]byte, 3_000_000)); err != nil {
+			t.Fatalf("%s: the connection was reset under the client: %v", name, err)
+		}
+		if resp, _ := answer(t, conn); resp.StatusCode < 400 {
+			t.Errorf("%s: %s", name, resp.Status)
+		}
+	}
+}
+
+func TestAnAnswerBeforeAnAnnouncedBodyArrivesAtOnce(t *testing.T) {
+	unread := func(text string) *wireBackend {
+		return newWireBackend(t, func(conn net.Conn, _ *http.Request, _ *bufio.Reader) {
+			_, _ = io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n"))
+		})
+	}
+	b := unread("HTTP/1.1 401 U\nContent-Length: 6\nConnection: close\n\nnoauth")
+	s := b.site(t, &site{global: "servers {\n timeouts {\n read_body_idle 30s\n }\n}"}, "sanitize_request\nredir /moved /there 308\nerror /none 404\nerror /full 413\nerror /down 503\nhandle_errors {\n error_pages\n}\nedge_proxy /api api:80")
+	for path, want := range map[string]int{"/api": 401, "/moved": 308, "/none": 404, "/full": 413, "/down": 503} {
+		for _, expect := range []string{"Expect: 100-continue\n", ""} {
+			conn := s.dial(t)
+			began := time.Now()
+			write(t, conn, "POST "+path+" HTTP/1.1\nHost: a\n"+expect+"Content-Length: 3000000\n\n")
+			resp, _ := answer(t, conn)
+			if resp.StatusCode != want {
+				t.Errorf("%s, %q: %s, want %d", path, expect, resp.Status, want)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%s, %q: the answer took %s", path, expect, took)
+			}
+			if !resp.Close {
+				t.Errorf("%s, %q: the connection is kept, with a body on it that nobody will read", path, expect)
+			}
+			conn.Close()
+		}
+	}
+}
+
+func TestABackendThatIgnoresExpectCostsNoSecond(t *testing.T) {
+	b := says(t, "HTTP/1.1 200 OK\nContent-Length: 2\n\nok") // it reads the body and never says 100
+	s := b.site(t, new(site), "edge_proxy api:80")
+	conn := s.dial(t)
+	began := time.Now()
+	write(t, conn, "POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 5\n\n")
+	reader := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil || resp.StatusCode != http.StatusContinue {
+		t.Fatalf("%v %v, want 100", resp, err)
+	}
+	write(t, conn, "hello")
+	if resp, err = http.ReadResponse(reader, nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%v %v, want 200", resp, err)
+	}
+	if took := time.Since(began); took > 500*time.Millisecond {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestH2CIsNeverPassedOn(t *testing.T) {
+	var upgrade, settings, connection atomic.Value
+	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+		upgrade.Store(r.Header.Get("Upgrade"))
+		settings.Store(r.Header.Get("Http2-Settings"))
+		connection.Store(r.Header.Get("Connection"))
+		if r.Header.Get("Upgrade") != "" {
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain")
+	})
+	s := b.site(t, new(site), "edge_proxy api:80")
+	for _, protocol := range []string{"h2c", "H2C", "HTTP/2.0", "TLS/1.2, HTTP/1.1", "h2c, "} {
+		conn := s.dial(t)
+		write(t, conn, "GET / HTTP/1.1\nHost: a\nConnection: Upgrade, HTTP2-Settings\nUpgrade: "+protocol+"\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\n\n")
+		if resp, body := answer(t, conn); resp.StatusCode != http.StatusOK || body != "plain" {
+			t.Errorf("%s: %s %q", protocol, resp.Status, body)
+		}
+		if upgrade.Load() != "" || settings.Load() != "" || strings.Contains(connection.Load().(string), "pgrade") {
+			t.Errorf("%s: the backend saw Upgrade %q, HTTP2-Settings %q, Connection %q", protocol, upgrade.Load(), settings.Load(), connection.Load())
+		}
+	}
+}
+
+// TestARequestThatAsksForH2CIsRepeatedLikeAnyOther: Java's HttpClient asks with every one.
+func TestARequestThatAsksForH2CIsRepeatedLikeAnyOther(t *testing.T) {
+	var b *wireBackend
+	b = newWireBackend(t, func(conn net.Conn, _ *http.Request, _ *bufio.Reader) {
+		if b.asked.Load() > 1 {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		}
+	})
+	s := b.site(t, new(site), "edge_proxy api:80")
+	conn := s.dial(t)
+	write(t, conn, "GET / HTTP/1.1\nHost: a\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\n\n")
+	if resp, _ := answer(t, conn); resp.StatusCode != http.StatusOK {
+		t.Error(resp.Status)
+	}
+}
+
+func TestOtherProtocolsArePassedOn(t *testing.T) {
+	for asked, request := range map[string]string{
+		"websocket":       "GET / HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket, h2c\n\n",
+		"WebSocket":       "GET / HTTP/1.1\nHost: a\nConnection: upgrade\nUpgrade: h2c, WebSocket\n\n",
+		"tcp":             "POST /exec/1/start HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: tcp\nContent-Type: application/json\nContent-Length: 29\n\n{\"Detach\":false,\"Tty\":false}\n",
+		"custom/2, other": "GET / HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: custom/2, other\n\n",
+	} {
+		var seen, body atomic.Value
+		b := newWireBackend(t, func(conn net.Conn, r *http.Request, rest *bufio.Reader) {
+			text, _ := io.ReadAll(r.Body)
+			body.Store(string(text))
+			seen.Store(r.Header.Get("Upgrade"))
+			protocol, _, _ := strings.Cut(r.Header.Get("Upgrade"), ",")
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\n\r\nahead ")
+			_, _ = io.Copy(conn, rest)
+		})
+		s := b.site(t, new(site), "edge_proxy api:80")
+		conn := s.dial(t)
+		text := strings.Replace(request, "}\n", "}", 1)
+		if head, rest, ok := strings.Cut(text, "\n\n"); ok {
+			write(t, conn, head+"\n\n")
+			if asked == "tcp" {
+				rest += "\n" // 29 bytes
+			}
+			if _, err := io.WriteString(conn, rest); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reader := bufio.NewReader(conn)
+		resp, err := http.ReadResponse(reader, nil)
+		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+			t.Errorf("%s: %v %v", asked, resp, err)
+			continue
+		}
+		if _, err := io.WriteString(conn, "echo"); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len("ahead echo"))
+		if _, err := io.ReadFull(reader, got); err != nil || string(got) != "ahead echo" {
+			t.Errorf("%s: %q %v", asked, got, err)
+		}
+		if !strings.EqualFold(seen.Load().(string), asked) {
+			t.Errorf("%s: the backend was asked for %q", asked, seen.Load())
+		}
+		if want := map[bool]string{true: "{\"Detach\":false,\"Tty\":false}\n"}[asked == "tcp"]; body.Load() != want {
+			t.Errorf("%s: the backend got the body %q", asked, body.Load())
+		}
+		conn.Close()
+	}
+}
+
+func TestASwitchThatNobodyAskedForIs502(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		for _, ask := range []string{"", "Connection: Upgrade\nUpgrade: other\n"} {
+			b := says(t, "HTTP/1.1 101 Switching Protocols\nConnection: Upgrade\nUpgrade: websocket\n\n")
+			s := b.site(t, new(site), "edge_proxy api:80")
+			before := edge.Snapshot()[0].Lost
+			conn := s.dial(t)
+			write(t, conn, method+" / HTTP/1.1\nHost: a\n"+ask+"Content-Length: 0\n\n")
+			if resp, _ := answer(t, conn); resp.StatusCode != http.StatusBadGateway {
+				t.Errorf("%s, %q: %s, want 502", method, ask, resp.Status)
+			}
+			lost := edge.Snapshot()[0].Lost
+			if unknown := lost.Unknown - before.Unknown; unknown != map[string]uint64{"GET": 0, "POST": 1}[method] {
+				t.Errorf("%s: %d are of unknown outcome", method, unknown)
+			}
+			if b.asked.Load() != 1 {
+				t.Errorf("%s, %q: asked %d times", method, ask, b.asked.Load())
+			}
+			if err := caddy.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestBodiesAreSentAsTheyCome(t *testing.T) {
+	for _, request := range []string{"PUT", "GET", "DELETE", "POST"} {
+		came := make(chan string, 10)
+		b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+			for buf := make([]byte, 100); ; {
+				n, err := r.Body.Read(buf)
+				if n > 0 {
+					came <- string(buf[:n])
+				}
+				if err != nil {
+					break
+				}
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		})
+		s := b.site(t, new(site), "edge_proxy api:80")
+		conn := s.dial(t)
+		extra := ""
+		if request == "POST" {
+			extra = "Incremental: ?1\n"
+		}
+		write(t, conn, request+" / HTTP/1.1\nHost: a\n"+extra+"Transfer-Encoding: chunked\n\n")
+		for i := range 3 {
+			write(t, conn, fmt.Sprintf("a\n0123456%03d\n", i))
+			select {
+			case <-came: // only then does the client go on
+			case <-time.After(5 * time.Second):
+				t.Fatalf("%s: part %d did not arrive before the next one was sent", request, i)
+			}
+		}
+		write(t, conn, "0\n\n")
+		if resp, _ := answer(t, conn); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", request, resp.Status)
+		}
+	}
+}
+
+// TestABodyIsSentAgainFromItsBeginning: though the first endpoint ended in its middle.
+func TestABodyIsSentAgainFromItsBeginning(t *testing.T) {
+	met := make(chan struct{}, 1)
+	var b *wireBackend
+	b = newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+		if b.asked.Load() == 1 {
+			_, _ = io.ReadFull(r.Body, make([]byte, 4))
+			met <- struct{}{}
+			return
+		}
+		text, _ := io.ReadAll(r.Body)
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+	})
+	s := b.site(t, new(site), "edge_proxy api:80")
+	conn := s.dial(t)
+	write(t, conn, "PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n4\nfour\n")
+	<-met
+	write(t, conn, "4\nmore\n0\n\n")
+	if resp, body := answer(t, conn); resp.StatusCode != http.StatusOK || body != "fourmore" {
+		t.Errorf("%s %q", resp.Status, body)
+	}
+}
+
+func TestAMalformedAnswerIsAskedForOnce(t *testing.T) {
+	bad := says(t, "HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length: 6\n\nhello!")
+	good := newBackend(t, echo("good")).start(t)
+	readyBad, readyGood := reached(t, bad.address, registry.Ready), reached(t, good.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {bad.address, good.address}}, "edge_proxy api:80")
+	<-readyBad
+	<-readyGood
+	failed := int32(0)
+	for range 40 {
+		if status, _, _ := s.send(t, http.MethodGet, "/", nil); status == http.StatusBadGateway {
+			failed++
+		}
+	}
+	if asked := bad.asked.Load(); failed == 0 || asked != failed {
+		t.Errorf("asked %d times, 502 %d times; want each once", asked, failed)
+	}
+	unharmed(t) // by one client alone
+}
+
+func TestARequestThatEndsContainersEndsTwoAtTheMost(t *testing.T) {
+	var addresses []string
+	var ready []<-chan struct{}
+	var killed atomic.Int32
+	for range 5 {
+		var b *backend
+		b = newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/poison" {
+				killed.Add(1)
+				go b.stop()
+				panic(http.ErrAbortHandler)
+			}
+			fmt.Fprint(w, "ok")
+		}).start(t)
+		addresses = append(addresses, b.address)
+		ready = append(ready, reached(t, b.address, registry.Ready))
+	}
+	s := serve(t, map[string][]string{"api:80": addresses}, "handle_errors {\n error_pages\n}\nedge_proxy api:80")
+	for _, r := range ready {
+		<-r
+	}
+	req, err := http.NewRequest(http.MethodGet, s.url+"/poison", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusBadGateway || killed.Load() != 2 {
+		t.Errorf("%s after %d containers, want 502 after 2", resp.Status, killed.Load())
+	}
+	if resp.Header.Get("Refresh") != "" || bytes.Contains(body, []byte("tries again by itself")) {
+		t.Error("the page asks for it again by itself")
+	}
+	for range 10 {
+		if status, text, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusOK {
+			t.Errorf("another request: %d %s", status, text)
+		}
+	}
+}
+
+func TestNoTypeIsInvented(t *testing.T) {
+	b := says(t, "HTTP/1.1 200 OK\nContent-Length: 600\n\n<html>"+strings.Repeat("x", 594))
+	for _, directives := range []string{
+		"edge_proxy api:80",
+		"sanitize_request\nencode\nedge_proxy api:80",
+		"sanitize_request\nencode {\n match {\n header Content-Type text/html*\n }\n}\nedge_proxy api:80",
+	} {
+		s := b.site(t, new(site), directives)
+		req, err := http.NewRequest(http.MethodPut, s.url, strings.NewReader("0123456789"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept-Encoding", "gzip")
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if kind, ok := resp.Header["Content-Type"]; ok {
+			t.Errorf("%q: the answer has the type %q, which the application did not give it", directives, kind)
+		}
+		if err := caddy.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAClientThatStallsGets408(t *testing.T) {
+	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	s := b.site(t, &site{global: "servers {\n timeouts {\n read_body_idle 500ms\n }\n}"}, "edge_proxy api:80")
+	for _, length := range []int{100, 100_000} {
+		for _, method := range []string{"POST", "PUT"} {
+			conn := s.dial(t)
+			write(t, conn, fmt.Sprintf("%s / HTTP/1.1\nHost: a\nContent-Length: %d\n\n", method, length))
+			if _, err := conn.Write(make([]byte, length/2)); err != nil {
+				t.Fatal(err)
+			}
+			if resp, _ := answer(t, conn); resp.StatusCode != http.StatusRequestTimeout {
+				t.Errorf("%s of %d bytes: %s, want 408", method, length, resp.Status)
+			}
+		}
+	}
+}
+
+// TestNobodyIsSent499: it is for the log. A client that closes its sending end alone counts as gone, and gets nothing.
+func TestNobodyIsSent499(t *testing.T) {
+	reached := make(chan struct{}, 10)
+	b := newWireBackend(t, func(conn net.Conn, r *http.Request, rest *bufio.Reader) {
+		reached <- struct{}{}
+		_, _ = rest.ReadByte() // never answered
+	})
+	s := b.site(t, new(site), "edge_proxy api:80")
+	for _, request := range []string{
+		"GET / HTTP/1.1\nHost: a\n\n",
+		"POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\nhello",
+		"POST / HTTP/1.1\nHost: a\nContent-Length: 100000\n\nhello",
+	} {
+		conn := s.dial(t)
+		write(t, conn, request)
+		<-reached
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(conn)
+		if len(text) > 0 {
+			t.Errorf("%q: the client was sent %q", request, text)
+		}
+	}
+}
