@@ -23,22 +23,27 @@ func checkCommand() caddycmd.Command {
 		Usage: "[--file compose.yaml] [--config <Caddyfile>] [--offline] [--json]",
 		Short: "Looks, before a stack goes live, for what would keep it from working",
 		Long: `
-Prints a line for each thing that it looks at: ok, warning, or error with a hint. Exit
-status 1 if there is an error. It changes nothing. Run it on the host, where you run docker
+Prints a line for each thing that it looks at: ok, note, warning, or error, with a hint.
+Exit status 1 if there is an error. It changes nothing. Run it on the host, where you run docker
 compose; --file, --project-name, --project-directory, --env-file and --profile mean the
 same as there.
 
-  compose file   can be read, and has the edge
-  secret         all are set, and none is one that everybody knows, such as 123123
+  compose file   can be read, has the edge, and all variables that it uses are set
+  secret         none is missing, empty, or one that everybody knows, such as 123123
   engine         answers
   file           what is mounted from this machine is there, and the edge may read it
   configuration  is valid, with the environment and the files that the compose file gives it
-  route          each service is in the compose file, exposes the port, and shares a network
-                 with the edge
+  route          each service is in the compose file, and shares a network with the edge; a
+                 port that nothing names is a note, since expose and EXPOSE enforce nothing
+  certificate    a site with a wildcard has a DNS challenge
   domain         each site's name resolves; to this machine, as far as that can be told
-  port           what the edge publishes is free, or its own; no other service publishes any
-  image          names a version
+  port           no two services publish the same; what is published is free, or the stack's
+                 own; no other service publishes what could come through the edge
+  image          names a version, unless it is never pulled
+  network        an external one exists
   volume         is there
+  edge           its containers, if they run, are healthy, and are not started again and again
+  container      the same of the other services
   guard          only a guard has Docker's socket, and only the edge reaches it; if the stack
                  runs, it lets nothing through but the list of containers
   storage        if the stack runs: certificates can be kept

@@ -63,6 +63,7 @@ func (c *Check) Run(ctx context.Context) []Finding {
 		return []Finding{*broken}
 	}
 	all := []Finding{ok("compose file", "project %s (services: %d)", s.Name, len(s.active))}
+	all = append(all, unsetVariables(s)...)
 	all = append(all, c.secrets(s)...)
 	engine := c.engine(ctx)
 	all = append(all, engine)
@@ -73,16 +74,19 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	all = append(all, found)
 	if config != nil {
 		all = append(all, c.routes(ctx, s, config)...)
+		all = append(all, wildcards(config)...)
 		if !c.Offline {
 			all = append(all, c.domains(ctx, config)...)
 		}
 	}
-	all = append(all, c.ports(ctx, s)...)
-	all = append(all, c.images(s)...)
+	all = append(all, c.ports(ctx, s, config)...)
+	all = append(all, c.images(ctx, s)...)
+	all = append(all, c.networks(ctx, s)...)
 	all = append(all, c.volumes(ctx, s)...)
 	if config != nil {
 		all = append(all, c.guard(s, config)...)
 	}
+	all = append(all, c.containers(ctx, s)...)
 	all = append(all, c.fromInside(ctx, s)...)
 	return append(all, c.clock(ctx, config))
 }

@@ -103,7 +103,7 @@ func TestEachProblemIsFound(t *testing.T) {
 			w.adapted = strings.ReplaceAll(w.adapted, "app:3000", "other:80")
 			w.networks["web"] = dict{"name": "shared", "external": true}
 		}, "route", Warning, "other is not in this compose file, and was not looked at", "docker ps"},
-		{"a port that nobody says", func(w *world, _ *Check) { w.service("app")["expose"] = []string{"53/udp"} }, "route", Warning, "which ports app listens on", `expose: ["3000"]`},
+		{"a port that nobody says", func(w *world, _ *Check) { w.service("app")["expose"] = []string{"53/udp"} }, "route", Note, "which ports app listens on", `expose: ["3000"]`},
 		{"DNS to another machine", func(w *world, _ *Check) { w.lookups["shop.example.com"] = []string{"198.51.100.1"} }, "domain", Warning, "resolves to 198.51.100.1, and this machine is 203.0.113.7", "CDN"},
 		{"DNS to two machines", func(w *world, _ *Check) { w.lookups["shop.example.com"] = []string{"203.0.113.7", "2001:db8::1"} }, "domain", Warning, "of which 2001:db8::1 is not this machine", "AAAA"},
 		{"DNS to a private address", func(w *world, _ *Check) { w.lookups["shop.example.com"] = []string{"10.0.0.7", "100.64.1.1"} }, "domain", Warning, "which a public certificate authority can't reach", "A record"},
@@ -159,17 +159,32 @@ func TestEachProblemIsFound(t *testing.T) {
 			w := newWorld(t)
 			k := w.check(t)
 			c.smash(w, k)
-			all := k.Run(t.Context())
-			for _, f := range all {
-				if f.Check == c.check && f.Level == c.level && strings.Contains(f.Message, c.want) && strings.Contains(f.Hint, c.hints) {
-					return
-				}
-			}
-			t.Errorf("want a %s about %s: %s; hint: %s; got:", c.level, c.check, c.want, c.hints)
-			for _, f := range all {
-				t.Logf("%+v", f)
-			}
+			expect(t, k.Run(t.Context()), c.check, c.level, c.want, c.hints)
 		})
+	}
+}
+
+// expect fails the test unless there is such a finding.
+func expect(t *testing.T, all []Finding, check string, level Level, message, hint string) {
+	t.Helper()
+	for _, f := range all {
+		if f.Check == check && f.Level == level && strings.Contains(f.Message, message) && strings.Contains(f.Hint, hint) {
+			return
+		}
+	}
+	t.Errorf("want a %s about %s: %s; hint: %s; got:", level, check, message, hint)
+	for _, f := range all {
+		t.Logf("%+v", f)
+	}
+}
+
+// accept fails the test if there is a warning or an error.
+func accept(t *testing.T, all []Finding) {
+	t.Helper()
+	for _, f := range all {
+		if f.Level == Warning || f.Level == Error {
+			t.Errorf("false alarm: %+v", f)
+		}
 	}
 }
 

@@ -20,20 +20,31 @@ type config struct {
 	authorities []string // addresses of ACME directories, sorted
 	private     []string // hosts whose certificates no public authority signs
 	own         bool     // there are certificates of files, for whichever hosts
+	wildcards   []string // names with * that the edge asks a public authority for without a DNS challenge, sorted
+	challenged  []string // names with * for which it has one, sorted
+	listen      []string // addresses that the servers listen on, sorted
 }
 
 // tlsApp is what is checked of Caddy's app tls.
 type tlsApp struct {
 	Certificates map[string]any
 	Automation   struct {
-		Policies []struct {
-			Subjects []string
-			Issuers  []issuer
-		}
+		Policies []policy
 	}
 }
 
-type issuer struct{ Module, CA string }
+// policy says how the certificates of some names, or of all others, are obtained.
+type policy struct {
+	Subjects []string
+	Issuers  []issuer
+	OnDemand bool  `json:"on_demand"`
+	Managers []any `json:"get_certificate"`
+}
+
+type issuer struct {
+	Module, CA string
+	Challenges struct{ DNS any }
+}
 
 func (i issuer) public() bool { return i.Module != "internal" }
 
@@ -48,7 +59,7 @@ func parseConfig(text []byte) (*config, error) {
 				Project  string
 				Static   map[string][]string
 			}
-			HTTP any
+			HTTP json.RawMessage
 			TLS  tlsApp
 		}
 	}
@@ -56,8 +67,15 @@ func parseConfig(text []byte) (*config, error) {
 		return nil, fmt.Errorf("read the adapted configuration: %w", err)
 	}
 	c := &config{endpoint: all.Apps.Edge.Endpoint, project: all.Apps.Edge.Project}
+	var routes any
+	if len(all.Apps.HTTP) > 0 {
+		if err := json.Unmarshal(all.Apps.HTTP, &routes); err != nil {
+			return nil, fmt.Errorf("read the app http: %w", err)
+		}
+	}
+	c.readServers(all.Apps.HTTP, all.Apps.TLS)
 	hosts, services, authorities := make(map[string]bool), make(map[string]bool), make(map[string]bool)
-	walk(all.Apps.HTTP, func(object map[string]any) {
+	walk(routes, func(object map[string]any) {
 		for _, host := range texts(object["host"]) {
 			hosts[strings.ToLower(host)] = true
 		}

@@ -1,10 +1,12 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -31,6 +33,9 @@ func (c *Check) configuration(ctx context.Context, s *stack) (*config, Finding) 
 		if inside := s.edge.onlyInside(text); inside != "" {
 			return warning("configuration", "docker compose run --rm --no-deps "+c.Edge+" validate --config "+configOf(s.edge.Command), "%s; but %s is the container's own, and can't be looked at from here", text, inside)
 		}
+		if module := missingModule(text); module != "" {
+			return failure("configuration", "take it out of "+file+", or build an edge that has it: xcaddy build --with github.com/theworklabs/edge --with PACKAGE; https://caddyserver.com/download names the package", "%s; the module %s is not part of this edge", text, module)
+		}
 		return failure("configuration", "mend it, and see what becomes of it: edge adapt --config "+file, "%s", text)
 	}
 	env := s.edge.environ()
@@ -46,6 +51,18 @@ func (c *Check) configuration(ctx context.Context, s *stack) (*config, Finding) 
 		return parsed, invalid(err)
 	}
 	return parsed, ok("configuration", "%s is valid (sites: %d, services: %d)", file, len(parsed.hosts), len(parsed.services))
+}
+
+// notRegistered is how Caddy reports a module that is not built in.
+var notRegistered = regexp.MustCompile(`module not registered: ([\w.-]+)|unknown module: ([\w.-]+)`)
+
+// missingModule returns the Caddy module that an error says is not built in, or "".
+func missingModule(text string) string {
+	match := notRegistered.FindStringSubmatch(text)
+	if match == nil {
+		return ""
+	}
+	return cmp.Or(match[1], match[2])
 }
 
 // onlyInside returns the place of a container that an error is about, if it is one that this machine doesn't have, or has

@@ -7,9 +7,10 @@ import "fmt"
 // Level says how bad a finding is.
 type Level string
 
-// The levels. Only an error keeps a stack from going live.
+// The levels. Only an error keeps a stack from going live. A note is worth knowing, and needs no change.
 const (
 	OK      Level = "ok"
+	Note    Level = "note"
 	Warning Level = "warning"
 	Error   Level = "error"
 )
@@ -26,6 +27,10 @@ type Finding struct {
 
 func ok(check, format string, args ...any) Finding {
 	return Finding{Check: check, Level: OK, Message: fmt.Sprintf(format, args...)}
+}
+
+func note(check, hint, format string, args ...any) Finding {
+	return Finding{Check: check, Level: Note, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 func warning(check, hint, format string, args ...any) Finding {

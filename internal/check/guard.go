@@ -50,7 +50,7 @@ func (c *Check) guardOf(s *stack, endpoint string) []Finding {
 	}
 	to := s.named(host)
 	switch {
-	case to == nil && (strings.Contains(host, ".") || strings.Contains(host, ":") || s.foreign()):
+	case to == nil && (isAddress(host) || s.foreign()):
 		return nil // of another machine, or of another compose file
 	case to == nil:
 		return []Finding{failure("guard", "correct the endpoint, or add the service", "the endpoint is %s, and the compose file has no service %s", endpoint, host)}

@@ -1,15 +1,22 @@
 package check
 
-import "strings"
+import (
+	"context"
+	"encoding/json"
+	"strings"
+)
+
+// ownImage is what this project's compose file and Makefile build. No registry has it.
+const ownImage = "edge:dev"
 
 // moving are tags that mean another image tomorrow.
 var moving = map[string]bool{
 	"": true, "latest": true, "stable": true, "main": true, "master": true, "edge": true, "nightly": true, "dev": true, "next": true, "current": true,
 }
 
-// images sees that the compose file says which version of each image it wants. What it builds itself is of the checkout's
-// version.
-func (c *Check) images(s *stack) []Finding {
+// images sees that the compose file says which version of each image it wants. An image that is not pulled has no other version:
+// Compose builds it, or somebody built it on this machine.
+func (c *Check) images(ctx context.Context, s *stack) []Finding {
 	built := make(map[string]bool)
 	for _, service := range s.Services {
 		if service.built() {
@@ -20,7 +27,7 @@ func (c *Check) images(s *stack) []Finding {
 	n := 0
 	for _, service := range s.services() {
 		n++
-		if tag := tagOf(service.Image); moving[tag] && !built[service.Image] && !service.built() {
+		if moving[tagOf(service.Image)] && !built[service.Image] && !service.built() && !c.local(ctx, s, service) {
 			all = append(all, warning("image", "name a version, such as "+service.Image[:len(service.Image)-len(tagSuffix(service.Image))]+":1.2.3, so that updates come when you want them", "%s: %s is another image whenever it is pulled", service.name, service.Image))
 		}
 	}
@@ -28,6 +35,19 @@ func (c *Check) images(s *stack) []Finding {
 		all = append(all, ok("image", "every service names a version of its image (services: %d)", n))
 	}
 	return all
+}
+
+// local reports whether an image is never pulled.
+func (c *Check) local(ctx context.Context, s *stack, of *service) bool {
+	if of.Image == ownImage || of.PullPolicy == "never" || of.PullPolicy == "build" {
+		return true
+	}
+	if !s.engine {
+		return false
+	}
+	out, _, err := c.Docker.Run(ctx, "image", "inspect", "--format", "{{json .RepoDigests}}", of.Image)
+	var digests []string // which the registry gave it
+	return err == nil && json.Unmarshal([]byte(out), &digests) == nil && len(digests) == 0
 }
 
 // tagOf returns the tag of an image; its digest, if it has one.

@@ -1,68 +1,135 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// ports sees that the ports which the edge publishes are free, or its own already, and that no other service publishes any.
-func (c *Check) ports(ctx context.Context, s *stack) []Finding {
-	var all []Finding
-	for _, p := range s.edge.Ports {
-		if p.Published == "" || p.Published == "0" || strings.Contains(p.Published, "-") { // any that is free
-			continue
-		}
-		all = append(all, c.port(ctx, s, p))
-	}
-	if len(s.edge.Ports) == 0 && s.edge.NetworkMode != "host" {
+// streams are ports of protocols that an HTTP proxy can't serve: FTP, SSH, mail, DNS, LDAP, SIP, MQTT, RTMP, TURN.
+var streams = map[int]bool{
+	21: true, 22: true, 25: true, 53: true, 110: true, 143: true, 389: true, 465: true, 587: true, 636: true, 853: true, 993: true,
+	995: true, 1883: true, 1935: true, 2222: true, 3478: true, 5060: true, 5061: true, 5349: true, 8883: true,
+}
+
+// ports sees that each port of the host is published once, that what is published is free, or the stack's own already, and that
+// no other service publishes what should come through the edge.
+func (c *Check) ports(ctx context.Context, s *stack, config *config) []Finding {
+	all, contested := conflicts(s, config)
+	edge := s.namespace(s.edge)
+	if len(edge.Ports) == 0 && edge.NetworkMode != "host" {
 		all = append(all, warning("port", "ports: [\"80:80\", \"443:443\", \"443:443/udp\"]", "%s publishes no port: nobody outside of Docker reaches it", c.Edge))
 	}
-	for _, other := range s.services() {
-		for _, p := range other.Ports {
-			if other != s.edge && p.HostIP != "127.0.0.1" && p.HostIP != "::1" {
-				all = append(all, warning("port", "take it out of ports: whoever is on the network with it reaches it anyway, and others should come through the edge", "%s publishes port %s itself", other.name, p.Published))
+	for _, service := range s.services() {
+		for _, p := range service.Ports {
+			if p.fixed() && service.NetworkMode != "host" && !contested[p.key()] {
+				found := c.port(ctx, s, service, p)
+				if service == edge || found.Level != OK {
+					all = append(all, found)
+				}
+			}
+			if service != edge && service != s.edge {
+				all = append(all, bypass(service, p)...)
 			}
 		}
 	}
 	return all
 }
 
-func (c *Check) port(ctx context.Context, s *stack, p port) Finding {
-	protocol := p.Protocol
-	if protocol == "" {
-		protocol = "tcp"
+// bypass reports a port that could be reached through the edge instead. UDP could not, nor what streams lists, nor the TCP ports
+// of a service that publishes UDP: those of a call server.
+func bypass(of *service, p port) []Finding {
+	if ip, err := netip.ParseAddr(p.HostIP); err == nil && ip.IsLoopback() {
+		return nil
 	}
-	name := fmt.Sprintf("%s port %s", strings.ToUpper(protocol), net.JoinHostPort(p.HostIP, p.Published))
-	if p.HostIP == "" {
-		name = fmt.Sprintf("%s port %s", strings.ToUpper(protocol), p.Published)
+	if p.protocol() != "tcp" || streams[p.Target] || of.NetworkMode == "host" {
+		return nil
 	}
-	holder, ours := c.holder(ctx, s, p.Published+"/"+protocol)
-	err := c.Listen(protocol, net.JoinHostPort(p.HostIP, p.Published))
+	for _, other := range of.Ports {
+		if other.protocol() == "udp" {
+			return []Finding{note("port", "leave it if it is not HTTP, which the edge does not proxy", "%s publishes %s itself", of.name, p)}
+		}
+	}
+	return []Finding{warning("port", "take it out of ports: whoever is on the network with it reaches it anyway, and others should come through the edge", "%s publishes %s itself", of.name, p)}
+}
+
+func (p port) protocol() string { return cmp.Or(p.Protocol, "tcp") }
+
+// fixed reports whether the compose file names one port of the host. Docker chooses otherwise.
+func (p port) fixed() bool {
+	first, last := p.choice()
+	return first != 0 && first == last
+}
+
+// choice returns the ports of the host of which Docker takes one; 0 is any.
+func (p port) choice() (first, last uint64) {
+	from, to, isRange := strings.Cut(p.Published, "-")
+	first, err := strconv.ParseUint(from, 10, 16)
+	if err != nil || !isRange {
+		return first, first
+	}
+	if last, err = strconv.ParseUint(to, 10, 16); err != nil {
+		return 0, 0
+	}
+	return first, last
+}
+
+// String says which port of the host it is.
+func (p port) String() string {
+	kind := ""
+	if p.protocol() != "tcp" {
+		kind = "/" + p.protocol()
+	}
+	switch first, last := p.choice(); {
+	case first == 0:
+		return fmt.Sprintf("port %d%s, on a port of the host that Docker chooses,", p.Target, kind)
+	case first != last:
+		return fmt.Sprintf("port %d%s, on one of the host's ports %s,", p.Target, kind, p.Published)
+	case p.HostIP != "":
+		return "port " + net.JoinHostPort(p.HostIP, p.Published) + kind
+	}
+	return "port " + p.Published + kind
+}
+
+func (c *Check) port(ctx context.Context, s *stack, of *service, p port) Finding {
+	protocol, number := p.protocol(), p.Published
+	name := fmt.Sprintf("%s port %s", strings.ToUpper(protocol), number)
+	if p.HostIP != "" {
+		name = fmt.Sprintf("%s port %s", strings.ToUpper(protocol), net.JoinHostPort(p.HostIP, number))
+	}
+	other := "publish another port"
+	if of == s.edge {
+		other += ": PUBLISH_HTTP and PUBLISH_HTTPS in .env"
+	}
+	holder, ours := c.holder(ctx, s, of, number+"/"+protocol)
+	err := c.Listen(protocol, net.JoinHostPort(p.HostIP, number))
 	switch {
 	case ours:
 		return ok("port", "%s is published by %s", name, holder)
 	// Without Docker's userland proxy nobody listens on a port that a container publishes.
 	case holder != "" && (err != nil || p.HostIP == ""):
-		return failure("port", "docker stop "+holder+", or publish another port: PUBLISH_HTTP and PUBLISH_HTTPS in .env", "%s is taken by the container %s", name, holder)
+		return failure("port", "docker stop "+holder+", or "+other, "%s is taken by the container %s", name, holder)
 	case err == nil:
 		return ok("port", "%s is free", name)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return failure("port", fmt.Sprintf("see who has it (ss -lnp 'sport = :%s') and stop it, an nginx or Apache perhaps, or publish another port: PUBLISH_HTTP and PUBLISH_HTTPS in .env", p.Published), "%s is taken by another program", name)
+		return failure("port", fmt.Sprintf("see who has it (ss -lnp 'sport = :%s') and stop it, an nginx or Apache perhaps, or %s", number, other), "%s is taken by another program", name)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return failure("port", "PUBLISH_HTTP and PUBLISH_HTTPS in .env name the address; ip address shows those that there are", "%s: this machine has no such address", name)
+		return failure("port", "PUBLISH_HTTP and PUBLISH_HTTPS in .env, or ports in the compose file, name the address; ip address shows those that exist", "%s: this machine has no such address", name)
 	default:
 		return warning("port", "run it as root to know", "whether %s is free can't be told: %v", name, err)
 	}
 }
 
-// holder returns the container that publishes a port, and whether it is the edge of this project.
-func (c *Check) holder(ctx context.Context, s *stack, port string) (name string, ours bool) {
+// holder returns the container that publishes a port, and whether it is one of a service of this project.
+func (c *Check) holder(ctx context.Context, s *stack, service *service, port string) (name string, ours bool) {
 	if !s.engine {
 		return "", false
 	}
@@ -74,7 +141,7 @@ func (c *Check) holder(ctx context.Context, s *stack, port string) (name string,
 	for line := range strings.Lines(out) {
 		var of string
 		name, of, _ = strings.Cut(trimmed(line), " ")
-		if of == s.Name+"/"+c.Edge {
+		if of == s.Name+"/"+service.name {
 			return name, true
 		}
 	}

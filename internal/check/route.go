@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,8 @@ func (c *Check) route(ctx context.Context, s *stack, config *config, name string
 	}
 	to := s.named(host)
 	switch {
+	case to == nil && isAddress(host):
+		return ok("route", "%s is an address, and was not looked for in the compose file", name)
 	case to == nil && (config.project != "" || s.foreign()):
 		return warning("route", "see that it is there: docker ps", "%s: %s is not in this compose file, and was not looked at: the edge is on networks of others", name, host)
 	case to == nil:
@@ -38,23 +41,40 @@ func (c *Check) route(ctx context.Context, s *stack, config *config, name string
 	switch {
 	case s.edge.NetworkMode == "host":
 		shared = []string{"the host's networks"}
+	case s.namespace(to) != to:
+		return failure("route", fmt.Sprintf("name the service whose network it uses: %s:%s", s.namespace(to).name, number), "%s: %s has network_mode %s, and so no address of its own", name, to.name, to.NetworkMode)
 	case to.NetworkMode != "":
 		return failure("route", "put it on a network of the edge: networks: ["+anyNetwork(s.edge)+"]", "%s: %s has network_mode %s, and so no address for the edge", name, to.name, to.NetworkMode)
 	case len(shared) == 0:
 		return failure("route", "add "+to.name+" to a network of the edge: "+anyNetwork(s.edge), "%s: %s and %s have no network in common", name, to.name, c.Edge)
 	}
-	exposed := c.exposed(ctx, s, to)
-	say := fmt.Sprintf("say in the compose file what it listens on: expose: [%q]", number)
+	return c.listens(ctx, s, to, name, strings.Join(shared, ", "))
+}
+
+// listens reports whether a service listens on the port of a route, as far as that is written down anywhere. Neither expose nor
+// EXPOSE has an effect between containers of one network.
+func (c *Check) listens(ctx context.Context, s *stack, to *service, name, networks string) Finding {
+	_, number, _ := net.SplitHostPort(name)
+	declared, inImage := to.exposed(), c.exposedByImage(ctx, s, to)
+	known := slices.Compact(slices.Sorted(slices.Values(slices.Concat(declared, inImage))))
+	expose := fmt.Sprintf("expose: [%q]", number)
 	switch {
-	case slices.Contains(exposed, number):
-		return ok("route", "%s: %s exposes it on %s", name, to.name, strings.Join(shared, ", "))
-	case len(exposed) == 0:
-		return warning("route", say, "%s: neither the compose file nor the image says which ports %s listens on", name, to.name)
-	case len(to.Expose) > 0:
-		return failure("route", "correct the port in the Caddyfile, or add it to expose", "%s: %s exposes %s, and not %s", name, to.name, strings.Join(exposed, ", "), number)
-	default: // what an image exposes may be what it listens on unless told otherwise
-		return warning("route", "correct the port in the Caddyfile, or "+say, "%s: of %s only %s is known, and not %s", name, to.name, strings.Join(exposed, ", "), number)
+	case slices.Contains(known, number):
+		return ok("route", "%s: %s exposes it on %s", name, to.name, networks)
+	case to.mentions(number):
+		return ok("route", "%s: %s has the port in its environment, command or health check, on %s", name, to.name, networks)
+	case len(known) == 0:
+		return note("route", "say in the compose file what it listens on: "+expose, "%s: neither the compose file nor an image on this machine says which ports %s listens on", name, to.name)
+	case len(inImage) > 0: // which says what it listens on unless it is told otherwise
+		return warning("route", "correct the port in the Caddyfile, or say in the compose file what it listens on: "+expose, "%s: of %s only %s is known, and not %s", name, to.name, strings.Join(known, ", "), number)
+	default:
+		return note("route", "correct the port in the Caddyfile, or add it to expose", "%s: %s exposes %s, and not %s; expose enforces nothing, so this works if it listens there", name, to.name, strings.Join(known, ", "), number)
 	}
+}
+
+// isAddress reports whether an upstream is outside of the compose file: an IP address, this machine, or a name with dots.
+func isAddress(host string) bool {
+	return host == "localhost" || strings.ContainsAny(host, ".:")
 }
 
 // foreign reports whether the edge is on networks that others make, where containers of other compose files can be.
@@ -77,27 +97,48 @@ func anyNetwork(edge *service) string {
 	return strings.Join(names, ", ")
 }
 
-// exposed returns the TCP ports that the compose file or the image says a service listens on.
-func (c *Check) exposed(ctx context.Context, s *stack, of *service) (ports []string) {
-	for _, text := range of.Expose {
+// exposed returns the TCP ports that the compose file says a service listens on.
+func (s *service) exposed() (ports []string) {
+	for _, text := range s.Expose {
 		ports = append(ports, expand(text)...)
 	}
-	for _, p := range of.Ports {
-		if p.Protocol != "udp" {
+	for _, p := range s.Ports {
+		if p.protocol() == "tcp" {
 			ports = append(ports, strconv.Itoa(p.Target))
 		}
 	}
-	if s.engine {
-		out, _, err := c.Docker.Run(ctx, "image", "inspect", "--format", "{{json .Config.ExposedPorts}}", of.Image)
-		var exposed map[string]any
-		if err == nil && json.Unmarshal([]byte(out), &exposed) == nil { // else it is not pulled yet
-			for text := range exposed {
-				ports = append(ports, expand(text)...)
-			}
+	return ports
+}
+
+// exposedByImage returns the TCP ports that a service's image says it listens on; none if the image is not on this machine.
+func (c *Check) exposedByImage(ctx context.Context, s *stack, of *service) (ports []string) {
+	if !s.engine {
+		return nil
+	}
+	out, _, err := c.Docker.Run(ctx, "image", "inspect", "--format", "{{json .Config.ExposedPorts}}", s.image(of))
+	var exposed map[string]any
+	if err != nil || json.Unmarshal([]byte(out), &exposed) != nil {
+		return nil
+	}
+	for text := range exposed {
+		ports = append(ports, expand(text)...)
+	}
+	return ports
+}
+
+// portName are variables that say what a program listens on.
+var portName = regexp.MustCompile(`(?i)(^|_)(port|listen|bind|addr)`)
+
+// mentions reports whether a service's environment, command or health check says that it listens on a port.
+func (s *service) mentions(number string) bool {
+	texts := slices.Concat(s.Entrypoint, s.Command, s.HealthCheck.Test)
+	for name, value := range s.Environment {
+		if value != nil && portName.MatchString(name) {
+			texts = append(texts, *value)
 		}
 	}
-	slices.Sort(ports)
-	return slices.Compact(ports)
+	word := regexp.MustCompile(`(^|[^0-9.])` + regexp.QuoteMeta(number) + `($|[^0-9.])`)
+	return slices.ContainsFunc(texts, word.MatchString)
 }
 
 // expand reads 3000, 3000/tcp and 3000-3002; UDP is none.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os/exec"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -23,6 +24,7 @@ type stack struct {
 	Secrets  map[string]file     `json:"secrets"`
 
 	active []string // services of the profiles that are in use, sorted
+	unset  []string // variables that the compose file uses and nobody sets, sorted
 	edge   *service
 	engine bool // can be asked
 }
@@ -33,9 +35,11 @@ type service struct {
 
 	Image         string                `json:"image"`
 	Build         json.RawMessage       `json:"build"`
+	Entrypoint    []string              `json:"entrypoint"`
 	Command       []string              `json:"command"`
 	ContainerName string                `json:"container_name"`
 	NetworkMode   string                `json:"network_mode"`
+	PullPolicy    string                `json:"pull_policy"`
 	User          string                `json:"user"`
 	Environment   map[string]*string    `json:"environment"`
 	Expose        []string              `json:"expose"`
@@ -45,6 +49,14 @@ type service struct {
 	Configs       []file                `json:"configs"`
 	Secrets       []file                `json:"secrets"`
 	Profiles      []string              `json:"profiles"`
+	Links         []string              `json:"links"` // SERVICE:ALIAS
+	Scale         *int                  `json:"scale"`
+	Deploy        struct {
+		Replicas *int `json:"replicas"`
+	} `json:"deploy"`
+	HealthCheck struct {
+		Test []string `json:"test"`
+	} `json:"healthcheck"`
 }
 
 type port struct {
@@ -88,6 +100,28 @@ type named struct {
 
 func (v named) external() bool { return v.External != nil && v.External != false }
 
+// replicas returns how many containers Compose starts for the service.
+func (s *service) replicas() int {
+	switch {
+	case s.Scale != nil:
+		return *s.Scale
+	case s.Deploy.Replicas != nil:
+		return *s.Deploy.Replicas
+	}
+	return 1
+}
+
+// image returns the image of a service. Compose names the one that it builds itself if the compose file does not.
+func (s *stack) image(of *service) string { return cmp.Or(of.Image, s.Name+"-"+of.name) }
+
+// namespace returns the service whose network a service uses: its own, or that of network_mode service:NAME.
+func (s *stack) namespace(of *service) *service {
+	if name, shared := strings.CutPrefix(of.NetworkMode, "service:"); shared && s.Services[name] != nil {
+		return s.Services[name]
+	}
+	return of
+}
+
 // built reports whether the compose file says how to make the image.
 func (s *service) built() bool { return len(s.Build) > 0 && string(s.Build) != "null" }
 
@@ -102,7 +136,7 @@ func (c *Check) read(ctx context.Context) (*stack, *Finding) {
 	if err != nil { // something in a profile that nobody uses
 		s = active
 	}
-	s.active = slices.Sorted(maps.Keys(active.Services))
+	s.active, s.unset = slices.Sorted(maps.Keys(active.Services)), active.unset
 	for name, service := range s.Services {
 		service.name = name
 	}
@@ -114,21 +148,41 @@ func (c *Check) read(ctx context.Context) (*stack, *Finding) {
 		found := failure("compose file", "name it with --edge; there are: "+strings.Join(s.active, ", "), "no service %q that could be the edge", c.Edge)
 		return nil, &found
 	}
+	s.edge.Networks = s.namespace(s.edge).Networks
 	return s, nil
 }
 
+// unsetVariable is how Compose reports a variable without a value and without a default.
+var unsetVariable = regexp.MustCompile(`The \\?"([^"\\]+)\\?" variable is not set`)
+
+// config has Compose resolve the compose files. Compose writes each $ as $$, so that its output can be read as a compose file.
 func (c *Check) config(ctx context.Context, profiles []string) (*stack, error) {
 	project := c.Project
 	project.Profiles = profiles
-	text, _, err := c.Docker.Run(ctx, project.Args("config", "--format", "json")...)
+	text, warnings, err := c.Docker.Run(ctx, project.Args("config", "--format", "json")...)
 	if err != nil {
 		return nil, err
 	}
 	s := new(stack)
-	if err := json.Unmarshal([]byte(text), s); err != nil {
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(text, "$$", "$")), s); err != nil {
 		return nil, fmt.Errorf("read what `docker compose config` printed: %w", err)
 	}
+	unset := make(map[string]bool)
+	for _, match := range unsetVariable.FindAllStringSubmatch(warnings, -1) {
+		unset[match[1]] = true
+	}
+	s.unset = slices.Sorted(maps.Keys(unset))
 	return s, nil
+}
+
+// unsetVariables reports variables in whose place Compose puts an empty text without being told to. A $ that belongs to a
+// value looks like one.
+func unsetVariables(s *stack) []Finding {
+	var all []Finding
+	for _, name := range s.unset {
+		all = append(all, warning("compose file", "set it in .env, or write ${"+name+":-} if it may be empty; a $ that belongs to a value is $$ in a compose file, and stands between single quotes in .env", "the variable %s is not set, and Compose puts an empty text in its place", name))
+	}
+	return all
 }
 
 // mountFiles takes configs and secrets that are files of this machine for what they become: mounts.
@@ -177,28 +231,6 @@ func (s *stack) services() []*service {
 
 // used reports whether a service is of a profile that is in use.
 func (s *stack) used(name string) bool { return slices.Contains(s.active, name) }
-
-// named returns the service that a host name means: a service, a container's name, or an alias on a network.
-func (s *stack) named(host string) *service {
-	if host == "" {
-		return nil
-	}
-	if found := s.Services[host]; found != nil {
-		return found
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
-		found := s.Services[name]
-		if found.ContainerName == host {
-			return found
-		}
-		for _, a := range found.Networks {
-			if slices.Contains(a.Aliases, host) {
-				return found
-			}
-		}
-	}
-	return nil
-}
 
 // common returns the networks that two services share, sorted.
 func common(a, b *service) []string {

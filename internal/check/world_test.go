@@ -27,6 +27,7 @@ type world struct {
 	adapted  string
 
 	composeErr error
+	warnings   string            // what Compose prints beside the configuration
 	answers    map[string]string // by the beginning of a docker command
 	fails      map[string]error  // likewise
 	ports      map[string]error  // by port: what listening says
@@ -98,7 +99,7 @@ func (w *world) Run(_ context.Context, args ...string) (string, string, error) {
 			}
 		}
 		text, err := json.Marshal(dict{"name": "shop", "services": services, "networks": w.networks, "volumes": w.volumes, "configs": w.configs})
-		return string(text), "", errors.Join(err, w.composeErr)
+		return string(text), w.warnings, errors.Join(err, w.composeErr)
 	}
 	for start, err := range w.fails {
 		if strings.HasPrefix(line, start) {

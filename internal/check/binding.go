@@ -1,0 +1,100 @@
+package check
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// binding is one port of the host that one container of a service takes.
+type binding struct {
+	service string
+	port    port
+}
+
+// bindings returns the ports of the host that the services in use take. A service on the host's network takes what it listens on,
+// which is known of the edge alone, by its configuration.
+func bindings(s *stack, config *config) []binding {
+	var all []binding
+	for _, service := range s.services() {
+		switch {
+		case service.NetworkMode == "host" && service == s.edge && config != nil:
+			for _, address := range config.listen {
+				host, number, err := net.SplitHostPort(address)
+				if p := (port{HostIP: host, Published: number}); err == nil && p.fixed() {
+					all = append(all, binding{service.name, p})
+				}
+			}
+		case service.NetworkMode == "host", s.namespace(service) != service:
+		default:
+			for _, p := range service.Ports {
+				all = append(all, binding{service.name, p})
+			}
+		}
+	}
+	return all
+}
+
+// conflicts reports ports of the host that the stack takes more than once, and returns their keys: two services, one service twice,
+// which an override file does easily, or several replicas of one.
+func conflicts(s *stack, config *config) (all []Finding, contested map[string]bool) {
+	taken := bindings(s, config)
+	contested = make(map[string]bool)
+	for i, b := range taken {
+		if needed, offered := s.Services[b.service].replicas(), b.port.offered(); needed > offered && offered > 0 {
+			all = append(all, failure("port", fmt.Sprintf("publish a range of at least %d ports, or no port of %s: the edge reaches each replica without", needed, b.service), "%s has %d replicas and publishes %s: only %d can start", b.service, needed, b.port, offered))
+			contested[b.port.key()] = true
+		}
+		same := slices.IndexFunc(taken[:i], func(other binding) bool { return b.port.overlaps(other.port) })
+		if same < 0 {
+			continue
+		}
+		other := taken[same]
+		contested[b.port.key()], contested[other.port.key()] = true, true
+		if other.service == b.service {
+			all = append(all, failure("port", "name it once; an override file adds to ports unless it says ports: !override", "%s publishes %s twice", b.service, b.port))
+			continue
+		}
+		all = append(all, failure("port", "take it out of ports of "+s.other(other.service, b.service)+", or publish another port of the host there", "%s and %s both publish %s: only one of them can start", other.service, b.service, b.port))
+	}
+	return all, contested
+}
+
+// other returns the one of two services that is not the edge.
+func (s *stack) other(a, b string) string {
+	if b == s.edge.name {
+		return a
+	}
+	return b
+}
+
+// key identifies a port of a host.
+func (p port) key() string { return strings.Join([]string{p.HostIP, p.Published, p.protocol()}, " ") }
+
+// offered returns how many containers can publish the port; 0 is any number.
+func (p port) offered() int {
+	first, last := p.choice()
+	if first == 0 {
+		return 0
+	}
+	return int(last-first) + 1
+}
+
+// overlaps reports whether two fixed ports can't be published on one host. An address of all interfaces includes each of its family,
+// and no address is all of both.
+func (p port) overlaps(other port) bool {
+	if !p.fixed() || !other.fixed() || p.Published != other.Published || p.protocol() != other.protocol() {
+		return false
+	}
+	a, aErr := netip.ParseAddr(p.HostIP)
+	b, bErr := netip.ParseAddr(other.HostIP)
+	switch {
+	case aErr != nil || bErr != nil:
+		return true
+	case a.Is4() != b.Is4():
+		return false
+	}
+	return a == b || a.IsUnspecified() || b.IsUnspecified()
+}

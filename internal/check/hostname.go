@@ -1,0 +1,59 @@
+package check
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// named returns the service that a host name means: a service, a container's name, an alias on a network, a link of the edge,
+// or one of these with the name of a network behind it. Docker's DNS ignores case (RFC 4343).
+func (s *stack) named(host string) *service {
+	if found := s.Services[host]; found != nil || host == "" {
+		return found
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
+		if s.answers(s.Services[name], host) {
+			return s.Services[name]
+		}
+	}
+	if dot := strings.LastIndex(host, "."); dot > 0 && s.hasNetwork(host[dot+1:]) {
+		return s.named(host[:dot])
+	}
+	return nil
+}
+
+// answers reports whether Docker's DNS knows a service by a name.
+func (s *stack) answers(of *service, host string) bool {
+	is := func(name string) bool { return strings.EqualFold(name, host) }
+	if is(of.name) || is(of.ContainerName) || s.isContainer(of, host) {
+		return true
+	}
+	for _, a := range of.Networks {
+		if slices.ContainsFunc(a.Aliases, is) {
+			return true
+		}
+	}
+	return s.edge != nil && slices.ContainsFunc(s.edge.Links, func(link string) bool {
+		to, alias, _ := strings.Cut(link, ":")
+		return to == of.name && is(alias)
+	})
+}
+
+// isContainer reports whether a name is one that Compose gives to a container of a service: PROJECT-SERVICE-NUMBER.
+func (s *stack) isContainer(of *service, host string) bool {
+	prefix := strings.ToLower(s.Name + "-" + of.name + "-")
+	number, found := strings.CutPrefix(strings.ToLower(host), prefix)
+	n, err := strconv.Atoi(number)
+	return of.ContainerName == "" && found && err == nil && n > 0
+}
+
+func (s *stack) hasNetwork(name string) bool {
+	for _, n := range s.Networks {
+		if n.Name == name {
+			return true
+		}
+	}
+	return false
+}
