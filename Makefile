@@ -2,7 +2,7 @@
 
 TOOLS := .tools
 
-.PHONY: test short setup lint bench fuzz image sbom testssl reliability env
+.PHONY: test test-bare short setup lint bench fuzz image sbom testssl reliability env
 
 # Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
 test: setup image lint sbom
@@ -14,6 +14,10 @@ test: setup image lint sbom
 	go test -race -count=1 -timeout 6m ./tests/storage
 	go test -race -count=1 -timeout 8m ./tests/attacks
 	go test -race -count=1 -timeout 15m ./tests/reliability
+
+# The commands of the README in a privileged container of the bare Debian base, from a clone of HEAD.
+test-bare:
+	tests/bare
 
 # What needs no Docker.
 short:

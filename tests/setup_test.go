@@ -1,0 +1,120 @@
+package tests
+
+import (
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// lackedByABareDebian is what `tests/setup --check` reports as missing on a machine that has Debian's essential packages
+// and Go. Debian's essential packages contain nsenter and umount.
+var lackedByABareDebian = []string{
+	"git",
+	"make",
+	"a C compiler with the headers of the C library",
+	"a bundle of CA certificates",
+	"curl",
+	"ip",
+	"iptables",
+	"ps",
+	"dockerd",
+	"docker",
+	"a running Docker Engine",
+	"Docker Compose v2.40.3",
+	"Node 18 or newer",
+	"npm",
+	"socket.io client",
+	"socket.io fleet",
+	"driver of the browser",
+	"Chromium",
+	"image debian:bookworm-slim",
+	"image edge-test/base:test",
+	"image edge-test/mariadb:test",
+	"image edge-test/postgres:test",
+	"image edge-test/redis:test",
+	"image edge-test/nginx:test",
+	"image edge-test/haproxy:test",
+	"image edge-test/bigcapital-server:test",
+	"image edge-test/socketio:test",
+	"image edge-test/bigcapital-webapp:test",
+	"image edge-test/bigcapital-migration:test",
+	"image edge-test/gotenberg:test",
+	"image edge-test/corteza:test",
+	"image edge-test/corteza-docs:test",
+	"image edge-test/generic:test",
+	"image edge-test/caddy:test",
+}
+
+// TestSetupCheckReportsAllThatABareDebianLacks compares the whole list, so that each new requirement of tests/setup is seen
+// missing once.
+func TestSetupCheckReportsAllThatABareDebianLacks(t *testing.T) {
+	t.Parallel() // with the one that waits for 130 s
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	withGo := []string{
+		"--mount", "type=bind,readonly,target=/usr/local/go,source=" + strings.TrimSpace(string(goroot)),
+		"--env", "PATH=/usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+	}
+	if got := missingOnABareDebian(t, withGo...); !slices.Equal(got, lackedByABareDebian) {
+		t.Errorf("with Go, missing is\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(lackedByABareDebian, "\n\t"))
+	}
+	without := append([]string{"Go " + goVersion(t)}, lackedByABareDebian...)
+	if got := missingOnABareDebian(t); !slices.Equal(got, without) {
+		t.Errorf("without Go, missing is\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(without, "\n\t"))
+	}
+}
+
+// missingOnABareDebian runs `tests/setup --check` in a container of Debian's essential packages and returns what it reports as
+// missing, in its order. The flags are those of `docker run`.
+func missingOnABareDebian(t *testing.T, flags ...string) []string {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{
+		"run", "--rm", "--network", "none", "--workdir", "/edge", "--mount", "type=bind,readonly,target=/edge,source=" + root,
+	}
+	for _, pattern := range []string{"*/node_modules", "*/*/node_modules"} { // installed here, but in no clone
+		dirs, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range dirs {
+			args = append(args, "--tmpfs", "/edge/tests/"+dir)
+		}
+	}
+	cmd := exec.Command("docker", append(append(args, flags...), "debian:bookworm-slim", "tests/setup", "--check")...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("tests/setup --check: %v, want exit status 1", err)
+	}
+	if want := "edge: error: the end-to-end tests cannot run yet\nedge: hint: run tests/setup\n"; stderr.String() != want {
+		t.Errorf("tests/setup --check prints the error\n%s\nwant\n%s", &stderr, want)
+	}
+	var missing []string
+	for line := range strings.Lines(string(out)) {
+		if what, found := strings.CutSuffix(strings.TrimPrefix(line, "setup: "), " is missing\n"); found {
+			missing = append(missing, what)
+		}
+	}
+	return missing
+}
+
+// goVersion returns the version of Go that go.mod requires.
+func goVersion(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.GoVersion}}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
