@@ -121,7 +121,7 @@ func (p *preset) unmarshalProbe(d *caddyfile.Dispenser) error {
 			return d.Errf("probe %s: there are %s", args[0], strings.Join(p.names(), " and "))
 		}
 	case len(args) > 1 || len(p.backends) > 1:
-		return d.Errf("probe: say whose: probe %s { … }", strings.Join(p.names(), "|"))
+		return d.Errf("probe: want the service before the block: probe %s", strings.Join(p.names(), " or probe "))
 	}
 	b.config.Probe = new(edge.Probe)
 	return b.config.Probe.UnmarshalBlock(d)

@@ -250,7 +250,8 @@ func refused(name string) (hint string, bad bool) {
 	case name == "to" || name == "dynamic":
 		return "the service's containers are found by themselves; for fixed addresses use `static` in the edge option", true
 	case name == "transport":
-		return "it has a transport of its own; for its times use `timeouts`", true
+		return "it speaks HTTP/1.1 without TLS to containers, and has `timeouts` for its times; for HTTPS, h2c or FastCGI use reverse_proxy with " +
+			"`dynamic docker_dns <service:port>` and this transport in it", true
 	case name == "trusted_proxies":
 		return "who is trusted must be known before the route: use `trusted_proxies` in the global option `servers`", true
 	case strings.HasPrefix(name, "lb_"):

@@ -62,7 +62,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		h.Zones = append(h.Zones, z)
 	}
 	if len(h.Zones) == 0 {
-		return d.Err("rate_limit: want at least one zone { … }")
+		return d.Err("rate_limit: want at least one zone, with events and window on lines of their own")
 	}
 	return nil
 }
