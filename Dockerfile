@@ -27,8 +27,11 @@ COPY --from=build --chown=1000:1000 /out/user/ /
 # Certificates go to /data, which a volume should be mounted on; a new named volume takes over its owner.
 ENV PATH=/usr/bin HOME=/ XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config
 USER 1000:1000
+# Relative imports of the Caddyfile are the same at the start and in `edge reload --config -`.
+WORKDIR /etc/edge
 EXPOSE 80 443 443/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["edge", "health"]
 ENTRYPOINT ["edge"]
-CMD ["run", "--config", "/etc/edge/Caddyfile"]
+# /etc/edge/Caddyfile, or one in the place of the official image of Caddy, /etc/caddy/Caddyfile.
+CMD ["serve"]

@@ -9,6 +9,7 @@ import (
 	"github.com/theworklabs/edge/cmd"
 
 	_ "github.com/theworklabs/edge/modules/apps"
+	_ "github.com/theworklabs/edge/modules/downstream"
 	_ "github.com/theworklabs/edge/modules/edge"
 	_ "github.com/theworklabs/edge/modules/health"
 	_ "github.com/theworklabs/edge/modules/pages"

@@ -20,7 +20,7 @@ type Files struct {
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
 		certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(),
-		initCommand(files.EnvExample), maintenanceCommand(), rolloutCommand(), statusCommand(),
+		initCommand(files.EnvExample), maintenanceCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(),
 	} {
 		caddycmd.RegisterCommand(c)
 	}

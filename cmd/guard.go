@@ -77,5 +77,5 @@ func guardHealth(ctx context.Context, listen string) error {
 	if err != nil {
 		return hint(err, "--listen wants HOST:PORT or :PORT")
 	}
-	return get(ctx, "http://"+net.JoinHostPort("127.0.0.1", port)+"/_ping", 3*time.Second)
+	return get(ctx, http.DefaultClient, "http://"+net.JoinHostPort("127.0.0.1", port)+"/_ping", 3*time.Second)
 }

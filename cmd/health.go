@@ -20,11 +20,13 @@ func healthCommand() caddycmd.Command {
 		Usage: "[--ready] [--url <url>] [--timeout <duration>]",
 		Short: "Asks a running edge whether it works",
 		Long: `
-Asks GET /health of the edge on this machine, over HTTP on the port that HTTP_PORT
-names (80 by default). Exit status 0 if it answers 200, else 1: made for the health
-check of a container that has no shell.
+Asks the edge on this machine whether it works, on the socket /run/edge/health.sock, or
+the one that EDGE_HEALTH names: it is there in a container of the edge, whatever its
+configuration says. Where there is none, GET /health is asked over HTTP, on the port
+that HTTP_PORT names (80 by default). Exit status 0 if the answer is 200, else 1: made
+for the health check of a container that has no shell.
 
-  --ready asks /health/ready: whether every service that is routed to is ready.
+  --ready asks whether every service that is routed to is ready (/health/ready).
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().Bool("ready", false, "Ask whether all services are ready")
@@ -38,28 +40,32 @@ check of a container that has no shell.
 func runHealth(cmd *cobra.Command) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	url := flags.String("url")
+	path := "/health"
+	if flags.Bool("ready") {
+		path += "/ready"
+	}
+	if client := overHealthSocket(); url == "" && client != nil {
+		return get(cmd.Context(), client, "http://edge"+path, flags.Duration("timeout"))
+	}
 	if url == "" {
 		port := os.Getenv("HTTP_PORT")
 		if port == "" {
 			port = "80"
 		}
-		url = "http://" + net.JoinHostPort("127.0.0.1", port) + "/health"
-		if flags.Bool("ready") {
-			url += "/ready"
-		}
+		url = "http://" + net.JoinHostPort("127.0.0.1", port) + path
 	}
-	return get(cmd.Context(), url, flags.Duration("timeout"))
+	return get(cmd.Context(), http.DefaultClient, url, flags.Duration("timeout"))
 }
 
 // get asks a URL and returns an error unless the answer is 200.
-func get(ctx context.Context, url string, timeout time.Duration) error {
+func get(ctx context.Context, client *http.Client, url string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -2,14 +2,23 @@
 package main
 
 import (
+	"fmt"
+	"os"
+
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/theworklabs/edge"
+	"github.com/theworklabs/edge/cmd"
 )
 
 func main() {
 	caddy.CustomBinaryName = "edge"
+	if len(os.Args) > 1 && (os.Args[1] == "run" || os.Args[1] == "serve") {
+		if err := cmd.ServeHealth(); err != nil {
+			fmt.Fprintln(os.Stderr, "edge: error:", err) // it serves all the same
+		}
+	}
 	caddycmd.Main()
 }

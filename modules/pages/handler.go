@@ -32,6 +32,11 @@ func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !failed {
 		return next.ServeHTTP(w, r)
 	}
+	return Answer(w, r, err)
+}
+
+// Answer answers a request that has failed with err, as `error_pages` does.
+func Answer(w http.ResponseWriter, r *http.Request, err error) error {
 	f := newFailure(err, w.Header(), r)
 	var body bytes.Buffer
 	h := w.Header()

@@ -3,12 +3,15 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/modules/downstream"
 	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/pages"
 )
 
 func init() {
@@ -67,7 +70,22 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryTime(err))
 	}
+	if _, closed := errors.AsType[*maintenance.Closed](err); closed && !handlesErrors(r) {
+		return pages.Answer(w, r, err)
+	}
 	return err
+}
+
+// handlesErrors reports whether the site has error routes, which have a say in what its visitors see.
+func handlesErrors(r *http.Request) bool {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server.Errors == nil {
+		return false
+	}
+	return slices.ContainsFunc(server.Errors.Routes, func(route caddyhttp.Route) bool {
+		matches, err := route.MatcherSets.AnyMatchWithError(r)
+		return err == nil && matches
+	})
 }
 
 // Interface guards

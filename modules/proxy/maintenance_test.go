@@ -290,3 +290,20 @@ func TestMaintenanceComesAndGoesAmidRequests(t *testing.T) {
 		t.Errorf("at the end: %d", status)
 	}
 }
+
+func TestMaintenanceHasAPageWithoutErrorPages(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	for directives, want := range map[string]string{
+		"edge_proxy api:80": "Back at noon.",
+		"edge_proxy api:80\nhandle_errors {\n respond \"my own\"\n}": "my own",
+	} {
+		s := serve(t, map[string][]string{"api:80": {a.address}}, directives)
+		maintain(t, `{"on": true, "message": "Back at noon."}`)
+		status, text, header := s.send(t, http.MethodGet, "/", nil)
+		if status != http.StatusServiceUnavailable || !strings.Contains(text, want) || header.Get("Retry-After") == "" {
+			t.Errorf("%q: %d %q", directives, status, text)
+		}
+		maintain(t, `{"on": false}`)
+		stop(t)
+	}
+}

@@ -74,7 +74,7 @@ func TestABodyOfUnknownLengthThatIsEmptyIsNone(t *testing.T) { // as HTTP/3 has 
 	rude := cutting(t, &cut)
 	good := newBackend(t, echo("good")).start(t)
 	readyRude, readyGood := reached(t, rude, registry.Ready), reached(t, good.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80")
+	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80 {\n retry_budget off\n}") // one client ejects nobody
 	<-readyRude
 	<-readyGood
 	for _, size := range []int{0, 5, 64 << 10} {

@@ -1,0 +1,79 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// defaultHealthSocket is where a running edge is asked for its health, whatever its configuration is: it may have no HTTP
+// port, no admin API, and no site that says anything about health.
+const defaultHealthSocket = "/run/edge/health.sock"
+
+func healthSocket() string { return cmp.Or(os.Getenv("EDGE_HEALTH"), defaultHealthSocket) }
+
+// ServeHealth answers on the health socket as long as the process lives, and removes what an earlier one left there. Where its
+// directory is not there, which only the image has, it does nothing.
+func ServeHealth() error {
+	path := healthSocket()
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return hint(fmt.Errorf("remove the old health socket: %w", err), "let this user write to %s, or name another socket in EDGE_HEALTH", filepath.Dir(path))
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return hint(fmt.Errorf("listen for health checks: %w", err), "let this user write to %s, or name another socket in EDGE_HEALTH", filepath.Dir(path))
+	}
+	server := &http.Server{Handler: http.HandlerFunc(answerHealth), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(ln) }() // it ends with the process
+	return nil
+}
+
+// answerHealth answers /health with 200 if a configuration runs, and /health/ready if moreover every service has a ready
+// endpoint.
+func answerHealth(w http.ResponseWriter, r *http.Request) {
+	if caddy.ActiveContext().Context == nil {
+		http.Error(w, "no configuration runs", http.StatusServiceUnavailable)
+		return
+	}
+	if r.URL.Path == "/health/ready" {
+		var down []string
+		for _, s := range edge.Snapshot() {
+			if s.Ready == 0 {
+				down = append(down, s.Service)
+			}
+		}
+		if len(down) > 0 {
+			http.Error(w, "not ready: "+strings.Join(down, ", "), http.StatusServiceUnavailable)
+			return
+		}
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// overHealthSocket returns a client that asks on the health socket; nil if there is none.
+func overHealthSocket() *http.Client {
+	path := healthSocket()
+	if info, err := os.Stat(path); err != nil || info.Mode()&fs.ModeSocket == 0 {
+		return nil
+	}
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}
+}

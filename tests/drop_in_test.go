@@ -1,0 +1,186 @@
+package tests
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// dropIn is the edge as a new user has it: in a compose file and with a Caddyfile of their own.
+type dropIn struct {
+	*project
+	dir string
+}
+
+// newDropIn starts a stack of these files, in which $PORT is a free port, and waits until Docker says that all is well.
+func newDropIn(t *testing.T, files map[string]string) *dropIn {
+	t.Helper()
+	d := &dropIn{dir: t.TempDir()}
+	d.project = &project{name: "edge" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), files: []string{filepath.Join(d.dir, "compose.yaml")}}
+	var err error
+	if d.http, err = freePort(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(d.dir, 0o755); err != nil { // user 1000 reads what is mounted
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		path := filepath.Join(d.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "$PORT", d.http)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			logs, err := d.compose("logs", "--no-color", "--tail", "40")
+			t.Logf("the last lines (%v):\n%s", err, logs)
+		}
+		if _, err := d.compose("down", "--volumes", "--timeout", "1"); err != nil {
+			t.Error(err)
+		}
+	})
+	d.must(t, "up", "--detach", "--wait", "--wait-timeout", "60")
+	return d
+}
+
+// status returns the status that a host answers with over HTTP.
+func (d *dropIn) status(t *testing.T, host, path string) int {
+	t.Helper()
+	return d.get(t, "http://"+host+path).status
+}
+
+const echoPath = "/_test/echo"
+
+// TestTheImageTakesThePlaceOfCaddys: with the Caddyfile where that has it, and a site that the edge knows nothing of.
+func TestTheImageTakesThePlaceOfCaddys(t *testing.T) {
+	d := newDropIn(t, map[string]string{
+		"compose.yaml": `
+services:
+  caddy:
+    image: edge:dev
+    ports: ["127.0.0.1:$PORT:80"]
+    volumes:
+      - caddy_data:/data
+      - ./config:/config
+      - ./config/Caddyfile:/etc/caddy/Caddyfile
+  web:
+    image: edge-test/generic:test
+volumes:
+  caddy_data:
+`,
+		"config/Caddyfile": "http://web.localhost {\n\treverse_proxy web:8080 {\n\t\tflush_interval -1\n\t}\n}\n",
+	})
+	if status := d.status(t, "web.localhost", echoPath); status != http.StatusOK {
+		t.Errorf("the site answers %d", status)
+	}
+	logs, err := d.compose("logs", "--no-color", "caddy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(logs, "obtaining certificate") || strings.Contains(logs, "theworklabs.cc") {
+		t.Errorf("certificates are asked for:\n%s", logs)
+	}
+}
+
+func TestTwoConfigurationsDoNotStart(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"one", "two"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("http://\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.Command("docker", "run", "--rm", "--network", "none", "-v", filepath.Join(dir, "one")+":/etc/edge/Caddyfile:ro",
+		"-v", filepath.Join(dir, "two")+":/etc/caddy/Caddyfile:ro", "edge:dev").CombinedOutput()
+	if text := string(out); err == nil || !strings.Contains(text, "two configurations") || !strings.Contains(text, "edge: hint:") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestTheImageAloneAsksForNoCertificate: without DOMAIN nothing of it is anybody's.
+func TestTheImageAloneAsksForNoCertificate(t *testing.T) {
+	d := newDropIn(t, map[string]string{"compose.yaml": "services:\n  edge:\n    image: edge:dev\n    ports: [\"127.0.0.1:$PORT:80\"]\n"})
+	if status := d.status(t, "localhost", "/health"); status != http.StatusOK {
+		t.Errorf("/health answers %d", status)
+	}
+	logs, err := d.compose("logs", "--no-color", "edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"theworklabs", "acme-v02", "zerossl"} {
+		if strings.Contains(logs, name) {
+			t.Errorf("the log names %s:\n%s", name, logs)
+		}
+	}
+}
+
+// TestAnyConfigurationThatRunsIsHealthy: as Docker sees it.
+func TestAnyConfigurationThatRunsIsHealthy(t *testing.T) {
+	for name, caddyfile := range map[string]string{
+		"README":    "{\n\tedge {\n\t\tendpoint tcp://docker-guard:2375\n\t}\n}\n\napp.localhost {\n\thealth\n\tedge_proxy app:8080 {\n\t\tprobe {\n\t\t\turi /health\n\t\t}\n\t}\n}\n",
+		"admin_off": "{\n\tadmin off\n}\n\nhttp://app.localhost {\n\trespond ok\n}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			newDropIn(t, map[string]string{
+				"compose.yaml": "services:\n  edge:\n    image: edge:dev\n    volumes: [\"./Caddyfile:/etc/edge/Caddyfile:ro\"]\n    healthcheck:\n      interval: 1s\n" +
+					"  app:\n    image: edge-test/generic:test\n",
+				"Caddyfile": caddyfile,
+			})
+		})
+	}
+}
+
+// TestRelativeImportsAreTheSameInAReload: from standard input, as the README has it.
+func TestRelativeImportsAreTheSameInAReload(t *testing.T) {
+	const caddyfile = "{\n\tedge {\n\t\thold 10s\n\t}\n}\nhttp:// {\n\thealth\n}\nimport sites/*.caddy\n"
+	d := newDropIn(t, map[string]string{
+		"compose.yaml": "services:\n  edge:\n    image: edge:dev\n    ports: [\"127.0.0.1:$PORT:80\"]\n    volumes:\n      - ./Caddyfile:/etc/edge/Caddyfile:ro\n" +
+			"      - ./sites:/etc/edge/sites:ro\n  app:\n    image: edge-test/generic:test\n",
+		"Caddyfile":       caddyfile,
+		"sites/app.caddy": "http://app.localhost {\n\tedge_proxy app:8080\n}\n",
+	})
+	if status := d.status(t, "app.localhost", echoPath); status != http.StatusOK {
+		t.Fatalf("before the reload: %d", status)
+	}
+	reload := exec.Command("docker", "exec", "--interactive", d.container(t, "edge"), "edge", "reload", "--adapter", "caddyfile", "--config", "-")
+	reload.Stdin = strings.NewReader(caddyfile)
+	if out, err := reload.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if a := d.get(t, "http://app.localhost"+echoPath); a.status != http.StatusOK || a.body == "" {
+		t.Errorf("after the reload: %d %q", a.status, a.body)
+	}
+}
+
+// TestFixedAddressesAreServed: of the host, and of other machines.
+func TestFixedAddressesAreServed(t *testing.T) {
+	d := newDropIn(t, map[string]string{
+		"compose.yaml": fmt.Sprintf(`
+services:
+  edge:
+    image: edge:dev
+    ports: ["127.0.0.1:$PORT:80"]
+    volumes: ["./Caddyfile:/etc/edge/Caddyfile:ro"]
+    extra_hosts: ["legacy.internal:%[1]s.3"]
+    networks: {default: {ipv4_address: %[1]s.2}}
+  app:
+    image: edge-test/generic:test
+    networks: {default: {ipv4_address: %[1]s.3}}
+networks:
+  default: {ipam: {config: [{subnet: %[1]s.0/24}]}}
+`, "10.213.117"),
+		"Caddyfile": "http://address.localhost {\n\tedge_proxy 10.213.117.3:8080\n}\nhttp://name.localhost {\n\tedge_proxy legacy.internal:8080\n}\n" +
+			"http://self.localhost {\n\tedge_proxy localhost:80\n}\n",
+	})
+	for _, host := range []string{"address.localhost", "name.localhost"} {
+		if status := d.status(t, host, echoPath); status != http.StatusOK {
+			t.Errorf("%s: %d", host, status)
+		}
+	}
+}
