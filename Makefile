@@ -1,4 +1,4 @@
-# What a contributor types. `make test` needs nothing but Go, and root on Debian or Ubuntu where Docker is missing.
+# What a contributor types. `make test` needs Go, git, make and CA certificates, and root on Debian or Ubuntu where more is missing.
 
 TOOLS := .tools
 

@@ -9,9 +9,8 @@ import (
 // Claim is one request's hold on one endpoint, or that of the socket it became. It stays valid whatever becomes of the
 // endpoint, the service or the configuration, until [Claim.Release]. The zero Claim claims nothing.
 type Claim struct {
-	e           *Endpoint
-	socket      bool
-	terminating bool
+	e      *Endpoint
+	socket bool
 }
 
 // Endpoint returns what was claimed.
@@ -127,5 +126,5 @@ func (s *Service) claim(w Want) (Claim, bool) {
 	}
 	e.inFlight++
 	e.requests++
-	return Claim{e: e, terminating: true}, true
+	return Claim{e: e}, true
 }

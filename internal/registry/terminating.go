@@ -115,10 +115,6 @@ func (s *Service) pickTerminating(w Want) (least *Endpoint) {
 	return least
 }
 
-// Terminating reports whether the claim is one on an endpoint that was told to stop, and was taken because there is no ready
-// one. An answer of 502, 503 or 504 from there is better asked for again elsewhere.
-func (c Claim) Terminating() bool { return c.terminating }
-
 // ToldToStop reports whether the endpoint's container was told to stop, by Docker or by an operator, so that its end is no
 // doing of the requests on it.
 func (e *Endpoint) ToldToStop() bool {

@@ -153,7 +153,7 @@ func (c *Conn) closed() {
 
 // discard reads until the client closes, pauses for too long, or takes too long.
 func discard(conn net.Conn) {
-	buf := make([]byte, 16<<10)
+	buf := make([]byte, 4<<10)
 	for end := time.Now().Add(lingerMost); time.Now().Before(end); {
 		idle := time.Now().Add(lingerIdle)
 		if idle.After(end) {

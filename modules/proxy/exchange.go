@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -133,7 +134,7 @@ func (x *exchange) send(claim registry.Claim) (*http.Response, error) {
 // Answers that are not passed on.
 var (
 	errUnasked  = errors.New("the endpoint switched protocols without being asked to")
-	errStopping = errors.New("the endpoint is stopping")
+	errStopping = errors.New("the endpoint was told to stop, and answers that it can't serve")
 )
 
 // check looks at an answer's head, tells the registry what it says of the endpoint, and returns why it is not one to pass on. The
@@ -148,7 +149,7 @@ func (x *exchange) check(claim registry.Claim, resp *http.Response) error {
 		claim.Well()
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		claim.Badly("status "+strconv.Itoa(resp.StatusCode), x.client())
-		if claim.Terminating() && x.isRepeatable() {
+		if x.isRepeatable() && x.isStopping(claim) {
 			_ = resp.Body.Close() // another one is asked
 			return errStopping
 		}
@@ -156,6 +157,21 @@ func (x *exchange) check(claim registry.Claim, resp *http.Response) error {
 		claim.Well()
 	}
 	return nil
+}
+
+// isStopping reports whether a container that answers that it can't has been told to stop, of which the news may be on its way.
+func (x *exchange) isStopping(claim registry.Claim) bool {
+	for range int(statusToldTime / toldStep) {
+		if claim.Endpoint().ToldToStop() {
+			return true
+		}
+		select {
+		case <-time.After(toldStep):
+		case <-x.req.Context().Done():
+			return false
+		}
+	}
+	return false
 }
 
 // answer returns an answer that is to be passed on, or hands the connections to a tunnel.
@@ -180,6 +196,11 @@ const (
 	mostDeaths = 2
 	// toldTime is how long the news that a container was told to stop may take to arrive.
 	toldTime = 100 * time.Millisecond
+	// statusToldTime is the same for an answer of 502, 503 or 504, which is most often what it seems to be. The Engine tells of
+	// a signal within 10 ms.
+	statusToldTime = 20 * time.Millisecond
+	// toldStep is how often it is looked for.
+	toldStep = 5 * time.Millisecond
 )
 
 // mayTryAgain decides what follows on an attempt that failed: nil to make another one, or the answer.
@@ -233,7 +254,7 @@ func (x *exchange) deaths() int {
 			return deaths
 		}
 		select {
-		case <-time.After(toldTime / 10):
+		case <-time.After(toldStep):
 		case <-x.req.Context().Done():
 			return deaths
 		}
@@ -260,7 +281,7 @@ func (x *exchange) mayResend(e *registry.Endpoint, err error) error {
 	case ctxErr != nil:
 		return x.clientLeft()
 	case !allowed:
-		return x.failed(e, errors.Join(errors.New("the retry budget is spent"), err))
+		return x.failed(e, fmt.Errorf("the retry budget is spent: %w", err))
 	}
 	return nil
 }

@@ -22,20 +22,26 @@ import (
 // maintain gives an order as an operator does.
 func maintain(t testing.TB, order string) {
 	t.Helper()
+	admin(t, "/edge/maintenance", order)
+}
+
+// admin posts to the admin API.
+func admin(t testing.TB, path, body string) {
+	t.Helper()
 	info, err := caddy.GetModule("admin.api.edge")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, route := range info.New().(caddy.AdminRouter).Routes() {
-		if route.Pattern == "/edge/maintenance" {
-			r := httptest.NewRequest(http.MethodPost, route.Pattern, strings.NewReader(order))
+		if route.Pattern == path {
+			r := httptest.NewRequest(http.MethodPost, route.Pattern, strings.NewReader(body))
 			if err := route.Handler.ServeHTTP(httptest.NewRecorder(), r); err != nil {
 				t.Fatal(err)
 			}
 			return
 		}
 	}
-	t.Fatal("the admin API knows no maintenance")
+	t.Fatalf("the admin API has no %s", path)
 }
 
 // maintained serves api:80, ready, of which maintenance ends with the test.

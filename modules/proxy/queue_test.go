@@ -172,3 +172,47 @@ func exhaust(t *testing.T) (release func()) {
 		}
 	}
 }
+
+// TestAContainerThatStopsAndSaysSoLosesNothing: an answer of 503 after its signal is asked for again, elsewhere.
+func TestAContainerThatStopsAndSaysSoLosesNothing(t *testing.T) {
+	// An operator's word stands for Docker's: both are known of the endpoint.
+	var stopping atomic.Bool
+	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			for !stopping.Load() {
+				time.Sleep(time.Millisecond)
+			}
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}).start(t)
+	ready := reached(t, a.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	<-ready
+	results := make(chan int, 2)
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		go func() {
+			status, _, _ := s.send(t, method, "/slow", nil)
+			results <- status*10 + len(method)
+		}()
+	}
+	for edge.Snapshot()[0].InFlight < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	drainAll(t, a.address)
+	b := newBackend(t, echo("b")).start(t)
+	readyB := reached(t, b.address, registry.Ready)
+	s.static["api:80"] = []string{a.address, b.address}
+	s.load(t, "edge_proxy api:80")
+	<-readyB
+	stopping.Store(true)
+	got := map[int]bool{<-results: true, <-results: true}
+	if !got[200*10+3] || !got[503*10+4] {
+		t.Errorf("%v, want 200 for the GET and the application's own 503 for the POST", got)
+	}
+}
+
+// drainAll drains an endpoint as an operator does.
+func drainAll(t *testing.T, address string) {
+	t.Helper()
+	admin(t, "/edge/drain", `{"endpoints": ["`+address+`"]}`)
+}
