@@ -16,21 +16,39 @@ func BenchmarkRoundTrip(b *testing.B) {
 		"handle /edge {\n edge_proxy api:80\n}\nhandle /stock {\n reverse_proxy "+a.address+"\n}")
 	s.until(b, "/edge", "xxx")
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	for _, path := range []string{"/stock", "/edge"} {
-		b.Run(path[1:], func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetParallelism(8)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					resp, err := client.Get(s.url + path)
-					if err != nil {
-						b.Error(err)
-						return
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, path := range []string{"/stock", "/edge"} {
+			b.Run(method+path, func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetParallelism(8)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						exchange(b, client, method, s.url+path)
 					}
-					_, _ = io.Copy(io.Discard, resp.Body)
-					resp.Body.Close()
-				}
+				})
 			})
-		})
+		}
+	}
+}
+
+// exchange makes a request, with 60 bytes if it is a POST, and reads the answer.
+func exchange(b *testing.B, client *http.Client, method, url string) {
+	var body io.Reader
+	if method == http.MethodPost {
+		body = strings.NewReader(strings.Repeat("x", 60))
+	}
+	req, err := http.NewRequest(method, url, body)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		b.Error(err)
 	}
 }

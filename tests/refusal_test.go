@@ -1,0 +1,106 @@
+package tests
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// refusing is Node with an application that refuses every upload before it has read it.
+const refusing = `
+const http = require('http');
+http.createServer((req, res) => {
+	if (req.method !== 'POST') return res.end('ok');
+	res.writeHead(413);
+	res.end('x'.repeat(20000));
+}).listen(process.argv[1], '127.0.0.1', () => console.log('listening'));
+`
+
+// TestNodesRefusalsOfUploadsArrive: at least as often as through Caddy's own reverse_proxy, in one run.
+func TestNodesRefusalsOfUploadsArrive(t *testing.T) {
+	const uploads, size = 30, 5_000_000
+	node, edge, stock := mustFreePort(t), mustFreePort(t), mustFreePort(t)
+	backend := exec.Command("node", "-e", refusing, node)
+	out, err := backend.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := backend.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = backend.Process.Kill(); _ = backend.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(line, err)
+	}
+	config := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(config, []byte(fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tedge {\n\t\tstatic node:80 127.0.0.1:%[1]s\n\t}\n}\n"+
+		"http://127.0.0.1:%[2]s {\n\tedge_proxy node:80\n}\nhttp://127.0.0.1:%[3]s {\n\treverse_proxy 127.0.0.1:%[1]s\n}\n", node, edge, stock)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	proxy := exec.Command(edgeBinary, "run", "--config", config)
+	proxy.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Process.Kill(); _ = proxy.Wait() })
+	for _, port := range []string{edge, stock} {
+		eventually(t, 20*time.Second, "the proxy answers", func() bool {
+			resp, err := http.Get("http://127.0.0.1:" + port + "/")
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err == nil && resp.StatusCode == http.StatusOK
+		})
+	}
+	got := make(map[string]int)
+	for range uploads { // in turn, so that both have the same machine
+		for name, port := range map[string]string{"edge": edge, "stock": stock} {
+			if refusalArrives(port, size) {
+				got[name]++
+			}
+		}
+	}
+	t.Logf("of %d uploads of 5 MB that Node refuses with 413, clients got all of it: %d through edge_proxy, %d through reverse_proxy", uploads, got["edge"], got["stock"])
+	if got["edge"] < got["stock"] || got["edge"] < uploads-1 {
+		t.Errorf("%d of %d arrived, %d through reverse_proxy", got["edge"], uploads, got["stock"])
+	}
+}
+
+// refusalArrives reports whether a client that sends while it reads gets the whole answer.
+func refusalArrives(port string, size int) bool {
+	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if conn.SetDeadline(time.Now().Add(10*time.Second)) != nil {
+		return false
+	}
+	go func() {
+		_, _ = io.WriteString(conn, fmt.Sprintf("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n", size))
+		_, _ = conn.Write(make([]byte, size))
+	}()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return err == nil && resp.StatusCode == http.StatusRequestEntityTooLarge && len(body) == 20000
+}
+
+func mustFreePort(t *testing.T) string {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
