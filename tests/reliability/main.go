@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if *list {
 		for _, sc := range chosen {
-			fmt.Fprintf(out, "%-28s %s\n", sc.name, sc.what)
+			fmt.Fprintf(out, "%-30s %s\n", sc.name, sc.what)
 		}
 		return nil
 	}
@@ -124,7 +124,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 func newStage(project, folder string, say io.Writer) *stage {
 	return &stage{
 		project: &lab.Project{Name: project, File: filepath.Join(folder, "compose.yaml")},
-		effort:  fullEffort, folder: folder, say: say,
+		effort:  fullEffort, say: say,
 	}
 }
 

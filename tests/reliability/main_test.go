@@ -42,7 +42,7 @@ func TestScenariosAreListed(t *testing.T) {
 }
 
 func TestScenariosAreChosenByTheirBeginnings(t *testing.T) {
-	chosen, err := choose("scale, recreate,recreate")
+	chosen, err := choose("scale 1 → 3 → 1 (rude), recreate,recreate")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestScenariosAreChosenByTheirBeginnings(t *testing.T) {
 	for _, sc := range chosen {
 		names = append(names, sc.name)
 	}
-	if got := strings.Join(names, "; "); got != "scale 1 → 3 → 1; recreate (rude); recreate (polite)" {
+	if got := strings.Join(names, "; "); got != "scale 1 → 3 → 1 (rude); recreate (rude); recreate (polite); recreate (deaf); recreate (unavailable)" {
 		t.Error(got)
 	}
 }

@@ -11,16 +11,17 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-const (
-	// lead is how long all is quiet before something happens.
-	lead = time.Second
-	// echoTime is how long a WebSocket that is open may take to send a message back.
-	echoTime = 5 * time.Second
-)
+// echoTime is how long a WebSocket that is open may take to send a message back.
+const echoTime = 5 * time.Second
 
 // observe lets something happen while requests and WebSockets go through all the given proxies at once, so that all see
 // the same seconds. It returns a result for each proxy.
 func (s *stage) observe(ctx context.Context, name string, proxies []proxy, happens func(context.Context) error) ([]Result, error) {
+	return s.observeWith(ctx, s.effort.Sockets, name, proxies, happens)
+}
+
+// observeWith is observe with n WebSockets to api.
+func (s *stage) observeWith(ctx context.Context, n int, name string, proxies []proxy, happens func(context.Context) error) ([]Result, error) {
 	results := make([]Result, len(proxies))
 	errs := make([]error, len(proxies))
 	loading, stop := context.WithCancel(ctx)
@@ -28,10 +29,10 @@ func (s *stage) observe(ctx context.Context, name string, proxies []proxy, happe
 	var opened, all sync.WaitGroup
 	opened.Add(len(proxies))
 	for i, p := range proxies {
-		all.Go(func() { results[i], errs[i] = s.watch(loading, name, p, opened.Done) })
+		all.Go(func() { results[i], errs[i] = s.watch(loading, n, name, p, opened.Done) })
 	}
 	opened.Wait()
-	err := pass(ctx, lead)
+	err := pass(ctx, s.effort.Lead)
 	if err == nil {
 		err = happens(ctx)
 	}
@@ -44,9 +45,10 @@ func (s *stage) observe(ctx context.Context, name string, proxies []proxy, happe
 	return results, nil
 }
 
-// watch sends requests and keeps sockets open by way of one proxy until ctx ends. It calls opened when all is under way.
-func (s *stage) watch(ctx context.Context, name string, p proxy, opened func()) (Result, error) {
-	api, control, err := s.crowds(ctx, p)
+// watch sends requests and keeps sockets open by way of one proxy until ctx ends, n of them to api. It calls opened when all is
+// under way.
+func (s *stage) watch(ctx context.Context, n int, name string, p proxy, opened func()) (Result, error) {
+	api, control, err := s.crowds(ctx, p, n)
 	opened()
 	if err != nil {
 		return Result{}, err
@@ -67,9 +69,9 @@ func (s *stage) watch(ctx context.Context, name string, p proxy, opened func()) 
 	return r, nil
 }
 
-// crowds opens WebSockets to both services.
-func (s *stage) crowds(ctx context.Context, p proxy) (api, control *sockets.Crowd, err error) {
-	if api, err = sockets.Open(ctx, p.socketsOf(apiHost), s.effort.Sockets); err != nil {
+// crowds opens WebSockets to both services, n of them to api.
+func (s *stage) crowds(ctx context.Context, p proxy, n int) (api, control *sockets.Crowd, err error) {
+	if api, err = sockets.Open(ctx, p.socketsOf(apiHost), n); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	if control, err = sockets.Open(ctx, p.socketsOf(controlHost), s.effort.Sockets); err != nil {

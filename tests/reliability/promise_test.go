@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/theworklabs/edge/tests/reliability/load"
@@ -13,6 +16,7 @@ func TestPromises(t *testing.T) {
 	well := map[string]load.Tally{"GET": {N: 10, Answered: 10}, "POST": {N: 5, Answered: 5}}
 	lostGET := map[string]load.Tally{"GET": {N: 10, Answered: 9, Unknown: 1}}
 	lostPOST := map[string]load.Tally{"POST": {N: 5, Answered: 4, Unknown: 1}}
+	deafPromise := recreated(deaf).promise
 	for _, c := range []struct {
 		name    string
 		promise promise
@@ -27,6 +31,10 @@ func TestPromises(t *testing.T) {
 		{"the control loses a GET", promise{}, Result{ControlMethods: lostGET}, "left alone"},
 		{"the control loses a POST", promise{}, Result{ControlMethods: lostPOST}, ""},
 		{"it is slow", promise{ratio: 1.5}, Result{Ratio: 1.6}, "1.6 times the control's"},
+		{"GETs wait for the boot", deafPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2100}}, ""},
+		{"GETs wait for the stop", deafPromise, Result{Downtime: 1500, GET: Timing{P50: 301, P99: 2100}}, "p50 of GET is 301 ms, want 300"},
+		{"GETs wait for longer than the boot", deafPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2101}}, "p99 of GET is 2101 ms, want 2100"},
+		{"no word about GET", promise{}, Result{GET: Timing{P50: 5200, P99: 12000}}, ""},
 		{
 			"a WebSocket is lost",
 			promise{sockets: true},
@@ -40,6 +48,48 @@ func TestPromises(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
+}
+
+func TestEveryTerminationIsTriedAndLosesNothing(t *testing.T) {
+	for _, terminates := range []termination{deaf, unavailable} {
+		for _, sc := range []scenario{recreated(terminates), scaled(terminates), rolledOut(terminates)} {
+			if !slices.ContainsFunc(scenarios(), func(c scenario) bool { return c.name == sc.name }) {
+				t.Errorf("%s is no scenario", sc.name)
+			}
+			if sc.env["LAB_ON_TERM"] != terminates.name {
+				t.Errorf("%s: the replicas are %q", sc.name, sc.env["LAB_ON_TERM"])
+			}
+			lost := Result{Methods: map[string]load.Tally{"GET": {N: 10, Answered: 9, Wrong: 1}}}
+			if len(sc.promise.broken(lost)) == 0 {
+				t.Errorf("%s: a GET may be lost", sc.name)
+			}
+			if sc.edgeOnly {
+				t.Errorf("%s: peers take no part", sc.name)
+			}
+		}
+	}
+}
+
+func TestReplicasMustStopAsTheScenarioHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			termination termination
+			stop        time.Duration // each
+			err         bool
+		}{
+			{rude, 0, false},
+			{deaf, 3 * time.Second, false},
+			{deaf, 2900 * time.Millisecond, true},
+			{unavailable, 1500 * time.Millisecond, false},
+			{unavailable, 100 * time.Millisecond, true},
+		} {
+			s := &stage{effort: effort{Times: 2, Stop: 3 * time.Second}}
+			stops := func(ctx context.Context, s *stage) error { return pass(ctx, time.Duration(s.effort.Times)*c.stop) }
+			if err := c.termination.stopping(stops)(t.Context(), s); err != nil != c.err {
+				t.Errorf("%s, stopped within %s: %v", c.termination.name, c.stop, err)
+			}
+		}
+	})
 }
 
 func TestALeftoverIsMoreThanComesAndGoes(t *testing.T) {

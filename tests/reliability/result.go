@@ -19,10 +19,12 @@ type Result struct {
 	Proxy          string                `json:"proxy"`
 	Methods        map[string]load.Tally `json:"methods"`
 	Latency        Timing                `json:"latency"`
-	Control        Timing                `json:"control"` // of the service that was left alone, in the same seconds
+	GET            Timing                `json:"latency_get"` // of GET alone
+	Control        Timing                `json:"control"`     // of the service that was left alone, in the same seconds
 	ControlMethods map[string]load.Tally `json:"control_methods"`
-	Ratio          float64               `json:"p99_ratio"` // of both, at p99
-	Sockets        sockets.Census        `json:"sockets"`   // of the service
+	Ratio          float64               `json:"p99_ratio"`             // of both, at p99
+	Downtime       float64               `json:"downtime_ms,omitempty"` // the longest; of scenarios that recreate api
+	Sockets        sockets.Census        `json:"sockets"`               // of the service
 	ControlSockets sockets.Census        `json:"control_sockets"`
 	Recovery       float64               `json:"recovery_ms"`     // from the first request that was lost or took over 1 s until the end of the last
 	Twice          int                   `json:"twice"`           // POSTs that reached a backend more than once
@@ -42,7 +44,7 @@ type Timing struct {
 func newResult(scenario, proxy string, service, control *load.Record) Result {
 	r := Result{
 		Scenario: scenario, Proxy: proxy, Methods: service.Tallies(),
-		Latency: timing(service.Latency()), Control: timing(control.Latency()), ControlMethods: control.Tallies(),
+		Latency: timing(service.Latency()), GET: timing(service.Latency(http.MethodGet)), Control: timing(control.Latency()), ControlMethods: control.Tallies(),
 		Recovery: milliseconds(service.Recovery(slow)), Reasons: reasons(service),
 	}
 	if r.Control.P99 > 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // scenario is one thing that happens to the stack while requests go on.
@@ -31,12 +32,18 @@ type promise struct {
 	anyMethod bool    // nothing is lost, of any method
 	sockets   bool    // no WebSocket to control is lost
 	ratio     float64 // its p99 is within so many times the control's; 0: no word about that
+
+	getP50  time.Duration // the median of GET is within it; 0: no word about that
+	getLate time.Duration // p99 of GET is longer than the downtime by so much at most; 0: no word about that
 }
 
 // scenarios returns all of them in the order in which they run: those that leave the proxies as they are come first.
 func scenarios() []scenario {
 	return []scenario{
-		recreateRude, recreatePolite, scale, rollout, silent, flapping, slowStart, pause,
+		recreated(rude), scaled(rude), rolledOut(rude), recreated(polite),
+		recreated(deaf), scaled(deaf), rolledOut(deaf),
+		recreated(unavailable), scaled(unavailable), rolledOut(unavailable),
+		silent, flapping, slowStart, pause,
 		guardKilled, streamCut, held, leaving, drain, reload, takeover, engineRestart,
 		idleSockets, proxyRecreated, liar,
 	}
@@ -95,6 +102,12 @@ func (p promise) broken(r Result) (all []string) {
 	}
 	if n := r.ControlSockets.Lost(); p.sockets && n > 0 {
 		all = append(all, fmt.Sprintf("%d of %d WebSockets were lost: %v", n, r.ControlSockets.Opened, r.ControlSockets.Codes))
+	}
+	if limit := milliseconds(p.getP50); limit > 0 && r.GET.P50 > limit {
+		all = append(all, fmt.Sprintf("p50 of GET is %.0f ms, want %.0f at the most", r.GET.P50, limit))
+	}
+	if limit := r.Downtime + milliseconds(p.getLate); p.getLate > 0 && r.GET.P99 > limit {
+		all = append(all, fmt.Sprintf("p99 of GET is %.0f ms, want %.0f at the most", r.GET.P99, limit))
 	}
 	if p.ratio > 0 && r.Ratio > p.ratio {
 		all = append(all, fmt.Sprintf("p99 is %.1f times the control's, want %.1f at the most", r.Ratio, p.ratio))

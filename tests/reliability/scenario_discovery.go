@@ -16,7 +16,7 @@ var guardKilled = scenario{
 		if _, err := s.project.Compose(ctx, "kill", "docker-guard"); err != nil {
 			return err
 		}
-		if err := recreate(ctx, s); err != nil {
+		if _, err := s.recreate(ctx); err != nil {
 			return err
 		}
 		_, err := s.project.Compose(ctx, "start", "docker-guard")
@@ -37,7 +37,7 @@ var streamCut = scenario{
 		if _, err := lab.Docker(ctx, "network", "disconnect", network, guard); err != nil {
 			return err
 		}
-		if err := recreate(ctx, s); err != nil {
+		if _, err := s.recreate(ctx); err != nil {
 			return err
 		}
 		_, err = lab.Docker(ctx, "network", "connect", "--alias", "docker-guard", network, guard)

@@ -1,31 +1,107 @@
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
-var recreateRude = scenario{
-	name:   "recreate (rude)",
-	what:   "The only replica is recreated. It exits at once when it is told to stop, and takes a second to boot.",
-	change: recreate,
+	"github.com/theworklabs/edge/tests/reliability/lab"
+)
+
+// bootDelay is how long a replica of api takes to boot once Docker has started it.
+const bootDelay = time.Second
+
+// recreated returns the scenario in which the only replica is recreated.
+func recreated(t termination) scenario {
+	name := "recreate (" + t.name + ")"
+	sc := scenario{
+		name: name,
+		what: "The only replica is recreated, and takes a second to boot. " + t.what,
+		env:  t.env(),
+		run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+			var downtime time.Duration
+			change := t.stopping(func(ctx context.Context, s *stage) (err error) {
+				downtime, err = s.recreate(ctx)
+				return err
+			})
+			results, err := s.observe(ctx, name, proxies, func(ctx context.Context) error { return change(ctx, s) })
+			for i := range results {
+				r := &results[i]
+				r.Downtime = milliseconds(downtime)
+				r.Notes = append(r.Notes, fmt.Sprintf("downtime of the service %.0f ms; GET: p50 %.0f ms, p99 %.0f ms, max %.0f ms",
+					r.Downtime, r.GET.P50, r.GET.P99, r.GET.Max))
+			}
+			return results, err
+		},
+	}
+	if t.name == deaf.name {
+		// A GET may wait for the new replica, but not for the stop of the old one, which takes 2 s at least.
+		sc.promise = promise{getP50: 300 * time.Millisecond, getLate: 600 * time.Millisecond}
+	}
+	return sc
 }
 
-var recreatePolite = scenario{
-	name:   "recreate (polite)",
-	what:   "The only replica is recreated. It finishes its requests when it is told to stop, and takes a second to boot.",
-	env:    map[string]string{"LAB_ON_TERM": "polite"},
-	change: recreate,
-}
-
-func recreate(ctx context.Context, s *stage) error {
+// recreate recreates the only replica of api, as often as the effort says. It returns the longest time from the end of an old
+// replica until the new one listened.
+func (s *stage) recreate(ctx context.Context) (downtime time.Duration, err error) {
 	for range s.effort.Times {
+		began := time.Now()
+		old, err := s.project.Container(ctx, "api")
+		if err != nil {
+			return 0, err
+		}
 		if _, err := s.project.Compose(ctx, "up", "--detach", "--no-deps", "--force-recreate", "api"); err != nil {
-			return err
+			return 0, err
 		}
 		if err := s.answering(ctx, 1); err != nil {
-			return err
+			return 0, err
 		}
-		if err := pass(ctx, lead); err != nil {
-			return err
+		ended, err := endOf(ctx, old, began)
+		if err != nil {
+			return 0, err
+		}
+		listening, err := s.listeningSince(ctx)
+		if err != nil {
+			return 0, err
+		}
+		downtime = max(downtime, listening.Sub(ended))
+		if err := pass(ctx, s.effort.Lead); err != nil {
+			return 0, err
 		}
 	}
-	return nil
+	return downtime, nil
+}
+
+// endOf returns when a container ended, which may have been removed since, but not before a time.
+func endOf(ctx context.Context, id string, since time.Time) (time.Time, error) {
+	out, err := lab.Docker(ctx, "events", "--since", since.Format(time.RFC3339Nano), "--until", time.Now().Format(time.RFC3339Nano),
+		"--filter", "container="+id, "--filter", "event=die", "--format", "{{.TimeNano}}")
+	if err != nil {
+		return time.Time{}, err
+	}
+	ns, err := strconv.ParseInt(out, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read when the container %s ended: %w", id, err)
+	}
+	return time.Unix(0, ns), nil
+}
+
+// listeningSince returns when the only replica of api began to listen. The first line of its log has the time.
+func (s *stage) listeningSince(ctx context.Context) (time.Time, error) {
+	id, err := s.project.Container(ctx, "api")
+	if err != nil {
+		return time.Time{}, err
+	}
+	out, err := lab.Docker(ctx, "logs", id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	text, _, _ := strings.Cut(out, " ")
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read when the container %s began to listen: %w", id, err)
+	}
+	return t, nil
 }

@@ -4,52 +4,63 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
-var rollout = scenario{
-	name:    "rollout",
-	what:    "A new version of a rude backend: by `edge rollout api`, or beside the old one and then in its place, by hand.",
-	promise: promise{anyMethod: true},
-	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
-		var peers []proxy
-		var results []Result
-		for _, p := range proxies {
-			if !p.isEdge() {
-				peers = append(peers, p)
-				continue
+// rolledOut returns the scenario in which a new version takes the place of the old one.
+func rolledOut(t termination) scenario {
+	name := "rollout (" + t.name + ")"
+	withSockets := t.name == rude.name // their drain takes seconds, and comes before the replica is told to stop
+	return scenario{
+		name:    name,
+		what:    "A new version of the backend: by `edge rollout api`, or beside the old one and then in its place, by hand. " + t.what,
+		promise: promise{anyMethod: true},
+		env:     t.env(),
+		run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+			var peers []proxy
+			var results []Result
+			observe := func(proxies []proxy, rollout func(context.Context, *stage) error) error {
+				change := t.stopping(repeatedly(rollout))
+				n := 0
+				if withSockets {
+					n = s.effort.Sockets
+				}
+				more, err := s.observeWith(ctx, n, name, proxies, func(ctx context.Context) error { return change(ctx, s) })
+				results = append(results, more...)
+				return err
 			}
-			mine, err := s.observe(ctx, "rollout", []proxy{p}, s.repeated(s.edgeRollout))
-			if err != nil {
+			for _, p := range proxies {
+				if !p.isEdge() {
+					peers = append(peers, p)
+				} else if err := observe([]proxy{p}, edgeRollout); err != nil {
+					return nil, err
+				}
+			}
+			if len(peers) == 0 {
+				return results, nil
+			}
+			if err := s.settled(ctx, 1); err != nil {
 				return nil, err
 			}
-			results = append(results, mine...)
-		}
-		if len(peers) == 0 {
-			return results, nil
-		}
-		if err := s.settled(ctx, 1); err != nil {
-			return nil, err
-		}
-		theirs, err := s.observe(ctx, "rollout", peers, s.repeated(s.handRollout))
-		return append(results, theirs...), err
-	},
+			err := observe(peers, handRollout)
+			return results, err
+		},
+	}
 }
 
-// repeated does something as often as the effort says, with a version of its own each time.
-func (s *stage) repeated(what func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
+// repeatedly does a rollout as often as the effort says, with a version of its own each time.
+func repeatedly(rollout func(context.Context, *stage) error) func(context.Context, *stage) error {
+	return func(ctx context.Context, s *stage) error {
 		for range s.effort.Times {
 			s.version++
 			s.project.Set("LAB_VERSION", strconv.Itoa(s.version+1))
-			if err := what(ctx); err != nil {
+			if err := rollout(ctx, s); err != nil {
 				return err
 			}
-			if err := pass(ctx, lead); err != nil {
+			if err := pass(ctx, s.effort.Lead); err != nil {
 				return err
 			}
 		}
@@ -58,7 +69,7 @@ func (s *stage) repeated(what func(context.Context) error) func(context.Context)
 }
 
 // edgeRollout runs the edge's own command.
-func (s *stage) edgeRollout(ctx context.Context) error {
+func edgeRollout(ctx context.Context, s *stage) error {
 	edge, err := s.edgeProgram(ctx)
 	if err != nil {
 		return err
@@ -74,7 +85,7 @@ func (s *stage) edgeRollout(ctx context.Context) error {
 
 // handRollout is what tools for peers do: a new replica is started beside the old one, and when it answers and the
 // proxies have had the time to find it, the old one is stopped and removed.
-func (s *stage) handRollout(ctx context.Context) error {
+func handRollout(ctx context.Context, s *stage) error {
 	old, err := s.project.Container(ctx, "api")
 	if err != nil {
 		return err
@@ -91,14 +102,4 @@ func (s *stage) handRollout(ctx context.Context) error {
 	}
 	_, err = lab.Docker(ctx, "rm", old)
 	return err
-}
-
-// build compiles the edge for the host.
-func build(ctx context.Context, folder, path string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/edge")
-	cmd.Dir = filepath.Join(folder, "..", "..")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the edge: %w\n%s", err, out)
-	}
-	return nil
 }

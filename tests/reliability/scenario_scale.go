@@ -6,23 +6,27 @@ import (
 	"time"
 )
 
-var scale = scenario{
-	name:    "scale 1 → 3 → 1",
-	what:    "Two replicas are added and taken away again, with `docker compose up --scale`. They are rude.",
-	promise: promise{ratio: 1.5},
-	change: func(ctx context.Context, s *stage) error {
-		for range s.effort.Times {
-			for _, n := range []int{3, 1} {
-				if err := s.scale(ctx, n); err != nil {
-					return err
-				}
-				if err := pass(ctx, s.effort.Window); err != nil {
-					return err
+// scaled returns the scenario in which replicas are added and taken away again.
+func scaled(t termination) scenario {
+	return scenario{
+		name:    "scale 1 → 3 → 1 (" + t.name + ")",
+		what:    "Two replicas are added and taken away again, with `docker compose up --scale`. " + t.what,
+		promise: promise{ratio: 1.5},
+		env:     t.env(),
+		change: t.stopping(func(ctx context.Context, s *stage) error {
+			for range s.effort.Times {
+				for _, n := range []int{3, 1} {
+					if err := s.scale(ctx, n); err != nil {
+						return err
+					}
+					if err := pass(ctx, s.effort.Window); err != nil {
+						return err
+					}
 				}
 			}
-		}
-		return nil
-	},
+			return nil
+		}),
+	}
 }
 
 // scale changes how many replicas of api there are, and waits until all of them answer.

@@ -20,7 +20,6 @@ type stage struct {
 	proxies []proxy
 	ledger  *lab.Ledger
 	effort  effort
-	folder  string // of this program's sources
 	scratch string // for certificates and the edge's program
 	say     io.Writer
 
@@ -32,6 +31,7 @@ type stage struct {
 
 // effort is how much is asked of a scenario.
 type effort struct {
+	Lead    time.Duration // in which all is quiet before something happens
 	Rate    int           // requests a second, for each proxy; half as many go to the control
 	Times   int           // how often a thing is done that can be done again
 	Window  time.Duration // in which everybody may notice what happened
@@ -41,15 +41,19 @@ type effort struct {
 	Idle    int // WebSockets whose memory is measured
 	Steady  int // how often in a row that is to be the same
 
+	Stop time.Duration // after which Docker kills a replica of api that does not stop
+
 	Sessions time.Duration // for how long a rollout lets sticky sessions come to old containers; there are none here
 }
 
 var (
 	fullEffort = effort{
-		Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 50, Idle: 3000, Steady: 4, Sessions: 10 * time.Second,
+		Lead: time.Second, Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 50, Idle: 3000, Steady: 4,
+		Stop: 10 * time.Second, Sessions: 10 * time.Second,
 	}
 	shortEffort = effort{
-		Rate: 60, Times: 1, Window: time.Second, Sockets: 10, Crowd: 100, Reloads: 10, Idle: 300, Steady: 1, Sessions: time.Second,
+		Lead: 500 * time.Millisecond, Rate: 60, Times: 1, Window: time.Second, Sockets: 10, Crowd: 100, Reloads: 10, Idle: 300, Steady: 1,
+		Stop: 2 * time.Second, Sessions: time.Second,
 	}
 )
 
@@ -100,6 +104,7 @@ func (s *stage) declare() (err error) {
 		return err
 	}
 	s.project.Set("LAB_DOOR_HTTP", door)
+	s.project.Set("LAB_STOP", s.effort.Stop.String())
 	return lab.WriteCertificate(s.scratch, controlHost)
 }
 
@@ -127,7 +132,7 @@ func (s *stage) close() error {
 // usual are the variables of the compose file where a scenario says nothing else.
 var usual = map[string]string{
 	"LAB_ENDPOINT": "tcp://docker-guard:2375", "LAB_RESOLVER": "127.0.0.11:53",
-	"LAB_BOOT_DELAY": "1s", "LAB_ON_TERM": "rude", "LAB_SLOW_START": "0s", "LAB_VERSION": "1",
+	"LAB_BOOT_DELAY": bootDelay.String(), "LAB_ON_TERM": "rude", "LAB_SLOW_START": "0s", "LAB_VERSION": "1",
 }
 
 // set brings the lab into the state in which a scenario begins: so many replicas of api, with these variables, and all
@@ -139,7 +144,8 @@ func (s *stage) set(ctx context.Context, env map[string]string, replicas int) er
 		}
 		s.project.Set(name, value)
 	}
-	args := []string{"up", "--detach", "--quiet-pull", "--scale", "api=" + strconv.Itoa(replicas), "docker-guard", "api", "control"}
+	// Nothing is observed yet: deaf replicas of the scenario before need not have their whole time.
+	args := []string{"up", "--detach", "--quiet-pull", "--timeout", "1", "--scale", "api=" + strconv.Itoa(replicas), "docker-guard", "api", "control"}
 	for _, p := range s.proxies {
 		if p.service != "" {
 			args = append(args, p.service)
@@ -256,11 +262,16 @@ func pass(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// edgeProgram builds the edge for the host and returns its path.
+// edgeProgram returns the path of the edge's program on the host, taken from the image that runs in the lab.
 func (s *stage) edgeProgram(ctx context.Context) (string, error) {
 	path := filepath.Join(s.scratch, "edge")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	return path, build(ctx, s.folder, path)
+	id, err := s.project.Container(ctx, "edge")
+	if err != nil {
+		return "", err
+	}
+	_, err = lab.Docker(ctx, "cp", id+":/usr/bin/edge", path)
+	return path, err
 }

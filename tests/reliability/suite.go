@@ -53,20 +53,20 @@ func (s *stage) performInto(ctx context.Context, report *Report, sc scenario) {
 	results, err := s.perform(ctx, sc, proxies)
 	if err != nil {
 		report.Failures = append(report.Failures, err.Error())
-		fmt.Fprintf(s.say, "%-28s %s\n", sc.name, err)
+		fmt.Fprintf(s.say, "%-30s %s\n", sc.name, err)
 		return
 	}
 	for _, r := range results {
 		report.Results = append(report.Results, r)
 		fmt.Fprintln(s.say, line(r))
 	}
-	fmt.Fprintf(s.say, "%-28s took %s\n", sc.name, time.Since(began).Round(time.Second))
+	fmt.Fprintf(s.say, "%-30s took %s\n", sc.name, time.Since(began).Round(time.Second))
 }
 
 // line is a result in one line, for who waits at a terminal.
 func line(r Result) string {
 	idempotent, post := r.Idempotent(), r.Post()
-	text := fmt.Sprintf("%-28s %-8s idempotent %d lost of %d, POST %d of %d, p99 %.0f ms (control %.0f), max %.0f ms, recovered in %.0f ms",
+	text := fmt.Sprintf("%-30s %-8s idempotent %d lost of %d, POST %d of %d, p99 %.0f ms (control %.0f), max %.0f ms, recovered in %.0f ms",
 		r.Scenario, r.Proxy, idempotent.Lost(), idempotent.N, post.Lost(), post.N, r.Latency.P99, r.Control.P99, r.Latency.Max, r.Recovery)
 	for _, more := range [][]string{r.Reasons, r.Notes, r.Broken} {
 		if len(more) > 0 {

@@ -10,7 +10,7 @@
 //	PORT        port to listen on; gotenberg reads API_PORT instead, as the real one does
 //	NAME        what it calls itself; the host name by default
 //	BOOT_DELAY  how long it takes to boot before it listens, a Go duration
-//	ON_TERM     rude (the default) exits at once on SIGTERM, polite finishes its requests first
+//	ON_TERM     what SIGTERM leads to: rude (the default), polite, deaf or unavailable (termination.go)
 //	SLOW_START  how long it is slow after its start, a Go duration (behave.go)
 //	LEDGER      UDP address that gets a line for each request with an X-Test-Id (ledger.go)
 //	LOG         1 prints one line per request
@@ -76,18 +76,16 @@ func run(role string) error {
 	if err != nil {
 		return fmt.Errorf("read BOOT_DELAY: %w", err)
 	}
-	onTerm := cmp.Or(os.Getenv("ON_TERM"), "rude")
-	if onTerm != "rude" && onTerm != "polite" {
-		return fmt.Errorf("ON_TERM is %q, want rude or polite", onTerm)
-	}
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("read host name: %w", err)
 	}
 	stopping, stop := context.WithCancel(context.Background())
 	b := &backend{name: cmp.Or(os.Getenv("NAME"), host), role: role, stopping: stopping}
-	stopped := onTermination(onTerm == "polite", stop)
-
+	term, err := onTermination(cmp.Or(os.Getenv("ON_TERM"), "rude"), stop)
+	if err != nil {
+		return err
+	}
 	time.Sleep(bootDelay)
-	return b.serve(s, stopped)
+	return b.serve(s, term)
 }

@@ -7,9 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -26,7 +23,7 @@ func (b *backend) serve(s site, term *termination) error {
 	if handler, err = entered(behaviour.wrap(handler)); err != nil {
 		return err
 	}
-	handler = b.named(handler)
+	handler = b.named(term.wrap(handler))
 	if os.Getenv("LOG") == "1" {
 		handler = logged(handler)
 	}
@@ -56,31 +53,3 @@ func (b *backend) named(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
-
-// termination is what SIGTERM leads to. It is armed before the boot, so that a backend can be stopped while it boots.
-type termination struct {
-	shutdown atomic.Pointer[func()]
-}
-
-// onTermination ends the process at the first SIGTERM or SIGINT: at once, or when polite is set, after it called stop
-// and what was given to finish.
-func onTermination(polite bool, stop func()) *termination {
-	t := &termination{}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	go func() {
-		<-signals
-		if !polite {
-			os.Exit(128 + int(syscall.SIGTERM))
-		}
-		stop()
-		if shutdown := t.shutdown.Load(); shutdown != nil {
-			(*shutdown)()
-		}
-		os.Exit(0)
-	}()
-	return t
-}
-
-// finish sets what a polite end does before the process exits.
-func (t *termination) finish(shutdown func()) { t.shutdown.Store(&shutdown) }

@@ -12,11 +12,14 @@ type Latency struct {
 	Max time.Duration
 }
 
-// Latency returns the percentiles of the record; zeros if it is empty.
-func (r *Record) Latency() Latency {
-	took := make([]time.Duration, len(r.Samples))
-	for i, s := range r.Samples {
-		took[i] = s.Took
+// Latency returns the percentiles of the record's requests of these methods, of all if none is given; zeros if there is no
+// such request.
+func (r *Record) Latency(methods ...string) Latency {
+	took := make([]time.Duration, 0, len(r.Samples))
+	for _, s := range r.Samples {
+		if len(methods) == 0 || slices.Contains(methods, s.Method) {
+			took = append(took, s.Took)
+		}
 	}
 	slices.Sort(took)
 	return Latency{P50: percentile(took, 0.50), P99: percentile(took, 0.99), Max: percentile(took, 1)}

@@ -48,6 +48,12 @@ func TestPercentilesAreExact(t *testing.T) {
 	if got := one.Latency(); got.P50 != got.Max || got.P99 != 3*time.Millisecond {
 		t.Errorf("%+v of one request, want 3 ms throughout", got)
 	}
+	mixed := &Record{Samples: []Sample{
+		{Method: "GET", Took: time.Second}, {Method: "POST", Took: 3 * time.Second}, {Method: "PUT", Took: 2 * time.Second},
+	}}
+	if got := mixed.Latency("GET", "PUT"); got.Max != 2*time.Second {
+		t.Errorf("%+v of GET and PUT, want 2 s at the most", got)
+	}
 }
 
 func TestTalliesCountEachMethodByItsOutcomes(t *testing.T) {
