@@ -92,7 +92,7 @@ func (e *Endpoint) order(d Drain) DrainStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.ordered = !d.Undo
-	e.told = e.ordered || !e.terminating.since.IsZero()
+	e.stopRequested = e.ordered || !e.terminating.since.IsZero()
 	e.sessionsUntil = time.Now().Add(d.Sessions)
 	e.settle()
 	return DrainStatus{s.name, e.status()}

@@ -57,8 +57,8 @@ type Endpoint struct {
 	stopProbe context.CancelFunc
 	poked     chan struct{}
 
-	told        bool // to stop, by Docker or an operator
-	terminating terminating
+	stopRequested bool // of its container, by Docker or an operator
+	terminating   terminating
 
 	ordered       bool // an operator has it drained
 	sessionsUntil time.Time

@@ -34,7 +34,7 @@ type terminating struct {
 // terminate notes that Docker told the container to stop, and has the probe look often whether it does. The caller holds
 // service.mu.
 func (e *Endpoint) terminate() {
-	e.told = true
+	e.stopRequested = true
 	if !e.terminating.since.IsZero() {
 		return
 	}
@@ -64,7 +64,7 @@ func (e *Endpoint) resumeServing() {
 		e.terminating.timer.Stop()
 	}
 	e.terminating = terminating{}
-	e.told = e.ordered
+	e.stopRequested = e.ordered
 }
 
 // passTerminating notes that the probe passed, and wakes those that wait. The caller holds service.mu.
@@ -115,10 +115,10 @@ func (s *Service) pickTerminating(w Want) (least *Endpoint) {
 	return least
 }
 
-// ToldToStop reports whether the endpoint's container was told to stop, by Docker or by an operator, so that its end is no
+// IsTerminating reports whether the endpoint's container was told to stop, by Docker or by an operator, so that its end is no
 // doing of the requests on it.
-func (e *Endpoint) ToldToStop() bool {
+func (e *Endpoint) IsTerminating() bool {
 	e.service.mu.Lock()
 	defer e.service.mu.Unlock()
-	return e.told
+	return e.stopRequested
 }

@@ -21,8 +21,8 @@ func leaving(id, addr string) registry.Member {
 	return m
 }
 
-// told starts a service whose only container has just been told to stop by Docker.
-func told(t *testing.T) (*stack, registry.Target) {
+// stopping starts a service whose only container has just been told to stop by Docker.
+func stopping(t *testing.T) (*stack, registry.Target) {
 	t.Helper()
 	probe := newManual()
 	s := newStack(t, registry.Settings{Probe: probe})
@@ -46,7 +46,7 @@ func (s *stack) takes(w registry.Want) bool {
 
 func TestAContainerThatIgnoresItsStopGoesOnServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, probe := told(t)
+		s, probe := stopping(t)
 		defer s.Close()
 		if s.takes(repeatable) {
 			t.Error("it takes requests before its probe has looked again")
@@ -67,7 +67,7 @@ func TestAContainerThatIgnoresItsStopGoesOnServing(t *testing.T) {
 			t.Error("a WebSocket was opened that must be closed at once")
 		}
 		claim, _ := s.service.TryAcquire(repeatable)
-		if !claim.Endpoint().ToldToStop() {
+		if !claim.Endpoint().IsTerminating() {
 			t.Error("the endpoint doesn't tell that its container was told to stop")
 		}
 		claim.Release()
@@ -88,7 +88,7 @@ func TestWhatShowsThatAContainerStopsEndsItsService(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, probe := told(t)
+				s, probe := stopping(t)
 				defer s.Close()
 				<-probe.Poked()
 				probe.Answers("ok")
@@ -108,7 +108,7 @@ func TestWhatShowsThatAContainerStopsEndsItsService(t *testing.T) {
 
 func TestAHeldRequestGoesToAContainerThatStillServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, probe := told(t)
+		s, probe := stopping(t)
 		defer s.Close()
 		began := time.Now()
 		got := make(chan time.Duration)
@@ -197,11 +197,11 @@ func TestTheHoldTimeBeginsWhenNothingServes(t *testing.T) {
 
 func TestAStopThatIsTakenBackIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := told(t)
+		s, _ := stopping(t)
 		defer s.Close()
 		s.engine.Set("api", []registry.Member{box(idA, "10.0.0.1")})
 		claim := s.claim(t, once)
-		if claim.Endpoint().ToldToStop() {
+		if claim.Endpoint().IsTerminating() {
 			t.Error("it counts as told to stop")
 		}
 		claim.Release()

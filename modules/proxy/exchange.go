@@ -42,12 +42,16 @@ func (x *exchange) passMaintenance() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// bind finds out which endpoints the request may go to.
+func (x *exchange) bind() {
 	x.bond = x.affinity.of(x.req)
 	x.want = registry.Want{
 		At: x.began, Session: x.bond.session, Prefer: x.bond.prefer,
 		Upgrade: x.req.Header.Get("Upgrade") != "", Repeatable: x.isRepeatable(),
 	}
-	return nil
 }
 
 // isRepeatable reports whether the request may be sent once more after it was sent and not answered.
@@ -161,12 +165,12 @@ func (x *exchange) check(claim registry.Claim, resp *http.Response) error {
 
 // isStopping reports whether a container that answers that it can't has been told to stop, of which the news may be on its way.
 func (x *exchange) isStopping(claim registry.Claim) bool {
-	for range int(statusToldTime / toldStep) {
-		if claim.Endpoint().ToldToStop() {
+	for range int(statusNotice / noticePoll) {
+		if claim.Endpoint().IsTerminating() {
 			return true
 		}
 		select {
-		case <-time.After(toldStep):
+		case <-time.After(noticePoll):
 		case <-x.req.Context().Done():
 			return false
 		}
@@ -194,13 +198,13 @@ const (
 	resendPause = 20 * time.Millisecond
 	// mostDeaths is how many endpoints may end, without having been told to stop, while they have the request.
 	mostDeaths = 2
-	// toldTime is how long the news that a container was told to stop may take to arrive.
-	toldTime = 100 * time.Millisecond
-	// statusToldTime is the same for an answer of 502, 503 or 504, which is most often what it seems to be. The Engine tells of
+	// stopNotice is how long the news that a container was told to stop may take to arrive.
+	stopNotice = 100 * time.Millisecond
+	// statusNotice is the same for an answer of 502, 503 or 504, which is most often what it seems to be. The Engine tells of
 	// a signal within 10 ms.
-	statusToldTime = 20 * time.Millisecond
-	// toldStep is how often it is looked for.
-	toldStep = 5 * time.Millisecond
+	statusNotice = 20 * time.Millisecond
+	// noticePoll is how often it is looked for.
+	noticePoll = 5 * time.Millisecond
 )
 
 // mayTryAgain decides what follows on an attempt that failed: nil to make another one, or the answer.
@@ -246,15 +250,15 @@ func (x *exchange) deaths() int {
 	for began := time.Now(); ; {
 		deaths := 0
 		for _, e := range x.cut {
-			if !e.ToldToStop() {
+			if !e.IsTerminating() {
 				deaths++
 			}
 		}
-		if deaths < mostDeaths || time.Since(began) >= toldTime {
+		if deaths < mostDeaths || time.Since(began) >= stopNotice {
 			return deaths
 		}
 		select {
-		case <-time.After(toldStep):
+		case <-time.After(noticePoll):
 		case <-x.req.Context().Done():
 			return deaths
 		}

@@ -119,6 +119,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := x.passMaintenance(); err != nil {
 		return nil, err
 	}
+	x.bind()
 	for {
 		claim, err := x.acquire()
 		if err != nil {
