@@ -3,8 +3,13 @@ package discovery_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/theworklabs/edge/internal/discovery"
 )
@@ -76,4 +81,52 @@ func TestANudgeDuringAQuestionAsksAgainAfterIt(t *testing.T) {
 	}
 	close(answer)
 	r.serves(t, "10.0.0.8")
+}
+
+// TestAFailingNameThatIsNoLongerDeclaredIsForgotten: the resolver's failures would be logged never again.
+func TestAFailingNameThatIsNoLongerDeclaredIsForgotten(t *testing.T) {
+	w := newDNSWorld(t)
+	w.serve("10.0.0.7")
+	logs, log := observer.New(zap.WarnLevel)
+	source := w.source().(discovery.DNS)
+	declared := &changing{hosts: []string{"silent", "api"}}
+	source.Names, source.Log = declared, zap.New(logs)
+	r := runSource(t, source)
+	r.serves(t, "10.0.0.7")
+	logged(t, log, 1) // the silent name's failure
+	declared.set("api")
+	w.serve("10.0.0.8")
+	r.serves(t, "10.0.0.8") // several rounds without it
+	w.breakDown()
+	logged(t, log, 2) // the resolver's
+}
+
+// logged waits for so many entries.
+func logged(t *testing.T, log *observer.ObservedLogs, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); log.Len() < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d entries, want %d", log.Len(), n)
+		}
+	}
+}
+
+// changing is names that change.
+type changing struct {
+	mu    sync.Mutex
+	hosts []string
+}
+
+func (c *changing) Hosts() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.hosts)
+}
+
+func (*changing) Nudges() <-chan string { return nil }
+
+func (c *changing) set(hosts ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hosts = hosts
 }
