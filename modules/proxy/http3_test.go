@@ -3,13 +3,20 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -31,9 +38,10 @@ import (
 func secureSite(t testing.TB, address, directives string) (url string) {
 	t.Helper()
 	port := freePort(t)
+	cert, key := selfSigned(t) // a managed one would have Caddy's own goroutines race with its start
 	text := fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %s\n auto_https disable_redirects\n skip_install_trust\n grace_period 1s\n"+
-		" log {\n level ERROR\n }\n edge {\n resolver 127.0.0.1:1\n static api:80 %s\n }\n}\nhttps://localhost:%s {\n tls internal\n %s\n}\n",
-		storage, address, port, directives)
+		" log {\n level ERROR\n }\n edge {\n resolver 127.0.0.1:1\n static api:80 %s\n }\n}\nhttps://localhost:%s {\n tls %s %s\n %s\n}\n",
+		storage, address, port, cert, key, directives)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
@@ -48,17 +56,36 @@ func secureSite(t testing.TB, address, directives string) (url string) {
 		}
 	})
 	<-ready
-	for deadline := time.Now().Add(20 * time.Second); ; { // its certificate is on its way
-		conn, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
-		if err == nil {
-			conn.Close()
-			break
-		}
-		if time.Now().After(deadline) {
+	return "https://localhost:" + port
+}
+
+// selfSigned writes a certificate for localhost and its key to files.
+func selfSigned(t testing.TB) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return "https://localhost:" + port
+	return certFile, keyFile
 }
 
 // insecure is a client's configuration that takes the site's own certificate.
