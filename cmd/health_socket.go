@@ -46,6 +46,10 @@ func ServeHealth() error {
 // answerHealth answers /health with 200 if a configuration runs, and /health/ready if moreover every service has a ready
 // endpoint.
 func answerHealth(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/health" && r.URL.Path != "/health/ready" {
+		http.NotFound(w, r)
+		return
+	}
 	if caddy.ActiveContext().Context == nil {
 		http.Error(w, "no configuration runs", http.StatusServiceUnavailable)
 		return

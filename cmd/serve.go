@@ -54,10 +54,14 @@ func runServe(cmd *cobra.Command, shipped []byte) error {
 // chooseConfig returns the path of the configuration to run with: own, unless that is the shipped one, or is not there, and there is
 // one at caddy.
 func chooseConfig(own, caddy string, shipped []byte) (path string, err error) {
-	if _, err := os.Stat(caddy); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(caddy)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return own, nil
-	} else if err != nil {
+	case err != nil:
 		return "", fmt.Errorf("look for a configuration: %w", err)
+	case info.IsDir(): // which Docker makes of a file that is not there
+		return "", hint(fmt.Errorf("%s is a directory", caddy), "see that the file that is mounted there exists on the host")
 	}
 	text, err := os.ReadFile(own)
 	switch {

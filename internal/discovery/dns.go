@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/resource"
 )
 
 // The defaults of [DNS].
@@ -164,9 +165,8 @@ func (a *asker) keep(hosts []string) {
 
 func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix) {
 	addrs, err := fixedAddresses(a.HostsFile, host)
-	if err == nil && len(addrs) > 0 {
-		subnets = nil // the operator has written them down
-	} else {
+	fixed := len(addrs) > 0 // the operator has written them down
+	if err == nil && !fixed {
 		addrs, err = lookup(ctx, a.Resolver, host)
 	}
 	if ctx.Err() != nil {
@@ -184,18 +184,18 @@ func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix)
 	if recovered {
 		a.Log.Info("the resolver answers again", zap.String("resolver", a.Resolver))
 	}
-	a.sink.Set(host, a.members(host, addrs, subnets))
+	a.sink.Set(host, a.members(host, addrs, subnets, fixed))
 	a.sink.Online(true)
 }
 
-// members turns an answer into members: sorted, and only where containers of the edge's own networks can be. Without subnets
-// everything is taken.
-func (a *asker) members(host string, addrs []netip.Addr, subnets []netip.Prefix) []registry.Member {
+// members turns an answer into members: sorted, and only where containers of the edge's own networks can be, unless it is
+// fixed.
+func (a *asker) members(host string, addrs []netip.Addr, subnets []netip.Prefix, fixed bool) []registry.Member {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	addrs = slices.Compact(addrs)
 	members := make([]registry.Member, 0, len(addrs))
 	for _, addr := range addrs {
-		if subnets != nil && !within(addr, subnets) {
+		if !fixed && !within(addr, subnets) {
 			if c := a.Log.Check(zap.DebugLevel, "dropped a foreign address"); c != nil {
 				c.Write(zap.String("name", host), zap.Stringer("address", addr))
 			}
@@ -210,7 +210,8 @@ func (a *asker) members(host string, addrs []netip.Addr, subnets []netip.Prefix)
 func (a *asker) fail(host string, err error) {
 	a.mu.Lock()
 	last, ever := a.answered[host]
-	stale := ever && time.Since(last) > dnsStale
+	_, ours := resource.Exhausted(err) // which says nothing about the resolver
+	stale := ever && time.Since(last) > dnsStale && !ours
 	if stale {
 		delete(a.answered, host)
 	}

@@ -117,7 +117,7 @@ func FuzzADNSAnswerNamesOnlyOwnAddresses(f *testing.F) {
 		}
 		a := &asker{DNS: DNS{Log: zap.NewNop()}}
 		last := netip.Addr{}
-		for _, m := range a.members("api", addresses(answer), subnets) {
+		for _, m := range a.members("api", addresses(answer), subnets, false) {
 			if !within(m.Addr, subnets) || m.Addr.Compare(last) <= 0 || m.ID != m.Addr.String() {
 				t.Errorf("%+v behind %s", m, last)
 			}

@@ -91,3 +91,14 @@ func TestNoConnectionEscapesCut(t *testing.T) {
 		}
 	}
 }
+
+// TestALostEndIsFoundWithinSeconds: the FIN of a container that is removed may be lost with its network namespace.
+func TestALostEndIsFoundWithinSeconds(t *testing.T) {
+	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
+	l := b.open(t)
+	exchange(t, l, request(t, http.MethodGet, "", false))
+	idle, interval, count := l.KeepAlive(t)
+	if idle > 5 || interval > 2 || count > 3 || idle*interval*count == 0 {
+		t.Errorf("after %d s of silence %d probes are sent, each %d s; want it known within 11 s", idle, count, interval)
+	}
+}

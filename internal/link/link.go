@@ -5,12 +5,15 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
@@ -78,7 +81,8 @@ func open(addr string, parent *tunnel.Group) *Link {
 }
 
 // Send sends a request to the endpoint, whatever its URL's host is, and returns the answer's head. A [*DialError]
-// means that nothing was sent. The body of a 101 is an [*Upgraded] if the request asked for an upgrade. [IsMalformed] tells
+// means that nothing was sent, a [*KeptConnError] that the request can be tried once more on a new connection ([Afresh]). It is
+// sent once in any case. The body of a 101 is an [*Upgraded] if the request asked for an upgrade. [IsMalformed] tells
 // errors of an answer that came from those of an answer that did not come.
 //
 // A request that can't be sent again, by its method or its body, never travels on a kept connection: the endpoint may close
@@ -91,14 +95,44 @@ func (l *Link) Send(req *http.Request) (*http.Response, error) {
 	if req.Header.Get("Upgrade") != "" {
 		return l.upgrade(&out)
 	}
-	via := l.fresh
-	if replayable(req) && req.Context().Value(afresh{}) == nil {
-		via = l.pooled
+	if !replayable(req) || req.Context().Value(afresh{}) != nil {
+		return l.fresh.RoundTrip(&out)
 	}
-	return via.RoundTrip(&out)
+	var dialled atomic.Bool
+	sent, err := l.pooled.RoundTrip(once(&out, &dialled))
+	if err != nil && !dialled.Load() && isConnEnd(err) {
+		err = &KeptConnError{err}
+	}
+	return sent, err
 }
 
-// replayable reports whether a request can be sent again when a kept connection turns out to be closed.
+// once returns the request in a shape that net/http sends once only. It would send some requests again by itself, on one kept
+// connection after the other, and then dial: a request that ends its container would go out many times, and the error would
+// say that it could not be sent. dialled is set if a connection is made for it.
+func once(req *http.Request, dialled *atomic.Bool) *http.Request {
+	req = req.WithContext(context.WithValue(req.Context(), dialledKey{}, dialled))
+	req.GetBody = nil
+	if req.Body == nil || req.Body == http.NoBody {
+		// A body without bytes, which can't be had again. With this encoding net/http writes no header about it.
+		req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(nil)), 0, []string{"identity"}
+	}
+	return req
+}
+
+type dialledKey struct{}
+
+// KeptConnError is a request that was sent on a kept connection, which ended before an answer came. Most often the endpoint
+// had closed it because it was idle, before it read the request.
+type KeptConnError struct{ Err error }
+
+// Error says how the connection ended.
+func (e *KeptConnError) Error() string { return "on a kept connection: " + e.Err.Error() }
+
+// Unwrap returns how the connection ended.
+func (e *KeptConnError) Unwrap() error { return e.Err }
+
+// replayable reports whether a request can be sent again when a kept connection turns out to be closed: GetBody tells so of a
+// body.
 func replayable(req *http.Request) bool {
 	switch req.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete, "":
@@ -165,6 +199,9 @@ func (l *Link) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	timeout, ok := ctx.Value(dialTimeout{}).(time.Duration)
 	if !ok {
 		timeout = DefaultDialTimeout
+	}
+	if dialled, ok := ctx.Value(dialledKey{}).(*atomic.Bool); ok {
+		dialled.Store(true)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

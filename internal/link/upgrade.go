@@ -105,8 +105,10 @@ func readAnswer(ctx context.Context, from *bufio.Reader, req *http.Request) (*ht
 			}
 		}
 	}
-	return nil, errors.New("too many 1xx answers")
+	return nil, errTooMany1xx
 }
+
+var errTooMany1xx = errors.New("too many 1xx answers")
 
 // refusal is the body of an answer that is no upgrade. Its connection is not used again.
 type refusal struct {

@@ -70,7 +70,7 @@ func TestAnApplicationWithoutAnyOfTheURIs(t *testing.T) {
 
 func TestAFallBackToTCPIsSaidInTheLog(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
-	p, err := probe.New(probe.Config{URIs: []string{"/a"}, TCP: true}, zap.New(core))
+	p, err := probe.New(probe.Config{URIs: []string{"/a"}, TCP: true}, zap.New(core), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

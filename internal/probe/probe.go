@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/resource"
 )
 
 // The defaults of [Config].
@@ -82,10 +83,13 @@ type Prober struct {
 	config Config
 	body   *regexp.Regexp
 	log    *zap.Logger
+
+	exhausted func(resource.Kind, error)
 }
 
-// New returns a prober of a configuration that [Config.Check] accepts. log may be nil.
-func New(c Config, log *zap.Logger) (*Prober, error) {
+// New returns a prober of a configuration that [Config.Check] accepts. log may be nil, and so may exhausted, which is called when
+// a check fails because the edge has run out of something of its own.
+func New(c Config, log *zap.Logger, exhausted func(resource.Kind, error)) (*Prober, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -98,7 +102,10 @@ func New(c Config, log *zap.Logger) (*Prober, error) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &Prober{config: c, body: regexp.MustCompile(c.Body), log: log}, nil
+	if exhausted == nil {
+		exhausted = func(resource.Kind, error) {}
+	}
+	return &Prober{config: c, body: regexp.MustCompile(c.Body), log: log, exhausted: exhausted}, nil
 }
 
 // Same reports whether other checks in the same way, so that a reload need not begin anew.

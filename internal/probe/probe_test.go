@@ -46,7 +46,7 @@ func TestAConfigurationThatMakesNoSenseIsRefused(t *testing.T) {
 		{probe.Config{Jitter: math.NaN()}, "jitter"},
 	} {
 		err := c.config.Check()
-		_, newErr := probe.New(c.config, nil)
+		_, newErr := probe.New(c.config, nil, nil)
 		if (err == nil) != (newErr == nil) {
 			t.Errorf("%+v: Check says %v, New says %v", c.config, err, newErr)
 		}
@@ -116,7 +116,7 @@ func TestProbersAreTheSameWhenTheyCheckInTheSameWay(t *testing.T) {
 // newest makes a prober of a configuration as it is.
 func newest(t *testing.T, c probe.Config) *probe.Prober {
 	t.Helper()
-	p, err := probe.New(c, nil)
+	p, err := probe.New(c, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func (p *Prober) untilReady(ctx context.Context, c *check, t registry.Target, sl
 		switch {
 		case ctx.Err() != nil:
 			return false // the check was cut short: the endpoint is not to blame
-		case isOurs(err):
+		case p.isOurs(err):
 			wait = httpSlower // it says nothing about the endpoint
 		case listens != nil:
 			passed, pause = 0, httpFirst
@@ -96,7 +96,7 @@ func (p *Prober) whileReady(ctx context.Context, c *check, t registry.Target) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case isOurs(err):
+		case p.isOurs(err):
 		case err == nil:
 			failed = 0
 			t.Answers(how)
@@ -114,9 +114,12 @@ func (p *Prober) whileReady(ctx context.Context, c *check, t registry.Target) {
 	}
 }
 
-// isOurs reports whether a check failed because the edge has run out of something.
-func isOurs(err error) bool {
-	_, ours := resource.Exhausted(err)
+// isOurs reports whether a check failed because the edge has run out of something, and says so to whom it concerns.
+func (p *Prober) isOurs(err error) bool {
+	kind, ours := resource.Exhausted(err)
+	if ours {
+		p.exhausted(kind, err)
+	}
 	return ours
 }
 

@@ -145,7 +145,7 @@ func newProber(t *testing.T, c probe.Config) *probe.Prober {
 	if c.Interval == 0 {
 		c.Interval = 5 * time.Millisecond
 	}
-	p, err := probe.New(c, nil)
+	p, err := probe.New(c, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,10 +45,10 @@ func (c Claim) Well() {
 // what one client asks for may be what fails. The zero client is nobody in particular.
 func (c Claim) Badly(reason string, client netip.Addr) {
 	e := c.e
-	run := int(e.strikes.Add(1))
 	s := e.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	run := int(e.strikes.Add(1))
 	e.endTerminating()
 	if run == 1 {
 		e.struckBy, e.struckBySeveral = client, false

@@ -120,7 +120,7 @@ func (e *Endpoint) see(m Member, source Source) {
 	switch {
 	case m.Phase == Leaving:
 		e.terminate()
-	case !e.terminating.since.IsZero():
+	case !e.terminating.since.IsZero() && source != DNS: // which does not know of stops
 		e.resumeServing()
 	}
 	e.settle()
@@ -244,8 +244,8 @@ func (s *Service) delist(e *Endpoint) {
 }
 
 // depart ends an endpoint. Requests and sockets on it may finish, and are waited for; with cut, their connections are
-// broken, and when its container is dead, those that are left a little later. Nothing new is sent there: the address may be another container's from now on.
-func (s *Service) depart(e *Endpoint, reason string, cut, dead bool) {
+// broken. Nothing new is sent there: the address may be another container's from now on.
+func (s *Service) depart(e *Endpoint, reason string, cut bool) {
 	e.departed = reason
 	if e.stopProbe != nil {
 		e.stopProbe()
@@ -260,26 +260,7 @@ func (s *Service) depart(e *Endpoint, reason string, cut, dead bool) {
 		s.forget(e)
 		return
 	}
-	if dead && e.link != nil {
-		e.cutLater()
-	}
 	e.settle()
-}
-
-// lastWords is for how long what a container said before its end may still be on its way.
-const lastWords = 2 * time.Second
-
-// cutLater breaks what is still under way on an endpoint whose container is dead, when that has been read which it sent before:
-// the FIN of its connections may be lost with its network namespace, and nothing would ever come of them.
-func (e *Endpoint) cutLater() {
-	time.AfterFunc(lastWords, func() {
-		e.service.mu.Lock()
-		left := !e.idle() && e.departed != ""
-		e.service.mu.Unlock()
-		if left {
-			e.link.Cut()
-		}
-	})
 }
 
 // forget removes an endpoint that has departed and on which nothing is under way.

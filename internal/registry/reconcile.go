@@ -36,8 +36,8 @@ func (r *Registry) reconcile(s *Service) {
 	}
 	for _, e := range slices.Clone(s.endpoints) {
 		if !stays[e] && e.departed == "" {
-			reason, cut, dead := departure(e, v)
-			s.depart(e, reason, cut, dead)
+			reason, cut := departure(e, v)
+			s.depart(e, reason, cut)
 		}
 	}
 	for _, m := range added {
@@ -60,25 +60,26 @@ func (s *Service) find(m Member) *Endpoint {
 	return nil
 }
 
-// departure says why an endpoint is no longer one, whether its connections are dead, and whether its container is.
-func departure(e *Endpoint, v verdict) (reason string, cut, dead bool) {
+// departure says why an endpoint is no longer one, and whether its connections are dead. Those of a container that has ended
+// are not cut, since what it sent before its end may still be on its way; TCP's keep-alive finds those whose end was lost.
+func departure(e *Endpoint, v verdict) (reason string, cut bool) {
 	for _, m := range v.members {
 		if m.ID != e.member.ID {
 			continue
 		}
 		switch m.Phase {
 		case Stopped:
-			return "its container stopped", false, true
+			return "its container stopped", false
 		case Detached:
-			return "its container left the edge's networks", true, false
+			return "its container left the edge's networks", true
 		default:
-			return "its container moved to " + m.Addr.String(), true, false
+			return "its container moved to " + m.Addr.String(), true
 		}
 	}
 	if v.source == DNS {
-		return "DNS no longer gives its address", false, false
+		return "DNS no longer gives its address", false
 	}
-	return "no running container has its address", false, v.source == Engine
+	return "no running container has its address", false
 }
 
 // problem returns the first complaint that a source has about the service's names.

@@ -167,7 +167,7 @@ func (s *Service) close(reason string) {
 	s.closed = true
 	close(s.wake)
 	for _, e := range slices.Clone(s.endpoints) {
-		s.depart(e, reason, false, false)
+		s.depart(e, reason, false)
 	}
 }
 

@@ -3,6 +3,7 @@ package resource
 
 import (
 	"errors"
+	"net"
 	"syscall"
 )
 
@@ -30,12 +31,22 @@ func Exhausted(err error) (kind Kind, ok bool) {
 	switch errno {
 	case syscall.EMFILE, syscall.ENFILE:
 		return Descriptors, true
-	case syscall.EADDRNOTAVAIL:
-		return Ports, true
+	case syscall.EADDRNOTAVAIL: // or, of an IPv6 address, that this machine has no IPv6
+		return Ports, !toIPv6(err)
 	case syscall.ENOBUFS, syscall.ENOMEM:
 		return Memory, true
 	}
 	return "", false
+}
+
+// toIPv6 reports whether an operation was one on an IPv6 address.
+func toIPv6(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok {
+		return false
+	}
+	addr, ok := op.Addr.(*net.TCPAddr)
+	return ok && addr.IP.To4() == nil
 }
 
 // Hint returns what an operator can do about it.

@@ -31,6 +31,15 @@ func TestExhaustedLeavesTheOtherSidesErrorsAlone(t *testing.T) {
 	}
 }
 
+func TestAMachineWithoutIPv6HasNotRunOutOfPorts(t *testing.T) {
+	for address, want := range map[string]bool{"192.0.2.1": true, "2001:db8::1": false} {
+		err := &net.OpError{Op: "dial", Addr: &net.TCPAddr{IP: net.ParseIP(address), Port: 80}, Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}
+		if _, ok := resource.Exhausted(err); ok != want {
+			t.Errorf("%s: %t, want %t", address, ok, want)
+		}
+	}
+}
+
 func TestEveryKindHasAHint(t *testing.T) {
 	seen := make(map[string]resource.Kind)
 	for _, kind := range resource.Kinds {

@@ -140,8 +140,8 @@ func (c *Conn) closed() {
 		return
 	}
 	go func() {
-		defer file.Close()
 		conn, err := net.FileConn(file)
+		_ = file.Close() // conn has a duplicate of its own
 		if err != nil {
 			return
 		}

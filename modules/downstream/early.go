@@ -54,11 +54,10 @@ func newEarlyWriter(w http.ResponseWriter, r *http.Request, app *edge.App) *earl
 	return &earlyWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, body: b, conn: conn}
 }
 
-// done is called with the error of the handlers: its answer is written by others, but with the same headers.
-func (w *earlyWriter) done(err error) {
-	if err != nil {
-		w.begin()
-	}
+// done is called when the handlers are. An answer that has not begun is written by others, but with the same headers.
+func (w *earlyWriter) done(r *http.Request) {
+	w.begin()
+	caddyhttp.SetVar(r.Context(), writerVar, false)
 }
 
 // WriteHeader begins the answer.

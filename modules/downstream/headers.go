@@ -1,6 +1,11 @@
 package downstream
 
-import "strings"
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
 
 // Kind is what a header claims of a client or its request.
 type Kind int
@@ -24,19 +29,43 @@ func (k Kind) String() string { return [...]string{"address", "host", "scheme", 
 // from a header of this name, although a proxy should have set it. It goes by what the name means, not by a list: case and
 // separators make no difference, since CGI and its heirs read X_Real.IP and X-Real-IP as one.
 func Spoofable(header string) (kind Kind, ok bool) {
-	name := squeeze(header)
+	if known, found := judged.Load(header); found {
+		v := known.(judgement)
+		return v.kind, v.spoofable
+	}
+	kind, ok = judge(squeeze(header))
+	if judgements.Add(1) <= maxJudgements {
+		judged.Store(header, judgement{kind, ok})
+	}
+	return kind, ok
+}
+
+// The names that were judged first are remembered: nearly all requests have the same ones.
+var (
+	judged     sync.Map // header name → judgement
+	judgements atomic.Int32
+)
+
+// maxJudgements bounds what clients can have remembered.
+const maxJudgements = 1000
+
+type judgement struct {
+	kind      Kind
+	spoofable bool
+}
+
+// judge is [Spoofable] for a name in lower case without separators.
+func judge(name string) (kind Kind, ok bool) {
 	switch {
-	case usual[name]:
-		return 0, false
-	case strings.Contains(name, "forwarded"):
+	case isForwarded(name):
 		return forwardedKind(name), true
 	case claimsAddress(name):
 		return Address, true
-	case claims(name, hostWords):
+	case hosts.claims(name):
 		return Host, true
-	case claims(name, schemeWords):
+	case schemes.claims(name):
 		return Scheme, true
-	case claims(name, urlWords):
+	case urls.claims(name):
 		return URL, true
 	}
 	return 0, false
@@ -64,14 +93,13 @@ func squeeze(name string) string {
 	}, name)
 }
 
-// usual are headers that most requests have, which need no closer look.
-var usual = map[string]bool{
-	"accept": true, "acceptencoding": true, "acceptlanguage": true, "authorization": true, "cachecontrol": true,
-	"connection": true, "contentlength": true, "contenttype": true, "cookie": true, "dnt": true, "ifmodifiedsince": true,
-	"ifnonematch": true, "origin": true, "pragma": true, "priority": true, "range": true, "referer": true, "secchua": true,
-	"secchuamobile": true, "secchuaplatform": true, "secfetchdest": true, "secfetchmode": true, "secfetchsite": true,
-	"secfetchuser": true, "te": true, "upgrade": true, "upgradeinsecurerequests": true, "useragent": true,
-	"xrequestedwith": true, "xcsrftoken": true,
+// isForwarded reports whether a name is one of the Forwarded family: X-Forwarded-For, X-Forward-For, X-Original-Forwarded-For. What
+// ends in the word says that something was forwarded, a mail perhaps.
+func isForwarded(name string) bool {
+	if name == "forwarded" || name == "xforwarded" || strings.Contains(name, "forwardfor") {
+		return true
+	}
+	return strings.Contains(name, "forwarded") && !strings.HasSuffix(name, "forwarded")
 }
 
 // forwardedKind returns what a header of the Forwarded family claims.
@@ -79,9 +107,9 @@ func forwardedKind(name string) Kind {
 	switch {
 	case endsIn(name, []string{"host", "server"}):
 		return Host
-	case endsIn(name, schemeWords):
+	case endsIn(name, schemes.words):
 		return Scheme
-	case endsIn(name, urlWords) || strings.HasSuffix(name, "prefix"):
+	case endsIn(name, urls.words):
 		return URL
 	}
 	return Address
@@ -90,21 +118,25 @@ func forwardedKind(name string) Kind {
 // A name claims an address if it ends in a word for one, right behind a word for who has it: X-Real-IP, True-Client-IP,
 // X-Azure-ClientIP, X-Envoy-External-Address.
 var (
-	addressWords = []string{"ipaddress", "ipaddr", "ipv4", "ipv6", "addr", "ip"}
+	addressWords = []string{"ipaddress", "ipaddr", "ipv4", "ipv6", "ips", "ipport", "ip"}
 	ownerWords   = []string{
-		"client", "real", "true", "remote", "source", "src", "originating", "origin", "original", "peer", "connecting", "user",
-		"viewer", "visitor", "downstream", "cluster", "external", "sender", "caller", "requester", "browser",
+		"client", "real", "true", "remote", "source", "src", "originating", "origin", "original", "peer", "connecting", "connection",
+		"user", "viewer", "visitor", "downstream", "cluster", "external", "sender", "caller", "requester", "request", "browser",
+		"socket", "public", "pseudo",
 	}
 	// Of these, an address can be nothing but one on the network; a user's, say, can be where he lives.
 	networkOwnerWords = []string{"client", "real", "remote", "peer", "connecting", "viewer", "downstream", "external", "originating"}
 )
 
 func claimsAddress(name string) bool {
-	if name == "xip" || name == "ip" {
+	switch strings.TrimPrefix(name, "x") {
+	case "ip", "ipv4", "ipv6", "ipaddress", "ipaddr":
 		return true
 	}
-	if rest, ok := strings.CutSuffix(name, "address"); ok && !strings.HasSuffix(rest, "ip") {
-		return endsIn(rest, networkOwnerWords)
+	for _, word := range []string{"address", "addr"} {
+		if rest, ok := strings.CutSuffix(name, word); ok && !strings.HasSuffix(rest, "ip") {
+			return endsIn(rest, networkOwnerWords)
+		}
 	}
 	for _, word := range addressWords {
 		if rest, ok := strings.CutSuffix(name, word); ok && endsIn(rest, ownerWords) {
@@ -123,31 +155,64 @@ func endsIn(name string, words []string) bool {
 	return false
 }
 
-// A name claims a host, a scheme or a path if it is nothing but such a word, with others before it that say whose.
-var (
-	hostWords   = []string{"hostoverride", "host"}
-	schemeWords = []string{"protoversion", "protocol", "scheme", "proto", "https", "ssl", "port"}
-	urlWords    = []string{"uri", "url", "path"}
+// vocabulary is how names claim a host, a scheme or a path: they end in one of the words, have before it nothing but who
+// says so, and at least once that it is the original one; or they are one of a few that have become usual.
+type vocabulary struct {
+	words    []string
+	original []string
+	usual    []string
+}
 
-	whoseWords = []string{"original", "real", "http", "client", "url", "request", "rewrite", "frontend", "front", "end", "server", "x"}
+var (
+	hosts = vocabulary{
+		words: []string{"hostoverride", "host"}, original: []string{"original", "real", "http", "client", "remote"},
+		usual: []string{"xhost", "xhostoverride", "hostoverride"},
+	}
+	schemes = vocabulary{
+		words:    []string{"protoversion", "protocol", "scheme", "proto", "https", "ssl", "port"},
+		original: []string{"original", "real", "url", "front", "frontend", "request", "proxy", "arr", "remote"},
+		usual:    []string{"xscheme", "xproto", "xprotoversion", "xhttps", "xssl", "cfvisitor", "ssloffloaded", "xserverport"},
+	}
+	urls = vocabulary{
+		words:    []string{"uri", "url", "path", "prefix", "scriptname"},
+		original: []string{"original", "real", "rewrite", "replaced", "ingress"},
+		usual:    []string{"xrequesturi", "xscriptname"},
+	}
+
+	// speakers are proxies, and what else stands in such names without a meaning of its own.
+	speakers = []string{"x", "envoy", "ms", "wl", "nf", "azure", "aws", "cf", "end", "request"}
 )
 
-func claims(name string, words []string) bool {
-	for _, word := range words {
-		rest, ok := strings.CutSuffix(name, word)
-		if !ok || rest == "" {
-			continue // the word alone is no header that anybody reads, or Host
+func (v vocabulary) claims(name string) bool {
+	if slices.Contains(v.usual, name) {
+		return true
+	}
+	for _, word := range v.words {
+		if rest, ok := strings.CutSuffix(name, word); ok && v.saysOriginal(rest) {
+			return true
 		}
-		for cut := true; cut && rest != ""; {
-			cut = false
-			for _, whose := range whoseWords {
-				if shorter, ok := strings.CutPrefix(rest, whose); ok {
-					rest, cut = shorter, true
-					break
-				}
-			}
+	}
+	return false
+}
+
+// saysOriginal reports whether a text consists of speakers and of words for the original, at least one of them.
+func (v vocabulary) saysOriginal(text string) bool {
+	for _, word := range v.original {
+		if rest, ok := strings.CutPrefix(text, word); ok && (rest == "" || v.saysOriginal(rest) || onlySpeakers(rest)) {
+			return true
 		}
-		if rest == "" {
+	}
+	for _, word := range speakers {
+		if rest, ok := strings.CutPrefix(text, word); ok && rest != "" && v.saysOriginal(rest) {
+			return true
+		}
+	}
+	return false
+}
+
+func onlySpeakers(text string) bool {
+	for _, word := range speakers {
+		if rest, ok := strings.CutPrefix(text, word); ok && (rest == "" || onlySpeakers(rest)) {
 			return true
 		}
 	}

@@ -16,17 +16,20 @@ var spoofable = map[downstream.Kind]string{
 		X-ProxyUser-IP X-Forwarded X-Forwarded-For X-Forwarded-For-IP X-Original-Forwarded-For Forwarded Forwarded-For
 		Forwarded-For-IP X-Forwarded-User Z-Forwarded-For CloudFront-Viewer-Address Ali-CDN-Real-IP Cdn-Src-IP X-Sucuri-ClientIP
 		Incap-Client-IP X-Client-Address X-Peer-Address X_Real_IP x.real.ip X-Real_IP X-REAL-IP X-Source-IP X-Nginx-Client-IP
-		X-User-IP X-IP Akamai-Client-IP X-Client-IPv4 X-Backend-Remote-IP X-Original-IP X-Visitor-IP X-Sender-IP`,
+		X-User-IP X-IP Akamai-Client-IP X-Client-IPv4 X-Backend-Remote-IP X-Original-IP X-Visitor-IP X-Sender-IP
+		X-IP-Address IP-Address X-IPv4 X-Nf-Client-Connection-IP X-Forward-For X-Azure-SocketIP CF-Pseudo-IPv4 X-Request-IP
+		X-Public-IP X-Real-IPs X-Client-IP-Port`,
 	downstream.Host: `
 		X-Forwarded-Host X-Forwarded-Server X-Host X-HTTP-Host-Override X-Original-Host X-Real-Host X-Client-Host X_Host HTTP-Host
-		X-Host-Override`,
+		X-Host-Override X-Remote-Host X-Envoy-Original-Host`,
 	downstream.Scheme: `
 		X-Forwarded-Proto X-Forwarded-Protocol X-Forwarded-Scheme X-Forwarded-Ssl X-Forwarded-Port X-Scheme X-Url-Scheme
 		X-Proto X-Original-Proto X-HTTPS Front-End-Https X-ProtoVersion X-Real-Port X-Original-Scheme X-Request-Scheme X-SSL
-		X-Server-Port`,
+		X-Server-Port WL-Proxy-SSL CF-Visitor SSL-Offloaded X-ARR-SSL X-Remote-Port`,
 	downstream.URL: `
 		X-Original-URL X-Original-URI X-Rewrite-URL X-Rewrite-URI X-Forwarded-Prefix X-Forwarded-Uri X-Forwarded-Path
-		X-Request-URI X-Original-Path X-Real-URL`,
+		X-Request-URI X-Original-Path X-Real-URL X-Script-Name X-Envoy-Original-Path X-MS-Original-URL X-Ingress-Path
+		X-Replaced-Path X-Original-Prefix`,
 }
 
 // harmless are real headers that must pass: of browsers, of HTTP's registry, of APIs, webhooks, uploads, tracing and tests.
@@ -70,6 +73,8 @@ const harmless = `
 	Sentry-Trace Stripe-Signature Svix-Id Svix-Signature Svix-Timestamp Webhook-Id Webhook-Signature Webhook-Timestamp Apollographql-Client-Name
 	Apollographql-Client-Version Apollo-Require-Preflight Organization-Id Authorization-Url-Signature Next-Router-State-Tree Next-Url-Hash Rsc
 	Turbo-Frame HX-Boosted HX-Current-Page HX-Request HX-Target HX-Trigger Docker-Content-Digest Git-Protocol-Version
+	X-Protocol X-Client-Protocol X-Server-Url Server-Url Client-Url X-URL X-Path X-Port X-Request-Path X-User-Addr X-Sender-Addr
+	X-Email-Forwarded X-Auto-Forwarded X-Callback-Url X-Base-Path X-Upload-Path X-Redirect-Uri X-Smtp-Host X-Database-Port
 	OpenAI-Organization Anthropic-Version Notion-Version Paypal-Transmission-Id`
 
 func TestHeadersThatClaimWhoTheClientIsAreSpoofable(t *testing.T) {

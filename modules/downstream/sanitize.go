@@ -68,7 +68,7 @@ func (s *Sanitizer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	if err == nil {
 		err = next.ServeHTTP(w, r)
 	}
-	done(err)
+	done()
 	return err
 }
 
@@ -79,16 +79,16 @@ const sanitizedVar = "edge.sanitized"
 var errEarlyData = errors.New("this method is not safe to be replayed: send it again when the TLS handshake is complete")
 
 // Sanitize removes what the client of a request may not claim, unless that has been done. It returns the ResponseWriter to
-// use from now on, or an error that is the answer, and what to call with the error of the handlers that follow.
-func Sanitize(w http.ResponseWriter, r *http.Request, app *edge.App) (to http.ResponseWriter, done func(error), err error) {
+// use from now on, what to call when the handlers that follow are done, and an error if that is the answer.
+func Sanitize(w http.ResponseWriter, r *http.Request, app *edge.App) (to http.ResponseWriter, done func(), err error) {
 	if done, _ := caddyhttp.GetVar(r.Context(), sanitizedVar).(bool); done {
-		return w, func(error) {}, nil
+		return w, func() {}, nil
 	}
 	early := newEarlyWriter(w, r, app)
 	if early == nil {
-		done = func(error) {}
+		done = func() {}
 	} else {
-		w, done = early, early.done
+		w, done = early, func() { early.done(r) }
 	}
 	if r.TLS != nil && !r.TLS.HandshakeComplete && !isSafe(r.Method) {
 		return w, done, caddyhttp.Error(http.StatusTooEarly, errEarlyData)

@@ -62,7 +62,7 @@ func (a *App) Services() []*registry.Service {
 
 // apply gives a service the settings that its routes and the app's defaults make.
 func (a *App) apply(u *use) error {
-	p, err := probe.New(u.config.Probe.config(), a.living.logger("probe"))
+	p, err := probe.New(u.config.Probe.config(), a.living.logger("probe"), a.NoteExhausted)
 	if err != nil {
 		return err
 	}

@@ -50,12 +50,12 @@ func (x *exchange) bind() {
 	x.bond = x.affinity.of(x.req)
 	x.want = registry.Want{
 		At: x.began, Session: x.bond.session, Prefer: x.bond.prefer,
-		Upgrade: x.req.Header.Get("Upgrade") != "", Repeatable: x.isRepeatable(),
+		Upgrade: x.req.Header.Get("Upgrade") != "", Repeatable: isIdempotent(x.req) && x.body.isSmall(),
 	}
 }
 
-// isRepeatable reports whether the request may be sent once more after it was sent and not answered.
-func (x *exchange) isRepeatable() bool { return isIdempotent(x.req) && x.body.isReplayable() }
+// canRepeat reports whether the request may be sent once more after it was sent and not answered.
+func (x *exchange) canRepeat() bool { return isIdempotent(x.req) && x.body.canResend() }
 
 // acquire claims an endpoint, unless the service's maintenance has begun while the request waited for one.
 func (x *exchange) acquire() (registry.Claim, error) {
@@ -105,7 +105,7 @@ func (x *exchange) send(claim registry.Claim) (*http.Response, error) {
 	setPlaceholder(x.req, "edge.endpoint.id", e.ID())
 	setPlaceholder(x.req, "edge.endpoint.address", e.Address())
 	ctx, cancel := context.WithCancelCause(link.WithDialTimeout(x.req.Context(), time.Duration(x.DialTimeout)))
-	if x.resends > 0 {
+	if len(x.cut) > 0 {
 		ctx = link.Afresh(ctx)
 	}
 	late := newDeadline(time.Duration(x.ResponseTimeout), cancel)
@@ -153,7 +153,7 @@ func (x *exchange) check(claim registry.Claim, resp *http.Response) error {
 		claim.Well()
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		claim.Badly("status "+strconv.Itoa(resp.StatusCode), x.client())
-		if x.isRepeatable() && x.isStopping(claim) {
+		if x.canRepeat() && x.isStopping(claim) && x.body.detach() {
 			_ = resp.Body.Close() // another one is asked
 			return errStopping
 		}
@@ -221,16 +221,19 @@ func (x *exchange) mayTryAgain(claim registry.Claim, err error) error {
 		}
 		claim.Refused(err.Error())
 	case stopping:
-	case answered:
+	case answered, unsendable:
 		return x.failed(e, err)
 	case cutOff:
 		x.cut = append(x.cut, e)
-		if !x.isRepeatable() || x.resends == maxResends || x.mayBeMeant(err) && e.Serves() {
+		if !x.canRepeat() || x.resends == maxResends || x.mayBeMeant(err) && e.Serves() {
 			return x.failed(e, err)
 		}
 		if x.deaths() >= mostDeaths {
 			setPlaceholder(x.req, "edge.request.repeatable", "false")
 			return x.failed(e, err)
+		}
+		if isKept(err) && len(x.cut) == 1 {
+			break // it may have been closed because it was idle
 		}
 		if err := x.mayResend(e, err); err != nil {
 			return err
@@ -238,11 +241,16 @@ func (x *exchange) mayTryAgain(claim registry.Claim, err error) error {
 		x.resends++
 	}
 	x.want.Avoid = append(x.want.Avoid, e)
-	x.want.Repeatable = x.isRepeatable()
 	if c := x.log.Check(zap.DebugLevel, "trying another endpoint"); c != nil {
 		c.Write(zap.String("service", x.Service), zap.String("address", e.Address()), zap.Error(err))
 	}
 	return nil
+}
+
+// isKept reports whether an attempt failed on a kept connection.
+func isKept(err error) bool {
+	_, kept := errors.AsType[*link.KeptConnError](err)
+	return kept
 }
 
 // deaths returns how many endpoints have ended with the request without having been told to stop, so that the request may be why.

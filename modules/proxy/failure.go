@@ -22,6 +22,7 @@ type failureKind int
 const (
 	clientsFault failureKind = iota // it has left, or its body is too large, too slow or not HTTP
 	ownFault                        // the edge has run out of something
+	unsendable                      // the request is not one that can be sent
 	unsent                          // no connection could be made
 	stopping                        // it was answered by a container that stops, and can be asked for elsewhere
 	answered                        // an answer came, which is none
@@ -36,11 +37,14 @@ func (x *exchange) classify(err error) failureKind {
 	if _, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 		return clientsFault
 	}
-	if _, ok := resource.Exhausted(err); ok {
-		return ownFault
-	}
 	if _, ok := errors.AsType[*link.DialError](err); ok {
+		if _, ours := resource.Exhausted(err); ours {
+			return ownFault
+		}
 		return unsent
+	}
+	if link.IsUnsendable(err) {
+		return unsendable
 	}
 	switch {
 	case errors.Is(err, errStopping):
@@ -57,7 +61,8 @@ func (x *exchange) classify(err error) failureKind {
 func (x *exchange) blame(claim registry.Claim, err error) error {
 	kind := x.classify(err)
 	// A dial that fails takes the endpoint out of rotation anyway, and an upgrade may be refused without an answer.
-	if (kind == answered || kind == cutOff) && x.req.Header.Get("Upgrade") == "" {
+	// So may a kept connection be closed that was idle.
+	if (kind == answered || kind == cutOff) && x.req.Header.Get("Upgrade") == "" && !isKept(err) {
 		claim.Badly(err.Error(), x.client())
 	}
 	return err
@@ -77,6 +82,9 @@ func (x *exchange) clientFailed(err error) error {
 // clientLeft ends the exchange with a client that has left. reverse_proxy notes status 499 in the log then, which a client that
 // closed its sending end alone must not get.
 func (x *exchange) clientLeft() error {
+	if err := x.req.Context().Err(); errors.Is(err, context.DeadlineExceeded) {
+		return err // another handler's time is over, and the client is there
+	}
 	downstream.ConnOf(x.req).Abort()
 	return context.Canceled
 }
@@ -100,10 +108,12 @@ func (x *exchange) waitForResources(e *registry.Endpoint, err error) error {
 	}
 	wait := min(shortestWait<<min(x.waited, 10), longestWait)
 	x.waited++
+	ctx, stop := downstream.Watch(x.req)
+	defer stop()
 	select {
 	case <-time.After(wait):
 		return nil
-	case <-x.req.Context().Done():
+	case <-ctx.Done():
 		return x.clientLeft()
 	}
 }
@@ -116,6 +126,9 @@ func (x *exchange) failed(e *registry.Endpoint, err error) error {
 		status = http.StatusGatewayTimeout
 	}
 	_, notSent := errors.AsType[*link.DialError](err)
+	if link.IsUnsendable(err) {
+		notSent, status = true, http.StatusInternalServerError
+	}
 	outcome := registry.Unknown
 	if notSent {
 		outcome = registry.Unsent

@@ -54,7 +54,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err == nil {
 		err = h.serve(w, r, next)
 	}
-	done(err)
+	done()
 	return err
 }
 

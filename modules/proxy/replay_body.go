@@ -19,16 +19,17 @@ const maxReplay = 64 << 10
 
 // replayBody is a request's body on its way through attempts. It is passed on as it comes, and kept while it is: the next attempt
 // is sent what came so far, and then what comes. A body that grows beyond maxReplay is not kept any more, and can't be
-// sent again. A nil replayBody is none.
+// sent again, and neither can that of a request that must not be. A nil replayBody is none.
 //
 // Only one attempt reads at a time, but the reads of one that failed may not be over: what they still get is kept as well.
 type replayBody struct {
-	req *http.Request
+	req *http.Request // whose it is
 	src io.ReadCloser
 
 	mu      sync.Mutex
 	kept    []byte
 	lost    bool          // something was passed on and not kept
+	current *bodyReader   // the last one that was opened, which alone may read on when something is lost
 	reading chan struct{} // closed when the read from the client that is under way is over; nil: none is
 	err     error         // that the client's body ended with; io.EOF: all of it has come
 }
@@ -41,37 +42,98 @@ func newReplayBody(req *http.Request) *replayBody {
 	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 && len(req.Trailer) == 0 {
 		return nil
 	}
-	return &replayBody{req: req, src: req.Body}
+	b := &replayBody{req: req, src: req.Body}
+	if req.ProtoMajor == 3 && req.ContentLength < 0 && isIdempotent(req) {
+		b.peek()
+	}
+	return b
 }
 
 // attach puts the body on one attempt's request. The deadline does not run while the client is waited for.
 func (b *replayBody) attach(req *http.Request, late *deadline) *http.Request {
 	late.begin()
+	req.Body, req.GetBody = nil, nil
 	if b == nil {
-		req.Body, req.GetBody = nil, nil
 		return req
 	}
-	req.Body = b.open(late)
-	req.GetBody = nil
-	if b.isReplayable() {
-		req.GetBody = func() (io.ReadCloser, error) {
-			if !b.isReplayable() {
-				return nil, errNotKept
-			}
-			return b.open(late), nil
+	if b.isSmall() {
+		req.GetBody = func() (io.ReadCloser, error) { return nil, errNotKept } // it tells that the request may be repeated
+	}
+	if length, ok := b.length(); ok && len(req.Trailer) == 0 {
+		req.ContentLength = length
+		if length == 0 {
+			req.GetBody = nil
+			return req
 		}
 	}
+	req.Body = b.open(late)
 	return req
 }
 
-// isReplayable reports whether the body can be sent once more, as far as it has come.
-func (b *replayBody) isReplayable() bool {
+// isSmall reports whether the body is known to be one that will be kept whole.
+func (b *replayBody) isSmall() bool {
+	if b == nil {
+		return true
+	}
+	if b.req.ContentLength >= 0 {
+		return b.req.ContentLength <= maxReplay
+	}
+	_, whole := b.length()
+	return whole
+}
+
+// length returns the body's length, if all of it has come and is kept.
+func (b *replayBody) length() (n int64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return int64(len(b.kept)), b.err == io.EOF && !b.lost
+}
+
+// canResend reports whether the body can be sent once more, as far as it has come.
+func (b *replayBody) canResend() bool {
 	if b == nil {
 		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.lost && (b.req.ContentLength <= maxReplay || len(b.kept) == 0 && b.err == nil && b.reading == nil)
+	return !b.lost
+}
+
+// detach ends the reading of the attempt under way, so that nothing more is passed on by it, if the body can be sent once more.
+func (b *replayBody) detach() bool {
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lost {
+		return false
+	}
+	if b.current != nil {
+		b.current.closed = true
+	}
+	return true
+}
+
+// peekTime is how long the beginning of a body may take to come that may be none.
+const peekTime = 10 * time.Millisecond
+
+// peek finds out whether a body of unknown length is empty, or short: over HTTP/3 every request has one.
+func (b *replayBody) peek() {
+	r := &bodyReader{body: b, late: newDeadline(0, nil), closed: true} // closed: what it gets is for others
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		_, _ = r.fetch(make([]byte, 512)) // the error is kept
+	}()
+	timer := time.NewTimer(peekTime)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 // settleTime is how long a read from the client that is about to fail may take to do so.
@@ -100,7 +162,19 @@ func (b *replayBody) clientErr() error {
 	return b.err
 }
 
-func (b *replayBody) open(late *deadline) *bodyReader { return &bodyReader{body: b, late: late} }
+// open begins to read the body anew, and ends an earlier attempt's reading.
+func (b *replayBody) open(late *deadline) *bodyReader {
+	r := &bodyReader{body: b, late: late}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.current != nil {
+		b.current.closed = true
+	}
+	if !b.lost { // else what it would read has a hole
+		b.current = r
+	}
+	return r
+}
 
 // bodyReader reads the body from its beginning, for one attempt.
 type bodyReader struct {
@@ -121,6 +195,8 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 		switch {
 		case r.closed:
 			return 0, http.ErrBodyReadAfterClose
+		case b.lost && b.current != r:
+			return 0, errNotKept
 		case r.offset < len(b.kept):
 			n := copy(p, b.kept[r.offset:])
 			r.offset += n
@@ -132,7 +208,9 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 		}
 		reading := b.reading
 		b.mu.Unlock()
+		r.late.pause()
 		<-reading
+		r.late.begin()
 		b.mu.Lock()
 	}
 }
@@ -164,7 +242,9 @@ func (b *replayBody) keep(p []byte, by *bodyReader) {
 	switch {
 	case len(p) == 0:
 	case b.lost:
-	case b.req.ContentLength > maxReplay || len(b.kept)+len(p) > maxReplay && !by.closed: // else it is for the next attempt only
+	case by.closed: // it is for the next attempt
+		b.kept = append(b.kept, p...)
+	case b.req.ContentLength > maxReplay || len(b.kept)+len(p) > maxReplay || !isIdempotent(b.req):
 		b.kept, b.lost, by.offset = nil, true, 0
 	default:
 		b.kept = append(b.kept, p...)

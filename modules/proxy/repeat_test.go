@@ -1,0 +1,194 @@
+package proxy_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+// warm has a site keep so many connections to each of its endpoints.
+func warm(t *testing.T, s *site, requests int, waiting *sync.WaitGroup, release chan struct{}) {
+	t.Helper()
+	var done sync.WaitGroup
+	waiting.Add(requests)
+	for range requests {
+		done.Go(func() { s.send(t, http.MethodGet, "/warm", nil) })
+	}
+	waiting.Wait()
+	close(release)
+	done.Wait()
+}
+
+// TestARequestIsSentOnKeptConnectionsOnce: net/http would send it on one after the other, and then dial.
+func TestARequestIsSentOnKeptConnectionsOnce(t *testing.T) {
+	for _, containers := range []int{1, 5} {
+		var carriedOut atomic.Int32
+		var waiting sync.WaitGroup
+		release := make(chan struct{})
+		var addresses []string
+		var ready []<-chan struct{}
+		for range containers {
+			var b *backend
+			b = newBackend(t, func(_ http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/warm":
+					waiting.Done()
+					<-release
+				case "/poison":
+					carriedOut.Add(1)
+					if containers > 1 {
+						go b.stop() // the container ends; the only one of a service lives on, as with a crashing worker
+					}
+					panic(http.ErrAbortHandler)
+				}
+			}).start(t)
+			addresses, ready = append(addresses, b.address), append(ready, reached(t, b.address, registry.Ready))
+		}
+		s := serve(t, map[string][]string{"api:80": addresses}, "edge_proxy api:80 {\n hold 2s\n slow_start off\n}")
+		for _, r := range ready {
+			<-r
+		}
+		warm(t, s, 20*containers, &waiting, release)
+		status, _, _ := s.send(t, http.MethodGet, "/poison", nil)
+		if n := carriedOut.Load(); n != 2 || status != http.StatusBadGateway {
+			t.Errorf("%d containers: carried out %d times, status %d; want 2 and 502", containers, n, status)
+		}
+		stop(t)
+	}
+}
+
+// TestABackendThatClosesIdleConnectionsCostsNothing: a request on one that is being closed is sent again, outside of the budget.
+func TestABackendThatClosesIdleConnectionsCostsNothing(t *testing.T) {
+	b := newWireBackend(t, func(conn net.Conn, r *http.Request, rest *bufio.Reader) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		_, _ = rest.ReadByte() // and closes when the next request comes
+	})
+	s := b.site(t, new(site), "edge_proxy api:80")
+	for i := range 60 {
+		for _, size := range []int{0, 1000, 200_000} {
+			method := http.MethodPut
+			var body []byte
+			if size == 0 {
+				method = http.MethodGet
+			} else {
+				body = make([]byte, size)
+			}
+			if status, text, _ := s.send(t, method, "/", body); status != http.StatusOK {
+				t.Fatalf("request %d, %d bytes: %d %s", i, size, status, text)
+			}
+		}
+	}
+	if status := edge.Snapshot()[0]; status.Retries != 0 || status.Ready != 1 {
+		t.Errorf("%d retries, %d ready", status.Retries, status.Ready)
+	}
+}
+
+// TestABodyNeverArrivesWithAHole: a container that was told to stop answers 503 in the middle of an upload, and the rest of
+// what is kept is passed on while that is looked at.
+func TestABodyNeverArrivesWithAHole(t *testing.T) {
+	release := make(chan struct{})
+	first := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+		_, _ = io.ReadFull(r.Body, make([]byte, 60_000))
+		_, _ = io.WriteString(conn, "HTTP/1.1 503 Stopping\r\nContent-Length: 0\r\n\r\n")
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-release
+	})
+	defer close(release)
+	got := make(chan string, 1)
+	second := newBackend(t, func(_ http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		if err == nil {
+			got <- fmt.Sprint(bytes.Count(text, []byte("a")), bytes.Count(text, []byte("b")), bytes.Count(text, []byte("c")))
+		}
+	})
+	s := first.site(t, new(site), "edge_proxy api:80")
+	conn := s.dial(t)
+	write(t, conn, "PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n")
+	chunk := func(letter string, n int) { write(t, conn, fmt.Sprintf("%x\n%s\n", n, strings.Repeat(letter, n))) }
+	chunk("a", 40_000)
+	for first.asked.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	drainAll(t, first.address)
+	second.start(t)
+	ready := reached(t, second.address, registry.Ready)
+	s.static["api:80"] = []string{first.address, second.address}
+	s.load(t, "edge_proxy api:80")
+	<-ready
+	chunk("a", 20_000)
+	chunk("b", 10_000)
+	chunk("c", 5_000)
+	write(t, conn, "0\n\n")
+	resp, _ := answer(t, conn)
+	select {
+	case counts := <-got:
+		if counts != "60000 10000 5000" {
+			t.Errorf("the second container got %s bytes of each part", counts)
+		}
+	default:
+		if resp.StatusCode == http.StatusOK {
+			t.Error("200, but nothing arrived")
+		}
+	}
+}
+
+// TestARequestThatCanNotBeSentBlamesNobody: what the client asks for and the configuration make a header that is none.
+func TestARequestThatCanNotBeSentBlamesNobody(t *testing.T) {
+	s := both(t, echo("ok"), "edge_proxy api:80 {\n header_up X-Path {path}\n eject 1\n}")
+	for _, method := range []string{"GET", "POST"} {
+		if status := s.raw(t, method+" /a%0ab HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"); status != http.StatusInternalServerError {
+			t.Errorf("%s: %d, want 500", method, status)
+		}
+	}
+	unharmed(t)
+	if lost := edge.Snapshot()[0].Lost; lost.Unknown != 0 {
+		t.Errorf("%d are of unknown outcome", lost.Unknown)
+	}
+}
+
+// TestABodyThatNobodyReadsIsNoRequest: on a site whose handlers answer nothing, with a body that is no HTTP.
+func TestABodyThatNobodyReadsIsNoRequest(t *testing.T) {
+	var smuggled atomic.Int32
+	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+		smuggled.Add(1)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	s := b.site(t, new(site), "sanitize_request\nhandle /api/* {\n edge_proxy api:80\n}")
+	for _, body := range []string{"ZZ\nGET /api/smuggled HTTP/1.1\nHost: a\n\n", "5\nhello\nZZ\nGET /api/smuggled HTTP/1.1\nHost: a\n\n"} {
+		conn := s.dial(t)
+		write(t, conn, "POST /none HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n"+body)
+		if resp, _ := answer(t, conn); !resp.Close {
+			t.Errorf("%q: the connection is kept", body)
+		}
+		if _, err := io.ReadAll(conn); err != nil {
+			t.Errorf("%q: %v", body, err)
+		}
+	}
+	if n := smuggled.Load(); n != 0 {
+		t.Errorf("%d requests were smuggled to the backend", n)
+	}
+}
+
+func TestAnErrorPageOfAServiceHasNoBlankType(t *testing.T) {
+	page := says(t, "HTTP/1.1 200 OK\nContent-Length: 4\n\npage")
+	ready := reached(t, page.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {"127.0.0.1:1"}, "page:80": {page.address}},
+		"sanitize_request\nedge_proxy api:80 {\n hold 100ms\n}\nhandle_errors {\n edge_proxy page:80\n}")
+	<-ready
+	_, text, header := s.send(t, http.MethodPost, "/", []byte("hello"))
+	if kind, ok := header["Content-Type"]; text != "page" || ok {
+		t.Errorf("%q with the type %q", text, kind)
+	}
+}
