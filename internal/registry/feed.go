@@ -99,12 +99,12 @@ func (f *Feed) Online(online bool) {
 	f.r.online[f.source] = online
 	if online {
 		f.r.expected[f.source] = false
-		f.r.settle()
 		f.sweep()
 	}
 	for _, s := range f.r.services {
 		f.r.reconcile(s)
 	}
+	f.r.settle() // those that wait for it look at what the source has said
 }
 
 // Expect says that the source is configured but may take a while to speak: until it has, a name that no other source
@@ -143,7 +143,7 @@ func (f *Feed) Clear() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.r.online[f.source], f.r.expected[f.source] = false, false
-	f.r.settle()
+	defer f.r.settle()
 	for _, n := range f.r.names {
 		n.views[f.source] = view{}
 		for _, s := range n.services {

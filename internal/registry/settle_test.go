@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +101,32 @@ func TestSettledWaitsForTheSourcesAndNotForEver(t *testing.T) {
 				t.Errorf("it waited %s for a source that never speaks, fails: %t", time.Since(began), source.fails)
 			}
 		})
+	}
+}
+
+// TestWhoHasWaitedForTheSourcesSeesWhatTheySaid: a cookie names a container by the ID that the Engine knows.
+func TestWhoHasWaitedForTheSourcesSeesWhatTheySaid(t *testing.T) {
+	for range 300 {
+		s := newStack(t, registry.Settings{})
+		s.engine.Expect()
+		s.dns.Expect()
+		s.dns.Set("api", []registry.Member{found("10.0.0.1")})
+		s.dns.Online(true)
+		s.engine.Set("api", []registry.Member{box(idA, "10.0.0.1")})
+		seen := make(chan bool)
+		for range 4 {
+			go func() {
+				s.Settled(t.Context())
+				ids, _ := s.service.Identities()
+				seen <- slices.Contains(ids, idA)
+			}()
+		}
+		s.engine.Online(true)
+		for range 4 {
+			if !<-seen {
+				t.Fatal("it was let go before the Engine's name was known")
+			}
+		}
 	}
 }
 
