@@ -166,7 +166,11 @@ func (a *asker) keep(hosts []string) {
 func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix) {
 	addrs, err := fixedAddresses(a.HostsFile, host)
 	fixed := len(addrs) > 0 // the operator has written them down
-	if err == nil && !fixed {
+	switch {
+	case err != nil || fixed:
+	case len(subnets) == 0: // it can't be known which of the answers are containers'
+		err = errNoSubnets
+	default:
 		addrs, err = lookup(ctx, a.Resolver, host)
 	}
 	if ctx.Err() != nil {
@@ -187,6 +191,8 @@ func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix)
 	a.sink.Set(host, a.members(host, addrs, subnets, fixed))
 	a.sink.Online(true)
 }
+
+var errNoSubnets = errors.New("this machine's own networks can't be listed")
 
 // members turns an answer into members: sorted, and only where containers of the edge's own networks can be, unless it is
 // fixed.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,31 +96,72 @@ func (l *Link) Send(req *http.Request) (*http.Response, error) {
 	if req.Header.Get("Upgrade") != "" {
 		return l.upgrade(&out)
 	}
+	via := l.pooled
 	if !replayable(req) || req.Context().Value(afresh{}) != nil {
-		return l.fresh.RoundTrip(&out)
+		via = l.fresh
 	}
-	var dialled atomic.Bool
-	sent, err := l.pooled.RoundTrip(once(&out, &dialled))
-	if err != nil && !dialled.Load() && isConnEnd(err) {
-		err = &KeptConnError{err}
+	var a attempt
+	resp, err := via.RoundTrip(once(a.trace(&out)))
+	if err != nil {
+		return nil, a.explain(err)
 	}
-	return sent, err
+	return resp, nil
 }
 
-// once returns the request in a shape that net/http sends once only. It would send some requests again by itself, on one kept
-// connection after the other, and then dial: a request that ends its container would go out many times, and the error would
-// say that it could not be sent. dialled is set if a connection is made for it.
-func once(req *http.Request, dialled *atomic.Bool) *http.Request {
-	req = req.WithContext(context.WithValue(req.Context(), dialledKey{}, dialled))
+// attempt is what net/http does with one request.
+type attempt struct {
+	kept    atomic.Bool // it has the request on a connection that was used before
+	written atomic.Bool // it has begun to write the request
+}
+
+// trace returns the request with what notes that.
+func (a *attempt) trace(req *http.Request) *http.Request {
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn:      func(info httptrace.GotConnInfo) { a.kept.Store(info.Reused) },
+		WroteHeaders: func() { a.written.Store(true) },
+	}))
+}
+
+// explain returns the error of the attempt with what it means.
+func (a *attempt) explain(err error) error {
+	_, unsent := errors.AsType[*DialError](err)
+	switch {
+	case unsent || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		return err
+	case isConnEnd(err):
+		if a.kept.Load() {
+			return &KeptConnError{err}
+		}
+		return err
+	case !a.written.Load():
+		return &UnsendableError{err}
+	}
+	return err
+}
+
+// once returns the request in a shape that net/http sends once only, unless nothing of it was written. It would send some
+// requests again by itself, on one kept connection after the other, and then dial: a request that ends its container would go
+// out many times, and the error would say that it could not be sent.
+func once(req *http.Request) *http.Request { // it is the caller's own copy
 	req.GetBody = nil
-	if req.Body == nil || req.Body == http.NoBody {
-		// A body without bytes, which can't be had again. With this encoding net/http writes no header about it.
-		req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(nil)), 0, []string{"identity"}
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "":
+		if req.Body == nil || req.Body == http.NoBody {
+			// A body without bytes, which can't be had again. With this encoding net/http writes no header about it.
+			req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(nil)), 0, []string{"identity"}
+		}
 	}
 	return req
 }
 
-type dialledKey struct{}
+// UnsendableError is a request that can't be sent as it is, such as one with a line break in a header. Nothing was sent.
+type UnsendableError struct{ Err error }
+
+// Error says what is wrong with the request.
+func (e *UnsendableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong with the request.
+func (e *UnsendableError) Unwrap() error { return e.Err }
 
 // KeptConnError is a request that was sent on a kept connection, which ended before an answer came. Most often the endpoint
 // had closed it because it was idle, before it read the request.
@@ -135,7 +177,12 @@ func (e *KeptConnError) Unwrap() error { return e.Err }
 // body.
 func replayable(req *http.Request) bool {
 	switch req.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete, "":
+	case http.MethodPut, http.MethodDelete:
+		if req.Header.Get("Idempotency-Key") != "" || req.Header.Get("X-Idempotency-Key") != "" {
+			return false // which net/http would send again by itself
+		}
+		fallthrough
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "":
 		return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 	}
 	return false
@@ -199,9 +246,6 @@ func (l *Link) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	timeout, ok := ctx.Value(dialTimeout{}).(time.Duration)
 	if !ok {
 		timeout = DefaultDialTimeout
-	}
-	if dialled, ok := ctx.Value(dialledKey{}).(*atomic.Bool); ok {
-		dialled.Store(true)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

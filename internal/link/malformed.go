@@ -15,7 +15,7 @@ import (
 // lengths. The endpoint has answered then, however wrongly. A connection that ends within the head, or after a 1xx, is no
 // answer.
 func IsMalformed(err error) bool {
-	if err == nil || isConnEnd(err) || IsUnsendable(err) {
+	if _, unsendable := errors.AsType[*UnsendableError](err); err == nil || unsendable || isConnEnd(err) {
 		return false
 	}
 	if _, ok := errors.AsType[textproto.ProtocolError](err); ok || errors.Is(err, errTooMany1xx) {
@@ -27,13 +27,7 @@ func IsMalformed(err error) bool {
 
 // malformed are parts of net/http's errors about answers, for which it has no types (response.go, transfer.go, transport.go).
 var malformed = []string{
-	"malformed HTTP", "malformed MIME header", "Content-Length", "transfer encoding", "response headers exceeded",
-}
-
-// IsUnsendable reports whether [Link.Send] failed because the request is not one that can be sent, such as one with a line break in
-// a header. Nothing was sent then.
-func IsUnsendable(err error) bool {
-	return err != nil && strings.HasPrefix(err.Error(), "net/http: invalid ")
+	"malformed HTTP", "malformed MIME header", "Content-Length", "transfer encoding", "trailer key", "response headers exceeded",
 }
 
 // isConnEnd reports whether an exchange failed because its connection did, or was closed before it could be used. net/http has

@@ -67,6 +67,9 @@ func (l *Link) upgrade(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if err := req.Write(c.Conn); err != nil { // not c: its Write would wait for the answer to be read
+		if !isConnEnd(err) {
+			return fail(&UnsendableError{err})
+		}
 		return fail(fmt.Errorf("write error: %w", err))
 	}
 	head := &io.LimitedReader{R: c, N: maxHead}

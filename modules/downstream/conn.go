@@ -19,6 +19,7 @@ import (
 type Conn struct {
 	tcp    *net.TCPConn
 	linger atomic.Pointer[os.File] // a duplicate of the socket that outlives net/http's
+	broken atomic.Bool             // what follows on it is the rest of a body that was not read
 }
 
 type connKey struct{}
@@ -121,7 +122,11 @@ const (
 // Linger has the connection read on for a while after the server has closed it. A client that still sends its body would be
 // sent a reset otherwise, by which it may lose the answer (RFC 9112 section 9.6). It is to be called before the answer.
 func (c *Conn) Linger() {
-	if c == nil || c.linger.Load() != nil {
+	if c == nil {
+		return
+	}
+	c.broken.Store(true)
+	if c.linger.Load() != nil {
 		return
 	}
 	file, err := c.tcp.File()
@@ -132,6 +137,10 @@ func (c *Conn) Linger() {
 		_ = file.Close() // it is only a duplicate
 	}
 }
+
+// IsBroken reports whether what comes on the connection is no request any more. net/http closes such a one after the answer, unless
+// a handler takes the header Connection away that says so.
+func (c *Conn) IsBroken() bool { return c != nil && c.broken.Load() }
 
 // closed lingers if that was asked for.
 func (c *Conn) closed() {

@@ -12,18 +12,21 @@ type Kind int
 
 // The kinds of claims.
 const (
-	Address Kind = iota // who the client is
-	Host                // which host it asks for
-	Scheme              // whether it came over TLS, and to which port
-	URL                 // which path it asks for
+	Address     Kind = iota // who the client is
+	Host                    // which host it asks for
+	Scheme                  // whether it came over TLS, and to which port
+	URL                     // which path it asks for
+	Certificate             // which certificate it has shown
 	kinds
 )
 
 // Kinds are all of them.
-var Kinds = [kinds]Kind{Address, Host, Scheme, URL}
+var Kinds = [kinds]Kind{Address, Host, Scheme, URL, Certificate}
 
 // String returns the kind's name in metrics.
-func (k Kind) String() string { return [...]string{"address", "host", "scheme", "url"}[k] }
+func (k Kind) String() string {
+	return [...]string{"address", "host", "scheme", "url", "certificate"}[k]
+}
 
 // Spoofable reports whether applications and proxies read the client's address, or the host, scheme or path that it asks for,
 // from a header of this name, although a proxy should have set it. It goes by what the name means, not by a list: case and
@@ -67,6 +70,8 @@ func judge(name string) (kind Kind, ok bool) {
 		return Scheme, true
 	case urls.claims(name):
 		return URL, true
+	case claimsCertificate(name):
+		return Certificate, true
 	}
 	return 0, false
 }
@@ -96,7 +101,7 @@ func squeeze(name string) string {
 // isForwarded reports whether a name is one of the Forwarded family: X-Forwarded-For, X-Forward-For, X-Original-Forwarded-For. What
 // ends in the word says that something was forwarded, a mail perhaps.
 func isForwarded(name string) bool {
-	if name == "forwarded" || name == "xforwarded" || strings.Contains(name, "forwardfor") {
+	if name == "forwarded" || name == "xforwarded" || strings.Contains(name, "forwardfor") || strings.HasSuffix(name, "fwdfor") {
 		return true
 	}
 	return strings.Contains(name, "forwarded") && !strings.HasSuffix(name, "forwarded")
@@ -122,7 +127,7 @@ var (
 	ownerWords   = []string{
 		"client", "real", "true", "remote", "source", "src", "originating", "origin", "original", "peer", "connecting", "connection",
 		"user", "viewer", "visitor", "downstream", "cluster", "external", "sender", "caller", "requester", "request", "browser",
-		"socket", "public", "pseudo",
+		"socket", "public", "pseudo", "orig", "from", "proxy",
 	}
 	// Of these, an address can be nothing but one on the network; a user's, say, can be where he lives.
 	networkOwnerWords = []string{"client", "real", "remote", "peer", "connecting", "viewer", "downstream", "external", "originating"}
@@ -146,6 +151,13 @@ func claimsAddress(name string) bool {
 	return false
 }
 
+// claimsCertificate reports whether a name is that of a header in which a proxy passes on the certificate of its client:
+// Client-Cert (RFC 9440), X-SSL-Client-Verify.
+func claimsCertificate(name string) bool {
+	name = strings.TrimPrefix(name, "x")
+	return strings.HasPrefix(name, "clientcert") || strings.HasPrefix(name, "sslclient")
+}
+
 func endsIn(name string, words []string) bool {
 	for _, word := range words {
 		if strings.HasSuffix(name, word) {
@@ -165,18 +177,18 @@ type vocabulary struct {
 
 var (
 	hosts = vocabulary{
-		words: []string{"hostoverride", "host"}, original: []string{"original", "real", "http", "client", "remote"},
-		usual: []string{"xhost", "xhostoverride", "hostoverride"},
+		words: []string{"hostoverride", "hostname", "host"}, original: []string{"originating", "original", "orig", "real", "http", "client", "remote"},
+		usual: []string{"xhost", "xhostoverride", "hostoverride", "xrequesthost"},
 	}
 	schemes = vocabulary{
 		words:    []string{"protoversion", "protocol", "scheme", "proto", "https", "ssl", "port"},
 		original: []string{"original", "real", "url", "front", "frontend", "request", "proxy", "arr", "remote"},
-		usual:    []string{"xscheme", "xproto", "xprotoversion", "xhttps", "xssl", "cfvisitor", "ssloffloaded", "xserverport"},
+		usual:    []string{"xscheme", "xproto", "xprotoversion", "xhttps", "xssl", "cfvisitor", "ssloffloaded", "xserverport", "xclientscheme", "xclientproto", "xclientport", "https"},
 	}
 	urls = vocabulary{
 		words:    []string{"uri", "url", "path", "prefix", "scriptname"},
-		original: []string{"original", "real", "rewrite", "replaced", "ingress"},
-		usual:    []string{"xrequesturi", "xscriptname"},
+		original: []string{"original", "orig", "real", "rewrite", "replaced", "ingress"},
+		usual:    []string{"xrequesturi", "xrequesturl", "requesturi", "xscriptname", "scriptname"},
 	}
 
 	// speakers are proxies, and what else stands in such names without a meaning of its own.

@@ -18,18 +18,20 @@ var spoofable = map[downstream.Kind]string{
 		Incap-Client-IP X-Client-Address X-Peer-Address X_Real_IP x.real.ip X-Real_IP X-REAL-IP X-Source-IP X-Nginx-Client-IP
 		X-User-IP X-IP Akamai-Client-IP X-Client-IPv4 X-Backend-Remote-IP X-Original-IP X-Visitor-IP X-Sender-IP
 		X-IP-Address IP-Address X-IPv4 X-Nf-Client-Connection-IP X-Forward-For X-Azure-SocketIP CF-Pseudo-IPv4 X-Request-IP
-		X-Public-IP X-Real-IPs X-Client-IP-Port`,
+		X-Public-IP X-Real-IPs X-Client-IP-Port X-Orig-IP X-From-IP X-Proxy-IP X-Fwd-For`,
 	downstream.Host: `
 		X-Forwarded-Host X-Forwarded-Server X-Host X-HTTP-Host-Override X-Original-Host X-Real-Host X-Client-Host X_Host HTTP-Host
-		X-Host-Override X-Remote-Host X-Envoy-Original-Host`,
+		X-Host-Override X-Remote-Host X-Envoy-Original-Host X-Request-Host X-Original-Hostname X-Real-Hostname X-Originating-Host
+		X-Orig-Host`,
 	downstream.Scheme: `
 		X-Forwarded-Proto X-Forwarded-Protocol X-Forwarded-Scheme X-Forwarded-Ssl X-Forwarded-Port X-Scheme X-Url-Scheme
 		X-Proto X-Original-Proto X-HTTPS Front-End-Https X-ProtoVersion X-Real-Port X-Original-Scheme X-Request-Scheme X-SSL
-		X-Server-Port WL-Proxy-SSL CF-Visitor SSL-Offloaded X-ARR-SSL X-Remote-Port`,
+		X-Server-Port WL-Proxy-SSL CF-Visitor SSL-Offloaded X-ARR-SSL X-Remote-Port X-Client-Scheme X-Client-Proto X-Client-Port Https`,
 	downstream.URL: `
 		X-Original-URL X-Original-URI X-Rewrite-URL X-Rewrite-URI X-Forwarded-Prefix X-Forwarded-Uri X-Forwarded-Path
 		X-Request-URI X-Original-Path X-Real-URL X-Script-Name X-Envoy-Original-Path X-MS-Original-URL X-Ingress-Path
-		X-Replaced-Path X-Original-Prefix`,
+		X-Replaced-Path X-Original-Prefix X-Request-URL X-Orig-URL Request-Uri Script-Name`,
+	downstream.Certificate: `Client-Cert Client-Cert-Chain X-SSL-Client-Cert X-SSL-Client-Verify X-Client-Cert SSL-Client-S-DN`,
 }
 
 // harmless are real headers that must pass: of browsers, of HTTP's registry, of APIs, webhooks, uploads, tracing and tests.

@@ -84,6 +84,9 @@ func Sanitize(w http.ResponseWriter, r *http.Request, app *edge.App) (to http.Re
 	if done, _ := caddyhttp.GetVar(r.Context(), sanitizedVar).(bool); done {
 		return w, func() {}, nil
 	}
+	if ConnOf(r).IsBroken() {
+		panic(http.ErrAbortHandler) // it is what a client has put into a body
+	}
 	early := newEarlyWriter(w, r, app)
 	if early == nil {
 		done = func() {}
@@ -97,8 +100,14 @@ func Sanitize(w http.ResponseWriter, r *http.Request, app *edge.App) (to http.Re
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	strip(r.Header, trusted, app)
 	strip(r.Trailer, false, app)
+	for _, name := range framing {
+		delete(r.Trailer, name)
+	}
 	return w, done, nil
 }
+
+// framing are fields that can't be trailers (RFC 9110 section 6.5.1). HTTP/3 lets clients announce them all the same.
+var framing = []string{"Content-Length", "Transfer-Encoding", "Trailer"}
 
 // isSafe reports whether a method only reads (RFC 9110 section 9.2.1).
 func isSafe(method string) bool {

@@ -27,7 +27,7 @@ var (
 )
 
 // spoofedKinds are what dropped headers claimed, as modules/downstream names it.
-var spoofedKinds = []string{"address", "host", "scheme", "url"}
+var spoofedKinds = []string{"address", "host", "scheme", "url", "certificate"}
 
 // registerMetrics adds the metrics to a configuration's, of which each has its own.
 func (a *App) registerMetrics(to *prometheus.Registry) error {

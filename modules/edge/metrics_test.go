@@ -73,6 +73,7 @@ edge_sockets{service="api:80"} 1
 # HELP edge_spoofed_headers_total Request headers and trailers that were dropped, by what they claimed.
 # TYPE edge_spoofed_headers_total counter
 edge_spoofed_headers_total{claim="address"} 1
+edge_spoofed_headers_total{claim="certificate"} 0
 edge_spoofed_headers_total{claim="host"} 0
 edge_spoofed_headers_total{claim="scheme"} 0
 edge_spoofed_headers_total{claim="url"} 0

@@ -43,7 +43,7 @@ func (x *exchange) classify(err error) failureKind {
 		}
 		return unsent
 	}
-	if link.IsUnsendable(err) {
+	if _, ok := errors.AsType[*link.UnsendableError](err); ok {
 		return unsendable
 	}
 	switch {
@@ -62,7 +62,7 @@ func (x *exchange) blame(claim registry.Claim, err error) error {
 	kind := x.classify(err)
 	// A dial that fails takes the endpoint out of rotation anyway, and an upgrade may be refused without an answer.
 	// So may a kept connection be closed that was idle.
-	if (kind == answered || kind == cutOff) && x.req.Header.Get("Upgrade") == "" && !isKept(err) {
+	if (kind == answered || kind == cutOff) && x.req.Header.Get("Upgrade") == "" && !isKept(err) && !errors.Is(err, errNotKept) {
 		claim.Badly(err.Error(), x.client())
 	}
 	return err
@@ -126,7 +126,7 @@ func (x *exchange) failed(e *registry.Endpoint, err error) error {
 		status = http.StatusGatewayTimeout
 	}
 	_, notSent := errors.AsType[*link.DialError](err)
-	if link.IsUnsendable(err) {
+	if _, ok := errors.AsType[*link.UnsendableError](err); ok {
 		notSent, status = true, http.StatusInternalServerError
 	}
 	outcome := registry.Unknown

@@ -138,6 +138,29 @@ func TestTrailersArriveOverEveryHTTP(t *testing.T) {
 	}
 }
 
+// TestTrailersThatAreNoneHarmNobody: HTTP/3 lets a client announce the length of a body that has been sent.
+func TestTrailersThatAreNoneHarmNobody(t *testing.T) {
+	b := lists(t)
+	url := secureSite(t, b.address, "edge_proxy api:80")
+	client := clientsOf(t)["HTTP/3.0"]
+	for _, method := range []string{"PUT", "POST"} {
+		req, err := http.NewRequest(method, url, strings.NewReader("hello"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = -1
+		req.Header.Set("Trailer", "Content-Length, Transfer-Encoding, Trailer, X-Checksum")
+		resp, err := client.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", method, resp.Status)
+		}
+	}
+}
+
 func TestARequestWithoutABodyHasNoneOverEveryHTTP(t *testing.T) {
 	b := lists(t)
 	url := secureSite(t, b.address, "edge_proxy api:80")

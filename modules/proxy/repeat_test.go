@@ -76,20 +76,24 @@ func TestABackendThatClosesIdleConnectionsCostsNothing(t *testing.T) {
 		_, _ = rest.ReadByte() // and closes when the next request comes
 	})
 	s := b.site(t, new(site), "edge_proxy api:80")
-	for i := range 60 {
-		for _, size := range []int{0, 1000, 200_000} {
-			method := http.MethodPut
-			var body []byte
-			if size == 0 {
-				method = http.MethodGet
-			} else {
-				body = make([]byte, size)
+	var clients sync.WaitGroup
+	for range 20 { // at a time, so that connections come back while others are made
+		clients.Go(func() {
+			for i := range 40 {
+				method, body := http.MethodGet, []byte(nil)
+				switch i % 4 {
+				case 1:
+					method, body = http.MethodPut, make([]byte, 1000)
+				case 2:
+					method, body = http.MethodPut, make([]byte, 200_000)
+				}
+				if status, text, _ := s.send(t, method, "/", body); status != http.StatusOK {
+					t.Errorf("%s with %d bytes: %d %s", method, len(body), status, text)
+				}
 			}
-			if status, text, _ := s.send(t, method, "/", body); status != http.StatusOK {
-				t.Fatalf("request %d, %d bytes: %d %s", i, size, status, text)
-			}
-		}
+		})
 	}
+	clients.Wait()
 	if status := edge.Snapshot()[0]; status.Retries != 0 || status.Ready != 1 {
 		t.Errorf("%d retries, %d ready", status.Retries, status.Ready)
 	}
@@ -178,6 +182,46 @@ func TestABodyThatNobodyReadsIsNoRequest(t *testing.T) {
 	}
 	if n := smuggled.Load(); n != 0 {
 		t.Errorf("%d requests were smuggled to the backend", n)
+	}
+}
+
+// TestAnErrorRouteCanNotOpenTheDoorToThat: by taking away the header that closes the connection.
+func TestAnErrorRouteCanNotOpenTheDoorToThat(t *testing.T) {
+	var smuggled atomic.Int32
+	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+		smuggled.Add(1)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	for _, line := range []string{"header -Connection", "header Connection keep-alive"} {
+		s := b.site(t, new(site), "sanitize_request\nerror /x 404\nedge_proxy api:80\nhandle_errors {\n "+line+"\n respond hm\n}")
+		conn := s.dial(t)
+		write(t, conn, "POST /x HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n5\nhello\nZZ\nGET /smuggled HTTP/1.1\nHost: a\n\n")
+		_, _ = io.ReadAll(conn)
+		stop(t)
+	}
+	if n := smuggled.Load(); n != 0 {
+		t.Errorf("%d requests were smuggled to the backend", n)
+	}
+}
+
+func TestWhatABodylessRequestIsOnTheWire(t *testing.T) {
+	got := make(chan string, 1)
+	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+		got <- fmt.Sprint(r.Header.Get("Content-Length"), r.ContentLength, r.TransferEncoding)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	s := b.site(t, new(site), "edge_proxy api:80")
+	for method, want := range map[string]string{
+		"GET": "0 []", "HEAD": "0 []", "OPTIONS": "0 []", "DELETE": "0 []", "PUT": "00 []", "POST": "00 []",
+	} {
+		for _, extra := range []string{"", "Content-Length: 0\n", "Idempotency-Key: a\n"} {
+			conn := s.dial(t)
+			write(t, conn, method+" / HTTP/1.1\nHost: a\n"+extra+"\n")
+			if seen := <-got; seen != want {
+				t.Errorf("%s, %q: the backend saw %s, want %s", method, extra, seen, want)
+			}
+			conn.Close()
+		}
 	}
 }
 

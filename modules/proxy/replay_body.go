@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -115,24 +116,32 @@ func (b *replayBody) detach() bool {
 	return true
 }
 
-// peekTime is how long the beginning of a body may take to come that may be none.
-const peekTime = 10 * time.Millisecond
+const (
+	// peekTime is how long the beginning of a body may take to come that may be none.
+	peekTime = 10 * time.Millisecond
+	// peekSize is how much is read of it meanwhile.
+	peekSize = 512
+)
 
 // peek finds out whether a body of unknown length is empty, or short: over HTTP/3 every request has one.
 func (b *replayBody) peek() {
 	r := &bodyReader{body: b, late: newDeadline(0, nil), closed: true} // closed: what it gets is for others
+	var late atomic.Bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		_, _ = r.fetch(make([]byte, 512)) // the error is kept
+		for b.err == nil && len(b.kept) < peekSize && !late.Load() {
+			_, _ = r.fetch(make([]byte, peekSize)) // the error is kept
+		}
 	}()
 	timer := time.NewTimer(peekTime)
 	defer timer.Stop()
 	select {
 	case <-done:
 	case <-timer.C:
+		late.Store(true)
 	}
 }
 
