@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -27,7 +28,7 @@ func bindings(s *stack, config *config) []binding {
 					all = append(all, binding{service.name, p})
 				}
 			}
-		case service.NetworkMode == "host", s.namespace(service) != service:
+		case service.NetworkMode == "host", s.namespace(service) != service, service.replicas() == 0:
 		default:
 			for _, p := range service.Ports {
 				all = append(all, binding{service.name, p})
@@ -44,7 +45,11 @@ func conflicts(s *stack, config *config) (all []Finding, contested map[string]bo
 	contested = make(map[string]bool)
 	for i, b := range taken {
 		if needed, offered := s.Services[b.service].replicas(), b.port.offered(); needed > offered && offered > 0 {
-			all = append(all, failure("port", fmt.Sprintf("publish a range of at least %d ports, or no port of %s: the edge reaches each replica without", needed, b.service), "%s has %d replicas and publishes %s: only %d can start", b.service, needed, b.port, offered))
+			all = append(all, failure("port", fmt.Sprintf("publish a range of at least %d ports, or no port of %s: the edge reaches each replica without", needed, b.service), "%s has %d replicas and publishes %s: only %d can start", b.service, needed, b.port.phrase(), offered))
+			contested[b.port.key()] = true
+		}
+		if by := b.port.exhausted(b.service, taken); by != "" {
+			all = append(all, failure("port", "publish other ports of the host there, or fewer of "+by, "%s publishes %s, and %s takes all of them: it can not start", b.service, b.port.phrase(), by))
 			contested[b.port.key()] = true
 		}
 		same := slices.IndexFunc(taken[:i], func(other binding) bool { return b.port.overlaps(other.port) })
@@ -80,6 +85,27 @@ func (p port) offered() int {
 		return 0
 	}
 	return int(last-first) + 1
+}
+
+// exhausted returns the services that take every port of a range, or "".
+func (p port) exhausted(service string, taken []binding) string {
+	first, last := p.choice()
+	if first == 0 || first == last {
+		return ""
+	}
+	var by []string
+	for number := first; number <= last; number++ {
+		one := p
+		one.Published = strconv.Itoa(int(number))
+		i := slices.IndexFunc(taken, func(b binding) bool { return b.service != service && one.overlaps(b.port) })
+		if i < 0 {
+			return ""
+		}
+		if !slices.Contains(by, taken[i].service) {
+			by = append(by, taken[i].service)
+		}
+	}
+	return strings.Join(by, ", ")
 }
 
 // overlaps reports whether two fixed ports can't be published on one host. An address of all interfaces includes each of its family,

@@ -271,11 +271,11 @@ func TestPortsAndTagsAreRead(t *testing.T) {
 		command []string
 		want    string
 	}{
-		{nil, shippedConfig},
+		{nil, ""},
 		{[]string{"run", "--config", "/a"}, "/a"},
 		{[]string{"run", "-c", "/c"}, "/c"},
 		{[]string{"run", "--config=/b"}, "/b"},
-		{[]string{"run", "--config"}, shippedConfig},
+		{[]string{"run", "--config"}, ""},
 	} {
 		if got := configOf(c.command); got != c.want {
 			t.Errorf("%v: %s, want %s", c.command, got, c.want)

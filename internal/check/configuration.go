@@ -11,15 +11,21 @@ import (
 	"strings"
 )
 
-// shippedConfig is where the image has its configuration.
-const shippedConfig = "/etc/edge/Caddyfile"
+// Where the image has its configuration, and where the official image of Caddy has, which `edge serve` takes too.
+const (
+	shippedConfig = "/etc/edge/Caddyfile"
+	caddyConfig   = "/etc/caddy/Caddyfile"
+)
 
 // configuration adapts and validates the edge's configuration, with the environment that the compose file gives it and the
 // files that it mounts. It returns nil if there is none to go on with.
 func (c *Check) configuration(ctx context.Context, s *stack) (*config, Finding) {
 	file := c.Config
 	if file == "" {
-		inside := configOf(s.edge.Command)
+		if s.edge.mountsTwoConfigs() {
+			return nil, failure("configuration", "mount one of them only", "%s mounts both %s and %s: it does not start", c.Edge, shippedConfig, caddyConfig)
+		}
+		inside := s.edge.config()
 		var mounted bool
 		if file, mounted = s.edge.onHost(inside); !mounted {
 			return nil, warning("configuration", "name the file with --config", "%s of %s is in its image, and was not looked at, nor what it would say about routes and domains", inside, c.Edge)
@@ -31,7 +37,7 @@ func (c *Check) configuration(ctx context.Context, s *stack) (*config, Finding) 
 			text = file + ": " + text
 		}
 		if inside := s.edge.onlyInside(text); inside != "" {
-			return warning("configuration", "docker compose run --rm --no-deps "+c.Edge+" validate --config "+configOf(s.edge.Command), "%s; but %s is the container's own, and can't be looked at from here", text, inside)
+			return warning("configuration", "docker compose run --rm --no-deps "+c.Edge+" validate --config "+s.edge.config(), "%s; but %s is the container's own, and can't be looked at from here", text, inside)
 		}
 		if module := missingModule(text); module != "" {
 			return failure("configuration", "take it out of "+file+", or build an edge that has it: xcaddy build --with github.com/theworklabs/edge --with PACKAGE; https://caddyserver.com/download names the package", "%s; the module %s is not part of this edge", text, module)
@@ -76,7 +82,29 @@ func (s *service) onlyInside(text string) string {
 	return ""
 }
 
-// configOf returns the configuration that a command line of the edge names.
+// config returns where the service, an edge, has its configuration in its container.
+func (s *service) config() string {
+	if named := configOf(s.Command); named != "" {
+		return named
+	}
+	if s.mounts(caddyConfig) && !s.mounts(shippedConfig) {
+		return caddyConfig
+	}
+	return shippedConfig
+}
+
+// mountsTwoConfigs reports whether the service has two configurations, of which its command names none.
+func (s *service) mountsTwoConfigs() bool {
+	return configOf(s.Command) == "" && s.mounts(caddyConfig) && s.mounts(shippedConfig)
+}
+
+// mounts reports whether a file of the host is at a path of the container.
+func (s *service) mounts(path string) bool {
+	_, found := s.onHost(path)
+	return found
+}
+
+// configOf returns the configuration that a command names, or "".
 func configOf(command []string) string {
 	for i, arg := range command {
 		if value, found := strings.CutPrefix(arg, "--config="); found {
@@ -86,7 +114,7 @@ func configOf(command []string) string {
 			return command[i+1]
 		}
 	}
-	return shippedConfig
+	return ""
 }
 
 // environ returns a service's environment, in the form of [os.Environ].

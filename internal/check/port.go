@@ -50,7 +50,7 @@ func bypass(of *service, p port) []Finding {
 	if ip, err := netip.ParseAddr(p.HostIP); err == nil && ip.IsLoopback() {
 		return nil
 	}
-	if p.protocol() != "tcp" || streams[p.Target] || of.NetworkMode == "host" {
+	if p.protocol() != "tcp" || streams[p.Target] || of.NetworkMode == "host" || of.replicas() == 0 {
 		return nil
 	}
 	for _, other := range of.Ports {
@@ -81,6 +81,9 @@ func (p port) choice() (first, last uint64) {
 	}
 	return first, last
 }
+
+// phrase is String at the end of a clause.
+func (p port) phrase() string { return strings.TrimSuffix(p.String(), ",") }
 
 // String says which port of the host it is.
 func (p port) String() string {

@@ -32,6 +32,10 @@ func TestAPortOfTheHostIsPublishedOnce(t *testing.T) {
 		{"more replicas than a range has ports", func(_, app dict) {
 			app["ports"], app["scale"] = []dict{published("", "8080-8081", 80, "tcp")}, 3
 		}, "only 2 can start", "a range"},
+		{"a range of which every port is taken", func(edge, app dict) {
+			edge["ports"] = []dict{published("", "8080", 80, "tcp"), published("", "8081", 443, "tcp")}
+			app["ports"] = []dict{published("", "8080-8081", 80, "tcp")}
+		}, "and edge takes all of them: it can not start", "other ports"},
 		{"an edge on the host's network", func(edge, app dict) {
 			edge["network_mode"], edge["ports"] = "host", nil
 			app["ports"] = []dict{published("", "80", 80, "tcp")}
@@ -66,6 +70,13 @@ func TestPortsThatDoNotConflictAreAccepted(t *testing.T) {
 		"a service of a profile that is not in use": func(w *world) {
 			w.service("app")["networks"] = dict{"web": nil}
 			w.services["old-proxy"] = dict{"image": "nginx:1.27", "profiles": []string{"old"}, "ports": []dict{published("", "443", 443, "tcp")}}
+		},
+		"a service without containers": func(w *world) {
+			w.service("app")["ports"], w.service("app")["deploy"] = []dict{published("", "443", 443, "tcp")}, dict{"replicas": 0}
+		},
+		"a range of which one port is taken": func(w *world) {
+			w.service("edge")["ports"] = []dict{published("", "8080", 443, "tcp")}
+			w.service("app")["ports"] = []dict{published("127.0.0.1", "8080-8081", 80, "tcp")}
 		},
 		"replicas and a range": func(w *world) {
 			w.service("app")["ports"], w.service("app")["scale"] = []dict{published("127.0.0.1", "8080-8082", 80, "tcp")}, 3
