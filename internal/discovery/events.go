@@ -41,9 +41,9 @@ func (s *session) apply(all []events.Message) {
 		names, clear := s.read(m)
 		if clear && len(names) > 0 && isStop(m) {
 			// at once, and not with what follows: whether it was told to stop says what the end of its requests means
-			told := make(map[string]struct{})
-			touch(told, names)
-			s.publish(told)
+			stopping := make(map[string]struct{})
+			touch(stopping, names)
+			s.publish(stopping)
 			continue
 		}
 		touch(touched, names)

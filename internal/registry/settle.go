@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// welcome is how long endpoints have to answer for the first time once the sources have spoken, and how long a source that can't
+// startupGrace is how long endpoints have to answer for the first time once the sources have spoken, and how long a source that can't
 // be reached is waited for. Right after the start, sources speak one after the other, and
 // endpoints answer one after the other. Who takes the first that is there may take one that does not know him: so what
 // belongs to an endpoint waits a little.
-const welcome = 3 * time.Second
+const startupGrace = 3 * time.Second
 
 // slowestSource is how long a source is waited for that neither speaks nor fails, on a machine that is very busy.
 const slowestSource = 15 * time.Second
@@ -31,7 +31,7 @@ func (r *Registry) begin() {
 	}
 	b := &beginning{began: time.Now(), over: make(chan struct{})}
 	r.beginning.Store(b)
-	time.AfterFunc(welcome, func() {
+	time.AfterFunc(startupGrace, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.settle()
@@ -39,14 +39,14 @@ func (r *Registry) begin() {
 	time.AfterFunc(slowestSource, b.end)
 }
 
-// settle ends the beginning when every source that is expected has spoken, or, after the welcome, has failed to. The caller holds
+// settle ends the beginning when every source that is expected has spoken, or, after the startupGrace, has failed to. The caller holds
 // r.mu.
 func (r *Registry) settle() {
 	b := r.beginning.Load()
 	if b == nil {
 		return
 	}
-	late := time.Since(b.began) >= welcome
+	late := time.Since(b.began) >= startupGrace
 	for source, expected := range r.expected {
 		if expected && !(late && r.failed[source]) {
 			return
@@ -78,7 +78,7 @@ func (r *Registry) Settled(ctx context.Context) {
 	}
 }
 
-// young reports whether the sources have spoken less than the welcome ago, so that endpoints may be about to answer for the
+// young reports whether the sources have spoken less than the startupGrace ago, so that endpoints may be about to answer for the
 // first time.
 func (r *Registry) young() bool { return r.youth(time.Now()) > 0 }
 
@@ -89,7 +89,7 @@ func (r *Registry) youth(now time.Time) time.Duration {
 		return 0
 	}
 	if at := b.settled.Load(); at != 0 {
-		return time.Unix(0, at).Add(welcome).Sub(now)
+		return time.Unix(0, at).Add(startupGrace).Sub(now)
 	}
-	return welcome
+	return startupGrace
 }
