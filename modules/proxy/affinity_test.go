@@ -297,3 +297,19 @@ func TestAReloadKeepsTheKeyThatItCanNotRead(t *testing.T) {
 		t.Errorf("its cookie counts no more: got %q", again)
 	}
 }
+
+// TestARefusedSessionSetsNoCookie: it is the client's last one, whose next may have begun, and set its cookie, meanwhile.
+func TestARefusedSessionSetsNoCookie(t *testing.T) {
+	s := both(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"code":1,"message":"Session ID unknown"}`)
+	}, "edge_proxy api:80 {\n affinity socketio cookie\n}")
+	for _, path := range []string{"/?EIO=4&transport=polling&sid=gone", "/?EIO=3&transport=polling&sid=gone"} {
+		if status, _, header := s.send(t, http.MethodGet, path, nil); status != http.StatusBadRequest || header.Get("Set-Cookie") != "" {
+			t.Errorf("%s: %d, and sets %q", path, status, header.Get("Set-Cookie"))
+		}
+	}
+	if _, _, header := s.send(t, http.MethodGet, "/", nil); header.Get("Set-Cookie") == "" {
+		t.Error("an ordinary request sets none either")
+	}
+}
