@@ -72,6 +72,18 @@ const calm = 5 * time.Second
 // attackerEnv makes a process of this test binary a stranger, who runs the attack that it names.
 const attackerEnv = "EDGE_TEST_ATTACK"
 
+// speedEnv tells the attackers how fast this machine is today, as a part of the one that their rates were chosen on.
+const speedEnv = "EDGE_TEST_SPEED"
+
+// usualCalm is how long the slowest 1 % of the control client's requests take on that machine when nobody attacks.
+const usualCalm = 4500 * time.Microsecond
+
+// speed returns how fast the machine is, by the control client's slowest 1 % before the attack. A rate is a part of what the edge
+// can do: on a machine that others slow down by half, the same number of requests a second is twice the attack.
+func speed(calmly time.Duration) float64 {
+	return min(1, max(0.25, float64(usualCalm)/float64(calmly)))
+}
+
 // withstand runs an attack, and again if others were kept waiting: on a machine with other users that may be anyone's doing once.
 func (t *target) withstand(tt *testing.T, name string) []string {
 	tt.Helper()
@@ -104,7 +116,8 @@ func (t *target) endure(tt *testing.T, name string) (said []string, calmly, mean
 	result := make(chan control, 1)
 	go func() { result <- ask(ctx, t) }()
 	stranger := exec.CommandContext(tt.Context(), "nice", "-n", "19", os.Args[0])
-	stranger.Env = append(os.Environ(), attackerEnv+"="+name, "EDGE_TEST_TARGET="+t.https)
+	stranger.Env = append(os.Environ(), attackerEnv+"="+name, "EDGE_TEST_TARGET="+t.https,
+		fmt.Sprintf("%s=%.2f", speedEnv, speed(peace.p99())))
 	stranger.Stderr = os.Stderr
 	output, err := stranger.StdoutPipe()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -251,6 +252,9 @@ var plainGet = []string{":method", "GET", ":scheme", "https", ":authority", "acc
 // stranger's line could carry beyond it needs somebody further up (SECURITY.md).
 func (s *stranger) flood(what string, n, perSecond int, lasts time.Duration, step func(p *peer, i int) error) {
 	const beat = 10 * time.Millisecond
+	if speed, err := strconv.ParseFloat(os.Getenv(speedEnv), 64); err == nil {
+		perSecond = int(float64(perSecond) * speed)
+	}
 	perBeat := max(1, perSecond*int(beat/time.Millisecond)/1000/n)
 	var ended, steps, resets, opened atomic.Int64
 	var mu sync.Mutex
