@@ -2,6 +2,7 @@ package tests
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,5 +50,43 @@ func (fate fate) report(t *testing.T, f *socketio.Fleet, what string) {
 		fate.died.closed, fate.died.unknown, unknown, fate.died.refused, fate.died.lost)
 	if n := len(fate.wrong); n > 0 {
 		t.Errorf("%s: %d things went wrong with servers that lived, the first of them:\n%v", what, n, errors.Join(fate.wrong[:min(n, 5)]...))
+	}
+}
+
+// story tells what happened to a client, in order.
+func story(f *socketio.Fleet, client string) string {
+	var events []socketio.Event
+	for _, kind := range []string{socketio.Open, socketio.Closed, socketio.Refused, socketio.Failed, socketio.Strayed} {
+		for _, e := range f.Events(kind) {
+			if e.Client == client {
+				events = append(events, e)
+			}
+		}
+	}
+	slices.SortStableFunc(events, func(a, b socketio.Event) int { return a.Time().Compare(b.Time()) })
+	var lines []string
+	for _, e := range events {
+		lines = append(lines, e.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// logLonely logs, if the test has failed, what happened to clients that have no session.
+func logLonely(t *testing.T, f *socketio.Fleet) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	sessions, lonely := f.Sessions(), make(map[string]bool)
+	for _, kind := range []string{socketio.Closed, socketio.Failed} {
+		for _, e := range f.Events(kind) {
+			if _, ok := sessions[e.Client]; !ok {
+				lonely[e.Client] = true
+			}
+		}
+	}
+	t.Logf("%d clients have a session; %d lost one, or could not begin", len(sessions), len(lonely))
+	for client := range lonely {
+		t.Logf("%s has none:\n%s", client, story(f, client))
 	}
 }

@@ -39,7 +39,7 @@ func TestSocketIOSessionsOutliveTheEdge(t *testing.T) {
 	if err := f.Hold(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "nothing is under way", func() bool { return len(f.Events(socketio.Quiet)) == 1 })
+	eventually(t, "nothing is under way", func() bool { return len(f.Events(socketio.Quiet)) == 1 })
 	l.must(t, "up", "--detach", "--no-deps", "--force-recreate", "edge")
 	l.healthy(t)
 	if err := f.Release(); err != nil {
@@ -70,12 +70,13 @@ func (l *socketLab) restarted(t *testing.T, f *socketio.Fleet) {
 		case session.Server == before[client].Server:
 			back++
 		case strings.HasPrefix(client, "v2-"):
-			t.Errorf("%s was on %s and is on %s", client, before[client].Server, session.Server)
+			t.Errorf("%s was on %s and is on %s:\n%s", client, before[client].Server, session.Server, story(f, client))
 		}
 	}
 	t.Logf("restarted: %d of 500 clients are back on their server", back)
+	// A server forgets a session whose poll was cut, and says so to a client that has not noticed yet.
 	for _, e := range f.Events(socketio.Refused)[refused:] {
-		if strings.Contains(e.Body, unknown) {
+		if strings.Contains(e.Body, unknown) && e.By != e.Server {
 			t.Error(e)
 		}
 	}
@@ -138,7 +139,7 @@ func TestSocketIOClientsThatHaveUpgradedOutliveReloads(t *testing.T) {
 	const clients = 20
 	l := newSocketLab(t, "socketio cookie", 3)
 	f := l.fleet(t, socketio.Options{V2: clients / 2, V4: clients / 2})
-	eventually(t, 20*time.Second, "all have upgraded", func() bool { return l.service(t, socketService).Sockets == clients })
+	eventually(t, "all have upgraded", func() bool { return l.service(t, socketService).Sockets == clients })
 	for _, n := range []string{"1", "2", "3", "4", "5"} {
 		l.reload(t, "header X-Reload "+n)
 		if a := l.get(t, "http://edge.localhost/health"); a.header.Get("X-Reload") != n {

@@ -86,12 +86,14 @@ func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, res
 	if a.sessions != nil && b.query.Handshake() && resp.StatusCode == http.StatusOK && mayBegin(resp) {
 		a.learn(id, resp)
 	}
-	if a.sessions != nil && b.query.SID != "" && b.session == "" {
+	if a.sessions != nil && b.query.SID != "" {
 		if !knowsSession(b.query, resp) {
 			// The client's last session, which has ended. Its next one may have begun elsewhere meanwhile, and have set the cookie.
 			return
 		}
-		a.strays.Learn(a.service, b.query.SID, id, engineio.DefaultLife) // it began before the edge did
+		if b.session == "" {
+			a.strays.Learn(a.service, b.query.SID, id, engineio.DefaultLife) // it began before the edge did
+		}
 	}
 	// Where a session has brought the request need not be where others of this client should go: it may be draining.
 	if a.cookies != nil && b.session != id && !a.cookies.service.Is(b.prefer, id) {

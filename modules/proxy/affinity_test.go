@@ -313,3 +313,31 @@ func TestARefusedSessionSetsNoCookie(t *testing.T) {
 		t.Error("an ordinary request sets none either")
 	}
 }
+
+// TestASessionWhoseServerIsGoneSetsNoCookie: the edge has learned the session, and its server is gone. A request of it that
+// is answered late must not undo the cookie of the client's next session.
+func TestASessionWhoseServerIsGoneSetsNoCookie(t *testing.T) {
+	s, backends := three(t, "edge_proxy api:80 {\n affinity socketio cookie\n}", false)
+	_, body, h := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling")
+	sid := sessionOf(t, body)
+	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	backends[sid[0]-'a'].stop()
+	for range 5 {
+		req, err := http.NewRequest(http.MethodGet, s.url+"/?EIO=4&transport=polling&sid="+sid, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.AddCookie(cookie)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest || resp.Header.Get("Set-Cookie") != "" {
+			t.Fatalf("%d, and sets %q", resp.StatusCode, resp.Header.Get("Set-Cookie"))
+		}
+	}
+}
