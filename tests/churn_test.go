@@ -82,7 +82,7 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	p := newLab(t)
 	p.ready(t, labService, 1)
 	p.must(t, "stop", "--timeout", "1", "api")
-	eventually(t, 10*time.Second, "not ready", func() bool {
+	eventually(t, "not ready", func() bool {
 		a := p.get(t, "http://api.localhost/health/ready")
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "api:8080")
 	})
@@ -113,13 +113,13 @@ func TestAnEdgeWithoutItsGuardGoesByDNS(t *testing.T) {
 // TestAGuardThatGoesIsNotMissed: DNS takes over, and the Engine again when the guard is back.
 func TestAGuardThatGoesIsNotMissed(t *testing.T) {
 	p := newLab(t)
-	eventually(t, 30*time.Second, "the Engine decides", func() bool { return p.service(t, labService).Source == "engine" })
+	eventually(t, "the Engine decides", func() bool { return p.service(t, labService).Source == "engine" })
 	p.ready(t, labService, 1)
 	since := p.service(t, labService).Endpoints[0].Since
 	p.must(t, "kill", "docker-guard")
-	eventually(t, 30*time.Second, "DNS takes over", func() bool { return p.service(t, labService).Source == "dns" })
+	eventually(t, "DNS takes over", func() bool { return p.service(t, labService).Source == "dns" })
 	p.must(t, "start", "docker-guard")
-	eventually(t, 30*time.Second, "the Engine decides again", func() bool { return p.service(t, labService).Source == "engine" })
+	eventually(t, "the Engine decides again", func() bool { return p.service(t, labService).Source == "engine" })
 	if now := p.service(t, labService).Endpoints[0].Since; !now.Equal(since) {
 		t.Errorf("the endpoint was touched: ready since %s, before since %s", now, since)
 	}
@@ -166,7 +166,7 @@ func TestANameThatExistsNowhereFailsAtOnceAndSaysSo(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	eventually(t, 10*time.Second, "the log names what is wanted and what is known", func() bool {
+	eventually(t, "the log names what is wanted and what is known", func() bool {
 		logs := p.must(t, "logs", "--no-color", "edge")
 		return strings.Contains(logs, "nowhere:8080") && strings.Contains(logs, "known: ")
 	})

@@ -46,7 +46,7 @@ func (p *project) comeAndGo(t *testing.T, name string) (found, left time.Duratio
 	defer client.CloseIdleConnections()
 	id := p.runAPI(t, "api", name, "--env", "BOOT_DELAY=300ms")
 	var first time.Time
-	eventually(t, 20*time.Second, name+" gets a request", func() bool {
+	eventually(t, name+" gets a request", func() bool {
 		for range 20 {
 			a, err := p.ask(client, http.MethodGet, labURL, nil)
 			if err == nil && strings.Contains(a.body, `"`+name+`"`) {

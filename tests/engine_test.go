@@ -67,7 +67,7 @@ func (e *engine) start() {
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatal(err)
 	}
-	eventually(e.t, time.Minute, "dockerd answers", func() bool {
+	eventually(e.t, "dockerd answers", func() bool {
 		return exec.Command("docker", "--host", "unix://"+e.socket, "info").Run() == nil
 	})
 }
@@ -193,7 +193,7 @@ func TestAnEngineThatGoesAndComesBack(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	e := newEngine(t, "--live-restore")
 	client := e.edge()
-	eventually(t, 20*time.Second, "the container is served", func() bool { return status(client, time.Second) == 200 })
+	eventually(t, "the container is served", func() bool { return status(client, time.Second) == 200 })
 	for _, how := range []struct {
 		name       string
 		away, back func()
@@ -210,9 +210,9 @@ func TestAnEngineThatGoesAndComesBack(t *testing.T) {
 		}
 		how.back()
 		e.docker("rm", "--force", "api")
-		eventually(t, 20*time.Second, how.name+": that the container went is seen", func() bool { return status(client, time.Second) != 200 })
+		eventually(t, how.name+": that the container went is seen", func() bool { return status(client, time.Second) != 200 })
 		e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
-		eventually(t, 20*time.Second, how.name+": that another came is seen", func() bool { return status(client, time.Second) == 200 })
+		eventually(t, how.name+": that another came is seen", func() bool { return status(client, time.Second) == 200 })
 	}
 }
 
@@ -221,7 +221,7 @@ func TestAnEngineThatTakesItsContainersWithIt(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	e := newEngine(t)
 	client := e.edge()
-	eventually(t, 20*time.Second, "the container is served", func() bool { return status(client, time.Second) == 200 })
+	eventually(t, "the container is served", func() bool { return status(client, time.Second) == 200 })
 	e.stop(syscall.SIGTERM)
 	held := make(chan int)
 	go func() { held <- status(client, 40*time.Second) }()

@@ -50,11 +50,11 @@ func newFront(t *testing.T, network string, trusts bool) *front {
 		}
 	})
 	f.must(t, "up", "--detach")
-	eventually(t, time.Minute, "the docs answer", func() bool {
+	eventually(t, "the docs answer", func() bool {
 		a, err := f.ask(f.over(f.direct, nil), http.MethodGet, docs+"/_test/echo", nil)
 		return err == nil && a.status == http.StatusOK
 	})
-	eventually(t, time.Minute, "HAProxy answers", func() bool {
+	eventually(t, "HAProxy answers", func() bool {
 		a, err := f.ask(f.over(f.http, nil), http.MethodGet, "http://docs.localhost/_test/echo", nil)
 		return err == nil && a.status == http.StatusOK
 	})

@@ -32,7 +32,7 @@ func startGuard(t *testing.T) string {
 		}
 	})
 	url := "http://127.0.0.1:" + port
-	eventually(t, 10*time.Second, "the guard answers", func() bool {
+	eventually(t, "the guard answers", func() bool {
 		resp, err := http.Get(url + "/_ping")
 		return err == nil && resp.Body.Close() == nil
 	})

@@ -79,7 +79,7 @@ func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 		"--label", "com.docker.compose.project=another", "--label", "com.docker.compose.service=api",
 		"--env", "PORT=8080", "--env", "NAME=foreign", "edge-test/generic:test")
 	t.Cleanup(func() { docker(t, "rm", "--force", foreign) })
-	eventually(t, 10*time.Second, "the problem is shown", func() bool {
+	eventually(t, "the problem is shown", func() bool {
 		return strings.Contains(p.service(t, labService).Problem, "project another answers to api too")
 	})
 	for range 50 {

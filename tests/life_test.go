@@ -18,10 +18,10 @@ func TestAContainerThatTheKernelKillsGetsNoMore(t *testing.T) {
 	docker(t, "update", "--memory", "64m", "--memory-swap", "64m", id)
 	// Of the container's processes the kernel is to take the first, whichever it is that eats.
 	_, _ = p.compose("exec", "-T", "api", "sh", "-c", "echo 1000 >/proc/1/oom_score_adj; tail /dev/zero") // ends with the container
-	eventually(t, 20*time.Second, "the kernel has killed it", func() bool {
+	eventually(t, "the kernel has killed it", func() bool {
 		return docker(t, "inspect", "--format", "{{.State.Running}} {{.State.OOMKilled}}", id) == "false true"
 	})
-	eventually(t, 2*time.Second, "the edge knows", func() bool { return p.service(t, labService).Ready == 0 })
+	within(t, 2*time.Second, "the edge knows", func() bool { return p.service(t, labService).Ready == 0 })
 	docker(t, "start", id)
 	p.ready(t, labService, 1)
 }
@@ -30,7 +30,7 @@ func TestDockersHealthCheckTakesAwayAndGivesBack(t *testing.T) {
 	p := newLab(t, "LAB_NO_HEALTHCHECK=false")
 	p.ready(t, labService, 1) // before Docker's first word on its health
 	p.must(t, "exec", "-T", "api", "touch", "/tmp/sick")
-	eventually(t, 30*time.Second, "the edge knows that it is unhealthy", func() bool {
+	eventually(t, "the edge knows that it is unhealthy", func() bool {
 		s := p.service(t, labService)
 		return s.Ready == 0 && len(s.Endpoints) == 1 && strings.Contains(s.Endpoints[0].Reason, "unhealthy")
 	})

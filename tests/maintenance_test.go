@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 // maintain runs `edge maintenance` in the edge's container, as an operator does.
@@ -34,13 +33,13 @@ func TestMaintenanceHoldsUntilItIsEndedWhateverBecomesOfTheEdge(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, page.body)
 		}
 	}
-	eventually(t, 10*time.Second, "the access log has the request's ID", func() bool {
+	eventually(t, "the access log has the request's ID", func() bool {
 		return id != "" && strings.Contains(p.must(t, "logs", "--no-color", "edge"), `"uuid":"`+id+`"`)
 	})
 
 	refused := func(when string) {
 		t.Helper()
-		eventually(t, 30*time.Second, "the edge answers "+when, func() bool {
+		eventually(t, "the edge answers "+when, func() bool {
 			a, err := p.ask(p.client(false), http.MethodGet, "http://localhost/", nil)
 			return err == nil && a.status != 0
 		})
@@ -72,7 +71,7 @@ func TestMaintenanceHoldsUntilItIsEndedWhateverBecomesOfTheEdge(t *testing.T) {
 		}
 		result <- a.status
 	}()
-	eventually(t, 10*time.Second, "the request waits", func() bool { return p.service(t, "api:8080").Held == 1 })
+	eventually(t, "the request waits", func() bool { return p.service(t, "api:8080").Held == 1 })
 	if out := p.maintain(t, "off"); !strings.Contains(out, "no service is in maintenance") {
 		t.Errorf("at the end: %s", out)
 	}

@@ -51,7 +51,7 @@ func TestNodesRefusalsOfUploadsArrive(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = proxy.Process.Kill(); _ = proxy.Wait() })
 	for _, port := range []string{edge, stock} {
-		eventually(t, 20*time.Second, "the proxy answers", func() bool {
+		eventually(t, "the proxy answers", func() bool {
 			resp, err := http.Get("http://127.0.0.1:" + port + "/")
 			if err == nil {
 				resp.Body.Close()

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -37,7 +36,7 @@ func TestAnOperatorDrainsByHand(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, 10*time.Second, "a request is under way there", func() bool {
+	eventually(t, "a request is under way there", func() bool {
 		return slices.ContainsFunc(p.service(t, shopService).Endpoints, func(e registry.EndpointStatus) bool {
 			return strings.HasPrefix(e.ID, id) && e.InFlight > 0
 		})

@@ -96,7 +96,7 @@ func TestARolloutThatWasKilledIsTakenUpAgain(t *testing.T) {
 	p.set("SHOP_VERSION", "2")
 	p.underLoad(t, shopURL, func() {
 		p.interruptedAt(t, " ready", syscall.SIGKILL, "web", "--sessions", "3s")
-		eventually(t, 10*time.Second, "four containers are there", func() bool { return len(p.all(t, "web")) == 4 })
+		eventually(t, "four containers are there", func() bool { return len(p.all(t, "web")) == 4 })
 		out := p.rolledOut(t, "web", "--sessions", "0s")
 		if !strings.Contains(out, "of the new version already run") {
 			t.Errorf("printed\n%s", out)

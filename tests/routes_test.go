@@ -20,7 +20,7 @@ const (
 func upAndReady(t *testing.T) *project {
 	t.Helper()
 	p := stack(t)
-	eventually(t, 2*time.Minute, "/health/ready answers 200", func() bool {
+	eventually(t, "/health/ready answers 200", func() bool {
 		a, err := p.ask(p.client(false), http.MethodGet, "http://localhost/health/ready", nil)
 		return err == nil && a.status == http.StatusOK
 	})

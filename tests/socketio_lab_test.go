@@ -59,7 +59,8 @@ func (l *socketLab) fleet(t *testing.T, o socketio.Options) *socketio.Fleet {
 		}
 		t.Logf("%d messages, %d answered", sent, answered)
 	})
-	eventually(t, 30*time.Second, "all are greeted", func() bool { return len(f.Sessions()) == o.V2+o.V4 })
+	t.Cleanup(func() { logLonely(t, f) })
+	eventually(t, "all are greeted", func() bool { return len(f.Sessions()) == o.V2+o.V4 })
 	everyoneTalks(t, f, o.V2+o.V4)
 	return f
 }
@@ -70,7 +71,7 @@ func everyoneTalks(t *testing.T, f *socketio.Fleet, n int) {
 	if err := f.Mark(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 40*time.Second, "all are answered", func() bool { return f.Talking() == n })
+	eventually(t, "all are answered", func() bool { return f.Talking() == n })
 }
 
 // servers returns the names by which the servers call themselves.
@@ -130,7 +131,7 @@ func aServer(f *socketio.Fleet) string {
 // healthy waits until the edge answers.
 func (l *socketLab) healthy(t *testing.T) {
 	t.Helper()
-	eventually(t, 30*time.Second, "the edge answers", func() bool {
+	eventually(t, "the edge answers", func() bool {
 		a, err := l.ask(l.client(false), http.MethodGet, "http://edge.localhost/health", nil)
 		return err == nil && a.status == http.StatusOK
 	})
