@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,10 +73,25 @@ func tcpOf(conn net.Conn) *net.TCPConn {
 		case interface{ Raw() net.Conn }: // the PROXY protocol's
 			conn = c.Raw()
 		default:
-			return nil
+			conn = embedded(conn)
 		}
 	}
 	return nil
+}
+
+// embedded returns the connection that a wrapper embeds, or nil. Caddy's own for listeners without HTTP/2, or without
+// HTTP/1.1, is not exported, and has no method that returns it.
+func embedded(conn net.Conn) net.Conn {
+	v := reflect.ValueOf(conn)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return nil
+	}
+	field := v.Elem().FieldByName("Conn")
+	if !field.IsValid() || !field.CanInterface() {
+		return nil
+	}
+	inner, _ := field.Interface().(net.Conn)
+	return inner
 }
 
 // States of a TCP connection in which the other side has closed its end (Linux, include/net/tcp_states.h).

@@ -154,7 +154,14 @@ func TestAnAnswerBeforeAnAnnouncedBodyArrivesAtOnce(t *testing.T) {
 		})
 	}
 	b := unread("HTTP/1.1 401 U\nContent-Length: 6\nConnection: close\n\nnoauth")
-	s := b.site(t, &site{global: "servers {\n timeouts {\n read_body_idle 30s\n }\n}"}, "sanitize_request\nredir /moved /there 308\nerror /none 404\nerror /full 413\nerror /down 503\nhandle_errors {\n error_pages\n}\nedge_proxy /api api:80")
+	// With HTTP/1.1 alone, Caddy puts a connection of its own between net/http and the listener's.
+	for _, protocols := range []string{"h1 h2 h3", "h1"} {
+		t.Run(protocols, func(t *testing.T) { answersBeforeBodies(t, b, protocols) })
+	}
+}
+
+func answersBeforeBodies(t *testing.T, b *wireBackend, protocols string) {
+	s := b.site(t, &site{global: "servers {\n protocols " + protocols + "\n timeouts {\n read_body_idle 30s\n }\n}"}, "sanitize_request\nredir /moved /there 308\nerror /none 404\nerror /full 413\nerror /down 503\nhandle_errors {\n error_pages\n}\nedge_proxy /api api:80")
 	for path, want := range map[string]int{"/api": 401, "/moved": 308, "/none": 404, "/full": 413, "/down": 503} {
 		for _, expect := range []string{"Expect: 100-continue\n", ""} {
 			conn := s.dial(t)
