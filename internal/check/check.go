@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
@@ -65,9 +67,7 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	all := []Finding{ok("compose file", "project %s (services: %d)", s.Name, len(s.active))}
 	all = append(all, unsetVariables(s)...)
 	all = append(all, c.secrets(s)...)
-	engine := c.engine(ctx)
-	all = append(all, engine)
-	s.engine = engine.Level == OK
+	all = append(all, c.engine(ctx, s))
 	all = append(all, c.files(s)...)
 
 	config, found := c.configuration(ctx, s)
@@ -91,10 +91,14 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	return append(all, c.clock(ctx, config))
 }
 
-// engine reports whether there is a Docker Engine to ask.
-func (c *Check) engine(ctx context.Context) Finding {
+// engine reports whether there is a Docker Engine to ask, and notes in s what it can do.
+func (c *Check) engine(ctx context.Context, s *stack) Finding {
 	version, _, err := c.Docker.Run(ctx, "version", "--format", "{{.Server.Version}}")
 	if err == nil {
+		s.engine = true
+		major, _, _ := strings.Cut(version, ".")
+		n, err := strconv.Atoi(major)
+		s.resolvesHostnames = err == nil && n >= 25
 		return ok("engine", "Docker Engine %s answers", trimmed(version))
 	}
 	const hint = "start it (systemctl start docker), and see that you may ask it: docker info"

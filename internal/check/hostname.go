@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// named returns the service that a host name means: a service, a container's name, an alias on a network, a link of the edge,
-// or one of these with the name of a network behind it. Docker's DNS ignores case (RFC 4343).
+// named returns the service that a host name means: a service, a container's name, an alias on a network, a hostname (from
+// Docker Engine 25 on), a link of the edge, or one of these with the name of a network behind it. Docker's DNS ignores case (RFC 4343).
 func (s *stack) named(host string) *service {
 	if found := s.Services[host]; found != nil || host == "" {
 		return found
@@ -27,7 +27,7 @@ func (s *stack) named(host string) *service {
 // answers reports whether Docker's DNS knows a service by a name.
 func (s *stack) answers(of *service, host string) bool {
 	is := func(name string) bool { return strings.EqualFold(name, host) }
-	if is(of.name) || is(of.ContainerName) || s.isContainer(of, host) {
+	if is(of.name) || is(of.ContainerName) || s.isContainer(of, host) || s.resolvesHostnames && is(of.Hostname) {
 		return true
 	}
 	for _, a := range of.Networks {

@@ -20,6 +20,12 @@ var streams = map[int]bool{
 	995: true, 1883: true, 1935: true, 2222: true, 3478: true, 5060: true, 5061: true, 5349: true, 8883: true,
 }
 
+// databases are ports of databases, caches and message brokers, which nothing but the services that use them should reach.
+var databases = map[int]string{
+	1433: "SQL Server", 3306: "MySQL or MariaDB", 5432: "PostgreSQL", 5672: "RabbitMQ", 6379: "Redis", 9042: "Cassandra", 9092: "Kafka",
+	11211: "memcached", 27017: "MongoDB",
+}
+
 // ports sees that each port of the host is published once, that what is published is free, or the stack's own already, and that
 // no other service publishes what should come through the edge.
 func (c *Check) ports(ctx context.Context, s *stack, config *config) []Finding {
@@ -57,6 +63,9 @@ func bypass(of *service, p port) []Finding {
 		if other.protocol() == "udp" {
 			return []Finding{note("port", "leave it if it is not HTTP, which the edge does not proxy", "%s publishes %s itself", of.name, p)}
 		}
+	}
+	if database := databases[p.Target]; database != "" {
+		return []Finding{warning("port", "take it out of ports, since containers reach it by the service's name; or publish it at 127.0.0.1 alone, for tools on this machine", "%s publishes %s, that of %s, to every network of this machine", of.name, p.phrase(), database)}
 	}
 	return []Finding{warning("port", "take it out of ports: whoever is on the network with it reaches it anyway, and others should come through the edge", "%s publishes %s itself", of.name, p)}
 }

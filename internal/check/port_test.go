@@ -116,6 +116,12 @@ func TestAPublishedPortIsNamed(t *testing.T) {
 	}
 }
 
+func TestAPublishedDatabaseIsFound(t *testing.T) {
+	w := newWorld(t)
+	w.service("app")["ports"] = []dict{published("", "15432", 5432, "tcp")}
+	expect(t, w.check(t).Run(t.Context()), "port", Warning, "app publishes port 15432, that of PostgreSQL, to every network", "127.0.0.1 alone")
+}
+
 func TestAPortOfAnotherServiceThatIsTakenIsFound(t *testing.T) {
 	w := newWorld(t)
 	w.service("app")["ports"] = []dict{published("", "5432", 5432, "tcp")}

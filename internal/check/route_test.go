@@ -25,6 +25,9 @@ func TestAServiceIsFoundByEachOfItsNames(t *testing.T) {
 		{"a container in upper case", "cloud:3000", func(w *world) { w.service("app")["container_name"] = "Cloud" }},
 		{"an alias in upper case", "api:3000", func(w *world) { w.service("app")["networks"] = dict{"web": dict{"aliases": []string{"Api"}}} }},
 		{"a link of the edge", "backend:3000", func(w *world) { w.service("edge")["links"] = []string{"app:backend"} }},
+		{"a hostname, from Engine 25 on", "backoffice:3000", func(w *world) {
+			w.service("app")["hostname"], w.answers["version"] = "backoffice", "25.0.3\n"
+		}},
 		{"a container by Compose's name", "shop-app-1:3000", func(*world) {}},
 		{"a name on a network", "app.shop_web:3000", func(*world) {}},
 	} {
@@ -35,6 +38,12 @@ func TestAServiceIsFoundByEachOfItsNames(t *testing.T) {
 			accept(t, w.check(t).Run(t.Context()))
 		})
 	}
+}
+
+func TestAnOldEngineKnowsNoHostnames(t *testing.T) {
+	w := routed(t, "backoffice:3000")
+	w.service("app")["hostname"], w.answers["version"] = "backoffice", "24.0.9\n"
+	expect(t, w.check(t).Run(t.Context()), "route", Error, "the compose file has no service backoffice", "correct the name")
 }
 
 func TestAPortThatIsNotExposedIsAtMostANote(t *testing.T) {

@@ -27,6 +27,9 @@ type stack struct {
 	unset  []string // variables that the compose file uses and nobody sets, sorted
 	edge   *service
 	engine bool // can be asked
+
+	// resolvesHostnames is whether Docker's DNS knows containers by their hostname, as Docker Engine 25 and later do.
+	resolvesHostnames bool
 }
 
 // service is what `docker compose config --format json` says of a service, as far as it is checked.
@@ -38,6 +41,7 @@ type service struct {
 	Entrypoint    []string              `json:"entrypoint"`
 	Command       []string              `json:"command"`
 	ContainerName string                `json:"container_name"`
+	Hostname      string                `json:"hostname"`
 	NetworkMode   string                `json:"network_mode"`
 	PullPolicy    string                `json:"pull_policy"`
 	User          string                `json:"user"`
