@@ -62,14 +62,14 @@ func (r *record) Withdraw(name string) {
 	r.tell()
 }
 
-func (r *record) Problem(name, text string) {
+func (r *record) SetProblem(name, text string) {
 	r.mu.Lock()
 	r.problems[name] = text
 	r.mu.Unlock()
 	r.tell()
 }
 
-func (r *record) Online(online bool) {
+func (r *record) SetOnline(online bool) {
 	r.mu.Lock()
 	r.online = online
 	if !online && r.onOffline != nil {
@@ -124,8 +124,8 @@ func (r *record) serves(t *testing.T, addrs ...string) {
 // names is what a DNS source asks for in tests.
 type names struct{ nudges chan string }
 
-func (names) Hosts() []string         { return []string{"api"} }
-func (n names) Nudges() <-chan string { return n.nudges }
+func (names) Hosts() []string                 { return []string{"api"} }
+func (n names) LookupRequests() <-chan string { return n.nudges }
 
 func subnets() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")} }
 

@@ -86,14 +86,14 @@ func newBox(c container.Summary) (b box, ok bool) {
 
 // member returns what the registry is told of the container, given the address that the edge reaches it at, if any.
 func (b box) member(addr netip.Addr, leaving bool) registry.Member {
-	m := registry.Member{ID: b.id, Name: b.display, Addr: addr, Phase: registry.Running, Broken: b.broken}
+	m := registry.Member{ID: b.id, Name: b.display, Addr: addr, Phase: registry.Running, UnhealthyReason: b.broken}
 	switch {
 	case !b.running:
-		m.Phase, m.Addr, m.Broken = registry.Stopped, netip.Addr{}, ""
+		m.Phase, m.Addr, m.UnhealthyReason = registry.Stopped, netip.Addr{}, ""
 	case !addr.IsValid():
-		m.Phase, m.Broken = registry.Detached, ""
+		m.Phase, m.UnhealthyReason = registry.Unreachable, ""
 	case leaving:
-		m.Phase = registry.Leaving
+		m.Phase = registry.Terminating
 	}
 	return m
 }

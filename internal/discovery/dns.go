@@ -80,7 +80,7 @@ func (d DNS) Run(ctx context.Context, sink Sink) {
 			hosts := d.Names.Hosts()
 			a.keep(hosts)
 			a.refresh(ctx, hosts)
-		case host := <-d.Names.Nudges():
+		case host := <-d.Names.LookupRequests():
 			a.ask(ctx, host)
 		}
 	}
@@ -189,7 +189,7 @@ func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix)
 		a.Log.Info("the resolver answers again", zap.String("resolver", a.Resolver))
 	}
 	a.sink.Set(host, a.members(host, addrs, subnets, fixed))
-	a.sink.Online(true)
+	a.sink.SetOnline(true)
 }
 
 var errNoSubnets = errors.New("this machine's own networks can't be listed")
@@ -226,7 +226,7 @@ func (a *asker) fail(host string, err error) {
 	spoke := a.spoke
 	a.mu.Unlock()
 	if !spoke {
-		a.sink.Online(false) // a machine without Docker's resolver: nobody need wait for it
+		a.sink.SetOnline(false) // a machine without Docker's resolver: nobody need wait for it
 	}
 	if first {
 		a.Log.Warn("the resolver does not answer; keeping what is known for a while",

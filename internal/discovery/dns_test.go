@@ -188,8 +188,8 @@ func TestASlowNameHoldsUpNoOtherOne(t *testing.T) {
 // listed is names without nudges.
 type listed []string
 
-func (l listed) Hosts() []string     { return l }
-func (listed) Nudges() <-chan string { return nil }
+func (l listed) Hosts() []string             { return l }
+func (listed) LookupRequests() <-chan string { return nil }
 
 func TestDNSAsksAtOnceWhenNudged(t *testing.T) {
 	w := newDNSWorld(t)

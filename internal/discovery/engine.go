@@ -77,7 +77,7 @@ func (s *session) keepUp(ctx context.Context) {
 			online = false
 		}
 		if !online {
-			s.sink.Online(false)
+			s.sink.SetOnline(false)
 		}
 		select {
 		case <-ctx.Done():

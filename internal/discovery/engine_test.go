@@ -31,7 +31,7 @@ func TestAKillEventMakesAContainerLeaveBeforeItDies(t *testing.T) {
 	r := run(t, w)
 	r.serves(t, "10.0.0.7")
 	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
-	r.phase(t, registry.Leaving)
+	r.phase(t, registry.Terminating)
 	w.put("a", "", func(c *container.Summary) { c.State = container.StateExited })
 	w.emit(events.ActionDie, "a", nil)
 	r.phase(t, registry.Stopped)
@@ -49,7 +49,7 @@ func TestAStopIsSeenThoughItsDeathArrivesWithIt(t *testing.T) {
 	var left atomic.Bool
 	r.mu.Lock()
 	r.onSet = func(name string, members []registry.Member) {
-		if name == "api" && len(members) == 1 && members[0].Phase == registry.Leaving {
+		if name == "api" && len(members) == 1 && members[0].Phase == registry.Terminating {
 			left.Store(true)
 		}
 	}
@@ -95,7 +95,7 @@ func TestAStopIsNotKeptWaitingByASlowList(t *testing.T) {
 	defer close(hold)
 	w.emit(events.ActionUpdate, "a", nil) // makes the source list it, which does not come back
 	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
-	r.phase(t, registry.Leaving)
+	r.phase(t, registry.Terminating)
 }
 
 func TestTheEdgesOwnProjectIsLearnedWhenTheListShowsIt(t *testing.T) {
@@ -177,7 +177,7 @@ func TestAStopThatDoesNotKillIsTakenBack(t *testing.T) {
 	r := runSource(t, source)
 	r.serves(t, "10.0.0.7")
 	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
-	r.phase(t, registry.Leaving)
+	r.phase(t, registry.Terminating)
 	r.phase(t, registry.Running)
 }
 
@@ -189,7 +189,7 @@ func TestAStopDuringAnOutageIsSeenAfterIt(t *testing.T) {
 	w.breakDown()
 	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"}) // the list can't show it
 	w.mend()
-	r.phase(t, registry.Leaving)
+	r.phase(t, registry.Terminating)
 }
 
 func TestWhatDockerSaysOfAContainerIsPassedOn(t *testing.T) {
@@ -202,7 +202,7 @@ func TestWhatDockerSaysOfAContainerIsPassedOn(t *testing.T) {
 		w := newEngineWorld(t)
 		w.put("a", "10.0.0.7", func(c *container.Summary) { c.Status = status })
 		r := run(t, w)
-		r.until(t, status, func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].Broken == want })
+		r.until(t, status, func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].UnhealthyReason == want })
 	}
 }
 
@@ -222,7 +222,7 @@ func TestPauseAndHealthEventsAreBelievedBeforeTheListKnowsOfThem(t *testing.T) {
 		{events.ActionHealthStatusHealthy, "", "Up (healthy)"},
 	} {
 		w.emit(step.action, "a", nil)
-		r.until(t, string(step.action), func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].Broken == step.want })
+		r.until(t, string(step.action), func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].UnhealthyReason == step.want })
 		w.put("a", "10.0.0.7", func(c *container.Summary) { c.Status = step.status })
 	}
 }

@@ -25,15 +25,15 @@ type audit struct {
 func (a audit) Set(name string, members []registry.Member) {
 	a.members[name] = members
 	for _, m := range members {
-		if m.ID == "" || (m.Phase == registry.Running || m.Phase == registry.Leaving) && !m.Addr.IsValid() {
+		if m.ID == "" || (m.Phase == registry.Running || m.Phase == registry.Terminating) && !m.Addr.IsValid() {
 			a.t.Errorf("%s is answered by %+v", name, m)
 		}
 	}
 }
 
-func (a audit) Problem(string, string) {}
-func (a audit) Withdraw(name string)   { delete(a.members, name) }
-func (a audit) Online(bool)            {}
+func (a audit) SetProblem(string, string) {}
+func (a audit) Withdraw(name string)      { delete(a.members, name) }
+func (a audit) SetOnline(bool)            {}
 
 // FuzzWhatTheEngineSaysNeverConfusesTheRoster: a list and events behind it, one JSON value a line, of any content.
 func FuzzWhatTheEngineSaysNeverConfusesTheRoster(f *testing.F) {

@@ -123,7 +123,7 @@ func (c *changing) Hosts() []string {
 	return slices.Clone(c.hosts)
 }
 
-func (*changing) Nudges() <-chan string { return nil }
+func (*changing) LookupRequests() <-chan string { return nil }
 
 func (c *changing) set(hosts ...string) {
 	c.mu.Lock()

@@ -84,7 +84,7 @@ func (s *session) publish(touched map[string]struct{}) {
 			s.complaints[name] = problem
 			s.Log.Error(problem, zap.String("name", name))
 		}
-		s.sink.Problem(name, problem)
+		s.sink.SetProblem(name, problem)
 		s.sink.Set(name, members)
 	}
 }

@@ -65,7 +65,7 @@ func (s *session) run(ctx context.Context) (connected bool, err error) {
 	}
 	s.takeAll(all)
 	s.want = inquiry{}
-	s.sink.Online(true)
+	s.sink.SetOnline(true)
 	s.Log.Info("connected to the Docker Engine", zap.String("endpoint", s.Endpoint),
 		zap.String("project", s.roster.inProject()), zap.Int("containers", len(s.roster.boxes)))
 	queue := make(chan events.Message, 1024)

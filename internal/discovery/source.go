@@ -26,17 +26,17 @@ type Sink interface {
 	Set(name string, members []registry.Member)
 	// Withdraw says that the source could not look for so long that its last word on a name is worth nothing.
 	Withdraw(name string)
-	// Problem notes what the owner must mend about a name; "" clears it.
-	Problem(name, text string)
-	// Online says whether the source is in touch with what it watches, as soon as it knows. It has Set all names before it goes
+	// SetProblem notes what the owner must mend about a name; "" clears it.
+	SetProblem(name, text string)
+	// SetOnline says whether the source is in touch with what it watches, as soon as it knows. It has Set all names before it goes
 	// online.
-	Online(online bool)
+	SetOnline(online bool)
 }
 
 // Names is what a source that must ask asks for.
 type Names interface {
-	Hosts() []string       // all names that services stand on
-	Nudges() <-chan string // a name to ask for at once
+	Hosts() []string               // all names that services stand on
+	LookupRequests() <-chan string // a name to ask for at once
 }
 
 // LocalSubnets returns the subnets that this machine, or container, has an address in: what it reaches without a

@@ -22,7 +22,7 @@ func (s Static) Run(ctx context.Context, sink Sink) {
 		}
 		sink.Set(service, members)
 	}
-	sink.Online(true)
+	sink.SetOnline(true)
 	<-ctx.Done()
 }
 

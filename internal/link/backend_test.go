@@ -70,7 +70,7 @@ func (b *backend) awaitClosed(t *testing.T, n int32) {
 func (b *backend) open(t *testing.T) *link.Link {
 	t.Helper()
 	l := link.Open(b.Listener.Addr().String()).(*link.Link)
-	t.Cleanup(func() { l.Close(); l.Cut() })
+	t.Cleanup(func() { l.Close(); l.Abort() })
 	return l
 }
 

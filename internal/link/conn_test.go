@@ -33,7 +33,7 @@ func TestARefusalArrivesWhileTheBodyIsStillSent(t *testing.T) {
 		}
 	}()
 	l := link.Open(ln.Addr().String()).(*link.Link)
-	t.Cleanup(func() { l.Close(); l.Cut() })
+	t.Cleanup(func() { l.Close(); l.Abort() })
 	for range 30 {
 		req := request(t, http.MethodPost, "once", true)
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(make([]byte, 5<<20))), 5<<20
@@ -80,7 +80,7 @@ func TestNoConnectionEscapesCut(t *testing.T) {
 			}()
 		}
 		l.Close()
-		l.Cut()
+		l.Abort()
 		for range cap(done) {
 			if err := <-done; err == nil {
 				t.Fatal("a request was answered")

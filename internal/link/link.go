@@ -56,12 +56,12 @@ type Link struct {
 }
 
 // Opener returns what opens links whose tunnels belong to a group too; nil is none.
-func Opener(tunnels *tunnel.Group) func(addr string) registry.Link {
-	return func(addr string) registry.Link { return open(addr, tunnels) }
+func Opener(tunnels *tunnel.Group) func(addr string) registry.Conns {
+	return func(addr string) registry.Conns { return open(addr, tunnels) }
 }
 
 // Open returns the link to an address. It dials when there is something to send.
-func Open(addr string) registry.Link { return open(addr, nil) }
+func Open(addr string) registry.Conns { return open(addr, nil) }
 
 func open(addr string, parent *tunnel.Group) *Link {
 	l := &Link{addr: addr, conns: make(map[*conn]struct{}), tunnels: tunnel.NewGroup(parent)}
@@ -195,8 +195,8 @@ func (l *Link) Close() {
 	l.fresh.CloseIdleConnections()
 }
 
-// Cut breaks all connections, with the requests and the tunnels on them.
-func (l *Link) Cut() {
+// Abort breaks all connections, with the requests and the tunnels on them.
+func (l *Link) Abort() {
 	l.tunnels.Cut() // first, so that they know who ended them
 	l.mu.Lock()
 	conns := make([]*conn, 0, len(l.conns))
@@ -280,6 +280,6 @@ func (l *Link) register(c *conn) bool {
 var errGone = errors.New("the endpoint is gone")
 
 var (
-	_ registry.Link = (*Link)(nil)
-	_ tunnel.Bare   = (*conn)(nil)
+	_ registry.Conns = (*Link)(nil)
+	_ tunnel.Bare    = (*conn)(nil)
 )

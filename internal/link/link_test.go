@@ -238,7 +238,7 @@ func TestCutBreaksWhatIsUnderWay(t *testing.T) {
 	}()
 	<-silent
 
-	l.Cut()
+	l.Abort()
 	for i, body := range bodies {
 		if _, err := io.ReadAll(body); err == nil {
 			t.Errorf("request %d ended as if it were whole", i)
@@ -260,7 +260,7 @@ func TestACutLinkConnectsAnew(t *testing.T) {
 	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	l := b.open(t)
 	exchange(t, l, request(t, http.MethodGet, "", false))
-	l.Cut()
+	l.Abort()
 	b.awaitClosed(t, 1)
 	if got := exchange(t, l, request(t, http.MethodGet, "", false)); got != "ok" {
 		t.Errorf("got %q", got)
@@ -295,7 +295,7 @@ func TestCutAndCloseWhileRequestsAreSent(t *testing.T) {
 			}
 		})
 	}
-	for _, act := range []func(){l.Cut, l.Close} {
+	for _, act := range []func(){l.Abort, l.Close} {
 		breakers.Go(func() {
 			for {
 				select {

@@ -33,7 +33,7 @@ func answering(t *testing.T, answer string) *link.Link {
 		}
 	}()
 	l := link.Open(ln.Addr().String()).(*link.Link)
-	t.Cleanup(func() { l.Close(); l.Cut() })
+	t.Cleanup(func() { l.Close(); l.Abort() })
 	return l
 }
 

@@ -138,8 +138,8 @@ func (l *Link) Drain(window time.Duration, reason string) { l.tunnels.Drain(wind
 // Resume lets the tunnels that are left stay.
 func (l *Link) Resume() { l.tunnels.Resume() }
 
-// Shed closes the tunnels that are open now, spread over window.
-func (l *Link) Shed(window time.Duration, reason string) { l.tunnels.Shed(window, reason) }
+// CloseExisting closes the tunnels that are open now, spread over window.
+func (l *Link) CloseExisting(window time.Duration, reason string) { l.tunnels.Shed(window, reason) }
 
 // Traffic returns the bytes that the tunnels have carried.
 func (l *Link) Traffic() registry.Traffic {

@@ -60,7 +60,7 @@ func TestACutEndsTunnelsInTheEdgesName(t *testing.T) {
 	l.Tunnels().Open(tunnel.Ends{
 		Client: near, Endpoint: conn, Traffic: l.Counters(), Ended: func(r tunnel.Report) { ended <- r },
 	})
-	l.Cut()
+	l.Abort()
 	select {
 	case r := <-ended:
 		if r.By != tunnel.Edge || r.Reason != "cut" {

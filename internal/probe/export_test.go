@@ -2,5 +2,5 @@ package probe
 
 import "time"
 
-// NextCheck returns how long a ready endpoint waits for its next check.
-func (p *Prober) NextCheck() time.Duration { return p.nextCheck(false) }
+// NextCheckDelay returns how long a ready endpoint waits for its next check.
+func (p *Prober) NextCheckDelay() time.Duration { return p.nextCheckDelay(false) }

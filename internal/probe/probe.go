@@ -50,8 +50,8 @@ type Config struct {
 	Jitter   float64       // part of the interval by which each check is moved at random, 0 to 1; negative: none; 0: DefaultJitter
 }
 
-// Check returns what is wrong with the configuration, in words for whoever wrote it.
-func (c Config) Check() error {
+// Validate returns what is wrong with the configuration, in words for whoever wrote it.
+func (c Config) Validate() error {
 	for _, uri := range c.URIs {
 		if !strings.HasPrefix(uri, "/") {
 			return fmt.Errorf("probe uri %q: want a path that begins with /", uri)
@@ -84,28 +84,28 @@ type Prober struct {
 	body   *regexp.Regexp
 	log    *zap.Logger
 
-	exhausted func(resource.Kind, error)
+	onExhausted func(resource.Kind, error)
 }
 
-// New returns a prober of a configuration that [Config.Check] accepts. log may be nil, and so may exhausted, which is called when
+// New returns a prober of a configuration that [Config.Validate] accepts. log may be nil, and so may exhausted, which is called when
 // a check fails because the edge has run out of something of its own.
 func New(c Config, log *zap.Logger, exhausted func(resource.Kind, error)) (*Prober, error) {
-	if err := c.Check(); err != nil {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	c.Status = defaulted(c.Status, "2xx")
-	c.Interval = defaulted(c.Interval, DefaultInterval)
-	c.Timeout = defaulted(c.Timeout, DefaultTimeout)
-	c.Rise = defaulted(c.Rise, DefaultRise)
-	c.Fall = defaulted(c.Fall, DefaultFall)
-	c.Jitter = max(defaulted(c.Jitter, DefaultJitter), 0)
+	c.Status = orDefault(c.Status, "2xx")
+	c.Interval = orDefault(c.Interval, DefaultInterval)
+	c.Timeout = orDefault(c.Timeout, DefaultTimeout)
+	c.Rise = orDefault(c.Rise, DefaultRise)
+	c.Fall = orDefault(c.Fall, DefaultFall)
+	c.Jitter = max(orDefault(c.Jitter, DefaultJitter), 0)
 	if log == nil {
 		log = zap.NewNop()
 	}
 	if exhausted == nil {
 		exhausted = func(resource.Kind, error) {}
 	}
-	return &Prober{config: c, body: regexp.MustCompile(c.Body), log: log, exhausted: exhausted}, nil
+	return &Prober{config: c, body: regexp.MustCompile(c.Body), log: log, onExhausted: exhausted}, nil
 }
 
 // Same reports whether other checks in the same way, so that a reload need not begin anew.
@@ -120,7 +120,7 @@ func (p *Prober) Same(other registry.Prober) bool {
 	return same && fmt.Sprint(a) == fmt.Sprint(b)
 }
 
-func defaulted[T comparable](value, fallback T) T {
+func orDefault[T comparable](value, fallback T) T {
 	var zero T
 	if value == zero {
 		return fallback

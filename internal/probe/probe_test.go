@@ -11,7 +11,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-func TestAConfigurationThatMakesNoSenseIsRefused(t *testing.T) {
+func TestInvalidConfigIsRejected(t *testing.T) {
 	uri := []string{"/health"}
 	for _, c := range []struct {
 		config  probe.Config
@@ -45,7 +45,7 @@ func TestAConfigurationThatMakesNoSenseIsRefused(t *testing.T) {
 		{probe.Config{Jitter: math.Inf(1)}, "jitter"},
 		{probe.Config{Jitter: math.NaN()}, "jitter"},
 	} {
-		err := c.config.Check()
+		err := c.config.Validate()
 		_, newErr := probe.New(c.config, nil, nil)
 		if (err == nil) != (newErr == nil) {
 			t.Errorf("%+v: Check says %v, New says %v", c.config, err, newErr)
@@ -59,11 +59,11 @@ func TestAConfigurationThatMakesNoSenseIsRefused(t *testing.T) {
 	}
 }
 
-// other is a prober of another make.
-type other struct{}
+// otherProber is a prober of another make.
+type otherProber struct{}
 
-func (other) Run(context.Context, registry.Target) {}
-func (other) Same(registry.Prober) bool            { return true }
+func (otherProber) Run(context.Context, registry.Target) {}
+func (otherProber) Same(registry.Prober) bool            { return true }
 
 func TestProbersAreTheSameWhenTheyCheckInTheSameWay(t *testing.T) {
 	full := func() probe.Config {
@@ -84,7 +84,7 @@ func TestProbersAreTheSameWhenTheyCheckInTheSameWay(t *testing.T) {
 		"the status, said or not": {probe.Config{URIs: uri}, probe.Config{URIs: uri, Status: "2xx"}},
 		"no jitter, two ways":     {probe.Config{Jitter: -1}, probe.Config{Jitter: -2}},
 	} {
-		if a, b := newest(t, c.a), newest(t, c.b); !a.Same(b) || !b.Same(a) {
+		if a, b := newExactProber(t, c.a), newExactProber(t, c.b); !a.Same(b) || !b.Same(a) {
 			t.Errorf("%s: not the same", name)
 		}
 	}
@@ -104,17 +104,17 @@ func TestProbersAreTheSameWhenTheyCheckInTheSameWay(t *testing.T) {
 	} {
 		changed := full()
 		change(&changed)
-		if a, b := newest(t, base), newest(t, changed); a.Same(b) || b.Same(a) {
+		if a, b := newExactProber(t, base), newExactProber(t, changed); a.Same(b) || b.Same(a) {
 			t.Errorf("another %s, but the same", name)
 		}
 	}
-	if p := newest(t, base); p.Same(other{}) || p.Same(nil) {
+	if p := newExactProber(t, base); p.Same(otherProber{}) || p.Same(nil) {
 		t.Error("the same as what is no prober of its kind")
 	}
 }
 
-// newest makes a prober of a configuration as it is.
-func newest(t *testing.T, c probe.Config) *probe.Prober {
+// newExactProber makes a prober of a configuration as it is.
+func newExactProber(t *testing.T, c probe.Config) *probe.Prober {
 	t.Helper()
 	p, err := probe.New(c, nil, nil)
 	if err != nil {
@@ -134,10 +134,10 @@ func TestChecksAreSpreadAroundTheInterval(t *testing.T) {
 		{1, 0, 2 * time.Second},
 		{-1, time.Second, time.Second},
 	} {
-		p := newest(t, probe.Config{Interval: interval, Jitter: c.jitter})
+		p := newExactProber(t, probe.Config{Interval: interval, Jitter: c.jitter})
 		shortest, longest := time.Hour, time.Duration(-1)
 		for range 10_000 {
-			d := p.NextCheck()
+			d := p.NextCheckDelay()
 			shortest, longest = min(shortest, d), max(longest, d)
 		}
 		if shortest < c.from || longest > c.to {

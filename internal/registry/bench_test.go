@@ -9,8 +9,8 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// fill makes services with ten endpoints each.
-func fill(b *testing.B, services int, slowStart time.Duration) (*registry.Registry, []*registry.Service, [][]registry.Member) {
+// newBenchRegistry makes services with ten endpoints each.
+func newBenchRegistry(b *testing.B, services int, slowStart time.Duration) (*registry.Registry, []*registry.Service, [][]registry.Member) {
 	b.Helper()
 	r := registry.New(registry.Options{})
 	b.Cleanup(r.Close)
@@ -30,7 +30,7 @@ func fill(b *testing.B, services int, slowStart time.Duration) (*registry.Regist
 		all[i] = s
 		engine.Set(fmt.Sprintf("s%d", i), members[i])
 	}
-	engine.Online(true)
+	engine.SetOnline(true)
 	return r, all, members
 }
 
@@ -43,12 +43,12 @@ func BenchmarkAcquire(b *testing.B) {
 		slowStart time.Duration
 	}{{"endpoints=10", 1, -1}, {"endpoints=10000", 1000, -1}, {"slow start", 1, time.Hour}} {
 		b.Run(c.name, func(b *testing.B) {
-			_, all, _ := fill(b, c.services, c.slowStart)
+			_, all, _ := newBenchRegistry(b, c.services, c.slowStart)
 			s := all[c.services/2]
 			ctx := b.Context()
 			b.ReportAllocs()
 			for b.Loop() {
-				claim, err := s.Acquire(ctx, registry.Want{})
+				claim, err := s.Acquire(ctx, registry.PickOptions{})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -62,7 +62,7 @@ func BenchmarkAcquire(b *testing.B) {
 func BenchmarkUpdate(b *testing.B) {
 	for _, services := range []int{1, 1000} {
 		b.Run(fmt.Sprintf("endpoints=%d", services*10), func(b *testing.B) {
-			r, _, members := fill(b, services, -1)
+			r, _, members := newBenchRegistry(b, services, -1)
 			engine := r.Feed(registry.Engine)
 			i := services / 2
 			name := fmt.Sprintf("s%d", i)

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Drain is an operator's word on endpoints: to finish what they have, and take nothing new.
-type Drain struct {
-	// Sessions is for how long requests of sessions that began on an endpoint may still come to it.
-	Sessions time.Duration
+// DrainOptions is an operator's word on endpoints: to finish what they have, and take nothing new.
+type DrainOptions struct {
+	// SessionGrace is for how long requests of sessions that began on an endpoint may still come to it.
+	SessionGrace time.Duration
 	// Undo takes an earlier word back.
 	Undo bool
 }
@@ -25,19 +25,19 @@ type DrainStatus struct {
 // ErrNoEndpoint is wrapped by the error of [Registry.Drain] for what is not known.
 var ErrNoEndpoint = errors.New("no endpoint has this ID")
 
-// shortest is the length of the shortest part of a container's ID that names it, as `docker ps` prints it.
-const shortest = 12
+// minIDPrefix is the length of the shortest part of a container's ID that names it, as `docker ps` prints it.
+const minIDPrefix = 12
 
 // Drain has every endpoint drained, or no longer, that one of ids names: a container's ID, the first 12 or more characters
 // of it, or an address. If one of them names nothing, or two containers, nothing is done. It holds until it is undone or
 // the container is gone.
-func (r *Registry) Drain(ids []string, d Drain) ([]DrainStatus, error) {
+func (r *Registry) Drain(ids []string, d DrainOptions) ([]DrainStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found []*Endpoint
 	var wrong []error
 	for _, id := range ids {
-		named, err := r.named(id)
+		named, err := r.findEndpoints(id)
 		if err != nil {
 			wrong = append(wrong, err)
 		}
@@ -48,21 +48,21 @@ func (r *Registry) Drain(ids []string, d Drain) ([]DrainStatus, error) {
 	}
 	all := make([]DrainStatus, 0, len(found))
 	for _, e := range found {
-		all = append(all, e.order(d))
+		all = append(all, e.applyDrain(d))
 	}
 	return all, nil
 }
 
-// named returns the endpoints that an ID, a part of one, or an address names. The caller holds r.mu.
-func (r *Registry) named(name string) ([]*Endpoint, error) {
-	exact := r.endpoints(func(e *Endpoint) bool { return e.ID() == name || e.address == name })
+// findEndpoints returns the endpoints that an ID, a part of one, or an address names. The caller holds r.mu.
+func (r *Registry) findEndpoints(name string) ([]*Endpoint, error) {
+	exact := r.filterEndpoints(func(e *Endpoint) bool { return e.ID() == name || e.address == name })
 	if len(exact) > 0 {
 		return exact, nil
 	}
-	if len(name) < shortest || strings.ContainsAny(name, ".:") { // a part of an address names nobody
+	if len(name) < minIDPrefix || strings.ContainsAny(name, ".:") { // a part of an address names nobody
 		return nil, fmt.Errorf("%q: %w", name, ErrNoEndpoint)
 	}
-	found := r.endpoints(func(e *Endpoint) bool { return strings.HasPrefix(e.ID(), name) })
+	found := r.filterEndpoints(func(e *Endpoint) bool { return strings.HasPrefix(e.ID(), name) })
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%q: %w", name, ErrNoEndpoint)
 	}
@@ -72,8 +72,8 @@ func (r *Registry) named(name string) ([]*Endpoint, error) {
 	return found, nil
 }
 
-// endpoints returns those of all services that are chosen. The caller holds r.mu.
-func (r *Registry) endpoints(chosen func(*Endpoint) bool) (found []*Endpoint) {
+// filterEndpoints returns those of all services that are chosen. The caller holds r.mu.
+func (r *Registry) filterEndpoints(chosen func(*Endpoint) bool) (found []*Endpoint) {
 	for _, s := range r.services {
 		s.mu.Lock()
 		for _, e := range s.endpoints {
@@ -86,14 +86,14 @@ func (r *Registry) endpoints(chosen func(*Endpoint) bool) (found []*Endpoint) {
 	return found
 }
 
-// order carries out an operator's word.
-func (e *Endpoint) order(d Drain) DrainStatus {
+// applyDrain carries out an operator's word.
+func (e *Endpoint) applyDrain(d DrainOptions) DrainStatus {
 	s := e.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.ordered = !d.Undo
-	e.stopRequested = e.ordered || !e.terminating.since.IsZero()
-	e.sessionsUntil = time.Now().Add(d.Sessions)
-	e.settle()
+	e.drainRequested = !d.Undo
+	e.stopExpected = e.drainRequested || !e.termination.since.IsZero()
+	e.sessionsUntil = time.Now().Add(d.SessionGrace)
+	e.updateState()
 	return DrainStatus{s.name, e.status()}
 }

@@ -34,14 +34,14 @@ func (f *Feed) Set(key string, members []Member) {
 	if f.r.closed {
 		return
 	}
-	n := f.r.name(key)
+	n := f.r.nameEntry(key)
 	view := &n.views[f.source]
-	view.old = false
+	view.stale = false
 	if view.reported && slices.Equal(view.members, members) {
 		return
 	}
 	view.reported = true
-	view.seen = view.seen || len(members) > 0
+	view.everFound = view.everFound || len(members) > 0
 	view.members = slices.Clone(members)
 	for _, s := range n.services {
 		f.r.reconcile(s)
@@ -49,14 +49,14 @@ func (f *Feed) Set(key string, members []Member) {
 	f.r.prune(n)
 }
 
-// Problem notes an error about a name that only its owner can mend ("two projects answer to it"). Empty clears it.
-func (f *Feed) Problem(key, text string) {
+// SetProblem notes an error about a name that only its owner can mend ("two projects answer to it"). Empty clears it.
+func (f *Feed) SetProblem(key, text string) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	if f.r.closed {
 		return
 	}
-	n := f.r.name(key)
+	n := f.r.nameEntry(key)
 	view := &n.views[f.source]
 	if view.problem == text {
 		f.r.prune(n)
@@ -78,20 +78,20 @@ func (f *Feed) Withdraw(key string) {
 	if f.r.closed || n == nil {
 		return
 	}
-	n.views[f.source] = view{seen: n.views[f.source].seen}
+	n.views[f.source] = view{everFound: n.views[f.source].everFound}
 	for _, s := range n.services {
 		f.r.reconcile(s)
 	}
 	f.r.prune(n)
 }
 
-// Online says whether the source is in touch with what it reads, when it has tried. While the Engine is not, DNS decides.
-func (f *Feed) Online(online bool) {
+// SetOnline says whether the source is in touch with what it reads, when it has tried. While the Engine is not, DNS decides.
+func (f *Feed) SetOnline(online bool) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	if !online && f.r.expected[f.source] {
 		f.r.failed[f.source] = true
-		f.r.settle()
+		f.r.checkInitialSync()
 	}
 	if f.r.closed || f.r.online[f.source] == online {
 		return
@@ -99,12 +99,12 @@ func (f *Feed) Online(online bool) {
 	f.r.online[f.source] = online
 	if online {
 		f.r.expected[f.source] = false
-		f.sweep()
+		f.dropStale()
 	}
 	for _, s := range f.r.services {
 		f.r.reconcile(s)
 	}
-	f.r.settle() // those that wait for it look at what the source has said
+	f.r.checkInitialSync() // those that wait for it look at what the source has said
 }
 
 // Expect says that the source is configured but may take a while to speak: until it has, a name that no other source
@@ -113,26 +113,26 @@ func (f *Feed) Expect() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.r.expected[f.source], f.r.failed[f.source] = !f.r.online[f.source], false
-	f.r.begin()
+	f.r.startInitialSync()
 }
 
-// Renew says that the source begins anew, with other settings. What it said so far holds until it is online again; what
+// MarkStale says that the source begins anew, with other settings. What it said so far holds until it is online again; what
 // it has not repeated by then is withdrawn.
-func (f *Feed) Renew() {
+func (f *Feed) MarkStale() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.r.online[f.source] = false
 	for _, n := range f.r.names {
-		n.views[f.source].old = true
+		n.views[f.source].stale = true
 	}
 }
 
-// sweep empties the views that were not renewed: the source that asks found nobody, and a list says nothing of a name any
+// dropStale empties the views that were not renewed: the source that asks found nobody, and a list says nothing of a name any
 // more. The caller holds r.mu.
-func (f *Feed) sweep() {
+func (f *Feed) dropStale() {
 	for _, n := range f.r.names {
-		if v := &n.views[f.source]; v.old {
-			*v = view{reported: v.reported && f.source != Static, seen: v.seen}
+		if v := &n.views[f.source]; v.stale {
+			*v = view{reported: v.reported && f.source != Static, everFound: v.everFound}
 			f.r.prune(n)
 		}
 	}
@@ -143,7 +143,7 @@ func (f *Feed) Clear() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.r.online[f.source], f.r.expected[f.source] = false, false
-	defer f.r.settle()
+	defer f.r.checkInitialSync()
 	for _, n := range f.r.names {
 		n.views[f.source] = view{}
 		for _, s := range n.services {

@@ -8,34 +8,34 @@ import (
 	"time"
 )
 
-// queue lets a request wait if there is hope, and room. The caller holds s.mu.
-func (s *Service) queue(ctx context.Context, w Want) (Claim, error) {
-	if err := s.hopeless(time.Now()); err != nil {
+// holdRequest lets a request wait if there is hope, and room. The caller holds s.mu.
+func (s *Service) holdRequest(ctx context.Context, w PickOptions) (Claim, error) {
+	if err := s.waitError(time.Now()); err != nil {
 		return Claim{}, err
 	}
-	if err := s.full(w.Client); err != nil {
-		if e := s.pick(Want{Avoid: w.Avoid, Upgrade: w.Upgrade}); e != nil {
+	if err := s.fullError(w.Client); err != nil {
+		if e := s.pick(PickOptions{Avoid: w.Avoid, Upgrade: w.Upgrade}); e != nil {
 			return Claim{e: e}, nil // it would have waited for another one only
 		}
 		return Claim{}, err
 	}
-	defer s.enqueue(w.Client)()
+	defer s.addHeld(w.Client)()
 	return s.wait(ctx, w)
 }
 
-// full returns why one more request of a client may not wait, or nil. The caller holds s.mu.
-func (s *Service) full(client netip.Addr) error {
+// fullError returns why one more request of a client may not wait, or nil. The caller holds s.mu.
+func (s *Service) fullError(client netip.Addr) error {
 	if s.held >= s.settings.MaxHeld {
-		return s.errName(ErrFull, plural(s.held, "request"))
+		return s.newError(ErrFull, plural(s.held, "request"))
 	}
 	if most := s.settings.MaxHeldPerClient; most > 0 && client.IsValid() && s.heldBy[client] >= most {
-		return s.errName(ErrClientFull, plural(most, "request"))
+		return s.newError(ErrClientFull, plural(most, "request"))
 	}
 	return nil
 }
 
-// enqueue counts a request that waits, until the returned function is called. The caller holds s.mu, both times.
-func (s *Service) enqueue(client netip.Addr) (leave func()) {
+// addHeld counts a request that waits, until the returned function is called. The caller holds s.mu, both times.
+func (s *Service) addHeld(client netip.Addr) (leave func()) {
 	s.held++
 	if client.IsValid() {
 		s.heldBy[client]++
@@ -54,9 +54,9 @@ func (s *Service) enqueue(client netip.Addr) (leave func()) {
 //
 // All who wait for a service give up at the same instant, when it has had no ready endpoint for the hold time: one
 // that is down for good then fails fast.
-func (s *Service) wait(ctx context.Context, w Want) (Claim, error) {
-	w.At = time.Time{} // it is counted
-	timer := time.NewTimer(s.patience(w, time.Now()))
+func (s *Service) wait(ctx context.Context, w PickOptions) (Claim, error) {
+	w.ArrivedAt = time.Time{} // it is counted
+	timer := time.NewTimer(s.waitTimeout(w, time.Now()))
 	defer timer.Stop()
 	for {
 		wake := s.wake
@@ -76,52 +76,52 @@ func (s *Service) wait(ctx context.Context, w Want) (Claim, error) {
 			return claim, nil
 		}
 		now := time.Now()
-		if err := s.hopeless(now); err != nil {
+		if err := s.waitError(now); err != nil {
 			return Claim{}, err
 		}
-		timer.Reset(s.patience(w, now)) // an endpoint that was ready in between moves the end
+		timer.Reset(s.waitTimeout(w, now)) // an endpoint that was ready in between moves the end
 	}
 }
 
-// patience returns how long a request may go on waiting, as things stand.
-func (s *Service) patience(w Want, now time.Time) time.Duration {
+// waitTimeout returns how long a request may go on waiting, as things stand.
+func (s *Service) waitTimeout(w PickOptions, now time.Time) time.Duration {
 	if len(s.ready) > 0 { // it waits for another one
-		return s.r.youth(now)
+		return s.r.remainingStartupGrace(now)
 	}
 	if s.decided && !s.known {
-		return min(s.deadline().Sub(now), s.unknown.Add(between).Sub(now))
+		return min(s.holdDeadline().Sub(now), s.unknownSince.Add(replacementGrace).Sub(now))
 	}
-	return s.deadline().Sub(now)
+	return s.holdDeadline().Sub(now)
 }
 
-// between is for how long a name that was known may be nobody's before requests to it fail. Events that were held up tell of a
+// replacementGrace is for how long a name that was known may be nobody's before requests to it fail. Events that were held up tell of a
 // container's end and of its successor's beginning one after the other, and the latter is looked up first.
-const between = time.Second
+const replacementGrace = time.Second
 
-// deadline returns when waiting ends: the hold time after the last endpoint that could take requests.
-func (s *Service) deadline() time.Time {
+// holdDeadline returns when waiting ends: the hold time after the last endpoint that could take requests.
+func (s *Service) holdDeadline() time.Time {
 	since := s.since
-	if s.servedAt.After(since) {
-		since = s.servedAt
+	if s.terminatingServedAt.After(since) {
+		since = s.terminatingServedAt
 	}
 	return since.Add(max(s.settings.Hold, 0))
 }
 
-// hopeless returns why waiting would be in vain, or nil.
-func (s *Service) hopeless(now time.Time) error {
+// waitError returns why waiting would be in vain, or nil.
+func (s *Service) waitError(now time.Time) error {
 	switch {
-	case s.closed || s.abandoned:
-		return s.errName(ErrClosed, "")
-	case s.decided && !s.known && !now.Before(s.unknown.Add(between)):
-		return s.errName(ErrUnknown, s.problem)
-	case len(s.ready) == 0 && !now.Before(s.deadline()):
-		return s.errName(ErrDown, s.situation(now))
+	case s.closed || s.holdingStopped:
+		return s.newError(ErrClosed, "")
+	case s.decided && !s.known && !now.Before(s.unknownSince.Add(replacementGrace)):
+		return s.newError(ErrUnknown, s.problem)
+	case len(s.ready) == 0 && !now.Before(s.holdDeadline()):
+		return s.newError(ErrDown, s.describeEndpoints(now))
 	}
 	return nil
 }
 
-// situation says in words how the endpoints are.
-func (s *Service) situation(now time.Time) string {
+// describeEndpoints says in words how the endpoints are.
+func (s *Service) describeEndpoints(now time.Time) string {
 	if s.problem != "" {
 		return s.problem
 	}
@@ -134,7 +134,7 @@ func (s *Service) situation(now time.Time) string {
 // Explain adds to an [ErrUnknown] the names that are known, so that a typing error shows itself. Other errors are
 // returned as they are. It is not for the request path.
 func (r *Registry) Explain(err error) string {
-	known := r.known()
+	known := r.knownNames()
 	const most = 12
 	if len(known) > most {
 		known = append(known[:most], "…")

@@ -11,41 +11,43 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// stopped says that a container is known, so that waiting makes sense.
-func stopped(id string) registry.Member { return registry.Member{ID: id, Phase: registry.Stopped} }
+// stoppedMember says that a container is known, so that waiting makes sense.
+func stoppedMember(id string) registry.Member {
+	return registry.Member{ID: id, Phase: registry.Stopped}
+}
 
-// acquired is what one waiting request came to.
-type acquired struct {
+// acquireResult is what one waiting request came to.
+type acquireResult struct {
 	err   error
 	after time.Duration
 }
 
-// wait acquires in the background.
-func (s *stack) wait(ctx context.Context) <-chan acquired {
-	result, began := make(chan acquired, 1), time.Now()
+// acquireAsync acquires in the background.
+func (s *fixture) acquireAsync(ctx context.Context) <-chan acquireResult {
+	result, began := make(chan acquireResult, 1), time.Now()
 	go func() {
-		claim, err := s.service.Acquire(ctx, registry.Want{})
+		claim, err := s.service.Acquire(ctx, registry.PickOptions{})
 		if err == nil {
 			claim.Release()
 		}
-		result <- acquired{err, time.Since(began)}
+		result <- acquireResult{err, time.Since(began)}
 	}()
 	return result
 }
 
 func TestAHeldRequestGoesOnWhenAnEndpointBecomesReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, registry.Settings{})
-		s.engine.Set("api", []registry.Member{stopped("a")})
-		s.engine.Online(true)
-		first, second := s.wait(t.Context()), s.wait(t.Context())
+		s := newFixture(t, registry.Settings{})
+		s.engine.Set("api", []registry.Member{stoppedMember("a")})
+		s.engine.SetOnline(true)
+		first, second := s.acquireAsync(t.Context()), s.acquireAsync(t.Context())
 		time.Sleep(7 * time.Second)
 		synctest.Wait()
 		if held := s.service.Status().Held; held != 2 {
 			t.Errorf("%d held, want 2", held)
 		}
-		s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
-		for _, got := range []acquired{<-first, <-second} {
+		s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+		for _, got := range []acquireResult{<-first, <-second} {
 			if got.err != nil || got.after != 7*time.Second {
 				t.Errorf("got %v after %s, want an endpoint after 7s", got.err, got.after)
 			}
@@ -55,33 +57,33 @@ func TestAHeldRequestGoesOnWhenAnEndpointBecomesReady(t *testing.T) {
 
 func TestHeldRequestsGiveUpTogetherWhenTheHoldTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, registry.Settings{Hold: 10 * time.Second})
-		s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
-		s.engine.Online(true)
+		s := newFixture(t, registry.Settings{Hold: 10 * time.Second})
+		s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+		s.engine.SetOnline(true)
 		time.Sleep(time.Hour)
-		s.engine.Set("api", []registry.Member{stopped("a")})
-		first := s.wait(t.Context())
+		s.engine.Set("api", []registry.Member{stoppedMember("a")})
+		first := s.acquireAsync(t.Context())
 		time.Sleep(4 * time.Second)
-		second := s.wait(t.Context())
+		second := s.acquireAsync(t.Context())
 		if got := <-first; !errors.Is(got.err, registry.ErrDown) || got.after != 10*time.Second {
 			t.Errorf("first: %v after %s, want ErrDown after 10s", got.err, got.after)
 		}
 		if got := <-second; !errors.Is(got.err, registry.ErrDown) || got.after != 6*time.Second {
 			t.Errorf("second: %v after %s, want ErrDown after 6s", got.err, got.after)
 		}
-		if got := <-s.wait(t.Context()); !errors.Is(got.err, registry.ErrDown) || got.after != 0 {
+		if got := <-s.acquireAsync(t.Context()); !errors.Is(got.err, registry.ErrDown) || got.after != 0 {
 			t.Errorf("later: %v after %s, want ErrDown at once", got.err, got.after)
 		}
 	})
 }
 
-func TestAHeldRequestEndsWithItsClient(t *testing.T) {
+func TestHeldRequestEndsWhenItsClientLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, registry.Settings{})
-		s.engine.Set("api", []registry.Member{stopped("a")})
-		s.engine.Online(true)
+		s := newFixture(t, registry.Settings{})
+		s.engine.Set("api", []registry.Member{stoppedMember("a")})
+		s.engine.SetOnline(true)
 		ctx, leave := context.WithCancel(t.Context())
-		result := s.wait(ctx)
+		result := s.acquireAsync(ctx)
 		time.Sleep(time.Second)
 		leave()
 		if got := <-result; !errors.Is(got.err, context.Canceled) || got.after != time.Second {
@@ -95,33 +97,33 @@ func TestAHeldRequestEndsWithItsClient(t *testing.T) {
 
 func TestNoMoreRequestsAreHeldThanAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, registry.Settings{MaxHeld: 2})
-		s.engine.Set("api", []registry.Member{stopped("a")})
-		s.engine.Online(true)
-		first, second := s.wait(t.Context()), s.wait(t.Context())
+		s := newFixture(t, registry.Settings{MaxHeld: 2})
+		s.engine.Set("api", []registry.Member{stoppedMember("a")})
+		s.engine.SetOnline(true)
+		first, second := s.acquireAsync(t.Context()), s.acquireAsync(t.Context())
 		synctest.Wait()
-		if got := <-s.wait(t.Context()); !errors.Is(got.err, registry.ErrFull) {
+		if got := <-s.acquireAsync(t.Context()); !errors.Is(got.err, registry.ErrFull) {
 			t.Errorf("the third: %v, want ErrFull", got.err)
 		}
-		s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
+		s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
 		if a, b := <-first, <-second; a.err != nil || b.err != nil {
 			t.Errorf("those that were held: %v, %v", a.err, b.err)
 		}
 	})
 }
 
-func TestAnUnknownNameFailsAtOnceAndSaysWhatIsKnown(t *testing.T) {
+func TestUnknownNameFailsAtOnceAndListsKnownNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, registry.Settings{})
-		waiting := s.wait(t.Context()) // before anybody has looked, it waits
+		s := newFixture(t, registry.Settings{})
+		waiting := s.acquireAsync(t.Context()) // before anybody has looked, it waits
 		time.Sleep(time.Second)
-		s.engine.Set("app", []registry.Member{box("x", "10.0.0.9")})
-		s.engine.Online(true)
+		s.engine.Set("app", []registry.Member{engineMember("x", "10.0.0.9")})
+		s.engine.SetOnline(true)
 		s.dns.Set("api", nil)
 		if got := <-waiting; !errors.Is(got.err, registry.ErrUnknown) || got.after != time.Second {
 			t.Errorf("got %v after %s, want ErrUnknown once it was looked for", got.err, got.after)
 		}
-		got := <-s.wait(t.Context())
+		got := <-s.acquireAsync(t.Context())
 		if !errors.Is(got.err, registry.ErrUnknown) || got.after != 0 {
 			t.Errorf("got %v after %s, want ErrUnknown at once", got.err, got.after)
 		}
@@ -131,14 +133,14 @@ func TestAnUnknownNameFailsAtOnceAndSaysWhatIsKnown(t *testing.T) {
 	})
 }
 
-func TestANameThatDNSHasSeenOnceIsWaitedFor(t *testing.T) {
+func TestRequestsAreHeldForANameThatDNSHasKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, registry.Settings{})
-		s.dns.Set("api", []registry.Member{found("10.0.0.1")})
+		s := newFixture(t, registry.Settings{})
+		s.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
 		s.dns.Set("api", nil) // a stopped container's name is NXDOMAIN
-		result := s.wait(t.Context())
+		result := s.acquireAsync(t.Context())
 		time.Sleep(3 * time.Second)
-		s.dns.Set("api", []registry.Member{found("10.0.0.2")})
+		s.dns.Set("api", []registry.Member{dnsMember("10.0.0.2")})
 		if got := <-result; got.err != nil || got.after != 3*time.Second {
 			t.Errorf("got %v after %s, want an endpoint after 3s", got.err, got.after)
 		}
@@ -147,10 +149,10 @@ func TestANameThatDNSHasSeenOnceIsWaitedFor(t *testing.T) {
 
 func TestAReloadLeavesHeldRequestsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, registry.Settings{})
-		s.engine.Set("api", []registry.Member{stopped("a")})
-		s.engine.Online(true)
-		result := s.wait(t.Context())
+		s := newFixture(t, registry.Settings{})
+		s.engine.Set("api", []registry.Member{stoppedMember("a")})
+		s.engine.SetOnline(true)
+		result := s.acquireAsync(t.Context())
 		synctest.Wait()
 		next, err := s.Declare("api:80") // the new configuration
 		if err != nil {
@@ -158,7 +160,7 @@ func TestAReloadLeavesHeldRequestsAlone(t *testing.T) {
 		}
 		next.Configure(registry.Settings{Hold: time.Minute})
 		s.service.Drop() // the old one
-		s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
+		s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
 		if got := <-result; got.err != nil {
 			t.Errorf("the held request failed: %v", got.err)
 		}
@@ -166,14 +168,14 @@ func TestAReloadLeavesHeldRequestsAlone(t *testing.T) {
 	})
 }
 
-func TestTheEndOfTheProcessEndsEveryWait(t *testing.T) {
+func TestStopHoldingEndsAllHeldRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, registry.Settings{})
-		s.engine.Set("api", []registry.Member{stopped("a")})
-		s.engine.Online(true)
-		result := s.wait(t.Context())
+		s := newFixture(t, registry.Settings{})
+		s.engine.Set("api", []registry.Member{stoppedMember("a")})
+		s.engine.SetOnline(true)
+		result := s.acquireAsync(t.Context())
 		synctest.Wait()
-		s.Abandon()
+		s.StopHolding()
 		if got := <-result; !errors.Is(got.err, registry.ErrClosed) {
 			t.Errorf("got %v, want ErrClosed", got.err)
 		}
@@ -181,21 +183,21 @@ func TestTheEndOfTheProcessEndsEveryWait(t *testing.T) {
 }
 
 func TestWithANegativeHoldNothingIsHeld(t *testing.T) {
-	s := newStack(t, registry.Settings{Hold: -1})
-	s.engine.Set("api", []registry.Member{stopped("a")})
-	s.engine.Online(true)
-	if _, err := s.service.Acquire(t.Context(), registry.Want{}); !errors.Is(err, registry.ErrDown) {
+	s := newFixture(t, registry.Settings{Hold: -1})
+	s.engine.Set("api", []registry.Member{stoppedMember("a")})
+	s.engine.SetOnline(true)
+	if _, err := s.service.Acquire(t.Context(), registry.PickOptions{}); !errors.Is(err, registry.ErrDown) {
 		t.Errorf("got %v, want ErrDown at once", err)
 	}
 }
 
-func TestANameThatWasNeverListedIsNotWaitedForWhereThereIsNoDNS(t *testing.T) {
-	s := newStack(t, registry.Settings{})
-	s.engine.Online(true)
-	if _, err := s.service.Acquire(t.Context(), registry.Want{}); !errors.Is(err, registry.ErrUnknown) {
+func TestWithoutDNSAnUnlistedNameFailsAtOnce(t *testing.T) {
+	s := newFixture(t, registry.Settings{})
+	s.engine.SetOnline(true)
+	if _, err := s.service.Acquire(t.Context(), registry.PickOptions{}); !errors.Is(err, registry.ErrUnknown) {
 		t.Errorf("got %v, want ErrUnknown at once", err)
 	}
-	s.dns.Online(true)
-	s.dns.Set("api", []registry.Member{found("10.0.0.1")})
-	s.want(t, "10.0.0.1:80 ready; ")
+	s.dns.SetOnline(true)
+	s.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
+	s.wantStates(t, "10.0.0.1:80 ready; ")
 }

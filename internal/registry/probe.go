@@ -14,31 +14,31 @@ func (t Target) Address() string { return t.e.address }
 // Service returns the name of the service that the endpoint belongs to.
 func (t Target) Service() string { return t.e.service.name }
 
-// Answers reports that the endpoint passed its check.
-func (t Target) Answers(reason string) { t.report(Ready, reason) }
+// ReportReady reports that the endpoint passed its check.
+func (t Target) ReportReady(reason string) { t.report(Ready, reason) }
 
-// Fails reports that it did not. An endpoint that has never answered stays in starting.
-func (t Target) Fails(reason string) { t.report(Failing, reason) }
+// ReportFailing reports that it did not. An endpoint that has never answered stays in starting.
+func (t Target) ReportFailing(reason string) { t.report(Failing, reason) }
 
-// Misses reports a check that failed without being enough for [Target.Fails]. It shows that an endpoint that was told to stop
+// ReportFailedCheck reports a check that failed without being enough for [Target.ReportFailing]. It shows that an endpoint that was told to stop
 // does so.
-func (t Target) Misses() {
+func (t Target) ReportFailedCheck() {
 	t.e.service.mu.Lock()
 	defer t.e.service.mu.Unlock()
 	if t.ctx.Err() == nil {
-		t.e.endTerminating()
+		t.e.markStopObserved()
 	}
 }
 
-// Poked is sent to when it is time to look again: a request could not be sent to the endpoint, or its container is
+// CheckRequests is sent to when it is time to look again: a request could not be sent to the endpoint, or its container is
 // well again.
-func (t Target) Poked() <-chan struct{} { return t.e.poked }
+func (t Target) CheckRequests() <-chan struct{} { return t.e.checkRequests }
 
-// Ready reports whether the last thing that was found of the endpoint is that it answers.
-func (t Target) Ready() bool {
+// IsReady reports whether the last thing that was found of the endpoint is that it answers.
+func (t Target) IsReady() bool {
 	t.e.service.mu.Lock()
 	defer t.e.service.mu.Unlock()
-	return t.e.verdict == Ready
+	return t.e.probeState == Ready
 }
 
 func (t Target) report(verdict State, reason string) {
@@ -48,16 +48,16 @@ func (t Target) report(verdict State, reason string) {
 	if e.state == Gone || t.ctx.Err() != nil {
 		return
 	}
-	if verdict == Failing && e.verdict == Starting {
+	if verdict == Failing && e.probeState == Starting {
 		verdict = Starting
 	}
-	e.verdict, e.finding, e.returning = verdict, reason, false
+	e.probeState, e.probeReason, e.awaitingProbe = verdict, reason, false
 	if verdict == Ready {
-		e.passTerminating()
+		e.recordTerminatingPass()
 	} else {
-		e.endTerminating()
+		e.markStopObserved()
 	}
-	e.settle()
+	e.updateState()
 }
 
 // startProbe begins to probe the endpoint, ending an earlier probe of it. The caller holds service.mu.
@@ -72,8 +72,8 @@ func (e *Endpoint) startProbe() {
 	case !s.configured:
 		return // it is not known yet how it is to be probed
 	case prober == nil:
-		e.verdict, e.finding = Ready, "known; no probe is set"
-		e.settle()
+		e.probeState, e.probeReason = Ready, "known; no probe is set"
+		e.updateState()
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())

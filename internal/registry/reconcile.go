@@ -8,14 +8,14 @@ import (
 // reconcile makes the service's endpoints what the sources together say. Endpoints that stay keep their state, their
 // connections and the requests on them. The caller holds r.mu.
 func (r *Registry) reconcile(s *Service) {
-	v := r.judge(s)
+	v := r.resolve(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
 	if s.known && !v.known {
-		s.unknown = time.Now()
+		s.unknownSince = time.Now()
 	}
 	s.decided, s.known, s.source = v.decided, v.known, v.source
 	s.problem = r.problem(s)
@@ -23,7 +23,7 @@ func (r *Registry) reconcile(s *Service) {
 	stays := make(map[*Endpoint]bool, len(s.endpoints))
 	var added []Member
 	for _, m := range v.members {
-		if !m.reachable() {
+		if !m.canBeEndpoint() {
 			continue
 		}
 		e := s.find(m)
@@ -32,12 +32,12 @@ func (r *Registry) reconcile(s *Service) {
 			continue
 		}
 		stays[e] = true
-		e.see(m, v.source)
+		e.updateMember(m, v.source)
 	}
 	for _, e := range slices.Clone(s.endpoints) {
-		if !stays[e] && e.departed == "" {
-			reason, cut := departure(e, v)
-			s.depart(e, reason, cut)
+		if !stays[e] && e.removedReason == "" {
+			reason, cut := explainRemoval(e, v)
+			s.startRemoval(e, reason, cut)
 		}
 	}
 	for _, m := range added {
@@ -53,16 +53,16 @@ func (r *Registry) reconcile(s *Service) {
 func (s *Service) find(m Member) *Endpoint {
 	addr := m.address(s.port)
 	for _, e := range s.endpoints {
-		if e.departed == "" && e.addr == addr && (e.member.ID == m.ID || e.member.anonymous() || m.anonymous()) {
+		if e.removedReason == "" && e.addr == addr && (e.member.ID == m.ID || e.member.hasAddressID() || m.hasAddressID()) {
 			return e
 		}
 	}
 	return nil
 }
 
-// departure says why an endpoint is no longer one, and whether its connections are dead. Those of a container that has ended
+// explainRemoval says why an endpoint is no longer one, and whether its connections are dead. Those of a container that has ended
 // are not cut, since what it sent before its end may still be on its way; TCP's keep-alive finds those whose end was lost.
-func departure(e *Endpoint, v verdict) (reason string, cut bool) {
+func explainRemoval(e *Endpoint, v resolution) (reason string, cut bool) {
 	for _, m := range v.members {
 		if m.ID != e.member.ID {
 			continue
@@ -70,7 +70,7 @@ func departure(e *Endpoint, v verdict) (reason string, cut bool) {
 		switch m.Phase {
 		case Stopped:
 			return "its container stopped", false
-		case Detached:
+		case Unreachable:
 			return "its container left the edge's networks", true
 		default:
 			return "its container moved to " + m.Addr.String(), true

@@ -16,11 +16,11 @@ import (
 	"sync/atomic"
 )
 
-// Options are what a registry is made with. The zero value is usable: endpoints then have no [Link] and
+// Options are what a registry is made with. The zero value is usable: endpoints then have no [Conns] and
 // nobody is told of changes.
 type Options struct {
-	// Open makes the connections of a new endpoint at addr ("172.18.0.7:3000"). It must not block.
-	Open func(addr string) Link
+	// OpenConns makes the connections of a new endpoint at addr ("172.18.0.7:3000"). It must not block.
+	OpenConns func(addr string) Conns
 	// OnChange is told of every change of an endpoint's state, in order, with the service locked: it must not
 	// call back into the registry and must not block.
 	OnChange func(Change)
@@ -31,36 +31,36 @@ type Options struct {
 //
 // Lock order: Registry.mu before Service.mu. [Service.Acquire] takes the service's lock alone.
 type Registry struct {
-	opts   Options
-	nudges chan string
-	doubts chan struct{}
-	probes sync.WaitGroup
+	opts           Options
+	lookupRequests chan string
+	pingRequests   chan struct{}
+	probes         sync.WaitGroup
 
 	mu       sync.Mutex
 	closed   bool
 	services map[string]*Service
-	names    map[string]*name
+	names    map[string]*nameEntry
 	online   [sourceCount]bool
 	expected [sourceCount]bool // configured, but has not been online yet
 	failed   [sourceCount]bool // of those: it has tried, and can't be reached
 
-	beginning atomic.Pointer[beginning]
+	initialSync atomic.Pointer[initialSync]
 }
 
 // New returns an empty registry. End it with [Registry.Close].
 func New(opts Options) *Registry {
-	if opts.Open == nil {
-		opts.Open = func(string) Link { return nil }
+	if opts.OpenConns == nil {
+		opts.OpenConns = func(string) Conns { return nil }
 	}
 	if opts.OnChange == nil {
 		opts.OnChange = func(Change) {}
 	}
 	return &Registry{
-		opts:     opts,
-		nudges:   make(chan string, 64),
-		doubts:   make(chan struct{}, 1),
-		services: make(map[string]*Service),
-		names:    make(map[string]*name),
+		opts:           opts,
+		lookupRequests: make(chan string, 64),
+		pingRequests:   make(chan struct{}, 1),
+		services:       make(map[string]*Service),
+		names:          make(map[string]*nameEntry),
 	}
 }
 
@@ -82,11 +82,11 @@ func (r *Registry) Declare(service string) (*Service, error) {
 		s = newService(r, service, host, port)
 		r.services[service] = s
 		for _, key := range s.keys() {
-			n := r.name(key)
+			n := r.nameEntry(key)
 			n.services = append(n.services, s)
 		}
 		r.reconcile(s)
-		r.nudge(host)
+		r.requestLookup(host)
 	}
 	s.refs++
 	return s, nil
@@ -103,12 +103,12 @@ func (r *Registry) Hosts() []string {
 	return slices.Sorted(maps.Keys(hosts))
 }
 
-// Nudges delivers a host name when it is worth asking for at once: it was just declared, or a dial to it was refused.
+// LookupRequests delivers a host name when it is worth asking for at once: it was just declared, or a dial to it was refused.
 // When nobody listens, nudges are dropped.
-func (r *Registry) Nudges() <-chan string { return r.nudges }
+func (r *Registry) LookupRequests() <-chan string { return r.lookupRequests }
 
-// Doubts delivers something when an endpoint that the Engine says is there could not be dialled: its word may be old.
-func (r *Registry) Doubts() <-chan struct{} { return r.doubts }
+// PingRequests delivers something when an endpoint that the Engine says is there could not be dialled: its word may be old.
+func (r *Registry) PingRequests() <-chan struct{} { return r.pingRequests }
 
 // Close ends every probe and every wait ([ErrClosed]) and closes the endpoints' links. Claims stay valid until released.
 func (r *Registry) Close() {
@@ -118,7 +118,7 @@ func (r *Registry) Close() {
 	clear(r.services)
 	clear(r.names)
 	r.mu.Unlock()
-	r.beginning.Load().end()
+	r.initialSync.Load().complete()
 	for _, s := range services {
 		s.close("the edge stops")
 	}
@@ -145,29 +145,29 @@ func ParseName(service string) (host string, port uint16, err error) {
 	return host, uint16(n), nil
 }
 
-func (r *Registry) doubt() {
+func (r *Registry) requestPing() {
 	select {
-	case r.doubts <- struct{}{}:
+	case r.pingRequests <- struct{}{}:
 	default:
 	}
 }
 
-func (r *Registry) nudge(host string) {
+func (r *Registry) requestLookup(host string) {
 	select {
-	case r.nudges <- host:
+	case r.lookupRequests <- host:
 	default:
 	}
 }
 
-// Abandon ends all waits with [ErrClosed], now and from now on, but leaves endpoints and claims alone: the process is
+// StopHolding ends all waits with [ErrClosed], now and from now on, but leaves endpoints and claims alone: the process is
 // about to end, and what is under way may finish.
-func (r *Registry) Abandon() {
+func (r *Registry) StopHolding() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.services {
 		s.mu.Lock()
-		if !s.closed && !s.abandoned {
-			s.abandoned = true
+		if !s.closed && !s.holdingStopped {
+			s.holdingStopped = true
 			s.broadcast()
 		}
 		s.mu.Unlock()

@@ -11,51 +11,55 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// fakeLink counts what happens to an endpoint's connections.
-type fakeLink struct {
-	mu           sync.Mutex
-	closed, cuts int
-	draining     bool
-	shed         string
-	address      string
+// fakeConns counts what happens to an endpoint's connections.
+type fakeConns struct {
+	mu             sync.Mutex
+	closes, aborts int
+	draining       bool
+	closeReason    string
+	address        string
 }
 
-func (l *fakeLink) Close() { l.mu.Lock(); l.closed++; l.mu.Unlock() }
-func (l *fakeLink) Cut()   { l.mu.Lock(); l.cuts++; l.mu.Unlock() }
+func (l *fakeConns) Close() { l.mu.Lock(); l.closes++; l.mu.Unlock() }
+func (l *fakeConns) Abort() { l.mu.Lock(); l.aborts++; l.mu.Unlock() }
 
-func (l *fakeLink) Drain(time.Duration, string) { l.mu.Lock(); l.draining = true; l.mu.Unlock() }
+func (l *fakeConns) Drain(time.Duration, string) { l.mu.Lock(); l.draining = true; l.mu.Unlock() }
 
-func (l *fakeLink) Resume() { l.mu.Lock(); l.draining = false; l.mu.Unlock() }
+func (l *fakeConns) Resume() { l.mu.Lock(); l.draining = false; l.mu.Unlock() }
 
-func (l *fakeLink) Shed(_ time.Duration, reason string) { l.mu.Lock(); l.shed = reason; l.mu.Unlock() }
+func (l *fakeConns) CloseExisting(_ time.Duration, reason string) {
+	l.mu.Lock()
+	l.closeReason = reason
+	l.mu.Unlock()
+}
 
-func (l *fakeLink) Traffic() registry.Traffic {
+func (l *fakeConns) Traffic() registry.Traffic {
 	return registry.Traffic{FromClients: 3, FromEndpoint: 4}
 }
 
-// manual is a probe that the test plays.
-type manual struct {
+// manualProbe is a probe that the test plays.
+type manualProbe struct {
 	mu      sync.Mutex
 	targets map[string]registry.Target
-	came    chan struct{}
+	started chan struct{}
 }
 
-func newManual() *manual {
-	return &manual{targets: make(map[string]registry.Target), came: make(chan struct{}, 100)}
+func newManualProbe() *manualProbe {
+	return &manualProbe{targets: make(map[string]registry.Target), started: make(chan struct{}, 100)}
 }
 
-func (m *manual) Run(ctx context.Context, t registry.Target) {
+func (m *manualProbe) Run(ctx context.Context, t registry.Target) {
 	m.mu.Lock()
 	m.targets[t.Address()] = t
 	m.mu.Unlock()
-	m.came <- struct{}{}
+	m.started <- struct{}{}
 	<-ctx.Done()
 }
 
-func (m *manual) Same(other registry.Prober) bool { return m == other }
+func (m *manualProbe) Same(other registry.Prober) bool { return m == other }
 
 // target returns the probe's end of an endpoint, when it has one.
-func (m *manual) target(t *testing.T, address string) registry.Target {
+func (m *manualProbe) target(t *testing.T, address string) registry.Target {
 	t.Helper()
 	for {
 		m.mu.Lock()
@@ -64,24 +68,24 @@ func (m *manual) target(t *testing.T, address string) registry.Target {
 		if ok {
 			return target
 		}
-		<-m.came
+		<-m.started
 	}
 }
 
-// stack is a registry with one service, api:80, and its feeds.
-type stack struct {
+// fixture is a registry with one service, api:80, and its feeds.
+type fixture struct {
 	*registry.Registry
 	service     *registry.Service
 	engine, dns *registry.Feed
-	links       map[string][]*fakeLink
+	conns       map[string][]*fakeConns
 }
 
-func newStack(t *testing.T, settings registry.Settings) *stack {
+func newFixture(t *testing.T, settings registry.Settings) *fixture {
 	t.Helper()
-	s := &stack{links: make(map[string][]*fakeLink)}
-	s.Registry = registry.New(registry.Options{Open: func(addr string) registry.Link {
-		l := &fakeLink{address: addr}
-		s.links[addr] = append(s.links[addr], l)
+	s := &fixture{conns: make(map[string][]*fakeConns)}
+	s.Registry = registry.New(registry.Options{OpenConns: func(addr string) registry.Conns {
+		l := &fakeConns{address: addr}
+		s.conns[addr] = append(s.conns[addr], l)
 		return l
 	}})
 	t.Cleanup(s.Registry.Close)
@@ -95,18 +99,18 @@ func newStack(t *testing.T, settings registry.Settings) *stack {
 	return s
 }
 
-// box is a running container as the Engine sees it.
-func box(id, addr string) registry.Member {
+// engineMember is a running container as the Engine sees it.
+func engineMember(id, addr string) registry.Member {
 	return registry.Member{ID: id, Name: "p/api/" + id, Addr: netip.MustParseAddr(addr), Phase: registry.Running}
 }
 
-// found is an address as DNS gives it.
-func found(addr string) registry.Member {
+// dnsMember is an address as DNS gives it.
+func dnsMember(addr string) registry.Member {
 	return registry.Member{ID: addr, Addr: netip.MustParseAddr(addr), Phase: registry.Running}
 }
 
 // states returns the service's endpoints as "address state", sorted.
-func (s *stack) states() string {
+func (s *fixture) states() string {
 	text := ""
 	for _, e := range s.service.Status().Endpoints {
 		text += fmt.Sprintf("%s %s; ", e.Address, e.State)
@@ -114,7 +118,7 @@ func (s *stack) states() string {
 	return text
 }
 
-func (s *stack) want(t *testing.T, states string) {
+func (s *fixture) wantStates(t *testing.T, states string) {
 	t.Helper()
 	if got := s.states(); got != states {
 		t.Errorf("endpoints: got %q, want %q", got, states)
@@ -122,30 +126,30 @@ func (s *stack) want(t *testing.T, states string) {
 }
 
 func TestAnEndpointIsReadyOnlyAfterItsProbeSaysSo(t *testing.T) {
-	probe := newManual()
-	s := newStack(t, registry.Settings{Probe: probe})
-	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
-	s.engine.Online(true)
-	s.want(t, "10.0.0.1:80 starting; ")
+	probe := newManualProbe()
+	s := newFixture(t, registry.Settings{Probe: probe})
+	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	s.engine.SetOnline(true)
+	s.wantStates(t, "10.0.0.1:80 starting; ")
 	target := probe.target(t, "10.0.0.1:80")
-	target.Fails("refused")
-	s.want(t, "10.0.0.1:80 starting; ") // it has never answered
-	target.Answers("ok")
-	s.want(t, "10.0.0.1:80 ready; ")
-	target.Fails("timeout")
-	s.want(t, "10.0.0.1:80 failing; ")
+	target.ReportFailing("refused")
+	s.wantStates(t, "10.0.0.1:80 starting; ") // it has never answered
+	target.ReportReady("ok")
+	s.wantStates(t, "10.0.0.1:80 ready; ")
+	target.ReportFailing("timeout")
+	s.wantStates(t, "10.0.0.1:80 failing; ")
 }
 
 func TestOnlyReadyEndpointsAreClaimed(t *testing.T) {
-	s := newStack(t, registry.Settings{})
-	leaving, broken := box("b", "10.0.0.2"), box("c", "10.0.0.3")
-	leaving.Phase = registry.Leaving
-	broken.Broken = "unhealthy"
-	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1"), leaving, broken})
-	s.engine.Online(true)
-	s.want(t, "10.0.0.1:80 ready; 10.0.0.2:80 draining; 10.0.0.3:80 failing; ")
+	s := newFixture(t, registry.Settings{})
+	leaving, broken := engineMember("b", "10.0.0.2"), engineMember("c", "10.0.0.3")
+	leaving.Phase = registry.Terminating
+	broken.UnhealthyReason = "unhealthy"
+	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1"), leaving, broken})
+	s.engine.SetOnline(true)
+	s.wantStates(t, "10.0.0.1:80 ready; 10.0.0.2:80 draining; 10.0.0.3:80 failing; ")
 	for range 100 {
-		claim, err := s.service.Acquire(t.Context(), registry.Want{})
+		claim, err := s.service.Acquire(t.Context(), registry.PickOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,25 +160,25 @@ func TestOnlyReadyEndpointsAreClaimed(t *testing.T) {
 	}
 }
 
-func TestAStopThatIsTakenBackMakesTheEndpointReadyAgain(t *testing.T) {
-	s := newStack(t, registry.Settings{})
-	m := box("a", "10.0.0.1")
-	m.Phase = registry.Leaving
+func TestCanceledStopMakesTheEndpointReadyAgain(t *testing.T) {
+	s := newFixture(t, registry.Settings{})
+	m := engineMember("a", "10.0.0.1")
+	m.Phase = registry.Terminating
 	s.engine.Set("api", []registry.Member{m})
-	s.engine.Online(true)
-	s.want(t, "10.0.0.1:80 draining; ")
+	s.engine.SetOnline(true)
+	s.wantStates(t, "10.0.0.1:80 draining; ")
 	m.Phase = registry.Running
 	s.engine.Set("api", []registry.Member{m})
-	s.want(t, "10.0.0.1:80 ready; ")
+	s.wantStates(t, "10.0.0.1:80 ready; ")
 }
 
-func TestTheLessBusyOfTwoIsTaken(t *testing.T) {
-	s := newStack(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1"), box("b", "10.0.0.2")})
-	s.engine.Online(true)
+func TestPowerOfTwoChoicesPicksTheLessLoaded(t *testing.T) {
+	s := newFixture(t, registry.Settings{})
+	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1"), engineMember("b", "10.0.0.2")})
+	s.engine.SetOnline(true)
 	counts := make(map[string]int)
 	for range 100 {
-		claim, err := s.service.Acquire(t.Context(), registry.Want{})
+		claim, err := s.service.Acquire(t.Context(), registry.PickOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,17 +189,17 @@ func TestTheLessBusyOfTwoIsTaken(t *testing.T) {
 	}
 }
 
-func TestAnotherEndpointIsPreferredToTheOneToAvoid(t *testing.T) {
-	s := newStack(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1"), box("b", "10.0.0.2")})
-	s.engine.Online(true)
-	first, err := s.service.Acquire(t.Context(), registry.Want{})
+func TestAvoidedEndpointIsNotPickedIfAnotherIsReady(t *testing.T) {
+	s := newFixture(t, registry.Settings{})
+	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1"), engineMember("b", "10.0.0.2")})
+	s.engine.SetOnline(true)
+	first, err := s.service.Acquire(t.Context(), registry.PickOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.Release()
 	for range 50 {
-		claim, err := s.service.Acquire(t.Context(), registry.Want{Avoid: []*registry.Endpoint{first.Endpoint()}})
+		claim, err := s.service.Acquire(t.Context(), registry.PickOptions{Avoid: []*registry.Endpoint{first.Endpoint()}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,41 +210,41 @@ func TestAnotherEndpointIsPreferredToTheOneToAvoid(t *testing.T) {
 	}
 }
 
-func TestARefusedDialTakesTheEndpointOutAndPokesItsProbe(t *testing.T) {
-	probe := newManual()
-	s := newStack(t, registry.Settings{Probe: probe})
-	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
-	s.engine.Online(true)
+func TestDialErrorTakesEndpointOutAndTriggersACheck(t *testing.T) {
+	probe := newManualProbe()
+	s := newFixture(t, registry.Settings{Probe: probe})
+	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	s.engine.SetOnline(true)
 	target := probe.target(t, "10.0.0.1:80")
-	target.Answers("ok")
-	claim, err := s.service.Acquire(t.Context(), registry.Want{})
+	target.ReportReady("ok")
+	claim, err := s.service.Acquire(t.Context(), registry.PickOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	claim.Release()
-	claim.Refused("connection refused")
-	s.want(t, "10.0.0.1:80 failing; ")
-	<-target.Poked()
-	for host := range s.Nudges() {
+	claim.ReportDialError("connection refused")
+	s.wantStates(t, "10.0.0.1:80 failing; ")
+	<-target.CheckRequests()
+	for host := range s.LookupRequests() {
 		if host == "api" {
 			break
 		}
 	}
 }
 
-func TestNoClaimSlipsInAfterADrainBegan(t *testing.T) {
-	s := newStack(t, registry.Settings{})
-	both := []registry.Member{box("a", "10.0.0.1"), box("b", "10.0.0.2")}
+func TestNoClaimIsMadeAfterADrainBegins(t *testing.T) {
+	s := newFixture(t, registry.Settings{})
+	both := []registry.Member{engineMember("a", "10.0.0.1"), engineMember("b", "10.0.0.2")}
 	drained := []registry.Member{both[0], both[1]}
-	drained[0].Phase = registry.Leaving
+	drained[0].Phase = registry.Terminating
 	s.engine.Set("api", both)
-	s.engine.Online(true)
+	s.engine.SetOnline(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	var claimers sync.WaitGroup
 	for range 4 {
 		claimers.Go(func() {
 			for ctx.Err() == nil {
-				if claim, err := s.service.Acquire(ctx, registry.Want{}); err == nil {
+				if claim, err := s.service.Acquire(ctx, registry.PickOptions{}); err == nil {
 					claim.Release()
 				}
 			}
@@ -269,8 +273,8 @@ func TestNoClaimSlipsInAfterADrainBegan(t *testing.T) {
 	claimers.Wait()
 }
 
-func TestAServiceIsOneHoweverManyRoutesNameIt(t *testing.T) {
-	s := newStack(t, registry.Settings{})
+func TestRoutesShareOneService(t *testing.T) {
+	s := newFixture(t, registry.Settings{})
 	again, err := s.Declare("api:80")
 	if err != nil {
 		t.Fatal(err)
@@ -278,18 +282,18 @@ func TestAServiceIsOneHoweverManyRoutesNameIt(t *testing.T) {
 	if again != s.service {
 		t.Error("a second declaration made a second service")
 	}
-	s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
-	s.engine.Online(true)
+	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	s.engine.SetOnline(true)
 	again.Drop()
-	s.want(t, "10.0.0.1:80 ready; ")
+	s.wantStates(t, "10.0.0.1:80 ready; ")
 	s.service.Drop()
-	s.want(t, "")
-	if got := s.links["10.0.0.1:80"][0].closed; got == 0 {
+	s.wantStates(t, "")
+	if got := s.conns["10.0.0.1:80"][0].closes; got == 0 {
 		t.Error("the endpoint of a dropped service kept its connections")
 	}
 }
 
-func TestNamesThatCanNotBeServicesAreRefused(t *testing.T) {
+func TestParseNameRejectsInvalidNames(t *testing.T) {
 	for _, name := range []string{"", "api", "api:", ":80", "api:0", "api:70000", "api:http", "a/b:80", "{env.X}:80", "API:80", "[::1]"} {
 		if _, _, err := registry.ParseName(name); err == nil {
 			t.Errorf("%q was taken", name)

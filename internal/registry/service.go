@@ -17,8 +17,8 @@ const (
 	DefaultHold    = 60 * time.Second
 	DefaultMaxHeld = 1000
 
-	// fewestPerClient is how many requests of one client may wait where few may at all: a browser opens six connections.
-	fewestPerClient = 10
+	// minHeldPerClient is how many requests of one client may wait where few may at all: a browser opens six connections.
+	minHeldPerClient = 10
 
 	DefaultSlowStart   = 10 * time.Second
 	DefaultCloseWindow = 5 * time.Second
@@ -41,7 +41,7 @@ type Settings struct {
 func (s Settings) withDefaults() Settings {
 	s.Hold = cmp.Or(s.Hold, DefaultHold)
 	s.MaxHeld = cmp.Or(s.MaxHeld, DefaultMaxHeld)
-	s.MaxHeldPerClient = cmp.Or(s.MaxHeldPerClient, max(s.MaxHeld/10, fewestPerClient))
+	s.MaxHeldPerClient = cmp.Or(s.MaxHeldPerClient, max(s.MaxHeld/10, minHeldPerClient))
 	s.SlowStart = cmp.Or(s.SlowStart, DefaultSlowStart)
 	s.RetryBudget = cmp.Or(s.RetryBudget, DefaultRetryBudget)
 	s.CloseWindow = cmp.Or(s.CloseWindow, DefaultCloseWindow)
@@ -66,31 +66,31 @@ type Service struct {
 	port uint16
 	refs int // guarded by r.mu
 
-	mu         sync.Mutex
-	settings   Settings
-	configured bool
-	endpoints  []*Endpoint
-	byID       map[string]*Endpoint
-	ready      []*Endpoint // those of them that take requests, in no order
-	warming    bool        // one of them may be in its slow start, until warmAt
-	warmAt     time.Time
-	budget     budget
-	past       Traffic // of endpoints that are gone
+	mu             sync.Mutex
+	settings       Settings
+	configured     bool
+	endpoints      []*Endpoint
+	byID           map[string]*Endpoint
+	ready          []*Endpoint // those of them that take requests, in no order
+	hasSlowStart   bool        // one of them may be in its slow start, until slowStartUntil
+	slowStartUntil time.Time
+	retryBudget    retryBudget
+	removedTraffic Traffic // of endpoints that are gone
 
-	tally      tally
-	identities atomic.Uint64 // how often an endpoint got or lost an identity
-	held       int           // requests that wait
-	heldBy     map[netip.Addr]int
-	since      time.Time     // when it last had, or lost, its last ready endpoint
-	servedAt   time.Time     // when a request last went to an endpoint that was told to stop
-	wake       chan struct{} // closed when an endpoint becomes ready, or the service closes
-	decided    bool
-	known      bool
-	unknown    time.Time // when it ceased to be known; zero if it never was
-	source     Source
-	problem    string
-	closed     bool // no endpoint comes any more
-	abandoned  bool // nobody may wait any more
+	requestCounters     requestCounters
+	identitiesVersion   atomic.Uint64 // how often an endpoint got or lost an identity
+	held                int           // requests that wait
+	heldBy              map[netip.Addr]int
+	since               time.Time     // when it last had, or lost, its last ready endpoint
+	terminatingServedAt time.Time     // when a request last went to an endpoint that was told to stop
+	wake                chan struct{} // closed when an endpoint becomes ready, or the service closes
+	decided             bool
+	known               bool
+	unknownSince        time.Time // when it ceased to be known; zero if it never was
+	source              Source
+	problem             string
+	closed              bool // no endpoint comes any more
+	holdingStopped      bool // nobody may wait any more
 }
 
 func newService(r *Registry, name, host string, port uint16) *Service {
@@ -123,7 +123,7 @@ func (s *Service) Configure(settings Settings) {
 		return
 	}
 	for _, e := range s.endpoints {
-		if e.departed == "" { // its address may be another container's
+		if e.removedReason == "" { // its address may be another container's
 			e.startProbe()
 		}
 	}
@@ -167,12 +167,12 @@ func (s *Service) close(reason string) {
 	s.closed = true
 	close(s.wake)
 	for _, e := range slices.Clone(s.endpoints) {
-		s.depart(e, reason, false)
+		s.startRemoval(e, reason, false)
 	}
 }
 
-// errName makes a registry error name its service.
-func (s *Service) errName(err error, detail string) error {
+// newError makes a registry error name its service.
+func (s *Service) newError(err error, detail string) error {
 	return &Error{Service: s.name, Err: err, Detail: detail}
 }
 

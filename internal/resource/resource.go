@@ -32,15 +32,15 @@ func Exhausted(err error) (kind Kind, ok bool) {
 	case syscall.EMFILE, syscall.ENFILE:
 		return Descriptors, true
 	case syscall.EADDRNOTAVAIL: // or, of an IPv6 address, that this machine has no IPv6
-		return Ports, !toIPv6(err)
+		return Ports, !isToIPv6(err)
 	case syscall.ENOBUFS, syscall.ENOMEM:
 		return Memory, true
 	}
 	return "", false
 }
 
-// toIPv6 reports whether an operation was one on an IPv6 address.
-func toIPv6(err error) bool {
+// isToIPv6 reports whether an operation was one on an IPv6 address.
+func isToIPv6(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok {
 		return false

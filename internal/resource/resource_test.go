@@ -11,7 +11,7 @@ import (
 	"github.com/theworklabs/edge/internal/resource"
 )
 
-func TestExhaustedKnowsTheEdgesOwnLimits(t *testing.T) {
+func TestExhaustedRecognizesLocalLimits(t *testing.T) {
 	for errno, want := range map[syscall.Errno]resource.Kind{
 		syscall.EMFILE: resource.Descriptors, syscall.ENFILE: resource.Descriptors, syscall.EADDRNOTAVAIL: resource.Ports,
 		syscall.ENOBUFS: resource.Memory, syscall.ENOMEM: resource.Memory,
@@ -23,7 +23,7 @@ func TestExhaustedKnowsTheEdgesOwnLimits(t *testing.T) {
 	}
 }
 
-func TestExhaustedLeavesTheOtherSidesErrorsAlone(t *testing.T) {
+func TestExhaustedIgnoresRemoteErrors(t *testing.T) {
 	for _, err := range []error{nil, io.EOF, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, os.ErrDeadlineExceeded} {
 		if kind, ok := resource.Exhausted(err); ok {
 			t.Errorf("%v: %q", err, kind)

@@ -41,7 +41,7 @@ func (a *App) Sessions() (begun, strays *engineio.Table) { return a.living.sessi
 const strayLimit = 10_000
 
 // Settled waits, after the start of the edge, until the sources have spoken, for three seconds at the most.
-func (a *App) Settled(ctx context.Context) { a.living.registry.Settled(ctx) }
+func (a *App) Settled(ctx context.Context) { a.living.registry.WaitForSync(ctx) }
 
 // WantAffinityKey has the key loaded when the app starts. To be called while provisioning.
 func (a *App) WantAffinityKey() { a.wantsKey.Store(true) }

@@ -47,7 +47,7 @@ func serveDrain(w http.ResponseWriter, r *http.Request) error {
 	if l == nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("no configuration uses the edge app")}
 	}
-	drained, err := l.registry.Drain(order.Endpoints, registry.Drain{Sessions: time.Duration(order.Sessions), Undo: order.Undo})
+	drained, err := l.registry.Drain(order.Endpoints, registry.DrainOptions{SessionGrace: time.Duration(order.Sessions), Undo: order.Undo})
 	switch {
 	case errors.Is(err, registry.ErrNoEndpoint):
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}

@@ -70,7 +70,7 @@ func takeLiving() (*living, error) {
 		l := &living{sources: make(map[registry.Source]*running), sessions: engineio.NewTable(engineio.DefaultLimit), strays: engineio.NewTable(strayLimit), tunnels: tunnel.NewGroup(nil)}
 		l.setLog(zap.NewNop(), zap.NewNop())
 		l.accessLog = zap.New(current{log: &l.httpLog}).Named("http.log.access")
-		l.registry = registry.New(registry.Options{Open: link.Opener(l.tunnels), OnChange: l.logChange})
+		l.registry = registry.New(registry.Options{OpenConns: link.Opener(l.tunnels), OnChange: l.logChange})
 		return l, nil
 	})
 	if err != nil {
@@ -113,7 +113,7 @@ func (l *living) run(a *App) {
 	if a.Endpoint != "" {
 		want[registry.Engine] = audited{discovery.Engine{
 			Endpoint: a.Endpoint, Project: a.Project, Networks: a.Networks,
-			StopSignals: a.StopSignals, DrainTimeout: time.Duration(a.DrainTimeout), Names: l.registry, Doubts: l.registry.Doubts(), Log: log,
+			StopSignals: a.StopSignals, DrainTimeout: time.Duration(a.DrainTimeout), Names: l.registry, Doubts: l.registry.PingRequests(), Log: log,
 		}, log}
 	}
 	want[registry.DNS] = discovery.DNS{
@@ -132,7 +132,7 @@ func (l *living) run(a *App) {
 			case want[kind] == nil:
 				feed.Clear()
 			case kind != registry.DNS: // which asks again for every name anyway
-				feed.Renew() // what is known holds until the new one knows better
+				feed.MarkStale() // what is known holds until the new one knows better
 			}
 		}
 	}

@@ -50,7 +50,7 @@ func (r *route) Provision(ctx caddy.Context) error {
 }
 
 func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
-	claim, err := r.service.Acquire(req.Context(), registry.Want{})
+	claim, err := r.service.Acquire(req.Context(), registry.PickOptions{})
 	if err != nil {
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}

@@ -53,7 +53,7 @@ func (l *living) putUp(book *maintenance.Book, log *zap.Logger, by string) {
 		log.Info("maintenance is off", zap.String("service", c.Service), zap.Duration("lasted", time.Since(c.Since)), zap.String("by", by))
 	}
 	for _, c := range closed {
-		l.registry.Shed(c.Service, MaintenanceReason)
+		l.registry.CloseSockets(c.Service, MaintenanceReason)
 	}
 }
 

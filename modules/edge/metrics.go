@@ -68,17 +68,17 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 		counter := func(d *prometheus.Desc, value uint64, labels ...string) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), append([]string{s.Service}, labels...)...)
 		}
-		for state, n := range s.States() {
+		for state, n := range s.StateCounts() {
 			gauge(descEndpoints, n, string(state))
 		}
 		gauge(descInFlight, s.InFlight)
 		gauge(descHeld, s.Held)
 		gauge(descSockets, s.Sockets)
 		counter(descRetries, s.Retries)
-		counter(descLost, s.Lost.Refused, registry.Refused.String())
-		counter(descLost, s.Lost.Unsent, registry.Unsent.String())
-		counter(descLost, s.Lost.Unanswered, registry.Unanswered.String())
-		counter(descLost, s.Lost.Unknown, registry.Unknown.String())
+		counter(descLost, s.Lost.Refused, registry.OutcomeRefused.String())
+		counter(descLost, s.Lost.NotSent, registry.OutcomeNotSent.String())
+		counter(descLost, s.Lost.NotAnswered, registry.OutcomeNotAnswered.String())
+		counter(descLost, s.Lost.Unknown, registry.OutcomeUnknown.String())
 		counter(descBytes, s.Traffic.FromClients, "clients")
 		counter(descBytes, s.Traffic.FromEndpoint, "endpoint")
 	}

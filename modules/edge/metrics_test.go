@@ -21,19 +21,19 @@ func TestMetricsTellWhatTheRegistryKnows(t *testing.T) {
 	s.Configure(registry.Settings{})
 	feed := r.Feed(registry.Engine)
 	feed.Set("api", []registry.Member{{ID: "a", Addr: netip.MustParseAddr("10.0.0.1"), Phase: registry.Running}})
-	feed.Online(true)
+	feed.SetOnline(true)
 	for range 3 {
-		if _, err := s.Acquire(t.Context(), registry.Want{At: time.Now()}); err != nil {
+		if _, err := s.Acquire(t.Context(), registry.PickOptions{ArrivedAt: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	claim, err := s.Acquire(t.Context(), registry.Want{})
+	claim, err := s.Acquire(t.Context(), registry.PickOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	claim.Socket()
-	s.Lose(registry.Unknown)
-	if ok, err := s.Retry(t.Context(), claim.Endpoint()); !ok || err != nil {
+	claim.Upgrade()
+	s.CountLost(registry.OutcomeUnknown)
+	if ok, err := s.AllowRetry(t.Context(), claim.Endpoint()); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	want := `

@@ -107,7 +107,7 @@ func (p *Probe) config() probe.Config {
 }
 
 // Check returns what is wrong with the probe, or nil.
-func (p *Probe) Check() error { return p.config().Check() }
+func (p *Probe) Check() error { return p.config().Validate() }
 
 // settings returns what the registry needs to know, but for the app's defaults.
 func (c ServiceConfig) settings(p registry.Prober) registry.Settings {

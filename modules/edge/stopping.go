@@ -42,7 +42,7 @@ const parting = 4 * time.Second
 // close window. It returns when they are closed: until then the listeners are open, so that clients that leave early
 // don't find the door shut behind them.
 func (a *App) farewell(ctx context.Context) {
-	a.living.registry.Abandon()
+	a.living.registry.StopHolding()
 	window := cmp.Or(time.Duration(a.CloseWindow), registry.DefaultCloseWindow)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), window+parting)
 	defer cancel()

@@ -89,7 +89,7 @@ func (w *world) acquire(service string) error {
 		}
 		ctx, cancel := context.WithTimeout(w.t.Context(), soon)
 		defer cancel()
-		claim, err := s.Acquire(ctx, registry.Want{})
+		claim, err := s.Acquire(ctx, registry.PickOptions{})
 		if err == nil {
 			claim.Release()
 		}

@@ -96,7 +96,7 @@ func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, res
 		}
 	}
 	// Where a session has brought the request need not be where others of this client should go: it may be draining.
-	if a.cookies != nil && b.session != id && !a.cookies.service.Is(b.prefer, id) {
+	if a.cookies != nil && b.session != id && !a.cookies.service.IsSameEndpoint(b.prefer, id) {
 		a.cookies.set(resp.Header, id, secure(req))
 	}
 }

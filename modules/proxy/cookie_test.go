@@ -20,7 +20,7 @@ func newJar(t testing.TB, key string) (*cookies, *registry.Feed) {
 	}
 	feed := r.Feed(registry.Engine)
 	feed.Set("api", []registry.Member{member("a", "10.0.0.1"), member("b", "10.0.0.2")})
-	feed.Online(true)
+	feed.SetOnline(true)
 	return newCookies(s, func() []byte { return []byte(key) }), feed
 }
 
@@ -74,9 +74,9 @@ func TestACookieOutlivesAContainersOtherName(t *testing.T) {
 	early := jar.value("10.0.0.1")
 	engine := r.Feed(registry.Engine)
 	engine.Set("api", []registry.Member{member("a", "10.0.0.1")})
-	engine.Online(true)
+	engine.SetOnline(true)
 	id, known := jar.endpoint(asking("edge_api_80=" + early))
-	if !known || !jar.service.Is(id, "a") {
+	if !known || !jar.service.IsSameEndpoint(id, "a") {
 		t.Errorf("it leads to %q, known %t", id, known)
 	}
 }

@@ -24,7 +24,7 @@ type exchange struct {
 	body  *replayBody
 	began time.Time
 	bond  bond
-	want  registry.Want
+	want  registry.PickOptions
 
 	resends int                  // attempts after one that was sent and not answered
 	cut     []*registry.Endpoint // those that it was sent to and not answered by
@@ -48,9 +48,9 @@ func (x *exchange) passMaintenance() error {
 // bind finds out which endpoints the request may go to.
 func (x *exchange) bind() {
 	x.bond = x.affinity.of(x.req)
-	x.want = registry.Want{
-		At: x.began, Session: x.bond.session, Prefer: x.bond.prefer,
-		Upgrade: x.req.Header.Get("Upgrade") != "", Repeatable: isIdempotent(x.req) && x.body.isSmall(),
+	x.want = registry.PickOptions{
+		ArrivedAt: x.began, Session: x.bond.session, Prefer: x.bond.prefer,
+		Upgrade: x.req.Header.Get("Upgrade") != "", Replayable: isIdempotent(x.req) && x.body.isSmall(),
 	}
 }
 
@@ -61,7 +61,7 @@ func (x *exchange) canRepeat() bool { return isIdempotent(x.req) && x.body.canRe
 func (x *exchange) acquire() (registry.Claim, error) {
 	for {
 		claim, ok := x.service.TryAcquire(x.want)
-		x.want.At = time.Time{} // it is counted
+		x.want.ArrivedAt = time.Time{} // it is counted
 		if !ok {
 			var err error
 			if claim, err = x.wait(); err != nil {
@@ -109,7 +109,7 @@ func (x *exchange) send(claim registry.Claim) (*http.Response, error) {
 		ctx = link.Afresh(ctx)
 	}
 	late := newDeadline(time.Duration(x.ResponseTimeout), cancel)
-	resp, err := e.Link().(*link.Link).Send(x.body.attach(x.req.WithContext(ctx), late))
+	resp, err := e.Conns().(*link.Link).Send(x.body.attach(x.req.WithContext(ctx), late))
 	inTime := late.stop()
 	if err == nil && inTime {
 		err = x.check(claim, resp)
@@ -150,15 +150,15 @@ func (x *exchange) check(claim registry.Claim, resp *http.Response) error {
 			_ = resp.Body.Close() // what is left of it is of no use
 			return errUnasked
 		}
-		claim.Well()
+		claim.ReportSuccess()
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		claim.Badly("status "+strconv.Itoa(resp.StatusCode), x.client())
+		claim.ReportFailure("status "+strconv.Itoa(resp.StatusCode), x.client())
 		if x.canRepeat() && x.isStopping(claim) && x.body.detach() {
 			_ = resp.Body.Close() // another one is asked
 			return errStopping
 		}
 	default:
-		claim.Well()
+		claim.ReportSuccess()
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func (x *exchange) check(claim registry.Claim, resp *http.Response) error {
 // isStopping reports whether a container that answers that it can't has been told to stop, of which the news may be on its way.
 func (x *exchange) isStopping(claim registry.Claim) bool {
 	for range int(statusNotice / noticePoll) {
-		if claim.Endpoint().IsTerminating() {
+		if claim.Endpoint().IsStopExpected() {
 			return true
 		}
 		select {
@@ -219,13 +219,13 @@ func (x *exchange) mayTryAgain(claim registry.Claim, err error) error {
 		if time.Since(x.began) >= x.service.Hold() {
 			return x.failed(e, err)
 		}
-		claim.Refused(err.Error())
+		claim.ReportDialError(err.Error())
 	case stopping:
 	case answered, unsendable:
 		return x.failed(e, err)
 	case cutOff:
 		x.cut = append(x.cut, e)
-		if !x.canRepeat() || x.resends == maxResends || x.mayBeMeant(err) && e.Serves() {
+		if !x.canRepeat() || x.resends == maxResends || x.mayBeMeant(err) && e.IsReady() {
 			return x.failed(e, err)
 		}
 		if x.deaths() >= mostDeaths {
@@ -258,7 +258,7 @@ func (x *exchange) deaths() int {
 	for began := time.Now(); ; {
 		deaths := 0
 		for _, e := range x.cut {
-			if !e.IsTerminating() {
+			if !e.IsStopExpected() {
 				deaths++
 			}
 		}
@@ -288,7 +288,7 @@ func (x *exchange) mayResend(e *registry.Endpoint, err error) error {
 	case <-x.req.Context().Done():
 		return x.clientLeft()
 	}
-	allowed, ctxErr := x.service.Retry(x.req.Context(), e)
+	allowed, ctxErr := x.service.AllowRetry(x.req.Context(), e)
 	switch {
 	case ctxErr != nil:
 		return x.clientLeft()

@@ -63,7 +63,7 @@ func (x *exchange) blame(claim registry.Claim, err error) error {
 	// A dial that fails takes the endpoint out of rotation anyway, and an upgrade may be refused without an answer.
 	// So may a kept connection be closed that was idle.
 	if (kind == answered || kind == cutOff) && x.req.Header.Get("Upgrade") == "" && !isKept(err) && !errors.Is(err, errNotKept) {
-		claim.Badly(err.Error(), x.client())
+		claim.ReportFailure(err.Error(), x.client())
 	}
 	return err
 }
@@ -102,7 +102,7 @@ func (x *exchange) waitForResources(e *registry.Endpoint, err error) error {
 	kind, _ := resource.Exhausted(err)
 	x.app.NoteExhausted(kind, err)
 	if time.Since(x.began) >= x.service.Hold() {
-		x.service.Lose(registry.Unsent)
+		x.service.CountLost(registry.OutcomeNotSent)
 		return caddyhttp.Error(http.StatusServiceUnavailable,
 			fmt.Errorf("%s: %s %s to %s: %w (%s): %w", x.Service, x.req.Method, x.req.URL.Path, e.Address(), errExhausted, kind, err))
 	}
@@ -129,13 +129,13 @@ func (x *exchange) failed(e *registry.Endpoint, err error) error {
 	if _, ok := errors.AsType[*link.UnsendableError](err); ok {
 		notSent, status = true, http.StatusInternalServerError
 	}
-	outcome := registry.Unknown
+	outcome := registry.OutcomeUnknown
 	if notSent {
-		outcome = registry.Unsent
+		outcome = registry.OutcomeNotSent
 	} else if isIdempotent(x.req) {
-		outcome = registry.Unanswered
+		outcome = registry.OutcomeNotAnswered
 	}
-	x.service.Lose(outcome)
+	x.service.CountLost(outcome)
 	setPlaceholder(x.req, "edge.service.down", "")
 	if c := x.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
 		c.Write(zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", x.req.URL.Path),

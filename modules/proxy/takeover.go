@@ -59,8 +59,8 @@ func (t *Transport) takeOver(req *http.Request, resp *http.Response, claim regis
 		return t.botched(claim, upgraded, err)
 	}
 	endpoint, ahead := upgraded.Take()
-	l := claim.Endpoint().Link().(*link.Link)
-	claim = claim.Socket()
+	l := claim.Endpoint().Conns().(*link.Link)
+	claim = claim.Upgrade()
 	l.Tunnels().Open(tunnel.Ends{
 		Client: client, Endpoint: endpoint, FromClient: early, FromEndpoint: ahead,
 		WebSocket: strings.EqualFold(got, "websocket"), IdleTimeout: time.Duration(t.IdleTimeout), Traffic: l.Counters(),
@@ -70,7 +70,7 @@ func (t *Transport) takeOver(req *http.Request, resp *http.Response, claim regis
 		},
 	})
 	if t.closure(to.r) != nil {
-		t.service.Shed(edge.MaintenanceReason) // it began while this one was on its way
+		t.service.CloseSockets(edge.MaintenanceReason) // it began while this one was on its way
 	}
 	return errTakenOver
 }

@@ -148,7 +148,7 @@ func (x *exchange) refuse(err error) error {
 		return x.clientLeft()
 	}
 	setPlaceholder(x.req, "edge.service.down", downFor(err, x.service))
-	x.service.Lose(registry.Refused)
+	x.service.CountLost(registry.OutcomeRefused)
 	x.complain(err)
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }

@@ -16,11 +16,11 @@ var (
 	bob   = netip.MustParseAddr("192.0.2.2")
 )
 
-// waitAs acquires in the background, for a client.
-func (s *stack) waitAs(ctx context.Context, client netip.Addr) <-chan error {
+// acquireAsyncAs acquires in the background, for a client.
+func (s *fixture) acquireAsyncAs(ctx context.Context, client netip.Addr) <-chan error {
 	result := make(chan error, 1)
 	go func() {
-		claim, err := s.service.Acquire(ctx, registry.Want{Client: client})
+		claim, err := s.service.Acquire(ctx, registry.PickOptions{Client: client})
 		if err == nil {
 			claim.Release()
 		}
@@ -31,22 +31,22 @@ func (s *stack) waitAs(ctx context.Context, client netip.Addr) <-chan error {
 
 func TestOneClientCanNotFillTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStack(t, registry.Settings{MaxHeld: 100, MaxHeldPerClient: 3})
-		s.engine.Set("api", []registry.Member{stopped("a")})
-		s.engine.Online(true)
+		s := newFixture(t, registry.Settings{MaxHeld: 100, MaxHeldPerClient: 3})
+		s.engine.Set("api", []registry.Member{stoppedMember("a")})
+		s.engine.SetOnline(true)
 		ctx, leave := context.WithCancel(t.Context())
-		first := s.waitAs(ctx, alice)
-		rest := []<-chan error{s.waitAs(t.Context(), alice), s.waitAs(t.Context(), alice)}
+		first := s.acquireAsyncAs(ctx, alice)
+		rest := []<-chan error{s.acquireAsyncAs(t.Context(), alice), s.acquireAsyncAs(t.Context(), alice)}
 		synctest.Wait()
-		if err := <-s.waitAs(t.Context(), alice); !errors.Is(err, registry.ErrClientFull) {
+		if err := <-s.acquireAsyncAs(t.Context(), alice); !errors.Is(err, registry.ErrClientFull) {
 			t.Errorf("the fourth of one client: %v, want ErrClientFull", err)
 		}
 		if err := s.service.Pause(t.Context(), alice, time.Now(), nil); !errors.Is(err, registry.ErrClientFull) {
 			t.Errorf("the fourth of one client in maintenance: %v, want ErrClientFull", err)
 		}
 		for range 10 {
-			rest = append(rest, s.waitAs(t.Context(), bob)) // three of them wait
-			rest = append(rest, s.waitAs(t.Context(), netip.Addr{}))
+			rest = append(rest, s.acquireAsyncAs(t.Context(), bob)) // three of them wait
+			rest = append(rest, s.acquireAsyncAs(t.Context(), netip.Addr{}))
 		}
 		synctest.Wait()
 		if held := s.service.Status().Held; held != 3+3+10 {
@@ -56,9 +56,9 @@ func TestOneClientCanNotFillTheQueue(t *testing.T) {
 		if err := <-first; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		rest = append(rest, s.waitAs(t.Context(), alice)) // it has room for one again
+		rest = append(rest, s.acquireAsyncAs(t.Context(), alice)) // it has room for one again
 		synctest.Wait()
-		s.engine.Set("api", []registry.Member{box("a", "10.0.0.1")})
+		s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
 		served := 0
 		for _, result := range rest {
 			if err := <-result; err == nil {
@@ -81,12 +81,12 @@ func TestAClientMayHaveATenthOfTheQueue(t *testing.T) {
 		{MaxHeld: 30, MaxHeldPerClient: -1}: 30,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := newStack(t, settings)
+			s := newFixture(t, settings)
 			defer s.Close()
-			s.engine.Set("api", []registry.Member{stopped("a")})
-			s.engine.Online(true)
+			s.engine.Set("api", []registry.Member{stoppedMember("a")})
+			s.engine.SetOnline(true)
 			for range 150 {
-				s.waitAs(t.Context(), alice)
+				s.acquireAsyncAs(t.Context(), alice)
 			}
 			synctest.Wait()
 			if held := s.service.Status().Held; held != want {
@@ -96,37 +96,37 @@ func TestAClientMayHaveATenthOfTheQueue(t *testing.T) {
 	}
 }
 
-func TestOneClientsRequestsAloneEjectNobody(t *testing.T) {
+func TestFailuresOfOneClientAloneDoNotEject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := pair(t, registry.Settings{Eject: registry.Ejection{After: 3}})
+		s := newPairFixture(t, registry.Settings{Eject: registry.Ejection{After: 3}})
 		defer s.Close()
 		fail := func(client netip.Addr) {
-			claim := s.claim(t, registry.Want{Session: idA})
-			claim.Badly("status 502", client)
+			claim := s.mustAcquire(t, registry.PickOptions{Session: idA})
+			claim.ReportFailure("status 502", client)
 			claim.Release()
 		}
 		for range 20 {
 			fail(alice)
 		}
-		s.want(t, "10.0.0.1:80 ready; 10.0.0.2:80 ready; ")
+		s.wantStates(t, "10.0.0.1:80 ready; 10.0.0.2:80 ready; ")
 		fail(bob)
-		s.want(t, "10.0.0.1:80 failing; 10.0.0.2:80 ready; ")
+		s.wantStates(t, "10.0.0.1:80 failing; 10.0.0.2:80 ready; ")
 	})
 }
 
-func TestAnOldArrivalDoesNotWipeTheBudget(t *testing.T) {
+func TestOldArrivalTimeDoesNotResetTheRetryBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := pair(t, registry.Settings{RetryBudget: 0.5})
+		s := newPairFixture(t, registry.Settings{RetryBudget: 0.5})
 		defer s.Close()
 		old := time.Now()
 		time.Sleep(10 * time.Second) // in maintenance; the same place in the ring of seconds
 		for range 100 {
-			s.claim(t, registry.Want{At: time.Now()}).Release()
+			s.mustAcquire(t, registry.PickOptions{ArrivedAt: time.Now()}).Release()
 		}
-		claim := s.claim(t, registry.Want{At: old})
+		claim := s.mustAcquire(t, registry.PickOptions{ArrivedAt: old})
 		defer claim.Release()
 		for i := range 50 {
-			if allowed, err := s.service.Retry(t.Context(), claim.Endpoint()); !allowed || err != nil {
+			if allowed, err := s.service.AllowRetry(t.Context(), claim.Endpoint()); !allowed || err != nil {
 				t.Fatalf("retry %d of 101 requests was not allowed: %v", i+1, err)
 			}
 		}

@@ -64,7 +64,7 @@ func (s *Service) Status() ServiceStatus {
 	defer s.mu.Unlock()
 	status := ServiceStatus{
 		Service: s.name, Ready: len(s.ready), Since: s.since, Held: s.held, Known: s.known,
-		Problem: s.problem, Traffic: s.past, Retries: s.tally.retries.Load(), Lost: s.tally.lost(),
+		Problem: s.problem, Traffic: s.removedTraffic, Retries: s.requestCounters.retries.Load(), Lost: s.requestCounters.lost(),
 		Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
 	}
 	if s.decided {
@@ -90,14 +90,14 @@ func (e *Endpoint) status() EndpointStatus {
 		ID: e.ID(), Name: e.member.Name, Address: e.address, State: e.state, Reason: e.reason, Since: e.since,
 		Source: e.source.String(), InFlight: e.inFlight, Sockets: e.sockets, Requests: e.requests,
 	}
-	if e.link != nil {
-		status.Traffic = e.link.Traffic()
+	if e.conns != nil {
+		status.Traffic = e.conns.Traffic()
 	}
 	return status
 }
 
-// States returns how many endpoints are in each state; those that there are none in are there with 0.
-func (s ServiceStatus) States() map[State]int {
+// StateCounts returns how many endpoints are in each state; those that there are none in are there with 0.
+func (s ServiceStatus) StateCounts() map[State]int {
 	states := map[State]int{Starting: 0, Ready: 0, Failing: 0, Draining: 0}
 	for _, e := range s.Endpoints {
 		states[e.State]++
@@ -105,8 +105,8 @@ func (s ServiceStatus) States() map[State]int {
 	return states
 }
 
-// Ready reports whether the service has a ready endpoint.
-func (s *Service) Ready() bool {
+// IsReady reports whether the service has a ready endpoint.
+func (s *Service) IsReady() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.ready) > 0
@@ -117,11 +117,11 @@ func (s *Service) Ready() bool {
 func (s *Service) Identities() (ids []string, version uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.byID)), s.identities.Load()
+	return slices.Collect(maps.Keys(s.byID)), s.identitiesVersion.Load()
 }
 
-// Is reports whether two identities are those of one endpoint, one of them a former one.
-func (s *Service) Is(id, other string) bool {
+// IsSameEndpoint reports whether two identities are those of one endpoint, one of them a former one.
+func (s *Service) IsSameEndpoint(id, other string) bool {
 	if id == other {
 		return true
 	}
@@ -132,7 +132,7 @@ func (s *Service) Is(id, other string) bool {
 }
 
 // IdentitiesVersion returns the number of [Service.Identities] without the cost of it.
-func (s *Service) IdentitiesVersion() uint64 { return s.identities.Load() }
+func (s *Service) IdentitiesVersion() uint64 { return s.identitiesVersion.Load() }
 
 // ReadyAddresses returns the addresses of the ready endpoints: for load balancing that is not ours.
 func (s *Service) ReadyAddresses() []string {

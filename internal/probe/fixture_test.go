@@ -18,24 +18,24 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// soon bounds every wait for something that must happen.
-const soon = 10 * time.Second
+// maxWait bounds every wait for something that must happen.
+const maxWait = 10 * time.Second
 
-// app is an application in a container. What it answers is up to the test.
-type app struct {
+// fakeApp is an application in a container. What it answers is up to the test.
+type fakeApp struct {
 	*httptest.Server
-	t     *testing.T
-	asked chan string // the path of each question, in order
+	t        *testing.T
+	requests chan string // the path of each question, in order
 
 	mu     sync.Mutex
 	answer http.HandlerFunc
 }
 
-func newApp(t *testing.T, answer http.HandlerFunc) *app {
+func newFakeApp(t *testing.T, answer http.HandlerFunc) *fakeApp {
 	t.Helper()
-	a := &app{t: t, asked: make(chan string, 10_000), answer: answer}
+	a := &fakeApp{t: t, requests: make(chan string, 10_000), answer: answer}
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.asked <- r.URL.Path
+		a.requests <- r.URL.Path
 		a.mu.Lock()
 		answer := a.answer
 		a.mu.Unlock()
@@ -45,37 +45,37 @@ func newApp(t *testing.T, answer http.HandlerFunc) *app {
 	return a
 }
 
-func (a *app) address() string { return a.Listener.Addr().String() }
+func (a *fakeApp) address() string { return a.Listener.Addr().String() }
 
-// becomes changes what the application answers.
-func (a *app) becomes(answer http.HandlerFunc) {
+// setAnswer changes what the application answers.
+func (a *fakeApp) setAnswer(answer http.HandlerFunc) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.answer = answer
 }
 
-// isAsked waits for the next n questions and returns their paths.
-func (a *app) isAsked(n int) []string {
+// waitForRequests waits for the next n questions and returns their paths.
+func (a *fakeApp) waitForRequests(n int) []string {
 	a.t.Helper()
 	var paths []string
-	for deadline := time.After(soon); len(paths) < n; {
+	for deadline := time.After(maxWait); len(paths) < n; {
 		select {
-		case path := <-a.asked:
+		case path := <-a.requests:
 			paths = append(paths, path)
 		case <-deadline:
-			a.t.Fatalf("asked %d times in %s (%q), want %d", len(paths), soon, paths, n)
+			a.t.Fatalf("asked %d times in %s (%q), want %d", len(paths), maxWait, paths, n)
 		}
 	}
 	return paths
 }
 
-// status answers everything with a status.
-func status(code int) http.HandlerFunc {
+// answerStatus answers everything with a status.
+func answerStatus(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// script answers with one status after the other, and with the last one from then on.
-func script(codes ...int) http.HandlerFunc {
+// answerSequence answers with one status after the other, and with the last one from then on.
+func answerSequence(codes ...int) http.HandlerFunc {
 	var mu sync.Mutex
 	return func(w http.ResponseWriter, _ *http.Request) {
 		mu.Lock()
@@ -87,8 +87,8 @@ func script(codes ...int) http.HandlerFunc {
 	}
 }
 
-// paths answers each path with a status, and others with 404.
-func paths(codes map[string]int) http.HandlerFunc {
+// answerPaths answers each path with a status, and others with 404.
+func answerPaths(codes map[string]int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if code := codes[r.URL.Path]; code != 0 {
 			w.WriteHeader(code)
@@ -98,13 +98,13 @@ func paths(codes map[string]int) http.HandlerFunc {
 	}
 }
 
-// text answers with a body.
-func text(body string) http.HandlerFunc {
+// answerBody answers with a body.
+func answerBody(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
 }
 
-// mute is a listener that accepts connections and never says a word.
-func mute(t *testing.T) (address string, accepted chan struct{}) {
+// newSilentListener is a listener that accepts connections and never says a word.
+func newSilentListener(t *testing.T) (address string, accepted chan struct{}) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -126,21 +126,21 @@ func mute(t *testing.T) (address string, accepted chan struct{}) {
 	return ln.Addr().String(), accepted
 }
 
-// stage is a registry whose service api:80 has one endpoint, which is probed.
-type stage struct {
+// fixture is a registry whose service api:80 has one endpoint, which is probed.
+type fixture struct {
 	*registry.Registry
 	t       *testing.T
 	service *registry.Service
 	changes chan registry.Change
 }
 
-// newStage begins to probe an address. Checks follow each other quickly unless the configuration says otherwise.
-func newStage(t *testing.T, address string, c probe.Config) *stage {
+// newFixture begins to probe an address. Checks follow each other quickly unless the configuration says otherwise.
+func newFixture(t *testing.T, address string, c probe.Config) *fixture {
 	t.Helper()
-	return newStageWith(t, address, newProber(t, c))
+	return newFixtureWith(t, address, newFastProber(t, c))
 }
 
-func newProber(t *testing.T, c probe.Config) *probe.Prober {
+func newFastProber(t *testing.T, c probe.Config) *probe.Prober {
 	t.Helper()
 	if c.Interval == 0 {
 		c.Interval = 5 * time.Millisecond
@@ -152,9 +152,9 @@ func newProber(t *testing.T, c probe.Config) *probe.Prober {
 	return p
 }
 
-func newStageWith(t *testing.T, address string, p registry.Prober) *stage {
+func newFixtureWith(t *testing.T, address string, p registry.Prober) *fixture {
 	t.Helper()
-	s := &stage{t: t, changes: make(chan registry.Change, 1000)}
+	s := &fixture{t: t, changes: make(chan registry.Change, 1000)}
 	s.Registry = registry.New(registry.Options{OnChange: func(c registry.Change) { s.changes <- c }})
 	t.Cleanup(s.Registry.Close)
 	service, err := s.Declare("api:80")
@@ -163,21 +163,21 @@ func newStageWith(t *testing.T, address string, p registry.Prober) *stage {
 	}
 	s.service = service
 	service.Configure(registry.Settings{Probe: p})
-	s.set(address, "")
-	s.becomes(registry.Starting)
+	s.setEndpoint(address, "")
+	s.waitForState(registry.Starting)
 	return s
 }
 
-// set makes an address the service's only one; broken says why it must not be used, if it must not.
-func (s *stage) set(address, broken string) {
+// setEndpoint makes an address the service's only one; broken says why it must not be used, if it must not.
+func (s *fixture) setEndpoint(address, broken string) {
 	addr := netip.MustParseAddrPort(address)
 	s.Feed(registry.Static).Set("api:80", []registry.Member{{
-		ID: address, Addr: addr.Addr(), Port: addr.Port(), Phase: registry.Running, Broken: broken,
+		ID: address, Addr: addr.Addr(), Port: addr.Port(), Phase: registry.Running, UnhealthyReason: broken,
 	}})
 }
 
-// becomes waits for the endpoint's next step, which must be into a state, and returns the reason.
-func (s *stage) becomes(state registry.State) (reason string) {
+// waitForState waits for the endpoint's next step, which must be into a state, and returns the reason.
+func (s *fixture) waitForState(state registry.State) (reason string) {
 	s.t.Helper()
 	select {
 	case c := <-s.changes:
@@ -185,14 +185,14 @@ func (s *stage) becomes(state registry.State) (reason string) {
 			s.t.Fatalf("the endpoint became %s (%s), want %s", c.To, c.Reason, state)
 		}
 		return c.Reason
-	case <-time.After(soon):
+	case <-time.After(maxWait):
 		s.t.Fatalf("the endpoint never became %s; it is %+v", state, s.endpoint())
 	}
 	return ""
 }
 
 // endpoint returns the endpoint as it is now.
-func (s *stage) endpoint() registry.EndpointStatus {
+func (s *fixture) endpoint() registry.EndpointStatus {
 	s.t.Helper()
 	all := s.service.Status().Endpoints
 	if len(all) != 1 {
@@ -201,49 +201,49 @@ func (s *stage) endpoint() registry.EndpointStatus {
 	return all[0]
 }
 
-// is checks the state and reason that the endpoint has now.
-func (s *stage) is(state registry.State, reason string) {
+// wantState checks the state and reason that the endpoint has now.
+func (s *fixture) wantState(state registry.State, reason string) {
 	s.t.Helper()
 	if e := s.endpoint(); e.State != state || !strings.Contains(e.Reason, reason) {
 		s.t.Errorf("the endpoint is %s: %s; want %s: …%s…", e.State, e.Reason, state, reason)
 	}
 }
 
-// held runs a prober under a context that the test can end.
-type held struct {
+// stoppableProber runs a prober under a context that the test can end.
+type stoppableProber struct {
 	*probe.Prober
-	stop  context.CancelFunc
-	ctx   context.Context
-	ended chan struct{}
+	cancel context.CancelFunc
+	ctx    context.Context
+	ended  chan struct{}
 }
 
-func newHeld(t *testing.T, p *probe.Prober) *held {
+func newStoppableProber(t *testing.T, p *probe.Prober) *stoppableProber {
 	ctx, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
-	return &held{p, stop, ctx, make(chan struct{})}
+	return &stoppableProber{p, stop, ctx, make(chan struct{})}
 }
 
-func (h *held) Run(_ context.Context, target registry.Target) {
+func (h *stoppableProber) Run(_ context.Context, target registry.Target) {
 	defer close(h.ended)
 	h.Prober.Run(h.ctx, target)
 }
 
-// end ends the probe and waits for it.
-func (h *held) end(t *testing.T) {
+// stopAndWait ends the probe and waits for it.
+func (h *stoppableProber) stopAndWait(t *testing.T) {
 	t.Helper()
-	h.stop()
+	h.cancel()
 	select {
 	case <-h.ended:
-	case <-time.After(soon):
+	case <-time.After(maxWait):
 		t.Fatal("the probe goes on without its context")
 	}
 }
 
-// noneLeft waits until no goroutine probes.
-func noneLeft(t *testing.T) {
+// waitForNoGoroutines waits until no goroutine probes.
+func waitForNoGoroutines(t *testing.T) {
 	t.Helper()
 	var left []string
-	for deadline := time.Now().Add(soon); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(maxWait); time.Now().Before(deadline); runtime.Gosched() {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		left = slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {

@@ -12,25 +12,25 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-const bodyLimit = 64 << 10
+const maxBodySize = 64 << 10
 
-// check is the probing of one endpoint: what it has learned of it so far.
-type check struct {
+// checker is the probing of one endpoint: what it has learned of it so far.
+type checker struct {
 	*Prober
-	address  string
-	host     string
-	client   *http.Client
-	kept     int  // index of the URI that passed first; -1: none yet
-	fellBack bool // no URI exists: TCP is all there is
+	address     string
+	host        string
+	client      *http.Client
+	passingURI  int  // index of the URI that passed first; -1: none yet
+	tcpFallback bool // no URI exists: TCP is all there is
 }
 
-func newCheck(p *Prober, t registry.Target) *check {
+func newChecker(p *Prober, t registry.Target) *checker {
 	host := p.config.Host
 	if host == "" {
 		host = t.Service()
 	}
-	return &check{
-		Prober: p, address: t.Address(), host: host, kept: -1,
+	return &checker{
+		Prober: p, address: t.Address(), host: host, passingURI: -1,
 		client: &http.Client{
 			Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
 			Timeout:       p.config.Timeout,
@@ -39,10 +39,10 @@ func newCheck(p *Prober, t registry.Target) *check {
 	}
 }
 
-func (c *check) close() { c.client.CloseIdleConnections() }
+func (c *checker) close() { c.client.CloseIdleConnections() }
 
-// tcp reports whether something listens.
-func (c *check) tcp(ctx context.Context) error {
+// checkTCP reports whether something listens.
+func (c *checker) checkTCP(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", c.address)
@@ -53,21 +53,21 @@ func (c *check) tcp(ctx context.Context) error {
 }
 
 // run makes one check and says how it was passed.
-func (c *check) run(ctx context.Context) (how string, err error) {
-	if len(c.config.URIs) == 0 || c.fellBack {
-		return "accepts connections", c.tcp(ctx)
+func (c *checker) run(ctx context.Context) (how string, err error) {
+	if len(c.config.URIs) == 0 || c.tcpFallback {
+		return "accepts connections", c.checkTCP(ctx)
 	}
-	if c.kept >= 0 {
-		return c.passed(c.kept), c.get(ctx, c.config.URIs[c.kept])
+	if c.passingURI >= 0 {
+		return c.passReason(c.passingURI), c.checkURI(ctx, c.config.URIs[c.passingURI])
 	}
 	missing := 0
 	for i, uri := range c.config.URIs {
-		e := c.get(ctx, uri)
+		e := c.checkURI(ctx, uri)
 		if e == nil {
-			c.kept = i
-			return c.passed(i), nil
+			c.passingURI = i
+			return c.passReason(i), nil
 		}
-		if no, ok := e.(*statusError); ok && no.missing() {
+		if no, ok := e.(*statusError); ok && no.isMissing() {
 			missing++
 		}
 		if err == nil {
@@ -75,16 +75,16 @@ func (c *check) run(ctx context.Context) (how string, err error) {
 		}
 	}
 	if c.config.TCP && missing == len(c.config.URIs) {
-		c.fellBack = true
+		c.tcpFallback = true
 		return "accepts connections; none of the probe's URIs exists", nil
 	}
 	return "", err
 }
 
-func (c *check) passed(i int) string { return "GET " + c.config.URIs[i] + " passed" }
+func (c *checker) passReason(i int) string { return "GET " + c.config.URIs[i] + " passed" }
 
-// get asks one URI and returns why the answer does not pass.
-func (c *check) get(ctx context.Context, uri string) error {
+// checkURI asks one URI and returns why the answer does not pass.
+func (c *checker) checkURI(ctx context.Context, uri string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.address+uri, nil)
 	if err != nil {
 		return err
@@ -96,13 +96,13 @@ func (c *check) get(ctx context.Context, uri string) error {
 		return err
 	}
 	defer resp.Body.Close()
-	if !matches(c.config.Status, resp.StatusCode) {
+	if !matchesStatus(c.config.Status, resp.StatusCode) {
 		return &statusError{uri, resp.StatusCode, c.config.Status}
 	}
 	if c.config.Body == "" {
 		return nil
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, bodyLimit))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBodySize))
 	if err != nil {
 		return fmt.Errorf("GET %s: read the body: %w", uri, err)
 	}
@@ -112,8 +112,8 @@ func (c *check) get(ctx context.Context, uri string) error {
 	return nil
 }
 
-// matches reports whether a status code is one that "200" or "2xx" means.
-func matches(want string, code int) bool {
+// matchesStatus reports whether a status code is one that "200" or "2xx" means.
+func matchesStatus(want string, code int) bool {
 	got := strconv.Itoa(code)
 	if class, ok := strings.CutSuffix(want, "xx"); ok {
 		return strings.HasPrefix(got, class)
@@ -132,7 +132,7 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("GET %s: status %d, want %s", e.uri, e.code, e.want)
 }
 
-// missing reports whether the status says that the URI is not one of the application's.
-func (e *statusError) missing() bool {
+// isMissing reports whether the status says that the URI is not one of the application's.
+func (e *statusError) isMissing() bool {
 	return e.code == http.StatusNotFound || e.code == http.StatusMethodNotAllowed || e.code == http.StatusNotImplemented
 }

@@ -7,13 +7,13 @@ import (
 )
 
 // pick chooses an endpoint for a request and counts the request on it; nil if it has to wait. The caller holds s.mu.
-func (s *Service) pick(w Want) *Endpoint {
-	e := s.sticky(w)
+func (s *Service) pick(w PickOptions) *Endpoint {
+	e := s.stickyEndpoint(w)
 	if e == nil {
-		if s.coming(w) != nil {
+		if s.preferredStarting(w) != nil {
 			return nil
 		}
-		e = s.lessBusy(w)
+		e = s.powerOfTwoChoices(w)
 	}
 	if e != nil {
 		e.inFlight++
@@ -22,8 +22,8 @@ func (s *Service) pick(w Want) *Endpoint {
 	return e
 }
 
-// sticky returns the endpoint that the request belongs to, if that can take it.
-func (s *Service) sticky(w Want) *Endpoint {
+// stickyEndpoint returns the endpoint that the request belongs to, if that can take it.
+func (s *Service) stickyEndpoint(w PickOptions) *Endpoint {
 	if w.Session != "" {
 		// One that is ready is tried again: no other one knows the session.
 		if e := s.byID[w.Session]; e != nil && (e.state == Ready || !slices.Contains(w.Avoid, e)) && e.keepsSessions() {
@@ -38,10 +38,10 @@ func (s *Service) sticky(w Want) *Endpoint {
 	return nil
 }
 
-// coming returns the endpoint that the request should go to, if that is about to be ready, right after the start of the
+// preferredStarting returns the endpoint that the request should go to, if that is about to be ready, right after the start of the
 // edge.
-func (s *Service) coming(w Want) *Endpoint {
-	if w.Prefer == "" || !s.r.young() {
+func (s *Service) preferredStarting(w PickOptions) *Endpoint {
+	if w.Prefer == "" || !s.r.isInStartupGrace() {
 		return nil
 	}
 	if e := s.byID[w.Prefer]; e != nil && e.state == Starting {
@@ -53,18 +53,18 @@ func (s *Service) coming(w Want) *Endpoint {
 // keepsSessions reports whether requests of sessions that began here may still come.
 func (e *Endpoint) keepsSessions() bool {
 	switch {
-	case e.state == Ready, e.state == Failing && (e.returning || e.ejected != "" && e.verdict == Ready):
+	case e.state == Ready, e.state == Failing && (e.awaitingProbe || e.ejectReason != "" && e.probeState == Ready):
 		return true
-	case e.state != Draining || e.departed != "":
+	case e.state != Draining || e.removedReason != "":
 		return false
-	case e.ordered:
+	case e.drainRequested:
 		return time.Now().Before(e.sessionsUntil)
 	}
 	return true // it was told to stop, and may answer as long as it runs
 }
 
-// lessBusy returns the less busy of two random ready endpoints.
-func (s *Service) lessBusy(w Want) *Endpoint {
+// powerOfTwoChoices returns the less busy of two random ready endpoints.
+func (s *Service) powerOfTwoChoices(w PickOptions) *Endpoint {
 	n := len(s.ready)
 	if n == 0 {
 		return nil
@@ -73,7 +73,7 @@ func (s *Service) lessBusy(w Want) *Endpoint {
 		return s.ready[0]
 	}
 	if len(w.Avoid) > 0 {
-		return s.leastBusy(w)
+		return s.leastLoaded(w)
 	}
 	i := rand.IntN(n)
 	j := rand.IntN(n - 1)
@@ -81,8 +81,8 @@ func (s *Service) lessBusy(w Want) *Endpoint {
 		j++
 	}
 	e, other := s.ready[i], s.ready[j]
-	if s.warming {
-		if warmer := s.passed(e, other, w); warmer != nil {
+	if s.hasSlowStart {
+		if warmer := s.pickBySlowStart(e, other, w); warmer != nil {
 			return warmer
 		}
 	}
@@ -92,8 +92,8 @@ func (s *Service) lessBusy(w Want) *Endpoint {
 	return e
 }
 
-// leastBusy returns the least busy of all ready endpoints but those to avoid; of those, if there is no other.
-func (s *Service) leastBusy(w Want) (least *Endpoint) {
+// leastLoaded returns the least busy of all ready endpoints but those to avoid; of those, if there is no other.
+func (s *Service) leastLoaded(w PickOptions) (least *Endpoint) {
 	avoided := true
 	for _, e := range s.ready {
 		avoid := slices.Contains(w.Avoid, e)
@@ -105,26 +105,26 @@ func (s *Service) leastBusy(w Want) (least *Endpoint) {
 }
 
 // load is how busy the endpoint is, as far as the request is concerned.
-func (e *Endpoint) load(w Want) int {
+func (e *Endpoint) load(w PickOptions) int {
 	if w.Upgrade {
 		return e.inFlight + e.sockets
 	}
 	return e.inFlight
 }
 
-// coldest is the least part of the requests that an endpoint gets that has just become ready.
-const coldest = 0.1
+// minSlowStartWeight is the least part of the requests that an endpoint gets that has just become ready.
+const minSlowStartWeight = 0.1
 
-// passed implements slow start: of two endpoints that have been ready for different times, the younger one passes a
+// pickBySlowStart implements slow start: of two endpoints that have been ready for different times, the younger one passes a
 // request on to the other with the probability that it lacks of being warm; unless the other is so busy that its warmth
 // does not help. It returns the endpoint to take, or nil when warmth does not decide.
-func (s *Service) passed(a, b *Endpoint, w Want) *Endpoint {
+func (s *Service) pickBySlowStart(a, b *Endpoint, w PickOptions) *Endpoint {
 	now := time.Now()
-	if now.After(s.warmAt) {
-		s.warming = false
+	if now.After(s.slowStartUntil) {
+		s.hasSlowStart = false
 		return nil
 	}
-	warmA, warmB := s.warmth(a, now), s.warmth(b, now)
+	warmA, warmB := s.slowStartWeight(a, now), s.slowStartWeight(b, now)
 	if warmB < warmA {
 		a, b, warmA, warmB = b, a, warmB, warmA
 	}
@@ -135,7 +135,7 @@ func (s *Service) passed(a, b *Endpoint, w Want) *Endpoint {
 	return b
 }
 
-// warmth grows from coldest to 1 in the slow-start time after the endpoint became ready.
-func (s *Service) warmth(e *Endpoint, now time.Time) float64 {
-	return min(1, max(coldest, float64(now.Sub(e.since))/float64(s.settings.SlowStart)))
+// slowStartWeight grows from coldest to 1 in the slow-start time after the endpoint became ready.
+func (s *Service) slowStartWeight(e *Endpoint, now time.Time) float64 {
+	return min(1, max(minSlowStartWeight, float64(now.Sub(e.since))/float64(s.settings.SlowStart)))
 }

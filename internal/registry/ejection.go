@@ -33,31 +33,31 @@ func (j Ejection) withDefaults() Ejection {
 	return j
 }
 
-// Well reports that the endpoint answered as it should. It costs next to nothing.
-func (c Claim) Well() {
-	if c.e.strikes.Load() != 0 {
-		c.e.strikes.Store(0)
+// ReportSuccess reports that the endpoint answered as it should. It costs next to nothing.
+func (c Claim) ReportSuccess() {
+	if c.e.consecutiveFailures.Load() != 0 {
+		c.e.consecutiveFailures.Store(0)
 	}
 }
 
-// Badly reports that the endpoint took a request and failed it: no answer, or one that says that the endpoint can't
+// ReportFailure reports that the endpoint took a request and failed it: no answer, or one that says that the endpoint can't
 // answer. A run of those ejects it for a time that grows, unless it is the last ready one, or all are one client's requests:
 // what one client asks for may be what fails. The zero client is nobody in particular.
-func (c Claim) Badly(reason string, client netip.Addr) {
+func (c Claim) ReportFailure(reason string, client netip.Addr) {
 	e := c.e
 	s := e.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	run := int(e.strikes.Add(1))
-	e.endTerminating()
+	run := int(e.consecutiveFailures.Add(1))
+	e.markStopObserved()
 	if run == 1 {
-		e.struckBy, e.struckBySeveral = client, false
+		e.firstFailureClient, e.severalFailureClients = client, false
 	}
-	if !client.IsValid() || client != e.struckBy {
-		e.struckBySeveral = true
+	if !client.IsValid() || client != e.firstFailureClient {
+		e.severalFailureClients = true
 	}
 	j := s.settings.Eject
-	if j.After < 0 || run < j.After || !e.struckBySeveral || e.state != Ready || len(s.ready) < 2 {
+	if j.After < 0 || run < j.After || !e.severalFailureClients || e.state != Ready || len(s.ready) < 2 {
 		return
 	}
 	e.eject(fmt.Sprintf("%d bad answers in a row, the last: %s", run, reason))
@@ -66,7 +66,7 @@ func (c Claim) Badly(reason string, client netip.Addr) {
 // eject takes the endpoint out of rotation. The caller holds service.mu.
 func (e *Endpoint) eject(reason string) {
 	j := e.service.settings.Eject
-	if time.Since(e.readmitted) > j.Max {
+	if time.Since(e.unejectedAt) > j.Max {
 		e.ejections = 0 // it has been well for long
 	}
 	term := j.Max
@@ -74,33 +74,33 @@ func (e *Endpoint) eject(reason string) {
 		term = min(j.Base<<e.ejections, j.Max)
 	}
 	e.ejections++
-	e.ejected = fmt.Sprintf("ejected for %s: %s", term, reason)
-	e.term = time.AfterFunc(term, func() {
+	e.ejectReason = fmt.Sprintf("ejected for %s: %s", term, reason)
+	e.ejectTimer = time.AfterFunc(term, func() {
 		e.service.mu.Lock()
 		defer e.service.mu.Unlock()
-		e.readmit()
+		e.uneject()
 	})
-	e.settle()
+	e.updateState()
 }
 
-// readmit ends an ejection: the endpoint is ready again as soon as its probe passes. The caller holds service.mu.
-func (e *Endpoint) readmit() {
-	if e.ejected == "" {
+// uneject ends an ejection: the endpoint is ready again as soon as its probe passes. The caller holds service.mu.
+func (e *Endpoint) uneject() {
+	if e.ejectReason == "" {
 		return
 	}
-	e.term.Stop()
-	e.ejected, e.readmitted = "", time.Now()
-	e.strikes.Store(0)
-	if e.stopProbe != nil && e.verdict == Ready {
-		e.verdict, e.finding, e.returning = Failing, "its ejection is over; waiting for its probe", true
-		e.poke()
+	e.ejectTimer.Stop()
+	e.ejectReason, e.unejectedAt = "", time.Now()
+	e.consecutiveFailures.Store(0)
+	if e.stopProbe != nil && e.probeState == Ready {
+		e.probeState, e.probeReason, e.awaitingProbe = Failing, "its ejection is over; waiting for its probe", true
+		e.checkNow()
 	}
-	e.settle()
+	e.updateState()
 }
 
-// readmitAll gives the ejected endpoints another chance: they are all that is left. The caller holds s.mu.
-func (s *Service) readmitAll() {
+// unejectAll gives the ejected endpoints another chance: they are all that is left. The caller holds s.mu.
+func (s *Service) unejectAll() {
 	for _, e := range s.endpoints {
-		e.readmit()
+		e.uneject()
 	}
 }

@@ -10,22 +10,22 @@ import (
 const (
 	DefaultRetryBudget = 0.2
 	budgetSeconds      = 10
-	// fewest is how many retries in ten seconds are always allowed: a fifth of a few requests is nothing.
-	fewest = 10
-	// retryPatience is how long a retry waits when the budget is spent.
-	retryPatience = 2 * time.Second
-	// glance is how often it then looks whether it may go.
-	glance = 25 * time.Millisecond
+	// minRetries is how many retries in ten seconds are always allowed: a fifth of a few requests is nothing.
+	minRetries = 10
+	// maxRetryWait is how long a retry waits when the budget is spent.
+	maxRetryWait = 2 * time.Second
+	// retryPollInterval is how often it then looks whether it may go.
+	retryPollInterval = 25 * time.Millisecond
 )
 
-// budget counts requests and retries by the second.
-type budget [budgetSeconds]struct {
+// retryBudget counts requests and retries by the second.
+type retryBudget [budgetSeconds]struct {
 	at                int64 // Unix time
 	requests, retries int
 }
 
 // second returns the counts of a time's second.
-func (b *budget) second(now time.Time) (requests, retries *int) {
+func (b *retryBudget) second(now time.Time) (requests, retries *int) {
 	at := now.Unix()
 	second := &b[at%budgetSeconds]
 	if second.at < at { // a time that has long passed must not wipe what is counted since
@@ -35,7 +35,7 @@ func (b *budget) second(now time.Time) (requests, retries *int) {
 }
 
 // spend counts a retry, if part of the requests of the last ten seconds allows for one more.
-func (b *budget) spend(now time.Time, part float64) bool {
+func (b *retryBudget) spend(now time.Time, part float64) bool {
 	_, mine := b.second(now)
 	requests, retries := 0, 0
 	for _, second := range b {
@@ -44,34 +44,34 @@ func (b *budget) spend(now time.Time, part float64) bool {
 			retries += second.retries
 		}
 	}
-	if retries >= max(fewest, int(part*float64(requests))) {
+	if retries >= max(minRetries, int(part*float64(requests))) {
 		return false
 	}
 	*mine++
 	return true
 }
 
-// Retry says whether a request that was sent to an endpoint and not answered may be sent again. A retry counts against
+// AllowRetry says whether a request that was sent to an endpoint and not answered may be sent again. A retry counts against
 // the service's budget, except one whose endpoint has left rotation meanwhile: the work that it had is gone with it, so
 // that nothing is multiplied. When the budget is spent the endpoint's probe is told to look, and Retry waits: for the
 // endpoint's fate, for the budget, or for two seconds, when the answer is no.
-func (s *Service) Retry(ctx context.Context, e *Endpoint) (bool, error) {
+func (s *Service) AllowRetry(ctx context.Context, e *Endpoint) (bool, error) {
 	var ticker *time.Ticker
 	for began := time.Now(); ; {
 		now := time.Now()
 		s.mu.Lock()
-		allowed := e.state != Ready || s.settings.RetryBudget < 0 || s.budget.spend(now, s.settings.RetryBudget)
+		allowed := e.state != Ready || s.settings.RetryBudget < 0 || s.retryBudget.spend(now, s.settings.RetryBudget)
 		s.mu.Unlock()
 		if allowed {
-			s.tally.retries.Add(1)
+			s.requestCounters.retries.Add(1)
 			return true, nil
 		}
-		if now.Sub(began) >= retryPatience {
+		if now.Sub(began) >= maxRetryWait {
 			return false, nil
 		}
 		if ticker == nil {
-			e.poke()
-			ticker = time.NewTicker(glance)
+			e.checkNow()
+			ticker = time.NewTicker(retryPollInterval)
 			defer ticker.Stop()
 		}
 		select {
