@@ -69,11 +69,11 @@ func runMaintenance(cmd *cobra.Command, args []string) error {
 		_, writeErr := cmd.OutOrStdout().Write(body)
 		return errors.Join(err, writeErr)
 	}
-	book := new(maintenance.Book)
+	book := new(maintenance.Snapshot)
 	if err := json.Unmarshal(body, book); err != nil {
 		return fmt.Errorf("read the answer of %s: %w", adminAddress(address), err)
 	}
-	return printMaintenance(cmd.OutOrStdout(), book.Closures(), time.Now())
+	return printMaintenance(cmd.OutOrStdout(), book.Windows(), time.Now())
 }
 
 // maintenanceOrder makes the request's body of the command line; none where it only asks.
@@ -133,7 +133,7 @@ func sendMaintenance(address string, order []byte) ([]byte, error) {
 	}
 }
 
-func printMaintenance(w io.Writer, all []*maintenance.Closure, now time.Time) error {
+func printMaintenance(w io.Writer, all []*maintenance.Window, now time.Time) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(w, "no service is in maintenance")
 		return err

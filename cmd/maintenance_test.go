@@ -89,8 +89,8 @@ func TestMaintenanceSaysWhatIsWrong(t *testing.T) {
 func TestTheTableOfMaintenanceIsOneLinePerService(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var out bytes.Buffer
-	err := printMaintenance(&out, []*maintenance.Closure{
-		{Service: "api:80", Since: now.Add(-90 * time.Second), RetryAfter: maintenance.Span(time.Hour), Message: "Back\n\tsoon."},
+	err := printMaintenance(&out, []*maintenance.Window{
+		{Service: "api:80", Since: now.Add(-90 * time.Second), RetryAfter: maintenance.Duration(time.Hour), Message: "Back\n\tsoon."},
 	}, now)
 	want := "SERVICE  FOR    REQUESTS  RETRY AFTER  ALLOWED  MESSAGE\n" +
 		"api:80   1m30s  refused   1h0m0s       nobody   Back soon.\n"

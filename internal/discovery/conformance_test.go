@@ -15,20 +15,20 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// world is what a source watches, played by a test. The service is api:80 at its host api.
-type world interface {
-	// source returns a source that watches this world.
-	source() discovery.Source
-	// serve makes the world answer that these addresses, and no others, answer to api.
-	serve(addrs ...string)
-	// breakDown makes the world unreachable, mend brings it back. fixed reports that neither means anything here.
-	breakDown()
-	mend()
-	fixed() bool
+// environment is what a source watches, played by a test. The service is api:80 at its host api.
+type environment interface {
+	// newSource returns a source that watches this world.
+	newSource() discovery.Source
+	// setAddrs makes the world answer that these addresses, and no others, answer to api.
+	setAddrs(addrs ...string)
+	// goDown makes the world unreachable, mend brings it back. fixed reports that neither means anything here.
+	goDown()
+	goUp()
+	isStatic() bool
 }
 
-// record is a sink that a test can wait on.
-type record struct {
+// recordingSink is a sink that a test can wait on.
+type recordingSink struct {
 	mu       sync.Mutex
 	names    map[string][]registry.Member
 	problems map[string]string
@@ -39,55 +39,55 @@ type record struct {
 	onSet     func(name string, members []registry.Member)
 }
 
-func newRecord() *record {
-	return &record{
+func newRecordingSink() *recordingSink {
+	return &recordingSink{
 		names: make(map[string][]registry.Member), problems: make(map[string]string), changed: make(chan struct{}, 1),
 	}
 }
 
-func (r *record) Set(name string, members []registry.Member) {
+func (r *recordingSink) Set(name string, members []registry.Member) {
 	r.mu.Lock()
 	r.names[name] = slices.Clone(members)
 	if r.onSet != nil {
 		r.onSet(name, members)
 	}
 	r.mu.Unlock()
-	r.tell()
+	r.notify()
 }
 
-func (r *record) Withdraw(name string) {
+func (r *recordingSink) Withdraw(name string) {
 	r.mu.Lock()
 	delete(r.names, name)
 	r.mu.Unlock()
-	r.tell()
+	r.notify()
 }
 
-func (r *record) SetProblem(name, text string) {
+func (r *recordingSink) SetProblem(name, text string) {
 	r.mu.Lock()
 	r.problems[name] = text
 	r.mu.Unlock()
-	r.tell()
+	r.notify()
 }
 
-func (r *record) SetOnline(online bool) {
+func (r *recordingSink) SetOnline(online bool) {
 	r.mu.Lock()
 	r.online = online
 	if !online && r.onOffline != nil {
 		r.onOffline()
 	}
 	r.mu.Unlock()
-	r.tell()
+	r.notify()
 }
 
-func (r *record) tell() {
+func (r *recordingSink) notify() {
 	select {
 	case r.changed <- struct{}{}:
 	default:
 	}
 }
 
-// until waits for a state of the record.
-func (r *record) until(t *testing.T, what string, holds func() bool) {
+// eventually waits for a state of the record.
+func (r *recordingSink) eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	for {
@@ -105,11 +105,11 @@ func (r *record) until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// serves waits until api is answered by exactly these addresses.
-func (r *record) serves(t *testing.T, addrs ...string) {
+// eventuallyServes waits until api is answered by exactly these addresses.
+func (r *recordingSink) eventuallyServes(t *testing.T, addrs ...string) {
 	t.Helper()
 	slices.Sort(addrs)
-	r.until(t, fmt.Sprintf("api at %v", addrs), func() bool {
+	r.eventually(t, fmt.Sprintf("api at %v", addrs), func() bool {
 		var got []string
 		for _, m := range slices.Concat(r.names["api"], r.names["api:80"]) {
 			if m.Phase == registry.Running {
@@ -121,114 +121,114 @@ func (r *record) serves(t *testing.T, addrs ...string) {
 	})
 }
 
-// names is what a DNS source asks for in tests.
-type names struct{ nudges chan string }
+// fakeNames is what a DNS source asks for in tests.
+type fakeNames struct{ lookupRequests chan string }
 
-func (names) Hosts() []string                 { return []string{"api"} }
-func (n names) LookupRequests() <-chan string { return n.nudges }
+func (fakeNames) Hosts() []string                 { return []string{"api"} }
+func (n fakeNames) LookupRequests() <-chan string { return n.lookupRequests }
 
 func subnets() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")} }
 
-func TestEverySource(t *testing.T) {
-	worlds := map[string]func(t *testing.T) world{
-		"engine": func(t *testing.T) world { return newEngineWorld(t) },
-		"dns":    func(t *testing.T) world { return newDNSWorld(t) },
-		"static": func(*testing.T) world { return new(staticWorld) },
+func TestSourceConformance(t *testing.T) {
+	worlds := map[string]func(t *testing.T) environment{
+		"engine": func(t *testing.T) environment { return newFakeEngine(t) },
+		"dns":    func(t *testing.T) environment { return newFakeDNS(t) },
+		"static": func(*testing.T) environment { return new(fakeStatic) },
 	}
 	for name, build := range worlds {
-		t.Run(name, func(t *testing.T) { conform(t, build) })
+		t.Run(name, func(t *testing.T) { testConformance(t, build) })
 	}
 }
 
-// conform is the contract that every source keeps.
-func conform(t *testing.T, build func(t *testing.T) world) {
+// testConformance is the contract that every source keeps.
+func testConformance(t *testing.T, build func(t *testing.T) environment) {
 	t.Run("finds what is there", func(t *testing.T) {
 		w := build(t)
-		w.serve("10.0.0.7", "10.0.0.8")
+		w.setAddrs("10.0.0.7", "10.0.0.8")
 		r := run(t, w)
-		r.serves(t, "10.0.0.7", "10.0.0.8")
+		r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
 	})
 	t.Run("sees members come and go", func(t *testing.T) {
 		w := build(t)
-		if w.fixed() {
+		if w.isStatic() {
 			t.Log("what is fixed neither comes nor goes")
 			return
 		}
-		w.serve("10.0.0.7")
+		w.setAddrs("10.0.0.7")
 		r := run(t, w)
-		r.serves(t, "10.0.0.7")
-		w.serve("10.0.0.7", "10.0.0.8")
-		r.serves(t, "10.0.0.7", "10.0.0.8")
-		w.serve("10.0.0.8")
-		r.serves(t, "10.0.0.8")
-		w.serve()
-		r.serves(t)
+		r.eventuallyServes(t, "10.0.0.7")
+		w.setAddrs("10.0.0.7", "10.0.0.8")
+		r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
+		w.setAddrs("10.0.0.8")
+		r.eventuallyServes(t, "10.0.0.8")
+		w.setAddrs()
+		r.eventuallyServes(t)
 	})
 	t.Run("starts while its world is down, and finds it later", func(t *testing.T) {
 		w := build(t)
-		w.serve("10.0.0.7")
-		if w.fixed() {
+		w.setAddrs("10.0.0.7")
+		if w.isStatic() {
 			return
 		}
-		w.breakDown()
+		w.goDown()
 		r := run(t, w)
 		r.mu.Lock()
 		if len(r.names["api"]) > 0 {
 			t.Error("wrote what it can't have seen")
 		}
 		r.mu.Unlock()
-		w.mend()
-		r.serves(t, "10.0.0.7")
+		w.goUp()
+		r.eventuallyServes(t, "10.0.0.7")
 	})
 	t.Run("keeps what it knew through a short outage, and sees what changed in it", func(t *testing.T) {
 		w := build(t)
-		w.serve("10.0.0.7")
-		if w.fixed() {
+		w.setAddrs("10.0.0.7")
+		if w.isStatic() {
 			return
 		}
 		r := run(t, w)
-		r.serves(t, "10.0.0.7")
-		w.breakDown()
-		w.serve("10.0.0.8")
+		r.eventuallyServes(t, "10.0.0.7")
+		w.goDown()
+		w.setAddrs("10.0.0.8")
 		r.mu.Lock()
 		if got := r.names["api"]; len(got) != 1 {
 			t.Errorf("in the outage: %v", got)
 		}
 		r.mu.Unlock()
-		w.mend()
-		r.serves(t, "10.0.0.8")
+		w.goUp()
+		r.eventuallyServes(t, "10.0.0.8")
 	})
 	t.Run("ends with its context and leaves nothing behind", func(t *testing.T) {
 		w := build(t)
-		w.serve("10.0.0.7")
+		w.setAddrs("10.0.0.7")
 		ctx, cancel := context.WithCancel(t.Context())
-		r, done := newRecord(), make(chan struct{})
+		r, done := newRecordingSink(), make(chan struct{})
 		go func() {
 			defer close(done)
-			w.source().Run(ctx, r)
+			w.newSource().Run(ctx, r)
 		}()
-		r.serves(t, "10.0.0.7")
+		r.eventuallyServes(t, "10.0.0.7")
 		cancel()
 		select {
 		case <-done:
 		case <-time.After(10 * time.Second):
 			t.Fatal("Run did not return")
 		}
-		noGoroutines(t, "discovery.")
+		waitForNoGoroutines(t, "discovery.")
 	})
 }
 
 // run runs the source of a world until the test ends.
-func run(t *testing.T, w world) *record {
+func run(t *testing.T, w environment) *recordingSink {
 	t.Helper()
-	return runSource(t, w.source())
+	return runSource(t, w.newSource())
 }
 
 // runSource runs a source until the test ends.
-func runSource(t *testing.T, s discovery.Source) *record {
+func runSource(t *testing.T, s discovery.Source) *recordingSink {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r, done := newRecord(), make(chan struct{})
+	r, done := newRecordingSink(), make(chan struct{})
 	go func() {
 		defer close(done)
 		s.Run(ctx, r)
@@ -240,8 +240,8 @@ func runSource(t *testing.T, s discovery.Source) *record {
 	return r
 }
 
-// noGoroutines waits until no goroutine runs code of the package under test.
-func noGoroutines(t *testing.T, of string) {
+// waitForNoGoroutines waits until no goroutine runs code of the package under test.
+func waitForNoGoroutines(t *testing.T, of string) {
 	t.Helper()
 	var stacks string
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
@@ -258,16 +258,16 @@ func noGoroutines(t *testing.T, of string) {
 	t.Errorf("goroutines were left behind:\n%s", stacks)
 }
 
-// staticWorld is a list.
-type staticWorld struct{ addrs []netip.AddrPort }
+// fakeStatic is a list.
+type fakeStatic struct{ addrs []netip.AddrPort }
 
-func (w *staticWorld) source() discovery.Source { return discovery.Static{"api:80": w.addrs} }
-func (w *staticWorld) serve(addrs ...string) {
+func (w *fakeStatic) newSource() discovery.Source { return discovery.Static{"api:80": w.addrs} }
+func (w *fakeStatic) setAddrs(addrs ...string) {
 	w.addrs = nil
 	for _, a := range addrs {
 		w.addrs = append(w.addrs, netip.AddrPortFrom(netip.MustParseAddr(a), 80))
 	}
 }
-func (*staticWorld) breakDown()  {}
-func (*staticWorld) mend()       {}
-func (*staticWorld) fixed() bool { return true }
+func (*fakeStatic) goDown()        {}
+func (*fakeStatic) goUp()          {}
+func (*fakeStatic) isStatic() bool { return true }

@@ -20,30 +20,30 @@ const (
 	labelStopSignals = "edge.stop_signals" // "WINCH": these tell the container to stop, though they usually don't
 )
 
-// box is a container as the Engine's list shows it, reduced to what discovery needs.
-type box struct {
-	id       string
-	project  string   // "" when Compose did not make it
-	service  string   // of Compose
-	names    []string // the service's and the container's own
-	display  string
-	running  bool
-	broken   string
-	networks map[string][]netip.Addr
+// containerInfo is a container as the Engine's list shows it, reduced to what discovery needs.
+type containerInfo struct {
+	id              string
+	project         string   // "" when Compose did not make it
+	service         string   // of Compose
+	names           []string // the service's and the container's own
+	displayName     string
+	running         bool
+	unhealthyReason string
+	networks        map[string][]netip.Addr
 }
 
 // Why a container must not be used although it runs.
 const (
-	paused    = "its container is paused"
-	unhealthy = "Docker's health check says unhealthy"
+	reasonPaused    = "its container is paused"
+	reasonUnhealthy = "Docker's health check says unhealthy"
 )
 
-// newBox reads a list entry; ok is false for one-off containers, which never serve, and for what has no identity.
-func newBox(c container.Summary) (b box, ok bool) {
+// newContainerInfo reads a list entry; ok is false for one-off containers, which never serve, and for what has no identity.
+func newContainerInfo(c container.Summary) (b containerInfo, ok bool) {
 	if c.ID == "" || strings.EqualFold(c.Labels[labelOneOff], "true") {
-		return box{}, false
+		return containerInfo{}, false
 	}
-	b = box{
+	b = containerInfo{
 		id:       c.ID,
 		project:  c.Labels[labelProject],
 		running:  c.State == container.StateRunning || c.State == container.StatePaused,
@@ -52,22 +52,22 @@ func newBox(c container.Summary) (b box, ok bool) {
 	if s := c.Labels[labelService]; s != "" {
 		b.service = strings.ToLower(s)
 		b.names = append(b.names, b.service)
-		b.display = b.project + "/" + s + "/" + c.Labels[labelNumber]
+		b.displayName = b.project + "/" + s + "/" + c.Labels[labelNumber]
 	}
 	for _, n := range c.Names {
 		n = strings.ToLower(strings.TrimPrefix(n, "/"))
 		if n != "" && !slices.Contains(b.names, n) {
 			b.names = append(b.names, n)
 		}
-		if b.display == "" {
-			b.display = n
+		if b.displayName == "" {
+			b.displayName = n
 		}
 	}
 	switch {
 	case c.State == container.StatePaused || strings.HasSuffix(c.Status, "(Paused)"):
-		b.broken = paused
+		b.unhealthyReason = reasonPaused
 	case strings.HasSuffix(c.Status, "(unhealthy)"):
-		b.broken = unhealthy
+		b.unhealthyReason = reasonUnhealthy
 	}
 	if c.NetworkSettings != nil {
 		for name, ep := range c.NetworkSettings.Networks {
@@ -85,8 +85,8 @@ func newBox(c container.Summary) (b box, ok bool) {
 }
 
 // member returns what the registry is told of the container, given the address that the edge reaches it at, if any.
-func (b box) member(addr netip.Addr, leaving bool) registry.Member {
-	m := registry.Member{ID: b.id, Name: b.display, Addr: addr, Phase: registry.Running, UnhealthyReason: b.broken}
+func (b containerInfo) member(addr netip.Addr, leaving bool) registry.Member {
+	m := registry.Member{ID: b.id, Name: b.displayName, Addr: addr, Phase: registry.Running, UnhealthyReason: b.unhealthyReason}
 	switch {
 	case !b.running:
 		m.Phase, m.Addr, m.UnhealthyReason = registry.Stopped, netip.Addr{}, ""
@@ -98,25 +98,25 @@ func (b box) member(addr netip.Addr, leaving bool) registry.Member {
 	return m
 }
 
-// otherSignals are those that do not tell a container to stop, by number and name: they are used to make programs
+// nonStopSignals are those that do not tell a container to stop, by number and name: they are used to make programs
 // reload, reopen or report.
-var otherSignals = map[string]bool{"1": true, "10": true, "12": true, "28": true, "HUP": true, "USR1": true, "USR2": true, "WINCH": true}
+var nonStopSignals = map[string]bool{"1": true, "10": true, "12": true, "28": true, "HUP": true, "USR1": true, "USR2": true, "WINCH": true}
 
 var signalNumbers = map[string]string{"HUP": "1", "USR1": "10", "USR2": "12", "WINCH": "28"}
 
 // CheckStopSignal returns an error when a signal need not, or can't, be declared to mean stop.
 func CheckStopSignal(signal string) error {
-	if !otherSignals[strings.TrimPrefix(strings.ToUpper(signal), "SIG")] {
+	if !nonStopSignals[strings.TrimPrefix(strings.ToUpper(signal), "SIG")] {
 		return fmt.Errorf("stop signal %q: only HUP, USR1, USR2 and WINCH can be named; every other one means stop anyway", signal)
 	}
 	return nil
 }
 
-// tellsToStop reports whether a signal, as an event names it ("15", "SIGTERM"), tells a container to stop. exceptions
+// isStopSignal reports whether a signal, as an event names it ("15", "SIGTERM"), tells a container to stop. exceptions
 // are names or numbers of signals that do although they usually don't.
-func tellsToStop(signal string, exceptions []string) bool {
+func isStopSignal(signal string, exceptions []string) bool {
 	signal = strings.TrimPrefix(strings.ToUpper(signal), "SIG")
-	if !otherSignals[signal] {
+	if !nonStopSignals[signal] {
 		return true
 	}
 	return slices.ContainsFunc(exceptions, func(e string) bool {

@@ -23,9 +23,9 @@ const (
 	DefaultRefresh   = time.Second
 	DefaultHostsFile = "/etc/hosts"
 
-	dnsTimeout = 2 * time.Second
-	dnsStale   = 10 * time.Second // how long an answer outlives a resolver that fails
-	dnsAtOnce  = 16               // questions under way
+	dnsTimeout           = 2 * time.Second
+	dnsMaxStale          = 10 * time.Second // how long an answer outlives a resolver that fails
+	maxConcurrentLookups = 16               // questions under way
 )
 
 // DNS asks a resolver, Docker's embedded one by default, for every name that services stand on: every Refresh, and
@@ -64,55 +64,55 @@ func (d DNS) Run(ctx context.Context, sink Sink) {
 	if d.Log == nil {
 		d.Log = zap.NewNop()
 	}
-	a := &asker{
-		DNS: d, sink: sink, slots: make(chan struct{}, dnsAtOnce),
-		busy: make(map[string]bool), failing: make(map[string]bool), answered: make(map[string]time.Time),
+	a := &dnsPoller{
+		DNS: d, sink: sink, slots: make(chan struct{}, maxConcurrentLookups),
+		inFlight: make(map[string]bool), failing: make(map[string]bool), answeredAt: make(map[string]time.Time),
 	}
-	defer a.under.Wait()
+	defer a.wg.Wait()
 	ticker := time.NewTicker(d.Refresh)
 	defer ticker.Stop()
-	a.ask(ctx, d.Names.Hosts()...)
+	a.startLookups(ctx, d.Names.Hosts()...)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 			hosts := d.Names.Hosts()
-			a.keep(hosts)
+			a.prune(hosts)
 			a.refresh(ctx, hosts)
 		case host := <-d.Names.LookupRequests():
-			a.ask(ctx, host)
+			a.startLookups(ctx, host)
 		}
 	}
 }
 
-// asker is a running DNS source. A name whose answer is slow holds up no other one: each has a question of its own under
+// dnsPoller is a running DNS source. A name whose answer is slow holds up no other one: each has a question of its own under
 // way, and one at the most.
-type asker struct {
+type dnsPoller struct {
 	DNS
 	sink  Sink
 	slots chan struct{}
-	under sync.WaitGroup
+	wg    sync.WaitGroup
 
-	mu       sync.Mutex
-	busy     map[string]bool      // names with a question under way; true: to be asked again after it
-	failing  map[string]bool      // names whose last question was not answered
-	answered map[string]time.Time // when each name was last answered
-	spoke    bool                 // something was answered at least once
+	mu           sync.Mutex
+	inFlight     map[string]bool      // names with a question under way; true: to be asked again after it
+	failing      map[string]bool      // names whose last question was not answered
+	answeredAt   map[string]time.Time // when each name was last answered
+	everAnswered bool                 // something was answered at least once
 }
 
-// ask looks hosts up in the background and sets what comes back.
-func (a *asker) ask(ctx context.Context, hosts ...string) {
+// startLookups looks hosts up in the background and sets what comes back.
+func (a *dnsPoller) startLookups(ctx context.Context, hosts ...string) {
 	subnets := a.Subnets()
 	for _, host := range hosts {
-		if !a.take(host) {
+		if !a.beginLookup(host) {
 			continue
 		}
-		a.under.Go(func() {
-			for again := true; again; again = a.giveBack(host) && ctx.Err() == nil {
+		a.wg.Go(func() {
+			for again := true; again; again = a.finishLookup(host) && ctx.Err() == nil {
 				select {
 				case a.slots <- struct{}{}:
-					a.askOne(ctx, host, subnets)
+					a.lookupHost(ctx, host, subnets)
 					<-a.slots
 				case <-ctx.Done():
 				}
@@ -122,48 +122,48 @@ func (a *asker) ask(ctx context.Context, hosts ...string) {
 }
 
 // refresh asks for names that nothing is known to have happened to: one with a question under way need not be asked for again.
-func (a *asker) refresh(ctx context.Context, hosts []string) {
+func (a *dnsPoller) refresh(ctx context.Context, hosts []string) {
 	a.mu.Lock()
-	idle := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { _, busy := a.busy[host]; return busy })
+	idle := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { _, busy := a.inFlight[host]; return busy })
 	a.mu.Unlock()
-	a.ask(ctx, idle...)
+	a.startLookups(ctx, idle...)
 }
 
-// take reports whether a name is to be asked for. While a question is under way it is not, but again after that: the answer may
+// beginLookup reports whether a name is to be asked for. While a question is under way it is not, but again after that: the answer may
 // be of before what it is asked again for.
-func (a *asker) take(host string) bool {
+func (a *dnsPoller) beginLookup(host string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, busy := a.busy[host]; busy {
-		a.busy[host] = true
+	if _, busy := a.inFlight[host]; busy {
+		a.inFlight[host] = true
 		return false
 	}
-	a.busy[host] = false
+	a.inFlight[host] = false
 	return true
 }
 
-// giveBack ends a question, and reports whether the name is to be asked for again.
-func (a *asker) giveBack(host string) (again bool) {
+// finishLookup ends a question, and reports whether the name is to be asked for again.
+func (a *dnsPoller) finishLookup(host string) (again bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if again = a.busy[host]; again {
-		a.busy[host] = false
+	if again = a.inFlight[host]; again {
+		a.inFlight[host] = false
 	} else {
-		delete(a.busy, host)
+		delete(a.inFlight, host)
 	}
 	return again
 }
 
-// keep forgets what is known of names that no service stands on any more: one that failed last would count as failing for ever.
-func (a *asker) keep(hosts []string) {
+// prune forgets what is known of names that no service stands on any more: one that failed last would count as failing for ever.
+func (a *dnsPoller) prune(hosts []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	gone := func(host string) bool { return !slices.Contains(hosts, host) }
 	maps.DeleteFunc(a.failing, func(host string, _ bool) bool { return gone(host) })
-	maps.DeleteFunc(a.answered, func(host string, _ time.Time) bool { return gone(host) })
+	maps.DeleteFunc(a.answeredAt, func(host string, _ time.Time) bool { return gone(host) })
 }
 
-func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix) {
+func (a *dnsPoller) lookupHost(ctx context.Context, host string, subnets []netip.Prefix) {
 	addrs, err := fixedAddresses(a.HostsFile, host)
 	fixed := len(addrs) > 0 // the operator has written them down
 	switch {
@@ -177,11 +177,11 @@ func (a *asker) askOne(ctx context.Context, host string, subnets []netip.Prefix)
 		return
 	}
 	if err != nil {
-		a.fail(host, err)
+		a.handleFailure(host, err)
 		return
 	}
 	a.mu.Lock()
-	a.answered[host], a.spoke = time.Now(), true
+	a.answeredAt[host], a.everAnswered = time.Now(), true
 	recovered := a.failing[host] && len(a.failing) == 1
 	delete(a.failing, host)
 	a.mu.Unlock()
@@ -196,12 +196,12 @@ var errNoSubnets = errors.New("this machine's own networks can't be listed")
 
 // members turns an answer into members: sorted, and only where containers of the edge's own networks can be, unless it is
 // fixed.
-func (a *asker) members(host string, addrs []netip.Addr, subnets []netip.Prefix, fixed bool) []registry.Member {
+func (a *dnsPoller) members(host string, addrs []netip.Addr, subnets []netip.Prefix, fixed bool) []registry.Member {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	addrs = slices.Compact(addrs)
 	members := make([]registry.Member, 0, len(addrs))
 	for _, addr := range addrs {
-		if !fixed && !within(addr, subnets) {
+		if !fixed && !inSubnets(addr, subnets) {
 			if c := a.Log.Check(zap.DebugLevel, "dropped a foreign address"); c != nil {
 				c.Write(zap.String("name", host), zap.Stringer("address", addr))
 			}
@@ -212,25 +212,25 @@ func (a *asker) members(host string, addrs []netip.Addr, subnets []netip.Prefix,
 	return members
 }
 
-// fail keeps the last answer while it is fresh, and withdraws it when it is not.
-func (a *asker) fail(host string, err error) {
+// handleFailure keeps the last answer while it is fresh, and withdraws it when it is not.
+func (a *dnsPoller) handleFailure(host string, err error) {
 	a.mu.Lock()
-	last, ever := a.answered[host]
+	last, ever := a.answeredAt[host]
 	_, ours := resource.Exhausted(err) // which says nothing about the resolver
-	stale := ever && time.Since(last) > dnsStale && !ours
+	stale := ever && time.Since(last) > dnsMaxStale && !ours
 	if stale {
-		delete(a.answered, host)
+		delete(a.answeredAt, host)
 	}
 	first := len(a.failing) == 0
 	a.failing[host] = true
-	spoke := a.spoke
+	spoke := a.everAnswered
 	a.mu.Unlock()
 	if !spoke {
 		a.sink.SetOnline(false) // a machine without Docker's resolver: nobody need wait for it
 	}
 	if first {
 		a.Log.Warn("the resolver does not answer; keeping what is known for a while",
-			zap.String("resolver", a.Resolver), zap.String("name", host), zap.Duration("for", dnsStale), zap.Error(err))
+			zap.String("resolver", a.Resolver), zap.String("name", host), zap.Duration("for", dnsMaxStale), zap.Error(err))
 	}
 	if stale {
 		a.sink.Withdraw(host)

@@ -15,23 +15,23 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// dnsWorld is a DNS server that knows api. and nothing else.
-type dnsWorld struct {
-	address string
-	nudges  chan string
+// fakeDNS is a DNS server that knows api. and nothing else.
+type fakeDNS struct {
+	address        string
+	lookupRequests chan string
 
-	mu       sync.Mutex
-	addrs    []string
-	rcode    int // what is answered instead, when it is not success
-	truncate bool
-	asked    map[string]int
-	pause    func() // called before an answer is sent
+	mu           sync.Mutex
+	addrs        []string
+	rcode        int // what is answered instead, when it is not success
+	truncate     bool
+	queryCount   map[string]int
+	beforeAnswer func() // called before an answer is sent
 }
 
-func newDNSWorld(t *testing.T) *dnsWorld {
+func newFakeDNS(t *testing.T) *fakeDNS {
 	t.Helper()
-	w := &dnsWorld{nudges: make(chan string, 1), asked: make(map[string]int)}
-	udp, tcp := listenTwice(t)
+	w := &fakeDNS{lookupRequests: make(chan string, 1), queryCount: make(map[string]int)}
+	udp, tcp := listenUDPAndTCP(t)
 	w.address = udp.LocalAddr().String()
 	for _, server := range []*dns.Server{{PacketConn: udp, Handler: w}, {Listener: tcp, Handler: w}} {
 		started := make(chan struct{})
@@ -43,8 +43,8 @@ func newDNSWorld(t *testing.T) *dnsWorld {
 	return w
 }
 
-// listenTwice listens on one port over UDP and TCP. A port that is free for the one may be taken for the other.
-func listenTwice(t *testing.T) (net.PacketConn, net.Listener) {
+// listenUDPAndTCP listens on one port over UDP and TCP. A port that is free for the one may be taken for the other.
+func listenUDPAndTCP(t *testing.T) (net.PacketConn, net.Listener) {
 	t.Helper()
 	var err error
 	for range 20 {
@@ -62,11 +62,11 @@ func listenTwice(t *testing.T) (net.PacketConn, net.Listener) {
 	return nil, nil
 }
 
-func (w *dnsWorld) ServeDNS(out dns.ResponseWriter, q *dns.Msg) {
+func (w *fakeDNS) ServeDNS(out dns.ResponseWriter, q *dns.Msg) {
 	if q.Question[0].Name == "silent." {
 		return
 	}
-	answer, pause := w.answer(out, q)
+	answer, pause := w.buildAnswer(out, q)
 	if pause != nil {
 		pause()
 	}
@@ -75,11 +75,11 @@ func (w *dnsWorld) ServeDNS(out dns.ResponseWriter, q *dns.Msg) {
 	}
 }
 
-// answer returns what is to be sent, after pause if that is not nil.
-func (w *dnsWorld) answer(out dns.ResponseWriter, q *dns.Msg) (answer *dns.Msg, pause func()) {
+// buildAnswer returns what is to be sent, after pause if that is not nil.
+func (w *fakeDNS) buildAnswer(out dns.ResponseWriter, q *dns.Msg) (answer *dns.Msg, pause func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.asked[q.Question[0].Name]++
+	w.queryCount[q.Question[0].Name]++
 	answer = new(dns.Msg).SetReply(q)
 	_, overUDP := out.RemoteAddr().(*net.UDPAddr)
 	switch {
@@ -103,35 +103,35 @@ func (w *dnsWorld) answer(out dns.ResponseWriter, q *dns.Msg) (answer *dns.Msg, 
 			}
 		}
 	}
-	return answer, w.pause
+	return answer, w.beforeAnswer
 }
 
-func (w *dnsWorld) source() discovery.Source {
-	return discovery.DNS{Names: names{w.nudges}, Resolver: w.address, Refresh: 10 * time.Millisecond, Subnets: subnets}
+func (w *fakeDNS) newSource() discovery.Source {
+	return discovery.DNS{Names: fakeNames{w.lookupRequests}, Resolver: w.address, Refresh: 10 * time.Millisecond, Subnets: subnets}
 }
 
-func (w *dnsWorld) set(change func()) {
+func (w *fakeDNS) update(change func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change()
 }
 
-func (w *dnsWorld) serve(addrs ...string) { w.set(func() { w.addrs = addrs }) }
-func (w *dnsWorld) breakDown()            { w.set(func() { w.rcode = dns.RcodeServerFailure }) }
-func (w *dnsWorld) mend()                 { w.set(func() { w.rcode = dns.RcodeSuccess }) }
-func (*dnsWorld) fixed() bool             { return false }
+func (w *fakeDNS) setAddrs(addrs ...string) { w.update(func() { w.addrs = addrs }) }
+func (w *fakeDNS) goDown()                  { w.update(func() { w.rcode = dns.RcodeServerFailure }) }
+func (w *fakeDNS) goUp()                    { w.update(func() { w.rcode = dns.RcodeSuccess }) }
+func (*fakeDNS) isStatic() bool             { return false }
 
-func TestDNSDropsAnswersFromOutside(t *testing.T) {
-	w := newDNSWorld(t)
-	w.serve("93.184.216.34", "10.0.0.7", "127.0.0.1")
-	run(t, w).serves(t, "10.0.0.7")
+func TestDNSDropsAddressesOutsideSubnets(t *testing.T) {
+	w := newFakeDNS(t)
+	w.setAddrs("93.184.216.34", "10.0.0.7", "127.0.0.1")
+	run(t, w).eventuallyServes(t, "10.0.0.7")
 }
 
-func TestDNSSortsAndCountsEachAddressOnce(t *testing.T) {
-	w := newDNSWorld(t)
-	w.serve("10.0.0.9", "10.0.0.7", "10.0.0.9")
+func TestDNSSortsAndDeduplicatesAddresses(t *testing.T) {
+	w := newFakeDNS(t)
+	w.setAddrs("10.0.0.9", "10.0.0.7", "10.0.0.9")
 	r := run(t, w)
-	r.serves(t, "10.0.0.7", "10.0.0.9")
+	r.eventuallyServes(t, "10.0.0.7", "10.0.0.9")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !slices.IsSortedFunc(r.names["api"], func(a, b registry.Member) int { return a.Addr.Compare(b.Addr) }) {
@@ -139,66 +139,66 @@ func TestDNSSortsAndCountsEachAddressOnce(t *testing.T) {
 	}
 }
 
-func TestDNSAsksOverTCPWhenTheAnswerWasCut(t *testing.T) {
-	w := newDNSWorld(t)
+func TestDNSRepeatsTruncatedAnswersOverTCP(t *testing.T) {
+	w := newFakeDNS(t)
 	w.truncate = true
-	w.serve("10.0.0.7")
-	run(t, w).serves(t, "10.0.0.7")
+	w.setAddrs("10.0.0.7")
+	run(t, w).eventuallyServes(t, "10.0.0.7")
 }
 
-func TestDNSTakesIPv6WhereThereIsNoIPv4(t *testing.T) {
-	w := newDNSWorld(t)
-	w.serve("fd00::7")
-	source := w.source().(discovery.DNS)
+func TestDNSFallsBackToIPv6(t *testing.T) {
+	w := newFakeDNS(t)
+	w.setAddrs("fd00::7")
+	source := w.newSource().(discovery.DNS)
 	source.Subnets = func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("fd00::1/64")} }
 	r := runSource(t, source)
-	r.serves(t, "fd00::7")
+	r.eventuallyServes(t, "fd00::7")
 }
 
-func TestDNSAsksFullyQualifiedNamesOnly(t *testing.T) {
-	w := newDNSWorld(t)
+func TestDNSQueriesOnlyFullyQualifiedNames(t *testing.T) {
+	w := newFakeDNS(t)
 	r := run(t, w)
-	r.serves(t)
+	r.eventuallyServes(t)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for name := range w.asked {
+	for name := range w.queryCount {
 		if name != "api." {
 			t.Errorf("asked for %q", name)
 		}
 	}
 }
 
-func TestASlowNameHoldsUpNoOtherOne(t *testing.T) {
-	w := newDNSWorld(t)
-	w.serve("10.0.0.7")
-	source := w.source().(discovery.DNS)
-	source.Names = listed{"silent", "api"} // the server does not answer for the first
+func TestSlowNameDoesNotDelayOthers(t *testing.T) {
+	w := newFakeDNS(t)
+	w.setAddrs("10.0.0.7")
+	source := w.newSource().(discovery.DNS)
+	source.Names = fixedNames{"silent", "api"} // the server does not answer for the first
 	r := runSource(t, source)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 	for _, addr := range []string{"10.0.0.8", "10.0.0.9", "10.0.0.10"} {
 		began := time.Now()
-		w.serve(addr)
-		r.serves(t, addr)
+		w.setAddrs(addr)
+		r.eventuallyServes(t, addr)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("a change took %s to be seen", took)
 		}
 	}
 }
 
-// listed is names without nudges.
-type listed []string
+// fixedNames is names without nudges.
+type fixedNames []string
 
-func (l listed) Hosts() []string             { return l }
-func (listed) LookupRequests() <-chan string { return nil }
+func (l fixedNames) Hosts() []string             { return l }
+func (fixedNames) LookupRequests() <-chan string { return nil }
 
-func TestDNSAsksAtOnceWhenNudged(t *testing.T) {
-	w := newDNSWorld(t)
-	w.serve("10.0.0.7")
-	source := w.source().(discovery.DNS)
+func TestDNSAnswersLookupRequestsAtOnce(t *testing.T) {
+	w := newFakeDNS(t)
+	w.setAddrs("10.0.0.7")
+	source := w.newSource().(discovery.DNS)
 	source.Refresh = time.Hour
 	r := runSource(t, source)
-	r.serves(t, "10.0.0.7")
-	w.serve("10.0.0.8")
-	w.nudges <- "api"
-	r.serves(t, "10.0.0.8")
+	r.eventuallyServes(t, "10.0.0.7")
+	w.setAddrs("10.0.0.8")
+	w.lookupRequests <- "api"
+	r.eventuallyServes(t, "10.0.0.8")
 }

@@ -17,35 +17,35 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// phase waits until the only member of api is in a phase.
-func (r *record) phase(t *testing.T, want registry.Phase) {
+// eventuallyInPhase waits until the only member of api is in a phase.
+func (r *recordingSink) eventuallyInPhase(t *testing.T, want registry.Phase) {
 	t.Helper()
-	r.until(t, "api "+string(want), func() bool {
+	r.eventually(t, "api "+string(want), func() bool {
 		return len(r.names["api"]) == 1 && r.names["api"][0].Phase == want
 	})
 }
 
-func TestAKillEventMakesAContainerLeaveBeforeItDies(t *testing.T) {
-	w := newEngineWorld(t)
+func TestKillEventMarksContainerTerminating(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("a", "10.0.0.7", nil)
 	r := run(t, w)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
-	r.phase(t, registry.Terminating)
+	r.eventuallyInPhase(t, registry.Terminating)
 	w.put("a", "", func(c *container.Summary) { c.State = container.StateExited })
 	w.emit(events.ActionDie, "a", nil)
-	r.phase(t, registry.Stopped)
+	r.eventuallyInPhase(t, registry.Stopped)
 	w.put("a", "10.0.0.9", nil)
 	w.emit(events.ActionStart, "a", nil)
-	r.serves(t, "10.0.0.9")
+	r.eventuallyServes(t, "10.0.0.9")
 }
 
-// TestAStopIsSeenThoughItsDeathArrivesWithIt: what a request's end means depends on it.
-func TestAStopIsSeenThoughItsDeathArrivesWithIt(t *testing.T) {
-	w := newEngineWorld(t)
+// TestStopIsPublishedWhenDeathArrivesWithIt: what a request's end means depends on it.
+func TestStopIsPublishedWhenDeathArrivesWithIt(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("a", "10.0.0.7", nil)
 	r := run(t, w)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 	var left atomic.Bool
 	r.mu.Lock()
 	r.onSet = func(name string, members []registry.Member) {
@@ -56,76 +56,76 @@ func TestAStopIsSeenThoughItsDeathArrivesWithIt(t *testing.T) {
 	r.mu.Unlock()
 	w.emitAll(events.Message{Type: events.ContainerEventType, Action: events.ActionKill, Actor: events.Actor{ID: "a", Attributes: map[string]string{"signal": "15"}}},
 		events.Message{Type: events.ContainerEventType, Action: events.ActionDie, Actor: events.Actor{ID: "a"}})
-	r.phase(t, registry.Stopped)
+	r.eventuallyInPhase(t, registry.Stopped)
 	if !left.Load() {
 		t.Error("the stop was not seen")
 	}
 }
 
-func TestAnEngineThatBlinksStaysOnlineAndOneThatIsGoneDoesNot(t *testing.T) {
-	w := newEngineWorld(t)
+func TestEngineGoesOfflineOnlyAfterReconnectGrace(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("a", "10.0.0.7", nil)
 	r := run(t, w)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 	var offline atomic.Bool
 	r.mu.Lock()
 	r.onOffline = func() { offline.Store(true) }
 	r.mu.Unlock()
-	w.breakDown()
-	w.mend()
+	w.goDown()
+	w.goUp()
 	w.put("b", "10.0.0.8", nil)
 	w.emit(events.ActionStart, "b", nil)
-	r.serves(t, "10.0.0.7", "10.0.0.8")
+	r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
 	if offline.Load() {
 		t.Error("a cut of a moment handed over to DNS")
 	}
-	w.breakDown()
-	r.until(t, "offline", func() bool { return !r.online })
+	w.goDown()
+	r.eventually(t, "offline", func() bool { return !r.online })
 }
 
-func TestAStopIsNotKeptWaitingByASlowList(t *testing.T) {
-	w := newEngineWorld(t)
+func TestStopIsNotDelayedBySlowList(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("a", "10.0.0.7", nil)
 	r := run(t, w)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 	hold := make(chan struct{})
 	w.mu.Lock()
-	w.hold = hold
+	w.listGate = hold
 	w.mu.Unlock()
 	defer close(hold)
 	w.emit(events.ActionUpdate, "a", nil) // makes the source list it, which does not come back
 	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
-	r.phase(t, registry.Terminating)
+	r.eventuallyInPhase(t, registry.Terminating)
 }
 
-func TestTheEdgesOwnProjectIsLearnedWhenTheListShowsIt(t *testing.T) {
-	w := newEngineWorld(t)
+func TestOwnProjectIsDetectedFromLaterList(t *testing.T) {
+	w := newFakeEngine(t)
 	w.remove("edge")
 	w.put("a", "10.0.0.7", nil)
 	w.put("b", "10.0.0.8", func(c *container.Summary) { c.Labels["com.docker.compose.project"] = "q" })
 	r := run(t, w)
-	r.until(t, "the problem", func() bool { return r.problems["api"] != "" })
+	r.eventually(t, "the problem", func() bool { return r.problems["api"] != "" })
 	w.put("edge", "10.0.0.2", func(c *container.Summary) { c.Labels["com.docker.compose.service"] = "edge" })
 	w.emit(events.ActionStart, "edge", nil)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 }
 
-func TestADeathIsBelievedBeforeTheListKnowsOfIt(t *testing.T) {
-	w := newEngineWorld(t)
+func TestDieEventOverridesStaleList(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("a", "10.0.0.7", nil)
 	r := run(t, w)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 	w.emit(events.ActionDie, "a", nil) // the list still says that it runs
-	r.phase(t, registry.Stopped)
+	r.eventuallyInPhase(t, registry.Stopped)
 	w.emit(events.ActionUpdate, "a", nil) // makes the source list it
 	w.put("b", "10.0.0.8", nil)
 	w.emit(events.ActionStart, "b", nil)
-	r.serves(t, "10.0.0.8")
+	r.eventuallyServes(t, "10.0.0.8")
 	w.emit(events.ActionStart, "a", nil)
-	r.serves(t, "10.0.0.7", "10.0.0.8")
+	r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
 }
 
-func TestSignalsThatDoNotStopAreLeftAlone(t *testing.T) {
+func TestOnlyStopSignalsMarkTerminating(t *testing.T) {
 	for _, c := range []struct {
 		signal, label string
 		options       []string
@@ -147,12 +147,12 @@ func TestSignalsThatDoNotStopAreLeftAlone(t *testing.T) {
 		{signal: "1", label: "1", leaves: true},
 	} {
 		t.Run(c.signal+c.label+strings.Join(c.options, ""), func(t *testing.T) {
-			w := newEngineWorld(t)
+			w := newFakeEngine(t)
 			w.put("a", "10.0.0.7", nil)
-			source := w.source().(discovery.Engine)
+			source := w.newSource().(discovery.Engine)
 			source.StopSignals = c.options
 			r := runSource(t, source)
-			r.serves(t, "10.0.0.7")
+			r.eventuallyServes(t, "10.0.0.7")
 			attributes := map[string]string{"signal": c.signal}
 			if c.label != "" {
 				attributes["edge.stop_signals"] = c.label
@@ -161,56 +161,56 @@ func TestSignalsThatDoNotStopAreLeftAlone(t *testing.T) {
 			w.put("b", "10.0.0.8", nil) // what comes behind shows that the signal was seen
 			w.emit(events.ActionStart, "b", nil)
 			if c.leaves {
-				r.serves(t, "10.0.0.8")
+				r.eventuallyServes(t, "10.0.0.8")
 			} else {
-				r.serves(t, "10.0.0.7", "10.0.0.8")
+				r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
 			}
 		})
 	}
 }
 
-func TestAStopThatDoesNotKillIsTakenBack(t *testing.T) {
-	w := newEngineWorld(t)
+func TestTerminationExpiresIfContainerKeepsRunning(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("a", "10.0.0.7", nil)
-	source := w.source().(discovery.Engine)
-	source.DrainTimeout = 50 * time.Millisecond
+	source := w.newSource().(discovery.Engine)
+	source.TerminationTimeout = 50 * time.Millisecond
 	r := runSource(t, source)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
-	r.phase(t, registry.Terminating)
-	r.phase(t, registry.Running)
+	r.eventuallyInPhase(t, registry.Terminating)
+	r.eventuallyInPhase(t, registry.Running)
 }
 
-func TestAStopDuringAnOutageIsSeenAfterIt(t *testing.T) {
-	w := newEngineWorld(t)
+func TestStopDuringOutageIsSeenAfterReconnect(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("a", "10.0.0.7", nil)
 	r := run(t, w)
-	r.serves(t, "10.0.0.7")
-	w.breakDown()
+	r.eventuallyServes(t, "10.0.0.7")
+	w.goDown()
 	w.emit(events.ActionKill, "a", map[string]string{"signal": "15"}) // the list can't show it
-	w.mend()
-	r.phase(t, registry.Terminating)
+	w.goUp()
+	r.eventuallyInPhase(t, registry.Terminating)
 }
 
-func TestWhatDockerSaysOfAContainerIsPassedOn(t *testing.T) {
+func TestContainerStatusBecomesUnhealthyReason(t *testing.T) {
 	for status, want := range map[string]string{
 		"Up 2 minutes (unhealthy)":        "Docker's health check says unhealthy",
 		"Up 2 minutes (healthy)":          "",
 		"Up 2 minutes (health: starting)": "",
 		"Up 2 minutes (Paused)":           "its container is paused",
 	} {
-		w := newEngineWorld(t)
+		w := newFakeEngine(t)
 		w.put("a", "10.0.0.7", func(c *container.Summary) { c.Status = status })
 		r := run(t, w)
-		r.until(t, status, func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].UnhealthyReason == want })
+		r.eventually(t, status, func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].UnhealthyReason == want })
 	}
 }
 
-func TestPauseAndHealthEventsAreBelievedBeforeTheListKnowsOfThem(t *testing.T) {
-	w := newEngineWorld(t)
+func TestPauseAndHealthEventsOverrideStaleList(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("a", "10.0.0.7", nil)
 	r := run(t, w)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 	for _, step := range []struct {
 		action events.Action
 		want   string
@@ -222,27 +222,27 @@ func TestPauseAndHealthEventsAreBelievedBeforeTheListKnowsOfThem(t *testing.T) {
 		{events.ActionHealthStatusHealthy, "", "Up (healthy)"},
 	} {
 		w.emit(step.action, "a", nil)
-		r.until(t, string(step.action), func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].UnhealthyReason == step.want })
+		r.eventually(t, string(step.action), func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].UnhealthyReason == step.want })
 		w.put("a", "10.0.0.7", func(c *container.Summary) { c.Status = step.status })
 	}
 }
 
-func TestAStartIsSeenThoughTheListIsLate(t *testing.T) {
-	w := newEngineWorld(t)
+func TestStartIsSeenWhenListLags(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("a", "", func(c *container.Summary) { c.State = container.StateCreated })
 	r := run(t, w)
-	r.phase(t, registry.Stopped)
+	r.eventuallyInPhase(t, registry.Stopped)
 	w.emit(events.ActionStart, "a", nil)
 	w.mu.Lock()
-	lists := w.lists
+	lists := w.listCount
 	w.mu.Unlock()
 	eventually(t, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return w.lists > lists // it was listed, and not running yet
+		return w.listCount > lists // it was listed, and not running yet
 	})
 	w.put("a", "10.0.0.7", nil)
-	r.serves(t, "10.0.0.7")
+	r.eventuallyServes(t, "10.0.0.7")
 }
 
 // eventually waits for a condition that no channel tells of.
@@ -255,15 +255,15 @@ func eventually(t *testing.T, holds func() bool) {
 	}
 }
 
-func TestOnlyTheEdgesProjectAndNetworksCount(t *testing.T) {
-	w := newEngineWorld(t)
+func TestOnlyOwnProjectAndNetworksAreUsed(t *testing.T) {
+	w := newFakeEngine(t)
 	w.put("mine", "10.0.0.7", nil)
 	w.put("theirs", "10.0.0.8", func(c *container.Summary) { c.Labels["com.docker.compose.project"] = "q" })
 	w.put("elsewhere", "192.168.9.9", nil)
 	w.put("oneoff", "10.0.0.9", func(c *container.Summary) { c.Labels["com.docker.compose.oneoff"] = "True" })
 	r := run(t, w)
-	r.serves(t, "10.0.0.7")
-	r.until(t, "the problem", func() bool { return strings.Contains(r.problems["api"], "project q answers to api too") })
+	r.eventuallyServes(t, "10.0.0.7")
+	r.eventually(t, "the problem", func() bool { return strings.Contains(r.problems["api"], "project q answers to api too") })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.names["api"]) != 2 { // the one elsewhere is known, but out of reach
@@ -271,35 +271,35 @@ func TestOnlyTheEdgesProjectAndNetworksCount(t *testing.T) {
 	}
 }
 
-func TestANameOfTwoProjectsIsNobodysWhenTheEdgeHasNone(t *testing.T) {
-	w := newEngineWorld(t)
+func TestNameInTwoProjectsIsRejectedWithoutOwnProject(t *testing.T) {
+	w := newFakeEngine(t)
 	w.remove("edge")
 	w.put("a", "10.0.0.7", nil)
 	w.put("b", "10.0.0.8", func(c *container.Summary) { c.Labels["com.docker.compose.project"] = "q" })
 	r := run(t, w)
-	r.until(t, "the problem", func() bool {
+	r.eventually(t, "the problem", func() bool {
 		return strings.Contains(r.problems["api"], "projects p, q all answer to api; set `project`") && len(r.names["api"]) == 0
 	})
 }
 
 func TestTheConfiguredProjectAndNetworkAreUsed(t *testing.T) {
-	w := newEngineWorld(t)
+	w := newFakeEngine(t)
 	w.put("a", "10.0.0.7", nil)
 	w.put("b", "10.0.0.8", func(c *container.Summary) {
 		c.Labels["com.docker.compose.project"] = "q"
 		c.NetworkSettings.Networks["other"] = &network.EndpointSettings{IPAddress: netip.MustParseAddr("172.30.0.8")}
 	})
-	source := w.source().(discovery.Engine)
+	source := w.newSource().(discovery.Engine)
 	source.Project, source.Networks = "q", []string{"other"}
-	runSource(t, source).serves(t, "172.30.0.8")
+	runSource(t, source).eventuallyServes(t, "172.30.0.8")
 }
 
-func TestABurstOfEventsCostsFewLists(t *testing.T) {
-	w := newEngineWorld(t)
+func TestEventBurstCausesFewLists(t *testing.T) {
+	w := newFakeEngine(t)
 	r := run(t, w)
-	r.until(t, "online", func() bool { return r.online })
+	r.eventually(t, "online", func() bool { return r.online })
 	w.mu.Lock()
-	before := w.lists
+	before := w.listCount
 	w.mu.Unlock()
 	var addrs []string
 	for i := range 200 {
@@ -308,20 +308,20 @@ func TestABurstOfEventsCostsFewLists(t *testing.T) {
 		w.put("c"+addr, addr, nil)
 		w.emit(events.ActionStart, "c"+addr, nil)
 	}
-	r.serves(t, addrs...)
+	r.eventuallyServes(t, addrs...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if lists := w.lists - before; lists > 100 {
+	if lists := w.listCount - before; lists > 100 {
 		t.Errorf("200 events cost %d lists", lists)
 	}
 }
 
-func TestEndpointsOfTheEngineAreChecked(t *testing.T) {
+func TestCheckDockerHost(t *testing.T) {
 	for endpoint, ok := range map[string]bool{
 		"unix:///var/run/docker.sock": true, "tcp://docker-guard:2375": true,
 		"docker-guard:2375": false, "http://docker-guard:2375": false, "tcp://": false, "unix://": false, "ssh://host": false,
 	} {
-		if err := discovery.CheckEndpoint(endpoint); (err == nil) != ok {
+		if err := discovery.CheckDockerHost(endpoint); (err == nil) != ok {
 			t.Errorf("%q: %v", endpoint, err)
 		}
 	}

@@ -28,41 +28,41 @@ func batch(m events.Message, more <-chan events.Message) []events.Message {
 	return all
 }
 
-// apply takes in events in their order: what they say by themselves at once, the rest by listing the containers that
+// applyEvents takes in events in their order: what they say by themselves at once, the rest by listing the containers that
 // they are about.
-func (s *session) apply(all []events.Message) {
+func (s *session) applyEvents(all []events.Message) {
 	touched := make(map[string]struct{})
 	for _, m := range all {
-		s.last = max(s.last, m.TimeNano)
+		s.lastEventTime = max(s.lastEventTime, m.TimeNano)
 		id := m.Actor.ID
 		if m.Type == events.NetworkEventType {
 			id = m.Actor.Attributes["container"]
 		}
-		names, clear := s.read(m)
-		if clear && len(names) > 0 && isStop(m) {
+		names, clear := s.applyEvent(m)
+		if clear && len(names) > 0 && isKillEvent(m) {
 			// at once, and not with what follows: whether it was told to stop says what the end of its requests means
 			stopping := make(map[string]struct{})
-			touch(stopping, names)
+			addNames(stopping, names)
 			s.publish(stopping)
 			continue
 		}
-		touch(touched, names)
+		addNames(touched, names)
 		if clear || id == "" {
 			continue
 		}
-		s.want.add(id)
-		s.looks[id] = look{at: time.Now().Add(lookDelays[0])}
+		s.pendingList.add(id)
+		s.relists[id] = scheduledRelist{at: time.Now().Add(relistDelays[0])}
 	}
 	s.publish(touched)
 }
 
-// isStop reports whether an event is of a signal; [session.read] names containers only for those that tell one to stop.
-func isStop(m events.Message) bool {
+// isKillEvent reports whether an event is of a signal; [session.applyEvent] names containers only for those that tell one to stop.
+func isKillEvent(m events.Message) bool {
 	return m.Type == events.ContainerEventType && m.Action == events.ActionKill
 }
 
-// read takes in what an event says by itself. It returns the names that it concerns, and whether it said all.
-func (s *session) read(m events.Message) (names []string, clear bool) {
+// applyEvent takes in what an event says by itself. It returns the names that it concerns, and whether it said all.
+func (s *session) applyEvent(m events.Message) (names []string, clear bool) {
 	id := m.Actor.ID
 	if m.Type == events.NetworkEventType {
 		return nil, false
@@ -70,54 +70,54 @@ func (s *session) read(m events.Message) (names []string, clear bool) {
 	action, detail, _ := strings.Cut(string(m.Action), ": ")
 	switch events.Action(action) {
 	case events.ActionKill:
-		if s.killed(id, m.Actor.Attributes) {
-			return s.roster.boxes[id].names, true
+		if s.handleKill(id, m.Actor.Attributes) {
+			return s.index.containers[id].names, true
 		}
 		return nil, true
 	case events.ActionDie:
-		delete(s.drains, id)
-		delete(s.roster.leaving, id)
-		return s.roster.kill(id), true
+		delete(s.terminationDeadlines, id)
+		delete(s.index.terminating, id)
+		return s.index.markDead(id), true
 	case events.ActionDestroy:
-		names = s.forget(id)
-		s.roster.died[id] = time.Now() // a list that was asked for before may still show it as running
-		s.looks[id] = look{at: time.Now().Add(lookDelays[1]), turn: 1}
+		names = s.removeContainer(id)
+		s.index.diedAt[id] = time.Now() // a list that was asked for before may still show it as running
+		s.relists[id] = scheduledRelist{at: time.Now().Add(relistDelays[1]), attempt: 1}
 		return names, true
 	case events.ActionPause:
-		return s.mark(id, paused), true
+		return s.setUnhealthyReason(id, reasonPaused), true
 	case events.ActionUnPause:
-		return s.mark(id, ""), true
+		return s.setUnhealthyReason(id, ""), true
 	case events.ActionHealthStatus:
 		broken := ""
 		if detail == "unhealthy" {
-			broken = unhealthy
+			broken = reasonUnhealthy
 		}
-		return s.mark(id, broken), true
+		return s.setUnhealthyReason(id, broken), true
 	case events.ActionStart:
-		delete(s.roster.died, id)
+		delete(s.index.diedAt, id)
 	}
 	return nil, false
 }
 
-// mark notes why a container must not be used although it runs, and has it listed later, when the list knows of it.
-func (s *session) mark(id, broken string) []string {
-	b, ok := s.roster.boxes[id]
+// setUnhealthyReason notes why a container must not be used although it runs, and has it listed later, when the list knows of it.
+func (s *session) setUnhealthyReason(id, broken string) []string {
+	b, ok := s.index.containers[id]
 	if !ok {
 		return nil
 	}
-	s.looks[id] = look{at: time.Now().Add(lookDelays[1]), turn: 1}
-	b.broken = broken
-	return s.roster.put(b)
+	s.relists[id] = scheduledRelist{at: time.Now().Add(relistDelays[1]), attempt: 1}
+	b.unhealthyReason = broken
+	return s.index.put(b)
 }
 
-// killed notes that a container got a signal, and reports whether it was told to stop by it.
-func (s *session) killed(id string, attributes map[string]string) bool {
+// handleKill notes that a container got a signal, and reports whether it was told to stop by it.
+func (s *session) handleKill(id string, attributes map[string]string) bool {
 	exceptions := append(strings.Split(attributes[labelStopSignals], ","), s.StopSignals...)
-	b, known := s.roster.boxes[id]
-	if !known || !b.running || !tellsToStop(attributes["signal"], exceptions) {
+	b, known := s.index.containers[id]
+	if !known || !b.running || !isStopSignal(attributes["signal"], exceptions) {
 		return false
 	}
-	s.roster.leaving[id] = struct{}{}
-	s.drains[id] = time.Now().Add(s.DrainTimeout)
+	s.index.terminating[id] = struct{}{}
+	s.terminationDeadlines[id] = time.Now().Add(s.TerminationTimeout)
 	return true
 }

@@ -16,13 +16,13 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// audit is a sink that checks what it is told.
-type audit struct {
+// checkingSink is a sink that checks what it is told.
+type checkingSink struct {
 	t       *testing.T
 	members map[string][]registry.Member
 }
 
-func (a audit) Set(name string, members []registry.Member) {
+func (a checkingSink) Set(name string, members []registry.Member) {
 	a.members[name] = members
 	for _, m := range members {
 		if m.ID == "" || (m.Phase == registry.Running || m.Phase == registry.Terminating) && !m.Addr.IsValid() {
@@ -31,12 +31,12 @@ func (a audit) Set(name string, members []registry.Member) {
 	}
 }
 
-func (a audit) SetProblem(string, string) {}
-func (a audit) Withdraw(name string)      { delete(a.members, name) }
-func (a audit) SetOnline(bool)            {}
+func (a checkingSink) SetProblem(string, string) {}
+func (a checkingSink) Withdraw(name string)      { delete(a.members, name) }
+func (a checkingSink) SetOnline(bool)            {}
 
-// FuzzWhatTheEngineSaysNeverConfusesTheRoster: a list and events behind it, one JSON value a line, of any content.
-func FuzzWhatTheEngineSaysNeverConfusesTheRoster(f *testing.F) {
+// FuzzEngineListAndEvents: a list and events behind it, one JSON value a line, of any content.
+func FuzzEngineListAndEvents(f *testing.F) {
 	const list = `[{"Id":"a1","Names":["/p-api-1"],"State":"running","Labels":{"com.docker.compose.project":"p","com.docker.compose.service":"api"},` +
 		`"NetworkSettings":{"Networks":{"n":{"IPAddress":"10.0.0.2"}}}}]`
 	for _, events := range []string{
@@ -55,28 +55,28 @@ func FuzzWhatTheEngineSaysNeverConfusesTheRoster(f *testing.F) {
 		if json.Unmarshal([]byte(list), &boxes) != nil {
 			return
 		}
-		sink := audit{t, make(map[string][]registry.Member)}
+		sink := checkingSink{t, make(map[string][]registry.Member)}
 		s := &session{
 			Engine: Engine{
-				DrainTimeout: time.Minute, Log: zap.NewNop(),
+				TerminationTimeout: time.Minute, Log: zap.NewNop(),
 				Subnets: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")} },
 			},
-			sink: sink, roster: newRoster("", nil),
-			drains: make(map[string]time.Time), looks: make(map[string]look), complaints: make(map[string]string),
+			sink: sink, index: newContainerIndex("", nil),
+			terminationDeadlines: make(map[string]time.Time), relists: make(map[string]scheduledRelist), loggedProblems: make(map[string]string),
 		}
-		s.takeAll(boxes)
+		s.applyFullList(boxes)
 		for decoder := json.NewDecoder(strings.NewReader(stream)); ; {
 			var m events.Message
 			if decoder.Decode(&m) != nil {
 				break
 			}
-			s.apply([]events.Message{m})
+			s.applyEvents([]events.Message{m})
 		}
-		s.undoDrains(time.Now().Add(time.Hour))
-		s.lookAgain(time.Now().Add(time.Hour))
-		for name, ids := range s.roster.byName {
+		s.expireTerminations(time.Now().Add(time.Hour))
+		s.queueDueRelists(time.Now().Add(time.Hour))
+		for name, ids := range s.index.byName {
 			for id := range ids {
-				if !slices.Contains(s.roster.boxes[id].names, name) {
+				if !slices.Contains(s.index.containers[id].names, name) {
 					t.Errorf("%q leads to %q, which does not have that name", name, id)
 				}
 			}
@@ -84,8 +84,8 @@ func FuzzWhatTheEngineSaysNeverConfusesTheRoster(f *testing.F) {
 	})
 }
 
-// FuzzADNSAnswerNamesOnlyOwnAddresses: whatever bytes a resolver sends.
-func FuzzADNSAnswerNamesOnlyOwnAddresses(f *testing.F) {
+// FuzzDNSAnswerYieldsOnlyLocalAddresses: whatever bytes a resolver sends.
+func FuzzDNSAnswerYieldsOnlyLocalAddresses(f *testing.F) {
 	for _, records := range [][]string{
 		{"api. 600 IN A 10.0.0.2", "api. 600 IN A 10.0.0.3", "api. 600 IN A 10.0.0.2"},
 		{"api. 1 IN A 8.8.8.8"},
@@ -115,10 +115,10 @@ func FuzzADNSAnswerNamesOnlyOwnAddresses(f *testing.F) {
 		if answer.Unpack(packed) != nil {
 			return
 		}
-		a := &asker{DNS: DNS{Log: zap.NewNop()}}
+		a := &dnsPoller{DNS: DNS{Log: zap.NewNop()}}
 		last := netip.Addr{}
 		for _, m := range a.members("api", addresses(answer), subnets, false) {
-			if !within(m.Addr, subnets) || m.Addr.Compare(last) <= 0 || m.ID != m.Addr.String() {
+			if !inSubnets(m.Addr, subnets) || m.Addr.Compare(last) <= 0 || m.ID != m.Addr.String() {
 				t.Errorf("%+v behind %s", m, last)
 			}
 			last = m.Addr

@@ -27,7 +27,7 @@ func fixedAddresses(file, host string) ([]netip.Addr, error) {
 	var v4, v6 []netip.Addr
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		addr, ok := hostsLine(lines.Text(), host)
+		addr, ok := parseHostsLine(lines.Text(), host)
 		switch {
 		case !ok:
 		case addr.Is4():
@@ -45,8 +45,8 @@ func fixedAddresses(file, host string) ([]netip.Addr, error) {
 	return v6, nil
 }
 
-// hostsLine returns the address in a line of a hosts file if it is one of host: an address, names, and a comment (hosts(5)).
-func hostsLine(line, host string) (addr netip.Addr, ok bool) {
+// parseHostsLine returns the address in a line of a hosts file if it is one of host: an address, names, and a comment (hosts(5)).
+func parseHostsLine(line, host string) (addr netip.Addr, ok bool) {
 	line, _, _ = strings.Cut(line, "#")
 	fields := strings.Fields(line)
 	if len(fields) < 2 {

@@ -8,80 +8,80 @@ import (
 	"go.uber.org/zap"
 )
 
-// take takes in an answer of the Engine.
-func (s *session) take(a answer) {
-	*a.by = false
+// handleResult takes in an answer of the Engine.
+func (s *session) handleResult(a engineResult) {
+	*a.inFlight = false
 	switch {
-	case !a.list:
+	case !a.isList:
 	case a.ids == nil:
-		s.takeAll(a.items)
+		s.applyFullList(a.items)
 	default:
-		s.takeSome(a.ids, a.items)
+		s.applyPartialList(a.ids, a.items)
 	}
 }
 
-// takeAll takes in all containers, and forgets those that are not listed; but not those that an event told of lately,
+// applyFullList takes in all containers, and forgets those that are not listed; but not those that an event told of lately,
 // which the list may not know yet.
-func (s *session) takeAll(items []container.Summary) {
+func (s *session) applyFullList(items []container.Summary) {
 	touched := make(map[string]struct{})
-	gone := maps.Clone(s.roster.boxes)
+	gone := maps.Clone(s.index.containers)
 	for _, c := range items {
 		delete(gone, c.ID)
-		if b, ok := newBox(c); ok {
-			touch(touched, s.roster.put(b))
+		if b, ok := newContainerInfo(c); ok {
+			addNames(touched, s.index.put(b))
 		}
 	}
 	for id := range gone {
-		if _, recent := s.looks[id]; !recent {
-			touch(touched, s.forget(id))
+		if _, recent := s.relists[id]; !recent {
+			addNames(touched, s.removeContainer(id))
 		}
 	}
-	s.roster.subnets = s.Subnets()
-	s.roster.findOwn()
+	s.index.subnets = s.Subnets()
+	s.index.detectOwnProject()
 	s.publish(touched)
 }
 
-// takeSome takes in a few containers that were asked for.
-func (s *session) takeSome(ids []string, items []container.Summary) {
+// applyPartialList takes in a few containers that were asked for.
+func (s *session) applyPartialList(ids []string, items []container.Summary) {
 	touched := make(map[string]struct{})
 	for _, id := range ids {
-		touch(touched, s.roster.boxes[id].names)
+		addNames(touched, s.index.containers[id].names)
 		i := slices.IndexFunc(items, func(c container.Summary) bool { return c.ID == id })
 		if i < 0 {
-			touch(touched, s.forget(id))
+			addNames(touched, s.removeContainer(id))
 			continue
 		}
-		if b, ok := newBox(items[i]); ok {
-			touch(touched, s.roster.put(b))
+		if b, ok := newContainerInfo(items[i]); ok {
+			addNames(touched, s.index.put(b))
 		}
 	}
-	before, subnets := s.roster.inProject(), s.Subnets()
-	same := slices.Equal(s.roster.subnets, subnets)
-	s.roster.subnets = subnets
-	s.roster.findOwn()
-	if !same || s.roster.inProject() != before {
+	before, subnets := s.index.servedProject(), s.Subnets()
+	same := slices.Equal(s.index.subnets, subnets)
+	s.index.subnets = subnets
+	s.index.detectOwnProject()
+	if !same || s.index.servedProject() != before {
 		// the edge itself came to a network, left one, or was found: everyone may be in or out of reach
-		touch(touched, slices.Collect(maps.Keys(s.roster.byName)))
+		addNames(touched, slices.Collect(maps.Keys(s.index.byName)))
 	}
 	s.publish(touched)
 }
 
-// forget drops a container and all that is known of it, and returns the names it had.
-func (s *session) forget(id string) []string {
-	delete(s.drains, id)
-	delete(s.roster.died, id)
-	delete(s.roster.leaving, id)
-	return s.roster.drop(id)
+// removeContainer drops a container and all that is known of it, and returns the names it had.
+func (s *session) removeContainer(id string) []string {
+	delete(s.terminationDeadlines, id)
+	delete(s.index.diedAt, id)
+	delete(s.index.terminating, id)
+	return s.index.remove(id)
 }
 
 // publish tells the sink of every touched name.
 func (s *session) publish(touched map[string]struct{}) {
 	for name := range touched {
-		members, problem := s.roster.members(name)
+		members, problem := s.index.members(name)
 		if problem == "" {
-			delete(s.complaints, name)
-		} else if s.complaints[name] != problem && s.wanted(name) {
-			s.complaints[name] = problem
+			delete(s.loggedProblems, name)
+		} else if s.loggedProblems[name] != problem && s.isServiceName(name) {
+			s.loggedProblems[name] = problem
 			s.Log.Error(problem, zap.String("name", name))
 		}
 		s.sink.SetProblem(name, problem)
@@ -89,12 +89,12 @@ func (s *session) publish(touched map[string]struct{}) {
 	}
 }
 
-// wanted reports whether some service stands on the name: nobody needs to hear of others.
-func (s *session) wanted(name string) bool {
+// isServiceName reports whether some service stands on the name: nobody needs to hear of others.
+func (s *session) isServiceName(name string) bool {
 	return s.Names == nil || slices.Contains(s.Names.Hosts(), name)
 }
 
-func touch(set map[string]struct{}, names []string) {
+func addNames(set map[string]struct{}, names []string) {
 	for _, n := range names {
 		set[n] = struct{}{}
 	}

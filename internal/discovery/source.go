@@ -56,8 +56,8 @@ func LocalSubnets() []netip.Prefix {
 	return subnets
 }
 
-// within reports whether addr lies in one of the subnets.
-func within(addr netip.Addr, subnets []netip.Prefix) bool {
+// inSubnets reports whether addr lies in one of the subnets.
+func inSubnets(addr netip.Addr, subnets []netip.Prefix) bool {
 	for _, p := range subnets {
 		if p.Masked().Contains(addr) {
 			return true

@@ -6,9 +6,9 @@ import (
 	"net/url"
 )
 
-// containers answers with the list of containers, each stripped to what discovery needs. Command lines, mounts,
+// serveContainers answers with the list of containers, each stripped to what discovery needs. Command lines, mounts,
 // foreign labels and published ports stay behind the guard.
-func (g *Guard) containers(w http.ResponseWriter, r *http.Request) {
+func (g *Proxy) serveContainers(w http.ResponseWriter, r *http.Request) {
 	query := url.Values{}
 	for _, name := range []string{"all", "limit"} {
 		if value := r.URL.Query().Get(name); value != "" {
@@ -16,8 +16,8 @@ func (g *Guard) containers(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if filters := r.URL.Query().Get("filters"); filters != "" {
-		if !byID(filters) {
-			refuse(w, http.StatusForbidden, "the guard passes filters by id only: others would tell what it strips")
+		if !filtersOnlyByID(filters) {
+			writeError(w, http.StatusForbidden, "the guard passes filters by id only: others would tell what it strips")
 			return
 		}
 		query.Set("filters", filters)
@@ -29,19 +29,19 @@ func (g *Guard) containers(w http.ResponseWriter, r *http.Request) {
 	defer resp.Body.Close()
 	var list []container
 	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
-		refuse(w, http.StatusBadGateway, "read the Docker Engine's list: "+err.Error())
+		writeError(w, http.StatusBadGateway, "read the Docker Engine's list: "+err.Error())
 		return
 	}
 	for i := range list {
 		stripLabels(list[i].Labels)
 	}
-	copyHead(w, resp)
+	copyStatusAndHeader(w, resp)
 	_ = json.NewEncoder(w).Encode(list) // a client that left needs no answer
 }
 
-// byID reports whether filters, as the Engine's API writes them ({"id": {"4f6c…": true}} or {"id": ["4f6c…"]}), are by ID.
+// filtersOnlyByID reports whether filters, as the Engine's API writes them ({"id": {"4f6c…": true}} or {"id": ["4f6c…"]}), are by ID.
 // A filter by label or volume would answer yes or no to what the list is stripped of.
-func byID(filters string) bool {
+func filtersOnlyByID(filters string) bool {
 	var byName map[string]json.RawMessage
 	if json.Unmarshal([]byte(filters), &byName) != nil {
 		return false
@@ -59,19 +59,19 @@ type container struct {
 	Status          string            `json:"Status"`
 	Labels          map[string]string `json:"Labels"`
 	NetworkSettings struct {
-		Networks map[string]addresses `json:"Networks"`
+		Networks map[string]networkAddresses `json:"Networks"`
 	} `json:"NetworkSettings"`
 }
 
-// addresses is what is passed on of a container's place in a network.
-type addresses struct {
+// networkAddresses is what is passed on of a container's place in a network.
+type networkAddresses struct {
 	IPAddress         string `json:"IPAddress,omitempty"`
 	GlobalIPv6Address string `json:"GlobalIPv6Address,omitempty"`
 }
 
 func stripLabels(labels map[string]string) {
 	for name := range labels {
-		if !neededLabel(name) {
+		if !isNeededLabel(name) {
 			delete(labels, name)
 		}
 	}

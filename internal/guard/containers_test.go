@@ -45,18 +45,18 @@ const strippedList = `[{
 	"NetworkSettings": {"Networks": {"p_default": {"IPAddress": "172.18.0.7"}}}
 }]`
 
-func TestAListIsStrippedToWhatDiscoveryNeeds(t *testing.T) {
-	e := newEngine(t, func(w http.ResponseWriter, _ *http.Request) {
+func TestListIsStrippedToNeededFields(t *testing.T) {
+	e := newFakeEngine(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, fullList)
 	})
-	s := newStand(t, e.socket)
+	s := newProxyServer(t, e.socket)
 	for _, path := range []string{"/containers/json", "/v1.51/containers/json?all=1&size=1"} {
 		got := s.get(path)
 		if got.status != http.StatusOK || got.header.Get("Content-Type") != "application/json" {
 			t.Fatalf("%s: %d %v", path, got.status, got.header)
 		}
-		if !reflect.DeepEqual(decoded(t, got.body), decoded(t, strippedList)) {
+		if !reflect.DeepEqual(decodeJSON(t, got.body), decodeJSON(t, strippedList)) {
 			t.Errorf("%s: got %s\nwant %s", path, got.body, strippedList)
 		}
 		if strings.Contains(got.body, "hunter2") || strings.Contains(got.body, "31337") {
@@ -65,7 +65,7 @@ func TestAListIsStrippedToWhatDiscoveryNeeds(t *testing.T) {
 	}
 }
 
-func decoded(t *testing.T, text string) (value any) {
+func decodeJSON(t *testing.T, text string) (value any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
 		t.Fatalf("%v: %s", err, text)
@@ -73,16 +73,16 @@ func decoded(t *testing.T, text string) (value any) {
 	return value
 }
 
-func TestAnEmptyListIsAList(t *testing.T) {
-	e := newEngine(t, docker)
-	if got := newStand(t, e.socket).get("/containers/json"); got.status != http.StatusOK || strings.TrimSpace(got.body) != "[]" {
+func TestEmptyListIsAnEmptyArray(t *testing.T) {
+	e := newFakeEngine(t, dockerHandler)
+	if got := newProxyServer(t, e.socket).get("/containers/json"); got.status != http.StatusOK || strings.TrimSpace(got.body) != "[]" {
 		t.Errorf("%d %q, want an empty list", got.status, got.body)
 	}
 }
 
-func TestAListIsAskedForWithNothingButItsFilters(t *testing.T) {
-	e := newEngine(t, docker)
-	s := newStand(t, e.socket)
+func TestListForwardsOnlyAllowedParameters(t *testing.T) {
+	e := newFakeEngine(t, dockerHandler)
+	s := newProxyServer(t, e.socket)
 	filters := `{"id":{"3fc1":true}}`
 	for _, c := range []struct{ given, passed url.Values }{
 		{nil, nil},
@@ -96,9 +96,9 @@ func TestAListIsAskedForWithNothingButItsFilters(t *testing.T) {
 		if got := s.get("/v1.51/containers/json?" + c.given.Encode()); got.status != http.StatusOK {
 			t.Fatalf("%v: %d %s", c.given, got.status, got.body)
 		}
-		if asked := e.only(t).URL.Query(); asked.Encode() != c.passed.Encode() {
+		if asked := e.onlyRequest(t).URL.Query(); asked.Encode() != c.passed.Encode() {
 			t.Errorf("%v: the Engine was asked with %v, want %v", c.given, asked, c.passed)
 		}
-		e.questions()
+		e.takeRequests()
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 )
 
-// events streams the Engine's events about containers and networks, each at once. The guard's own filter replaces the
+// serveEvents streams the Engine's events about containers and networks, each at once. The guard's own filter replaces the
 // client's: exec events would show command lines.
-func (g *Guard) events(w http.ResponseWriter, r *http.Request) {
+func (g *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
 	query := url.Values{}
 	for _, name := range []string{"since", "until"} {
 		if value := r.URL.Query().Get(name); value != "" {
@@ -26,7 +26,7 @@ func (g *Guard) events(w http.ResponseWriter, r *http.Request) {
 	}
 	defer resp.Body.Close()
 	resp.Header.Set("Content-Type", "application/json")
-	copyHead(w, resp)
+	copyStatusAndHeader(w, resp)
 	out := http.NewResponseController(w)
 	if out.Flush() != nil {
 		return
@@ -37,7 +37,7 @@ func (g *Guard) events(w http.ResponseWriter, r *http.Request) {
 		if in.Decode(&e) != nil {
 			return // the Engine stops, or the client left: the stream ends, and the edge asks anew
 		}
-		if !e.wanted() {
+		if !e.isRequested() {
 			continue
 		}
 		e.strip()
@@ -72,9 +72,9 @@ type actor struct {
 	Attributes map[string]string `json:"Attributes"`
 }
 
-// wanted reports whether the event is one that the Engine was asked for. One that takes no notice of filters, as others
+// isRequested reports whether the event is one that the Engine was asked for. One that takes no notice of filters, as others
 // that speak its API may, must not make the guard tell more.
-func (e *event) wanted() bool {
+func (e *event) isRequested() bool {
 	action, _, _ := strings.Cut(e.Action, ": ") // "health_status: unhealthy"
 	return (e.Type == "container" || e.Type == "network") && slices.Contains(discovery.EventActions, action)
 }
@@ -85,7 +85,7 @@ func (e *event) strip() {
 		switch name {
 		case "signal", "exitCode", "container", "name", "type", "image", "oldName":
 		default:
-			if !neededLabel(name) {
+			if !isNeededLabel(name) {
 				delete(e.Actor.Attributes, name)
 			}
 		}

@@ -16,17 +16,17 @@ import (
 	"time"
 )
 
-// streamer is an Engine that sends what the test hands it, and says when a stream of it has ended.
-type streamer struct {
-	*engine
+// streamingEngine is an Engine that sends what the test hands it, and says when a stream of it has ended.
+type streamingEngine struct {
+	*fakeEngine
 	send  chan string
 	ended chan struct{}
 }
 
-func newStreamer(t *testing.T) *streamer {
+func newStreamingEngine(t *testing.T) *streamingEngine {
 	t.Helper()
-	s := &streamer{send: make(chan string), ended: make(chan struct{}, 10)}
-	s.engine = newEngine(t, func(w http.ResponseWriter, r *http.Request) {
+	s := &streamingEngine{send: make(chan string), ended: make(chan struct{}, 10)}
+	s.fakeEngine = newFakeEngine(t, func(w http.ResponseWriter, r *http.Request) {
 		defer func() { s.ended <- struct{}{} }()
 		w.Header().Set("Content-Type", "application/json")
 		_ = http.NewResponseController(w).Flush()
@@ -46,20 +46,20 @@ func newStreamer(t *testing.T) *streamer {
 	return s
 }
 
-// awaitEnd waits until the Engine sees its stream end.
-func (s *streamer) awaitEnd(t *testing.T) {
+// waitForStreamEnd waits until the Engine sees its stream end.
+func (s *streamingEngine) waitForStreamEnd(t *testing.T) {
 	t.Helper()
 	select {
 	case <-s.ended:
-	case <-time.After(soon):
+	case <-time.After(testTimeout):
 		t.Fatal("the Engine goes on sending to nobody")
 	}
 }
 
-// follow opens an event stream through the guard, and returns its lines.
-func (s *stand) follow(ctx context.Context, query string) (*http.Response, *bufio.Reader) {
+// openEventStream opens an event stream through the guard, and returns its lines.
+func (s *proxyServer) openEventStream(ctx context.Context, query string) (*http.Response, *bufio.Reader) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, soon)
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
 	s.t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.URL+"/v1.51/events"+query, nil)
 	if err != nil {
@@ -76,9 +76,9 @@ func (s *stand) follow(ctx context.Context, query string) (*http.Response, *bufi
 	return resp, bufio.NewReader(resp.Body)
 }
 
-func TestEventFiltersAreTheGuardsWhateverTheClientAsks(t *testing.T) {
-	e := newEngine(t, docker)
-	s := newStand(t, e.socket)
+func TestClientEventFiltersAreReplaced(t *testing.T) {
+	e := newFakeEngine(t, dockerHandler)
+	s := newProxyServer(t, e.socket)
 	for _, given := range []url.Values{
 		nil,
 		{"filters": {`{"type":["container"],"event":["exec_create","exec_start"]}`}},
@@ -90,8 +90,8 @@ func TestEventFiltersAreTheGuardsWhateverTheClientAsks(t *testing.T) {
 		if got := s.get("/v1.51/events?" + given.Encode()); got.status != http.StatusOK {
 			t.Fatalf("%v: %d %s", given, got.status, got.body)
 		}
-		query := e.only(t).URL.Query()
-		e.questions()
+		query := e.onlyRequest(t).URL.Query()
+		e.takeRequests()
 		if len(query) != 1 || len(query["filters"]) != 1 {
 			t.Fatalf("%v: the Engine was asked with %v, want filters alone", given, query)
 		}
@@ -115,20 +115,20 @@ func TestEventFiltersAreTheGuardsWhateverTheClientAsks(t *testing.T) {
 	}
 }
 
-func TestAStreamIsResumedWhereTheClientAsks(t *testing.T) {
-	e := newEngine(t, docker)
-	s := newStand(t, e.socket)
+func TestEventStreamForwardsSinceAndUntil(t *testing.T) {
+	e := newFakeEngine(t, dockerHandler)
+	s := newProxyServer(t, e.socket)
 	s.get("/v1.51/events?since=1700000000.000000001&until=1700000099&limit=3")
-	query := e.only(t).URL.Query()
+	query := e.onlyRequest(t).URL.Query()
 	query.Del("filters")
 	if want := (url.Values{"since": {"1700000000.000000001"}, "until": {"1700000099"}}); !reflect.DeepEqual(query, want) {
 		t.Errorf("the Engine was asked with %v, want %v", query, want)
 	}
 }
 
-func TestEachEventIsPassedAtOnce(t *testing.T) {
-	e := newStreamer(t)
-	_, lines := newStand(t, e.socket).follow(t.Context(), "") // the head comes before there is any event
+func TestEventsAreFlushedAtOnce(t *testing.T) {
+	e := newStreamingEngine(t)
+	_, lines := newProxyServer(t, e.socket).openEventStream(t.Context(), "") // the head comes before there is any event
 	for i := range 3 {
 		id := fmt.Sprintf("c%d", i)
 		e.send <- `{"Type":"container","Action":"start","Actor":{"ID":"` + id + `"}}` // without a line's end, as some Engines do
@@ -143,9 +143,9 @@ func TestEachEventIsPassedAtOnce(t *testing.T) {
 	}
 }
 
-func TestEventsAreStrippedToWhatDiscoveryNeeds(t *testing.T) {
-	e := newStreamer(t)
-	_, lines := newStand(t, e.socket).follow(t.Context(), "")
+func TestEventsAreStrippedToNeededFields(t *testing.T) {
+	e := newStreamingEngine(t)
+	_, lines := newProxyServer(t, e.socket).openEventStream(t.Context(), "")
 	for _, c := range []struct{ sent, passed string }{
 		{ // a container's labels are mixed into the attributes
 			`{"status":"hunter2","id":"hunter2","from":"hunter2","Type":"container","Action":"kill","scope":"local","time":17,"timeNano":17000,
@@ -173,15 +173,15 @@ func TestEventsAreStrippedToWhatDiscoveryNeeds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(decoded(t, line), decoded(t, c.passed)) {
+		if !reflect.DeepEqual(decodeJSON(t, line), decodeJSON(t, c.passed)) {
 			t.Errorf("got %s\nwant %s", line, c.passed)
 		}
 	}
 }
 
-func TestEventsThatAreNotAskedForAreNotPassed(t *testing.T) {
-	e := newStreamer(t)
-	_, lines := newStand(t, e.socket).follow(t.Context(), "")
+func TestUnrequestedEventsAreDropped(t *testing.T) {
+	e := newStreamingEngine(t)
+	_, lines := newProxyServer(t, e.socket).openEventStream(t.Context(), "")
 	for _, sent := range []string{ // of an Engine that takes no notice of filters
 		`{"Type":"container","Action":"exec_create: sh -c 'login hunter2'","Actor":{"ID":"3fc1"}}`,
 		`{"Type":"container","Action":"exec_start: sh -c 'login hunter2'","Actor":{"ID":"3fc1"}}`,
@@ -200,45 +200,45 @@ func TestEventsThatAreNotAskedForAreNotPassed(t *testing.T) {
 	}
 }
 
-func TestGarbageInAStreamEndsIt(t *testing.T) {
+func TestInvalidEventEndsTheStream(t *testing.T) {
 	for _, garbage := range []string{"hunter2", `{"Type":"container","Action":5}`, `[]`, `"start"`, "\x00", strings.Repeat("[", 1<<16)} {
 		t.Run(fmt.Sprintf("%.12q", garbage), func(t *testing.T) {
-			e := newStreamer(t)
-			_, lines := newStand(t, e.socket).follow(t.Context(), "")
+			e := newStreamingEngine(t)
+			_, lines := newProxyServer(t, e.socket).openEventStream(t.Context(), "")
 			e.send <- `{"Type":"container","Action":"start","Actor":{"ID":"3fc1"}}` + "\n" + garbage + "\n"
 			rest, err := io.ReadAll(lines)
 			if err != nil || strings.Count(string(rest), "\n") != 1 || !strings.Contains(string(rest), "3fc1") {
 				t.Errorf("got %q %v, want the one event and the end", rest, err)
 			}
-			e.awaitEnd(t)
-			noneLeft(t)
+			e.waitForStreamEnd(t)
+			waitForNoGoroutines(t)
 		})
 	}
 }
 
-func TestAClientThatLeavesEndsTheEnginesStream(t *testing.T) {
-	e := newStreamer(t)
+func TestClientDisconnectEndsEngineStream(t *testing.T) {
+	e := newStreamingEngine(t)
 	ctx, leave := context.WithCancel(t.Context())
-	_, lines := newStand(t, e.socket).follow(ctx, "")
+	_, lines := newProxyServer(t, e.socket).openEventStream(ctx, "")
 	e.send <- `{"Type":"container","Action":"start","Actor":{"ID":"3fc1"}}`
 	if _, err := lines.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
 	leave()
-	e.awaitEnd(t)
-	noneLeft(t)
+	e.waitForStreamEnd(t)
+	waitForNoGoroutines(t)
 }
 
-func TestAClientThatLeavesBeforeTheAnswerEndsTheQuestion(t *testing.T) {
+func TestClientDisconnectCancelsEngineRequest(t *testing.T) {
 	for _, path := range []string{"/_ping", "/events", "/containers/json"} {
 		t.Run(path, func(t *testing.T) {
 			arrived, ended := make(chan struct{}, 1), make(chan struct{}, 1)
-			e := newEngine(t, func(_ http.ResponseWriter, r *http.Request) {
+			e := newFakeEngine(t, func(_ http.ResponseWriter, r *http.Request) {
 				arrived <- struct{}{}
 				<-r.Context().Done()
 				ended <- struct{}{}
 			})
-			s := newStand(t, e.socket)
+			s := newProxyServer(t, e.socket)
 			conn, err := net.Dial("tcp", s.server.Listener.Addr().String())
 			if err != nil {
 				t.Fatal(err)
@@ -251,10 +251,10 @@ func TestAClientThatLeavesBeforeTheAnswerEndsTheQuestion(t *testing.T) {
 			conn.Close()
 			select {
 			case <-ended:
-			case <-time.After(soon):
+			case <-time.After(testTimeout):
 				t.Fatal("the Engine's answer is still waited for")
 			}
-			noneLeft(t)
+			waitForNoGoroutines(t)
 		})
 	}
 }

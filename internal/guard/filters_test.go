@@ -2,7 +2,7 @@ package guard
 
 import "testing"
 
-func TestFiltersThatWouldTellWhatIsStrippedAreRefused(t *testing.T) {
+func TestOnlyFiltersByIDAreForwarded(t *testing.T) {
 	for filters, ok := range map[string]bool{
 		`{"id":{"3fc1":true}}`:             true,
 		`{"id":["3fc1"]}`:                  true,
@@ -14,7 +14,7 @@ func TestFiltersThatWouldTellWhatIsStrippedAreRefused(t *testing.T) {
 		`[]`:                                          false,
 		`no json`:                                     false,
 	} {
-		if got := byID(filters); got != ok {
+		if got := filtersOnlyByID(filters); got != ok {
 			t.Errorf("%s: passed %v, want %v", filters, got, ok)
 		}
 	}

@@ -17,10 +17,10 @@ import (
 	"github.com/theworklabs/edge/internal/guard"
 )
 
-// allowed are the only requests that may ever reach the Engine.
-var allowed = regexp.MustCompile(`^((GET|HEAD) (/v1\.\d{1,3})?/(_ping|version)|GET (/v1\.\d{1,3})?/(events|containers/json)(\?[^ ]*)?)$`)
+// allowedRequests are the only requests that may ever reach the Engine.
+var allowedRequests = regexp.MustCompile(`^((GET|HEAD) (/v1\.\d{1,3})?/(_ping|version)|GET (/v1\.\d{1,3})?/(events|containers/json)(\?[^ ]*)?)$`)
 
-func FuzzOnlyTheFourQuestionsReachTheEngine(f *testing.F) {
+func FuzzOnlyAllowedRequestsReachEngine(f *testing.F) {
 	for _, target := range []string{
 		"/_ping", "/v1.41/events?since=1", "/containers/json?all=1", "//_ping", "/v1.41/../info", "/containers%2Fjson",
 		"http://guard/version", "*", "/v1.41/containers/json/../../secrets", "/containers/json?filters=%7B%7D#x", "/_PING",
@@ -30,19 +30,19 @@ func FuzzOnlyTheFourQuestionsReachTheEngine(f *testing.F) {
 	}
 	f.Add("HEAD", "/_ping")
 	f.Add("GET", "/_ping HTTP/1.1\r\nX: /info")
-	e := newEngine(f, docker)
+	e := newFakeEngine(f, dockerHandler)
 	g := guard.New(e.socket)
 	f.Fuzz(func(t *testing.T, method, target string) {
 		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + target + " HTTP/1.1\r\nHost: guard\r\n\r\n")))
 		if err != nil {
 			return // a server would not take it
 		}
-		e.questions()
+		e.takeRequests()
 		w := httptest.NewRecorder()
 		g.ServeHTTP(w, req)
-		asked := e.questions()
+		asked := e.takeRequests()
 		for _, q := range asked {
-			if !allowed.MatchString(q) {
+			if !allowedRequests.MatchString(q) {
 				t.Errorf("%q %q made the Engine be asked %q", method, target, q)
 			}
 		}
@@ -55,30 +55,30 @@ func FuzzOnlyTheFourQuestionsReachTheEngine(f *testing.F) {
 	})
 }
 
-// parrot is a guard of an Engine that answers with what a fuzzer made up.
-func parrot(f *testing.F) (g *guard.Guard, say func([]byte)) {
+// newFuzzedProxy is a guard of an Engine that answers with what a fuzzer made up.
+func newFuzzedProxy(f *testing.F) (g *guard.Proxy, say func([]byte)) {
 	f.Helper()
 	var bytes atomic.Pointer[[]byte]
-	e := newEngine(f, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(*bytes.Load()) })
-	return guard.New(e.socket), func(b []byte) { e.questions(); bytes.Store(&b) }
+	e := newFakeEngine(f, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(*bytes.Load()) })
+	return guard.New(e.socket), func(b []byte) { e.takeRequests(); bytes.Store(&b) }
 }
 
-func get(g *guard.Guard, target string) *httptest.ResponseRecorder {
+func get(g *guard.Proxy, target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
 	return w
 }
 
-// needless returns those of the fields that a client must not see.
-func needless(fields map[string]json.RawMessage, needed ...string) []string {
+// unexpectedFields returns those of the fields that a client must not see.
+func unexpectedFields(fields map[string]json.RawMessage, needed ...string) []string {
 	for _, name := range needed {
 		delete(fields, name)
 	}
 	return slices.Sorted(maps.Keys(fields))
 }
 
-// mayPass reports whether discovery reads a label.
-func mayPass(label string) bool {
+// isAllowedLabel reports whether discovery reads a label.
+func isAllowedLabel(label string) bool {
 	switch label {
 	case "com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.container-number", "com.docker.compose.oneoff":
 		return true
@@ -86,14 +86,14 @@ func mayPass(label string) bool {
 	return strings.HasPrefix(label, "edge.")
 }
 
-func FuzzAListIsStrippedWhateverTheEngineSends(f *testing.F) {
+func FuzzListIsStripped(f *testing.F) {
 	for _, seed := range []string{
 		fullList, "[]", "null", "[null]", "", "{", `[{"labels":{"token":"hunter2"},"Labels":null}]`, `[{"Labels":{"a":"b"},"LABELS":{"c":"d"}}]`,
 		`[{"NetworkSettings":5}] trailing`, `[{"Id":"a","COMMAND":"x"}]`, `[{"Created":1e99}]`,
 	} {
 		f.Add([]byte(seed))
 	}
-	g, say := parrot(f)
+	g, say := newFuzzedProxy(f)
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		say(sent)
 		w := get(g, "/containers/json")
@@ -110,18 +110,18 @@ func FuzzAListIsStrippedWhateverTheEngineSends(f *testing.F) {
 				t.Errorf("%q: labels %s: %v", sent, c["Labels"], err)
 			}
 			for name := range labels {
-				if !mayPass(name) {
+				if !isAllowedLabel(name) {
 					t.Errorf("%q: the label %q was passed", sent, name)
 				}
 			}
-			if extra := needless(c, "Id", "Names", "Image", "ImageID", "Created", "State", "Status", "Labels", "NetworkSettings"); len(extra) > 0 {
+			if extra := unexpectedFields(c, "Id", "Names", "Image", "ImageID", "Created", "State", "Status", "Labels", "NetworkSettings"); len(extra) > 0 {
 				t.Errorf("%q: passed %q", sent, extra)
 			}
 		}
 	})
 }
 
-func FuzzEventsAreStrippedWhateverTheEngineSends(f *testing.F) {
+func FuzzEventsAreStripped(f *testing.F) {
 	for _, seed := range []string{
 		`{"Type":"container","Action":"kill","Actor":{"ID":"a","Attributes":{"signal":"15","token":"hunter2"}}}`,
 		`{"Type":"container","Action":"exec_create: sh -c hunter2","Actor":{"ID":"a"}}`,
@@ -130,7 +130,7 @@ func FuzzEventsAreStrippedWhateverTheEngineSends(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	g, say := parrot(f)
+	g, say := newFuzzedProxy(f)
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		say(sent)
 		w := get(g, "/events")
@@ -170,14 +170,14 @@ func checkEvent(t *testing.T, sent []byte, e map[string]json.RawMessage) {
 		t.Errorf("%q: passed the event %q", sent, action)
 	}
 	for name := range attributes {
-		if !mayPass(name) && !slices.Contains([]string{"signal", "exitCode", "container", "name", "type", "image", "oldName"}, name) {
+		if !isAllowedLabel(name) && !slices.Contains([]string{"signal", "exitCode", "container", "name", "type", "image", "oldName"}, name) {
 			t.Errorf("%q: passed the attribute %q", sent, name)
 		}
 	}
-	if extra := needless(e, "Type", "Action", "Actor", "scope", "time", "timeNano"); len(extra) > 0 {
+	if extra := unexpectedFields(e, "Type", "Action", "Actor", "scope", "time", "timeNano"); len(extra) > 0 {
 		t.Errorf("%q: passed %q", sent, extra)
 	}
-	if extra := needless(actor, "ID", "Attributes"); len(extra) > 0 {
+	if extra := unexpectedFields(actor, "ID", "Attributes"); len(extra) > 0 {
 		t.Errorf("%q: passed %q of the actor", sent, extra)
 	}
 }
@@ -188,9 +188,9 @@ func FuzzNoSecretIsPassed(f *testing.F) {
 		f.Add(label)
 	}
 	const secret = "hunter2-c0ffee"
-	g, say := parrot(f)
+	g, say := newFuzzedProxy(f)
 	f.Fuzz(func(t *testing.T, label string) {
-		if strings.Contains(label, secret) || mayPass(strings.ToValidUTF8(label, "\uFFFD")) {
+		if strings.Contains(label, secret) || isAllowedLabel(strings.ToValidUTF8(label, "\uFFFD")) {
 			return
 		}
 		labels := map[string]string{label: secret}

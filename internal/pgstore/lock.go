@@ -14,14 +14,14 @@ import (
 // clock. It is renewed three times in its lease, so that a holder that dies, or is cut off, loses it.
 type lock struct {
 	holder   string
-	renewing context.Context
+	renewCtx context.Context
 	cancel   context.CancelFunc
 	done     chan struct{} // closed when it is renewed no more
 }
 
 func newLock() *lock {
-	l := &lock{holder: token(), done: make(chan struct{})}
-	l.renewing, l.cancel = context.WithCancel(context.Background())
+	l := &lock{holder: newHolderID(), done: make(chan struct{})}
+	l.renewCtx, l.cancel = context.WithCancel(context.Background())
 	return l
 }
 
@@ -30,26 +30,26 @@ func (l *lock) stop() {
 	<-l.done
 }
 
-// retryLock is how often somebody who waits for a lock looks.
-const retryLock = 250 * time.Millisecond
+// lockPollInterval is how often somebody who waits for a lock looks.
+const lockPollInterval = 250 * time.Millisecond
 
 // Lock acquires the lock of a name, and waits for it until ctx is done, also while the database is away: whoever asks
 // for certificates does not ask for the lock again.
 func (s *Store) Lock(ctx context.Context, name string) error {
-	return s.wait(ctx, name, func() (bool, error) { return s.TryLock(ctx, name) })
+	return s.waitForLock(ctx, name, func() (bool, error) { return s.TryLock(ctx, name) })
 }
 
-// wait tries until it is taken, ctx is done, or there is an error that time won't mend.
-func (s *Store) wait(ctx context.Context, name string, try func() (taken bool, err error)) error {
+// waitForLock tries until it is taken, ctx is done, or there is an error that time won't mend.
+func (s *Store) waitForLock(ctx context.Context, name string, try func() (taken bool, err error)) error {
 	for {
 		taken, err := try()
-		if taken || err != nil && (!away(err) || ctx.Err() != nil || s.closed.Load()) {
+		if taken || err != nil && (!isTransient(err) || ctx.Err() != nil || s.closed.Load()) {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the lock %s: %w", name, ctx.Err())
-		case <-time.After(retryLock):
+		case <-time.After(lockPollInterval):
 		}
 	}
 }
@@ -58,7 +58,7 @@ func (s *Store) wait(ctx context.Context, name string, try func() (taken bool, e
 // this process has not released it, it is not taken, be it lost: who releases it would release the other's.
 func (s *Store) TryLock(ctx context.Context, name string) (taken bool, err error) {
 	s.heldMu.Lock()
-	held := s.held[name] != nil
+	held := s.heldLocks[name] != nil
 	s.heldMu.Unlock()
 	if held {
 		return false, nil
@@ -66,22 +66,22 @@ func (s *Store) TryLock(ctx context.Context, name string) (taken bool, err error
 	l := newLock()
 	if taken, err = s.acquire(ctx, name, l); taken {
 		s.heldMu.Lock()
-		s.held[name] = l
+		s.heldLocks[name] = l
 		s.heldMu.Unlock()
-		go s.renew(name, l)
+		go s.renewLoop(name, l)
 	}
 	return taken, err
 }
 
 // acquire makes a lock its holder's in the database, if it is nobody's.
 func (s *Store) acquire(ctx context.Context, name string, l *lock) (taken bool, err error) {
-	err = s.do(ctx, "lock "+name, func(ctx context.Context) error {
+	err = s.withRetry(ctx, "lock "+name, func(ctx context.Context) error {
 		// The second time round, the first may have succeeded without our knowing.
-		err := s.pool.QueryRow(ctx, "INSERT INTO "+s.locks+` AS l (name, holder, expires)
+		err := s.pool.QueryRow(ctx, "INSERT INTO "+s.locksTable+` AS l (name, holder, expires)
 			VALUES ($1, $2, clock_timestamp() + $3)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires
 			WHERE l.expires < clock_timestamp() OR l.holder = excluded.holder
-			RETURNING true`, name, l.holder, s.o.Lease).Scan(&taken)
+			RETURNING true`, name, l.holder, s.opts.Lease).Scan(&taken)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
@@ -90,33 +90,33 @@ func (s *Store) acquire(ctx context.Context, name string, l *lock) (taken bool, 
 	return taken && err == nil, err
 }
 
-// renew keeps a lock until it is released, or has become somebody else's.
-func (s *Store) renew(name string, l *lock) {
+// renewLoop keeps a lock until it is released, or has become somebody else's.
+func (s *Store) renewLoop(name string, l *lock) {
 	defer close(l.done)
-	ticks := time.NewTicker(s.o.Lease / 3)
+	ticks := time.NewTicker(s.opts.Lease / 3)
 	defer ticks.Stop()
 	for {
 		select {
-		case <-l.renewing.Done():
+		case <-l.renewCtx.Done():
 			return
 		case <-ticks.C:
 		}
-		try, cancel := context.WithTimeout(l.renewing, s.o.Lease/3)
-		lost := s.extend(try, name, l.holder, s.o.Lease)
+		try, cancel := context.WithTimeout(l.renewCtx, s.opts.Lease/3)
+		lost := s.extendLease(try, name, l.holder, s.opts.Lease)
 		cancel()
-		if errors.Is(lost, errLost) {
+		if errors.Is(lost, errLockLost) {
 			return // RenewLockLease or Unlock says so
 		}
 	}
 }
 
-// errLost is a lock that is somebody else's by now.
-var errLost = errors.New("its lease was over, and somebody else has it or had it")
+// errLockLost is a lock that is somebody else's by now.
+var errLockLost = errors.New("its lease was over, and somebody else has it or had it")
 
-func (s *Store) extend(ctx context.Context, name, holder string, lease time.Duration) error {
-	tag, err := s.pool.Exec(ctx, "UPDATE "+s.locks+" SET expires = clock_timestamp() + $3 WHERE name = $1 AND holder = $2", name, holder, lease)
+func (s *Store) extendLease(ctx context.Context, name, holder string, lease time.Duration) error {
+	tag, err := s.pool.Exec(ctx, "UPDATE "+s.locksTable+" SET expires = clock_timestamp() + $3 WHERE name = $1 AND holder = $2", name, holder, lease)
 	if err == nil && tag.RowsAffected() == 0 {
-		return errLost
+		return errLockLost
 	}
 	return err
 }
@@ -126,27 +126,27 @@ func (s *Store) extend(ctx context.Context, name, holder string, lease time.Dura
 // ctx is done, and is held again when this returns nil; what it protects may have changed meanwhile.
 func (s *Store) RenewLockLease(ctx context.Context, name string, lease time.Duration) error {
 	s.heldMu.Lock()
-	l := s.held[name]
+	l := s.heldLocks[name]
 	s.heldMu.Unlock()
 	if l == nil {
 		return fmt.Errorf("renew the lock %s: it is not held", name)
 	}
 	// Longer than our own would keep it from others for as long after a crash.
-	err := s.do(ctx, "renew the lock "+name, func(ctx context.Context) error {
-		return s.extend(ctx, name, l.holder, min(lease, s.o.Lease))
+	err := s.withRetry(ctx, "renew the lock "+name, func(ctx context.Context) error {
+		return s.extendLease(ctx, name, l.holder, min(lease, s.opts.Lease))
 	})
-	if !errors.Is(err, errLost) {
+	if !errors.Is(err, errLockLost) {
 		return err
 	}
 	again := newLock()
-	if err := s.wait(ctx, name, func() (bool, error) { return s.acquire(ctx, name, again) }); err != nil {
+	if err := s.waitForLock(ctx, name, func() (bool, error) { return s.acquire(ctx, name, again) }); err != nil {
 		return err
 	}
 	s.heldMu.Lock()
-	if s.held[name] == l {
-		s.held[name] = again
+	if s.heldLocks[name] == l {
+		s.heldLocks[name] = again
 		l.cancel()
-		go s.renew(name, again)
+		go s.renewLoop(name, again)
 		s.heldMu.Unlock()
 		return nil
 	}
@@ -158,8 +158,8 @@ func (s *Store) RenewLockLease(ctx context.Context, name string, lease time.Dura
 // lease; or if it was lost before.
 func (s *Store) Unlock(ctx context.Context, name string) error {
 	s.heldMu.Lock()
-	l := s.held[name]
-	delete(s.held, name)
+	l := s.heldLocks[name]
+	delete(s.heldLocks, name)
 	s.heldMu.Unlock()
 	if l == nil {
 		return fmt.Errorf("unlock %s: it is not held", name)
@@ -171,10 +171,10 @@ func (s *Store) Unlock(ctx context.Context, name string) error {
 // release gives back a lock. It outlives ctx: whoever leaves because of that has to give it back all the same.
 func (s *Store) release(ctx context.Context, name string, l *lock) error {
 	again := false
-	return s.do(context.WithoutCancel(ctx), "unlock "+name, func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, "DELETE FROM "+s.locks+" WHERE name = $1 AND holder = $2", name, l.holder)
+	return s.withRetry(context.WithoutCancel(ctx), "unlock "+name, func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, "DELETE FROM "+s.locksTable+" WHERE name = $1 AND holder = $2", name, l.holder)
 		if err == nil && tag.RowsAffected() == 0 && !again {
-			return errLost
+			return errLockLost
 		}
 		again = true
 		return err

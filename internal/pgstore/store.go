@@ -25,7 +25,7 @@ type Options struct {
 	// How long a lock outlives an edge that has crashed.
 	Lease time.Duration
 	// How long an operation goes on trying while the database can't be reached.
-	Patience time.Duration
+	RetryTimeout time.Duration
 }
 
 // Store implements certmagic.Storage and certmagic.TryLocker. It connects when it is first used, and again by itself when
@@ -33,18 +33,18 @@ type Options struct {
 //
 // Values are encrypted; names of keys are not, and show which sites there are.
 type Store struct {
-	o      Options
-	pool   *pgxpool.Pool
-	values string // tables, quoted
-	locks  string
-	seal   *sealer
+	opts        Options
+	pool        *pgxpool.Pool
+	valuesTable string // tables, quoted
+	locksTable  string
+	sealer      *sealer
 
-	readyTurn chan struct{} // holds one token: whoever has it prepares
-	ready     atomic.Bool
-	closed    atomic.Bool
+	prepareSem chan struct{} // holds one token: whoever has it prepares
+	prepared   atomic.Bool
+	closed     atomic.Bool
 
-	heldMu sync.Mutex
-	held   map[string]*lock
+	heldMu    sync.Mutex
+	heldLocks map[string]*lock
 }
 
 var tableName = regexp.MustCompile(`^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$`)
@@ -57,8 +57,8 @@ func New(o Options) (*Store, error) {
 	if o.Lease < time.Second {
 		return nil, fmt.Errorf("lease %s: want at least 1s", o.Lease)
 	}
-	if o.Patience < 0 {
-		return nil, fmt.Errorf("patience %s: it can't be negative", o.Patience)
+	if o.RetryTimeout < 0 {
+		return nil, fmt.Errorf("patience %s: it can't be negative", o.RetryTimeout)
 	}
 	seal, err := newSealer(o.Keys)
 	if err != nil {
@@ -79,8 +79,8 @@ func New(o Options) (*Store, error) {
 	values := pgx.Identifier(splitName(o.Table))
 	locks := pgx.Identifier(splitName(o.Table + "_locks"))
 	return &Store{
-		o: o, pool: pool, values: values.Sanitize(), locks: locks.Sanitize(), seal: seal, held: make(map[string]*lock),
-		readyTurn: make(chan struct{}, 1),
+		opts: o, pool: pool, valuesTable: values.Sanitize(), locksTable: locks.Sanitize(), sealer: seal, heldLocks: make(map[string]*lock),
+		prepareSem: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -93,31 +93,31 @@ func splitName(name string) []string {
 	return []string{name}
 }
 
-// GiveBack releases all locks that this process holds, for others not to have to wait until their leases are over. It
+// ReleaseLocks releases all locks that this process holds, for others not to have to wait until their leases are over. It
 // takes no longer than goodbye.
-func (s *Store) GiveBack() {
+func (s *Store) ReleaseLocks() {
 	s.heldMu.Lock()
 	var holders []string
-	for name, l := range s.held {
+	for name, l := range s.heldLocks {
 		l.stop()
 		holders = append(holders, l.holder)
-		delete(s.held, name)
+		delete(s.heldLocks, name)
 	}
 	s.heldMu.Unlock()
 	if len(holders) > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+		ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 		defer cancel()
-		_, _ = s.pool.Exec(ctx, "DELETE FROM "+s.locks+" WHERE holder = ANY($1)", holders) // else they end with their leases
+		_, _ = s.pool.Exec(ctx, "DELETE FROM "+s.locksTable+" WHERE holder = ANY($1)", holders) // else they end with their leases
 	}
 }
 
-// goodbye is how long a store that ends tries to give back its locks.
-const goodbye = 2 * time.Second
+// releaseTimeout is how long a store that ends tries to give back its locks.
+const releaseTimeout = 2 * time.Second
 
 // Close gives back the locks and ends the connections, which takes longer if the database has fallen silent. What still uses
 // the store fails.
 func (s *Store) Close() {
-	s.GiveBack()
+	s.ReleaseLocks()
 	s.closed.Store(true)
 	s.pool.Close()
 }
@@ -125,23 +125,23 @@ func (s *Store) Close() {
 // String says where things are kept, for logs, without the password.
 func (s *Store) String() string {
 	c := s.pool.Config().ConnConfig
-	return fmt.Sprintf("postgres:%s:%d/%s, table %s", c.Host, c.Port, c.Database, s.o.Table)
+	return fmt.Sprintf("postgres:%s:%d/%s, table %s", c.Host, c.Port, c.Database, s.opts.Table)
 }
 
 const (
-	firstPause   = 50 * time.Millisecond
-	longestPause = time.Second
+	minBackoff = 50 * time.Millisecond
+	maxBackoff = time.Second
 )
 
-// shortestTry is what an operation is given at the least, however little patience there is.
-const shortestTry = 2 * time.Second
+// minAttemptTimeout is what an operation is given at the least, however little patience there is.
+const minAttemptTimeout = 2 * time.Second
 
-// do runs an operation, and again while the database is away, as long as patience lasts. An answer that doesn't come is given
+// withRetry runs an operation, and again while the database is away, as long as patience lasts. An answer that doesn't come is given
 // up then, too: packets that vanish end no connection.
-func (s *Store) do(ctx context.Context, what string, operation func(context.Context) error) error {
-	giveUp := time.Now().Add(s.o.Patience)
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		try, cancel := context.WithTimeout(ctx, max(time.Until(giveUp), shortestTry))
+func (s *Store) withRetry(ctx context.Context, what string, operation func(context.Context) error) error {
+	giveUp := time.Now().Add(s.opts.RetryTimeout)
+	for pause := minBackoff; ; pause = min(2*pause, maxBackoff) {
+		try, cancel := context.WithTimeout(ctx, max(time.Until(giveUp), minAttemptTimeout))
 		err := s.prepare(try)
 		if err == nil {
 			err = operation(try)
@@ -150,7 +150,7 @@ func (s *Store) do(ctx context.Context, what string, operation func(context.Cont
 		switch {
 		case err == nil:
 			return nil
-		case !away(err) || ctx.Err() != nil || s.closed.Load() || time.Now().After(giveUp):
+		case !isTransient(err) || ctx.Err() != nil || s.closed.Load() || time.Now().After(giveUp):
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		select {
@@ -161,12 +161,12 @@ func (s *Store) do(ctx context.Context, what string, operation func(context.Cont
 	}
 }
 
-// away reports whether an error means that the database can't be reached now, and may be later.
-func away(err error) bool {
+// isTransient reports whether an error means that the database can't be reached now, and may be later.
+func isTransient(err error) bool {
 	refusal, answered := errors.AsType[*pgconn.PgError](err)
 	if !answered {
 		// None of these is about the connection; all else that the server didn't say is.
-		return !errors.Is(err, pgx.ErrNoRows) && !errors.Is(err, errUnreadable) && !errors.Is(err, errLost)
+		return !errors.Is(err, pgx.ErrNoRows) && !errors.Is(err, errUnreadable) && !errors.Is(err, errLockLost)
 	}
 	switch refusal.Code[:2] {
 	case "08", "57", "53": // connection exception, operator intervention, insufficient resources

@@ -16,24 +16,24 @@ import (
 
 // Store puts a value at a key.
 func (s *Store) Store(ctx context.Context, key string, value []byte) error {
-	key = clean(key)
-	return s.do(ctx, "store "+key, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, "INSERT INTO "+s.values+` (key, value, size) VALUES ($1, $2, $3)
+	key = trimKey(key)
+	return s.withRetry(ctx, "store "+key, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, "INSERT INTO "+s.valuesTable+` (key, value, size) VALUES ($1, $2, $3)
 			ON CONFLICT (key) DO UPDATE SET value = excluded.value, size = excluded.size, modified = clock_timestamp()`,
-			key, s.seal.seal(key, value), len(value))
+			key, s.sealer.seal(key, value), len(value))
 		return err
 	})
 }
 
 // Load returns the value at a key; fs.ErrNotExist if there is none.
 func (s *Store) Load(ctx context.Context, key string) (value []byte, err error) {
-	key = clean(key)
-	err = s.do(ctx, "load "+key, func(ctx context.Context) error {
+	key = trimKey(key)
+	err = s.withRetry(ctx, "load "+key, func(ctx context.Context) error {
 		var sealed []byte
-		if err := s.pool.QueryRow(ctx, "SELECT value FROM "+s.values+" WHERE key = $1", key).Scan(&sealed); err != nil {
-			return missing(err)
+		if err := s.pool.QueryRow(ctx, "SELECT value FROM "+s.valuesTable+" WHERE key = $1", key).Scan(&sealed); err != nil {
+			return asNotExist(err)
 		}
-		value, err = s.seal.open(key, sealed)
+		value, err = s.sealer.open(key, sealed)
 		return err
 	})
 	return value, err
@@ -41,9 +41,9 @@ func (s *Store) Load(ctx context.Context, key string) (value []byte, err error) 
 
 // Delete deletes a key and all below it. It is no error if there is none.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	key = clean(key)
-	return s.do(ctx, "delete "+key, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, "DELETE FROM "+s.values+" WHERE key = $1 OR starts_with(key, $2)", key, below(key))
+	key = trimKey(key)
+	return s.withRetry(ctx, "delete "+key, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, "DELETE FROM "+s.valuesTable+" WHERE key = $1 OR starts_with(key, $2)", key, dirPrefix(key))
 		return err
 	})
 }
@@ -57,9 +57,9 @@ func (s *Store) Exists(ctx context.Context, key string) bool {
 // List returns the keys below a path, sorted: those directly below, or with recursive, all, directories among them.
 // fs.ErrNotExist if there is nothing.
 func (s *Store) List(ctx context.Context, dir string, recursive bool) (keys []string, err error) {
-	dir = clean(dir)
-	err = s.do(ctx, "list "+dir, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, "SELECT key FROM "+s.values+" WHERE starts_with(key, $1) ORDER BY key", below(dir))
+	dir = trimKey(dir)
+	err = s.withRetry(ctx, "list "+dir, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, "SELECT key FROM "+s.valuesTable+" WHERE starts_with(key, $1) ORDER BY key", dirPrefix(dir))
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func (s *Store) List(ctx context.Context, dir string, recursive bool) (keys []st
 		if err != nil {
 			return err
 		}
-		keys = walk(dir, all, recursive)
+		keys = listDir(dir, all, recursive)
 		return nil
 	})
 	if err != nil {
@@ -81,11 +81,11 @@ func (s *Store) List(ctx context.Context, dir string, recursive bool) (keys []st
 	return keys, nil
 }
 
-// walk returns what a walk over the directory finds.
-func walk(dir string, files []string, recursive bool) []string {
+// listDir returns what a walk over the directory finds.
+func listDir(dir string, files []string, recursive bool) []string {
 	found := make(map[string]bool)
 	for _, file := range files {
-		rest := strings.TrimPrefix(file, below(dir))
+		rest := strings.TrimPrefix(file, dirPrefix(dir))
 		for i := range rest {
 			if rest[i] == '/' {
 				found[path.Join(dir, rest[:i])] = true
@@ -108,11 +108,11 @@ func walk(dir string, files []string, recursive bool) []string {
 
 // Stat returns what is known of a key, or of a directory; fs.ErrNotExist if there is none.
 func (s *Store) Stat(ctx context.Context, key string) (info certmagic.KeyInfo, err error) {
-	key = clean(key)
-	err = s.do(ctx, "stat "+key, func(ctx context.Context) error {
+	key = trimKey(key)
+	err = s.withRetry(ctx, "stat "+key, func(ctx context.Context) error {
 		var size int64
 		var modified time.Time
-		err := s.pool.QueryRow(ctx, "SELECT size, modified FROM "+s.values+" WHERE key = $1", key).Scan(&size, &modified)
+		err := s.pool.QueryRow(ctx, "SELECT size, modified FROM "+s.valuesTable+" WHERE key = $1", key).Scan(&size, &modified)
 		if err == nil {
 			info = certmagic.KeyInfo{Key: key, Modified: modified, Size: size, IsTerminal: true}
 			return nil
@@ -120,9 +120,9 @@ func (s *Store) Stat(ctx context.Context, key string) (info certmagic.KeyInfo, e
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		err = s.pool.QueryRow(ctx, "SELECT max(modified) FROM "+s.values+" WHERE starts_with(key, $1) HAVING count(*) > 0", below(key)).Scan(&modified)
+		err = s.pool.QueryRow(ctx, "SELECT max(modified) FROM "+s.valuesTable+" WHERE starts_with(key, $1) HAVING count(*) > 0", dirPrefix(key)).Scan(&modified)
 		info = certmagic.KeyInfo{Key: key, Modified: modified}
-		return missing(err)
+		return asNotExist(err)
 	})
 	if err != nil {
 		return certmagic.KeyInfo{}, err
@@ -130,19 +130,19 @@ func (s *Store) Stat(ctx context.Context, key string) (info certmagic.KeyInfo, e
 	return info, nil
 }
 
-// missing says it in certmagic's words.
-func missing(err error) error {
+// asNotExist says it in certmagic's words.
+func asNotExist(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
 	}
 	return err
 }
 
-// clean takes away slashes at the ends, which mean nothing.
-func clean(key string) string { return strings.Trim(key, "/") }
+// trimKey takes away slashes at the ends, which mean nothing.
+func trimKey(key string) string { return strings.Trim(key, "/") }
 
-// below is what the keys below a directory begin with.
-func below(dir string) string {
+// dirPrefix is what the keys below a directory begin with.
+func dirPrefix(dir string) string {
 	if dir == "" {
 		return ""
 	}

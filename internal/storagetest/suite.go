@@ -22,40 +22,40 @@ import (
 // names of its own.
 func Run(t *testing.T, open func(t *testing.T) certmagic.Storage) {
 	for name, test := range map[string]func(*testing.T, func(*testing.T) certmagic.Storage){
-		"a value that was stored is loaded, everywhere": stored,
-		"what is not there does not exist":              missing,
-		"a key and all below it are deleted":            deleted,
-		"a directory is listed":                         listed,
-		"what is known of a key":                        stat,
-		"concurrent stores corrupt nothing":             concurrent,
-		"a lock is held by one at a time":               exclusive,
-		"a lock is waited for, and no longer than ctx":  waited,
-		"TryLock does not wait":                         tried,
-		"what is not held can't be released":            released,
+		"a value that was stored is loaded, everywhere": testStoreAndLoad,
+		"what is not there does not exist":              testNotExist,
+		"a key and all below it are deleted":            testDelete,
+		"a directory is listed":                         testList,
+		"what is known of a key":                        testStat,
+		"concurrent stores corrupt nothing":             testConcurrentStores,
+		"a lock is held by one at a time":               testLockIsExclusive,
+		"a lock is waited for, and no longer than ctx":  testLockWaits,
+		"TryLock does not wait":                         testTryLock,
+		"what is not held can't be released":            testUnlockOfUnheldLock,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open) })
 	}
 }
 
-// unique makes a key that no other test uses.
-func unique(t *testing.T) string {
+// uniqueKey makes a key that no other test uses.
+func uniqueKey(t *testing.T) string {
 	t.Helper()
 	return "conformance/" + strings.ToLower(rand.Text())
 }
 
-func store(t *testing.T, s certmagic.Storage, key, value string) {
+func mustStore(t *testing.T, s certmagic.Storage, key, value string) {
 	t.Helper()
 	if err := s.Store(t.Context(), key, []byte(value)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func stored(t *testing.T, open func(*testing.T) certmagic.Storage) {
+func testStoreAndLoad(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	one, two := open(t), open(t)
 	big := make([]byte, 5<<20)
 	_, _ = rand.Read(big) // it never fails, by its contract
 	for _, value := range [][]byte{[]byte("first"), []byte("second, longer"), {}, {0, 255, '\n', '\''}, big, []byte("last")} {
-		key := unique(t)
+		key := uniqueKey(t)
 		for _, key := range []string{key + "/site.crt", key + "/wildcard_.example.com/ümlaut %_\\'\".key"} {
 			if err := one.Store(t.Context(), key, value); err != nil {
 				t.Fatal(err)
@@ -68,16 +68,16 @@ func stored(t *testing.T, open func(*testing.T) certmagic.Storage) {
 			}
 		}
 	}
-	key := unique(t)
-	store(t, one, key, "first")
-	store(t, two, key, "second")
+	key := uniqueKey(t)
+	mustStore(t, one, key, "first")
+	mustStore(t, two, key, "second")
 	if got, err := one.Load(t.Context(), key); err != nil || string(got) != "second" {
 		t.Errorf("after it was stored anew elsewhere: %q %v", got, err)
 	}
 }
 
-func missing(t *testing.T, open func(*testing.T) certmagic.Storage) {
-	s, key := open(t), unique(t)
+func testNotExist(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	s, key := open(t), uniqueKey(t)
 	if _, err := s.Load(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Load: %v", err)
 	}
@@ -97,10 +97,10 @@ func missing(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	}
 }
 
-func deleted(t *testing.T, open func(*testing.T) certmagic.Storage) {
-	s, dir := open(t), unique(t)
+func testDelete(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	s, dir := open(t), uniqueKey(t)
 	for _, key := range []string{"a/b", "a/c/d", "ab/e", "a_b", "f"} {
-		store(t, s, dir+"/"+key, key)
+		mustStore(t, s, dir+"/"+key, key)
 	}
 	if err := s.Delete(t.Context(), dir+"/a"); err != nil {
 		t.Fatal(err)
@@ -115,10 +115,10 @@ func deleted(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	}
 }
 
-func listed(t *testing.T, open func(*testing.T) certmagic.Storage) {
-	s, dir := open(t), unique(t)
+func testList(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	s, dir := open(t), uniqueKey(t)
 	for _, key := range []string{"b/2", "b/1/x", "b/1/y", "a", "bc"} {
-		store(t, s, dir+"/"+key, key)
+		mustStore(t, s, dir+"/"+key, key)
 	}
 	for _, c := range []struct {
 		path      string
@@ -141,9 +141,9 @@ func listed(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	}
 }
 
-func stat(t *testing.T, open func(*testing.T) certmagic.Storage) {
-	s, dir := open(t), unique(t)
-	store(t, s, dir+"/file", "twelve bytes")
+func testStat(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	s, dir := open(t), uniqueKey(t)
+	mustStore(t, s, dir+"/file", "twelve bytes")
 	info, err := s.Stat(t.Context(), dir+"/file")
 	if err != nil || info.Key != dir+"/file" || info.Size != 12 || !info.IsTerminal || time.Since(info.Modified).Abs() > time.Minute {
 		t.Errorf("a file: %+v %v", info, err)
@@ -153,8 +153,8 @@ func stat(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	}
 }
 
-func concurrent(t *testing.T, open func(*testing.T) certmagic.Storage) {
-	one, two, key := open(t), open(t), unique(t)
+func testConcurrentStores(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	one, two, key := open(t), open(t), uniqueKey(t)
 	var all sync.WaitGroup
 	for i, s := range []certmagic.Storage{one, two, one, two} {
 		all.Go(func() {
@@ -173,8 +173,8 @@ func concurrent(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	all.Wait()
 }
 
-func exclusive(t *testing.T, open func(*testing.T) certmagic.Storage) {
-	name := unique(t)
+func testLockIsExclusive(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	name := uniqueKey(t)
 	var inside, entered atomic.Int32
 	var all sync.WaitGroup
 	for range 2 {
@@ -202,8 +202,8 @@ func exclusive(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	}
 }
 
-func waited(t *testing.T, open func(*testing.T) certmagic.Storage) {
-	one, two, name := open(t), open(t), unique(t)
+func testLockWaits(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	one, two, name := open(t), open(t), uniqueKey(t)
 	if err := one.Lock(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
@@ -230,9 +230,9 @@ func waited(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	}
 }
 
-func tried(t *testing.T, open func(*testing.T) certmagic.Storage) {
+func testTryLock(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	one, two := open(t).(certmagic.TryLocker), open(t).(certmagic.TryLocker)
-	name := unique(t)
+	name := uniqueKey(t)
 	for step, want := range []bool{true, false} {
 		if got, err := []certmagic.TryLocker{one, two}[step].TryLock(t.Context(), name); err != nil || got != want {
 			t.Fatalf("try %d: %t %v", step+1, got, err)
@@ -249,8 +249,8 @@ func tried(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	}
 }
 
-func released(t *testing.T, open func(*testing.T) certmagic.Storage) {
-	if err := open(t).Unlock(t.Context(), unique(t)); err == nil {
+func testUnlockOfUnheldLock(t *testing.T, open func(*testing.T) certmagic.Storage) {
+	if err := open(t).Unlock(t.Context(), uniqueKey(t)); err == nil {
 		t.Error("no error: " + fmt.Sprint(err))
 	}
 }

@@ -20,7 +20,7 @@ func init() {
 //	GET  /edge/certificates  a JSON list of [CertificateStatus]
 //	GET  /edge/checks        a [check.Report]
 //	POST /edge/drain         takes a [DrainRequest], answers a [DrainAnswer]
-//	GET  /edge/maintenance   a [maintenance.Book]
+//	GET  /edge/maintenance   a [maintenance.Snapshot]
 //	POST /edge/maintenance   takes a [MaintenanceRequest], answers the book after it
 type adminAPI struct{}
 

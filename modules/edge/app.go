@@ -127,7 +127,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // check validates the values and parses the static list.
 func (a *App) check() error {
 	if a.Endpoint != "" {
-		if err := discovery.CheckEndpoint(a.Endpoint); err != nil {
+		if err := discovery.CheckDockerHost(a.Endpoint); err != nil {
 			return err
 		}
 	}

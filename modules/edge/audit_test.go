@@ -26,7 +26,7 @@ func TestTheLogSaysWhatAnEndpointLetsThrough(t *testing.T) {
 			w.WriteHeader(status)
 		}))
 		core, said := observer.New(zap.InfoLevel)
-		audited{discovery.Engine{Endpoint: "tcp://" + engine.Listener.Addr().String()}, zap.New(core)}.audit(t.Context())
+		audited{discovery.Engine{DockerHost: "tcp://" + engine.Listener.Addr().String()}, zap.New(core)}.audit(t.Context())
 		engine.Close()
 		switch {
 		case want == "" && said.Len() > 0:

@@ -43,13 +43,13 @@ func (o onCert) Handle(ctx context.Context, e caddy.Event) error {
 	case "cert_obtaining":
 		o.app.restoreCert(ctx, name)
 		renewal, _ := e.Data["renewal"].(bool)
-		if err := book.Begin(name, renewal); err != nil {
+		if err := book.BeginAttempt(name, renewal); err != nil {
 			o.app.log.Warn("a certificate is not asked for now", zap.String("name", name), zap.Error(err))
 			return fmt.Errorf("%w: %w", caddy.ErrEventAborted, err)
 		}
 		o.app.keepCert(ctx, name)
 	case "cert_obtained":
-		if failed := book.Obtained(name); failed > 0 {
+		if failed := book.RecordSuccess(name); failed > 0 {
 			o.app.log.Info("a certificate was obtained after failures", zap.String("name", name), zap.Int("failures", failed))
 		}
 		o.app.keepCert(ctx, name)
@@ -63,7 +63,7 @@ func (o onCert) Handle(ctx context.Context, e caddy.Event) error {
 		if cert, found := certificate(name); found {
 			served = cert.Leaf.NotAfter
 		}
-		entry, news := book.Failed(name, err, len(issuers) < 2, served)
+		entry, news := book.RecordFailure(name, err, len(issuers) < 2, served)
 		o.app.keepCert(ctx, name)
 		if news {
 			o.app.logCertFailure(entry)
@@ -71,7 +71,7 @@ func (o onCert) Handle(ctx context.Context, e caddy.Event) error {
 	case "cached_managed_cert", "cached_unmanaged_cert":
 		names, _ := e.Data["sans"].([]string)
 		for _, name := range names {
-			book.Loaded(name, e.Name() == "cached_managed_cert")
+			book.RecordLoaded(name, e.Name() == "cached_managed_cert")
 		}
 	}
 	return nil

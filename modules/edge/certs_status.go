@@ -35,7 +35,7 @@ func (l *living) noticeRenewals() {
 			continue
 		}
 		if cert, found := certificate(e.Name); found {
-			l.certs.Serves(e.Name, cert.Leaf.NotAfter)
+			l.certs.RecordServed(e.Name, cert.Leaf.NotAfter)
 		}
 	}
 }

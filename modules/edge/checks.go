@@ -96,7 +96,7 @@ func (a audited) Run(ctx context.Context, sink discovery.Sink) {
 
 func (a audited) audit(ctx context.Context) {
 	for {
-		found := check.Guard(ctx, a.Endpoint)
+		found := check.Guard(ctx, a.DockerHost)
 		if !found.Unknown() {
 			if found.Level != check.OK {
 				a.log.Warn(found.Message, zap.String("hint", found.Hint))

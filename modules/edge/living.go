@@ -43,7 +43,7 @@ type living struct {
 	users   []*App // the configurations that have started, the newest last
 	inForce *App   // the one of them whose settings hold
 
-	certs   certs.Book
+	certs   certs.Tracker
 	certsMu sync.Mutex   // it is being written there
 	loaded  atomic.Int64 // when the configuration that runs was provisioned, in Unix nanoseconds
 
@@ -51,7 +51,7 @@ type living struct {
 	keptKey    []byte // of affinity cookies, as it is in the storage
 	passingKey []byte // when none can be kept
 
-	closures   maintenance.Board
+	closures   maintenance.State
 	closuresMu sync.Mutex // held while the storage is asked, so that what holds is what it said last
 	forgetful  bool       // the storage can't be read, and the log says so
 	followed   chan struct{}
@@ -112,8 +112,8 @@ func (l *living) run(a *App) {
 	log := l.logger("discovery")
 	if a.Endpoint != "" {
 		want[registry.Engine] = audited{discovery.Engine{
-			Endpoint: a.Endpoint, Project: a.Project, Networks: a.Networks,
-			StopSignals: a.StopSignals, DrainTimeout: time.Duration(a.DrainTimeout), Names: l.registry, Doubts: l.registry.PingRequests(), Log: log,
+			DockerHost: a.Endpoint, Project: a.Project, Networks: a.Networks,
+			StopSignals: a.StopSignals, TerminationTimeout: time.Duration(a.DrainTimeout), Names: l.registry, PingRequests: l.registry.PingRequests(), Log: log,
 		}, log}
 	}
 	want[registry.DNS] = discovery.DNS{

@@ -17,35 +17,35 @@ const MaintenanceReason = "maintenance"
 const maintenancePoll = 10 * time.Second
 
 // Closure returns the maintenance that a service is in, or nil. After the start of the edge it has the storage asked first.
-func (a *App) Closure(service string) *maintenance.Closure {
-	book := a.living.closures.Book()
+func (a *App) Closure(service string) *maintenance.Window {
+	book := a.living.closures.Snapshot()
 	if book == nil {
 		book = a.living.recall(a)
 	}
-	return book.Closure(service)
+	return book.Window(service)
 }
 
 // recall puts up what was left when the edge was last stopped. Where that can't be read, nothing is closed: the storage is
 // asked again soon.
-func (l *living) recall(a *App) *maintenance.Book {
+func (l *living) recall(a *App) *maintenance.Snapshot {
 	l.closuresMu.Lock()
 	defer l.closuresMu.Unlock()
-	if book := l.closures.Book(); book != nil {
+	if book := l.closures.Snapshot(); book != nil {
 		return book
 	}
 	book, err := loadBook(context.Background(), a.storage)
 	if err != nil {
 		a.log.Error("whether services are in maintenance is not known: they are taken for open", zap.Error(err))
 		l.forgetful = true
-		book = new(maintenance.Book)
+		book = new(maintenance.Snapshot)
 	}
 	l.putUp(book, a.log, "the storage")
-	return l.closures.Book()
+	return l.closures.Snapshot()
 }
 
 // putUp has a book hold, and says in the log what that changes. The caller holds closuresMu.
-func (l *living) putUp(book *maintenance.Book, log *zap.Logger, by string) {
-	closed, opened, changed := l.closures.Put(book)
+func (l *living) putUp(book *maintenance.Snapshot, log *zap.Logger, by string) {
+	closed, opened, changed := l.closures.Replace(book)
 	for _, c := range append(closed, changed...) {
 		log.Info("maintenance is on", append(closureFields(c), zap.String("by", by))...)
 	}
@@ -57,7 +57,7 @@ func (l *living) putUp(book *maintenance.Book, log *zap.Logger, by string) {
 	}
 }
 
-func closureFields(c *maintenance.Closure) []zap.Field {
+func closureFields(c *maintenance.Window) []zap.Field {
 	allow := make([]string, len(c.Allow))
 	for i, p := range c.Allow {
 		allow[i] = p.String()
@@ -126,7 +126,7 @@ func (l *living) reread(ctx context.Context) {
 }
 
 // change edits the book in the storage and puts it up. If it can't be kept, nothing changes.
-func (l *living) change(ctx context.Context, a *App, edit func(*maintenance.Book) *maintenance.Book) (*maintenance.Book, error) {
+func (l *living) change(ctx context.Context, a *App, edit func(*maintenance.Snapshot) *maintenance.Snapshot) (*maintenance.Snapshot, error) {
 	l.closuresMu.Lock()
 	defer l.closuresMu.Unlock()
 	book, err := editBook(ctx, a.storage, edit)
@@ -135,12 +135,12 @@ func (l *living) change(ctx context.Context, a *App, edit func(*maintenance.Book
 	}
 	l.forgetful = false
 	l.putUp(book, a.log, "the admin API")
-	return l.closures.Book(), nil
+	return l.closures.Snapshot(), nil
 }
 
 // showMaintenance completes a service's status.
 func (l *living) showMaintenance(s *registry.ServiceStatus) {
-	switch c := l.closures.Book().Closure(s.Service); {
+	switch c := l.closures.Snapshot().Window(s.Service); {
 	case c == nil:
 	case c.Hold:
 		s.Maintenance = "hold"

@@ -28,12 +28,12 @@ type MaintenanceRequest struct {
 	// Clients that pass nevertheless: addresses and ranges (CIDR).
 	Allow []string `json:"allow,omitempty"`
 	// When those who are refused are told to come again. Default: 5m.
-	RetryAfter maintenance.Span `json:"retry_after,omitempty"`
+	RetryAfter maintenance.Duration `json:"retry_after,omitempty"`
 	// What they read, as plain text.
 	Message string `json:"message,omitempty"`
 }
 
-// serveMaintenance answers with the [maintenance.Book] that holds, on POST after the change.
+// serveMaintenance answers with the [maintenance.Snapshot] that holds, on POST after the change.
 func serveMaintenance(w http.ResponseWriter, r *http.Request) error {
 	l := shared()
 	var a *App
@@ -42,7 +42,7 @@ func serveMaintenance(w http.ResponseWriter, r *http.Request) error {
 		a = l.inForce
 		l.mu.Unlock()
 	}
-	var book *maintenance.Book
+	var book *maintenance.Snapshot
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost:
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s not allowed; use GET or POST", r.Method)}
@@ -60,7 +60,7 @@ func serveMaintenance(w http.ResponseWriter, r *http.Request) error {
 	return json.NewEncoder(w).Encode(book)
 }
 
-func (l *living) orderMaintenance(w http.ResponseWriter, r *http.Request, a *App) (*maintenance.Book, error) {
+func (l *living) orderMaintenance(w http.ResponseWriter, r *http.Request, a *App) (*maintenance.Snapshot, error) {
 	var order MaintenanceRequest
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
 	body.DisallowUnknownFields()
@@ -88,7 +88,7 @@ func (l *living) orderMaintenance(w http.ResponseWriter, r *http.Request, a *App
 }
 
 // concerned returns the names of the services that an order names; none for all of an order that ends maintenance.
-func (l *living) concerned(order MaintenanceRequest, now *maintenance.Book) ([]string, error) {
+func (l *living) concerned(order MaintenanceRequest, now *maintenance.Snapshot) ([]string, error) {
 	var known []string
 	for _, s := range l.registry.Snapshot() {
 		known = append(known, s.Service)
@@ -100,7 +100,7 @@ func (l *living) concerned(order MaintenanceRequest, now *maintenance.Book) ([]s
 		return known, nil
 	}
 	if !*order.On {
-		for _, c := range now.Closures() { // also what no route leads to any more
+		for _, c := range now.Windows() { // also what no route leads to any more
 			known = append(known, c.Service)
 		}
 	}
@@ -124,11 +124,11 @@ func (l *living) concerned(order MaintenanceRequest, now *maintenance.Book) ([]s
 
 // opens returns what ends the maintenance of services, or of all if there are none. All can be ended without knowing what
 // was.
-func (MaintenanceRequest) opens(services []string) func(*maintenance.Book) *maintenance.Book {
-	return func(was *maintenance.Book) *maintenance.Book {
+func (MaintenanceRequest) opens(services []string) func(*maintenance.Snapshot) *maintenance.Snapshot {
+	return func(was *maintenance.Snapshot) *maintenance.Snapshot {
 		switch {
 		case len(services) == 0:
-			return new(maintenance.Book)
+			return new(maintenance.Snapshot)
 		case was == nil:
 			return nil
 		}
@@ -137,22 +137,22 @@ func (MaintenanceRequest) opens(services []string) func(*maintenance.Book) *main
 }
 
 // closes returns what begins it, or what is wrong with the order.
-func (o MaintenanceRequest) closes(services []string) (func(*maintenance.Book) *maintenance.Book, error) {
+func (o MaintenanceRequest) closes(services []string) (func(*maintenance.Snapshot) *maintenance.Snapshot, error) {
 	allow, err := maintenance.ParseAllowed(o.Allow)
 	if err != nil {
 		return nil, err
 	}
-	closures := make([]maintenance.Closure, len(services))
+	closures := make([]maintenance.Window, len(services))
 	for i, service := range services {
-		closures[i] = maintenance.Closure{
+		closures[i] = maintenance.Window{
 			Service: service, Since: time.Now().UTC().Truncate(time.Second), Hold: o.Hold, Allow: allow,
-			RetryAfter: cmp.Or(o.RetryAfter, maintenance.Span(maintenance.DefaultRetryAfter)), Message: o.Message,
+			RetryAfter: cmp.Or(o.RetryAfter, maintenance.Duration(maintenance.DefaultRetryAfter)), Message: o.Message,
 		}
 		if err := closures[i].Check(); err != nil {
 			return nil, err
 		}
 	}
-	return func(was *maintenance.Book) *maintenance.Book {
+	return func(was *maintenance.Snapshot) *maintenance.Snapshot {
 		if was == nil {
 			return nil
 		}

@@ -94,12 +94,12 @@ func newFollower(t *testing.T, fails map[string]error) *follower {
 
 // tell has an edge close or open api:80.
 func (f *follower) tell(on bool) error {
-	_, err := f.change(context.Background(), f.app, func(was *maintenance.Book) *maintenance.Book {
+	_, err := f.change(context.Background(), f.app, func(was *maintenance.Snapshot) *maintenance.Snapshot {
 		switch {
 		case was == nil:
 			return nil
 		case on:
-			return was.With(maintenance.Closure{Service: "api:80", RetryAfter: maintenance.Span(time.Minute)})
+			return was.With(maintenance.Window{Service: "api:80", RetryAfter: maintenance.Duration(time.Minute)})
 		}
 		return was.Without("api:80")
 	})

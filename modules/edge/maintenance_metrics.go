@@ -12,10 +12,10 @@ func (maintenanceMetrics) Describe(to chan<- *prometheus.Desc) { to <- descMaint
 
 // Collect implements prometheus.Collector.
 func (m maintenanceMetrics) Collect(to chan<- prometheus.Metric) {
-	book := m.living.closures.Book()
+	book := m.living.closures.Snapshot()
 	for _, s := range m.living.registry.Snapshot() {
 		on := 0.0
-		if book.Closure(s.Service) != nil {
+		if book.Window(s.Service) != nil {
 			on = 1
 		}
 		to <- prometheus.MustNewConstMetric(descMaintenance, prometheus.GaugeValue, on, s.Service)

@@ -16,17 +16,17 @@ import (
 const bookPath = "edge/maintenance.json"
 
 // loadBook returns what a storage says; if it says nothing, that nothing is in maintenance.
-func loadBook(ctx context.Context, storage certmagic.Storage) (*maintenance.Book, error) {
+func loadBook(ctx context.Context, storage certmagic.Storage) (*maintenance.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, storageTime)
 	defer cancel()
 	text, err := storage.Load(ctx, bookPath)
 	if errors.Is(err, fs.ErrNotExist) {
-		return new(maintenance.Book), nil
+		return new(maintenance.Snapshot), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", bookPath, err)
 	}
-	book := new(maintenance.Book)
+	book := new(maintenance.Snapshot)
 	if err := json.Unmarshal(text, book); err != nil {
 		return nil, fmt.Errorf("load %s: %w; `edge maintenance off` writes it anew", bookPath, err)
 	}
@@ -35,7 +35,7 @@ func loadBook(ctx context.Context, storage certmagic.Storage) (*maintenance.Book
 
 // editBook changes what a storage says, which several edges may do at a time, and returns the outcome. edit may get nil, if
 // what is there can't be read, and returns nil if it needs to know.
-func editBook(ctx context.Context, storage certmagic.Storage, edit func(*maintenance.Book) *maintenance.Book) (book *maintenance.Book, err error) {
+func editBook(ctx context.Context, storage certmagic.Storage, edit func(*maintenance.Snapshot) *maintenance.Snapshot) (book *maintenance.Snapshot, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storageTime)
 	defer cancel()
 	if err := storage.Lock(ctx, bookPath); err != nil {

@@ -24,12 +24,12 @@ func inMaintenance(t *testing.T) string {
 
 func listed(t *testing.T, w *httptest.ResponseRecorder) string {
 	t.Helper()
-	book := new(maintenance.Book)
+	book := new(maintenance.Snapshot)
 	if err := json.Unmarshal(w.Body.Bytes(), book); err != nil {
 		t.Fatalf("%v: %s", err, w.Body)
 	}
 	var names []string
-	for _, c := range book.Closures() {
+	for _, c := range book.Windows() {
 		names = append(names, c.Service)
 	}
 	return strings.Join(names, " ")

@@ -46,7 +46,7 @@ func newFailure(err error, set http.Header, r *http.Request) failure {
 		f.RequestID, _ = repl.GetString("http.request.uuid")
 	}
 	waits := f.Status == http.StatusBadGateway || f.Status == http.StatusServiceUnavailable || f.Status == http.StatusGatewayTimeout
-	closed, inMaintenance := errors.AsType[*maintenance.Closed](err)
+	closed, inMaintenance := errors.AsType[*maintenance.Error](err)
 	switch {
 	case inMaintenance:
 		f.words = closedWords(closed)

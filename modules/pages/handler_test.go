@@ -148,7 +148,7 @@ func TestAProblemHasWhatRFC9457Asks(t *testing.T) {
 }
 
 func TestOnlyPagesThatAreWorthWaitingForLoadThemselvesAgain(t *testing.T) {
-	closed := caddyhttp.Error(503, &maintenance.Closed{Service: "api:80"})
+	closed := caddyhttp.Error(503, &maintenance.Error{Service: "api:80"})
 	for _, c := range []struct {
 		err     error
 		method  string
@@ -176,7 +176,7 @@ func TestOnlyPagesThatAreWorthWaitingForLoadThemselvesAgain(t *testing.T) {
 }
 
 func TestWhoSentSomethingIsToldThatItMayBeLost(t *testing.T) {
-	closed := caddyhttp.Error(503, &maintenance.Closed{Service: "api:80"})
+	closed := caddyhttp.Error(503, &maintenance.Error{Service: "api:80"})
 	for _, c := range []struct {
 		method         string
 		err            error
@@ -233,7 +233,7 @@ func TestWhoSentTooMuchIsToldWhenToTryAgain(t *testing.T) {
 }
 
 func TestMaintenanceShowsTheOperatorsWordsAsWords(t *testing.T) {
-	err := caddyhttp.Error(503, &maintenance.Closed{Service: "api:80", Message: "Back at <b>noon</b> & \"then\"\n<script>alert(1)</script>", RetryAfter: 5 * time.Minute})
+	err := caddyhttp.Error(503, &maintenance.Error{Service: "api:80", Message: "Back at <b>noon</b> & \"then\"\n<script>alert(1)</script>", RetryAfter: 5 * time.Minute})
 	w := ask{accept: browser, err: err}.answer(t)
 	for _, want := range []string{"<title>Maintenance (503)</title>", "<h1>Maintenance</h1>", "Back at &lt;b&gt;noon&lt;/b&gt; &amp; ", "It may take about 5 minutes."} {
 		if !strings.Contains(w.Body.String(), want) {
@@ -248,7 +248,7 @@ func TestMaintenanceShowsTheOperatorsWordsAsWords(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || !strings.HasPrefix(problem.Detail, "Back at <b>noon") {
 		t.Errorf("%v %s", err, w.Body)
 	}
-	w = ask{accept: browser, err: caddyhttp.Error(503, &maintenance.Closed{})}.answer(t)
+	w = ask{accept: browser, err: caddyhttp.Error(503, &maintenance.Error{})}.answer(t)
 	if !strings.Contains(w.Body.String(), "being worked on") {
 		t.Errorf("without a message: %s", w.Body)
 	}

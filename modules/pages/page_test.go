@@ -23,8 +23,8 @@ import (
 func every() map[string]ask {
 	all := map[string]ask{
 		"down":               {err: failed(503), down: "3 minutes"},
-		"maintenance":        {err: caddyhttp.Error(503, &maintenance.Closed{Message: "Back at noon.", RetryAfter: time.Hour})},
-		"maintenance, plain": {err: caddyhttp.Error(503, &maintenance.Closed{})},
+		"maintenance":        {err: caddyhttp.Error(503, &maintenance.Error{Message: "Back at noon.", RetryAfter: time.Hour})},
+		"maintenance, plain": {err: caddyhttp.Error(503, &maintenance.Error{})},
 		"503 of a POST":      {err: failed(503), method: http.MethodPost},
 		"299":                {err: failed(299)}, // no error's status, but what a configuration may say
 	}

@@ -73,7 +73,7 @@ func downWords(since string) words {
 }
 
 // closedWords are about an application that an operator works on.
-func closedWords(c *maintenance.Closed) words {
+func closedWords(c *maintenance.Error) words {
 	w := words{"Maintenance", c.Message, ""}
 	if w.What == "" {
 		w.What = "This application is being worked on, and will be back."

@@ -70,7 +70,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryTime(err))
 	}
-	if _, closed := errors.AsType[*maintenance.Closed](err); closed && !handlesErrors(r) {
+	if _, closed := errors.AsType[*maintenance.Error](err); closed && !handlesErrors(r) {
 		return pages.Answer(w, r, err)
 	}
 	return err

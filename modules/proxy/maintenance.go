@@ -15,9 +15,9 @@ import (
 )
 
 // closure returns the maintenance that keeps a request from the service; nil if none does.
-func (t *Transport) closure(req *http.Request) *maintenance.Closure {
+func (t *Transport) closure(req *http.Request) *maintenance.Window {
 	c := t.app.Closure(t.Service)
-	if c == nil || len(c.Allow) > 0 && c.Admits(clientOf(req)) {
+	if c == nil || len(c.Allow) > 0 && c.Allows(clientOf(req)) {
 		return nil
 	}
 	return c
@@ -32,7 +32,7 @@ func clientOf(req *http.Request) netip.Addr {
 
 // waitOut holds a request until the service is open to it. It returns the answer if that takes too long, or if requests are
 // refused from now on.
-func (x *exchange) waitOut(c *maintenance.Closure) error {
+func (x *exchange) waitOut(c *maintenance.Window) error {
 	if !c.Hold {
 		return shut(c)
 	}
@@ -42,7 +42,7 @@ func (x *exchange) waitOut(c *maintenance.Closure) error {
 		if !c.Hold {
 			return shut(c)
 		}
-		err := x.service.Pause(ctx, x.client(), x.began, c.Over())
+		err := x.service.Pause(ctx, x.client(), x.began, c.Done())
 		switch {
 		case ctx.Err() != nil:
 			return x.clientLeft()
@@ -56,13 +56,13 @@ func (x *exchange) waitOut(c *maintenance.Closure) error {
 }
 
 // shut is the answer of a service in maintenance.
-func shut(c *maintenance.Closure) error {
-	return caddyhttp.Error(http.StatusServiceUnavailable, c.Refusal())
+func shut(c *maintenance.Window) error {
+	return caddyhttp.Error(http.StatusServiceUnavailable, c.Err())
 }
 
 // retryTime returns the Retry-After of a refusal.
 func retryTime(err error) string {
-	if closed, ok := errors.AsType[*maintenance.Closed](err); ok {
+	if closed, ok := errors.AsType[*maintenance.Error](err); ok {
 		return strconv.Itoa(int((closed.RetryAfter + time.Second - 1) / time.Second))
 	}
 	return retryAfter

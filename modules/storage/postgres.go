@@ -39,7 +39,7 @@ type Postgres struct {
 	Lease caddy.Duration `json:"lease,omitempty"`
 
 	// How long an operation goes on trying while the database is away. Default: 10s.
-	Patience caddy.Duration `json:"patience,omitempty"`
+	RetryTimeout caddy.Duration `json:"patience,omitempty"`
 
 	poolKey string
 }
@@ -47,13 +47,13 @@ type Postgres struct {
 // pool holds the stores: a reload with the same settings goes on with the same connections and locks.
 var pool = caddy.NewUsagePool()
 
-// shared is a store in the pool.
-type shared struct{ *pgstore.Store }
+// pooledStore is a store in the pool.
+type pooledStore struct{ *pgstore.Store }
 
 // Destruct gives back the locks, and ends the connections meanwhile: what still uses one finishes first, and a process that
 // ends has no time for that.
-func (s shared) Destruct() error {
-	s.GiveBack()
+func (s pooledStore) Destruct() error {
+	s.ReleaseLocks()
 	go s.Close()
 	return nil
 }
@@ -72,22 +72,22 @@ func (p *Postgres) CertMagicStorage() (certmagic.Storage, error) {
 	key := fmt.Sprintf("%+v", o)
 	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		store, err := pgstore.New(o)
-		return shared{store}, err
+		return pooledStore{store}, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("storage postgres: %w", err)
 	}
 	p.poolKey = key
-	return value.(shared).Store, nil
+	return value.(pooledStore).Store, nil
 }
 
 // options replaces placeholders and fills in defaults.
 func (p *Postgres) options() (pgstore.Options, error) {
 	replacer := caddy.NewReplacer()
 	o := pgstore.Options{
-		Table:    cmp.Or(p.Table, "edge_storage"),
-		Lease:    cmp.Or(time.Duration(p.Lease), 30*time.Second),
-		Patience: cmp.Or(time.Duration(p.Patience), 10*time.Second),
+		Table:        cmp.Or(p.Table, "edge_storage"),
+		Lease:        cmp.Or(time.Duration(p.Lease), 30*time.Second),
+		RetryTimeout: cmp.Or(time.Duration(p.RetryTimeout), 10*time.Second),
 	}
 	var err error
 	if o.DSN, err = replacer.ReplaceOrErr(p.DSN, true, true); err != nil {
@@ -152,7 +152,7 @@ func (p *Postgres) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if name == "lease" {
 				p.Lease = caddy.Duration(duration)
 			} else {
-				p.Patience = caddy.Duration(duration)
+				p.RetryTimeout = caddy.Duration(duration)
 			}
 		default:
 			return d.Errf("storage postgres: unknown subdirective %q; there are dsn, key, table, lease and patience", name)

@@ -16,7 +16,7 @@ func adapt(t *testing.T, block string) (string, error) {
 	return string(out), err
 }
 
-func TestWhatTheCaddyfileBecomes(t *testing.T) {
+func TestCaddyfileIsAdaptedToJSON(t *testing.T) {
 	got, err := adapt(t, "{\n\t\tdsn {env.STORAGE_DSN}\n\t\tkey {env.NEW} {env.OLD}\n\t\ttable edge.certs\n\t\tlease 20s\n\t\tpatience 5s\n\t}")
 	want := `{"storage":{"dsn":"{env.STORAGE_DSN}","keys":["{env.NEW}","{env.OLD}"],"lease":20000000000,"module":"postgres","patience":5000000000,"table":"edge.certs"}}`
 	if err != nil || got != want {
@@ -24,7 +24,7 @@ func TestWhatTheCaddyfileBecomes(t *testing.T) {
 	}
 }
 
-func TestMistakesInTheCaddyfile(t *testing.T) {
+func TestCaddyfileErrors(t *testing.T) {
 	for block, want := range map[string]string{
 		"here":                                 `takes a block, got "here", at Caddyfile:2`,
 		"{\n\t\tdsn x\n\t}":                    "want a key; make one with `openssl rand -hex 32`",
@@ -42,7 +42,7 @@ func TestMistakesInTheCaddyfile(t *testing.T) {
 
 const key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-func TestMistakesThatShowWhenItIsLoaded(t *testing.T) {
+func TestInvalidSettingsFailAtLoad(t *testing.T) {
 	t.Setenv("STORAGE_KEY", key)
 	for want, p := range map[string]storage.Postgres{
 		"key: want one":                 {},

@@ -98,7 +98,7 @@ func start(dir string) error {
 func options(address string, keys ...string) pgstore.Options {
 	return pgstore.Options{
 		DSN: "postgres://edge:hunter2@" + address + "/edge?sslmode=disable", Keys: keys, Table: "edge_storage",
-		Lease: 2 * time.Second, Patience: 10 * time.Second,
+		Lease: 2 * time.Second, RetryTimeout: 10 * time.Second,
 	}
 }
 

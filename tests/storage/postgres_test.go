@@ -64,7 +64,7 @@ func TestTheLockOfAProcessThatWasKilledEndsWithItsLease(t *testing.T) {
 func TestWhoIsCutOffLosesTheLock(t *testing.T) {
 	w := newWire(t)
 	o := options(w.address(), keyOne)
-	o.Patience = 500 * time.Millisecond
+	o.RetryTimeout = 500 * time.Millisecond
 	cutOff, other := open(t, o), open(t, options(database, keyOne))
 	if err := cutOff.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestWhoIsCutOffLosesTheLock(t *testing.T) {
 func TestWhoHasLostTheLockGetsItAgain(t *testing.T) {
 	w := newWire(t)
 	o := options(w.address(), keyOne)
-	o.Patience = 500 * time.Millisecond
+	o.RetryTimeout = 500 * time.Millisecond
 	cutOff, other := open(t, o), open(t, options(database, keyOne))
 	if err := cutOff.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestWhoHasLostTheLockGetsItAgain(t *testing.T) {
 func TestALockIsWaitedForWhileTheDatabaseIsAway(t *testing.T) {
 	w := newWire(t)
 	o := options(w.address(), keyOne)
-	o.Patience = 200 * time.Millisecond
+	o.RetryTimeout = 200 * time.Millisecond
 	waiter, holder := open(t, o), open(t, options(database, keyOne))
 	if err := holder.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestALockIsWaitedForWhileTheDatabaseIsAway(t *testing.T) {
 func TestADatabaseThatFallsSilentIsGivenUp(t *testing.T) {
 	w := newWire(t)
 	o := options(w.address(), keyOne)
-	o.Patience = 3 * time.Second
+	o.RetryTimeout = 3 * time.Second
 	s := open(t, o)
 	if err := s.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
@@ -188,7 +188,7 @@ func TestADatabaseThatFallsSilentIsGivenUp(t *testing.T) {
 	} {
 		began := time.Now()
 		err := operation()
-		if took := time.Since(began); err == nil || took > o.Patience+3*time.Second {
+		if took := time.Since(began); err == nil || took > o.RetryTimeout+3*time.Second {
 			t.Errorf("%s: %v after %s", what, err, took)
 		}
 	}
@@ -199,7 +199,7 @@ func TestADatabaseThatFallsSilentIsGivenUp(t *testing.T) {
 	}
 	w.lose(true)
 	began := time.Now()
-	s.GiveBack()
+	s.ReleaseLocks()
 	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("giving back a lock took %s", took)
 	}
@@ -229,7 +229,7 @@ func TestWhoEndsGivesBackItsLocks(t *testing.T) {
 func TestNobodyReleasesAnothersLock(t *testing.T) {
 	w := newWire(t)
 	o := options(w.address(), keyOne)
-	o.Patience = 200 * time.Millisecond
+	o.RetryTimeout = 200 * time.Millisecond
 	s := open(t, o)
 	if err := s.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
@@ -252,7 +252,7 @@ func TestNobodyReleasesAnothersLock(t *testing.T) {
 // TestTheDatabaseIsRestarted while values and locks are in use: nothing fails, nothing is lost.
 func TestTheDatabaseIsRestarted(t *testing.T) {
 	o := options(database, keyOne)
-	o.Lease, o.Patience = 20*time.Second, 30*time.Second
+	o.Lease, o.RetryTimeout = 20*time.Second, 30*time.Second
 	s := open(t, o)
 	if err := s.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)

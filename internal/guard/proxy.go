@@ -19,19 +19,19 @@ import (
 	"time"
 )
 
-// Guard is an [http.Handler] in front of a Docker Engine. It passes GET (and HEAD) of /_ping and /version, and GET of
+// Proxy is an [http.Handler] in front of a Docker Engine. It passes GET (and HEAD) of /_ping and /version, and GET of
 // /events and /containers/json, with and without an API version in front; all else is answered with 403.
-type Guard struct {
+type Proxy struct {
 	engine *http.Client
 	routes map[string]http.HandlerFunc
 }
 
 // New returns a guard of the Engine behind a unix socket.
-func New(socket string) *Guard {
+func New(socket string) *Proxy {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}
-	g := &Guard{engine: &http.Client{
+	g := &Proxy{engine: &http.Client{
 		Transport: &http.Transport{
 			DialContext: dial, DisableCompression: true,
 			MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: 30 * time.Second,
@@ -39,10 +39,10 @@ func New(socket string) *Guard {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	g.routes = map[string]http.HandlerFunc{
-		"/_ping":           g.pass,
-		"/version":         g.pass,
-		"/events":          g.events,
-		"/containers/json": g.containers,
+		"/_ping":           g.forward,
+		"/version":         g.forward,
+		"/events":          g.serveEvents,
+		"/containers/json": g.serveContainers,
 	}
 	return g
 }
@@ -50,7 +50,7 @@ func New(socket string) *Guard {
 var versionPrefix = regexp.MustCompile(`^/v1\.\d{1,3}/`)
 
 // ServeHTTP passes a request, or answers it with 403.
-func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	if prefix := versionPrefix.FindString(path); prefix != "" {
 		path = path[len(prefix)-1:]
@@ -58,26 +58,26 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route := g.routes[path]
 	head := r.Method == http.MethodHead && (path == "/_ping" || path == "/version")
 	if route == nil || r.URL.RawPath != "" || r.Method != http.MethodGet && !head {
-		refuse(w, http.StatusForbidden, fmt.Sprintf("the guard does not pass %s %s", r.Method, r.URL.Path))
+		writeError(w, http.StatusForbidden, fmt.Sprintf("the guard does not pass %s %s", r.Method, r.URL.Path))
 		return
 	}
 	route(w, r)
 }
 
-// pass hands a question on as it is, and the answer back.
-func (g *Guard) pass(w http.ResponseWriter, r *http.Request) {
-	resp, err := g.ask(r, nil)
+// forward hands a question on as it is, and the answer back.
+func (g *Proxy) forward(w http.ResponseWriter, r *http.Request) {
+	resp, err := g.roundTrip(r, nil)
 	if err != nil {
-		unreachable(w, err)
+		writeUnreachable(w, err)
 		return
 	}
 	defer resp.Body.Close()
-	copyHead(w, resp)
+	copyStatusAndHeader(w, resp)
 	_, _ = io.Copy(w, io.LimitReader(resp.Body, 1<<20)) // a client that left needs no answer
 }
 
-// ask sends the request to the Engine with nothing of the client's but its method, path and, as given, its query.
-func (g *Guard) ask(r *http.Request, query url.Values) (*http.Response, error) {
+// roundTrip sends the request to the Engine with nothing of the client's but its method, path and, as given, its query.
+func (g *Proxy) roundTrip(r *http.Request, query url.Values) (*http.Response, error) {
 	target := url.URL{Scheme: "http", Host: "docker", Path: r.URL.Path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(r.Context(), r.Method, target.String(), nil)
 	if err != nil {
@@ -95,22 +95,22 @@ func (g *Guard) ask(r *http.Request, query url.Values) (*http.Response, error) {
 }
 
 // fetch asks the Engine and returns an answer with status 200; or nil, when it has told the client why there is none.
-func (g *Guard) fetch(w http.ResponseWriter, r *http.Request, query url.Values) *http.Response {
-	resp, err := g.ask(r, query)
+func (g *Proxy) fetch(w http.ResponseWriter, r *http.Request, query url.Values) *http.Response {
+	resp, err := g.roundTrip(r, query)
 	if err != nil {
-		unreachable(w, err)
+		writeUnreachable(w, err)
 		return nil
 	}
 	if resp.StatusCode != http.StatusOK {
 		resp.Body.Close()
-		refuse(w, resp.StatusCode, "the Docker Engine answered "+resp.Status)
+		writeError(w, resp.StatusCode, "the Docker Engine answered "+resp.Status)
 		return nil
 	}
 	return resp
 }
 
-// copyHead copies the status and those headers that a client of the Engine reads.
-func copyHead(w http.ResponseWriter, resp *http.Response) {
+// copyStatusAndHeader copies the status and those headers that a client of the Engine reads.
+func copyStatusAndHeader(w http.ResponseWriter, resp *http.Response) {
 	for _, name := range []string{"Content-Type", "Api-Version", "Docker-Experimental", "Ostype", "Server", "Builder-Version", "Swarm"} {
 		if value := resp.Header.Get(name); value != "" {
 			w.Header().Set(name, value)
@@ -119,22 +119,22 @@ func copyHead(w http.ResponseWriter, resp *http.Response) {
 	w.WriteHeader(resp.StatusCode)
 }
 
-// refuse answers in the shape of the Engine's own errors.
-func refuse(w http.ResponseWriter, status int, message string) {
+// writeError answers in the shape of the Engine's own errors.
+func writeError(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"message": message}) // a client that left needs no answer
 }
 
-func unreachable(w http.ResponseWriter, err error) {
+func writeUnreachable(w http.ResponseWriter, err error) {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	refuse(w, http.StatusBadGateway, "the guard can't reach the Docker Engine: "+err.Error())
+	writeError(w, http.StatusBadGateway, "the guard can't reach the Docker Engine: "+err.Error())
 }
 
-// neededLabel reports whether a label is one of those of Compose that discovery reads, or the edge's own. Others may hold anything.
-func neededLabel(name string) bool {
+// isNeededLabel reports whether a label is one of those of Compose that discovery reads, or the edge's own. Others may hold anything.
+func isNeededLabel(name string) bool {
 	switch name {
 	case "com.docker.compose.project", "com.docker.compose.service",
 		"com.docker.compose.container-number", "com.docker.compose.oneoff":

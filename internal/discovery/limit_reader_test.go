@@ -13,24 +13,24 @@ import (
 	"github.com/moby/moby/client"
 )
 
-func TestAnAnswerOfTheEngineHasAnEnd(t *testing.T) {
+func TestEngineResponsesAreLimitedInSize(t *testing.T) {
 	line := strings.Repeat("x", 1000) + "\n"
 	for _, c := range []struct {
 		path string
 		body io.Reader
 		read int64 // all of it can be; -1: it can't
 	}{
-		{"/v1.41/containers/json", io.LimitReader(endless{}, longestAnswer), longestAnswer},
-		{"/v1.41/containers/json", io.LimitReader(endless{}, longestAnswer+1), -1},
-		{"/v1.41/containers/json", io.LimitReader(endless{}, 100*longestAnswer), -1},
-		{"/v1.41/events", strings.NewReader(strings.Repeat(line, 2*longestAnswer/len(line))), int64(2 * longestAnswer / len(line) * len(line))},
-		{"/v1.41/events", io.MultiReader(strings.NewReader(line), io.LimitReader(endless{}, 2*longestEvent)), -1},
-		{"/v1.41/events", io.MultiReader(io.LimitReader(endless{}, longestEvent/2), strings.NewReader("\n"), io.LimitReader(endless{}, longestEvent)), longestEvent*3/2 + 1},
+		{"/v1.41/containers/json", io.LimitReader(endlessReader{}, maxResponseSize), maxResponseSize},
+		{"/v1.41/containers/json", io.LimitReader(endlessReader{}, maxResponseSize+1), -1},
+		{"/v1.41/containers/json", io.LimitReader(endlessReader{}, 100*maxResponseSize), -1},
+		{"/v1.41/events", strings.NewReader(strings.Repeat(line, 2*maxResponseSize/len(line))), int64(2 * maxResponseSize / len(line) * len(line))},
+		{"/v1.41/events", io.MultiReader(strings.NewReader(line), io.LimitReader(endlessReader{}, 2*maxEventSize)), -1},
+		{"/v1.41/events", io.MultiReader(io.LimitReader(endlessReader{}, maxEventSize/2), strings.NewReader("\n"), io.LimitReader(endlessReader{}, maxEventSize)), maxEventSize*3/2 + 1},
 	} {
 		engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.Copy(w, c.body) // the client may leave
 		}))
-		transport, err := newBoundedTransport("tcp://" + engine.Listener.Addr().String())
+		transport, err := newLimitTransport("tcp://" + engine.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,19 +39,19 @@ func TestAnAnswerOfTheEngineHasAnEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		n, err := io.Copy(io.Discard, resp.Body)
-		if c.read < 0 && !errors.Is(err, errTooLong) || c.read >= 0 && (err != nil || n != c.read) {
+		if c.read < 0 && !errors.Is(err, errResponseTooLarge) || c.read >= 0 && (err != nil || n != c.read) {
 			t.Errorf("%s: %d bytes, %v, want %d", c.path, n, err, c.read)
 		}
 		resp.Body.Close()
 		transport.CloseIdleConnections()
 		engine.Close()
 	}
-	if _, err := newBoundedTransport("nowhere"); err == nil {
+	if _, err := newLimitTransport("nowhere"); err == nil {
 		t.Error("an endpoint that is none is taken for one")
 	}
 }
 
-func TestAnEngineBehindASocketIsReached(t *testing.T) {
+func TestEngineOnUnixSocketIsReached(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	ln, err := net.Listen("unix", socket)
 	if err != nil {
@@ -62,7 +62,7 @@ func TestAnEngineBehindASocketIsReached(t *testing.T) {
 	})}}
 	engine.Start()
 	defer engine.Close()
-	transport, err := newBoundedTransport("unix://" + socket)
+	transport, err := newLimitTransport("unix://" + socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,10 +76,10 @@ func TestAnEngineBehindASocketIsReached(t *testing.T) {
 	}
 }
 
-// endless is read without end.
-type endless struct{}
+// endlessReader is read without end.
+type endlessReader struct{}
 
-func (endless) Read(p []byte) (int, error) {
+func (endlessReader) Read(p []byte) (int, error) {
 	for i := range p {
 		p[i] = 'x'
 	}

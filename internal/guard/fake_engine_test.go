@@ -18,28 +18,28 @@ import (
 	"github.com/theworklabs/edge/internal/guard"
 )
 
-// soon bounds every wait for something that must happen.
-const soon = 10 * time.Second
+// testTimeout bounds every wait for something that must happen.
+const testTimeout = 10 * time.Second
 
-// engine is a Docker Engine that the test plays, on a unix socket.
-type engine struct {
+// fakeEngine is a Docker Engine that the test plays, on a unix socket.
+type fakeEngine struct {
 	socket string
 
-	mu    sync.Mutex
-	asked []*http.Request
+	mu       sync.Mutex
+	requests []*http.Request
 }
 
-// newEngine starts an Engine that answers with a handler, and remembers what it was asked.
-func newEngine(t testing.TB, answer http.HandlerFunc) *engine {
+// newFakeEngine starts an Engine that answers with a handler, and remembers what it was asked.
+func newFakeEngine(t testing.TB, answer http.HandlerFunc) *fakeEngine {
 	t.Helper()
-	e := &engine{socket: filepath.Join(t.TempDir(), "e.sock")}
+	e := &fakeEngine{socket: filepath.Join(t.TempDir(), "e.sock")}
 	ln, err := net.Listen("unix", e.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e.mu.Lock()
-		e.asked = append(e.asked, r)
+		e.requests = append(e.requests, r)
 		e.mu.Unlock()
 		answer(w, r)
 	}))
@@ -50,31 +50,31 @@ func newEngine(t testing.TB, answer http.HandlerFunc) *engine {
 	return e
 }
 
-// questions returns what the Engine was asked since the last call, as "GET /path?query".
-func (e *engine) questions() []string {
+// takeRequests returns what the Engine was asked since the last call, as "GET /path?query".
+func (e *fakeEngine) takeRequests() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var all []string
-	for _, r := range e.asked {
+	for _, r := range e.requests {
 		all = append(all, r.Method+" "+r.RequestURI)
 	}
-	e.asked = nil
+	e.requests = nil
 	return all
 }
 
-// only returns the one question that the Engine was asked.
-func (e *engine) only(t *testing.T) *http.Request {
+// onlyRequest returns the one question that the Engine was asked.
+func (e *fakeEngine) onlyRequest(t *testing.T) *http.Request {
 	t.Helper()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.asked) != 1 {
-		t.Fatalf("the Engine was asked %d times, want once", len(e.asked))
+	if len(e.requests) != 1 {
+		t.Fatalf("the Engine was asked %d times, want once", len(e.requests))
 	}
-	return e.asked[0]
+	return e.requests[0]
 }
 
-// babble is an Engine's socket that answers every connection with the same bytes, whatever they are.
-func babble(t *testing.T, bytes string) (socket string) {
+// serveRawBytes is an Engine's socket that answers every connection with the same bytes, whatever they are.
+func serveRawBytes(t *testing.T, bytes string) (socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "e.sock")
 	ln, err := net.Listen("unix", socket)
@@ -100,44 +100,44 @@ func babble(t *testing.T, bytes string) (socket string) {
 	return socket
 }
 
-// stand is a guard that listens.
-type stand struct {
+// proxyServer is a guard that listens.
+type proxyServer struct {
 	t      *testing.T
 	server *httptest.Server
 }
 
-func newStand(t *testing.T, socket string) *stand {
+func newProxyServer(t *testing.T, socket string) *proxyServer {
 	t.Helper()
-	s := &stand{t, httptest.NewServer(guard.New(socket))}
+	s := &proxyServer{t, httptest.NewServer(guard.New(socket))}
 	t.Cleanup(s.server.Close)
 	return s
 }
 
-// answer is what a client of the guard got.
-type answer struct {
+// response is what a client of the guard got.
+type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
 // get asks the guard with GET.
-func (s *stand) get(path string) answer { return s.ask(http.MethodGet, path) }
+func (s *proxyServer) get(path string) response { return s.do(http.MethodGet, path) }
 
-// ask sends a request line that no client library has put in order.
-func (s *stand) ask(method, target string) answer {
+// do sends a request line that no client library has put in order.
+func (s *proxyServer) do(method, target string) response {
 	s.t.Helper()
-	return s.send(method, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: guard\r\nConnection: close\r\n\r\n", method, target))
+	return s.sendRaw(method, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: guard\r\nConnection: close\r\n\r\n", method, target))
 }
 
-// send sends the bytes of a request.
-func (s *stand) send(method, request string) answer {
+// sendRaw sends the bytes of a request.
+func (s *proxyServer) sendRaw(method, request string) response {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.server.Listener.Addr().String())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(soon)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testTimeout)); err != nil {
 		s.t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, request); err != nil {
@@ -152,14 +152,14 @@ func (s *stand) send(method, request string) answer {
 	if err != nil {
 		s.t.Fatalf("%.60q: %v", request, err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(body)}
+	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
-// noneLeft waits until no goroutine runs the guard's code.
-func noneLeft(t *testing.T) {
+// waitForNoGoroutines waits until no goroutine runs the guard's code.
+func waitForNoGoroutines(t *testing.T) {
 	t.Helper()
 	var left []string
-	for deadline := time.Now().Add(soon); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); runtime.Gosched() {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		left = slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {

@@ -10,23 +10,23 @@ import (
 )
 
 const (
-	// perHour is how many attempts for one name may be made in vain within an hour before the next one is held back. An attempt is an
+	// maxFailuresPerHour is how many attempts for one name may be made in vain within an hour before the next one is held back. An attempt is an
 	// order for each kind of challenge at most, of which there are two: ten orders.
-	perHour = 5
-	hour    = time.Hour
+	maxFailuresPerHour = 5
+	failurePeriod      = time.Hour
 
-	// overloaded is how long an authority is left alone that answers, twice within an hour, that it is out of order. It is sent
+	// overloadBackoff is how long an authority is left alone that answers, twice within an hour, that it is out of order. It is sent
 	// three requests for an order in each attempt then: nine an hour.
-	overloaded = 30 * time.Minute
+	overloadBackoff = 30 * time.Minute
 
-	// mostNames bounds the book: names that clients ask for (on-demand TLS) must not fill it.
-	mostNames = 10_000
+	// maxNames bounds the book: names that clients ask for (on-demand TLS) must not fill it.
+	maxNames = 10_000
 )
 
-// Book is safe for concurrent use. The zero value is ready.
-type Book struct {
-	mu    sync.Mutex
-	names map[string]*Entry
+// Tracker is safe for concurrent use. The zero value is ready.
+type Tracker struct {
+	mu      sync.Mutex
+	entries map[string]*Entry
 }
 
 // Entry is what is known of one name. Times are zero if there is none.
@@ -46,139 +46,139 @@ type Entry struct {
 	Seen     time.Time // when something was last heard of it
 }
 
-// HeldBackError is why an attempt is not made.
-type HeldBackError struct {
-	Name  string
-	Until time.Time
-	Why   string
+// BackoffError is why an attempt is not made.
+type BackoffError struct {
+	Name   string
+	Until  time.Time
+	Reason string
 }
 
-func (e *HeldBackError) Error() string {
-	return fmt.Sprintf("%s: held back until %s: %s", e.Name, e.Until.Format(time.TimeOnly), e.Why)
+func (e *BackoffError) Error() string {
+	return fmt.Sprintf("%s: held back until %s: %s", e.Name, e.Until.Format(time.TimeOnly), e.Reason)
 }
 
-// Begin is told that an attempt is about to be made, and says with a [*HeldBackError] if it must not be: too many have
+// BeginAttempt is told that an attempt is about to be made, and says with a [*BackoffError] if it must not be: too many have
 // failed, also before a restart or a reload, or the authority has said when it wants to be asked again.
-func (b *Book) Begin(name string, renewal bool) error {
+func (b *Tracker) BeginAttempt(name string, renewal bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e, now := b.entry(name), time.Now()
+	e, now := b.getOrCreate(name), time.Now()
 	if e == nil {
 		return nil
 	}
 	e.Managed = true
-	if until, why := e.heldUntil(now); until.After(now) {
-		return &HeldBackError{name, until, why}
+	if until, why := e.backoffUntil(now); until.After(now) {
+		return &BackoffError{name, until, why}
 	}
-	e.Attempts = append(slices.Clone(e.recent(now)), now)
+	e.Attempts = append(slices.Clone(e.recentAttempts(now)), now)
 	e.Trying, e.Renewal, e.Final = true, renewal, false
 	return nil
 }
 
-// heldUntil returns until when no attempt is made, and why.
-func (e *Entry) heldUntil(now time.Time) (time.Time, string) {
+// backoffUntil returns until when no attempt is made, and why.
+func (e *Entry) backoffUntil(now time.Time) (time.Time, string) {
 	until, why := e.NotUntil, "the certificate authority wants no request before"
 	if e.Last != nil && e.Last.Reason == Authority {
 		why = "the certificate authority is out of order"
 	}
-	recent := e.recent(now)
-	if n := len(recent); n >= perHour {
-		if free := recent[n-perHour].Add(hour); free.After(until) {
+	recent := e.recentAttempts(now)
+	if n := len(recent); n >= maxFailuresPerHour {
+		if free := recent[n-maxFailuresPerHour].Add(failurePeriod); free.After(until) {
 			return free, fmt.Sprintf("%d attempts were in vain within an hour", n)
 		}
 	}
 	return until, why
 }
 
-// recent returns the attempts of the last hour.
-func (e *Entry) recent(now time.Time) []time.Time {
-	first := slices.IndexFunc(e.Attempts, func(t time.Time) bool { return now.Sub(t) < hour })
+// recentAttempts returns the attempts of the last hour.
+func (e *Entry) recentAttempts(now time.Time) []time.Time {
+	first := slices.IndexFunc(e.Attempts, func(t time.Time) bool { return now.Sub(t) < failurePeriod })
 	if first < 0 {
 		return nil
 	}
 	return e.Attempts[first:]
 }
 
-// Failed is told that an attempt has failed, and returns what is known now, and whether that is news: another reason than
+// RecordFailure is told that an attempt has failed, and returns what is known now, and whether that is news: another reason than
 // before, or an hour has passed since it was. alone says whether there is no other authority that could be asked meanwhile;
 // served is until when the certificate is good that there is, zero if there is none.
-func (b *Book) Failed(name string, err error, alone bool, served time.Time) (e Entry, news bool) {
+func (b *Tracker) RecordFailure(name string, err error, alone bool, served time.Time) (e Entry, news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	entry, now := b.entry(name), time.Now()
-	f := explain(name, err)
+	entry, now := b.getOrCreate(name), time.Now()
+	f := newFailure(name, err)
 	f.At = now
 	if entry == nil {
 		return Entry{Name: name, Last: &f, Tries: 1}, true
 	}
 	before := entry.Last
-	news = before == nil || before.Reason != f.Reason || now.Sub(before.Told) >= hour
-	f.Told = now
+	news = before == nil || before.Reason != f.Reason || now.Sub(before.LoggedAt) >= failurePeriod
+	f.LoggedAt = now
 	if !news {
-		f.Told = before.Told
+		f.LoggedAt = before.LoggedAt
 	}
 	if !entry.Trying {
-		entry.Attempts = append(slices.Clone(entry.recent(now)), now)
+		entry.Attempts = append(slices.Clone(entry.recentAttempts(now)), now)
 	}
 	entry.Trying, entry.Tried, entry.Last = false, true, &f
 	entry.Tries++
-	entry.Final, entry.Served = f.final, served
+	entry.Final, entry.Served = f.isPermanent, served
 	entry.NotUntil = time.Time{}
 	if alone {
-		entry.NotUntil = f.pause(now, len(entry.recent(now)))
+		entry.NotUntil = f.retryNotBefore(now, len(entry.recentAttempts(now)))
 	}
 	entry.Counts[f.Reason]++
 	return entry.clone(), news
 }
 
-// Obtained is told that an attempt has succeeded, and returns how many had failed before.
-func (b *Book) Obtained(name string) (failed int) {
+// RecordSuccess is told that an attempt has succeeded, and returns how many had failed before.
+func (b *Tracker) RecordSuccess(name string) (failed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := b.entry(name)
+	e := b.getOrCreate(name)
 	if e == nil {
 		return 0
 	}
 	failed = e.Tries
 	e.Managed, e.Trying = true, false
-	e.succeeded()
+	e.markSucceeded()
 	return failed
 }
 
-func (e *Entry) succeeded() {
+func (e *Entry) markSucceeded() {
 	e.Tried, e.Tries, e.Last, e.Final = true, 0, nil, false
 	e.Attempts, e.NotUntil = nil, time.Time{}
 }
 
-// Loaded is told that there is a certificate for a name.
-func (b *Book) Loaded(name string, managed bool) {
+// RecordLoaded is told that there is a certificate for a name.
+func (b *Tracker) RecordLoaded(name string, managed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.entry(name); e != nil {
+	if e := b.getOrCreate(name); e != nil {
 		e.Managed = managed
 	}
 }
 
-// Serves is told until when the certificate of a name is good that is served now. One that lasts longer than the one that there was
+// RecordServed is told until when the certificate of a name is good that is served now. One that lasts longer than the one that there was
 // when an attempt failed ends that failure: another edge with the same storage has obtained it.
-func (b *Book) Serves(name string, until time.Time) {
+func (b *Tracker) RecordServed(name string, until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.names[name]; e != nil && e.Managed && !e.Trying && e.Last != nil && until.After(e.Served) {
-		e.succeeded()
+	if e := b.entries[name]; e != nil && e.Managed && !e.Trying && e.Last != nil && until.After(e.Served) {
+		e.markSucceeded()
 	}
 }
 
 // Restore adds what is known of a name from before a restart, or from other edges with the same storage: what failed, and
 // nothing else.
-func (b *Book) Restore(old Entry) {
+func (b *Tracker) Restore(old Entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := b.entry(old.Name)
+	e := b.getOrCreate(old.Name)
 	if e == nil {
 		return
 	}
-	e.Attempts = merge(e.Attempts, old.Attempts)
+	e.Attempts = mergeTimes(e.Attempts, old.Attempts)
 	if old.NotUntil.After(e.NotUntil) {
 		e.NotUntil = old.NotUntil
 	}
@@ -187,17 +187,17 @@ func (b *Book) Restore(old Entry) {
 	}
 }
 
-// merge returns all times of two sorted lists, sorted, each once.
-func merge(a, b []time.Time) []time.Time {
+// mergeTimes returns all times of two sorted lists, sorted, each once.
+func mergeTimes(a, b []time.Time) []time.Time {
 	all := slices.SortedFunc(slices.Values(slices.Concat(a, b)), time.Time.Compare)
 	return slices.CompactFunc(all, time.Time.Equal)
 }
 
 // Entry returns what is known of a name.
-func (b *Book) Entry(name string) (Entry, bool) {
+func (b *Tracker) Entry(name string) (Entry, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := b.names[name]
+	e := b.entries[name]
 	if e == nil {
 		return Entry{}, false
 	}
@@ -205,11 +205,11 @@ func (b *Book) Entry(name string) (Entry, bool) {
 }
 
 // Entries returns all that is known, sorted by name.
-func (b *Book) Entries() []Entry {
+func (b *Tracker) Entries() []Entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := make([]Entry, 0, len(b.names))
-	for _, e := range b.names {
+	all := make([]Entry, 0, len(b.entries))
+	for _, e := range b.entries {
 		all = append(all, e.clone())
 	}
 	slices.SortFunc(all, func(x, y Entry) int {
@@ -234,18 +234,18 @@ func (e *Entry) clone() Entry {
 	return c
 }
 
-// entry returns the entry of a name, a new one if there is none, or nil if the book is full. b.mu is held.
-func (b *Book) entry(name string) *Entry {
-	e := b.names[name]
+// getOrCreate returns the entry of a name, a new one if there is none, or nil if the book is full. b.mu is held.
+func (b *Tracker) getOrCreate(name string) *Entry {
+	e := b.entries[name]
 	if e == nil {
-		if len(b.names) >= mostNames {
+		if len(b.entries) >= maxNames {
 			return nil
 		}
-		if b.names == nil {
-			b.names = make(map[string]*Entry)
+		if b.entries == nil {
+			b.entries = make(map[string]*Entry)
 		}
 		e = &Entry{Name: name, Counts: make(map[Reason]int)}
-		b.names[name] = e
+		b.entries[name] = e
 	}
 	e.Seen = time.Now()
 	return e

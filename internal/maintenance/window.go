@@ -13,28 +13,28 @@ const (
 	// DefaultRetryAfter is when clients are told to come again, if the operator doesn't say.
 	DefaultRetryAfter = 5 * time.Minute
 
-	longestRetry   = 30 * 24 * time.Hour
-	longestMessage = 1000 // characters: a page stays small
-	mostAllowed    = 100
+	maxRetryAfter    = 30 * 24 * time.Hour
+	maxMessageLength = 1000 // characters: a page stays small
+	maxAllowed       = 100
 )
 
-// Closure is one service in maintenance. It is not changed once it is in a [Book].
-type Closure struct {
+// Window is one service in maintenance. It is not changed once it is in a [Snapshot].
+type Window struct {
 	Service    string         `json:"service"`           // "bigcapital-server:3000"
 	Since      time.Time      `json:"since"`             // when it was closed
 	Hold       bool           `json:"hold,omitempty"`    // requests wait instead of being refused
 	Allow      []netip.Prefix `json:"allow,omitempty"`   // clients that are not concerned
-	RetryAfter Span           `json:"retry_after"`       // what those who are refused are told
+	RetryAfter Duration       `json:"retry_after"`       // what those who are refused are told
 	Message    string         `json:"message,omitempty"` // the operator's words, as plain text
 
-	over chan struct{} // closed when this closure holds no more
+	done chan struct{} // closed when this closure holds no more
 }
 
-// Over returns a channel that is closed when the closure has been taken back, or has given way to another one.
-func (c *Closure) Over() <-chan struct{} { return c.over }
+// Done returns a channel that is closed when the closure has been taken back, or has given way to another one.
+func (c *Window) Done() <-chan struct{} { return c.done }
 
-// Admits reports whether a client's requests pass nevertheless. The zero address is nobody's.
-func (c *Closure) Admits(client netip.Addr) bool {
+// Allows reports whether a client's requests pass nevertheless. The zero address is nobody's.
+func (c *Window) Allows(client netip.Addr) bool {
 	client = client.Unmap().WithZone("")
 	for _, p := range c.Allow {
 		if p.Contains(client) {
@@ -44,13 +44,13 @@ func (c *Closure) Admits(client netip.Addr) bool {
 	return false
 }
 
-// Refusal returns the error of a request that does not pass.
-func (c *Closure) Refusal() *Closed {
-	return &Closed{Service: c.Service, Message: c.Message, RetryAfter: time.Duration(c.RetryAfter)}
+// Err returns the error of a request that does not pass.
+func (c *Window) Err() *Error {
+	return &Error{Service: c.Service, Message: c.Message, RetryAfter: time.Duration(c.RetryAfter)}
 }
 
-// same reports whether requests fare the same under other.
-func (c *Closure) same(other *Closure) bool {
+// equal reports whether requests fare the same under other.
+func (c *Window) equal(other *Window) bool {
 	if c.Hold != other.Hold || c.RetryAfter != other.RetryAfter || c.Message != other.Message || len(c.Allow) != len(other.Allow) {
 		return false
 	}
@@ -63,18 +63,18 @@ func (c *Closure) same(other *Closure) bool {
 }
 
 // Check returns what is wrong with a closure that somebody has written.
-func (c *Closure) Check() error {
+func (c *Window) Check() error {
 	switch {
 	case c.Service == "":
 		return errors.New("a closure without a service")
-	case c.RetryAfter < Span(time.Second) || c.RetryAfter > Span(longestRetry):
+	case c.RetryAfter < Duration(time.Second) || c.RetryAfter > Duration(maxRetryAfter):
 		return fmt.Errorf("retry_after %s: want something from 1s to 720h", c.RetryAfter)
-	case utf8.RuneCountInString(c.Message) > longestMessage:
-		return fmt.Errorf("message: it has more than %d characters", longestMessage)
+	case utf8.RuneCountInString(c.Message) > maxMessageLength:
+		return fmt.Errorf("message: it has more than %d characters", maxMessageLength)
 	case !utf8.ValidString(c.Message):
 		return errors.New("message: it is not UTF-8")
-	case len(c.Allow) > mostAllowed:
-		return fmt.Errorf("allow: %d addresses and ranges, at most %d are kept", len(c.Allow), mostAllowed)
+	case len(c.Allow) > maxAllowed:
+		return fmt.Errorf("allow: %d addresses and ranges, at most %d are kept", len(c.Allow), maxAllowed)
 	}
 	for _, r := range c.Message {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {
@@ -110,21 +110,21 @@ func ParseAllowed(texts []string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// Span is a time that JSON has as text: "5m0s".
-type Span time.Duration
+// Duration is a time that JSON has as text: "5m0s".
+type Duration time.Duration
 
 // String returns it as Go writes it.
-func (s Span) String() string { return time.Duration(s).String() }
+func (s Duration) String() string { return time.Duration(s).String() }
 
 // MarshalText implements encoding.TextMarshaler.
-func (s Span) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+func (s Duration) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (s *Span) UnmarshalText(text []byte) error {
+func (s *Duration) UnmarshalText(text []byte) error {
 	d, err := time.ParseDuration(string(text))
 	if err != nil {
 		return fmt.Errorf("%q: want a time such as 5m", text)
 	}
-	*s = Span(d)
+	*s = Duration(d)
 	return nil
 }

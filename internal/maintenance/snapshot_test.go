@@ -10,8 +10,8 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// names returns the services of closures, in their order.
-func names(closures []*maintenance.Closure) string {
+// serviceNames returns the services of closures, in their order.
+func serviceNames(closures []*maintenance.Window) string {
 	var all []string
 	for _, c := range closures {
 		all = append(all, c.Service)
@@ -19,35 +19,35 @@ func names(closures []*maintenance.Closure) string {
 	return strings.Join(all, " ")
 }
 
-func TestABookIsNeverChanged(t *testing.T) {
-	var none *maintenance.Book
-	one := none.With(closure("b:80"))
-	two := one.With(closure("a:80"))
-	if names(none.Closures()) != "" || names(one.Closures()) != "b:80" || names(two.Closures()) != "a:80 b:80" {
-		t.Errorf("%v %v %v", none.Closures(), one.Closures(), two.Closures())
+func TestSnapshotIsImmutable(t *testing.T) {
+	var none *maintenance.Snapshot
+	one := none.With(newWindow("b:80"))
+	two := one.With(newWindow("a:80"))
+	if serviceNames(none.Windows()) != "" || serviceNames(one.Windows()) != "b:80" || serviceNames(two.Windows()) != "a:80 b:80" {
+		t.Errorf("%v %v %v", none.Windows(), one.Windows(), two.Windows())
 	}
-	if left := two.Without("b:80", "c:80"); names(left.Closures()) != "a:80" || names(two.Closures()) != "a:80 b:80" {
-		t.Errorf("%v of %v", left.Closures(), two.Closures())
+	if left := two.Without("b:80", "c:80"); serviceNames(left.Windows()) != "a:80" || serviceNames(two.Windows()) != "a:80 b:80" {
+		t.Errorf("%v of %v", left.Windows(), two.Windows())
 	}
-	if none.Closure("b:80") != nil || two.Closure("c:80") != nil || two.Closure("b:80") != one.Closure("b:80") {
+	if none.Window("b:80") != nil || two.Window("c:80") != nil || two.Window("b:80") != one.Window("b:80") {
 		t.Error("a closure is not the one that was put in")
 	}
 }
 
-func TestANewOrderKeepsTheBeginning(t *testing.T) {
-	book := new(maintenance.Book).With(closure("a:80"))
-	book = book.With(closure("a:80", func(c *maintenance.Closure) { c.Since, c.Hold = time.Now(), true }))
-	if c := book.Closure("a:80"); !c.Hold || !c.Since.Equal(time.Unix(1e9, 0)) {
+func TestReplacedWindowKeepsItsStart(t *testing.T) {
+	book := new(maintenance.Snapshot).With(newWindow("a:80"))
+	book = book.With(newWindow("a:80", func(c *maintenance.Window) { c.Since, c.Hold = time.Now(), true }))
+	if c := book.Window("a:80"); !c.Hold || !c.Since.Equal(time.Unix(1e9, 0)) {
 		t.Errorf("%+v", c)
 	}
 }
 
-func TestABookSurvivesBeingWritten(t *testing.T) {
+func TestSnapshotSurvivesJSONRoundTrip(t *testing.T) {
 	allow, err := maintenance.ParseAllowed([]string{"10.0.0.0/8", "::1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	book := new(maintenance.Book).With(closure("b:80"), closure("a:80", func(c *maintenance.Closure) {
+	book := new(maintenance.Snapshot).With(newWindow("b:80"), newWindow("a:80", func(c *maintenance.Window) {
 		c.Hold, c.Allow, c.Message = true, allow, "<b>"
 	}))
 	text, err := json.Marshal(book)
@@ -60,7 +60,7 @@ func TestABookSurvivesBeingWritten(t *testing.T) {
 	if string(text) != want {
 		t.Errorf("wrote\n%s, want\n%s", text, want)
 	}
-	read := new(maintenance.Book)
+	read := new(maintenance.Snapshot)
 	if err := json.Unmarshal(text, read); err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +68,12 @@ func TestABookSurvivesBeingWritten(t *testing.T) {
 	if err != nil || string(again) != want {
 		t.Errorf("%v %s", err, again)
 	}
-	if empty, err := json.Marshal(new(maintenance.Book)); err != nil || string(empty) != `{"services":[]}` {
+	if empty, err := json.Marshal(new(maintenance.Snapshot)); err != nil || string(empty) != `{"services":[]}` {
 		t.Errorf("%v %s", err, empty)
 	}
 }
 
-func TestWhatIsNoBookIsNotTakenForOne(t *testing.T) {
+func TestInvalidSnapshotIsRejected(t *testing.T) {
 	for text, want := range map[string]string{
 		`{`:                    "unexpected end",
 		`[]`:                   "cannot unmarshal",
@@ -84,25 +84,25 @@ func TestWhatIsNoBookIsNotTakenForOne(t *testing.T) {
 		`{"services": [{"service": "a:80", "retry_after": "5m"}, {"service": "a:80", "retry_after": "5m"}]}`: "there twice",
 		`{"services": [{"service": "a:80", "retry_after": "5m", "allow": ["x"]}]}`:                           "ParsePrefix",
 	} {
-		book := new(maintenance.Book).With(closure("kept:80"))
-		if err := json.Unmarshal([]byte(text), book); err == nil || !strings.Contains(err.Error(), want) || names(book.Closures()) != "kept:80" {
-			t.Errorf("%s: %v, %v", text, err, book.Closures())
+		book := new(maintenance.Snapshot).With(newWindow("kept:80"))
+		if err := json.Unmarshal([]byte(text), book); err == nil || !strings.Contains(err.Error(), want) || serviceNames(book.Windows()) != "kept:80" {
+			t.Errorf("%s: %v, %v", text, err, book.Windows())
 		}
 	}
 }
 
-// FuzzBook: what the storage has may be anybody's; a book that is read is as it should be, and is written as it was read.
-func FuzzBook(f *testing.F) {
+// FuzzMaintenanceSnapshot: what the storage has may be anybody's; a book that is read is as it should be, and is written as it was read.
+func FuzzMaintenanceSnapshot(f *testing.F) {
 	f.Add([]byte(`{"services":[{"service":"a:80","since":"2001-09-09T01:46:40Z","hold":true,"allow":["10.0.0.0/8"],"retry_after":"1m0s","message":"x"}]}`))
 	f.Add([]byte(`{"services":[{"service":"a:80","retry_after":"5m"},{"service":"b:80","retry_after":"1h","allow":[""]}]}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		book := new(maintenance.Book)
+		book := new(maintenance.Snapshot)
 		if json.Unmarshal(text, book) != nil {
 			return
 		}
-		for _, c := range book.Closures() {
-			if err := c.Check(); err != nil || c.Over() == nil || book.Closure(c.Service) != c {
+		for _, c := range book.Windows() {
+			if err := c.Check(); err != nil || c.Done() == nil || book.Window(c.Service) != c {
 				t.Errorf("%v of %+v", err, c)
 			}
 		}
@@ -110,7 +110,7 @@ func FuzzBook(f *testing.F) {
 		if err != nil {
 			return // a year that RFC 3339 does not have: Go reads more than it writes
 		}
-		again := new(maintenance.Book)
+		again := new(maintenance.Snapshot)
 		if err := json.Unmarshal(written, again); err != nil {
 			t.Fatalf("%s: %v", written, err)
 		}

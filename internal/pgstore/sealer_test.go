@@ -11,7 +11,7 @@ import (
 
 var testKey = bytes.Repeat([]byte{7}, keyLen)
 
-func sealerOf(t *testing.T, keys ...string) *sealer {
+func newTestSealer(t *testing.T, keys ...string) *sealer {
 	t.Helper()
 	s, err := newSealer(keys)
 	if err != nil {
@@ -21,9 +21,9 @@ func sealerOf(t *testing.T, keys ...string) *sealer {
 }
 
 func TestAKeyIsHexadecimalOrBase64(t *testing.T) {
-	stored := sealerOf(t, hex.EncodeToString(testKey)).seal("a", []byte("value"))
+	stored := newTestSealer(t, hex.EncodeToString(testKey)).seal("a", []byte("value"))
 	for _, key := range []string{base64.StdEncoding.EncodeToString(testKey), base64.RawURLEncoding.EncodeToString(testKey)} {
-		if got, err := sealerOf(t, key).open("a", stored); err != nil || string(got) != "value" {
+		if got, err := newTestSealer(t, key).open("a", stored); err != nil || string(got) != "value" {
 			t.Errorf("with the same key in another form: %q %v", got, err)
 		}
 	}
@@ -34,34 +34,34 @@ func TestAKeyIsHexadecimalOrBase64(t *testing.T) {
 	}
 }
 
-func TestTheSameValueIsNeverSealedTheSameWay(t *testing.T) {
-	s := sealerOf(t, hex.EncodeToString(testKey))
+func TestSealingIsRandomized(t *testing.T) {
+	s := newTestSealer(t, hex.EncodeToString(testKey))
 	if bytes.Equal(s.seal("a", []byte("value")), s.seal("a", []byte("value"))) {
 		t.Error("two sealed values are equal")
 	}
 }
 
-// sealed is "value" as an earlier Edge sealed it with testKey under the name "a".
-const sealed = "014bb06f8e69cc28dfd993bded925e34e6310eea8f334b80cc7a018e0fc71d97ff13bc0118b9"
+// sealedValue is "value" as an earlier Edge sealed it with testKey under the name "a".
+const sealedValue = "014bb06f8e69cc28dfd993bded925e34e6310eea8f334b80cc7a018e0fc71d97ff13bc0118b9"
 
-func TestWhatAnEarlierEdgeSealedIsRead(t *testing.T) {
-	stored, err := hex.DecodeString(sealed)
+func TestValuesOfEarlierVersionsAreRead(t *testing.T) {
+	stored, err := hex.DecodeString(sealedValue)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := sealerOf(t, hex.EncodeToString(testKey)).open("a", stored); err != nil || string(got) != "value" {
+	if got, err := newTestSealer(t, hex.EncodeToString(testKey)).open("a", stored); err != nil || string(got) != "value" {
 		t.Errorf("%q %v", got, err)
 	}
 }
 
-// FuzzOpen: what is in the database can be anything, and nothing that was not sealed for a name is opened. The one good
+// FuzzSealerOpen: what is in the database can be anything, and nothing that was not sealed for a name is opened. The one good
 // value is a constant because each worker of the fuzzer is a process of its own, that would seal it differently.
-func FuzzOpen(f *testing.F) {
+func FuzzSealerOpen(f *testing.F) {
 	s, err := newSealer([]string{hex.EncodeToString(testKey)})
 	if err != nil {
 		f.Fatal(err)
 	}
-	good, err := hex.DecodeString(sealed)
+	good, err := hex.DecodeString(sealedValue)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -80,10 +80,10 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-func TestAWalkFindsDirectoriesToo(t *testing.T) {
+func TestListDirIncludesDirectories(t *testing.T) {
 	files := []string{"d/a", "d/b/1", "d/b/c/2"}
 	for recursive, want := range map[bool]string{false: "d/a d/b", true: "d/a d/b d/b/1 d/b/c d/b/c/2"} {
-		if got := strings.Join(walk("d", files, recursive), " "); got != want {
+		if got := strings.Join(listDir("d", files, recursive), " "); got != want {
 			t.Errorf("recursive %t: %s, want %s", recursive, got, want)
 		}
 	}

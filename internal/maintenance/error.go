@@ -3,12 +3,12 @@ package maintenance
 
 import "time"
 
-// Closed is why a request to a service in maintenance is refused.
-type Closed struct {
+// Error is why a request to a service in maintenance is refused.
+type Error struct {
 	Service    string
 	Message    string        // the operator's words for those who come; may be empty
 	RetryAfter time.Duration // when it may be worth to come again
 }
 
 // Error names the service.
-func (c *Closed) Error() string { return c.Service + ": in maintenance" }
+func (c *Error) Error() string { return c.Service + ": in maintenance" }

@@ -16,8 +16,8 @@ import (
 	"github.com/theworklabs/edge/internal/guard"
 )
 
-// docker answers the four questions as an Engine does, and any other one with a secret.
-func docker(w http.ResponseWriter, r *http.Request) {
+// dockerHandler answers the four questions as an Engine does, and any other one with a secret.
+func dockerHandler(w http.ResponseWriter, r *http.Request) {
 	path := regexp.MustCompile(`^/v1\.\d+`).ReplaceAllString(r.URL.Path, "")
 	w.Header().Set("Api-Version", "1.41")
 	w.Header().Set("Content-Type", "application/json")
@@ -36,9 +36,9 @@ func docker(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestTheGuardPassesItsFourQuestions(t *testing.T) {
-	e := newEngine(t, docker)
-	s := newStand(t, e.socket)
+func TestAllowedRequestsAreForwarded(t *testing.T) {
+	e := newFakeEngine(t, dockerHandler)
+	s := newProxyServer(t, e.socket)
 	for _, c := range []struct{ method, target, asked string }{
 		{"GET", "/_ping", "GET /_ping"},
 		{"HEAD", "/_ping", "HEAD /_ping"},
@@ -53,11 +53,11 @@ func TestTheGuardPassesItsFourQuestions(t *testing.T) {
 		{"GET", "http://guard/containers/json", "GET /containers/json"}, // the absolute form, as proxies are asked
 		{"GET", "/_ping?secret=1", "GET /_ping"},
 	} {
-		got := s.ask(c.method, c.target)
+		got := s.do(c.method, c.target)
 		if got.status != http.StatusOK {
 			t.Errorf("%s %s: %d %s, want 200", c.method, c.target, got.status, got.body)
 		}
-		if asked := e.questions(); !slices.Equal(asked, []string{c.asked}) {
+		if asked := e.takeRequests(); !slices.Equal(asked, []string{c.asked}) {
 			t.Errorf("%s %s: the Engine was asked %q, want %q", c.method, c.target, asked, c.asked)
 		}
 		if got.header.Get("Api-Version") != "1.41" || got.header.Get("X-Secret") != "" {
@@ -72,9 +72,9 @@ func TestTheGuardPassesItsFourQuestions(t *testing.T) {
 	}
 }
 
-func TestTheGuardRefusesAllElse(t *testing.T) {
-	e := newEngine(t, docker)
-	s := newStand(t, e.socket)
+func TestOtherRequestsAreForbidden(t *testing.T) {
+	e := newFakeEngine(t, dockerHandler)
+	s := newProxyServer(t, e.socket)
 	for _, c := range []struct{ method, target string }{
 		// other methods
 		{"HEAD", "/containers/json"},
@@ -151,11 +151,11 @@ func TestTheGuardRefusesAllElse(t *testing.T) {
 		{"GET", "/V1.41/_ping"},
 		{"GET", "/Events"},
 	} {
-		got := s.ask(c.method, c.target)
+		got := s.do(c.method, c.target)
 		if got.status != http.StatusForbidden {
 			t.Errorf("%s %s: %d %s, want 403", c.method, c.target, got.status, got.body)
 		}
-		if asked := e.questions(); len(asked) > 0 {
+		if asked := e.takeRequests(); len(asked) > 0 {
 			t.Errorf("%s %s: the Engine was asked %q", c.method, c.target, asked)
 		}
 		if c.method != http.MethodHead {
@@ -165,7 +165,7 @@ func TestTheGuardRefusesAllElse(t *testing.T) {
 }
 
 // wantMessage checks that an answer is an error in the Engine's own shape, {"message":"…"} and nothing else.
-func wantMessage(t *testing.T, what string, got answer, contains string) {
+func wantMessage(t *testing.T, what string, got response, contains string) {
 	t.Helper()
 	var shape map[string]string
 	if err := json.Unmarshal([]byte(got.body), &shape); err != nil {
@@ -180,22 +180,22 @@ func wantMessage(t *testing.T, what string, got answer, contains string) {
 	}
 }
 
-func TestNothingOfTheClientsButItsQuestionReachesTheEngine(t *testing.T) {
+func TestClientHeadersAndBodyAreNotForwarded(t *testing.T) {
 	bodies := make(chan string, 10)
-	e := newEngine(t, func(w http.ResponseWriter, r *http.Request) {
+	e := newFakeEngine(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		bodies <- string(body)
-		docker(w, r)
+		dockerHandler(w, r)
 	})
-	s := newStand(t, e.socket)
+	s := newProxyServer(t, e.socket)
 	for _, target := range []string{"/_ping", "/version", "/v1.41/events", "/v1.41/containers/json"} {
-		got := s.send("GET", "GET "+target+" HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\nX-Registry-Auth: hunter2\r\n"+
+		got := s.sendRaw("GET", "GET "+target+" HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\nX-Registry-Auth: hunter2\r\n"+
 			"Authorization: Bearer hunter2\r\nCookie: a=hunter2\r\nX-Forwarded-For: 6.6.6.6\r\nAccept-Encoding: gzip\r\n"+
 			"User-Agent: hunter2\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\nhunter2")
 		if got.status != http.StatusOK {
 			t.Fatalf("%s: %d %s", target, got.status, got.body)
 		}
-		r := e.only(t)
+		r := e.onlyRequest(t)
 		if body := <-bodies; body != "" || r.ContentLength != 0 {
 			t.Errorf("%s: the Engine got the body %q", target, body)
 		}
@@ -207,15 +207,15 @@ func TestNothingOfTheClientsButItsQuestionReachesTheEngine(t *testing.T) {
 				t.Errorf("%s: the Engine got %s: %q", target, name, values)
 			}
 		}
-		e.questions()
+		e.takeRequests()
 	}
 }
 
-var allFour = []string{"/_ping", "/version", "/events", "/containers/json", "/v1.41/events", "/v1.41/containers/json"}
+var allowedPaths = []string{"/_ping", "/version", "/events", "/containers/json", "/v1.41/events", "/v1.41/containers/json"}
 
-func TestAnEngineThatIsNotThereIsABadGateway(t *testing.T) {
-	s := newStand(t, filepath.Join(t.TempDir(), "absent.sock"))
-	for _, path := range allFour {
+func TestUnreachableEngineIsBadGateway(t *testing.T) {
+	s := newProxyServer(t, filepath.Join(t.TempDir(), "absent.sock"))
+	for _, path := range allowedPaths {
 		got := s.get(path)
 		if got.status != http.StatusBadGateway {
 			t.Errorf("%s: %d, want 502", path, got.status)
@@ -224,11 +224,11 @@ func TestAnEngineThatIsNotThereIsABadGateway(t *testing.T) {
 	}
 }
 
-func TestAGuardThatStopsDoesNotSayThatAllIsWell(t *testing.T) {
-	for _, path := range allFour {
+func TestShutdownDuringRequestIsBadGateway(t *testing.T) {
+	for _, path := range allowedPaths {
 		t.Run(path, func(t *testing.T) {
 			arrived := make(chan struct{}, 1)
-			e := newEngine(t, func(_ http.ResponseWriter, r *http.Request) {
+			e := newFakeEngine(t, func(_ http.ResponseWriter, r *http.Request) {
 				arrived <- struct{}{}
 				<-r.Context().Done()
 			})
@@ -241,23 +241,23 @@ func TestAGuardThatStopsDoesNotSayThatAllIsWell(t *testing.T) {
 				<-arrived
 				stop()
 			}()
-			if got := (&stand{t, server}).get(path); got.status != http.StatusBadGateway {
+			if got := (&proxyServer{t, server}).get(path); got.status != http.StatusBadGateway {
 				t.Errorf("%d %q, want 502", got.status, got.body)
 			}
 		})
 	}
 }
 
-func TestTheEnginesErrorsKeepTheirStatus(t *testing.T) {
+func TestEngineErrorStatusIsKept(t *testing.T) {
 	for _, status := range []int{301, 400, 403, 404, 500, 503} {
-		e := newEngine(t, func(w http.ResponseWriter, _ *http.Request) {
+		e := newFakeEngine(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Location", "http://docker/containers/abc/json") // not followed
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, `{"message":"the Engine's own words"}`)
 		})
-		s := newStand(t, e.socket)
-		for _, path := range allFour {
+		s := newProxyServer(t, e.socket)
+		for _, path := range allowedPaths {
 			got := s.get(path)
 			if got.status != status {
 				t.Errorf("%s: %d, want the Engine's %d", path, got.status, status)
@@ -266,16 +266,16 @@ func TestTheEnginesErrorsKeepTheirStatus(t *testing.T) {
 			if got.header.Get("Location") != "" {
 				t.Errorf("%s: the client is sent to %s", path, got.header.Get("Location"))
 			}
-			if asked := e.questions(); len(asked) != 1 {
+			if asked := e.takeRequests(); len(asked) != 1 {
 				t.Errorf("%s: the Engine was asked %q, want once", path, asked)
 			}
 		}
 	}
 }
 
-func TestGarbageFromTheEngineIsABadGateway(t *testing.T) {
+func TestInvalidEngineResponseIsBadGateway(t *testing.T) {
 	const list = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-	everywhere, onList := allFour, []string{"/containers/json", "/v1.41/containers/json"}
+	everywhere, onList := allowedPaths, []string{"/containers/json", "/v1.41/containers/json"}
 	for name, c := range map[string]struct {
 		bytes string
 		paths []string
@@ -296,7 +296,7 @@ func TestGarbageFromTheEngineIsABadGateway(t *testing.T) {
 		"a bottomless network":  {list + `[{"NetworkSettings":` + strings.Repeat(`{"a":`, 1<<20), onList},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStand(t, babble(t, c.bytes))
+			s := newProxyServer(t, serveRawBytes(t, c.bytes))
 			for _, path := range c.paths {
 				got := s.get(path)
 				if got.status != http.StatusBadGateway {

@@ -18,29 +18,29 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 )
 
-// engineWorld is a Docker Engine, as far as the source may see of one.
-type engineWorld struct {
+// fakeEngine is a Docker Engine, as far as the source may see of one.
+type fakeEngine struct {
 	url string
 
 	mu         sync.Mutex
 	containers map[string]container.Summary
 	streams    map[chan events.Message]struct{}
 	history    []events.Message
-	broken     bool
+	down       bool
 	since      []string
-	lists      int
-	hold       chan struct{} // lists wait for it to be closed
+	listCount  int
+	listGate   chan struct{} // lists wait for it to be closed
 }
 
-func newEngineWorld(t *testing.T) *engineWorld {
+func newFakeEngine(t *testing.T) *fakeEngine {
 	t.Helper()
-	w := &engineWorld{containers: make(map[string]container.Summary), streams: make(map[chan events.Message]struct{})}
+	w := &fakeEngine{containers: make(map[string]container.Summary), streams: make(map[chan events.Message]struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/_ping", func(out http.ResponseWriter, _ *http.Request) { out.Header().Set("Api-Version", "1.41") })
-	mux.HandleFunc("/v1.41/containers/json", w.list)
-	mux.HandleFunc("/v1.41/events", w.stream)
+	mux.HandleFunc("/v1.41/containers/json", w.serveList)
+	mux.HandleFunc("/v1.41/events", w.serveEvents)
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		if w.isBroken() {
+		if w.isDown() {
 			panic(http.ErrAbortHandler)
 		}
 		mux.ServeHTTP(out, r)
@@ -53,13 +53,13 @@ func newEngineWorld(t *testing.T) *engineWorld {
 	return w
 }
 
-func (w *engineWorld) isBroken() bool {
+func (w *fakeEngine) isDown() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.broken
+	return w.down
 }
 
-func (w *engineWorld) list(out http.ResponseWriter, r *http.Request) {
+func (w *fakeEngine) serveList(out http.ResponseWriter, r *http.Request) {
 	var filters struct {
 		ID map[string]bool `json:"id"`
 	}
@@ -70,14 +70,14 @@ func (w *engineWorld) list(out http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.mu.Lock()
-	hold := w.hold
+	hold := w.listGate
 	w.mu.Unlock()
 	if hold != nil {
 		<-hold
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lists++
+	w.listCount++
 	all := []container.Summary{}
 	for id, c := range w.containers {
 		if filters.ID == nil || filters.ID[id] {
@@ -87,7 +87,7 @@ func (w *engineWorld) list(out http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(out).Encode(all)
 }
 
-func (w *engineWorld) stream(out http.ResponseWriter, r *http.Request) {
+func (w *fakeEngine) serveEvents(out http.ResponseWriter, r *http.Request) {
 	mine := make(chan events.Message, 1000)
 	w.mu.Lock()
 	since := r.URL.Query().Get("since")
@@ -116,7 +116,7 @@ func (w *engineWorld) stream(out http.ResponseWriter, r *http.Request) {
 }
 
 // put makes or changes a running container of project p, service api.
-func (w *engineWorld) put(id, addr string, change func(*container.Summary)) {
+func (w *fakeEngine) put(id, addr string, change func(*container.Summary)) {
 	c := container.Summary{
 		ID: id, Names: []string{"/p-api-" + id}, State: container.StateRunning, Status: "Up 1 second",
 		Labels: map[string]string{
@@ -136,14 +136,14 @@ func (w *engineWorld) put(id, addr string, change func(*container.Summary)) {
 	w.mu.Unlock()
 }
 
-func (w *engineWorld) remove(id string) {
+func (w *fakeEngine) remove(id string) {
 	w.mu.Lock()
 	delete(w.containers, id)
 	w.mu.Unlock()
 }
 
 // emit sends an event about a container, now.
-func (w *engineWorld) emit(action events.Action, id string, attributes map[string]string) {
+func (w *fakeEngine) emit(action events.Action, id string, attributes map[string]string) {
 	m := events.Message{
 		Type: events.ContainerEventType, Action: action,
 		Actor: events.Actor{ID: id, Attributes: attributes}, TimeNano: time.Now().UnixNano(),
@@ -157,7 +157,7 @@ func (w *engineWorld) emit(action events.Action, id string, attributes map[strin
 }
 
 // emitAll sends events so that they arrive as one burst.
-func (w *engineWorld) emitAll(all ...events.Message) {
+func (w *fakeEngine) emitAll(all ...events.Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range all {
@@ -171,11 +171,11 @@ func (w *engineWorld) emitAll(all ...events.Message) {
 	}
 }
 
-func (w *engineWorld) source() discovery.Source {
-	return discovery.Engine{Endpoint: w.url, Subnets: subnets}
+func (w *fakeEngine) newSource() discovery.Source {
+	return discovery.Engine{DockerHost: w.url, Subnets: subnets}
 }
 
-func (w *engineWorld) serve(addrs ...string) {
+func (w *fakeEngine) setAddrs(addrs ...string) {
 	w.mu.Lock()
 	var old []string
 	for id, c := range w.containers {
@@ -194,20 +194,20 @@ func (w *engineWorld) serve(addrs ...string) {
 	}
 }
 
-func (w *engineWorld) breakDown() {
+func (w *fakeEngine) goDown() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.broken = true
+	w.down = true
 	for s := range w.streams {
 		close(s)
 		delete(w.streams, s)
 	}
 }
 
-func (w *engineWorld) mend() {
+func (w *fakeEngine) goUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.broken = false
+	w.down = false
 }
 
-func (*engineWorld) fixed() bool { return false }
+func (*fakeEngine) isStatic() bool { return false }

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	keyLen = 32 // AES-256
-	idLen  = 4
-	format = 1
+	keyLen        = 32 // AES-256
+	keyIDLen      = 4
+	formatVersion = 1
 )
 
 // errUnreadable is a value that none of the keys opens.
@@ -25,15 +25,15 @@ var errUnreadable = errors.New("it is encrypted with a key that is not among our
 //
 // A sealed value is a byte for the format, the first four bytes of the key's SHA-256, the nonce and the ciphertext.
 type sealer struct {
-	first [idLen]byte
-	keys  map[[idLen]byte]cipher.AEAD
+	primary [keyIDLen]byte
+	keys    map[[keyIDLen]byte]cipher.AEAD
 }
 
 func newSealer(texts []string) (*sealer, error) {
 	if len(texts) == 0 {
 		return nil, errors.New("key: want one; make it with: openssl rand -hex 32")
 	}
-	s := &sealer{keys: make(map[[idLen]byte]cipher.AEAD)}
+	s := &sealer{keys: make(map[[keyIDLen]byte]cipher.AEAD)}
 	for i, text := range texts {
 		key, err := parseKey(text)
 		if err != nil {
@@ -48,12 +48,12 @@ func newSealer(texts []string) (*sealer, error) {
 			return nil, err
 		}
 		sum := sha256.Sum256(key)
-		id := [idLen]byte(sum[:idLen])
+		id := [keyIDLen]byte(sum[:keyIDLen])
 		if _, twice := s.keys[id]; twice {
 			return nil, fmt.Errorf("key %d: it is there twice", i+1)
 		}
 		if i == 0 {
-			s.first = id
+			s.primary = id
 		}
 		s.keys[id] = aead
 	}
@@ -74,26 +74,26 @@ func parseKey(text string) ([]byte, error) {
 }
 
 // prefix is how everything begins that is sealed now.
-func (s *sealer) prefix() []byte { return append([]byte{format}, s.first[:]...) }
+func (s *sealer) prefix() []byte { return append([]byte{formatVersion}, s.primary[:]...) }
 
 func (s *sealer) seal(name string, value []byte) []byte {
-	return s.keys[s.first].Seal(s.prefix(), nil, value, []byte(name))
+	return s.keys[s.primary].Seal(s.prefix(), nil, value, []byte(name))
 }
 
 func (s *sealer) open(name string, sealed []byte) ([]byte, error) {
-	if len(sealed) < 1+idLen || sealed[0] != format {
+	if len(sealed) < 1+keyIDLen || sealed[0] != formatVersion {
 		return nil, fmt.Errorf("%s: %w", name, errUnreadable)
 	}
-	aead, found := s.keys[[idLen]byte(sealed[1:1+idLen])]
+	aead, found := s.keys[[keyIDLen]byte(sealed[1:1+keyIDLen])]
 	if !found {
 		return nil, fmt.Errorf("%s: %w", name, errUnreadable)
 	}
-	value, err := aead.Open(nil, nil, sealed[1+idLen:], []byte(name))
+	value, err := aead.Open(nil, nil, sealed[1+keyIDLen:], []byte(name))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, errUnreadable)
 	}
 	return value, nil
 }
 
-// token is a name for a lock's holder that nobody else has.
-func token() string { return rand.Text() }
+// newHolderID is a name for a lock's holder that nobody else has.
+func newHolderID() string { return rand.Text() }
