@@ -162,8 +162,8 @@ func TestHintsShowNoBlockOnOneLine(t *testing.T) {
 	}
 }
 
-// TestDocsValidatorRefuses: the tests above fail on what a user could not use.
-func TestDocsValidatorRefuses(t *testing.T) {
+// TestDocsValidatorRejectsInvalidBlocks: the tests above fail on what a user could not use.
+func TestDocsValidatorRejectsInvalidBlocks(t *testing.T) {
 	v := newValidator(t)
 	for name, b := range map[string]block{
 		"a block on one line":         {language: "caddyfile", context: "edge_proxy", text: "probe { uri /health }"},

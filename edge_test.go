@@ -13,9 +13,9 @@ import (
 	_ "github.com/theworklabs/edge"
 )
 
-// TestTheShippedCaddyfileIsCaddyJSON: caddy.json is what `edge adapt --config Caddyfile --pretty` prints where none of
+// TestShippedCaddyfileAdaptsToCaddyJSON: caddy.json is what `edge adapt --config Caddyfile --pretty` prints where none of
 // the variables is set.
-func TestTheShippedCaddyfileIsCaddyJSON(t *testing.T) {
+func TestShippedCaddyfileAdaptsToCaddyJSON(t *testing.T) {
 	for _, name := range []string{
 		"DOMAIN", "ACME_EMAIL", "HTTP_PORT", "HTTPS_PORT", "PUBLIC_HTTPS_PORT", "DOCKER_ENDPOINT", "EDGE_ADMIN",
 		"TRUSTED_PROXIES", "PROXY_PROTOCOL_FROM", "ACME_OPTIONS",
@@ -49,8 +49,8 @@ func TestTheShippedCaddyfileIsCaddyJSON(t *testing.T) {
 	}
 }
 
-// TestTheCaddyfileTakesItsValuesFromTheEnvironment: a host that differs needs no other file.
-func TestTheCaddyfileTakesItsValuesFromTheEnvironment(t *testing.T) {
+// TestCaddyfileReadsEnvironment: a host that differs needs no other file.
+func TestCaddyfileReadsEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
 		"DOMAIN": "example.org", "ACME_EMAIL": "ops@example.org", "HTTP_PORT": "8080", "HTTPS_PORT": "8443",
 		"PUBLIC_HTTPS_PORT": "9443", "DOCKER_ENDPOINT": "tcp://guard:2375", "EDGE_ADMIN": "localhost:2020",

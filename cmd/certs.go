@@ -30,7 +30,7 @@ Exit status 1 if a certificate is missing, failing or expired.
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("address", "", "The admin API's address")
 			cmd.Flags().Bool("json", false, "Print JSON")
-			cmd.RunE = run(runCerts)
+			cmd.RunE = runNoArgs(runCerts)
 		},
 	}
 }
@@ -38,9 +38,9 @@ Exit status 1 if a certificate is missing, failing or expired.
 func runCerts(cmd *cobra.Command) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	address := adminAddress(flags.String("address"))
-	body, err := askAdmin(address, "/edge/certificates")
+	body, err := getAdmin(address, "/edge/certificates")
 	if err != nil {
-		return hint(err, "is the edge running? its admin address can be given with --address")
+		return withHint(err, "is the edge running? its admin address can be given with --address")
 	}
 	var all []edge.CertificateStatus
 	if err := json.Unmarshal(body, &all); err != nil {
@@ -54,11 +54,11 @@ func runCerts(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	return troubled(all)
+	return failedCertsError(all)
 }
 
-// troubled returns an error that names the certificates that somebody should look after.
-func troubled(all []edge.CertificateStatus) error {
+// failedCertsError returns an error that names the certificates that somebody should look after.
+func failedCertsError(all []edge.CertificateStatus) error {
 	var names []string
 	for _, c := range all {
 		if c.State != edge.CertificateOK && c.State != edge.CertificateTrying {
@@ -71,14 +71,14 @@ func troubled(all []edge.CertificateStatus) error {
 	return fmt.Errorf("not all certificates are well: %s", strings.Join(names, ", "))
 }
 
-// warnOfCerts prints a line about certificates that somebody should look after; none if all are well, or can't be asked for.
-func warnOfCerts(w io.Writer, address string) error {
+// printCertWarning prints a line about certificates that somebody should look after; none if all are well, or can't be asked for.
+func printCertWarning(w io.Writer, address string) error {
 	var all []edge.CertificateStatus
-	body, err := askAdmin(address, "/edge/certificates")
+	body, err := getAdmin(address, "/edge/certificates")
 	if err != nil || json.Unmarshal(body, &all) != nil {
 		return nil // an older edge; the services are what was asked for
 	}
-	if err := troubled(all); err != nil {
+	if err := failedCertsError(all); err != nil {
 		_, err = fmt.Fprintf(w, "\n%v; edge certs says why\n", err)
 		return err
 	}
@@ -94,7 +94,7 @@ func printCerts(w io.Writer, all []edge.CertificateStatus, now time.Time) error 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tSTATE\tISSUER\tEXPIRES\tRENEWAL\tNEXT TRY")
 	for _, c := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Name, c.State, dash(c.Issuer), within(now, c.NotAfter), within(now, c.RenewalAt), within(now, c.NextTry))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Name, c.State, orDash(c.Issuer), relativeTime(now, c.NotAfter), relativeTime(now, c.RenewalAt), relativeTime(now, c.NextTry))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -113,15 +113,15 @@ func printCerts(w io.Writer, all []edge.CertificateStatus, now time.Time) error 
 	return nil
 }
 
-func dash(text string) string {
+func orDash(text string) string {
 	if text == "" {
 		return "-"
 	}
 	return text
 }
 
-// within says how far away a time is: "in 59d", "in 4m", "2h ago".
-func within(now, at time.Time) string {
+// relativeTime says how far away a time is: "in 59d", "in 4m", "2h ago".
+func relativeTime(now, at time.Time) string {
 	switch {
 	case at.IsZero():
 		return "-"

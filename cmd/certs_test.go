@@ -10,7 +10,7 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-func TestTheTableOfCertificatesSaysWhatIsWrongAndWhatToDo(t *testing.T) {
+func TestCertTableShowsErrorsAndHints(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	all := []edge.CertificateStatus{
 		{
@@ -38,10 +38,10 @@ func TestTheTableOfCertificatesSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, &out)
 		}
 	}
-	if err := troubled(all); err == nil || !strings.Contains(err.Error(), "b.example is failing, c.example is expired") {
+	if err := failedCertsError(all); err == nil || !strings.Contains(err.Error(), "b.example is failing, c.example is expired") {
 		t.Errorf("what is wrong: %v", err)
 	}
-	if err := troubled(all[:1]); err != nil {
+	if err := failedCertsError(all[:1]); err != nil {
 		t.Errorf("with one that is well: %v", err)
 	}
 	out.Reset()

@@ -63,7 +63,7 @@ same as there.
 			cmd.Flags().Bool("inside", false, "Check what can only be seen from where the edge runs")
 			cmd.Flags().String("address", "", "The admin API's address")
 			cmd.Flags().Bool("json", false, "Print JSON")
-			cmd.RunE = run(runCheck)
+			cmd.RunE = runNoArgs(runCheck)
 		},
 	}
 }
@@ -72,7 +72,7 @@ func runCheck(cmd *cobra.Command) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	find := checkStack
 	if flags.Bool("inside") {
-		find = checkInside
+		find = checkFromEdge
 	}
 	all, err := find(cmd)
 	if err != nil {
@@ -93,7 +93,7 @@ func runCheck(cmd *cobra.Command) error {
 // checkStack checks from an operator's shell.
 func checkStack(cmd *cobra.Command) ([]check.Finding, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	project, err := projectOf(cmd)
+	project, err := projectFromFlags(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func checkStack(cmd *cobra.Command) ([]check.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := newSelf(dir)
+	self, err := newExecutable(dir)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -112,19 +112,19 @@ func checkStack(cmd *cobra.Command) ([]check.Finding, error) {
 	return all, os.RemoveAll(dir)
 }
 
-// self is this program, run in an environment of its own, so that neither a configuration nor this machine sees the other.
-type self struct {
+// executable is this program, run in an environment of its own, so that neither a configuration nor this machine sees the other.
+type executable struct {
 	program string
 	dir     string // what it may write to
 }
 
-func newSelf(dir string) (*self, error) {
+func newExecutable(dir string) (*executable, error) {
 	program, err := os.Executable()
-	return &self{program, dir}, err
+	return &executable{program, dir}, err
 }
 
 // adapt implements [check.Check.Adapt].
-func (s *self) adapt(ctx context.Context, file string, env []string) ([]byte, error) {
+func (s *executable) adapt(ctx context.Context, file string, env []string) ([]byte, error) {
 	if strings.HasSuffix(file, ".json") {
 		return os.ReadFile(file)
 	}
@@ -132,7 +132,7 @@ func (s *self) adapt(ctx context.Context, file string, env []string) ([]byte, er
 }
 
 // validate implements [check.Check.Validate]. What would be kept beside the certificates is kept here, and thrown away.
-func (s *self) validate(ctx context.Context, config []byte, env []string) error {
+func (s *executable) validate(ctx context.Context, config []byte, env []string) error {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(config, &all); err != nil {
 		return err
@@ -181,20 +181,20 @@ func discardLogs(config map[string]json.RawMessage) error {
 }
 
 // run runs this program. Its error is the last thing that it said.
-func (s *self) run(ctx context.Context, env []string, args ...string) ([]byte, error) {
+func (s *executable) run(ctx context.Context, env []string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, s.program, args...)
 	cmd.Env = append(env, "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir)
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, errors.New(lastWord(said.String()))
+		return nil, errors.New(lastLogMessage(said.String()))
 	}
 	return out, nil
 }
 
-// lastWord returns what Caddy said last: a line for people, or one of its log.
-func lastWord(said string) string {
+// lastLogMessage returns what Caddy said last: a line for people, or one of its log.
+func lastLogMessage(said string) string {
 	lines := strings.Split(strings.TrimSpace(said), "\n")
 	last := lines[len(lines)-1]
 	var entry struct{ Msg string }
@@ -204,13 +204,13 @@ func lastWord(said string) string {
 	return strings.TrimPrefix(last, "Error: ")
 }
 
-// checkInside asks the running edge for what is only to be seen from where it runs.
-func checkInside(cmd *cobra.Command) ([]check.Finding, error) {
+// checkFromEdge asks the running edge for what is only to be seen from where it runs.
+func checkFromEdge(cmd *cobra.Command) ([]check.Finding, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	address := adminAddress(flags.String("address"))
-	body, err := askAdmin(address, "/edge/checks")
+	body, err := getAdmin(address, "/edge/checks")
 	if err != nil {
-		return nil, hint(err, "is the edge running? its admin address can be given with --address")
+		return nil, withHint(err, "is the edge running? its admin address can be given with --address")
 	}
 	var report check.Report
 	if err := json.Unmarshal(body, &report); err != nil {

@@ -26,45 +26,45 @@ func Register(files Files) {
 	}
 }
 
-// hinted is an error with the one thing to do about it.
-type hinted struct {
+// hintError is an error with the one thing to do about it.
+type hintError struct {
 	error
 	hint string
 }
 
-func (h hinted) Unwrap() error { return h.error }
+func (h hintError) Unwrap() error { return h.error }
 
-// hint adds to an error what a person at a terminal should do next.
-func hint(err error, format string, args ...any) error {
-	return hinted{err, fmt.Sprintf(format, args...)}
+// withHint adds to an error what a person at a terminal should do next.
+func withHint(err error, format string, args ...any) error {
+	return hintError{err, fmt.Sprintf(format, args...)}
 }
 
-// run makes a cobra function of ours, for a command that takes no arguments.
-func run(f func(cmd *cobra.Command) error) func(*cobra.Command, []string) error {
-	return runWith(func(cmd *cobra.Command, args []string) error {
+// runNoArgs makes a cobra function of ours, for a command that takes no arguments.
+func runNoArgs(f func(cmd *cobra.Command) error) func(*cobra.Command, []string) error {
+	return runWithArgs(func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return hint(fmt.Errorf("%s takes no argument, got %q", cmd.Name(), args[0]), "edge %s --help", cmd.Name())
+			return withHint(fmt.Errorf("%s takes no argument, got %q", cmd.Name(), args[0]), "edge %s --help", cmd.Name())
 		}
 		return f(cmd)
 	})
 }
 
-// runWith makes a cobra function print errors as the style asks: "edge: error: …", then "edge: hint: …".
-func runWith(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+// runWithArgs makes a cobra function print errors as the style asks: "edge: error: …", then "edge: hint: …".
+func runWithArgs(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 		err := f(cmd, args)
-		explain(cmd.ErrOrStderr(), err)
+		printError(cmd.ErrOrStderr(), err)
 		return err
 	}
 }
 
-func explain(w io.Writer, err error) {
+func printError(w io.Writer, err error) {
 	if err == nil {
 		return
 	}
 	fmt.Fprintf(w, "edge: error: %v\n", err)
-	if h, ok := errors.AsType[hinted](err); ok {
+	if h, ok := errors.AsType[hintError](err); ok {
 		fmt.Fprintf(w, "edge: hint: %s\n", h.hint)
 	}
 }

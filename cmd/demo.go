@@ -36,7 +36,7 @@ to each service. Ctrl-C ends it; nothing is left behind.
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().Int("http-port", 8080, "Port for HTTP")
 			cmd.Flags().Int("https-port", 8443, "Port for HTTPS")
-			cmd.RunE = run(func(cmd *cobra.Command) error { return runDemo(cmd, caddyfile) })
+			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error { return runDemo(cmd, caddyfile) })
 		},
 	}
 }
@@ -57,8 +57,8 @@ func runDemo(cmd *cobra.Command, caddyfile []byte) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	out := &lines{w: cmd.OutOrStdout()}
-	backends, err := demo.Start(context.WithoutCancel(ctx), out.say)
+	out := &eventPrinter{w: cmd.OutOrStdout()}
+	backends, err := demo.Start(context.WithoutCancel(ctx), out.printEvent)
 	if err != nil {
 		return fmt.Errorf("start the demo's backends: %w", err)
 	}
@@ -67,17 +67,17 @@ func runDemo(cmd *cobra.Command, caddyfile []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	unwatch := edge.Watch(func(c registry.Change) {
-		out.say(c.Service, fmt.Sprintf("%s: %s (%s)", c.Address, c.To, c.Reason))
+	unwatch := edge.WatchEndpoints(func(c registry.Change) {
+		out.printEvent(c.Service, fmt.Sprintf("%s: %s (%s)", c.Address, c.To, c.Reason))
 	})
 	defer unwatch()
 	if err := caddy.Load(config, true); err != nil {
-		return hint(fmt.Errorf("start the edge: %w", err), "if a port is taken, choose others with --http-port and --https-port")
+		return withHint(fmt.Errorf("start the edge: %w", err), "if a port is taken, choose others with --http-port and --https-port")
 	}
-	if err := waitUntilServed(ctx, httpsPort); err != nil {
+	if err := waitUntilReady(ctx, httpsPort); err != nil {
 		return err
 	}
-	out.print(welcome(httpPort, httpsPort))
+	out.print(demoBanner(httpPort, httpsPort))
 	<-ctx.Done()
 	stop() // a second Ctrl-C ends it the hard way
 	unwatch()
@@ -94,10 +94,10 @@ func checkPort(ctx context.Context, flag string, port int) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		err = fmt.Errorf("port %d is taken by another program", port)
 	}
-	return hint(err, "choose another one: edge demo --%s %d", flag, port+1000)
+	return withHint(err, "choose another one: edge demo --%s %d", flag, port+1000)
 }
 
-func welcome(httpPort, httpsPort int) string {
+func demoBanner(httpPort, httpsPort int) string {
 	return fmt.Sprintf(`
 The edge runs. Its certificates are its own, so that browsers ask once.
 
@@ -117,17 +117,17 @@ Ctrl-C ends it. What happens:
 `, httpPort, httpsPort)
 }
 
-// lines writes what happens, a line each, from many goroutines.
-type lines struct {
+// eventPrinter writes what happens, a line each, from many goroutines.
+type eventPrinter struct {
 	mu sync.Mutex
 	w  io.Writer
 }
 
-func (l *lines) say(service, event string) {
+func (l *eventPrinter) printEvent(service, event string) {
 	l.print(fmt.Sprintf("%s  %-24s %s\n", time.Now().Format(time.TimeOnly), service, event))
 }
 
-func (l *lines) print(text string) {
+func (l *eventPrinter) print(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fmt.Fprint(l.w, text)

@@ -14,8 +14,8 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// waitUntilServed waits until each site has its certificate and each service a ready endpoint, which takes a moment.
-func waitUntilServed(ctx context.Context, httpsPort int) error {
+// waitUntilReady waits until each site has its certificate and each service a ready endpoint, which takes a moment.
+func waitUntilReady(ctx context.Context, httpsPort int) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for _, site := range []string{"accounting", "crm", "docs"} {

@@ -46,7 +46,7 @@ In the stack: docker compose exec edge edge drain 3f2a8c1d9e07
 			cmd.Flags().Duration("sessions", 10*time.Second, "For how long requests of sticky sessions may still come")
 			cmd.Flags().Duration("wait", 0, "How long to wait until nothing is under way")
 			cmd.Flags().Bool("json", false, "Print JSON")
-			cmd.RunE = runWith(runDrain)
+			cmd.RunE = runWithArgs(runDrain)
 		},
 	}
 }
@@ -56,14 +56,14 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 	undo, sessions, wait := flags.Bool("undo"), flags.Duration("sessions"), flags.Duration("wait")
 	switch {
 	case len(ids) == 0:
-		return hint(errors.New("drain wants the IDs of containers"), "docker compose ps --quiet SERVICE, or edge status --json")
+		return withHint(errors.New("drain wants the IDs of containers"), "docker compose ps --quiet SERVICE, or edge status --json")
 	case sessions < 0 || wait < 0:
 		return errors.New("a duration can't be negative")
 	case undo && cmd.Flags().Changed("wait"):
-		return hint(errors.New("there is nothing to wait for when a drain is undone"), "leave --wait out")
+		return withHint(errors.New("there is nothing to wait for when a drain is undone"), "leave --wait out")
 	}
 	address := adminAddress(flags.String("address"))
-	body, err := orderDrain(address, ids, sessions, undo)
+	body, err := requestDrain(address, ids, sessions, undo)
 	if err != nil {
 		return err
 	}
@@ -74,18 +74,18 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 	if flags.Bool("json") {
 		_, err = cmd.OutOrStdout().Write(body)
 	} else {
-		err = printDrained(cmd.OutOrStdout(), answer.Endpoints)
+		err = printDrainStatus(cmd.OutOrStdout(), answer.Endpoints)
 	}
 	if err != nil || wait == 0 {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return waitIdle(ctx, answer.Endpoints, wait, func() ([]byte, error) { return askAdmin(address, "/edge/services") })
+	return waitIdle(ctx, answer.Endpoints, wait, func() ([]byte, error) { return getAdmin(address, "/edge/services") })
 }
 
-// orderDrain has the edge drain endpoints, or undo it, and returns its answer.
-func orderDrain(address string, ids []string, sessions time.Duration, undo bool) ([]byte, error) {
+// requestDrain has the edge drain endpoints, or undo it, and returns its answer.
+func requestDrain(address string, ids []string, sessions time.Duration, undo bool) ([]byte, error) {
 	order, err := json.Marshal(map[string]any{"endpoints": ids, "sessions": sessions.String(), "undo": undo})
 	if err != nil {
 		return nil, err
@@ -96,16 +96,16 @@ func orderDrain(address string, ids []string, sessions time.Duration, undo bool)
 		defer resp.Body.Close()
 		return io.ReadAll(resp.Body)
 	case strings.Contains(err.Error(), "HTTP 404"):
-		return nil, hint(refusal(err), "edge status --json shows the IDs that it knows")
+		return nil, withHint(adminError(err), "edge status --json shows the IDs that it knows")
 	case strings.Contains(err.Error(), "HTTP "):
-		return nil, refusal(err)
+		return nil, adminError(err)
 	default:
-		return nil, hint(err, "is the edge running? its admin address can be given with --address")
+		return nil, withHint(err, "is the edge running? its admin address can be given with --address")
 	}
 }
 
-// refusal returns what the admin API said, without the JSON around it.
-func refusal(err error) error {
+// adminError returns what the admin API said, without the JSON around it.
+func adminError(err error) error {
 	var answer struct{ Error string }
 	_, text, _ := strings.Cut(err.Error(), "{")
 	if json.Unmarshal([]byte("{"+text), &answer) != nil || answer.Error == "" {
@@ -114,7 +114,7 @@ func refusal(err error) error {
 	return errors.New(answer.Error)
 }
 
-func printDrained(w io.Writer, all []registry.DrainStatus) error {
+func printDrainStatus(w io.Writer, all []registry.DrainStatus) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tENDPOINT\tSTATE\tIN FLIGHT\tSOCKETS")
 	for _, e := range all {

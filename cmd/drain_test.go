@@ -18,26 +18,26 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// admin stands in for the admin API: it keeps the orders, and answers with one status and body.
-type admin struct {
-	orders []string
-	status int
-	answer string
+// fakeAdmin stands in for the admin API: it keeps the orders, and answers with one status and body.
+type fakeAdmin struct {
+	requests []string
+	status   int
+	body     string
 }
 
-func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *fakeAdmin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/edge/services" {
 		io.WriteString(w, `[{"service": "api:80", "endpoints": [{"id": "abc", "in_flight": 0}, {"id": "other", "in_flight": 9}]}]`)
 		return
 	}
 	body, _ := io.ReadAll(r.Body) // a short body fails the test
-	a.orders = append(a.orders, r.Method+" "+r.URL.Path+" "+string(body))
+	a.requests = append(a.requests, r.Method+" "+r.URL.Path+" "+string(body))
 	w.WriteHeader(a.status)
-	io.WriteString(w, a.answer)
+	io.WriteString(w, a.body)
 }
 
-// drainWith runs the command against an admin API.
-func drainWith(t *testing.T, a *admin, args ...string) (stdout, stderr string, err error) {
+// runDrainCommand runs the command against an admin API.
+func runDrainCommand(t *testing.T, a *fakeAdmin, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	server := httptest.NewServer(a)
 	defer server.Close()
@@ -51,50 +51,50 @@ func drainWith(t *testing.T, a *admin, args ...string) (stdout, stderr string, e
 	return out.String(), errs.String(), err
 }
 
-const drainedOne = `{"endpoints": [{"service": "api:80", "id": "abc", "state": "draining", "in_flight": 2, "sockets": 1}]}`
+const drainResponse = `{"endpoints": [{"service": "api:80", "id": "abc", "state": "draining", "in_flight": 2, "sockets": 1}]}`
 
-func TestDrainSendsTheOrderAndShowsWhatIsUnderWay(t *testing.T) {
-	a := &admin{status: 200, answer: drainedOne}
-	out, _, err := drainWith(t, a, "abc", "def", "--sessions", "5s", "--wait", "1s")
+func TestDrainSendsRequestAndPrintsStatus(t *testing.T) {
+	a := &fakeAdmin{status: 200, body: drainResponse}
+	out, _, err := runDrainCommand(t, a, "abc", "def", "--sessions", "5s", "--wait", "1s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `POST /edge/drain {"endpoints":["abc","def"],"sessions":"5s","undo":false}`
-	if len(a.orders) != 1 || a.orders[0] != want {
-		t.Errorf("orders %q, want %q", a.orders, want)
+	if len(a.requests) != 1 || a.requests[0] != want {
+		t.Errorf("orders %q, want %q", a.requests, want)
 	}
 	if !strings.Contains(out, "api:80   abc       draining  2          1") {
 		t.Errorf("printed\n%s", out)
 	}
-	if out, _, err = drainWith(t, a, "abc", "--undo", "--json"); err != nil || out != drainedOne {
+	if out, _, err = runDrainCommand(t, a, "abc", "--undo", "--json"); err != nil || out != drainResponse {
 		t.Errorf("%v, printed %q", err, out)
 	}
-	if !strings.Contains(a.orders[1], `"undo":true`) {
-		t.Errorf("order %q", a.orders[1])
+	if !strings.Contains(a.requests[1], `"undo":true`) {
+		t.Errorf("order %q", a.requests[1])
 	}
 }
 
-func TestDrainSaysWhatTheEdgeRefuses(t *testing.T) {
+func TestDrainPrintsErrorsAndHints(t *testing.T) {
 	for _, c := range []struct {
-		admin admin
+		admin fakeAdmin
 		args  []string
 		want  string
 	}{
-		{admin{status: 404, answer: `{"error":"\"x\": no endpoint has this ID"}`}, []string{"x"}, "edge: error: \"x\": no endpoint has this ID\nedge: hint: edge status --json shows"},
-		{admin{status: 400, answer: `{"error":"\"x\": more than one"}`}, []string{"x"}, "edge: error: \"x\": more than one\n"},
-		{admin{status: 500, answer: `broken`}, []string{"x"}, "HTTP 500: broken"},
-		{admin{status: 200, answer: `broken`}, []string{"x"}, "read the answer of"},
-		{admin{}, nil, "edge: error: drain wants the IDs of containers\nedge: hint: docker compose ps"},
-		{admin{}, []string{"x", "--wait", "-1s"}, "a duration can't be negative"},
-		{admin{}, []string{"x", "--undo", "--wait", "1s"}, "there is nothing to wait for"},
+		{fakeAdmin{status: 404, body: `{"error":"\"x\": no endpoint has this ID"}`}, []string{"x"}, "edge: error: \"x\": no endpoint has this ID\nedge: hint: edge status --json shows"},
+		{fakeAdmin{status: 400, body: `{"error":"\"x\": more than one"}`}, []string{"x"}, "edge: error: \"x\": more than one\n"},
+		{fakeAdmin{status: 500, body: `broken`}, []string{"x"}, "HTTP 500: broken"},
+		{fakeAdmin{status: 200, body: `broken`}, []string{"x"}, "read the answer of"},
+		{fakeAdmin{}, nil, "edge: error: drain wants the IDs of containers\nedge: hint: docker compose ps"},
+		{fakeAdmin{}, []string{"x", "--wait", "-1s"}, "a duration can't be negative"},
+		{fakeAdmin{}, []string{"x", "--undo", "--wait", "1s"}, "there is nothing to wait for"},
 	} {
-		if _, stderr, err := drainWith(t, &c.admin, c.args...); err == nil || !strings.Contains(stderr, c.want) {
+		if _, stderr, err := runDrainCommand(t, &c.admin, c.args...); err == nil || !strings.Contains(stderr, c.want) {
 			t.Errorf("%v: %v, printed %q, want %q", c.args, err, stderr, c.want)
 		}
 	}
 }
 
-func TestWaitingForADrainEndsWithTheLastRequestOrTheTime(t *testing.T) {
+func TestWaitIdleEndsWhenIdleOrAtTimeout(t *testing.T) {
 	drained := []registry.DrainStatus{{Service: "api:80", EndpointStatus: registry.EndpointStatus{ID: "abc"}}}
 	services := func(inFlight, sockets int) []byte {
 		text, err := json.Marshal([]registry.ServiceStatus{{Service: "api:80", Endpoints: []registry.EndpointStatus{

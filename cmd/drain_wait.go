@@ -41,7 +41,7 @@ func waitIdle(ctx context.Context, drained []registry.DrainStatus, bound time.Du
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-over:
-			return hint(fmt.Errorf("still under way after %s: %s", bound, strings.Join(left, "; ")), "it goes on; give --wait more time")
+			return withHint(fmt.Errorf("still under way after %s: %s", bound, strings.Join(left, "; ")), "it goes on; give --wait more time")
 		case <-ctx.Done():
 			return fmt.Errorf("interrupted; still under way: %s", strings.Join(left, "; "))
 		}

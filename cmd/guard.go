@@ -35,7 +35,7 @@ compose file does.
 			cmd.Flags().String("listen", ":2375", "Address to listen on")
 			cmd.Flags().String("socket", "/var/run/docker.sock", "The Docker Engine's socket")
 			cmd.Flags().Bool("health", false, "Ask a running guard instead of being one")
-			cmd.RunE = run(runGuard)
+			cmd.RunE = runNoArgs(runGuard)
 		},
 	}
 }
@@ -50,7 +50,7 @@ func runGuard(cmd *cobra.Command) error {
 	defer stop()
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
 	if err != nil {
-		return hint(err, "choose another address with --listen")
+		return withHint(err, "choose another address with --listen")
 	}
 	server := &http.Server{
 		Handler:           guard.New(flags.String("socket")),
@@ -75,7 +75,7 @@ func runGuard(cmd *cobra.Command) error {
 func guardHealth(ctx context.Context, listen string) error {
 	_, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return hint(err, "--listen wants HOST:PORT or :PORT")
+		return withHint(err, "--listen wants HOST:PORT or :PORT")
 	}
-	return get(ctx, http.DefaultClient, "http://"+net.JoinHostPort("127.0.0.1", port)+"/_ping", 3*time.Second)
+	return expectOK(ctx, http.DefaultClient, "http://"+net.JoinHostPort("127.0.0.1", port)+"/_ping", 3*time.Second)
 }

@@ -32,7 +32,7 @@ for the health check of a container that has no shell.
 			cmd.Flags().Bool("ready", false, "Ask whether all services are ready")
 			cmd.Flags().String("url", "", "What to ask instead")
 			cmd.Flags().Duration("timeout", 3*time.Second, "How long the answer may take")
-			cmd.RunE = run(runHealth)
+			cmd.RunE = runNoArgs(runHealth)
 		},
 	}
 }
@@ -44,8 +44,8 @@ func runHealth(cmd *cobra.Command) error {
 	if flags.Bool("ready") {
 		path += "/ready"
 	}
-	if client := overHealthSocket(); url == "" && client != nil {
-		return get(cmd.Context(), client, "http://edge"+path, flags.Duration("timeout"))
+	if client := healthSocketClient(); url == "" && client != nil {
+		return expectOK(cmd.Context(), client, "http://edge"+path, flags.Duration("timeout"))
 	}
 	if url == "" {
 		port := os.Getenv("HTTP_PORT")
@@ -54,11 +54,11 @@ func runHealth(cmd *cobra.Command) error {
 		}
 		url = "http://" + net.JoinHostPort("127.0.0.1", port) + path
 	}
-	return get(cmd.Context(), http.DefaultClient, url, flags.Duration("timeout"))
+	return expectOK(cmd.Context(), http.DefaultClient, url, flags.Duration("timeout"))
 }
 
-// get asks a URL and returns an error unless the answer is 200.
-func get(ctx context.Context, client *http.Client, url string, timeout time.Duration) error {
+// expectOK asks a URL and returns an error unless the answer is 200.
+func expectOK(ctx context.Context, client *http.Client, url string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -22,30 +22,30 @@ import (
 // port, no admin API, and no site that says anything about health.
 const defaultHealthSocket = "/run/edge/health.sock"
 
-func healthSocket() string { return cmp.Or(os.Getenv("EDGE_HEALTH"), defaultHealthSocket) }
+func healthSocketPath() string { return cmp.Or(os.Getenv("EDGE_HEALTH"), defaultHealthSocket) }
 
 // ServeHealth answers on the health socket as long as the process lives, and removes what an earlier one left there. Where its
 // directory is not there, which only the image has, it does nothing.
 func ServeHealth() error {
-	path := healthSocket()
+	path := healthSocketPath()
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return hint(fmt.Errorf("remove the old health socket: %w", err), "let this user write to %s, or name another socket in EDGE_HEALTH", filepath.Dir(path))
+		return withHint(fmt.Errorf("remove the old health socket: %w", err), "let this user write to %s, or name another socket in EDGE_HEALTH", filepath.Dir(path))
 	}
 	ln, err := net.Listen("unix", path)
 	if err != nil {
-		return hint(fmt.Errorf("listen for health checks: %w", err), "let this user write to %s, or name another socket in EDGE_HEALTH", filepath.Dir(path))
+		return withHint(fmt.Errorf("listen for health checks: %w", err), "let this user write to %s, or name another socket in EDGE_HEALTH", filepath.Dir(path))
 	}
-	server := &http.Server{Handler: http.HandlerFunc(answerHealth), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: http.HandlerFunc(handleHealth), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = server.Serve(ln) }() // it ends with the process
 	return nil
 }
 
-// answerHealth answers /health with 200 if a configuration runs, and /health/ready if moreover every service has a ready
+// handleHealth answers /health with 200 if a configuration runs, and /health/ready if moreover every service has a ready
 // endpoint.
-func answerHealth(w http.ResponseWriter, r *http.Request) {
+func handleHealth(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/health" && r.URL.Path != "/health/ready" {
 		http.NotFound(w, r)
 		return
@@ -69,9 +69,9 @@ func answerHealth(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// overHealthSocket returns a client that asks on the health socket; nil if there is none.
-func overHealthSocket() *http.Client {
-	path := healthSocket()
+// healthSocketClient returns a client that asks on the health socket; nil if there is none.
+func healthSocketClient() *http.Client {
+	path := healthSocketPath()
 	if info, err := os.Stat(path); err != nil || info.Mode()&fs.ModeSocket == 0 {
 		return nil
 	}

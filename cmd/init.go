@@ -29,7 +29,7 @@ owner only. A file that is there already is never touched.
 			cmd.Flags().String("domain", "theworklabs.cc", "The domain under which the sites are")
 			cmd.Flags().String("email", "", "Where the certificate authority may write to")
 			cmd.Flags().String("file", ".env", "The file to write")
-			cmd.RunE = run(func(cmd *cobra.Command) error { return runInit(cmd, envExample) })
+			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error { return runInit(cmd, envExample) })
 		},
 	}
 }
@@ -45,7 +45,7 @@ func runInit(cmd *cobra.Command, envExample []byte) error {
 	name := flags.String("file")
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return hint(fmt.Errorf("%s is there already, and holds the secrets of a stack", name),
+		return withHint(fmt.Errorf("%s is there already, and holds the secrets of a stack", name),
 			"keep it; to begin anew, move it away first")
 	}
 	if err != nil {

@@ -47,13 +47,13 @@ In the stack: docker compose exec edge edge maintenance on bigcapital-server
 			cmd.Flags().Duration("retry-after", maintenance.DefaultRetryAfter, "When clients are told to come again")
 			cmd.Flags().String("message", "", "What those who come read")
 			cmd.Flags().Bool("json", false, "Print JSON")
-			cmd.RunE = runWith(runMaintenance)
+			cmd.RunE = runWithArgs(runMaintenance)
 		},
 	}
 }
 
 func runMaintenance(cmd *cobra.Command, args []string) error {
-	order, err := maintenanceOrder(cmd, args)
+	order, err := maintenanceRequestBody(cmd, args)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func runMaintenance(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	body, err := sendMaintenance(adminAddress(address), order)
+	body, err := requestMaintenance(adminAddress(address), order)
 	if err != nil {
 		return err
 	}
@@ -76,15 +76,15 @@ func runMaintenance(cmd *cobra.Command, args []string) error {
 	return printMaintenance(cmd.OutOrStdout(), book.Windows(), time.Now())
 }
 
-// maintenanceOrder makes the request's body of the command line; none where it only asks.
-func maintenanceOrder(cmd *cobra.Command, args []string) ([]byte, error) {
+// maintenanceRequestBody makes the request's body of the command line; none where it only asks.
+func maintenanceRequestBody(cmd *cobra.Command, args []string) ([]byte, error) {
 	on := len(args) > 0 && args[0] == "on"
 	if len(args) > 0 && !on && args[0] != "off" {
-		return nil, hint(fmt.Errorf("maintenance is on or off, got %q", args[0]), "edge maintenance on %s", args[0])
+		return nil, withHint(fmt.Errorf("maintenance is on or off, got %q", args[0]), "edge maintenance on %s", args[0])
 	}
 	for _, name := range []string{"hold", "allow", "retry-after", "message"} {
 		if cmd.Flags().Changed(name) && !on {
-			return nil, hint(fmt.Errorf("--%s has a meaning only when maintenance is turned on", name), "edge maintenance on … --%s", name)
+			return nil, withHint(fmt.Errorf("--%s has a meaning only when maintenance is turned on", name), "edge maintenance on … --%s", name)
 		}
 	}
 	if len(args) == 0 {
@@ -110,8 +110,8 @@ func maintenanceOrder(cmd *cobra.Command, args []string) ([]byte, error) {
 	return json.Marshal(order)
 }
 
-// sendMaintenance gives the edge an order, or only asks if there is none, and returns its answer.
-func sendMaintenance(address string, order []byte) ([]byte, error) {
+// requestMaintenance gives the edge an order, or only asks if there is none, and returns its answer.
+func requestMaintenance(address string, order []byte) ([]byte, error) {
 	method := http.MethodGet
 	var body io.Reader
 	if order != nil {
@@ -123,13 +123,13 @@ func sendMaintenance(address string, order []byte) ([]byte, error) {
 		defer resp.Body.Close()
 		return io.ReadAll(resp.Body)
 	case strings.Contains(err.Error(), "HTTP 404"):
-		return nil, hint(refusal(err), "edge status shows the services")
+		return nil, withHint(adminError(err), "edge status shows the services")
 	case strings.Contains(err.Error(), "HTTP 500"):
-		return nil, hint(refusal(err), "can the edge write to its storage? (/data in the stack)")
+		return nil, withHint(adminError(err), "can the edge write to its storage? (/data in the stack)")
 	case strings.Contains(err.Error(), "HTTP "):
-		return nil, refusal(err)
+		return nil, adminError(err)
 	default:
-		return nil, hint(err, "is the edge running? its admin address can be given with --address")
+		return nil, withHint(err, "is the edge running? its admin address can be given with --address")
 	}
 }
 

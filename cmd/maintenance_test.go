@@ -13,8 +13,8 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// maintainWith runs the command against an admin API.
-func maintainWith(t *testing.T, a http.Handler, args ...string) (stdout, stderr string, err error) {
+// runMaintenanceCommand runs the command against an admin API.
+func runMaintenanceCommand(t *testing.T, a http.Handler, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	server := httptest.NewServer(a)
 	defer server.Close()
@@ -28,9 +28,9 @@ func maintainWith(t *testing.T, a http.Handler, args ...string) (stdout, stderr 
 	return out.String(), errs.String(), err
 }
 
-const apiClosed = `{"services": [{"service": "api:80", "since": "2026-01-02T03:04:05Z", "hold": true, "allow": ["10.0.0.0/8", "::1/128"], "retry_after": "5m0s", "message": "Back\nat noon."}]}`
+const maintenanceResponse = `{"services": [{"service": "api:80", "since": "2026-01-02T03:04:05Z", "hold": true, "allow": ["10.0.0.0/8", "::1/128"], "retry_after": "5m0s", "message": "Back\nat noon."}]}`
 
-func TestMaintenanceSendsTheOrderAndShowsWhatHolds(t *testing.T) {
+func TestMaintenanceSendsRequestAndPrintsWindows(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		want string
@@ -45,48 +45,48 @@ func TestMaintenanceSendsTheOrderAndShowsWhatHolds(t *testing.T) {
 		{[]string{"off"}, `POST /edge/maintenance {"on":false}`},
 		{[]string{"off", "api"}, `POST /edge/maintenance {"on":false,"services":["api"]}`},
 	} {
-		a := &admin{status: 200, answer: apiClosed}
-		out, _, err := maintainWith(t, a, c.args...)
-		if err != nil || len(a.orders) != 1 || a.orders[0] != c.want {
-			t.Errorf("%v: %v\norders %q, want\n%s", c.args, err, a.orders, c.want)
+		a := &fakeAdmin{status: 200, body: maintenanceResponse}
+		out, _, err := runMaintenanceCommand(t, a, c.args...)
+		if err != nil || len(a.requests) != 1 || a.requests[0] != c.want {
+			t.Errorf("%v: %v\norders %q, want\n%s", c.args, err, a.requests, c.want)
 		}
 		if !strings.Contains(out, "api:80") || !strings.Contains(out, "held      5m0s         10.0.0.0/8 ::1/128  Back at noon.\n") {
 			t.Errorf("printed\n%s", out)
 		}
 	}
-	if out, _, err := maintainWith(t, &admin{status: 200, answer: apiClosed}, "--json"); err != nil || out != apiClosed {
+	if out, _, err := runMaintenanceCommand(t, &fakeAdmin{status: 200, body: maintenanceResponse}, "--json"); err != nil || out != maintenanceResponse {
 		t.Errorf("%v, printed %q", err, out)
 	}
-	if out, _, err := maintainWith(t, &admin{status: 200, answer: `{"services": []}`}); err != nil || out != "no service is in maintenance\n" {
+	if out, _, err := runMaintenanceCommand(t, &fakeAdmin{status: 200, body: `{"services": []}`}); err != nil || out != "no service is in maintenance\n" {
 		t.Errorf("%v, printed %q", err, out)
 	}
 }
 
-func TestMaintenanceSaysWhatIsWrong(t *testing.T) {
+func TestMaintenancePrintsErrorsAndHints(t *testing.T) {
 	for _, c := range []struct {
-		admin admin
+		admin fakeAdmin
 		args  []string
 		want  string
 	}{
-		{admin{status: 404, answer: `{"error":"no service \"x\" (known: api:80)"}`}, []string{"on", "x"}, "edge: error: no service \"x\" (known: api:80)\nedge: hint: edge status shows"},
-		{admin{status: 400, answer: `{"error":"allow \"x\": want an address"}`}, []string{"on", "--allow", "x"}, "edge: error: allow \"x\": want an address\n"},
-		{admin{status: 500, answer: `{"error":"nothing is changed: store x: disk full"}`}, []string{"off"}, "nothing is changed: store x: disk full\nedge: hint: can the edge write to its storage?"},
-		{admin{status: 200, answer: `broken`}, nil, "read the answer of"},
-		{admin{}, []string{"api"}, "maintenance is on or off, got \"api\"\nedge: hint: edge maintenance on api"},
-		{admin{}, []string{"off", "--hold"}, "--hold has a meaning only when maintenance is turned on"},
-		{admin{}, []string{"--message", "x"}, "--message has a meaning only when"},
-		{admin{}, []string{"on", "--retry-after", "0s"}, "--retry-after must be more than nothing"},
+		{fakeAdmin{status: 404, body: `{"error":"no service \"x\" (known: api:80)"}`}, []string{"on", "x"}, "edge: error: no service \"x\" (known: api:80)\nedge: hint: edge status shows"},
+		{fakeAdmin{status: 400, body: `{"error":"allow \"x\": want an address"}`}, []string{"on", "--allow", "x"}, "edge: error: allow \"x\": want an address\n"},
+		{fakeAdmin{status: 500, body: `{"error":"nothing is changed: store x: disk full"}`}, []string{"off"}, "nothing is changed: store x: disk full\nedge: hint: can the edge write to its storage?"},
+		{fakeAdmin{status: 200, body: `broken`}, nil, "read the answer of"},
+		{fakeAdmin{}, []string{"api"}, "maintenance is on or off, got \"api\"\nedge: hint: edge maintenance on api"},
+		{fakeAdmin{}, []string{"off", "--hold"}, "--hold has a meaning only when maintenance is turned on"},
+		{fakeAdmin{}, []string{"--message", "x"}, "--message has a meaning only when"},
+		{fakeAdmin{}, []string{"on", "--retry-after", "0s"}, "--retry-after must be more than nothing"},
 	} {
-		if _, stderr, err := maintainWith(t, &c.admin, c.args...); err == nil || !strings.Contains(stderr, c.want) {
+		if _, stderr, err := runMaintenanceCommand(t, &c.admin, c.args...); err == nil || !strings.Contains(stderr, c.want) {
 			t.Errorf("%v: %v, printed %q, want %q", c.args, err, stderr, c.want)
 		}
-		if c.admin.status == 0 && len(c.admin.orders) > 0 {
-			t.Errorf("%v: sent %q", c.args, c.admin.orders)
+		if c.admin.status == 0 && len(c.admin.requests) > 0 {
+			t.Errorf("%v: sent %q", c.args, c.admin.requests)
 		}
 	}
 }
 
-func TestTheTableOfMaintenanceIsOneLinePerService(t *testing.T) {
+func TestMaintenanceTableHasOneLinePerService(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var out bytes.Buffer
 	err := printMaintenance(&out, []*maintenance.Window{

@@ -21,8 +21,8 @@ func addProjectFlags(cmd *cobra.Command) {
 	f.String("edge", "edge", "The Compose service that is the edge")
 }
 
-// projectOf reads the flags of [addProjectFlags].
-func projectOf(cmd *cobra.Command) (compose.Project, error) {
+// projectFromFlags reads the flags of [addProjectFlags].
+func projectFromFlags(cmd *cobra.Command) (compose.Project, error) {
 	text := func(name string) string {
 		value, _ := cmd.Flags().GetString(name) // it is one: see above
 		return value
@@ -36,7 +36,7 @@ func projectOf(cmd *cobra.Command) (compose.Project, error) {
 		Files: list("file"), EnvFiles: list("env-file"), Profiles: list("profile"),
 	}
 	if slices.Contains(p.Files, "-") {
-		return p, hint(errors.New("the compose file is read more than once, and can't be standard input"), "save it and name it")
+		return p, withHint(errors.New("the compose file is read more than once, and can't be standard input"), "save it and name it")
 	}
 	return p, nil
 }

@@ -53,7 +53,7 @@ two.
 			f.Duration("drain-timeout", 0, "How long requests on old containers may take (default 1m; 15s where requests are held meanwhile)")
 			f.Duration("sessions", 10*time.Second, "For how long requests of sticky sessions may still come to old containers")
 			f.Duration("stop-timeout", 0, "How long a container may take to stop (default: its own setting)")
-			cmd.RunE = runWith(runRollout)
+			cmd.RunE = runWithArgs(runRollout)
 		},
 	}
 }
@@ -67,13 +67,13 @@ func runRollout(cmd *cobra.Command, services []string) error {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
-	ctx, hurry, stop := interruptible(cmd.Context())
+	ctx, hurry, stop := notifyInterrupts(cmd.Context())
 	defer stop()
 	r.Hurry = hurry
 
 	err = r.Run(ctx)
 	if p, ok := errors.AsType[*rollout.Problem](err); ok {
-		return hint(err, "%s", p.Hint)
+		return withHint(err, "%s", p.Hint)
 	}
 	return err
 }
@@ -90,11 +90,11 @@ func newRollout(cmd *cobra.Command, services []string) (*rollout.Rollout, error)
 	}
 	switch {
 	case all == (len(services) > 0):
-		return nil, hint(errors.New("rollout wants the names of services, or --all"), "docker compose config --services lists them")
+		return nil, withHint(errors.New("rollout wants the names of services, or --all"), "docker compose config --services lists them")
 	case !slices.Contains([]string{"", "always", "missing", "never"}, pull):
 		return nil, fmt.Errorf("--pull %s: want always, missing or never", pull)
 	}
-	project, err := projectOf(cmd)
+	project, err := projectFromFlags(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +112,8 @@ func newRollout(cmd *cobra.Command, services []string) (*rollout.Rollout, error)
 	}, nil
 }
 
-// interruptible returns a context that ends at the first signal to stop, and a channel that is closed at the second.
-func interruptible(ctx context.Context) (context.Context, <-chan struct{}, func()) {
+// notifyInterrupts returns a context that ends at the first signal to stop, and a channel that is closed at the second.
+func notifyInterrupts(ctx context.Context) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

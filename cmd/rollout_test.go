@@ -15,8 +15,8 @@ import (
 	"github.com/theworklabs/edge/internal/rollout"
 )
 
-// rolloutFlags parses a command line of rollout.
-func rolloutFlags(t *testing.T, args ...string) (*rollout.Rollout, error) {
+// parseRolloutFlags parses a command line of rollout.
+func parseRolloutFlags(t *testing.T, args ...string) (*rollout.Rollout, error) {
 	t.Helper()
 	c := &cobra.Command{Use: "rollout"}
 	rolloutCommand().CobraFunc(c)
@@ -26,8 +26,8 @@ func rolloutFlags(t *testing.T, args ...string) (*rollout.Rollout, error) {
 	return newRollout(c, c.Flags().Args())
 }
 
-func TestRolloutTakesTheFlagsOfCompose(t *testing.T) {
-	r, err := rolloutFlags(t, "web", "-p", "shop", "-f", "a.yaml", "--file", "b.yaml", "--env-file", ".env", "--project-directory", "dir",
+func TestRolloutReadsComposeFlags(t *testing.T) {
+	r, err := parseRolloutFlags(t, "web", "-p", "shop", "-f", "a.yaml", "--file", "b.yaml", "--env-file", ".env", "--project-directory", "dir",
 		"--profile", "x", "api", "--edge", "proxy", "--no-pull", "--timeout", "1m", "--stop-timeout", "5s", "--sessions", "0s")
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestRolloutTakesTheFlagsOfCompose(t *testing.T) {
 	}
 }
 
-func TestRolloutRefusesWhatItCanNotDo(t *testing.T) {
+func TestRolloutRejectsInvalidFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"", "rollout wants the names of services, or --all"},
 		{"--all web", "rollout wants the names of services, or --all"},
@@ -54,14 +54,14 @@ func TestRolloutRefusesWhatItCanNotDo(t *testing.T) {
 		{"web --timeout -1s", "--timeout: a duration can't be negative"},
 		{"web --drain-timeout -1s", "--drain-timeout: a duration can't be negative"},
 	} {
-		if _, err := rolloutFlags(t, strings.Fields(c.args)...); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := parseRolloutFlags(t, strings.Fields(c.args)...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %q", c.args, err, c.want)
 		}
 	}
 }
 
-func TestTheFirstSignalInterruptsAndTheSecondHurries(t *testing.T) {
-	ctx, hurry, stop := interruptible(t.Context())
+func TestFirstSignalInterruptsAndSecondForcesStop(t *testing.T) {
+	ctx, hurry, stop := notifyInterrupts(t.Context())
 	signal := func(s syscall.Signal) {
 		if err := syscall.Kill(syscall.Getpid(), s); err != nil {
 			t.Fatal(err)
@@ -78,7 +78,7 @@ func TestTheFirstSignalInterruptsAndTheSecondHurries(t *testing.T) {
 	<-hurry
 	stop()
 
-	ctx, _, stop = interruptible(t.Context())
+	ctx, _, stop = notifyInterrupts(t.Context())
 	stop()
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		t.Error("the context goes on")

@@ -14,8 +14,8 @@ import (
 // Where a container of the edge has its configuration: its own place, and that of the official image of Caddy, whose users may
 // have put the edge in its place.
 const (
-	ownCaddyfile   = "/etc/edge/Caddyfile"
-	caddyCaddyfile = "/etc/caddy/Caddyfile"
+	edgeCaddyfile     = "/etc/edge/Caddyfile"
+	officialCaddyfile = "/etc/caddy/Caddyfile"
 )
 
 func serveCommand(shipped []byte) caddycmd.Command {
@@ -30,13 +30,13 @@ configuration, and /etc/edge/Caddyfile is the one of the image, the former is us
 both are yours, the edge does not start: remove one of them.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.RunE = run(func(cmd *cobra.Command) error { return runServe(cmd, shipped) })
+			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error { return runServe(cmd, shipped) })
 		},
 	}
 }
 
 func runServe(cmd *cobra.Command, shipped []byte) error {
-	config, err := chooseConfig(ownCaddyfile, caddyCaddyfile, shipped)
+	config, err := chooseConfig(edgeCaddyfile, officialCaddyfile, shipped)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func chooseConfig(own, caddy string, shipped []byte) (path string, err error) {
 	case err != nil:
 		return "", fmt.Errorf("look for a configuration: %w", err)
 	case info.IsDir(): // which Docker makes of a file that is not there
-		return "", hint(fmt.Errorf("%s is a directory", caddy), "see that the file that is mounted there exists on the host")
+		return "", withHint(fmt.Errorf("%s is a directory", caddy), "see that the file that is mounted there exists on the host")
 	}
 	text, err := os.ReadFile(own)
 	switch {
@@ -72,6 +72,6 @@ func chooseConfig(own, caddy string, shipped []byte) (path string, err error) {
 	case bytes.Equal(text, shipped):
 		return caddy, nil
 	}
-	return "", hint(fmt.Errorf("there are two configurations, %s and %s", own, caddy),
+	return "", withHint(fmt.Errorf("there are two configurations, %s and %s", own, caddy),
 		"mount one of them only, or say which: edge run --config %s", own)
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestTheConfigurationOfTheContainerIsChosen(t *testing.T) {
+func TestServeChoosesConfigurationOfContainer(t *testing.T) {
 	const shipped, mine = "shipped", "mine"
 	for _, c := range []struct{ name, own, caddy, want string }{
 		{"the image as it is", shipped, "", "own"},

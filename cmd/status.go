@@ -37,7 +37,7 @@ Asks the admin API of a running edge. In the stack: docker compose exec edge edg
 			cmd.Flags().String("address", "", "The admin API's address")
 			cmd.Flags().Bool("json", false, "Print JSON")
 			cmd.Flags().Bool("watch", false, "Print anew every second")
-			cmd.RunE = run(runStatus)
+			cmd.RunE = runNoArgs(runStatus)
 		},
 	}
 }
@@ -46,9 +46,9 @@ func runStatus(cmd *cobra.Command) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	address := adminAddress(flags.String("address"))
 	show := func() error {
-		body, err := askAdmin(address, "/edge/services")
+		body, err := getAdmin(address, "/edge/services")
 		if err != nil {
-			return hint(err, "is the edge running? its admin address can be given with --address")
+			return withHint(err, "is the edge running? its admin address can be given with --address")
 		}
 		if flags.Bool("json") {
 			_, err = cmd.OutOrStdout().Write(body)
@@ -61,7 +61,7 @@ func runStatus(cmd *cobra.Command) error {
 		if err := printServices(cmd.OutOrStdout(), services, time.Now()); err != nil {
 			return err
 		}
-		return warnOfCerts(cmd.OutOrStdout(), address)
+		return printCertWarning(cmd.OutOrStdout(), address)
 	}
 	if !flags.Bool("watch") {
 		return show()
@@ -75,7 +75,7 @@ func watchStatus(ctx context.Context, w io.Writer, show func() error) error {
 	for {
 		fmt.Fprint(w, "\x1b[H\x1b[2J") // to the top, and clear
 		if err := show(); err != nil {
-			explain(w, err) // an edge that restarts comes back
+			printError(w, err) // an edge that restarts comes back
 		}
 		select {
 		case <-ctx.Done():
@@ -98,7 +98,7 @@ func adminAddress(given string) string {
 	return "localhost:2019"
 }
 
-func askAdmin(address, path string) ([]byte, error) {
+func getAdmin(address, path string) ([]byte, error) {
 	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return nil, err

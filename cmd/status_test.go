@@ -11,7 +11,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-func TestTheTableShowsServicesAndTheirEndpoints(t *testing.T) {
+func TestStatusTableShowsServicesAndEndpoints(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var out bytes.Buffer
 	err := printServices(&out, []registry.ServiceStatus{
@@ -40,7 +40,7 @@ func TestTheTableShowsServicesAndTheirEndpoints(t *testing.T) {
 	}
 }
 
-func TestWatchGoesOnThroughErrorsUntilItIsEnded(t *testing.T) {
+func TestWatchContinuesAfterErrorsUntilCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out bytes.Buffer
 	shown := 0
@@ -55,7 +55,7 @@ func TestWatchGoesOnThroughErrorsUntilItIsEnded(t *testing.T) {
 	}
 }
 
-func TestTheAdminAddressComesFromTheFlagThenTheEnvironment(t *testing.T) {
+func TestAdminAddressPrefersFlagToEnvironment(t *testing.T) {
 	t.Setenv("EDGE_ADMIN", "unix//x.sock")
 	if got := adminAddress("localhost:1"); got != "localhost:1" {
 		t.Errorf("with a flag: %s", got)

@@ -130,7 +130,7 @@ func strip(h http.Header, trusted bool, app *edge.App) {
 			continue
 		}
 		delete(h, name)
-		app.CountSpoofed(kind.String())
+		app.CountSpoofedHeader(kind.String())
 	}
 }
 

@@ -19,7 +19,7 @@ func init() {
 //	GET  /edge/services      a JSON list of [registry.ServiceStatus]
 //	GET  /edge/certificates  a JSON list of [CertificateStatus]
 //	GET  /edge/checks        a [check.Report]
-//	POST /edge/drain         takes a [DrainRequest], answers a [DrainAnswer]
+//	POST /edge/drain         takes a [DrainRequest], answers a [DrainResponse]
 //	GET  /edge/maintenance   a [maintenance.Snapshot]
 //	POST /edge/maintenance   takes a [MaintenanceRequest], answers the book after it
 type adminAPI struct{}
@@ -50,32 +50,32 @@ func serveServices(w http.ResponseWriter, r *http.Request) error {
 
 // Snapshot returns the services of the running edge, sorted by name; none when no configuration uses the app.
 func Snapshot() []registry.ServiceStatus {
-	l := shared()
+	l := sharedRuntime()
 	if l == nil {
 		return []registry.ServiceStatus{}
 	}
 	services := l.registry.Snapshot()
 	for i := range services {
-		l.showMaintenance(&services[i])
+		l.setMaintenanceStatus(&services[i])
 	}
 	for _, s := range services {
 		for i := range s.Endpoints {
-			l.countSessions(s.Service, &s.Endpoints[i])
+			l.setSessionCount(s.Service, &s.Endpoints[i])
 		}
 	}
 	return services
 }
 
-// countSessions completes an endpoint's status. It comes after what is in flight was counted: a session that a request
+// setSessionCount completes an endpoint's status. It comes after what is in flight was counted: a session that a request
 // begins is learned before that is over.
-func (l *living) countSessions(service string, e *registry.EndpointStatus) {
-	e.Sessions = l.sessions.Held(service, e.ID) + l.strays.Held(service, e.ID)
+func (l *runtime) setSessionCount(service string, e *registry.EndpointStatus) {
+	e.Sessions = l.sessions.Held(service, e.ID) + l.adoptedSessions.Held(service, e.ID)
 }
 
-// shared returns what outlives configurations, or nil when no configuration uses the app.
-func shared() (l *living) {
+// sharedRuntime returns what outlives configurations, or nil when no configuration uses the app.
+func sharedRuntime() (l *runtime) {
 	pool.Range(func(_, value any) bool {
-		l = value.(*living)
+		l = value.(*runtime)
 		return false
 	})
 	return l

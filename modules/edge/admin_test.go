@@ -10,15 +10,15 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-func TestTheAdminAPIListsServices(t *testing.T) {
-	if w, err := admin(t, http.MethodGet); err != nil || strings.TrimSpace(w.Body.String()) != "[]" {
+func TestAdminAPIListsServices(t *testing.T) {
+	if w, err := requestServices(t, http.MethodGet); err != nil || strings.TrimSpace(w.Body.String()) != "[]" {
 		t.Errorf("without an edge: %q %v, want an empty list", w.Body, err)
 	}
 	api := listen(t, "127.0.0.1:0")
-	s := newSite(t)
+	s := newTestEdge(t)
 	s.load(object{"static": object{"api:80": []any{api}}}, object{"service": "web:80"}, object{"service": "api:80"})
-	s.serves("api:80", api)
-	w, err := admin(t, http.MethodGet)
+	s.eventuallyServes("api:80", api)
+	w, err := requestServices(t, http.MethodGet)
 	if err != nil || w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%d %v %v", w.Code, w.Header(), err)
 	}
@@ -32,14 +32,14 @@ func TestTheAdminAPIListsServices(t *testing.T) {
 	if slices.Contains(at, -1) || at[0] > at[6] {
 		t.Errorf("got %s, want api:80 with its endpoint and web:80 without any", w.Body)
 	}
-	if _, err := admin(t, http.MethodHead); err != nil {
+	if _, err := requestServices(t, http.MethodHead); err != nil {
 		t.Errorf("HEAD: %v", err)
 	}
 }
 
-func TestTheAdminAPIOnlyTells(t *testing.T) {
+func TestServicesAPIIsReadOnly(t *testing.T) {
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		w, err := admin(t, method)
+		w, err := requestServices(t, method)
 		refusal, ok := errors.AsType[caddy.APIError](err)
 		if !ok || refusal.HTTPStatus != http.StatusMethodNotAllowed || w.Body.Len() > 0 {
 			t.Errorf("%s: got %v %q, want 405", method, err, w.Body)

@@ -31,7 +31,7 @@ func init() {
 type App struct {
 	// Where the Docker Engine, or the guard in front of it, is reached: `unix:///var/run/docker.sock` or
 	// `tcp://docker-guard:2375`. Default: none; DNS alone is used.
-	Endpoint string `json:"endpoint,omitempty"`
+	DockerHost string `json:"endpoint,omitempty"`
 
 	// The Compose project whose services are served. Default: the edge's own.
 	Project string `json:"project,omitempty"`
@@ -44,7 +44,7 @@ type App struct {
 	StopSignals []string `json:"stop_signals,omitempty"`
 
 	// How long a container that was told to stop may take to die before it takes requests again. Default: 60s.
-	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
+	TerminatingTimeout caddy.Duration `json:"drain_timeout,omitempty"`
 
 	// The DNS resolver. Default: Docker's own, `127.0.0.11:53`.
 	Resolver string `json:"resolver,omitempty"`
@@ -80,21 +80,21 @@ type App struct {
 	// same. Default: one is made, and kept in Caddy's storage.
 	AffinitySecret string `json:"affinity_secret,omitempty"`
 
-	static   discovery.Static
-	kept     map[string]bool // KeepHeaders in lower case without separators
-	storage  certmagic.Storage
-	ready    func() error // whether it may start
-	wantsKey atomic.Bool
-	keyOnce  sync.Once
-	key      []byte
-	living   *living
+	static               discovery.Static
+	keptHeaders          map[string]bool // KeepHeaders in lower case without separators
+	storage              certmagic.Storage
+	startCheck           func() error // whether it may start
+	affinityKeyRequested atomic.Bool
+	affinityKeyOnce      sync.Once
+	affinityKey          []byte
+	runtime              *runtime
 	// Before anything is heard of its certificates.
-	provisioned time.Time
-	log         *zap.Logger
-	httpLog     *zap.Logger
+	provisionedAt time.Time
+	log           *zap.Logger
+	httpLog       *zap.Logger
 
 	mu       sync.Mutex
-	services map[string]*use
+	services map[string]*serviceRef
 }
 
 // CaddyModule returns the Caddy module information.
@@ -107,17 +107,17 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log, a.httpLog = ctx.Logger(), ctx.Logger(httpApp{})
 	a.storage = ctx.Storage()
-	a.ready = func() error { return a.canStart(ctx) }
-	a.services = make(map[string]*use)
+	a.startCheck = func() error { return a.checkStart(ctx) }
+	a.services = make(map[string]*serviceRef)
 	if err := a.check(); err != nil {
 		return err
 	}
-	l, err := takeLiving()
+	l, err := acquireRuntime()
 	if err != nil {
 		return err
 	}
-	a.living = l
-	a.provisioned = time.Now()
+	a.runtime = l
+	a.provisionedAt = time.Now()
 	if err := a.registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
@@ -126,8 +126,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // check validates the values and parses the static list.
 func (a *App) check() error {
-	if a.Endpoint != "" {
-		if err := discovery.CheckDockerHost(a.Endpoint); err != nil {
+	if a.DockerHost != "" {
+		if err := discovery.CheckDockerHost(a.DockerHost); err != nil {
 			return err
 		}
 	}
@@ -136,7 +136,7 @@ func (a *App) check() error {
 			return fmt.Errorf("resolver %q: want ADDRESS:PORT, such as 127.0.0.11:53", a.Resolver)
 		}
 	}
-	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "drain_timeout": a.DrainTimeout, "close_window": a.CloseWindow} {
+	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "drain_timeout": a.TerminatingTimeout, "close_window": a.CloseWindow} {
 		if d < 0 {
 			return fmt.Errorf("%s can't be negative", name)
 		}
@@ -155,9 +155,9 @@ func (a *App) check() error {
 	if err := a.checkSecret(); err != nil {
 		return err
 	}
-	a.kept = make(map[string]bool, len(a.KeepHeaders))
+	a.keptHeaders = make(map[string]bool, len(a.KeepHeaders))
 	for _, name := range a.KeepHeaders {
-		a.kept[strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(name))] = true
+		a.keptHeaders[strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(name))] = true
 	}
 	a.static = make(discovery.Static, len(a.Static))
 	for service, addrs := range a.Static {
@@ -184,39 +184,39 @@ func (a *App) check() error {
 // Start puts the configuration in force. In a reload, that waits until Caddy has started all of it: one that fails leaves
 // what runs as it is. Only the first one has to pass the checks of what would be worse than not to start.
 func (a *App) Start() error {
-	if a.living.first() {
-		if err := a.ready(); err != nil {
+	if a.runtime.isFirstStart() {
+		if err := a.startCheck(); err != nil {
 			return err
 		}
 	}
-	if a.wantsKey.Load() {
+	if a.affinityKeyRequested.Load() {
 		a.AffinityKey() // not while a client waits
 	}
-	a.living.recall(a) // likewise
-	if inForce := a.living.join(a); inForce != nil {
-		return a.configure(inForce)
+	a.runtime.restoreMaintenance(a) // likewise
+	if inForce := a.runtime.addStartedApp(a); inForce != nil {
+		return a.configureServices(inForce)
 	}
-	return a.enforce()
+	return a.activate()
 }
 
 // KeepsHeader reports whether an operator lets a header pass that a client could claim to be someone else by; its name is in
 // lower case without separators.
-func (a *App) KeepsHeader(name string) bool { return a.kept[name] }
+func (a *App) KeepsHeader(name string) bool { return a.keptHeaders[name] }
 
-// CountSpoofed counts a header that was dropped, by what it claimed.
-func (a *App) CountSpoofed(kind string) { a.living.spoofed.add(kind) }
+// CountSpoofedHeader counts a header that was dropped, by what it claimed.
+func (a *App) CountSpoofedHeader(kind string) { a.runtime.spoofedHeaders.add(kind) }
 
 // Stop leaves everything running: after a reload, the next configuration uses it.
 func (*App) Stop() error { return nil }
 
 // Cleanup gives back the services and what outlives the configuration; the last one to do so ends it.
 func (a *App) Cleanup() error {
-	if a.living == nil {
+	if a.runtime == nil {
 		return nil
 	}
 	var err error
-	if heir := a.living.leave(a); heir != nil {
-		err = heir.enforce()
+	if heir := a.runtime.removeStartedApp(a); heir != nil {
+		err = heir.activate()
 	}
 	a.mu.Lock()
 	for _, u := range a.services {
@@ -224,7 +224,7 @@ func (a *App) Cleanup() error {
 	}
 	a.services = nil
 	a.mu.Unlock()
-	return errors.Join(err, a.living.release())
+	return errors.Join(err, a.runtime.release())
 }
 
 // Interface guards

@@ -12,8 +12,8 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 )
 
-// TestTheLogSaysWhatAnEndpointLetsThrough, once, and nothing of one that is what it should be.
-func TestTheLogSaysWhatAnEndpointLetsThrough(t *testing.T) {
+// TestAuditLogsUnfilteredDockerAPI, once, and nothing of one that is what it should be.
+func TestAuditLogsUnfilteredDockerAPI(t *testing.T) {
 	for status, want := range map[int]string{
 		http.StatusOK:        "does not refuse GET /info (it answered 200): whoever owns the edge owns this machine",
 		http.StatusForbidden: "",
@@ -26,7 +26,7 @@ func TestTheLogSaysWhatAnEndpointLetsThrough(t *testing.T) {
 			w.WriteHeader(status)
 		}))
 		core, said := observer.New(zap.InfoLevel)
-		audited{discovery.Engine{DockerHost: "tcp://" + engine.Listener.Addr().String()}, zap.New(core)}.audit(t.Context())
+		auditedEngine{discovery.Engine{DockerHost: "tcp://" + engine.Listener.Addr().String()}, zap.New(core)}.audit(t.Context())
 		engine.Close()
 		switch {
 		case want == "" && said.Len() > 0:

@@ -67,17 +67,17 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 	switch name := d.Val(); name {
 	case "endpoint":
-		return oneArg(d, &a.Endpoint)
+		return stringArg(d, &a.DockerHost)
 	case "project":
-		return oneArg(d, &a.Project)
+		return stringArg(d, &a.Project)
 	case "affinity_secret":
-		return oneArg(d, &a.AffinitySecret)
+		return stringArg(d, &a.AffinitySecret)
 	case "resolver":
-		return oneArg(d, &a.Resolver)
+		return stringArg(d, &a.Resolver)
 	case "network":
-		return someArgs(d, &a.Networks)
+		return stringArgs(d, &a.Networks)
 	case "stop_signals":
-		return someArgs(d, &a.StopSignals)
+		return stringArgs(d, &a.StopSignals)
 	case "refresh":
 		return durationArg(d, &a.Refresh)
 	case "hold":
@@ -85,13 +85,13 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 	case "close_window":
 		return durationArg(d, &a.CloseWindow)
 	case "drain_timeout":
-		return durationArg(d, &a.DrainTimeout)
+		return durationArg(d, &a.TerminatingTimeout)
 	case "max_held":
 		return CountArg(d, &a.MaxHeld)
 	case "max_held_per_client":
 		return countOrOff(d, &a.MaxHeldPerClient)
 	case "keep_headers":
-		return someArgs(d, &a.KeepHeaders)
+		return stringArgs(d, &a.KeepHeaders)
 	case "static":
 		args := d.RemainingArgs()
 		if len(args) < 2 {
@@ -113,7 +113,7 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 	}
 }
 
-func oneArg(d *caddyfile.Dispenser, to *string) error {
+func stringArg(d *caddyfile.Dispenser, to *string) error {
 	args := d.RemainingArgs()
 	if len(args) != 1 {
 		return d.ArgErr()
@@ -122,7 +122,7 @@ func oneArg(d *caddyfile.Dispenser, to *string) error {
 	return nil
 }
 
-func someArgs(d *caddyfile.Dispenser, to *[]string) error {
+func stringArgs(d *caddyfile.Dispenser, to *[]string) error {
 	args := d.RemainingArgs()
 	if len(args) == 0 {
 		return d.ArgErr()
@@ -137,7 +137,7 @@ func someArgs(d *caddyfile.Dispenser, to *[]string) error {
 
 func durationArg(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	var text string
-	if err := oneArg(d, &text); err != nil || text == "" {
+	if err := stringArg(d, &text); err != nil || text == "" {
 		return err
 	}
 	return ParseDuration(d, text, to)
@@ -172,7 +172,7 @@ func countOrOff(d *caddyfile.Dispenser, to *int) error {
 // CountArg reads the line's only argument as a positive number; an empty one leaves the default.
 func CountArg(d *caddyfile.Dispenser, to *int) error {
 	var text string
-	if err := oneArg(d, &text); err != nil || text == "" {
+	if err := stringArg(d, &text); err != nil || text == "" {
 		return err
 	}
 	return parseCount(d, text, to)

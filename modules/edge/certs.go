@@ -16,15 +16,15 @@ import (
 	"github.com/theworklabs/edge/internal/certs"
 )
 
-// certsPath is where it is kept in Caddy's storage what failed for a name: neither a restart nor another edge with the same
+// certStatePath is where it is kept in Caddy's storage what failed for a name: neither a restart nor another edge with the same
 // storage is a reason to ask an authority again at once.
-func certsPath(name string) string {
+func certStatePath(name string) string {
 	return "edge/certificates/" + certmagic.StorageKeys.Safe(name) + ".json"
 }
 
-// watchCerts has the app told what becomes of certificates.
-func (a *App) watchCerts(events *caddyevents.App) error {
-	watcher := onCert{a}
+// subscribeCertEvents has the app told what becomes of certificates.
+func (a *App) subscribeCertEvents(events *caddyevents.App) error {
+	watcher := certEventHandler{a}
 	var err error
 	for _, name := range []string{"cert_obtaining", "cert_obtained", "cert_failed", "cached_managed_cert", "cached_unmanaged_cert"} {
 		err = errors.Join(err, events.On(name, watcher))
@@ -32,27 +32,27 @@ func (a *App) watchCerts(events *caddyevents.App) error {
 	return err
 }
 
-// onCert is told what certmagic does about certificates.
-type onCert struct{ app *App }
+// certEventHandler is told what certmagic does about certificates.
+type certEventHandler struct{ app *App }
 
 // Handle implements caddyevents.Handler. For cert_obtaining, its error keeps certmagic from asking the authority.
-func (o onCert) Handle(ctx context.Context, e caddy.Event) error {
-	book := &o.app.living.certs
+func (o certEventHandler) Handle(ctx context.Context, e caddy.Event) error {
+	book := &o.app.runtime.certTracker
 	name, _ := e.Data["identifier"].(string)
 	switch e.Name() {
 	case "cert_obtaining":
-		o.app.restoreCert(ctx, name)
+		o.app.restoreCertState(ctx, name)
 		renewal, _ := e.Data["renewal"].(bool)
 		if err := book.BeginAttempt(name, renewal); err != nil {
 			o.app.log.Warn("a certificate is not asked for now", zap.String("name", name), zap.Error(err))
 			return fmt.Errorf("%w: %w", caddy.ErrEventAborted, err)
 		}
-		o.app.keepCert(ctx, name)
+		o.app.storeCertState(ctx, name)
 	case "cert_obtained":
 		if failed := book.RecordSuccess(name); failed > 0 {
 			o.app.log.Info("a certificate was obtained after failures", zap.String("name", name), zap.Int("failures", failed))
 		}
-		o.app.keepCert(ctx, name)
+		o.app.storeCertState(ctx, name)
 	case "cert_failed":
 		err, _ := e.Data["error"].(error)
 		if err == nil {
@@ -60,11 +60,11 @@ func (o onCert) Handle(ctx context.Context, e caddy.Event) error {
 		}
 		issuers, _ := e.Data["issuers"].([]string)
 		var served time.Time
-		if cert, found := certificate(name); found {
+		if cert, found := servedCertificate(name); found {
 			served = cert.Leaf.NotAfter
 		}
 		entry, news := book.RecordFailure(name, err, len(issuers) < 2, served)
-		o.app.keepCert(ctx, name)
+		o.app.storeCertState(ctx, name)
 		if news {
 			o.app.logCertFailure(entry)
 		}
@@ -88,12 +88,12 @@ func (a *App) logCertFailure(e certs.Entry) {
 		zap.Int("tries", e.Tries), zap.Time("next_try", e.NextTry(time.Now())))
 }
 
-// restoreCert reads what failed for a name before a restart, or at another edge. It is called while certmagic holds the name's
+// restoreCertState reads what failed for a name before a restart, or at another edge. It is called while certmagic holds the name's
 // lock, so that no edge writes meanwhile.
-func (a *App) restoreCert(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(ctx, storageTime)
+func (a *App) restoreCertState(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
-	text, err := a.storage.Load(ctx, certsPath(name))
+	text, err := a.storage.Load(ctx, certStatePath(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -106,21 +106,21 @@ func (a *App) restoreCert(ctx context.Context, name string) {
 		return
 	}
 	entry.Name = name
-	a.living.certs.Restore(entry)
+	a.runtime.certTracker.Restore(entry)
 }
 
-// keepCert writes down what failed for a name.
-func (a *App) keepCert(ctx context.Context, name string) {
-	a.living.certsMu.Lock()
-	defer a.living.certsMu.Unlock()
-	entry, known := a.living.certs.Entry(name)
+// storeCertState writes down what failed for a name.
+func (a *App) storeCertState(ctx context.Context, name string) {
+	a.runtime.certStorageMu.Lock()
+	defer a.runtime.certStorageMu.Unlock()
+	entry, known := a.runtime.certTracker.Entry(name)
 	if !known {
 		return // there are too many
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 	defer cancel()
 	var err error
-	if path := certsPath(name); len(entry.Attempts) > 0 || entry.Last != nil {
+	if path := certStatePath(name); len(entry.Attempts) > 0 || entry.Last != nil {
 		var text []byte
 		if text, err = json.Marshal(entry); err == nil {
 			err = a.storage.Store(ctx, path, text)

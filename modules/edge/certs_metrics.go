@@ -7,16 +7,16 @@ import (
 )
 
 var (
-	byName = []string{"name"}
+	nameLabels = []string{"name"}
 
-	descCertNotAfter = prometheus.NewDesc("edge_certificate_not_after_timestamp_seconds", "When a name's certificate expires, as a Unix time.", byName, nil)
-	descCertRenewal  = prometheus.NewDesc("edge_certificate_renewal_timestamp_seconds", "About when a name's certificate will be renewed, as a Unix time.", byName, nil)
-	descCertSuccess  = prometheus.NewDesc("edge_certificate_last_issuance_success", "Whether the last attempt to get a name's certificate succeeded.", byName, nil)
+	descCertNotAfter = prometheus.NewDesc("edge_certificate_not_after_timestamp_seconds", "When a name's certificate expires, as a Unix time.", nameLabels, nil)
+	descCertRenewal  = prometheus.NewDesc("edge_certificate_renewal_timestamp_seconds", "About when a name's certificate will be renewed, as a Unix time.", nameLabels, nil)
+	descCertSuccess  = prometheus.NewDesc("edge_certificate_last_issuance_success", "Whether the last attempt to get a name's certificate succeeded.", nameLabels, nil)
 	descCertFailures = prometheus.NewDesc("edge_certificate_failures_total", "Attempts to get a name's certificate that failed, by reason.", []string{"name", "reason"}, nil)
 )
 
 // certMetrics tells Prometheus what is known of certificates, when it asks.
-type certMetrics struct{ living *living }
+type certMetrics struct{ runtime *runtime }
 
 // Describe implements prometheus.Collector.
 func (certMetrics) Describe(to chan<- *prometheus.Desc) {
@@ -36,7 +36,7 @@ func (m certMetrics) Collect(to chan<- prometheus.Metric) {
 			}
 		}
 	}
-	for _, e := range m.living.certs.Entries() {
+	for _, e := range m.runtime.certTracker.Entries() {
 		if !shown[e.Name] || !e.Tried {
 			continue
 		}

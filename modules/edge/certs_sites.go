@@ -19,7 +19,7 @@ func sitesWithTLS(ctx caddy.Context) map[string]bool {
 	if err != nil {
 		return sites
 	}
-	tls := tlsOf(ctx)
+	tls := tlsAppFrom(ctx)
 	for _, server := range app.(*caddyhttp.App).Servers {
 		if len(server.TLSConnPolicies) == 0 || server.AutoHTTPS != nil && (server.AutoHTTPS.Disabled || server.AutoHTTPS.DisableCerts) {
 			continue
@@ -32,7 +32,7 @@ func sitesWithTLS(ctx caddy.Context) map[string]bool {
 						continue
 					}
 					for _, host := range *hosts {
-						if certmagic.SubjectQualifiesForCert(host) && !skipped(server.AutoHTTPS, host) && !onDemand(tls, host) {
+						if certmagic.SubjectQualifiesForCert(host) && !isSkipped(server.AutoHTTPS, host) && !isOnDemand(tls, host) {
 							sites[host] = true
 						}
 					}
@@ -43,12 +43,12 @@ func sitesWithTLS(ctx caddy.Context) map[string]bool {
 	return sites
 }
 
-func skipped(c *caddyhttp.AutoHTTPSConfig, host string) bool {
+func isSkipped(c *caddyhttp.AutoHTTPSConfig, host string) bool {
 	return c != nil && (slices.Contains(c.Skip, host) || slices.Contains(c.SkipCerts, host))
 }
 
-// onDemand reports whether a name's certificate is obtained, or asked of somebody else, only when a client wants it.
-func onDemand(app *caddytls.TLS, host string) bool {
+// isOnDemand reports whether a name's certificate is obtained, or asked of somebody else, only when a client wants it.
+func isOnDemand(app *caddytls.TLS, host string) bool {
 	if app == nil || app.Automation == nil {
 		return false
 	}

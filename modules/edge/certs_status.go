@@ -28,14 +28,14 @@ const (
 	CertificateExpired  CertificateState = "expired"
 )
 
-// noticeRenewals has the book know what is served: a certificate that another edge has obtained is no event here.
-func (l *living) noticeRenewals() {
-	for _, e := range l.certs.Entries() {
+// recordServedCertificates has the book know what is served: a certificate that another edge has obtained is no event here.
+func (l *runtime) recordServedCertificates() {
+	for _, e := range l.certTracker.Entries() {
 		if e.Last == nil {
 			continue
 		}
-		if cert, found := certificate(e.Name); found {
-			l.certs.RecordServed(e.Name, cert.Leaf.NotAfter)
+		if cert, found := servedCertificate(e.Name); found {
+			l.certTracker.RecordServed(e.Name, cert.Leaf.NotAfter)
 		}
 	}
 }
@@ -58,17 +58,17 @@ type CertificateStatus struct {
 // Certificates returns the certificates of the running configuration, sorted by name.
 func Certificates() []CertificateStatus {
 	all := []CertificateStatus{}
-	l := shared()
+	l := sharedRuntime()
 	if l == nil {
 		return all
 	}
 	now := time.Now()
-	app := tlsApp()
+	app := activeTLSApp()
 	sites := sitesWithTLS(caddy.ActiveContext())
-	l.noticeRenewals()
-	for _, e := range l.certs.Entries() {
-		cert, found := certificate(e.Name)
-		if !sites[e.Name] && (!found && !recent(l, e) || found && app != nil && !app.HasCertificateForSubject(e.Name)) {
+	l.recordServedCertificates()
+	for _, e := range l.certTracker.Entries() {
+		cert, found := servedCertificate(e.Name)
+		if !sites[e.Name] && (!found && !isRecent(l, e) || found && app != nil && !app.HasCertificateForSubject(e.Name)) {
 			continue // of a configuration before this one
 		}
 		delete(sites, e.Name)
@@ -77,24 +77,24 @@ func Certificates() []CertificateStatus {
 	// Nothing has been heard of these: what keeps certmagic from even beginning, such as a full disk or a lock that is another
 	// edge's, is no event.
 	for name := range sites {
-		e := certs.Entry{Name: name, Managed: true, Trying: time.Since(time.Unix(0, l.loaded.Load())) < linger, Seen: now}
-		cert, found := certificate(name)
+		e := certs.Entry{Name: name, Managed: true, Trying: time.Since(time.Unix(0, l.provisionedAt.Load())) < staleNameGrace, Seen: now}
+		cert, found := servedCertificate(name)
 		all = append(all, certificateStatus(e, cert, found, app, now))
 	}
 	slices.SortFunc(all, func(x, y CertificateStatus) int { return strings.Compare(x.Name, y.Name) })
 	return all
 }
 
-// linger is how long a name without a certificate is shown after a reload that says nothing of it. A name that is still
+// staleNameGrace is how long a name without a certificate is shown after a reload that says nothing of it. A name that is still
 // in the configuration is tried, and heard of, at once.
-const linger = 30 * time.Second
+const staleNameGrace = 30 * time.Second
 
-// longestTry is how long an attempt is taken to be under way of which nothing more is heard.
-const longestTry = 15 * time.Minute
+// certAttemptTimeout is how long an attempt is taken to be under way of which nothing more is heard.
+const certAttemptTimeout = 15 * time.Minute
 
-func recent(l *living, e certs.Entry) bool {
-	loaded := time.Unix(0, l.loaded.Load())
-	return e.Seen.After(loaded) || time.Since(loaded) < linger
+func isRecent(l *runtime, e certs.Entry) bool {
+	loaded := time.Unix(0, l.provisionedAt.Load())
+	return e.Seen.After(loaded) || time.Since(loaded) < staleNameGrace
 }
 
 func certificateStatus(e certs.Entry, cert certmagic.Certificate, found bool, app *caddytls.TLS, now time.Time) CertificateStatus {
@@ -103,10 +103,10 @@ func certificateStatus(e certs.Entry, cert certmagic.Certificate, found bool, ap
 	}
 	if found {
 		s.State = CertificateOK
-		s.Issuer, s.NotAfter = issuer(cert), cert.Leaf.NotAfter
+		s.Issuer, s.NotAfter = issuerName(cert), cert.Leaf.NotAfter
 		s.ExpiresIn = s.NotAfter.Sub(now).Round(time.Second).Seconds()
 		if e.Managed {
-			s.RenewalAt = renewal(e.Name, cert, app)
+			s.RenewalAt = renewalTime(e.Name, cert, app)
 		}
 	}
 	switch {
@@ -116,14 +116,14 @@ func certificateStatus(e certs.Entry, cert certmagic.Certificate, found bool, ap
 		s.State = CertificateExpired
 	case found && s.NotAfter.Sub(now) < min(7*24*time.Hour, s.NotAfter.Sub(cert.Leaf.NotBefore)/5):
 		s.State = CertificateExpiring
-	case !found && e.Trying && now.Sub(e.Seen) < longestTry:
+	case !found && e.Trying && now.Sub(e.Seen) < certAttemptTimeout:
 		s.State = CertificateTrying
 	}
 	return s
 }
 
-// certificate returns what is served for a name: of several certificates the one that lasts longest.
-func certificate(name string) (certmagic.Certificate, bool) {
+// servedCertificate returns what is served for a name: of several certificates the one that lasts longest.
+func servedCertificate(name string) (certmagic.Certificate, bool) {
 	all := slices.DeleteFunc(caddytls.AllMatchingCertificates(name), func(c certmagic.Certificate) bool { return c.Leaf == nil })
 	if len(all) == 0 {
 		return certmagic.Certificate{}, false
@@ -132,11 +132,11 @@ func certificate(name string) (certmagic.Certificate, bool) {
 }
 
 func hasCertificate(name string) bool {
-	_, found := certificate(name)
+	_, found := servedCertificate(name)
 	return found
 }
 
-func issuer(cert certmagic.Certificate) string {
+func issuerName(cert certmagic.Certificate) string {
 	by := cert.Leaf.Issuer
 	if by.CommonName != "" {
 		return by.CommonName
@@ -147,9 +147,9 @@ func issuer(cert certmagic.Certificate) string {
 	return by.String()
 }
 
-// renewal returns about when a certificate will be renewed: when the share of its life that the configuration names is
+// renewalTime returns about when a certificate will be renewed: when the share of its life that the configuration names is
 // left. An authority may ask for it earlier (ARI, RFC 9773).
-func renewal(name string, cert certmagic.Certificate, app *caddytls.TLS) time.Time {
+func renewalTime(name string, cert certmagic.Certificate, app *caddytls.TLS) time.Time {
 	ratio := certmagic.DefaultRenewalWindowRatio
 	if app != nil && app.Automation != nil {
 		for _, p := range app.Automation.Policies {
@@ -164,11 +164,11 @@ func renewal(name string, cert certmagic.Certificate, app *caddytls.TLS) time.Ti
 	return cert.Leaf.NotAfter.Add(-time.Duration(float64(life) * ratio)).Round(time.Second)
 }
 
-// tlsApp returns that of the running configuration, or nil.
-func tlsApp() *caddytls.TLS { return tlsOf(caddy.ActiveContext()) }
+// activeTLSApp returns that of the running configuration, or nil.
+func activeTLSApp() *caddytls.TLS { return tlsAppFrom(caddy.ActiveContext()) }
 
-// tlsOf returns that of a configuration, or nil.
-func tlsOf(ctx caddy.Context) *caddytls.TLS {
+// tlsAppFrom returns that of a configuration, or nil.
+func tlsAppFrom(ctx caddy.Context) *caddytls.TLS {
 	if ctx.Context == nil {
 		return nil
 	}

@@ -23,16 +23,16 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// refusing is an ACME server that refuses every account, and counts who asks.
-type refusing struct {
+// refusingCA is an ACME server that refuses every account, and counts who asks.
+type refusingCA struct {
 	*httptest.Server
-	root  string
-	asked atomic.Int64
+	rootFile string
+	requests atomic.Int64
 }
 
-func newRefusing(t *testing.T, problem string) *refusing {
+func newRefusingCA(t *testing.T, problem string) *refusingCA {
 	t.Helper()
-	r := new(refusing)
+	r := new(refusingCA)
 	r.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Replay-Nonce", "bm9uY2U")
 		switch req.URL.Path {
@@ -41,35 +41,35 @@ func newRefusing(t *testing.T, problem string) *refusing {
 			fmt.Fprintf(w, `{"newNonce": "%[1]s/nonce", "newAccount": "%[1]s/account", "newOrder": "%[1]s/order"}`, r.URL)
 		case "/nonce":
 		default:
-			r.asked.Add(1)
+			r.requests.Add(1)
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, problem)
 		}
 	}))
 	t.Cleanup(r.Close)
-	r.root = filepath.Join(t.TempDir(), "root.pem")
-	if err := os.WriteFile(r.root, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw}), 0o600); err != nil {
+	r.rootFile = filepath.Join(t.TempDir(), "root.pem")
+	if err := os.WriteFile(r.rootFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
 // loadCerts loads a configuration that wants certificates: for one name of the internal authority, for another of ca.
-func (s *site) loadCerts(ca *refusing, names ...string) {
+func (s *testEdge) loadCerts(ca *refusingCA, names ...string) {
 	s.t.Helper()
 	policies := []object{{"subjects": []string{"inside.localhost"}, "issuers": []object{{"module": "internal"}}}}
 	automate := []string{"inside.localhost"}
 	if ca != nil {
 		automate = append(automate, names...)
-		policies = append(policies, object{"issuers": []object{{"module": "acme", "ca": ca.URL + "/dir", "trusted_roots_pem_files": []string{ca.root}}}})
+		policies = append(policies, object{"issuers": []object{{"module": "acme", "ca": ca.URL + "/dir", "trusted_roots_pem_files": []string{ca.rootFile}}}})
 	}
 	raw, err := json.Marshal(object{
 		"admin":   object{"disabled": true, "config": object{"persist": false}},
 		"logging": object{"logs": object{"default": object{"writer": object{"output": "discard"}}}},
 		"storage": object{"module": "file_system", "root": s.storage},
 		"apps": object{
-			"edge": object{"resolver": nowhere},
+			"edge": object{"resolver": closedAddress},
 			"pki":  object{"certificate_authorities": object{"local": object{"install_trust": false}}},
 			// Without cleaning: Caddy's races with its own events at a start (CaddyModule has a value receiver).
 			"tls": object{"disable_storage_clean": true, "certificates": object{"automate": automate}, "automation": object{"policies": policies}},
@@ -87,10 +87,10 @@ func (s *site) loadCerts(ca *refusing, names ...string) {
 	}
 }
 
-// cert waits until a name's certificate is as wanted.
-func cert(t *testing.T, name string, wanted func(edge.CertificateStatus) bool) edge.CertificateStatus {
+// eventuallyCertificate waits until a name's certificate is as wanted.
+func eventuallyCertificate(t *testing.T, name string, wanted func(edge.CertificateStatus) bool) edge.CertificateStatus {
 	t.Helper()
-	for deadline := time.Now().Add(soon); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(eventuallyTimeout); ; time.Sleep(5 * time.Millisecond) {
 		var got edge.CertificateStatus
 		for _, c := range edge.Certificates() {
 			if c.Name == name {
@@ -106,20 +106,20 @@ func cert(t *testing.T, name string, wanted func(edge.CertificateStatus) bool) e
 	}
 }
 
-func ok(c edge.CertificateStatus) bool      { return c.State == edge.CertificateOK }
-func failing(c edge.CertificateStatus) bool { return c.State == edge.CertificateFailing }
+func isOK(c edge.CertificateStatus) bool      { return c.State == edge.CertificateOK }
+func isFailing(c edge.CertificateStatus) bool { return c.State == edge.CertificateFailing }
 
-const forbidden = `{"type": "urn:ietf:params:acme:error:rejectedIdentifier", "detail": "not for you", "status": 403}`
+const forbiddenProblem = `{"type": "urn:ietf:params:acme:error:rejectedIdentifier", "detail": "not for you", "status": 403}`
 
-func TestCertificatesAreSeenWhetherTheyWorkOrNot(t *testing.T) {
-	s, ca := newSite(t), newRefusing(t, forbidden)
+func TestCertificatesShowSuccessAndFailure(t *testing.T) {
+	s, ca := newTestEdge(t), newRefusingCA(t, forbiddenProblem)
 	s.loadCerts(ca, "outside.test")
 
-	inside := cert(t, "inside.localhost", ok)
+	inside := eventuallyCertificate(t, "inside.localhost", isOK)
 	if !inside.Managed || !strings.Contains(inside.Issuer, "Caddy") || inside.ExpiresIn <= 0 || !inside.RenewalAt.Before(inside.NotAfter) || inside.RenewalAt.IsZero() {
 		t.Errorf("the one that works: %+v", inside)
 	}
-	outside := cert(t, "outside.test", failing)
+	outside := eventuallyCertificate(t, "outside.test", isFailing)
 	if e := outside.LastError; outside.Tries != 1 || e.Reason != certs.Rejected || e.Detail != "not for you" || e.Hint == "" {
 		t.Errorf("the one that doesn't: %+v %+v", outside, outside.LastError)
 	}
@@ -148,7 +148,7 @@ func TestCertificatesAreSeenWhetherTheyWorkOrNot(t *testing.T) {
 	}
 }
 
-func (s *site) metrics() string {
+func (s *testEdge) metrics() string {
 	s.t.Helper()
 	resp, err := http.Get("http://" + s.listen + "/")
 	if err != nil {
@@ -162,26 +162,26 @@ func (s *site) metrics() string {
 	return string(text)
 }
 
-// TestNamesThatAreNotInTheConfigurationAnyMoreAreNotShown, and what is known of the others outlives reloads.
-func TestNamesThatAreNotInTheConfigurationAnyMoreAreNotShown(t *testing.T) {
-	s, ca := newSite(t), newRefusing(t, forbidden)
+// TestRemovedNamesAreNotListed, and what is known of the others outlives reloads.
+func TestRemovedNamesAreNotListed(t *testing.T) {
+	s, ca := newTestEdge(t), newRefusingCA(t, forbiddenProblem)
 	s.loadCerts(ca, "outside.test")
-	cert(t, "inside.localhost", ok)
-	first := cert(t, "outside.test", failing)
+	eventuallyCertificate(t, "inside.localhost", isOK)
+	first := eventuallyCertificate(t, "outside.test", isFailing)
 	s.loadCerts(ca, "outside.test", "another.test")
-	cert(t, "another.test", failing)
-	if again := cert(t, "outside.test", failing); again.Tries < first.Tries {
+	eventuallyCertificate(t, "another.test", isFailing)
+	if again := eventuallyCertificate(t, "outside.test", isFailing); again.Tries < first.Tries {
 		t.Errorf("a reload forgets failures: %+v", again)
 	}
 	s.loadCerts(ca, "another.test")
-	cert(t, "another.test", failing)
-	cert(t, "inside.localhost", ok)
+	eventuallyCertificate(t, "another.test", isFailing)
+	eventuallyCertificate(t, "inside.localhost", isOK)
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	// Nor after a restart, by what was kept.
 	s.loadCerts(ca, "another.test")
-	cert(t, "another.test", func(c edge.CertificateStatus) bool { return failing(c) && c.Tries > 1 })
+	eventuallyCertificate(t, "another.test", func(c edge.CertificateStatus) bool { return isFailing(c) && c.Tries > 1 })
 	for _, c := range edge.Certificates() {
 		if c.Name == "outside.test" {
 			t.Errorf("a name of an earlier configuration: %+v", c)
@@ -189,15 +189,15 @@ func TestNamesThatAreNotInTheConfigurationAnyMoreAreNotShown(t *testing.T) {
 	}
 }
 
-// TestASiteOfWhichNothingIsHeardIsShown: its certificate is not even asked for, because the lock can't be had.
-func TestASiteOfWhichNothingIsHeardIsShown(t *testing.T) {
-	s := newSite(t)
+// TestSiteWithoutCertificateEventsIsListed: its certificate is not even asked for, because the lock can't be had.
+func TestSiteWithoutCertificateEventsIsListed(t *testing.T) {
+	s := newTestEdge(t)
 	raw, err := json.Marshal(object{
 		"admin":   object{"disabled": true, "config": object{"persist": false}},
 		"logging": object{"logs": object{"default": object{"writer": object{"output": "discard"}}}},
 		"storage": object{"module": "file_system", "root": s.storage},
 		"apps": object{
-			"edge": object{"resolver": nowhere},
+			"edge": object{"resolver": closedAddress},
 			"tls":  object{"disable_storage_clean": true},
 			"http": object{"https_port": 1, "http_port": 2, "servers": object{"srv": object{
 				"listen": []any{s.listen}, "tls_connection_policies": []any{object{}},
@@ -217,7 +217,7 @@ func TestASiteOfWhichNothingIsHeardIsShown(t *testing.T) {
 	if err := caddy.Load(raw, true); err != nil {
 		t.Fatal(err)
 	}
-	got := cert(t, "silent.localhost", func(c edge.CertificateStatus) bool { return c.Name != "" })
+	got := eventuallyCertificate(t, "silent.localhost", func(c edge.CertificateStatus) bool { return c.Name != "" })
 	if got.State != edge.CertificateTrying && got.State != edge.CertificateMissing {
 		t.Errorf("%+v", got)
 	}
@@ -228,36 +228,36 @@ func TestASiteOfWhichNothingIsHeardIsShown(t *testing.T) {
 	}
 }
 
-// TestAnEdgeThatIsRestartedAllTheTimeStormsNobody: what failed is kept in the storage.
-func TestAnEdgeThatIsRestartedAllTheTimeStormsNobody(t *testing.T) {
-	s, ca := newSite(t), newRefusing(t, forbidden)
+// TestCertificateBackoffSurvivesRestarts: what failed is kept in the storage.
+func TestCertificateBackoffSurvivesRestarts(t *testing.T) {
+	s, ca := newTestEdge(t), newRefusingCA(t, forbiddenProblem)
 	for tries := 1; tries <= 5; tries++ {
 		s.loadCerts(ca, "outside.test")
-		cert(t, "outside.test", func(c edge.CertificateStatus) bool { return failing(c) && c.Tries == tries })
+		eventuallyCertificate(t, "outside.test", func(c edge.CertificateStatus) bool { return isFailing(c) && c.Tries == tries })
 		if err := caddy.Stop(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	asked := ca.asked.Load()
+	asked := ca.requests.Load()
 	for range 3 {
 		s.loadCerts(ca, "outside.test")
-		held := cert(t, "outside.test", failing)
+		held := eventuallyCertificate(t, "outside.test", isFailing)
 		if in := time.Until(held.NextTry); in < 50*time.Minute {
 			t.Errorf("after five attempts in vain the next is in %s", in)
 		}
-		cert(t, "inside.localhost", ok)
+		eventuallyCertificate(t, "inside.localhost", isOK)
 		if err := caddy.Stop(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := ca.asked.Load(); got != asked {
+	if got := ca.requests.Load(); got != asked {
 		t.Errorf("the authority was asked %d times after five attempts in vain", got-asked)
 	}
 }
 
-// TestAnUnreadableRecordOfFailuresStopsNothing.
-func TestAnUnreadableRecordOfFailuresStopsNothing(t *testing.T) {
-	s, ca := newSite(t), newRefusing(t, forbidden)
+// TestUnreadableCertificateStateIsIgnored.
+func TestUnreadableCertificateStateIsIgnored(t *testing.T) {
+	s, ca := newTestEdge(t), newRefusingCA(t, forbiddenProblem)
 	if err := os.MkdirAll(filepath.Join(s.storage, "edge", "certificates"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -265,6 +265,6 @@ func TestAnUnreadableRecordOfFailuresStopsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.loadCerts(ca, "outside.test")
-	cert(t, "outside.test", failing)
-	cert(t, "inside.localhost", ok)
+	eventuallyCertificate(t, "outside.test", isFailing)
+	eventuallyCertificate(t, "inside.localhost", isOK)
 }

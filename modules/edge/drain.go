@@ -22,19 +22,19 @@ type DrainRequest struct {
 	Undo bool `json:"undo,omitempty"`
 }
 
-// DrainAnswer is how the endpoints are, one entry for each service that a container is an endpoint of.
-type DrainAnswer struct {
+// DrainResponse is how the endpoints are, one entry for each service that a container is an endpoint of.
+type DrainResponse struct {
 	Endpoints []registry.DrainStatus `json:"endpoints"`
 }
 
-// drainSessions is for how long sessions may still use an endpoint that is drained.
-const drainSessions = 10 * time.Second
+// defaultDrainSessions is for how long sessions may still use an endpoint that is drained.
+const defaultDrainSessions = 10 * time.Second
 
 func serveDrain(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s not allowed; use POST", r.Method)}
 	}
-	order := DrainRequest{Sessions: caddy.Duration(drainSessions)}
+	order := DrainRequest{Sessions: caddy.Duration(defaultDrainSessions)}
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
 	body.DisallowUnknownFields()
 	if err := body.Decode(&order); err != nil {
@@ -43,7 +43,7 @@ func serveDrain(w http.ResponseWriter, r *http.Request) error {
 	if len(order.Endpoints) == 0 || order.Sessions < 0 {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(`want {"endpoints": ["<container ID>"], "sessions": "10s"}`)}
 	}
-	l := shared()
+	l := sharedRuntime()
 	if l == nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("no configuration uses the edge app")}
 	}
@@ -55,8 +55,8 @@ func serveDrain(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
 	}
 	for i := range drained {
-		l.countSessions(drained[i].Service, &drained[i].EndpointStatus)
+		l.setSessionCount(drained[i].Service, &drained[i].EndpointStatus)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(DrainAnswer{drained})
+	return json.NewEncoder(w).Encode(DrainResponse{drained})
 }

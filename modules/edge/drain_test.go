@@ -12,14 +12,14 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// drained posts a drain request and returns the only endpoint of the answer as "service state".
-func drained(t *testing.T, body string) string {
+// postDrain posts a drain request and returns the only endpoint of the answer as "service state".
+func postDrain(t *testing.T, body string) string {
 	t.Helper()
 	w, err := adminAPI(t, http.MethodPost, "/edge/drain", body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answer edge.DrainAnswer
+	var answer edge.DrainResponse
 	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || len(answer.Endpoints) != 1 {
 		t.Fatalf("%s %v, want one endpoint", w.Body, err)
 	}
@@ -27,13 +27,13 @@ func drained(t *testing.T, body string) string {
 	return e.Service + " " + string(e.State)
 }
 
-func TestAnOperatorDrainsAnEndpointAndTakesItBack(t *testing.T) {
+func TestOperatorDrainsAndRestoresEndpoint(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	s := newSite(t)
+	s := newTestEdge(t)
 	s.load(object{"static": object{"api:80": []any{a, b}}}, object{"service": "api:80"})
-	s.serves("api:80", a)
-	s.serves("api:80", b)
-	if got := drained(t, `{"endpoints": ["`+a+`"]}`); got != "api:80 draining" {
+	s.eventuallyServes("api:80", a)
+	s.eventuallyServes("api:80", b)
+	if got := postDrain(t, `{"endpoints": ["`+a+`"]}`); got != "api:80 draining" {
 		t.Errorf("drained: %s", got)
 	}
 	for range 20 {
@@ -41,20 +41,20 @@ func TestAnOperatorDrainsAnEndpointAndTakesItBack(t *testing.T) {
 			t.Fatalf("a request went to %s %v after the drain", got, err)
 		}
 	}
-	if got := drained(t, `{"endpoints": ["`+a+`"], "undo": true}`); got != "api:80 ready" {
+	if got := postDrain(t, `{"endpoints": ["`+a+`"], "undo": true}`); got != "api:80 ready" {
 		t.Errorf("taken back: %s", got)
 	}
-	s.serves("api:80", a)
+	s.eventuallyServes("api:80", a)
 }
 
-func TestADrainThatCanNotBeDoneDoesNothing(t *testing.T) {
-	if _, err := adminAPI(t, http.MethodPost, "/edge/drain", `{"endpoints": ["x"]}`); status(err) != http.StatusServiceUnavailable {
+func TestInvalidDrainRequestChangesNothing(t *testing.T) {
+	if _, err := adminAPI(t, http.MethodPost, "/edge/drain", `{"endpoints": ["x"]}`); apiErrorStatus(err) != http.StatusServiceUnavailable {
 		t.Errorf("without an edge: %v", err)
 	}
 	a := listen(t, "127.0.0.1:0")
-	s := newSite(t)
+	s := newTestEdge(t)
 	s.load(object{"static": object{"api:80": []any{a}}}, object{"service": "api:80"})
-	s.serves("api:80", a)
+	s.eventuallyServes("api:80", a)
 	for _, c := range []struct {
 		method, body string
 		status       int
@@ -68,15 +68,15 @@ func TestADrainThatCanNotBeDoneDoesNothing(t *testing.T) {
 		{http.MethodPost, `{"endpoints": ["` + a + `", "10.1.2.3:4"]}`, http.StatusNotFound, `"10.1.2.3:4": no endpoint`},
 	} {
 		_, err := adminAPI(t, c.method, "/edge/drain", c.body)
-		if status(err) != c.status || !strings.Contains(err.Error(), c.words) {
+		if apiErrorStatus(err) != c.status || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s %s: got %v, want %d with %q", c.method, c.body, err, c.status, c.words)
 		}
 	}
-	s.serves("api:80", a)
+	s.eventuallyServes("api:80", a)
 }
 
-// status returns the status that the admin API answers an error with.
-func status(err error) int {
+// apiErrorStatus returns the status that the admin API answers an error with.
+func apiErrorStatus(err error) int {
 	refusal, _ := errors.AsType[caddy.APIError](err)
 	return refusal.HTTPStatus
 }

@@ -10,13 +10,13 @@ import (
 )
 
 // logger returns a logger for what outlives configurations: it writes to the log of whichever is in force.
-func (l *living) logger(name string) *zap.Logger {
-	return zap.New(current{log: &l.log}).Named("edge").Named(name)
+func (l *runtime) logger(name string) *zap.Logger {
+	return zap.New(dynamicCore{log: &l.log}).Named("edge").Named(name)
 }
 
 // AccessLog returns the logger http.log.access of whichever configuration is in force, for what is logged when the
 // configuration that it came by may be gone.
-func (a *App) AccessLog() *zap.Logger { return a.living.accessLog }
+func (a *App) AccessLog() *zap.Logger { return a.runtime.accessLog }
 
 // httpApp stands for Caddy's app of that name, whose access logs go where the logs of the app go.
 type httpApp struct{}
@@ -24,24 +24,24 @@ type httpApp struct{}
 // CaddyModule returns the Caddy module information.
 func (httpApp) CaddyModule() caddy.ModuleInfo { return caddy.ModuleInfo{ID: "http"} }
 
-// current is a zap core that passes entries on to the logger that is current when they are written.
-type current struct {
+// dynamicCore is a zap core that passes entries on to the logger that is current when they are written.
+type dynamicCore struct {
 	log    *atomic.Pointer[zap.Logger]
 	fields []zapcore.Field
 }
 
-func (c current) core() zapcore.Core { return c.log.Load().Core() }
+func (c dynamicCore) core() zapcore.Core { return c.log.Load().Core() }
 
 // Enabled implements zapcore.Core.
-func (c current) Enabled(level zapcore.Level) bool { return c.core().Enabled(level) }
+func (c dynamicCore) Enabled(level zapcore.Level) bool { return c.core().Enabled(level) }
 
 // With implements zapcore.Core.
-func (c current) With(fields []zapcore.Field) zapcore.Core {
-	return current{c.log, append(slices.Clip(c.fields), fields...)}
+func (c dynamicCore) With(fields []zapcore.Field) zapcore.Core {
+	return dynamicCore{c.log, append(slices.Clip(c.fields), fields...)}
 }
 
 // Check implements zapcore.Core.
-func (c current) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+func (c dynamicCore) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if c.Enabled(e.Level) {
 		return to.AddCore(e, c)
 	}
@@ -49,7 +49,7 @@ func (c current) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.Check
 }
 
 // Write implements zapcore.Core.
-func (c current) Write(e zapcore.Entry, fields []zapcore.Field) error {
+func (c dynamicCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if to := c.core().Check(e, nil); to != nil {
 		to.Write(append(slices.Clip(c.fields), fields...)...)
 	}
@@ -57,6 +57,6 @@ func (c current) Write(e zapcore.Entry, fields []zapcore.Field) error {
 }
 
 // Sync implements zapcore.Core.
-func (c current) Sync() error { return c.core().Sync() }
+func (c dynamicCore) Sync() error { return c.core().Sync() }
 
-var _ zapcore.Core = current{}
+var _ zapcore.Core = dynamicCore{}

@@ -7,14 +7,14 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-func TestWhatOutlivesAConfigurationWritesToTheLogInForce(t *testing.T) {
+func TestRuntimeLoggerWritesToActiveLog(t *testing.T) {
 	first, firstLog := observer.New(zap.InfoLevel)
 	second, secondLog := observer.New(zap.WarnLevel)
-	l := new(living)
-	l.setLog(zap.New(first), zap.NewNop())
+	l := new(runtime)
+	l.setLoggers(zap.New(first), zap.NewNop())
 	log := l.logger("probe").With(zap.String("service", "api:80"))
 	log.Info("one")
-	l.setLog(zap.New(second), zap.NewNop())
+	l.setLoggers(zap.New(second), zap.NewNop())
 	log.Info("two: below the level of the second")
 	log.Warn("three", zap.Int("n", 3))
 	if firstLog.Len() != 1 || secondLog.Len() != 1 {

@@ -10,54 +10,54 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// MaintenanceReason is why sockets are closed when their service's maintenance begins, as the access log has it.
-const MaintenanceReason = "maintenance"
+// MaintenanceCloseReason is why sockets are closed when their service's maintenance begins, as the access log has it.
+const MaintenanceCloseReason = "maintenance"
 
-// maintenancePoll is how often the storage is asked what other edges, which share it, have been told.
-const maintenancePoll = 10 * time.Second
+// maintenancePollInterval is how often the storage is asked what other edges, which share it, have been told.
+const maintenancePollInterval = 10 * time.Second
 
-// Closure returns the maintenance that a service is in, or nil. After the start of the edge it has the storage asked first.
-func (a *App) Closure(service string) *maintenance.Window {
-	book := a.living.closures.Snapshot()
+// MaintenanceWindow returns the maintenance that a service is in, or nil. After the start of the edge it has the storage asked first.
+func (a *App) MaintenanceWindow(service string) *maintenance.Window {
+	book := a.runtime.maintenanceState.Snapshot()
 	if book == nil {
-		book = a.living.recall(a)
+		book = a.runtime.restoreMaintenance(a)
 	}
 	return book.Window(service)
 }
 
-// recall puts up what was left when the edge was last stopped. Where that can't be read, nothing is closed: the storage is
+// restoreMaintenance puts up what was left when the edge was last stopped. Where that can't be read, nothing is closed: the storage is
 // asked again soon.
-func (l *living) recall(a *App) *maintenance.Snapshot {
-	l.closuresMu.Lock()
-	defer l.closuresMu.Unlock()
-	if book := l.closures.Snapshot(); book != nil {
+func (l *runtime) restoreMaintenance(a *App) *maintenance.Snapshot {
+	l.maintenanceMu.Lock()
+	defer l.maintenanceMu.Unlock()
+	if book := l.maintenanceState.Snapshot(); book != nil {
 		return book
 	}
-	book, err := loadBook(context.Background(), a.storage)
+	book, err := loadMaintenance(context.Background(), a.storage)
 	if err != nil {
 		a.log.Error("whether services are in maintenance is not known: they are taken for open", zap.Error(err))
-		l.forgetful = true
+		l.storageFailureLogged = true
 		book = new(maintenance.Snapshot)
 	}
-	l.putUp(book, a.log, "the storage")
-	return l.closures.Snapshot()
+	l.applyMaintenance(book, a.log, "the storage")
+	return l.maintenanceState.Snapshot()
 }
 
-// putUp has a book hold, and says in the log what that changes. The caller holds closuresMu.
-func (l *living) putUp(book *maintenance.Snapshot, log *zap.Logger, by string) {
-	closed, opened, changed := l.closures.Replace(book)
+// applyMaintenance has a book hold, and says in the log what that changes. The caller holds maintenanceMu.
+func (l *runtime) applyMaintenance(book *maintenance.Snapshot, log *zap.Logger, by string) {
+	closed, opened, changed := l.maintenanceState.Replace(book)
 	for _, c := range append(closed, changed...) {
-		log.Info("maintenance is on", append(closureFields(c), zap.String("by", by))...)
+		log.Info("maintenance is on", append(windowLogFields(c), zap.String("by", by))...)
 	}
 	for _, c := range opened {
 		log.Info("maintenance is off", zap.String("service", c.Service), zap.Duration("lasted", time.Since(c.Since)), zap.String("by", by))
 	}
 	for _, c := range closed {
-		l.registry.CloseSockets(c.Service, MaintenanceReason)
+		l.registry.CloseSockets(c.Service, MaintenanceCloseReason)
 	}
 }
 
-func closureFields(c *maintenance.Window) []zap.Field {
+func windowLogFields(c *maintenance.Window) []zap.Field {
 	allow := make([]string, len(c.Allow))
 	for i, p := range c.Allow {
 		allow[i] = p.String()
@@ -68,79 +68,79 @@ func closureFields(c *maintenance.Window) []zap.Field {
 	}
 }
 
-// follow begins to follow the storage, until endFollowing. The caller holds l.mu.
-func (l *living) follow() {
+// startMaintenanceFollower begins to follow the storage, until stopMaintenanceFollower. The caller holds l.mu.
+func (l *runtime) startMaintenanceFollower() {
 	ctx, cancel := context.WithCancel(context.Background())
-	l.unfollow, l.followed = cancel, make(chan struct{})
+	l.stopFollower, l.followerDone = cancel, make(chan struct{})
 	go func() {
-		defer close(l.followed)
-		l.followStorage(ctx)
+		defer close(l.followerDone)
+		l.pollMaintenance(ctx)
 	}()
 }
 
-// endFollowing waits until the storage is followed no more. No configuration uses the living.
-func (l *living) endFollowing() {
+// stopMaintenanceFollower waits until the storage is followed no more. No configuration uses the living.
+func (l *runtime) stopMaintenanceFollower() {
 	l.mu.Lock()
-	unfollow := l.unfollow
+	unfollow := l.stopFollower
 	l.mu.Unlock()
 	if unfollow != nil {
 		unfollow()
-		<-l.followed
+		<-l.followerDone
 	}
 }
 
-// followStorage keeps to what the storage says, until ctx ends: another edge may have been told.
-func (l *living) followStorage(ctx context.Context) {
-	ticker := time.NewTicker(maintenancePoll)
+// pollMaintenance keeps to what the storage says, until ctx ends: another edge may have been told.
+func (l *runtime) pollMaintenance(ctx context.Context) {
+	ticker := time.NewTicker(maintenancePollInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			l.reread(ctx)
+			l.reloadMaintenance(ctx)
 		}
 	}
 }
 
-// reread puts up what the storage says now. Where that can't be read, what holds goes on, and the log says it once.
-func (l *living) reread(ctx context.Context) {
+// reloadMaintenance puts up what the storage says now. Where that can't be read, what holds goes on, and the log says it once.
+func (l *runtime) reloadMaintenance(ctx context.Context) {
 	l.mu.Lock()
-	a := l.inForce
+	a := l.active
 	l.mu.Unlock()
 	if a == nil {
 		return // between two configurations
 	}
-	l.closuresMu.Lock()
-	defer l.closuresMu.Unlock()
-	book, err := loadBook(ctx, a.storage)
+	l.maintenanceMu.Lock()
+	defer l.maintenanceMu.Unlock()
+	book, err := loadMaintenance(ctx, a.storage)
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:
-		l.forgetful = false
-		l.putUp(book, a.log, "the storage")
-	case !l.forgetful:
-		l.forgetful = true
+		l.storageFailureLogged = false
+		l.applyMaintenance(book, a.log, "the storage")
+	case !l.storageFailureLogged:
+		l.storageFailureLogged = true
 		a.log.Error("what other edges say of maintenance can't be read: what is known holds", zap.Error(err))
 	}
 }
 
-// change edits the book in the storage and puts it up. If it can't be kept, nothing changes.
-func (l *living) change(ctx context.Context, a *App, edit func(*maintenance.Snapshot) *maintenance.Snapshot) (*maintenance.Snapshot, error) {
-	l.closuresMu.Lock()
-	defer l.closuresMu.Unlock()
-	book, err := editBook(ctx, a.storage, edit)
+// updateMaintenance edits the book in the storage and puts it up. If it can't be kept, nothing changes.
+func (l *runtime) updateMaintenance(ctx context.Context, a *App, edit func(*maintenance.Snapshot) *maintenance.Snapshot) (*maintenance.Snapshot, error) {
+	l.maintenanceMu.Lock()
+	defer l.maintenanceMu.Unlock()
+	book, err := editMaintenance(ctx, a.storage, edit)
 	if err != nil {
 		return nil, err
 	}
-	l.forgetful = false
-	l.putUp(book, a.log, "the admin API")
-	return l.closures.Snapshot(), nil
+	l.storageFailureLogged = false
+	l.applyMaintenance(book, a.log, "the admin API")
+	return l.maintenanceState.Snapshot(), nil
 }
 
-// showMaintenance completes a service's status.
-func (l *living) showMaintenance(s *registry.ServiceStatus) {
-	switch c := l.closures.Snapshot().Window(s.Service); {
+// setMaintenanceStatus completes a service's status.
+func (l *runtime) setMaintenanceStatus(s *registry.ServiceStatus) {
+	switch c := l.maintenanceState.Snapshot().Window(s.Service); {
 	case c == nil:
 	case c.Hold:
 		s.Maintenance = "hold"

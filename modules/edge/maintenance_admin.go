@@ -35,11 +35,11 @@ type MaintenanceRequest struct {
 
 // serveMaintenance answers with the [maintenance.Snapshot] that holds, on POST after the change.
 func serveMaintenance(w http.ResponseWriter, r *http.Request) error {
-	l := shared()
+	l := sharedRuntime()
 	var a *App
 	if l != nil {
 		l.mu.Lock()
-		a = l.inForce
+		a = l.active
 		l.mu.Unlock()
 	}
 	var book *maintenance.Snapshot
@@ -50,17 +50,17 @@ func serveMaintenance(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("no configuration uses the edge app")}
 	case r.Method == http.MethodPost:
 		var err error
-		if book, err = l.orderMaintenance(w, r, a); err != nil {
+		if book, err = l.handleMaintenanceRequest(w, r, a); err != nil {
 			return err
 		}
 	default:
-		book = l.recall(a)
+		book = l.restoreMaintenance(a)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	return json.NewEncoder(w).Encode(book)
 }
 
-func (l *living) orderMaintenance(w http.ResponseWriter, r *http.Request, a *App) (*maintenance.Snapshot, error) {
+func (l *runtime) handleMaintenanceRequest(w http.ResponseWriter, r *http.Request, a *App) (*maintenance.Snapshot, error) {
 	var order MaintenanceRequest
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
 	body.DisallowUnknownFields()
@@ -70,25 +70,25 @@ func (l *living) orderMaintenance(w http.ResponseWriter, r *http.Request, a *App
 	if order.On == nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(`want {"on": true} or {"on": false}`)}
 	}
-	services, err := l.concerned(order, l.recall(a))
+	services, err := l.matchServices(order, l.restoreMaintenance(a))
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
 	}
-	edit := order.opens(services)
+	edit := order.removeWindows(services)
 	if *order.On {
-		if edit, err = order.closes(services); err != nil {
+		if edit, err = order.addWindows(services); err != nil {
 			return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
 		}
 	}
-	book, err := l.change(r.Context(), a, edit)
+	book, err := l.updateMaintenance(r.Context(), a, edit)
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("nothing is changed: %w", err)}
 	}
 	return book, nil
 }
 
-// concerned returns the names of the services that an order names; none for all of an order that ends maintenance.
-func (l *living) concerned(order MaintenanceRequest, now *maintenance.Snapshot) ([]string, error) {
+// matchServices returns the names of the services that an order names; none for all of an order that ends maintenance.
+func (l *runtime) matchServices(order MaintenanceRequest, now *maintenance.Snapshot) ([]string, error) {
 	var known []string
 	for _, s := range l.registry.Snapshot() {
 		known = append(known, s.Service)
@@ -122,9 +122,9 @@ func (l *living) concerned(order MaintenanceRequest, now *maintenance.Snapshot) 
 	return found, nil
 }
 
-// opens returns what ends the maintenance of services, or of all if there are none. All can be ended without knowing what
+// removeWindows returns what ends the maintenance of services, or of all if there are none. All can be ended without knowing what
 // was.
-func (MaintenanceRequest) opens(services []string) func(*maintenance.Snapshot) *maintenance.Snapshot {
+func (MaintenanceRequest) removeWindows(services []string) func(*maintenance.Snapshot) *maintenance.Snapshot {
 	return func(was *maintenance.Snapshot) *maintenance.Snapshot {
 		switch {
 		case len(services) == 0:
@@ -136,8 +136,8 @@ func (MaintenanceRequest) opens(services []string) func(*maintenance.Snapshot) *
 	}
 }
 
-// closes returns what begins it, or what is wrong with the order.
-func (o MaintenanceRequest) closes(services []string) (func(*maintenance.Snapshot) *maintenance.Snapshot, error) {
+// addWindows returns what begins it, or what is wrong with the order.
+func (o MaintenanceRequest) addWindows(services []string) (func(*maintenance.Snapshot) *maintenance.Snapshot, error) {
 	allow, err := maintenance.ParseAllowed(o.Allow)
 	if err != nil {
 		return nil, err

@@ -12,17 +12,17 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// inMaintenance returns the services that the admin API says are in maintenance.
-func inMaintenance(t *testing.T) string {
+// servicesInMaintenance returns the services that the admin API says are in maintenance.
+func servicesInMaintenance(t *testing.T) string {
 	t.Helper()
 	w, err := adminAPI(t, http.MethodGet, "/edge/maintenance", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return listed(t, w)
+	return decodeServices(t, w)
 }
 
-func listed(t *testing.T, w *httptest.ResponseRecorder) string {
+func decodeServices(t *testing.T, w *httptest.ResponseRecorder) string {
 	t.Helper()
 	book := new(maintenance.Snapshot)
 	if err := json.Unmarshal(w.Body.Bytes(), book); err != nil {
@@ -35,30 +35,30 @@ func listed(t *testing.T, w *httptest.ResponseRecorder) string {
 	return strings.Join(names, " ")
 }
 
-// order gives an order, and returns what is in maintenance then.
-func order(t *testing.T, body string) string {
+// postMaintenance gives an order, and returns what is in maintenance then.
+func postMaintenance(t *testing.T, body string) string {
 	t.Helper()
 	w, err := adminAPI(t, http.MethodPost, "/edge/maintenance", body)
 	if err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
-	return listed(t, w)
+	return decodeServices(t, w)
 }
 
-// threeServices loads a configuration with some.
-func threeServices(t *testing.T) *site {
-	s := newSite(t)
-	s.loadThree()
+// newThreeServiceEdge loads a configuration with some.
+func newThreeServiceEdge(t *testing.T) *testEdge {
+	s := newTestEdge(t)
+	s.loadThreeServices()
 	return s
 }
 
-func (s *site) loadThree() {
+func (s *testEdge) loadThreeServices() {
 	s.t.Helper()
 	s.load(object{}, object{"service": "api:80"}, object{"service": "api:81"}, object{"service": "web:80"})
 }
 
-func TestMaintenanceIsOrderedForSomeServicesOrAll(t *testing.T) {
-	threeServices(t)
+func TestMaintenanceCoversNamedServicesOrAll(t *testing.T) {
+	newThreeServiceEdge(t)
 	for _, step := range []struct{ order, want string }{
 		{`{"on": false}`, ""},
 		{`{"on": true, "services": ["web:80"]}`, "web:80"},
@@ -68,18 +68,18 @@ func TestMaintenanceIsOrderedForSomeServicesOrAll(t *testing.T) {
 		{`{"on": true}`, "api:80 api:81 web:80"},
 		{`{"on": false}`, ""},
 	} {
-		if got := order(t, step.order); got != step.want || inMaintenance(t) != step.want {
-			t.Errorf("%s: %q, then %q, want %q", step.order, got, inMaintenance(t), step.want)
+		if got := postMaintenance(t, step.order); got != step.want || servicesInMaintenance(t) != step.want {
+			t.Errorf("%s: %q, then %q, want %q", step.order, got, servicesInMaintenance(t), step.want)
 		}
 	}
 }
 
-func TestAnOrderForMaintenanceThatCanNotBeMeantChangesNothing(t *testing.T) {
-	if _, err := adminAPI(t, http.MethodGet, "/edge/maintenance", ""); status(err) != http.StatusServiceUnavailable {
+func TestInvalidMaintenanceRequestChangesNothing(t *testing.T) {
+	if _, err := adminAPI(t, http.MethodGet, "/edge/maintenance", ""); apiErrorStatus(err) != http.StatusServiceUnavailable {
 		t.Errorf("without an edge: %v", err)
 	}
-	threeServices(t)
-	order(t, `{"on": true, "services": ["web:80"], "message": "kept"}`)
+	newThreeServiceEdge(t)
+	postMaintenance(t, `{"on": true, "services": ["web:80"], "message": "kept"}`)
 	for _, c := range []struct {
 		method, body string
 		status       int
@@ -96,33 +96,33 @@ func TestAnOrderForMaintenanceThatCanNotBeMeantChangesNothing(t *testing.T) {
 		{http.MethodPost, `{"on": true, "retry_after": "-5m"}`, http.StatusBadRequest, "from 1s to 720h"},
 		{http.MethodPost, `{"on": true, "message": "\u001b"}`, http.StatusBadRequest, "no character to show"},
 	} {
-		if _, err := adminAPI(t, c.method, "/edge/maintenance", c.body); status(err) != c.status || !strings.Contains(err.Error(), c.words) {
+		if _, err := adminAPI(t, c.method, "/edge/maintenance", c.body); apiErrorStatus(err) != c.status || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s %s: got %v, want %d with %q", c.method, c.body, err, c.status, c.words)
 		}
 	}
 	w, err := adminAPI(t, http.MethodGet, "/edge/maintenance", "")
-	if err != nil || !strings.Contains(w.Body.String(), `"message":"kept"`) || listed(t, w) != "web:80" {
+	if err != nil || !strings.Contains(w.Body.String(), `"message":"kept"`) || decodeServices(t, w) != "web:80" {
 		t.Errorf("%v %s", err, w.Body)
 	}
 }
 
-func TestWithoutServicesThereIsNothingToMaintain(t *testing.T) {
-	newSite(t).load(object{})
-	if _, err := adminAPI(t, http.MethodPost, "/edge/maintenance", `{"on": true}`); status(err) != http.StatusNotFound {
+func TestMaintenanceWithoutServicesIsNotFound(t *testing.T) {
+	newTestEdge(t).load(object{})
+	if _, err := adminAPI(t, http.MethodPost, "/edge/maintenance", `{"on": true}`); apiErrorStatus(err) != http.StatusNotFound {
 		t.Errorf("got %v, want 404", err)
 	}
 }
 
 func TestMaintenanceSurvivesReloadsAndRestarts(t *testing.T) {
-	s := threeServices(t)
-	order(t, `{"on": true, "services": ["web:80"], "hold": true, "allow": ["10.0.0.0/8"], "retry_after": "1h", "message": "Back at noon."}`)
+	s := newThreeServiceEdge(t)
+	postMaintenance(t, `{"on": true, "services": ["web:80"], "hold": true, "allow": ["10.0.0.0/8"], "retry_after": "1h", "message": "Back at noon."}`)
 	before, err := adminAPI(t, http.MethodGet, "/edge/maintenance", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, again := range map[string]func(){
-		"a reload":     s.loadThree,
-		"a recreation": func() { s.stop(); s.loadThree() },
+		"a reload":     s.loadThreeServices,
+		"a recreation": func() { s.stop(); s.loadThreeServices() },
 	} {
 		again()
 		after, err := adminAPI(t, http.MethodGet, "/edge/maintenance", "")
@@ -135,14 +135,14 @@ func TestMaintenanceSurvivesReloadsAndRestarts(t *testing.T) {
 		t.Errorf("the services' status is %+v", all)
 	}
 	s.load(object{}, object{"service": "api:80"})
-	if got := order(t, `{"on": false, "services": ["web"]}`); got != "" { // no route leads there any more
+	if got := postMaintenance(t, `{"on": false, "services": ["web"]}`); got != "" { // no route leads there any more
 		t.Errorf("%s is still in maintenance", got)
 	}
 }
 
-func TestWhatCanNotBeKeptIsNotDone(t *testing.T) {
-	s := threeServices(t)
-	order(t, `{"on": true, "services": ["web:80"]}`)
+func TestMaintenanceIsRefusedIfItCannotBeStored(t *testing.T) {
+	s := newThreeServiceEdge(t)
+	postMaintenance(t, `{"on": true, "services": ["web:80"]}`)
 	path := filepath.Join(s.storage, "edge", "maintenance.json")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -152,17 +152,17 @@ func TestWhatCanNotBeKeptIsNotDone(t *testing.T) {
 	}
 	for _, body := range []string{`{"on": true, "services": ["api:80"]}`, `{"on": false, "services": ["web:80"]}`, `{"on": false}`} {
 		_, err := adminAPI(t, http.MethodPost, "/edge/maintenance", body)
-		if status(err) != http.StatusInternalServerError || !strings.Contains(err.Error(), "nothing is changed: ") {
+		if apiErrorStatus(err) != http.StatusInternalServerError || !strings.Contains(err.Error(), "nothing is changed: ") {
 			t.Errorf("%s: got %v, want 500", body, err)
 		}
-		if got := inMaintenance(t); got != "web:80" {
+		if got := servicesInMaintenance(t); got != "web:80" {
 			t.Errorf("%s: in maintenance: %q, want web:80 alone", body, got)
 		}
 	}
 }
 
-func TestAllMaintenanceCanBeEndedWhateverTheStorageHas(t *testing.T) {
-	s := threeServices(t)
+func TestAllMaintenanceCanEndWithCorruptStorage(t *testing.T) {
+	s := newThreeServiceEdge(t)
 	s.stop()
 	path := filepath.Join(s.storage, "edge", "maintenance.json")
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -171,16 +171,16 @@ func TestAllMaintenanceCanBeEndedWhateverTheStorageHas(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.loadThree() // it starts nevertheless
-	if got := inMaintenance(t); got != "" {
+	s.loadThreeServices() // it starts nevertheless
+	if got := servicesInMaintenance(t); got != "" {
 		t.Errorf("in maintenance: %q", got)
 	}
 	_, err := adminAPI(t, http.MethodPost, "/edge/maintenance", `{"on": true, "services": ["web"]}`)
-	if status(err) != http.StatusInternalServerError || !strings.Contains(err.Error(), "`edge maintenance off` writes it anew") {
+	if apiErrorStatus(err) != http.StatusInternalServerError || !strings.Contains(err.Error(), "`edge maintenance off` writes it anew") {
 		t.Errorf("got %v", err)
 	}
-	order(t, `{"on": false}`)
-	if got := order(t, `{"on": true, "services": ["web"]}`); got != "web:80" {
+	postMaintenance(t, `{"on": false}`)
+	if got := postMaintenance(t, `{"on": true, "services": ["web"]}`); got != "web:80" {
 		t.Errorf("in maintenance: %q", got)
 	}
 }

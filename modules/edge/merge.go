@@ -12,35 +12,35 @@ import (
 // Merge returns what two routes say of one service together, or an error that names what they contradict each other in.
 func (c ServiceConfig) Merge(other ServiceConfig) (ServiceConfig, error) {
 	var differ []string
-	merge(&differ, "probe", &c.Probe, other.Probe)
-	merge(&differ, "hold", &c.Hold, other.Hold)
-	merge(&differ, "max_held", &c.MaxHeld, other.MaxHeld)
-	merge(&differ, "max_held_per_client", &c.MaxHeldPerClient, other.MaxHeldPerClient)
-	merge(&differ, "eject", &c.Eject, other.Eject)
-	merge(&differ, "slow_start", &c.SlowStart, other.SlowStart)
-	merge(&differ, "retry_budget", &c.RetryBudget, other.RetryBudget)
-	merge(&differ, "close_window", &c.CloseWindow, other.CloseWindow)
+	mergeSetting(&differ, "probe", &c.Probe, other.Probe)
+	mergeSetting(&differ, "hold", &c.Hold, other.Hold)
+	mergeSetting(&differ, "max_held", &c.MaxHeld, other.MaxHeld)
+	mergeSetting(&differ, "max_held_per_client", &c.MaxHeldPerClient, other.MaxHeldPerClient)
+	mergeSetting(&differ, "eject", &c.Eject, other.Eject)
+	mergeSetting(&differ, "slow_start", &c.SlowStart, other.SlowStart)
+	mergeSetting(&differ, "retry_budget", &c.RetryBudget, other.RetryBudget)
+	mergeSetting(&differ, "close_window", &c.CloseWindow, other.CloseWindow)
 	if len(differ) > 0 {
 		return c, fmt.Errorf("two routes to it differ in %s; it is one service: say it in one place, or the same in both", strings.Join(differ, ", "))
 	}
 	return c, nil
 }
 
-// merge puts what is said of one setting in other into the setting, or adds to differ that both say something else. The
+// mergeSetting puts what is said of one setting in other into the setting, or adds to differ that both say something else. The
 // zero value says nothing.
-func merge[T any](differ *[]string, name string, setting *T, other T) {
+func mergeSetting[T any](differ *[]string, name string, setting *T, other T) {
 	var nothing T
 	switch {
 	case reflect.DeepEqual(other, nothing):
 	case reflect.DeepEqual(*setting, nothing):
 		*setting = other
 	case !reflect.DeepEqual(*setting, other):
-		*differ = append(*differ, name+both(*setting, other))
+		*differ = append(*differ, name+formatValues(*setting, other))
 	}
 }
 
-// both shows two values of a setting, if they are short.
-func both(a, b any) string {
+// formatValues shows two values of a setting, if they are short.
+func formatValues(a, b any) string {
 	switch a := a.(type) {
 	case caddy.Duration:
 		return fmt.Sprintf(" (%s and %s)", time.Duration(a), time.Duration(b.(caddy.Duration)))

@@ -11,7 +11,7 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-func TestWhatOneRouteLeavesOutAnotherMaySay(t *testing.T) {
+func TestMergeCombinesSettingsOfRoutes(t *testing.T) {
 	probe := &edge.Probe{URIs: []string{"/health"}, Fall: 2}
 	again := &edge.Probe{URIs: []string{"/health"}, Fall: 2}
 	hold := caddy.Duration(time.Minute)
@@ -32,7 +32,7 @@ func TestWhatOneRouteLeavesOutAnotherMaySay(t *testing.T) {
 	}
 }
 
-func TestContradictionsBetweenRoutesNameWhatDiffers(t *testing.T) {
+func TestMergeErrorNamesConflictingSettings(t *testing.T) {
 	minute, hour := caddy.Duration(time.Minute), caddy.Duration(time.Hour)
 	uris := func(uris ...string) *edge.Probe { return &edge.Probe{URIs: uris} }
 	for _, c := range []struct {

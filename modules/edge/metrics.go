@@ -10,17 +10,17 @@ import (
 )
 
 // metrics tells Prometheus what the registry knows, when it asks.
-type metrics struct{ living *living }
+type metrics struct{ runtime *runtime }
 
 var (
-	byService = []string{"service"}
+	serviceLabels = []string{"service"}
 
 	descEndpoints = prometheus.NewDesc("edge_endpoints", "Endpoints of a service by state.", []string{"service", "state"}, nil)
-	descInFlight  = prometheus.NewDesc("edge_requests_in_flight", "Requests on the endpoints of a service.", byService, nil)
-	descHeld      = prometheus.NewDesc("edge_requests_held", "Requests that wait for a ready endpoint.", byService, nil)
-	descRetries   = prometheus.NewDesc("edge_retries_total", "Requests that were sent again after they were sent and not answered.", byService, nil)
+	descInFlight  = prometheus.NewDesc("edge_requests_in_flight", "Requests on the endpoints of a service.", serviceLabels, nil)
+	descHeld      = prometheus.NewDesc("edge_requests_held", "Requests that wait for a ready endpoint.", serviceLabels, nil)
+	descRetries   = prometheus.NewDesc("edge_retries_total", "Requests that were sent again after they were sent and not answered.", serviceLabels, nil)
 	descLost      = prometheus.NewDesc("edge_requests_lost_total", "Requests without an answer of the service, by outcome.", []string{"service", "outcome"}, nil)
-	descSockets   = prometheus.NewDesc("edge_sockets", "Open WebSockets and other upgraded connections.", byService, nil)
+	descSockets   = prometheus.NewDesc("edge_sockets", "Open WebSockets and other upgraded connections.", serviceLabels, nil)
 	descExhausted = prometheus.NewDesc("edge_resource_exhausted_total", "Attempts that failed because the edge had run out of something of its own.", []string{"resource"}, nil)
 	descSpoofed   = prometheus.NewDesc("edge_spoofed_headers_total", "Request headers and trailers that were dropped, by what they claimed.", []string{"claim"}, nil)
 	descBytes     = prometheus.NewDesc("edge_socket_bytes_total", "Bytes that upgraded connections have carried, by who sent them.", []string{"service", "from"}, nil)
@@ -34,7 +34,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{metrics{a.living}, certMetrics{a.living}, maintenanceMetrics{a.living}} {
+	for _, collector := range []prometheus.Collector{metrics{a.runtime}, certMetrics{a.runtime}, maintenanceMetrics{a.runtime}} {
 		err := to.Register(collector)
 		if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !again {
 			return err
@@ -56,12 +56,12 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), label)
 	}
 	for _, kind := range resource.Kinds {
-		total(descExhausted, m.living.exhausted.counts.get(string(kind)), string(kind))
+		total(descExhausted, m.runtime.exhaustion.counts.get(string(kind)), string(kind))
 	}
 	for _, kind := range spoofedKinds {
-		total(descSpoofed, m.living.spoofed.get(kind), kind)
+		total(descSpoofed, m.runtime.spoofedHeaders.get(kind), kind)
 	}
-	for _, s := range m.living.registry.Snapshot() {
+	for _, s := range m.runtime.registry.Snapshot() {
 		gauge := func(d *prometheus.Desc, value int, labels ...string) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), append([]string{s.Service}, labels...)...)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-func TestMetricsTellWhatTheRegistryKnows(t *testing.T) {
+func TestMetricsShowRegistryState(t *testing.T) {
 	r := registry.New(registry.Options{})
 	t.Cleanup(r.Close)
 	s, err := r.Declare("api:80")
@@ -78,8 +78,8 @@ edge_spoofed_headers_total{claim="host"} 0
 edge_spoofed_headers_total{claim="scheme"} 0
 edge_spoofed_headers_total{claim="url"} 0
 `
-	l := &living{registry: r}
-	l.spoofed.add("address")
+	l := &runtime{registry: r}
+	l.spoofedHeaders.add("address")
 	if err := testutil.CollectAndCompare(metrics{l}, strings.NewReader(want)); err != nil {
 		t.Error(err)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// only returns a service's one endpoint.
-func only(t *testing.T, service string) registry.EndpointStatus {
+// onlyEndpoint returns a service's one endpoint.
+func onlyEndpoint(t *testing.T, service string) registry.EndpointStatus {
 	t.Helper()
 	all := services(t)[service].Endpoints
 	if len(all) != 1 {
@@ -25,22 +25,22 @@ func only(t *testing.T, service string) registry.EndpointStatus {
 	return all[0]
 }
 
-// same checks that an endpoint has lived on since before.
-func same(t *testing.T, service string, before registry.EndpointStatus) {
+// expectSameEndpoint checks that an endpoint has lived on since before.
+func expectSameEndpoint(t *testing.T, service string, before registry.EndpointStatus) {
 	t.Helper()
-	after := only(t, service)
+	after := onlyEndpoint(t, service)
 	if after.ID != before.ID || after.State != before.State || !after.Since.Equal(before.Since) || after.Requests < before.Requests {
 		t.Errorf("%s: the endpoint is another one: %+v, before: %+v", service, after, before)
 	}
 }
 
-func TestAReloadWithOtherSettingsLeavesEndpointsAlone(t *testing.T) {
+func TestReloadWithNewSettingsKeepsEndpoints(t *testing.T) {
 	api := listen(t, "127.0.0.1:0")
-	s := newSite(t)
+	s := newTestEdge(t)
 	static := object{"api:80": []any{api}}
 	s.load(object{"static": static}, object{"service": "api:80"})
-	s.serves("api:80", api)
-	before := only(t, "api:80")
+	s.eventuallyServes("api:80", api)
+	before := onlyEndpoint(t, "api:80")
 	if before.State != registry.Ready || before.Requests != 1 || before.Source != "static" {
 		t.Fatalf("the endpoint is %+v", before)
 	}
@@ -51,74 +51,74 @@ func TestAReloadWithOtherSettingsLeavesEndpointsAlone(t *testing.T) {
 		"nothing":           {object{"static": static}, []object{{"service": "api:80"}}},
 		"hold and max_held": {object{"static": static, "hold": "5s", "max_held": 3}, []object{{"service": "api:80", "hold": "7s"}}},
 		"the resolver":      {object{"static": static, "resolver": "127.0.0.1:2", "refresh": "2s"}, []object{{"service": "api:80"}}},
-		"the engine":        {object{"static": static, "endpoint": "tcp://" + nowhere}, []object{{"service": "api:80"}}},
-		"the engine's":      {object{"static": static, "endpoint": "tcp://" + nowhere, "drain_timeout": "5s"}, []object{{"service": "api:80"}}},
+		"the engine":        {object{"static": static, "endpoint": "tcp://" + closedAddress}, []object{{"service": "api:80"}}},
+		"the engine's":      {object{"static": static, "endpoint": "tcp://" + closedAddress, "drain_timeout": "5s"}, []object{{"service": "api:80"}}},
 		"routes":            {object{"static": static}, []object{{"service": "web:80"}, {"service": "api:80"}, {"service": "api:80"}}},
 	} {
 		s.load(c.app, c.routes...)
-		t.Run(name, func(t *testing.T) { same(t, "api:80", before) })
+		t.Run(name, func(t *testing.T) { expectSameEndpoint(t, "api:80", before) })
 	}
-	s.serves("api:80", api)
+	s.eventuallyServes("api:80", api)
 }
 
-func TestAReloadThatAddsAStaticServiceLeavesTheOthersAlone(t *testing.T) {
+func TestReloadWithNewStaticServiceKeepsTheOthers(t *testing.T) {
 	api, web := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	s := newSite(t)
+	s := newTestEdge(t)
 	s.load(object{"static": object{"api:80": []any{api}}}, object{"service": "api:80"})
-	s.serves("api:80", api)
-	before := only(t, "api:80")
+	s.eventuallyServes("api:80", api)
+	before := onlyEndpoint(t, "api:80")
 	s.load(object{"static": object{"api:80": []any{api}, "web:80": []any{web}}}, object{"service": "api:80"}, object{"service": "web:80"})
-	s.serves("web:80", web)
-	same(t, "api:80", before)
+	s.eventuallyServes("web:80", web)
+	expectSameEndpoint(t, "api:80", before)
 }
 
 func TestAReloadFollowsTheStaticList(t *testing.T) {
 	first, second := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	s := newSite(t)
+	s := newTestEdge(t)
 	s.load(object{"static": object{"api:80": []any{first}, "web:80": []any{first}}}, object{"service": "api:80"}, object{"service": "web:80"})
-	s.serves("api:80", first)
-	s.serves("web:80", first)
+	s.eventuallyServes("api:80", first)
+	s.eventuallyServes("web:80", first)
 	s.load(object{"static": object{"api:80": []any{second}}}, object{"service": "api:80"}, object{"service": "web:80"})
 	if gone := services(t)["web:80"]; len(gone.Endpoints) != 0 || gone.Known {
 		t.Errorf("a service that is no longer listed is still %+v", gone)
 	}
-	s.serves("api:80", second)
+	s.eventuallyServes("api:80", second)
 	if all := services(t)["api:80"].Endpoints; len(all) != 1 || all[0].Address != second {
 		t.Errorf("api:80 has the endpoints %+v, want %s alone", all, second)
 	}
 }
 
-func TestAProbeThatIsTheSameGoesOn(t *testing.T) {
+func TestReloadKeepsUnchangedProbe(t *testing.T) {
 	var asked atomic.Int32
 	backend := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked.Add(1) }))
 	t.Cleanup(backend.Close)
 	api := backend.Listener.Addr().String()
-	s := newSite(t)
+	s := newTestEdge(t)
 	probe := func(uri string) object {
 		return object{"service": "api:80", "probe": object{"uris": []any{uri}, "interval": "1h"}}
 	}
 	static := object{"static": object{"api:80": []any{api}}}
 	s.load(static, probe("/a"))
-	s.serves("api:80", api)
-	before := only(t, "api:80")
+	s.eventuallyServes("api:80", api)
+	before := onlyEndpoint(t, "api:80")
 	s.load(static, probe("/a"))
-	s.serves("api:80", api)
-	same(t, "api:80", before)
+	s.eventuallyServes("api:80", api)
+	expectSameEndpoint(t, "api:80", before)
 	s.load(static, probe("/b"))
-	for deadline := time.Now().Add(soon); !strings.Contains(only(t, "api:80").Reason, "/b"); {
+	for deadline := time.Now().Add(eventuallyTimeout); !strings.Contains(onlyEndpoint(t, "api:80").Reason, "/b"); {
 		if time.Now().After(deadline) {
-			t.Fatalf("the new probe has not checked: %+v", only(t, "api:80"))
+			t.Fatalf("the new probe has not checked: %+v", onlyEndpoint(t, "api:80"))
 		}
 	}
-	same(t, "api:80", before) // ready all the time
+	expectSameEndpoint(t, "api:80", before) // ready all the time
 	if n := asked.Load(); n != 2 {
 		t.Errorf("the application was asked %d times, want once by each of two probes", n)
 	}
 }
 
 func TestAHeldRequestOutlivesAReload(t *testing.T) {
-	api := vacant(t)
-	s := newSite(t)
+	api := freeAddress(t)
+	s := newTestEdge(t)
 	static := object{"api:80": []any{api}}
 	s.load(object{"static": static}, object{"service": "api:80"})
 	type result struct {
@@ -130,7 +130,7 @@ func TestAHeldRequestOutlivesAReload(t *testing.T) {
 		address, err := s.get("api:80")
 		results <- result{address, err}
 	}()
-	for deadline := time.Now().Add(soon); services(t)["api:80"].Held != 1; {
+	for deadline := time.Now().Add(eventuallyTimeout); services(t)["api:80"].Held != 1; {
 		if time.Now().After(deadline) {
 			t.Fatal("the request is not held")
 		}
@@ -156,15 +156,15 @@ func TestAHeldRequestOutlivesAReload(t *testing.T) {
 	}
 }
 
-func TestAConfigurationThatFailsLeavesTheOldOneRunning(t *testing.T) {
+func TestFailedConfigurationLeavesOldOneRunning(t *testing.T) {
 	var probed atomic.Int32
 	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { probed.Add(1) }))
 	t.Cleanup(backend.Close)
 	api, web := backend.Listener.Addr().String(), listen(t, "127.0.0.1:0")
-	s := newSite(t)
+	s := newTestEdge(t)
 	s.load(object{"static": object{"api:80": []any{api}}}, object{"service": "api:80"})
-	s.serves("api:80", api)
-	before := only(t, "api:80")
+	s.eventuallyServes("api:80", api)
+	before := onlyEndpoint(t, "api:80")
 	for name, bad := range map[string]func() []byte{
 		"contradicting routes": func() []byte {
 			return s.config(object{"static": object{}}, object{"service": "api:80", "hold": "1s"}, object{"service": "api:80", "hold": "2s"})
@@ -182,40 +182,40 @@ func TestAConfigurationThatFailsLeavesTheOldOneRunning(t *testing.T) {
 				if err := caddy.Load(bad(), true); err == nil {
 					t.Fatal("it was loaded")
 				}
-				same(t, "api:80", before)
+				expectSameEndpoint(t, "api:80", before)
 				if _, there := services(t)["web:80"]; there {
 					t.Error("the failed configuration's services are still there")
 				}
 			}
 		})
 	}
-	s.serves("api:80", api)
+	s.eventuallyServes("api:80", api)
 	if n := probed.Load(); n > 0 {
 		t.Errorf("the endpoint was probed %d times as only failed configurations say", n)
 	}
 }
 
-func TestAConfigurationThatFailsAfterItHasStartedIsUndone(t *testing.T) {
+func TestConfigurationFailingAfterStartIsRolledBack(t *testing.T) {
 	api, other := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	s := newSite(t)
+	s := newTestEdge(t)
 	s.load(object{"static": object{"api:80": []any{api}}}, object{"service": "api:80"})
-	s.serves("api:80", api)
+	s.eventuallyServes("api:80", api)
 	bad := *s
-	bad.listen = vacant(t) // Caddy leaves the servers of such a configuration running
+	bad.listen = freeAddress(t) // Caddy leaves the servers of such a configuration running
 	config := strings.Replace(string(bad.config(object{"static": object{"api:80": []any{other}}}, object{"service": "api:80"})),
 		`"persist":false`, `"persist":false,"load":{"module":"none"}`, 1)
 	if err := caddy.Load([]byte(config), true); err == nil || !strings.Contains(err.Error(), "none") {
 		t.Fatalf("got %v, want that there is no such module", err)
 	}
-	s.serves("api:80", api)
+	s.eventuallyServes("api:80", api)
 }
 
-func TestAfterAStopNothingIsLeft(t *testing.T) {
+func TestStopLeavesNothingRunning(t *testing.T) {
 	api := listen(t, "127.0.0.1:0")
-	s := newSite(t)
-	s.load(object{"static": object{"api:80": []any{api, nowhere}}, "endpoint": "tcp://" + nowhere}, object{"service": "api:80"}, object{"service": "web:80"})
-	s.serves("api:80", api)
-	if len(ours()) == 0 {
+	s := newTestEdge(t)
+	s.load(object{"static": object{"api:80": []any{api, closedAddress}}, "endpoint": "tcp://" + closedAddress}, object{"service": "api:80"}, object{"service": "web:80"})
+	s.eventuallyServes("api:80", api)
+	if len(edgeGoroutines()) == 0 {
 		t.Fatal("nothing of the edge runs: the test sees nothing")
 	}
 	s.stop()
@@ -224,14 +224,14 @@ func TestAfterAStopNothingIsLeft(t *testing.T) {
 	}
 }
 
-func TestValidationTouchesNothing(t *testing.T) {
+func TestValidationHasNoSideEffects(t *testing.T) {
 	engine, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer engine.Close()
 	api := listen(t, "127.0.0.1:0")
-	raw := newSite(t).config(object{"static": object{"api:80": []any{api}}, "endpoint": "tcp://" + engine.Addr().String()}, object{"service": "api:80"})
+	raw := newTestEdge(t).config(object{"static": object{"api:80": []any{api}}, "endpoint": "tcp://" + engine.Addr().String()}, object{"service": "api:80"})
 	parse := func() *caddy.Config {
 		config := new(caddy.Config)
 		if err := json.Unmarshal(raw, config); err != nil {
@@ -246,7 +246,7 @@ func TestValidationTouchesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if running := ours(); len(running) != 0 {
+	if running := edgeGoroutines(); len(running) != 0 {
 		t.Errorf("validation runs:\n%s", strings.Join(running, "\n\n"))
 	}
 	if known := services(t)["api:80"]; len(known.Endpoints) != 0 || known.Source != "" {

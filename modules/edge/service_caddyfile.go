@@ -38,7 +38,7 @@ func (c *ServiceConfig) UnmarshalLine(d *caddyfile.Dispenser) (ok bool, err erro
 	case "max_held_per_client":
 		return true, countOrOff(d, &c.MaxHeldPerClient)
 	case "eject":
-		c.Eject = new(Eject)
+		c.Eject = new(Ejection)
 		return true, c.Eject.unmarshalLine(d)
 	case "slow_start":
 		return true, durationOrOff(d, &c.SlowStart)
@@ -56,10 +56,10 @@ func (c *ServiceConfig) UnmarshalLine(d *caddyfile.Dispenser) (ok bool, err erro
 	return false, nil
 }
 
-// ServiceLines are the names of the lines that [ServiceConfig.UnmarshalLine] reads.
-var ServiceLines = []string{"probe", "hold", "max_held", "max_held_per_client", "eject", "slow_start", "retry_budget", "close_window"}
+// ServiceOptions are the names of the lines that [ServiceConfig.UnmarshalLine] reads.
+var ServiceOptions = []string{"probe", "hold", "max_held", "max_held_per_client", "eject", "slow_start", "retry_budget", "close_window"}
 
-func (j *Eject) unmarshalLine(d *caddyfile.Dispenser) error {
+func (j *Ejection) unmarshalLine(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) == 0 || len(args) > 3 {
 		return d.ArgErr()
@@ -89,7 +89,7 @@ func (j *Eject) unmarshalLine(d *caddyfile.Dispenser) error {
 // durationOrOff reads a duration; off is stored as a negative one, since 0 is the default.
 func durationOrOff(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	var text string
-	if err := oneArg(d, &text); err != nil || text == "" {
+	if err := stringArg(d, &text); err != nil || text == "" {
 		return err
 	}
 	if text == "off" {
@@ -102,7 +102,7 @@ func durationOrOff(d *caddyfile.Dispenser, to *caddy.Duration) error {
 // percentOrOff reads a percentage as a part of 1; off is stored as a negative one, since 0 is the default.
 func percentOrOff(d *caddyfile.Dispenser, to *float64) error {
 	var text string
-	if err := oneArg(d, &text); err != nil || text == "" {
+	if err := stringArg(d, &text); err != nil || text == "" {
 		return err
 	}
 	if text == "off" {
@@ -133,13 +133,13 @@ func (p *Probe) UnmarshalBlock(d *caddyfile.Dispenser) error {
 func (p *Probe) unmarshalLine(d *caddyfile.Dispenser) error {
 	switch name := d.Val(); name {
 	case "uri":
-		return someArgs(d, &p.URIs)
+		return stringArgs(d, &p.URIs)
 	case "host":
-		return oneArg(d, &p.Host)
+		return stringArg(d, &p.Host)
 	case "status":
-		return oneArg(d, &p.Status)
+		return stringArg(d, &p.Status)
 	case "body":
-		return oneArg(d, &p.Body)
+		return stringArg(d, &p.Body)
 	case "tcp_fallback":
 		p.TCPFallback = true
 		if d.NextArg() {
@@ -156,7 +156,7 @@ func (p *Probe) unmarshalLine(d *caddyfile.Dispenser) error {
 		return CountArg(d, &p.Fall)
 	case "jitter":
 		var text string
-		if err := oneArg(d, &text); err != nil {
+		if err := stringArg(d, &text); err != nil {
 			return err
 		}
 		j, err := strconv.ParseFloat(text, 64)

@@ -27,7 +27,7 @@ type ServiceConfig struct {
 	MaxHeldPerClient int `json:"max_held_per_client,omitempty"`
 
 	// When an endpoint that passes its probe but fails its requests is taken out of rotation for a while.
-	Eject *Eject `json:"eject,omitempty"`
+	Eject *Ejection `json:"eject,omitempty"`
 
 	// The time in which an endpoint that has become ready grows into its full part of the requests; negative: it has it
 	// at once. Default: 10s.
@@ -42,9 +42,9 @@ type ServiceConfig struct {
 	CloseWindow caddy.Duration `json:"close_window,omitempty"`
 }
 
-// Eject is a passive check: answers of 502, 503 and 504, and requests that are cut off, tell of an endpoint what its probe
+// Ejection is a passive check: answers of 502, 503 and 504, and requests that are cut off, tell of an endpoint what its probe
 // does not. The last ready endpoint of a service is never ejected.
-type Eject struct {
+type Ejection struct {
 	// How many bad answers in a row eject; negative: none ever do. Default: 5.
 	After int `json:"after,omitempty"`
 
@@ -55,7 +55,7 @@ type Eject struct {
 	Max caddy.Duration `json:"max,omitempty"`
 }
 
-func (j *Eject) settings() registry.Ejection {
+func (j *Ejection) settings() registry.Ejection {
 	if j == nil {
 		return registry.Ejection{}
 	}

@@ -7,12 +7,12 @@ import (
 )
 
 func init() {
-	httpcaddyfile.RegisterHandlerDirective("health", parse)
+	httpcaddyfile.RegisterHandlerDirective("health", parseDirective)
 	// before redir, so that the checks of those who speak no TLS are answered and not redirected
 	httpcaddyfile.RegisterDirectiveOrder("health", httpcaddyfile.Before, "redir")
 }
 
-func parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
 	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
 }

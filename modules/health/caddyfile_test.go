@@ -12,7 +12,7 @@ import (
 	"github.com/theworklabs/edge/modules/health"
 )
 
-func TestTheDirective(t *testing.T) {
+func TestDirectiveAdaptsToJSON(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"health", `{}`},
 		{"health {\n}", `{}`},
@@ -31,7 +31,7 @@ func TestTheDirective(t *testing.T) {
 	}
 }
 
-func TestMistakesInTheDirectiveNameTheirLine(t *testing.T) {
+func TestDirectiveErrorsNameTheirLine(t *testing.T) {
 	for _, c := range []struct{ text, want, line string }{
 		{"health {\n details_for\n}", "details_for", "Testfile:2"},
 		{"health {\n details_for none\n details_for everybody\n}", `"everybody"`, "Testfile:3"},

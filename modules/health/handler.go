@@ -108,12 +108,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return nil
 	}
-	answer := report{Status: pass}
+	answer := report{Status: statusPass}
 	if path == readyPath {
-		answer = h.readiness(h.trusts(r))
+		answer = h.readiness(h.showsDetailsTo(r))
 	}
 	status := http.StatusOK
-	if answer.Status != pass {
+	if answer.Status != statusPass {
 		status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", "5")
 	}
@@ -124,8 +124,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return json.NewEncoder(w).Encode(answer)
 }
 
-// trusts reports whether the client may see names and addresses.
-func (h *Handler) trusts(r *http.Request) bool {
+// showsDetailsTo reports whether the client may see names and addresses.
+func (h *Handler) showsDetailsTo(r *http.Request) bool {
 	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	addr, err := netip.ParseAddr(text)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/theworklabs/edge/modules/health"
 )
 
-// answer is a body as the draft shapes it.
-type answer struct {
+// healthResponse is a body as the draft shapes it.
+type healthResponse struct {
 	Status string
 	Output string
 	Checks map[string][]struct {
@@ -23,7 +23,7 @@ type answer struct {
 	}
 }
 
-func read(t *testing.T, w *httptest.ResponseRecorder) (a answer) {
+func decodeResponse(t *testing.T, w *httptest.ResponseRecorder) (a healthResponse) {
 	t.Helper()
 	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
 		t.Fatalf("%q: %v", w.Body, err)
@@ -32,14 +32,14 @@ func read(t *testing.T, w *httptest.ResponseRecorder) (a answer) {
 }
 
 func TestBothPathsAnswerGetAndHead(t *testing.T) {
-	w := newWorld(t, map[string][]string{"api:80": {listening(t)}})
-	w.awaitReady("api:80")
+	w := newTestEdge(t, map[string][]string{"api:80": {listen(t)}})
+	w.eventuallyReady("api:80")
 	h := w.handler()
 	for _, path := range []string{"/health", "/health/", "/health/ready", "/health/ready/"} {
 		for method, want := range map[string]int{
 			http.MethodGet: 200, http.MethodHead: 200, http.MethodPost: 405, http.MethodPut: 405, http.MethodDelete: 405, http.MethodOptions: 405,
 		} {
-			got, passed := ask(t, h, method, path, "10.0.0.1")
+			got, passed := serve(t, h, method, path, "10.0.0.1")
 			if got.Code != want || passed {
 				t.Errorf("%s %s: %d, passed on: %v; want %d", method, path, got.Code, passed, want)
 			}
@@ -53,20 +53,20 @@ func TestBothPathsAnswerGetAndHead(t *testing.T) {
 			switch {
 			case method != http.MethodGet && got.Body.Len() > 0:
 				t.Errorf("%s %s has a body: %s", method, path, got.Body)
-			case method == http.MethodGet && read(t, got).Status != "pass":
+			case method == http.MethodGet && decodeResponse(t, got).Status != "pass":
 				t.Errorf("%s %s: %s", method, path, got.Body)
 			}
 		}
 	}
 }
 
-func TestOtherPathsAreSomebodyElses(t *testing.T) {
-	h := newWorld(t, nil).handler()
+func TestOtherPathsPassThrough(t *testing.T) {
+	h := newTestEdge(t, nil).handler()
 	for _, path := range []string{
 		"/", "/healthz", "/Health", "/health//", "/health/live", "/health/ready/x", "/health/READY", "/x/health", "/healthy/ready", "/health/ready//",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-			got, passed := ask(t, h, method, path, "10.0.0.1")
+			got, passed := serve(t, h, method, path, "10.0.0.1")
 			if !passed || got.Code != http.StatusTeapot || len(got.Header()) > 0 {
 				t.Errorf("%s %s: passed on: %v, %d %v", method, path, passed, got.Code, got.Header())
 			}
@@ -74,24 +74,24 @@ func TestOtherPathsAreSomebodyElses(t *testing.T) {
 	}
 }
 
-func TestTheEdgeIsReadyWhenEveryServiceIs(t *testing.T) {
+func TestEdgeIsReadyWhenEveryServiceIs(t *testing.T) {
 	for name, c := range map[string]struct {
 		static map[string][]string
 		others []string
 		output string // "": it is
 	}{
 		"no service":                {nil, nil, ""},
-		"all of them":               {map[string][]string{"api:80": {listening(t)}, "app:80": {listening(t)}}, nil, ""},
-		"one endpoint is enough":    {map[string][]string{"api:80": {listening(t), nowhere}}, nil, ""},
-		"one of two":                {map[string][]string{"api:80": {listening(t)}, "app:80": {nowhere}}, nil, "1 of 2 services have no ready endpoint"},
-		"none":                      {map[string][]string{"api:80": {nowhere}, "app:80": {nowhere}}, nil, "2 of 2 services have no ready endpoint"},
-		"one that nobody has found": {map[string][]string{"api:80": {listening(t)}}, []string{"app:80"}, "1 of 2 services have no ready endpoint"},
+		"all of them":               {map[string][]string{"api:80": {listen(t)}, "app:80": {listen(t)}}, nil, ""},
+		"one endpoint is enough":    {map[string][]string{"api:80": {listen(t), closedAddress}}, nil, ""},
+		"one of two":                {map[string][]string{"api:80": {listen(t)}, "app:80": {closedAddress}}, nil, "1 of 2 services have no ready endpoint"},
+		"none":                      {map[string][]string{"api:80": {closedAddress}, "app:80": {closedAddress}}, nil, "2 of 2 services have no ready endpoint"},
+		"one that nobody has found": {map[string][]string{"api:80": {listen(t)}}, []string{"app:80"}, "1 of 2 services have no ready endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, c.static, c.others...)
+			w := newTestEdge(t, c.static, c.others...)
 			for service, addrs := range c.static {
-				if addrs[0] != nowhere {
-					w.awaitReady(service)
+				if addrs[0] != closedAddress {
+					w.eventuallyReady(service)
 				}
 			}
 			h := w.handler()
@@ -100,17 +100,17 @@ func TestTheEdgeIsReadyWhenEveryServiceIs(t *testing.T) {
 				want, status, retry = http.StatusServiceUnavailable, "fail", "5"
 			}
 			for _, client := range []string{"10.0.0.1", "198.51.100.1"} {
-				got, _ := ask(t, h, http.MethodGet, "/health/ready", client)
-				if a := read(t, got); got.Code != want || a.Status != status || a.Output != c.output || got.Header().Get("Retry-After") != retry {
+				got, _ := serve(t, h, http.MethodGet, "/health/ready", client)
+				if a := decodeResponse(t, got); got.Code != want || a.Status != status || a.Output != c.output || got.Header().Get("Retry-After") != retry {
 					t.Errorf("%s got %d %v %s, want %d", client, got.Code, got.Header(), got.Body, want)
 				}
-				head, _ := ask(t, h, http.MethodHead, "/health/ready", client)
+				head, _ := serve(t, h, http.MethodHead, "/health/ready", client)
 				if head.Code != want || head.Body.Len() > 0 || head.Header().Get("Retry-After") != retry {
 					t.Errorf("HEAD: %s got %d %v %q, want %d", client, head.Code, head.Header(), head.Body, want)
 				}
 			}
-			got, _ := ask(t, h, http.MethodGet, "/health", "10.0.0.1")
-			if a := read(t, got); got.Code != http.StatusOK || a.Status != "pass" || a.Checks != nil {
+			got, _ := serve(t, h, http.MethodGet, "/health", "10.0.0.1")
+			if a := decodeResponse(t, got); got.Code != http.StatusOK || a.Status != "pass" || a.Checks != nil {
 				t.Errorf("the edge itself: %d %s, want 200 whatever the services do", got.Code, got.Body)
 			}
 		})
@@ -118,26 +118,26 @@ func TestTheEdgeIsReadyWhenEveryServiceIs(t *testing.T) {
 }
 
 func TestDetailsNameEachEndpoint(t *testing.T) {
-	good := listening(t)
+	good := listen(t)
 	began := time.Now().Add(-time.Second)
-	w := newWorldAsking(t, unknowing(t), map[string][]string{"api:80": {good, nowhere}}, "app:80")
-	w.awaitReady("api:80")
+	w := newTestEdgeWithResolver(t, nxdomainResolver(t), map[string][]string{"api:80": {good, closedAddress}}, "app:80")
+	w.eventuallyReady("api:80")
 	if err := w.acquire("app:80"); !errors.Is(err, registry.ErrUnknown) {
 		t.Fatalf("app:80: %v, want that nobody knows it", err)
 	}
-	got, _ := ask(t, w.handler(), http.MethodGet, "/health/ready", "127.0.0.1")
+	got, _ := serve(t, w.handler(), http.MethodGet, "/health/ready", "127.0.0.1")
 	for _, key := range []string{`"checks":`, `"componentId":`, `"componentType":`, `"observedValue":`, `"time":`, `"output":`} {
 		if !strings.Contains(got.Body.String(), key) {
 			t.Errorf("%s is not spelt as in the draft: %s", key, got.Body)
 		}
 	}
-	checks := read(t, got).Checks
+	checks := decodeResponse(t, got).Checks
 	if len(checks) != 2 || len(checks["api:80:ready"]) != 2 || len(checks["app:80:ready"]) != 1 {
 		t.Fatalf("got %s, want both endpoints of api:80, and app:80 without any", got.Body)
 	}
 	for _, c := range checks["api:80:ready"] {
 		status, state := "pass", "ready"
-		if c.ComponentID == nowhere {
+		if c.ComponentID == closedAddress {
 			status, state = "fail", "starting"
 		} else if c.ComponentID != good {
 			t.Errorf("whose endpoint is %s?", c.ComponentID)
@@ -158,17 +158,17 @@ func TestDetailsNameEachEndpoint(t *testing.T) {
 	}
 }
 
-func TestDetailsSayThatNobodyHasLookedYet(t *testing.T) {
-	got, _ := ask(t, newWorld(t, nil, "app:80").handler(), http.MethodGet, "/health/ready", "127.0.0.1")
-	if all := read(t, got).Checks["app:80:ready"]; len(all) != 1 || all[0].Output != "not looked for yet" {
+func TestDetailsShowServiceNotLookedUpYet(t *testing.T) {
+	got, _ := serve(t, newTestEdge(t, nil, "app:80").handler(), http.MethodGet, "/health/ready", "127.0.0.1")
+	if all := decodeResponse(t, got).Checks["app:80:ready"]; len(all) != 1 || all[0].Output != "not looked for yet" {
 		t.Errorf("got %s", got.Body)
 	}
 }
 
 func TestDetailsAreForClientsInTheRanges(t *testing.T) {
-	good := listening(t)
-	w := newWorld(t, map[string][]string{"api:80": {good}})
-	w.awaitReady("api:80")
+	good := listen(t)
+	w := newTestEdge(t, map[string][]string{"api:80": {good}})
+	w.eventuallyReady("api:80")
 	for _, c := range []struct {
 		ranges  string
 		friends string
@@ -189,12 +189,12 @@ func TestDetailsAreForClientsInTheRanges(t *testing.T) {
 	} {
 		h := w.handler(strings.Fields(c.ranges)...)
 		for _, client := range strings.Fields(c.friends) {
-			if got, _ := ask(t, h, http.MethodGet, "/health/ready", client); len(read(t, got).Checks) != 1 || !strings.Contains(got.Body.String(), good) {
+			if got, _ := serve(t, h, http.MethodGet, "/health/ready", client); len(decodeResponse(t, got).Checks) != 1 || !strings.Contains(got.Body.String(), good) {
 				t.Errorf("details_for %s: %s is told no more than %s", c.ranges, client, got.Body)
 			}
 		}
 		for _, client := range strings.Fields(c.others) {
-			got, _ := ask(t, h, http.MethodGet, "/health/ready", strings.TrimPrefix(client, "-"))
+			got, _ := serve(t, h, http.MethodGet, "/health/ready", strings.TrimPrefix(client, "-"))
 			if body := got.Body.String(); strings.TrimSpace(body) != `{"status":"pass"}` {
 				t.Errorf("details_for %s: %s is told %s", c.ranges, client, body)
 			}
@@ -202,8 +202,8 @@ func TestDetailsAreForClientsInTheRanges(t *testing.T) {
 	}
 }
 
-func TestRangesThatAreNoneFailAtLoad(t *testing.T) {
-	w := newWorld(t, nil)
+func TestInvalidRangesFailAtLoad(t *testing.T) {
+	w := newTestEdge(t, nil)
 	for _, bad := range []string{"", "10.0.0.0/33", "10.0.0", "localhost", "private", "None", "10.0.0.0/8,::1", "10.0.0.0 / 8"} {
 		err := (&health.Handler{DetailsFor: []string{"10.0.0.0/8", bad}}).Provision(w.ctx)
 		if err == nil || !strings.Contains(err.Error(), `"`+bad+`"`) || !strings.Contains(err.Error(), "private_ranges") {

@@ -9,8 +9,8 @@ import (
 
 // The statuses of a report, as the draft names them.
 const (
-	pass = "pass"
-	fail = "fail"
+	statusPass = "pass"
+	statusFail = "fail"
 )
 
 // report is an answer in the shape of draft-inadarei-api-health-check-06.
@@ -41,12 +41,12 @@ func (h *Handler) readiness(details bool) report {
 			unready++
 		}
 		if details {
-			checks[s.Name()+":ready"] = checksOf(status)
+			checks[s.Name()+":ready"] = endpointChecks(status)
 		}
 	}
-	answer := report{Status: pass}
+	answer := report{Status: statusPass}
 	if unready > 0 {
-		answer.Status = fail
+		answer.Status = statusFail
 		answer.Output = fmt.Sprintf("%d of %d services have no ready endpoint", unready, len(services))
 	}
 	if details {
@@ -55,7 +55,7 @@ func (h *Handler) readiness(details bool) report {
 	return answer
 }
 
-func checksOf(s registry.ServiceStatus) []check {
+func endpointChecks(s registry.ServiceStatus) []check {
 	if len(s.Endpoints) == 0 {
 		output := "not looked for yet"
 		switch {
@@ -66,16 +66,16 @@ func checksOf(s registry.ServiceStatus) []check {
 		case s.Source != "":
 			output = "no container is known"
 		}
-		return []check{{ComponentType: "system", Status: fail, ObservedValue: "none", Time: s.Since, Output: output}}
+		return []check{{ComponentType: "system", Status: statusFail, ObservedValue: "none", Time: s.Since, Output: output}}
 	}
 	checks := make([]check, 0, len(s.Endpoints))
 	for _, e := range s.Endpoints {
 		c := check{
-			ComponentID: e.Address, ComponentType: "system", Status: fail,
+			ComponentID: e.Address, ComponentType: "system", Status: statusFail,
 			ObservedValue: string(e.State), Time: e.Since, Output: e.Reason,
 		}
 		if e.State == registry.Ready {
-			c.Status, c.Output = pass, ""
+			c.Status, c.Output = statusPass, ""
 		}
 		checks = append(checks, c)
 	}

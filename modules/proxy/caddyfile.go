@@ -122,9 +122,9 @@ func takeOurs(d *caddyfile.Dispenser, kept func(header string) bool) (*Transport
 			return nil, d.Errf("edge_proxy: %s can't be used here: %s", name, hint)
 		}
 		if !slices.Contains(passedOn, name) && !strings.HasPrefix(name, "@") && name != "timeouts" && name != "affinity" &&
-			!slices.Contains(edge.ServiceLines, name) {
+			!slices.Contains(edge.ServiceOptions, name) {
 			return nil, d.Errf("edge_proxy: unknown subdirective %q; there are %s, affinity, timeouts, and of reverse_proxy's: %s",
-				name, strings.Join(edge.ServiceLines, ", "), strings.Join(passedOn, ", "))
+				name, strings.Join(edge.ServiceOptions, ", "), strings.Join(passedOn, ", "))
 		}
 		segment := d.NewFromNextSegment()
 		if err := checkHeaderUp(segment, kept); err != nil {

@@ -95,7 +95,7 @@ func (x *exchange) wait() (registry.Claim, error) {
 func (x *exchange) client() netip.Addr {
 	peer, _ := netip.ParseAddrPort(x.req.RemoteAddr) // or the zero one
 	trusted, _ := caddyhttp.GetVar(x.req.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	return x.app.QueueClient(clientOf(x.req), peer.Addr(), trusted)
+	return x.app.ClientKey(clientOf(x.req), peer.Addr(), trusted)
 }
 
 // send makes one attempt on a claimed endpoint. The claim is released when the answer's body is closed, unless the answer is one

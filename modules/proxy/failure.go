@@ -100,7 +100,7 @@ var errExhausted = errors.New("the edge has run out of resources of its own")
 // waitForResources waits a little for the edge to have again what it has run out of. It returns the answer if that takes too long.
 func (x *exchange) waitForResources(e *registry.Endpoint, err error) error {
 	kind, _ := resource.Exhausted(err)
-	x.app.NoteExhausted(kind, err)
+	x.app.ReportExhausted(kind, err)
 	if time.Since(x.began) >= x.service.Hold() {
 		x.service.CountLost(registry.OutcomeNotSent)
 		return caddyhttp.Error(http.StatusServiceUnavailable,

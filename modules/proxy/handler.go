@@ -59,7 +59,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	h.app.Met(r.RemoteAddr)
+	h.app.ObservePeer(r.RemoteAddr)
 	if _, set := w.Header()["Content-Type"]; !set {
 		w.Header()["Content-Type"] = nil // net/http invents none for an answer that has none
 	}

@@ -16,7 +16,7 @@ import (
 
 // closure returns the maintenance that keeps a request from the service; nil if none does.
 func (t *Transport) closure(req *http.Request) *maintenance.Window {
-	c := t.app.Closure(t.Service)
+	c := t.app.MaintenanceWindow(t.Service)
 	if c == nil || len(c.Allow) > 0 && c.Allows(clientOf(req)) {
 		return nil
 	}

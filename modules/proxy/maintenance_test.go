@@ -49,7 +49,7 @@ func maintained(t testing.TB, a *backend, directives string) *site {
 	t.Helper()
 	var once sync.Once
 	ready := make(chan struct{})
-	defer edge.Watch(func(c registry.Change) {
+	defer edge.WatchEndpoints(func(c registry.Change) {
 		if c.Address == a.address && c.To == registry.Ready {
 			once.Do(func() { close(ready) })
 		}

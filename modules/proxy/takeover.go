@@ -70,7 +70,7 @@ func (t *Transport) takeOver(req *http.Request, resp *http.Response, claim regis
 		},
 	})
 	if t.closure(to.r) != nil {
-		t.service.CloseSockets(edge.MaintenanceReason) // it began while this one was on its way
+		t.service.CloseSockets(edge.MaintenanceCloseReason) // it began while this one was on its way
 	}
 	return errTakenOver
 }

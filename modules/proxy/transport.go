@@ -95,12 +95,12 @@ func (t *Transport) provisionAffinity() error {
 	if err := checkAffinity(t.Affinity); err != nil || len(t.Affinity) == 0 {
 		return err
 	}
-	t.affinity = &affinity{service: t.Service, settled: t.app.Settled}
+	t.affinity = &affinity{service: t.Service, settled: t.app.WaitForSync}
 	if slices.Contains(t.Affinity, affinitySocketIO) {
 		t.affinity.sessions, t.affinity.strays = t.app.Sessions()
 	}
 	if slices.Contains(t.Affinity, affinityCookie) {
-		t.app.WantAffinityKey()
+		t.app.PreloadAffinityKey()
 		t.affinity.cookies = newCookies(t.service, t.app.AffinityKey)
 	}
 	return nil

@@ -21,7 +21,7 @@ func reached(t testing.TB, address string, state registry.State) <-chan struct{}
 	t.Helper()
 	done := make(chan struct{})
 	var once atomic.Bool
-	stop := edge.Watch(func(c registry.Change) {
+	stop := edge.WatchEndpoints(func(c registry.Change) {
 		if c.Address == address && c.To == state && once.CompareAndSwap(false, true) {
 			close(done)
 		}

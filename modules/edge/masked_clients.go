@@ -15,50 +15,50 @@ import (
 	"go.uber.org/zap"
 )
 
-// gatewayWatch notices when nearly every client has the address of the container's own gateway: then Docker's userland
+// maskedClientDetector notices when nearly every client has the address of the container's own gateway: then Docker's userland
 // proxy, or IPv6 to a network without it, hides who they are, and limits and logs by address are worth nothing.
-type gatewayWatch struct {
-	once     sync.Once
-	gateways []netip.Addr
-	met      atomic.Uint32
-	fromGate atomic.Uint32
-	warned   atomic.Bool
+type maskedClientDetector struct {
+	once        sync.Once
+	gateways    []netip.Addr
+	observed    atomic.Uint32
+	fromGateway atomic.Uint32
+	warned      atomic.Bool
 }
 
-// watch lives as long as the process: a reload is no reason to warn again.
-var watch gatewayWatch
+// clientDetector lives as long as the process: a reload is no reason to warn again.
+var clientDetector maskedClientDetector
 
 const (
-	gatewaySample = 200 // clients' requests to look at before judging
-	gatewayShare  = 95  // percent
+	gatewaySampleSize  = 200 // clients' requests to look at before judging
+	gatewayWarnPercent = 95  // percent
 )
 
-// Met counts a request from a peer's address, "172.18.0.1:54321". It is cheap: two counters.
-func (a *App) Met(remote string) {
-	if watch.warned.Load() {
+// ObservePeer counts a request from a peer's address, "172.18.0.1:54321". It is cheap: two counters.
+func (a *App) ObservePeer(remote string) {
+	if clientDetector.warned.Load() {
 		return
 	}
-	watch.once.Do(func() { watch.gateways = defaultGateways() })
-	if len(watch.gateways) == 0 {
+	clientDetector.once.Do(func() { clientDetector.gateways = defaultGateways() })
+	if len(clientDetector.gateways) == 0 {
 		return
 	}
 	peer, err := netip.ParseAddrPort(remote)
 	if err != nil {
 		return
 	}
-	if watch.saw(peer.Addr().Unmap()) && watch.warned.CompareAndSwap(false, true) {
+	if clientDetector.observe(peer.Addr().Unmap()) && clientDetector.warned.CompareAndSwap(false, true) {
 		a.log.Warn("nearly every client seems to be the container's own gateway: Docker hides their addresses; see docs/client-addresses.md",
 			zap.Stringer("gateway", peer.Addr()))
 	}
 }
 
-// QueueClient returns whom a request of a client counts for in a service's queue, given the client's address, and that of the
+// ClientKey returns whom a request of a client counts for in a service's queue, given the client's address, and that of the
 // peer that its connection comes from: an IPv6 client with the others of its /64, which one customer has, and nobody where many
 // clients may be behind the address.
-func (a *App) QueueClient(client, peer netip.Addr, peerIsProxy bool) netip.Addr {
+func (a *App) ClientKey(client, peer netip.Addr, peerIsProxy bool) netip.Addr {
 	client, peer = client.Unmap(), peer.Unmap()
-	watch.once.Do(func() { watch.gateways = defaultGateways() })
-	if !client.IsValid() || peerIsProxy && client == peer || slices.Contains(watch.gateways, client) {
+	clientDetector.once.Do(func() { clientDetector.gateways = defaultGateways() })
+	if !client.IsValid() || peerIsProxy && client == peer || slices.Contains(clientDetector.gateways, client) {
 		return netip.Addr{}
 	}
 	if client.Is6() {
@@ -71,18 +71,18 @@ func (a *App) QueueClient(client, peer netip.Addr, peerIsProxy bool) netip.Addr 
 	return client
 }
 
-// saw counts a peer and reports whether it is time to warn.
-func (w *gatewayWatch) saw(peer netip.Addr) bool {
-	met := w.met.Add(1)
+// observe counts a peer and reports whether it is time to warn.
+func (w *maskedClientDetector) observe(peer netip.Addr) bool {
+	met := w.observed.Add(1)
 	if slices.Contains(w.gateways, peer) {
-		w.fromGate.Add(1)
+		w.fromGateway.Add(1)
 	}
-	if met < gatewaySample {
+	if met < gatewaySampleSize {
 		return false
 	}
-	warn := w.fromGate.Load()*100 >= met*gatewayShare
-	w.met.Store(0)
-	w.fromGate.Store(0)
+	warn := w.fromGateway.Load()*100 >= met*gatewayWarnPercent
+	w.observed.Store(0)
+	w.fromGateway.Store(0)
 	return warn
 }
 

@@ -29,8 +29,8 @@ func adapt(t *testing.T, options string) (app string, err error) {
 	return string(config.Apps.Edge), nil
 }
 
-// equal reports whether two JSON texts mean the same.
-func equal(t *testing.T, a, b string) bool {
+// equalJSON reports whether two JSON texts mean the same.
+func equalJSON(t *testing.T, a, b string) bool {
 	t.Helper()
 	var x, y any
 	for text, to := range map[*string]*any{&a: &x, &b: &y} {
@@ -41,7 +41,7 @@ func equal(t *testing.T, a, b string) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-func TestTheOptionBecomesJSON(t *testing.T) {
+func TestGlobalOptionAdaptsToJSON(t *testing.T) {
 	for _, c := range []struct{ block, want string }{
 		{"", `{}`},
 		{"endpoint tcp://docker-guard:2375", `{"endpoint":"tcp://docker-guard:2375"}`},
@@ -68,7 +68,7 @@ func TestTheOptionBecomesJSON(t *testing.T) {
 			t.Errorf("%s: %v", c.block, err)
 			continue
 		}
-		if !equal(t, got, c.want) {
+		if !equalJSON(t, got, c.want) {
 			t.Errorf("%s: got %s, want %s", c.block, got, c.want)
 		}
 	}
@@ -80,7 +80,7 @@ func TestTheOptionBecomesJSON(t *testing.T) {
 	}
 }
 
-func TestMistakesInTheOptionNameTheirLine(t *testing.T) {
+func TestGlobalOptionErrorsNameTheirLine(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"endpoints tcp://x:1", `unknown option "endpoints"; there are endpoint,`},
 		{"Hold 5s", `unknown option "Hold"`},
@@ -140,15 +140,15 @@ func TestMistakesInTheOptionNameTheirLine(t *testing.T) {
 	}
 }
 
-// line reads one line about a service.
-func line(text string) (c edge.ServiceConfig, ok bool, err error) {
+// parseServiceLine reads one line about a service.
+func parseServiceLine(text string) (c edge.ServiceConfig, ok bool, err error) {
 	d := caddyfile.NewTestDispenser(text)
 	d.Next()
 	ok, err = c.UnmarshalLine(d)
 	return c, ok, err
 }
 
-func TestLinesAboutAServiceBecomeJSON(t *testing.T) {
+func TestServiceOptionsAdaptToJSON(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"hold 5s", `{"hold":5000000000}`},
 		{`hold ""`, `{}`},
@@ -163,23 +163,23 @@ func TestLinesAboutAServiceBecomeJSON(t *testing.T) {
 		{"probe {\n jitter 0\n}", `{"probe":{"jitter":-1}}`}, // none; in JSON, 0 is the default
 		{"probe {\n jitter 1\n}", `{"probe":{"jitter":1}}`},
 	} {
-		config, ok, err := line(c.line)
+		config, ok, err := parseServiceLine(c.line)
 		if !ok || err != nil {
 			t.Errorf("%s: %v %v", c.line, ok, err)
 			continue
 		}
-		if got, err := json.Marshal(config); err != nil || !equal(t, string(got), c.want) {
+		if got, err := json.Marshal(config); err != nil || !equalJSON(t, string(got), c.want) {
 			t.Errorf("%s: got %s %v, want %s", c.line, got, err, c.want)
 		}
 	}
 	for _, text := range []string{"header_up X y", "holds 5s", "to api:80"} {
-		if config, ok, err := line(text); ok || err != nil || config != (edge.ServiceConfig{}) {
+		if config, ok, err := parseServiceLine(text); ok || err != nil || config != (edge.ServiceConfig{}) {
 			t.Errorf("%s: taken for a line about a service: %v %v %v", text, config, ok, err)
 		}
 	}
 }
 
-func TestMistakesInLinesAboutAServiceNameTheirLine(t *testing.T) {
+func TestServiceOptionErrorsNameTheirLine(t *testing.T) {
 	for _, c := range []struct{ text, want, line string }{
 		{"hold", "argument count", "Testfile:1"},
 		{"hold -1s", "positive duration", "Testfile:1"},
@@ -203,7 +203,7 @@ func TestMistakesInLinesAboutAServiceNameTheirLine(t *testing.T) {
 		{"probe {\n uri /a\n body (\n}", "probe body", "Testfile:4"},
 		{"probe {\n status 200\n}", "need a uri", "Testfile:3"},
 	} {
-		_, ok, err := line(c.text)
+		_, ok, err := parseServiceLine(c.text)
 		if !ok || err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.line) {
 			t.Errorf("%q: got %v %v, want %q at %s", c.text, ok, err, c.want, c.line)
 		}

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-func TestTheGatewaysAreReadFromTheRoutes(t *testing.T) {
+func TestIPv4GatewaysAreRead(t *testing.T) {
 	const head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
 	for name, c := range map[string]struct{ text, want string }{
 		"a container's": {
@@ -49,7 +49,7 @@ func FuzzRoutes(f *testing.F) {
 	})
 }
 
-func TestTheGatewayIsComplainedOfWhenNearlyEveryClientIsIt(t *testing.T) {
+func TestDetectorWarnsWhenGatewayMasksClients(t *testing.T) {
 	gateway, client := netip.MustParseAddr("172.18.0.1"), netip.MustParseAddr("203.0.113.9")
 	for _, c := range []struct {
 		name     string
@@ -64,14 +64,14 @@ func TestTheGatewayIsComplainedOfWhenNearlyEveryClientIsIt(t *testing.T) {
 		{"one of two gateways", []netip.Addr{netip.MustParseAddr("10.0.0.1"), gateway}, 190, true},
 		{"half, named by two routes", []netip.Addr{gateway, gateway}, 100, false},
 	} {
-		w := &gatewayWatch{gateways: c.gateways}
+		w := &maskedClientDetector{gateways: c.gateways}
 		for round := range 3 {
 			for i := range 200 {
 				peer := client
 				if i < c.of200 {
 					peer = gateway
 				}
-				if warned, want := w.saw(peer), c.warns && i == 199; warned != want {
+				if warned, want := w.observe(peer), c.warns && i == 199; warned != want {
 					t.Errorf("%s: client %d of round %d: warned: %v, want %v", c.name, i+1, round+1, warned, want)
 				}
 			}
@@ -79,28 +79,28 @@ func TestTheGatewayIsComplainedOfWhenNearlyEveryClientIsIt(t *testing.T) {
 	}
 }
 
-func TestTheGatewayIsComplainedOfOnce(t *testing.T) {
-	watch.once.Do(func() {}) // whatever this machine's gateways are
-	watch.gateways = []netip.Addr{netip.MustParseAddr("172.18.0.1")}
+func TestDetectorWarnsOnce(t *testing.T) {
+	clientDetector.once.Do(func() {}) // whatever this machine's gateways are
+	clientDetector.gateways = []netip.Addr{netip.MustParseAddr("172.18.0.1")}
 	t.Cleanup(func() {
-		watch.gateways = nil
-		watch.warned.Store(false)
+		clientDetector.gateways = nil
+		clientDetector.warned.Store(false)
 	})
 	core, logs := observer.New(zap.InfoLevel)
 	first, second := &App{log: zap.New(core)}, &App{log: zap.New(core)}
 	for range 199 {
-		first.Met("[::ffff:172.18.0.1]:54321")
-		first.Met("no address")
+		first.ObservePeer("[::ffff:172.18.0.1]:54321")
+		first.ObservePeer("no address")
 	}
 	if logs.Len() > 0 {
 		t.Errorf("complained after 199 clients: %v", logs.All())
 	}
-	second.Met("172.18.0.1:54321") // after a reload
+	second.ObservePeer("172.18.0.1:54321") // after a reload
 	if logs.Len() != 1 {
 		t.Errorf("%d complaints after 200 clients", logs.Len())
 	}
 	for range 1000 {
-		second.Met("172.18.0.1:54321")
+		second.ObservePeer("172.18.0.1:54321")
 	}
 	if all := logs.FilterLevelExact(zap.WarnLevel).All(); len(all) != 1 || !strings.Contains(all[0].Message, "docs/client-addresses.md") {
 		t.Errorf("the log says %v, want one warning that says where to read on", logs.All())

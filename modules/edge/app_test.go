@@ -9,7 +9,7 @@ import (
 )
 
 func TestMistakesInJSONFailAtLoad(t *testing.T) {
-	s := newSite(t)
+	s := newTestEdge(t)
 	for _, c := range []struct {
 		app, route object
 		want       string
@@ -21,10 +21,10 @@ func TestMistakesInJSONFailAtLoad(t *testing.T) {
 		{object{"refresh": "1ms"}, object{}, "the shortest is 100ms"},
 		{object{"endpoint": "docker-guard"}, object{}, `endpoint "docker-guard"`},
 		{object{"resolver": "dns"}, object{}, `resolver "dns"`},
-		{object{"static": object{"api": []any{nowhere}}}, object{}, `service "api": want NAME:PORT`},
+		{object{"static": object{"api": []any{closedAddress}}}, object{}, `service "api": want NAME:PORT`},
 		{object{"static": object{"api:80": []any{}}}, object{}, "static api:80: want at least one address"},
 		{object{"static": object{"api:80": []any{"api:80"}}}, object{}, `static api:80: "api:80": want ADDRESS:PORT`},
-		{object{"static": object{"api:80": []any{nowhere, nowhere}}}, object{}, "is listed twice"},
+		{object{"static": object{"api:80": []any{closedAddress, closedAddress}}}, object{}, "is listed twice"},
 		{object{"stop_signals": []any{"TERM"}}, object{}, `"TERM"`},
 		{object{}, object{"service": "api"}, `service "api": want NAME:PORT`},
 		{object{}, object{"hold": -1}, "service api:80: hold can't be negative"},

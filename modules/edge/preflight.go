@@ -14,8 +14,8 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 )
 
-// storagePatience bounds the check of the storage.
-const storagePatience = 20 * time.Second
+// storageCheckTimeout bounds the check of the storage.
+const storageCheckTimeout = 20 * time.Second
 
 // serveChecks answers with what `edge check` can only find out from where the edge runs.
 func serveChecks(w http.ResponseWriter, r *http.Request) error {
@@ -23,35 +23,35 @@ func serveChecks(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s not allowed; use GET", r.Method)}
 	}
 	all := []check.Finding{}
-	if l := shared(); l != nil {
-		all = append(all, l.checks(r.Context())...)
+	if l := sharedRuntime(); l != nil {
+		all = append(all, l.runChecks(r.Context())...)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	return json.NewEncoder(w).Encode(check.NewReport(all))
 }
 
-// checks looks at what the configuration in force relies on.
-func (l *living) checks(ctx context.Context) (all []check.Finding) {
+// runChecks looks at what the configuration in force relies on.
+func (l *runtime) runChecks(ctx context.Context) (all []check.Finding) {
 	l.mu.Lock()
-	a := l.inForce
+	a := l.active
 	l.mu.Unlock()
 	if a == nil {
 		return nil
 	}
-	if a.Endpoint != "" {
-		all = append(all, check.Guard(ctx, a.Endpoint))
+	if a.DockerHost != "" {
+		all = append(all, check.Guard(ctx, a.DockerHost))
 	}
-	ctx, cancel := context.WithTimeout(ctx, storagePatience)
+	ctx, cancel := context.WithTimeout(ctx, storageCheckTimeout)
 	defer cancel()
 	return append(all, check.Storage(ctx, a.storage), check.Clock(time.Now()))
 }
 
-// canStart returns an error if the edge had better not start: by a clock that is wrong no certificate is good, and by a storage
+// checkStart returns an error if the edge had better not start: by a clock that is wrong no certificate is good, and by a storage
 // that keeps none every restart would ask the authority for all of them. A full disk is no such thing, as long as it has
 // what it needs. Only sites are concerned whose certificates the edge obtains.
-func (a *App) canStart(ctx caddy.Context) error {
+func (a *App) checkStart(ctx caddy.Context) error {
 	sites := sitesWithTLS(ctx)
-	if app := tlsOf(ctx); app != nil {
+	if app := tlsAppFrom(ctx); app != nil {
 		for site := range sites {
 			if app.HasCertificateForSubject(site) {
 				delete(sites, site) // from a file
@@ -64,7 +64,7 @@ func (a *App) canStart(ctx caddy.Context) error {
 	if err := check.Clock(time.Now()).Err(); err != nil {
 		return err
 	}
-	patient, cancel := context.WithTimeout(ctx, storagePatience)
+	patient, cancel := context.WithTimeout(ctx, storageCheckTimeout)
 	defer cancel()
 	err := check.Storage(patient, a.storage).Err()
 	if check.Full(err) {
@@ -74,17 +74,17 @@ func (a *App) canStart(ctx caddy.Context) error {
 	return err
 }
 
-// audited is an Engine whose endpoint is tried once, so that the log says if it lets through too much.
-type audited struct {
+// auditedEngine is an Engine whose endpoint is tried once, so that the log says if it lets through too much.
+type auditedEngine struct {
 	discovery.Engine
 	log *zap.Logger
 }
 
-// auditEvery is how often an endpoint is tried that can't be asked yet.
-const auditEvery = 10 * time.Second
+// auditInterval is how often an endpoint is tried that can't be asked yet.
+const auditInterval = 10 * time.Second
 
 // Run implements discovery.Source.
-func (a audited) Run(ctx context.Context, sink discovery.Sink) {
+func (a auditedEngine) Run(ctx context.Context, sink discovery.Sink) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -94,7 +94,7 @@ func (a audited) Run(ctx context.Context, sink discovery.Sink) {
 	<-done
 }
 
-func (a audited) audit(ctx context.Context) {
+func (a auditedEngine) audit(ctx context.Context) {
 	for {
 		found := check.Guard(ctx, a.DockerHost)
 		if !found.Unknown() {
@@ -106,7 +106,7 @@ func (a audited) audit(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(auditEvery):
+		case <-time.After(auditInterval):
 		}
 	}
 }

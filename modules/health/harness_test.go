@@ -21,24 +21,24 @@ import (
 	"github.com/theworklabs/edge/modules/health"
 )
 
-// soon bounds every wait for something that must happen.
-const soon = 10 * time.Second
+// eventuallyTimeout bounds every wait for something that must happen.
+const eventuallyTimeout = 10 * time.Second
 
-// world is a running edge with fixed addresses.
-type world struct {
+// testEdge is a running edge with fixed addresses.
+type testEdge struct {
 	t   *testing.T
 	ctx caddy.Context
 	app *edge.App
 }
 
-// newWorld starts an edge with a static list, which routes to all services in it, and to others, which nobody can find.
-func newWorld(t *testing.T, static map[string][]string, others ...string) *world {
+// newTestEdge starts an edge with a static list, which routes to all services in it, and to others, which nobody can find.
+func newTestEdge(t *testing.T, static map[string][]string, others ...string) *testEdge {
 	t.Helper()
-	return newWorldAsking(t, nowhere, static, others...)
+	return newTestEdgeWithResolver(t, closedAddress, static, others...)
 }
 
-// newWorldAsking starts such an edge with a resolver.
-func newWorldAsking(t *testing.T, resolver string, static map[string][]string, others ...string) *world {
+// newTestEdgeWithResolver starts such an edge with a resolver.
+func newTestEdgeWithResolver(t *testing.T, resolver string, static map[string][]string, others ...string) *testEdge {
 	t.Helper()
 	raw, err := json.Marshal(map[string]any{"static": static, "resolver": resolver, "refresh": "1h"})
 	if err != nil {
@@ -55,7 +55,7 @@ func newWorldAsking(t *testing.T, resolver string, static map[string][]string, o
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t, ctx, app.(*edge.App)}
+	w := &testEdge{t, ctx, app.(*edge.App)}
 	t.Cleanup(func() {
 		if err := w.app.Cleanup(); err != nil {
 			t.Error(err)
@@ -72,8 +72,8 @@ func newWorldAsking(t *testing.T, resolver string, static map[string][]string, o
 	return w
 }
 
-// awaitReady waits until a service has a ready endpoint.
-func (w *world) awaitReady(service string) {
+// eventuallyReady waits until a service has a ready endpoint.
+func (w *testEdge) eventuallyReady(service string) {
 	w.t.Helper()
 	if err := w.acquire(service); err != nil {
 		w.t.Fatalf("%s never became ready: %v", service, err)
@@ -81,13 +81,13 @@ func (w *world) awaitReady(service string) {
 }
 
 // acquire waits until a service has a ready endpoint, or it is clear that it will have none.
-func (w *world) acquire(service string) error {
+func (w *testEdge) acquire(service string) error {
 	w.t.Helper()
 	for _, s := range w.app.Services() {
 		if s.Name() != service {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(w.t.Context(), soon)
+		ctx, cancel := context.WithTimeout(w.t.Context(), eventuallyTimeout)
 		defer cancel()
 		claim, err := s.Acquire(ctx, registry.PickOptions{})
 		if err == nil {
@@ -99,8 +99,8 @@ func (w *world) acquire(service string) error {
 	return nil
 }
 
-// unknowing is a resolver that knows no name.
-func unknowing(t *testing.T) (address string) {
+// nxdomainResolver is a resolver that knows no name.
+func nxdomainResolver(t *testing.T) (address string) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -125,8 +125,8 @@ func unknowing(t *testing.T) (address string) {
 	return conn.LocalAddr().String()
 }
 
-// listening returns an address that accepts connections.
-func listening(t *testing.T) string {
+// listen returns an address that accepts connections.
+func listen(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -136,11 +136,11 @@ func listening(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// nowhere is an address that nothing listens on.
-const nowhere = "127.0.0.1:1"
+// closedAddress is an address that nothing listens on.
+const closedAddress = "127.0.0.1:1"
 
 // handler provisions the handler.
-func (w *world) handler(detailsFor ...string) *health.Handler {
+func (w *testEdge) handler(detailsFor ...string) *health.Handler {
 	w.t.Helper()
 	h := &health.Handler{DetailsFor: detailsFor}
 	if err := h.Provision(w.ctx); err != nil {
@@ -149,8 +149,8 @@ func (w *world) handler(detailsFor ...string) *health.Handler {
 	return h
 }
 
-// ask sends a request of a client to the handler. passed tells whether it went on to the next one.
-func ask(t *testing.T, h *health.Handler, method, path, client string) (w *httptest.ResponseRecorder, passed bool) {
+// serve sends a request of a client to the handler. passed tells whether it went on to the next one.
+func serve(t *testing.T, h *health.Handler, method, path, client string) (w *httptest.ResponseRecorder, passed bool) {
 	t.Helper()
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		passed = true

@@ -19,8 +19,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// https makes a configuration that serves a name over TLS, and whose storage is a file where a directory should be.
-func (s *site) https(name string, certificates object) []byte {
+// httpsConfig makes a configuration that serves a name over TLS, and whose storage is a file where a directory should be.
+func (s *testEdge) httpsConfig(name string, certificates object) []byte {
 	s.t.Helper()
 	nowhereToKeep := filepath.Join(s.t.TempDir(), "file")
 	if err := os.WriteFile(nowhereToKeep, nil, 0o600); err != nil {
@@ -31,7 +31,7 @@ func (s *site) https(name string, certificates object) []byte {
 		"logging": object{"logs": object{"default": object{"writer": object{"output": "discard"}}}},
 		"storage": object{"module": "file_system", "root": nowhereToKeep},
 		"apps": object{
-			"edge": object{"resolver": nowhere},
+			"edge": object{"resolver": closedAddress},
 			"tls":  object{"disable_storage_clean": true, "certificates": certificates},
 			"http": object{"servers": object{"srv": object{
 				"listen": []any{s.listen}, "automatic_https": object{"disable_redirects": true}, "tls_connection_policies": []any{object{}},
@@ -45,10 +45,10 @@ func (s *site) https(name string, certificates object) []byte {
 	return raw
 }
 
-// TestAnEdgeThatCanKeepNoCertificatesDoesNotStart, unless it has them from elsewhere.
-func TestAnEdgeThatCanKeepNoCertificatesDoesNotStart(t *testing.T) {
-	s := newSite(t)
-	err := caddy.Load(s.https("shop.test", nil), true)
+// TestStartFailsWithoutCertificateStorage, unless it has them from elsewhere.
+func TestStartFailsWithoutCertificateStorage(t *testing.T) {
+	s := newTestEdge(t)
+	err := caddy.Load(s.httpsConfig("shop.test", nil), true)
 	if err == nil || !strings.Contains(err.Error(), "certificates can't be kept") || !strings.Contains(err.Error(), "hint: ") {
 		t.Errorf("without certificates: %v", err)
 	}
@@ -72,7 +72,7 @@ func TestAnEdgeThatCanKeepNoCertificatesDoesNotStart(t *testing.T) {
 		"certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
 		"key":         string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})),
 	}
-	if err := caddy.Load(s.https("shop.test", object{"load_pem": []any{pair}}), true); err != nil {
+	if err := caddy.Load(s.httpsConfig("shop.test", object{"load_pem": []any{pair}}), true); err != nil {
 		t.Errorf("with a certificate of its own: %v", err)
 	}
 	rec, err := adminAPI(t, http.MethodGet, "/edge/checks", "")

@@ -11,8 +11,8 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// use is a service with what the routes of one configuration say of it.
-type use struct {
+// serviceRef is a service with what the routes of one configuration say of it.
+type serviceRef struct {
 	service *registry.Service
 	config  ServiceConfig
 }
@@ -33,18 +33,18 @@ func (a *App) Service(name string, config ServiceConfig) (*registry.Service, err
 		u.config = merged
 		return u.service, nil
 	}
-	s, err := a.living.registry.Declare(name)
+	s, err := a.runtime.registry.Declare(name)
 	if err != nil {
 		return nil, err
 	}
-	a.services[name] = &use{s, config}
+	a.services[name] = &serviceRef{s, config}
 	return s, nil
 }
 
 // Explain puts into words why a service can't be reached; of an unknown one, also which names are known.
 func (a *App) Explain(err error) string {
 	if errors.Is(err, registry.ErrUnknown) {
-		return a.living.registry.Explain(err)
+		return a.runtime.registry.Explain(err)
 	}
 	return err.Error()
 }
@@ -60,9 +60,9 @@ func (a *App) Services() []*registry.Service {
 	return all
 }
 
-// apply gives a service the settings that its routes and the app's defaults make.
-func (a *App) apply(u *use) error {
-	p, err := probe.New(u.config.Probe.config(), a.living.logger("probe"), a.NoteExhausted)
+// configureService gives a service the settings that its routes and the app's defaults make.
+func (a *App) configureService(u *serviceRef) error {
+	p, err := probe.New(u.config.Probe.config(), a.runtime.logger("probe"), a.ReportExhausted)
 	if err != nil {
 		return err
 	}

@@ -23,24 +23,24 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// soon bounds every wait for something that must happen.
-const soon = 10 * time.Second
+// eventuallyTimeout bounds every wait for something that must happen.
+const eventuallyTimeout = 10 * time.Second
 
-func init() { caddy.RegisterModule(new(route)) }
+func init() { caddy.RegisterModule(new(routeHandler)) }
 
-// route is a handler that routes to a service: it answers with the address of an endpoint, when there is a ready one.
-type route struct {
+// routeHandler is a handler that routes to a service: it answers with the address of an endpoint, when there is a ready one.
+type routeHandler struct {
 	Service string `json:"service"`
 	edge.ServiceConfig
 
 	service *registry.Service
 }
 
-func (*route) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.edge_test_route", New: func() caddy.Module { return new(route) }}
+func (*routeHandler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.edge_test_route", New: func() caddy.Module { return new(routeHandler) }}
 }
 
-func (r *route) Provision(ctx caddy.Context) error {
+func (r *routeHandler) Provision(ctx caddy.Context) error {
 	app, err := ctx.App("edge")
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (r *route) Provision(ctx caddy.Context) error {
 	return err
 }
 
-func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+func (r *routeHandler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
 	claim, err := r.service.Acquire(req.Context(), registry.PickOptions{})
 	if err != nil {
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
@@ -59,35 +59,35 @@ func (r *route) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.
 	return err
 }
 
-// site is a Caddy that a test loads configurations into, one after the other.
-type site struct {
+// testEdge is a Caddy that a test loads configurations into, one after the other.
+type testEdge struct {
 	t       *testing.T
 	listen  string
 	storage string
 }
 
-func newSite(t *testing.T) *site {
+func newTestEdge(t *testing.T) *testEdge {
 	t.Helper()
-	s := &site{t, vacant(t), t.TempDir()}
+	s := &testEdge{t, freeAddress(t), t.TempDir()}
 	t.Cleanup(s.stop)
 	return s
 }
 
 // stop stops Caddy, and sees that nothing of the edge is left.
-func (s *site) stop() {
+func (s *testEdge) stop() {
 	s.t.Helper()
 	http.DefaultClient.CloseIdleConnections()
 	if err := caddy.Stop(); err != nil {
 		s.t.Error(err)
 	}
-	noneLeft(s.t)
+	eventuallyNoGoroutines(s.t)
 }
 
 // object is JSON to be.
 type object = map[string]any
 
 // config makes a configuration of the edge with routes.
-func (s *site) config(app object, routes ...object) []byte {
+func (s *testEdge) config(app object, routes ...object) []byte {
 	s.t.Helper()
 	handlers := []any{}
 	for _, r := range routes {
@@ -95,7 +95,7 @@ func (s *site) config(app object, routes ...object) []byte {
 		handlers = append(handlers, object{"match": []any{object{"path": []any{"/" + r["service"].(string)}}}, "handle": []any{r}})
 	}
 	if app["resolver"] == nil {
-		app["resolver"] = nowhere
+		app["resolver"] = closedAddress
 	}
 	raw, err := json.Marshal(object{
 		"admin":   object{"disabled": true, "config": object{"persist": false}},
@@ -118,7 +118,7 @@ func (s *site) config(app object, routes ...object) []byte {
 }
 
 // load loads a configuration, which must succeed.
-func (s *site) load(app object, routes ...object) {
+func (s *testEdge) load(app object, routes ...object) {
 	s.t.Helper()
 	if err := caddy.Load(s.config(app, routes...), true); err != nil {
 		s.t.Fatal(err)
@@ -126,8 +126,8 @@ func (s *site) load(app object, routes ...object) {
 }
 
 // get asks a service through the site, and returns the address that answered.
-func (s *site) get(service string) (address string, err error) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), soon)
+func (s *testEdge) get(service string) (address string, err error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), eventuallyTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.listen+"/"+service, nil)
 	if err != nil {
@@ -145,10 +145,10 @@ func (s *site) get(service string) (address string, err error) {
 	return string(body), err
 }
 
-// serves waits until a service is answered by an address: after a reload, Caddy's old server may take one more request.
-func (s *site) serves(service, address string) {
+// eventuallyServes waits until a service is answered by an address: after a reload, Caddy's old server may take one more request.
+func (s *testEdge) eventuallyServes(service, address string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(soon); ; {
+	for deadline := time.Now().Add(eventuallyTimeout); ; {
 		got, err := s.get(service)
 		if err == nil && got == address {
 			return
@@ -159,8 +159,8 @@ func (s *site) serves(service, address string) {
 	}
 }
 
-// admin asks the admin API's list of services.
-func admin(t *testing.T, method string) (*httptest.ResponseRecorder, error) {
+// requestServices asks the admin API's list of services.
+func requestServices(t *testing.T, method string) (*httptest.ResponseRecorder, error) {
 	t.Helper()
 	return adminAPI(t, method, "/edge/services", "")
 }
@@ -185,7 +185,7 @@ func adminAPI(t *testing.T, method, path, body string) (*httptest.ResponseRecord
 // services returns what the admin API tells.
 func services(t *testing.T) map[string]registry.ServiceStatus {
 	t.Helper()
-	w, err := admin(t, http.MethodGet)
+	w, err := requestServices(t, http.MethodGet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,11 +200,11 @@ func services(t *testing.T) map[string]registry.ServiceStatus {
 	return all
 }
 
-// nowhere is an address that nothing listens on.
-const nowhere = "127.0.0.1:1"
+// closedAddress is an address that nothing listens on.
+const closedAddress = "127.0.0.1:1"
 
-// vacant returns an address that is free to listen on.
-func vacant(t *testing.T) string {
+// freeAddress returns an address that is free to listen on.
+func freeAddress(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -225,8 +225,8 @@ func listen(t *testing.T, address string) string {
 	return ln.Addr().String()
 }
 
-// ours are the goroutines that run the edge's code, but for tests.
-func ours() []string {
+// edgeGoroutines are the goroutines that run the edge's code, but for tests.
+func edgeGoroutines() []string {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	return slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
@@ -239,12 +239,12 @@ func ours() []string {
 	})
 }
 
-// noneLeft waits until no goroutine is the edge's.
-func noneLeft(t *testing.T) {
+// eventuallyNoGoroutines waits until no goroutine is the edge's.
+func eventuallyNoGoroutines(t *testing.T) {
 	t.Helper()
 	var left []string
-	for deadline := time.Now().Add(soon); time.Now().Before(deadline); runtime.Gosched() {
-		if left = ours(); len(left) == 0 {
+	for deadline := time.Now().Add(eventuallyTimeout); time.Now().Before(deadline); runtime.Gosched() {
+		if left = edgeGoroutines(); len(left) == 0 {
 			return
 		}
 	}
@@ -252,6 +252,6 @@ func noneLeft(t *testing.T) {
 }
 
 var (
-	_ caddy.Provisioner           = (*route)(nil)
-	_ caddyhttp.MiddlewareHandler = (*route)(nil)
+	_ caddy.Provisioner           = (*routeHandler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*routeHandler)(nil)
 )
