@@ -12,48 +12,48 @@ const million = 1_000_000
 
 var benchRate = Rate{Events: 100, Window: time.Hour, Burst: 100}
 
-// hashed makes a key of a number.
-func hashed(l *Limiter, i uint64) uint64 { return maphash.Comparable(l.Seed(), i) }
+// intKey makes a key of a number.
+func intKey(l *Limiter, i uint64) uint64 { return maphash.Comparable(l.Seed(), i) }
 
-// filled returns a limiter with a million keys in it, and what reports its size.
-func filled(b *testing.B) (*Limiter, func()) {
+// newFilledLimiter returns a limiter with a million keys in it, and what reports its size.
+func newFilledLimiter(b *testing.B) (*Limiter, func()) {
 	b.Helper()
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	l := New(million)
 	for i := range uint64(million) {
-		l.Take(hashed(l, i), benchRate)
+		l.Take(intKey(l, i), benchRate)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	return l, func() {
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MiB")
-		b.ReportMetric(float64(l.Keys())/million*100, "%kept")
+		b.ReportMetric(float64(l.CountKeys())/million*100, "%kept")
 	}
 }
 
 // BenchmarkTakeAmongAMillionKeys is one decision, each on another key, with the key's hash.
 func BenchmarkTakeAmongAMillionKeys(b *testing.B) {
-	l, report := filled(b)
+	l, report := newFilledLimiter(b)
 	defer report()
 	b.ReportAllocs()
 	var i uint64
 	for b.Loop() {
-		l.Take(hashed(l, i%million), benchRate)
+		l.Take(intKey(l, i%million), benchRate)
 		i++
 	}
 }
 
 // BenchmarkTakeAmongAMillionKeysInParallel is the same on all cores at once.
 func BenchmarkTakeAmongAMillionKeysInParallel(b *testing.B) {
-	l, report := filled(b)
+	l, report := newFilledLimiter(b)
 	defer report()
 	b.ReportAllocs()
 	var next atomic.Uint64
 	b.RunParallel(func(p *testing.PB) {
 		for i := next.Add(million / 7); p.Next(); i++ {
-			l.Take(hashed(l, i%million), benchRate)
+			l.Take(intKey(l, i%million), benchRate)
 		}
 	})
 }

@@ -31,8 +31,8 @@ type row [8]slot
 
 // slot is one key: its hash, and when its bucket will be full, in nanoseconds since the epoch. An empty slot has full 0.
 type slot struct {
-	hash uint64
-	full int64
+	hash   uint64
+	fullAt int64
 }
 
 // New returns a limiter for up to keys distinct keys at a time; it has four to eight times as many places (a power of two), so
@@ -57,45 +57,45 @@ func (l *Limiter) Take(key uint64, rate Rate) Decision {
 	lock.Lock()
 	defer lock.Unlock()
 	now := int64(l.now().Sub(l.epoch))
-	place := l.rows[index].place(key)
+	place := l.rows[index].findSlot(key)
 	if place.hash != key {
 		full, d := rate.decide(0, now)
-		if full > max(place.full, now) || place.full <= now {
-			*place = slot{hash: key, full: full}
+		if full > max(place.fullAt, now) || place.fullAt <= now {
+			*place = slot{hash: key, fullAt: full}
 		} else {
 			d.Uncounted = true
 		}
 		return d
 	}
-	full, d := rate.decide(place.full, now)
-	place.full = full
+	full, d := rate.decide(place.fullAt, now)
+	place.fullAt = full
 	return d
 }
 
-// place returns the slot of a key, or the one that it may take: that whose bucket is full first.
-func (r *row) place(key uint64) *slot {
+// findSlot returns the slot of a key, or the one that it may take: that whose bucket is full first.
+func (r *row) findSlot(key uint64) *slot {
 	first := &r[0]
 	for i := range r {
 		s := &r[i]
-		if s.hash == key && s.full != 0 {
+		if s.hash == key && s.fullAt != 0 {
 			return s
 		}
-		if s.full < first.full {
+		if s.fullAt < first.fullAt {
 			first = s
 		}
 	}
 	return first
 }
 
-// Keys counts the keys whose bucket is not full. It looks at every row: it is for whoever watches, not for requests.
-func (l *Limiter) Keys() int {
+// CountKeys counts the keys whose bucket is not full. It looks at every row: it is for whoever watches, not for requests.
+func (l *Limiter) CountKeys() int {
 	n := 0
 	now := int64(l.now().Sub(l.epoch))
 	for i := range l.locks {
 		l.locks[i].Lock()
 		for row := i; row < len(l.rows); row += len(l.locks) {
 			for _, s := range l.rows[row] {
-				if s.full > now {
+				if s.fullAt > now {
 					n++
 				}
 			}

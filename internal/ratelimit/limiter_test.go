@@ -10,38 +10,38 @@ import (
 	"time"
 )
 
-func key(l *Limiter, s string) uint64 { return maphash.String(l.Seed(), s) }
+func stringKey(l *Limiter, s string) uint64 { return maphash.String(l.Seed(), s) }
 
-func TestABurstAndThenTheRate(t *testing.T) {
+func TestBurstIsAllowedThenRateApplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, rate := New(100), Rate{Events: 6, Window: time.Minute, Burst: 3}
 		for want := 2; want >= 0; want-- {
-			if d := l.Take(key(l, "a"), rate); !d.Allowed || d.Remaining != want {
+			if d := l.Take(stringKey(l, "a"), rate); !d.Allowed || d.Remaining != want {
 				t.Fatalf("with a full bucket: %+v, want %d remaining", d, want)
 			}
 		}
-		if d := l.Take(key(l, "a"), rate); d.Allowed || d.RetryAfter != 10*time.Second {
+		if d := l.Take(stringKey(l, "a"), rate); d.Allowed || d.RetryAfter != 10*time.Second {
 			t.Fatalf("with an empty bucket: %+v, want to try again after 10s", d)
 		}
-		if d := l.Take(key(l, "b"), rate); !d.Allowed {
+		if d := l.Take(stringKey(l, "b"), rate); !d.Allowed {
 			t.Fatal("another key is limited with it")
 		}
 		time.Sleep(10*time.Second - time.Nanosecond)
-		if d := l.Take(key(l, "a"), rate); d.Allowed || d.RetryAfter != 1 {
+		if d := l.Take(stringKey(l, "a"), rate); d.Allowed || d.RetryAfter != 1 {
 			t.Fatalf("a nanosecond too early: %+v", d)
 		}
 		time.Sleep(time.Nanosecond)
-		if d := l.Take(key(l, "a"), rate); !d.Allowed || d.RetryAfter != 10*time.Second {
+		if d := l.Take(stringKey(l, "a"), rate); !d.Allowed || d.RetryAfter != 10*time.Second {
 			t.Fatalf("a token later: %+v, want it allowed, and the next after 10s", d)
 		}
 		time.Sleep(time.Hour)
-		if d := l.Take(key(l, "a"), rate); d.Remaining != 2 {
+		if d := l.Take(stringKey(l, "a"), rate); d.Remaining != 2 {
 			t.Errorf("after an hour %d remain, want no more than the burst", d.Remaining)
 		}
 	})
 }
 
-func TestRefusedRequestsCostNothing(t *testing.T) {
+func TestRefusedRequestsTakeNoTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, rate := New(100), Rate{Events: 1, Window: time.Minute, Burst: 1}
 		l.Take(1, rate)
@@ -57,7 +57,7 @@ func TestRefusedRequestsCostNothing(t *testing.T) {
 	})
 }
 
-func TestAShorterRateForgetsOldDebt(t *testing.T) {
+func TestFasterRateShortensTheWaitOfLimitedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(100)
 		l.Take(1, Rate{Events: 1, Window: 24 * time.Hour, Burst: 1})
@@ -67,8 +67,8 @@ func TestAShorterRateForgetsOldDebt(t *testing.T) {
 	})
 }
 
-// TestItAgreesWithABucketThatIsCounted compares it with the plain way, step by step, for random rates and times.
-func TestItAgreesWithABucketThatIsCounted(t *testing.T) {
+// TestLimiterMatchesReferenceTokenBucket compares it with the plain way, step by step, for random rates and times.
+func TestLimiterMatchesReferenceTokenBucket(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		// Whole tokens at whole times, so that the plain way is exact.
@@ -93,8 +93,8 @@ func TestItAgreesWithABucketThatIsCounted(t *testing.T) {
 	}
 }
 
-// TestNoMoreThanTheLimitUnderConcurrency: of many who ask at once, exactly the burst is let through.
-func TestNoMoreThanTheLimitUnderConcurrency(t *testing.T) {
+// TestConcurrentRequestsGetExactlyTheBurst: of many who ask at once, exactly the burst is let through.
+func TestConcurrentRequestsGetExactlyTheBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, rate := New(1000), Rate{Events: 1, Window: time.Hour, Burst: 500}
 		const keys = 20
@@ -120,20 +120,20 @@ func TestNoMoreThanTheLimitUnderConcurrency(t *testing.T) {
 	})
 }
 
-// TestAFloodOfKeysFreesNobody: a limited client stays limited while a million others come once.
-func TestAFloodOfKeysFreesNobody(t *testing.T) {
+// TestFloodOfKeysDoesNotResetLimitedKey: a limited client stays limited while a million others come once.
+func TestFloodOfKeysDoesNotResetLimitedKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, rate := New(1000), Rate{Events: 1, Window: time.Hour, Burst: 10}
 		for range 10 {
-			l.Take(key(l, "limited"), rate)
+			l.Take(stringKey(l, "limited"), rate)
 		}
 		for k := range 1_000_000 {
 			l.Take(uint64(k)*0x9e3779b97f4a7c15, rate)
-			if k%1000 == 0 && l.Take(key(l, "limited"), rate).Allowed {
+			if k%1000 == 0 && l.Take(stringKey(l, "limited"), rate).Allowed {
 				t.Fatalf("allowed after %d other keys", k)
 			}
 		}
-		if n, places := l.Keys(), len(l.rows)*len(row{}); n > places || places > 8*1000 {
+		if n, places := l.CountKeys(), len(l.rows)*len(row{}); n > places || places > 8*1000 {
 			t.Errorf("%d keys are kept, and there are %d places", n, places)
 		}
 	})
@@ -145,35 +145,35 @@ func TestKeysAreForgottenWhenTheirBucketIsFull(t *testing.T) {
 		for k := range uint64(100) {
 			l.Take(k, rate)
 		}
-		if n := l.Keys(); n != 100 {
+		if n := l.CountKeys(); n != 100 {
 			t.Errorf("%d keys, want 100", n)
 		}
 		time.Sleep(time.Second)
-		if n := l.Keys(); n != 0 {
+		if n := l.CountKeys(); n != 0 {
 			t.Errorf("%d keys a second later, want none", n)
 		}
 	})
 }
 
-func TestRatesThatCanNotBe(t *testing.T) {
+func TestInvalidRatesAreRejected(t *testing.T) {
 	for _, r := range []Rate{
 		{Events: 0, Window: time.Second, Burst: 1},
 		{Events: 1, Window: time.Second, Burst: 0},
 		{Events: 10, Window: 9, Burst: 1},
 		{Events: 1, Window: 24 * time.Hour, Burst: 1 << 30},
 	} {
-		if r.Check() == nil {
+		if r.Validate() == nil {
 			t.Errorf("%+v is taken", r)
 		}
 	}
-	if err := (Rate{Events: 1, Window: time.Second, Burst: 1}).Check(); err != nil {
+	if err := (Rate{Events: 1, Window: time.Second, Burst: 1}).Validate(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestAMillionKeysAtOnceGetWhatTheyMay: each key is asked about as often as twice its burst, by several at once. None is refused
+// TestMillionKeysEachGetTheirBurst: each key is asked about as often as twice its burst, by several at once. None is refused
 // before it has had its burst, and hardly any gets more: those that share a full row.
-func TestAMillionKeysAtOnceGetWhatTheyMay(t *testing.T) {
+func TestMillionKeysEachGetTheirBurst(t *testing.T) {
 	keys, rate := uint64(million), Rate{Events: 1, Window: time.Hour, Burst: 3}
 	if testing.Short() {
 		keys /= 10
@@ -187,7 +187,7 @@ func TestAMillionKeysAtOnceGetWhatTheyMay(t *testing.T) {
 		all.Go(func() {
 			for n := range 2 * uint64(rate.Burst) * keys / 4 {
 				i := (n + worker*keys/4) % keys
-				d := l.Take(hashed(l, i), rate)
+				d := l.Take(intKey(l, i), rate)
 				if d.Allowed {
 					allowed[i].Add(1)
 				}
@@ -220,7 +220,7 @@ func TestAMillionKeysAtOnceGetWhatTheyMay(t *testing.T) {
 	}
 }
 
-func TestAKeyThatFindsNoRoomPassesAndIsTold(t *testing.T) {
+func TestKeyWithoutSlotIsAllowedAsUncounted(t *testing.T) {
 	l, rate := New(1), Rate{Events: 1, Window: time.Hour, Burst: 3} // one row of eight
 	for key := range uint64(8) {
 		for range 3 {

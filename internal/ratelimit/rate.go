@@ -15,8 +15,8 @@ type Rate struct {
 	Burst  int           // at least 1
 }
 
-// Check returns an error that says what is wrong with the rate, or nil.
-func (r Rate) Check() error {
+// Validate returns an error that says what is wrong with the rate, or nil.
+func (r Rate) Validate() error {
 	switch {
 	case r.Events < 1:
 		return errors.New("events: want at least 1")
@@ -24,14 +24,14 @@ func (r Rate) Check() error {
 		return errors.New("burst: want at least 1")
 	case r.Window < time.Duration(r.Events):
 		return fmt.Errorf("window %s is too short for %d events", r.Window, r.Events)
-	case r.interval() > maxDebt/time.Duration(r.Burst):
-		return fmt.Errorf("a burst of %d with %d in %s takes longer than %s to come back", r.Burst, r.Events, r.Window, maxDebt)
+	case r.interval() > maxRefillTime/time.Duration(r.Burst):
+		return fmt.Errorf("a burst of %d with %d in %s takes longer than %s to come back", r.Burst, r.Events, r.Window, maxRefillTime)
 	}
 	return nil
 }
 
-// maxDebt keeps sums of times far from the end of their type.
-const maxDebt = 10 * 365 * 24 * time.Hour
+// maxRefillTime keeps sums of times far from the end of their type.
+const maxRefillTime = 10 * 365 * 24 * time.Hour
 
 // interval is how long one token takes to come back.
 func (r Rate) interval() time.Duration { return r.Window / time.Duration(r.Events) }

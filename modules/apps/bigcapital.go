@@ -21,19 +21,19 @@ const bigcapitalCSP = "default-src 'self'; " +
 
 // bigcapital is the accounting application: a web app, and a server with its API and its socket.io.
 func bigcapital() preset {
-	headers := strict()
-	headers.csp = bigcapitalCSP
+	headers := defaultSecurityHeaders()
+	headers.cspReportOnly = bigcapitalCSP
 	return preset{
 		name: "bigcapital",
 		// Bull Board and Agenda's dashboard show and change jobs, and know no login.
-		block: []string{"/api/queues", "/api/queues/*", "/agendash", "/agendash/*"},
+		blockedPaths: []string{"/api/queues", "/api/queues/*", "/agendash", "/agendash/*"},
 		// Attachments have no cap in the application: this is the only one.
 		maxBody: 512 << 20,
 		// PDFs are made while the client waits.
-		response: 5 * time.Minute,
-		headers:  headers,
+		responseTimeout: 5 * time.Minute,
+		headers:         headers,
 		// All that is posted there signs in, signs up, or asks for a new password, in every version.
-		limits: generous("/api/auth/*"),
+		limits: defaultLimits("/api/auth/*"),
 		backends: []backend{
 			{
 				name: "server", service: "bigcapital-server:3000",

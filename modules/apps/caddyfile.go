@@ -18,13 +18,13 @@ import (
 func init() {
 	for name, known := range map[string]func() preset{"bigcapital": bigcapital, "corteza": corteza} {
 		httpcaddyfile.RegisterDirective(name, func(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-			return parse(h, known())
+			return parsePreset(h, known())
 		})
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
 	}
 }
 
-// parse reads a preset's directive. Syntax, the same for all but the names of the backends:
+// parsePreset reads a preset's directive. Syntax, the same for all but the names of the backends:
 //
 //	bigcapital [<matcher>] {
 //		server           <service:port>
@@ -47,12 +47,12 @@ func init() {
 //			…            # see modules/edge
 //		}
 //	}
-func parse(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error) {
+func parsePreset(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error) {
 	matcher, d, at, err := proxy.Begin(h)
 	if err != nil {
 		return nil, err
 	}
-	p.usual = p.backends[0].service
+	p.defaultService = p.backends[0].service
 	if d.NextArg() {
 		return nil, d.Errf("%s: takes no argument but a matcher", p.name)
 	}
@@ -90,7 +90,7 @@ func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
 		return d.Errf("%s: %s needs a value", p.name, name)
 	}
 	if name == "block" {
-		return p.unmarshalBlock(d, args)
+		return p.unmarshalBlockedPaths(d, args)
 	}
 	if len(args) > 1 {
 		return d.ArgErr()
@@ -118,18 +118,18 @@ func (p *preset) unmarshalProbe(d *caddyfile.Dispenser) error {
 	switch {
 	case len(args) == 1:
 		if b = p.backend(args[0]); b == nil {
-			return d.Errf("probe %s: there are %s", args[0], strings.Join(p.names(), " and "))
+			return d.Errf("probe %s: there are %s", args[0], strings.Join(p.backendNames(), " and "))
 		}
 	case len(args) > 1 || len(p.backends) > 1:
-		return d.Errf("probe: want the service before the block: probe %s", strings.Join(p.names(), " or probe "))
+		return d.Errf("probe: want the service before the block: probe %s", strings.Join(p.backendNames(), " or probe "))
 	}
 	b.config.Probe = new(edge.Probe)
 	return b.config.Probe.UnmarshalBlock(d)
 }
 
-func (p *preset) unmarshalBlock(d *caddyfile.Dispenser, paths []string) error {
+func (p *preset) unmarshalBlockedPaths(d *caddyfile.Dispenser, paths []string) error {
 	if len(paths) == 1 && paths[0] == "off" {
-		p.block = nil
+		p.blockedPaths = nil
 		return nil
 	}
 	for _, path := range paths {
@@ -137,7 +137,7 @@ func (p *preset) unmarshalBlock(d *caddyfile.Dispenser, paths []string) error {
 			return d.Errf("block %q: want a path that begins with /", path)
 		}
 	}
-	p.block = paths
+	p.blockedPaths = paths
 	return nil
 }
 
@@ -162,7 +162,7 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 		}
 		p.maxBody = size
 	case "response_timeout":
-		p.response = 0
+		p.responseTimeout = 0
 		if off {
 			return nil
 		}
@@ -170,10 +170,10 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 		if err := edge.ParseDuration(d, value, &parsed); err != nil {
 			return err
 		}
-		p.response = time.Duration(parsed)
+		p.responseTimeout = time.Duration(parsed)
 	default:
 		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held, affinity, limit, origins, security_headers and probe",
-			p.name, name, strings.Join(p.names(), ", "))
+			p.name, name, strings.Join(p.backendNames(), ", "))
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (p *preset) backend(name string) *backend {
 	return &p.backends[i]
 }
 
-func (p *preset) names() []string {
+func (p *preset) backendNames() []string {
 	names := make([]string, len(p.backends))
 	for i, b := range p.backends {
 		names[i] = b.name

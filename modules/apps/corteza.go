@@ -13,13 +13,13 @@ func corteza() preset {
 	return preset{
 		name: "corteza",
 		// Metrics, the developers' console and debugging, which it serves to anyone.
-		block: []string{"/metrics", "/metrics/*", "/console*", "/debug*", "/__*"},
+		blockedPaths: []string{"/metrics", "/metrics/*", "/console*", "/debug*", "/__*"},
 		// It has no cap of its own; its documentation's example has this one.
-		maxBody:  1 << 30,
-		response: 5 * time.Minute,
-		headers:  strict(),
+		maxBody:         1 << 30,
+		responseTimeout: 5 * time.Minute,
+		headers:         defaultSecurityHeaders(),
 		// Not /auth/oauth2/token, which every page of everybody asks for when it is loaded.
-		limits: generous("/auth/login*", "/auth/signup*", "/auth/mfa*", "/auth/request-password-reset*", "/auth/reset-password*"),
+		limits: defaultLimits("/auth/login*", "/auth/signup*", "/auth/mfa*", "/auth/request-password-reset*", "/auth/reset-password*"),
 		backends: []backend{{
 			name: "server", service: "corteza-server:80",
 			// / answers 200 while it boots; /healthcheck too, but empty until the store is up.

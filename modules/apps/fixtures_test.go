@@ -19,9 +19,9 @@ import (
 
 var update = flag.Bool("update", false, "write what the fixtures become")
 
-// TestFixtures adapts each testdata/NAME.caddyfile and compares it with NAME.json, or with the error in NAME.error.
+// TestCaddyfilesAdaptToExpectedResult adapts each testdata/NAME.caddyfile and compares it with NAME.json, or with the error in NAME.error.
 // After a wanted change: go test ./modules/apps -update, and read the difference.
-func TestFixtures(t *testing.T) {
+func TestCaddyfilesAdaptToExpectedResult(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.caddyfile")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no fixtures: %v", err)

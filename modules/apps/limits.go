@@ -32,8 +32,8 @@ type limits struct {
 	allow      []string // clients that are not limited
 }
 
-// generous is what an office behind one address needs; see the README for the arithmetic.
-func generous(loginPaths ...string) limits {
+// defaultLimits is what an office behind one address needs; see the README for the arithmetic.
+func defaultLimits(loginPaths ...string) limits {
 	return limits{
 		login:      limit{events: 10, window: time.Minute, burst: 150},
 		all:        limit{events: 6000, window: time.Minute, burst: 6000},
@@ -112,7 +112,7 @@ func (l *limit) unmarshal(d *caddyfile.Dispenser, args []string) error {
 		values[i] = n
 	}
 	*l = limit{events: values[0], window: time.Duration(window), burst: values[1]}
-	if err := (rate.Rate{Events: l.events, Window: l.window, Burst: l.burst}).Check(); err != nil {
+	if err := (rate.Rate{Events: l.events, Window: l.window, Burst: l.burst}).Validate(); err != nil {
 		return d.Errf("limit: %v", err)
 	}
 	return nil

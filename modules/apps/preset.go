@@ -21,15 +21,15 @@ import (
 
 // preset is what is known of one application.
 type preset struct {
-	name     string
-	block    []string // paths that are nobody's business outside
-	maxBody  int64    // bytes
-	response time.Duration
-	headers  securityHeaders
-	limits   limits
-	origins  origins
-	backends []backend // in the order of their routes; the last one takes the rest
-	usual    string    // the first of their services, unless it is overridden
+	name            string
+	blockedPaths    []string // paths that are nobody's business outside
+	maxBody         int64    // bytes
+	responseTimeout time.Duration
+	headers         securityHeaders
+	limits          limits
+	origins         allowedOrigins
+	backends        []backend // in the order of their routes; the last one takes the rest
+	defaultService  string    // the first of their services, unless it is overridden
 }
 
 // backend is one service of an application, and the paths that go to it.
@@ -46,12 +46,12 @@ type backend struct {
 // routes returns what the preset becomes.
 func (p preset) routes() caddyhttp.RouteList {
 	var routes caddyhttp.RouteList
-	if !p.headers.off() {
+	if !p.headers.isEmpty() {
 		routes = append(routes, caddyhttp.Route{HandlersRaw: p.headers.handlers()})
 	}
-	if len(p.block) > 0 {
+	if len(p.blockedPaths) > 0 {
 		routes = append(routes, caddyhttp.Route{
-			MatcherSetsRaw: caddyhttp.RawMatcherSets{caddy.ModuleMap{"any_spelling": caddyconfig.JSON(p.block, nil)}},
+			MatcherSetsRaw: caddyhttp.RawMatcherSets{caddy.ModuleMap{"any_spelling": caddyconfig.JSON(p.blockedPaths, nil)}},
 			HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
 				caddyhttp.StaticError{StatusCode: caddyhttp.WeakString("404")}, "handler", "error", nil,
 			)},
@@ -59,24 +59,24 @@ func (p preset) routes() caddyhttp.RouteList {
 		})
 	}
 	routes = append(routes, p.origins.routes()...)
-	routes = append(routes, p.limits.routes(p.zone())...)
+	routes = append(routes, p.limits.routes(p.zoneName())...)
 	if p.maxBody > 0 {
-		routes = append(routes, tooLarge(p.maxBody))
+		routes = append(routes, bodyTooLargeRoute(p.maxBody))
 	}
 	for _, b := range p.backends {
 		if len(b.assets) > 0 {
-			routes = append(routes, caching(b.assets))
+			routes = append(routes, immutableAssetsRoute(b.assets))
 		}
 		var handlers []json.RawMessage
 		if p.maxBody > 0 {
-			handlers = append(handlers, capped(p.maxBody))
+			handlers = append(handlers, bodyLimitHandler(p.maxBody))
 		}
 		t := &proxy.Transport{
-			Service: b.service, ServiceConfig: b.config, Affinity: b.affinity, ResponseTimeout: caddy.Duration(p.response),
+			Service: b.service, ServiceConfig: b.config, Affinity: b.affinity, ResponseTimeout: caddy.Duration(p.responseTimeout),
 		}
 		route := caddyhttp.Route{HandlersRaw: append(handlers, proxy.Handlers(t, new(reverseproxy.Handler))...)}
 		if len(b.paths) > 0 {
-			route.MatcherSetsRaw = paths(b.paths)
+			route.MatcherSetsRaw = pathMatcher(b.paths)
 			route.Terminal = true
 		}
 		routes = append(routes, route)
@@ -84,20 +84,20 @@ func (p preset) routes() caddyhttp.RouteList {
 	return routes
 }
 
-// zone is what the preset's limits are called: its own name, or where its first service is another one than usual, with that
+// zoneName is what the preset's limits are called: its own name, or where its first service is another one than usual, with that
 // service's. So two installations of an application are counted apart.
-func (p preset) zone() string {
-	if p.backends[0].service == p.usual {
+func (p preset) zoneName() string {
+	if p.backends[0].service == p.defaultService {
 		return p.name
 	}
 	return p.name + "_" + strings.NewReplacer(":", "_", ".", "_").Replace(p.backends[0].service)
 }
 
-// caching marks files whose names change with their content as never changing, unless the answer is a page: a missing
+// immutableAssetsRoute marks files whose names change with their content as never changing, unless the answer is a page: a missing
 // file is answered with the web app's page and status 200, which must not be kept.
-func caching(assets []string) caddyhttp.Route {
+func immutableAssetsRoute(assets []string) caddyhttp.Route {
 	return caddyhttp.Route{
-		MatcherSetsRaw: paths(assets),
+		MatcherSetsRaw: pathMatcher(assets),
 		HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
 			headers.Handler{Response: &headers.RespHeaderOps{
 				HeaderOps: &headers.HeaderOps{Set: http.Header{
@@ -113,6 +113,6 @@ func caching(assets []string) caddyhttp.Route {
 	}
 }
 
-func paths(patterns []string) caddyhttp.RawMatcherSets {
+func pathMatcher(patterns []string) caddyhttp.RawMatcherSets {
 	return caddyhttp.RawMatcherSets{caddy.ModuleMap{"path": caddyconfig.JSON(patterns, nil)}}
 }

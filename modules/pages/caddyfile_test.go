@@ -17,7 +17,7 @@ func adapt(lines string) (string, error) {
 	return string(adapted), err
 }
 
-func TestTheDirectiveIsTheHandler(t *testing.T) {
+func TestDirectiveAdaptsToHandler(t *testing.T) {
 	got, err := adapt("error_pages")
 	if err != nil || !json.Valid([]byte(got)) || !strings.Contains(got, `{"handler":"error_pages"}`) {
 		t.Errorf("%v %s", err, got)
@@ -28,7 +28,7 @@ func TestTheDirectiveIsTheHandler(t *testing.T) {
 	}
 }
 
-func TestWhatTheDirectiveDoesNotTakeIsNamedWithItsPlace(t *testing.T) {
+func TestUnknownOptionsAreErrorsWithFileAndLine(t *testing.T) {
 	for lines, want := range map[string]string{
 		"error_pages * 404":                      `error_pages takes no argument, got "404"; the status is the error's, at Caddyfile:3`,
 		"error_pages {\ncontact me@a.example\n}": `error_pages has no options, got "contact", at Caddyfile:4`,

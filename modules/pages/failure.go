@@ -15,22 +15,22 @@ import (
 )
 
 const (
-	// reload is after how many seconds a page that is worth waiting for loads itself again: about the time that a
+	// refreshSeconds is after how many seconds a page that is worth waiting for loads itself again: about the time that a
 	// container takes to boot.
-	reload = 5
-	// reloadClosed is the same while an operator works on the application, which takes longer.
-	reloadClosed = 30
+	refreshSeconds = 5
+	// maintenanceRefreshSeconds is the same while an operator works on the application, which takes longer.
+	maintenanceRefreshSeconds = 30
 )
 
 // failure is what there is to say of a request that failed.
 type failure struct {
-	words
-	Status    int
-	Title     string // of the status, by the IANA's registry
-	RequestID string
-	Reload    int  // in seconds; 0: the page stays
-	Unsent    bool // something was sent that has not reached the application
-	Unsure    bool // something was sent that may have been lost
+	message
+	Status            int
+	Title             string // of the status, by the IANA's registry
+	RequestID         string
+	RefreshSeconds    int  // in seconds; 0: the page stays
+	NotForwarded      bool // something was sent that has not reached the application
+	DeliveryUncertain bool // something was sent that may have been lost
 }
 
 // newFailure returns what is to be said, of the error and of what handlers have said in headers and placeholders.
@@ -40,7 +40,7 @@ func newFailure(err error, set http.Header, r *http.Request) failure {
 		f.Status = cmp.Or(he.StatusCode, f.Status)
 	}
 	f.Title = cmp.Or(http.StatusText(f.Status), "Error "+strconv.Itoa(f.Status))
-	f.words = wordsFor(f.Status)
+	f.message = messageFor(f.Status)
 	repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if repl != nil {
 		f.RequestID, _ = repl.GetString("http.request.uuid")
@@ -49,31 +49,31 @@ func newFailure(err error, set http.Header, r *http.Request) failure {
 	closed, inMaintenance := errors.AsType[*maintenance.Error](err)
 	switch {
 	case inMaintenance:
-		f.words = closedWords(closed)
+		f.message = maintenanceMessage(closed)
 	case f.Status == http.StatusServiceUnavailable && repl != nil:
 		if down, _ := repl.GetString("edge.service.down"); down != "" {
-			f.words = downWords(down)
+			f.message = downMessage(down)
 		}
 	case f.Status == http.StatusTooManyRequests:
-		f.Do = whenAgain(set.Get("Retry-After"))
+		f.Advice = retryAdvice(set.Get("Retry-After"))
 	}
 	switch {
 	case !waits:
 	case r.Method != http.MethodGet && r.Method != http.MethodHead: // and it would be asked for with GET
 		// What must not be sent twice gets 503 only if it was not sent at all.
-		f.Unsent = f.Status == http.StatusServiceUnavailable && (r.Method == http.MethodPost || r.Method == http.MethodPatch)
-		f.Unsure = !f.Unsent
+		f.NotForwarded = f.Status == http.StatusServiceUnavailable && (r.Method == http.MethodPost || r.Method == http.MethodPatch)
+		f.DeliveryUncertain = !f.NotForwarded
 	case inMaintenance:
-		f.Reload = reloadClosed
-	case isHarmful(repl): // it would only do more harm
+		f.RefreshSeconds = maintenanceRefreshSeconds
+	case isUnsafeToRepeat(repl): // it would only do more harm
 	default:
-		f.Reload = reload
+		f.RefreshSeconds = refreshSeconds
 	}
 	return f
 }
 
-// isHarmful reports whether edge_proxy has found that containers end with the request.
-func isHarmful(repl *caddy.Replacer) bool {
+// isUnsafeToRepeat reports whether edge_proxy has found that containers end with the request.
+func isUnsafeToRepeat(repl *caddy.Replacer) bool {
 	if repl == nil {
 		return false
 	}
@@ -81,8 +81,8 @@ func isHarmful(repl *caddy.Replacer) bool {
 	return repeatable == "false"
 }
 
-// whenAgain says when to try again: header is a Retry-After, in seconds or as a date (RFC 9110 section 10.2.3).
-func whenAgain(header string) string {
+// retryAdvice says when to try again: header is a Retry-After, in seconds or as a date (RFC 9110 section 10.2.3).
+func retryAdvice(header string) string {
 	seconds, err := strconv.Atoi(header)
 	if at, dateErr := http.ParseTime(header); dateErr == nil {
 		seconds, err = int(math.Ceil(time.Until(at).Seconds())), nil
@@ -91,11 +91,11 @@ func whenAgain(header string) string {
 	if err != nil || seconds <= 0 || seconds > year {
 		return "Wait a minute, then try again."
 	}
-	return "Try again in " + span(time.Duration(seconds)*time.Second) + "."
+	return "Try again in " + durationInWords(time.Duration(seconds)*time.Second) + "."
 }
 
-// span returns a time in words, rounded up.
-func span(d time.Duration) string {
+// durationInWords returns a time in words, rounded up.
+func durationInWords(d time.Duration) string {
 	for _, u := range []struct {
 		unit time.Duration
 		name string

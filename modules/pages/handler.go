@@ -32,32 +32,32 @@ func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	if !failed {
 		return next.ServeHTTP(w, r)
 	}
-	return Answer(w, r, err)
+	return ServeError(w, r, err)
 }
 
-// Answer answers a request that has failed with err, as `error_pages` does.
-func Answer(w http.ResponseWriter, r *http.Request, err error) error {
+// ServeError answers a request that has failed with err, as `error_pages` does.
+func ServeError(w http.ResponseWriter, r *http.Request, err error) error {
 	f := newFailure(err, w.Header(), r)
 	var body bytes.Buffer
 	h := w.Header()
-	dropStale(h)
+	deleteStaleHeaders(h)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Request-Id", f.RequestID)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Add("Vary", "Accept")
-	if announcesMuch(r) {
+	if mayHaveLargeBody(r) {
 		h.Set("Connection", "close")
 	}
-	if wantsPage(r.Header) {
+	if prefersHTML(r.Header) {
 		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Content-Security-Policy", policy)
-		if f.Reload > 0 {
-			h.Set("Refresh", strconv.Itoa(f.Reload))
+		h.Set("Content-Security-Policy", contentSecurityPolicy)
+		if f.RefreshSeconds > 0 {
+			h.Set("Refresh", strconv.Itoa(f.RefreshSeconds))
 		}
-		err = f.page(&body)
+		err = f.writePage(&body)
 	} else {
 		h.Set("Content-Type", "application/problem+json")
-		err = f.problem(&body)
+		err = f.writeProblem(&body)
 	}
 	if err != nil {
 		return err
@@ -71,16 +71,16 @@ func Answer(w http.ResponseWriter, r *http.Request, err error) error {
 	return err
 }
 
-// announcesMuch reports whether the client may be about to send more than is worth waiting for. On a connection of HTTP/1.1
+// mayHaveLargeBody reports whether the client may be about to send more than is worth waiting for. On a connection of HTTP/1.1
 // that is to be used again, net/http answers only after it has read 256 KiB of what nobody wants, which a client that waits
 // for the answer first, as after `Expect: 100-continue`, never sends.
-func announcesMuch(r *http.Request) bool {
+func mayHaveLargeBody(r *http.Request) bool {
 	const much = 256 << 10
 	return r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength > much || r.ContentLength > 0 && r.Header.Get("Expect") != "")
 }
 
-// dropStale deletes what was said of the answer that failed.
-func dropStale(h http.Header) {
+// deleteStaleHeaders deletes what was said of the answer that failed.
+func deleteStaleHeaders(h http.Header) {
 	for _, name := range []string{"Accept-Ranges", "Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Refresh", "Trailer"} {
 		h.Del(name)
 	}

@@ -21,25 +21,25 @@ import (
 )
 
 const (
-	requestID = "0f3c9a52-6a7e-4a3e-9c1b-5f6d1f0f8a11"
-	browser   = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+	requestID     = "0f3c9a52-6a7e-4a3e-9c1b-5f6d1f0f8a11"
+	browserAccept = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 )
 
-// ask is a request that has failed.
-type ask struct {
+// failedRequest is a request that has failed.
+type failedRequest struct {
 	method, accept string
 	err            error
-	down           string            // {edge.service.down}
-	set            map[string]string // headers that handlers have set before
-	header         map[string]string // the client's
+	downFor        string            // {edge.service.down}
+	responseHeader map[string]string // headers that handlers have set before
+	requestHeader  map[string]string // the client's
 }
 
-// answer has the handler answer it.
-func (a ask) answer(t *testing.T) *httptest.ResponseRecorder {
+// serve has the handler answer it.
+func (a failedRequest) serve(t *testing.T) *httptest.ResponseRecorder {
 	t.Helper()
 	repl := caddy.NewEmptyReplacer()
 	repl.Set("http.request.uuid", requestID)
-	repl.Set("edge.service.down", a.down)
+	repl.Set("edge.service.down", a.downFor)
 	ctx := context.WithValue(t.Context(), caddy.ReplacerCtxKey, repl)
 	if a.err != nil {
 		ctx = context.WithValue(ctx, caddyhttp.ErrorCtxKey, a.err)
@@ -49,11 +49,11 @@ func (a ask) answer(t *testing.T) *httptest.ResponseRecorder {
 	}
 	r := httptest.NewRequest(a.method, "https://a.example/<script>?q=<b>", nil).WithContext(ctx)
 	r.Header.Set("Accept", a.accept)
-	for name, value := range a.header {
+	for name, value := range a.requestHeader {
 		r.Header.Set(name, value)
 	}
 	w := httptest.NewRecorder()
-	for name, value := range a.set {
+	for name, value := range a.responseHeader {
 		w.Header().Set(name, value)
 	}
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
@@ -66,13 +66,13 @@ func (a ask) answer(t *testing.T) *httptest.ResponseRecorder {
 	return w
 }
 
-// failed is an error with a status, as Caddy's handlers return it.
-func failed(status int) error { return caddyhttp.Error(status, errors.New("<i>inner</i> reason")) }
+// httpError is an error with a status, as Caddy's handlers return it.
+func httpError(status int) error { return caddyhttp.Error(status, errors.New("<i>inner</i> reason")) }
 
-func TestEveryAnswerNamesTheRequestAndIsNotKept(t *testing.T) {
-	for _, accept := range []string{browser, "application/json", ""} {
+func TestResponsesHaveRequestIDAndAreNotCached(t *testing.T) {
+	for _, accept := range []string{browserAccept, "application/json", ""} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-			w := ask{method: method, accept: accept, err: failed(404), set: map[string]string{"Etag": `"x"`, "Content-Encoding": "gzip"}}.answer(t)
+			w := failedRequest{method: method, accept: accept, err: httpError(404), responseHeader: map[string]string{"Etag": `"x"`, "Content-Encoding": "gzip"}}.serve(t)
 			h := w.Header()
 			if w.Code != 404 || h.Get("X-Request-Id") != requestID || h.Get("Cache-Control") != "no-store" || h.Get("Vary") != "Accept" {
 				t.Errorf("%s, Accept %q: %d %v", method, accept, w.Code, h)
@@ -87,23 +87,23 @@ func TestEveryAnswerNamesTheRequestAndIsNotKept(t *testing.T) {
 	}
 }
 
-func TestARequestThatHasNotFailedIsPassedOn(t *testing.T) {
-	if w := (ask{accept: browser}).answer(t); w.Code != http.StatusTeapot || w.Header().Get("Cache-Control") != "" {
+func TestRequestWithoutErrorIsPassedOn(t *testing.T) {
+	if w := (failedRequest{accept: browserAccept}).serve(t); w.Code != http.StatusTeapot || w.Header().Get("Cache-Control") != "" {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
 }
 
-func TestAnErrorWithoutAStatusIsThe500ThatCaddyTakesItFor(t *testing.T) {
+func TestErrorWithoutStatusIsServedAs500(t *testing.T) {
 	for _, err := range []error{errors.New("anything"), caddyhttp.HandlerError{Err: errors.New("anything")}} {
-		if w := (ask{accept: browser, err: err}).answer(t); w.Code != 500 || strings.Contains(w.Body.String(), "anything") {
+		if w := (failedRequest{accept: browserAccept, err: err}).serve(t); w.Code != 500 || strings.Contains(w.Body.String(), "anything") {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	}
 }
 
-func TestProgramsGetAProblem(t *testing.T) {
+func TestAcceptSelectsPageOrProblem(t *testing.T) {
 	for accept, page := range map[string]bool{
-		browser:                             true,
+		browserAccept:                       true,
 		"text/html":                         true,
 		"TEXT/HTML ; charset=utf-8":         true,
 		"application/xhtml+xml":             true,
@@ -120,19 +120,19 @@ func TestProgramsGetAProblem(t *testing.T) {
 		"application/problem+json":          false,
 		",;,;;q=,":                          false,
 	} {
-		w := ask{accept: accept, err: failed(404)}.answer(t)
+		w := failedRequest{accept: accept, err: httpError(404)}.serve(t)
 		if got := strings.HasPrefix(w.Header().Get("Content-Type"), "text/html"); got != page {
 			t.Errorf("Accept %q gets %s", accept, w.Header().Get("Content-Type"))
 		}
 	}
-	w := ask{accept: browser, err: failed(404), header: map[string]string{"X-Requested-With": "XMLHttpRequest"}}.answer(t)
+	w := failedRequest{accept: browserAccept, err: httpError(404), requestHeader: map[string]string{"X-Requested-With": "XMLHttpRequest"}}.serve(t)
 	if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
 		t.Errorf("a script that takes anything gets %s", got)
 	}
 }
 
-func TestAProblemHasWhatRFC9457Asks(t *testing.T) {
-	w := ask{accept: "*/*", err: failed(502)}.answer(t)
+func TestProblemHasMembersOfRFC9457(t *testing.T) {
+	w := failedRequest{accept: "*/*", err: httpError(502)}.serve(t)
 	var got map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
@@ -147,24 +147,24 @@ func TestAProblemHasWhatRFC9457Asks(t *testing.T) {
 	}
 }
 
-func TestOnlyPagesThatAreWorthWaitingForLoadThemselvesAgain(t *testing.T) {
+func TestOnlyPagesOfTemporaryErrorsRefresh(t *testing.T) {
 	closed := caddyhttp.Error(503, &maintenance.Error{Service: "api:80"})
 	for _, c := range []struct {
 		err     error
 		method  string
 		refresh string
 	}{
-		{failed(502), "GET", "5"},
-		{failed(503), "GET", "5"},
-		{failed(504), "HEAD", "5"},
+		{httpError(502), "GET", "5"},
+		{httpError(503), "GET", "5"},
+		{httpError(504), "HEAD", "5"},
 		{closed, "GET", "30"},
-		{failed(503), "POST", ""}, // it would be asked for with GET
+		{httpError(503), "POST", ""}, // it would be asked for with GET
 		{closed, "PUT", ""},
-		{failed(500), "GET", ""},
-		{failed(429), "GET", ""},
-		{failed(404), "GET", ""},
+		{httpError(500), "GET", ""},
+		{httpError(429), "GET", ""},
+		{httpError(404), "GET", ""},
 	} {
-		w := ask{method: c.method, accept: browser, err: c.err, set: map[string]string{"Refresh": "1; url=https://elsewhere.example"}}.answer(t)
+		w := failedRequest{method: c.method, accept: browserAccept, err: c.err, responseHeader: map[string]string{"Refresh": "1; url=https://elsewhere.example"}}.serve(t)
 		if got := w.Header().Get("Refresh"); got != c.refresh {
 			t.Errorf("%s, %v: Refresh %q, want %q", c.method, c.err, got, c.refresh)
 		}
@@ -175,40 +175,40 @@ func TestOnlyPagesThatAreWorthWaitingForLoadThemselvesAgain(t *testing.T) {
 	}
 }
 
-func TestWhoSentSomethingIsToldThatItMayBeLost(t *testing.T) {
+func TestPageWarnsThatSentDataMayBeLost(t *testing.T) {
 	closed := caddyhttp.Error(503, &maintenance.Error{Service: "api:80"})
 	for _, c := range []struct {
 		method         string
 		err            error
 		unsure, unsent bool
 	}{
-		{"POST", failed(502), true, false},
-		{"POST", failed(504), true, false},
-		{"DELETE", failed(502), true, false},
-		{"PUT", failed(503), true, false}, // it may have been sent, and was to be sent again
-		{"POST", failed(503), false, true},
+		{"POST", httpError(502), true, false},
+		{"POST", httpError(504), true, false},
+		{"DELETE", httpError(502), true, false},
+		{"PUT", httpError(503), true, false}, // it may have been sent, and was to be sent again
+		{"POST", httpError(503), false, true},
 		{"PATCH", closed, false, true},
-		{"GET", failed(502), false, false},
-		{"POST", failed(413), false, false},
+		{"GET", httpError(502), false, false},
+		{"POST", httpError(413), false, false},
 	} {
-		text := ask{method: c.method, accept: browser, err: c.err}.answer(t).Body.String()
+		text := failedRequest{method: c.method, accept: browserAccept, err: c.err}.serve(t).Body.String()
 		if strings.Contains(text, "Before you send it again") != c.unsure || strings.Contains(text, "was not passed on") != c.unsent {
 			t.Errorf("%s, %v: %s", c.method, c.err, text)
 		}
 	}
 }
 
-func TestAPageSaysForHowLongTheApplicationHasBeenDown(t *testing.T) {
-	w := ask{accept: browser, err: failed(503), down: "3 minutes"}.answer(t)
+func TestPageSaysHowLongApplicationHasBeenDown(t *testing.T) {
+	w := failedRequest{accept: browserAccept, err: httpError(503), downFor: "3 minutes"}.serve(t)
 	if !strings.Contains(w.Body.String(), "has been down for 3 minutes") {
 		t.Error(w.Body)
 	}
-	if w = (ask{accept: browser, err: failed(502), down: "3 minutes"}).answer(t); strings.Contains(w.Body.String(), "3 minutes") {
+	if w = (failedRequest{accept: browserAccept, err: httpError(502), downFor: "3 minutes"}).serve(t); strings.Contains(w.Body.String(), "3 minutes") {
 		t.Error(w.Body)
 	}
 }
 
-func TestWhoSentTooMuchIsToldWhenToTryAgain(t *testing.T) {
+func TestRateLimitPageSaysWhenToRetry(t *testing.T) {
 	for header, want := range map[string]string{
 		"1":      "Try again in 1 second.",
 		"90":     "Try again in 90 seconds.",
@@ -225,16 +225,16 @@ func TestWhoSentTooMuchIsToldWhenToTryAgain(t *testing.T) {
 		"9223372036854775807":  "Wait a minute",
 		"99999999999999999999": "Wait a minute",
 	} {
-		w := ask{accept: browser, err: failed(429), set: map[string]string{"Retry-After": header}}.answer(t)
+		w := failedRequest{accept: browserAccept, err: httpError(429), responseHeader: map[string]string{"Retry-After": header}}.serve(t)
 		if !strings.Contains(w.Body.String(), want) || w.Header().Get("Retry-After") != header {
 			t.Errorf("Retry-After %q: want %q in\n%s", header, want, w.Body)
 		}
 	}
 }
 
-func TestMaintenanceShowsTheOperatorsWordsAsWords(t *testing.T) {
+func TestMaintenanceMessageIsEscapedOnThePage(t *testing.T) {
 	err := caddyhttp.Error(503, &maintenance.Error{Service: "api:80", Message: "Back at <b>noon</b> & \"then\"\n<script>alert(1)</script>", RetryAfter: 5 * time.Minute})
-	w := ask{accept: browser, err: err}.answer(t)
+	w := failedRequest{accept: browserAccept, err: err}.serve(t)
 	for _, want := range []string{"<title>Maintenance (503)</title>", "<h1>Maintenance</h1>", "Back at &lt;b&gt;noon&lt;/b&gt; &amp; ", "It may take about 5 minutes."} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, w.Body)
@@ -243,12 +243,12 @@ func TestMaintenanceShowsTheOperatorsWordsAsWords(t *testing.T) {
 	if strings.Contains(w.Body.String(), "<script") {
 		t.Error(w.Body)
 	}
-	w = ask{accept: "*/*", err: err}.answer(t)
+	w = failedRequest{accept: "*/*", err: err}.serve(t)
 	var problem struct{ Detail string }
 	if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || !strings.HasPrefix(problem.Detail, "Back at <b>noon") {
 		t.Errorf("%v %s", err, w.Body)
 	}
-	w = ask{accept: browser, err: caddyhttp.Error(503, &maintenance.Error{})}.answer(t)
+	w = failedRequest{accept: browserAccept, err: caddyhttp.Error(503, &maintenance.Error{})}.serve(t)
 	if !strings.Contains(w.Body.String(), "being worked on") {
 		t.Errorf("without a message: %s", w.Body)
 	}
@@ -258,9 +258,9 @@ func BenchmarkPage(b *testing.B) {
 	repl := caddy.NewEmptyReplacer()
 	repl.Set("http.request.uuid", requestID)
 	ctx := context.WithValue(b.Context(), caddy.ReplacerCtxKey, repl)
-	ctx = context.WithValue(ctx, caddyhttp.ErrorCtxKey, failed(429))
+	ctx = context.WithValue(ctx, caddyhttp.ErrorCtxKey, httpError(429))
 	r := httptest.NewRequest(http.MethodGet, "https://a.example/", nil).WithContext(ctx)
-	r.Header.Set("Accept", browser)
+	r.Header.Set("Accept", browserAccept)
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := (pages.Handler{}).ServeHTTP(httptest.NewRecorder(), r, nil); err != nil {
@@ -269,8 +269,8 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
-// TestWhoIsRefusedNeedNotSendItsBodyFirst: over a real connection, on which net/http would wait for it.
-func TestWhoIsRefusedNeedNotSendItsBodyFirst(t *testing.T) {
+// TestErrorIsSentBeforeRequestBodyIsRead: over a real connection, on which net/http would wait for it.
+func TestErrorIsSentBeforeRequestBodyIsRead(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = struct{ io.ReadCloser }{r.Body} // as Caddy does
 		ctx := context.WithValue(r.Context(), caddy.ReplacerCtxKey, caddy.NewEmptyReplacer())

@@ -10,21 +10,21 @@ import (
 )
 
 //go:embed page.html
-var source string
+var pageSource string
 
 //go:embed page.css
-var style string
+var pageStyle string
 
 var (
-	page = template.Must(template.New("page").Parse(strings.Replace(source, "{{style}}", style, 1)))
+	pageTemplate = template.Must(template.New("page").Parse(strings.Replace(pageSource, "{{style}}", pageStyle, 1)))
 
-	// policy lets a page have its own style, and nothing else.
-	policy = "default-src 'none'; style-src 'sha256-" + hash(style) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	// contentSecurityPolicy lets a page have its own style, and nothing else.
+	contentSecurityPolicy = "default-src 'none'; style-src 'sha256-" + sha256Base64(pageStyle) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-func (f *failure) page(w io.Writer) error { return page.Execute(w, f) }
+func (f *failure) writePage(w io.Writer) error { return pageTemplate.Execute(w, f) }
 
-func hash(text string) string {
+func sha256Base64(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }

@@ -19,25 +19,25 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// every returns each page there is.
-func every() map[string]ask {
-	all := map[string]ask{
-		"down":               {err: failed(503), down: "3 minutes"},
+// allPages returns each page there is.
+func allPages() map[string]failedRequest {
+	all := map[string]failedRequest{
+		"down":               {err: httpError(503), downFor: "3 minutes"},
 		"maintenance":        {err: caddyhttp.Error(503, &maintenance.Error{Message: "Back at noon.", RetryAfter: time.Hour})},
 		"maintenance, plain": {err: caddyhttp.Error(503, &maintenance.Error{})},
-		"503 of a POST":      {err: failed(503), method: http.MethodPost},
-		"299":                {err: failed(299)}, // no error's status, but what a configuration may say
+		"503 of a POST":      {err: httpError(503), method: http.MethodPost},
+		"299":                {err: httpError(299)}, // no error's status, but what a configuration may say
 	}
 	for status := 400; status < 600; status++ {
-		all[strconv.Itoa(status)] = ask{err: failed(status), set: map[string]string{"Retry-After": "17"}}
+		all[strconv.Itoa(status)] = failedRequest{err: httpError(status), responseHeader: map[string]string{"Retry-After": "17"}}
 	}
 	return all
 }
 
 func TestEachPageIsWellFormedSmallAndSelfContained(t *testing.T) {
-	for name, a := range every() {
-		a.accept = browser
-		w := a.answer(t)
+	for name, a := range allPages() {
+		a.accept = browserAccept
+		w := a.serve(t)
 		text := w.Body.String()
 		if len(text) > 4096 {
 			t.Errorf("%s: %d bytes, want at most 4096", name, len(text))
@@ -52,8 +52,8 @@ func TestEachPageIsWellFormedSmallAndSelfContained(t *testing.T) {
 		if p.text["h1"] == "" || !strings.Contains(p.text["title"], p.text["h1"]) || p.text["code"] != requestID {
 			t.Errorf("%s: it says %q", name, p.text)
 		}
-		if len(p.outside) > 0 {
-			t.Errorf("%s: it needs %q", name, p.outside)
+		if len(p.externalRefs) > 0 {
+			t.Errorf("%s: it needs %q", name, p.externalRefs)
 		}
 		if waits := w.Header().Get("Refresh") != ""; waits != (p.roles["status"] == 1) {
 			t.Errorf("%s: a waiting page has a status, others none: %v", name, p.roles)
@@ -66,8 +66,8 @@ func TestEachPageIsWellFormedSmallAndSelfContained(t *testing.T) {
 	}
 }
 
-// void are the elements without an end.
-var void = map[string]bool{"meta": true, "br": true}
+// voidElements are the elements without an end.
+var voidElements = map[string]bool{"meta": true, "br": true}
 
 // wellFormed checks that every element that is opened is closed, in order.
 func wellFormed(text string) error {
@@ -80,7 +80,7 @@ func wellFormed(text string) error {
 			}
 			return nil
 		case html.StartTagToken:
-			if name, _ := z.TagName(); !void[string(name)] {
+			if name, _ := z.TagName(); !voidElements[string(name)] {
 				open = append(open, string(name))
 			}
 		case html.EndTagToken:
@@ -97,22 +97,22 @@ func wellFormed(text string) error {
 	}
 }
 
-// parsed is what a parser finds in a page.
-type parsed struct {
-	lang    string
-	count   map[string]int
-	text    map[string]string // by element, the first one's
-	roles   map[string]int
-	outside []string // what is loaded, run or styled in place
+// parsedPage is what a parser finds in a page.
+type parsedPage struct {
+	lang         string
+	count        map[string]int
+	text         map[string]string // by element, the first one's
+	roles        map[string]int
+	externalRefs []string // what is loaded, run or styled in place
 }
 
-func parse(t *testing.T, text string) parsed {
+func parse(t *testing.T, text string) parsedPage {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := parsed{count: map[string]int{}, text: map[string]string{}, roles: map[string]int{}}
+	p := parsedPage{count: map[string]int{}, text: map[string]string{}, roles: map[string]int{}}
 	for n := range root.Descendants() {
 		if n.Type != html.ElementNode {
 			continue
@@ -123,7 +123,7 @@ func parse(t *testing.T, text string) parsed {
 		}
 		switch n.Data {
 		case "script", "link", "img", "iframe", "object", "base", "form":
-			p.outside = append(p.outside, n.Data)
+			p.externalRefs = append(p.externalRefs, n.Data)
 		}
 		for _, a := range n.Attr {
 			switch {
@@ -132,19 +132,19 @@ func parse(t *testing.T, text string) parsed {
 			case a.Key == "role":
 				p.roles[a.Val]++
 			case a.Key == "src" || a.Key == "style" || strings.HasPrefix(a.Key, "on"):
-				p.outside = append(p.outside, a.Key)
+				p.externalRefs = append(p.externalRefs, a.Key)
 			}
 		}
 	}
 	if style := p.text["style"]; strings.Contains(style, "url(") || strings.Contains(style, "@import") {
-		p.outside = append(p.outside, style)
+		p.externalRefs = append(p.externalRefs, style)
 	}
 	return p
 }
 
-// TestAllTextCanBeRead: WCAG 2.2, 1.4.3 asks for a contrast of 4.5.
-func TestAllTextCanBeRead(t *testing.T) {
-	style := parse(t, ask{accept: browser, err: failed(503)}.answer(t).Body.String()).text["style"]
+// TestTextContrastMeetsWCAG: WCAG 2.2, 1.4.3 asks for a contrast of 4.5.
+func TestTextContrastMeetsWCAG(t *testing.T) {
+	style := parse(t, failedRequest{accept: browserAccept, err: httpError(503)}.serve(t).Body.String()).text["style"]
 	light, dark, found := strings.Cut(style, "prefers-color-scheme: dark")
 	if !found || !strings.Contains(style, "color-scheme: light dark") {
 		t.Fatal("there is one scheme only")
@@ -154,12 +154,12 @@ func TestAllTextCanBeRead(t *testing.T) {
 			t.Errorf("the colour %s is of one scheme only", text[1])
 		}
 	}
-	for name, scheme := range map[string]map[string]float64{"light": colours(t, light), "dark": colours(t, dark)} {
+	for name, scheme := range map[string]map[string]float64{"light": parseLuminances(t, light), "dark": parseLuminances(t, dark)} {
 		for _, pair := range [][2]string{
 			{"text", "sheet"}, {"mark", "sheet"}, // in main
 			{"text", "ground"}, {"quiet", "ground"}, // in the footer
 		} {
-			if got := contrast(scheme[pair[0]], scheme[pair[1]]); got < 4.5 {
+			if got := contrastRatio(scheme[pair[0]], scheme[pair[1]]); got < 4.5 {
 				t.Errorf("%s: %s on %s has a contrast of %.2f, want 4.5", name, pair[0], pair[1], got)
 			} else {
 				t.Logf("%s: %s on %s: %.2f", name, pair[0], pair[1], got)
@@ -168,8 +168,8 @@ func TestAllTextCanBeRead(t *testing.T) {
 	}
 }
 
-// colours returns the first five colours that a style defines, by their relative luminance.
-func colours(t *testing.T, style string) map[string]float64 {
+// parseLuminances returns the first five colours that a style defines, by their relative luminance.
+func parseLuminances(t *testing.T, style string) map[string]float64 {
 	t.Helper()
 	all := map[string]float64{}
 	for _, m := range regexp.MustCompile(`--(\w+): #([0-9a-f]{6})`).FindAllStringSubmatch(style, -1) {
@@ -178,7 +178,7 @@ func colours(t *testing.T, style string) map[string]float64 {
 			t.Fatal(err)
 		}
 		if _, again := all[m[1]]; !again {
-			all[m[1]] = 0.2126*linear(rgb>>16&255) + 0.7152*linear(rgb>>8&255) + 0.0722*linear(rgb&255)
+			all[m[1]] = 0.2126*linearize(rgb>>16&255) + 0.7152*linearize(rgb>>8&255) + 0.0722*linearize(rgb&255)
 		}
 	}
 	for _, name := range []string{"ground", "sheet", "text", "quiet", "mark"} {
@@ -189,7 +189,7 @@ func colours(t *testing.T, style string) map[string]float64 {
 	return all
 }
 
-func linear(channel uint64) float64 {
+func linearize(channel uint64) float64 {
 	c := float64(channel) / 255
 	if c <= 0.04045 {
 		return c / 12.92
@@ -197,10 +197,10 @@ func linear(channel uint64) float64 {
 	return math.Pow((c+0.055)/1.055, 2.4)
 }
 
-func contrast(a, b float64) float64 { return (max(a, b) + 0.05) / (min(a, b) + 0.05) }
+func contrastRatio(a, b float64) float64 { return (max(a, b) + 0.05) / (min(a, b) + 0.05) }
 
-func TestNothingMovesForThoseWhoAskForStillness(t *testing.T) {
-	style := parse(t, ask{accept: browser, err: failed(503)}.answer(t).Body.String()).text["style"]
+func TestAnimationRespectsPrefersReducedMotion(t *testing.T) {
+	style := parse(t, failedRequest{accept: browserAccept, err: httpError(503)}.serve(t).Body.String()).text["style"]
 	before, _, found := strings.Cut(style, "@media (prefers-reduced-motion: no-preference)")
 	if !found || strings.Contains(before, "animation") || strings.Contains(before, "transition") {
 		t.Errorf("the style moves for everybody:\n%s", style)

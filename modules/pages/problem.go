@@ -15,8 +15,8 @@ type problem struct {
 	RequestID string `json:"request_id,omitempty"`
 }
 
-func (f *failure) problem(w io.Writer) error {
-	p := problem{Type: "about:blank", Title: f.Title, Status: f.Status, Detail: f.What, RequestID: f.RequestID}
+func (f *failure) writeProblem(w io.Writer) error {
+	p := problem{Type: "about:blank", Title: f.Title, Status: f.Status, Detail: f.Detail, RequestID: f.RequestID}
 	if f.RequestID != "" {
 		p.Instance = "urn:uuid:" + f.RequestID
 	}

@@ -71,7 +71,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		w.Header().Set("Retry-After", retryTime(err))
 	}
 	if _, closed := errors.AsType[*maintenance.Error](err); closed && !handlesErrors(r) {
-		return pages.Answer(w, r, err)
+		return pages.ServeError(w, r, err)
 	}
 	return err
 }

@@ -56,7 +56,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		}
-		if err := z.check(); err != nil {
+		if err := z.parse(); err != nil {
 			return d.WrapErr(err)
 		}
 		h.Zones = append(h.Zones, z)

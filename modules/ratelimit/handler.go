@@ -69,50 +69,50 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP counts the request in each zone.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	var nearest told
+	var nearest limitStatus
 	for _, z := range h.Zones {
-		if z.exempts(r) {
-			z.counts.exempt.Add(1)
+		if z.isExempt(r) {
+			z.state.exempt.Add(1)
 			continue
 		}
-		d := z.counts.limiter.Take(z.key(r), z.rate)
+		d := z.state.limiter.Take(z.keyHash(r), z.rate)
 		switch {
 		case d.Uncounted:
-			z.counts.uncounted.Add(1)
+			z.state.uncounted.Add(1)
 		case d.Allowed:
-			z.counts.allowed.Add(1)
+			z.state.allowed.Add(1)
 		case z.DryRun:
-			z.counts.dryRun.Add(1)
-			z.tell(h.log, r, "a request would be refused: too many")
+			z.state.dryRun.Add(1)
+			z.logRefusal(h.log, r, "a request would be refused: too many")
 			continue
 		default:
-			z.counts.limited.Add(1)
-			z.tell(h.log, r, "a request is refused: too many")
-			told{z, d}.refuse(w.Header())
-			return caddyhttp.Error(http.StatusTooManyRequests, errTooMany)
+			z.state.limited.Add(1)
+			z.logRefusal(h.log, r, "a request is refused: too many")
+			limitStatus{z, d}.setRefusalHeaders(w.Header())
+			return caddyhttp.Error(http.StatusTooManyRequests, errTooManyRequests)
 		}
 		if !z.DryRun && (nearest.zone == nil || d.Remaining < nearest.decision.Remaining) {
-			nearest = told{z, d}
+			nearest = limitStatus{z, d}
 		}
 	}
-	nearest.writeIfNearest(r.Context(), w.Header())
+	nearest.setHeadersIfLowest(r.Context(), w.Header())
 	return next.ServeHTTP(w, r)
 }
 
-// quiet is the shortest time between two lines about one zone.
-const quiet = time.Second
+// logInterval is the shortest time between two lines about one zone.
+const logInterval = time.Second
 
-// tell writes a line about a refusal, and at most one a second for each zone: an attack must not fill the disk.
-func (z *Zone) tell(log *zap.Logger, r *http.Request, what string) {
+// logRefusal writes a line about a refusal, and at most one a second for each zone: an attack must not fill the disk.
+func (z *Zone) logRefusal(log *zap.Logger, r *http.Request, what string) {
 	now := time.Now().UnixNano()
-	last := z.counts.told.Load()
-	if now-last < int64(quiet) || !z.counts.told.CompareAndSwap(last, now) {
-		z.counts.untold.Add(1)
+	last := z.state.lastLogged.Load()
+	if now-last < int64(logInterval) || !z.state.lastLogged.CompareAndSwap(last, now) {
+		z.state.suppressed.Add(1)
 		return
 	}
 	if c := log.Check(zap.WarnLevel, what); c != nil {
 		c.Write(zap.String("zone", z.Name), zap.String("client_ip", clientIP(r)), zap.String("host", r.Host),
-			zap.String("uri", r.RequestURI), zap.Int64("more", z.counts.untold.Swap(0)))
+			zap.String("uri", r.RequestURI), zap.Int64("more", z.state.suppressed.Swap(0)))
 	}
 }
 

@@ -20,19 +20,19 @@ import (
 )
 
 // server is a Caddy on loopback that believes one address about its clients.
-type server struct{ addr, metrics, trusted string }
+type server struct{ addr, metricsAddr, trustedProxy string }
 
-// serve starts one that believes loopback, so that a test can be anyone.
-func serve(t *testing.T, limits string) *server {
+// startServer starts one that believes loopback, so that a test can be anyone.
+func startServer(t *testing.T, limits string) *server {
 	t.Helper()
-	s := &server{trusted: "127.0.0.1"}
+	s := &server{trustedProxy: "127.0.0.1"}
 	s.start(t, limits)
 	return s
 }
 
 func (s *server) start(t *testing.T, limits string) {
 	t.Helper()
-	s.addr, s.metrics = freeAddrs(t)
+	s.addr, s.metricsAddr = freeAddrs(t)
 	s.load(t, limits)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -59,12 +59,12 @@ func freeAddrs(t *testing.T) (first, second string) {
 // load puts limits in force, in the place of those before.
 func (s *server) load(t *testing.T, limits string) {
 	t.Helper()
-	if err := s.try(limits); err != nil {
+	if err := s.tryLoad(limits); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (s *server) try(limits string) error {
+func (s *server) tryLoad(limits string) error {
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(fmt.Appendf(nil, `{
 	admin off
 	persist_config off
@@ -82,15 +82,15 @@ http://%s {
 }
 http://%s {
 	metrics
-}`, s.trusted, s.addr, limits, s.metrics), nil)
+}`, s.trustedProxy, s.addr, limits, s.metricsAddr), nil)
 	if err != nil {
 		return err
 	}
 	return caddy.Load(config, true)
 }
 
-// as asks as a client of an address and returns the answer; header is names and values in turn.
-func (s *server) as(t *testing.T, client string, header ...string) *http.Response {
+// requestAs asks as a client of an address and returns the answer; header is names and values in turn.
+func (s *server) requestAs(t *testing.T, client string, header ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "http://"+s.addr, nil)
 	if err != nil {
@@ -112,20 +112,20 @@ func (s *server) as(t *testing.T, client string, header ...string) *http.Respons
 	return resp
 }
 
-// passes counts how many of n requests of a client pass.
-func (s *server) passes(t *testing.T, n int, client string, header ...string) int {
+// countPassed counts how many of n requests of a client pass.
+func (s *server) countPassed(t *testing.T, n int, client string, header ...string) int {
 	t.Helper()
 	passed := 0
 	for range n {
-		if s.as(t, client, header...).StatusCode == http.StatusOK {
+		if s.requestAs(t, client, header...).StatusCode == http.StatusOK {
 			passed++
 		}
 	}
 	return passed
 }
 
-func TestAClientIsToldItsLimitAndWhenToComeBack(t *testing.T) {
-	s := serve(t, `rate_limit {
+func TestHeadersReportLimitAndRetryAfter(t *testing.T) {
+	s := startServer(t, `rate_limit {
 		zone small {
 			events 60
 			window 1h
@@ -136,7 +136,7 @@ func TestAClientIsToldItsLimitAndWhenToComeBack(t *testing.T) {
 			window 1h
 		}
 	}`)
-	first, second, third := s.as(t, "192.0.2.1"), s.as(t, "192.0.2.1"), s.as(t, "192.0.2.1")
+	first, second, third := s.requestAs(t, "192.0.2.1"), s.requestAs(t, "192.0.2.1"), s.requestAs(t, "192.0.2.1")
 	for _, c := range []struct {
 		resp              *http.Response
 		status            int
@@ -153,13 +153,13 @@ func TestAClientIsToldItsLimitAndWhenToComeBack(t *testing.T) {
 	}
 }
 
-// TestTheNearestLimitOfARouteIsTold: of two handlers, whichever comes first.
-func TestTheNearestLimitOfARouteIsTold(t *testing.T) {
+// TestHeadersReportTheLowestRemainingOnARoute: of two handlers, whichever comes first.
+func TestHeadersReportTheLowestRemainingOnARoute(t *testing.T) {
 	const small, large = "rate_limit {\nzone small {\nevents 2\nwindow 1h\n}\n}\n", "rate_limit {\nzone large {\nevents 9\nwindow 1h\n}\n}\n"
 	for what, limits := range map[string]string{"small first": small + large, "large first": large + small} {
 		t.Run(what, func(t *testing.T) {
-			s := serve(t, "route {\n"+limits+"}")
-			resp := s.as(t, "192.0.2.1")
+			s := startServer(t, "route {\n"+limits+"}")
+			resp := s.requestAs(t, "192.0.2.1")
 			if limit, policy := resp.Header.Get("RateLimit"), resp.Header.Get("RateLimit-Policy"); limit != `"small";r=1` || policy != `"small";q=2;w=3600` {
 				t.Errorf("told %s of %s, want the small one", limit, policy)
 			}
@@ -167,20 +167,20 @@ func TestTheNearestLimitOfARouteIsTold(t *testing.T) {
 	}
 }
 
-// TestAStrangerIsWhoeverConnects: what somebody who is no trusted proxy says in X-Forwarded-For gives nobody another limit.
-func TestAStrangerIsWhoeverConnects(t *testing.T) {
-	s := &server{trusted: "192.0.2.250"}
+// TestUntrustedForwardedForIsIgnored: what somebody who is no trusted proxy says in X-Forwarded-For gives nobody another limit.
+func TestUntrustedForwardedForIsIgnored(t *testing.T) {
+	s := &server{trustedProxy: "192.0.2.250"}
 	s.start(t, "rate_limit {\nzone z {\nevents 2\nwindow 1h\n}\n}")
 	passed := 0
 	for i := range 5 {
-		passed += s.passes(t, 1, fmt.Sprintf("203.0.113.%d", i))
+		passed += s.countPassed(t, 1, fmt.Sprintf("203.0.113.%d", i))
 	}
 	if passed != 2 {
 		t.Errorf("%d of 5 requests pass that claim five addresses, want 2", passed)
 	}
 }
 
-func TestWhatRequestsAreCountedBy(t *testing.T) {
+func TestKeyDecidesWhichRequestsShareALimit(t *testing.T) {
 	for _, c := range []struct {
 		what, zone    string
 		first, second []string // a client and its headers
@@ -200,39 +200,39 @@ func TestWhatRequestsAreCountedBy(t *testing.T) {
 		{"a placeholder is no placeholder", "key header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "{env.HOME}"}, []string{"192.0.2.1", "X-Api-Key", "{env.USER}"}, false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			s := serve(t, "rate_limit {\nzone z {\nevents 1\nwindow 1h\n"+c.zone+"\n}\n}")
-			if s.passes(t, 1, c.first[0], c.first[1:]...) != 1 {
+			s := startServer(t, "rate_limit {\nzone z {\nevents 1\nwindow 1h\n"+c.zone+"\n}\n}")
+			if s.countPassed(t, 1, c.first[0], c.first[1:]...) != 1 {
 				t.Fatal("the first request is refused")
 			}
-			if together := s.passes(t, 1, c.second[0], c.second[1:]...) == 0; together != c.together {
+			if together := s.countPassed(t, 1, c.second[0], c.second[1:]...) == 0; together != c.together {
 				t.Errorf("counted together: %t, want %t", together, c.together)
 			}
 		})
 	}
 }
 
-func TestWhoIsAllowedIsNotCounted(t *testing.T) {
-	s := serve(t, "rate_limit {\nzone z {\nevents 1\nwindow 1h\nallow 192.0.2.0/24 private_ranges 2001:db8::/48\n}\n}")
+func TestAllowedClientsAreExempt(t *testing.T) {
+	s := startServer(t, "rate_limit {\nzone z {\nevents 1\nwindow 1h\nallow 192.0.2.0/24 private_ranges 2001:db8::/48\n}\n}")
 	for client, want := range map[string]int{"192.0.2.7": 5, "10.1.2.3": 5, "2001:db8::7": 5, "198.51.100.1": 1, "2001:db8:1::7": 1} {
-		if got := s.passes(t, 5, client); got != want {
+		if got := s.countPassed(t, 5, client); got != want {
 			t.Errorf("%s: %d of 5 pass, want %d", client, got, want)
 		}
 	}
 }
 
-func TestADryRunRefusesNothingAndCounts(t *testing.T) {
-	s := serve(t, "rate_limit {\nzone dry {\nevents 1\nwindow 1h\ndry_run\n}\n}")
-	if got := s.passes(t, 5, "192.0.2.1"); got != 5 {
+func TestDryRunCountsAndRefusesNothing(t *testing.T) {
+	s := startServer(t, "rate_limit {\nzone dry {\nevents 1\nwindow 1h\ndry_run\n}\n}")
+	if got := s.countPassed(t, 5, "192.0.2.1"); got != 5 {
 		t.Errorf("%d of 5 pass", got)
 	}
 	s.wantMetric(t, `edge_rate_limit_requests_total{decision="dry_run",zone="dry"} 4`)
 }
 
-func TestItIsMeasured(t *testing.T) {
-	s := serve(t, "rate_limit {\nzone measured {\nevents 2\nwindow 1h\nallow 192.0.2.9\n}\n}")
-	s.passes(t, 5, "192.0.2.1")
-	s.passes(t, 1, "192.0.2.2")
-	s.passes(t, 4, "192.0.2.9")
+func TestMetricsCountEachDecision(t *testing.T) {
+	s := startServer(t, "rate_limit {\nzone measured {\nevents 2\nwindow 1h\nallow 192.0.2.9\n}\n}")
+	s.countPassed(t, 5, "192.0.2.1")
+	s.countPassed(t, 1, "192.0.2.2")
+	s.countPassed(t, 4, "192.0.2.9")
 	for _, want := range []string{
 		`edge_rate_limit_requests_total{decision="allowed",zone="measured"} 3`,
 		`edge_rate_limit_requests_total{decision="limited",zone="measured"} 3`,
@@ -245,7 +245,7 @@ func TestItIsMeasured(t *testing.T) {
 
 func (s *server) wantMetric(t *testing.T, want string) {
 	t.Helper()
-	resp, err := http.Get("http://" + s.metrics)
+	resp, err := http.Get("http://" + s.metricsAddr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,20 +259,20 @@ func (s *server) wantMetric(t *testing.T, want string) {
 	}
 }
 
-// TestAReloadForgivesNothing: a client that has used up its limit has used it up in the next configuration, also with
+// TestReloadKeepsUsedUpLimits: a client that has used up its limit has used it up in the next configuration, also with
 // another limit.
-func TestAReloadForgivesNothing(t *testing.T) {
+func TestReloadKeepsUsedUpLimits(t *testing.T) {
 	const zone = "rate_limit {\nzone z {\nevents %d\nwindow 1h\n}\n}"
-	s := serve(t, fmt.Sprintf(zone, 3))
-	if got := s.passes(t, 5, "192.0.2.1"); got != 3 {
+	s := startServer(t, fmt.Sprintf(zone, 3))
+	if got := s.countPassed(t, 5, "192.0.2.1"); got != 3 {
 		t.Fatalf("%d of 5 pass, want 3", got)
 	}
 	s.load(t, fmt.Sprintf(zone, 3)+"\n# changed")
-	if got := s.passes(t, 5, "192.0.2.1"); got != 0 {
+	if got := s.countPassed(t, 5, "192.0.2.1"); got != 0 {
 		t.Errorf("after a reload %d pass", got)
 	}
 	s.load(t, fmt.Sprintf(zone, 2))
-	if got := s.passes(t, 5, "192.0.2.1"); got != 0 {
+	if got := s.countPassed(t, 5, "192.0.2.1"); got != 0 {
 		t.Errorf("after a stricter limit %d pass", got)
 	}
 }
@@ -281,8 +281,8 @@ func TestAReloadForgivesNothing(t *testing.T) {
 type gate struct{}
 
 var (
-	atGate   = make(chan struct{})
-	openGate = make(chan struct{})
+	gateReached = make(chan struct{})
+	gateOpened  = make(chan struct{})
 )
 
 func init() {
@@ -297,16 +297,16 @@ func (gate) CaddyModule() caddy.ModuleInfo {
 }
 
 func (gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	atGate <- struct{}{}
-	<-openGate
+	gateReached <- struct{}{}
+	<-gateOpened
 	return next.ServeHTTP(w, r)
 }
 
-// TestARequestMayOutliveItsConfiguration: Caddy cleans a configuration up as soon as the next one is in force, while
+// TestRequestInFlightDuringReloadIsCounted: Caddy cleans a configuration up as soon as the next one is in force, while
 // requests are still on their way through it. They are counted, too.
-func TestARequestMayOutliveItsConfiguration(t *testing.T) {
+func TestRequestInFlightDuringReloadIsCounted(t *testing.T) {
 	const zone = "rate_limit {\nzone z {\nevents 2\nwindow 1h\n}\n}"
-	s := serve(t, "route {\ngate\n"+zone+"\n}")
+	s := startServer(t, "route {\ngate\n"+zone+"\n}")
 	late := make(chan *http.Response)
 	go func() {
 		resp, err := http.Get("http://" + s.addr)
@@ -315,9 +315,9 @@ func TestARequestMayOutliveItsConfiguration(t *testing.T) {
 		}
 		late <- resp
 	}()
-	<-atGate
+	<-gateReached
 	s.load(t, zone)
-	openGate <- struct{}{}
+	gateOpened <- struct{}{}
 	resp := <-late
 	if resp == nil {
 		t.FailNow()
@@ -326,18 +326,18 @@ func TestARequestMayOutliveItsConfiguration(t *testing.T) {
 	if got := resp.Header.Get("RateLimit"); resp.StatusCode != http.StatusOK || got != `"z";r=1` {
 		t.Errorf("answer %s with RateLimit %s, want it served and one left", resp.Status, got)
 	}
-	if got := s.passes(t, 3, "127.0.0.1"); got != 1 {
+	if got := s.countPassed(t, 3, "127.0.0.1"); got != 1 {
 		t.Errorf("%d of 3 pass after it, want 1", got)
 	}
 }
 
-// TestItIsExactThroughTheServer: of many requests at once, over many connections, exactly the burst passes.
-func TestItIsExactThroughTheServer(t *testing.T) {
-	s := serve(t, "rate_limit {\nzone z {\nevents 100\nwindow 1h\n}\n}")
+// TestConcurrentConnectionsGetExactlyTheBurst: of many requests at once, over many connections, exactly the burst passes.
+func TestConcurrentConnectionsGetExactlyTheBurst(t *testing.T) {
+	s := startServer(t, "rate_limit {\nzone z {\nevents 100\nwindow 1h\n}\n}")
 	var passed atomic.Int64
 	var all sync.WaitGroup
 	for range 8 {
-		all.Go(func() { passed.Add(int64(s.passes(t, 50, "192.0.2.1"))) })
+		all.Go(func() { passed.Add(int64(s.countPassed(t, 50, "192.0.2.1"))) })
 	}
 	all.Wait()
 	if got := passed.Load(); got != 100 {
@@ -345,20 +345,20 @@ func TestItIsExactThroughTheServer(t *testing.T) {
 	}
 }
 
-// TestZonesOfOneNameHaveOneRate: one of two would wash out what the other has counted. A reload may change it.
-func TestZonesOfOneNameHaveOneRate(t *testing.T) {
+// TestZonesOfSameNameMustHaveSameRate: one of two would wash out what the other has counted. A reload may change it.
+func TestZonesOfSameNameMustHaveSameRate(t *testing.T) {
 	const zone = "rate_limit {\n zone shared {\n events %d\n window 1h\n }\n }\n"
-	s := serve(t, fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 5, 5))
-	err := s.try(fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 5, 6))
+	s := startServer(t, fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 5, 5))
+	err := s.tryLoad(fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 5, 6))
 	if err == nil || !strings.Contains(err.Error(), "zone shared: it is 5 in 1h0m0s with a burst of 5 elsewhere") {
 		t.Errorf("two rates: %v", err)
 	}
 	s.load(t, fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 6, 6))
 }
 
-// TestZonesThatMakeNoSenseAreRefused, also in JSON, which nobody has parsed.
-func TestZonesThatMakeNoSenseAreRefused(t *testing.T) {
-	s := serve(t, "")
+// TestInvalidZonesAreRejected, also in JSON, which nobody has parsed.
+func TestInvalidZonesAreRejected(t *testing.T) {
+	s := startServer(t, "")
 	for zones, want := range map[string]string{
 		`[]`:     "want at least one zone",
 		`[null]`: "zone 1 is none",
@@ -374,19 +374,19 @@ func TestZonesThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-// TestAnAllowedAddressMayBeWrittenAsIPv6.
-func TestAnAllowedAddressMayBeWrittenAsIPv6(t *testing.T) {
-	s := serve(t, `rate_limit {
+// TestAllowAcceptsIPv4MappedIPv6.
+func TestAllowAcceptsIPv4MappedIPv6(t *testing.T) {
+	s := startServer(t, `rate_limit {
 		zone mapped {
 			events 1
 			window 1h
 			allow ::ffff:192.0.2.7
 		}
 	}`)
-	if n := s.passes(t, 3, "192.0.2.7"); n != 3 {
+	if n := s.countPassed(t, 3, "192.0.2.7"); n != 3 {
 		t.Errorf("%d of 3 pass", n)
 	}
-	if n := s.passes(t, 3, "192.0.2.8"); n != 1 {
+	if n := s.countPassed(t, 3, "192.0.2.8"); n != 1 {
 		t.Errorf("%d of another's 3 pass", n)
 	}
 }

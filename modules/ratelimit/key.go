@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// part is one thing that requests are counted by: it writes it to the hash, with nothing of the request interpreted.
-type part func(z *Zone, h *maphash.Hash, r *http.Request)
+// keyPart is one thing that requests are counted by: it writes it to the hash, with nothing of the request interpreted.
+type keyPart func(z *Zone, h *maphash.Hash, r *http.Request)
 
-func (z *Zone) readKey() error {
-	z.parts = nil
+func (z *Zone) parseKey() error {
+	z.keyParts = nil
 	names := z.Key
 	if len(names) == 0 {
 		names = []string{"client_ip"}
@@ -23,14 +23,14 @@ func (z *Zone) readKey() error {
 		header, isHeader := strings.CutPrefix(name, "header:")
 		switch {
 		case name == "client_ip":
-			z.parts = append(z.parts, writeClient)
+			z.keyParts = append(z.keyParts, writeClientIP)
 		case name == "host":
-			z.parts = append(z.parts, writeHost)
+			z.keyParts = append(z.keyParts, writeHost)
 		case isHeader && strings.EqualFold(header, "Host"):
 			return fmt.Errorf("key %q: Host is no header for Go; it is: host", name)
 		case isHeader && header != "":
 			header = textproto.CanonicalMIMEHeaderKey(header)
-			z.parts = append(z.parts, func(_ *Zone, h *maphash.Hash, r *http.Request) {
+			z.keyParts = append(z.keyParts, func(_ *Zone, h *maphash.Hash, r *http.Request) {
 				for _, value := range r.Header[header] {
 					_, _ = h.WriteString(value) // it never fails, by its contract
 					_ = h.WriteByte(0)
@@ -43,19 +43,19 @@ func (z *Zone) readKey() error {
 	return nil
 }
 
-// key returns the hash of what the request is counted by.
-func (z *Zone) key(r *http.Request) uint64 {
+// keyHash returns the hash of what the request is counted by.
+func (z *Zone) keyHash(r *http.Request) uint64 {
 	var h maphash.Hash
-	h.SetSeed(z.counts.limiter.Seed())
-	for _, write := range z.parts {
+	h.SetSeed(z.state.limiter.Seed())
+	for _, write := range z.keyParts {
 		write(z, &h, r)
 		_ = h.WriteByte(0xff) // so that parts don't run into each other
 	}
 	return h.Sum64()
 }
 
-// writeClient writes the client's address, or of IPv6 the part of it that is the customer's.
-func writeClient(z *Zone, h *maphash.Hash, r *http.Request) {
+// writeClientIP writes the client's address, or of IPv6 the part of it that is the customer's.
+func writeClientIP(z *Zone, h *maphash.Hash, r *http.Request) {
 	text := clientIP(r)
 	addr, err := netip.ParseAddr(text)
 	if err != nil {
@@ -64,7 +64,7 @@ func writeClient(z *Zone, h *maphash.Hash, r *http.Request) {
 	}
 	addr = addr.Unmap().WithZone("")
 	if addr.Is6() {
-		if p, err := addr.Prefix(z.prefix); err == nil {
+		if p, err := addr.Prefix(z.ipv6Bits); err == nil {
 			addr = p.Addr()
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics tells Prometheus what the zones have counted, when it asks.
-type metrics struct{}
+// collector tells Prometheus what the zones have counted, when it asks.
+type collector struct{}
 
 var (
 	descRequests = prometheus.NewDesc("edge_rate_limit_requests_total", "Requests by what a zone decided.", []string{"zone", "decision"}, nil)
@@ -19,7 +19,7 @@ func registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	err := to.Register(metrics{})
+	err := to.Register(collector{})
 	if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
 		return nil // another handler of the same configuration
 	}
@@ -27,7 +27,7 @@ func registerMetrics(to *prometheus.Registry) error {
 }
 
 // Describe implements prometheus.Collector.
-func (metrics) Describe(to chan<- *prometheus.Desc) {
+func (collector) Describe(to chan<- *prometheus.Desc) {
 	to <- descRequests
 	to <- descKeys
 }
@@ -39,10 +39,10 @@ type zoneTotals struct {
 }
 
 // Collect implements prometheus.Collector.
-func (metrics) Collect(to chan<- prometheus.Metric) {
+func (collector) Collect(to chan<- prometheus.Metric) {
 	zones := make(map[string]*zoneTotals)
-	pool.Range(func(_, value any) bool {
-		c := value.(*counts)
+	zoneStates.Range(func(_, value any) bool {
+		c := value.(*zoneState)
 		t := zones[c.zone]
 		if t == nil {
 			t = new(zoneTotals)
@@ -53,7 +53,7 @@ func (metrics) Collect(to chan<- prometheus.Metric) {
 		t.limited += c.limited.Load()
 		t.dryRun += c.dryRun.Load()
 		t.exempt += c.exempt.Load()
-		t.keys += c.limiter.Keys()
+		t.keys += c.limiter.CountKeys()
 		return true
 	})
 	for zone, t := range zones {
@@ -64,4 +64,4 @@ func (metrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-var _ prometheus.Collector = metrics{}
+var _ prometheus.Collector = collector{}

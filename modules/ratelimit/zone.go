@@ -49,40 +49,40 @@ type Zone struct {
 	// For how many keys at a time there is room, 64 to 128 bytes each. Default: 100000.
 	MaxKeys int `json:"max_keys,omitempty"`
 
-	rate   ratelimit.Rate
-	size   int // in keys
-	prefix int // in bits
-	parts  []part
-	allow  []netip.Prefix
-	counts *counts  // of a zone that is given back, too: requests may be under way
-	held   bool     // whether the pool counts this zone as a user of them
-	config any      // which configuration it is of
-	policy []string // RateLimit-Policy
-	item   string   // the beginning of RateLimit
+	rate              ratelimit.Rate
+	maxKeys           int // in keys
+	ipv6Bits          int // in bits
+	keyParts          []keyPart
+	allow             []netip.Prefix
+	state             *zoneState // of a zone that is given back, too: requests may be under way
+	acquired          bool       // whether the pool counts this zone as a user of them
+	configKey         any        // which configuration it is of
+	policyHeader      []string   // RateLimit-Policy
+	limitHeaderPrefix string     // the beginning of RateLimit
 }
 
 const (
 	defaultMaxKeys    = 100_000
-	mostKeys          = 100_000_000
+	maxKeysLimit      = 100_000_000
 	defaultIPv6Prefix = 64
 )
 
-// check fills in the defaults and reads what is text.
-func (z *Zone) check() error {
-	if !isName(z.Name) {
+// parse fills in the defaults and reads what is text.
+func (z *Zone) parse() error {
+	if !isValidName(z.Name) {
 		return fmt.Errorf("rate_limit: zone %q: want a name of letters, digits, - and _", z.Name)
 	}
 	z.rate = ratelimit.Rate{Events: z.Events, Window: time.Duration(z.Window), Burst: cmp.Or(z.Burst, z.Events)}
-	z.prefix, z.size = cmp.Or(z.IPv6Prefix, defaultIPv6Prefix), cmp.Or(z.MaxKeys, defaultMaxKeys)
-	err := z.rate.Check()
+	z.ipv6Bits, z.maxKeys = cmp.Or(z.IPv6Prefix, defaultIPv6Prefix), cmp.Or(z.MaxKeys, defaultMaxKeys)
+	err := z.rate.Validate()
 	switch {
 	case err != nil:
-	case z.prefix < 1 || z.prefix > 128:
+	case z.ipv6Bits < 1 || z.ipv6Bits > 128:
 		err = errors.New("ipv6_prefix: want 1 to 128 bits")
-	case z.size < 1 || z.size > mostKeys:
-		err = fmt.Errorf("max_keys: want 1 to %d", mostKeys)
+	case z.maxKeys < 1 || z.maxKeys > maxKeysLimit:
+		err = fmt.Errorf("max_keys: want 1 to %d", maxKeysLimit)
 	default:
-		err = errors.Join(z.readKey(), z.readAllow())
+		err = errors.Join(z.parseKey(), z.parseAllow())
 	}
 	if err != nil {
 		return fmt.Errorf("rate_limit: zone %s: %w", z.Name, err)
@@ -90,12 +90,12 @@ func (z *Zone) check() error {
 	return nil
 }
 
-// isName reports whether a name fits into a metric's label, a log and a structured header field (RFC 9651).
-func isName(name string) bool {
+// isValidName reports whether a name fits into a metric's label, a log and a structured header field (RFC 9651).
+func isValidName(name string) bool {
 	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
 }
 
-func (z *Zone) readAllow() error {
+func (z *Zone) parseAllow() error {
 	z.allow = nil
 	for _, text := range z.Allow {
 		texts := []string{text}
@@ -121,44 +121,44 @@ func (z *Zone) readAllow() error {
 
 // provision takes what the zone has counted; config is the same for all zones of a configuration, and of no other.
 func (z *Zone) provision(config any) error {
-	if err := z.check(); err != nil {
+	if err := z.parse(); err != nil {
 		return err
 	}
-	z.policy = []string{fmt.Sprintf(`"%s";q=%d;w=%d`, z.Name, z.rate.Burst, seconds(z.refill()))}
-	z.item = `"` + z.Name + `";r=`
+	z.policyHeader = []string{fmt.Sprintf(`"%s";q=%d;w=%d`, z.Name, z.rate.Burst, ceilSeconds(z.refillTime()))}
+	z.limitHeaderPrefix = `"` + z.Name + `";r=`
 	var err error
-	if z.counts, err = takeCounts(z.poolKey(), z.Name, z.size); err != nil {
+	if z.state, err = acquireState(z.poolKey(), z.Name, z.maxKeys); err != nil {
 		return err
 	}
-	z.held, z.config = true, config
-	if other, same := z.counts.use(config, z.rate); !same {
+	z.acquired, z.configKey = true, config
+	if other, same := z.state.addRate(config, z.rate); !same {
 		return fmt.Errorf("rate_limit: zone %s: it is %d in %s with a burst of %d elsewhere in the configuration; zones of one name count together, and have one rate: give this one another name",
 			z.Name, other.Events, other.Window, other.Burst)
 	}
 	return nil
 }
 
-// refill is how long an empty bucket takes to be full: the window in which the draft's quota, the burst, is available.
-func (z *Zone) refill() time.Duration {
+// refillTime is how long an empty bucket takes to be full: the window in which the draft's quota, the burst, is available.
+func (z *Zone) refillTime() time.Duration {
 	return time.Duration(z.rate.Burst) * (z.rate.Window / time.Duration(z.rate.Events))
 }
 
 // release gives the counts back. Caddy does so while requests are still on their way through the handler.
 func (z *Zone) release() error {
-	if !z.held {
+	if !z.acquired {
 		return nil // it was never provisioned
 	}
-	z.held = false
-	z.counts.unuse(z.config)
-	_, err := pool.Delete(z.poolKey())
+	z.acquired = false
+	z.state.removeRate(z.configKey)
+	_, err := zoneStates.Delete(z.poolKey())
 	return err
 }
 
 // poolKey tells apart what can't count together.
-func (z *Zone) poolKey() string { return z.Name + " " + strconv.Itoa(z.size) }
+func (z *Zone) poolKey() string { return z.Name + " " + strconv.Itoa(z.maxKeys) }
 
-// exempts reports whether the client's requests don't count.
-func (z *Zone) exempts(r *http.Request) bool {
+// isExempt reports whether the client's requests don't count.
+func (z *Zone) isExempt(r *http.Request) bool {
 	if len(z.allow) == 0 {
 		return false
 	}

@@ -17,9 +17,9 @@ import (
 	"github.com/theworklabs/edge/modules/trust"
 )
 
-// serve runs a server that answers each request with the client's address as it believes it to be. It believes PROXY
+// startServer runs a server that answers each request with the client's address as it believes it to be. It believes PROXY
 // headers from loopback, so that a test can come from anywhere.
-func serve(t *testing.T, trusted string) (addr string) {
+func startServer(t *testing.T, trusted string) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -66,8 +66,8 @@ func adapt(caddyfile string) ([]byte, error) {
 	return config, err
 }
 
-// seen returns who the server takes a client to be that comes from an address and claims to forward for others.
-func seen(t *testing.T, addr, from, forwarded string) string {
+// requestClientIP returns who the server takes a client to be that comes from an address and claims to forward for others.
+func requestClientIP(t *testing.T, addr, from, forwarded string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -95,9 +95,9 @@ func seen(t *testing.T, addr, from, forwarded string) string {
 	return string(body)
 }
 
-// TestWhoIsBelieved: only a proxy that is on the list may say for whom it speaks, and of what it says only the address
+// TestOnlyTrustedProxiesSetTheClientIP: only a proxy that is on the list may say for whom it speaks, and of what it says only the address
 // that it added itself.
-func TestWhoIsBelieved(t *testing.T) {
+func TestOnlyTrustedProxiesSetTheClientIP(t *testing.T) {
 	const stranger, claimed = "203.0.113.9", "198.51.100.7"
 	for _, c := range []struct{ trusted, from, forwarded, want string }{
 		{"static", stranger, claimed, stranger},
@@ -121,27 +121,27 @@ func TestWhoIsBelieved(t *testing.T) {
 		{"private 203.0.113.0/24", stranger, claimed, claimed},
 	} {
 		t.Run(c.trusted+" from "+c.from+" for "+c.forwarded, func(t *testing.T) {
-			if got := seen(t, serve(t, c.trusted), c.from, c.forwarded); got != c.want {
+			if got := requestClientIP(t, startServer(t, c.trusted), c.from, c.forwarded); got != c.want {
 				t.Errorf("the client is taken for %q, want %q", got, c.want)
 			}
 		})
 	}
 }
 
-func TestAWrongAddressIsAnErrorWithItsPlace(t *testing.T) {
+func TestInvalidAddressIsErrorWithFileAndLine(t *testing.T) {
 	_, err := adapt("{\n\tservers {\n\t\ttrusted_proxies cloudflare everyone\n\t}\n}\nhttp://a.example {\n}")
 	if err == nil || !strings.Contains(err.Error(), `"everyone" is no address and no range`) || !strings.Contains(err.Error(), "Caddyfile:3") {
 		t.Errorf("the error is %v", err)
 	}
 	l := trust.Cloudflare{}
-	l.And = []string{"everyone"}
+	l.Extra = []string{"everyone"}
 	if err := l.Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), `trusted proxy "everyone"`) {
 		t.Errorf("JSON: the error is %v", err)
 	}
 }
 
-// TestCloudflaresListIsWhole: 15 ranges of IPv4 and 7 of IPv6, none of them in another, none private.
-func TestCloudflaresListIsWhole(t *testing.T) {
+// TestCloudflareListIsComplete: 15 ranges of IPv4 and 7 of IPv6, none of them in another, none private.
+func TestCloudflareListIsComplete(t *testing.T) {
 	var l trust.Cloudflare
 	if err := l.Provision(caddy.Context{}); err != nil {
 		t.Fatal(err)

@@ -35,14 +35,14 @@ func (ForeignOrigin) CaddyModule() caddy.ModuleInfo {
 // Validate checks the origins.
 func (m ForeignOrigin) Validate() error {
 	for _, text := range m.Allow {
-		if err := checkOrigin(text); err != nil {
+		if err := validateOrigin(text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func checkOrigin(text string) error {
+func validateOrigin(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.String() != u.Scheme+"://"+u.Host {
 		return fmt.Errorf("origin %q: want a scheme and a host, such as https://intranet.example.com", text)
@@ -63,14 +63,14 @@ func (m ForeignOrigin) MatchWithError(r *http.Request) (bool, error) {
 	if len(origins) > 1 || err != nil {
 		return true, nil
 	}
-	if (u.Scheme == "https" || u.Scheme == "http") && strings.EqualFold(bareHost(u.Host, u.Scheme), bareHost(r.Host, u.Scheme)) {
+	if (u.Scheme == "https" || u.Scheme == "http") && strings.EqualFold(stripDefaultPort(u.Host, u.Scheme), stripDefaultPort(r.Host, u.Scheme)) {
 		return false, nil
 	}
 	return !slices.ContainsFunc(m.Allow, func(allowed string) bool { return strings.EqualFold(allowed, origins[0]) }), nil
 }
 
-// bareHost takes away a port that goes without saying.
-func bareHost(hostport, scheme string) string {
+// stripDefaultPort takes away a port that goes without saying.
+func stripDefaultPort(hostport, scheme string) string {
 	host, port, err := net.SplitHostPort(hostport)
 	if err == nil && (scheme == "https" && port == "443" || scheme == "http" && port == "80") {
 		return host
@@ -78,15 +78,15 @@ func bareHost(hostport, scheme string) string {
 	return hostport
 }
 
-// origins says whose pages may open WebSockets, beside the site's own.
-type origins struct {
-	any   bool
-	allow []string
+// allowedOrigins says whose pages may open WebSockets, beside the site's own.
+type allowedOrigins struct {
+	allowAny bool
+	allow    []string
 }
 
 // routes returns what refuses the others.
-func (o origins) routes() caddyhttp.RouteList {
-	if o.any {
+func (o allowedOrigins) routes() caddyhttp.RouteList {
+	if o.allowAny {
 		return nil
 	}
 	return caddyhttp.RouteList{{
@@ -99,17 +99,17 @@ func (o origins) routes() caddyhttp.RouteList {
 }
 
 // unmarshal reads the line `origins <origins...>|any`.
-func (o *origins) unmarshal(d *caddyfile.Dispenser) error {
+func (o *allowedOrigins) unmarshal(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) == 0 {
 		return d.Err("origins: want those of other sites whose pages may open WebSockets, such as https://intranet.example.com, or any")
 	}
 	if len(args) == 1 && args[0] == "any" {
-		*o = origins{any: true}
+		*o = allowedOrigins{allowAny: true}
 		return nil
 	}
 	for _, text := range args {
-		if err := checkOrigin(text); err != nil {
+		if err := validateOrigin(text); err != nil {
 			return d.WrapErr(err)
 		}
 	}

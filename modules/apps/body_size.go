@@ -59,8 +59,8 @@ func parseSize(text string) (int64, error) {
 	return int64(size), nil
 }
 
-// tooLarge refuses announced bodies of more than max bytes.
-func tooLarge(max int64) caddyhttp.Route {
+// bodyTooLargeRoute refuses announced bodies of more than max bytes.
+func bodyTooLargeRoute(max int64) caddyhttp.Route {
 	return caddyhttp.Route{
 		MatcherSetsRaw: caddyhttp.RawMatcherSets{caddy.ModuleMap{"larger_than": caddyconfig.JSON(LargerThan{Bytes: max}, nil)}},
 		HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
@@ -70,8 +70,8 @@ func tooLarge(max int64) caddyhttp.Route {
 	}
 }
 
-// capped ends bodies after max bytes, whatever was announced.
-func capped(max int64) json.RawMessage {
+// bodyLimitHandler ends bodies after max bytes, whatever was announced.
+func bodyLimitHandler(max int64) json.RawMessage {
 	return caddyconfig.JSONModuleObject(requestbody.RequestBody{MaxSize: max}, "handler", "request_body", nil)
 }
 

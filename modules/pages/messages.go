@@ -6,16 +6,16 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// words are what a page says: what happened, and what the reader can do.
-type words struct{ Heading, What, Do string }
+// message are what a page says: what happened, and what the reader can do.
+type message struct{ Heading, Detail, Advice string }
 
 const (
-	starting = "It may be starting or being updated."
-	askOwner = "If it goes on, tell those who run this site, with the number below."
+	startingText  = "It may be starting or being updated."
+	contactAdvice = "If it goes on, tell those who run this site, with the number below."
 )
 
-// byStatus has the statuses that the edge gives for a reason of its own.
-var byStatus = map[int]words{
+// messagesByStatus has the statuses that the edge gives for a reason of its own.
+var messagesByStatus = map[int]message{
 	http.StatusForbidden: {
 		"Not allowed", "This page is not open to you.",
 		"If it should be, ask those who run this site, and give them the number below.",
@@ -40,46 +40,46 @@ var byStatus = map[int]words{
 		"Too many requests", "More requests came from you, or from your network, than are let through at a time.", "",
 	},
 	http.StatusBadGateway: {
-		"The application did not answer", "The request was passed on, but no proper answer came back. " + starting, askOwner,
+		"The application did not answer", "The request was passed on, but no proper answer came back. " + startingText, contactAdvice,
 	},
 	http.StatusServiceUnavailable: {
-		"The application is not ready", starting, askOwner,
+		"The application is not ready", startingText, contactAdvice,
 	},
 	http.StatusGatewayTimeout: {
-		"The application took too long", "The request was passed on, but the answer did not come in time.", askOwner,
+		"The application took too long", "The request was passed on, but the answer did not come in time.", contactAdvice,
 	},
 }
 
-// wordsFor returns the words for any status of an error.
-func wordsFor(status int) words {
-	if w, ok := byStatus[status]; ok {
+// messageFor returns the words for any status of an error.
+func messageFor(status int) message {
+	if w, ok := messagesByStatus[status]; ok {
 		return w
 	}
 	if status < http.StatusInternalServerError {
-		return words{
+		return message{
 			"This did not work", "The request could not be answered the way it was sent.",
-			"Go back and try again. " + askOwner,
+			"Go back and try again. " + contactAdvice,
 		}
 	}
-	return words{"Something went wrong", "It is not your fault.", "Try again in a moment. " + askOwner}
+	return message{"Something went wrong", "It is not your fault.", "Try again in a moment. " + contactAdvice}
 }
 
-// downWords are about an application that has had no container ready for a time such as "3 minutes".
-func downWords(since string) words {
-	return words{
+// downMessage are about an application that has had no container ready for a time such as "3 minutes".
+func downMessage(since string) message {
+	return message{
 		"The application is down", "It has been down for " + since + ". Somebody has to look after it.",
 		"If nobody knows yet, tell those who run this site, with the number below.",
 	}
 }
 
-// closedWords are about an application that an operator works on.
-func closedWords(c *maintenance.Error) words {
-	w := words{"Maintenance", c.Message, ""}
-	if w.What == "" {
-		w.What = "This application is being worked on, and will be back."
+// maintenanceMessage are about an application that an operator works on.
+func maintenanceMessage(c *maintenance.Error) message {
+	w := message{"Maintenance", c.Message, ""}
+	if w.Detail == "" {
+		w.Detail = "This application is being worked on, and will be back."
 	}
 	if c.RetryAfter > 0 {
-		w.Do = "It may take about " + span(c.RetryAfter) + "."
+		w.Advice = "It may take about " + durationInWords(c.RetryAfter) + "."
 	}
 	return w
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestOnlyPagesOfTheSiteItselfOpenWebSockets(t *testing.T) {
+func TestCrossOriginWebSocketsMatch(t *testing.T) {
 	allow := ForeignOrigin{Allow: []string{"https://intranet.example:8443", "app://desktop"}}
 	for _, c := range []struct {
 		name, method, host, upgrade string

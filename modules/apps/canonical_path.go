@@ -30,21 +30,21 @@ func (m AnySpelling) Provision(ctx caddy.Context) error { return caddyhttp.Match
 // MatchWithError reports whether the request's path, or what could be made of it, matches.
 func (m AnySpelling) MatchWithError(r *http.Request) (bool, error) {
 	matched, err := caddyhttp.MatchPath(m).MatchWithError(r)
-	if matched || err != nil || !unusual(r.URL) {
+	if matched || err != nil || !isAmbiguous(r.URL) {
 		return matched, err
 	}
 	obliging := r.Clone(r.Context())
-	obliging.URL = &url.URL{Path: obligingly(r.URL.Path)}
+	obliging.URL = &url.URL{Path: canonicalPath(r.URL.Path)}
 	return caddyhttp.MatchPath(m).MatchWithError(obliging)
 }
 
-// unusual reports whether there is more than one way to read a path.
-func unusual(u *url.URL) bool {
+// isAmbiguous reports whether there is more than one way to read a path.
+func isAmbiguous(u *url.URL) bool {
 	return u.RawPath != "" || strings.ContainsAny(u.Path, "%\\;\x00\t ") || strings.Contains(u.Path, "./") || strings.HasSuffix(u.Path, ".")
 }
 
-// obligingly returns a path as the most obliging of programs would read it. It has been decoded once.
-func obligingly(text string) string {
+// canonicalPath returns a path as the most obliging of programs would read it. It has been decoded once.
+func canonicalPath(text string) string {
 	for range 3 {
 		decoded, err := url.PathUnescape(text)
 		if err != nil || decoded == text {

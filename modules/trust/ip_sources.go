@@ -20,7 +20,7 @@ func init() {
 //
 // Only for an edge that strangers can't reach from such an address. Behind Docker's userland proxy everyone seems to come
 // from one: see docs/client-addresses.md.
-type Private struct{ list }
+type Private struct{ rangeList }
 
 // CaddyModule returns the Caddy module information.
 func (Private) CaddyModule() caddy.ModuleInfo {
@@ -28,10 +28,10 @@ func (Private) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision reads the list.
-func (p *Private) Provision(caddy.Context) error { return p.read(caddyhttp.PrivateRangesCIDR()) }
+func (p *Private) Provision(caddy.Context) error { return p.parseRanges(caddyhttp.PrivateRangesCIDR()) }
 
-// Cloudflare are the addresses that Cloudflare's proxies call from, as of [CloudflareDate].
-type Cloudflare struct{ list }
+// Cloudflare are the addresses that Cloudflare's proxies call from, as of [CloudflareListDate].
+type Cloudflare struct{ rangeList }
 
 // CaddyModule returns the Caddy module information.
 func (Cloudflare) CaddyModule() caddy.ModuleInfo {
@@ -39,35 +39,35 @@ func (Cloudflare) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision reads the list.
-func (c *Cloudflare) Provision(caddy.Context) error { return c.read(cloudflare) }
+func (c *Cloudflare) Provision(caddy.Context) error { return c.parseRanges(cloudflareRanges) }
 
-// list is a preset's ranges and those that a configuration adds.
-type list struct {
+// rangeList is a preset's ranges and those that a configuration adds.
+type rangeList struct {
 	// More addresses or ranges that are trusted: `192.0.2.10`, `2001:db8::/48`.
-	And []string `json:"and,omitempty"`
+	Extra []string `json:"and,omitempty"`
 
 	ranges []netip.Prefix
 }
 
 // GetIPRanges implements caddyhttp.IPRangeSource.
-func (l *list) GetIPRanges(*http.Request) []netip.Prefix { return l.ranges }
+func (l *rangeList) GetIPRanges(*http.Request) []netip.Prefix { return l.ranges }
 
 // UnmarshalCaddyfile sets up the list from Caddyfile tokens. Syntax:
 //
 //	trusted_proxies private|cloudflare [<addresses and ranges...>]
-func (l *list) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+func (l *rangeList) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the preset's name
 	for d.NextArg() {
 		if _, err := caddyhttp.CIDRExpressionToPrefix(d.Val()); err != nil {
 			return d.Errf("trusted_proxies: %q is no address and no range: want 192.0.2.10 or 2001:db8::/48", d.Val())
 		}
-		l.And = append(l.And, d.Val())
+		l.Extra = append(l.Extra, d.Val())
 	}
 	return nil
 }
 
-func (l *list) read(preset []string) error {
-	for _, text := range append(preset[:len(preset):len(preset)], l.And...) {
+func (l *rangeList) parseRanges(preset []string) error {
+	for _, text := range append(preset[:len(preset):len(preset)], l.Extra...) {
 		prefix, err := caddyhttp.CIDRExpressionToPrefix(text)
 		if err != nil {
 			return fmt.Errorf("trusted proxy %q: want an address such as 192.0.2.10, or a range such as 2001:db8::/48", text)

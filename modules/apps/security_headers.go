@@ -18,20 +18,20 @@ func init() {
 
 // securityHeaders are what an answer tells the browser not to do. An empty value leaves its header out.
 type securityHeaders struct {
-	hsts     string // Strict-Transport-Security, RFC 6797
-	frame    string // X-Frame-Options, RFC 7034
-	referrer string // Referrer-Policy, W3C
-	csp      string // Content-Security-Policy-Report-Only, W3C CSP level 3
+	hsts          string // Strict-Transport-Security, RFC 6797
+	frame         string // X-Frame-Options, RFC 7034
+	referrer      string // Referrer-Policy, W3C
+	cspReportOnly string // Content-Security-Policy-Report-Only, W3C CSP level 3
 }
 
-// strict is what both applications and a static site live with. Not `no-referrer`: Corteza's forms are refused without
+// defaultSecurityHeaders is what both applications and a static site live with. Not `no-referrer`: Corteza's forms are refused without
 // a referrer of the same origin. Not `DENY`: both show parts of themselves in frames.
-func strict() securityHeaders {
+func defaultSecurityHeaders() securityHeaders {
 	return securityHeaders{hsts: "max-age=31536000", frame: "SAMEORIGIN", referrer: "strict-origin-when-cross-origin"}
 }
 
-// off reports whether nothing is left to send.
-func (s securityHeaders) off() bool { return s == securityHeaders{} }
+// isEmpty reports whether nothing is left to send.
+func (s securityHeaders) isEmpty() bool { return s == securityHeaders{} }
 
 // parseSecurityHeaders reads the directive. Syntax:
 //
@@ -50,7 +50,7 @@ func parseSecurityHeaders(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, 
 		return nil, err
 	}
 	h.Next() // the directive's name again: the matcher is gone
-	s := strict()
+	s := defaultSecurityHeaders()
 	if err := s.unmarshal(h.Dispenser); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (s *securityHeaders) unmarshal(d *caddyfile.Dispenser) error {
 		return d.Errf("security_headers: takes a block, or off, got %q", args[0])
 	}
 	fields := map[string]*string{
-		"hsts": &s.hsts, "frame": &s.frame, "referrer": &s.referrer, "csp_report_only": &s.csp,
+		"hsts": &s.hsts, "frame": &s.frame, "referrer": &s.referrer, "csp_report_only": &s.cspReportOnly,
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
@@ -98,16 +98,16 @@ func (s securityHeaders) handlers() []json.RawMessage {
 	if s.hsts != "" {
 		always.Set.Set("Strict-Transport-Security", s.hsts)
 	}
-	all := []json.RawMessage{respond(&headers.RespHeaderOps{HeaderOps: &always, Deferred: true})}
+	all := []json.RawMessage{headersHandler(&headers.RespHeaderOps{HeaderOps: &always, Deferred: true})}
 	for _, header := range []struct{ name, value string }{
 		{"X-Frame-Options", s.frame},
 		{"Referrer-Policy", s.referrer},
-		{"Content-Security-Policy-Report-Only", s.csp},
+		{"Content-Security-Policy-Report-Only", s.cspReportOnly},
 	} {
 		if header.value == "" {
 			continue
 		}
-		all = append(all, respond(&headers.RespHeaderOps{
+		all = append(all, headersHandler(&headers.RespHeaderOps{
 			HeaderOps: &headers.HeaderOps{Set: http.Header{header.name: {header.value}}},
 			Require:   &caddyhttp.ResponseMatcher{Headers: http.Header{header.name: nil}},
 			Deferred:  true,
@@ -116,6 +116,6 @@ func (s securityHeaders) handlers() []json.RawMessage {
 	return all
 }
 
-func respond(ops *headers.RespHeaderOps) json.RawMessage {
+func headersHandler(ops *headers.RespHeaderOps) json.RawMessage {
 	return caddyconfig.JSONModuleObject(headers.Handler{Response: ops}, "handler", "headers", nil)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-func TestAPathIsBlockedInEverySpelling(t *testing.T) {
+func TestPathMatchesInEverySpelling(t *testing.T) {
 	m := AnySpelling{"/api/queues", "/api/queues/*", "/console*"}
 	if err := m.Provision(caddy.Context{}); err != nil {
 		t.Fatal(err)

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// wantsPage reports whether a request's answer is for a person to read: the client accepts HTML by name (RFC 9110 section
+// prefersHTML reports whether a request's answer is for a person to read: the client accepts HTML by name (RFC 9110 section
 // 12.5.1), as browsers do for what they show, and likes JSON no better. Scripts and programs accept anything, or JSON.
-func wantsPage(h http.Header) bool {
+func prefersHTML(h http.Header) bool {
 	var html, json float64
 	for _, line := range h["Accept"] {
 		for entry := range strings.SplitSeq(line, ",") {
