@@ -14,11 +14,11 @@ import (
 
 // app is what one server serves.
 type app struct {
-	service string // as a route names it: host:port
-	name    string // of this server, among those of the service
-	handler http.Handler
-	run     func(context.Context) // if not nil, works beside the handler until its context ends
-	idle    time.Duration         // how long an idle connection is kept
+	service     string // as a route names it: host:port
+	name        string // of this server, among those of the service
+	handler     http.Handler
+	run         func(context.Context) // if not nil, works beside the handler until its context ends
+	idleTimeout time.Duration         // how long an idle connection is kept
 }
 
 // headerTimeout bounds how long a client may take to send a request's header, and with it how long a silent connection lasts.
@@ -30,10 +30,10 @@ const stopTimeout = time.Second
 // backend is one HTTP server on a loopback port of its own.
 type backend struct {
 	app
-	listener net.Listener
-	server   *http.Server
-	accepted chan struct{}  // closed when the accept loop has ended
-	running  sync.WaitGroup // app.run, connections, and handlers
+	listener       net.Listener
+	server         *http.Server
+	acceptLoopDone chan struct{}  // closed when the accept loop has ended
+	running        sync.WaitGroup // app.run, connections, and handlers
 }
 
 // startBackend listens and serves. Requests' contexts, and app.run, end with ctx; the rest ends with stop.
@@ -43,17 +43,17 @@ func startBackend(ctx context.Context, a app) (*backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", a.name, err)
 	}
-	b := &backend{app: a, listener: listener, accepted: make(chan struct{})}
+	b := &backend{app: a, listener: listener, acceptLoopDone: make(chan struct{})}
 	b.server = &http.Server{
 		Handler:           http.HandlerFunc(b.serve),
-		ConnState:         b.count,
+		ConnState:         b.trackConn,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       a.idle,
+		IdleTimeout:       a.idleTimeout,
 		ErrorLog:          log.New(io.Discard, "", 0), // broken clients are none of the demo's news
 	}
 	go func() {
-		defer close(b.accepted)
+		defer close(b.acceptLoopDone)
 		_ = b.server.Serve(listener) // always fails, with ErrServerClosed
 	}()
 	if a.run != nil {
@@ -69,11 +69,11 @@ func (b *backend) address() string { return b.listener.Addr().String() }
 func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
 	b.running.Add(1)
 	defer b.running.Done()
-	b.handler.ServeHTTP(&hijackable{w, r.Context()}, r)
+	b.handler.ServeHTTP(&hijackCloser{w, r.Context()}, r)
 }
 
-// count counts connections: each is new once, and closed or hijacked once.
-func (b *backend) count(_ net.Conn, state http.ConnState) {
+// trackConn counts connections: each is new once, and closed or hijacked once.
+func (b *backend) trackConn(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		b.running.Add(1)
@@ -89,7 +89,7 @@ func (b *backend) stop() error {
 	err := b.server.Shutdown(ctx)
 	// A connection accepted as the listener closed may have been missed above. No more can follow
 	// once the accept loop has ended, so what is closed then is all there is.
-	<-b.accepted
+	<-b.acceptLoopDone
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil
 	}

@@ -30,7 +30,7 @@ func Start(ctx context.Context, log func(service, event string)) (*Backends, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	b := &Backends{endpoints: make(map[string][]string), cancel: cancel, done: make(chan struct{})}
-	for _, app := range stack(log) {
+	for _, app := range runningDemo(log) {
 		started, err := startBackend(ctx, app)
 		if err != nil {
 			cancel()
@@ -47,10 +47,10 @@ func Start(ctx context.Context, log func(service, event string)) (*Backends, err
 	return b, nil
 }
 
-// stack is what runs. The two BigCapital servers share their books, as the real ones share a database,
+// runningDemo is what runs. The two BigCapital servers share their books, as the real ones share a database,
 // and nothing else.
-func stack(log func(server, event string)) []app {
-	books := newBooks()
+func runningDemo(log func(server, event string)) []app {
+	books := newLedger()
 	return []app{
 		newBigCapital("bigcapital-server-1", books, log),
 		newBigCapital("bigcapital-server-2", books, log),

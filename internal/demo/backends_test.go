@@ -11,7 +11,7 @@ import (
 )
 
 func TestEveryServiceAnswersAtItsEndpoints(t *testing.T) {
-	s := start(t)
+	s := startDemo(t)
 	for service, want := range map[string]int{
 		"bigcapital-server:3000": 2, "bigcapital-webapp:80": 1, "corteza-server:80": 1, "corteza-docs:80": 1,
 	} {
@@ -30,15 +30,15 @@ func TestEveryServiceAnswersAtItsEndpoints(t *testing.T) {
 	}
 }
 
-func TestEndpointsAreTheCallersOwn(t *testing.T) {
-	s := start(t)
+func TestEndpointsReturnsACopy(t *testing.T) {
+	s := startDemo(t)
 	s.Endpoints()["corteza-docs:80"][0] = "gone"
 	if got := s.Endpoints()["corteza-docs:80"][0]; got == "gone" {
 		t.Error("a caller changed them for all")
 	}
 }
 
-func TestALogIsNotNeeded(t *testing.T) {
+func TestLogMayBeNil(t *testing.T) {
 	backends, err := demo.Start(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -51,10 +51,10 @@ func TestALogIsNotNeeded(t *testing.T) {
 	response.Body.Close()
 }
 
-func TestCloseLeavesNothingBehind(t *testing.T) {
-	for name, leaveOpen := range map[string]func(*stack){"sockets": leaveSockets, "requests": leaveRequests} {
+func TestCloseStopsListenersAndGoroutines(t *testing.T) {
+	for name, leaveOpen := range map[string]func(*runningDemo){"sockets": leaveSocketsOpen, "requests": leaveRequestsOpen} {
 		t.Run(name, func(t *testing.T) {
-			s := start(t)
+			s := startDemo(t)
 			leaveOpen(s)
 			begun := time.Now()
 			if err := s.Close(); err != nil {
@@ -64,7 +64,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 				t.Errorf("Close took %v", took)
 			}
 			// Only as long as a goroutine needs to return; less than Close waits for clients that don't let go.
-			noneLeft(t, 500*time.Millisecond)
+			expectNoGoroutines(t, 500*time.Millisecond)
 			for service, addresses := range s.Endpoints() {
 				for _, address := range addresses {
 					if conn, err := net.Dial("tcp", address); err == nil {
@@ -80,14 +80,14 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestTheEndOfTheContextEndsAll(t *testing.T) {
+func TestCanceledContextStopsTheServers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	backends, err := demo.Start(ctx, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cancel()
-	noneLeft(t, 5*time.Second) // before Close could help
+	expectNoGoroutines(t, 5*time.Second) // before Close could help
 	if err := backends.Close(); err != nil {
 		t.Error(err)
 	}

@@ -14,27 +14,27 @@ const tickPeriod = time.Second
 // bigCapital is one API server.
 type bigCapital struct {
 	name    string
-	books   *books
+	ledger  *ledger
 	log     func(server, event string)
 	sockets *socketio.Server
 }
 
-func newBigCapital(name string, books *books, log func(server, event string)) app {
-	b := &bigCapital{name: name, books: books, log: log}
+func newBigCapital(name string, books *ledger, log func(server, event string)) app {
+	b := &bigCapital{name: name, ledger: books, log: log}
 	b.sockets = b.newSockets()
 	return app{
-		service: "bigcapital-server:3000",
-		name:    name,
-		handler: b.routes(),
-		run:     b.run,
-		idle:    5 * time.Second, // Node's: an edge that keeps connections longer meets resets, here too
+		service:     "bigcapital-server:3000",
+		name:        name,
+		handler:     b.routes(),
+		run:         b.run,
+		idleTimeout: 5 * time.Second, // Node's: an edge that keeps connections longer meets resets, here too
 	}
 }
 
 func (b *bigCapital) routes() http.Handler {
 	mux := http.NewServeMux()
 	healthy := func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]string{"status": "ok"})
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	}
 	mux.HandleFunc("GET /api/system_db", healthy) // the path of the software
 	mux.HandleFunc("GET /api/health", healthy)    // and that of its documentation
@@ -45,7 +45,7 @@ func (b *bigCapital) routes() http.Handler {
 	mux.Handle("/socket/", b.sockets) // likewise
 	mux.Handle("/socket.io/", b.sockets)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, "Cannot "+r.Method+" "+r.URL.Path)
+		writeError(w, http.StatusNotFound, "Cannot "+r.Method+" "+r.URL.Path)
 	})
 	return mux
 }
@@ -60,14 +60,14 @@ func (b *bigCapital) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			b.tick()
+			b.broadcastTick()
 		}
 	}
 }
 
 func (b *bigCapital) listAccounts(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusOK, struct {
+	writeJSON(w, http.StatusOK, struct {
 		Server   string    `json:"server"`
 		Accounts []account `json:"accounts"`
-	}{b.name, b.books.chart()})
+	}{b.name, b.ledger.chartOfAccounts()})
 }

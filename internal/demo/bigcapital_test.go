@@ -8,7 +8,7 @@ import (
 )
 
 func TestHealthAtBothPaths(t *testing.T) {
-	s := start(t)
+	s := startDemo(t)
 	for _, path := range []string{"/api/system_db", "/api/health"} {
 		if got := s.get(s.url("bigcapital-server:3000", 0, path)); got.status != 200 || got.body != `{"status":"ok"}` {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
@@ -16,8 +16,8 @@ func TestHealthAtBothPaths(t *testing.T) {
 	}
 }
 
-func TestUnknownPathsAreNotFoundInJSON(t *testing.T) {
-	s := start(t)
+func TestUnknownPathsReturnJSON404(t *testing.T) {
+	s := startDemo(t)
 	for _, target := range []string{"GET /api/nothing", "DELETE /api/accounts", "GET /api", "GET /", "GET /api/queues"} {
 		method, path, _ := strings.Cut(target, " ")
 		got := s.do(method, s.url("bigcapital-server:3000", 0, path), "")
@@ -28,8 +28,8 @@ func TestUnknownPathsAreNotFoundInJSON(t *testing.T) {
 	}
 }
 
-func TestEventsComeOneByOne(t *testing.T) {
-	s := start(t)
+func TestEventsAreFlushedOneByOne(t *testing.T) {
+	s := startDemo(t)
 	r, err := http.NewRequestWithContext(t.Context(), "GET", s.url("bigcapital-server:3000", 1, "/api/events"), nil)
 	if err != nil {
 		t.Fatal(err)

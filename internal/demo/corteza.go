@@ -29,7 +29,7 @@ func newCorteza(name string, log func(server, event string)) app {
 		w.WriteHeader(http.StatusMethodNotAllowed) // as the real one, to the grief of many a health check
 	})
 	mux.HandleFunc("GET /healthcheck", c.health)
-	mux.HandleFunc("GET /api/websocket", c.socket)
+	mux.HandleFunc("GET /api/websocket", c.serveWebSocket)
 	return app{service: "corteza-server:80", name: name, handler: mux}
 }
 
@@ -45,8 +45,8 @@ func (c *corteza) health(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "PASS Primary store\n")
 }
 
-// socket sends a status every five seconds and returns each message to its sender.
-func (c *corteza) socket(w http.ResponseWriter, r *http.Request) {
+// serveWebSocket sends a status every five seconds and returns each message to its sender.
+func (c *corteza) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	// As with BigCapital's sockets, any origin may connect: there are no cookies to abuse.
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
@@ -54,5 +54,5 @@ func (c *corteza) socket(w http.ResponseWriter, r *http.Request) {
 	}
 	c.log(c.name, "socket connected")
 	defer c.log(c.name, "socket closed")
-	newStation(c.name, conn).serve(r.Context())
+	newWebSocketSession(c.name, conn).serve(r.Context())
 }

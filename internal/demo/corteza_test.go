@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-func TestCortezaAnswersAsTheRealOneDoes(t *testing.T) {
-	s := start(t)
+func TestCortezaPathsAndStatusCodes(t *testing.T) {
+	s := startDemo(t)
 	for name, test := range map[string]struct {
 		method, path string
 		status       int
@@ -27,12 +27,12 @@ func TestCortezaAnswersAsTheRealOneDoes(t *testing.T) {
 	}
 }
 
-func TestCortezasSocketSpeaksFirstAndEchoes(t *testing.T) {
-	s := start(t)
+func TestCortezaWebSocketSendsStatusAndEchoes(t *testing.T) {
+	s := startDemo(t)
 	k := s.dial("corteza-server:80", 0, "/api/websocket")
-	k.until(`{"@type":"status","server":"corteza-server","time":"`)
+	k.readUntil(`{"@type":"status","server":"corteza-server","time":"`)
 	k.send("anything")
-	k.until("anything")
+	k.readUntil("anything")
 	_ = k.conn.CloseNow()
-	s.waitFor("corteza-server: socket closed")
+	s.waitForLog("corteza-server: socket closed")
 }

@@ -12,19 +12,19 @@ import (
 	"github.com/theworklabs/edge/internal/demo"
 )
 
-// stack is a running demo, and what it logged.
-type stack struct {
+// runningDemo is a running demo, and what it logged.
+type runningDemo struct {
 	*demo.Backends
 	t *testing.T
 
 	mu     sync.Mutex
-	events []string
+	logs   []string
 	logged chan struct{} // closed and replaced by each event
 }
 
-func start(t *testing.T) *stack {
+func startDemo(t *testing.T) *runningDemo {
 	t.Helper()
-	s := &stack{t: t, logged: make(chan struct{})}
+	s := &runningDemo{t: t, logged: make(chan struct{})}
 	backends, err := demo.Start(t.Context(), s.log)
 	if err != nil {
 		t.Fatal(err)
@@ -38,20 +38,20 @@ func start(t *testing.T) *stack {
 	return s
 }
 
-func (s *stack) log(service, event string) {
+func (s *runningDemo) log(service, event string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.events = append(s.events, service+": "+event)
+	s.logs = append(s.logs, service+": "+event)
 	close(s.logged)
 	s.logged = make(chan struct{})
 }
 
-// waitFor returns when the event has been logged.
-func (s *stack) waitFor(event string) {
+// waitForLog returns when the event has been logged.
+func (s *runningDemo) waitForLog(event string) {
 	s.t.Helper()
 	for {
 		s.mu.Lock()
-		found, logged := slices.Contains(s.events, event), s.logged
+		found, logged := slices.Contains(s.logs, event), s.logged
 		s.mu.Unlock()
 		if found {
 			return
@@ -65,18 +65,18 @@ func (s *stack) waitFor(event string) {
 }
 
 // url is that of the nth server of a service.
-func (s *stack) url(service string, n int, path string) string {
+func (s *runningDemo) url(service string, n int, path string) string {
 	return "http://" + s.Endpoints()[service][n] + path
 }
 
-// answer is a response that has been read.
-type answer struct {
+// httpResult is a response that has been read.
+type httpResult struct {
 	status int
 	header http.Header
 	body   string
 }
 
-func (s *stack) do(method, url, body string, header ...string) answer {
+func (s *runningDemo) do(method, url, body string, header ...string) httpResult {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -94,16 +94,16 @@ func (s *stack) do(method, url, body string, header ...string) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(text)}
+	return httpResult{response.StatusCode, response.Header, string(text)}
 }
 
-func (s *stack) get(url string) answer {
+func (s *runningDemo) get(url string) httpResult {
 	s.t.Helper()
 	return s.do("GET", url, "")
 }
 
 // decode reads a JSON answer.
-func decode[T any](t *testing.T, a answer) (body T) {
+func decode[T any](t *testing.T, a httpResult) (body T) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
 		t.Fatalf("%v in %d %s", err, a.status, a.body)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// pulse is the data of one server-sent event.
-type pulse struct {
+// pulseEvent is the data of one server-sent event.
+type pulseEvent struct {
 	Server string    `json:"server"`
 	Time   time.Time `json:"time"`
 }
@@ -23,7 +23,7 @@ func (b *bigCapital) streamEvents(w http.ResponseWriter, r *http.Request) {
 	defer ticker.Stop()
 	flusher := http.NewResponseController(w)
 	for id := 1; ; id++ {
-		data, err := json.Marshal(pulse{b.name, time.Now().UTC().Truncate(time.Millisecond)})
+		data, err := json.Marshal(pulseEvent{b.name, time.Now().UTC().Truncate(time.Millisecond)})
 		if err != nil {
 			panic(err) // a string and a time: can't fail
 		}

@@ -23,33 +23,33 @@ type draft struct {
 }
 
 func (b *bigCapital) listInvoices(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusOK, struct {
+	writeJSON(w, http.StatusOK, struct {
 		Server   string    `json:"server"`
 		Invoices []invoice `json:"invoices"`
-	}{b.name, b.books.posted()})
+	}{b.name, b.ledger.newestInvoices()})
 }
 
 func (b *bigCapital) postInvoice(w http.ResponseWriter, r *http.Request) {
 	// Anything else could be posted by a form on a foreign page.
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		fail(w, http.StatusUnsupportedMediaType, "send application/json")
+		writeError(w, http.StatusUnsupportedMediaType, "send application/json")
 		return
 	}
 	d, err := readDraft(http.MaxBytesReader(w, r.Body, bodyLimit))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		fail(w, http.StatusRequestEntityTooLarge, "request entity too large")
+		writeError(w, http.StatusRequestEntityTooLarge, "request entity too large")
 		return
 	}
 	if err == nil {
-		err = d.check()
+		err = d.validate()
 	}
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		writeError(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	posted := b.books.post(d.Customer, d.Amount, b.name)
+	posted := b.ledger.post(d.Customer, d.Amount, b.name)
 	b.log(b.name, "invoice posted")
-	reply(w, http.StatusCreated, struct {
+	writeJSON(w, http.StatusCreated, struct {
 		Server  string  `json:"server"`
 		Invoice invoice `json:"invoice"`
 	}{b.name, posted})
@@ -62,8 +62,8 @@ func readDraft(body io.Reader) (d draft, err error) {
 		return d, err
 	}
 	switch err := json.Unmarshal(text, &d); {
-	case errors.Is(err, errAmount):
-		return d, errAmount
+	case errors.Is(err, errInvalidAmount):
+		return d, errInvalidAmount
 	case err != nil:
 		return d, errors.New("body must be a JSON object with customer and amount")
 	}
@@ -71,8 +71,8 @@ func readDraft(body io.Reader) (d draft, err error) {
 	return d, nil
 }
 
-// check says, for a person, what keeps the draft from being posted.
-func (d draft) check() error {
+// validate says, for a person, what keeps the draft from being posted.
+func (d draft) validate() error {
 	switch {
 	case d.Customer == "":
 		return errors.New("customer is missing")

@@ -22,20 +22,20 @@ type invoices struct {
 	}
 }
 
-func (s *stack) post(n int, body string, header ...string) answer {
+func (s *runningDemo) post(n int, body string, header ...string) httpResult {
 	s.t.Helper()
 	header = append([]string{"Content-Type", "application/json"}, header...)
 	return s.do("POST", s.url("bigcapital-server:3000", n, "/api/invoices"), body, header...)
 }
 
 func TestAnInvoicePostedToOneServerIsSeenByTheOther(t *testing.T) {
-	s := start(t)
+	s := startDemo(t)
 	before := decode[invoices](t, s.get(s.url("bigcapital-server:3000", 1, "/api/invoices")))
 	got := s.post(0, `{"customer":" Harbour Print Works ","amount":1250.5}`)
 	if got.status != 201 || !strings.Contains(got.body, `"amount":1250.50`) {
 		t.Fatalf("%d %s", got.status, got.body)
 	}
-	s.waitFor("bigcapital-server-1: invoice posted")
+	s.waitForLog("bigcapital-server-1: invoice posted")
 	after := decode[invoices](t, s.get(s.url("bigcapital-server:3000", 1, "/api/invoices")))
 	if after.Server != "bigcapital-server-2" || len(after.Invoices) != len(before.Invoices)+1 {
 		t.Fatalf("%+v after %+v", after, before)
@@ -46,8 +46,8 @@ func TestAnInvoicePostedToOneServerIsSeenByTheOther(t *testing.T) {
 	}
 }
 
-func TestTheBooksBalance(t *testing.T) {
-	s := start(t)
+func TestLedgerBalances(t *testing.T) {
+	s := startDemo(t)
 	for range 2 {
 		got := decode[accounts](t, s.get(s.url("bigcapital-server:3000", 0, "/api/accounts")))
 		if got.Server != "bigcapital-server-1" || len(got.Accounts) < 10 {
@@ -71,8 +71,8 @@ func TestTheBooksBalance(t *testing.T) {
 	}
 }
 
-func TestInvoicesAreChecked(t *testing.T) {
-	s := start(t)
+func TestInvoicesAreValidated(t *testing.T) {
+	s := startDemo(t)
 	for name, test := range map[string]struct {
 		body   string
 		status int
@@ -102,8 +102,8 @@ func TestInvoicesAreChecked(t *testing.T) {
 	}
 }
 
-func TestAFormOnAForeignPageCannotPost(t *testing.T) {
-	s := start(t)
+func TestCrossOriginFormsCannotPost(t *testing.T) {
+	s := startDemo(t)
 	for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", ""} {
 		if got := s.post(0, `{"customer":"x","amount":1}`, "Content-Type", kind); got.status != 415 {
 			t.Errorf("%q: %d %s", kind, got.status, got.body)
@@ -111,8 +111,8 @@ func TestAFormOnAForeignPageCannotPost(t *testing.T) {
 	}
 }
 
-func TestOldInvoicesAreForgotten(t *testing.T) {
-	s := start(t)
+func TestOldInvoicesAreDropped(t *testing.T) {
+	s := startDemo(t)
 	for range 205 {
 		s.post(0, `{"customer":"x","amount":1}`)
 	}

@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// leaveSockets opens WebSockets and never reads from them, so that no close frame is answered.
-func leaveSockets(s *stack) {
+// leaveSocketsOpen opens WebSockets and never reads from them, so that no close frame is answered.
+func leaveSocketsOpen(s *runningDemo) {
 	s.dial("bigcapital-server:3000", 0, "/socket/?EIO=4&transport=websocket")
 	s.dial("bigcapital-server:3000", 0, "/socket.io/?EIO=4&transport=websocket").send("40")
-	s.waitFor("bigcapital-server-1: socket connected over websocket")
+	s.waitForLog("bigcapital-server-1: socket connected over websocket")
 	s.dial("corteza-server:80", 0, "/api/websocket")
-	s.waitFor("corteza-server: socket connected")
+	s.waitForLog("corteza-server: socket connected")
 }
 
-// leaveRequests has one of each kind of request under way that lasts.
-func leaveRequests(s *stack) {
-	raw(s, "GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n")
-	s.waitFor("bigcapital-server-2: event stream opened")
-	raw(s, "POST /api/invoices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
-	raw(s, "") // a connection that says nothing
+// leaveRequestsOpen has one of each kind of request under way that lasts.
+func leaveRequestsOpen(s *runningDemo) {
+	sendRaw(s, "GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n")
+	s.waitForLog("bigcapital-server-2: event stream opened")
+	sendRaw(s, "POST /api/invoices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+	sendRaw(s, "") // a connection that says nothing
 	session := decodeSID(s.t, s.get(s.url("bigcapital-server:3000", 1, "/socket/?EIO=4&transport=polling")))
-	raw(s, "GET /socket/?EIO=4&transport=polling&sid="+session+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	sendRaw(s, "GET /socket/?EIO=4&transport=polling&sid="+session+" HTTP/1.1\r\nHost: x\r\n\r\n")
 }
 
-// raw sends bytes to the second server and keeps the connection open.
-func raw(s *stack, text string) {
+// sendRaw sends bytes to the second server and keeps the connection open.
+func sendRaw(s *runningDemo, text string) {
 	conn, err := net.Dial("tcp", s.Endpoints()["bigcapital-server:3000"][1])
 	if err != nil {
 		s.t.Fatal(err)
@@ -40,11 +40,11 @@ func raw(s *stack, text string) {
 	}
 }
 
-// noneLeft fails if a goroutine of the demo is left after so long.
-func noneLeft(t *testing.T, within time.Duration) {
+// expectNoGoroutines fails if a goroutine of the demo is left after so long.
+func expectNoGoroutines(t *testing.T, within time.Duration) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; runtime.Gosched() {
-		left := serving()
+		left := demoGoroutines()
 		if len(left) == 0 {
 			return
 		}
@@ -54,8 +54,8 @@ func noneLeft(t *testing.T, within time.Duration) {
 	}
 }
 
-// serving returns the stacks of all goroutines that the demo's servers are responsible for.
-func serving() (left []string) {
+// demoGoroutines returns the stacks of all goroutines that the demo's servers are responsible for.
+func demoGoroutines() (left []string) {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	for stack := range strings.SplitSeq(string(stacks), "\n\n") {

@@ -10,7 +10,7 @@ import (
 // cents is an amount of money. In JSON it is a number of dollars with two decimals, 84210.55.
 type cents int64
 
-var errAmount = errors.New("amount must be a number with at most two decimals")
+var errInvalidAmount = errors.New("amount must be a number with at most two decimals")
 
 // MarshalJSON implements json.Marshaler.
 func (c cents) MarshalJSON() ([]byte, error) {
@@ -26,11 +26,11 @@ func (c cents) MarshalJSON() ([]byte, error) {
 func (c *cents) UnmarshalJSON(text []byte) error {
 	whole, fraction, _ := strings.Cut(string(text), ".")
 	if len(fraction) > 2 || len(whole) > len("-999999999999") {
-		return errAmount
+		return errInvalidAmount
 	}
 	n, err := strconv.ParseInt(whole+(fraction + "00")[:2], 10, 64)
 	if err != nil {
-		return errAmount
+		return errInvalidAmount
 	}
 	*c = cents(n)
 	return nil

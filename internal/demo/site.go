@@ -13,22 +13,22 @@ import (
 
 // site serves embedded files as the applications' nginx does: with an ETag, without Cache-Control.
 type site struct {
-	pages  map[string]page // by URL path
-	orElse string          // the path of the page for those that don't exist
-	status int             // and with which status it is sent
+	pages          map[string]page // by URL path
+	fallback       string          // the path of the page for those that don't exist
+	fallbackStatus int             // and with which status it is sent
 }
 
 // page is one file.
 type page struct {
 	name string // its extension decides the content type
-	tag  string
+	etag string
 	body []byte
 }
 
 // newSite takes the files of a folder; an index.html is also its folder's own path.
 // The files are part of the binary, so one that can't be read is a defect of the build.
 func newSite(files fs.FS, folder, orElse string, status int) *site {
-	s := &site{pages: make(map[string]page), orElse: orElse, status: status}
+	s := &site{pages: make(map[string]page), fallback: orElse, fallbackStatus: status}
 	err := fs.WalkDir(files, folder, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -48,7 +48,7 @@ func newSite(files fs.FS, folder, orElse string, status int) *site {
 
 // add serves body at a path, in place of what was there.
 func (s *site) add(at string, body []byte) {
-	p := page{name: path.Base(at), tag: `"` + digest(body) + `"`, body: body}
+	p := page{name: path.Base(at), etag: `"` + contentHash(body) + `"`, body: body}
 	s.pages[at] = p
 	if p.name == "index.html" {
 		s.pages[strings.TrimSuffix(at, p.name)] = p
@@ -63,20 +63,20 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p, found := s.pages[r.URL.Path]
 	if !found {
-		p = s.pages[s.orElse]
+		p = s.pages[s.fallback]
 	}
-	if !found && s.status != http.StatusOK {
+	if !found && s.fallbackStatus != http.StatusOK {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.WriteHeader(s.status)
+		w.WriteHeader(s.fallbackStatus)
 		_, _ = w.Write(p.body)
 		return
 	}
-	w.Header().Set("ETag", p.tag)
+	w.Header().Set("ETag", p.etag)
 	http.ServeContent(w, r, p.name, time.Time{}, bytes.NewReader(p.body))
 }
 
-// digest is short, and other for other content.
-func digest(body []byte) string {
+// contentHash is short, and other for other content.
+func contentHash(body []byte) string {
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:8])
 }

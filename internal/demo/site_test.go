@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-func TestTheWebAppAnswersEveryPathWithItsPage(t *testing.T) {
-	s := start(t)
+func TestWebAppServesItsPageAtEveryPath(t *testing.T) {
+	s := startDemo(t)
 	for _, path := range []string{"/", "/index.html", "/invoices/7", "/assets/missing.js"} {
 		got := s.get(s.url("bigcapital-webapp:80", 0, path))
 		if got.status != 200 || !strings.HasPrefix(got.header.Get("Content-Type"), "text/html") || !strings.Contains(got.body, `id="socket-state"`) {
@@ -16,8 +16,8 @@ func TestTheWebAppAnswersEveryPathWithItsPage(t *testing.T) {
 	}
 }
 
-func TestThePageNamesItsAssetsByTheirContent(t *testing.T) {
-	s := start(t)
+func TestPageLinksAssetsByContentHash(t *testing.T) {
+	s := startDemo(t)
 	page := s.get(s.url("bigcapital-webapp:80", 0, "/")).body
 	found := regexp.MustCompile(`(?:src|href)="(/[^"]+)"`).FindAllStringSubmatch(page, -1)
 	if len(found) != 4 {
@@ -36,8 +36,8 @@ func TestThePageNamesItsAssetsByTheirContent(t *testing.T) {
 	}
 }
 
-func TestDocsHaveTagsAndRealNotFound(t *testing.T) {
-	s := start(t)
+func TestDocsHaveETagsAndReturn404(t *testing.T) {
+	s := startDemo(t)
 	for _, path := range []string{"/", "/health.html", "/sockets.html", "/docs.css"} {
 		first := s.get(s.url("corteza-docs:80", 0, path))
 		tag := first.header.Get("ETag")
@@ -58,8 +58,8 @@ func TestDocsHaveTagsAndRealNotFound(t *testing.T) {
 	}
 }
 
-func TestEveryLinkInTheDocsLeadsSomewhere(t *testing.T) {
-	s := start(t)
+func TestDocsLinksResolve(t *testing.T) {
+	s := startDemo(t)
 	for _, path := range []string{"/", "/health.html", "/sockets.html", "/404.html"} {
 		page := s.get(s.url("corteza-docs:80", 0, path)).body
 		for _, match := range regexp.MustCompile(`href="([^"]+)"`).FindAllStringSubmatch(page, -1) {

@@ -10,8 +10,8 @@ import (
 //go:embed webapp
 var webAppFiles embed.FS
 
-// nginxIdle is how long the nginx images keep an idle connection.
-const nginxIdle = 75 * time.Second
+// nginxIdleTimeout is how long the nginx images keep an idle connection.
+const nginxIdleTimeout = 75 * time.Second
 
 // newWebApp serves the accounting page. As in the real one, every unknown path is the page, with 200, even one under /assets/.
 func newWebApp() app {
@@ -21,9 +21,9 @@ func newWebApp() app {
 	text := string(s.pages[index].body)
 	for at, p := range s.pages {
 		if strings.HasPrefix(at, "/assets/") {
-			text = strings.ReplaceAll(text, `"`+at+`"`, `"`+at+"?v="+digest(p.body)+`"`)
+			text = strings.ReplaceAll(text, `"`+at+`"`, `"`+at+"?v="+contentHash(p.body)+`"`)
 		}
 	}
 	s.add(index, []byte(text))
-	return app{service: "bigcapital-webapp:80", name: "bigcapital-webapp", handler: s, idle: nginxIdle}
+	return app{service: "bigcapital-webapp:80", name: "bigcapital-webapp", handler: s, idleTimeout: nginxIdleTimeout}
 }

@@ -24,14 +24,14 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// filled returns a table with so many sessions, and their sids.
-func filled(b *testing.B, sessions int) (*engineio.Table, []string) {
+// filledTable returns a table with so many sessions, and their sids.
+func filledTable(b *testing.B, sessions int) (*engineio.Table, []string) {
 	b.Helper()
 	table := engineio.NewTable(sessions)
 	sids := make([]string, sessions)
 	for i := range sids {
 		sids[i] = fmt.Sprintf("%020d", i)
-		table.Learn(service, sids[i], first, time.Hour)
+		table.Learn(serviceName, sids[i], firstEndpoint, time.Hour)
 	}
 	return table, sids
 }
@@ -40,11 +40,11 @@ func filled(b *testing.B, sessions int) (*engineio.Table, []string) {
 func BenchmarkLookup(b *testing.B) {
 	for _, sessions := range []int{100, engineio.DefaultLimit} {
 		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
-			table, sids := filled(b, sessions)
+			table, sids := filledTable(b, sessions)
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				if _, ok := table.Lookup(service, sids[i]); !ok {
+				if _, ok := table.Lookup(serviceName, sids[i]); !ok {
 					b.Fatal("a session is gone")
 				}
 				i = (i + 7919) % len(sids)
@@ -55,18 +55,18 @@ func BenchmarkLookup(b *testing.B) {
 
 // BenchmarkLearn: with a full table, each new session takes the place of the oldest.
 func BenchmarkLearn(b *testing.B) {
-	table, _ := filled(b, engineio.DefaultLimit)
+	table, _ := filledTable(b, engineio.DefaultLimit)
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		table.Learn(service, fmt.Sprintf("another %012d", i), first, time.Minute)
+		table.Learn(serviceName, fmt.Sprintf("another %012d", i), firstEndpoint, time.Minute)
 		i++
 	}
 }
 
 // BenchmarkReadHandshake: once for each session, in the form that servers answer with today.
 func BenchmarkReadHandshake(b *testing.B) {
-	body := capture(b, "v4-text")
+	body := readCapture(b, "v4-text")
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := engineio.ReadHandshake("", body); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/theworklabs/edge/internal/engineio"
 )
 
-func FuzzAQueryNamesNoSessionThatTheServerWouldNotSee(f *testing.F) {
+func FuzzQuerySIDIsTheOneServersSee(f *testing.F) {
 	for _, q := range queries {
 		f.Add(q.query)
 	}
@@ -19,7 +19,7 @@ func FuzzAQueryNamesNoSessionThatTheServerWouldNotSee(f *testing.F) {
 		if q.Protocol == 0 && q != (engineio.Query{}) {
 			t.Errorf("%q without EIO is %+v", query, q)
 		}
-		if q.Garbled && (q.SID != "" || q.Handshake()) {
+		if q.InvalidSID && (q.SID != "" || q.IsHandshake()) {
 			t.Errorf("%q is garbled, and yet %+v", query, q)
 		}
 		if q.SID == "" || strings.Contains(query, ";") {
@@ -35,15 +35,15 @@ func FuzzAQueryNamesNoSessionThatTheServerWouldNotSee(f *testing.F) {
 	})
 }
 
-func FuzzAHandshakeIsSaneOrRefused(f *testing.F) {
-	for _, form := range forms {
+func FuzzHandshakeIsValidOrAnError(f *testing.F) {
+	for _, form := range handshakeForms {
 		f.Add("", []byte(form.body))
 	}
-	for _, r := range refused {
+	for _, r := range invalidHandshakes {
 		f.Add("", []byte(r.body))
 	}
 	for _, c := range captures {
-		f.Add(c.encoding, capture(f, c.file))
+		f.Add(c.encoding, readCapture(f, c.file))
 	}
 	f.Fuzz(func(t *testing.T, encoding string, body []byte) {
 		h, err := engineio.ReadHandshake(encoding, body)
@@ -57,8 +57,8 @@ func FuzzAHandshakeIsSaneOrRefused(f *testing.F) {
 		if asked.SID != h.SID {
 			t.Errorf("the sid %q comes back as %+v", h.SID, asked)
 		}
-		if h.Life() < 2*time.Second || h.Life() > 3*time.Hour {
-			t.Errorf("the session lives for %s", h.Life())
+		if h.Lifetime() < 2*time.Second || h.Lifetime() > 3*time.Hour {
+			t.Errorf("the session lives for %s", h.Lifetime())
 		}
 	})
 }

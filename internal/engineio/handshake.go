@@ -20,14 +20,14 @@ const (
 	defaultPingInterval = 25 * time.Second
 	defaultPingTimeout  = 20 * time.Second
 
-	shortestPing = time.Second
-	longestPing  = time.Hour
+	minPing = time.Second
+	maxPing = time.Hour
 
-	// DefaultLife is the life of a session whose handshake was not seen.
-	DefaultLife = defaultPingInterval + defaultPingTimeout + slack
+	// DefaultLifetime is the life of a session whose handshake was not seen.
+	DefaultLifetime = defaultPingInterval + defaultPingTimeout + lifetimeMargin
 
-	// slack is for a request that comes late to the server, which counts from when it sent its answer.
-	slack = 15 * time.Second
+	// lifetimeMargin is for a request that comes late to the server, which counts from when it sent its answer.
+	lifetimeMargin = 15 * time.Second
 )
 
 // Handshake is what a server tells a client when a session begins.
@@ -38,12 +38,12 @@ type Handshake struct {
 	Upgrades     []string      // the transports that the session can change to
 }
 
-// Life returns for how long the session lives on without a request, with a margin.
-func (h Handshake) Life() time.Duration {
-	return h.PingInterval + h.PingTimeout + slack
+// Lifetime returns for how long the session lives on without a request, with a margin.
+func (h Handshake) Lifetime() time.Duration {
+	return h.PingInterval + h.PingTimeout + lifetimeMargin
 }
 
-// ReadHandshake reads the body of the answer with status 200 to a request that is a [Query.Handshake]. The body tells
+// ReadHandshake reads the body of the answer with status 200 to a request that is a [Query.IsHandshake]. The body tells
 // which form it has: revision 4, revision 3 as text or binary, and both as JSONP. The beginning of a body will do, as long
 // as the handshake is in it whole (as JSONP, all of the body).
 //
@@ -51,7 +51,7 @@ func (h Handshake) Life() time.Duration {
 // [MaxBody] of it is looked at.
 func ReadHandshake(encoding string, body []byte) (Handshake, error) {
 	plain, broken := decode(encoding, body)
-	h, err := readOpen(plain)
+	h, err := parseOpenPacket(plain)
 	if err != nil && broken != nil {
 		err = broken // the reason why too little was there to read
 	}
@@ -61,8 +61,8 @@ func ReadHandshake(encoding string, body []byte) (Handshake, error) {
 	return h, nil
 }
 
-// readOpen reads a payload that begins with an open packet.
-func readOpen(payload []byte) (Handshake, error) {
+// parseOpenPacket reads a payload that begins with an open packet.
+func parseOpenPacket(payload []byte) (Handshake, error) {
 	data, err := openPacket(payload)
 	if err != nil {
 		return Handshake{}, err
@@ -81,20 +81,20 @@ func readOpen(payload []byte) (Handshake, error) {
 	if !validSID(h.SID) {
 		return Handshake{}, fmt.Errorf("sid %.*q is empty, too long or of strange characters", MaxSID, h.SID)
 	}
-	h.PingInterval = ping(fields["pingInterval"], defaultPingInterval)
-	h.PingTimeout = ping(fields["pingTimeout"], defaultPingTimeout)
+	h.PingInterval = pingDuration(fields["pingInterval"], defaultPingInterval)
+	h.PingTimeout = pingDuration(fields["pingTimeout"], defaultPingTimeout)
 	if json.Unmarshal(fields["upgrades"], &h.Upgrades) != nil {
 		h.Upgrades = nil // like the times, not worth losing a session for
 	}
 	return h, nil
 }
 
-// ping returns a time that is told in milliseconds, or what it is when it is missing.
-func ping(field json.RawMessage, missing time.Duration) time.Duration {
+// pingDuration returns a time that is told in milliseconds, or what it is when it is missing.
+func pingDuration(field json.RawMessage, missing time.Duration) time.Duration {
 	var ms *float64
 	if json.Unmarshal(field, &ms) != nil || ms == nil {
 		return missing
 	}
-	least, most := float64(shortestPing), float64(longestPing)
+	least, most := float64(minPing), float64(maxPing)
 	return time.Duration(min(max(*ms*float64(time.Millisecond), least), most)) // in this order: a float may not fit
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/theworklabs/edge/internal/engineio"
 )
 
-// capture returns what a real server answered: see testdata/capture.cjs.
-func capture(t testing.TB, name string) []byte {
+// readCapture returns what a real server answered: see testdata/capture.cjs.
+func readCapture(t testing.TB, name string) []byte {
 	t.Helper()
 	body, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
@@ -46,7 +46,7 @@ var captures = []struct{ file, encoding, sid string }{
 func TestHandshakesOfRealServers(t *testing.T) {
 	for _, c := range captures {
 		t.Run(c.file, func(t *testing.T) {
-			got, err := engineio.ReadHandshake(c.encoding, capture(t, c.file))
+			got, err := engineio.ReadHandshake(c.encoding, readCapture(t, c.file))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,8 +58,8 @@ func TestHandshakesOfRealServers(t *testing.T) {
 	}
 }
 
-// forms are bodies that hold the same handshake, as the protocol's text has them.
-var forms = []struct{ name, body string }{
+// handshakeForms are bodies that hold the same handshake, as the protocol's text has them.
+var handshakeForms = []struct{ name, body string }{
 	{"revision 4", `0{"sid":"a"}`},
 	{"revision 4 with a packet behind", "0{\"sid\":\"a\"}\x1e40"},
 	{"revision 4 with part of a packet behind", "0{\"sid\":\"a\"}\x1e4[\"ev"},
@@ -82,7 +82,7 @@ var forms = []struct{ name, body string }{
 }
 
 func TestFormsOfAHandshake(t *testing.T) {
-	for _, f := range forms {
+	for _, f := range handshakeForms {
 		t.Run(f.name, func(t *testing.T) {
 			got, err := engineio.ReadHandshake("", []byte(f.body))
 			if err != nil {
@@ -96,7 +96,7 @@ func TestFormsOfAHandshake(t *testing.T) {
 	}
 }
 
-var refused = []struct{ name, body, because string }{
+var invalidHandshakes = []struct{ name, body, because string }{
 	{"nothing", "", "the body is empty"},
 	{"an error", `{"code":1,"message":"Session ID unknown"}`, "not an engine.io payload"},
 	{"a page", "<!doctype html><title>hello</title>", "not an engine.io payload"},
@@ -133,18 +133,18 @@ var refused = []struct{ name, body, because string }{
 	{"JSONP in JSONP", `___eio[0]("___eio[0](\"0{}\")");`, "not an engine.io payload"},
 }
 
-func TestWhatIsNoHandshakeIsAnErrorThatSaysWhy(t *testing.T) {
-	for _, r := range refused {
+func TestInvalidHandshakeErrorNamesTheCause(t *testing.T) {
+	for _, r := range invalidHandshakes {
 		t.Run(r.name, func(t *testing.T) {
-			wantRefused(t, "", []byte(r.body), r.because)
+			wantError(t, "", []byte(r.body), r.because)
 		})
 	}
 	t.Run("an application's own sid that can't be one", func(t *testing.T) {
-		wantRefused(t, "", capture(t, "v4-own-sid"), `sid "wörker \"1\"" is`)
+		wantError(t, "", readCapture(t, "v4-own-sid"), `sid "wörker \"1\"" is`)
 	})
 }
 
-func wantRefused(t *testing.T, encoding string, body []byte, because string) {
+func wantError(t *testing.T, encoding string, body []byte, because string) {
 	t.Helper()
 	h, err := engineio.ReadHandshake(encoding, body)
 	if err == nil {
@@ -161,7 +161,7 @@ func wantRefused(t *testing.T, encoding string, body []byte, because string) {
 	}
 }
 
-func TestPingTimesAreSaneOrTheUsualOnes(t *testing.T) {
+func TestPingTimesAreClampedOrDefault(t *testing.T) {
 	for field, want := range map[string]time.Duration{
 		`10000`:   10 * time.Second,
 		`1500.5`:  1500500 * time.Microsecond,
@@ -185,8 +185,8 @@ func TestPingTimesAreSaneOrTheUsualOnes(t *testing.T) {
 		if h.Upgrades != nil {
 			t.Errorf("%s: upgrades to %q", field, h.Upgrades)
 		}
-		if life := want + 20*time.Second; h.Life() <= life || h.Life() > life+time.Minute {
-			t.Errorf("%s: lives for %s, want a little more than %s", field, h.Life(), life)
+		if life := want + 20*time.Second; h.Lifetime() <= life || h.Lifetime() > life+time.Minute {
+			t.Errorf("%s: lives for %s, want a little more than %s", field, h.Lifetime(), life)
 		}
 	}
 }

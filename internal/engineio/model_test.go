@@ -13,13 +13,13 @@ import (
 // model is a table in its simplest form: it looks at everything each time.
 type model struct {
 	limit    int
-	sessions map[string]*entry
+	sessions map[string]*modelEntry
 }
 
-type entry struct {
-	endpoint  string
-	used, end time.Time
-	life      time.Duration
+type modelEntry struct {
+	endpoint          string
+	lastUsed, expires time.Time
+	lifetime          time.Duration
 }
 
 func (m *model) learn(sid, endpoint string, life time.Duration) {
@@ -27,33 +27,33 @@ func (m *model) learn(sid, endpoint string, life time.Duration) {
 	if m.sessions[sid] == nil && len(m.sessions) == m.limit {
 		oldest := ""
 		for sid, e := range m.sessions {
-			if oldest == "" || e.used.Before(m.sessions[oldest].used) {
+			if oldest == "" || e.lastUsed.Before(m.sessions[oldest].lastUsed) {
 				oldest = sid
 			}
 		}
 		delete(m.sessions, oldest)
 	}
-	m.sessions[sid] = &entry{endpoint, now, now.Add(life), life}
+	m.sessions[sid] = &modelEntry{endpoint, now, now.Add(life), life}
 }
 
 func (m *model) lookup(sid string) string {
 	e := m.sessions[sid]
-	if e == nil || !time.Now().Before(e.end) {
+	if e == nil || !time.Now().Before(e.expires) {
 		delete(m.sessions, sid)
 		return ""
 	}
-	e.used, e.end = time.Now(), time.Now().Add(e.life)
+	e.lastUsed, e.expires = time.Now(), time.Now().Add(e.lifetime)
 	return e.endpoint
 }
 
-// TestATableDoesWhatItsModelDoes for a long sequence of random operations. The bound leaves room for what has expired: a
+// TestTableMatchesItsModel for a long sequence of random operations. The bound leaves room for what has expired: a
 // table and its model may drop it at different times.
-func TestATableDoesWhatItsModelDoes(t *testing.T) {
+func TestTableMatchesItsModel(t *testing.T) {
 	for _, limit := range []int{30, 1000} {
 		t.Run(fmt.Sprint("limit=", limit), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				random := rand.New(rand.NewPCG(1, uint64(limit)))
-				m := &model{limit, make(map[string]*entry)}
+				m := &model{limit, make(map[string]*modelEntry)}
 				table := engineio.NewTable(limit)
 				lives := []time.Duration{time.Hour, 90 * time.Minute} // longer than the test with the small bound
 				if limit > 100 {
@@ -67,16 +67,16 @@ func TestATableDoesWhatItsModelDoes(t *testing.T) {
 					case 0:
 						life := lives[random.IntN(len(lives))]
 						endpoint := fmt.Sprint("endpoint ", random.IntN(3))
-						table.Learn(service, sid, endpoint, life)
+						table.Learn(serviceName, sid, endpoint, life)
 						m.learn(sid, endpoint, life)
 					case 1:
 						if random.IntN(10) == 0 {
-							table.Forget(service, sid)
+							table.Forget(serviceName, sid)
 							delete(m.sessions, sid)
 						}
 					default:
 						want := m.lookup(sid)
-						wantEndpoint(t, table, service, sid, want)
+						wantEndpoint(t, table, serviceName, sid, want)
 						if want != "" {
 							known++
 						}

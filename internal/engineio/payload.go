@@ -11,18 +11,18 @@ import (
 
 // What the forms of a payload begin with, or have between their packets.
 var (
-	scriptStart     = []byte("___eio[")
+	jsonpPrefix     = []byte("___eio[")
 	packetSeparator = []byte{0x1e}
 	binaryLengthEnd = byte(0xff)
 )
 
-var errCut = errors.New("the first packet is longer than what there is of the payload")
+var errTruncated = errors.New("the first packet is longer than what there is of the payload")
 
 // openPacket returns the data of a payload's first packet, which must be of type open.
 func openPacket(payload []byte) ([]byte, error) {
-	if bytes.HasPrefix(payload, scriptStart) {
+	if bytes.HasPrefix(payload, jsonpPrefix) {
 		var err error
-		if payload, err = fromScript(payload); err != nil {
+		if payload, err = unwrapJSONP(payload); err != nil {
 			return nil, err
 		}
 	}
@@ -41,16 +41,16 @@ func firstPacket(payload []byte) ([]byte, error) {
 	case len(payload) == 0:
 		return nil, errors.New("the body is empty")
 	case payload[0] <= 1:
-		return firstBinary(payload)
+		return firstBinaryPacket(payload)
 	case bytes.HasPrefix(payload, []byte("0{")): // no length of revision 3 goes on like that
 		packet, _, _ := bytes.Cut(payload, packetSeparator)
 		return packet, nil
 	}
-	return firstText(payload)
+	return firstTextPacket(payload)
 }
 
-// fromScript returns the payload in a JSONP answer: ___eio[7]("…"); with a string that is JSON's, too.
-func fromScript(script []byte) ([]byte, error) {
+// unwrapJSONP returns the payload in a JSONP answer: ___eio[7]("…"); with a string that is JSON's, too.
+func unwrapJSONP(script []byte) ([]byte, error) {
 	_, argument, ok := bytes.Cut(script, []byte("]("))
 	if !ok {
 		return nil, fmt.Errorf("JSONP without an argument: %.40q", script)
@@ -62,9 +62,9 @@ func fromScript(script []byte) ([]byte, error) {
 	return []byte(payload), nil
 }
 
-// firstText returns the first packet of revision 3's text payloads: 96:0{…}2:40. The length is that of a string of
+// firstTextPacket returns the first packet of revision 3's text payloads: 96:0{…}2:40. The length is that of a string of
 // JavaScript, in UTF-16 code units.
-func firstText(payload []byte) ([]byte, error) {
+func firstTextPacket(payload []byte) ([]byte, error) {
 	length, rest, ok := bytes.Cut(payload, []byte(":"))
 	units, err := strconv.ParseUint(string(length[:min(len(length), 10)]), 10, 31)
 	if !ok || err != nil {
@@ -73,7 +73,7 @@ func firstText(payload []byte) ([]byte, error) {
 	end := 0
 	for units > 0 {
 		if end == len(rest) {
-			return nil, errCut
+			return nil, errTruncated
 		}
 		r, size := utf8.DecodeRune(rest[end:])
 		end += size
@@ -85,15 +85,15 @@ func firstText(payload []byte) ([]byte, error) {
 	return rest[:end], nil
 }
 
-// firstBinary returns the first packet of revision 3's binary payloads: 0 for text or 1, the digits of the length as
+// firstBinaryPacket returns the first packet of revision 3's binary payloads: 0 for text or 1, the digits of the length as
 // numbers, 255, the packet. The length is in bytes, whichever it is.
-func firstBinary(payload []byte) ([]byte, error) {
+func firstBinaryPacket(payload []byte) ([]byte, error) {
 	length := 0
 	for i, b := range payload[1:] {
 		if b == binaryLengthEnd {
 			rest := payload[1+i+1:]
 			if length > len(rest) {
-				return nil, errCut
+				return nil, errTruncated
 			}
 			return rest[:length], nil
 		}
@@ -102,5 +102,5 @@ func firstBinary(payload []byte) ([]byte, error) {
 		}
 		length = 10*length + int(b)
 	}
-	return nil, errCut
+	return nil, errTruncated
 }

@@ -14,17 +14,17 @@ const (
 
 // Query is what a request's query says to an Engine.IO server. The zero Query is that of any other request.
 type Query struct {
-	Protocol  int    // 3 or 4, and 3 for all that is not 4, as servers read it; 0 without EIO
-	Transport string // the last one named, "" if it is none of the above
-	SID       string // the session, unescaped; "" if there is none, or if it is Garbled
-	JSONP     bool   // asks for the answer as a script, with j
-	Garbled   bool   // has a sid that no session has: too long, of strange characters, or several that differ
+	Protocol   int    // 3 or 4, and 3 for all that is not 4, as servers read it; 0 without EIO
+	Transport  string // the last one named, "" if it is none of the above
+	SID        string // the session, unescaped; "" if there is none, or if it is Garbled
+	JSONP      bool   // asks for the answer as a script, with j
+	InvalidSID bool   // has a sid that no session has: too long, of strange characters, or several that differ
 }
 
-// Handshake reports that the answer to the request begins a session, and tells its sid in the body. A session that begins
+// IsHandshake reports that the answer to the request begins a session, and tells its sid in the body. A session that begins
 // as a WebSocket has no other request, and needs no [Handshake].
-func (q Query) Handshake() bool {
-	return q.Transport == Polling && q.SID == "" && !q.Garbled
+func (q Query) IsHandshake() bool {
+	return q.Transport == Polling && q.SID == "" && !q.InvalidSID
 }
 
 // Parse reads a request's undecoded query, in any order. It allocates nothing, unless the query is Engine.IO's and has
@@ -47,7 +47,7 @@ func Parse(rawQuery string) Query {
 		case "transport":
 			q.Transport = transport(value)
 		case "sid":
-			q.Garbled = q.Garbled || named && value != q.SID
+			q.InvalidSID = q.InvalidSID || named && value != q.SID
 			q.SID, named = value, true
 		case "j":
 			q.JSONP = true
@@ -56,7 +56,7 @@ func Parse(rawQuery string) Query {
 	if q.Protocol == 0 {
 		return Query{}
 	}
-	if q.Garbled = q.Garbled || q.SID != "" && !validSID(q.SID); q.Garbled {
+	if q.InvalidSID = q.InvalidSID || q.SID != "" && !validSID(q.SID); q.InvalidSID {
 		q.SID = ""
 	}
 	return q

@@ -15,10 +15,10 @@ const (
 
 // is4 is what a request of a session says; garbled4 is one that says nothing of use about it.
 var (
-	is4       = engineio.Query{Protocol: 4, Transport: "polling", SID: sid}
-	garbled4  = engineio.Query{Protocol: 4, Transport: "polling", Garbled: true}
-	unnamed4  = engineio.Query{Protocol: 4, Transport: "polling"}
-	noRequest = engineio.Query{}
+	sessionQuery     = engineio.Query{Protocol: 4, Transport: "polling", SID: sid}
+	invalidSIDQuery  = engineio.Query{Protocol: 4, Transport: "polling", InvalidSID: true}
+	handshakeQuery   = engineio.Query{Protocol: 4, Transport: "polling"}
+	notEngineIOQuery = engineio.Query{}
 )
 
 var queries = []struct {
@@ -26,9 +26,9 @@ var queries = []struct {
 	query string
 	want  engineio.Query
 }{
-	{"a handshake", "EIO=4&transport=polling&t=PlCZ1eA", unnamed4},
-	{"a poll", v4Poll, is4},
-	{"any order", "sid=" + sid + "&t=1&transport=polling&EIO=4", is4},
+	{"a handshake", "EIO=4&transport=polling&t=PlCZ1eA", handshakeQuery},
+	{"a poll", v4Poll, sessionQuery},
+	{"any order", "sid=" + sid + "&t=1&transport=polling&EIO=4", sessionQuery},
 	{"revision 3", "EIO=3&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
 	{"revision 2, for which servers take all that is not 4 for 3", "EIO=2&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
 	{"no revision at all", "EIO=&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
@@ -40,39 +40,39 @@ var queries = []struct {
 	{"JSONP", "EIO=3&transport=polling&j=0", engineio.Query{Protocol: 3, Transport: "polling", JSONP: true}},
 	{"JSONP without a number", "EIO=4&transport=polling&j=", engineio.Query{Protocol: 4, Transport: "polling", JSONP: true}},
 
-	{"no query", "", noRequest},
-	{"another request's", "page=2&filter%5Bname%5D=EIO&sid=" + sid, noRequest},
-	{"another name that ends alike", "myEIO=4&transport=polling", noRequest},
+	{"no query", "", notEngineIOQuery},
+	{"another request's", "page=2&filter%5Bname%5D=EIO&sid=" + sid, notEngineIOQuery},
+	{"another name that ends alike", "myEIO=4&transport=polling", notEngineIOQuery},
 	{"another name that begins alike", "EIO=4&transports=polling&sids=x&jj=1", engineio.Query{Protocol: 4}},
 	{"names in another case", "EIO=4&Transport=polling&SID=x", engineio.Query{Protocol: 4}},
 
-	{"escapes in a name", "EIO=4&transport=polling&s%69d=" + sid, is4},
-	{"escapes in a value", "EIO=4&transport=%70olling&sid=%51" + sid[1:], is4},
+	{"escapes in a name", "EIO=4&transport=polling&s%69d=" + sid, sessionQuery},
+	{"escapes in a value", "EIO=4&transport=%70olling&sid=%51" + sid[1:], sessionQuery},
 	{"an escaped character of an application's own sid", "EIO=4&transport=polling&sid=a%2Bb%3D%23", engineio.Query{Protocol: 4, Transport: "polling", SID: "a+b=#"}},
-	{"a plus, which is a space", "EIO=4&transport=polling&sid=a+b", garbled4},
-	{"half an escape", "EIO=4&transport=polling&sid=abc%4", garbled4},
-	{"half an escape in a name that does not matter", "%4=1&" + v4Poll, is4},
-	{"an escaped separator", "EIO=4&transport=polling&sid=a%26b", garbled4},
-	{"a semicolon, which separates nothing", "EIO=4&transport=polling&sid=a;b", garbled4},
-	{"a line break", "EIO=4&transport=polling&sid=a%0Ab", garbled4},
-	{"a letter outside of ASCII", "EIO=4&transport=polling&sid=w%C3%B6rker", garbled4},
-	{"a quote", `EIO=4&transport=polling&sid="a"`, garbled4},
+	{"a plus, which is a space", "EIO=4&transport=polling&sid=a+b", invalidSIDQuery},
+	{"half an escape", "EIO=4&transport=polling&sid=abc%4", invalidSIDQuery},
+	{"half an escape in a name that does not matter", "%4=1&" + v4Poll, sessionQuery},
+	{"an escaped separator", "EIO=4&transport=polling&sid=a%26b", invalidSIDQuery},
+	{"a semicolon, which separates nothing", "EIO=4&transport=polling&sid=a;b", invalidSIDQuery},
+	{"a line break", "EIO=4&transport=polling&sid=a%0Ab", invalidSIDQuery},
+	{"a letter outside of ASCII", "EIO=4&transport=polling&sid=w%C3%B6rker", invalidSIDQuery},
+	{"a quote", `EIO=4&transport=polling&sid="a"`, invalidSIDQuery},
 
-	{"an empty sid, which servers take for none", "EIO=4&transport=polling&sid=", unnamed4},
-	{"a sid without a value", "EIO=4&transport=polling&sid", unnamed4},
+	{"an empty sid, which servers take for none", "EIO=4&transport=polling&sid=", handshakeQuery},
+	{"a sid without a value", "EIO=4&transport=polling&sid", handshakeQuery},
 	{"the longest sid", "EIO=4&transport=polling&sid=" + strings.Repeat("a", engineio.MaxSID), engineio.Query{Protocol: 4, Transport: "polling", SID: strings.Repeat("a", engineio.MaxSID)}},
-	{"a longer one", "EIO=4&transport=polling&sid=" + strings.Repeat("a", engineio.MaxSID+1), garbled4},
+	{"a longer one", "EIO=4&transport=polling&sid=" + strings.Repeat("a", engineio.MaxSID+1), invalidSIDQuery},
 	{"the longest sid, all of it escaped", "EIO=4&transport=polling&sid=" + strings.Repeat("%61", engineio.MaxSID), engineio.Query{Protocol: 4, Transport: "polling", SID: strings.Repeat("a", engineio.MaxSID)}},
-	{"a longer one, escaped", "EIO=4&transport=polling&sid=" + strings.Repeat("%61", engineio.MaxSID+1), garbled4},
+	{"a longer one, escaped", "EIO=4&transport=polling&sid=" + strings.Repeat("%61", engineio.MaxSID+1), invalidSIDQuery},
 
-	{"the same sid twice", v4Poll + "&sid=" + sid, is4},
-	{"the same sid, once with escapes", v4Poll + "&sid=%51" + sid[1:], is4},
-	{"two sids", v4Poll + "&sid=another", garbled4},
-	{"two sids, one of them twice", v4Poll + "&sid=another&sid=" + sid, garbled4},
-	{"an empty sid and another", "sid=&" + v4Poll, garbled4},
-	{"a sid and an empty one", v4Poll + "&sid=", garbled4},
-	{"two revisions: the last", "EIO=3&" + v4Poll, is4},
-	{"two transports: the last", "transport=websocket&" + v4Poll, is4},
+	{"the same sid twice", v4Poll + "&sid=" + sid, sessionQuery},
+	{"the same sid, once with escapes", v4Poll + "&sid=%51" + sid[1:], sessionQuery},
+	{"two sids", v4Poll + "&sid=another", invalidSIDQuery},
+	{"two sids, one of them twice", v4Poll + "&sid=another&sid=" + sid, invalidSIDQuery},
+	{"an empty sid and another", "sid=&" + v4Poll, invalidSIDQuery},
+	{"a sid and an empty one", v4Poll + "&sid=", invalidSIDQuery},
+	{"two revisions: the last", "EIO=3&" + v4Poll, sessionQuery},
+	{"two transports: the last", "transport=websocket&" + v4Poll, sessionQuery},
 
 	{"separators alone", "&&&=&EIO=4&&=", engineio.Query{Protocol: 4}},
 }
@@ -98,7 +98,7 @@ func TestOnlyAPollWithoutSessionIsAHandshake(t *testing.T) {
 		"transport=polling":                  false,
 		"EIO=4":                              false,
 	} {
-		if got := engineio.Parse(query).Handshake(); got != want {
+		if got := engineio.Parse(query).IsHandshake(); got != want {
 			t.Errorf("%s: %t, want %t", query, got, want)
 		}
 	}

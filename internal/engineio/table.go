@@ -14,20 +14,20 @@ const DefaultLimit = 100_000
 // Table knows which endpoint began which session. It is safe for concurrent use, needs no goroutine, and no operation
 // depends on how many sessions there are.
 type Table struct {
-	limit int
-	began time.Time
+	limit     int
+	startedAt time.Time
 
 	mu       sync.Mutex
-	services map[string]*service // those with sessions
-	queues   [lives]queue
-	sessions int
+	services map[string]*serviceName // those with sessions
+	queues   [lifetimeClasses]queue
+	count    int
 }
 
-// service is the sessions of one service.
-type service struct {
-	name     string
-	sessions map[string]*session           // by sid
-	held     map[unique.Handle[string]]int // how many each endpoint holds
+// serviceName is the sessions of one service.
+type serviceName struct {
+	name            string
+	sessions        map[string]*session           // by sid
+	countByEndpoint map[unique.Handle[string]]int // how many each endpoint holds
 }
 
 // NewTable returns an empty table for that many sessions, or for [DefaultLimit] if limit is 0 or less.
@@ -35,7 +35,7 @@ func NewTable(limit int) *Table {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	return &Table{limit: limit, began: time.Now(), services: make(map[string]*service)}
+	return &Table{limit: limit, startedAt: time.Now(), services: make(map[string]*serviceName)}
 }
 
 // Learn remembers that the endpoint with this identity began the session, for as long as it is used again within ttl,
@@ -48,34 +48,34 @@ func (t *Table) Learn(name, sid, endpoint string, ttl time.Duration) {
 	if sid == "" || len(sid) > MaxSID || ttl <= 0 {
 		return
 	}
-	now := time.Since(t.began)
+	now := time.Since(t.startedAt)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire(now)
 	if s := t.find(name, sid); s != nil {
 		t.remove(s)
-	} else if t.sessions >= t.limit {
+	} else if t.count >= t.limit {
 		t.remove(t.oldest())
 	}
-	t.add(name, &session{sid: strings.Clone(sid), endpoint: unique.Make(endpoint), used: now, life: lifeOf(ttl)})
+	t.add(name, &session{sid: strings.Clone(sid), endpoint: unique.Make(endpoint), lastUsed: now, lifetimeClass: lifetimeClassOf(ttl)})
 }
 
 // Lookup returns the endpoint that began the session, and lets the session's ttl begin anew. It allocates nothing.
 func (t *Table) Lookup(name, sid string) (endpoint string, ok bool) {
-	now := time.Since(t.began) // before the lock, which others wait for: the order of uses is exact enough
+	now := time.Since(t.startedAt) // before the lock, which others wait for: the order of uses is exact enough
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.find(name, sid)
 	if s == nil {
 		return "", false
 	}
-	if s.expired(now) {
+	if s.isExpired(now) {
 		t.remove(s)
 		return "", false
 	}
 	s.unlink()
-	s.used = now
-	t.queues[s.life].push(s)
+	s.lastUsed = now
+	t.queues[s.lifetimeClass].push(s)
 	return s.endpoint.Value(), true
 }
 
@@ -92,20 +92,20 @@ func (t *Table) Forget(name, sid string) {
 func (t *Table) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.sessions
+	return t.count
 }
 
-// Held returns how many sessions of a service an endpoint holds: those that it began and that have not expired.
-func (t *Table) Held(name, endpoint string) int {
-	now := time.Since(t.began)
+// EndpointSessions returns how many sessions of a service an endpoint holds: those that it began and that have not expired.
+func (t *Table) EndpointSessions(name, endpoint string) int {
+	now := time.Since(t.startedAt)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for before := -1; t.sessions != before; {
-		before = t.sessions
+	for before := -1; t.count != before; {
+		before = t.count
 		t.expire(now)
 	}
 	if service := t.services[name]; service != nil {
-		return service.held[unique.Make(endpoint)]
+		return service.countByEndpoint[unique.Make(endpoint)]
 	}
 	return 0
 }
@@ -119,22 +119,22 @@ func (t *Table) find(name, sid string) *session {
 
 func (t *Table) add(name string, s *session) {
 	if s.service = t.services[name]; s.service == nil {
-		s.service = &service{
-			name: strings.Clone(name), sessions: make(map[string]*session), held: make(map[unique.Handle[string]]int),
+		s.service = &serviceName{
+			name: strings.Clone(name), sessions: make(map[string]*session), countByEndpoint: make(map[unique.Handle[string]]int),
 		}
 		t.services[s.service.name] = s.service
 	}
 	s.service.sessions[s.sid] = s
-	s.service.held[s.endpoint]++
-	t.queues[s.life].push(s)
-	t.sessions++
+	s.service.countByEndpoint[s.endpoint]++
+	t.queues[s.lifetimeClass].push(s)
+	t.count++
 }
 
 func (t *Table) remove(s *session) {
 	s.unlink()
-	t.sessions--
-	if s.service.held[s.endpoint]--; s.service.held[s.endpoint] == 0 {
-		delete(s.service.held, s.endpoint)
+	t.count--
+	if s.service.countByEndpoint[s.endpoint]--; s.service.countByEndpoint[s.endpoint] == 0 {
+		delete(s.service.countByEndpoint, s.endpoint)
 	}
 	if delete(s.service.sessions, s.sid); len(s.service.sessions) == 0 {
 		delete(t.services, s.service.name)
@@ -146,7 +146,7 @@ func (t *Table) expire(now time.Duration) {
 	for i := range t.queues {
 		for range 2 {
 			s := t.queues[i].oldest()
-			if s == nil || !s.expired(now) {
+			if s == nil || !s.isExpired(now) {
 				break
 			}
 			t.remove(s)
@@ -157,15 +157,15 @@ func (t *Table) expire(now time.Duration) {
 // oldest returns the session that was not used for the longest time. There must be one.
 func (t *Table) oldest() (oldest *session) {
 	for i := range t.queues {
-		if s := t.queues[i].oldest(); s != nil && (oldest == nil || s.used < oldest.used) {
+		if s := t.queues[i].oldest(); s != nil && (oldest == nil || s.lastUsed < oldest.lastUsed) {
 			oldest = s
 		}
 	}
 	return oldest
 }
 
-// lifeOf returns which queue a session with that ttl is in.
-func lifeOf(ttl time.Duration) uint8 {
+// lifetimeClassOf returns which queue a session with that ttl is in.
+func lifetimeClassOf(ttl time.Duration) uint8 {
 	seconds := uint64((ttl - 1) / time.Second) // one less than they are, rounded up
-	return uint8(min(bits.Len64(seconds), lives-1))
+	return uint8(min(bits.Len64(seconds), lifetimeClasses-1))
 }

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	service = "bigcapital-server:3000"
-	first   = "8f1f3c1e9d0b6a2f4c7d5e8b9a0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f6a7b8c"
-	second  = "1b2c3d4e5f6a7b8c8f1f3c1e9d0b6a2f4c7d5e8b9a0c1d2e3f4a5b6c7d8e9f0a"
+	serviceName    = "bigcapital-server:3000"
+	firstEndpoint  = "8f1f3c1e9d0b6a2f4c7d5e8b9a0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f6a7b8c"
+	secondEndpoint = "1b2c3d4e5f6a7b8c8f1f3c1e9d0b6a2f4c7d5e8b9a0c1d2e3f4a5b6c7d8e9f0a"
 )
 
 // wantEndpoint checks where a session is; with endpoint "" it must be unknown.
@@ -33,64 +33,64 @@ func wantLen(t *testing.T, table *engineio.Table, want int) {
 	}
 }
 
-func TestASessionIsWhereItWasLearned(t *testing.T) {
+func TestLookupReturnsTheLearnedEndpoint(t *testing.T) {
 	table := engineio.NewTable(0)
-	wantEndpoint(t, table, service, "a", "")
-	table.Learn(service, "a", first, time.Minute)
-	table.Learn(service, "b", second, time.Minute)
-	wantEndpoint(t, table, service, "a", first)
-	wantEndpoint(t, table, service, "b", second)
+	wantEndpoint(t, table, serviceName, "a", "")
+	table.Learn(serviceName, "a", firstEndpoint, time.Minute)
+	table.Learn(serviceName, "b", secondEndpoint, time.Minute)
+	wantEndpoint(t, table, serviceName, "a", firstEndpoint)
+	wantEndpoint(t, table, serviceName, "b", secondEndpoint)
 	wantLen(t, table, 2)
 }
 
 func TestServicesDoNotShareSessions(t *testing.T) {
 	table := engineio.NewTable(0)
-	table.Learn(service, "a", first, time.Minute)
+	table.Learn(serviceName, "a", firstEndpoint, time.Minute)
 	wantEndpoint(t, table, "corteza:80", "a", "")
-	table.Learn("corteza:80", "a", second, time.Minute)
-	wantEndpoint(t, table, service, "a", first)
-	wantEndpoint(t, table, "corteza:80", "a", second)
+	table.Learn("corteza:80", "a", secondEndpoint, time.Minute)
+	wantEndpoint(t, table, serviceName, "a", firstEndpoint)
+	wantEndpoint(t, table, "corteza:80", "a", secondEndpoint)
 }
 
-func TestLearningAnewReplacesWhatWasKnown(t *testing.T) {
+func TestLearnReplacesAnEarlierEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := engineio.NewTable(0)
-		table.Learn(service, "a", first, 4*time.Second)
-		table.Learn(service, "a", second, 32*time.Second)
+		table.Learn(serviceName, "a", firstEndpoint, 4*time.Second)
+		table.Learn(serviceName, "a", secondEndpoint, 32*time.Second)
 		wantLen(t, table, 1)
 		time.Sleep(31 * time.Second)
-		wantEndpoint(t, table, service, "a", second)
-		table.Learn(service, "a", first, 4*time.Second)
+		wantEndpoint(t, table, serviceName, "a", secondEndpoint)
+		table.Learn(serviceName, "a", firstEndpoint, 4*time.Second)
 		time.Sleep(4 * time.Second)
-		wantEndpoint(t, table, service, "a", "")
+		wantEndpoint(t, table, serviceName, "a", "")
 	})
 }
 
-func TestForgottenIsUnknown(t *testing.T) {
+func TestForgetRemovesASession(t *testing.T) {
 	table := engineio.NewTable(0)
-	table.Learn(service, "a", first, time.Minute)
-	table.Learn(service, "b", second, time.Minute)
-	table.Forget(service, "a")
-	table.Forget(service, "a")
-	table.Forget(service, "never known")
+	table.Learn(serviceName, "a", firstEndpoint, time.Minute)
+	table.Learn(serviceName, "b", secondEndpoint, time.Minute)
+	table.Forget(serviceName, "a")
+	table.Forget(serviceName, "a")
+	table.Forget(serviceName, "never known")
 	table.Forget("never known", "b")
-	wantEndpoint(t, table, service, "a", "")
-	wantEndpoint(t, table, service, "b", second)
+	wantEndpoint(t, table, serviceName, "a", "")
+	wantEndpoint(t, table, serviceName, "b", secondEndpoint)
 	wantLen(t, table, 1)
 }
 
-func TestWhatIsNoSessionIsNotLearned(t *testing.T) {
+func TestLearnIgnoresInvalidSessions(t *testing.T) {
 	table := engineio.NewTable(0)
-	table.Learn(service, "", first, time.Minute)
-	table.Learn(service, strings.Repeat("a", engineio.MaxSID+1), first, time.Minute)
-	table.Learn(service, "a", first, 0)
-	table.Learn(service, "a", first, -time.Minute)
+	table.Learn(serviceName, "", firstEndpoint, time.Minute)
+	table.Learn(serviceName, strings.Repeat("a", engineio.MaxSID+1), firstEndpoint, time.Minute)
+	table.Learn(serviceName, "a", firstEndpoint, 0)
+	table.Learn(serviceName, "a", firstEndpoint, -time.Minute)
 	wantLen(t, table, 0)
-	table.Learn(service, strings.Repeat("a", engineio.MaxSID), first, 1)
+	table.Learn(serviceName, strings.Repeat("a", engineio.MaxSID), firstEndpoint, 1)
 	wantLen(t, table, 1)
 }
 
-func TestASessionExpiresWhenItIsNotUsed(t *testing.T) {
+func TestUnusedSessionExpires(t *testing.T) {
 	for ttl, life := range map[time.Duration]time.Duration{
 		1:                            time.Second,
 		time.Second:                  time.Second,
@@ -98,58 +98,58 @@ func TestASessionExpiresWhenItIsNotUsed(t *testing.T) {
 		64 * time.Second:             64 * time.Second,
 		2*time.Hour + 15*time.Second: 8192 * time.Second,
 		1000 * time.Hour:             8192 * time.Second,
-		engineio.Handshake{PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second}.Life(): 64 * time.Second,
+		engineio.Handshake{PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second}.Lifetime(): 64 * time.Second,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			table := engineio.NewTable(0)
-			table.Learn(service, "a", first, ttl)
+			table.Learn(serviceName, "a", firstEndpoint, ttl)
 			for range 3 {
 				time.Sleep(life - 1)
-				wantEndpoint(t, table, service, "a", first)
+				wantEndpoint(t, table, serviceName, "a", firstEndpoint)
 			}
 			time.Sleep(life)
 			wantLen(t, table, 1) // nobody looked
-			wantEndpoint(t, table, service, "a", "")
+			wantEndpoint(t, table, serviceName, "a", "")
 			wantLen(t, table, 0)
 		})
 	}
 }
 
-func TestAFullTableForgetsWhatWasNotUsedForTheLongestTime(t *testing.T) {
+func TestFullTableEvictsTheLeastRecentlyUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := engineio.NewTable(3)
 		for i, sid := range []string{"a", "b", "c"} { // in queues of their own
-			table.Learn(service, sid, first, time.Duration(30+40*i)*time.Second)
+			table.Learn(serviceName, sid, firstEndpoint, time.Duration(30+40*i)*time.Second)
 			time.Sleep(time.Second)
 		}
-		wantEndpoint(t, table, service, "a", first)
+		wantEndpoint(t, table, serviceName, "a", firstEndpoint)
 		time.Sleep(time.Second)
-		table.Learn(service, "c", second, time.Minute)
+		table.Learn(serviceName, "c", secondEndpoint, time.Minute)
 		wantLen(t, table, 3)
 		time.Sleep(time.Second)
-		table.Learn(service, "d", first, time.Minute)
+		table.Learn(serviceName, "d", firstEndpoint, time.Minute)
 		wantLen(t, table, 3)
-		for sid, endpoint := range map[string]string{"a": first, "b": "", "c": second, "d": first} {
-			wantEndpoint(t, table, service, sid, endpoint)
+		for sid, endpoint := range map[string]string{"a": firstEndpoint, "b": "", "c": secondEndpoint, "d": firstEndpoint} {
+			wantEndpoint(t, table, serviceName, sid, endpoint)
 		}
 	})
 }
 
-func TestExpiredSessionsLeaveAsOthersAreLearned(t *testing.T) {
+func TestLearnRemovesExpiredSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1000
 		table := engineio.NewTable(0)
 		for i := range n {
-			table.Learn(service, fmt.Sprint("short ", i), first, 16*time.Second)
-			table.Learn("another", fmt.Sprint("long ", i), first, time.Hour)
+			table.Learn(serviceName, fmt.Sprint("short ", i), firstEndpoint, 16*time.Second)
+			table.Learn("another", fmt.Sprint("long ", i), firstEndpoint, time.Hour)
 		}
 		time.Sleep(time.Minute)
 		for i := range n {
-			table.Learn(service, fmt.Sprint("new ", i), first, time.Minute)
+			table.Learn(serviceName, fmt.Sprint("new ", i), firstEndpoint, time.Minute)
 		}
 		wantLen(t, table, 2*n)
-		wantEndpoint(t, table, "another", "long 0", first)
-		wantEndpoint(t, table, service, "new 0", first)
+		wantEndpoint(t, table, "another", "long 0", firstEndpoint)
+		wantEndpoint(t, table, serviceName, "new 0", firstEndpoint)
 	})
 }
 
@@ -180,37 +180,37 @@ func TestATableIsSafeForConcurrentUse(t *testing.T) {
 
 func TestLookupAllocatesNothing(t *testing.T) {
 	table := engineio.NewTable(0)
-	table.Learn(service, sid, first, time.Minute)
-	if n := testing.AllocsPerRun(100, func() { table.Lookup(service, sid) }); n > 0 {
+	table.Learn(serviceName, sid, firstEndpoint, time.Minute)
+	if n := testing.AllocsPerRun(100, func() { table.Lookup(serviceName, sid) }); n > 0 {
 		t.Errorf("%v allocations for a session that is known", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { table.Lookup(service, "unknown") }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { table.Lookup(serviceName, "unknown") }); n > 0 {
 		t.Errorf("%v allocations for one that is not", n)
 	}
 }
 
-// request returns the sid as it comes: in a long string of its own.
-func request(i int) (sid string) {
+// sidOfRequest returns the sid as it comes: in a long string of its own.
+func sidOfRequest(i int) (sid string) {
 	return engineio.Parse(fmt.Sprintf("EIO=4&transport=polling&sid=%020d&pad=%01000d", i, i)).SID
 }
 
-func TestASessionTakesLittleMemory(t *testing.T) {
+func TestMemoryPerSessionIsBounded(t *testing.T) {
 	const most = 250
 	table := engineio.NewTable(0)
-	before := heap()
+	before := heapInUse()
 	for i := range engineio.DefaultLimit {
-		table.Learn(strings.Clone(service), request(i), strings.Clone(first), time.Minute)
+		table.Learn(strings.Clone(serviceName), sidOfRequest(i), strings.Clone(firstEndpoint), time.Minute)
 	}
-	each := (heap() - before) / engineio.DefaultLimit
+	each := (heapInUse() - before) / engineio.DefaultLimit
 	t.Logf("%d bytes for each session", each)
 	if each > most {
 		t.Errorf("%d bytes for each session, want at most %d", each, most)
 	}
-	wantEndpoint(t, table, service, request(0), first)
+	wantEndpoint(t, table, serviceName, sidOfRequest(0), firstEndpoint)
 }
 
-// heap returns how many bytes are in use.
-func heap() int64 {
+// heapInUse returns how many bytes are in use.
+func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.GC()
@@ -218,7 +218,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-func TestATableTellsHowManySessionsAnEndpointHolds(t *testing.T) {
+func TestTableCountsSessionsPerEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := engineio.NewTable(0)
 		for i := range 100 {
@@ -228,14 +228,14 @@ func TestATableTellsHowManySessionsAnEndpointHolds(t *testing.T) {
 		}
 		table.Forget("api:80", "a0")
 		table.Learn("api:80", "b0", "one", time.Minute) // it moved
-		if one, two := table.Held("api:80", "one"), table.Held("api:80", "two"); one != 100 || two != 99 {
+		if one, two := table.EndpointSessions("api:80", "one"), table.EndpointSessions("api:80", "two"); one != 100 || two != 99 {
 			t.Errorf("%d and %d, want 100 and 99", one, two)
 		}
 		time.Sleep(2 * time.Minute)
-		if one, two := table.Held("api:80", "one"), table.Held("api:80", "two"); one != 0 || two != 99 {
+		if one, two := table.EndpointSessions("api:80", "one"), table.EndpointSessions("api:80", "two"); one != 0 || two != 99 {
 			t.Errorf("after their time, %d and %d, want 0 and 99", one, two)
 		}
-		if n := table.Held("nobody:80", "one"); n != 0 {
+		if n := table.EndpointSessions("nobody:80", "one"); n != 0 {
 			t.Errorf("%d of an unknown service", n)
 		}
 	})

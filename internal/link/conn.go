@@ -27,8 +27,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Bare returns the connection within, for tunnels.
-func (c *conn) Bare() net.Conn { return c.Conn }
+// UnderlyingConn returns the connection within, for tunnels.
+func (c *conn) UnderlyingConn() net.Conn { return c.Conn }
 
 // CloseWrite ends one direction, as an upgraded connection may.
 func (c *conn) CloseWrite() error {

@@ -197,7 +197,7 @@ func (l *Link) Close() {
 
 // Abort breaks all connections, with the requests and the tunnels on them.
 func (l *Link) Abort() {
-	l.tunnels.Cut() // first, so that they know who ended them
+	l.tunnels.Abort() // first, so that they know who ended them
 	l.mu.Lock()
 	conns := make([]*conn, 0, len(l.conns))
 	for c := range l.conns {
@@ -280,6 +280,6 @@ func (l *Link) register(c *conn) bool {
 var errGone = errors.New("the endpoint is gone")
 
 var (
-	_ registry.Conns = (*Link)(nil)
-	_ tunnel.Bare    = (*conn)(nil)
+	_ registry.Conns         = (*Link)(nil)
+	_ tunnel.TransparentConn = (*conn)(nil)
 )

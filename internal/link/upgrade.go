@@ -139,7 +139,9 @@ func (l *Link) Drain(window time.Duration, reason string) { l.tunnels.Drain(wind
 func (l *Link) Resume() { l.tunnels.Resume() }
 
 // CloseExisting closes the tunnels that are open now, spread over window.
-func (l *Link) CloseExisting(window time.Duration, reason string) { l.tunnels.Shed(window, reason) }
+func (l *Link) CloseExisting(window time.Duration, reason string) {
+	l.tunnels.CloseExisting(window, reason)
+}
 
 // Traffic returns the bytes that the tunnels have carried.
 func (l *Link) Traffic() registry.Traffic {

@@ -57,14 +57,14 @@ func TestACutEndsTunnelsInTheEdgesName(t *testing.T) {
 	near, far := net.Pipe()
 	t.Cleanup(func() { far.Close() })
 	ended := make(chan tunnel.Report, 1)
-	l.Tunnels().Open(tunnel.Ends{
-		Client: near, Endpoint: conn, Traffic: l.Counters(), Ended: func(r tunnel.Report) { ended <- r },
+	l.Tunnels().Open(tunnel.Config{
+		Client: near, Endpoint: conn, Traffic: l.Counters(), OnClose: func(r tunnel.Report) { ended <- r },
 	})
 	l.Abort()
 	select {
 	case r := <-ended:
-		if r.By != tunnel.Edge || r.Reason != "cut" {
-			t.Errorf("ended by %s: %s", r.By, r.Reason)
+		if r.ClosedBy != tunnel.Edge || r.Reason != "cut" {
+			t.Errorf("ended by %s: %s", r.ClosedBy, r.Reason)
 		}
 	case <-time.After(soon):
 		t.Error("it goes on")

@@ -15,15 +15,15 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// farEnds tells a child process of the benchmark to be clients and endpoints, so that their memory is not counted:
+// remotePeersEnv tells a child process of the benchmark to be clients and endpoints, so that their memory is not counted:
 // the listeners' addresses, and whether clients speak TLS.
-const farEnds = "EDGE_TUNNEL_FAR_ENDS"
+const remotePeersEnv = "EDGE_TUNNEL_FAR_ENDS"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(farEnds) == "" {
+	if os.Getenv(remotePeersEnv) == "" {
 		os.Exit(m.Run())
 	}
-	if err := beFarEnds(); err != nil {
+	if err := runRemotePeers(); err != nil {
 		fmt.Fprintln(os.Stderr, "the far ends:", err)
 		os.Exit(1)
 	}
@@ -32,11 +32,11 @@ func TestMain(m *testing.M) {
 // idleTunnels is how many there are when memory is measured.
 const idleTunnels = 1000
 
-// beFarEnds opens the connections, sends a message through each tunnel and back, says so, and waits to be killed.
-func beFarEnds() error {
+// runRemotePeers opens the connections, sends a message through each tunnel and back, says so, and waits to be killed.
+func runRemotePeers() error {
 	var clientsTo, endpointsTo string
 	var secure bool
-	if _, err := fmt.Sscan(os.Getenv(farEnds), &clientsTo, &endpointsTo, &secure); err != nil {
+	if _, err := fmt.Sscan(os.Getenv(remotePeersEnv), &clientsTo, &endpointsTo, &secure); err != nil {
 		return err
 	}
 	for range idleTunnels {
@@ -63,15 +63,15 @@ func beFarEnds() error {
 		if _, err := io.ReadFull(client, make([]byte, 204)); err != nil {
 			return err
 		}
-		kept = append(kept, client, endpoint)
+		openConns = append(openConns, client, endpoint)
 	}
 	fmt.Println("ready")
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
 }
 
-// kept are connections that the garbage collector must not close.
-var kept []net.Conn
+// openConns are connections that the garbage collector must not close.
+var openConns []net.Conn
 
 // BenchmarkIdle: what a tunnel costs in which nothing moves, after a message went each way. A plain one's stacks are 2 KiB in
 // a process that is new (-benchtime 1x -run NONE), and 4 KiB in one that has had many goroutines: Go gives new ones the
@@ -80,7 +80,7 @@ func BenchmarkIdle(b *testing.B) {
 	for _, secure := range []bool{false, true} {
 		b.Run(map[bool]string{false: "plain", true: "tls"}[secure], func(b *testing.B) {
 			for b.Loop() {
-				heap, stacks, goroutines := idle(b, secure)
+				heap, stacks, goroutines := measureIdle(b, secure)
 				b.ReportMetric(heap, "KiB-heap/tunnel")
 				b.ReportMetric(stacks, "KiB-stack/tunnel")
 				b.ReportMetric(heap+stacks, "KiB/tunnel")
@@ -90,26 +90,26 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
-func idle(b *testing.B, secure bool) (heap, stacks, goroutines float64) {
+func measureIdle(b *testing.B, secure bool) (heap, stacks, goroutines float64) {
 	clients, endpoints := listenLocally(b), listenLocally(b)
 	ctx := b.Context()
 	child := exec.CommandContext(ctx, os.Args[0])
-	child.Env = append(os.Environ(), fmt.Sprint(farEnds, "=", clients.Addr(), " ", endpoints.Addr(), " ", secure))
+	child.Env = append(os.Environ(), fmt.Sprint(remotePeersEnv, "=", clients.Addr(), " ", endpoints.Addr(), " ", secure))
 	child.Stderr = os.Stderr
 	in, inErr := child.StdinPipe()
 	out, outErr := child.StdoutPipe()
 	if err := errors.Join(inErr, outErr); err != nil {
 		b.Fatal(err)
 	}
-	config := certificate(b)
-	before, began := inUse(), runtime.NumGoroutine()
+	config := serverTLSConfig(b)
+	before, began := memoryInUse(), runtime.NumGoroutine()
 	const kib = idleTunnels << 10
 	if err := child.Start(); err != nil {
 		b.Fatal(err)
 	}
 	group := tunnel.NewGroup(tunnel.NewGroup(nil))
 	for range idleTunnels {
-		ends := tunnel.Ends{Client: accept(b, clients), WebSocket: true, Traffic: new(tunnel.Traffic)}
+		ends := tunnel.Config{Client: accept(b, clients), WebSocket: true, Traffic: new(tunnel.Traffic)}
 		if secure {
 			server := tls.Server(ends.Client, config)
 			if err := server.Handshake(); err != nil {
@@ -123,7 +123,7 @@ func idle(b *testing.B, secure bool) (heap, stacks, goroutines float64) {
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		b.Fatal(err)
 	}
-	after := inUse()
+	after := memoryInUse()
 	heap = (float64(after.HeapInuse) - float64(before.HeapInuse)) / kib
 	stacks = (float64(after.StackInuse) - float64(before.StackInuse)) / kib
 	goroutines = float64(runtime.NumGoroutine()-began) / idleTunnels
@@ -134,8 +134,8 @@ func idle(b *testing.B, secure bool) (heap, stacks, goroutines float64) {
 	return heap, stacks, goroutines
 }
 
-// inUse returns what is in use when the garbage is gone and stacks have shrunk to what they need.
-func inUse() (m runtime.MemStats) {
+// memoryInUse returns what is in use when the garbage is gone and stacks have shrunk to what they need.
+func memoryInUse() (m runtime.MemStats) {
 	for range 5 {
 		runtime.GC()
 	}
@@ -160,8 +160,8 @@ func accept(b *testing.B, ln net.Listener) net.Conn {
 	return conn
 }
 
-// copied hides what lets io.Copy leave the work to the kernel, which counts nothing.
-type copied struct{ net.Conn }
+// noSpliceConn hides what lets io.Copy leave the work to the kernel, which counts nothing.
+type noSpliceConn struct{ net.Conn }
 
 // BenchmarkCopy: one direction at full speed, beside io.Copy with a buffer of the same size, and with splice.
 func BenchmarkCopy(b *testing.B) {
@@ -170,11 +170,11 @@ func BenchmarkCopy(b *testing.B) {
 		open func(client, endpoint net.Conn)
 	}{
 		{"tunnel", func(client, endpoint net.Conn) {
-			tunnel.NewGroup(nil).Open(tunnel.Ends{Client: client, Endpoint: endpoint, WebSocket: true, Traffic: new(tunnel.Traffic)})
+			tunnel.NewGroup(nil).Open(tunnel.Config{Client: client, Endpoint: endpoint, WebSocket: true, Traffic: new(tunnel.Traffic)})
 		}},
 		{"io.CopyBuffer", func(client, endpoint net.Conn) {
 			go func() {
-				_, _ = io.CopyBuffer(copied{endpoint}, struct{ io.Reader }{client}, make([]byte, 32<<10))
+				_, _ = io.CopyBuffer(noSpliceConn{endpoint}, struct{ io.Reader }{client}, make([]byte, 32<<10))
 				endpoint.Close()
 			}()
 		}},
@@ -183,16 +183,16 @@ func BenchmarkCopy(b *testing.B) {
 		}},
 	} {
 		for _, secure := range []bool{false, true} {
-			b.Run(fmt.Sprintf("%s/tls=%v", way.name, secure), func(b *testing.B) { copyAll(b, secure, way.open) })
+			b.Run(fmt.Sprintf("%s/tls=%v", way.name, secure), func(b *testing.B) { measureCopy(b, secure, way.open) })
 		}
 	}
 }
 
-func copyAll(b *testing.B, tlsClient bool, open func(client, endpoint net.Conn)) {
-	client, near := connect(b)
-	endpoint, nearEndpoint := connect(b)
+func measureCopy(b *testing.B, tlsClient bool, open func(client, endpoint net.Conn)) {
+	client, near := tcpPair(b)
+	endpoint, nearEndpoint := tcpPair(b)
 	if tlsClient {
-		client, near = asConns(secure(b, client, near))
+		client, near = asConns(startTLS(b, client, near))
 	}
 	open(near, nearEndpoint)
 	block := frame(final|opBinary, true, make([]byte, 64<<10))

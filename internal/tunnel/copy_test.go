@@ -11,32 +11,32 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-func TestBothWaysAreCopiedAndCounted(t *testing.T) {
-	each(t, func(s *stage) {
-		s.says(s.client, "ping")
-		s.hears(s.endpoint, "ping")
-		s.says(s.endpoint, "pong!")
-		s.hears(s.client, "pong!")
+func TestBothDirectionsAreCopiedAndCounted(t *testing.T) {
+	forEachKind(t, func(s *fixture) {
+		s.send(s.client, "ping")
+		s.expect(s.endpoint, "ping")
+		s.send(s.endpoint, "pong!")
+		s.expect(s.client, "pong!")
 		live := s.traffic.Parent // of the service
 		counted := func() [3]int64 {
 			return [3]int64{live.Sockets.Load(), live.FromClient.Load(), live.FromEndpoint.Load()}
 		}
 		want := [3]int64{1, 4, 5}
-		s.until(func() bool { return counted() == want }, func() any { return counted() })
+		s.eventually(func() bool { return counted() == want }, func() any { return counted() })
 		s.halfClose(s.client)
-		s.hearsEnd(s.endpoint)
+		s.expectEOF(s.endpoint)
 		s.endpoint.Close()
-		s.hearsEnd(s.client)
-		r := s.over(tunnel.Client, "end")
+		s.expectEOF(s.client)
+		r := s.waitClosed(tunnel.Client, "end")
 		if r.FromClient != 4 || r.FromEndpoint != 5 || r.Duration <= 0 {
 			t.Errorf("got %+v", r)
 		}
 	})
 }
 
-func TestMuchIsCopiedUnchanged(t *testing.T) {
+func TestLargeTransfersAreCopiedUnchanged(t *testing.T) {
 	for _, size := range []int{511, 512, 513, 1024, 16 << 10, 32 << 10, 32<<10 + 512, 5 << 20} {
-		each(t, func(s *stage) {
+		forEachKind(t, func(s *fixture) {
 			sent := []byte(strings.Repeat("0123456789abcde", size/15+1)[:size])
 			for _, way := range [][2]net.Conn{{s.client, s.endpoint}, {s.endpoint, s.client}} {
 				go func() { _, _ = way[0].Write(sent) }()
@@ -47,92 +47,92 @@ func TestMuchIsCopiedUnchanged(t *testing.T) {
 			}
 			s.client.Close()
 			s.endpoint.Close()
-			s.over("", "")
+			s.waitClosed("", "")
 		})
 	}
 }
 
-func TestOneSideMayEndBeforeTheOther(t *testing.T) {
-	each(t, func(s *stage) {
-		s.says(s.client, "all I have")
+func TestClientMayHalfClose(t *testing.T) {
+	forEachKind(t, func(s *fixture) {
+		s.send(s.client, "all I have")
 		s.halfClose(s.client)
-		s.hears(s.endpoint, "all I have")
-		s.hearsEnd(s.endpoint)
-		s.says(s.endpoint, "the answer")
-		s.hears(s.client, "the answer")
-		s.says(s.endpoint, "and more")
+		s.expect(s.endpoint, "all I have")
+		s.expectEOF(s.endpoint)
+		s.send(s.endpoint, "the answer")
+		s.expect(s.client, "the answer")
+		s.send(s.endpoint, "and more")
 		s.halfClose(s.endpoint)
-		s.hears(s.client, "and more")
-		s.hearsEnd(s.client)
-		s.over(tunnel.Client, "end")
+		s.expect(s.client, "and more")
+		s.expectEOF(s.client)
+		s.waitClosed(tunnel.Client, "end")
 	})
 }
 
-func TestTheEndpointMayEndFirst(t *testing.T) {
-	each(t, func(s *stage) {
-		s.says(s.endpoint, "bye")
+func TestEndpointMayHalfClose(t *testing.T) {
+	forEachKind(t, func(s *fixture) {
+		s.send(s.endpoint, "bye")
 		s.halfClose(s.endpoint)
-		s.hears(s.client, "bye")
-		s.hearsEnd(s.client)
-		s.says(s.client, "just one more thing")
-		s.hears(s.endpoint, "just one more thing")
+		s.expect(s.client, "bye")
+		s.expectEOF(s.client)
+		s.send(s.client, "just one more thing")
+		s.expect(s.endpoint, "just one more thing")
 		s.client.Close()
-		s.hearsEnd(s.endpoint)
-		s.over(tunnel.Endpoint, "end")
+		s.expectEOF(s.endpoint)
+		s.waitClosed(tunnel.Endpoint, "end")
 	})
 }
 
-func TestWhatCameBehindTheHandshakeComesFirst(t *testing.T) {
-	each(t, func(s *stage) {
-		s.says(s.client, "two")
-		s.says(s.endpoint, "deux")
-		s.hears(s.endpoint, "onetwo")
-		s.hears(s.client, "undeux")
+func TestBufferedBytesAreForwardedFirst(t *testing.T) {
+	forEachKind(t, func(s *fixture) {
+		s.send(s.client, "two")
+		s.send(s.endpoint, "deux")
+		s.expect(s.endpoint, "onetwo")
+		s.expect(s.client, "undeux")
 		s.client.Close()
 		s.endpoint.Close()
-		if r := s.over("", ""); r.FromClient != 6 || r.FromEndpoint != 6 {
+		if r := s.waitClosed("", ""); r.FromClient != 6 || r.FromEndpoint != 6 {
 			t.Errorf("got %+v", r)
 		}
-	}, func(e *tunnel.Ends) { e.FromClient, e.FromEndpoint = []byte("one"), []byte("un") })
+	}, func(e *tunnel.Config) { e.BufferedFromClient, e.BufferedFromEndpoint = []byte("one"), []byte("un") })
 }
 
-func TestDeadlinesThatWereLeftBehindEndNothing(t *testing.T) {
-	s := open(t, func(e *tunnel.Ends) {
+func TestExistingDeadlinesAreCleared(t *testing.T) {
+	s := openTunnel(t, func(e *tunnel.Config) {
 		for _, c := range []net.Conn{e.Client, e.Endpoint} {
 			if err := c.SetDeadline(time.Unix(1, 0)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
-	s.says(s.client, "ping")
-	s.hears(s.endpoint, "ping")
-	s.says(s.endpoint, "pong")
-	s.hears(s.client, "pong")
+	s.send(s.client, "ping")
+	s.expect(s.endpoint, "ping")
+	s.send(s.endpoint, "pong")
+	s.expect(s.client, "pong")
 	s.client.Close()
 	s.endpoint.Close()
-	s.over("", "")
+	s.waitClosed("", "")
 }
 
-func TestWhatOnlyClosesWholeIsClosedWhole(t *testing.T) {
-	s := newStage(t)
-	var ends tunnel.Ends
+func TestConnWithoutCloseWriteIsClosedWhole(t *testing.T) {
+	s := newFixture(t)
+	var ends tunnel.Config
 	s.client, ends.Client = net.Pipe()
 	s.endpoint, ends.Endpoint = net.Pipe()
 	s.start(ends)
 	s.client.Close()
-	s.hearsEnd(s.endpoint)
-	s.over(tunnel.Client, "end")
+	s.expectEOF(s.endpoint)
+	s.waitClosed(tunnel.Client, "end")
 }
 
 func TestAWrapperIsClosedOnce(t *testing.T) {
-	var wrapper *bare
-	s := open(t, func(e *tunnel.Ends) {
-		wrapper = &bare{TCPConn: e.Endpoint.(*net.TCPConn)}
+	var wrapper *transparentConn
+	s := openTunnel(t, func(e *tunnel.Config) {
+		wrapper = &transparentConn{TCPConn: e.Endpoint.(*net.TCPConn)}
 		e.Endpoint = wrapper
 	})
 	s.client.Close()
 	s.endpoint.Close()
-	s.over("", "")
+	s.waitClosed("", "")
 	if n := wrapper.closes.Load(); n != 1 {
 		t.Errorf("closed %d times, want once", n)
 	}
@@ -140,14 +140,14 @@ func TestAWrapperIsClosedOnce(t *testing.T) {
 
 func TestATunnelNeedsTwoGoroutines(t *testing.T) {
 	const tunnels = 50
-	s := open(t)
-	stages := []*stage{s}
+	s := openTunnel(t)
+	stages := []*fixture{s}
 	for range tunnels - 1 {
-		stages = append(stages, open(t))
+		stages = append(stages, openTunnel(t))
 	}
 	for _, s := range stages {
-		s.says(s.client, "x")
-		s.hears(s.endpoint, "x")
+		s.send(s.client, "x")
+		s.expect(s.endpoint, "x")
 	}
 	if n := len(goroutines()); n != 2*tunnels {
 		t.Errorf("%d goroutines for %d tunnels", n, tunnels)
@@ -155,7 +155,7 @@ func TestATunnelNeedsTwoGoroutines(t *testing.T) {
 	for _, s := range stages {
 		s.client.Close()
 		s.endpoint.Close()
-		s.over("", "")
+		s.waitClosed("", "")
 	}
-	s.noneLeft()
+	s.expectNoGoroutines()
 }

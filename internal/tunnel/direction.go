@@ -9,112 +9,112 @@ import (
 // shorten its term.
 type direction struct {
 	tunnel   *tunnel
-	src, dst *end
+	src, dst *peer
 	other    *direction
-	source   source
-	first    []byte // what was read before there was a tunnel
-	frames   frames
-	moved    int64 // bytes
-	term     term
+	reader   reader
+	buffered []byte // what was read before there was a tunnel
+	frames   frameTracker
+	copied   int64 // bytes
+	deadline deadline
 }
 
-func (d *direction) open(t *tunnel, src, dst *end, first []byte) {
-	d.tunnel, d.src, d.dst, d.first = t, src, dst, first
+func (d *direction) setup(t *tunnel, src, dst *peer, first []byte) {
+	d.tunnel, d.src, d.dst, d.buffered = t, src, dst, first
 	d.other = src.writer
-	d.term.src, d.term.dst = src.Conn, dst.Conn
-	d.source = newSource(src.Conn, &d.term)
-	d.frames = newFrames(src.who == Client)
-	d.frames.lost = !t.websocket
+	d.deadline.src, d.deadline.dst = src.Conn, dst.Conn
+	d.reader = newReader(src.Conn, &d.deadline)
+	d.frames = newFrameTracker(src.side == Client)
+	d.frames.invalid = !t.websocket
 }
 
 // run copies until the end, and then sees both ends off.
 func (d *direction) run() {
-	defer d.tunnel.over()
+	defer d.tunnel.directionDone()
 	err := d.forward()
-	if err == errAsked {
-		err = d.depart()
+	if err == errCloseRequested {
+		err = d.announceClose()
 	}
 	failed, unwanted := err.(*writeError)
 	switch {
-	case err == errAsked, err == errOver:
+	case err == errCloseRequested, err == errDone:
 	case unwanted:
-		d.receiverLeft(failed)
+		d.handleWriteError(failed)
 	default:
-		d.senderLeft(err)
+		d.handleReadError(err)
 	}
-	d.dst.leave()
-	if err == errAsked || unwanted {
+	d.dst.release()
+	if err == errCloseRequested || unwanted {
 		d.discard()
 	}
-	d.src.leave()
+	d.src.release()
 }
 
 // Why a direction stops, when neither end is the reason.
 var (
-	errAsked = errors.New("asked to say farewell")
-	errOver  = errors.New("its time is over")
+	errCloseRequested = errors.New("asked to say farewell")
+	errDone           = errors.New("its time is over")
 )
 
 // writeError is why the destination takes no more.
 type writeError struct{ error }
 
-// forward passes on what the source sends. It returns errAsked, errOver, a *writeError, or what ended the source.
+// forward passes on what the source sends. It returns errCloseRequested, errDone, a *writeError, or what ended the source.
 func (d *direction) forward() error {
-	err := d.write(d.first)
-	d.first = nil
-	for err == nil && !(d.frames.closed && d.term.ending()) {
+	err := d.forwardChunk(d.buffered)
+	d.buffered = nil
+	for err == nil && !(d.frames.closed && d.deadline.isSet()) {
 		var p []byte
-		p, err = d.source.read()
-		if failed := d.write(p); failed != nil {
+		p, err = d.reader.read()
+		if failed := d.forwardChunk(p); failed != nil {
 			err = failed
 		}
-		d.source.release()
+		d.reader.release()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = d.renew()
+			err = d.handleReadTimeout()
 		}
 	}
 	if err == nil {
-		return errOver // all has been said
+		return errDone // all has been said
 	}
 	return err
 }
 
-// renew returns why the direction has to stop after a read timed out, if it has to.
-func (d *direction) renew() error {
-	asked, over := d.term.renew()
+// handleReadTimeout returns why the direction has to stop after a read timed out, if it has to.
+func (d *direction) handleReadTimeout() error {
+	asked, over := d.deadline.rearm()
 	switch {
 	case asked:
-		return errAsked
+		return errCloseRequested
 	case over:
-		return errOver
+		return errDone
 	}
 	return nil
 }
 
-// write passes on what was read.
-func (d *direction) write(p []byte) error {
+// forwardChunk passes on what was read.
+func (d *direction) forwardChunk(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
 	if !d.frames.closed {
-		d.frames.follow(p)
+		d.frames.track(p)
 		if d.frames.closed {
-			d.tunnel.blame(d.src.who, "close frame")
+			d.tunnel.recordCause(d.src.side, "close frame")
 		}
 	}
-	return d.pass(p)
+	return d.writeAndCount(p)
 }
 
-// pass writes p and counts it. A failed write is no timeout of the source.
-func (d *direction) pass(p []byte) error {
+// writeAndCount writes p and counts it. A failed write is no timeout of the source.
+func (d *direction) writeAndCount(p []byte) error {
 	n, err := d.dst.Write(p)
-	d.moved += int64(n)
-	d.tunnel.traffic.moved(d.src.who, n)
+	d.copied += int64(n)
+	d.tunnel.traffic.addBytes(d.src.side, n)
 	if d.tunnel.idle != nil {
-		d.tunnel.idle.moved()
+		d.tunnel.idle.recordActivity()
 	}
 	if err != nil {
-		d.dst.fail()
+		d.dst.markWriteFailed()
 		return &writeError{err}
 	}
 	return nil

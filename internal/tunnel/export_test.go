@@ -1,16 +1,16 @@
 package tunnel
 
-// Frames gives the tests the tracker of frames.
-type Frames struct{ frames }
+// FrameTracker gives the tests the tracker of frames.
+type FrameTracker struct{ frameTracker }
 
-// NewFrames returns a tracker of a client's frames, or of a server's.
-func NewFrames(masked bool) *Frames { return &Frames{newFrames(masked)} }
+// NewFrameTracker returns a tracker of a client's frames, or of a server's.
+func NewFrameTracker(masked bool) *FrameTracker { return &FrameTracker{newFrameTracker(masked)} }
 
-// Follow goes on through p.
-func (f *Frames) Follow(p []byte) (end int) { return f.follow(p) }
+// Track goes on through p.
+func (f *FrameTracker) Track(p []byte) (end int) { return f.track(p) }
 
-// AtEnd reports whether it saw whole frames only.
-func (f *Frames) AtEnd() bool { return f.atEnd() }
+// IsAtBoundary reports whether it saw whole frames only.
+func (f *FrameTracker) IsAtBoundary() bool { return f.isAtBoundary() }
 
 // State returns what else is known.
-func (f *Frames) State() (lost, closed bool) { return f.lost, f.closed }
+func (f *FrameTracker) State() (lost, closed bool) { return f.invalid, f.closed }

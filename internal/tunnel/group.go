@@ -11,22 +11,22 @@ import (
 type Group struct {
 	parent *Group
 
-	mu    sync.Mutex
-	open  map[*tunnel]struct{}
-	empty chan struct{} // closed when the last tunnel is over; nil if nobody waits
-	wave  *wave         // that closes them; nil if they may stay
-	shed  *wave         // that closes those that were open when it began; nil if there was none
+	mu              sync.Mutex
+	tunnels         map[*tunnel]struct{}
+	allClosed       chan struct{}   // closed when the last tunnel is over; nil if nobody waits
+	draining        *staggeredClose // that closes them; nil if they may stay
+	closingExisting *staggeredClose // that closes those that were open when it began; nil if there was none
 }
 
 // NewGroup returns a group whose tunnels belong to the parent too. The parent may be nil. A group that is not needed
 // any more needs no closing.
 func NewGroup(parent *Group) *Group {
-	return &Group{parent: parent, open: make(map[*tunnel]struct{})}
+	return &Group{parent: parent, tunnels: make(map[*tunnel]struct{})}
 }
 
 // Open begins to copy between two connections and returns at once. If the group or a parent is being drained, the
 // tunnel is closed like the others; after the drain's window at once.
-func (g *Group) Open(ends Ends) {
+func (g *Group) Open(ends Config) {
 	t := newTunnel(g, ends)
 	ends.Traffic.opened()
 	for at := g; at != nil; at = at.parent {
@@ -38,9 +38,9 @@ func (g *Group) Open(ends Ends) {
 func (g *Group) add(t *tunnel) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.open[t] = struct{}{}
-	if g.wave != nil {
-		g.wave.take(t)
+	g.tunnels[t] = struct{}{}
+	if g.draining != nil {
+		g.draining.add(t)
 	}
 }
 
@@ -48,17 +48,17 @@ func (g *Group) add(t *tunnel) {
 func (g *Group) remove(t *tunnel) {
 	for ; g != nil; g = g.parent {
 		g.mu.Lock()
-		delete(g.open, t)
-		if len(g.open) == 0 {
-			if g.wave != nil {
-				g.wave.rest()
+		delete(g.tunnels, t)
+		if len(g.tunnels) == 0 {
+			if g.draining != nil {
+				g.draining.clear()
 			}
-			if g.shed != nil {
-				g.shed.rest()
+			if g.closingExisting != nil {
+				g.closingExisting.clear()
 			}
-			if g.empty != nil {
-				close(g.empty)
-				g.empty = nil
+			if g.allClosed != nil {
+				close(g.allClosed)
+				g.allClosed = nil
 			}
 		}
 		g.mu.Unlock()
@@ -72,12 +72,12 @@ func (g *Group) remove(t *tunnel) {
 func (g *Group) Drain(window time.Duration, reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.wave != nil {
-		g.wave.stop()
+	if g.draining != nil {
+		g.draining.stop()
 	}
-	g.wave = newWave(window, reason)
-	for t := range g.open {
-		g.wave.take(t)
+	g.draining = newStaggeredClose(window, reason)
+	for t := range g.tunnels {
+		g.draining.add(t)
 	}
 }
 
@@ -85,32 +85,32 @@ func (g *Group) Drain(window time.Duration, reason string) {
 func (g *Group) Resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.wave != nil {
-		g.wave.stop()
-		g.wave = nil
+	if g.draining != nil {
+		g.draining.stop()
+		g.draining = nil
 	}
 }
 
-// Shed closes the tunnels that are open now as [Group.Drain] does, and lets those stay that are opened later. It returns at
+// CloseExisting closes the tunnels that are open now as [Group.Drain] does, and lets those stay that are opened later. It returns at
 // once. A further Shed replaces the one before.
-func (g *Group) Shed(window time.Duration, reason string) {
+func (g *Group) CloseExisting(window time.Duration, reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.shed != nil {
-		g.shed.stop()
+	if g.closingExisting != nil {
+		g.closingExisting.stop()
 	}
-	g.shed = newWave(window, reason)
-	for t := range g.open {
-		g.shed.take(t)
+	g.closingExisting = newStaggeredClose(window, reason)
+	for t := range g.tunnels {
+		g.closingExisting.add(t)
 	}
 }
 
-// Cut closes all tunnels that are open at once, because nobody is at their endpoints any more and no one will say so.
+// Abort closes all tunnels that are open at once, because nobody is at their endpoints any more and no one will say so.
 // It does not wait. Clients are told as when an endpoint dies, and have 1 s to answer.
-func (g *Group) Cut() {
+func (g *Group) Abort() {
 	g.mu.Lock()
-	all := make([]*tunnel, 0, len(g.open))
-	for t := range g.open {
+	all := make([]*tunnel, 0, len(g.tunnels))
+	for t := range g.tunnels {
 		all = append(all, t)
 	}
 	g.mu.Unlock()
@@ -123,14 +123,14 @@ func (g *Group) Cut() {
 // then.
 func (g *Group) Wait(ctx context.Context) error {
 	g.mu.Lock()
-	if len(g.open) == 0 {
+	if len(g.tunnels) == 0 {
 		g.mu.Unlock()
 		return nil
 	}
-	if g.empty == nil {
-		g.empty = make(chan struct{})
+	if g.allClosed == nil {
+		g.allClosed = make(chan struct{})
 	}
-	empty := g.empty
+	empty := g.allClosed
 	g.mu.Unlock()
 	select {
 	case <-empty:
@@ -144,5 +144,5 @@ func (g *Group) Wait(ctx context.Context) error {
 func (g *Group) Len() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.open)
+	return len(g.tunnels)
 }

@@ -14,29 +14,29 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// crowd is many tunnels of one group, over connections that know the time of synctest. Its clients note when they are
+// tunnelSet is many tunnels of one group, over connections that know the time of synctest. Its clients note when they are
 // told to go, and go.
-type crowd struct {
+type tunnelSet struct {
 	*testing.T
 	group *tunnel.Group
 
-	began time.Time
-	mu    sync.Mutex
-	told  []time.Duration
-	far   []net.Conn
-	gone  sync.WaitGroup
+	startedAt   time.Time
+	mu          sync.Mutex
+	closeTimes  []time.Duration
+	remoteConns []net.Conn
+	readers     sync.WaitGroup
 }
 
-func newCrowd(t *testing.T, group *tunnel.Group, size int) *crowd {
-	c := &crowd{T: t, group: group, began: time.Now()}
+func newTunnelSet(t *testing.T, group *tunnel.Group, size int) *tunnelSet {
+	c := &tunnelSet{T: t, group: group, startedAt: time.Now()}
 	for range size {
-		c.join()
+		c.add()
 	}
 	t.Cleanup(func() {
-		for _, conn := range c.far {
+		for _, conn := range c.remoteConns {
 			conn.Close()
 		}
-		c.gone.Wait()
+		c.readers.Wait()
 		if err := c.group.Wait(context.Background()); err != nil {
 			t.Error(err)
 		}
@@ -44,72 +44,72 @@ func newCrowd(t *testing.T, group *tunnel.Group, size int) *crowd {
 	return c
 }
 
-// join opens a tunnel more.
-func (c *crowd) join() {
-	var ends tunnel.Ends
+// add opens a tunnel more.
+func (c *tunnelSet) add() {
+	var ends tunnel.Config
 	var client, endpoint net.Conn
 	client, ends.Client = net.Pipe()
 	endpoint, ends.Endpoint = net.Pipe()
 	ends.WebSocket = true
-	c.far = append(c.far, client, endpoint)
+	c.remoteConns = append(c.remoteConns, client, endpoint)
 	c.group.Open(ends)
-	c.gone.Go(func() { _, _ = io.Copy(io.Discard, endpoint) })
-	c.gone.Go(func() {
-		got := make([]byte, len(goingAway))
-		if _, err := io.ReadFull(client, got); err != nil || string(got) != goingAway {
+	c.readers.Go(func() { _, _ = io.Copy(io.Discard, endpoint) })
+	c.readers.Go(func() {
+		got := make([]byte, len(goingAwayFrame))
+		if _, err := io.ReadFull(client, got); err != nil || string(got) != goingAwayFrame {
 			return
 		}
 		c.mu.Lock()
-		c.told = append(c.told, time.Since(c.began))
+		c.closeTimes = append(c.closeTimes, time.Since(c.startedAt))
 		c.mu.Unlock()
 		client.Close()
 	})
 }
 
-// count returns how many were told.
-func (c *crowd) count() int {
+// closedCount returns how many were told.
+func (c *tunnelSet) closedCount() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.told)
+	return len(c.closeTimes)
 }
 
-const parts = 5
+const histogramBins = 5
 
-// chart logs how many of the times are in each part of the window.
-func chart(t *testing.T, told []time.Duration, window time.Duration) (histogram [parts]int) {
+// logHistogram logs how many of the times are in each part of the window.
+func logHistogram(t *testing.T, told []time.Duration, window time.Duration) (histogram [histogramBins]int) {
 	t.Helper()
 	for _, at := range told {
-		histogram[min(parts-1, int(at*parts/window))]++
+		histogram[min(histogramBins-1, int(at*histogramBins/window))]++
 	}
 	for i, n := range histogram {
-		t.Logf("%6s %4d %s", window*time.Duration(i)/parts, n, strings.Repeat("#", n*100/len(told)))
+		t.Logf("%6s %4d %s", window*time.Duration(i)/histogramBins, n, strings.Repeat("#", n*100/len(told)))
 	}
 	return histogram
 }
 
-// spread fails unless the times cover the window evenly: each part has at least half of its share.
-func spread(t *testing.T, told []time.Duration, window time.Duration) {
+// expectEvenSpread fails unless the times cover the window evenly: each part has at least half of its share.
+func expectEvenSpread(t *testing.T, told []time.Duration, window time.Duration) {
 	t.Helper()
-	for i, n := range chart(t, told, window) {
-		if n < len(told)/parts/2 {
-			t.Errorf("from %s on only %d of %d were closed", window*time.Duration(i)/parts, n, len(told))
+	for i, n := range logHistogram(t, told, window) {
+		if n < len(told)/histogramBins/2 {
+			t.Errorf("from %s on only %d of %d were closed", window*time.Duration(i)/histogramBins, n, len(told))
 		}
 	}
 }
 
-func TestADrainIsSpreadOverItsWindow(t *testing.T) {
+func TestDrainIsSpreadOverItsWindow(t *testing.T) {
 	for _, size := range []int{20, 500, 5000} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCrowd(t, tunnel.NewGroup(nil), size)
+			c := newTunnelSet(t, tunnel.NewGroup(nil), size)
 			c.group.Drain(5*time.Second, "drain")
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			if n := c.count(); n != size {
+			if n := c.closedCount(); n != size {
 				t.Fatalf("%d of %d were told within the window", n, size)
 			}
-			spread(t, c.told, 5*time.Second)
+			expectEvenSpread(t, c.closeTimes, 5*time.Second)
 			instants := make(map[time.Duration]bool)
-			for _, at := range c.told {
+			for _, at := range c.closeTimes {
 				instants[at] = true
 			}
 			if len(instants) < size*9/10 {
@@ -119,44 +119,44 @@ func TestADrainIsSpreadOverItsWindow(t *testing.T) {
 	}
 }
 
-func TestATunnelThatIsOpenedWhileDrainingIsClosedWithinTheWindow(t *testing.T) {
+func TestTunnelOpenedWhileDrainingIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, tunnel.NewGroup(nil), 0)
+		c := newTunnelSet(t, tunnel.NewGroup(nil), 0)
 		c.group.Drain(5*time.Second, "drain")
 		for range 4 {
 			time.Sleep(time.Second)
 			for range 10 {
-				c.join()
+				c.add()
 			}
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := c.count(); n != 40 {
+		if n := c.closedCount(); n != 40 {
 			t.Errorf("%d of 40 were told within the window", n)
 		}
 		time.Sleep(time.Hour)
-		c.join() // its 101 came late
+		c.add() // its 101 came late
 		synctest.Wait()
-		if n := c.count(); n != 41 {
+		if n := c.closedCount(); n != 41 {
 			t.Error("a tunnel that was opened after the window was not closed at once")
 		}
 	})
 }
 
-func TestAfterResumeTheRestStays(t *testing.T) {
+func TestResumeKeepsTheRemainingTunnels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, tunnel.NewGroup(nil), 100)
+		c := newTunnelSet(t, tunnel.NewGroup(nil), 100)
 		c.group.Drain(10*time.Second, "drain")
 		time.Sleep(5 * time.Second)
 		c.group.Resume()
 		synctest.Wait()
-		told := c.count()
+		told := c.closedCount()
 		if told < 45 || told > 55 {
 			t.Errorf("%d of 100 were told in half the time", told)
 		}
-		c.join()
+		c.add()
 		time.Sleep(time.Hour)
-		if n := c.count(); n != told {
+		if n := c.closedCount(); n != told {
 			t.Errorf("%d more were told after that", n-told)
 		}
 		if n := c.group.Len(); n != 101-told {
@@ -165,63 +165,63 @@ func TestAfterResumeTheRestStays(t *testing.T) {
 		c.group.Drain(time.Second, "drain")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := c.count(); n != 101 {
+		if n := c.closedCount(); n != 101 {
 			t.Errorf("%d of 101 were told by the second drain", n)
 		}
 	})
 }
 
-func TestADrainReplacesTheOneBefore(t *testing.T) {
+func TestDrainReplacesAnEarlierDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, tunnel.NewGroup(nil), 100)
+		c := newTunnelSet(t, tunnel.NewGroup(nil), 100)
 		c.group.Drain(time.Hour, "drain")
 		c.group.Drain(time.Second, "exit")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := c.count(); n != 100 {
+		if n := c.closedCount(); n != 100 {
 			t.Errorf("%d of 100 were told", n)
 		}
 	})
 }
 
-func TestAGroupIsClosedWithItsParentAndNotTheOtherWayRound(t *testing.T) {
+func TestDrainCoversSubgroupsButNotSiblings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		process := tunnel.NewGroup(nil)
-		a, b := newCrowd(t, tunnel.NewGroup(process), 10), newCrowd(t, tunnel.NewGroup(process), 10)
+		a, b := newTunnelSet(t, tunnel.NewGroup(process), 10), newTunnelSet(t, tunnel.NewGroup(process), 10)
 		if n := process.Len(); n != 20 {
 			t.Errorf("%d are open, want 20", n)
 		}
 		a.group.Drain(0, "drain")
 		synctest.Wait()
-		if a.count() != 10 || b.count() != 0 {
-			t.Errorf("%d of the group and %d of another one were told", a.count(), b.count())
+		if a.closedCount() != 10 || b.closedCount() != 0 {
+			t.Errorf("%d of the group and %d of another one were told", a.closedCount(), b.closedCount())
 		}
 		process.Drain(4*time.Second, "exit")
-		b.join()
+		b.add()
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		if b.count() != 11 {
-			t.Errorf("%d of 11 were told when the process stopped", b.count())
+		if b.closedCount() != 11 {
+			t.Errorf("%d of 11 were told when the process stopped", b.closedCount())
 		}
 	})
 }
 
-func TestADrainOfWhatHasGoneLeavesNoGoroutine(t *testing.T) {
-	s := open(t)
+func TestDrainOfClosedTunnelsLeavesNoGoroutine(t *testing.T) {
+	s := openTunnel(t)
 	s.group.Drain(time.Hour, "drain")
 	s.client.Close()
 	s.endpoint.Close()
-	s.over("", "")
-	s.noneLeft()
+	s.waitClosed("", "")
+	s.expectNoGoroutines()
 	s.group.Drain(time.Hour, "drain")
-	s.noneLeft()
+	s.expectNoGoroutines()
 }
 
-func TestWaitEndsWithTheLastReport(t *testing.T) {
+func TestWaitReturnsAfterTheLastReport(t *testing.T) {
 	reported := make(chan struct{})
 	finish := make(chan struct{})
-	s := open(t, func(e *tunnel.Ends) {
-		e.Ended = func(tunnel.Report) { close(reported); <-finish }
+	s := openTunnel(t, func(e *tunnel.Config) {
+		e.OnClose = func(tunnel.Report) { close(reported); <-finish }
 	})
 	s.client.Close()
 	s.endpoint.Close()
@@ -240,28 +240,28 @@ func TestWaitEndsWithTheLastReport(t *testing.T) {
 	}
 }
 
-func TestWhatIsOpenIsShedAndWhatComesLaterStays(t *testing.T) {
+func TestCloseExistingKeepsLaterTunnels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, tunnel.NewGroup(nil), 100)
-		c.group.Shed(5*time.Second, "maintenance")
+		c := newTunnelSet(t, tunnel.NewGroup(nil), 100)
+		c.group.CloseExisting(5*time.Second, "maintenance")
 		time.Sleep(time.Second)
 		for range 10 {
-			c.join()
+			c.add()
 		}
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		if n := c.count(); n != 100 {
+		if n := c.closedCount(); n != 100 {
 			t.Errorf("%d were told within the window, want the 100 that were open", n)
 		}
-		spread(t, c.told, 5*time.Second)
+		expectEvenSpread(t, c.closeTimes, 5*time.Second)
 		time.Sleep(time.Hour)
-		if n := c.count(); n != 100 {
+		if n := c.closedCount(); n != 100 {
 			t.Errorf("%d of those that came later were told", n-100)
 		}
-		c.group.Shed(0, "maintenance")
-		c.group.Shed(0, "maintenance")
+		c.group.CloseExisting(0, "maintenance")
+		c.group.CloseExisting(0, "maintenance")
 		synctest.Wait()
-		if n := c.count(); n != 110 {
+		if n := c.closedCount(); n != 110 {
 			t.Errorf("%d were told, want all 110", n)
 		}
 	})

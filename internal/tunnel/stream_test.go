@@ -16,8 +16,8 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// next reads a server's frame.
-func next(r *bufio.Reader) (first byte, payload []byte, err error) {
+// readFrame reads a server's frame.
+func readFrame(r *bufio.Reader) (first byte, payload []byte, err error) {
 	head := make([]byte, 2)
 	if _, err = io.ReadFull(r, head); err != nil {
 		return 0, nil, err
@@ -41,26 +41,26 @@ func next(r *bufio.Reader) (first byte, payload []byte, err error) {
 // flow is what one side streams to the other. Little of it is on its way at a time, or a close frame would arrive
 // seconds after it was sent.
 type flow struct {
-	sent, taken atomic.Int64
-	more        chan struct{}
-	over        <-chan struct{}
+	sent, received atomic.Int64
+	progress       chan struct{}
+	closed         <-chan struct{}
 }
 
-// take counts what arrived.
-func (f *flow) take(n int) {
-	f.taken.Add(int64(n))
+// addReceived counts what arrived.
+func (f *flow) addReceived(n int) {
+	f.received.Add(int64(n))
 	select {
-	case f.more <- struct{}{}:
+	case f.progress <- struct{}{}:
 	default:
 	}
 }
 
 // Write takes what arrives.
-func (f *flow) Write(p []byte) (int, error) { f.take(len(p)); return len(p), nil }
+func (f *flow) Write(p []byte) (int, error) { f.addReceived(len(p)); return len(p), nil }
 
-// talk streams frames of all sizes, whole messages and fragments, cut anywhere: as fast as they are taken, or with a
+// writeFrames streams frames of all sizes, whole messages and fragments, cut anywhere: as fast as they are taken, or with a
 // pause after each piece.
-func (f *flow) talk(conn net.Conn, masked bool, sizes []int, pause time.Duration) {
+func (f *flow) writeFrames(conn net.Conn, masked bool, sizes []int, pause time.Duration) {
 	var much []byte
 	for len(much) < 64<<10 {
 		size := sizes[rand.IntN(len(sizes))]
@@ -81,44 +81,44 @@ func (f *flow) talk(conn net.Conn, masked bool, sizes []int, pause time.Duration
 		if pause > 0 {
 			time.Sleep(pause)
 		}
-		for f.sent.Add(int64(n)); f.sent.Load()-f.taken.Load() > 32<<10; n = 0 {
+		for f.sent.Add(int64(n)); f.sent.Load()-f.received.Load() > 32<<10; n = 0 {
 			select {
-			case <-f.more:
-			case <-f.over:
+			case <-f.progress:
+			case <-f.closed:
 				return
 			}
 		}
 	}
 }
 
-// farewell is how a client's stream ended.
-type farewell struct {
+// streamEnd is how a client's stream ended.
+type streamEnd struct {
 	code int
 	err  error
 	at   time.Time
 }
 
-// listen reads frames until the close frame, and checks that each is as it was sent.
-func listen(conn io.Reader) farewell {
+// readUntilClose reads frames until the close frame, and checks that each is as it was sent.
+func readUntilClose(conn io.Reader) streamEnd {
 	for r := bufio.NewReader(conn); ; {
-		first, payload, err := next(r)
+		first, payload, err := readFrame(r)
 		if err != nil {
-			return farewell{err: err}
+			return streamEnd{err: err}
 		}
 		if first == final|opClose && len(payload) == 2 {
-			return farewell{code: int(binary.BigEndian.Uint16(payload)), at: time.Now()}
+			return streamEnd{code: int(binary.BigEndian.Uint16(payload)), at: time.Now()}
 		}
 		want := bytes.Repeat([]byte{byte(len(payload))}, len(payload))
 		if first&^final > opPing || !bytes.Equal(payload, want) {
-			return farewell{err: fmt.Errorf("a frame 0x%x with %d bytes that nobody sent", first, len(payload))}
+			return streamEnd{err: fmt.Errorf("a frame 0x%x with %d bytes that nobody sent", first, len(payload))}
 		}
 	}
 }
 
-// streams opens tunnels whose two sides send, some of them as fast as they can, and waits until all do. What their
+// openStreams opens tunnels whose two sides send, some of them as fast as they can, and waits until all do. What their
 // clients see comes from the channel.
-func (s *stage) streams(n, fast int, sizes []int, tlsClients bool) <-chan farewell {
-	told := make(chan farewell, n)
+func (s *fixture) openStreams(n, fast int, sizes []int, tlsClients bool) <-chan streamEnd {
+	told := make(chan streamEnd, n)
 	var each []*tunnel.Traffic
 	start := make(chan struct{})
 	for i := range n {
@@ -128,48 +128,48 @@ func (s *stage) streams(n, fast int, sizes []int, tlsClients bool) <-chan farewe
 		}
 		traffic := &tunnel.Traffic{Parent: s.traffic}
 		each = append(each, traffic)
-		s.stream(traffic, start, told, sizes, pause, tlsClients)
+		s.openStream(traffic, start, told, sizes, pause, tlsClients)
 	}
 	close(start)
 	for _, traffic := range each {
 		const enough = 20_000
-		s.until(func() bool { return traffic.FromClient.Load() > enough && traffic.FromEndpoint.Load() > enough },
+		s.eventually(func() bool { return traffic.FromClient.Load() > enough && traffic.FromEndpoint.Load() > enough },
 			func() any { return traffic.FromClient.Load() })
 	}
 	return told
 }
 
-func (s *stage) stream(traffic *tunnel.Traffic, start <-chan struct{}, told chan<- farewell, sizes []int, pause time.Duration, tlsClient bool) {
-	var ends tunnel.Ends
+func (s *fixture) openStream(traffic *tunnel.Traffic, start <-chan struct{}, told chan<- streamEnd, sizes []int, pause time.Duration, tlsClient bool) {
+	var ends tunnel.Config
 	var client, endpoint net.Conn
-	client, ends.Client = connect(s)
+	client, ends.Client = tcpPair(s)
 	if tlsClient {
-		client, ends.Client = asConns(secure(s, client, ends.Client))
+		client, ends.Client = asConns(startTLS(s, client, ends.Client))
 	}
-	endpoint, ends.Endpoint = connect(s)
+	endpoint, ends.Endpoint = tcpPair(s)
 	over := make(chan struct{})
 	ends.WebSocket, ends.Traffic = true, traffic
-	ends.Ended = func(r tunnel.Report) {
-		if r.By != tunnel.Edge || r.Reason != "drain" {
+	ends.OnClose = func(r tunnel.Report) {
+		if r.ClosedBy != tunnel.Edge || r.Reason != "drain" {
 			s.Errorf("ended: %+v", r)
 		}
 		close(over)
 	}
-	up, down := &flow{more: make(chan struct{}, 1), over: over}, &flow{more: make(chan struct{}, 1), over: over}
+	up, down := &flow{progress: make(chan struct{}, 1), closed: over}, &flow{progress: make(chan struct{}, 1), closed: over}
 	s.group.Open(ends)
-	go func() { <-start; up.talk(client, true, sizes, pause) }()
-	go func() { <-start; down.talk(endpoint, false, sizes, pause) }()
+	go func() { <-start; up.writeFrames(client, true, sizes, pause) }()
+	go func() { <-start; down.writeFrames(endpoint, false, sizes, pause) }()
 	go func() {
 		_, _ = io.Copy(up, endpoint)
 		endpoint.Close()
 	}()
 	go func() {
-		told <- listen(io.TeeReader(client, down))
+		told <- readUntilClose(io.TeeReader(client, down))
 		client.Close()
 	}()
 }
 
-func TestInADrainOfStreamsEachClientIsToldAtAFramesEnd(t *testing.T) {
+func TestDrainClosesStreamsBetweenFrames(t *testing.T) {
 	for _, test := range []struct {
 		sockets, fast int
 		sizes         []int
@@ -181,8 +181,8 @@ func TestInADrainOfStreamsEachClientIsToldAtAFramesEnd(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d of which %d are fast, TLS %v", test.sockets, test.fast, test.tls), func(t *testing.T) {
 			const window = 5 * time.Second
-			s := newStage(t)
-			told := s.streams(test.sockets, test.fast, test.sizes, test.tls)
+			s := newFixture(t)
+			told := s.openStreams(test.sockets, test.fast, test.sizes, test.tls)
 			began := time.Now()
 			s.group.Drain(window, "drain")
 			var times []time.Duration
@@ -194,7 +194,7 @@ func TestInADrainOfStreamsEachClientIsToldAtAFramesEnd(t *testing.T) {
 				}
 				times = append(times, f.at.Sub(began))
 			}
-			chart(t, times, window) // how even it is, the tests say whose time nobody else uses
+			logHistogram(t, times, window) // how even it is, the tests say whose time nobody else uses
 			t.Logf("the last was told after %s; %d MiB were passed on", slices.Max(times).Round(time.Millisecond),
 				(s.traffic.FromClient.Load()+s.traffic.FromEndpoint.Load())>>20)
 			if err := s.group.Wait(t.Context()); err != nil {

@@ -25,8 +25,8 @@ func (c *Traffic) closed() {
 	}
 }
 
-// moved counts bytes that one side sent.
-func (c *Traffic) moved(from string, n int) {
+// addBytes counts bytes that one side sent.
+func (c *Traffic) addBytes(from string, n int) {
 	for ; c != nil; c = c.Parent {
 		if from == Client {
 			c.FromClient.Add(int64(n))

@@ -69,7 +69,7 @@ func Snapshot() []registry.ServiceStatus {
 // setSessionCount completes an endpoint's status. It comes after what is in flight was counted: a session that a request
 // begins is learned before that is over.
 func (l *runtime) setSessionCount(service string, e *registry.EndpointStatus) {
-	e.Sessions = l.sessions.Held(service, e.ID) + l.adoptedSessions.Held(service, e.ID)
+	e.Sessions = l.sessions.EndpointSessions(service, e.ID) + l.adoptedSessions.EndpointSessions(service, e.ID)
 }
 
 // sharedRuntime returns what outlives configurations, or nil when no configuration uses the app.

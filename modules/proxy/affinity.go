@@ -83,7 +83,7 @@ func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, res
 		return
 	}
 	id := claim.Endpoint().ID()
-	if a.sessions != nil && b.query.Handshake() && resp.StatusCode == http.StatusOK && mayBegin(resp) {
+	if a.sessions != nil && b.query.IsHandshake() && resp.StatusCode == http.StatusOK && mayBegin(resp) {
 		a.learn(id, resp)
 	}
 	if a.sessions != nil && b.query.SID != "" {
@@ -92,7 +92,7 @@ func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, res
 			return
 		}
 		if b.session == "" {
-			a.strays.Learn(a.service, b.query.SID, id, engineio.DefaultLife) // it began before the edge did
+			a.strays.Learn(a.service, b.query.SID, id, engineio.DefaultLifetime) // it began before the edge did
 		}
 	}
 	// Where a session has brought the request need not be where others of this client should go: it may be draining.
@@ -136,7 +136,7 @@ func (a *affinity) learn(id string, resp *http.Response) {
 	}{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
 	h, err := engineio.ReadHandshake(resp.Header.Get("Content-Encoding"), head)
 	if err == nil && a.endpointOf(h.SID) == "" { // one that is known belongs to whom it belongs to
-		a.sessions.Learn(a.service, h.SID, id, h.Life())
+		a.sessions.Learn(a.service, h.SID, id, h.Lifetime())
 	}
 }
 

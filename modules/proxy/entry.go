@@ -61,7 +61,7 @@ func (n *entry) write(r tunnel.Report) {
 			zap.Int64("bytes_read", r.FromClient), zap.String("user_id", n.userID), zap.Duration("duration", r.Duration),
 			zap.Int64("size", r.FromEndpoint), zap.Int("status", http.StatusSwitchingProtocols),
 			zap.String("service", n.service), zap.String("endpoint", n.endpoint),
-			zap.String("closed_by", r.By), zap.String("close_reason", r.Reason),
+			zap.String("closed_by", r.ClosedBy), zap.String("close_reason", r.Reason),
 		)
 	}
 }

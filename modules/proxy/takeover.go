@@ -61,10 +61,10 @@ func (t *Transport) takeOver(req *http.Request, resp *http.Response, claim regis
 	endpoint, ahead := upgraded.Take()
 	l := claim.Endpoint().Conns().(*link.Link)
 	claim = claim.Upgrade()
-	l.Tunnels().Open(tunnel.Ends{
-		Client: client, Endpoint: endpoint, FromClient: early, FromEndpoint: ahead,
+	l.Tunnels().Open(tunnel.Config{
+		Client: client, Endpoint: endpoint, BufferedFromClient: early, BufferedFromEndpoint: ahead,
 		WebSocket: strings.EqualFold(got, "websocket"), IdleTimeout: time.Duration(t.IdleTimeout), Traffic: l.Counters(),
-		Ended: func(r tunnel.Report) {
+		OnClose: func(r tunnel.Report) {
 			claim.Release()
 			entry.write(r)
 		},

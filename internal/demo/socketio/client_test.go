@@ -19,8 +19,8 @@ type client struct {
 	sid string
 }
 
-// serve runs a server that greets, echoes, and ends with the test.
-func serve(t *testing.T, o socketio.Options) (*socketio.Server, *client) {
+// startServer runs a server that greets, echoes, and ends with the test.
+func startServer(t *testing.T, o socketio.Options) (*socketio.Server, *client) {
 	t.Helper()
 	if o.Connected == nil {
 		o.Connected = func(socket *socketio.Socket) {
@@ -52,14 +52,14 @@ func echo(_ *socketio.Socket, event string, arguments []json.RawMessage) []any {
 
 func (c *client) request(method, query, body string) (int, string) {
 	c.t.Helper()
-	status, text, err := c.try(method, query, body)
+	status, text, err := c.tryRequest(method, query, body)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	return status, text
 }
 
-func (c *client) try(method, query, body string) (int, string, error) {
+func (c *client) tryRequest(method, query, body string) (int, string, error) {
 	r, err := http.NewRequestWithContext(c.t.Context(), method, c.url+query, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
@@ -73,8 +73,8 @@ func (c *client) try(method, query, body string) (int, string, error) {
 	return response.StatusCode, string(text), err
 }
 
-// open begins a session by polling and returns its open packet.
-func (c *client) open() map[string]any {
+// openSession begins a session by polling and returns its open packet.
+func (c *client) openSession() map[string]any {
 	c.t.Helper()
 	status, body := c.request("GET", "&transport=polling", "")
 	if status != http.StatusOK || !strings.HasPrefix(body, "0{") {

@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// greeting is what the server tells a client in the open packet. Times are in milliseconds, sizes in bytes.
-type greeting struct {
+// handshakeData is what the server tells a client in the open packet. Times are in milliseconds, sizes in bytes.
+type handshakeData struct {
 	SID          string      `json:"sid"`
 	Upgrades     []transport `json:"upgrades"`
 	PingInterval int64       `json:"pingInterval"`
@@ -17,10 +17,10 @@ type greeting struct {
 // handshake begins a session and serves its first request.
 func (s *Server) handshake(w http.ResponseWriter, r *http.Request, t transport) {
 	session := newSession(s, t)
-	session.put(session.greet())
+	session.push(session.openPacket())
 	if !s.add(session) {
 		session.end()
-		tooMany.write(w)
+		tooManySessions.write(w)
 		return
 	}
 	if t == webSocket {
@@ -30,15 +30,15 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, t transport) 
 	session.servePoll(w, r)
 }
 
-func (s *session) greet() packet {
-	g := greeting{
+func (s *session) openPacket() packet {
+	g := handshakeData{
 		SID:          s.id,
 		Upgrades:     []transport{},
 		PingInterval: s.server.options.PingInterval.Milliseconds(),
 		PingTimeout:  s.server.options.PingTimeout.Milliseconds(),
 		MaxPayload:   s.server.options.MaxPayload,
 	}
-	if s.over == polling {
+	if s.transport == polling {
 		g.Upgrades = append(g.Upgrades, webSocket)
 	}
 	data, _ := json.Marshal(g) // strings and numbers: can't fail

@@ -2,8 +2,8 @@ package socketio
 
 import "time"
 
-// beat pings the client, and returns when it doesn't answer in time or the session has ended otherwise.
-func (s *session) beat() {
+// pingLoop pings the client, and returns when it doesn't answer in time or the session has ended otherwise.
+func (s *session) pingLoop() {
 	options := s.server.options
 	timer := time.NewTimer(options.PingInterval)
 	defer timer.Stop()
@@ -21,7 +21,7 @@ func (s *session) beat() {
 				return
 			}
 			waiting = true
-			s.put(packet{kind: kindPing})
+			s.push(packet{kind: kindPing})
 			timer.Reset(options.PingTimeout)
 		}
 	}

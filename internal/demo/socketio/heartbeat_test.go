@@ -11,17 +11,17 @@ import (
 	"github.com/theworklabs/edge/internal/demo/socketio"
 )
 
-// visit is a request without a network, so that time is synctest's.
-func visit(s http.Handler, method, query, body string) *httptest.ResponseRecorder {
+// serveRequest is a request without a network, so that time is synctest's.
+func serveRequest(s http.Handler, method, query, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequest(method, "/socket.io/?EIO=4&transport=polling"+query, strings.NewReader(body)))
 	return w
 }
 
-// open begins a session and returns the query that names it.
-func open(t *testing.T, s http.Handler) string {
+// openSession begins a session and returns the query that names it.
+func openSession(t *testing.T, s http.Handler) string {
 	t.Helper()
-	body := visit(s, "GET", "", "").Body.String()
+	body := serveRequest(s, "GET", "", "").Body.String()
 	_, rest, _ := strings.Cut(body, `"sid":"`)
 	sid, _, found := strings.Cut(rest, `"`)
 	if !found {
@@ -30,66 +30,66 @@ func open(t *testing.T, s http.Handler) string {
 	return "&sid=" + sid
 }
 
-func TestWhoDoesNotPongIsLetGo(t *testing.T) {
+func TestSessionEndsWithoutPong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan struct{})
 		s := socketio.New(socketio.Options{Disconnected: func(*socketio.Socket) { close(gone) }})
 		defer s.Close()
-		session, begun := open(t, s), time.Now()
-		visit(s, "POST", session, "40")
-		visit(s, "GET", session, "")
-		if got, after := visit(s, "GET", session, "").Body.String(), time.Since(begun); got != "2" || after != 25*time.Second {
+		session, begun := openSession(t, s), time.Now()
+		serveRequest(s, "POST", session, "40")
+		serveRequest(s, "GET", session, "")
+		if got, after := serveRequest(s, "GET", session, "").Body.String(), time.Since(begun); got != "2" || after != 25*time.Second {
 			t.Errorf("%q after %v, want a ping after 25 s", got, after)
 		}
-		if got, after := visit(s, "GET", session, "").Body.String(), time.Since(begun); got != "1" || after != 45*time.Second {
+		if got, after := serveRequest(s, "GET", session, "").Body.String(), time.Since(begun); got != "1" || after != 45*time.Second {
 			t.Errorf("%q after %v, want the end after 45 s", got, after)
 		}
 		<-gone
-		if w := visit(s, "GET", session, ""); w.Code != http.StatusBadRequest {
+		if w := serveRequest(s, "GET", session, ""); w.Code != http.StatusBadRequest {
 			t.Errorf("afterwards: %d", w.Code)
 		}
 	})
 }
 
-func TestWhoPongsStays(t *testing.T) {
+func TestSessionStaysWhileClientPongs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := socketio.New(socketio.Options{})
 		defer s.Close()
-		session, begun := open(t, s), time.Now()
+		session, begun := openSession(t, s), time.Now()
 		for beat := 1; beat <= 10; beat++ {
-			got, after := visit(s, "GET", session, "").Body.String(), time.Since(begun)
+			got, after := serveRequest(s, "GET", session, "").Body.String(), time.Since(begun)
 			if want := time.Duration(beat) * 35 * time.Second; got != "2" || after != want-10*time.Second {
 				t.Fatalf("%q after %v, want ping %d after %v", got, after, beat, want-10*time.Second)
 			}
 			time.Sleep(10 * time.Second) // the client is slow, but not too slow
-			visit(s, "POST", session, "3")
+			serveRequest(s, "POST", session, "3")
 			synctest.Wait()
 		}
 	})
 }
 
-func TestPongsThatNobodyAskedForDontPutOffThePing(t *testing.T) {
+func TestUnsolicitedPongsDoNotDelayThePing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := socketio.New(socketio.Options{})
 		defer s.Close()
-		session, begun := open(t, s), time.Now()
+		session, begun := openSession(t, s), time.Now()
 		time.Sleep(20 * time.Second)
-		visit(s, "POST", session, "3\x1e3\x1e3")
-		visit(s, "GET", session, "")
+		serveRequest(s, "POST", session, "3\x1e3\x1e3")
+		serveRequest(s, "GET", session, "")
 		if after := time.Since(begun); after != 25*time.Second {
 			t.Errorf("ping after %v", after)
 		}
 	})
 }
 
-func TestAWebSocketThatDoesNotPongIsClosed(t *testing.T) {
-	_, c := serve(t, socketio.Options{PingInterval: 10 * time.Millisecond, PingTimeout: 20 * time.Millisecond})
+func TestWebSocketIsClosedWithoutPong(t *testing.T) {
+	_, c := startServer(t, socketio.Options{PingInterval: 10 * time.Millisecond, PingTimeout: 20 * time.Millisecond})
 	w := c.dial()
 	w.receive()
 	w.expect("2")
 	w.send("3")
 	w.expect("2")
-	if code := w.ended(t.Context()); code != 1001 {
+	if code := w.waitClosed(t.Context()); code != 1001 {
 		t.Errorf("closed with %d", code)
 	}
 }

@@ -26,8 +26,8 @@ const (
 	messageBinary     = '5' // and 6: an event or acknowledgement with attachments
 )
 
-// ackDigits is as long as a number is that a client in JavaScript can count to.
-const ackDigits = 16
+// maxAckDigits is as long as a number is that a client in JavaScript can count to.
+const maxAckDigits = 16
 
 func parseMessage(text string) (message, error) {
 	if text == "" {
@@ -37,7 +37,7 @@ func parseMessage(text string) (message, error) {
 		return message{}, errBinary
 	}
 	if text[0] < messageConnect || text[0] > '6' {
-		return message{}, errKind
+		return message{}, errUnknownType
 	}
 	m := message{kind: text[0], namespace: "/"}
 	rest := text[1:]
@@ -46,7 +46,7 @@ func parseMessage(text string) (message, error) {
 	}
 	data := strings.TrimLeft(rest, "0123456789")
 	m.ack = rest[:len(rest)-len(data)]
-	if len(m.ack) > ackDigits {
+	if len(m.ack) > maxAckDigits {
 		return message{}, errors.New("acknowledgement number too long")
 	}
 	if data != "" {

@@ -5,61 +5,61 @@ import (
 	"encoding/json"
 )
 
-// deliver takes a message from the client. An error means that it broke the protocol.
-func (s *session) deliver(text string) error {
+// handleMessage takes a message from the client. An error means that it broke the protocol.
+func (s *session) handleMessage(text string) error {
 	m, err := parseMessage(text)
 	if err != nil {
 		return err
 	}
 	switch {
 	case m.namespace != "/":
-		return s.turnAway(m)
+		return s.rejectNamespace(m)
 	case m.kind == messageConnect:
-		return s.join()
+		return s.connect()
 	case m.kind == messageDisconnect:
-		s.leave()
+		s.disconnect()
 	case m.kind == messageEvent:
-		return s.dispatch(m)
+		return s.dispatchEvent(m)
 	}
 	return nil // an acknowledgement: nothing of ours asks for one
 }
 
-// turnAway refuses a namespace in the words of the original.
-func (s *session) turnAway(m message) error {
+// rejectNamespace refuses a namespace in the words of the original.
+func (s *session) rejectNamespace(m message) error {
 	if m.kind != messageConnect {
-		return errTurn
+		return errUnexpectedPacket
 	}
 	m.kind, m.data = messageError, json.RawMessage(`{"message":"Invalid namespace"}`)
-	s.put(m.packet())
+	s.push(m.packet())
 	return nil
 }
 
-// join lets the client in. The answer is queued before anyone can see the socket, so that no event overtakes it.
-func (s *session) join() error {
+// connect lets the client in. The answer is queued before anyone can see the socket, so that no event overtakes it.
+func (s *session) connect() error {
 	m, err := newMessage(messageConnect, "", map[string]string{"sid": rand.Text()})
 	if err != nil {
 		return err
 	}
 	socket := &Socket{s}
 	s.mu.Lock()
-	if s.gone || s.socket != nil {
+	if s.ended || s.socket != nil {
 		s.mu.Unlock()
-		return errTurn
+		return errUnexpectedPacket
 	}
 	s.socket = socket
-	s.enqueue(m.packet())
+	s.pushLocked(m.packet())
 	s.mu.Unlock()
 	s.server.options.Connected(socket)
 	return nil
 }
 
-// dispatch gives an event to the application, and its answer to the client.
-func (s *session) dispatch(m message) error {
+// dispatchEvent gives an event to the application, and its answer to the client.
+func (s *session) dispatchEvent(m message) error {
 	s.mu.Lock()
 	socket := s.socket
 	s.mu.Unlock()
 	if socket == nil {
-		return errTurn
+		return errUnexpectedPacket
 	}
 	name, arguments, err := m.event()
 	if err != nil {
@@ -80,15 +80,15 @@ func (s *session) dispatch(m message) error {
 	return nil
 }
 
-// joined reports whether the client is in the namespace.
-func (s *session) joined() bool {
+// isConnected reports whether the client is in the namespace.
+func (s *session) isConnected() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.socket != nil
 }
 
-// leave takes the client out, and tells the application once. It may come back as long as its session lasts.
-func (s *session) leave() {
+// disconnect takes the client out, and tells the application once. It may come back as long as its session lasts.
+func (s *session) disconnect() {
 	s.mu.Lock()
 	socket := s.socket
 	s.socket = nil
@@ -98,10 +98,10 @@ func (s *session) leave() {
 	}
 }
 
-// leaveForGood is leave at the end of the session.
-func (s *session) leaveForGood() {
+// closeNamespace is leave at the end of the session.
+func (s *session) closeNamespace() {
 	s.mu.Lock()
-	s.gone = true
+	s.ended = true
 	s.mu.Unlock()
-	s.leave()
+	s.disconnect()
 }

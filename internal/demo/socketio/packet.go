@@ -26,10 +26,10 @@ const (
 const separator = "\x1e"
 
 var (
-	errEmpty  = errors.New("empty packet")
-	errBinary = errors.New("binary packets are not supported")
-	errKind   = errors.New("unknown packet type")
-	errTurn   = errors.New("packet out of turn")
+	errEmpty            = errors.New("empty packet")
+	errBinary           = errors.New("binary packets are not supported")
+	errUnknownType      = errors.New("unknown packet type")
+	errUnexpectedPacket = errors.New("packet out of turn")
 )
 
 // parsePacket reads one packet as it comes in a WebSocket text message or between separators.
@@ -40,7 +40,7 @@ func parsePacket(text string) (packet, error) {
 	case text[0] == 'b': // base64, the form that bytes have in polling
 		return packet{}, errBinary
 	case text[0] < kindOpen || text[0] > kindNoop:
-		return packet{}, errKind
+		return packet{}, errUnknownType
 	}
 	return packet{text[0], text[1:]}, nil
 }

@@ -27,11 +27,11 @@ func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 // moves on only when no poll is left.
 func (s *session) poll(ctx context.Context) []packet {
 	for {
-		packets, changed := s.take(polling)
+		packets, changed := s.takeQueue(polling)
 		if len(packets) > 0 {
 			return packets
 		}
-		if s.moving() {
+		if s.mustEndPoll() {
 			return []packet{{kind: kindNoop}}
 		}
 		select {
@@ -40,7 +40,7 @@ func (s *session) poll(ctx context.Context) []packet {
 			s.end()
 			return []packet{{kind: kindClose}}
 		case <-s.ctx.Done():
-			packets, _ = s.take(polling)
+			packets, _ = s.takeQueue(polling)
 			return append(packets, packet{kind: kindClose})
 		}
 	}
@@ -49,15 +49,15 @@ func (s *session) poll(ctx context.Context) []packet {
 func (s *session) beginPoll() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	begun := !s.polled
-	s.polled = true
+	begun := !s.pollActive
+	s.pollActive = true
 	return begun
 }
 
 func (s *session) endPoll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.polled = false
+	s.pollActive = false
 }
 
 // servePost takes a body of packets.
@@ -65,7 +65,7 @@ func (s *session) servePost(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.server.options.MaxPayload))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
 		s.end()
-		tooLarge.write(w)
+		payloadTooLarge.write(w)
 		return
 	}
 	if err != nil || strings.HasPrefix(r.Header.Get("Content-Type"), "application/octet-stream") {

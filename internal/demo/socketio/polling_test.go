@@ -8,9 +8,9 @@ import (
 	"github.com/theworklabs/edge/internal/demo/socketio"
 )
 
-func TestHandshakeByPollingSaysWhatTheProtocolAsks(t *testing.T) {
-	_, c := serve(t, socketio.Options{})
-	greeting := c.open()
+func TestPollingHandshakeHasProtocolDefaults(t *testing.T) {
+	_, c := startServer(t, socketio.Options{})
+	greeting := c.openSession()
 	for name, want := range map[string]any{"pingInterval": 25000.0, "pingTimeout": 20000.0, "maxPayload": 1e6} {
 		if greeting[name] != want {
 			t.Errorf("%s = %v, want %v", name, greeting[name], want)
@@ -25,8 +25,8 @@ func TestHandshakeByPollingSaysWhatTheProtocolAsks(t *testing.T) {
 }
 
 func TestPollingRoundTrip(t *testing.T) {
-	_, c := serve(t, socketio.Options{})
-	c.open()
+	_, c := startServer(t, socketio.Options{})
+	c.openSession()
 	c.post("40")
 	packets := strings.Split(c.poll(), "\x1e")
 	if len(packets) != 2 || !strings.HasPrefix(packets[0], `40{"sid":"`) || packets[1] != `42["hello","polling"]` {
@@ -39,13 +39,13 @@ func TestPollingRoundTrip(t *testing.T) {
 }
 
 func TestPollWaitsForABroadcast(t *testing.T) {
-	sockets, c := serve(t, socketio.Options{})
-	c.open()
+	sockets, c := startServer(t, socketio.Options{})
+	c.openSession()
 	c.post("40")
 	c.poll()
 	body := make(chan string, 1)
 	go func() {
-		_, text, _ := c.try("GET", c.query("polling"), "")
+		_, text, _ := c.tryRequest("GET", c.query("polling"), "")
 		body <- text
 	}()
 	if err := sockets.Broadcast("news", 1); err != nil {
@@ -56,9 +56,9 @@ func TestPollWaitsForABroadcast(t *testing.T) {
 	}
 }
 
-func TestBroadcastReachesOnlyThoseInTheNamespace(t *testing.T) {
-	sockets, c := serve(t, socketio.Options{})
-	c.open()
+func TestBroadcastReachesOnlyConnectedSockets(t *testing.T) {
+	sockets, c := startServer(t, socketio.Options{})
+	c.openSession()
 	if n := sockets.Connected(); n != 0 {
 		t.Fatalf("%d sockets before the connect", n)
 	}
@@ -76,8 +76,8 @@ func TestBroadcastReachesOnlyThoseInTheNamespace(t *testing.T) {
 
 func TestClosePacketEndsTheSession(t *testing.T) {
 	gone := make(chan struct{})
-	_, c := serve(t, socketio.Options{Disconnected: func(*socketio.Socket) { close(gone) }})
-	c.open()
+	_, c := startServer(t, socketio.Options{Disconnected: func(*socketio.Socket) { close(gone) }})
+	c.openSession()
 	c.post("40\x1e1")
 	<-gone
 	if status, body := c.request("GET", c.query("polling"), ""); status != http.StatusBadRequest || body != `{"code":1,"message":"Session ID unknown"}` {
@@ -85,18 +85,18 @@ func TestClosePacketEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestOtherNamespacesAreTurnedAway(t *testing.T) {
-	_, c := serve(t, socketio.Options{})
-	c.open()
+func TestOtherNamespacesAreRejected(t *testing.T) {
+	_, c := startServer(t, socketio.Options{})
+	c.openSession()
 	c.post("40/admin,")
 	if got, want := c.poll(), `44/admin,{"message":"Invalid namespace"}`; got != want {
 		t.Fatalf("got %q, want %q", got, want)
 	}
 }
 
-func TestASocketMayLeaveAndComeBack(t *testing.T) {
-	sockets, c := serve(t, socketio.Options{})
-	c.open()
+func TestSocketMayDisconnectAndReconnect(t *testing.T) {
+	sockets, c := startServer(t, socketio.Options{})
+	c.openSession()
 	c.post("40\x1e41")
 	if n := sockets.Connected(); n != 0 {
 		t.Fatalf("%d sockets after the disconnect", n)

@@ -8,7 +8,7 @@ import (
 	"github.com/theworklabs/edge/internal/demo/socketio"
 )
 
-func TestWhoStopsReadingIsLetGo(t *testing.T) {
+func TestClientThatStopsReadingLosesItsSession(t *testing.T) {
 	for name, test := range map[string]struct {
 		count, size int
 		status      int
@@ -20,14 +20,14 @@ func TestWhoStopsReadingIsLetGo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := socketio.New(socketio.Options{MaxPayload: 1000})
 			defer s.Close()
-			session := open(t, s)
-			visit(s, "POST", session, "40")
+			session := openSession(t, s)
+			serveRequest(s, "POST", session, "40")
 			for range test.count {
 				if err := s.Broadcast("news", strings.Repeat("x", test.size)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if w := visit(s, "GET", session, ""); w.Code != test.status {
+			if w := serveRequest(s, "GET", session, ""); w.Code != test.status {
 				t.Errorf("poll: %d, want %d", w.Code, test.status)
 			}
 		})

@@ -69,7 +69,7 @@ func (s *Server) Broadcast(event string, argument any) error {
 func (s *Server) Connected() int {
 	n := 0
 	for _, session := range s.all() {
-		if session.joined() {
+		if session.isConnected() {
 			n++
 		}
 	}
@@ -94,7 +94,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request, sid string, t tr
 		unknownSession.write(w)
 	case t == webSocket && upgrade:
 		session.serveUpgrade(w, r)
-	case t == webSocket || upgrade || session.carrier() != polling:
+	case t == webSocket || upgrade || session.currentTransport() != polling:
 		badRequest.write(w)
 	case r.Method == http.MethodGet:
 		session.servePoll(w, r)

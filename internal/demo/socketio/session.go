@@ -23,44 +23,44 @@ type session struct {
 	end    context.CancelFunc
 	pongs  chan struct{} // holds one: the heart beats on, however many come
 
-	mu        sync.Mutex
-	over      transport // which transport carries the packets now
-	probing   bool      // a WebSocket has asked to take over
-	probed    bool      // and was told yes: polls must not wait any longer
-	polled    bool      // a poll is being answered; there may be only one
-	queue     []packet
-	queueSize int64         // bytes
-	changed   chan struct{} // closed and replaced when something above changes
-	gone      bool          // the session has ended: nobody may join any more
-	socket    *Socket       // nil until the client is in the namespace
+	mu            sync.Mutex
+	transport     transport // which transport carries the packets now
+	upgrading     bool      // a WebSocket has asked to take over
+	probeAnswered bool      // and was told yes: polls must not wait any longer
+	pollActive    bool      // a poll is being answered; there may be only one
+	queue         []packet
+	queueBytes    int64         // bytes
+	changed       chan struct{} // closed and replaced when something above changes
+	ended         bool          // the session has ended: nobody may join any more
+	socket        *Socket       // nil until the client is in the namespace
 }
 
 func newSession(server *Server, over transport) *session {
 	ctx, cancel := context.WithCancel(server.ctx)
 	return &session{
-		id: rand.Text(), server: server, ctx: ctx, end: cancel, over: over,
+		id: rand.Text(), server: server, ctx: ctx, end: cancel, transport: over,
 		pongs: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 }
 
 // run is the session's goroutine.
 func (s *session) run() {
-	s.beat()
+	s.pingLoop()
 	s.end()
 	s.server.remove(s)
-	s.leaveForGood()
+	s.closeNamespace()
 }
 
 // receive takes a packet from the client. An error means that the client broke the protocol; the session has then ended.
 func (s *session) receive(p packet) error {
-	err := s.handle(p)
+	err := s.handlePacket(p)
 	if err != nil {
 		s.end()
 	}
 	return err
 }
 
-func (s *session) handle(p packet) error {
+func (s *session) handlePacket(p packet) error {
 	switch p.kind {
 	case kindPong:
 		select {
@@ -68,18 +68,18 @@ func (s *session) handle(p packet) error {
 		default:
 		}
 	case kindMessage:
-		return s.deliver(p.data)
+		return s.handleMessage(p.data)
 	case kindClose:
 		s.end()
 	case kindPing, kindOpen: // in version 4 it is the server that pings
-		return errTurn
+		return errUnexpectedPacket
 	}
 	return nil
 }
 
-// carrier returns the transport that carries the packets now.
-func (s *session) carrier() transport {
+// currentTransport returns the transport that carries the packets now.
+func (s *session) currentTransport() transport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.over
+	return s.transport
 }

@@ -7,11 +7,11 @@ func TestALatePollTakesNothingFromTheWebSocket(t *testing.T) {
 	defer server.Close()
 	s := newSession(server, webSocket)
 	defer s.end()
-	s.put(packet{kind: kindPing})
-	if packets, _ := s.take(polling); len(packets) != 0 {
+	s.push(packet{kind: kindPing})
+	if packets, _ := s.takeQueue(polling); len(packets) != 0 {
 		t.Errorf("the poll took %v", packets)
 	}
-	if packets, _ := s.take(webSocket); len(packets) != 1 {
+	if packets, _ := s.takeQueue(webSocket); len(packets) != 1 {
 		t.Errorf("the WebSocket got %v", packets)
 	}
 }

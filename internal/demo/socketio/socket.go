@@ -4,7 +4,7 @@ package socketio
 type Socket struct{ session *session }
 
 // Transport returns how the socket's packets travel now: "polling" or "websocket".
-func (k *Socket) Transport() string { return string(k.session.carrier()) }
+func (k *Socket) Transport() string { return string(k.session.currentTransport()) }
 
 // Emit sends an event with one argument. It doesn't wait, and does nothing once the socket has ended.
 // It fails if the argument has no JSON form.
@@ -22,6 +22,6 @@ func (s *session) send(m message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.socket != nil {
-		s.enqueue(m.packet())
+		s.pushLocked(m.packet())
 	}
 }

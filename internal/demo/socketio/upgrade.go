@@ -19,30 +19,30 @@ func (s *session) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 		s.abandonUpgrade()
 		return
 	}
-	if !s.probe(conn) {
+	if !s.completeUpgrade(conn) {
 		s.abandonUpgrade()
 		_ = conn.CloseNow()
 		return
 	}
 	s.server.options.Upgraded()
-	s.talk(conn)
+	s.serveConn(conn)
 }
 
-// probe reports whether the connection has taken over.
-func (s *session) probe(conn *websocket.Conn) bool {
-	if p, err := s.step(conn); err != nil || p != (packet{kindPing, "probe"}) {
+// completeUpgrade reports whether the connection has taken over.
+func (s *session) completeUpgrade(conn *websocket.Conn) bool {
+	if p, err := s.readUpgradePacket(conn); err != nil || p != (packet{kindPing, "probe"}) {
 		return false
 	}
 	if writePacket(s.ctx, conn, packet{kindPong, "probe"}) != nil {
 		return false
 	}
 	s.releasePolls()
-	p, err := s.step(conn)
+	p, err := s.readUpgradePacket(conn)
 	return err == nil && p.kind == kindUpgrade && s.finishUpgrade()
 }
 
-// step reads the next packet of the upgrade, for no longer than one may take.
-func (s *session) step(conn *websocket.Conn) (packet, error) {
+// readUpgradePacket reads the next packet of the upgrade, for no longer than one may take.
+func (s *session) readUpgradePacket(conn *websocket.Conn) (packet, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.server.options.UpgradeTimeout)
 	defer cancel()
 	return readPacket(ctx, conn)
@@ -52,10 +52,10 @@ func (s *session) step(conn *websocket.Conn) (packet, error) {
 func (s *session) beginUpgrade() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over != polling || s.probing {
+	if s.transport != polling || s.upgrading {
 		return false
 	}
-	s.probing = true
+	s.upgrading = true
 	return true
 }
 
@@ -63,8 +63,8 @@ func (s *session) beginUpgrade() bool {
 func (s *session) releasePolls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.probed = true
-	s.wake()
+	s.probeAnswered = true
+	s.notifyLocked()
 }
 
 func (s *session) finishUpgrade() bool {
@@ -73,20 +73,20 @@ func (s *session) finishUpgrade() bool {
 	if s.ctx.Err() != nil {
 		return false
 	}
-	s.over = webSocket
-	s.wake()
+	s.transport = webSocket
+	s.notifyLocked()
 	return true
 }
 
 func (s *session) abandonUpgrade() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.probing, s.probed = false, false
+	s.upgrading, s.probeAnswered = false, false
 }
 
-// moving reports whether a poll must not wait.
-func (s *session) moving() bool {
+// mustEndPoll reports whether a poll must not wait.
+func (s *session) mustEndPoll() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.probed || s.over != polling
+	return s.probeAnswered || s.transport != polling
 }

@@ -13,13 +13,13 @@ import (
 
 func TestUpgradeFromPollingToWebSocket(t *testing.T) {
 	upgraded := make(chan struct{})
-	_, c := serve(t, socketio.Options{Upgraded: func() { close(upgraded) }})
-	c.open()
+	_, c := startServer(t, socketio.Options{Upgraded: func() { close(upgraded) }})
+	c.openSession()
 	c.post("40")
 	c.poll()
 	waiting := make(chan string, 1)
 	go func() {
-		_, text, _ := c.try("GET", c.query("polling"), "")
+		_, text, _ := c.tryRequest("GET", c.query("polling"), "")
 		waiting <- text
 	}()
 	w := c.dial()
@@ -40,19 +40,19 @@ func TestUpgradeFromPollingToWebSocket(t *testing.T) {
 	}
 }
 
-func TestAnUpgradeThatStopsHalfWayLeavesThePolling(t *testing.T) {
-	for name, probe := range map[string]func(*wire){
-		"no probe":     func(w *wire) { w.send("40") },
-		"gone":         func(w *wire) { _ = w.conn.CloseNow() },
-		"probe alone":  func(w *wire) { w.send("2probe"); w.expect("3probe"); _ = w.conn.CloseNow() },
-		"never says 5": func(w *wire) { w.send("2probe"); w.expect("3probe") },
+func TestFailedUpgradeKeepsPolling(t *testing.T) {
+	for name, probe := range map[string]func(*webSocketClient){
+		"no probe":     func(w *webSocketClient) { w.send("40") },
+		"gone":         func(w *webSocketClient) { _ = w.conn.CloseNow() },
+		"probe alone":  func(w *webSocketClient) { w.send("2probe"); w.expect("3probe"); _ = w.conn.CloseNow() },
+		"never says 5": func(w *webSocketClient) { w.send("2probe"); w.expect("3probe") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, c := serve(t, socketio.Options{UpgradeTimeout: 50 * time.Millisecond})
-			c.open()
+			_, c := startServer(t, socketio.Options{UpgradeTimeout: 50 * time.Millisecond})
+			c.openSession()
 			w := c.dial()
 			probe(w)
-			w.ended(t.Context())
+			w.waitClosed(t.Context())
 			c.post("40")
 			for got := "6"; !strings.Contains(got, "hello"); got = c.poll() {
 				if got != "6" && !strings.HasPrefix(got, "40") {
@@ -77,7 +77,7 @@ func (c *client) upgrade() {
 		if err != nil {
 			continue
 		}
-		w := &wire{c.t, conn}
+		w := &webSocketClient{c.t, conn}
 		w.send("2probe")
 		w.expect("3probe")
 		w.send("5")
@@ -88,9 +88,9 @@ func (c *client) upgrade() {
 	}
 }
 
-func TestOnlyOneWebSocketMayTakeOver(t *testing.T) {
-	_, c := serve(t, socketio.Options{})
-	c.open()
+func TestOnlyOneUpgradeAtATime(t *testing.T) {
+	_, c := startServer(t, socketio.Options{})
+	c.openSession()
 	first := c.dial()
 	first.send("2probe")
 	first.expect("3probe")

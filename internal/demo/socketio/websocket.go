@@ -13,8 +13,8 @@ import (
 const (
 	// writeTimeout bounds how long a client may take to make room for one packet.
 	writeTimeout = 10 * time.Second
-	// farewell bounds what a client can do to the end of its session: the wait for room to write, and for its close frame.
-	farewell = time.Second
+	// closeTimeout bounds what a client can do to the end of its session: the wait for room to write, and for its close frame.
+	closeTimeout = time.Second
 )
 
 // serveWebSocket serves a session that begins as a WebSocket.
@@ -24,7 +24,7 @@ func (s *session) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.end()
 		return
 	}
-	s.talk(conn)
+	s.serveConn(conn)
 }
 
 // accept has answered the request if it fails.
@@ -38,26 +38,26 @@ func (s *session) accept(w http.ResponseWriter, r *http.Request) (*websocket.Con
 	return conn, nil
 }
 
-// talk carries the session's packets until it ends, and closes the connection.
-func (s *session) talk(conn *websocket.Conn) {
+// serveConn carries the session's packets until it ends, and closes the connection.
+func (s *session) serveConn(conn *websocket.Conn) {
 	// Not the session's context: the library drops the connection when the context of a read or write ends,
 	// and the client is to see a close frame first.
 	alive, drop := context.WithCancel(context.Background())
 	defer drop()
-	defer context.AfterFunc(s.ctx, func() { time.AfterFunc(farewell, drop) })()
+	defer context.AfterFunc(s.ctx, func() { time.AfterFunc(closeTimeout, drop) })()
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		s.write(alive, conn)
+		s.writePackets(alive, conn)
 		s.end()
 		_ = conn.Close(websocket.StatusGoingAway, "")
 	})
-	s.read(alive, conn)
+	s.readPackets(alive, conn)
 	s.end()
 	writer.Wait()
 }
 
-// read hands on what the client sends, until it breaks the protocol or the connection is gone.
-func (s *session) read(ctx context.Context, conn *websocket.Conn) {
+// readPackets hands on what the client sends, until it breaks the protocol or the connection is gone.
+func (s *session) readPackets(ctx context.Context, conn *websocket.Conn) {
 	for {
 		p, err := readPacket(ctx, conn)
 		if err != nil || s.receive(p) != nil {
@@ -66,10 +66,10 @@ func (s *session) read(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// write sends what waits for the client, until the session ends or the connection is gone.
-func (s *session) write(ctx context.Context, conn *websocket.Conn) {
+// writePackets sends what waits for the client, until the session ends or the connection is gone.
+func (s *session) writePackets(ctx context.Context, conn *websocket.Conn) {
 	for {
-		packets, changed := s.take(webSocket)
+		packets, changed := s.takeQueue(webSocket)
 		for _, p := range packets {
 			if writePacket(ctx, conn, p) != nil {
 				return

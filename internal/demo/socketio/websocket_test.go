@@ -11,7 +11,7 @@ import (
 )
 
 func TestWebSocketRoundTrip(t *testing.T) {
-	sockets, c := serve(t, socketio.Options{})
+	sockets, c := startServer(t, socketio.Options{})
 	w := c.dial()
 	if got := w.receive(); !strings.HasPrefix(got, `0{"sid":"`) || !strings.Contains(got, `"upgrades":[]`) {
 		t.Fatalf("handshake: %s", got)
@@ -29,9 +29,9 @@ func TestWebSocketRoundTrip(t *testing.T) {
 	w.expect(`42["news",[1]]`)
 }
 
-func TestWebSocketThatGoesEndsItsSession(t *testing.T) {
+func TestLostWebSocketEndsItsSession(t *testing.T) {
 	gone := make(chan struct{})
-	sockets, c := serve(t, socketio.Options{Disconnected: func(*socketio.Socket) { close(gone) }})
+	sockets, c := startServer(t, socketio.Options{Disconnected: func(*socketio.Socket) { close(gone) }})
 	w := c.dial()
 	w.receive()
 	w.send("40")
@@ -43,7 +43,7 @@ func TestWebSocketThatGoesEndsItsSession(t *testing.T) {
 	}
 }
 
-func TestWebSocketEndsOnWhatItCannotRead(t *testing.T) {
+func TestInvalidMessageClosesTheWebSocket(t *testing.T) {
 	for name, test := range map[string]struct {
 		kind websocket.MessageType
 		data string
@@ -54,33 +54,33 @@ func TestWebSocketEndsOnWhatItCannotRead(t *testing.T) {
 		"too large": {websocket.MessageText, "4" + strings.Repeat("x", 1000)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, c := serve(t, socketio.Options{MaxPayload: 1000})
+			_, c := startServer(t, socketio.Options{MaxPayload: 1000})
 			w := c.dial()
 			w.receive()
 			if err := w.conn.Write(t.Context(), test.kind, []byte(test.data)); err != nil {
 				t.Fatal(err)
 			}
-			if code := w.ended(t.Context()); code == -1 {
+			if code := w.waitClosed(t.Context()); code == -1 {
 				t.Error("ended without a close frame")
 			}
 		})
 	}
 }
 
-func TestCloseSaysGoodbye(t *testing.T) {
-	sockets, c := serve(t, socketio.Options{})
+func TestCloseEndsWebSocketsAndPolls(t *testing.T) {
+	sockets, c := startServer(t, socketio.Options{})
 	w := c.dial()
 	w.receive()
 	polling := &client{t: t, url: c.url}
-	polling.open()
+	polling.openSession()
 	body := make(chan string, 1)
 	go func() {
-		_, text, _ := polling.try("GET", polling.query("polling"), "")
+		_, text, _ := polling.tryRequest("GET", polling.query("polling"), "")
 		body <- text
 	}()
 	closed := make(chan struct{})
 	go func() { sockets.Close(); close(closed) }()
-	if code := w.ended(context.Background()); code != websocket.StatusGoingAway {
+	if code := w.waitClosed(context.Background()); code != websocket.StatusGoingAway {
 		t.Errorf("closed with %d", code)
 	}
 	<-closed

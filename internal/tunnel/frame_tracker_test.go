@@ -43,16 +43,16 @@ func frame(first byte, masked bool, payload []byte) []byte {
 	return b
 }
 
-// reading is what there is to know about a stream of frames.
-type reading struct {
-	ends   []int // offsets behind frames
-	lost   int   // offset behind the byte that can't be, or -1
-	closed int   // offset behind the close frame, or -1
+// frameScan is what there is to know about a stream of frames.
+type frameScan struct {
+	ends    []int // offsets behind frames
+	invalid int   // offset behind the byte that can't be, or -1
+	closed  int   // offset behind the close frame, or -1
 }
 
-// readWhole reads a stream in one piece, the plain way.
-func readWhole(p []byte, masked bool) reading {
-	r := reading{lost: -1, closed: -1}
+// scanFrames reads a stream in one piece, the plain way.
+func scanFrames(p []byte, masked bool) frameScan {
+	r := frameScan{invalid: -1, closed: -1}
 	for at := 0; ; {
 		h := p[at:]
 		if len(h) == 0 {
@@ -60,7 +60,7 @@ func readWhole(p []byte, masked bool) reading {
 		}
 		opcode := h[0] & 15
 		if !slices.Contains([]byte{0, 1, 2, 8, 9, 10}, opcode) || opcode >= 8 && h[0] < final {
-			r.lost = at + 1
+			r.invalid = at + 1
 			return r
 		}
 		if len(h) < 2 {
@@ -68,13 +68,13 @@ func readWhole(p []byte, masked bool) reading {
 		}
 		size, head := uint64(h[1]&127), 2
 		if (h[1] >= 128) != masked || opcode >= 8 && size > 125 {
-			r.lost = at + 2
+			r.invalid = at + 2
 			return r
 		}
 		if size >= 126 {
 			wide := map[uint64]int{126: 2, 127: 8}[size]
 			if wide == 8 && len(h) > 2 && h[2] >= 128 {
-				r.lost = at + 3
+				r.invalid = at + 3
 				return r
 			}
 			if len(h) < 2+wide {
@@ -101,7 +101,7 @@ func readWhole(p []byte, masked bool) reading {
 	}
 }
 
-func FuzzAnySplitOfAStreamHasTheSameFrames(f *testing.F) {
+func FuzzFrameTrackerIgnoresHowDataIsSplit(f *testing.F) {
 	for _, masked := range []bool{false, true} {
 		var all []byte
 		for _, size := range []int{0, 1, 125, 126, 300} {
@@ -122,22 +122,22 @@ func FuzzAnySplitOfAStreamHasTheSameFrames(f *testing.F) {
 		f.Add([]byte{0x82, 0x7f, 0x80, 0, 0, 0, 0, 0, 0, 0, 1}, masked, []byte{1})
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, masked bool, cuts []byte) {
-		want := readWhole(stream, masked)
-		got := tunnel.NewFrames(masked)
+		want := scanFrames(stream, masked)
+		got := tunnel.NewFrameTracker(masked)
 		for from, i := 0, 0; from < len(stream); i++ {
 			to := len(stream)
 			if len(cuts) > 0 {
 				to = min(to, from+int(cuts[i%len(cuts)])%50+1)
 			}
-			end := got.Follow(stream[from:to])
-			check(t, want, got, from, to, end)
+			end := got.Track(stream[from:to])
+			compareTracker(t, want, got, from, to, end)
 			from = to
 		}
 	})
 }
 
-// check compares what is known after the bytes of a stream from one offset to another.
-func check(t *testing.T, want reading, got *tunnel.Frames, from, to, end int) {
+// compareTracker compares what is known after the bytes of a stream from one offset to another.
+func compareTracker(t *testing.T, want frameScan, got *tunnel.FrameTracker, from, to, end int) {
 	t.Helper()
 	last := 0 // the end of the last frame so far
 	for _, e := range want.ends {
@@ -145,24 +145,24 @@ func check(t *testing.T, want reading, got *tunnel.Frames, from, to, end int) {
 			last = e
 		}
 	}
-	lost, closed := want.lost >= 0 && want.lost <= to, want.closed >= 0 && want.closed <= to
+	lost, closed := want.invalid >= 0 && want.invalid <= to, want.closed >= 0 && want.closed <= to
 	if l, c := got.State(); l != lost || c != closed {
 		t.Fatalf("at %d lost is %v and closed %v, want %v and %v", to, l, c, lost, closed)
 	}
-	if atEnd := !lost && (last == to || closed); got.AtEnd() != atEnd {
-		t.Fatalf("at %d a frame's end is seen: %v, want %v", to, got.AtEnd(), atEnd)
+	if atEnd := !lost && (last == to || closed); got.IsAtBoundary() != atEnd {
+		t.Fatalf("at %d a frame's end is seen: %v, want %v", to, got.IsAtBoundary(), atEnd)
 	}
 	if wantEnd := max(0, last-from); end != wantEnd {
 		t.Fatalf("from %d to %d the last frame's end is at %d, want %d", from, to, end, wantEnd)
 	}
 }
 
-func TestAFramesLengthMayHave63Bits(t *testing.T) {
+func TestFrameLengthMayHave63Bits(t *testing.T) {
 	head := []byte{final | opBinary, 127, 0x7f, 255, 255, 255, 255, 255, 255, 255}
-	f := tunnel.NewFrames(false)
-	f.Follow(head)
-	f.Follow(bytes.Repeat([]byte{final | opClose, 0}, 10_000)) // payload that looks like frames
-	if lost, closed := f.State(); lost || closed || f.AtEnd() {
-		t.Errorf("lost %v, closed %v, at an end %v; want it within the frame", lost, closed, f.AtEnd())
+	f := tunnel.NewFrameTracker(false)
+	f.Track(head)
+	f.Track(bytes.Repeat([]byte{final | opClose, 0}, 10_000)) // payload that looks like frames
+	if lost, closed := f.State(); lost || closed || f.IsAtBoundary() {
+		t.Errorf("lost %v, closed %v, at an end %v; want it within the frame", lost, closed, f.IsAtBoundary())
 	}
 }

@@ -19,11 +19,11 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// soon bounds every wait for something that must happen.
-const soon = 20 * time.Second
+// testTimeout bounds every wait for something that must happen.
+const testTimeout = 20 * time.Second
 
-// stage is one tunnel, and what is at its two ends.
-type stage struct {
+// fixture is one tunnel, and what is at its two ends.
+type fixture struct {
 	testing.TB
 	group            *tunnel.Group
 	traffic          *tunnel.Traffic
@@ -31,45 +31,45 @@ type stage struct {
 	report           chan tunnel.Report
 }
 
-// open opens a tunnel over TCP. Its ends may be changed before.
-func open(t testing.TB, change ...func(*tunnel.Ends)) *stage {
+// openTunnel opens a tunnel over TCP. Its ends may be changed before.
+func openTunnel(t testing.TB, change ...func(*tunnel.Config)) *fixture {
 	t.Helper()
-	s := newStage(t)
-	var ends tunnel.Ends
-	s.client, ends.Client = connect(t)
-	s.endpoint, ends.Endpoint = connect(t)
+	s := newFixture(t)
+	var ends tunnel.Config
+	s.client, ends.Client = tcpPair(t)
+	s.endpoint, ends.Endpoint = tcpPair(t)
 	s.start(ends, change...)
 	return s
 }
 
-func newStage(t testing.TB) *stage {
-	s := &stage{
+func newFixture(t testing.TB) *fixture {
+	s := &fixture{
 		TB: t, group: tunnel.NewGroup(tunnel.NewGroup(nil)), traffic: &tunnel.Traffic{Parent: new(tunnel.Traffic)},
 		report: make(chan tunnel.Report, 10),
 	}
-	t.Cleanup(func() { s.noneLeft() })
+	t.Cleanup(func() { s.expectNoGoroutines() })
 	return s
 }
 
-func (s *stage) start(ends tunnel.Ends, change ...func(*tunnel.Ends)) {
+func (s *fixture) start(ends tunnel.Config, change ...func(*tunnel.Config)) {
 	ends.Traffic = s.traffic
-	ends.Ended = func(r tunnel.Report) { s.report <- r }
+	ends.OnClose = func(r tunnel.Report) { s.report <- r }
 	for _, c := range change {
 		c(&ends)
 	}
 	s.Cleanup(func() { s.client.Close(); s.endpoint.Close() })
 	for _, c := range []net.Conn{s.client, s.endpoint} {
-		if err := c.SetDeadline(time.Now().Add(soon)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(testTimeout)); err != nil {
 			s.Fatal(err)
 		}
 	}
 	s.group.Open(ends)
 }
 
-func webSocket(e *tunnel.Ends) { e.WebSocket = true }
+func webSocket(e *tunnel.Config) { e.WebSocket = true }
 
-// connect returns the two ends of a TCP connection.
-func connect(t testing.TB) (far, near net.Conn) {
+// tcpPair returns the two ends of a TCP connection.
+func tcpPair(t testing.TB) (far, near net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -85,11 +85,11 @@ func connect(t testing.TB) (far, near net.Conn) {
 	return far, near
 }
 
-// secure puts TLS on a connection.
-func secure(t testing.TB, far, near net.Conn) (client, server *tls.Conn) {
+// startTLS puts TLS on a connection.
+func startTLS(t testing.TB, far, near net.Conn) (client, server *tls.Conn) {
 	t.Helper()
 	client = tls.Client(far, &tls.Config{InsecureSkipVerify: true})
-	server = tls.Server(near, certificate(t))
+	server = tls.Server(near, serverTLSConfig(t))
 	done := make(chan error, 1)
 	go func() { done <- client.Handshake() }()
 	if err := errors.Join(server.Handshake(), <-done); err != nil {
@@ -98,7 +98,7 @@ func secure(t testing.TB, far, near net.Conn) (client, server *tls.Conn) {
 	return client, server
 }
 
-func certificate(t testing.TB) *tls.Config {
+func serverTLSConfig(t testing.TB) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -112,28 +112,28 @@ func certificate(t testing.TB) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-// over returns the tunnel's report, and checks that nothing is open. An empty name stands for anybody.
-func (s *stage) over(by, reason string) tunnel.Report {
+// waitClosed returns the tunnel's report, and checks that nothing is open. An empty name stands for anybody.
+func (s *fixture) waitClosed(by, reason string) tunnel.Report {
 	s.Helper()
 	select {
 	case r := <-s.report:
-		if by != "" && r.By != by || r.By == "" || !strings.Contains(r.Reason, reason) {
-			s.Errorf("ended by %s (%s), want by %s (%s)", r.By, r.Reason, by, reason)
+		if by != "" && r.ClosedBy != by || r.ClosedBy == "" || !strings.Contains(r.Reason, reason) {
+			s.Errorf("ended by %s (%s), want by %s (%s)", r.ClosedBy, r.Reason, by, reason)
 		}
 		if n := s.traffic.Parent.Sockets.Load(); n != 0 {
 			s.Errorf("%d sockets are still counted", n)
 		}
 		return r
-	case <-time.After(soon):
+	case <-time.After(testTimeout):
 		s.Fatal("it did not end")
 		panic("unreachable")
 	}
 }
 
-// until waits for a state.
-func (s *stage) until(reached func() bool, state func() any) {
+// eventually waits for a state.
+func (s *fixture) eventually(reached func() bool, state func() any) {
 	s.Helper()
-	deadline := time.Now().Add(soon)
+	deadline := time.Now().Add(testTimeout)
 	for tick := time.NewTicker(time.Millisecond); !reached(); <-tick.C {
 		if time.Now().After(deadline) {
 			s.Fatalf("still %v", state())
@@ -141,16 +141,16 @@ func (s *stage) until(reached func() bool, state func() any) {
 	}
 }
 
-// says writes to a connection.
-func (s *stage) says(conn net.Conn, p string) {
+// send writes to a connection.
+func (s *fixture) send(conn net.Conn, p string) {
 	s.Helper()
 	if _, err := io.WriteString(conn, p); err != nil {
 		s.Fatal(err)
 	}
 }
 
-// hears checks what comes next.
-func (s *stage) hears(conn net.Conn, want string) {
+// expect checks what comes next.
+func (s *fixture) expect(conn net.Conn, want string) {
 	s.Helper()
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(conn, got); err != nil || string(got) != want {
@@ -158,8 +158,8 @@ func (s *stage) hears(conn net.Conn, want string) {
 	}
 }
 
-// hearsEnd checks that nothing comes any more.
-func (s *stage) hearsEnd(conn net.Conn) {
+// expectEOF checks that nothing comes any more.
+func (s *fixture) expectEOF(conn net.Conn) {
 	s.Helper()
 	if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
 		s.Errorf("got %q, %v, want the end", rest, err)
@@ -167,7 +167,7 @@ func (s *stage) hearsEnd(conn net.Conn) {
 }
 
 // halfClose ends what a side says.
-func (s *stage) halfClose(conn net.Conn) {
+func (s *fixture) halfClose(conn net.Conn) {
 	s.Helper()
 	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		s.Fatal(err)
@@ -175,7 +175,7 @@ func (s *stage) halfClose(conn net.Conn) {
 }
 
 // reset breaks a connection.
-func (s *stage) reset(conn net.Conn) {
+func (s *fixture) reset(conn net.Conn) {
 	s.Helper()
 	if err := errors.Join(conn.(*net.TCPConn).SetLinger(0), conn.Close()); err != nil {
 		s.Fatal(err)
@@ -191,11 +191,11 @@ func goroutines() []string {
 	})
 }
 
-// noneLeft waits until no goroutine runs the package's code.
-func (s *stage) noneLeft() {
+// expectNoGoroutines waits until no goroutine runs the package's code.
+func (s *fixture) expectNoGoroutines() {
 	s.Helper()
 	var left []string
-	for deadline := time.Now().Add(soon); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); runtime.Gosched() {
 		if left = goroutines(); len(left) == 0 {
 			return
 		}

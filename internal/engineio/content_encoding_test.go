@@ -15,8 +15,8 @@ import (
 	"github.com/theworklabs/edge/internal/engineio"
 )
 
-// codings are the ways in which a body can be compressed.
-var codings = []struct {
+// contentEncodings are the ways in which a body can be compressed.
+var contentEncodings = []struct {
 	name, encoding string
 	writer         func(io.Writer) io.WriteCloser
 }{
@@ -49,7 +49,7 @@ func compress(t testing.TB, writer func(io.Writer) io.WriteCloser, parts ...stri
 	return body.Bytes()
 }
 
-const opening = "0{\"sid\":\"a\"}\x1e"
+const openPayload = "0{\"sid\":\"a\"}\x1e"
 
 func wantSession(t *testing.T, encoding string, body []byte) {
 	t.Helper()
@@ -59,12 +59,12 @@ func wantSession(t *testing.T, encoding string, body []byte) {
 	}
 }
 
-func TestAHandshakeIsReadFromTheBeginningOfACompressedBody(t *testing.T) {
+func TestHandshakeIsReadFromTruncatedCompressedBody(t *testing.T) {
 	noise := strings.Repeat("message", 100)
-	for _, c := range codings {
+	for _, c := range contentEncodings {
 		t.Run(c.name, func(t *testing.T) {
-			whole := compress(t, c.writer, opening, noise)
-			begun := len(compress(t, c.writer, opening, "")) // as much as there is after the first part, and an end
+			whole := compress(t, c.writer, openPayload, noise)
+			begun := len(compress(t, c.writer, openPayload, "")) // as much as there is after the first part, and an end
 			wantSession(t, c.encoding, whole)
 			wantSession(t, c.encoding, whole[:begun])
 			for n := range whole {
@@ -77,42 +77,42 @@ func TestAHandshakeIsReadFromTheBeginningOfACompressedBody(t *testing.T) {
 	}
 }
 
-func TestABrokenBodyIsAnErrorThatNamesItsCoding(t *testing.T) {
-	for _, c := range codings {
+func TestBrokenBodyErrorNamesItsEncoding(t *testing.T) {
+	for _, c := range contentEncodings {
 		t.Run(c.name, func(t *testing.T) {
-			body := compress(t, c.writer, opening)
-			wantRefused(t, c.encoding, nil, `content encoding "`+c.encoding+`": `)
-			wantRefused(t, c.encoding, body[:3], `content encoding "`+c.encoding+`": `)
-			wantRefused(t, c.encoding, bytes.Repeat([]byte{0xff}, 50), `content encoding "`+c.encoding+`": `)
-			wantRefused(t, c.encoding, compress(t, c.writer, "not found"), "not an engine.io payload")
+			body := compress(t, c.writer, openPayload)
+			wantError(t, c.encoding, nil, `content encoding "`+c.encoding+`": `)
+			wantError(t, c.encoding, body[:3], `content encoding "`+c.encoding+`": `)
+			wantError(t, c.encoding, bytes.Repeat([]byte{0xff}, 50), `content encoding "`+c.encoding+`": `)
+			wantError(t, c.encoding, compress(t, c.writer, "not found"), "not an engine.io payload")
 		})
 	}
 	for _, unknown := range []string{"zstd", "gzip, br", "compress", strings.Repeat("x", 10_000)} {
-		wantRefused(t, unknown, []byte(opening), "none of gzip, deflate and br")
+		wantError(t, unknown, []byte(openPayload), "none of gzip, deflate and br")
 	}
 }
 
-func TestOnlyTheBeginningOfABodyIsLookedAt(t *testing.T) {
+func TestOnlyMaxBodyBytesAreRead(t *testing.T) {
 	long := `0{"pad":"` + strings.Repeat("x", engineio.MaxBody) + `","sid":"a"}`
-	wantRefused(t, "", []byte(long), "open packet: unexpected end of JSON input")
-	for _, c := range codings {
-		wantRefused(t, c.encoding, compress(t, c.writer, long), "open packet: unexpected end of JSON input")
+	wantError(t, "", []byte(long), "open packet: unexpected end of JSON input")
+	for _, c := range contentEncodings {
+		wantError(t, c.encoding, compress(t, c.writer, long), "open packet: unexpected end of JSON input")
 	}
-	wantSession(t, "", []byte(opening+long))
+	wantSession(t, "", []byte(openPayload+long))
 }
 
-func TestABodyThatWouldFillTheMemoryDoesNot(t *testing.T) {
+func TestDecompressionBombsAreBounded(t *testing.T) {
 	const mega = 1 << 20
 	zeros := strings.Repeat("\x00", 8*mega)
-	for _, c := range codings {
+	for _, c := range contentEncodings {
 		t.Run(c.name, func(t *testing.T) {
 			bomb := compress(t, c.writer, zeros)
-			wantRefused(t, c.encoding, bomb, "")
+			wantError(t, c.encoding, bomb, "")
 			most := uint64(mega)
 			if c.encoding == "br" {
 				most = 5 * mega // its window, of which no encoder asks for less
 			}
-			if got := allocated(func() { _, _ = engineio.ReadHandshake(c.encoding, bomb) }); got > most {
+			if got := allocatedBytes(func() { _, _ = engineio.ReadHandshake(c.encoding, bomb) }); got > most {
 				t.Errorf("%d bytes of a bomb took %d bytes of memory", len(bomb), got)
 			}
 		})
@@ -121,18 +121,18 @@ func TestABodyThatWouldFillTheMemoryDoesNot(t *testing.T) {
 		for window := 10; window <= 24; window++ {
 			body := compress(t, func(w io.Writer) io.WriteCloser {
 				return brotli.NewWriterOptions(w, brotli.WriterOptions{Quality: 5, LGWin: window})
-			}, opening)
+			}, openPayload)
 			if window <= 22 {
 				wantSession(t, "br", body)
 			} else {
-				wantRefused(t, "br", body, "its window is wider than 4 MiB")
+				wantError(t, "br", body, "its window is wider than 4 MiB")
 			}
 		}
 	})
 }
 
-// allocated returns how many bytes a call takes from the heap.
-func allocated(call func()) uint64 {
+// allocatedBytes returns how many bytes a call takes from the heap.
+func allocatedBytes(call func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	call()

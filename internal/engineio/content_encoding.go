@@ -38,12 +38,12 @@ func decoder(encoding string, body []byte) (io.Reader, error) {
 	case "gzip", "x-gzip":
 		return gzip.NewReader(r)
 	case "deflate":
-		if zlibHeader(body) {
+		if hasZlibHeader(body) {
 			return zlib.NewReader(r)
 		}
 		return flate.NewReader(r), nil
 	case "br":
-		if wideWindow(body) {
+		if hasWideWindow(body) {
 			return nil, errors.New("its window is wider than 4 MiB")
 		}
 		return brotli.NewReader(r), nil
@@ -51,14 +51,14 @@ func decoder(encoding string, body []byte) (io.Reader, error) {
 	return nil, errors.New("none of gzip, deflate and br")
 }
 
-// zlibHeader tells the two things apart that are called deflate: RFC 9110, section 8.4.1.2, asks for zlib's format, but
+// hasZlibHeader tells the two things apart that are called deflate: RFC 9110, section 8.4.1.2, asks for zlib's format, but
 // some send the bare one.
-func zlibHeader(body []byte) bool {
+func hasZlibHeader(body []byte) bool {
 	return len(body) >= 2 && body[0]&0x0f == 8 && (uint(body[0])<<8|uint(body[1]))%31 == 0
 }
 
-// wideWindow reports that a stream asks for a window of 2^23 bytes or more (RFC 7932, section 9.1), which is memory that
+// hasWideWindow reports that a stream asks for a window of 2^23 bytes or more (RFC 7932, section 9.1), which is memory that
 // the decoder takes before anything can be read. Encoders ask for 2^22 at most, unless they are told to.
-func wideWindow(stream []byte) bool {
+func hasWideWindow(stream []byte) bool {
 	return len(stream) > 0 && stream[0]&1 == 1 && stream[0]>>1&7 >= 6
 }

@@ -7,14 +7,14 @@ import (
 	"github.com/theworklabs/edge/internal/demo/socketio"
 )
 
-// hello is the first event a socket gets.
-type hello struct {
+// helloEvent is the first event a socket gets.
+type helloEvent struct {
 	Server    string `json:"server"`
 	Transport string `json:"transport"` // polling or websocket
 }
 
-// tick is what all sockets of a server get every second.
-type tick struct {
+// tickEvent is what all sockets of a server get every second.
+type tickEvent struct {
 	Server   string    `json:"server"`
 	Time     time.Time `json:"time"`
 	Visitors int       `json:"visitors"` // sockets on this server
@@ -27,7 +27,7 @@ func (b *bigCapital) newSockets() *socketio.Server {
 		Connected: func(socket *socketio.Socket) {
 			transport := socket.Transport()
 			b.log(b.name, "socket connected over "+transport)
-			b.report(socket.Emit("hello", hello{b.name, transport}))
+			b.logError(socket.Emit("hello", helloEvent{b.name, transport}))
 		},
 		Upgraded: func() { b.log(b.name, "socket moved to websocket") },
 		Received: func(_ *socketio.Socket, event string, arguments []json.RawMessage) []any {
@@ -44,13 +44,13 @@ func (b *bigCapital) newSockets() *socketio.Server {
 	})
 }
 
-func (b *bigCapital) tick() {
+func (b *bigCapital) broadcastTick() {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	b.report(b.sockets.Broadcast("tick", tick{b.name, now, b.sockets.Connected()}))
+	b.logError(b.sockets.Broadcast("tick", tickEvent{b.name, now, b.sockets.Connected()}))
 }
 
-// report logs an event that could not be sent.
-func (b *bigCapital) report(err error) {
+// logError logs an event that could not be sent.
+func (b *bigCapital) logError(err error) {
 	if err != nil {
 		b.log(b.name, err.Error())
 	}

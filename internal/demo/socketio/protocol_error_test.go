@@ -8,8 +8,8 @@ import (
 	"github.com/theworklabs/edge/internal/demo/socketio"
 )
 
-func TestRefusals(t *testing.T) {
-	_, c := serve(t, socketio.Options{MaxPayload: 1000})
+func TestProtocolErrors(t *testing.T) {
+	_, c := startServer(t, socketio.Options{MaxPayload: 1000})
 	for name, test := range map[string]struct {
 		method, query, body string
 		status              int
@@ -33,7 +33,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &client{t: t, url: c.url}
-			c.open()
+			c.openSession()
 			status, body := c.request(test.method, strings.ReplaceAll(test.query, "SID", c.sid), test.body)
 			if status != test.status || body != test.want {
 				t.Errorf("%d %s, want %d %s", status, body, test.status, test.want)
@@ -42,17 +42,17 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestOlderProtocolsAreRefused(t *testing.T) {
-	_, c := serve(t, socketio.Options{})
+func TestOlderProtocolsAreRejected(t *testing.T) {
+	_, c := startServer(t, socketio.Options{})
 	c.url = strings.Replace(c.url, "EIO=4", "EIO=3", 1)
 	if status, body := c.request("GET", "&transport=polling", ""); status != 400 || body != `{"code":5,"message":"Unsupported protocol version"}` {
 		t.Errorf("%d %s", status, body)
 	}
 }
 
-func TestWhoBreaksTheProtocolLosesTheSession(t *testing.T) {
-	_, c := serve(t, socketio.Options{})
-	c.open()
+func TestProtocolErrorEndsTheSession(t *testing.T) {
+	_, c := startServer(t, socketio.Options{})
+	c.openSession()
 	c.request("POST", c.query("polling"), "9")
 	if status, body := c.request("GET", c.query("polling"), ""); status != 400 || !strings.Contains(body, `"code":1`) {
 		t.Errorf("%d %s", status, body)
@@ -60,9 +60,9 @@ func TestWhoBreaksTheProtocolLosesTheSession(t *testing.T) {
 }
 
 func TestSessionsAreLimited(t *testing.T) {
-	_, c := serve(t, socketio.Options{MaxSessions: 2})
-	c.open()
-	c.open()
+	_, c := startServer(t, socketio.Options{MaxSessions: 2})
+	c.openSession()
+	c.openSession()
 	if status, _ := c.request("GET", "&transport=polling", ""); status != http.StatusServiceUnavailable {
 		t.Errorf("third handshake: %d", status)
 	}
@@ -70,12 +70,12 @@ func TestSessionsAreLimited(t *testing.T) {
 
 // Which of the two is refused is open; the other one learns that the session has ended.
 func TestTwoPollsAtOnceEndTheSession(t *testing.T) {
-	_, c := serve(t, socketio.Options{})
-	c.open()
+	_, c := startServer(t, socketio.Options{})
+	c.openSession()
 	answers := make(chan int, 2)
 	for range 2 {
 		go func() {
-			status, _, _ := c.try("GET", c.query("polling"), "")
+			status, _, _ := c.tryRequest("GET", c.query("polling"), "")
 			answers <- status
 		}()
 	}

@@ -10,47 +10,47 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// bundle holds writes back, so that several TLS records travel in one segment.
-type bundle struct {
+// batchingConn holds writes back, so that several TLS records travel in one segment.
+type batchingConn struct {
 	net.Conn
-	held bytes.Buffer
-	hold bool
+	buffered   bytes.Buffer
+	isBatching bool
 }
 
-func (b *bundle) Write(p []byte) (int, error) {
-	if b.hold {
-		return b.held.Write(p)
+func (b *batchingConn) Write(p []byte) (int, error) {
+	if b.isBatching {
+		return b.buffered.Write(p)
 	}
 	return b.Conn.Write(p)
 }
 
-func TestRecordsThatWereReadAheadDoNotStall(t *testing.T) {
+func TestBufferedTLSRecordsDoNotStall(t *testing.T) {
 	for _, size := range []int{1, 100, 511, 512, 513, 1024, 16 << 10} {
-		s := newStage(t)
-		var ends tunnel.Ends
-		far, near := connect(t)
-		wire := &bundle{Conn: far}
-		s.client, ends.Client = asConns(secure(t, wire, near))
-		s.endpoint, ends.Endpoint = connect(t)
+		s := newFixture(t)
+		var ends tunnel.Config
+		far, near := tcpPair(t)
+		wire := &batchingConn{Conn: far}
+		s.client, ends.Client = asConns(startTLS(t, wire, near))
+		s.endpoint, ends.Endpoint = tcpPair(t)
 		s.start(ends)
-		wire.hold = true
+		wire.isBatching = true
 		const records = 9
 		for i := range records {
-			s.says(s.client, strings.Repeat(string(rune('a'+i)), size))
+			s.send(s.client, strings.Repeat(string(rune('a'+i)), size))
 		}
-		wire.hold = false
-		s.says(wire, wire.held.String())
+		wire.isBatching = false
+		s.send(wire, wire.buffered.String())
 		for i := range records { // and nothing follows
-			s.hears(s.endpoint, strings.Repeat(string(rune('a'+i)), size))
+			s.expect(s.endpoint, strings.Repeat(string(rune('a'+i)), size))
 		}
 		s.client.Close()
 		s.endpoint.Close()
-		s.over("", "")
+		s.waitClosed("", "")
 	}
 }
 
-func TestASlowReaderStopsTheWriter(t *testing.T) {
-	each(t, func(s *stage) {
+func TestSlowReaderBlocksTheWriter(t *testing.T) {
+	forEachKind(t, func(s *fixture) {
 		for _, way := range [][2]net.Conn{{s.client, s.endpoint}, {s.endpoint, s.client}} {
 			if err := way[0].SetWriteDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
 				t.Fatal(err)
@@ -69,6 +69,6 @@ func TestASlowReaderStopsTheWriter(t *testing.T) {
 		}
 		s.client.Close()
 		s.endpoint.Close()
-		s.over("", "")
+		s.waitClosed("", "")
 	})
 }

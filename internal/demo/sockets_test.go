@@ -7,31 +7,31 @@ import (
 	"github.com/coder/websocket"
 )
 
-// socket is a WebSocket to one of the servers.
-type socket struct {
+// webSocketClient is a WebSocket to one of the servers.
+type webSocketClient struct {
 	t    *testing.T
 	conn *websocket.Conn
 }
 
-func (s *stack) dial(service string, n int, path string) *socket {
+func (s *runningDemo) dial(service string, n int, path string) *webSocketClient {
 	s.t.Helper()
 	conn, _, err := websocket.Dial(s.t.Context(), s.url(service, n, path), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = conn.CloseNow() })
-	return &socket{s.t, conn}
+	return &webSocketClient{s.t, conn}
 }
 
-func (k *socket) send(text string) {
+func (k *webSocketClient) send(text string) {
 	k.t.Helper()
 	if err := k.conn.Write(k.t.Context(), websocket.MessageText, []byte(text)); err != nil {
 		k.t.Fatal(err)
 	}
 }
 
-// until returns the first message with this beginning.
-func (k *socket) until(prefix string) string {
+// readUntil returns the first message with this beginning.
+func (k *webSocketClient) readUntil(prefix string) string {
 	k.t.Helper()
 	for {
 		_, text, err := k.conn.Read(k.t.Context())
@@ -44,7 +44,7 @@ func (k *socket) until(prefix string) string {
 	}
 }
 
-func decodeSID(t *testing.T, a answer) string {
+func decodeSID(t *testing.T, a httpResult) string {
 	t.Helper()
 	_, rest, _ := strings.Cut(a.body, `"sid":"`)
 	sid, _, found := strings.Cut(rest, `"`)
@@ -54,25 +54,25 @@ func decodeSID(t *testing.T, a answer) string {
 	return sid
 }
 
-func TestASocketIsGreetedTickedAndEchoed(t *testing.T) {
-	s := start(t)
+func TestSocketGetsHelloTicksAndEchoes(t *testing.T) {
+	s := startDemo(t)
 	for _, path := range []string{"/socket/", "/socket.io/"} {
 		k := s.dial("bigcapital-server:3000", 1, path+"?EIO=4&transport=websocket")
 		k.send("40")
-		k.until(`42["hello",{"server":"bigcapital-server-2","transport":"websocket"}]`)
-		s.waitFor("bigcapital-server-2: socket connected over websocket")
+		k.readUntil(`42["hello",{"server":"bigcapital-server-2","transport":"websocket"}]`)
+		s.waitForLog("bigcapital-server-2: socket connected over websocket")
 		k.send(`420["echo",1,"two"]`)
-		k.until(`430[1,"two"]`)
-		if tick := k.until(`42["tick",{"server":"bigcapital-server-2","time":"`); !strings.HasSuffix(tick, `"visitors":1}]`) {
+		k.readUntil(`430[1,"two"]`)
+		if tick := k.readUntil(`42["tick",{"server":"bigcapital-server-2","time":"`); !strings.HasSuffix(tick, `"visitors":1}]`) {
 			t.Errorf("tick: %s", tick)
 		}
 		k.send("41")
-		s.waitFor("bigcapital-server-2: socket closed")
+		s.waitForLog("bigcapital-server-2: socket closed")
 	}
 }
 
-func TestASessionIsKnownToItsServerAlone(t *testing.T) {
-	s := start(t)
+func TestSessionIsUnknownToOtherServers(t *testing.T) {
+	s := startDemo(t)
 	const path = "/socket/?EIO=4&transport=polling"
 	query := path + "&sid=" + decodeSID(t, s.get(s.url("bigcapital-server:3000", 0, path)))
 	if got := s.do("POST", s.url("bigcapital-server:3000", 0, query), "40"); got.status != 200 {
@@ -84,13 +84,13 @@ func TestASessionIsKnownToItsServerAlone(t *testing.T) {
 	}
 }
 
-func TestAMoveToWebSocketIsLogged(t *testing.T) {
-	s := start(t)
+func TestUpgradeToWebSocketIsLogged(t *testing.T) {
+	s := startDemo(t)
 	const path = "/socket/?EIO=4&transport="
 	sid := decodeSID(t, s.get(s.url("bigcapital-server:3000", 0, path+"polling")))
 	k := s.dial("bigcapital-server:3000", 0, path+"websocket&sid="+sid)
 	k.send("2probe")
-	k.until("3probe")
+	k.readUntil("3probe")
 	k.send("5")
-	s.waitFor("bigcapital-server-1: socket moved to websocket")
+	s.waitForLog("bigcapital-server-1: socket moved to websocket")
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// piped opens a tunnel over connections that know the time of synctest.
-func piped(t *testing.T, change ...func(*tunnel.Ends)) *stage {
-	s := newStage(t)
-	var ends tunnel.Ends
+// openPipeTunnel opens a tunnel over connections that know the time of synctest.
+func openPipeTunnel(t *testing.T, change ...func(*tunnel.Config)) *fixture {
+	s := newFixture(t)
+	var ends tunnel.Config
 	s.client, ends.Client = net.Pipe()
 	s.endpoint, ends.Endpoint = net.Pipe()
 	s.start(ends, change...)
@@ -25,7 +25,7 @@ func piped(t *testing.T, change ...func(*tunnel.Ends)) *stage {
 	return s
 }
 
-func TestAClientThatReadsNothingIsGivenUpInTime(t *testing.T) {
+func TestClientThatReadsNothingIsClosedInTime(t *testing.T) {
 	for name, message := range map[string]string{
 		"idle":         "",
 		"with a queue": string(frame(final|opText, false, []byte("who reads this?"))),
@@ -33,15 +33,15 @@ func TestAClientThatReadsNothingIsGivenUpInTime(t *testing.T) {
 		for _, tlsClient := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, TLS %v", name, tlsClient), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := piped(t, webSocket, func(e *tunnel.Ends) {
+					s := openPipeTunnel(t, webSocket, func(e *tunnel.Config) {
 						if tlsClient {
-							e.Client = unread(t, e.Client)
+							e.Client = unreadTLSConn(t, e.Client)
 						}
 					})
 					go func() { _, _ = s.endpoint.Write([]byte(message)) }()
 					synctest.Wait()
 					s.group.Drain(0, "drain")
-					if r := s.over(tunnel.Edge, "drain"); r.Duration > 3*time.Second {
+					if r := s.waitClosed(tunnel.Edge, "drain"); r.Duration > 3*time.Second {
 						t.Errorf("over after %s, want at most 3s", r.Duration)
 					}
 				})
@@ -50,10 +50,10 @@ func TestAClientThatReadsNothingIsGivenUpInTime(t *testing.T) {
 	}
 }
 
-// unread returns a TLS connection to a client that has read nothing since the handshake.
-func unread(t *testing.T, within net.Conn) net.Conn {
+// unreadTLSConn returns a TLS connection to a client that has read nothing since the handshake.
+func unreadTLSConn(t *testing.T, within net.Conn) net.Conn {
 	far, near := net.Pipe()
 	t.Cleanup(func() { far.Close(); within.Close() })
-	_, server := secure(t, far, near)
+	_, server := startTLS(t, far, near)
 	return server
 }

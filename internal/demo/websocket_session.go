@@ -12,36 +12,38 @@ import (
 const (
 	// sendTimeout bounds how long a client may take to make room for one message.
 	sendTimeout = 10 * time.Second
-	// partingTimeout bounds the wait for a client's close frame.
-	partingTimeout = time.Second
+	// closeTimeout bounds the wait for a client's close frame.
+	closeTimeout = time.Second
 )
 
-// status is the message that a client of Corteza's WebSocket gets of itself.
-type status struct {
+// statusMessage is the message that a client of Corteza's WebSocket gets of itself.
+type statusMessage struct {
 	Type   string    `json:"@type"`
 	Server string    `json:"server"`
 	Time   time.Time `json:"time"`
 }
 
-// station is the server's end of one WebSocket.
-type station struct {
+// webSocketSession is the server's end of one WebSocket.
+type webSocketSession struct {
 	name string
 	conn *websocket.Conn
 }
 
-func newStation(name string, conn *websocket.Conn) *station { return &station{name, conn} }
+func newWebSocketSession(name string, conn *websocket.Conn) *webSocketSession {
+	return &webSocketSession{name, conn}
+}
 
 // serve returns when the client has gone, or ctx has ended and the client was told.
-func (s *station) serve(ctx context.Context) {
+func (s *webSocketSession) serve(ctx context.Context) {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
 	// Messages have a context of their own: the library drops the connection when it ends, and a close frame is to come first.
 	alive, drop := context.WithCancel(context.Background())
 	defer drop()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(partingTimeout, drop) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeTimeout, drop) })()
 	var sender sync.WaitGroup
 	sender.Go(func() {
-		s.announce(ctx, alive)
+		s.sendStatus(ctx, alive)
 		_ = s.conn.Close(websocket.StatusGoingAway, "")
 	})
 	s.echo(alive)
@@ -49,12 +51,12 @@ func (s *station) serve(ctx context.Context) {
 	sender.Wait()
 }
 
-// announce sends a status at once and then periodically, until ctx ends.
-func (s *station) announce(ctx, alive context.Context) {
+// sendStatus sends a status at once and then periodically, until ctx ends.
+func (s *webSocketSession) sendStatus(ctx, alive context.Context) {
 	ticker := time.NewTicker(statusPeriod)
 	defer ticker.Stop()
 	for {
-		text, err := json.Marshal(status{"status", s.name, time.Now().UTC().Truncate(time.Millisecond)})
+		text, err := json.Marshal(statusMessage{"status", s.name, time.Now().UTC().Truncate(time.Millisecond)})
 		if err != nil {
 			panic(err) // strings and a time: can't fail
 		}
@@ -69,7 +71,7 @@ func (s *station) announce(ctx, alive context.Context) {
 	}
 }
 
-func (s *station) echo(alive context.Context) {
+func (s *webSocketSession) echo(alive context.Context) {
 	for {
 		kind, text, err := s.conn.Read(alive)
 		if err != nil || s.send(alive, kind, text) != nil {
@@ -78,7 +80,7 @@ func (s *station) echo(alive context.Context) {
 	}
 }
 
-func (s *station) send(alive context.Context, kind websocket.MessageType, text []byte) error {
+func (s *webSocketSession) send(alive context.Context, kind websocket.MessageType, text []byte) error {
 	ctx, cancel := context.WithTimeout(alive, sendTimeout)
 	defer cancel()
 	return s.conn.Write(ctx, kind, text)

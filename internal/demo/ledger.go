@@ -26,31 +26,31 @@ type invoice struct {
 }
 
 const (
-	receivable = "1100"
-	sales      = "4000"
-	// kept is how many invoices are remembered. Balances keep those that are forgotten.
-	kept = 200
+	receivableCode = "1100"
+	salesCode      = "4000"
+	// maxInvoices is how many invoices are remembered. Balances keep those that are forgotten.
+	maxInvoices = 200
 )
 
-// books are what the BigCapital servers share. They balance at all times. Safe for concurrent use.
-type books struct {
-	mu       sync.Mutex
-	accounts []account
-	invoices []invoice // oldest first
-	last     int       // number of the newest invoice
+// ledger are what the BigCapital servers share. They balance at all times. Safe for concurrent use.
+type ledger struct {
+	mu         sync.Mutex
+	accounts   []account
+	invoices   []invoice // oldest first
+	lastNumber int       // number of the newest invoice
 }
 
-func newBooks() *books {
-	b := &books{last: 1000, accounts: []account{
+func newLedger() *ledger {
+	b := &ledger{lastNumber: 1000, accounts: []account{
 		{"1010", "Operating bank account", "asset", 84_210_55},
 		{"1020", "Petty cash", "asset", 320_00},
-		{receivable, "Accounts receivable", "asset", 0},
+		{receivableCode, "Accounts receivable", "asset", 0},
 		{"1200", "Inventory", "asset", 9_640_25},
 		{"1500", "Workshop equipment", "asset", 23_500_00},
 		{"2000", "Accounts payable", "liability", 7_310_00},
 		{"2100", "Sales tax payable", "liability", 2_106_00},
 		{"3000", "Owner's equity", "equity", 95_000_00},
-		{sales, "Sales", "income", 75_920_00},
+		{salesCode, "Sales", "income", 75_920_00},
 		{"4100", "Consulting", "income", 8_300_00},
 		{"5000", "Cost of goods sold", "expense", 18_930_40},
 		{"6100", "Rent", "expense", 9_000_00},
@@ -63,32 +63,32 @@ func newBooks() *books {
 }
 
 // post enters an invoice that has been checked.
-func (b *books) post(customer string, amount cents, server string) invoice {
+func (b *ledger) post(customer string, amount cents, server string) invoice {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.last++
-	posted := invoice{fmt.Sprintf("INV-%d", b.last), customer, amount, time.Now().UTC().Truncate(time.Second), server}
+	b.lastNumber++
+	posted := invoice{fmt.Sprintf("INV-%d", b.lastNumber), customer, amount, time.Now().UTC().Truncate(time.Second), server}
 	b.invoices = append(b.invoices, posted)
-	if over := len(b.invoices) - kept; over > 0 {
+	if over := len(b.invoices) - maxInvoices; over > 0 {
 		b.invoices = slices.Delete(b.invoices, 0, over)
 	}
 	for i := range b.accounts {
-		if code := b.accounts[i].Code; code == receivable || code == sales {
+		if code := b.accounts[i].Code; code == receivableCode || code == salesCode {
 			b.accounts[i].Balance += amount
 		}
 	}
 	return posted
 }
 
-// chart returns the accounts, by code.
-func (b *books) chart() []account {
+// chartOfAccounts returns the accounts, by code.
+func (b *ledger) chartOfAccounts() []account {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.accounts)
 }
 
-// posted returns the invoices, newest first.
-func (b *books) posted() []invoice {
+// newestInvoices returns the invoices, newest first.
+func (b *ledger) newestInvoices() []invoice {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	newest := slices.Clone(b.invoices)

@@ -7,34 +7,34 @@ import (
 	"time"
 )
 
-// end is one of a tunnel's two connections. One direction reads it and the other writes to it.
-type end struct {
+// peer is one of a tunnel's two connections. One direction reads it and the other writes to it.
+type peer struct {
 	net.Conn
-	who    string
+	side   string
 	writer *direction // to this end, from the other one
 
-	mu     sync.Mutex
-	users  int
-	broken bool
+	mu          sync.Mutex
+	refs        int
+	writeFailed bool
 }
 
-func (e *end) open(c net.Conn, who string, writer *direction) {
-	e.Conn, e.who, e.writer, e.users = c, who, writer, 2
+func (e *peer) setup(c net.Conn, who string, writer *direction) {
+	e.Conn, e.side, e.writer, e.refs = c, who, writer, 2
 }
 
-// fail notes that a write failed.
-func (e *end) fail() {
+// markWriteFailed notes that a write failed.
+func (e *peer) markWriteFailed() {
 	e.mu.Lock()
-	e.broken = true
+	e.writeFailed = true
 	e.mu.Unlock()
 }
 
-// leave is called once by each direction, when it is done with the end. The last one closes it. Nothing can be passed
+// release is called once by each direction, when it is done with the end. The last one closes it. Nothing can be passed
 // on from the other end then, which gets some time to take what is on its way to it.
-func (e *end) leave() {
+func (e *peer) release() {
 	e.mu.Lock()
-	e.users--
-	last, broken := e.users == 0, e.broken
+	e.refs--
+	last, broken := e.refs == 0, e.writeFailed
 	e.mu.Unlock()
 	if !last {
 		return
@@ -43,11 +43,11 @@ func (e *end) leave() {
 		_ = secure.NetConn().Close() // or tls.Conn would wait 5 s for room for its goodbye
 	}
 	_ = e.Close() // nobody is left to whom an error would matter
-	e.writer.term.limit(time.Now().Add(replyTime))
+	e.writer.deadline.limit(time.Now().Add(replyTimeout))
 }
 
 // closeWrite ends the direction to this end, as far as the connection can do that.
-func (e *end) closeWrite() error {
+func (e *peer) closeWrite() error {
 	if half, ok := e.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// moreTime is how long a large buffer is kept for more of what flows.
-const moreTime = time.Millisecond
+// largeBufferTimeout is how long a large buffer is kept for more of what flows.
+const largeBufferTimeout = time.Millisecond
 
-// layer waits in Read, with a small buffer of its own: what the connection has read ahead, its descriptor doesn't show.
+// bufferedReader waits in Read, with a small buffer of its own: what the connection has read ahead, its descriptor doesn't show.
 // As long as more flows than the small buffer holds, it reads into a large one.
-type layer struct {
-	conn  net.Conn
-	term  *term
-	large *buffer
-	small [512]byte
+type bufferedReader struct {
+	conn     net.Conn
+	deadline *deadline
+	large    *buffer
+	small    [512]byte
 }
 
-func (s *layer) read() ([]byte, error) {
+func (s *bufferedReader) read() ([]byte, error) {
 	begun := 0
 	if s.large == nil {
 		n, err := s.conn.Read(s.small[:])
@@ -27,7 +27,7 @@ func (s *layer) read() ([]byte, error) {
 		s.large = buffers.Get().(*buffer)
 		begun = copy(s.large[:], s.small[:])
 	}
-	s.term.briefly(moreTime) // or a message that just fills the small buffer would keep the large one for ever
+	s.deadline.limitNextRead(largeBufferTimeout) // or a message that just fills the small buffer would keep the large one for ever
 	n, err := s.conn.Read(s.large[begun:])
 	p := s.large[:begun+n]
 	if err != nil && len(p) <= len(s.small) {
@@ -39,4 +39,4 @@ func (s *layer) read() ([]byte, error) {
 }
 
 // release keeps the large buffer. The next read gives it back if nothing follows.
-func (*layer) release() {}
+func (*bufferedReader) release() {}
