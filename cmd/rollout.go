@@ -69,10 +69,10 @@ func runRollout(cmd *cobra.Command, services []string) error {
 	defer signal.Stop(broken)
 	ctx, hurry, stop := notifyInterrupts(cmd.Context())
 	defer stop()
-	r.Hurry = hurry
+	r.ForceStop = hurry
 
 	err = r.Run(ctx)
-	if p, ok := errors.AsType[*rollout.Problem](err); ok {
+	if p, ok := errors.AsType[*rollout.HintError](err); ok {
 		return withHint(err, "%s", p.Hint)
 	}
 	return err
@@ -106,9 +106,9 @@ func newRollout(cmd *cobra.Command, services []string) (*rollout.Rollout, error)
 	return &rollout.Rollout{
 		Docker: compose.CLI{}, Project: project,
 		Edge: flags.String("edge"), Services: services,
-		Ready: flags.Duration("timeout"), Drain: flags.Duration("drain-timeout"), Sessions: flags.Duration("sessions"),
-		Stop: flags.Duration("stop-timeout"), Pull: pull, Build: flags.Bool("build"), Force: flags.Bool("force"),
-		Out: cmd.OutOrStdout(), Live: isTerminal(os.Stdout),
+		ReadyTimeout: flags.Duration("timeout"), DrainTimeout: flags.Duration("drain-timeout"), SessionGrace: flags.Duration("sessions"),
+		StopTimeout: flags.Duration("stop-timeout"), Pull: pull, Build: flags.Bool("build"), Force: flags.Bool("force"),
+		Out: cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
 	}, nil
 }
 

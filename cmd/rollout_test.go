@@ -38,8 +38,8 @@ func TestRolloutReadsComposeFlags(t *testing.T) {
 	if !reflect.DeepEqual(r.Project, want) {
 		t.Errorf("%+v, want %+v", r.Project, want)
 	}
-	if !reflect.DeepEqual(r.Services, []string{"web", "api"}) || r.Edge != "proxy" || r.Pull != "never" || r.Sessions != 0 ||
-		r.Ready != time.Minute || r.Stop != 5*time.Second {
+	if !reflect.DeepEqual(r.Services, []string{"web", "api"}) || r.Edge != "proxy" || r.Pull != "never" || r.SessionGrace != 0 ||
+		r.ReadyTimeout != time.Minute || r.StopTimeout != 5*time.Second {
 		t.Errorf("%+v", r)
 	}
 }

@@ -12,36 +12,36 @@ type container struct {
 	status        string // for people: Up 5 minutes (unhealthy)
 }
 
-const containerFormat = "{{.Label \"com.docker.compose.service\"}}\t{{.Names}}\t{{.State}}\t{{.Status}}"
+const psFormat = "{{.Label \"com.docker.compose.service\"}}\t{{.Names}}\t{{.State}}\t{{.Status}}"
 
-// containers reports containers of the stack that run without working: Docker's health check fails, or they end and are started
+// checkContainers reports containers of the stack that run without working: Docker's health check fails, or they end and are started
 // again. Of the edge that is an error, since it serves everything.
-func (c *Check) containers(ctx context.Context, s *stack) []Finding {
-	if !s.engine {
+func (c *Check) checkContainers(ctx context.Context, s *stack) []Finding {
+	if !s.hasEngine {
 		return nil
 	}
-	out, _, err := c.Docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.project="+s.Name, "--filter", "label=com.docker.compose.oneoff=False", "--format", containerFormat)
+	out, _, err := c.Docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.project="+s.Name, "--filter", "label=com.docker.compose.oneoff=False", "--format", psFormat)
 	if err != nil {
-		return []Finding{warning("container", "docker ps --all", "the containers of the stack can't be listed: %v", err)}
+		return []Finding{warningFinding("container", "docker ps --all", "the containers of the stack can't be listed: %v", err)}
 	}
 	var all []Finding
 	for line := range strings.Lines(out) {
 		fields := strings.Split(strings.TrimRight(line, "\r\n"), "\t")
-		if len(fields) != 4 || !s.used(fields[0]) {
+		if len(fields) != 4 || !s.isActive(fields[0]) {
 			continue
 		}
-		if found := c.container(container{fields[0], fields[1], fields[2], fields[3]}); found != nil {
+		if found := c.checkContainer(container{fields[0], fields[1], fields[2], fields[3]}); found != nil {
 			all = append(all, *found)
 		}
 	}
 	return all
 }
 
-// container returns what is wrong with a container, or nil.
-func (c *Check) container(of container) *Finding {
-	kind, report := "container", warning
+// checkContainer returns what is wrong with a container, or nil.
+func (c *Check) checkContainer(of container) *Finding {
+	kind, report := "container", warningFinding
 	if of.service == c.Edge {
-		kind, report = "edge", failure
+		kind, report = "edge", errorFinding
 	}
 	health := "docker inspect --format '{{json .State.Health.Log}}' " + of.name + " shows what the health check says"
 	var found Finding
@@ -55,9 +55,9 @@ func (c *Check) container(of container) *Finding {
 	case strings.Contains(of.status, "(unhealthy)"):
 		found = report(kind, health, "%s is unhealthy", of.name)
 	case strings.Contains(of.status, "(health: starting)"):
-		found = note(kind, "run edge check again in a minute", "%s has not passed its health check yet", of.name)
+		found = noteFinding(kind, "run edge check again in a minute", "%s has not passed its health check yet", of.name)
 	case of.service == c.Edge && strings.Contains(of.status, "(healthy)"):
-		found = ok(kind, "%s is healthy", of.name)
+		found = okFinding(kind, "%s is healthy", of.name)
 	default:
 		return nil
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestContainersThatRunWithoutWorkingAreFound(t *testing.T) {
+func TestUnhealthyContainersAreReported(t *testing.T) {
 	for _, c := range []struct {
 		name, list, check string
 		level             Level
@@ -21,39 +21,39 @@ func TestContainersThatRunWithoutWorkingAreFound(t *testing.T) {
 		{"an Engine that lists none", "", "container", Warning, "can't be listed: permission denied", "docker ps --all"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFakeHost(t)
 			const list = "ps --all --filter label=com.docker.compose.project=shop --filter label=com.docker.compose.oneoff=False"
-			w.answers[list] = c.list
+			w.dockerOutputs[list] = c.list
 			if c.list == "" {
-				w.fails[list] = errors.New("permission denied")
+				w.dockerErrors[list] = errors.New("permission denied")
 			}
-			expect(t, w.check(t).Run(t.Context()), c.check, c.level, c.want, c.hint)
+			expectFinding(t, w.newCheck(t).Run(t.Context()), c.check, c.level, c.want, c.hint)
 		})
 	}
 }
 
-func TestContainersThatAreAsTheyShouldBeAreAccepted(t *testing.T) {
-	w := newWorld(t)
-	w.answers["ps --all"] = "app\tshop-app-1\trunning\tUp 5 minutes\ndocker-guard\tg\texited\tExited (0) 2 hours ago\nold\tshop-old-1\trunning\tUp (unhealthy)\n"
-	accept(t, w.check(t).Run(t.Context()))
+func TestHealthyContainersAreAccepted(t *testing.T) {
+	w := newFakeHost(t)
+	w.dockerOutputs["ps --all"] = "app\tshop-app-1\trunning\tUp 5 minutes\ndocker-guard\tg\texited\tExited (0) 2 hours ago\nold\tshop-old-1\trunning\tUp (unhealthy)\n"
+	expectNoProblems(t, w.newCheck(t).Run(t.Context()))
 }
 
 func TestAnExternalNetworkHasToExist(t *testing.T) {
-	w := newWorld(t)
-	w.networks["proxy"] = dict{"name": "front", "external": true}
-	w.networks["unused"] = dict{"name": "nobody", "external": true}
-	w.service("app")["networks"] = dict{"web": nil, "proxy": nil}
-	w.answers["network ls"] = "0123 bridge\n4567 shop_web\n"
-	expect(t, w.check(t).Run(t.Context()), "network", Error, "the external network front of app does not exist", "docker network create front")
+	w := newFakeHost(t)
+	w.networks["proxy"] = jsonObject{"name": "front", "external": true}
+	w.networks["unused"] = jsonObject{"name": "nobody", "external": true}
+	w.service("app")["networks"] = jsonObject{"web": nil, "proxy": nil}
+	w.dockerOutputs["network ls"] = "0123 bridge\n4567 shop_web\n"
+	expectFinding(t, w.newCheck(t).Run(t.Context()), "network", Error, "the external network front of app does not exist", "docker network create front")
 
-	w.answers["network ls"] = "0123 bridge\n4567 front\n"
-	all := w.check(t).Run(t.Context())
-	expect(t, all, "network", OK, "all external networks exist (networks: 1)", "")
-	accept(t, all)
+	w.dockerOutputs["network ls"] = "0123 bridge\n4567 front\n"
+	all := w.newCheck(t).Run(t.Context())
+	expectFinding(t, all, "network", OK, "all external networks exist (networks: 1)", "")
+	expectNoProblems(t, all)
 
-	w.networks["proxy"] = dict{"name": "4567", "external": true} // Compose takes an ID as well
-	accept(t, w.check(t).Run(t.Context()))
+	w.networks["proxy"] = jsonObject{"name": "4567", "external": true} // Compose takes an ID as well
+	expectNoProblems(t, w.newCheck(t).Run(t.Context()))
 
-	w.fails["network ls"] = errors.New("permission denied")
-	expect(t, w.check(t).Run(t.Context()), "network", Warning, "networks can't be listed: permission denied", "docker network ls")
+	w.dockerErrors["network ls"] = errors.New("permission denied")
+	expectFinding(t, w.newCheck(t).Run(t.Context()), "network", Warning, "networks can't be listed: permission denied", "docker network ls")
 }

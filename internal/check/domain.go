@@ -13,25 +13,25 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// domains resolves the name of every site that gets a public certificate, and compares it with this machine's addresses as
+// checkDomains resolves the name of every site that gets a public certificate, and compares it with this machine's addresses as
 // far as those can be told from here.
-func (c *Check) domains(ctx context.Context, config *config) []Finding {
-	own, err := c.Addresses()
+func (c *Check) checkDomains(ctx context.Context, config *edgeConfig) []Finding {
+	own, err := c.LocalAddresses()
 	if err != nil {
 		own = nil // nothing to compare with
 	}
-	own = slices.DeleteFunc(slices.Clone(own), func(a netip.Addr) bool { return !public(a) })
+	own = slices.DeleteFunc(slices.Clone(own), func(a netip.Addr) bool { return !isPublicAddress(a) })
 	var all []Finding
 	for _, host := range config.hosts {
 		switch {
 		case strings.Contains(host, "{"): // known only when a request is there
-		case !certmagic.SubjectQualifiesForPublicCert(host), slices.Contains(config.private, host):
-			all = append(all, ok("domain", "%s needs no public DNS: its certificate is the edge's own", host))
+		case !certmagic.SubjectQualifiesForPublicCert(host), slices.Contains(config.privateHosts, host):
+			all = append(all, okFinding("domain", "%s needs no public DNS: its certificate is the edge's own", host))
 		case strings.Contains(host, "*"):
-			all = append(all, ok("domain", "%s stands for many names, which were not looked up", host))
+			all = append(all, okFinding("domain", "%s stands for many names, which were not looked up", host))
 		default:
-			found := c.domain(ctx, host, own)
-			if config.own && found.Level == Error { // it may have a certificate of a file
+			found := c.checkDomain(ctx, host, own)
+			if config.hasFileCertificates && found.Level == Error { // it may have a certificate of a file
 				found.Level = Warning
 			}
 			all = append(all, found)
@@ -40,37 +40,37 @@ func (c *Check) domains(ctx context.Context, config *config) []Finding {
 	return all
 }
 
-func (c *Check) domain(ctx context.Context, host string, own []netip.Addr) Finding {
+func (c *Check) checkDomain(ctx context.Context, host string, own []netip.Addr) Finding {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	found, err := c.LookUp(ctx, host)
+	found, err := c.LookupIP(ctx, host)
 	hint := fmt.Sprintf("point %s to this machine in its DNS: an A record, and AAAA only if IPv6 works here", host)
 	if e, isDNS := errors.AsType[*net.DNSError](err); isDNS && e.IsNotFound {
-		return failure("domain", hint, "%s does not resolve", host)
+		return errorFinding("domain", hint, "%s does not resolve", host)
 	}
 	if err != nil {
-		return warning("domain", "look at this machine's DNS, or leave this check out with --offline", "%s can't be looked up from here: %v", host, err)
+		return warningFinding("domain", "look at this machine's DNS, or leave this check out with --offline", "%s can't be looked up from here: %v", host, err)
 	}
 	for i := range found {
 		found[i] = found[i].Unmap()
 	}
 	foreign := slices.DeleteFunc(slices.Clone(found), func(a netip.Addr) bool { return slices.Contains(own, a) })
-	switch text := join(found); {
-	case !slices.ContainsFunc(found, public):
-		return warning("domain", hint, "%s resolves to %s, which a public certificate authority can't reach", host, text)
+	switch text := joinAddresses(found); {
+	case !slices.ContainsFunc(found, isPublicAddress):
+		return warningFinding("domain", hint, "%s resolves to %s, which a public certificate authority can't reach", host, text)
 	case len(foreign) == 0:
-		return ok("domain", "%s resolves to %s, which is this machine", host, text)
+		return okFinding("domain", "%s resolves to %s, which is this machine", host, text)
 	case len(own) == 0:
-		return ok("domain", "%s resolves to %s; whether that is this machine can't be told, which has no public address itself", host, text)
+		return okFinding("domain", "%s resolves to %s; whether that is this machine can't be told, which has no public address itself", host, text)
 	case len(foreign) < len(found):
-		return warning("domain", hint, "%s resolves to %s, of which %s is not this machine", host, text, join(foreign))
+		return warningFinding("domain", hint, "%s resolves to %s, of which %s is not this machine", host, text, joinAddresses(foreign))
 	default:
-		return warning("domain", hint+"; with a proxy or a CDN in front, this is as it should be", "%s resolves to %s, and this machine is %s", host, text, join(own))
+		return warningFinding("domain", hint+"; with a proxy or a CDN in front, this is as it should be", "%s resolves to %s, and this machine is %s", host, text, joinAddresses(own))
 	}
 }
 
-// public reports whether an address can be reached from the internet, as far as the address tells.
-func public(a netip.Addr) bool {
+// isPublicAddress reports whether an address can be reached from the internet, as far as the address tells.
+func isPublicAddress(a netip.Addr) bool {
 	a = a.Unmap()
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !cgnat.Contains(a)
 }
@@ -78,7 +78,7 @@ func public(a netip.Addr) bool {
 // cgnat is shared address space; RFC 6598.
 var cgnat = netip.MustParsePrefix("100.64.0.0/10")
 
-func join(all []netip.Addr) string {
+func joinAddresses(all []netip.Addr) string {
 	var words []string
 	for _, a := range all {
 		words = append(words, a.String())
@@ -86,8 +86,8 @@ func join(all []netip.Addr) string {
 	return strings.Join(words, ", ")
 }
 
-// addresses returns those of this machine.
-func addresses() ([]netip.Addr, error) {
+// localAddresses returns those of this machine.
+func localAddresses() ([]netip.Addr, error) {
 	found, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, err

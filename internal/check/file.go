@@ -9,47 +9,47 @@ import (
 	"strings"
 )
 
-// files sees that what is mounted from this machine is there, and that the edge's user can read what it is given.
-func (c *Check) files(s *stack) []Finding {
+// checkFiles sees that what is mounted from this machine is there, and that the edge's user can read what it is given.
+func (c *Check) checkFiles(s *stack) []Finding {
 	var all []Finding
 	n := 0
-	for _, service := range s.services() {
+	for _, service := range s.activeServices() {
 		for _, m := range service.Volumes {
 			if m.Type != "bind" {
 				continue
 			}
 			n++
-			if found := c.file(s, service, m); found != nil {
+			if found := c.checkMount(s, service, m); found != nil {
 				all = append(all, *found)
 			}
 		}
 	}
 	if len(all) == 0 && n > 0 {
-		all = append(all, ok("file", "what is mounted from this machine is there (files and directories: %d)", n))
+		all = append(all, okFinding("file", "what is mounted from this machine is there (files and directories: %d)", n))
 	}
 	return all
 }
 
-// file returns what is wrong with one mount, or nil.
-func (c *Check) file(s *stack, service *service, m mount) *Finding {
+// checkMount returns what is wrong with one mount, or nil.
+func (c *Check) checkMount(s *stack, service *service, m mount) *Finding {
 	info, err := os.Stat(m.Source)
 	var found Finding
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && m.Bind.CreateHostPath && !isFile(m.Target):
-		found = warning("file", "make it, if it should have something in it", "%s: %s is not there, and Docker will make an empty directory of that name", service.name, m.Source)
+	case errors.Is(err, fs.ErrNotExist) && m.Bind.CreateHostPath && !looksLikeFile(m.Target):
+		found = warningFinding("file", "make it, if it should have something in it", "%s: %s is not there, and Docker will make an empty directory of that name", service.name, m.Source)
 	case errors.Is(err, fs.ErrNotExist):
-		found = failure("file", "put it there, or name it otherwise in .env or the compose file", "%s: %s is not there, and is mounted at %s", service.name, m.Source, m.Target)
+		found = errorFinding("file", "put it there, or name it otherwise in .env or the compose file", "%s: %s is not there, and is mounted at %s", service.name, m.Source, m.Target)
 	case err != nil:
-		found = warning("file", "run it as root to know", "%s: %v", service.name, err)
-	case info.IsDir() && isFile(m.Target):
-		found = failure("file", "remove it and put the file there; Docker makes a directory where a file is missing", "%s is a directory, and is mounted as the file %s", m.Source, m.Target)
+		found = warningFinding("file", "run it as root to know", "%s: %v", service.name, err)
+	case info.IsDir() && looksLikeFile(m.Target):
+		found = errorFinding("file", "remove it and put the file there; Docker makes a directory where a file is missing", "%s is a directory, and is mounted as the file %s", m.Source, m.Target)
 	case service == s.edge && info.Mode().IsRegular():
-		readable, known := mayRead(info, service.User)
+		readable, known := canRead(info, service.User)
 		if readable {
 			return nil
 		}
 		const text = "%s runs as user %s and can't read %s (%s)"
-		found = failure("file", "chmod a+r "+m.Source, text, service.name, service.User, m.Source, info.Mode())
+		found = errorFinding("file", "chmod a+r "+m.Source, text, service.name, service.User, m.Source, info.Mode())
 		if !known {
 			found.Level = Warning
 		}
@@ -59,8 +59,8 @@ func (c *Check) file(s *stack, service *service, m mount) *Finding {
 	return &found
 }
 
-// isFile reports whether the name of a mount is one of a file for the edge. Others, such as conf.d, may be anything.
-func isFile(target string) bool {
+// looksLikeFile reports whether the name of a mount is one of a file for the edge. Others, such as conf.d, may be anything.
+func looksLikeFile(target string) bool {
 	switch path.Ext(target) {
 	case ".caddyfile", ".crt", ".json", ".key", ".pem":
 		return true
@@ -68,9 +68,9 @@ func isFile(target string) bool {
 	return path.Base(target) == "Caddyfile"
 }
 
-// mayRead reports whether a user of a compose file, UID or UID:GID, can read a file, and whether that is known: a name may be
+// canRead reports whether a user of a compose file, UID or UID:GID, can read a file, and whether that is known: a name may be
 // anyone, and a user without a group has one that only the image knows.
-func mayRead(info fs.FileInfo, user string) (readable, known bool) {
+func canRead(info fs.FileInfo, user string) (readable, known bool) {
 	uid, gid, hasGroup := strings.Cut(user, ":")
 	id, err := strconv.ParseUint(uid, 10, 32)
 	if err != nil || id == 0 {

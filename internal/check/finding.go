@@ -25,42 +25,42 @@ type Finding struct {
 	cause error // why it could not be found out, or was not possible
 }
 
-func ok(check, format string, args ...any) Finding {
+func okFinding(check, format string, args ...any) Finding {
 	return Finding{Check: check, Level: OK, Message: fmt.Sprintf(format, args...)}
 }
 
-func note(check, hint, format string, args ...any) Finding {
+func noteFinding(check, hint, format string, args ...any) Finding {
 	return Finding{Check: check, Level: Note, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-func warning(check, hint, format string, args ...any) Finding {
+func warningFinding(check, hint, format string, args ...any) Finding {
 	return Finding{Check: check, Level: Warning, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-func failure(check, hint, format string, args ...any) Finding {
+func errorFinding(check, hint, format string, args ...any) Finding {
 	return Finding{Check: check, Level: Error, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// unknown returns a finding that something could not be asked or done, and why.
-func unknown(check, hint string, cause error, format string, args ...any) Finding {
-	f := failure(check, hint, format+": %v", append(args, cause)...)
+// inconclusiveFinding returns a finding that something could not be asked or done, and why.
+func inconclusiveFinding(check, hint string, cause error, format string, args ...any) Finding {
+	f := errorFinding(check, hint, format+": %v", append(args, cause)...)
 	f.cause = cause
 	return f
 }
 
-// Unknown reports whether it is an error of the attempt rather than of what was looked at.
-func (f Finding) Unknown() bool { return f.cause != nil }
+// IsInconclusive reports whether it is an error of the attempt rather than of what was looked at.
+func (f Finding) IsInconclusive() bool { return f.cause != nil }
 
 // Err returns nil unless the finding is an error; its hint is part of the text, and its cause is wrapped.
 func (f Finding) Err() error {
 	if f.Level != Error {
 		return nil
 	}
-	return problem{f}
+	return findingError{f}
 }
 
-type problem struct{ Finding }
+type findingError struct{ Finding }
 
-func (p problem) Error() string { return p.Check + ": " + p.Message + "; hint: " + p.Hint }
+func (p findingError) Error() string { return p.Check + ": " + p.Message + "; hint: " + p.Hint }
 
-func (p problem) Unwrap() error { return p.cause }
+func (p findingError) Unwrap() error { return p.cause }

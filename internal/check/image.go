@@ -6,43 +6,43 @@ import (
 	"strings"
 )
 
-// ownImage is what this project's compose file and Makefile build. No registry has it.
-const ownImage = "edge:dev"
+// edgeImage is what this project's compose file and Makefile build. No registry has it.
+const edgeImage = "edge:dev"
 
-// moving are tags that mean another image tomorrow.
-var moving = map[string]bool{
+// mutableTags are tags that mean another image tomorrow.
+var mutableTags = map[string]bool{
 	"": true, "latest": true, "stable": true, "main": true, "master": true, "edge": true, "nightly": true, "dev": true, "next": true, "current": true,
 }
 
-// images sees that the compose file says which version of each image it wants. An image that is not pulled has no other version:
+// checkImages sees that the compose file says which version of each image it wants. An image that is not pulled has no other version:
 // Compose builds it, or somebody built it on this machine.
-func (c *Check) images(ctx context.Context, s *stack) []Finding {
+func (c *Check) checkImages(ctx context.Context, s *stack) []Finding {
 	built := make(map[string]bool)
 	for _, service := range s.Services {
-		if service.built() {
+		if service.hasBuild() {
 			built[service.Image] = true
 		}
 	}
 	var all []Finding
 	n := 0
-	for _, service := range s.services() {
+	for _, service := range s.activeServices() {
 		n++
-		if moving[tagOf(service.Image)] && !built[service.Image] && !service.built() && !c.local(ctx, s, service) {
-			all = append(all, warning("image", "name a version, such as "+service.Image[:len(service.Image)-len(tagSuffix(service.Image))]+":1.2.3, so that updates come when you want them", "%s: %s is another image whenever it is pulled", service.name, service.Image))
+		if mutableTags[tagOf(service.Image)] && !built[service.Image] && !service.hasBuild() && !c.isLocalImage(ctx, s, service) {
+			all = append(all, warningFinding("image", "name a version, such as "+service.Image[:len(service.Image)-len(tagSuffix(service.Image))]+":1.2.3, so that updates come when you want them", "%s: %s is another image whenever it is pulled", service.name, service.Image))
 		}
 	}
 	if len(all) == 0 {
-		all = append(all, ok("image", "every service names a version of its image (services: %d)", n))
+		all = append(all, okFinding("image", "every service names a version of its image (services: %d)", n))
 	}
 	return all
 }
 
-// local reports whether an image is never pulled.
-func (c *Check) local(ctx context.Context, s *stack, of *service) bool {
-	if of.Image == ownImage || of.PullPolicy == "never" || of.PullPolicy == "build" {
+// isLocalImage reports whether an image is never pulled.
+func (c *Check) isLocalImage(ctx context.Context, s *stack, of *service) bool {
+	if of.Image == edgeImage || of.PullPolicy == "never" || of.PullPolicy == "build" {
 		return true
 	}
-	if !s.engine {
+	if !s.hasEngine {
 		return false
 	}
 	out, _, err := c.Docker.Run(ctx, "image", "inspect", "--format", "{{json .RepoDigests}}", of.Image)

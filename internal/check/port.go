@@ -14,72 +14,72 @@ import (
 	"time"
 )
 
-// streams are ports of protocols that an HTTP proxy can't serve: FTP, SSH, mail, DNS, LDAP, SIP, MQTT, RTMP, TURN.
-var streams = map[int]bool{
+// nonHTTPPorts are ports of protocols that an HTTP proxy can't serve: FTP, SSH, mail, DNS, LDAP, SIP, MQTT, RTMP, TURN.
+var nonHTTPPorts = map[int]bool{
 	21: true, 22: true, 25: true, 53: true, 110: true, 143: true, 389: true, 465: true, 587: true, 636: true, 853: true, 993: true,
 	995: true, 1883: true, 1935: true, 2222: true, 3478: true, 5060: true, 5061: true, 5349: true, 8883: true,
 }
 
-// databases are ports of databases, caches and message brokers, which nothing but the services that use them should reach.
-var databases = map[int]string{
+// databasePorts are ports of databases, caches and message brokers, which nothing but the services that use them should reach.
+var databasePorts = map[int]string{
 	1433: "SQL Server", 3306: "MySQL or MariaDB", 5432: "PostgreSQL", 5672: "RabbitMQ", 6379: "Redis", 9042: "Cassandra", 9092: "Kafka",
 	11211: "memcached", 27017: "MongoDB",
 }
 
-// ports sees that each port of the host is published once, that what is published is free, or the stack's own already, and that
+// checkPorts sees that each port of the host is published once, that what is published is free, or the stack's own already, and that
 // no other service publishes what should come through the edge.
-func (c *Check) ports(ctx context.Context, s *stack, config *config) []Finding {
-	all, contested := conflicts(s, config)
-	edge := s.namespace(s.edge)
+func (c *Check) checkPorts(ctx context.Context, s *stack, config *edgeConfig) []Finding {
+	all, contested := checkPortConflicts(s, config)
+	edge := s.networkOwner(s.edge)
 	if len(edge.Ports) == 0 && edge.NetworkMode != "host" {
-		all = append(all, warning("port", "ports: [\"80:80\", \"443:443\", \"443:443/udp\"]", "%s publishes no port: nobody outside of Docker reaches it", c.Edge))
+		all = append(all, warningFinding("port", "ports: [\"80:80\", \"443:443\", \"443:443/udp\"]", "%s publishes no port: nobody outside of Docker reaches it", c.Edge))
 	}
-	for _, service := range s.services() {
+	for _, service := range s.activeServices() {
 		for _, p := range service.Ports {
-			if p.fixed() && service.NetworkMode != "host" && !contested[p.key()] {
-				found := c.port(ctx, s, service, p)
+			if p.isFixed() && service.NetworkMode != "host" && !contested[p.key()] {
+				found := c.checkPort(ctx, s, service, p)
 				if service == edge || found.Level != OK {
 					all = append(all, found)
 				}
 			}
 			if service != edge && service != s.edge {
-				all = append(all, bypass(service, p)...)
+				all = append(all, checkBypass(service, p)...)
 			}
 		}
 	}
 	return all
 }
 
-// bypass reports a port that could be reached through the edge instead. UDP could not, nor what streams lists, nor the TCP ports
+// checkBypass reports a port that could be reached through the edge instead. UDP could not, nor what streams lists, nor the TCP ports
 // of a service that publishes UDP: those of a call server.
-func bypass(of *service, p port) []Finding {
+func checkBypass(of *service, p port) []Finding {
 	if ip, err := netip.ParseAddr(p.HostIP); err == nil && ip.IsLoopback() {
 		return nil
 	}
-	if p.protocol() != "tcp" || streams[p.Target] || of.NetworkMode == "host" || of.replicas() == 0 {
+	if p.protocol() != "tcp" || nonHTTPPorts[p.Target] || of.NetworkMode == "host" || of.replicas() == 0 {
 		return nil
 	}
 	for _, other := range of.Ports {
 		if other.protocol() == "udp" {
-			return []Finding{note("port", "leave it if it is not HTTP, which the edge does not proxy", "%s publishes %s itself", of.name, p)}
+			return []Finding{noteFinding("port", "leave it if it is not HTTP, which the edge does not proxy", "%s publishes %s itself", of.name, p)}
 		}
 	}
-	if database := databases[p.Target]; database != "" {
-		return []Finding{warning("port", "take it out of ports, since containers reach it by the service's name; or publish it at 127.0.0.1 alone, for tools on this machine", "%s publishes %s, that of %s, to every network of this machine", of.name, p.phrase(), database)}
+	if database := databasePorts[p.Target]; database != "" {
+		return []Finding{warningFinding("port", "take it out of ports, since containers reach it by the service's name; or publish it at 127.0.0.1 alone, for tools on this machine", "%s publishes %s, that of %s, to every network of this machine", of.name, p.describe(), database)}
 	}
-	return []Finding{warning("port", "take it out of ports: whoever is on the network with it reaches it anyway, and others should come through the edge", "%s publishes %s itself", of.name, p)}
+	return []Finding{warningFinding("port", "take it out of ports: whoever is on the network with it reaches it anyway, and others should come through the edge", "%s publishes %s itself", of.name, p)}
 }
 
 func (p port) protocol() string { return cmp.Or(p.Protocol, "tcp") }
 
-// fixed reports whether the compose file names one port of the host. Docker chooses otherwise.
-func (p port) fixed() bool {
-	first, last := p.choice()
+// isFixed reports whether the compose file names one port of the host. Docker chooses otherwise.
+func (p port) isFixed() bool {
+	first, last := p.hostRange()
 	return first != 0 && first == last
 }
 
-// choice returns the ports of the host of which Docker takes one; 0 is any.
-func (p port) choice() (first, last uint64) {
+// hostRange returns the ports of the host of which Docker takes one; 0 is any.
+func (p port) hostRange() (first, last uint64) {
 	from, to, isRange := strings.Cut(p.Published, "-")
 	first, err := strconv.ParseUint(from, 10, 16)
 	if err != nil || !isRange {
@@ -91,8 +91,8 @@ func (p port) choice() (first, last uint64) {
 	return first, last
 }
 
-// phrase is String at the end of a clause.
-func (p port) phrase() string { return strings.TrimSuffix(p.String(), ",") }
+// describe is String at the end of a clause.
+func (p port) describe() string { return strings.TrimSuffix(p.String(), ",") }
 
 // String says which port of the host it is.
 func (p port) String() string {
@@ -100,7 +100,7 @@ func (p port) String() string {
 	if p.protocol() != "tcp" {
 		kind = "/" + p.protocol()
 	}
-	switch first, last := p.choice(); {
+	switch first, last := p.hostRange(); {
 	case first == 0:
 		return fmt.Sprintf("port %d%s, on a port of the host that Docker chooses,", p.Target, kind)
 	case first != last:
@@ -111,7 +111,7 @@ func (p port) String() string {
 	return "port " + p.Published + kind
 }
 
-func (c *Check) port(ctx context.Context, s *stack, of *service, p port) Finding {
+func (c *Check) checkPort(ctx context.Context, s *stack, of *service, p port) Finding {
 	protocol, number := p.protocol(), p.Published
 	name := fmt.Sprintf("%s port %s", strings.ToUpper(protocol), number)
 	if p.HostIP != "" {
@@ -121,28 +121,28 @@ func (c *Check) port(ctx context.Context, s *stack, of *service, p port) Finding
 	if of == s.edge {
 		other += ": PUBLISH_HTTP and PUBLISH_HTTPS in .env"
 	}
-	holder, ours := c.holder(ctx, s, of, number+"/"+protocol)
-	err := c.Listen(protocol, net.JoinHostPort(p.HostIP, number))
+	holder, ours := c.findPublisher(ctx, s, of, number+"/"+protocol)
+	err := c.TryListen(protocol, net.JoinHostPort(p.HostIP, number))
 	switch {
 	case ours:
-		return ok("port", "%s is published by %s", name, holder)
+		return okFinding("port", "%s is published by %s", name, holder)
 	// Without Docker's userland proxy nobody listens on a port that a container publishes.
 	case holder != "" && (err != nil || p.HostIP == ""):
-		return failure("port", "docker stop "+holder+", or "+other, "%s is taken by the container %s", name, holder)
+		return errorFinding("port", "docker stop "+holder+", or "+other, "%s is taken by the container %s", name, holder)
 	case err == nil:
-		return ok("port", "%s is free", name)
+		return okFinding("port", "%s is free", name)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return failure("port", fmt.Sprintf("see who has it (ss -lnp 'sport = :%s') and stop it, an nginx or Apache perhaps, or %s", number, other), "%s is taken by another program", name)
+		return errorFinding("port", fmt.Sprintf("see who has it (ss -lnp 'sport = :%s') and stop it, an nginx or Apache perhaps, or %s", number, other), "%s is taken by another program", name)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return failure("port", "PUBLISH_HTTP and PUBLISH_HTTPS in .env, or ports in the compose file, name the address; ip address shows those that exist", "%s: this machine has no such address", name)
+		return errorFinding("port", "PUBLISH_HTTP and PUBLISH_HTTPS in .env, or ports in the compose file, name the address; ip address shows those that exist", "%s: this machine has no such address", name)
 	default:
-		return warning("port", "run it as root to know", "whether %s is free can't be told: %v", name, err)
+		return warningFinding("port", "run it as root to know", "whether %s is free can't be told: %v", name, err)
 	}
 }
 
-// holder returns the container that publishes a port, and whether it is one of a service of this project.
-func (c *Check) holder(ctx context.Context, s *stack, service *service, port string) (name string, ours bool) {
-	if !s.engine {
+// findPublisher returns the container that publishes a port, and whether it is one of a service of this project.
+func (c *Check) findPublisher(ctx context.Context, s *stack, service *service, port string) (name string, ours bool) {
+	if !s.hasEngine {
 		return "", false
 	}
 	const format = `{{.Names}} {{.Label "com.docker.compose.project"}}/{{.Label "com.docker.compose.service"}}`
@@ -160,8 +160,8 @@ func (c *Check) holder(ctx context.Context, s *stack, service *service, port str
 	return name, false
 }
 
-// listen tries whether a port is free. One that only root may listen on is asked for an answer instead.
-func listen(network, address string) error {
+// tryListen tries whether a port is free. One that only root may listen on is asked for an answer instead.
+func tryListen(network, address string) error {
 	var err error
 	if network == "udp" {
 		var conn net.PacketConn

@@ -16,17 +16,17 @@ import (
 
 // stack is what the compose files say, all profiles included.
 type stack struct {
-	Name     string              `json:"name"`
-	Services map[string]*service `json:"services"`
-	Networks map[string]network  `json:"networks"`
-	Volumes  map[string]named    `json:"volumes"`
-	Configs  map[string]file     `json:"configs"`
-	Secrets  map[string]file     `json:"secrets"`
+	Name     string                 `json:"name"`
+	Services map[string]*service    `json:"services"`
+	Networks map[string]network     `json:"networks"`
+	Volumes  map[string]namedObject `json:"volumes"`
+	Configs  map[string]fileObject  `json:"configs"`
+	Secrets  map[string]fileObject  `json:"secrets"`
 
-	active []string // services of the profiles that are in use, sorted
-	unset  []string // variables that the compose file uses and nobody sets, sorted
-	edge   *service
-	engine bool // can be asked
+	activeNames    []string // services of the profiles that are in use, sorted
+	unsetVariables []string // variables that the compose file uses and nobody sets, sorted
+	edge           *service
+	hasEngine      bool // can be asked
 
 	// resolvesHostnames is whether Docker's DNS knows containers by their hostname, as Docker Engine 25 and later do.
 	resolvesHostnames bool
@@ -36,25 +36,25 @@ type stack struct {
 type service struct {
 	name string
 
-	Image         string                `json:"image"`
-	Build         json.RawMessage       `json:"build"`
-	Entrypoint    []string              `json:"entrypoint"`
-	Command       []string              `json:"command"`
-	ContainerName string                `json:"container_name"`
-	Hostname      string                `json:"hostname"`
-	NetworkMode   string                `json:"network_mode"`
-	PullPolicy    string                `json:"pull_policy"`
-	User          string                `json:"user"`
-	Environment   map[string]*string    `json:"environment"`
-	Expose        []string              `json:"expose"`
-	Ports         []port                `json:"ports"`
-	Networks      map[string]attachment `json:"networks"`
-	Volumes       []mount               `json:"volumes"`
-	Configs       []file                `json:"configs"`
-	Secrets       []file                `json:"secrets"`
-	Profiles      []string              `json:"profiles"`
-	Links         []string              `json:"links"` // SERVICE:ALIAS
-	Scale         *int                  `json:"scale"`
+	Image         string                       `json:"image"`
+	Build         json.RawMessage              `json:"build"`
+	Entrypoint    []string                     `json:"entrypoint"`
+	Command       []string                     `json:"command"`
+	ContainerName string                       `json:"container_name"`
+	Hostname      string                       `json:"hostname"`
+	NetworkMode   string                       `json:"network_mode"`
+	PullPolicy    string                       `json:"pull_policy"`
+	User          string                       `json:"user"`
+	Environment   map[string]*string           `json:"environment"`
+	Expose        []string                     `json:"expose"`
+	Ports         []port                       `json:"ports"`
+	Networks      map[string]networkAttachment `json:"networks"`
+	Volumes       []mount                      `json:"volumes"`
+	Configs       []fileObject                 `json:"configs"`
+	Secrets       []fileObject                 `json:"secrets"`
+	Profiles      []string                     `json:"profiles"`
+	Links         []string                     `json:"links"` // SERVICE:ALIAS
+	Scale         *int                         `json:"scale"`
 	Deploy        struct {
 		Replicas *int `json:"replicas"`
 	} `json:"deploy"`
@@ -70,7 +70,7 @@ type port struct {
 	Protocol  string `json:"protocol"`
 }
 
-type attachment struct {
+type networkAttachment struct {
 	Aliases []string `json:"aliases"`
 }
 
@@ -84,25 +84,25 @@ type mount struct {
 	} `json:"bind"`
 }
 
-// file is a config or a secret of a compose file, or a service's share of one.
-type file struct {
+// fileObject is a config or a secret of a compose file, or a service's share of one.
+type fileObject struct {
 	File   string `json:"file"`   // on this machine
 	Source string `json:"source"` // its name
 	Target string `json:"target"` // in the container
 }
 
 type network struct {
-	named
+	namedObject
 	Internal bool `json:"internal"`
 }
 
-// named is a network or a volume: its name in Docker, and whether somebody else makes it.
-type named struct {
+// namedObject is a network or a volume: its name in Docker, and whether somebody else makes it.
+type namedObject struct {
 	Name     string `json:"name"`
 	External any    `json:"external"`
 }
 
-func (v named) external() bool { return v.External != nil && v.External != false }
+func (v namedObject) isExternal() bool { return v.External != nil && v.External != false }
 
 // replicas returns how many containers Compose starts for the service.
 func (s *service) replicas() int {
@@ -115,52 +115,52 @@ func (s *service) replicas() int {
 	return 1
 }
 
-// image returns the image of a service. Compose names the one that it builds itself if the compose file does not.
-func (s *stack) image(of *service) string { return cmp.Or(of.Image, s.Name+"-"+of.name) }
+// imageName returns the image of a service. Compose names the one that it builds itself if the compose file does not.
+func (s *stack) imageName(of *service) string { return cmp.Or(of.Image, s.Name+"-"+of.name) }
 
-// namespace returns the service whose network a service uses: its own, or that of network_mode service:NAME.
-func (s *stack) namespace(of *service) *service {
+// networkOwner returns the service whose network a service uses: its own, or that of network_mode service:NAME.
+func (s *stack) networkOwner(of *service) *service {
 	if name, shared := strings.CutPrefix(of.NetworkMode, "service:"); shared && s.Services[name] != nil {
 		return s.Services[name]
 	}
 	return of
 }
 
-// built reports whether the compose file says how to make the image.
-func (s *service) built() bool { return len(s.Build) > 0 && string(s.Build) != "null" }
+// hasBuild reports whether the compose file says how to make the image.
+func (s *service) hasBuild() bool { return len(s.Build) > 0 && string(s.Build) != "null" }
 
-// read has Compose read the compose files. It returns a finding instead if they can't be used.
-func (c *Check) read(ctx context.Context) (*stack, *Finding) {
-	active, err := c.config(ctx, c.Project.Profiles)
+// readStack has Compose read the compose files. It returns a finding instead if they can't be used.
+func (c *Check) readStack(ctx context.Context) (*stack, *Finding) {
+	active, err := c.resolveCompose(ctx, c.Project.Profiles)
 	if err != nil {
-		found := unreadable(err)
+		found := explainComposeError(err)
 		return nil, &found
 	}
-	s, err := c.config(ctx, []string{"*"})
+	s, err := c.resolveCompose(ctx, []string{"*"})
 	if err != nil { // something in a profile that nobody uses
 		s = active
 	}
-	s.active, s.unset = slices.Sorted(maps.Keys(active.Services)), active.unset
+	s.activeNames, s.unsetVariables = slices.Sorted(maps.Keys(active.Services)), active.unsetVariables
 	for name, service := range s.Services {
 		service.name = name
 	}
 	for _, service := range s.Services {
-		service.mountFiles(s)
+		service.addFileMounts(s)
 	}
 	s.edge = s.Services[c.Edge]
 	if s.edge == nil {
-		found := failure("compose file", "name it with --edge; there are: "+strings.Join(s.active, ", "), "no service %q that could be the edge", c.Edge)
+		found := errorFinding("compose file", "name it with --edge; there are: "+strings.Join(s.activeNames, ", "), "no service %q that could be the edge", c.Edge)
 		return nil, &found
 	}
-	s.edge.Networks = s.namespace(s.edge).Networks
+	s.edge.Networks = s.networkOwner(s.edge).Networks
 	return s, nil
 }
 
-// unsetVariable is how Compose reports a variable without a value and without a default.
-var unsetVariable = regexp.MustCompile(`The \\?"([^"\\]+)\\?" variable is not set`)
+// unsetVariablePattern is how Compose reports a variable without a value and without a default.
+var unsetVariablePattern = regexp.MustCompile(`The \\?"([^"\\]+)\\?" variable is not set`)
 
-// config has Compose resolve the compose files. Compose writes each $ as $$, so that its output can be read as a compose file.
-func (c *Check) config(ctx context.Context, profiles []string) (*stack, error) {
+// resolveCompose has Compose resolve the compose files. Compose writes each $ as $$, so that its output can be read as a compose file.
+func (c *Check) resolveCompose(ctx context.Context, profiles []string) (*stack, error) {
 	project := c.Project
 	project.Profiles = profiles
 	text, warnings, err := c.Docker.Run(ctx, project.Args("config", "--format", "json")...)
@@ -172,28 +172,28 @@ func (c *Check) config(ctx context.Context, profiles []string) (*stack, error) {
 		return nil, fmt.Errorf("read what `docker compose config` printed: %w", err)
 	}
 	unset := make(map[string]bool)
-	for _, match := range unsetVariable.FindAllStringSubmatch(warnings, -1) {
+	for _, match := range unsetVariablePattern.FindAllStringSubmatch(warnings, -1) {
 		unset[match[1]] = true
 	}
-	s.unset = slices.Sorted(maps.Keys(unset))
+	s.unsetVariables = slices.Sorted(maps.Keys(unset))
 	return s, nil
 }
 
-// unsetVariables reports variables in whose place Compose puts an empty text without being told to. A $ that belongs to a
+// checkVariables reports variables in whose place Compose puts an empty text without being told to. A $ that belongs to a
 // value looks like one.
-func unsetVariables(s *stack) []Finding {
+func checkVariables(s *stack) []Finding {
 	var all []Finding
-	for _, name := range s.unset {
-		all = append(all, warning("compose file", "set it in .env, or write ${"+name+":-} if it may be empty; a $ that belongs to a value is $$ in a compose file, and stands between single quotes in .env", "the variable %s is not set, and Compose puts an empty text in its place", name))
+	for _, name := range s.unsetVariables {
+		all = append(all, warningFinding("compose file", "set it in .env, or write ${"+name+":-} if it may be empty; a $ that belongs to a value is $$ in a compose file, and stands between single quotes in .env", "the variable %s is not set, and Compose puts an empty text in its place", name))
 	}
 	return all
 }
 
-// mountFiles takes configs and secrets that are files of this machine for what they become: mounts.
-func (s *service) mountFiles(of *stack) {
+// addFileMounts takes configs and secrets that are files of this machine for what they become: mounts.
+func (s *service) addFileMounts(of *stack) {
 	for _, kind := range []struct {
-		shares []file
-		all    map[string]file
+		shares []fileObject
+		all    map[string]fileObject
 		dir    string
 	}{{s.Configs, of.Configs, "/"}, {s.Secrets, of.Secrets, "/run/secrets/"}} {
 		for _, share := range kind.shares {
@@ -208,36 +208,36 @@ func (s *service) mountFiles(of *stack) {
 	}
 }
 
-// unreadable says why Compose can't read its files.
-func unreadable(err error) Finding {
+// explainComposeError says why Compose can't read its files.
+func explainComposeError(err error) Finding {
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
 	last := lines[len(lines)-1]
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return failure("compose file", "install Docker and its Compose plugin", "there is no docker command to read it with")
+		return errorFinding("compose file", "install Docker and its Compose plugin", "there is no docker command to read it with")
 	case strings.Contains(err.Error(), "is not a docker command"), strings.Contains(err.Error(), "docker --help"):
-		return failure("compose file", "install Docker's Compose plugin, and see: docker compose version", "there is no docker compose to read it with")
+		return errorFinding("compose file", "install Docker's Compose plugin, and see: docker compose version", "there is no docker compose to read it with")
 	case strings.Contains(last, "required variable"):
 		_, last, _ = strings.Cut(last, "required variable ")
-		return failure("secret", "edge init, or make env, writes .env with all secrets; in a .env that is there, give it a value: openssl rand -hex 32", "%s", last)
+		return errorFinding("secret", "edge init, or make env, writes .env with all secrets; in a .env that is there, give it a value: openssl rand -hex 32", "%s", last)
 	}
-	return failure("compose file", "run it where compose.yaml is, or name the file with --file", "%s", last)
+	return errorFinding("compose file", "run it where compose.yaml is, or name the file with --file", "%s", last)
 }
 
-// services returns the services that are in use.
-func (s *stack) services() []*service {
+// activeServices returns the services that are in use.
+func (s *stack) activeServices() []*service {
 	var all []*service
-	for _, name := range s.active {
+	for _, name := range s.activeNames {
 		all = append(all, s.Services[name])
 	}
 	return all
 }
 
-// used reports whether a service is of a profile that is in use.
-func (s *stack) used(name string) bool { return slices.Contains(s.active, name) }
+// isActive reports whether a service is of a profile that is in use.
+func (s *stack) isActive(name string) bool { return slices.Contains(s.activeNames, name) }
 
-// common returns the networks that two services share, sorted.
-func common(a, b *service) []string {
+// sharedNetworks returns the networks that two services share, sorted.
+func sharedNetworks(a, b *service) []string {
 	var all []string
 	for name := range a.Networks {
 		if _, both := b.Networks[name]; both {
@@ -248,8 +248,8 @@ func common(a, b *service) []string {
 	return all
 }
 
-// onHost returns where a path of a service's container is on this machine.
-func (s *service) onHost(path string) (source string, found bool) {
+// hostPath returns where a path of a service's container is on this machine.
+func (s *service) hostPath(path string) (source string, found bool) {
 	longest := ""
 	for _, m := range s.Volumes {
 		inside := path == m.Target || strings.HasPrefix(path, strings.TrimSuffix(m.Target, "/")+"/")

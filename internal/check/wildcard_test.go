@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	wildcardRoutes = `"routes": [{"match": [{"host": ["*.example.com"]}]}]`
-	needsDNS       = "*.example.com needs a DNS challenge, and the configuration has none"
+	wildcardRoutes     = `"routes": [{"match": [{"host": ["*.example.com"]}]}]`
+	noChallengeMessage = "*.example.com needs a DNS challenge, and the configuration has none"
 )
 
-// withApps returns a configuration of a server and of what obtains certificates.
-func withApps(server, tls string) string {
+// configWithApps returns a configuration of a server and of what obtains certificates.
+func configWithApps(server, tls string) string {
 	return `{"apps": {"http": {"servers": {"s": {` + server + `}}}, "tls": {` + tls + `}}}`
 }
 
@@ -42,16 +42,16 @@ func TestAWildcardSiteNeedsADNSChallenge(t *testing.T) {
 		{"a matcher inside of a site", `"routes": [{"match": [{"host": ["a.example.com"]}], "handle": [{"handler": "subroute", "routes": [{"match": [{"host": ["*.example.com"]}]}]}]}]`, ``, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t)
-			k := w.check(t)
-			w.adapted = withApps(c.server, c.tls)
+			w := newFakeHost(t)
+			k := w.newCheck(t)
+			w.adaptedConfig = configWithApps(c.server, c.tls)
 			k.Offline = true
 			all := k.Run(t.Context())
 			switch c.level {
 			case Error, Warning:
-				expect(t, all, "certificate", c.level, needsDNS, "dns PROVIDER")
+				expectFinding(t, all, "certificate", c.level, noChallengeMessage, "dns PROVIDER")
 			case OK:
-				expect(t, all, "certificate", OK, "*.example.com has a DNS challenge", "")
+				expectFinding(t, all, "certificate", OK, "*.example.com has a DNS challenge", "")
 			default:
 				if slices.ContainsFunc(all, func(f Finding) bool { return f.Check == "certificate" }) {
 					t.Errorf("%+v", all)
@@ -66,11 +66,11 @@ func TestAModuleThatIsNotBuiltInIsNamed(t *testing.T) {
 		"Caddyfile:3: getting module named 'dns.providers.cloudflare': module not registered: dns.providers.cloudflare",
 		"unknown module: dns.providers.cloudflare",
 	} {
-		w := newWorld(t)
-		c := w.check(t)
+		w := newFakeHost(t)
+		c := w.newCheck(t)
 		c.Adapt = func(context.Context, string, []string) ([]byte, error) { return nil, errors.New(text) }
 		all := c.Run(t.Context())
-		expect(t, all, "configuration", Error, "the module dns.providers.cloudflare is not part of this edge", "xcaddy build")
+		expectFinding(t, all, "configuration", Error, "the module dns.providers.cloudflare is not part of this edge", "xcaddy build")
 		if !strings.Contains(all[len(all)-1].Check, "clock") {
 			t.Errorf("it ended early: %+v", all)
 		}

@@ -20,7 +20,7 @@ func fakeDocker(t *testing.T, script string) (dir string) {
 	return dir
 }
 
-func TestWhatDockerPrintsComesBack(t *testing.T) {
+func TestRunReturnsDockerOutput(t *testing.T) {
 	fakeDocker(t, `echo "out $*"; echo err >&2`)
 	stdout, stderr, err := CLI{}.Run(t.Context(), "ps", "--all")
 	if err != nil || stdout != "out ps --all\n" || stderr != "err\n" {
@@ -28,7 +28,7 @@ func TestWhatDockerPrintsComesBack(t *testing.T) {
 	}
 }
 
-func TestACommandThatFailsIsNamedWithItsLastWords(t *testing.T) {
+func TestFailedCommandErrorHasItsLastLines(t *testing.T) {
 	fakeDocker(t, `for i in 1 2 3 4 5 6 7 8 9; do echo "line $i" >&2; echo >&2; done; exit 3`)
 	_, _, err := CLI{}.Run(t.Context(), "rm", "x")
 	if want := "docker rm x: exit status 3: line 2\nline 3\n"; err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -40,8 +40,8 @@ func TestACommandThatFailsIsNamedWithItsLastWords(t *testing.T) {
 	}
 }
 
-// TestAnInterruptedCommandIsInterruptedWithItsChildren: `docker compose` is two processes, and only their group has both.
-func TestAnInterruptedCommandIsInterruptedWithItsChildren(t *testing.T) {
+// TestInterruptReachesChildProcesses: `docker compose` is two processes, and only their group has both.
+func TestInterruptReachesChildProcesses(t *testing.T) {
 	dir := fakeDocker(t, `dir=$(dirname "$0")
 sh -c 'trap "touch '"'$(dirname "$0")/child'"'; exit" INT; touch '"'$(dirname "$0")/started'"'; while :; do sleep 0.05; done'
 exit 1`)
@@ -67,7 +67,7 @@ exit 1`)
 	}
 }
 
-func TestTheProjectIsNamedAsForCompose(t *testing.T) {
+func TestProjectArgsMatchComposeFlags(t *testing.T) {
 	p := Project{Name: "shop", Directory: "dir", Files: []string{"a", "b"}, EnvFiles: []string{".env"}, Profiles: []string{"x"}}
 	want := "compose --project-name shop --project-directory dir --file a --file b --env-file .env --profile x up"
 	if got := strings.Join(p.Args("up"), " "); got != want {

@@ -34,7 +34,7 @@ type container struct {
 }
 
 // version is what containers of one service can differ in.
-type version struct{ config, image string }
+type version struct{ configHash, imageID string }
 
 // version returns what Compose itself compares, by the labels that it has given the container.
 func (c container) version() version {
@@ -43,8 +43,8 @@ func (c container) version() version {
 	}
 }
 
-// up reports whether the container runs, or is to run again by itself.
-func (c container) up() bool {
+// isUp reports whether the container runs, or is to run again by itself.
+func (c container) isUp() bool {
 	return c.State.Status == "running" || c.State.Status == "restarting" || c.State.Status == "paused"
 }
 
@@ -53,8 +53,8 @@ func (c container) number() int {
 	return n
 }
 
-// is reports whether an endpoint is the container: by its ID, or by its address where the edge knows only that.
-func (c container) is(e endpoint) bool {
+// matches reports whether an endpoint is the container: by its ID, or by its address where the edge knows only that.
+func (c container) matches(e endpoint) bool {
 	host, _, err := net.SplitHostPort(e.Address)
 	if err != nil || e.ID != e.Address && e.ID != host {
 		return e.ID == c.ID
@@ -73,7 +73,7 @@ func (s *stack) containers(ctx context.Context, service string) ([]container, er
 	for range 3 { // one that ends between the two questions is not there to be inspected
 		var ids, text string
 		ids, _, err = s.docker.Run(ctx, "ps", "--all", "--quiet", "--no-trunc",
-			"--filter", "label=com.docker.compose.project="+s.name,
+			"--filter", "label=com.docker.compose.project="+s.projectName,
 			"--filter", "label=com.docker.compose.service="+service,
 			"--filter", "label=com.docker.compose.oneoff=False")
 		if err != nil {
@@ -99,26 +99,26 @@ func (s *stack) containers(ctx context.Context, service string) ([]container, er
 	return nil, err
 }
 
-// running returns the containers that are up.
-func running(all []container) []container {
-	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !c.up() })
+// runningContainers returns the containers that are up.
+func runningContainers(all []container) []container {
+	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !c.isUp() })
 }
 
-// among returns the containers that are among others.
-func among(all, others []container) []container {
-	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !has(others, c.ID) })
+// intersection returns the containers that are among others.
+func intersection(all, others []container) []container {
+	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !containsID(others, c.ID) })
 }
 
-// without returns the containers that are not among others.
-func without(all, others []container) []container {
-	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return has(others, c.ID) })
+// difference returns the containers that are not among others.
+func difference(all, others []container) []container {
+	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return containsID(others, c.ID) })
 }
 
-func has(all []container, id string) bool {
+func containsID(all []container, id string) bool {
 	return slices.ContainsFunc(all, func(c container) bool { return c.ID == id })
 }
 
-func ids(all []container) []string {
+func containerIDs(all []container) []string {
 	texts := make([]string, len(all))
 	for i, c := range all {
 		texts[i] = c.ID
@@ -126,17 +126,17 @@ func ids(all []container) []string {
 	return texts
 }
 
-// names returns the names of containers for a sentence.
-func names(all []container) string {
+// containerNames returns the names of containers for a sentence.
+func containerNames(all []container) string {
 	texts := make([]string, len(all))
 	for i, c := range all {
 		texts[i] = c.Name
 	}
-	return list(texts)
+	return joinNames(texts)
 }
 
-// anonymous returns the directories in which containers keep writable volumes that have no name but an ID.
-func anonymous(all []container) []string {
+// anonymousVolumeTargets returns the directories in which containers keep writable volumes that have no name but an ID.
+func anonymousVolumeTargets(all []container) []string {
 	targets := make(map[string]bool)
 	for _, c := range all {
 		for _, m := range c.Mounts {
@@ -148,9 +148,9 @@ func anonymous(all []container) []string {
 	return slices.Sorted(maps.Keys(targets))
 }
 
-// most returns the size of the largest group of one version: how many containers of the service there should be, whatever
+// largestVersionGroup returns the size of the largest group of one version: how many containers of the service there should be, whatever
 // an earlier rollout that was killed has left beside them.
-func most(all []container) int {
+func largestVersionGroup(all []container) int {
 	groups := make(map[version]int)
 	n := 0
 	for _, c := range all {

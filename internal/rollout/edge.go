@@ -29,13 +29,13 @@ type endpoint struct {
 
 // The states of an endpoint that a rollout waits for.
 const (
-	ready    = "ready"
-	draining = "draining"
+	stateReady    = "ready"
+	stateDraining = "draining"
 )
 
 // routes asks the edge what it routes to.
 func (s *stack) routes(ctx context.Context) ([]route, error) {
-	out, err := s.askEdge(ctx, "status", "--json")
+	out, err := s.execEdge(ctx, "status", "--json")
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (s *stack) routesTo(to service, routes []route) []route {
 		host, _, _ := strings.Cut(r.Service, ":")
 		return host == to.name || to.ContainerName != "" && host == to.ContainerName ||
 			slices.ContainsFunc(r.Endpoints, func(e endpoint) bool {
-				return strings.HasPrefix(e.Name, s.name+"/"+to.name+"/")
+				return strings.HasPrefix(e.Name, s.projectName+"/"+to.name+"/")
 			})
 	}
 	return slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return !ours(r) })
@@ -67,7 +67,7 @@ func (s *stack) endpointsOf(ctx context.Context, all []container) ([]endpoint, e
 	var found []endpoint
 	for _, r := range routes {
 		for _, e := range r.Endpoints {
-			if slices.ContainsFunc(all, func(c container) bool { return c.is(e) }) {
+			if slices.ContainsFunc(all, func(c container) bool { return c.matches(e) }) {
 				found = append(found, e)
 			}
 		}
@@ -77,17 +77,17 @@ func (s *stack) endpointsOf(ctx context.Context, all []container) ([]endpoint, e
 
 // drain has the edge drain those of the containers that it knows, at once.
 func (s *stack) drain(ctx context.Context, all []container, sessions time.Duration) error {
-	return s.order(ctx, all, "--sessions", sessions.String())
+	return s.sendDrainCommand(ctx, all, "--sessions", sessions.String())
 }
 
 // undrain has the edge give them requests again.
 func (s *stack) undrain(ctx context.Context, all []container) error {
-	return s.order(ctx, all, "--undo")
+	return s.sendDrainCommand(ctx, all, "--undo")
 }
 
-// order gives the edge an order for those of the containers that it knows. It refuses the whole of it if one of them has
+// sendDrainCommand gives the edge an order for those of the containers that it knows. It refuses the whole of it if one of them has
 // gone since it was asked, so it is asked again then.
-func (s *stack) order(ctx context.Context, all []container, flags ...string) error {
+func (s *stack) sendDrainCommand(ctx context.Context, all []container, flags ...string) error {
 	var failed error
 	var before []string
 	for {
@@ -107,15 +107,15 @@ func (s *stack) order(ctx context.Context, all []container, flags ...string) err
 		case failed != nil && slices.Equal(known, before):
 			return failed
 		}
-		if _, failed = s.askEdge(ctx, slices.Concat([]string{"drain"}, flags, known)...); failed == nil {
+		if _, failed = s.execEdge(ctx, slices.Concat([]string{"drain"}, flags, known)...); failed == nil {
 			return nil
 		}
 		before = known
 	}
 }
 
-func (s *stack) askEdge(ctx context.Context, args ...string) (string, error) {
-	out, err := s.compose(ctx, slices.Concat([]string{"exec", "-T", s.edge, "edge"}, args)...)
+func (s *stack) execEdge(ctx context.Context, args ...string) (string, error) {
+	out, err := s.runCompose(ctx, slices.Concat([]string{"exec", "-T", s.edge, "edge"}, args)...)
 	if err != nil {
 		return "", fmt.Errorf("ask the edge: %w", err)
 	}

@@ -27,20 +27,20 @@ func TestImagesAreFetchedAsComposeWould(t *testing.T) {
 		"nameless, to be built":   {"", "", "", false, true, "build web"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			roll(t, 1, func(w *world, r *Rollout, _ context.CancelFunc) {
+			runTestRollout(t, 1, func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
 				s := service{Image: c.image, PullPolicy: c.policy}
 				if c.buildable {
 					s.Build = json.RawMessage(`{"context": "."}`)
 				}
 				w.services["web"], r.Pull, r.Build = s, c.flag, c.build
-				w.images["local/web:1"] = "sha256:1"
-			}, func(t *testing.T, a *attempt) {
+				w.imageIDs["local/web:1"] = "sha256:1"
+			}, func(t *testing.T, a *testRollout) {
 				if text, isError := strings.CutPrefix(c.want, "error: "); isError {
-					a.failed(t, text)
-					a.left(t, "old")
+					a.checkFailed(t, text)
+					a.checkVersions(t, "old")
 					return
 				}
-				a.must(t, "new")
+				a.checkSucceeded(t, "new")
 				got := append(a.commandsWith("compose pull"), a.commandsWith("compose build")...)
 				if strings.TrimPrefix(strings.Join(got, "; "), "docker ") != strings.TrimSpace("compose "+c.want) && !(c.want == "" && len(got) == 0) {
 					t.Errorf("%q, want %q", got, c.want)

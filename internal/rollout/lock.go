@@ -13,16 +13,16 @@ import (
 	"strings"
 )
 
-// lock keeps other rollouts on this machine away from the named services and from those that have to run before them,
+// lockServices keeps other rollouts on this machine away from the named services and from those that have to run before them,
 // until unlock or the end of this process.
-func (s *stack) lock(ctx context.Context, names []string) (unlock func(), err error) {
+func (s *stack) lockServices(ctx context.Context, names []string) (unlock func(), err error) {
 	engine, _, err := s.docker.Run(ctx, "info", "--format", "{{.ID}}")
 	if err != nil {
 		return nil, err
 	}
 	all := slices.Clone(names)
 	for _, name := range names {
-		for _, one := range oneShots(s.services, name) {
+		for _, one := range oneShotDependencies(s.services, name) {
 			if !slices.Contains(all, one) {
 				all = append(all, one)
 			}
@@ -36,7 +36,7 @@ func (s *stack) lock(ctx context.Context, names []string) (unlock func(), err er
 		}
 	}
 	for _, name := range all {
-		key := sha256.Sum256([]byte(strings.Join([]string{strings.TrimSpace(engine), s.name, name}, "\x00")))
+		key := sha256.Sum256([]byte(strings.Join([]string{strings.TrimSpace(engine), s.projectName, name}, "\x00")))
 		f, err := lockFile(filepath.Join(os.TempDir(), "edge-rollout-"+hex.EncodeToString(key[:8])+".lock"))
 		if err != nil {
 			unlock()
@@ -44,7 +44,7 @@ func (s *stack) lock(ctx context.Context, names []string) (unlock func(), err er
 		}
 		if f == nil {
 			unlock()
-			return nil, &Problem{
+			return nil, &HintError{
 				fmt.Errorf("another rollout of %s is under way", name), "wait for its end",
 			}
 		}
@@ -71,7 +71,7 @@ func lockFile(name string) (*os.File, error) {
 		if err != nil || !mine {
 			return nil, errors.Join(err, f.Close())
 		}
-		if sameFile(f, name) {
+		if isSameFile(f, name) {
 			return f, nil
 		}
 		f.Close() // its owner has removed it in between
@@ -79,7 +79,7 @@ func lockFile(name string) (*os.File, error) {
 	return nil, fmt.Errorf("%s is a link, or is removed all the time", name)
 }
 
-func sameFile(f *os.File, name string) bool {
+func isSameFile(f *os.File, name string) bool {
 	opened, err := f.Stat()
 	if err != nil {
 		return false

@@ -25,7 +25,7 @@ func TestALockIsHeldByOneAtATime(t *testing.T) {
 	again.Close()
 }
 
-func TestALockThatCanNotBeMadeIsAnError(t *testing.T) {
+func TestALockFileThatCannotBeCreatedIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := lockFile(filepath.Join(dir, "none", "x.lock")); err == nil {
 		t.Error("no error without a directory")
@@ -39,22 +39,22 @@ func TestALockThatCanNotBeMadeIsAnError(t *testing.T) {
 	}
 }
 
-func TestASecondRolloutIsRefusedAndTheFirstIsNotDisturbed(t *testing.T) {
+func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	w := newWorld(t, 1)
-	s := &stack{docker: w, name: "shop", services: map[string]service{
+	w := newFakeHost(t, 1)
+	s := &stack{docker: w, projectName: "shop", services: map[string]service{
 		"web": {DependsOn: map[string]dependency{"migrate": {Condition: "service_completed_successfully"}}}, "migrate": {}, "api": {},
 	}}
-	unlock, err := s.lock(t.Context(), []string{"web"})
+	unlock, err := s.lockServices(t.Context(), []string{"web"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"web", "migrate"} {
-		if _, err := s.lock(t.Context(), []string{"api", name}); err == nil || err.Error() != "another rollout of "+name+" is under way" {
+		if _, err := s.lockServices(t.Context(), []string{"api", name}); err == nil || err.Error() != "another rollout of "+name+" is under way" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	other, err := s.lock(t.Context(), []string{"api"})
+	other, err := s.lockServices(t.Context(), []string{"api"})
 	if err != nil {
 		t.Errorf("another service: %v", err)
 	}

@@ -23,15 +23,15 @@ type Rollout struct {
 	Edge string
 	// Services are rolled out in this order; none means all that the edge has a route to.
 	Services []string
-	// Ready bounds the wait for new containers to be ready.
-	Ready time.Duration
-	// Drain bounds the wait for what is under way on old containers; what is left is then cut. 0 means 60 s, or 15 s where
+	// ReadyTimeout bounds the wait for new containers to be ready.
+	ReadyTimeout time.Duration
+	// DrainTimeout bounds the wait for what is under way on old containers; what is left is then cut. 0 means 60 s, or 15 s where
 	// requests are held meanwhile.
-	Drain time.Duration
-	// Sessions is for how long requests of sticky sessions may still come to old containers.
-	Sessions time.Duration
-	// Stop is how long a container may take to stop before it is killed; 0 leaves it to the container's own setting.
-	Stop time.Duration
+	DrainTimeout time.Duration
+	// SessionGrace is for how long requests of sticky sessions may still come to old containers.
+	SessionGrace time.Duration
+	// StopTimeout is how long a container may take to stop before it is killed; 0 leaves it to the container's own setting.
+	StopTimeout time.Duration
 	// Pull is always, missing or never; empty leaves it to the compose file.
 	Pull string
 	// Build has images that can be built built first.
@@ -40,10 +40,10 @@ type Rollout struct {
 	Force bool
 	// Out is told of each step.
 	Out io.Writer
-	// Live says that Out is a terminal, on which a line can be written again while a step lasts.
-	Live bool
-	// Hurry is closed when an interrupted rollout should wait no longer for requests; nil: never.
-	Hurry <-chan struct{}
+	// IsTerminal says that Out is a terminal, on which a line can be written again while a step lasts.
+	IsTerminal bool
+	// ForceStop is closed when an interrupted rollout should wait no longer for requests; nil: never.
+	ForceStop <-chan struct{}
 }
 
 // Run rolls the services out, one after the other. What it can find out without changing anything it finds out first, for
@@ -51,35 +51,35 @@ type Rollout struct {
 //
 // When a step fails, or ctx ends, the service goes on with its old containers and the new ones are removed, as long as no
 // old one has been stopped; from then on the rest is done. Services that have not had their turn are left alone. An error
-// is a [*Problem] if there is something to do about it.
+// is a [*HintError] if there is something to do about it.
 func (r *Rollout) Run(ctx context.Context) error {
-	turns, unlock, err := r.begin(ctx)
+	turns, unlock, err := r.lockAndPlan(ctx)
 	if err != nil {
-		return interruptedIf(ctx, err)
+		return errorOrInterrupted(ctx, err)
 	}
 	defer unlock()
 	for i, t := range turns {
 		if err := t.run(ctx); err != nil {
-			return notBegun(t, err, turns[i+1:])
+			return withNotStarted(t, err, turns[i+1:])
 		}
 		if rest := turns[i+1:]; len(rest) > 0 && ctx.Err() != nil {
-			return notBegun(t, errInterrupted, rest)
+			return withNotStarted(t, errInterrupted, rest)
 		}
 	}
 	return nil
 }
 
-// begin takes the locks and plans the turns; unlock gives the locks back.
-func (r *Rollout) begin(ctx context.Context) (turns []*turn, unlock func(), err error) {
-	s, err := r.look(ctx)
+// lockAndPlan takes the locks and plans the turns; unlock gives the locks back.
+func (r *Rollout) lockAndPlan(ctx context.Context) (turns []*serviceRollout, unlock func(), err error) {
+	s, err := r.readStack(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	names, err := s.chosen(ctx, r.Services)
+	names, err := s.selectServices(ctx, r.Services)
 	if err != nil {
 		return nil, nil, err
 	}
-	if unlock, err = s.lock(ctx, names); err != nil {
+	if unlock, err = s.lockServices(ctx, names); err != nil {
 		return nil, nil, err
 	}
 	if turns, err = r.plan(ctx, s, names); err != nil {
@@ -90,15 +90,15 @@ func (r *Rollout) begin(ctx context.Context) (turns []*turn, unlock func(), err 
 }
 
 // plan prepares the turn of each service, and says of which two can't run at once.
-func (r *Rollout) plan(ctx context.Context, s *stack, names []string) ([]*turn, error) {
-	turns := make([]*turn, 0, len(names))
+func (r *Rollout) plan(ctx context.Context, s *stack, names []string) ([]*serviceRollout, error) {
+	turns := make([]*serviceRollout, 0, len(names))
 	ran := make(map[string]bool)
 	for _, name := range names {
-		t, err := r.turn(ctx, s, s.services[name])
+		t, err := r.planService(ctx, s, s.services[name])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		t.ran = ran
+		t.completedOneShots = ran
 		turns = append(turns, t)
 	}
 	for _, t := range turns {
@@ -107,7 +107,7 @@ func (r *Rollout) plan(ctx context.Context, s *stack, names []string) ([]*turn, 
 	return turns, nil
 }
 
-func notBegun(t *turn, err error, rest []*turn) error {
+func withNotStarted(t *serviceRollout, err error, rest []*serviceRollout) error {
 	err = fmt.Errorf("%s: %w", t.service.name, err)
 	if len(rest) == 0 {
 		return err

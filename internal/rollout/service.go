@@ -12,20 +12,20 @@ import (
 type service struct {
 	name string
 
-	Image         string                 `json:"image"`
-	Build         json.RawMessage        `json:"build"`
-	PullPolicy    string                 `json:"pull_policy"`
-	ContainerName string                 `json:"container_name"`
-	NetworkMode   string                 `json:"network_mode"`
-	IPC           string                 `json:"ipc"`
-	PID           string                 `json:"pid"`
-	Ports         []port                 `json:"ports"`
-	Volumes       []volume               `json:"volumes"`
-	VolumesFrom   []string               `json:"volumes_from"`
-	Networks      map[string]*attachment `json:"networks"`
-	DependsOn     map[string]dependency  `json:"depends_on"`
-	Labels        map[string]string      `json:"labels"`
-	Scale         *int                   `json:"scale"`
+	Image         string                        `json:"image"`
+	Build         json.RawMessage               `json:"build"`
+	PullPolicy    string                        `json:"pull_policy"`
+	ContainerName string                        `json:"container_name"`
+	NetworkMode   string                        `json:"network_mode"`
+	IPC           string                        `json:"ipc"`
+	PID           string                        `json:"pid"`
+	Ports         []port                        `json:"ports"`
+	Volumes       []mount                       `json:"volumes"`
+	VolumesFrom   []string                      `json:"volumes_from"`
+	Networks      map[string]*networkAttachment `json:"networks"`
+	DependsOn     map[string]dependency         `json:"depends_on"`
+	Labels        map[string]string             `json:"labels"`
+	Scale         *int                          `json:"scale"`
 	Deploy        struct {
 		Mode     string `json:"mode"`
 		Replicas *int   `json:"replicas"`
@@ -37,14 +37,14 @@ type port struct {
 	HostIP    string `json:"host_ip"`
 }
 
-type volume struct {
+type mount struct {
 	Type     string `json:"type"`
 	Source   string `json:"source"`
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"read_only"`
 }
 
-type attachment struct {
+type networkAttachment struct {
 	IPv4 string `json:"ipv4_address"`
 	IPv6 string `json:"ipv6_address"`
 	MAC  string `json:"mac_address"`
@@ -66,16 +66,16 @@ func (s service) replicas() int {
 	}
 }
 
-// image returns the name of the service's image; project names images that only building makes.
-func (s service) image(project string) string {
+// imageName returns the name of the service's image; project names images that only building makes.
+func (s service) imageName(project string) string {
 	if s.Image != "" {
 		return s.Image
 	}
 	return project + "-" + s.name
 }
 
-// buildable reports whether the file says how to build the image.
-func (s service) buildable() bool { return len(s.Build) > 0 && string(s.Build) != "null" }
+// hasBuild reports whether the file says how to build the image.
+func (s service) hasBuild() bool { return len(s.Build) > 0 && string(s.Build) != "null" }
 
 // parseConfig reads the output of `docker compose config --format json`.
 func parseConfig(text string) (project string, services map[string]service, err error) {
@@ -93,14 +93,14 @@ func parseConfig(text string) (project string, services map[string]service, err 
 	return config.Name, config.Services, nil
 }
 
-// oneShots returns the services that have to complete before the named one starts, those first that others wait for.
-func oneShots(services map[string]service, name string) []string {
+// oneShotDependencies returns the services that have to complete before the named one starts, those first that others wait for.
+func oneShotDependencies(services map[string]service, name string) []string {
 	var all []string
 	for _, on := range slices.Sorted(maps.Keys(services[name].DependsOn)) {
 		if _, known := services[on]; !known || services[name].DependsOn[on].Condition != "service_completed_successfully" {
 			continue
 		}
-		for _, one := range append(oneShots(services, on), on) {
+		for _, one := range append(oneShotDependencies(services, on), on) {
 			if !slices.Contains(all, one) {
 				all = append(all, one)
 			}
@@ -109,5 +109,5 @@ func oneShots(services map[string]service, name string) []string {
 	return all
 }
 
-// list joins names for a sentence.
-func list(names []string) string { return strings.Join(names, ", ") }
+// joinNames joins names for a sentence.
+func joinNames(names []string) string { return strings.Join(names, ", ") }

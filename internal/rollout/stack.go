@@ -12,35 +12,35 @@ import (
 
 // stack is the Compose project as it is, seen and changed through the docker command.
 type stack struct {
-	docker   compose.Docker
-	project  compose.Project
-	name     string
-	edge     string
-	services map[string]service
+	docker      compose.Docker
+	project     compose.Project
+	projectName string
+	edge        string
+	services    map[string]service
 }
 
-// look reads the compose file, and makes sure that the edge answers.
-func (r *Rollout) look(ctx context.Context) (*stack, error) {
+// readStack reads the compose file, and makes sure that the edge answers.
+func (r *Rollout) readStack(ctx context.Context) (*stack, error) {
 	s := &stack{docker: r.Docker, project: r.Project, edge: r.Edge}
-	text, err := s.compose(ctx, "config", "--format", "json")
+	text, err := s.runCompose(ctx, "config", "--format", "json")
 	if err != nil {
-		return nil, &Problem{err, "run it where compose.yaml is, or name the file with --file"}
+		return nil, &HintError{err, "run it where compose.yaml is, or name the file with --file"}
 	}
-	if s.name, s.services, err = parseConfig(text); err != nil {
+	if s.projectName, s.services, err = parseConfig(text); err != nil {
 		return nil, err
 	}
 	if _, known := s.services[s.edge]; !known {
-		return nil, &Problem{
-			fmt.Errorf("the project %s has no service %q that could be the edge", s.name, s.edge),
-			"name it with --edge; there are: " + list(slices.Sorted(maps.Keys(s.services))),
+		return nil, &HintError{
+			fmt.Errorf("the project %s has no service %q that could be the edge", s.projectName, s.edge),
+			"name it with --edge; there are: " + joinNames(slices.Sorted(maps.Keys(s.services))),
 		}
 	}
 	edges, err := s.containers(ctx, s.edge)
 	if err != nil {
 		return nil, err
 	}
-	if n := len(running(edges)); n != 1 {
-		return nil, &Problem{
+	if n := len(runningContainers(edges)); n != 1 {
+		return nil, &HintError{
 			fmt.Errorf("%d containers of %s run; a rollout needs one to ask", n, s.edge),
 			"docker compose up --detach --no-deps " + s.edge,
 		}
@@ -48,18 +48,18 @@ func (r *Rollout) look(ctx context.Context) (*stack, error) {
 	return s, nil
 }
 
-// chosen returns which services are to be rolled out: those given, or all that the edge has a route to.
-func (s *stack) chosen(ctx context.Context, given []string) ([]string, error) {
+// selectServices returns which services are to be rolled out: those given, or all that the edge has a route to.
+func (s *stack) selectServices(ctx context.Context, given []string) ([]string, error) {
 	var all []string
 	for _, name := range given {
 		if _, known := s.services[name]; !known {
-			return nil, &Problem{
-				fmt.Errorf("the project %s has no service %q", s.name, name),
-				"one of a profile needs --profile; there are: " + list(slices.Sorted(maps.Keys(s.services))),
+			return nil, &HintError{
+				fmt.Errorf("the project %s has no service %q", s.projectName, name),
+				"one of a profile needs --profile; there are: " + joinNames(slices.Sorted(maps.Keys(s.services))),
 			}
 		}
 		if name == s.edge {
-			return nil, &Problem{
+			return nil, &HintError{
 				errors.New(name + " is the edge itself, and nobody holds requests while it is replaced"),
 				"docker compose up --detach --no-deps " + name + ", when it is quiet",
 			}
@@ -81,7 +81,7 @@ func (s *stack) chosen(ctx context.Context, given []string) ([]string, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("the edge has no route to any service of the project %s", s.name)
+		return nil, fmt.Errorf("the edge has no route to any service of the project %s", s.projectName)
 	}
 	return all, nil
 }

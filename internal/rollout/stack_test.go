@@ -5,27 +5,27 @@ import (
 	"testing"
 )
 
-func TestWhatCanNotBeRolledOutIsRefusedBeforeAnythingHappens(t *testing.T) {
+func TestImpossibleRolloutIsRefusedBeforeAnyChange(t *testing.T) {
 	for name, c := range map[string]struct {
-		set  change
+		set  setupFunc
 		says string
 	}{
-		"an unknown service":   {func(_ *world, r *Rollout, _ context.CancelFunc) { r.Services = []string{"wbe"} }, `has no service "wbe" | one of a profile needs --profile; there are: edge, web`},
-		"the edge":             {func(_ *world, r *Rollout, _ context.CancelFunc) { r.Services = []string{"edge"} }, "is the edge itself"},
-		"an unknown edge":      {func(_ *world, r *Rollout, _ context.CancelFunc) { r.Edge = "proxy" }, `has no service "proxy" that could be the edge`},
-		"an edge that is down": {func(w *world, _ *Rollout, _ context.CancelFunc) { w.end(w.of("edge")[0], 0) }, "0 containers of edge run"},
-		"no route at all":      {func(w *world, r *Rollout, _ context.CancelFunc) { w.routed, r.Services = nil, nil }, "the edge has no route to any service"},
-		"a paused container":   {func(w *world, _ *Rollout, _ context.CancelFunc) { w.of("web")[1].State.Status = "paused" }, "shop-web-2 is paused | docker unpause shop-web-2"},
-		"a wrong label": {func(w *world, _ *Rollout, _ context.CancelFunc) {
+		"an unknown service":   {func(_ *fakeHost, r *Rollout, _ context.CancelFunc) { r.Services = []string{"wbe"} }, `has no service "wbe" | one of a profile needs --profile; there are: edge, web`},
+		"the edge":             {func(_ *fakeHost, r *Rollout, _ context.CancelFunc) { r.Services = []string{"edge"} }, "is the edge itself"},
+		"an unknown edge":      {func(_ *fakeHost, r *Rollout, _ context.CancelFunc) { r.Edge = "proxy" }, `has no service "proxy" that could be the edge`},
+		"an edge that is down": {func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.exit(w.containersOf("edge")[0], 0) }, "0 containers of edge run"},
+		"no route at all":      {func(w *fakeHost, r *Rollout, _ context.CancelFunc) { w.routedServices, r.Services = nil, nil }, "the edge has no route to any service"},
+		"a paused container":   {func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.containersOf("web")[1].State.Status = "paused" }, "shop-web-2 is paused | docker unpause shop-web-2"},
+		"a wrong label": {func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
 			w.services["web"] = service{Image: webImage, Labels: map[string]string{LabelRollout: "no"}}
 		}, `label edge.rollout is "no"; want true or false`},
-		"a changed network": {func(w *world, _ *Rollout, _ context.CancelFunc) {
-			w.harm = " DRY-RUN MODE -  Container shop-db-1  Stopping \n DRY-RUN MODE -  Container shop-db-1  Stopped \n DRY-RUN MODE -  Network shop_data  Removed \n"
+		"a changed network": {func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
+			w.dryRunOutput = " DRY-RUN MODE -  Container shop-db-1  Stopping \n DRY-RUN MODE -  Container shop-db-1  Stopped \n DRY-RUN MODE -  Network shop_data  Removed \n"
 		}, "Container shop-db-1 Stopping, Network shop_data Removed | docker compose up --detach does it"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			roll(t, 2, c.set, func(t *testing.T, a *attempt) {
-				a.failed(t, c.says)
+			runTestRollout(t, 2, c.set, func(t *testing.T, a *testRollout) {
+				a.checkFailed(t, c.says)
 				for _, word := range []string{"compose up", "drain", "stop ", "rm "} {
 					if got := a.commandsWith(word); len(got) > 0 {
 						t.Errorf("it ran %q", got)

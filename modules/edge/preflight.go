@@ -39,11 +39,11 @@ func (l *runtime) runChecks(ctx context.Context) (all []check.Finding) {
 		return nil
 	}
 	if a.DockerHost != "" {
-		all = append(all, check.Guard(ctx, a.DockerHost))
+		all = append(all, check.CheckDockerHost(ctx, a.DockerHost))
 	}
 	ctx, cancel := context.WithTimeout(ctx, storageCheckTimeout)
 	defer cancel()
-	return append(all, check.Storage(ctx, a.storage), check.Clock(time.Now()))
+	return append(all, check.CheckStorage(ctx, a.storage), check.CheckClock(time.Now()))
 }
 
 // checkStart returns an error if the edge had better not start: by a clock that is wrong no certificate is good, and by a storage
@@ -61,13 +61,13 @@ func (a *App) checkStart(ctx caddy.Context) error {
 	if len(sites) == 0 {
 		return nil
 	}
-	if err := check.Clock(time.Now()).Err(); err != nil {
+	if err := check.CheckClock(time.Now()).Err(); err != nil {
 		return err
 	}
 	patient, cancel := context.WithTimeout(ctx, storageCheckTimeout)
 	defer cancel()
-	err := check.Storage(patient, a.storage).Err()
-	if check.Full(err) {
+	err := check.CheckStorage(patient, a.storage).Err()
+	if check.IsStorageFull(err) {
 		a.log.Error("certificates can't be kept", zap.Error(err))
 		return nil
 	}
@@ -96,8 +96,8 @@ func (a auditedEngine) Run(ctx context.Context, sink discovery.Sink) {
 
 func (a auditedEngine) audit(ctx context.Context) {
 	for {
-		found := check.Guard(ctx, a.DockerHost)
-		if !found.Unknown() {
+		found := check.CheckDockerHost(ctx, a.DockerHost)
+		if !found.IsInconclusive() {
 			if found.Level != check.OK {
 				a.log.Warn(found.Message, zap.String("hint", found.Hint))
 			}

@@ -22,8 +22,8 @@ func TestAnEndpointIsFoundByItsIDOrByItsAddress(t *testing.T) {
 		{endpoint{ID: "fd00::7", Address: "[fd00::7]:80"}, true},
 		{endpoint{ID: "10.0.0.8", Address: "10.0.0.8:80"}, false},
 	} {
-		if c.is(e.endpoint) != e.is {
-			t.Errorf("%+v: %v, want %v", e.endpoint, c.is(e.endpoint), e.is)
+		if c.matches(e.endpoint) != e.is {
+			t.Errorf("%+v: %v, want %v", e.endpoint, c.matches(e.endpoint), e.is)
 		}
 	}
 }

@@ -12,14 +12,14 @@ import (
 // or "true" for one whose volumes don't forbid it.
 const LabelRollout = "edge.rollout"
 
-// obstacles returns why n containers of the service can't run at once, and nothing if they can. What is running counts:
+// conflicts returns why n containers of the service can't run at once, and nothing if they can. What is running counts:
 // two that share a volume already are proof enough.
-func (s service) obstacles(services map[string]service, now []container, n int) ([]string, error) {
-	all := slices.Concat(s.ownIdentity(n), sharers(services, s.name))
+func (s service) conflicts(services map[string]service, now []container, n int) ([]string, error) {
+	all := slices.Concat(s.identityConflicts(n), namespaceConflicts(services, s.name))
 	switch s.Labels[LabelRollout] {
 	case "":
-		if len(running(now)) < 2 && s.replicas() < 2 {
-			all = append(all, s.ownVolumes(now)...)
+		if len(runningContainers(now)) < 2 && s.replicas() < 2 {
+			all = append(all, s.volumeConflicts(now)...)
 		}
 	case "false":
 		all = append(all, "its label "+LabelRollout+" is false")
@@ -30,13 +30,13 @@ func (s service) obstacles(services map[string]service, now []container, n int) 
 	return all, nil
 }
 
-// ownIdentity names what only one container can have: a name, an address, a port of the host.
-func (s service) ownIdentity(n int) (all []string) {
+// identityConflicts names what only one container can have: a name, an address, a port of the host.
+func (s service) identityConflicts(n int) (all []string) {
 	if s.ContainerName != "" {
 		all = append(all, "its container_name "+s.ContainerName+" can exist once")
 	}
 	for _, p := range s.Ports {
-		if width(p.Published) < n {
+		if portCount(p.Published) < n {
 			all = append(all, "it publishes port "+p.Published+" of the host")
 		}
 	}
@@ -54,8 +54,8 @@ func (s service) ownIdentity(n int) (all []string) {
 	return all
 }
 
-// ownVolumes names what two containers would write to.
-func (s service) ownVolumes(now []container) (all []string) {
+// volumeConflicts names what two containers would write to.
+func (s service) volumeConflicts(now []container) (all []string) {
 	for _, v := range s.Volumes {
 		if !v.ReadOnly && v.Source != "" && v.Type != "tmpfs" {
 			all = append(all, fmt.Sprintf("it writes to %s %s", v.Type, v.Source))
@@ -66,15 +66,15 @@ func (s service) ownVolumes(now []container) (all []string) {
 			all = append(all, "it writes to volumes of "+from)
 		}
 	}
-	for _, target := range anonymous(now) {
+	for _, target := range anonymousVolumeTargets(now) {
 		// `docker compose up` hands these on to a container's successor; containers side by side each have their own.
 		all = append(all, "what it writes to "+target+", a volume without a name, would be left behind")
 	}
 	return all
 }
 
-// sharers names the services that live in the namespaces of this one, and would lose them.
-func sharers(services map[string]service, name string) (all []string) {
+// namespaceConflicts names the services that live in the namespaces of this one, and would lose them.
+func namespaceConflicts(services map[string]service, name string) (all []string) {
 	for _, other := range slices.Sorted(maps.Keys(services)) {
 		s := services[other]
 		for _, mode := range []string{s.NetworkMode, s.IPC, s.PID} {
@@ -87,8 +87,8 @@ func sharers(services map[string]service, name string) (all []string) {
 	return all
 }
 
-// width returns how many ports of the host a published port of Compose leaves to choose from.
-func width(published string) int {
+// portCount returns how many ports of the host a published port of Compose leaves to choose from.
+func portCount(published string) int {
 	if published == "" || published == "0" {
 		return 1 << 16
 	}

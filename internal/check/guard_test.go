@@ -17,8 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// TestAGuardIsTriedForWhatItLetsThrough: what stands for a Docker Engine, from a good guard to none.
-func TestAGuardIsTriedForWhatItLetsThrough(t *testing.T) {
+// TestDockerHostMustRefuseAllButTheList: what stands for a Docker Engine, from a good guard to none.
+func TestDockerHostMustRefuseAllButTheList(t *testing.T) {
 	lists := func(list string, other func(w http.ResponseWriter, r *http.Request)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/containers/json" {
@@ -53,13 +53,13 @@ func TestAGuardIsTriedForWhatItLetsThrough(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			server := httptest.NewServer(c.engine)
 			defer server.Close()
-			got := Guard(t.Context(), "tcp://"+server.Listener.Addr().String())
-			if got.Level != c.level || !strings.Contains(got.Message, c.want) || got.Unknown() != c.unknown || (got.Hint == "") != (c.level == OK) {
+			got := CheckDockerHost(t.Context(), "tcp://"+server.Listener.Addr().String())
+			if got.Level != c.level || !strings.Contains(got.Message, c.want) || got.IsInconclusive() != c.unknown || (got.Hint == "") != (c.level == OK) {
 				t.Errorf("%+v, want %s: %s", got, c.level, c.want)
 			}
 		})
 	}
-	if got := Guard(t.Context(), "unix:///var/run/docker.sock"); got.Level != Warning || got.Unknown() {
+	if got := CheckDockerHost(t.Context(), "unix:///var/run/docker.sock"); got.Level != Warning || got.IsInconclusive() {
 		t.Errorf("%+v", got)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,44 +67,44 @@ func TestAGuardIsTriedForWhatItLetsThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	if got := Guard(t.Context(), "tcp://"+ln.Addr().String()); got.Level != Error || !got.Unknown() || !errors.Is(got.Err(), syscall.ECONNREFUSED) {
+	if got := CheckDockerHost(t.Context(), "tcp://"+ln.Addr().String()); got.Level != Error || !got.IsInconclusive() || !errors.Is(got.Err(), syscall.ECONNREFUSED) {
 		t.Errorf("%+v", got)
 	}
 }
 
-// faulty is a storage that fails as it is told.
-type faulty struct {
+// faultyStorage is a storage that fails as it is told.
+type faultyStorage struct {
 	*certmagic.FileStorage
-	store error
-	text  string // what is read, if anything
+	storeErr   error
+	loadedText string // what is read, if anything
 }
 
-func (f faulty) Store(ctx context.Context, key string, value []byte) error {
-	if f.store != nil {
-		return f.store
+func (f faultyStorage) Store(ctx context.Context, key string, value []byte) error {
+	if f.storeErr != nil {
+		return f.storeErr
 	}
 	return f.FileStorage.Store(ctx, key, value)
 }
 
-func (f faulty) Load(ctx context.Context, key string) ([]byte, error) {
-	if f.text != "" {
-		return []byte(f.text), nil
+func (f faultyStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	if f.loadedText != "" {
+		return []byte(f.loadedText), nil
 	}
 	return f.FileStorage.Load(ctx, key)
 }
 
-func TestAStorageIsTried(t *testing.T) {
+func TestStorageCheckReportsFailures(t *testing.T) {
 	files := &certmagic.FileStorage{Path: t.TempDir()}
-	if got := Storage(t.Context(), files); got.Level != OK || got.Err() != nil {
+	if got := CheckStorage(t.Context(), files); got.Level != OK || got.Err() != nil {
 		t.Errorf("%+v", got)
 	}
-	if left, err := files.List(t.Context(), storageDir, true); err == nil && len(left) > 0 {
+	if left, err := files.List(t.Context(), storageTestDir, true); err == nil && len(left) > 0 {
 		t.Errorf("it left %v behind", left)
 	}
 	var all sync.WaitGroup
 	for range 8 { // edges that start at once
 		all.Go(func() {
-			if got := Storage(t.Context(), files); got.Level != OK {
+			if got := CheckStorage(t.Context(), files); got.Level != OK {
 				t.Errorf("beside others: %+v", got)
 			}
 		})
@@ -114,13 +114,13 @@ func TestAStorageIsTried(t *testing.T) {
 		storage    certmagic.Storage
 		want, hint string
 	}{
-		{faulty{files, &fs.PathError{Op: "open", Path: "/data/x", Err: syscall.EACCES}, ""}, "open /data/x: permission denied", "chown"},
-		{faulty{files, syscall.EROFS, ""}, "read-only file system", "chown"},
-		{faulty{files, syscall.ENOSPC, ""}, "no space left", "docker system df"},
-		{faulty{files, errors.New("password authentication failed"), ""}, "password authentication failed", "accept the edge's user"},
-		{faulty{files, nil, "rubbish"}, `reads as "rubbish"`, "can the edge reach it"},
+		{faultyStorage{files, &fs.PathError{Op: "open", Path: "/data/x", Err: syscall.EACCES}, ""}, "open /data/x: permission denied", "chown"},
+		{faultyStorage{files, syscall.EROFS, ""}, "read-only file system", "chown"},
+		{faultyStorage{files, syscall.ENOSPC, ""}, "no space left", "docker system df"},
+		{faultyStorage{files, errors.New("password authentication failed"), ""}, "password authentication failed", "accept the edge's user"},
+		{faultyStorage{files, nil, "rubbish"}, `reads as "rubbish"`, "can the edge reach it"},
 	} {
-		got := Storage(t.Context(), c.storage)
+		got := CheckStorage(t.Context(), c.storage)
 		if got.Level != Error || !strings.Contains(got.Message, c.want) || !strings.Contains(got.Hint, c.hint) {
 			t.Errorf("%+v, want %s; hint: %s", got, c.want, c.hint)
 		}
@@ -129,7 +129,7 @@ func TestAStorageIsTried(t *testing.T) {
 		}
 	}
 	for _, full := range []error{syscall.ENOSPC, &pgconn.PgError{Code: "53100"}} {
-		if got := Storage(t.Context(), faulty{files, full, ""}); !Full(got.Err()) {
+		if got := CheckStorage(t.Context(), faultyStorage{files, full, ""}); !IsStorageFull(got.Err()) {
 			t.Errorf("%v doesn't say that the disk is full", got.Err())
 		}
 	}

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// compose stands in for `docker compose`.
-func (w *world) compose(args []string) (stdout, stderr string, err error) {
+// runCompose stands in for `docker compose`.
+func (w *fakeHost) runCompose(args []string) (stdout, stderr string, err error) {
 	service := args[len(args)-1]
 	switch args[0] {
 	case "config":
 		if args[1] == "--hash" {
-			return service + " " + w.hashes[service] + "\n", "", nil
+			return service + " " + w.configHashes[service] + "\n", "", nil
 		}
 		text, err := json.Marshal(map[string]any{"name": "shop", "services": w.services})
 		return string(text), "", err
 	case "--dry-run":
-		harm := w.harm
-		if n := w.scale(args, service); n < len(w.of(service)) {
+		harm := w.dryRunOutput
+		if n := w.scaleFromArgs(args, service); n < len(w.containersOf(service)) {
 			harm += fmt.Sprintf("DRY-RUN MODE -  Container shop-%s-%d  Stopping\n", service, n+1)
 		}
 		return "", harm, nil
@@ -30,22 +30,22 @@ func (w *world) compose(args []string) (stdout, stderr string, err error) {
 		if strings.HasPrefix(w.services[service].Image, "local/") {
 			return "", "", errors.New("pull access denied")
 		}
-		w.images[w.services[service].Image] = "sha256:pulled"
+		w.imageIDs[w.services[service].Image] = "sha256:pulled"
 		return "", "", nil
 	case "build":
-		w.images[w.services[service].image("shop")] = "sha256:built"
+		w.imageIDs[w.services[service].imageName("shop")] = "sha256:built"
 		return "", "", nil
 	case "up":
-		return "", "", w.up(args, service)
+		return "", "", w.composeUp(args, service)
 	case "exec":
-		return w.askEdge(args[4:])
+		return w.execEdge(args[4:])
 	}
 	w.t.Errorf("unexpected: docker compose %v", args)
 	return "", "", nil
 }
 
-// scale returns how many containers Compose is to have run.
-func (w *world) scale(args []string, service string) int {
+// scaleFromArgs returns how many containers Compose is to have run.
+func (w *fakeHost) scaleFromArgs(args []string, service string) int {
 	for _, arg := range args {
 		if _, text, found := strings.Cut(arg, service+"="); found {
 			n, err := strconv.Atoi(text)
@@ -58,30 +58,30 @@ func (w *world) scale(args []string, service string) int {
 	return w.services[service].replicas()
 }
 
-// up stands in for `docker compose up`: it starts what is stopped, replaces what is old unless told not to, and starts as
+// composeUp stands in for `docker compose up`: it starts what is stopped, replaces what is old unless told not to, and starts as
 // many new ones as are missing.
-func (w *world) up(args []string, service string) error {
+func (w *fakeHost) composeUp(args []string, service string) error {
 	for _, flag := range []string{"--detach", "--no-deps", "--no-build", "never"} {
 		if !slices.Contains(args, flag) {
 			w.t.Errorf("docker compose up without %s: %v", flag, args)
 		}
 	}
-	n := w.scale(args, service)
-	for _, b := range w.of(service) {
-		changed := b.Config.Labels["com.docker.compose.config-hash"] != w.hashes[service]
+	n := w.scaleFromArgs(args, service)
+	for _, b := range w.containersOf(service) {
+		changed := b.Config.Labels["com.docker.compose.config-hash"] != w.configHashes[service]
 		if slices.Contains(args, "--force-recreate") || changed && !slices.Contains(args, "--no-recreate") {
-			w.end(b, 143)
-			w.present = slices.DeleteFunc(w.present, func(other *box) bool { return other == b })
-		} else if !b.up() {
+			w.exit(b, 143)
+			w.containers = slices.DeleteFunc(w.containers, func(other *fakeContainer) bool { return other == b })
+		} else if !b.isUp() {
 			b.State.Status = "running"
 		}
 	}
-	w.create(service, n-len(w.of(service)))
+	w.create(service, n-len(w.containersOf(service)))
 	return nil
 }
 
-// askEdge stands in for the edge's commands.
-func (w *world) askEdge(args []string) (stdout, stderr string, err error) {
+// execEdge stands in for the edge's commands.
+func (w *fakeHost) execEdge(args []string) (stdout, stderr string, err error) {
 	switch args[0] {
 	case "status":
 		text, err := json.Marshal(w.routes())
@@ -93,16 +93,16 @@ func (w *world) askEdge(args []string) (stdout, stderr string, err error) {
 	return "", "", nil
 }
 
-func (w *world) routes() []route {
+func (w *fakeHost) routes() []route {
 	all := []route{{Service: "elsewhere:80"}}
-	for _, name := range w.routed {
+	for _, name := range w.routedServices {
 		r := route{Service: name + ":80"}
-		for _, b := range w.of(name) {
-			e := endpoint{ID: b.ID, Address: "10.0.0.1:80", State: w.state(b), Reason: "GET / answered 500"}
-			if e.State == draining {
+		for _, b := range w.containersOf(name) {
+			e := endpoint{ID: b.ID, Address: "10.0.0.1:80", State: w.endpointState(b), Reason: "GET / answered 500"}
+			if e.State == stateDraining {
 				e.Sockets = b.sockets
 			}
-			if e.State == ready || e.State == draining && time.Since(b.draining) < b.takes {
+			if e.State == stateReady || e.State == stateDraining && time.Since(b.drainedSince) < b.drainDuration {
 				e.InFlight = 1
 			}
 			if e.State != "" {
@@ -114,11 +114,11 @@ func (w *world) routes() []route {
 	return all
 }
 
-func (w *world) drain(args []string) error {
-	var named []*box
+func (w *fakeHost) drain(args []string) error {
+	var named []*fakeContainer
 	for _, arg := range args[1:] {
-		for _, b := range w.present {
-			if b.ID == arg && w.state(b) != "" {
+		for _, b := range w.containers {
+			if b.ID == arg && w.endpointState(b) != "" {
 				named = append(named, b)
 			}
 		}
@@ -129,9 +129,9 @@ func (w *world) drain(args []string) error {
 	for _, b := range named {
 		switch {
 		case args[1] == "--undo":
-			b.draining = time.Time{}
-		case b.draining.IsZero():
-			b.draining = time.Now()
+			b.drainedSince = time.Time{}
+		case b.drainedSince.IsZero():
+			b.drainedSince = time.Now()
 		}
 	}
 	return nil

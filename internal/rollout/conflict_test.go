@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// parsed returns the services of the output of `docker compose config`.
-func parsed(t *testing.T, text string) map[string]service {
+// parseServices returns the services of the output of `docker compose config`.
+func parseServices(t *testing.T, text string) map[string]service {
 	t.Helper()
 	_, services, err := parseConfig(`{"name": "shop", "services": ` + text + `}`)
 	if err != nil {
@@ -15,7 +15,7 @@ func parsed(t *testing.T, text string) map[string]service {
 	return services
 }
 
-func TestOnlyWhatCanExistOnceStandsInTheWayOfTwo(t *testing.T) {
+func TestConflictsAreResourcesThatCanExistOnce(t *testing.T) {
 	for _, c := range []struct{ service, want string }{
 		{`{}`, ""},
 		{`{"volumes": [{"type": "bind", "source": "/etc/x", "target": "/x", "read_only": true}, {"type": "tmpfs", "target": "/tmp"}], "networks": {"a": null, "b": {}}}`, ""},
@@ -38,58 +38,58 @@ func TestOnlyWhatCanExistOnceStandsInTheWayOfTwo(t *testing.T) {
 		{`{"container_name": "web", "labels": {"edge.rollout": "true"}}`, "its container_name web can exist once"},
 		{`{"labels": {"edge.rollout": "false"}}`, "its label edge.rollout is false"},
 	} {
-		services := parsed(t, `{"web": `+c.service+`}`)
-		got, err := services["web"].obstacles(services, nil, 4)
+		services := parseServices(t, `{"web": `+c.service+`}`)
+		got, err := services["web"].conflicts(services, nil, 4)
 		if err != nil || strings.Join(got, "; ") != c.want {
 			t.Errorf("%s: %q, %v; want %q", c.service, got, err, c.want)
 		}
 	}
 }
 
-func TestAContainersOwnVolumeStandsInTheWayOfTwo(t *testing.T) {
+func TestAnonymousVolumeIsAConflict(t *testing.T) {
 	var c container
 	c.State.Status = "running"
 	c.Mounts = append(c.Mounts, struct {
 		Type, Name, Destination string
 		RW                      bool
 	}{"volume", strings.Repeat("ab", 32), "/var/lib/data", true})
-	services := parsed(t, `{"web": {}}`)
-	got, err := services["web"].obstacles(services, []container{c}, 2)
+	services := parseServices(t, `{"web": {}}`)
+	got, err := services["web"].conflicts(services, []container{c}, 2)
 	if err != nil || len(got) != 1 || !strings.Contains(got[0], "/var/lib/data") {
 		t.Errorf("%q, %v", got, err)
 	}
-	if got, err = services["web"].obstacles(services, []container{c, c}, 4); err != nil || len(got) > 0 {
+	if got, err = services["web"].conflicts(services, []container{c, c}, 4); err != nil || len(got) > 0 {
 		t.Errorf("two that run already: %q, %v", got, err)
 	}
 }
 
-func TestWhoLivesInTheContainerOfAServiceStandsInTheWay(t *testing.T) {
-	services := parsed(t, `{"web": {}, "sidecar": {"network_mode": "service:web"}, "viewer": {"pid": "service:web"}, "free": {}}`)
-	got, err := services["web"].obstacles(services, nil, 2)
+func TestSharedNamespaceIsAConflict(t *testing.T) {
+	services := parseServices(t, `{"web": {}, "sidecar": {"network_mode": "service:web"}, "viewer": {"pid": "service:web"}, "free": {}}`)
+	got, err := services["web"].conflicts(services, nil, 2)
 	if want := "sidecar lives in its container; viewer lives in its container"; err != nil || strings.Join(got, "; ") != want {
 		t.Errorf("%q, %v", got, err)
 	}
 }
 
-func TestALabelThatIsNeitherTrueNorFalseIsRefused(t *testing.T) {
-	services := parsed(t, `{"web": {"labels": {"edge.rollout": "maybe"}}}`)
-	if got, err := services["web"].obstacles(services, nil, 2); err == nil {
+func TestRolloutLabelMustBeTrueOrFalse(t *testing.T) {
+	services := parseServices(t, `{"web": {"labels": {"edge.rollout": "maybe"}}}`)
+	if got, err := services["web"].conflicts(services, nil, 2); err == nil {
 		t.Errorf("%q, no error", got)
 	}
 }
 
-func TestOneShotsComeInTheOrderInWhichTheyDependOnEachOther(t *testing.T) {
+func TestOneShotsAreSortedByDependency(t *testing.T) {
 	const done = `{"condition": "service_completed_successfully"}`
-	services := parsed(t, `{
+	services := parseServices(t, `{
 		"web": {"depends_on": {"seed": `+done+`, "migrate": `+done+`, "db": {"condition": "service_healthy"}, "gone": `+done+`}},
 		"seed": {"depends_on": {"migrate": `+done+`}}, "migrate": {"depends_on": {"init": `+done+`}}, "init": {}, "db": {"depends_on": {"init": `+done+`}}
 	}`)
-	if got := list(oneShots(services, "web")); got != "init, migrate, seed" {
+	if got := joinNames(oneShotDependencies(services, "web")); got != "init, migrate, seed" {
 		t.Errorf("%s, want init, migrate, seed", got)
 	}
 }
 
-func TestAConfigurationThatCanNotBeReadIsAnError(t *testing.T) {
+func TestInvalidComposeConfigIsAnError(t *testing.T) {
 	if _, _, err := parseConfig(`{"services": [`); err == nil {
 		t.Error("no error")
 	}

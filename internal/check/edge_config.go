@@ -11,30 +11,30 @@ import (
 	"strings"
 )
 
-// config is what is checked of Caddy's JSON.
-type config struct {
-	hosts       []string // of sites that have one, sorted
-	services    []string // NAME:PORT of services that containers are found for, sorted
-	endpoint    string   // the Engine, or the guard
-	project     string   // whose containers are served, if not the edge's own
-	authorities []string // addresses of ACME directories, sorted
-	private     []string // hosts whose certificates no public authority signs
-	own         bool     // there are certificates of files, for whichever hosts
-	wildcards   []string // names with * that the edge asks a public authority for without a DNS challenge, sorted
-	challenged  []string // names with * for which it has one, sorted
-	listen      []string // addresses that the servers listen on, sorted
+// edgeConfig is what is checked of Caddy's JSON.
+type edgeConfig struct {
+	hosts                     []string // of sites that have one, sorted
+	services                  []string // NAME:PORT of services that containers are found for, sorted
+	dockerHost                string   // the Engine, or the guard
+	project                   string   // whose containers are served, if not the edge's own
+	acmeDirectories           []string // addresses of ACME directories, sorted
+	privateHosts              []string // hosts whose certificates no public authority signs
+	hasFileCertificates       bool     // there are certificates of files, for whichever hosts
+	wildcardsWithoutChallenge []string // names with * that the edge asks a public authority for without a DNS challenge, sorted
+	wildcardsWithChallenge    []string // names with * for which it has one, sorted
+	listenAddresses           []string // addresses that the servers listen on, sorted
 }
 
 // tlsApp is what is checked of Caddy's app tls.
 type tlsApp struct {
 	Certificates map[string]any
 	Automation   struct {
-		Policies []policy
+		Policies []automationPolicy
 	}
 }
 
-// policy says how the certificates of some names, or of all others, are obtained.
-type policy struct {
+// automationPolicy says how the certificates of some names, or of all others, are obtained.
+type automationPolicy struct {
 	Subjects []string
 	Issuers  []issuer
 	OnDemand bool  `json:"on_demand"`
@@ -46,12 +46,12 @@ type issuer struct {
 	Challenges struct{ DNS any }
 }
 
-func (i issuer) public() bool { return i.Module != "internal" }
+func (i issuer) isPublic() bool { return i.Module != "internal" }
 
-// letsEncrypt is where certificates come from unless the configuration says otherwise.
-const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+// letsEncryptDirectory is where certificates come from unless the configuration says otherwise.
+const letsEncryptDirectory = "https://acme-v02.api.letsencrypt.org/directory"
 
-func parseConfig(text []byte) (*config, error) {
+func parseConfig(text []byte) (*edgeConfig, error) {
 	var all struct {
 		Apps struct {
 			Edge struct {
@@ -66,7 +66,7 @@ func parseConfig(text []byte) (*config, error) {
 	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&all); err != nil {
 		return nil, fmt.Errorf("read the adapted configuration: %w", err)
 	}
-	c := &config{endpoint: all.Apps.Edge.Endpoint, project: all.Apps.Edge.Project}
+	c := &edgeConfig{dockerHost: all.Apps.Edge.Endpoint, project: all.Apps.Edge.Project}
 	var routes any
 	if len(all.Apps.HTTP) > 0 {
 		if err := json.Unmarshal(all.Apps.HTTP, &routes); err != nil {
@@ -75,8 +75,8 @@ func parseConfig(text []byte) (*config, error) {
 	}
 	c.readServers(all.Apps.HTTP, all.Apps.TLS)
 	hosts, services, authorities := make(map[string]bool), make(map[string]bool), make(map[string]bool)
-	walk(routes, func(object map[string]any) {
-		for _, host := range texts(object["host"]) {
+	walkObjects(routes, func(object map[string]any) {
+		for _, host := range stringItems(object["host"]) {
 			hosts[strings.ToLower(host)] = true
 		}
 		for _, service := range servicesOf(object) {
@@ -88,20 +88,20 @@ func parseConfig(text []byte) (*config, error) {
 	for _, p := range all.Apps.TLS.Automation.Policies {
 		for _, issuer := range p.Issuers {
 			if issuer.Module == "acme" {
-				authorities[cmp.Or(issuer.CA, letsEncrypt)] = true
+				authorities[cmp.Or(issuer.CA, letsEncryptDirectory)] = true
 			}
 		}
-		if len(p.Issuers) > 0 && !slices.ContainsFunc(p.Issuers, issuer.public) {
-			c.private = append(c.private, p.Subjects...)
+		if len(p.Issuers) > 0 && !slices.ContainsFunc(p.Issuers, issuer.isPublic) {
+			c.privateHosts = append(c.privateHosts, p.Subjects...)
 		}
 	}
 	for kind := range all.Apps.TLS.Certificates {
-		c.own = c.own || strings.HasPrefix(kind, "load_")
+		c.hasFileCertificates = c.hasFileCertificates || strings.HasPrefix(kind, "load_")
 	}
 	if len(authorities) == 0 {
-		authorities[letsEncrypt] = true
+		authorities[letsEncryptDirectory] = true
 	}
-	c.hosts, c.services, c.authorities = slices.Sorted(maps.Keys(hosts)), slices.Sorted(maps.Keys(services)), slices.Sorted(maps.Keys(authorities))
+	c.hosts, c.services, c.acmeDirectories = slices.Sorted(maps.Keys(hosts)), slices.Sorted(maps.Keys(services)), slices.Sorted(maps.Keys(authorities))
 	return c, nil
 }
 
@@ -123,7 +123,7 @@ func servicesOf(handler map[string]any) (all []string) {
 		upstreams, _ := handler["upstreams"].([]any)
 		for _, upstream := range upstreams {
 			object, _ := upstream.(map[string]any)
-			if dial, found := object["dial"].(string); found && isName(dial) {
+			if dial, found := object["dial"].(string); found && isServiceName(dial) {
 				all = append(all, dial)
 			}
 		}
@@ -131,8 +131,8 @@ func servicesOf(handler map[string]any) (all []string) {
 	return all
 }
 
-// isName reports whether an upstream of Caddy's own is the name of a container rather than an address.
-func isName(dial string) bool {
+// isServiceName reports whether an upstream of Caddy's own is the name of a container rather than an address.
+func isServiceName(dial string) bool {
 	u, err := url.Parse("tcp://" + dial)
 	if err != nil || u.Port() == "" || strings.ContainsAny(dial, "{/") {
 		return false
@@ -141,25 +141,25 @@ func isName(dial string) bool {
 	return host != "localhost" && !strings.ContainsAny(host, ".:") && host != ""
 }
 
-// walk calls visit with every object of a JSON document, but for matchers of what is not to match.
-func walk(value any, visit func(map[string]any)) {
+// walkObjects calls visit with every object of a JSON document, but for matchers of what is not to match.
+func walkObjects(value any, visit func(map[string]any)) {
 	switch value := value.(type) {
 	case map[string]any:
 		visit(value)
 		for name, child := range value {
 			if name != "not" {
-				walk(child, visit)
+				walkObjects(child, visit)
 			}
 		}
 	case []any:
 		for _, child := range value {
-			walk(child, visit)
+			walkObjects(child, visit)
 		}
 	}
 }
 
-// texts returns the strings of a list.
-func texts(value any) (all []string) {
+// stringItems returns the strings of a list.
+func stringItems(value any) (all []string) {
 	list, _ := value.([]any)
 	for _, item := range list {
 		if text, isText := item.(string); isText {

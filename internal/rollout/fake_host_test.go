@@ -1,0 +1,208 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeHost stands in for a Docker Engine, Compose and an edge under load: it answers the docker commands of a rollout, as the
+// real ones have been seen to, and counts what would be lost. Its time is that of the test's bubble.
+type fakeHost struct {
+	t               *testing.T
+	services        map[string]service
+	configHashes    map[string]string // service → what the file says now
+	imageIDs        map[string]string // image → ID, of those on this machine
+	routedServices  []string          // services with a route
+	containers      []*fakeContainer
+	lastNumber      map[string]int
+	commands        []string
+	dryRunOutput    string // what a dry run foresees
+	abortedRequests int    // requests that were cut
+	minServing      int    // how few containers of "web" have been serving at once
+
+	onCreate    func(*fakeContainer)    // what becomes of a new container
+	onCommand   func(i int, cmd string) // called when the i-th command arrives
+	failCommand func(i int, cmd string, done bool) error
+}
+
+// fakeContainer is a container of a world.
+type fakeContainer struct {
+	container
+	service       string
+	readyAt       time.Time
+	drainedSince  time.Time // zero: it is not
+	drainDuration time.Duration
+	sockets       int
+	unknownToEdge bool // to the edge
+}
+
+const webImage = "web:1"
+
+// newFakeHost has an edge and n containers of "web", which serve, and whose file has been changed since.
+func newFakeHost(t *testing.T, n int) *fakeHost {
+	w := &fakeHost{
+		t: t, lastNumber: make(map[string]int), routedServices: []string{"web"}, minServing: n,
+		services: map[string]service{
+			"edge": {Image: "edge:dev"}, "web": {Image: webImage, Scale: &n},
+		},
+		configHashes: map[string]string{"edge": "e", "web": "old", "migrate": "m"},
+		imageIDs:     map[string]string{webImage: "sha256:1", "edge:dev": "sha256:e"},
+	}
+	w.create("edge", 1)
+	w.create("web", n)
+	w.configHashes["web"] = "new"
+	return w
+}
+
+func (w *fakeHost) servingCount() (n int) {
+	for _, b := range w.containers {
+		if b.service == "web" && w.endpointState(b) == stateReady {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *fakeHost) endpointState(b *fakeContainer) string {
+	switch {
+	case b.State.Status != "running" || b.unknownToEdge:
+		return ""
+	case !b.drainedSince.IsZero():
+		return stateDraining
+	case time.Now().Before(b.readyAt):
+		return "starting"
+	default:
+		return stateReady
+	}
+}
+
+func (w *fakeHost) containersOf(service string) (all []*fakeContainer) {
+	for _, b := range w.containers {
+		if b.service == service {
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+// Run implements Docker.
+func (w *fakeHost) Run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
+	cmd := strings.Join(args, " ")
+	if strings.HasPrefix(cmd, "compose up") && ctx.Done() != nil {
+		w.t.Errorf("docker %s could be interrupted, and leave half of what it does", cmd)
+	}
+	i := len(w.commands)
+	w.commands = append(w.commands, cmd)
+	if w.onCommand != nil {
+		w.onCommand(i, cmd)
+	}
+	if w.failCommand != nil {
+		err = w.failCommand(i, cmd, false)
+	}
+	if err == nil && ctx.Err() != nil {
+		err = errors.New("signal: interrupt")
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("docker %s: %w", cmd, err)
+	}
+	stdout, stderr, err = w.execute(args)
+	w.minServing = min(w.minServing, w.servingCount())
+	if err == nil && w.failCommand != nil {
+		err = w.failCommand(i, cmd, true)
+	}
+	if err != nil {
+		err = fmt.Errorf("docker %s: %w", cmd, err)
+	}
+	return stdout, stderr, err
+}
+
+func (w *fakeHost) execute(args []string) (stdout, stderr string, err error) {
+	switch args[0] {
+	case "compose":
+		return w.runCompose(args[1:])
+	case "info":
+		return "ENGINE\n", "", nil
+	case "ps":
+		return w.ps(args), "", nil
+	case "inspect":
+		stdout, err = w.inspect(args[3:])
+	case "image":
+		if stdout = w.imageIDs[args[len(args)-1]]; stdout == "" {
+			err = errors.New("no such image")
+		}
+	case "logs":
+		return "2026-01-02T03:04:05.000000002Z second\n", "2026-01-02T03:04:05.000000001Z first\n", nil
+	case "stop":
+		w.stop(args)
+	case "rm":
+		w.containers = slices.DeleteFunc(w.containers, func(b *fakeContainer) bool { return slices.Contains(args, b.ID) && !b.isUp() })
+	default:
+		w.t.Errorf("unexpected: docker %v", args)
+	}
+	return stdout, "", err
+}
+
+func (w *fakeHost) ps(args []string) string {
+	var ids []string
+	for _, b := range w.containers {
+		if slices.Contains(args, "label=com.docker.compose.service="+b.service) {
+			ids = append(ids, b.ID)
+		}
+	}
+	return strings.Join(ids, "\n")
+}
+
+func (w *fakeHost) inspect(ids []string) (string, error) {
+	var found []container
+	for _, id := range ids {
+		i := slices.IndexFunc(w.containers, func(b *fakeContainer) bool { return b.ID == id })
+		if i < 0 {
+			return "", errors.New("no such container: " + id)
+		}
+		found = append(found, w.containers[i].container)
+	}
+	text, err := json.Marshal(found)
+	return string(text), err
+}
+
+func (w *fakeHost) stop(args []string) {
+	for _, b := range w.containers {
+		if slices.Contains(args, b.ID) && b.isUp() {
+			w.exit(b, 143)
+		}
+	}
+}
+
+// exit ends a container, as rudely as can be.
+func (w *fakeHost) exit(b *fakeContainer, status int) {
+	if s := w.endpointState(b); s == stateReady || s == stateDraining && time.Since(b.drainedSince) < b.drainDuration {
+		w.abortedRequests++
+	}
+	b.State.Status, b.State.ExitCode = "exited", status
+}
+
+func (w *fakeHost) create(service string, n int) {
+	for range n {
+		w.lastNumber[service]++
+		number := w.lastNumber[service]
+		b := &fakeContainer{service: service, readyAt: time.Now(), drainDuration: 700 * time.Millisecond}
+		b.ID = fmt.Sprintf("%064x", len(w.lastNumber)*1000+number+int(service[0])<<20)
+		b.Name = fmt.Sprintf("/shop-%s-%d", service, number)
+		b.Image = w.imageIDs[w.services[service].Image]
+		b.State.Status = "running"
+		b.Config.Labels = map[string]string{
+			"com.docker.compose.config-hash": w.configHashes[service], "com.docker.compose.container-number": strconv.Itoa(number),
+		}
+		if w.onCreate != nil {
+			w.onCreate(b)
+		}
+		w.containers = append(w.containers, b)
+	}
+}

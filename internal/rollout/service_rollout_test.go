@@ -1,0 +1,103 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// setupFunc has a test's world changed in one respect.
+type setupFunc = func(*fakeHost, *Rollout, context.CancelFunc)
+
+func TestStoppedServiceIsStarted(t *testing.T) {
+	runTestRollout(t, 1, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
+		w.exit(w.containersOf("web")[0], 0)
+		w.abortedRequests, w.minServing = 0, 1
+	}, func(t *testing.T, a *testRollout) {
+		if a.err != nil || !slices.Equal(a.runningVersions(t), []string{"new"}) {
+			t.Error(a.err)
+		}
+		a.checkPrinted(t, "no container of it runs")
+	})
+}
+
+func TestStoppedContainersAreRemovedFirst(t *testing.T) {
+	runTestRollout(t, 3, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
+		w.exit(w.containersOf("web")[1], 0)
+		w.abortedRequests, w.minServing = 0, 2
+	}, func(t *testing.T, a *testRollout) {
+		a.checkSucceeded(t, "new", "new")
+		a.checkPrinted(t, "removed shop-web-2, which did not run")
+		a.checkPrinted(t, "2 run and stay 2; the file says 3")
+	})
+}
+
+func TestServiceWithoutRouteIsRecreatedByCompose(t *testing.T) {
+	noRoute := func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.routedServices = nil }
+	runTestRollout(t, 1, noRoute, func(t *testing.T, a *testRollout) {
+		if a.err != nil || !slices.Equal(a.runningVersions(t), []string{"new"}) || len(a.commandsWith("drain")) > 0 {
+			t.Error(a.err)
+		}
+		a.checkPrinted(t, "the edge has no route to it")
+	})
+	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
+		noRoute(w, r, cancel)
+		w.onCreate = func(b *fakeContainer) { b.State.Status, b.State.ExitCode = "exited", 4 }
+	}, func(t *testing.T, a *testRollout) { a.checkFailed(t, "shop-web-2 exited with status 4") })
+}
+
+// TestContainersOfAKilledRolloutAreReused, be it that the edge was told to drain it: the file has been changed back.
+func TestContainersOfAKilledRolloutAreReused(t *testing.T) {
+	runTestRollout(t, 2, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
+		w.create("web", 2)
+		for _, b := range w.containersOf("web")[:2] {
+			b.drainedSince = time.Now().Add(-time.Minute)
+		}
+		w.configHashes["web"] = "old"
+	}, func(t *testing.T, a *testRollout) {
+		a.checkSucceeded(t, "old", "old")
+		a.checkPrinted(t, "shop-web-1, shop-web-2 of the new version already run, and are kept")
+		if a.host.lastNumber["web"] != 4 {
+			t.Error("more were started")
+		}
+	})
+	runTestRollout(t, 2, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.create("web", 1) }, func(t *testing.T, a *testRollout) {
+		a.checkSucceeded(t, "new", "new")
+		if a.host.lastNumber["web"] != 4 {
+			t.Error("not one more was started")
+		}
+	})
+}
+
+func TestInterruptedRolloutStartsNoOtherService(t *testing.T) {
+	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
+		w.services["api"] = service{Image: webImage}
+		r.Services = []string{"web", "api"}
+		w.onCommand = func(_ int, cmd string) {
+			if strings.HasPrefix(cmd, "stop") {
+				cancel()
+			}
+		}
+	}, func(t *testing.T, a *testRollout) {
+		a.checkFailed(t, "web: interrupted; not begun: api")
+		a.checkVersions(t, "new")
+		a.checkPrinted(t, "interrupted too late to go back: it is finished")
+	})
+}
+
+func TestRemainingOldContainersAreReported(t *testing.T) {
+	runTestRollout(t, 1, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
+		w.failCommand = func(_ int, cmd string, _ bool) error {
+			if strings.HasPrefix(cmd, "rm") {
+				return errors.New("device or resource busy")
+			}
+			return nil
+		}
+	}, func(t *testing.T, a *testRollout) {
+		a.checkFailed(t, "the new containers serve, but old ones are left")
+		a.checkFailed(t, "| docker rm --force "+a.host.containersOf("web")[0].ID)
+	})
+}
