@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// soon bounds every wait for something that must happen.
-	soon = 10 * time.Second
-	// atOnce is less than a connection is kept for.
-	atOnce = 2 * time.Second
+	// waitTimeout bounds every wait for something that must happen.
+	waitTimeout = 10 * time.Second
+	// belowIdleTimeout is less than a connection is kept for.
+	belowIdleTimeout = 2 * time.Second
 )
 
 // backend is a container's server, which counts its connections.
@@ -54,10 +54,10 @@ func newBackend(t *testing.T, answer http.HandlerFunc) *backend {
 	return b
 }
 
-// awaitClosed waits until the backend has seen n of its connections end, which must not take the time that idle ones have.
-func (b *backend) awaitClosed(t *testing.T, n int32) {
+// eventuallyClosed waits until the backend has seen n of its connections end, which must not take the time that idle ones have.
+func (b *backend) eventuallyClosed(t *testing.T, n int32) {
 	t.Helper()
-	for deadline := time.After(atOnce); b.closed.Load() < n; {
+	for deadline := time.After(belowIdleTimeout); b.closed.Load() < n; {
 		select {
 		case <-b.changed:
 		case <-deadline:
@@ -67,15 +67,15 @@ func (b *backend) awaitClosed(t *testing.T, n int32) {
 }
 
 // open returns a link to the backend.
-func (b *backend) open(t *testing.T) *link.Link {
+func (b *backend) open(t *testing.T) *link.Conns {
 	t.Helper()
-	l := link.Open(b.Listener.Addr().String()).(*link.Link)
+	l := link.Open(b.Listener.Addr().String()).(*link.Conns)
 	t.Cleanup(func() { l.Close(); l.Abort() })
 	return l
 }
 
-// request makes a request to the service that no name server knows. With once its body can't be read a second time.
-func request(t *testing.T, method, body string, once bool) *http.Request {
+// newRequest makes a request to the service that no name server knows. With once its body can't be read a second time.
+func newRequest(t *testing.T, method, body string, once bool) *http.Request {
 	t.Helper()
 	var reader io.Reader
 	if body != "" {
@@ -92,7 +92,7 @@ func request(t *testing.T, method, body string, once bool) *http.Request {
 }
 
 // exchange sends a request and reads its answer to the end.
-func exchange(t *testing.T, l *link.Link, req *http.Request) string {
+func exchange(t *testing.T, l *link.Conns, req *http.Request) string {
 	t.Helper()
 	resp, err := l.Send(req)
 	if err != nil {
@@ -106,24 +106,24 @@ func exchange(t *testing.T, l *link.Link, req *http.Request) string {
 	return string(body)
 }
 
-// paused is a handler that sends the head and the first half of its answer, and the rest when it is told to.
-type paused struct {
-	begun, resume chan struct{}
-	once          sync.Once
+// pausingHandler is a handler that sends the head and the first half of its answer, and the rest when it is told to.
+type pausingHandler struct {
+	started, resume chan struct{}
+	once            sync.Once
 }
 
-func newPaused(t *testing.T) *paused {
-	p := &paused{begun: make(chan struct{}, 100), resume: make(chan struct{})}
-	t.Cleanup(p.goOn)
+func newPausingHandler(t *testing.T) *pausingHandler {
+	p := &pausingHandler{started: make(chan struct{}, 100), resume: make(chan struct{})}
+	t.Cleanup(p.finish)
 	return p
 }
 
-func (p *paused) goOn() { p.once.Do(func() { close(p.resume) }) }
+func (p *pausingHandler) finish() { p.once.Do(func() { close(p.resume) }) }
 
-func (p *paused) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *pausingHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "first ")
 	_ = http.NewResponseController(w).Flush()
-	p.begun <- struct{}{}
+	p.started <- struct{}{}
 	select {
 	case <-p.resume:
 		_, _ = io.WriteString(w, "second")
@@ -131,11 +131,11 @@ func (p *paused) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// noneLeft waits until no goroutine keeps a connection or runs the link's code.
-func noneLeft(t *testing.T) {
+// eventuallyNoGoroutines waits until no goroutine keeps a connection or runs the link's code.
+func eventuallyNoGoroutines(t *testing.T) {
 	t.Helper()
 	var left []string
-	for deadline := time.Now().Add(soon); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); runtime.Gosched() {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		left = slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {

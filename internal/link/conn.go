@@ -10,7 +10,7 @@ import (
 // conn is a connection that its link can cut.
 type conn struct {
 	net.Conn
-	link   *Link
+	owner  *Conns
 	once   sync.Once
 	closed chan struct{}
 }
@@ -42,9 +42,9 @@ func (c *conn) CloseWrite() error {
 func (c *conn) Close() error {
 	c.once.Do(func() {
 		close(c.closed)
-		c.link.mu.Lock()
-		delete(c.link.conns, c)
-		c.link.mu.Unlock()
+		c.owner.mu.Lock()
+		delete(c.owner.conns, c)
+		c.owner.mu.Unlock()
 	})
 	return c.Conn.Close()
 }

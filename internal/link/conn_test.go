@@ -12,9 +12,9 @@ import (
 	"github.com/theworklabs/edge/internal/link"
 )
 
-// TestARefusalArrivesWhileTheBodyIsStillSent: an application that refuses an upload answers, and closes the connection, which
+// TestARejectionIsReadWhileTheBodyIsStillSent: an application that refuses an upload answers, and closes the connection, which
 // the kernel then resets because there is unread data.
-func TestARefusalArrivesWhileTheBodyIsStillSent(t *testing.T) {
+func TestARejectionIsReadWhileTheBodyIsStillSent(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -32,10 +32,10 @@ func TestARefusalArrivesWhileTheBodyIsStillSent(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	l := link.Open(ln.Addr().String()).(*link.Link)
+	l := link.Open(ln.Addr().String()).(*link.Conns)
 	t.Cleanup(func() { l.Close(); l.Abort() })
 	for range 30 {
-		req := request(t, http.MethodPost, "once", true)
+		req := newRequest(t, http.MethodPost, "once", true)
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(make([]byte, 5<<20))), 5<<20
 		resp, err := l.Send(req)
 		if err != nil {
@@ -47,11 +47,11 @@ func TestARefusalArrivesWhileTheBodyIsStillSent(t *testing.T) {
 			t.Fatalf("%d with %d bytes, %v", resp.StatusCode, len(body), err)
 		}
 	}
-	noneLeft(t)
+	eventuallyNoGoroutines(t)
 }
 
-// TestNoConnectionEscapesCut: one that was dialled while the link is closed and cut is in neither's list, or is closed.
-func TestNoConnectionEscapesCut(t *testing.T) {
+// TestNoConnectionEscapesAbort: one that was dialled while the link is closed and cut is in neither's list, or is closed.
+func TestNoConnectionEscapesAbort(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -68,11 +68,11 @@ func TestNoConnectionEscapesCut(t *testing.T) {
 		}
 	}()
 	for range 200 {
-		l := link.Open(ln.Addr().String()).(*link.Link)
+		l := link.Open(ln.Addr().String()).(*link.Conns)
 		done := make(chan error, 4)
 		for range cap(done) {
 			go func() {
-				resp, err := l.Send(request(t, http.MethodPost, "", false))
+				resp, err := l.Send(newRequest(t, http.MethodPost, "", false))
 				if err == nil {
 					resp.Body.Close()
 				}
@@ -92,11 +92,11 @@ func TestNoConnectionEscapesCut(t *testing.T) {
 	}
 }
 
-// TestALostEndIsFoundWithinSeconds: the FIN of a container that is removed may be lost with its network namespace.
-func TestALostEndIsFoundWithinSeconds(t *testing.T) {
+// TestKeepAliveFindsADeadEndpointWithinSeconds: the FIN of a container that is removed may be lost with its network namespace.
+func TestKeepAliveFindsADeadEndpointWithinSeconds(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
 	l := b.open(t)
-	exchange(t, l, request(t, http.MethodGet, "", false))
+	exchange(t, l, newRequest(t, http.MethodGet, "", false))
 	idle, interval, count := l.KeepAlive(t)
 	if idle > 5 || interval > 2 || count > 3 || idle*interval*count == 0 {
 		t.Errorf("after %d s of silence %d probes are sent, each %d s; want it known within 11 s", idle, count, interval)

@@ -14,13 +14,13 @@ import (
 	"github.com/theworklabs/edge/internal/link"
 )
 
-// unread is a body that notices if anybody looks at it.
-type unread struct{ reads int }
+// readCounter is a body that notices if anybody looks at it.
+type readCounter struct{ reads int }
 
-func (u *unread) Read([]byte) (int, error) { u.reads++; return 0, io.EOF }
+func (u *readCounter) Read([]byte) (int, error) { u.reads++; return 0, io.EOF }
 
-// kinds are the requests that travel in different ways.
-var kinds = []struct {
+// requestKinds are the requests that travel in different ways.
+var requestKinds = []struct {
 	name   string
 	method string
 	body   string
@@ -32,12 +32,12 @@ var kinds = []struct {
 }
 
 // wantDialError checks that no kind of request was sent, and that the error says so.
-func wantDialError(t *testing.T, l *link.Link, address string, timeout time.Duration, cause func(error) bool) {
+func wantDialError(t *testing.T, l *link.Conns, address string, timeout time.Duration, cause func(error) bool) {
 	t.Helper()
-	for _, kind := range kinds {
+	for _, kind := range requestKinds {
 		t.Run(kind.name, func(t *testing.T) {
-			body := new(unread)
-			req := request(t, kind.method, kind.body, kind.once)
+			body := new(readCounter)
+			req := newRequest(t, kind.method, kind.body, kind.once)
 			if req.Body != nil {
 				req.Body = io.NopCloser(body)
 			}
@@ -60,7 +60,7 @@ func wantDialError(t *testing.T, l *link.Link, address string, timeout time.Dura
 			if body.reads > 0 {
 				t.Error("the body was read for a connection that was not there")
 			}
-			if took := time.Since(began); took > atOnce {
+			if took := time.Since(began); took > belowIdleTimeout {
 				t.Errorf("it took %s", took)
 			}
 			if n := l.Connections(); n != 0 {
@@ -77,21 +77,21 @@ func TestARefusedDialIsADialErrorAndNothingIsSent(t *testing.T) {
 	}
 	address := ln.Addr().String()
 	ln.Close()
-	l := link.Open(address).(*link.Link)
+	l := link.Open(address).(*link.Conns)
 	wantDialError(t, l, address, time.Minute, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
 }
 
-func TestADialThatNobodyAnswersIsADialErrorAndNothingIsSent(t *testing.T) {
-	address := deaf(t)
-	l := link.Open(address).(*link.Link)
+func TestADialTimeoutIsADialErrorAndNothingIsSent(t *testing.T) {
+	address := fullBacklogAddress(t)
+	l := link.Open(address).(*link.Conns)
 	wantDialError(t, l, address, 100*time.Millisecond, func(err error) bool {
 		timeout, ok := errors.AsType[net.Error](err)
 		return ok && timeout.Timeout()
 	})
 }
 
-// deaf returns an address whose queue of connections is full: the kernel answers no one any more.
-func deaf(t *testing.T) (address string) {
+// fullBacklogAddress returns an address whose queue of connections is full: the kernel answers no one any more.
+func fullBacklogAddress(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -118,11 +118,11 @@ func deaf(t *testing.T) (address string) {
 	}
 }
 
-func TestARequestThatEndsWhileDiallingIsNoDialError(t *testing.T) {
-	l := link.Open(deaf(t)).(*link.Link)
+func TestARequestCanceledWhileDialingIsNoDialError(t *testing.T) {
+	l := link.Open(fullBacklogAddress(t)).(*link.Conns)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := l.Send(request(t, http.MethodGet, "", false).WithContext(ctx))
+	_, err := l.Send(newRequest(t, http.MethodGet, "", false).WithContext(ctx))
 	if _, ok := errors.AsType[*link.DialError](err); ok || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the request's own end: the endpoint is not to blame", err)
 	}

@@ -9,20 +9,20 @@ import (
 )
 
 // DialWith replaces how the link connects, for connections that know the test's time.
-func (l *Link) DialWith(dial func() net.Conn) {
-	l.pooled.DialContext = func(context.Context, string, string) (net.Conn, error) { return dial(), nil }
-	l.fresh.DialContext = l.pooled.DialContext
+func (l *Conns) DialWith(dial func() net.Conn) {
+	l.pooledTransport.DialContext = func(context.Context, string, string) (net.Conn, error) { return dial(), nil }
+	l.singleUseTransport.DialContext = l.pooledTransport.DialContext
 }
 
 // Connections returns how many connections are open.
-func (l *Link) Connections() int {
+func (l *Conns) Connections() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.conns)
 }
 
 // KeepAlive returns how the kernel looks after an open connection: seconds of silence, seconds between probes, and probes.
-func (l *Link) KeepAlive(t *testing.T) (idle, interval, count int) {
+func (l *Conns) KeepAlive(t *testing.T) (idle, interval, count int) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,37 +17,37 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// Upgraded is the body of a 101 answer: the connection, which is the caller's to close.
-type Upgraded struct {
+// UpgradedConn is the body of a 101 answer: the connection, which is the caller's to close.
+type UpgradedConn struct {
 	*conn
-	ahead *bufio.Reader
+	reader *bufio.Reader
 }
 
 // Read reads what was read ahead first, then from the connection.
-func (u *Upgraded) Read(p []byte) (int, error) { return u.ahead.Read(p) }
+func (u *UpgradedConn) Read(p []byte) (int, error) { return u.reader.Read(p) }
 
-// Take returns the connection itself, and what the endpoint has sent right behind its answer. The Upgraded is not to be
+// Hijack returns the connection itself, and what the endpoint has sent right behind its answer. The Upgraded is not to be
 // used any more.
-func (u *Upgraded) Take() (net.Conn, []byte) {
-	n := u.ahead.Buffered()
+func (u *UpgradedConn) Hijack() (net.Conn, []byte) {
+	n := u.reader.Buffered()
 	if n == 0 {
 		return u.conn, nil
 	}
 	ahead := make([]byte, n)
-	_, _ = io.ReadFull(u.ahead, ahead) // it is in memory
+	_, _ = io.ReadFull(u.reader, ahead) // it is in memory
 	return u.conn, ahead
 }
 
-// maxInformational is how many 1xx answers may come before the final one.
-const maxInformational = 10
+// max1xxResponses is how many 1xx answers may come before the final one.
+const max1xxResponses = 10
 
-// maxHead is how many bytes the heads of all answers may have, as in net/http's transport.
-const maxHead = 10 << 20
+// maxResponseHeaderBytes is how many bytes the heads of all answers may have, as in net/http's transport.
+const maxResponseHeaderBytes = 10 << 20
 
 // upgrade sends a request that asks for another protocol, on a connection of its own, and returns the answer's head. The whole
 // request is on its way before the answer is read, so that nothing of it can mix with the other protocol; its body must be
 // small.
-func (l *Link) upgrade(req *http.Request) (*http.Response, error) {
+func (l *Conns) upgrade(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	raw, err := l.dial(ctx, "tcp", "")
 	switch {
@@ -67,34 +67,34 @@ func (l *Link) upgrade(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if err := req.Write(c.Conn); err != nil { // not c: its Write would wait for the answer to be read
-		if !isConnEnd(err) {
-			return fail(&UnsendableError{err})
+		if !isConnError(err) {
+			return fail(&InvalidRequestError{err})
 		}
 		return fail(fmt.Errorf("write error: %w", err))
 	}
-	head := &io.LimitedReader{R: c, N: maxHead}
+	head := &io.LimitedReader{R: c, N: maxResponseHeaderBytes}
 	ahead := bufio.NewReader(head)
-	resp, err := readAnswer(ctx, ahead, req)
+	resp, err := readResponse(ctx, ahead, req)
 	if err != nil {
 		return fail(err)
 	}
 	head.N = math.MaxInt64
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		stop()
-		resp.Body = &Upgraded{c, ahead}
+		resp.Body = &UpgradedConn{c, ahead}
 		return resp, nil
 	}
-	resp.Body = &refusal{resp.Body, func() {
+	resp.Body = &nonUpgradeBody{resp.Body, func() {
 		stop()
 		_ = c.Close()
 	}}
 	return resp, nil
 }
 
-// readAnswer reads the head of the final answer, and hands those before it to the request's trace.
-func readAnswer(ctx context.Context, from *bufio.Reader, req *http.Request) (*http.Response, error) {
+// readResponse reads the head of the final answer, and hands those before it to the request's trace.
+func readResponse(ctx context.Context, from *bufio.Reader, req *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(ctx)
-	for range maxInformational {
+	for range max1xxResponses {
 		resp, err := http.ReadResponse(from, req)
 		if err != nil {
 			return nil, err
@@ -113,38 +113,38 @@ func readAnswer(ctx context.Context, from *bufio.Reader, req *http.Request) (*ht
 
 var errTooMany1xx = errors.New("too many 1xx answers")
 
-// refusal is the body of an answer that is no upgrade. Its connection is not used again.
-type refusal struct {
+// nonUpgradeBody is the body of an answer that is no upgrade. Its connection is not used again.
+type nonUpgradeBody struct {
 	io.ReadCloser
-	end func()
+	closeConn func()
 }
 
 // Close closes the connection.
-func (r *refusal) Close() error {
+func (r *nonUpgradeBody) Close() error {
 	err := r.ReadCloser.Close()
-	r.end()
+	r.closeConn()
 	return err
 }
 
 // Tunnels returns the group of the upgraded connections to the endpoint, to which the caller adds.
-func (l *Link) Tunnels() *tunnel.Group { return l.tunnels }
+func (l *Conns) Tunnels() *tunnel.Group { return l.tunnels }
 
-// Counters returns what counts the tunnels and their bytes.
-func (l *Link) Counters() *tunnel.Traffic { return &l.traffic }
+// TrafficCounters returns what counts the tunnels and their bytes.
+func (l *Conns) TrafficCounters() *tunnel.Traffic { return &l.traffic }
 
 // Drain closes the tunnels, spread over window.
-func (l *Link) Drain(window time.Duration, reason string) { l.tunnels.Drain(window, reason) }
+func (l *Conns) Drain(window time.Duration, reason string) { l.tunnels.Drain(window, reason) }
 
 // Resume lets the tunnels that are left stay.
-func (l *Link) Resume() { l.tunnels.Resume() }
+func (l *Conns) Resume() { l.tunnels.Resume() }
 
 // CloseExisting closes the tunnels that are open now, spread over window.
-func (l *Link) CloseExisting(window time.Duration, reason string) {
+func (l *Conns) CloseExisting(window time.Duration, reason string) {
 	l.tunnels.CloseExisting(window, reason)
 }
 
 // Traffic returns the bytes that the tunnels have carried.
-func (l *Link) Traffic() registry.Traffic {
+func (l *Conns) Traffic() registry.Traffic {
 	return registry.Traffic{
 		FromClients:  uint64(l.traffic.FromClient.Load()),
 		FromEndpoint: uint64(l.traffic.FromEndpoint.Load()),

@@ -11,8 +11,8 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// upgraded opens a link to an application that has taken its connection over, and returns that connection.
-func upgraded(t *testing.T, words string) (*link.Link, net.Conn, []byte) {
+// openUpgraded opens a link to an application that has taken its connection over, and returns that connection.
+func openUpgraded(t *testing.T, words string) (*link.Conns, net.Conn, []byte) {
 	t.Helper()
 	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -24,26 +24,26 @@ func upgraded(t *testing.T, words string) (*link.Link, net.Conn, []byte) {
 		_, _ = io.Copy(conn, conn)
 	})
 	l := b.open(t)
-	req := request(t, http.MethodGet, "", false)
+	req := newRequest(t, http.MethodGet, "", false)
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "talk")
 	resp, err := l.Send(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, ahead := resp.Body.(*link.Upgraded).Take()
+	conn, ahead := resp.Body.(*link.UpgradedConn).Hijack()
 	t.Cleanup(func() { conn.Close() })
 	return l, conn, ahead
 }
 
-func TestAnUpgradedConnectionIsGivenAwayWithWhatWasReadAhead(t *testing.T) {
+func TestHijackReturnsWhatWasReadAhead(t *testing.T) {
 	for _, words := range []string{"", "first words"} {
-		_, conn, ahead := upgraded(t, words)
+		_, conn, ahead := openUpgraded(t, words)
 		if _, err := io.WriteString(conn, "and more"); err != nil {
 			t.Fatal(err)
 		}
 		rest := make([]byte, len(words)-len(ahead)+len("and more"))
-		if err := conn.SetReadDeadline(time.Now().Add(soon)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(waitTimeout)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.ReadFull(conn, rest); err != nil || string(ahead)+string(rest) != words+"and more" {
@@ -52,13 +52,13 @@ func TestAnUpgradedConnectionIsGivenAwayWithWhatWasReadAhead(t *testing.T) {
 	}
 }
 
-func TestACutEndsTunnelsInTheEdgesName(t *testing.T) {
-	l, conn, _ := upgraded(t, "")
+func TestAbortReportsTunnelsAsClosedByTheEdge(t *testing.T) {
+	l, conn, _ := openUpgraded(t, "")
 	near, far := net.Pipe()
 	t.Cleanup(func() { far.Close() })
 	ended := make(chan tunnel.Report, 1)
 	l.Tunnels().Open(tunnel.Config{
-		Client: near, Endpoint: conn, Traffic: l.Counters(), OnClose: func(r tunnel.Report) { ended <- r },
+		Client: near, Endpoint: conn, Traffic: l.TrafficCounters(), OnClose: func(r tunnel.Report) { ended <- r },
 	})
 	l.Abort()
 	select {
@@ -66,7 +66,7 @@ func TestACutEndsTunnelsInTheEdgesName(t *testing.T) {
 		if r.ClosedBy != tunnel.Edge || r.Reason != "cut" {
 			t.Errorf("ended by %s: %s", r.ClosedBy, r.Reason)
 		}
-	case <-time.After(soon):
+	case <-time.After(waitTimeout):
 		t.Error("it goes on")
 	}
 }

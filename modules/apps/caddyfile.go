@@ -48,7 +48,7 @@ func init() {
 //		}
 //	}
 func parsePreset(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error) {
-	matcher, d, at, err := proxy.Begin(h)
+	matcher, d, at, err := proxy.ParseMatcher(h)
 	if err != nil {
 		return nil, err
 	}

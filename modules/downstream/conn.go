@@ -18,9 +18,9 @@ import (
 // Conn is the TCP connection that a client's requests come on. A nil Conn is one of which nothing is known, such as QUIC's; its
 // methods do nothing.
 type Conn struct {
-	tcp    *net.TCPConn
-	linger atomic.Pointer[os.File] // a duplicate of the socket that outlives net/http's
-	broken atomic.Bool             // what follows on it is the rest of a body that was not read
+	tcp           *net.TCPConn
+	lingerFile    atomic.Pointer[os.File] // a duplicate of the socket that outlives net/http's
+	hasUnreadBody atomic.Bool             // what follows on it is the rest of a body that was not read
 }
 
 type connKey struct{}
@@ -47,7 +47,7 @@ func Track(ctx caddy.Context) {
 	server.RegisterConnState(func(conn net.Conn, state http.ConnState) {
 		if state == http.StateClosed || state == http.StateHijacked {
 			if c, ok := conns.LoadAndDelete(conn); ok {
-				c.(*Conn).closed()
+				c.(*Conn).onClose()
 			}
 		}
 	})
@@ -73,15 +73,15 @@ func tcpOf(conn net.Conn) *net.TCPConn {
 		case interface{ Raw() net.Conn }: // the PROXY protocol's
 			conn = c.Raw()
 		default:
-			conn = embedded(conn)
+			conn = embeddedConn(conn)
 		}
 	}
 	return nil
 }
 
-// embedded returns the connection that a wrapper embeds, or nil. Caddy's own for listeners without HTTP/2, or without
+// embeddedConn returns the connection that a wrapper embeds, or nil. Caddy's own for listeners without HTTP/2, or without
 // HTTP/1.1, is not exported, and has no method that returns it.
-func embedded(conn net.Conn) net.Conn {
+func embeddedConn(conn net.Conn) net.Conn {
 	v := reflect.ValueOf(conn)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
 		return nil
@@ -101,10 +101,10 @@ const (
 	tcpLastAck   = 9
 )
 
-// Gone reports whether the client has closed its end of the connection, or the connection is broken. net/http notices that
+// IsClosedByClient reports whether the client has closed its end of the connection, or the connection is broken. net/http notices that
 // only while it reads, which it doesn't between the head of a request and its body. As in net/http, a client that closes its
 // sending end alone counts as gone.
-func (c *Conn) Gone() bool {
+func (c *Conn) IsClosedByClient() bool {
 	if c == nil {
 		return false
 	}
@@ -120,19 +120,19 @@ func (c *Conn) Gone() bool {
 	return err != nil || gone
 }
 
-// Abort sends nothing more to a client that has left: a status that is only meant for the log must not reach one that closed
+// CloseWrite sends nothing more to a client that has left: a status that is only meant for the log must not reach one that closed
 // its sending end alone.
-func (c *Conn) Abort() {
+func (c *Conn) CloseWrite() {
 	if c != nil {
 		_ = c.tcp.CloseWrite()
 	}
 }
 
 const (
-	// lingerIdle is for how long a client that has been answered early may pause in what it still sends.
-	lingerIdle = 5 * time.Second
-	// lingerMost is for how long it may go on at all.
-	lingerMost = 30 * time.Second
+	// lingerIdleTimeout is for how long a client that has been answered early may pause in what it still sends.
+	lingerIdleTimeout = 5 * time.Second
+	// maxLingerTime is for how long it may go on at all.
+	maxLingerTime = 30 * time.Second
 )
 
 // Linger has the connection read on for a while after the server has closed it. A client that still sends its body would be
@@ -141,26 +141,26 @@ func (c *Conn) Linger() {
 	if c == nil {
 		return
 	}
-	c.broken.Store(true)
-	if c.linger.Load() != nil {
+	c.hasUnreadBody.Store(true)
+	if c.lingerFile.Load() != nil {
 		return
 	}
 	file, err := c.tcp.File()
 	if err != nil {
 		return // no descriptor to spare: the answer may be lost
 	}
-	if !c.linger.CompareAndSwap(nil, file) {
+	if !c.lingerFile.CompareAndSwap(nil, file) {
 		_ = file.Close() // it is only a duplicate
 	}
 }
 
-// IsBroken reports whether what comes on the connection is no request any more. net/http closes such a one after the answer, unless
+// HasUnreadBody reports whether what comes on the connection is no request any more. net/http closes such a one after the answer, unless
 // a handler takes the header Connection away that says so.
-func (c *Conn) IsBroken() bool { return c != nil && c.broken.Load() }
+func (c *Conn) HasUnreadBody() bool { return c != nil && c.hasUnreadBody.Load() }
 
-// closed lingers if that was asked for.
-func (c *Conn) closed() {
-	file := c.linger.Swap(nil)
+// onClose lingers if that was asked for.
+func (c *Conn) onClose() {
+	file := c.lingerFile.Swap(nil)
 	if file == nil {
 		return
 	}
@@ -179,8 +179,8 @@ func (c *Conn) closed() {
 // discard reads until the client closes, pauses for too long, or takes too long.
 func discard(conn net.Conn) {
 	buf := make([]byte, 4<<10)
-	for end := time.Now().Add(lingerMost); time.Now().Before(end); {
-		idle := time.Now().Add(lingerIdle)
+	for end := time.Now().Add(maxLingerTime); time.Now().Before(end); {
+		idle := time.Now().Add(lingerIdleTimeout)
 		if idle.After(end) {
 			idle = end
 		}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// watchEvery is how often it is looked whether a client is still there.
-const watchEvery = 250 * time.Millisecond
+// watchInterval is how often it is looked whether a client is still there.
+const watchInterval = 250 * time.Millisecond
 
 // Watch returns a context that ends when the client of a request leaves, for as long as the request waits and its body is not
 // read; net/http's own ends only when it reads. Call stop when the wait is over.
@@ -20,10 +20,10 @@ func Watch(r *http.Request) (ctx context.Context, stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(watchEvery)
+		ticker := time.NewTicker(watchInterval)
 		defer ticker.Stop()
 		for {
-			if conn.Gone() {
+			if conn.IsClosedByClient() {
 				cancel()
 			}
 			select {

@@ -34,56 +34,56 @@ func checkAffinity(kinds []string) error {
 
 // affinity keeps requests that belong together on one endpoint of a service. A nil one keeps nothing together.
 type affinity struct {
-	service  string
-	sessions *engineio.Table // nil: not socketio
-	strays   *engineio.Table // sessions whose beginning was not seen
-	cookies  *cookies        // nil: no cookie
-	settled  func(context.Context)
+	service     string
+	sessions    *engineio.Table // nil: not socketio
+	adopted     *engineio.Table // sessions whose beginning was not seen
+	cookies     *cookies        // nil: no cookie
+	waitForSync func(context.Context)
 }
 
-// bond is what ties one request to an endpoint.
-type bond struct {
-	query   engineio.Query
-	session string // identity of the endpoint that holds its session
-	prefer  string // identity of the endpoint that its cookie names
+// binding is what ties one request to an endpoint.
+type binding struct {
+	query           engineio.Query
+	sessionEndpoint string // identity of the endpoint that holds its session
+	cookieEndpoint  string // identity of the endpoint that its cookie names
 }
 
-// of returns what ties a request.
-func (a *affinity) of(req *http.Request) (b bond) {
+// bindingFor returns what ties a request.
+func (a *affinity) bindingFor(req *http.Request) (b binding) {
 	if a == nil {
 		return b
 	}
 	if a.sessions != nil {
 		if b.query = engineio.Parse(req.URL.RawQuery); b.query.SID != "" {
-			b.session = a.endpointOf(b.query.SID)
+			b.sessionEndpoint = a.endpointOfSession(b.query.SID)
 		}
 	}
 	if a.cookies != nil {
 		var known bool
-		if b.prefer, known = a.cookies.endpoint(req); !known {
-			a.settled(req.Context())
-			b.prefer, _ = a.cookies.endpoint(req)
+		if b.cookieEndpoint, known = a.cookies.endpoint(req); !known {
+			a.waitForSync(req.Context())
+			b.cookieEndpoint, _ = a.cookies.endpoint(req)
 		}
 	}
 	return b
 }
 
-// endpointOf returns the identity of the endpoint that a session is on, as far as it is known.
-func (a *affinity) endpointOf(sid string) string {
+// endpointOfSession returns the identity of the endpoint that a session is on, as far as it is known.
+func (a *affinity) endpointOfSession(sid string) string {
 	if id, ok := a.sessions.Lookup(a.service, sid); ok {
 		return id
 	}
-	id, _ := a.strays.Lookup(a.service, sid)
+	id, _ := a.adopted.Lookup(a.service, sid)
 	return id
 }
 
-// answered learns from an answer, and sets the cookie if the client has none that leads where it went.
-func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, resp *http.Response) {
+// handleResponse learns from an answer, and sets the cookie if the client has none that leads where it went.
+func (a *affinity) handleResponse(req *http.Request, b binding, claim registry.Claim, resp *http.Response) {
 	if a == nil {
 		return
 	}
 	id := claim.Endpoint().ID()
-	if a.sessions != nil && b.query.IsHandshake() && resp.StatusCode == http.StatusOK && mayBegin(resp) {
+	if a.sessions != nil && b.query.IsHandshake() && resp.StatusCode == http.StatusOK && hasEngineIOContentType(resp) {
 		a.learn(id, resp)
 	}
 	if a.sessions != nil && b.query.SID != "" {
@@ -91,13 +91,13 @@ func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, res
 			// The client's last session, which has ended. Its next one may have begun elsewhere meanwhile, and have set the cookie.
 			return
 		}
-		if b.session == "" {
-			a.strays.Learn(a.service, b.query.SID, id, engineio.DefaultLifetime) // it began before the edge did
+		if b.sessionEndpoint == "" {
+			a.adopted.Learn(a.service, b.query.SID, id, engineio.DefaultLifetime) // it began before the edge did
 		}
 	}
 	// Where a session has brought the request need not be where others of this client should go: it may be draining.
-	if a.cookies != nil && b.session != id && !a.cookies.service.IsSameEndpoint(b.prefer, id) {
-		a.cookies.set(resp.Header, id, secure(req))
+	if a.cookies != nil && b.sessionEndpoint != id && !a.cookies.service.IsSameEndpoint(b.cookieEndpoint, id) {
+		a.cookies.set(resp.Header, id, isSecure(req))
 	}
 }
 
@@ -106,15 +106,15 @@ func (a *affinity) answered(req *http.Request, b bond, claim registry.Claim, res
 func knowsSession(q engineio.Query, resp *http.Response) bool {
 	switch q.Transport {
 	case engineio.Polling:
-		return resp.StatusCode == http.StatusOK && mayBegin(resp)
+		return resp.StatusCode == http.StatusOK && hasEngineIOContentType(resp)
 	case engineio.WebSocket:
 		return resp.StatusCode == http.StatusSwitchingProtocols
 	}
 	return false
 }
 
-// mayBegin reports whether the answer is of a kind that Engine.IO answers with; a stream, say, would never end.
-func mayBegin(resp *http.Response) bool {
+// hasEngineIOContentType reports whether the answer is of a kind that Engine.IO answers with; a stream, say, would never end.
+func hasEngineIOContentType(resp *http.Response) bool {
 	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	switch strings.ToLower(strings.TrimSpace(kind)) {
 	case "", "text/plain", "application/octet-stream", "text/javascript", "application/javascript":
@@ -128,28 +128,28 @@ func (a *affinity) learn(id string, resp *http.Response) {
 	head, err := io.ReadAll(io.LimitReader(resp.Body, engineio.MaxBody))
 	rest := resp.Body
 	if err != nil {
-		rest = failing{rest, err}
+		rest = errBody{rest, err}
 	}
 	resp.Body = struct {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(head), rest), resp.Body}
 	h, err := engineio.ReadHandshake(resp.Header.Get("Content-Encoding"), head)
-	if err == nil && a.endpointOf(h.SID) == "" { // one that is known belongs to whom it belongs to
+	if err == nil && a.endpointOfSession(h.SID) == "" { // one that is known belongs to whom it belongs to
 		a.sessions.Learn(a.service, h.SID, id, h.Lifetime())
 	}
 }
 
-// failing is a body that could not be read on.
-type failing struct {
+// errBody is a body that could not be read on.
+type errBody struct {
 	io.Closer
 	err error
 }
 
 // Read returns why.
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
+func (f errBody) Read([]byte) (int, error) { return 0, f.err }
 
-// secure reports whether the client came over TLS, to us or to a trusted proxy before us.
-func secure(req *http.Request) bool {
+// isSecure reports whether the client came over TLS, to us or to a trusted proxy before us.
+func isSecure(req *http.Request) bool {
 	return req.TLS != nil || req.Header.Get("X-Forwarded-Proto") == "https" // which reverse_proxy has set
 }

@@ -18,16 +18,16 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// polling is an Engine.IO server that knows only the sessions that it began itself.
-type polling struct {
-	name   string
-	encode bool // compress the handshake
+// pollingServer is an Engine.IO server that knows only the sessions that it began itself.
+type pollingServer struct {
+	name     string
+	compress bool // compress the handshake
 
 	mu       sync.Mutex
 	sessions map[string]bool
 }
 
-func (p *polling) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *pollingServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("EIO") == "" {
 		fmt.Fprint(w, p.name)
 		return
@@ -48,9 +48,9 @@ func (p *polling) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (p *polling) handshake(w http.ResponseWriter, sid string) {
+func (p *pollingServer) handshake(w http.ResponseWriter, sid string) {
 	body := fmt.Sprintf(`0{"sid":%q,"upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000}`, sid)
-	if !p.encode {
+	if !p.compress {
 		_, _ = io.WriteString(w, body)
 		return
 	}
@@ -62,17 +62,17 @@ func (p *polling) handshake(w http.ResponseWriter, sid string) {
 	_, _ = w.Write(packed.Bytes())
 }
 
-// three starts three servers behind a site, and waits until they are ready.
-func three(t *testing.T, directives string, encode bool) (*site, []*backend) {
+// serveThreePollingServers starts three servers behind a site, and waits until they are ready.
+func serveThreePollingServers(t *testing.T, directives string, encode bool) (*site, []*backend) {
 	t.Helper()
 	var addresses []string
 	var backends []*backend
 	var ready []<-chan struct{}
 	for _, name := range []string{"a", "b", "c"} {
-		p := &polling{name: name, encode: encode, sessions: make(map[string]bool)}
+		p := &pollingServer{name: name, compress: encode, sessions: make(map[string]bool)}
 		b := newBackend(t, p.ServeHTTP).start(t)
 		addresses, backends = append(addresses, b.address), append(backends, b)
-		ready = append(ready, reached(t, b.address, registry.Ready))
+		ready = append(ready, watchState(t, b.address, registry.Ready))
 	}
 	s := serve(t, map[string][]string{"api:80": addresses}, directives)
 	for _, r := range ready {
@@ -110,7 +110,7 @@ func fetch(t *testing.T, c *http.Client, url string) (int, string, http.Header) 
 func TestAPollingSessionStaysOnItsServerWithoutACookie(t *testing.T) {
 	for name, encode := range map[string]bool{"plain": false, "gzip": true} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := three(t, "edge_proxy api:80 {\n affinity socketio\n}", encode)
+			s, _ := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity socketio\n}", encode)
 			servers := make(map[string]bool)
 			for range 20 {
 				_, body, _ := fetch(t, http.DefaultClient, s.url+"/socket/?EIO=4&transport=polling")
@@ -130,7 +130,7 @@ func TestAPollingSessionStaysOnItsServerWithoutACookie(t *testing.T) {
 }
 
 func TestASessionOutlivesAReload(t *testing.T) {
-	s, _ := three(t, "edge_proxy api:80 {\n affinity socketio\n}", false)
+	s, _ := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity socketio\n}", false)
 	_, body, _ := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling")
 	sid := sessionOf(t, body)
 	s.load(t, "header X-Other 1\nedge_proxy api:80 {\n affinity socketio\n}")
@@ -141,8 +141,8 @@ func TestASessionOutlivesAReload(t *testing.T) {
 	}
 }
 
-func TestASessionWhoseServerDiedIsToldSo(t *testing.T) {
-	s, backends := three(t, "edge_proxy api:80 {\n affinity socketio\n}", false)
+func TestASessionOfADeadServerGets400(t *testing.T) {
+	s, backends := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity socketio\n}", false)
 	_, body, _ := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling")
 	sid := sessionOf(t, body)
 	backends[sid[0]-'a'].stop()
@@ -152,7 +152,7 @@ func TestASessionWhoseServerDiedIsToldSo(t *testing.T) {
 }
 
 func TestACookieKeepsAClientOnItsServerAndIsSetOnce(t *testing.T) {
-	s, backends := three(t, "edge_proxy api:80 {\n affinity cookie\n}", false)
+	s, backends := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity cookie\n}", false)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -179,8 +179,8 @@ func TestACookieKeepsAClientOnItsServerAndIsSetOnce(t *testing.T) {
 	}
 }
 
-func TestACookieOutlivesTheEdge(t *testing.T) {
-	s, _ := three(t, "edge_proxy api:80 {\n affinity cookie\n}", false)
+func TestACookieIsValidAfterAnEdgeRestart(t *testing.T) {
+	s, _ := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity cookie\n}", false)
 	_, server, h := fetch(t, http.DefaultClient, s.url)
 	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
 	if err != nil {
@@ -208,8 +208,8 @@ func TestACookieOutlivesTheEdge(t *testing.T) {
 	}
 }
 
-func TestAForgedCookieIsNobodys(t *testing.T) {
-	s, backends := three(t, "edge_proxy api:80 {\n affinity cookie\n}", false)
+func TestAForgedCookieIsIgnoredAndReplaced(t *testing.T) {
+	s, backends := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity cookie\n}", false)
 	for _, value := range []string{"", "x", backends[0].address, strings.Repeat("A", 24), strings.Repeat("A", 4000)} {
 		req, err := http.NewRequest(http.MethodGet, s.url, nil)
 		if err != nil {
@@ -227,9 +227,9 @@ func TestAForgedCookieIsNobodys(t *testing.T) {
 	}
 }
 
-func TestAnUnknownSessionGoesWhereItsCookieLeads(t *testing.T) {
+func TestAnUnknownSessionFollowsItsCookie(t *testing.T) {
 	directives := "edge_proxy api:80 {\n affinity socketio cookie\n}"
-	s, _ := three(t, directives, false)
+	s, _ := serveThreePollingServers(t, directives, false)
 	_, body, h := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling")
 	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
 	if err != nil {
@@ -261,15 +261,15 @@ func TestAnUnknownSessionGoesWhereItsCookieLeads(t *testing.T) {
 	}
 }
 
-func TestAReloadKeepsTheKeyThatItCanNotRead(t *testing.T) {
+func TestAReloadKeepsTheKeyIfItsFileIsUnreadable(t *testing.T) {
 	directives := "edge_proxy api:80 {\n affinity cookie\n}"
-	s, _ := three(t, directives, false)
+	s, _ := serveThreePollingServers(t, directives, false)
 	_, _, h := fetch(t, http.DefaultClient, s.url)
 	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(storage, "edge", "affinity.key")
+	file := filepath.Join(storageDir, "edge", "affinity.key")
 	key, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +300,7 @@ func TestAReloadKeepsTheKeyThatItCanNotRead(t *testing.T) {
 
 // TestARefusedSessionSetsNoCookie: it is the client's last one, whose next may have begun, and set its cookie, meanwhile.
 func TestARefusedSessionSetsNoCookie(t *testing.T) {
-	s := both(t, func(w http.ResponseWriter, _ *http.Request) {
+	s := serveTwoBackends(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(w, `{"code":1,"message":"Session ID unknown"}`)
 	}, "edge_proxy api:80 {\n affinity socketio cookie\n}")
@@ -317,7 +317,7 @@ func TestARefusedSessionSetsNoCookie(t *testing.T) {
 // TestASessionWhoseServerIsGoneSetsNoCookie: the edge has learned the session, and its server is gone. A request of it that
 // is answered late must not undo the cookie of the client's next session.
 func TestASessionWhoseServerIsGoneSetsNoCookie(t *testing.T) {
-	s, backends := three(t, "edge_proxy api:80 {\n affinity socketio cookie\n}", false)
+	s, backends := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity socketio cookie\n}", false)
 	_, body, h := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling")
 	sid := sessionOf(t, body)
 	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))

@@ -14,7 +14,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	a := newBackend(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }).start(b)
 	s := serve(b, map[string][]string{"api:80": {a.address}},
 		"handle /edge {\n edge_proxy api:80\n}\nhandle /stock {\n reverse_proxy "+a.address+"\n}")
-	s.until(b, "/edge", "xxx")
+	s.eventuallyResponds(b, "/edge", "xxx")
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		for _, path := range []string{"/stock", "/edge"} {

@@ -49,11 +49,11 @@ func init() {
 //
 // It becomes two handlers in one route: edge_proxy, and reverse_proxy with the transport edge.
 func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	matcher, d, at, err := Begin(h)
+	matcher, d, at, err := ParseMatcher(h)
 	if err != nil {
 		return nil, err
 	}
-	t, err := takeOurs(d, keptHeaders(h))
+	t, err := extractSubdirectives(d, keptHeaderFilter(h))
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +75,9 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
 }
 
-// Begin reads a directive's matcher. It returns that, the directive's own tokens with the dispenser on its name, and where
+// ParseMatcher reads a directive's matcher. It returns that, the directive's own tokens with the dispenser on its name, and where
 // it stands ("Caddyfile:12").
-func Begin(h httpcaddyfile.Helper) (matcher caddy.ModuleMap, d *caddyfile.Dispenser, at string, err error) {
+func ParseMatcher(h httpcaddyfile.Helper) (matcher caddy.ModuleMap, d *caddyfile.Dispenser, at string, err error) {
 	if !h.Next() {
 		return nil, nil, "", h.ArgErr()
 	}
@@ -101,9 +101,9 @@ func Handlers(t *Transport, rp *reverseproxy.Handler) []json.RawMessage {
 	}
 }
 
-// takeOurs reads the service and our own subdirectives, and deletes them from d, so that reverse_proxy's parser sees
+// extractSubdirectives reads the service and our own subdirectives, and deletes them from d, so that reverse_proxy's parser sees
 // only its own.
-func takeOurs(d *caddyfile.Dispenser, kept func(header string) bool) (*Transport, error) {
+func extractSubdirectives(d *caddyfile.Dispenser, kept func(header string) bool) (*Transport, error) {
 	t := new(Transport)
 	if !d.NextArg() {
 		return nil, d.Err("edge_proxy: want a service, such as edge_proxy bigcapital-server:3000")
@@ -118,32 +118,32 @@ func takeOurs(d *caddyfile.Dispenser, kept func(header string) bool) (*Transport
 	}
 	for d.NextBlock(0) {
 		name := d.Val()
-		if hint, bad := refused(name); bad {
+		if hint, bad := unsupportedSubdirective(name); bad {
 			return nil, d.Errf("edge_proxy: %s can't be used here: %s", name, hint)
 		}
-		if !slices.Contains(passedOn, name) && !strings.HasPrefix(name, "@") && name != "timeouts" && name != "affinity" &&
+		if !slices.Contains(inheritedSubdirectives, name) && !strings.HasPrefix(name, "@") && name != "timeouts" && name != "affinity" &&
 			!slices.Contains(edge.ServiceOptions, name) {
 			return nil, d.Errf("edge_proxy: unknown subdirective %q; there are %s, affinity, timeouts, and of reverse_proxy's: %s",
-				name, strings.Join(edge.ServiceOptions, ", "), strings.Join(passedOn, ", "))
+				name, strings.Join(edge.ServiceOptions, ", "), strings.Join(inheritedSubdirectives, ", "))
 		}
 		segment := d.NewFromNextSegment()
 		if err := checkHeaderUp(segment, kept); err != nil {
 			return nil, err
 		}
-		if slices.Contains(passedOn, name) || strings.HasPrefix(name, "@") {
+		if slices.Contains(inheritedSubdirectives, name) || strings.HasPrefix(name, "@") {
 			continue
 		}
 		n := countTokens(segment)
 		d.DeleteN(n)
-		if err := t.unmarshalSegment(segment); err != nil {
+		if err := t.unmarshalSubdirective(segment); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-// requestHeader is a placeholder of a request's header: in full, and the Caddyfile's shorter ways to write it.
-var requestHeader = regexp.MustCompile(`\{(?:http\.request\.header\.|header\.|>)([^}]+)\}`)
+// headerPlaceholder is a placeholder of a request's header: in full, and the Caddyfile's shorter ways to write it.
+var headerPlaceholder = regexp.MustCompile(`\{(?:http\.request\.header\.|header\.|>)([^}]+)\}`)
 
 // checkHeaderUp refuses a header_up whose value is a header that has been dropped by then: the application would get an empty
 // one.
@@ -153,8 +153,8 @@ func checkHeaderUp(d *caddyfile.Dispenser, kept func(header string) bool) error 
 		return nil
 	}
 	for _, arg := range d.RemainingArgs() {
-		for _, match := range requestHeader.FindAllStringSubmatch(arg, -1) {
-			if _, claims := downstream.Spoofable(match[1]); !claims || kept(match[1]) || downstream.IsForwarded(match[1]) {
+		for _, match := range headerPlaceholder.FindAllStringSubmatch(arg, -1) {
+			if _, claims := downstream.Spoofable(match[1]); !claims || kept(match[1]) || downstream.IsXForwarded(match[1]) {
 				continue
 			}
 			return d.Errf("edge_proxy: %s is always empty here, since clients could claim to be anyone by it. If a proxy in front sets %s, "+
@@ -166,8 +166,8 @@ func checkHeaderUp(d *caddyfile.Dispenser, kept func(header string) bool) error 
 	return nil
 }
 
-// keptHeaders returns what tells whether the global option edge lets a header pass.
-func keptHeaders(h httpcaddyfile.Helper) func(header string) bool {
+// keptHeaderFilter returns what tells whether the global option edge lets a header pass.
+func keptHeaderFilter(h httpcaddyfile.Helper) func(header string) bool {
 	var app struct {
 		KeepHeaders []string `json:"keep_headers"`
 	}
@@ -189,7 +189,7 @@ func countTokens(d *caddyfile.Dispenser) int {
 	return n
 }
 
-func (t *Transport) unmarshalSegment(d *caddyfile.Dispenser) error {
+func (t *Transport) unmarshalSubdirective(d *caddyfile.Dispenser) error {
 	d.Next()
 	switch d.Val() {
 	case "timeouts":
@@ -237,15 +237,15 @@ func (t *Transport) unmarshalTimeouts(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// passedOn are reverse_proxy's subdirectives that mean here what they mean there.
-var passedOn = []string{
+// inheritedSubdirectives are reverse_proxy's subdirectives that mean here what they mean there.
+var inheritedSubdirectives = []string{
 	"header_up", "header_down", "handle_response", "replace_status", "rewrite", "method", "flush_interval",
 	"request_buffers", "response_buffers", "stream_timeout", "stream_buffer_size",
 	"stream_close_delay", "verbose_logs", "proxy_status_name",
 }
 
-// refused tells why a subdirective of reverse_proxy would do harm here, and what to write instead.
-func refused(name string) (hint string, bad bool) {
+// unsupportedSubdirective tells why a subdirective of reverse_proxy would do harm here, and what to write instead.
+func unsupportedSubdirective(name string) (hint string, bad bool) {
 	switch {
 	case name == "to" || name == "dynamic":
 		return "the service's containers are found by themselves; for fixed addresses use `static` in the edge option", true

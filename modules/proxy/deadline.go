@@ -7,39 +7,39 @@ import (
 	"time"
 )
 
-// errLate ends an attempt whose answer did not begin in time.
-var errLate = errors.New("the answer took too long to begin")
+// errResponseTimeout ends an attempt whose answer did not begin in time.
+var errResponseTimeout = errors.New("the answer took too long to begin")
 
 // deadline ends an attempt when its answer does not begin in time. The time does not run while the client is waited for:
 // an upload may take as long as the line needs. It runs while the endpoint is: to answer, or to read on.
 type deadline struct {
-	after  time.Duration
-	cancel context.CancelCauseFunc
+	timeout time.Duration
+	cancel  context.CancelCauseFunc
 
-	mu    sync.Mutex
-	timer *time.Timer
-	over  bool
-	fired bool
+	mu      sync.Mutex
+	timer   *time.Timer
+	stopped bool
+	fired   bool
 }
 
 // newDeadline returns a deadline that has not begun; after 0 there is none.
 func newDeadline(after time.Duration, cancel context.CancelCauseFunc) *deadline {
-	return &deadline{after: after, cancel: cancel}
+	return &deadline{timeout: after, cancel: cancel}
 }
 
-// begin starts the time anew: the endpoint has all that the client sent so far.
-func (d *deadline) begin() {
-	if d.after <= 0 {
+// start starts the time anew: the endpoint has all that the client sent so far.
+func (d *deadline) start() {
+	if d.timeout <= 0 {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.over:
+	case d.stopped:
 	case d.timer == nil:
-		d.timer = time.AfterFunc(d.after, d.fire)
+		d.timer = time.AfterFunc(d.timeout, d.fire)
 	default:
-		d.timer.Reset(d.after)
+		d.timer.Reset(d.timeout)
 	}
 }
 
@@ -47,9 +47,9 @@ func (d *deadline) begin() {
 func (d *deadline) fire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.over {
+	if !d.stopped {
 		d.fired = true
-		d.cancel(errLate)
+		d.cancel(errResponseTimeout)
 	}
 }
 
@@ -66,7 +66,7 @@ func (d *deadline) pause() {
 func (d *deadline) stop() (inTime bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.over = true
+	d.stopped = true
 	if d.timer != nil {
 		d.timer.Stop()
 	}

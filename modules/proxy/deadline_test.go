@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// TestADeadlineCancelsNothingThatHasBegun: an answer that comes at the instant at which it would be too late is either late, or
+// TestADeadlineDoesNotCancelAStartedResponse: an answer that comes at the instant at which it would be too late is either late, or
 // is not cancelled.
-func TestADeadlineCancelsNothingThatHasBegun(t *testing.T) {
+func TestADeadlineDoesNotCancelAStartedResponse(t *testing.T) {
 	for range 1000 {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		d := newDeadline(time.Microsecond, cancel)
-		d.begin()
+		d.start()
 		time.Sleep(time.Microsecond)
 		if inTime := d.stop(); inTime && ctx.Err() != nil {
 			t.Fatal("the answer was in time, and cancelled")
@@ -27,21 +27,21 @@ func TestADeadlineCancelsNothingThatHasBegun(t *testing.T) {
 	}
 }
 
-func TestADeadlineDoesNotRunWhileTheClientIsWaitedFor(t *testing.T) {
+func TestADeadlineIsPausedWhileTheClientSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		d := newDeadline(time.Second, cancel)
-		d.begin()
+		d.start()
 		time.Sleep(900 * time.Millisecond)
 		d.pause()
 		time.Sleep(time.Hour)
-		d.begin()
+		d.start()
 		time.Sleep(900 * time.Millisecond)
 		if ctx.Err() != nil {
 			t.Fatal("it ran while it was paused")
 		}
 		time.Sleep(200 * time.Millisecond)
-		if !errors.Is(context.Cause(ctx), errLate) || d.stop() {
+		if !errors.Is(context.Cause(ctx), errResponseTimeout) || d.stop() {
 			t.Errorf("%v, want that it is late", context.Cause(ctx))
 		}
 	})

@@ -18,8 +18,8 @@ import (
 	"github.com/quic-go/quic-go/quicvarint"
 )
 
-// TestEarlyDataCarriesNothingOutTwice: whoever records the datagrams of a resumed connection can send them again.
-func TestEarlyDataCarriesNothingOutTwice(t *testing.T) {
+// TestReplayedEarlyDataExecutesNoPOST: whoever records the datagrams of a resumed connection can send them again.
+func TestReplayedEarlyDataExecutesNoPOST(t *testing.T) {
 	var carriedOut, safe atomic.Int32
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -30,11 +30,11 @@ func TestEarlyDataCarriesNothingOutTwice(t *testing.T) {
 		}
 		fmt.Fprint(w, "ok")
 	}).start(t)
-	url := secureSite(t, a.address, "edge_proxy api:80")
+	url := serveTLS(t, a.address, "edge_proxy api:80")
 	relay := newRelay(t, strings.TrimPrefix(url, "https://localhost"))
-	config := insecure()
+	config := insecureTLSConfig()
 	config.ServerName, config.NextProtos = "localhost", []string{"h3"}
-	config.ClientSessionCache = newSessions()
+	config.ClientSessionCache = newTicketCache()
 	resumed := false
 	early := func(method string) (status string) {
 		conn, err := quic.DialAddrEarly(t.Context(), relay.address(), config, &quic.Config{TokenStore: quic.NewLRUTokenStore(1, 1)})
@@ -42,7 +42,7 @@ func TestEarlyDataCarriesNothingOutTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.CloseWithError(0, "")
-		status, err = ask(conn, method)
+		status, err = sendEarly(conn, method)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestEarlyDataCarriesNothingOutTwice(t *testing.T) {
 	if status := early("GET"); status != "200" { // which gets a ticket
 		t.Fatal(status)
 	}
-	config.ClientSessionCache.(*sessions).wait(t)
+	config.ClientSessionCache.(*ticketCache).wait(t)
 	resumed = true
 	relay.record()
 	if status := early("POST"); status != "425" {
@@ -69,8 +69,8 @@ func TestEarlyDataCarriesNothingOutTwice(t *testing.T) {
 	}
 }
 
-// ask sends one request on a new QUIC connection, as early as that allows, and returns the status of the answer.
-func ask(conn *quic.Conn, method string) (string, error) {
+// sendEarly sends one request on a new QUIC connection, as early as that allows, and returns the status of the answer.
+func sendEarly(conn *quic.Conn, method string) (string, error) {
 	control, err := conn.OpenUniStream()
 	if err != nil {
 		return "", err
@@ -96,11 +96,11 @@ func ask(conn *quic.Conn, method string) (string, error) {
 	if err := stream.Close(); err != nil {
 		return "", err
 	}
-	return status(stream)
+	return readStatus(stream)
 }
 
-// status reads the head of an answer.
-func status(stream io.Reader) (string, error) {
+// readStatus reads the head of an answer.
+func readStatus(stream io.Reader) (string, error) {
 	reader := quicvarint.NewReader(stream)
 	if kind, err := quicvarint.Read(reader); err != nil || kind != 1 {
 		return "", fmt.Errorf("frame %d: %w", kind, err)
@@ -125,27 +125,27 @@ func status(stream io.Reader) (string, error) {
 	}
 }
 
-// sessions is a client's cache of tickets that tells when it has one.
-type sessions struct {
+// ticketCache is a client's cache of tickets that tells when it has one.
+type ticketCache struct {
 	tls.ClientSessionCache
-	got chan struct{}
+	stored chan struct{}
 }
 
-func newSessions() *sessions {
-	return &sessions{ClientSessionCache: tls.NewLRUClientSessionCache(1), got: make(chan struct{}, 10)}
+func newTicketCache() *ticketCache {
+	return &ticketCache{ClientSessionCache: tls.NewLRUClientSessionCache(1), stored: make(chan struct{}, 10)}
 }
 
-func (s *sessions) Put(key string, state *tls.ClientSessionState) {
+func (s *ticketCache) Put(key string, state *tls.ClientSessionState) {
 	s.ClientSessionCache.Put(key, state)
 	if state != nil {
-		s.got <- struct{}{}
+		s.stored <- struct{}{}
 	}
 }
 
-func (s *sessions) wait(t *testing.T) {
+func (s *ticketCache) wait(t *testing.T) {
 	t.Helper()
 	select {
-	case <-s.got:
+	case <-s.stored:
 	case <-time.After(10 * time.Second):
 		t.Fatal("the server gave no ticket")
 	}
@@ -153,8 +153,8 @@ func (s *sessions) wait(t *testing.T) {
 
 // relay passes datagrams between a client and the site, and remembers the client's.
 type relay struct {
-	front net.PacketConn
-	site  *net.UDPAddr
+	clientSide net.PacketConn
+	site       *net.UDPAddr
 
 	mu        sync.Mutex
 	recording bool
@@ -172,18 +172,18 @@ func newRelay(t *testing.T, port string) *relay {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { front.Close() })
-	r := &relay{front: front, site: site}
+	r := &relay{clientSide: front, site: site}
 	go r.run()
 	return r
 }
 
-func (r *relay) address() string { return r.front.LocalAddr().String() }
+func (r *relay) address() string { return r.clientSide.LocalAddr().String() }
 
 func (r *relay) run() {
 	backs := make(map[string]*net.UDPConn)
 	buf := make([]byte, 64<<10)
 	for {
-		n, from, err := r.front.ReadFrom(buf)
+		n, from, err := r.clientSide.ReadFrom(buf)
 		if err != nil {
 			return
 		}
@@ -205,7 +205,7 @@ func (r *relay) run() {
 					if err != nil {
 						return
 					}
-					_, _ = r.front.WriteTo(answer[:n], from)
+					_, _ = r.clientSide.WriteTo(answer[:n], from)
 				}
 			}()
 		}

@@ -44,9 +44,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// retryAfter is how many seconds a client is asked to wait when a service has nothing to take requests with: about the time that a
+// defaultRetryAfter is how many seconds a client is asked to wait when a service has nothing to take requests with: about the time that a
 // container takes to boot.
-const retryAfter = "5"
+const defaultRetryAfter = "5"
 
 // ServeHTTP cleans the request's headers, passes it on, and completes the answer to a refusal.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -63,21 +63,21 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if _, set := w.Header()["Content-Type"]; !set {
 		w.Header()["Content-Type"] = nil // net/http invents none for an answer that has none
 	}
-	err := next.ServeHTTP(w, offer(w, r))
-	if errors.Is(err, errTakenOver) {
+	err := next.ServeHTTP(w, withHijacker(w, r))
+	if errors.Is(err, errHijacked) {
 		return nil
 	}
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", retryTime(err))
+		w.Header().Set("Retry-After", retryAfterHeader(err))
 	}
-	if _, closed := errors.AsType[*maintenance.Error](err); closed && !handlesErrors(r) {
+	if _, closed := errors.AsType[*maintenance.Error](err); closed && !hasErrorRoutes(r) {
 		return pages.ServeError(w, r, err)
 	}
 	return err
 }
 
-// handlesErrors reports whether the site has error routes, which have a say in what its visitors see.
-func handlesErrors(r *http.Request) bool {
+// hasErrorRoutes reports whether the site has error routes, which have a say in what its visitors see.
+func hasErrorRoutes(r *http.Request) bool {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server.Errors == nil {
 		return false

@@ -14,56 +14,56 @@ import (
 	"github.com/theworklabs/edge/modules/downstream"
 )
 
-// closure returns the maintenance that keeps a request from the service; nil if none does.
-func (t *Transport) closure(req *http.Request) *maintenance.Window {
+// maintenanceWindow returns the maintenance that keeps a request from the service; nil if none does.
+func (t *Transport) maintenanceWindow(req *http.Request) *maintenance.Window {
 	c := t.app.MaintenanceWindow(t.Service)
-	if c == nil || len(c.Allow) > 0 && c.Allows(clientOf(req)) {
+	if c == nil || len(c.Allow) > 0 && c.Allows(clientAddr(req)) {
 		return nil
 	}
 	return c
 }
 
-// clientOf returns the address that Caddy takes for the client's, which strangers can't claim; the zero one if there is none.
-func clientOf(req *http.Request) netip.Addr {
+// clientAddr returns the address that Caddy takes for the client's, which strangers can't claim; the zero one if there is none.
+func clientAddr(req *http.Request) netip.Addr {
 	text, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
 	addr, _ := netip.ParseAddr(text) // or the zero one
 	return addr
 }
 
-// waitOut holds a request until the service is open to it. It returns the answer if that takes too long, or if requests are
+// waitForMaintenanceEnd holds a request until the service is open to it. It returns the answer if that takes too long, or if requests are
 // refused from now on.
-func (x *exchange) waitOut(c *maintenance.Window) error {
+func (x *exchange) waitForMaintenanceEnd(c *maintenance.Window) error {
 	if !c.Hold {
-		return shut(c)
+		return maintenanceError(c)
 	}
 	ctx, stop := downstream.Watch(x.req)
 	defer stop()
-	for ; c != nil; c = x.closure(x.req) {
+	for ; c != nil; c = x.maintenanceWindow(x.req) {
 		if !c.Hold {
-			return shut(c)
+			return maintenanceError(c)
 		}
-		err := x.service.Pause(ctx, x.client(), x.began, c.Done())
+		err := x.service.Pause(ctx, x.client(), x.startedAt, c.Done())
 		switch {
 		case ctx.Err() != nil:
-			return x.clientLeft()
+			return x.handleDisconnect()
 		case errors.Is(err, registry.ErrClosed):
 			return x.refuse(err) // the edge stops
 		case err != nil:
-			return shut(c)
+			return maintenanceError(c)
 		}
 	}
 	return nil
 }
 
-// shut is the answer of a service in maintenance.
-func shut(c *maintenance.Window) error {
+// maintenanceError is the answer of a service in maintenance.
+func maintenanceError(c *maintenance.Window) error {
 	return caddyhttp.Error(http.StatusServiceUnavailable, c.Err())
 }
 
-// retryTime returns the Retry-After of a refusal.
-func retryTime(err error) string {
+// retryAfterHeader returns the Retry-After of a refusal.
+func retryAfterHeader(err error) string {
 	if closed, ok := errors.AsType[*maintenance.Error](err); ok {
 		return strconv.Itoa(int((closed.RetryAfter + time.Second - 1) / time.Second))
 	}
-	return retryAfter
+	return defaultRetryAfter
 }

@@ -19,14 +19,14 @@ import (
 	_ "github.com/theworklabs/edge/modules/pages"
 )
 
-// maintain gives an order as an operator does.
-func maintain(t testing.TB, order string) {
+// setMaintenance gives an order as an operator does.
+func setMaintenance(t testing.TB, order string) {
 	t.Helper()
-	admin(t, "/edge/maintenance", order)
+	postAdmin(t, "/edge/maintenance", order)
 }
 
-// admin posts to the admin API.
-func admin(t testing.TB, path, body string) {
+// postAdmin posts to the admin API.
+func postAdmin(t testing.TB, path, body string) {
 	t.Helper()
 	info, err := caddy.GetModule("admin.api.edge")
 	if err != nil {
@@ -44,8 +44,8 @@ func admin(t testing.TB, path, body string) {
 	t.Fatalf("the admin API has no %s", path)
 }
 
-// maintained serves api:80, ready, of which maintenance ends with the test.
-func maintained(t testing.TB, a *backend, directives string) *site {
+// serveForMaintenance serves api:80, ready, of which maintenance ends with the test.
+func serveForMaintenance(t testing.TB, a *backend, directives string) *site {
 	t.Helper()
 	var once sync.Once
 	ready := make(chan struct{})
@@ -55,16 +55,16 @@ func maintained(t testing.TB, a *backend, directives string) *site {
 		}
 	})()
 	s := serve(t, map[string][]string{"api:80": {a.address}}, directives)
-	t.Cleanup(func() { maintain(t, `{"on": false}`) })
+	t.Cleanup(func() { setMaintenance(t, `{"on": false}`) })
 	<-ready
 	return s
 }
 
-func TestMaintenanceRefusesWithTheOperatorsTime(t *testing.T) {
+func TestMaintenanceRefusesWithTheGivenRetryAfter(t *testing.T) {
 	var reached atomic.Int32
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) { reached.Add(1); echo("a")(w, r) }).start(t)
-	s := maintained(t, a, "edge_proxy api:80\nhandle_errors {\n error_pages\n}")
-	maintain(t, `{"on": true, "retry_after": "90500ms", "message": "Back at noon."}`)
+	s := serveForMaintenance(t, a, "edge_proxy api:80\nhandle_errors {\n error_pages\n}")
+	setMaintenance(t, `{"on": true, "retry_after": "90500ms", "message": "Back at noon."}`)
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodHead} {
 		status, text, h := s.send(t, method, "/", []byte("hello"))
 		if status != http.StatusServiceUnavailable || h.Get("Retry-After") != "91" {
@@ -80,24 +80,24 @@ func TestMaintenanceRefusesWithTheOperatorsTime(t *testing.T) {
 	if lost := edge.Snapshot()[0].Lost; lost != (registry.Lost{}) {
 		t.Errorf("what is refused on purpose counts as lost: %+v", lost)
 	}
-	maintain(t, `{"on": false}`)
+	setMaintenance(t, `{"on": false}`)
 	if status, text, h := s.send(t, http.MethodPost, "/", []byte("hello")); status != 200 || text != "a POST 5" || h.Get("Retry-After") != "" {
 		t.Errorf("afterwards: %d %q", status, text)
 	}
 }
 
-func TestMaintenanceOfOneServiceIsNotThatOfAnother(t *testing.T) {
+func TestMaintenanceOfOneServiceLeavesOthersOpen(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
 	s := &site{port: freePort(t), static: map[string][]string{"api:80": {a.address}, "web:80": {a.address}}}
 	s.url = "http://127.0.0.1:" + s.port
 	s.load(t, "handle /api {\n edge_proxy api:80\n}\nhandle {\n edge_proxy web:80\n}")
 	t.Cleanup(func() {
-		maintain(t, `{"on": false}`)
+		setMaintenance(t, `{"on": false}`)
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	maintain(t, `{"on": true, "services": ["api"]}`)
+	setMaintenance(t, `{"on": true, "services": ["api"]}`)
 	if status, _, _ := s.send(t, http.MethodGet, "/api", nil); status != http.StatusServiceUnavailable {
 		t.Errorf("/api: %d", status)
 	}
@@ -106,10 +106,10 @@ func TestMaintenanceOfOneServiceIsNotThatOfAnother(t *testing.T) {
 	}
 }
 
-func TestAllowedClientsAreWhoCaddyTakesThemFor(t *testing.T) {
+func TestAllowedClientsAreMatchedByCaddysClientIP(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	s := maintained(t, a, "vars client_ip {query.client}\nedge_proxy api:80")
-	maintain(t, `{"on": true, "allow": ["192.0.2.0/24", "2001:db8::7"]}`)
+	s := serveForMaintenance(t, a, "vars client_ip {query.client}\nedge_proxy api:80")
+	setMaintenance(t, `{"on": true, "allow": ["192.0.2.0/24", "2001:db8::7"]}`)
 	for client, want := range map[string]int{
 		"192.0.2.9": 200, "::ffff:192.0.2.9": 200, "2001:db8::7": 200,
 		"127.0.0.1": 503, "2001:db8::8": 503, "": 503, "192.0.2.9,127.0.0.1": 503,
@@ -120,8 +120,8 @@ func TestAllowedClientsAreWhoCaddyTakesThemFor(t *testing.T) {
 	}
 }
 
-// answers sends a POST in the background, and delivers the status and the text.
-func (s *site) answers(t *testing.T, size int) <-chan string {
+// postAsync sends a POST in the background, and delivers the status and the text.
+func (s *site) postAsync(t *testing.T, size int) <-chan string {
 	result := make(chan string, 1)
 	go func() {
 		resp, err := http.Post(s.url, "text/plain", bytes.NewReader(bytes.Repeat([]byte("x"), size)))
@@ -142,48 +142,48 @@ func (s *site) answers(t *testing.T, size int) <-chan string {
 
 func TestRequestsWaitForTheEndOfMaintenance(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	s := maintained(t, a, "edge_proxy api:80")
-	maintain(t, `{"on": true, "hold": true}`)
-	small, large := s.answers(t, 5), s.answers(t, 1<<20)
-	held(t, 2)
-	maintain(t, `{"on": true, "hold": true, "message": "It takes a little longer."}`)
+	s := serveForMaintenance(t, a, "edge_proxy api:80")
+	setMaintenance(t, `{"on": true, "hold": true}`)
+	small, large := s.postAsync(t, 5), s.postAsync(t, 1<<20)
+	eventuallyHeld(t, 2)
+	setMaintenance(t, `{"on": true, "hold": true, "message": "It takes a little longer."}`)
 	s.load(t, "header X-Load again\nedge_proxy api:80")
-	held(t, 2)
-	maintain(t, `{"on": false}`)
+	eventuallyHeld(t, 2)
+	setMaintenance(t, `{"on": false}`)
 	if got := <-small; got != "200 OK a POST 5" {
 		t.Error(got)
 	}
 	if got := <-large; got != "200 OK a POST 1048576" {
 		t.Error(got)
 	}
-	held(t, 0)
+	eventuallyHeld(t, 0)
 }
 
-func TestRequestsThatWaitAreRefusedWhenTheTimeOrThePatienceIsOver(t *testing.T) {
+func TestMaintenanceRefusesRequestsHeldTooLongOrTooMany(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	s := maintained(t, a, "edge_proxy api:80 {\n max_held 1\n hold 2s\n}")
-	maintain(t, `{"on": true, "hold": true}`)
+	s := serveForMaintenance(t, a, "edge_proxy api:80 {\n max_held 1\n hold 2s\n}")
+	setMaintenance(t, `{"on": true, "hold": true}`)
 	began := time.Now()
-	first := s.answers(t, 5)
-	held(t, 1)
-	if got := <-s.answers(t, 5); !strings.HasPrefix(got, "503 ") || time.Since(began) > time.Second {
+	first := s.postAsync(t, 5)
+	eventuallyHeld(t, 1)
+	if got := <-s.postAsync(t, 5); !strings.HasPrefix(got, "503 ") || time.Since(began) > time.Second {
 		t.Errorf("one too many: %s after %s", got, time.Since(began))
 	}
 	if got, took := <-first, time.Since(began); !strings.HasPrefix(got, "503 ") || took < 2*time.Second {
 		t.Errorf("%s after %s, want 503 after 2s", got, took)
 	}
-	second := s.answers(t, 5)
-	held(t, 1)
-	maintain(t, `{"on": true}`)
+	second := s.postAsync(t, 5)
+	eventuallyHeld(t, 1)
+	setMaintenance(t, `{"on": true}`)
 	if got := <-second; !strings.HasPrefix(got, "503 ") {
 		t.Errorf("when requests are refused from now on: %s", got)
 	}
 }
 
-func TestAClientThatLeavesInMaintenanceIsForgotten(t *testing.T) {
+func TestAClientThatLeavesInMaintenanceIsNoLongerHeld(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	s := maintained(t, a, "edge_proxy api:80")
-	maintain(t, `{"on": true, "hold": true}`)
+	s := serveForMaintenance(t, a, "edge_proxy api:80")
+	setMaintenance(t, `{"on": true, "hold": true}`)
 	ctx, leave := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader("hello"))
 	if err != nil {
@@ -197,38 +197,38 @@ func TestAClientThatLeavesInMaintenanceIsForgotten(t *testing.T) {
 		}
 		done <- err
 	}()
-	held(t, 1)
+	eventuallyHeld(t, 1)
 	leave()
 	if err := <-done; err == nil {
 		t.Error("the client that left got an answer")
 	}
-	held(t, 0)
+	eventuallyHeld(t, 0)
 }
 
-func TestWhoWaitsForAContainerMeetsTheMaintenanceThatHasBegunMeanwhile(t *testing.T) {
+func TestMaintenanceAppliesToRequestsAlreadyHeld(t *testing.T) {
 	a := newBackend(t, echo("a"))
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	t.Cleanup(func() { maintain(t, `{"on": false}`) })
-	waits := s.answers(t, 5)
-	held(t, 1)
-	maintain(t, `{"on": true}`)
+	t.Cleanup(func() { setMaintenance(t, `{"on": false}`) })
+	waits := s.postAsync(t, 5)
+	eventuallyHeld(t, 1)
+	setMaintenance(t, `{"on": true}`)
 	a.start(t)
 	if got := <-waits; !strings.HasPrefix(got, "503 ") {
 		t.Errorf("it got %s", got)
 	}
 }
 
-func TestRequestsUnderWayAreFinished(t *testing.T) {
+func TestMaintenanceLetsRequestsInFlightFinish(t *testing.T) {
 	came, finish := make(chan struct{}), make(chan struct{})
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		close(came)
 		<-finish
 		echo("a")(w, r)
 	}).start(t)
-	s := maintained(t, a, "edge_proxy api:80")
-	result := s.answers(t, 5)
+	s := serveForMaintenance(t, a, "edge_proxy api:80")
+	result := s.postAsync(t, 5)
 	<-came
-	maintain(t, `{"on": true}`)
+	setMaintenance(t, `{"on": true}`)
 	close(finish)
 	if got := <-result; got != "200 OK a POST 5" {
 		t.Error(got)
@@ -236,12 +236,12 @@ func TestRequestsUnderWayAreFinished(t *testing.T) {
 }
 
 func TestMaintenanceClosesWebSocketsAndRefusesNewOnes(t *testing.T) {
-	a := repeating(t)
-	s := maintained(t, a, "vars client_ip {query.client}\nedge_proxy api:80 {\n close_window 100ms\n}")
-	conn := s.socket(t)
-	repeats(t, conn)
-	maintain(t, `{"on": true, "allow": ["192.0.2.9"]}`)
-	if code := closeCode(t, conn); code != websocket.StatusGoingAway {
+	a := newWebSocketEcho(t)
+	s := serveForMaintenance(t, a, "vars client_ip {query.client}\nedge_proxy api:80 {\n close_window 100ms\n}")
+	conn := s.openWebSocket(t)
+	wantEcho(t, conn)
+	setMaintenance(t, `{"on": true, "allow": ["192.0.2.9"]}`)
+	if code := awaitCloseCode(t, conn); code != websocket.StatusGoingAway {
 		t.Errorf("closed with %d, want 1001", code)
 	}
 	_, resp, err := websocket.Dial(t.Context(), s.url, nil)
@@ -254,16 +254,16 @@ func TestMaintenanceClosesWebSocketsAndRefusesNewOnes(t *testing.T) {
 	}
 	defer allowed.CloseNow()
 	time.Sleep(200 * time.Millisecond) // longer than the window in which it would be closed
-	repeats(t, allowed)
-	maintain(t, `{"on": true, "allow": ["192.0.2.9"], "message": "Other words close nothing."}`)
+	wantEcho(t, allowed)
+	setMaintenance(t, `{"on": true, "allow": ["192.0.2.9"], "message": "Other words close nothing."}`)
 	time.Sleep(200 * time.Millisecond)
-	repeats(t, allowed)
+	wantEcho(t, allowed)
 }
 
-// TestMaintenanceComesAndGoesAmidRequests turns it on and off amid requests, of which each is answered or refused.
-func TestMaintenanceComesAndGoesAmidRequests(t *testing.T) {
+// TestTogglingMaintenanceLosesNoRequest turns it on and off amid requests, of which each is answered or refused.
+func TestTogglingMaintenanceLosesNoRequest(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	s := maintained(t, a, "edge_proxy api:80")
+	s := serveForMaintenance(t, a, "edge_proxy api:80")
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
 	var passed, refused atomic.Int32
@@ -287,9 +287,9 @@ func TestMaintenanceComesAndGoesAmidRequests(t *testing.T) {
 		})
 	}
 	for i := 0; i < 60 || passed.Load() == 0 || refused.Load() == 0; i++ {
-		maintain(t, []string{`{"on": true}`, `{"on": true, "hold": true}`, `{"on": false}`}[i%3])
+		setMaintenance(t, []string{`{"on": true}`, `{"on": true, "hold": true}`, `{"on": false}`}[i%3])
 	}
-	maintain(t, `{"on": false}`)
+	setMaintenance(t, `{"on": false}`)
 	close(stop)
 	clients.Wait()
 	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != 200 {
@@ -297,19 +297,19 @@ func TestMaintenanceComesAndGoesAmidRequests(t *testing.T) {
 	}
 }
 
-func TestMaintenanceHasAPageWithoutErrorPages(t *testing.T) {
+func TestMaintenanceHasAPageWithoutErrorPagesConfigured(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
 	for directives, want := range map[string]string{
 		"edge_proxy api:80": "Back at noon.",
 		"edge_proxy api:80\nhandle_errors {\n respond \"my own\"\n}": "my own",
 	} {
 		s := serve(t, map[string][]string{"api:80": {a.address}}, directives)
-		maintain(t, `{"on": true, "message": "Back at noon."}`)
+		setMaintenance(t, `{"on": true, "message": "Back at noon."}`)
 		status, text, header := s.send(t, http.MethodGet, "/", nil)
 		if status != http.StatusServiceUnavailable || !strings.Contains(text, want) || header.Get("Retry-After") == "" {
 			t.Errorf("%q: %d %q", directives, status, text)
 		}
-		maintain(t, `{"on": false}`)
-		stop(t)
+		setMaintenance(t, `{"on": false}`)
+		stopCaddy(t)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-func TestH2CIsNeverPassedOn(t *testing.T) {
+func TestH2CIsNeverForwarded(t *testing.T) {
 	var upgrade, settings, connection atomic.Value
 	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 		upgrade.Store(r.Header.Get("Upgrade"))
@@ -26,11 +26,11 @@ func TestH2CIsNeverPassedOn(t *testing.T) {
 		}
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain")
 	})
-	s := b.site(t, new(site), "edge_proxy api:80")
+	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	for _, protocol := range []string{"h2c", "H2C", "HTTP/2.0", "TLS/1.2, HTTP/1.1", "h2c, "} {
 		conn := s.dial(t)
-		write(t, conn, "GET / HTTP/1.1\nHost: a\nConnection: Upgrade, HTTP2-Settings\nUpgrade: "+protocol+"\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\n\n")
-		if resp, body := answer(t, conn); resp.StatusCode != http.StatusOK || body != "plain" {
+		writeRequest(t, conn, "GET / HTTP/1.1\nHost: a\nConnection: Upgrade, HTTP2-Settings\nUpgrade: "+protocol+"\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\n\n")
+		if resp, body := readResponse(t, conn); resp.StatusCode != http.StatusOK || body != "plain" {
 			t.Errorf("%s: %s %q", protocol, resp.Status, body)
 		}
 		if upgrade.Load() != "" || settings.Load() != "" || strings.Contains(connection.Load().(string), "pgrade") {
@@ -39,23 +39,23 @@ func TestH2CIsNeverPassedOn(t *testing.T) {
 	}
 }
 
-// TestARequestThatAsksForH2CIsRepeatedLikeAnyOther: Java's HttpClient asks with every one.
-func TestARequestThatAsksForH2CIsRepeatedLikeAnyOther(t *testing.T) {
+// TestARequestThatAsksForH2CIsRetriedLikeAnyOther: Java's HttpClient asks with every one.
+func TestARequestThatAsksForH2CIsRetriedLikeAnyOther(t *testing.T) {
 	var b *wireBackend
 	b = newWireBackend(t, func(conn net.Conn, _ *http.Request, _ *bufio.Reader) {
-		if b.asked.Load() > 1 {
+		if b.requests.Load() > 1 {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		}
 	})
-	s := b.site(t, new(site), "edge_proxy api:80")
+	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	conn := s.dial(t)
-	write(t, conn, "GET / HTTP/1.1\nHost: a\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\n\n")
-	if resp, _ := answer(t, conn); resp.StatusCode != http.StatusOK {
+	writeRequest(t, conn, "GET / HTTP/1.1\nHost: a\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\n\n")
+	if resp, _ := readResponse(t, conn); resp.StatusCode != http.StatusOK {
 		t.Error(resp.Status)
 	}
 }
 
-func TestOtherProtocolsArePassedOn(t *testing.T) {
+func TestOtherProtocolsAreForwarded(t *testing.T) {
 	for asked, request := range map[string]string{
 		"websocket":       "GET / HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket, h2c\n\n",
 		"WebSocket":       "GET / HTTP/1.1\nHost: a\nConnection: upgrade\nUpgrade: h2c, WebSocket\n\n",
@@ -71,11 +71,11 @@ func TestOtherProtocolsArePassedOn(t *testing.T) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\n\r\nahead ")
 			_, _ = io.Copy(conn, rest)
 		})
-		s := b.site(t, new(site), "edge_proxy api:80")
+		s := b.serveSite(t, new(site), "edge_proxy api:80")
 		conn := s.dial(t)
 		text := strings.Replace(request, "}\n", "}", 1)
 		if head, rest, ok := strings.Cut(text, "\n\n"); ok {
-			write(t, conn, head+"\n\n")
+			writeRequest(t, conn, head+"\n\n")
 			if asked == "tcp" {
 				rest += "\n" // 29 bytes
 			}
@@ -106,23 +106,23 @@ func TestOtherProtocolsArePassedOn(t *testing.T) {
 	}
 }
 
-func TestASwitchThatNobodyAskedForIs502(t *testing.T) {
+func TestAnUnrequestedProtocolSwitchIs502(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
 		for _, ask := range []string{"", "Connection: Upgrade\nUpgrade: other\n"} {
-			b := says(t, "HTTP/1.1 101 Switching Protocols\nConnection: Upgrade\nUpgrade: websocket\n\n")
-			s := b.site(t, new(site), "edge_proxy api:80")
+			b := newCannedBackend(t, "HTTP/1.1 101 Switching Protocols\nConnection: Upgrade\nUpgrade: websocket\n\n")
+			s := b.serveSite(t, new(site), "edge_proxy api:80")
 			before := edge.Snapshot()[0].Lost
 			conn := s.dial(t)
-			write(t, conn, method+" / HTTP/1.1\nHost: a\n"+ask+"Content-Length: 0\n\n")
-			if resp, _ := answer(t, conn); resp.StatusCode != http.StatusBadGateway {
+			writeRequest(t, conn, method+" / HTTP/1.1\nHost: a\n"+ask+"Content-Length: 0\n\n")
+			if resp, _ := readResponse(t, conn); resp.StatusCode != http.StatusBadGateway {
 				t.Errorf("%s, %q: %s, want 502", method, ask, resp.Status)
 			}
 			lost := edge.Snapshot()[0].Lost
 			if unknown := lost.Unknown - before.Unknown; unknown != map[string]uint64{"GET": 0, "POST": 1}[method] {
 				t.Errorf("%s: %d are of unknown outcome", method, unknown)
 			}
-			if b.asked.Load() != 1 {
-				t.Errorf("%s, %q: asked %d times", method, ask, b.asked.Load())
+			if b.requests.Load() != 1 {
+				t.Errorf("%s, %q: asked %d times", method, ask, b.requests.Load())
 			}
 			if err := caddy.Stop(); err != nil {
 				t.Fatal(err)

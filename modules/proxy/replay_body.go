@@ -15,11 +15,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// maxReplay is the largest body that is kept to be sent again.
-const maxReplay = 64 << 10
+// maxReplayBody is the largest body that is kept to be sent again.
+const maxReplayBody = 64 << 10
 
 // replayBody is a request's body on its way through attempts. It is passed on as it comes, and kept while it is: the next attempt
-// is sent what came so far, and then what comes. A body that grows beyond maxReplay is not kept any more, and can't be
+// is sent what came so far, and then what comes. A body that grows beyond maxReplayBody is not kept any more, and can't be
 // sent again, and neither can that of a request that must not be. A nil replayBody is none.
 //
 // Only one attempt reads at a time, but the reads of one that failed may not be over: what they still get is kept as well.
@@ -27,16 +27,16 @@ type replayBody struct {
 	req *http.Request // whose it is
 	src io.ReadCloser
 
-	mu      sync.Mutex
-	kept    []byte
-	lost    bool          // something was passed on and not kept
-	current *bodyReader   // the last one that was opened, which alone may read on when something is lost
-	reading chan struct{} // closed when the read from the client that is under way is over; nil: none is
-	err     error         // that the client's body ended with; io.EOF: all of it has come
+	mu            sync.Mutex
+	buffer        []byte
+	unbuffered    bool          // something was passed on and not kept
+	currentReader *bodyReader   // the last one that was opened, which alone may read on when something is lost
+	readDone      chan struct{} // closed when the read from the client that is under way is over; nil: none is
+	err           error         // that the client's body ended with; io.EOF: all of it has come
 }
 
-// errNotKept is why a body can't be sent again.
-var errNotKept = errors.New("the request's body is too large to be sent again")
+// errNotReplayable is why a body can't be sent again.
+var errNotReplayable = errors.New("the request's body is too large to be sent again")
 
 // newReplayBody returns the body of a request.
 func newReplayBody(req *http.Request) *replayBody {
@@ -52,13 +52,13 @@ func newReplayBody(req *http.Request) *replayBody {
 
 // attach puts the body on one attempt's request. The deadline does not run while the client is waited for.
 func (b *replayBody) attach(req *http.Request, late *deadline) *http.Request {
-	late.begin()
+	late.start()
 	req.Body, req.GetBody = nil, nil
 	if b == nil {
 		return req
 	}
 	if b.isSmall() {
-		req.GetBody = func() (io.ReadCloser, error) { return nil, errNotKept } // it tells that the request may be repeated
+		req.GetBody = func() (io.ReadCloser, error) { return nil, errNotReplayable } // it tells that the request may be repeated
 	}
 	if length, ok := b.length(); ok && len(req.Trailer) == 0 {
 		req.ContentLength = length
@@ -77,7 +77,7 @@ func (b *replayBody) isSmall() bool {
 		return true
 	}
 	if b.req.ContentLength >= 0 {
-		return b.req.ContentLength <= maxReplay
+		return b.req.ContentLength <= maxReplayBody
 	}
 	_, whole := b.length()
 	return whole
@@ -87,17 +87,17 @@ func (b *replayBody) isSmall() bool {
 func (b *replayBody) length() (n int64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return int64(len(b.kept)), b.err == io.EOF && !b.lost
+	return int64(len(b.buffer)), b.err == io.EOF && !b.unbuffered
 }
 
-// canResend reports whether the body can be sent once more, as far as it has come.
-func (b *replayBody) canResend() bool {
+// isReplayable reports whether the body can be sent once more, as far as it has come.
+func (b *replayBody) isReplayable() bool {
 	if b == nil {
 		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.lost
+	return !b.unbuffered
 }
 
 // detach ends the reading of the attempt under way, so that nothing more is passed on by it, if the body can be sent once more.
@@ -107,36 +107,36 @@ func (b *replayBody) detach() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.lost {
+	if b.unbuffered {
 		return false
 	}
-	if b.current != nil {
-		b.current.closed = true
+	if b.currentReader != nil {
+		b.currentReader.closed = true
 	}
 	return true
 }
 
 const (
-	// peekTime is how long the beginning of a body may take to come that may be none.
-	peekTime = 10 * time.Millisecond
+	// peekTimeout is how long the beginning of a body may take to come that may be none.
+	peekTimeout = 10 * time.Millisecond
 	// peekSize is how much is read of it meanwhile.
 	peekSize = 512
 )
 
 // peek finds out whether a body of unknown length is empty, or short: over HTTP/3 every request has one.
 func (b *replayBody) peek() {
-	r := &bodyReader{body: b, late: newDeadline(0, nil), closed: true} // closed: what it gets is for others
+	r := &bodyReader{body: b, deadline: newDeadline(0, nil), closed: true} // closed: what it gets is for others
 	var late atomic.Bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		for b.err == nil && len(b.kept) < peekSize && !late.Load() {
+		for b.err == nil && len(b.buffer) < peekSize && !late.Load() {
 			_, _ = r.fetch(make([]byte, peekSize)) // the error is kept
 		}
 	}()
-	timer := time.NewTimer(peekTime)
+	timer := time.NewTimer(peekTimeout)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -145,8 +145,8 @@ func (b *replayBody) peek() {
 	}
 }
 
-// settleTime is how long a read from the client that is about to fail may take to do so.
-const settleTime = 200 * time.Millisecond
+// clientErrTimeout is how long a read from the client that is about to fail may take to do so.
+const clientErrTimeout = 200 * time.Millisecond
 
 // clientErr returns why the client's body could not be read; nil if that is not what went wrong. net/http ends a request's context just
 // before the read fails that shows that the client has left, or has stalled.
@@ -155,12 +155,12 @@ func (b *replayBody) clientErr() error {
 		return nil
 	}
 	b.mu.Lock()
-	reading := b.reading
+	reading := b.readDone
 	b.mu.Unlock()
 	if reading != nil && b.req.Context().Err() != nil {
 		select {
 		case <-reading:
-		case <-time.After(settleTime):
+		case <-time.After(clientErrTimeout):
 		}
 	}
 	b.mu.Lock()
@@ -173,22 +173,22 @@ func (b *replayBody) clientErr() error {
 
 // open begins to read the body anew, and ends an earlier attempt's reading.
 func (b *replayBody) open(late *deadline) *bodyReader {
-	r := &bodyReader{body: b, late: late}
+	r := &bodyReader{body: b, deadline: late}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.current != nil {
-		b.current.closed = true
+	if b.currentReader != nil {
+		b.currentReader.closed = true
 	}
-	if !b.lost { // else what it would read has a hole
-		b.current = r
+	if !b.unbuffered { // else what it would read has a hole
+		b.currentReader = r
 	}
 	return r
 }
 
 // bodyReader reads the body from its beginning, for one attempt.
 type bodyReader struct {
-	body *replayBody
-	late *deadline
+	body     *replayBody
+	deadline *deadline
 
 	// Guarded by body.mu.
 	offset int // in kept
@@ -204,22 +204,22 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 		switch {
 		case r.closed:
 			return 0, http.ErrBodyReadAfterClose
-		case b.lost && b.current != r:
-			return 0, errNotKept
-		case r.offset < len(b.kept):
-			n := copy(p, b.kept[r.offset:])
+		case b.unbuffered && b.currentReader != r:
+			return 0, errNotReplayable
+		case r.offset < len(b.buffer):
+			n := copy(p, b.buffer[r.offset:])
 			r.offset += n
 			return n, nil
 		case b.err != nil:
 			return 0, b.err
-		case b.reading == nil:
+		case b.readDone == nil:
 			return r.fetch(p)
 		}
-		reading := b.reading
+		reading := b.readDone
 		b.mu.Unlock()
-		r.late.pause()
+		r.deadline.pause()
 		<-reading
-		r.late.begin()
+		r.deadline.start()
 		b.mu.Lock()
 	}
 }
@@ -227,37 +227,37 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 // fetch reads from the client, and keeps what it gets. The caller holds body.mu.
 func (r *bodyReader) fetch(p []byte) (int, error) {
 	b := r.body
-	b.reading = make(chan struct{})
+	b.readDone = make(chan struct{})
 	b.mu.Unlock()
-	r.late.pause()
+	r.deadline.pause()
 	n, err := b.src.Read(p)
-	r.late.begin()
+	r.deadline.start()
 	b.mu.Lock()
-	close(b.reading)
-	b.reading = nil
+	close(b.readDone)
+	b.readDone = nil
 	if err != nil && err != io.EOF {
-		err = bodyError(b.req, err)
+		err = classifyBodyError(b.req, err)
 	}
 	b.err = err
-	b.keep(p[:n], r)
+	b.appendBuffer(p[:n], r)
 	if r.closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	return n, err
 }
 
-// keep adds what a reader got from the client, if there is room. The caller holds mu.
-func (b *replayBody) keep(p []byte, by *bodyReader) {
+// appendBuffer adds what a reader got from the client, if there is room. The caller holds mu.
+func (b *replayBody) appendBuffer(p []byte, by *bodyReader) {
 	switch {
 	case len(p) == 0:
-	case b.lost:
+	case b.unbuffered:
 	case by.closed: // it is for the next attempt
-		b.kept = append(b.kept, p...)
-	case b.req.ContentLength > maxReplay || len(b.kept)+len(p) > maxReplay || !isIdempotent(b.req):
-		b.kept, b.lost, by.offset = nil, true, 0
+		b.buffer = append(b.buffer, p...)
+	case b.req.ContentLength > maxReplayBody || len(b.buffer)+len(p) > maxReplayBody || !isIdempotent(b.req):
+		b.buffer, b.unbuffered, by.offset = nil, true, 0
 	default:
-		b.kept = append(b.kept, p...)
-		by.offset = len(b.kept)
+		b.buffer = append(b.buffer, p...)
+		by.offset = len(b.buffer)
 	}
 }
 
@@ -269,9 +269,9 @@ func (r *bodyReader) Close() error {
 	return nil
 }
 
-// bodyError says what it means that the client's body could not be read: it was too large for a limit, did not come in time, was
+// classifyBodyError says what it means that the client's body could not be read: it was too large for a limit, did not come in time, was
 // not HTTP, or its client has left.
-func bodyError(req *http.Request, err error) error {
+func classifyBodyError(req *http.Request, err error) error {
 	if _, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 		return err // request_body's limit
 	}

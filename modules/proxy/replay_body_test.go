@@ -12,14 +12,14 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-func TestALateAnswerIs504AndIsNotAskedForAgain(t *testing.T) {
+func TestAResponseTimeoutIs504AndIsNotRetried(t *testing.T) {
 	var asked atomic.Int32
 	slow := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 	}).start(t)
-	ready := reached(t, slow.address, registry.Ready)
+	ready := watchState(t, slow.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {slow.address}}, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}")
 	<-ready
 	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusGatewayTimeout {
@@ -30,9 +30,9 @@ func TestALateAnswerIs504AndIsNotAskedForAgain(t *testing.T) {
 	}
 }
 
-func TestASlowUploadIsNotALateAnswer(t *testing.T) {
+func TestASlowUploadIsNoResponseTimeout(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}")
 	<-ready
 	pipe, feed := io.Pipe()
@@ -56,9 +56,9 @@ func TestASlowUploadIsNotALateAnswer(t *testing.T) {
 	}
 }
 
-func TestABodyThatIsTooLargeIsTheClientsFault(t *testing.T) {
+func TestABodyOverTheLimitGets413(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "request_body {\n max_size 1KB\n}\nedge_proxy api:80")
 	<-ready
 	for _, size := range []int{2 << 10, 200 << 10} { // one that is kept, one that is passed on
@@ -66,14 +66,14 @@ func TestABodyThatIsTooLargeIsTheClientsFault(t *testing.T) {
 			t.Errorf("%d bytes: %d, want 413", size, status)
 		}
 	}
-	s.until(t, "/", "a GET") // and the endpoint is still ready
+	s.eventuallyResponds(t, "/", "a GET") // and the endpoint is still ready
 }
 
-func TestABodyOfUnknownLengthThatIsEmptyIsNone(t *testing.T) { // as HTTP/3 has it for every GET
+func TestAShortBodyOfUnknownLengthIsReplayable(t *testing.T) { // as HTTP/3 has it for every GET
 	var cut atomic.Int32
-	rude := cutting(t, &cut)
+	rude := startAbortingServer(t, &cut)
 	good := newBackend(t, echo("good")).start(t)
-	readyRude, readyGood := reached(t, rude, registry.Ready), reached(t, good.address, registry.Ready)
+	readyRude, readyGood := watchState(t, rude, registry.Ready), watchState(t, good.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80 {\n retry_budget off\n}") // one client ejects nobody
 	<-readyRude
 	<-readyGood
@@ -105,7 +105,7 @@ func TestABodyOfUnknownLengthThatIsEmptyIsNone(t *testing.T) { // as HTTP/3 has 
 
 func TestALongBodyOfUnknownLengthArrivesWhole(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	<-ready
 	req, err := http.NewRequest(http.MethodPut, s.url, io.MultiReader(bytes.NewReader(make([]byte, 300<<10))))
@@ -122,9 +122,9 @@ func TestALongBodyOfUnknownLengthArrivesWhole(t *testing.T) {
 	}
 }
 
-func TestABackendThatStopsReadingIsLate(t *testing.T) {
+func TestABackendThatStopsReadingTimesOut(t *testing.T) {
 	stuck := newBackend(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).start(t)
-	ready := reached(t, stuck.address, registry.Ready)
+	ready := watchState(t, stuck.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {stuck.address}}, "edge_proxy api:80 {\n timeouts {\n response 300ms\n }\n}")
 	<-ready
 	req, err := http.NewRequest(http.MethodPost, s.url, bytes.NewReader(make([]byte, 64<<20)))

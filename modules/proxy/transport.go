@@ -60,7 +60,7 @@ type Transport struct {
 	affinity *affinity
 	log      *zap.Logger
 
-	complained atomic.Int64 // when it was last said in the log that the service is unknown, in Unix seconds
+	lastRefusalLog atomic.Int64 // when it was last said in the log that the service is unknown, in Unix seconds
 }
 
 // CaddyModule returns the Caddy module information.
@@ -95,9 +95,9 @@ func (t *Transport) provisionAffinity() error {
 	if err := checkAffinity(t.Affinity); err != nil || len(t.Affinity) == 0 {
 		return err
 	}
-	t.affinity = &affinity{service: t.Service, settled: t.app.WaitForSync}
+	t.affinity = &affinity{service: t.Service, waitForSync: t.app.WaitForSync}
 	if slices.Contains(t.Affinity, affinitySocketIO) {
-		t.affinity.sessions, t.affinity.strays = t.app.Sessions()
+		t.affinity.sessions, t.affinity.adopted = t.app.Sessions()
 	}
 	if slices.Contains(t.Affinity, affinityCookie) {
 		t.app.PreloadAffinityKey()
@@ -116,7 +116,7 @@ func (*Transport) RequestHeaderOps() *headers.HeaderOps {
 // closed.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := t.newExchange(req)
-	if err := x.passMaintenance(); err != nil {
+	if err := x.applyMaintenance(); err != nil {
 		return nil, err
 	}
 	x.bind()
@@ -127,10 +127,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		resp, err := x.send(claim)
 		if err == nil {
-			return x.answer(claim, resp)
+			return x.respond(claim, resp)
 		}
 		claim.Release()
-		if err := x.mayTryAgain(claim, err); err != nil {
+		if err := x.retryOrFail(claim, err); err != nil {
 			return nil, err
 		}
 	}
@@ -145,16 +145,16 @@ func setPlaceholder(req *http.Request, name, value string) {
 // refuse turns what Acquire says into an answer.
 func (x *exchange) refuse(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return x.clientLeft()
+		return x.handleDisconnect()
 	}
-	setPlaceholder(x.req, "edge.service.down", downFor(err, x.service))
+	setPlaceholder(x.req, "edge.service.down", downtimeText(err, x.service))
 	x.service.CountLost(registry.OutcomeRefused)
-	x.complain(err)
+	x.logRefusal(err)
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
-// downFor says for how long a service has had no ready endpoint, when that is why a request is refused.
-func downFor(err error, s *registry.Service) string {
+// downtimeText says for how long a service has had no ready endpoint, when that is why a request is refused.
+func downtimeText(err error, s *registry.Service) string {
 	if !errors.Is(err, registry.ErrDown) && !errors.Is(err, registry.ErrUnknown) {
 		return ""
 	}
@@ -168,11 +168,11 @@ func downFor(err error, s *registry.Service) string {
 	return fmt.Sprintf("%d hours", int(down.Hours()))
 }
 
-// complain says in the log why requests are refused, now and then: what is wrong for one is wrong for all.
-func (t *Transport) complain(err error) {
+// logRefusal says in the log why requests are refused, now and then: what is wrong for one is wrong for all.
+func (t *Transport) logRefusal(err error) {
 	const every = 10
-	now, last := time.Now().Unix(), t.complained.Load()
-	if now-last >= every && t.complained.CompareAndSwap(last, now) {
+	now, last := time.Now().Unix(), t.lastRefusalLog.Load()
+	if now-last >= every && t.lastRefusalLog.CompareAndSwap(last, now) {
 		t.log.Error("requests are refused", zap.String("service", t.Service), zap.String("reason", t.app.Explain(err)))
 	}
 }

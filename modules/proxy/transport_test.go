@@ -16,8 +16,8 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// reached returns a channel that is closed when some endpoint enters a state.
-func reached(t testing.TB, address string, state registry.State) <-chan struct{} {
+// watchState returns a channel that is closed when some endpoint enters a state.
+func watchState(t testing.TB, address string, state registry.State) <-chan struct{} {
 	t.Helper()
 	done := make(chan struct{})
 	var once atomic.Bool
@@ -30,9 +30,9 @@ func reached(t testing.TB, address string, state registry.State) <-chan struct{}
 	return done
 }
 
-func TestARequestThatCouldNotBeSentGoesOnToAnotherEndpoint(t *testing.T) {
+func TestAFailedDialMovesOnToAnotherEndpoint(t *testing.T) {
 	a, b := newBackend(t, echo("a")).start(t), newBackend(t, echo("b")).start(t)
-	readyA, readyB := reached(t, a.address, registry.Ready), reached(t, b.address, registry.Ready)
+	readyA, readyB := watchState(t, a.address, registry.Ready), watchState(t, b.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address, b.address}}, "edge_proxy api:80")
 	<-readyA
 	<-readyB
@@ -54,7 +54,7 @@ func TestAHeldPOSTArrivesWhole(t *testing.T) {
 			_, text, _ := s.send(t, http.MethodPost, "/", bytes.Repeat([]byte("x"), size))
 			result <- text
 		}()
-		held(t, 1)
+		eventuallyHeld(t, 1)
 		a.start(t)
 		if text, want := <-result, fmt.Sprintf("a POST %d", size); text != want {
 			t.Errorf("got %q, want %q", text, want)
@@ -62,8 +62,8 @@ func TestAHeldPOSTArrivesWhole(t *testing.T) {
 	}
 }
 
-// held waits until so many requests are held for api:80.
-func held(t *testing.T, want int) {
+// eventuallyHeld waits until so many requests are held for api:80.
+func eventuallyHeld(t *testing.T, want int) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		for _, s := range edge.Snapshot() {
@@ -77,7 +77,7 @@ func held(t *testing.T, want int) {
 	}
 }
 
-func TestAClientThatLeavesWhileHeldIsForgotten(t *testing.T) {
+func TestAClientThatLeavesIsNoLongerHeld(t *testing.T) {
 	a := newBackend(t, echo("a"))
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	ctx, leave := context.WithCancel(t.Context())
@@ -93,12 +93,12 @@ func TestAClientThatLeavesWhileHeldIsForgotten(t *testing.T) {
 		}
 		done <- err
 	}()
-	held(t, 1)
+	eventuallyHeld(t, 1)
 	leave()
 	if err := <-done; err == nil {
 		t.Error("the client that left got an answer")
 	}
-	held(t, 0)
+	eventuallyHeld(t, 0)
 }
 
 func TestAReloadNeitherFailsNorLosesAHeldRequest(t *testing.T) {
@@ -109,7 +109,7 @@ func TestAReloadNeitherFailsNorLosesAHeldRequest(t *testing.T) {
 		_, text, _ := s.send(t, http.MethodPost, "/", []byte("hello"))
 		result <- text
 	}()
-	held(t, 1)
+	eventuallyHeld(t, 1)
 	reloaded := make(chan struct{})
 	go func() { // it waits for the old configuration's requests
 		s.load(t, "header X-New yes\nedge_proxy api:80")
@@ -122,8 +122,8 @@ func TestAReloadNeitherFailsNorLosesAHeldRequest(t *testing.T) {
 	}
 }
 
-// cutting is a server that reads a request and closes the connection; its first answers, to probes, are none.
-func cutting(t *testing.T, requests *atomic.Int32) string {
+// startAbortingServer is a server that reads a request and closes the connection; its first answers, to probes, are none.
+func startAbortingServer(t *testing.T, requests *atomic.Int32) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -147,11 +147,11 @@ func cutting(t *testing.T, requests *atomic.Int32) string {
 	return ln.Addr().String()
 }
 
-func TestWhatWasSentIsRepeatedOnlyIfItIsIdempotent(t *testing.T) {
+func TestASentRequestIsRetriedOnlyIfIdempotent(t *testing.T) {
 	var cut atomic.Int32
-	rude := cutting(t, &cut)
+	rude := startAbortingServer(t, &cut)
 	good := newBackend(t, echo("good")).start(t)
-	readyRude, readyGood := reached(t, rude, registry.Ready), reached(t, good.address, registry.Ready)
+	readyRude, readyGood := watchState(t, rude, registry.Ready), watchState(t, good.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80 {\n eject off\n retry_budget off\n}")
 	<-readyRude
 	<-readyGood
@@ -190,9 +190,9 @@ func TestAServiceThatIsDownGets503WithRetryAfter(t *testing.T) {
 	}
 }
 
-func TestTheEndpointIsAPlaceholder(t *testing.T) {
+func TestTheEndpointIsAvailableAsPlaceholders(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n header_down X-Endpoint {edge.endpoint.address}/{edge.endpoint.id}\n}")
 	<-ready
 	_, _, header := s.send(t, http.MethodGet, "/", nil)
@@ -201,11 +201,11 @@ func TestTheEndpointIsAPlaceholder(t *testing.T) {
 	}
 }
 
-func TestTheRealAddressCanNotBeTalkedAway(t *testing.T) {
+func TestTheConnectionHeaderCannotRemoveXRealIP(t *testing.T) {
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Header.Values("X-Real-Ip"), r.Header.Values("X-Forwarded-For"))
 	}).start(t)
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	<-ready
 	req, err := http.NewRequest(http.MethodGet, s.url, nil)

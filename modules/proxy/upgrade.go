@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// limitUpgrade leaves in a request the protocols that it may switch to, and reports whether there are any. If not, it goes on
+// filterUpgrade leaves in a request the protocols that it may switch to, and reports whether there are any. If not, it goes on
 // as an ordinary request: what asks for an upgrade need not get one (RFC 9110 section 7.8), and Java's HttpClient always asks for
 // h2c.
 //
 // HTTP itself is never passed on, in no version and not over TLS: an application that takes it would be sent requests that no
 // route, limit or rule about headers has seen. HTTP/1.0 can't ask, and what comes with a large body, or one of unknown length,
 // would have to be kept until the other protocol begins.
-func limitUpgrade(r *http.Request) bool {
+func filterUpgrade(r *http.Request) bool {
 	if len(r.Header["Upgrade"]) == 0 && len(r.Header["Http2-Settings"]) == 0 {
 		return false
 	}
 	delete(r.Header, "Http2-Settings")
 	var protocols []string
-	if r.ProtoMajor == 1 && r.ProtoMinor > 0 && r.ContentLength >= 0 && r.ContentLength <= maxReplay {
-		protocols = slices.DeleteFunc(upgrades(r.Header), isHTTP)
+	if r.ProtoMajor == 1 && r.ProtoMinor > 0 && r.ContentLength >= 0 && r.ContentLength <= maxReplayBody {
+		protocols = slices.DeleteFunc(upgradeProtocols(r.Header), isHTTP)
 	}
 	if len(protocols) == 0 {
 		delete(r.Header, "Upgrade")
@@ -30,8 +30,8 @@ func limitUpgrade(r *http.Request) bool {
 	return true
 }
 
-// upgrades returns the protocols in the Upgrade headers.
-func upgrades(h http.Header) (protocols []string) {
+// upgradeProtocols returns the protocols in the Upgrade headers.
+func upgradeProtocols(h http.Header) (protocols []string) {
 	for _, line := range h["Upgrade"] {
 		for protocol := range strings.SplitSeq(line, ",") {
 			if protocol = strings.TrimSpace(protocol); protocol != "" {
@@ -48,7 +48,7 @@ func isHTTP(protocol string) bool {
 	return name == "h2c" || name == "h2" || name == "http" || name == "tls"
 }
 
-// asksFor reports whether a request asks for the protocol that an endpoint has switched to.
-func asksFor(req *http.Request, protocol string) bool {
-	return slices.ContainsFunc(upgrades(req.Header), func(asked string) bool { return strings.EqualFold(asked, protocol) })
+// hasRequestedUpgrade reports whether a request asks for the protocol that an endpoint has switched to.
+func hasRequestedUpgrade(req *http.Request, protocol string) bool {
+	return slices.ContainsFunc(upgradeProtocols(req.Header), func(asked string) bool { return strings.EqualFold(asked, protocol) })
 }

@@ -34,7 +34,7 @@ func TestWebSocketsPassBothWays(t *testing.T) {
 			}
 		}
 	}).start(t)
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	<-ready
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -58,7 +58,7 @@ func TestWebSocketsPassBothWays(t *testing.T) {
 	}
 }
 
-func TestTheLastWordsOfAHalfClosedUpgradeArrive(t *testing.T) {
+func TestAHalfClosedUpgradeDeliversTheRest(t *testing.T) {
 	a := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -69,7 +69,7 @@ func TestTheLastWordsOfAHalfClosedUpgradeArrive(t *testing.T) {
 		heard, _ := io.ReadAll(buffered) // until the client has nothing more to say
 		fmt.Fprintf(conn, "got %d", len(heard))
 	}).start(t)
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	<-ready
 	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)

@@ -20,8 +20,8 @@ import (
 
 // wireBackend is an endpoint that is played on the wire: each connection on which something comes is given to play.
 type wireBackend struct {
-	address string
-	asked   atomic.Int32 // requests whose head has come
+	address  string
+	requests atomic.Int32 // requests whose head has come
 }
 
 func newWireBackend(t testing.TB, play func(conn net.Conn, r *http.Request, body *bufio.Reader)) *wireBackend {
@@ -45,7 +45,7 @@ func newWireBackend(t testing.TB, play func(conn net.Conn, r *http.Request, body
 				if err != nil {
 					return // a probe
 				}
-				b.asked.Add(1)
+				b.requests.Add(1)
 				play(conn, r, reader)
 			}()
 		}
@@ -53,10 +53,10 @@ func newWireBackend(t testing.TB, play func(conn net.Conn, r *http.Request, body
 	return b
 }
 
-// site runs a site of edge_proxy in front of the backend, and waits until that is ready.
-func (b *wireBackend) site(t testing.TB, s *site, directives string) *site {
+// serveSite runs a site of edge_proxy in front of the backend, and waits until that is ready.
+func (b *wireBackend) serveSite(t testing.TB, s *site, directives string) *site {
 	t.Helper()
-	ready := reached(t, b.address, registry.Ready)
+	ready := watchState(t, b.address, registry.Ready)
 	s.static = map[string][]string{"api:80": {b.address}}
 	s.start(t, directives)
 	<-ready
@@ -77,16 +77,16 @@ func (s *site) dial(t testing.TB) net.Conn {
 	return conn
 }
 
-// write sends text on a connection, in which \n stands for CRLF.
-func write(t testing.TB, conn net.Conn, text string) {
+// writeRequest sends text on a connection, in which \n stands for CRLF.
+func writeRequest(t testing.TB, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// answer reads an answer from a connection, with its body.
-func answer(t testing.TB, conn net.Conn) (*http.Response, string) {
+// readResponse reads an answer from a connection, with its body.
+func readResponse(t testing.TB, conn net.Conn) (*http.Response, string) {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
@@ -100,8 +100,8 @@ func answer(t testing.TB, conn net.Conn) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// says returns a backend that answers each request with text, in which \n stands for CRLF, when all of it has come.
-func says(t testing.TB, text string) *wireBackend {
+// newCannedBackend returns a backend that answers each request with text, in which \n stands for CRLF, when all of it has come.
+func newCannedBackend(t testing.TB, text string) *wireBackend {
 	t.Helper()
 	return newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -109,27 +109,27 @@ func says(t testing.TB, text string) *wireBackend {
 	})
 }
 
-func TestARefusalOfAnUploadArrives(t *testing.T) {
+func TestTheRejectionOfAnUploadArrives(t *testing.T) {
 	b := newWireBackend(t, func(conn net.Conn, _ *http.Request, _ *bufio.Reader) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 20000\r\n\r\n"+strings.Repeat("x", 20000))
 	})
-	s := b.site(t, new(site), "edge_proxy api:80")
+	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	for i := range 20 {
 		conn := s.dial(t)
 		go func() { // as clients do that send while they wait
 			_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n")
 			_, _ = conn.Write(make([]byte, 5_000_000))
 		}()
-		if resp, body := answer(t, conn); resp.StatusCode != http.StatusRequestEntityTooLarge || len(body) != 20000 {
+		if resp, body := readResponse(t, conn); resp.StatusCode != http.StatusRequestEntityTooLarge || len(body) != 20000 {
 			t.Fatalf("upload %d: %s with %d bytes", i, resp.Status, len(body))
 		}
 		conn.Close()
 	}
 }
 
-func TestARefusalReachesAClientThatSendsFirst(t *testing.T) {
-	b := says(t, "HTTP/1.1 200 OK\nContent-Length: 0\n\n")
-	s := b.site(t, new(site), "sanitize_request\nrespond /full 404\nedge_proxy api:80")
+func TestARejectionReachesAClientThatIsStillSending(t *testing.T) {
+	b := newCannedBackend(t, "HTTP/1.1 200 OK\nContent-Length: 0\n\n")
+	s := b.serveSite(t, new(site), "sanitize_request\nrespond /full 404\nedge_proxy api:80")
 	for name, head := range map[string]string{
 		"its own": "POST /full HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n",
 		"a chunk": "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;" + strings.Repeat("a=b;", 5000) + "\r\nhello\r\nzz\r\n",
@@ -141,13 +141,13 @@ func TestARefusalReachesAClientThatSendsFirst(t *testing.T) {
 		if _, err := conn.Write(make([]byte, 3_000_000)); err != nil {
 			t.Fatalf("%s: the connection was reset under the client: %v", name, err)
 		}
-		if resp, _ := answer(t, conn); resp.StatusCode < 400 {
+		if resp, _ := readResponse(t, conn); resp.StatusCode < 400 {
 			t.Errorf("%s: %s", name, resp.Status)
 		}
 	}
 }
 
-func TestAnAnswerBeforeAnAnnouncedBodyArrivesAtOnce(t *testing.T) {
+func TestAnEarlyResponseDoesNotWaitForTheBody(t *testing.T) {
 	unread := func(text string) *wireBackend {
 		return newWireBackend(t, func(conn net.Conn, _ *http.Request, _ *bufio.Reader) {
 			_, _ = io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n"))
@@ -156,18 +156,18 @@ func TestAnAnswerBeforeAnAnnouncedBodyArrivesAtOnce(t *testing.T) {
 	b := unread("HTTP/1.1 401 U\nContent-Length: 6\nConnection: close\n\nnoauth")
 	// With HTTP/1.1 alone, Caddy puts a connection of its own between net/http and the listener's.
 	for _, protocols := range []string{"h1 h2 h3", "h1"} {
-		t.Run(protocols, func(t *testing.T) { answersBeforeBodies(t, b, protocols) })
+		t.Run(protocols, func(t *testing.T) { wantEarlyResponses(t, b, protocols) })
 	}
 }
 
-func answersBeforeBodies(t *testing.T, b *wireBackend, protocols string) {
-	s := b.site(t, &site{global: "servers {\n protocols " + protocols + "\n timeouts {\n read_body_idle 30s\n }\n}"}, "sanitize_request\nredir /moved /there 308\nerror /none 404\nerror /full 413\nerror /down 503\nhandle_errors {\n error_pages\n}\nedge_proxy /api api:80")
+func wantEarlyResponses(t *testing.T, b *wireBackend, protocols string) {
+	s := b.serveSite(t, &site{globalOptions: "servers {\n protocols " + protocols + "\n timeouts {\n read_body_idle 30s\n }\n}"}, "sanitize_request\nredir /moved /there 308\nerror /none 404\nerror /full 413\nerror /down 503\nhandle_errors {\n error_pages\n}\nedge_proxy /api api:80")
 	for path, want := range map[string]int{"/api": 401, "/moved": 308, "/none": 404, "/full": 413, "/down": 503} {
 		for _, expect := range []string{"Expect: 100-continue\n", ""} {
 			conn := s.dial(t)
 			began := time.Now()
-			write(t, conn, "POST "+path+" HTTP/1.1\nHost: a\n"+expect+"Content-Length: 3000000\n\n")
-			resp, _ := answer(t, conn)
+			writeRequest(t, conn, "POST "+path+" HTTP/1.1\nHost: a\n"+expect+"Content-Length: 3000000\n\n")
+			resp, _ := readResponse(t, conn)
 			if resp.StatusCode != want {
 				t.Errorf("%s, %q: %s, want %d", path, expect, resp.Status, want)
 			}
@@ -182,18 +182,18 @@ func answersBeforeBodies(t *testing.T, b *wireBackend, protocols string) {
 	}
 }
 
-func TestABackendThatIgnoresExpectCostsNoSecond(t *testing.T) {
-	b := says(t, "HTTP/1.1 200 OK\nContent-Length: 2\n\nok") // it reads the body and never says 100
-	s := b.site(t, new(site), "edge_proxy api:80")
+func TestABackendThatIgnoresExpectAddsLittleDelay(t *testing.T) {
+	b := newCannedBackend(t, "HTTP/1.1 200 OK\nContent-Length: 2\n\nok") // it reads the body and never says 100
+	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	conn := s.dial(t)
 	began := time.Now()
-	write(t, conn, "POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 5\n\n")
+	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 5\n\n")
 	reader := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(reader, nil)
 	if err != nil || resp.StatusCode != http.StatusContinue {
 		t.Fatalf("%v %v, want 100", resp, err)
 	}
-	write(t, conn, "hello")
+	writeRequest(t, conn, "hello")
 	if resp, err = http.ReadResponse(reader, nil); err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%v %v, want 200", resp, err)
 	}
@@ -202,7 +202,7 @@ func TestABackendThatIgnoresExpectCostsNoSecond(t *testing.T) {
 	}
 }
 
-func TestBodiesAreSentAsTheyCome(t *testing.T) {
+func TestRequestBodiesAreStreamed(t *testing.T) {
 	for _, request := range []string{"PUT", "GET", "DELETE", "POST"} {
 		came := make(chan string, 10)
 		b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
@@ -217,34 +217,34 @@ func TestBodiesAreSentAsTheyCome(t *testing.T) {
 			}
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		})
-		s := b.site(t, new(site), "edge_proxy api:80")
+		s := b.serveSite(t, new(site), "edge_proxy api:80")
 		conn := s.dial(t)
 		extra := ""
 		if request == "POST" {
 			extra = "Incremental: ?1\n"
 		}
-		write(t, conn, request+" / HTTP/1.1\nHost: a\n"+extra+"Transfer-Encoding: chunked\n\n")
+		writeRequest(t, conn, request+" / HTTP/1.1\nHost: a\n"+extra+"Transfer-Encoding: chunked\n\n")
 		for i := range 3 {
-			write(t, conn, fmt.Sprintf("a\n0123456%03d\n", i))
+			writeRequest(t, conn, fmt.Sprintf("a\n0123456%03d\n", i))
 			select {
 			case <-came: // only then does the client go on
 			case <-time.After(5 * time.Second):
 				t.Fatalf("%s: part %d did not arrive before the next one was sent", request, i)
 			}
 		}
-		write(t, conn, "0\n\n")
-		if resp, _ := answer(t, conn); resp.StatusCode != http.StatusOK {
+		writeRequest(t, conn, "0\n\n")
+		if resp, _ := readResponse(t, conn); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", request, resp.Status)
 		}
 	}
 }
 
-// TestABodyIsSentAgainFromItsBeginning: though the first endpoint ended in its middle.
-func TestABodyIsSentAgainFromItsBeginning(t *testing.T) {
+// TestARetrySendsTheBodyFromItsStart: though the first endpoint ended in its middle.
+func TestARetrySendsTheBodyFromItsStart(t *testing.T) {
 	met := make(chan struct{}, 1)
 	var b *wireBackend
 	b = newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
-		if b.asked.Load() == 1 {
+		if b.requests.Load() == 1 {
 			_, _ = io.ReadFull(r.Body, make([]byte, 4))
 			met <- struct{}{}
 			return
@@ -252,20 +252,20 @@ func TestABodyIsSentAgainFromItsBeginning(t *testing.T) {
 		text, _ := io.ReadAll(r.Body)
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
 	})
-	s := b.site(t, new(site), "edge_proxy api:80")
+	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	conn := s.dial(t)
-	write(t, conn, "PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n4\nfour\n")
+	writeRequest(t, conn, "PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n4\nfour\n")
 	<-met
-	write(t, conn, "4\nmore\n0\n\n")
-	if resp, body := answer(t, conn); resp.StatusCode != http.StatusOK || body != "fourmore" {
+	writeRequest(t, conn, "4\nmore\n0\n\n")
+	if resp, body := readResponse(t, conn); resp.StatusCode != http.StatusOK || body != "fourmore" {
 		t.Errorf("%s %q", resp.Status, body)
 	}
 }
 
-func TestAMalformedAnswerIsAskedForOnce(t *testing.T) {
-	bad := says(t, "HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length: 6\n\nhello!")
+func TestAMalformedResponseIsNotRetried(t *testing.T) {
+	bad := newCannedBackend(t, "HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length: 6\n\nhello!")
 	good := newBackend(t, echo("good")).start(t)
-	readyBad, readyGood := reached(t, bad.address, registry.Ready), reached(t, good.address, registry.Ready)
+	readyBad, readyGood := watchState(t, bad.address, registry.Ready), watchState(t, good.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {bad.address, good.address}}, "edge_proxy api:80")
 	<-readyBad
 	<-readyGood
@@ -275,13 +275,13 @@ func TestAMalformedAnswerIsAskedForOnce(t *testing.T) {
 			failed++
 		}
 	}
-	if asked := bad.asked.Load(); failed == 0 || asked != failed {
+	if asked := bad.requests.Load(); failed == 0 || asked != failed {
 		t.Errorf("asked %d times, 502 %d times; want each once", asked, failed)
 	}
-	unharmed(t) // by one client alone
+	wantNoEjectionOrRetry(t) // by one client alone
 }
 
-func TestARequestThatEndsContainersEndsTwoAtTheMost(t *testing.T) {
+func TestARequestThatCrashesContainersReachesOnlyTwo(t *testing.T) {
 	var addresses []string
 	var ready []<-chan struct{}
 	var killed atomic.Int32
@@ -296,7 +296,7 @@ func TestARequestThatEndsContainersEndsTwoAtTheMost(t *testing.T) {
 			fmt.Fprint(w, "ok")
 		}).start(t)
 		addresses = append(addresses, b.address)
-		ready = append(ready, reached(t, b.address, registry.Ready))
+		ready = append(ready, watchState(t, b.address, registry.Ready))
 	}
 	s := serve(t, map[string][]string{"api:80": addresses}, "handle_errors {\n error_pages\n}\nedge_proxy api:80")
 	for _, r := range ready {
@@ -326,14 +326,14 @@ func TestARequestThatEndsContainersEndsTwoAtTheMost(t *testing.T) {
 	}
 }
 
-func TestNoTypeIsInvented(t *testing.T) {
-	b := says(t, "HTTP/1.1 200 OK\nContent-Length: 600\n\n<html>"+strings.Repeat("x", 594))
+func TestNoContentTypeIsInvented(t *testing.T) {
+	b := newCannedBackend(t, "HTTP/1.1 200 OK\nContent-Length: 600\n\n<html>"+strings.Repeat("x", 594))
 	for _, directives := range []string{
 		"edge_proxy api:80",
 		"sanitize_request\nencode\nedge_proxy api:80",
 		"sanitize_request\nencode {\n match {\n header Content-Type text/html*\n }\n}\nedge_proxy api:80",
 	} {
-		s := b.site(t, new(site), directives)
+		s := b.serveSite(t, new(site), directives)
 		req, err := http.NewRequest(http.MethodPut, s.url, strings.NewReader("0123456789"))
 		if err != nil {
 			t.Fatal(err)

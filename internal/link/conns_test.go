@@ -15,7 +15,7 @@ import (
 	"github.com/theworklabs/edge/internal/link"
 )
 
-func TestTheEndpointIsAskedWhateverTheURLsHostIs(t *testing.T) {
+func TestRequestsGoToTheEndpointWhateverTheURLsHost(t *testing.T) {
 	b := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.Host, r.RequestURI)
 		for name := range r.Header {
@@ -30,7 +30,7 @@ func TestTheEndpointIsAskedWhateverTheURLsHostIs(t *testing.T) {
 		{"https://elsewhere.invalid/", "accounting.example", "GET accounting.example /"},
 		{"http://127.0.0.1:1/a%2Fb//c", "localhost:8443", "GET localhost:8443 /a%2Fb//c"},
 	} {
-		req := request(t, http.MethodGet, "", false)
+		req := newRequest(t, http.MethodGet, "", false)
 		u, err := req.URL.Parse(c.url)
 		if err != nil {
 			t.Fatal(err)
@@ -46,71 +46,71 @@ func TestTheEndpointIsAskedWhateverTheURLsHostIs(t *testing.T) {
 	}
 }
 
-func TestARequestThatCanBeSentAgainTravelsOnAKeptConnection(t *testing.T) {
+func TestReplayableRequestsReuseAConnection(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
 	l := b.open(t)
 	for range 3 {
-		exchange(t, l, request(t, http.MethodGet, "", false))
-		exchange(t, l, request(t, http.MethodPut, "twice", false))
-		exchange(t, l, request(t, http.MethodDelete, "", false))
+		exchange(t, l, newRequest(t, http.MethodGet, "", false))
+		exchange(t, l, newRequest(t, http.MethodPut, "twice", false))
+		exchange(t, l, newRequest(t, http.MethodDelete, "", false))
 	}
 	if n := b.opened.Load(); n != 1 {
 		t.Errorf("9 requests took %d connections, want 1", n)
 	}
 }
 
-// TestAPOSTNeverTravelsOnAKeptConnection: which the backend may close at that instant, so that nobody would know whether it
+// TestAPOSTNeverReusesAConnection: which the backend may close at that instant, so that nobody would know whether it
 // was carried out. Neither does a request that was cut off once.
-func TestAPOSTNeverTravelsOnAKeptConnection(t *testing.T) {
+func TestAPOSTNeverReusesAConnection(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
 	l := b.open(t)
-	exchange(t, l, request(t, http.MethodGet, "", false)) // leaves one behind
-	exchange(t, l, request(t, http.MethodPost, "twice", false))
-	exchange(t, l, request(t, http.MethodPatch, "", false))
-	again := request(t, http.MethodGet, "", false)
-	exchange(t, l, again.WithContext(link.Afresh(again.Context())))
+	exchange(t, l, newRequest(t, http.MethodGet, "", false)) // leaves one behind
+	exchange(t, l, newRequest(t, http.MethodPost, "twice", false))
+	exchange(t, l, newRequest(t, http.MethodPatch, "", false))
+	again := newRequest(t, http.MethodGet, "", false)
+	exchange(t, l, again.WithContext(link.WithNewConn(again.Context())))
 	if n := b.opened.Load(); n != 4 {
 		t.Errorf("4 requests took %d connections, want 4", n)
 	}
 }
 
-func TestABodyThatCanNotBeSentAgainGetsAConnectionOfItsOwn(t *testing.T) {
+func TestANonReplayableBodyGetsItsOwnConnection(t *testing.T) {
 	closes := make(chan bool, 100)
 	b := newBackend(t, func(_ http.ResponseWriter, r *http.Request) {
 		closes <- r.Close
 	})
 	l := b.open(t)
-	exchange(t, l, request(t, http.MethodGet, "", false)) // leaves one behind that must not be taken
+	exchange(t, l, newRequest(t, http.MethodGet, "", false)) // leaves one behind that must not be taken
 	<-closes
 	for i := range int32(3) {
-		exchange(t, l, request(t, http.MethodPost, "once", true))
+		exchange(t, l, newRequest(t, http.MethodPost, "once", true))
 		if <-closes { // Node would then close it under a body that it refuses, and its answer be lost
 			t.Error("the backend was asked to close the connection")
 		}
-		b.awaitClosed(t, i+1)
+		b.eventuallyClosed(t, i+1)
 	}
 	if n := b.opened.Load(); n != 4 {
 		t.Errorf("4 requests took %d connections, want 4", n)
 	}
-	exchange(t, l, request(t, http.MethodGet, "", false))
+	exchange(t, l, newRequest(t, http.MethodGet, "", false))
 	if n := b.opened.Load(); n != 4 {
 		t.Error("the kept connection was not kept")
 	}
 }
 
-func TestAKeptConnectionGoesAfterThreeSeconds(t *testing.T) {
+func TestAnIdleConnectionIsClosedAfterThreeSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := make(chan time.Time, 10)
 		dials := 0
-		l := link.Open("172.18.0.7:3000").(*link.Link)
+		l := link.Open("172.18.0.7:3000").(*link.Conns)
 		l.DialWith(func() net.Conn {
 			dials++
 			near, far := net.Pipe()
-			go answer(far, ends)
+			go serveConn(far, ends)
 			return near
 		})
 		use := func() {
-			resp, err := l.Send(request(t, http.MethodGet, "", false))
+			resp, err := l.Send(newRequest(t, http.MethodGet, "", false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,8 +141,8 @@ func TestAKeptConnectionGoesAfterThreeSeconds(t *testing.T) {
 	})
 }
 
-// answer answers requests on one connection, and tells when it ends.
-func answer(conn net.Conn, ends chan<- time.Time) {
+// serveConn answers requests on one connection, and tells when it ends.
+func serveConn(conn net.Conn, ends chan<- time.Time) {
 	in := bufio.NewReader(conn)
 	for {
 		if _, err := http.ReadRequest(in); err != nil {
@@ -154,27 +154,27 @@ func answer(conn net.Conn, ends chan<- time.Time) {
 	}
 }
 
-func TestCloseLetsRequestsUnderWayFinishAndKeepsNothing(t *testing.T) {
+func TestCloseLetsRequestsInFlightFinish(t *testing.T) {
 	for _, once := range []bool{false, true} {
 		t.Run(fmt.Sprintf("once=%v", once), func(t *testing.T) {
-			p := newPaused(t)
+			p := newPausingHandler(t)
 			b := newBackend(t, p.ServeHTTP)
 			l := b.open(t)
-			resp, err := l.Send(request(t, http.MethodPost, "body", once))
+			resp, err := l.Send(newRequest(t, http.MethodPost, "body", once))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
-			<-p.begun
+			<-p.started
 			l.Close()
 			l.Close() // more than once is allowed
-			p.goOn()
+			p.finish()
 			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "first second" {
 				t.Errorf("the request under way got %q %v", body, err)
 			}
 			resp.Body.Close()
-			b.awaitClosed(t, 1)
-			noneLeft(t)
+			b.eventuallyClosed(t, 1)
+			eventuallyNoGoroutines(t)
 		})
 	}
 }
@@ -182,14 +182,14 @@ func TestCloseLetsRequestsUnderWayFinishAndKeepsNothing(t *testing.T) {
 func TestCloseEndsIdleConnections(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
 	l := b.open(t)
-	exchange(t, l, request(t, http.MethodGet, "", false))
+	exchange(t, l, newRequest(t, http.MethodGet, "", false))
 	l.Close()
-	b.awaitClosed(t, 1)
-	noneLeft(t)
+	b.eventuallyClosed(t, 1)
+	eventuallyNoGoroutines(t)
 }
 
-func TestCutBreaksWhatIsUnderWay(t *testing.T) {
-	p := newPaused(t)
+func TestAbortBreaksRequestsInFlight(t *testing.T) {
+	p := newPausingHandler(t)
 	silent := make(chan struct{}, 10)
 	b := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -212,15 +212,15 @@ func TestCutBreaksWhatIsUnderWay(t *testing.T) {
 	l := b.open(t)
 
 	var bodies []io.ReadCloser
-	for _, kind := range kinds {
-		resp, err := l.Send(request(t, kind.method, kind.body, kind.once))
+	for _, kind := range requestKinds {
+		resp, err := l.Send(newRequest(t, kind.method, kind.body, kind.once))
 		if err != nil {
 			t.Fatal(err)
 		}
-		<-p.begun
+		<-p.started
 		bodies = append(bodies, resp.Body)
 	}
-	req := request(t, http.MethodGet, "", false)
+	req := newRequest(t, http.MethodGet, "", false)
 	req.URL.Path = "/upgrade"
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "websocket")
@@ -231,7 +231,7 @@ func TestCutBreaksWhatIsUnderWay(t *testing.T) {
 	bodies = append(bodies, resp.Body)
 	waiting := make(chan error, 1)
 	go func() {
-		req := request(t, http.MethodPost, "body", true)
+		req := newRequest(t, http.MethodPost, "body", true)
 		req.URL.Path = "/silent"
 		_, err := l.Send(req)
 		waiting <- err
@@ -252,22 +252,22 @@ func TestCutBreaksWhatIsUnderWay(t *testing.T) {
 	if n := l.Connections(); n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
-	b.awaitClosed(t, 5)
-	noneLeft(t)
+	b.eventuallyClosed(t, 5)
+	eventuallyNoGoroutines(t)
 }
 
-func TestACutLinkConnectsAnew(t *testing.T) {
+func TestConnsDialAgainAfterAbort(t *testing.T) {
 	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	l := b.open(t)
-	exchange(t, l, request(t, http.MethodGet, "", false))
+	exchange(t, l, newRequest(t, http.MethodGet, "", false))
 	l.Abort()
-	b.awaitClosed(t, 1)
-	if got := exchange(t, l, request(t, http.MethodGet, "", false)); got != "ok" {
+	b.eventuallyClosed(t, 1)
+	if got := exchange(t, l, newRequest(t, http.MethodGet, "", false)); got != "ok" {
 		t.Errorf("got %q", got)
 	}
 }
 
-func TestCutAndCloseWhileRequestsAreSent(t *testing.T) {
+func TestAbortAndCloseWhileRequestsAreSent(t *testing.T) {
 	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	l := b.open(t)
 	var senders, breakers sync.WaitGroup
@@ -275,10 +275,10 @@ func TestCutAndCloseWhileRequestsAreSent(t *testing.T) {
 	var mu sync.Mutex
 	whole := 0
 	for i := range 6 {
-		kind := kinds[i%len(kinds)]
+		kind := requestKinds[i%len(requestKinds)]
 		senders.Go(func() {
 			for range 60 {
-				resp, err := l.Send(request(t, kind.method, kind.body, kind.once))
+				resp, err := l.Send(newRequest(t, kind.method, kind.body, kind.once))
 				if err != nil {
 					continue // it was cut
 				}
@@ -312,9 +312,9 @@ func TestCutAndCloseWhileRequestsAreSent(t *testing.T) {
 	breakers.Wait()
 	t.Logf("%d of 360 requests were not cut, over %d connections", whole, b.opened.Load())
 	l.Close()
-	b.awaitClosed(t, b.opened.Load())
+	b.eventuallyClosed(t, b.opened.Load())
 	if n := l.Connections(); n != 0 {
 		t.Errorf("%d connections are still counted", n)
 	}
-	noneLeft(t)
+	eventuallyNoGoroutines(t)
 }

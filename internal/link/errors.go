@@ -11,28 +11,28 @@ import (
 	"syscall"
 )
 
-// IsMalformed reports whether [Link.Send] failed because the endpoint's answer is not HTTP/1.1, such as one with two different
+// IsMalformed reports whether [Conns.Send] failed because the endpoint's answer is not HTTP/1.1, such as one with two different
 // lengths. The endpoint has answered then, however wrongly. A connection that ends within the head, or after a 1xx, is no
 // answer.
 func IsMalformed(err error) bool {
-	if _, unsendable := errors.AsType[*UnsendableError](err); err == nil || unsendable || isConnEnd(err) {
+	if _, unsendable := errors.AsType[*InvalidRequestError](err); err == nil || unsendable || isConnError(err) {
 		return false
 	}
 	if _, ok := errors.AsType[textproto.ProtocolError](err); ok || errors.Is(err, errTooMany1xx) {
 		return true
 	}
 	text := err.Error()
-	return slices.ContainsFunc(malformed, func(part string) bool { return strings.Contains(text, part) })
+	return slices.ContainsFunc(malformedErrorTexts, func(part string) bool { return strings.Contains(text, part) })
 }
 
-// malformed are parts of net/http's errors about answers, for which it has no types (response.go, transfer.go, transport.go).
-var malformed = []string{
+// malformedErrorTexts are parts of net/http's errors about answers, for which it has no types (response.go, transfer.go, transport.go).
+var malformedErrorTexts = []string{
 	"malformed HTTP", "malformed MIME header", "Content-Length", "transfer encoding", "trailer key", "response headers exceeded",
 }
 
-// isConnEnd reports whether an exchange failed because its connection did, or was closed before it could be used. net/http has
+// isConnError reports whether an exchange failed because its connection did, or was closed before it could be used. net/http has
 // no types for its parse errors, but wraps those of the connection.
-func isConnEnd(err error) bool {
+func isConnError(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
 	}
@@ -40,16 +40,16 @@ func isConnEnd(err error) bool {
 		return true
 	}
 	for ; err != nil; err = errors.Unwrap(err) {
-		if slices.Contains(closedBeforeUse, err.Error()) {
+		if slices.Contains(closedConnErrorTexts, err.Error()) {
 			return true
 		}
 	}
 	return false
 }
 
-// closedBeforeUse are net/http's own errors of a kept connection that it, or the endpoint, closed in the meantime
+// closedConnErrorTexts are net/http's own errors of a kept connection that it, or the endpoint, closed in the meantime
 // (transport.go).
-var closedBeforeUse = []string{
+var closedConnErrorTexts = []string{
 	"http: server closed idle connection",
 	"http: idle connection timeout",
 	"http: CloseIdleConnections called",

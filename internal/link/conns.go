@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	// idleTime is how long a connection is kept for the next request. Node closes its side after 5 s, and a request
+	// idleConnTimeout is how long a connection is kept for the next request. Node closes its side after 5 s, and a request
 	// on a connection that is being closed has no sure outcome.
-	idleTime = 3 * time.Second
-	idleMost = 512
+	idleConnTimeout = 3 * time.Second
+	maxIdleConns    = 512
 
-	// continueTime is how long a body with `Expect: 100-continue` is held back for the endpoint's reaction. An endpoint that
+	// expectContinueTimeout is how long a body with `Expect: 100-continue` is held back for the endpoint's reaction. An endpoint that
 	// refuses it does so at once, and one that ignores the header must not cost its clients a second.
-	continueTime = 100 * time.Millisecond
+	expectContinueTimeout = 100 * time.Millisecond
 
 	// DefaultDialTimeout bounds a connect within the host's own networks.
 	DefaultDialTimeout = 3 * time.Second
@@ -39,14 +39,14 @@ const (
 // network namespace with it, and the FIN of its connections may be lost there. A paused container's kernel still answers.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
-// Link is the connections to one endpoint. It is safe for concurrent use.
-type Link struct {
-	addr   string
-	pooled *http.Transport // for requests that can be sent again when a kept connection turns out to be closed
-	fresh  *http.Transport // for those that can't: each gets a connection of its own
+// Conns is the connections to one endpoint. It is safe for concurrent use.
+type Conns struct {
+	addr               string
+	pooledTransport    *http.Transport // for requests that can be sent again when a kept connection turns out to be closed
+	singleUseTransport *http.Transport // for those that can't: each gets a connection of its own
 
-	open  context.Context // ends with Close: the address may be another container's from then on
-	close context.CancelFunc
+	ctx    context.Context // ends with Close: the address may be another container's from then on
+	cancel context.CancelFunc
 
 	tunnels *tunnel.Group
 	traffic tunnel.Traffic
@@ -63,32 +63,32 @@ func Opener(tunnels *tunnel.Group) func(addr string) registry.Conns {
 // Open returns the link to an address. It dials when there is something to send.
 func Open(addr string) registry.Conns { return open(addr, nil) }
 
-func open(addr string, parent *tunnel.Group) *Link {
-	l := &Link{addr: addr, conns: make(map[*conn]struct{}), tunnels: tunnel.NewGroup(parent)}
-	l.open, l.close = context.WithCancel(context.Background())
-	l.pooled = &http.Transport{
+func open(addr string, parent *tunnel.Group) *Conns {
+	l := &Conns{addr: addr, conns: make(map[*conn]struct{}), tunnels: tunnel.NewGroup(parent)}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.pooledTransport = &http.Transport{
 		DialContext:           l.dial,
 		DisableCompression:    true,
-		MaxIdleConns:          idleMost,
-		MaxIdleConnsPerHost:   idleMost,
-		IdleConnTimeout:       idleTime,
-		ExpectContinueTimeout: continueTime,
+		MaxIdleConns:          maxIdleConns,
+		MaxIdleConnsPerHost:   maxIdleConns,
+		IdleConnTimeout:       idleConnTimeout,
+		ExpectContinueTimeout: expectContinueTimeout,
 	}
-	l.fresh = l.pooled.Clone()
+	l.singleUseTransport = l.pooledTransport.Clone()
 	// Not DisableKeepAlives, which asks the endpoint to close the connection: Node then closes it without reading the rest of
 	// a body that it refuses, and the answer is lost.
-	l.fresh.MaxIdleConnsPerHost = -1
+	l.singleUseTransport.MaxIdleConnsPerHost = -1
 	return l
 }
 
 // Send sends a request to the endpoint, whatever its URL's host is, and returns the answer's head. A [*DialError]
-// means that nothing was sent, a [*KeptConnError] that the request can be tried once more on a new connection ([Afresh]). It is
-// sent once in any case. The body of a 101 is an [*Upgraded] if the request asked for an upgrade. [IsMalformed] tells
+// means that nothing was sent, a [*ReusedConnError] that the request can be tried once more on a new connection ([WithNewConn]). It is
+// sent once in any case. The body of a 101 is an [*UpgradedConn] if the request asked for an upgrade. [IsMalformed] tells
 // errors of an answer that came from those of an answer that did not come.
 //
 // A request that can't be sent again, by its method or its body, never travels on a kept connection: the endpoint may close
 // that at the same instant, and nobody would know what became of the request.
-func (l *Link) Send(req *http.Request) (*http.Response, error) {
+func (l *Conns) Send(req *http.Request) (*http.Response, error) {
 	target := *req.URL
 	target.Scheme, target.Host = "http", l.addr
 	out := *req
@@ -96,53 +96,53 @@ func (l *Link) Send(req *http.Request) (*http.Response, error) {
 	if req.Header.Get("Upgrade") != "" {
 		return l.upgrade(&out)
 	}
-	via := l.pooled
-	if !replayable(req) || req.Context().Value(afresh{}) != nil {
-		via = l.fresh
+	via := l.pooledTransport
+	if !isReplayable(req) || req.Context().Value(newConnKey{}) != nil {
+		via = l.singleUseTransport
 	}
 	var a attempt
-	resp, err := via.RoundTrip(once(a.trace(&out)))
+	resp, err := via.RoundTrip(disableRetry(a.trace(&out)))
 	if err != nil {
-		return nil, a.explain(err)
+		return nil, a.wrapError(err)
 	}
 	return resp, nil
 }
 
 // attempt is what net/http does with one request.
 type attempt struct {
-	kept    atomic.Bool // it has the request on a connection that was used before
+	reused  atomic.Bool // it has the request on a connection that was used before
 	written atomic.Bool // it has begun to write the request
 }
 
 // trace returns the request with what notes that.
 func (a *attempt) trace(req *http.Request) *http.Request {
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn:      func(info httptrace.GotConnInfo) { a.kept.Store(info.Reused) },
+		GotConn:      func(info httptrace.GotConnInfo) { a.reused.Store(info.Reused) },
 		WroteHeaders: func() { a.written.Store(true) },
 	}))
 }
 
-// explain returns the error of the attempt with what it means.
-func (a *attempt) explain(err error) error {
+// wrapError returns the error of the attempt with what it means.
+func (a *attempt) wrapError(err error) error {
 	_, unsent := errors.AsType[*DialError](err)
 	switch {
 	case unsent || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return err
-	case isConnEnd(err):
-		if a.kept.Load() {
-			return &KeptConnError{err}
+	case isConnError(err):
+		if a.reused.Load() {
+			return &ReusedConnError{err}
 		}
 		return err
 	case !a.written.Load():
-		return &UnsendableError{err}
+		return &InvalidRequestError{err}
 	}
 	return err
 }
 
-// once returns the request in a shape that net/http sends once only, unless nothing of it was written. It would send some
+// disableRetry returns the request in a shape that net/http sends once only, unless nothing of it was written. It would send some
 // requests again by itself, on one kept connection after the other, and then dial: a request that ends its container would go
 // out many times, and the error would say that it could not be sent.
-func once(req *http.Request) *http.Request { // it is the caller's own copy
+func disableRetry(req *http.Request) *http.Request { // it is the caller's own copy
 	req.GetBody = nil
 	switch req.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "":
@@ -154,28 +154,28 @@ func once(req *http.Request) *http.Request { // it is the caller's own copy
 	return req
 }
 
-// UnsendableError is a request that can't be sent as it is, such as one with a line break in a header. Nothing was sent.
-type UnsendableError struct{ Err error }
+// InvalidRequestError is a request that can't be sent as it is, such as one with a line break in a header. Nothing was sent.
+type InvalidRequestError struct{ Err error }
 
 // Error says what is wrong with the request.
-func (e *UnsendableError) Error() string { return e.Err.Error() }
+func (e *InvalidRequestError) Error() string { return e.Err.Error() }
 
 // Unwrap returns what is wrong with the request.
-func (e *UnsendableError) Unwrap() error { return e.Err }
+func (e *InvalidRequestError) Unwrap() error { return e.Err }
 
-// KeptConnError is a request that was sent on a kept connection, which ended before an answer came. Most often the endpoint
+// ReusedConnError is a request that was sent on a kept connection, which ended before an answer came. Most often the endpoint
 // had closed it because it was idle, before it read the request.
-type KeptConnError struct{ Err error }
+type ReusedConnError struct{ Err error }
 
 // Error says how the connection ended.
-func (e *KeptConnError) Error() string { return "on a kept connection: " + e.Err.Error() }
+func (e *ReusedConnError) Error() string { return "on a kept connection: " + e.Err.Error() }
 
 // Unwrap returns how the connection ended.
-func (e *KeptConnError) Unwrap() error { return e.Err }
+func (e *ReusedConnError) Unwrap() error { return e.Err }
 
-// replayable reports whether a request can be sent again when a kept connection turns out to be closed: GetBody tells so of a
+// isReplayable reports whether a request can be sent again when a kept connection turns out to be closed: GetBody tells so of a
 // body.
-func replayable(req *http.Request) bool {
+func isReplayable(req *http.Request) bool {
 	switch req.Method {
 	case http.MethodPut, http.MethodDelete:
 		if req.Header.Get("Idempotency-Key") != "" || req.Header.Get("X-Idempotency-Key") != "" {
@@ -189,14 +189,14 @@ func replayable(req *http.Request) bool {
 }
 
 // Close lets requests on connections finish, makes no new connection, and keeps none for later.
-func (l *Link) Close() {
-	l.close()
-	l.pooled.CloseIdleConnections()
-	l.fresh.CloseIdleConnections()
+func (l *Conns) Close() {
+	l.cancel()
+	l.pooledTransport.CloseIdleConnections()
+	l.singleUseTransport.CloseIdleConnections()
 }
 
 // Abort breaks all connections, with the requests and the tunnels on them.
-func (l *Link) Abort() {
+func (l *Conns) Abort() {
 	l.tunnels.Abort() // first, so that they know who ended them
 	l.mu.Lock()
 	conns := make([]*conn, 0, len(l.conns))
@@ -229,57 +229,59 @@ func cause(err error) error {
 	return err
 }
 
-type afresh struct{}
+type newConnKey struct{}
 
-// Afresh returns a context under which [Link.Send] uses a new connection: a kept one has just failed, and others may be as
+// WithNewConn returns a context under which [Conns.Send] uses a new connection: a kept one has just failed, and others may be as
 // dead.
-func Afresh(ctx context.Context) context.Context { return context.WithValue(ctx, afresh{}, true) }
-
-type dialTimeout struct{}
-
-// WithDialTimeout returns a context under which [Link.Send] waits at most d for a connection.
-func WithDialTimeout(ctx context.Context, d time.Duration) context.Context {
-	return context.WithValue(ctx, dialTimeout{}, d)
+func WithNewConn(ctx context.Context) context.Context {
+	return context.WithValue(ctx, newConnKey{}, true)
 }
 
-func (l *Link) dial(ctx context.Context, network, _ string) (net.Conn, error) {
-	timeout, ok := ctx.Value(dialTimeout{}).(time.Duration)
+type dialTimeoutKey struct{}
+
+// WithDialTimeout returns a context under which [Conns.Send] waits at most d for a connection.
+func WithDialTimeout(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, dialTimeoutKey{}, d)
+}
+
+func (l *Conns) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	timeout, ok := ctx.Value(dialTimeoutKey{}).(time.Duration)
 	if !ok {
 		timeout = DefaultDialTimeout
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(l.open, cancel)()
+	defer context.AfterFunc(l.ctx, cancel)()
 	raw, err := (&net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}).DialContext(ctx, network, l.addr)
 	if err != nil {
-		if l.open.Err() != nil {
-			err = errGone // and not what ended the dial, which is no doing of the client's
+		if l.ctx.Err() != nil {
+			err = errRemoved // and not what ended the dial, which is no doing of the client's
 		}
 		return nil, &DialError{l.addr, err}
 	}
-	c := &conn{Conn: raw, link: l, closed: make(chan struct{})}
+	c := &conn{Conn: raw, owner: l, closed: make(chan struct{})}
 	if !l.register(c) {
 		_ = raw.Close() // whoever answered need not be who was asked for
-		return nil, &DialError{l.addr, errGone}
+		return nil, &DialError{l.addr, errRemoved}
 	}
 	return c, nil
 }
 
 // register adds a connection to those that Cut breaks, unless the link has been closed.
-func (l *Link) register(c *conn) bool {
+func (l *Conns) register(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open.Err() != nil {
+	if l.ctx.Err() != nil {
 		return false
 	}
 	l.conns[c] = struct{}{}
 	return true
 }
 
-// errGone is why a closed link dials no more.
-var errGone = errors.New("the endpoint is gone")
+// errRemoved is why a closed link dials no more.
+var errRemoved = errors.New("the endpoint is gone")
 
 var (
-	_ registry.Conns         = (*Link)(nil)
+	_ registry.Conns         = (*Conns)(nil)
 	_ tunnel.TransparentConn = (*conn)(nil)
 )

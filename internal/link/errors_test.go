@@ -10,8 +10,8 @@ import (
 	"github.com/theworklabs/edge/internal/link"
 )
 
-// answering returns the link to an endpoint that reads the head of each request, sends these bytes and closes the connection.
-func answering(t *testing.T, answer string) *link.Link {
+// openRawEndpoint returns the link to an endpoint that reads the head of each request, sends these bytes and closes the connection.
+func openRawEndpoint(t *testing.T, answer string) *link.Conns {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,12 +32,12 @@ func answering(t *testing.T, answer string) *link.Link {
 			}()
 		}
 	}()
-	l := link.Open(ln.Addr().String()).(*link.Link)
+	l := link.Open(ln.Addr().String()).(*link.Conns)
 	t.Cleanup(func() { l.Close(); l.Abort() })
 	return l
 }
 
-func TestAWholeHeadThatIsWrongIsMalformed(t *testing.T) {
+func TestAnInvalidResponseHeadIsMalformed(t *testing.T) {
 	for _, answer := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
 		"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
@@ -47,11 +47,11 @@ func TestAWholeHeadThatIsWrongIsMalformed(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: lzma\r\n\r\n",
 	} {
 		for _, upgrade := range []bool{false, true} {
-			req := request(t, http.MethodGet, "", false)
+			req := newRequest(t, http.MethodGet, "", false)
 			if upgrade {
 				req.Header.Set("Upgrade", "websocket")
 			}
-			resp, err := answering(t, answer).Send(req)
+			resp, err := openRawEndpoint(t, answer).Send(req)
 			if err == nil {
 				resp.Body.Close()
 				t.Errorf("%q was taken for an answer", answer)
@@ -62,7 +62,7 @@ func TestAWholeHeadThatIsWrongIsMalformed(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatEndsBeforeTheHeadDoesIsNoAnswer(t *testing.T) {
+func TestAConnectionClosedWithinTheHeadIsNotMalformed(t *testing.T) {
 	for _, answer := range []string{
 		"",
 		"HTTP/1.1 200 OK\r\n",
@@ -71,11 +71,11 @@ func TestAConnectionThatEndsBeforeTheHeadDoesIsNoAnswer(t *testing.T) {
 		"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n",
 	} {
 		for _, upgrade := range []bool{false, true} {
-			req := request(t, http.MethodGet, "", false)
+			req := newRequest(t, http.MethodGet, "", false)
 			if upgrade {
 				req.Header.Set("Upgrade", "websocket")
 			}
-			resp, err := answering(t, answer).Send(req)
+			resp, err := openRawEndpoint(t, answer).Send(req)
 			if err == nil {
 				resp.Body.Close()
 				t.Errorf("%q was taken for an answer", answer)
@@ -86,14 +86,14 @@ func TestAConnectionThatEndsBeforeTheHeadDoesIsNoAnswer(t *testing.T) {
 	}
 }
 
-func TestADialThatFailsIsNotMalformed(t *testing.T) {
+func TestAFailedDialIsNotMalformed(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ln.Close()
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		resp, err := link.Open(ln.Addr().String()).(*link.Link).Send(request(t, method, "", false))
+		resp, err := link.Open(ln.Addr().String()).(*link.Conns).Send(newRequest(t, method, "", false))
 		if err == nil {
 			resp.Body.Close()
 		}

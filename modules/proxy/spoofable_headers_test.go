@@ -15,8 +15,8 @@ import (
 	_ "github.com/theworklabs/edge/modules/downstream"
 )
 
-// lists returns a backend that answers with the headers and trailers that it got, a line each.
-func lists(t testing.TB) *wireBackend {
+// newHeaderEcho returns a backend that answers with the headers and trailers that it got, a line each.
+func newHeaderEcho(t testing.TB) *wireBackend {
 	t.Helper()
 	return newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -33,19 +33,19 @@ func lists(t testing.TB) *wireBackend {
 	})
 }
 
-const everyClaim = "Client-IP Proxy-Client-IP WL-Proxy-Client-IP Fly-Client-IP X-Originating-IP X-Azure-ClientIP X-Envoy-External-Address " +
+const spoofableHeaders = "Client-IP Proxy-Client-IP WL-Proxy-Client-IP Fly-Client-IP X-Originating-IP X-Azure-ClientIP X-Envoy-External-Address " +
 	"X-ProxyUser-IP X-Scheme X-Host X-HTTP-Host-Override X-Original-URI True-Client-IP X-Real-IP CF-Connecting-IP"
 
-func TestNoClaimOfAClientArrives(t *testing.T) {
+func TestNoSpoofableHeaderReachesTheBackend(t *testing.T) {
 	for _, directives := range []string{"edge_proxy api:80", "sanitize_request\nedge_proxy api:80"} {
-		s := lists(t).site(t, new(site), directives)
+		s := newHeaderEcho(t).serveSite(t, new(site), directives)
 		var head strings.Builder
-		for name := range strings.FieldsSeq(everyClaim) {
+		for name := range strings.FieldsSeq(spoofableHeaders) {
 			fmt.Fprintf(&head, "%s: 6.6.6.6\n", name)
 		}
 		conn := s.dial(t)
-		write(t, conn, "GET / HTTP/1.1\nHost: a\nX-HTTP-Method-Override: PATCH\nX-Client-Version: 7\nX-Original-Filename: a.txt\n"+head.String()+"\n")
-		_, body := answer(t, conn)
+		writeRequest(t, conn, "GET / HTTP/1.1\nHost: a\nX-HTTP-Method-Override: PATCH\nX-Client-Version: 7\nX-Original-Filename: a.txt\n"+head.String()+"\n")
+		_, body := readResponse(t, conn)
 		if strings.Contains(body, "6.6.6.6") {
 			t.Errorf("%q: the backend saw\n%s", directives, body)
 		}
@@ -54,35 +54,35 @@ func TestNoClaimOfAClientArrives(t *testing.T) {
 				t.Errorf("%q: %s did not arrive:\n%s", directives, want, body)
 			}
 		}
-		stop(t)
+		stopCaddy(t)
 	}
 }
 
-func stop(t *testing.T) {
+func stopCaddy(t *testing.T) {
 	t.Helper()
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestAnOperatorMayLetAClaimPass(t *testing.T) {
-	s := lists(t).site(t, &site{option: "keep_headers X-Original-URI x_host"}, "edge_proxy api:80")
+func TestKeepHeadersLetsASpoofableHeaderPass(t *testing.T) {
+	s := newHeaderEcho(t).serveSite(t, &site{edgeOptions: "keep_headers X-Original-URI x_host"}, "edge_proxy api:80")
 	conn := s.dial(t)
-	write(t, conn, "GET / HTTP/1.1\nHost: a\nX-Original-URI: /a\nX-Host: b\nX-Scheme: c\n\n")
-	_, body := answer(t, conn)
+	writeRequest(t, conn, "GET / HTTP/1.1\nHost: a\nX-Original-URI: /a\nX-Host: b\nX-Scheme: c\n\n")
+	_, body := readResponse(t, conn)
 	if !strings.Contains(body, "X-Original-Uri: /a") || !strings.Contains(body, "X-Host: b") || strings.Contains(body, "X-Scheme") {
 		t.Errorf("the backend saw\n%s", body)
 	}
 }
 
-// TestWhatTheOperatorSetsArrives: and never what the client says there.
-func TestWhatTheOperatorSetsArrives(t *testing.T) {
+// TestHeadersSetByTheConfigurationReachTheBackend: and never what the client says there.
+func TestHeadersSetByTheConfigurationReachTheBackend(t *testing.T) {
 	auth := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Forwarded-User", "alice") }).start(t)
-	s := lists(t).site(t, new(site), "sanitize_request\nrequest_header X-Forwarded-Prefix /app\nrequest_header X-Client-IP {client_ip}\n"+
+	s := newHeaderEcho(t).serveSite(t, new(site), "sanitize_request\nrequest_header X-Forwarded-Prefix /app\nrequest_header X-Client-IP {client_ip}\n"+
 		"forward_auth "+auth.address+" {\n uri /auth\n copy_headers X-Forwarded-User\n}\nedge_proxy api:80")
 	conn := s.dial(t)
-	write(t, conn, "GET / HTTP/1.1\nHost: a\nX-Forwarded-User: mallory\nX-Forwarded-Prefix: /evil\nX-Client-IP: 6.6.6.6\n\n")
-	_, body := answer(t, conn)
+	writeRequest(t, conn, "GET / HTTP/1.1\nHost: a\nX-Forwarded-User: mallory\nX-Forwarded-Prefix: /evil\nX-Client-IP: 6.6.6.6\n\n")
+	_, body := readResponse(t, conn)
 	for _, want := range []string{"X-Forwarded-User: alice", "X-Forwarded-Prefix: /app", "X-Client-Ip: 127.0.0.1"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%s did not arrive:\n%s", want, body)
@@ -93,8 +93,8 @@ func TestWhatTheOperatorSetsArrives(t *testing.T) {
 	}
 }
 
-func TestTrailersArriveButNoClaims(t *testing.T) {
-	s := lists(t).site(t, new(site), "edge_proxy api:80")
+func TestTrailersArriveWithoutSpoofableOnes(t *testing.T) {
+	s := newHeaderEcho(t).serveSite(t, new(site), "edge_proxy api:80")
 	for name, request := range map[string]string{
 		"announced":   "POST / HTTP/1.1\nHost: a\nTrailer: X-Real-IP, X-Checksum\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Real-IP: 6.6.6.6\nX-Checksum: abc\n\n",
 		"idempotent":  "PUT / HTTP/1.1\nHost: a\nTrailer: X-Checksum, X-Real-IP\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Checksum: abc\nX-Real-IP: 6.6.6.6\n\n",
@@ -102,8 +102,8 @@ func TestTrailersArriveButNoClaims(t *testing.T) {
 		"smuggled in": "PUT / HTTP/1.1\nHost: a\nTrailer: X-Checksum\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Checksum: abc\nX-Real-IP: 6.6.6.6\n\n",
 	} {
 		conn := s.dial(t)
-		write(t, conn, request)
-		_, body := answer(t, conn)
+		writeRequest(t, conn, request)
+		_, body := readResponse(t, conn)
 		if strings.Contains(body, "6.6.6.6") || !strings.Contains(body, "trailer X-Checksum: abc") {
 			t.Errorf("%s: the backend saw\n%s", name, body)
 		}
@@ -111,7 +111,7 @@ func TestTrailersArriveButNoClaims(t *testing.T) {
 }
 
 // TestAProxyInFrontIsBelieved: what the configuration says of Cloudflare's header.
-func TestALineThatCanOnlyBeEmptyIsRefused(t *testing.T) {
+func TestHeaderUpFromADroppedHeaderIsAnError(t *testing.T) {
 	for _, value := range []string{"{http.request.header.CF-Connecting-IP}", "{header.X-Real-IP}", "{>True-Client-IP}"} {
 		err := adaptError(t, ":80 {\n edge_proxy api:80 {\n header_up X-Forwarded-For "+value+"\n }\n}")
 		if err == nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// warm has a site keep so many connections to each of its endpoints.
-func warm(t *testing.T, s *site, requests int, waiting *sync.WaitGroup, release chan struct{}) {
+// warmUpConns has a site keep so many connections to each of its endpoints.
+func warmUpConns(t *testing.T, s *site, requests int, waiting *sync.WaitGroup, release chan struct{}) {
 	t.Helper()
 	var done sync.WaitGroup
 	waiting.Add(requests)
@@ -30,8 +30,8 @@ func warm(t *testing.T, s *site, requests int, waiting *sync.WaitGroup, release 
 	done.Wait()
 }
 
-// TestARequestIsSentOnKeptConnectionsOnce: net/http would send it on one after the other, and then dial.
-func TestARequestIsSentOnKeptConnectionsOnce(t *testing.T) {
+// TestARequestIsTriedOnOnlyOneReusedConnection: net/http would send it on one after the other, and then dial.
+func TestARequestIsTriedOnOnlyOneReusedConnection(t *testing.T) {
 	for _, containers := range []int{1, 5} {
 		var carriedOut atomic.Int32
 		var waiting sync.WaitGroup
@@ -53,29 +53,29 @@ func TestARequestIsSentOnKeptConnectionsOnce(t *testing.T) {
 					panic(http.ErrAbortHandler)
 				}
 			}).start(t)
-			addresses, ready = append(addresses, b.address), append(ready, reached(t, b.address, registry.Ready))
+			addresses, ready = append(addresses, b.address), append(ready, watchState(t, b.address, registry.Ready))
 		}
 		s := serve(t, map[string][]string{"api:80": addresses}, "edge_proxy api:80 {\n hold 2s\n slow_start off\n}")
 		for _, r := range ready {
 			<-r
 		}
-		warm(t, s, 20*containers, &waiting, release)
+		warmUpConns(t, s, 20*containers, &waiting, release)
 		status, _, _ := s.send(t, http.MethodGet, "/poison", nil)
 		if n := carriedOut.Load(); n != 2 || status != http.StatusBadGateway {
 			t.Errorf("%d containers: carried out %d times, status %d; want 2 and 502", containers, n, status)
 		}
-		stop(t)
+		stopCaddy(t)
 	}
 }
 
-// TestABackendThatClosesIdleConnectionsCostsNothing: a request on one that is being closed is sent again, outside of the budget.
-func TestABackendThatClosesIdleConnectionsCostsNothing(t *testing.T) {
+// TestIdleConnectionsClosedByTheBackendCostNoRetry: a request on one that is being closed is sent again, outside of the budget.
+func TestIdleConnectionsClosedByTheBackendCostNoRetry(t *testing.T) {
 	b := newWireBackend(t, func(conn net.Conn, r *http.Request, rest *bufio.Reader) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		_, _ = rest.ReadByte() // and closes when the next request comes
 	})
-	s := b.site(t, new(site), "edge_proxy api:80")
+	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	var clients sync.WaitGroup
 	for range 20 { // at a time, so that connections come back while others are made
 		clients.Go(func() {
@@ -99,9 +99,9 @@ func TestABackendThatClosesIdleConnectionsCostsNothing(t *testing.T) {
 	}
 }
 
-// TestABodyNeverArrivesWithAHole: a container that was told to stop answers 503 in the middle of an upload, and the rest of
+// TestABodyNeverArrivesWithMissingBytes: a container that was told to stop answers 503 in the middle of an upload, and the rest of
 // what is kept is passed on while that is looked at.
-func TestABodyNeverArrivesWithAHole(t *testing.T) {
+func TestABodyNeverArrivesWithMissingBytes(t *testing.T) {
 	release := make(chan struct{})
 	first := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 		_, _ = io.ReadFull(r.Body, make([]byte, 60_000))
@@ -117,25 +117,27 @@ func TestABodyNeverArrivesWithAHole(t *testing.T) {
 			got <- fmt.Sprint(bytes.Count(text, []byte("a")), bytes.Count(text, []byte("b")), bytes.Count(text, []byte("c")))
 		}
 	})
-	s := first.site(t, new(site), "edge_proxy api:80")
+	s := first.serveSite(t, new(site), "edge_proxy api:80")
 	conn := s.dial(t)
-	write(t, conn, "PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n")
-	chunk := func(letter string, n int) { write(t, conn, fmt.Sprintf("%x\n%s\n", n, strings.Repeat(letter, n))) }
+	writeRequest(t, conn, "PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n")
+	chunk := func(letter string, n int) {
+		writeRequest(t, conn, fmt.Sprintf("%x\n%s\n", n, strings.Repeat(letter, n)))
+	}
 	chunk("a", 40_000)
-	for first.asked.Load() == 0 {
+	for first.requests.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	drainAll(t, first.address)
+	drainEndpoint(t, first.address)
 	second.start(t)
-	ready := reached(t, second.address, registry.Ready)
+	ready := watchState(t, second.address, registry.Ready)
 	s.static["api:80"] = []string{first.address, second.address}
 	s.load(t, "edge_proxy api:80")
 	<-ready
 	chunk("a", 20_000)
 	chunk("b", 10_000)
 	chunk("c", 5_000)
-	write(t, conn, "0\n\n")
-	resp, _ := answer(t, conn)
+	writeRequest(t, conn, "0\n\n")
+	resp, _ := readResponse(t, conn)
 	select {
 	case counts := <-got:
 		if counts != "60000 10000 5000" {
@@ -148,32 +150,32 @@ func TestABodyNeverArrivesWithAHole(t *testing.T) {
 	}
 }
 
-// TestARequestThatCanNotBeSentBlamesNobody: what the client asks for and the configuration make a header that is none.
-func TestARequestThatCanNotBeSentBlamesNobody(t *testing.T) {
-	s := both(t, echo("ok"), "edge_proxy api:80 {\n header_up X-Path {path}\n eject 1\n}")
+// TestAnInvalidRequestEjectsNobody: what the client asks for and the configuration make a header that is none.
+func TestAnInvalidRequestEjectsNobody(t *testing.T) {
+	s := serveTwoBackends(t, echo("ok"), "edge_proxy api:80 {\n header_up X-Path {path}\n eject 1\n}")
 	for _, method := range []string{"GET", "POST"} {
-		if status := s.raw(t, method+" /a%0ab HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"); status != http.StatusInternalServerError {
+		if status := s.sendRaw(t, method+" /a%0ab HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"); status != http.StatusInternalServerError {
 			t.Errorf("%s: %d, want 500", method, status)
 		}
 	}
-	unharmed(t)
+	wantNoEjectionOrRetry(t)
 	if lost := edge.Snapshot()[0].Lost; lost.Unknown != 0 {
 		t.Errorf("%d are of unknown outcome", lost.Unknown)
 	}
 }
 
-// TestABodyThatNobodyReadsIsNoRequest: on a site whose handlers answer nothing, with a body that is no HTTP.
-func TestABodyThatNobodyReadsIsNoRequest(t *testing.T) {
+// TestAnUnreadBodyIsNotParsedAsARequest: on a site whose handlers answer nothing, with a body that is no HTTP.
+func TestAnUnreadBodyIsNotParsedAsARequest(t *testing.T) {
 	var smuggled atomic.Int32
 	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 		smuggled.Add(1)
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	})
-	s := b.site(t, new(site), "sanitize_request\nhandle /api/* {\n edge_proxy api:80\n}")
+	s := b.serveSite(t, new(site), "sanitize_request\nhandle /api/* {\n edge_proxy api:80\n}")
 	for _, body := range []string{"ZZ\nGET /api/smuggled HTTP/1.1\nHost: a\n\n", "5\nhello\nZZ\nGET /api/smuggled HTTP/1.1\nHost: a\n\n"} {
 		conn := s.dial(t)
-		write(t, conn, "POST /none HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n"+body)
-		if resp, _ := answer(t, conn); !resp.Close {
+		writeRequest(t, conn, "POST /none HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n"+body)
+		if resp, _ := readResponse(t, conn); !resp.Close {
 			t.Errorf("%q: the connection is kept", body)
 		}
 		if _, err := io.ReadAll(conn); err != nil {
@@ -185,38 +187,38 @@ func TestABodyThatNobodyReadsIsNoRequest(t *testing.T) {
 	}
 }
 
-// TestAnErrorRouteCanNotOpenTheDoorToThat: by taking away the header that closes the connection.
-func TestAnErrorRouteCanNotOpenTheDoorToThat(t *testing.T) {
+// TestErrorRoutesCannotEnableRequestSmuggling: by taking away the header that closes the connection.
+func TestErrorRoutesCannotEnableRequestSmuggling(t *testing.T) {
 	var smuggled atomic.Int32
 	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 		smuggled.Add(1)
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	})
 	for _, line := range []string{"header -Connection", "header Connection keep-alive"} {
-		s := b.site(t, new(site), "sanitize_request\nerror /x 404\nedge_proxy api:80\nhandle_errors {\n "+line+"\n respond hm\n}")
+		s := b.serveSite(t, new(site), "sanitize_request\nerror /x 404\nedge_proxy api:80\nhandle_errors {\n "+line+"\n respond hm\n}")
 		conn := s.dial(t)
-		write(t, conn, "POST /x HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n5\nhello\nZZ\nGET /smuggled HTTP/1.1\nHost: a\n\n")
+		writeRequest(t, conn, "POST /x HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n5\nhello\nZZ\nGET /smuggled HTTP/1.1\nHost: a\n\n")
 		_, _ = io.ReadAll(conn)
-		stop(t)
+		stopCaddy(t)
 	}
 	if n := smuggled.Load(); n != 0 {
 		t.Errorf("%d requests were smuggled to the backend", n)
 	}
 }
 
-func TestWhatABodylessRequestIsOnTheWire(t *testing.T) {
+func TestBodylessRequestsKeepTheirFraming(t *testing.T) {
 	got := make(chan string, 1)
 	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 		got <- fmt.Sprint(r.Header.Get("Content-Length"), r.ContentLength, r.TransferEncoding)
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	})
-	s := b.site(t, new(site), "edge_proxy api:80")
+	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	for method, want := range map[string]string{
 		"GET": "0 []", "HEAD": "0 []", "OPTIONS": "0 []", "DELETE": "0 []", "PUT": "00 []", "POST": "00 []",
 	} {
 		for _, extra := range []string{"", "Content-Length: 0\n", "Idempotency-Key: a\n"} {
 			conn := s.dial(t)
-			write(t, conn, method+" / HTTP/1.1\nHost: a\n"+extra+"\n")
+			writeRequest(t, conn, method+" / HTTP/1.1\nHost: a\n"+extra+"\n")
 			if seen := <-got; seen != want {
 				t.Errorf("%s, %q: the backend saw %s, want %s", method, extra, seen, want)
 			}
@@ -225,9 +227,9 @@ func TestWhatABodylessRequestIsOnTheWire(t *testing.T) {
 	}
 }
 
-func TestAnErrorPageOfAServiceHasNoBlankType(t *testing.T) {
-	page := says(t, "HTTP/1.1 200 OK\nContent-Length: 4\n\npage")
-	ready := reached(t, page.address, registry.Ready)
+func TestAnErrorPageFromAServiceHasNoBlankContentType(t *testing.T) {
+	page := newCannedBackend(t, "HTTP/1.1 200 OK\nContent-Length: 4\n\npage")
+	ready := watchState(t, page.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {"127.0.0.1:1"}, "page:80": {page.address}},
 		"sanitize_request\nedge_proxy api:80 {\n hold 100ms\n}\nhandle_errors {\n edge_proxy page:80\n}")
 	<-ready

@@ -21,8 +21,8 @@ func BenchmarkWaiting(b *testing.B) {
 					came <- struct{}{}
 					<-release
 				}).start(b)
-				url := secureSite(b, a.address, "handle /edge {\n edge_proxy api:80\n}\nhandle /stock {\n reverse_proxy "+a.address+"\n}")
-				client := clientsOf(b)[version]
+				url := serveTLS(b, a.address, "handle /edge {\n edge_proxy api:80\n}\nhandle /stock {\n reverse_proxy "+a.address+"\n}")
+				client := transportPerVersion(b)[version]
 				var done sync.WaitGroup
 				send := func() {
 					req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url+path, nil)
@@ -39,14 +39,14 @@ func BenchmarkWaiting(b *testing.B) {
 					}
 					resp.Body.Close()
 				}
-				before := memory()
+				before := memoryInUse()
 				for range requests {
 					done.Go(send)
 				}
 				for range requests {
 					<-came
 				}
-				used := memory() - before
+				used := memoryInUse() - before
 				close(release)
 				done.Wait()
 				b.ReportMetric(float64(used)/requests/1024, "KiB/request")
@@ -56,8 +56,8 @@ func BenchmarkWaiting(b *testing.B) {
 	}
 }
 
-// memory returns what heap and stacks take, without garbage.
-func memory() int64 {
+// memoryInUse returns what heap and stacks take, without garbage.
+func memoryInUse() int64 {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats

@@ -84,30 +84,30 @@ func Sanitize(w http.ResponseWriter, r *http.Request, app *edge.App) (to http.Re
 	if done, _ := caddyhttp.GetVar(r.Context(), sanitizedVar).(bool); done {
 		return w, func() {}, nil
 	}
-	if ConnOf(r).IsBroken() {
+	if ConnOf(r).HasUnreadBody() {
 		panic(http.ErrAbortHandler) // it is what a client has put into a body
 	}
-	early := newEarlyWriter(w, r, app)
+	early := newEarlyResponseWriter(w, r, app)
 	if early == nil {
 		done = func() {}
 	} else {
-		w, done = early, func() { early.done(r) }
+		w, done = early, func() { early.finish(r) }
 	}
 	if r.TLS != nil && !r.TLS.HandshakeComplete && !isSafe(r.Method) {
 		return w, done, caddyhttp.Error(http.StatusTooEarly, errEarlyData)
 	}
 	caddyhttp.SetVar(r.Context(), sanitizedVar, true)
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	strip(r.Header, trusted, app)
-	strip(r.Trailer, false, app)
-	for _, name := range framing {
+	removeSpoofable(r.Header, trusted, app)
+	removeSpoofable(r.Trailer, false, app)
+	for _, name := range forbiddenTrailers {
 		delete(r.Trailer, name)
 	}
 	return w, done, nil
 }
 
-// framing are fields that can't be trailers (RFC 9110 section 6.5.1). HTTP/3 lets clients announce them all the same.
-var framing = []string{"Content-Length", "Transfer-Encoding", "Trailer"}
+// forbiddenTrailers are fields that can't be trailers (RFC 9110 section 6.5.1). HTTP/3 lets clients announce them all the same.
+var forbiddenTrailers = []string{"Content-Length", "Transfer-Encoding", "Trailer"}
 
 // isSafe reports whether a method only reads (RFC 9110 section 9.2.1).
 func isSafe(method string) bool {
@@ -118,15 +118,15 @@ func isSafe(method string) bool {
 	return false
 }
 
-// strip deletes claims from headers or trailers. The three X-Forwarded headers that reverse_proxy itself replaces, or extends for
+// removeSpoofable deletes claims from headers or trailers. The three X-Forwarded headers that reverse_proxy itself replaces, or extends for
 // a trusted proxy, are left to it in their proper spelling.
-func strip(h http.Header, trusted bool, app *edge.App) {
+func removeSpoofable(h http.Header, trusted bool, app *edge.App) {
 	for name := range h {
 		kind, claims := Spoofable(name)
-		if !claims || app.KeepsHeader(squeeze(name)) {
+		if !claims || app.KeepsHeader(normalizeName(name)) {
 			continue
 		}
-		if trusted && IsForwarded(name) {
+		if trusted && IsXForwarded(name) {
 			continue
 		}
 		delete(h, name)

@@ -22,23 +22,23 @@ import (
 // TestMain keeps Caddy's own data out of the home directory.
 func TestMain(m *testing.M) {
 	var err error
-	if storage, err = os.MkdirTemp("", "edge-proxy-"); err != nil {
+	if storageDir, err = os.MkdirTemp("", "edge-proxy-"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
-	os.RemoveAll(storage)
+	os.RemoveAll(storageDir)
 	os.Exit(code)
 }
 
-var storage string
+var storageDir string
 
 // site is a running Caddy with one site, and the addresses that its services are told to be at.
 type site struct {
-	url    string
-	port   string
-	static map[string][]string
-	global string // more global options
-	option string // more lines of the option edge
+	url           string
+	port          string
+	static        map[string][]string
+	globalOptions string // more global options
+	edgeOptions   string // more lines of the option edge
 }
 
 // serve runs Caddy with a site that has these directives, and services at fixed addresses.
@@ -69,7 +69,7 @@ func (s *site) load(t testing.TB, directives string) {
 		fmt.Fprintf(&lines, "\t\tstatic %s %s\n", service, strings.Join(addrs, " "))
 	}
 	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %s\n\tauto_https off\n\tgrace_period 1s\n\tskip_install_trust\n\tlog {\n\t\tlevel ERROR\n\t}\n"+
-		"%s\n\tedge {\n\t\tresolver 127.0.0.1:1\n%s%s\n\t}\n}\n\n:%s {\n%s\n}\n", storage, s.global, &lines, s.option, s.port, directives)
+		"%s\n\tedge {\n\t\tresolver 127.0.0.1:1\n%s%s\n\t}\n}\n\n:%s {\n%s\n}\n", storageDir, s.globalOptions, &lines, s.edgeOptions, s.port, directives)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
@@ -168,8 +168,8 @@ func (s *site) send(t testing.TB, method, path string, body []byte) (int, string
 	return resp.StatusCode, string(text), resp.Header
 }
 
-// until waits for an answer.
-func (s *site) until(t testing.TB, path, want string) {
+// eventuallyResponds waits for an answer.
+func (s *site) eventuallyResponds(t testing.TB, path, want string) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		_, text, _ := s.send(t, http.MethodGet, path, nil)

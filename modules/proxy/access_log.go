@@ -15,9 +15,9 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// entry is the access log's line about a socket, written when that ends. It keeps strings and no more, because there may
+// accessLogEntry is the access log's line about a socket, written when that ends. It keeps strings and no more, because there may
 // be thousands of them. A nil entry is not written.
-type entry struct {
+type accessLogEntry struct {
 	log     *zap.Logger
 	loggers []string // names below http.log.access; "" is that one
 
@@ -27,14 +27,14 @@ type entry struct {
 	service, endpoint              string
 }
 
-// newEntry returns the line for a request, or nil if the server does not log it.
-func (t *Transport) newEntry(to *takeover, e *registry.Endpoint) *entry {
+// newAccessLogEntry returns the line for a request, or nil if the server does not log it.
+func (t *Transport) newAccessLogEntry(to *hijacker, e *registry.Endpoint) *accessLogEntry {
 	r := to.r
 	loggers := accessLoggers(r)
 	if len(loggers) == 0 {
 		return nil
 	}
-	n := &entry{
+	n := &accessLogEntry{
 		log: t.app.AccessLog(), loggers: loggers, proto: r.Proto, method: r.Method, host: r.Host, uri: r.RequestURI,
 		userAgent: r.UserAgent(), service: t.Service, endpoint: e.Address(),
 	}
@@ -47,7 +47,7 @@ func (t *Transport) newEntry(to *takeover, e *registry.Endpoint) *entry {
 }
 
 // write writes the line, in the fields of Caddy's own and with what only a socket has.
-func (n *entry) write(r tunnel.Report) {
+func (n *accessLogEntry) write(r tunnel.Report) {
 	if n == nil {
 		return
 	}
@@ -67,7 +67,7 @@ func (n *entry) write(r tunnel.Report) {
 }
 
 // MarshalLogObject writes the request as Caddy does, with the one header that tells clients apart.
-func (n *entry) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+func (n *accessLogEntry) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	enc.AddString("remote_ip", n.remoteIP)
 	enc.AddString("remote_port", n.remotePort)
 	enc.AddString("client_ip", n.clientIP)

@@ -7,8 +7,8 @@ import (
 	"github.com/theworklabs/edge/modules/downstream"
 )
 
-// spoofable are headers that applications, frameworks and other proxies read, by what they claim.
-var spoofable = map[downstream.Kind]string{
+// spoofableHeaders are headers that applications, frameworks and other proxies read, by what they claim.
+var spoofableHeaders = map[downstream.Kind]string{
 	downstream.Address: `
 		X-Real-IP X-Client-IP X-ClientIP Client-IP True-Client-IP X-True-Client-IP X-Remote-IP X-Remote-Addr Remote-Addr X-RemoteAddr
 		X-Cluster-Client-IP CF-Connecting-IP CF-Connecting-IPv6 Fastly-Client-IP Fly-Client-IP X-Appengine-User-IP
@@ -34,8 +34,8 @@ var spoofable = map[downstream.Kind]string{
 	downstream.Certificate: `Client-Cert Client-Cert-Chain X-SSL-Client-Cert X-SSL-Client-Verify X-Client-Cert SSL-Client-S-DN`,
 }
 
-// harmless are real headers that must pass: of browsers, of HTTP's registry, of APIs, webhooks, uploads, tracing and tests.
-const harmless = `
+// harmlessHeaders are real headers that must pass: of browsers, of HTTP's registry, of APIs, webhooks, uploads, tracing and tests.
+const harmlessHeaders = `
 	Accept Accept-Charset Accept-Datetime Accept-Encoding Accept-Language Accept-Patch Accept-Post Accept-Ranges
 	Access-Control-Request-Headers Access-Control-Request-Method Age Allow Alt-Used Authorization Cache-Control Cache-Status
 	Cdn-Loop Connection Content-Digest Content-Disposition Content-Encoding Content-Language Content-Length Content-Location
@@ -79,8 +79,8 @@ const harmless = `
 	X-Email-Forwarded X-Auto-Forwarded X-Callback-Url X-Base-Path X-Upload-Path X-Redirect-Uri X-Smtp-Host X-Database-Port
 	OpenAI-Organization Anthropic-Version Notion-Version Paypal-Transmission-Id`
 
-func TestHeadersThatClaimWhoTheClientIsAreSpoofable(t *testing.T) {
-	for want, names := range spoofable {
+func TestHeadersThatIdentifyTheClientAreSpoofable(t *testing.T) {
+	for want, names := range spoofableHeaders {
 		for _, name := range strings.Fields(names) {
 			if kind, ok := downstream.Spoofable(name); !ok || kind != want {
 				t.Errorf("%s: %t, %s; want %s", name, ok, kind, want)
@@ -89,8 +89,8 @@ func TestHeadersThatClaimWhoTheClientIsAreSpoofable(t *testing.T) {
 	}
 }
 
-func TestHeadersThatClaimNothingPass(t *testing.T) {
-	names := strings.Fields(harmless)
+func TestHarmlessHeadersAreNotSpoofable(t *testing.T) {
+	names := strings.Fields(harmlessHeaders)
 	if len(names) < 200 {
 		t.Errorf("%d headers are tried, want at least 200", len(names))
 	}

@@ -15,31 +15,31 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// TestClientsThatLeaveGiveTheirPlacesBack: whatever they have announced, and sent of it.
-func TestClientsThatLeaveGiveTheirPlacesBack(t *testing.T) {
+// TestClientsThatLeaveAreNoLongerHeld: whatever they have announced, and sent of it.
+func TestClientsThatLeaveAreNoLongerHeld(t *testing.T) {
 	a := newBackend(t, echo("a"))
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	var conns []net.Conn
 	for _, sent := range []int{0, 10, 99_999} {
 		for _, method := range []string{"POST", "PUT"} {
 			conn := s.dial(t)
-			write(t, conn, method+" / HTTP/1.1\nHost: a\nContent-Length: 100000\n\n")
+			writeRequest(t, conn, method+" / HTTP/1.1\nHost: a\nContent-Length: 100000\n\n")
 			if _, err := conn.Write(make([]byte, sent)); err != nil {
 				t.Fatal(err)
 			}
 			conns = append(conns, conn)
 		}
 	}
-	held(t, len(conns))
+	eventuallyHeld(t, len(conns))
 	for _, conn := range conns {
 		conn.Close()
 	}
-	held(t, 0)
+	eventuallyHeld(t, 0)
 	a.start(t)
-	s.until(t, "/", "a GET")
+	s.eventuallyResponds(t, "/", "a GET")
 }
 
-func TestOneClientHasAPartOfTheQueue(t *testing.T) {
+func TestOneClientCanHoldOnlyItsShare(t *testing.T) {
 	a := newBackend(t, echo("a"))
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n max_held_per_client 3\n}")
 	results := make(chan int, 5)
@@ -54,7 +54,7 @@ func TestOneClientHasAPartOfTheQueue(t *testing.T) {
 			t.Errorf("%d, want 503", status)
 		}
 	}
-	held(t, 3)
+	eventuallyHeld(t, 3)
 	a.start(t)
 	for range 3 {
 		if status := <-results; status != http.StatusOK {
@@ -63,11 +63,11 @@ func TestOneClientHasAPartOfTheQueue(t *testing.T) {
 	}
 }
 
-// TestAPOSTWhoseContainerGoesDuringTheDialIsNoCancelledOne: it got an empty 499.
-func TestAPOSTWhoseContainerGoesDuringTheDialIsNoCancelledOne(t *testing.T) {
-	full := fullAddress(t)
+// TestAPOSTMovesOnIfItsContainerIsRemovedDuringTheDial: it got an empty 499.
+func TestAPOSTMovesOnIfItsContainerIsRemovedDuringTheDial(t *testing.T) {
+	full := fullBacklogAddress(t)
 	good := newBackend(t, echo("good")).start(t)
-	ready := reached(t, good.address, registry.Ready)
+	ready := watchState(t, good.address, registry.Ready)
 	s := &site{static: map[string][]string{"api:80": {full}}}
 	s.start(t, "edge_proxy api:80 {\n probe {\n uri /\n }\n}")
 	result := make(chan string)
@@ -75,7 +75,7 @@ func TestAPOSTWhoseContainerGoesDuringTheDialIsNoCancelledOne(t *testing.T) {
 		_, text, _ := s.send(t, http.MethodPost, "/", []byte("hello"))
 		result <- text
 	}()
-	held(t, 1)
+	eventuallyHeld(t, 1)
 	s.static["api:80"] = []string{good.address}
 	s.load(t, "edge_proxy api:80")
 	<-ready
@@ -84,8 +84,8 @@ func TestAPOSTWhoseContainerGoesDuringTheDialIsNoCancelledOne(t *testing.T) {
 	}
 }
 
-// fullAddress returns an address whose queue of connections is full: the kernel answers no one any more.
-func fullAddress(t *testing.T) string {
+// fullBacklogAddress returns an address whose queue of connections is full: the kernel answers no one any more.
+func fullBacklogAddress(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -112,17 +112,17 @@ func fullAddress(t *testing.T) string {
 	}
 }
 
-// TestAnEdgeWithoutDescriptorsBlamesNobody: requests wait until it has some again.
-func TestAnEdgeWithoutDescriptorsBlamesNobody(t *testing.T) {
+// TestRunningOutOfDescriptorsFailsNoEndpoint: requests wait until it has some again.
+func TestRunningOutOfDescriptorsFailsNoEndpoint(t *testing.T) {
 	var asked atomic.Int32
 	a := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); _, _ = io.WriteString(w, "ok") }).start(t)
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n probe {\n uri /\n interval 100ms\n fall 1\n }\n}")
 	<-ready
-	failing := reached(t, a.address, registry.Failing)
+	failing := watchState(t, a.address, registry.Failing)
 	conn := s.dial(t)
-	write(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\n") // its connection is there, the endpoint's is not
-	release := exhaust(t)
+	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\n") // its connection is there, the endpoint's is not
+	release := exhaustDescriptors(t)
 	if _, err := io.WriteString(conn, "hello"); err != nil {
 		t.Fatal(err)
 	}
@@ -135,13 +135,13 @@ func TestAnEdgeWithoutDescriptorsBlamesNobody(t *testing.T) {
 		t.Errorf("%d are ready", got.Ready)
 	}
 	release()
-	if resp, body := answer(t, conn); resp.StatusCode != http.StatusOK || body != "ok" {
+	if resp, body := readResponse(t, conn); resp.StatusCode != http.StatusOK || body != "ok" {
 		t.Errorf("%s %q", resp.Status, body)
 	}
 }
 
-// exhaust takes all descriptors of the process, and returns what gives them back.
-func exhaust(t *testing.T) (release func()) {
+// exhaustDescriptors takes all descriptors of the process, and returns what gives them back.
+func exhaustDescriptors(t *testing.T) (release func()) {
 	t.Helper()
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -173,8 +173,8 @@ func exhaust(t *testing.T) (release func()) {
 	}
 }
 
-// TestAContainerThatStopsAndSaysSoLosesNothing: an answer of 503 after its signal is asked for again, elsewhere.
-func TestAContainerThatStopsAndSaysSoLosesNothing(t *testing.T) {
+// TestA503FromATerminatingContainerIsRetried: an answer of 503 after its signal is asked for again, elsewhere.
+func TestA503FromATerminatingContainerIsRetried(t *testing.T) {
 	// An operator's word stands for Docker's: both are known of the endpoint.
 	var stopping atomic.Bool
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -185,7 +185,7 @@ func TestAContainerThatStopsAndSaysSoLosesNothing(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}).start(t)
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	<-ready
 	results := make(chan int, 2)
@@ -198,9 +198,9 @@ func TestAContainerThatStopsAndSaysSoLosesNothing(t *testing.T) {
 	for edge.Snapshot()[0].InFlight < 2 {
 		time.Sleep(time.Millisecond)
 	}
-	drainAll(t, a.address)
+	drainEndpoint(t, a.address)
 	b := newBackend(t, echo("b")).start(t)
-	readyB := reached(t, b.address, registry.Ready)
+	readyB := watchState(t, b.address, registry.Ready)
 	s.static["api:80"] = []string{a.address, b.address}
 	s.load(t, "edge_proxy api:80")
 	<-readyB
@@ -211,8 +211,8 @@ func TestAContainerThatStopsAndSaysSoLosesNothing(t *testing.T) {
 	}
 }
 
-// drainAll drains an endpoint as an operator does.
-func drainAll(t *testing.T, address string) {
+// drainEndpoint drains an endpoint as an operator does.
+func drainEndpoint(t *testing.T, address string) {
 	t.Helper()
-	admin(t, "/edge/drain", `{"endpoints": ["`+address+`"]}`)
+	postAdmin(t, "/edge/drain", `{"endpoints": ["`+address+`"]}`)
 }

@@ -25,19 +25,19 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// secureSite runs a site over TLS, with all versions of HTTP, in front of an endpoint, and waits until that is ready.
-func secureSite(t testing.TB, address, directives string) (url string) {
+// serveTLS runs a site over TLS, with all versions of HTTP, in front of an endpoint, and waits until that is ready.
+func serveTLS(t testing.TB, address, directives string) (url string) {
 	t.Helper()
 	port := freePort(t)
-	cert, key := selfSigned(t) // a managed one would have Caddy's own goroutines race with its start
+	cert, key := writeSelfSignedCert(t) // a managed one would have Caddy's own goroutines race with its start
 	text := fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %s\n auto_https disable_redirects\n skip_install_trust\n grace_period 1s\n"+
 		" log {\n level ERROR\n }\n edge {\n resolver 127.0.0.1:1\n static api:80 %s\n }\n}\nhttps://localhost:%s {\n tls %s %s\n %s\n}\n",
-		storage, address, port, cert, key, directives)
+		storageDir, address, port, cert, key, directives)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready := reached(t, address, registry.Ready)
+	ready := watchState(t, address, registry.Ready)
 	if err := caddy.Load(config, true); err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +50,8 @@ func secureSite(t testing.TB, address, directives string) (url string) {
 	return "https://localhost:" + port
 }
 
-// selfSigned writes a certificate for localhost and its key to files.
-func selfSigned(t testing.TB) (certFile, keyFile string) {
+// writeSelfSignedCert writes a certificate for localhost and its key to files.
+func writeSelfSignedCert(t testing.TB) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -79,17 +79,17 @@ func selfSigned(t testing.TB) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// insecure is a client's configuration that takes the site's own certificate.
-func insecure() *tls.Config {
+// insecureTLSConfig is a client's configuration that takes the site's own certificate.
+func insecureTLSConfig() *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true, RootCAs: x509.NewCertPool()}
 }
 
-// clientsOf returns a client of each version of HTTP.
-func clientsOf(t testing.TB) map[string]http.RoundTripper {
+// transportPerVersion returns a client of each version of HTTP.
+func transportPerVersion(t testing.TB) map[string]http.RoundTripper {
 	t.Helper()
-	one := &http.Transport{TLSClientConfig: insecure()}
-	two := &http.Transport{TLSClientConfig: insecure(), ForceAttemptHTTP2: true}
-	three := &http3.Transport{TLSClientConfig: insecure()}
+	one := &http.Transport{TLSClientConfig: insecureTLSConfig()}
+	two := &http.Transport{TLSClientConfig: insecureTLSConfig(), ForceAttemptHTTP2: true}
+	three := &http3.Transport{TLSClientConfig: insecureTLSConfig()}
 	t.Cleanup(func() {
 		one.CloseIdleConnections()
 		two.CloseIdleConnections()
@@ -98,10 +98,10 @@ func clientsOf(t testing.TB) map[string]http.RoundTripper {
 	return map[string]http.RoundTripper{"HTTP/1.1": one, "HTTP/2.0": two, "HTTP/3.0": three}
 }
 
-func TestTrailersArriveOverEveryHTTP(t *testing.T) {
-	b := lists(t)
-	url := secureSite(t, b.address, "edge_proxy api:80")
-	for version, client := range clientsOf(t) {
+func TestTrailersArriveOverEveryHTTPVersion(t *testing.T) {
+	b := newHeaderEcho(t)
+	url := serveTLS(t, b.address, "edge_proxy api:80")
+	for version, client := range transportPerVersion(t) {
 		arrives := "trailer X-Checksum: abc"
 		if version == "HTTP/3.0" {
 			arrives = "trailer X-Checksum" // quic-go's server reads the names that are announced, and drops the values
@@ -129,11 +129,11 @@ func TestTrailersArriveOverEveryHTTP(t *testing.T) {
 	}
 }
 
-// TestTrailersThatAreNoneHarmNobody: HTTP/3 lets a client announce the length of a body that has been sent.
-func TestTrailersThatAreNoneHarmNobody(t *testing.T) {
-	b := lists(t)
-	url := secureSite(t, b.address, "edge_proxy api:80")
-	client := clientsOf(t)["HTTP/3.0"]
+// TestForbiddenTrailersAreIgnored: HTTP/3 lets a client announce the length of a body that has been sent.
+func TestForbiddenTrailersAreIgnored(t *testing.T) {
+	b := newHeaderEcho(t)
+	url := serveTLS(t, b.address, "edge_proxy api:80")
+	client := transportPerVersion(t)["HTTP/3.0"]
 	for _, method := range []string{"PUT", "POST"} {
 		req, err := http.NewRequest(method, url, strings.NewReader("hello"))
 		if err != nil {
@@ -152,10 +152,10 @@ func TestTrailersThatAreNoneHarmNobody(t *testing.T) {
 	}
 }
 
-func TestARequestWithoutABodyHasNoneOverEveryHTTP(t *testing.T) {
-	b := lists(t)
-	url := secureSite(t, b.address, "edge_proxy api:80")
-	for version, client := range clientsOf(t) {
+func TestABodylessRequestStaysSoOverEveryHTTPVersion(t *testing.T) {
+	b := newHeaderEcho(t)
+	url := serveTLS(t, b.address, "edge_proxy api:80")
+	for version, client := range transportPerVersion(t) {
 		for _, method := range []string{"GET", "DELETE"} {
 			req, err := http.NewRequest(method, url, nil)
 			if err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-func TestAPageCanSayForHowLongAServiceHasBeenDown(t *testing.T) {
+func TestAnErrorPageCanShowTheDowntime(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	ready, failing := reached(t, a.address, registry.Ready), reached(t, a.address, registry.Failing)
+	ready, failing := watchState(t, a.address, registry.Ready), watchState(t, a.address, registry.Failing)
 	s := serve(t, map[string][]string{"api:80": {a.address}},
 		"edge_proxy api:80 {\n hold 1s\n}\nhandle_errors {\n respond \"down:{edge.service.down}\"\n}")
 	<-ready

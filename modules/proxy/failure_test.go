@@ -15,19 +15,19 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// both starts two applications behind a site, and waits until they are ready.
-func both(t *testing.T, handler http.HandlerFunc, directives string) *site {
+// serveTwoBackends starts two applications behind a site, and waits until they are ready.
+func serveTwoBackends(t *testing.T, handler http.HandlerFunc, directives string) *site {
 	t.Helper()
 	a, b := newBackend(t, handler).start(t), newBackend(t, handler).start(t)
-	readyA, readyB := reached(t, a.address, registry.Ready), reached(t, b.address, registry.Ready)
+	readyA, readyB := watchState(t, a.address, registry.Ready), watchState(t, b.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address, b.address}}, directives)
 	<-readyA
 	<-readyB
 	return s
 }
 
-// raw sends bytes on a connection of its own and returns the status of the answer; 0 if there is none.
-func (s *site) raw(t *testing.T, request string) int {
+// sendRaw sends bytes on a connection of its own and returns the status of the answer; 0 if there is none.
+func (s *site) sendRaw(t *testing.T, request string) int {
 	t.Helper()
 	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
 	if err != nil {
@@ -48,8 +48,8 @@ func (s *site) raw(t *testing.T, request string) int {
 	return resp.StatusCode
 }
 
-// unharmed sees that nobody was ejected for what a client did, and that it cost no retry.
-func unharmed(t *testing.T) {
+// wantNoEjectionOrRetry sees that nobody was ejected for what a client did, and that it cost no retry.
+func wantNoEjectionOrRetry(t *testing.T) {
 	t.Helper()
 	status := edge.Snapshot()[0]
 	if status.Ready != 2 || status.Retries != 0 {
@@ -57,41 +57,41 @@ func unharmed(t *testing.T) {
 	}
 }
 
-const upgrade = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+const upgradeHeaders = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
 
-// TestAnUpgradeThatIsClosedWithoutAnAnswerIsNobodysFault: that is how Socket.IO refuses one at a path it doesn't know.
-func TestAnUpgradeThatIsClosedWithoutAnAnswerIsNobodysFault(t *testing.T) {
+// TestAnUpgradeClosedWithoutAResponseEjectsNobody: that is how Socket.IO refuses one at a path it doesn't know.
+func TestAnUpgradeClosedWithoutAResponseEjectsNobody(t *testing.T) {
 	var upgrades atomic.Int32
-	s := both(t, func(http.ResponseWriter, *http.Request) {
+	s := serveTwoBackends(t, func(http.ResponseWriter, *http.Request) {
 		upgrades.Add(1)
 		panic(http.ErrAbortHandler)
 	}, "edge_proxy api:80")
 	for range 20 {
-		if status := s.raw(t, "GET / HTTP/1.1\r\n"+upgrade+"\r\n"); status != http.StatusBadGateway {
+		if status := s.sendRaw(t, "GET / HTTP/1.1\r\n"+upgradeHeaders+"\r\n"); status != http.StatusBadGateway {
 			t.Fatalf("status %d", status)
 		}
 	}
 	if n := upgrades.Load(); n != 20 {
 		t.Errorf("20 requests became %d", n)
 	}
-	unharmed(t)
+	wantNoEjectionOrRetry(t)
 }
 
-func TestABodyThatIsNoneIsTheClientsFault(t *testing.T) {
-	s := both(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }, "edge_proxy api:80")
+func TestAMalformedRequestBodyGets400(t *testing.T) {
+	s := serveTwoBackends(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }, "edge_proxy api:80")
 	for range 20 {
-		if status := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n"); status != http.StatusBadRequest {
+		if status := s.sendRaw(t, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n"); status != http.StatusBadRequest {
 			t.Fatalf("status %d, want 400", status)
 		}
 	}
-	unharmed(t)
+	wantNoEjectionOrRetry(t)
 	if lost := edge.Snapshot()[0].Lost; lost != (registry.Lost{}) {
 		t.Errorf("counted as lost: %+v", lost)
 	}
 }
 
-func TestAnUpgradeThatCanNotBeIsAnOrdinaryRequest(t *testing.T) {
-	s := both(t, func(w http.ResponseWriter, r *http.Request) {
+func TestAnUnsupportedUpgradeIsAnOrdinaryRequest(t *testing.T) {
+	s := serveTwoBackends(t, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return
@@ -99,18 +99,18 @@ func TestAnUpgradeThatCanNotBeIsAnOrdinaryRequest(t *testing.T) {
 		fmt.Fprint(w, r.Header.Get("Upgrade"), len(body))
 	}, "edge_proxy api:80")
 	for _, request := range []string{
-		"GET / HTTP/1.0\r\n" + upgrade + "\r\n",
-		"POST / HTTP/1.1\r\n" + upgrade + "Content-Length: 3\r\n\r\nabc",
-		"POST / HTTP/1.1\r\n" + upgrade + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+		"GET / HTTP/1.0\r\n" + upgradeHeaders + "\r\n",
+		"POST / HTTP/1.1\r\n" + upgradeHeaders + "Content-Length: 3\r\n\r\nabc",
+		"POST / HTTP/1.1\r\n" + upgradeHeaders + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
 	} {
-		if status := s.raw(t, request); status != http.StatusOK {
+		if status := s.sendRaw(t, request); status != http.StatusOK {
 			t.Errorf("status %d for %q", status, request)
 		}
 	}
 }
 
-// TestALateAnswerIsAskedForAgainWhereTheEndpointNoLongerServes: it accepts connections and never answers.
-func TestALateAnswerIsAskedForAgainWhereTheEndpointNoLongerServes(t *testing.T) {
+// TestATimedOutRequestIsRetriedIfItsEndpointFails: it accepts connections and never answers.
+func TestATimedOutRequestIsRetriedIfItsEndpointFails(t *testing.T) {
 	var hung atomic.Bool
 	stuck := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		if hung.Load() && r.URL.Path != "/" {
@@ -121,16 +121,16 @@ func TestALateAnswerIsAskedForAgainWhereTheEndpointNoLongerServes(t *testing.T) 
 		}
 	}).start(t)
 	well := newBackend(t, echo("well")).start(t)
-	ready, failing := reached(t, stuck.address, registry.Ready), reached(t, stuck.address, registry.Failing)
+	ready, failing := watchState(t, stuck.address, registry.Ready), watchState(t, stuck.address, registry.Failing)
 	s := serve(t, map[string][]string{"api:80": {stuck.address}}, "")
 	s.static["api:80"] = []string{stuck.address, well.address}
-	readyWell := reached(t, well.address, registry.Ready)
+	readyWell := watchState(t, well.address, registry.Ready)
 	s.load(t, "edge_proxy api:80 {\n probe {\n uri /\n interval 100ms\n fall 1\n }\n timeouts {\n response 2s\n }\n}")
 	<-ready
 	<-readyWell
 	hung.Store(true)
 	<-failing
-	back := reached(t, stuck.address, registry.Ready)
+	back := watchState(t, stuck.address, registry.Ready)
 	hung.Store(false)
 	<-back
 	answers := make(chan string)
@@ -156,7 +156,7 @@ func TestALateAnswerIsAskedForAgainWhereTheEndpointNoLongerServes(t *testing.T) 
 
 func TestOneCutConnectionDoesNotEndASession(t *testing.T) {
 	var cut atomic.Bool
-	s := both(t, func(w http.ResponseWriter, r *http.Request) {
+	s := serveTwoBackends(t, func(w http.ResponseWriter, r *http.Request) {
 		own := r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()
 		switch sid := r.URL.Query().Get("sid"); {
 		case r.URL.Query().Get("EIO") == "":
@@ -174,8 +174,8 @@ func TestOneCutConnectionDoesNotEndASession(t *testing.T) {
 	}
 }
 
-func TestStrangersCanNotFillTheTableOfSessions(t *testing.T) {
-	s := both(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "edge_proxy api:80 {\n affinity socketio\n}")
+func TestForgedSessionsAreNotRemembered(t *testing.T) {
+	s := serveTwoBackends(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "edge_proxy api:80 {\n affinity socketio\n}")
 	for i := range 50 {
 		fetch(t, http.DefaultClient, fmt.Sprintf("%s/any/page?EIO=4&sid=forged%d", s.url, i))
 		fetch(t, http.DefaultClient, fmt.Sprintf("%s/any/page?EIO=4&transport=polling&sid=forged%d", s.url, i))

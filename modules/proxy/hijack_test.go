@@ -23,8 +23,8 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// repeating is an application that sends every message back.
-func repeating(t *testing.T) *backend {
+// newWebSocketEcho is an application that sends every message back.
+func newWebSocketEcho(t *testing.T) *backend {
 	t.Helper()
 	return newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
@@ -41,8 +41,8 @@ func repeating(t *testing.T) *backend {
 	}).start(t)
 }
 
-// socket opens a WebSocket through the site.
-func (s *site) socket(t *testing.T) *websocket.Conn {
+// openWebSocket opens a WebSocket through the site.
+func (s *site) openWebSocket(t *testing.T) *websocket.Conn {
 	t.Helper()
 	conn, _, err := websocket.Dial(t.Context(), s.url+"/live", nil)
 	if err != nil {
@@ -52,8 +52,8 @@ func (s *site) socket(t *testing.T) *websocket.Conn {
 	return conn
 }
 
-// repeats sees that a message comes back.
-func repeats(t *testing.T, conn *websocket.Conn) {
+// wantEcho sees that a message comes back.
+func wantEcho(t *testing.T, conn *websocket.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -65,8 +65,8 @@ func repeats(t *testing.T, conn *websocket.Conn) {
 	}
 }
 
-// closeCode waits until the other side closes the socket, and returns with which code.
-func closeCode(t *testing.T, conn *websocket.Conn) websocket.StatusCode {
+// awaitCloseCode waits until the other side closes the socket, and returns with which code.
+func awaitCloseCode(t *testing.T, conn *websocket.Conn) websocket.StatusCode {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -74,30 +74,30 @@ func closeCode(t *testing.T, conn *websocket.Conn) websocket.StatusCode {
 	return websocket.CloseStatus(err)
 }
 
-func TestAReloadTouchesNoWebSocket(t *testing.T) {
-	a := repeating(t)
-	ready := reached(t, a.address, registry.Ready)
+func TestAReloadKeepsWebSocketsOpen(t *testing.T) {
+	a := newWebSocketEcho(t)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	<-ready
-	conn := s.socket(t)
+	conn := s.openWebSocket(t)
 	for i := range 5 {
 		s.load(t, fmt.Sprintf("header X-Load %d\nedge_proxy api:80 {\n hold %ds\n}", i, 50+i))
-		repeats(t, conn)
+		wantEcho(t, conn)
 	}
 	if status := edge.Snapshot()[0]; status.Sockets != 1 || status.InFlight != 0 || status.Traffic.FromClients == 0 {
 		t.Errorf("%d sockets, %d requests in flight, %+v", status.Sockets, status.InFlight, status.Traffic)
 	}
 }
 
-func TestADrainTellsTheWebSocketsToGoElsewhere(t *testing.T) {
-	a := repeating(t)
-	ready := reached(t, a.address, registry.Ready)
+func TestADrainClosesWebSocketsWithGoingAway(t *testing.T) {
+	a := newWebSocketEcho(t)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n close_window 100ms\n}")
 	<-ready
-	conn := s.socket(t)
-	repeats(t, conn)
+	conn := s.openWebSocket(t)
+	wantEcho(t, conn)
 	drain(t, a.address)
-	if code := closeCode(t, conn); code != websocket.StatusGoingAway {
+	if code := awaitCloseCode(t, conn); code != websocket.StatusGoingAway {
 		t.Errorf("closed with %d, want 1001", code)
 	}
 }
@@ -117,33 +117,33 @@ func drain(t *testing.T, address string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := route.Handler.ServeHTTP(discard{}, req); err != nil {
+		if err := route.Handler.ServeHTTP(discardWriter{}, req); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// discard is a ResponseWriter for an answer that nobody reads.
-type discard struct{}
+// discardWriter is a ResponseWriter for an answer that nobody reads.
+type discardWriter struct{}
 
-func (discard) Header() http.Header         { return make(http.Header) }
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
-func (discard) WriteHeader(int)             {}
+func (discardWriter) Header() http.Header         { return make(http.Header) }
+func (discardWriter) Write(b []byte) (int, error) { return len(b), nil }
+func (discardWriter) WriteHeader(int)             {}
 
-func TestASocketIsLoggedWhenItEnds(t *testing.T) {
-	a := repeating(t)
-	ready := reached(t, a.address, registry.Ready)
+func TestAWebSocketIsLoggedWhenItEnds(t *testing.T) {
+	a := newWebSocketEcho(t)
+	ready := watchState(t, a.address, registry.Ready)
 	file := filepath.Join(t.TempDir(), "access.log")
 	directives := "log {\n output file " + file + "\n level INFO\n}\nencode\nedge_proxy api:80"
 	s := serve(t, map[string][]string{"api:80": {a.address}}, directives)
 	<-ready
-	conn := s.socket(t)
-	repeats(t, conn)
+	conn := s.openWebSocket(t)
+	wantEcho(t, conn)
 	s.load(t, "header X-Other 1\n"+directives) // the configuration that it came by is gone when it ends
 	if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {
 		t.Fatal(err)
 	}
-	line := logged(t, file)
+	line := awaitLogLine(t, file)
 	for field, want := range map[string]any{
 		"logger": "http.log.access.log0", "msg": "handled request", "status": 101.0, "service": "api:80", "endpoint": a.address,
 		"closed_by": "client", "close_reason": "close frame",
@@ -161,8 +161,8 @@ func TestASocketIsLoggedWhenItEnds(t *testing.T) {
 	}
 }
 
-// logged waits for the one line of a log.
-func logged(t *testing.T, file string) (line map[string]any) {
+// awaitLogLine waits for the one line of a log.
+func awaitLogLine(t *testing.T, file string) (line map[string]any) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		text, err := os.ReadFile(file)
@@ -184,23 +184,23 @@ func logged(t *testing.T, file string) (line map[string]any) {
 	}
 }
 
-func TestASocketThatIsNotToBeLoggedIsNot(t *testing.T) {
-	a := repeating(t)
-	ready := reached(t, a.address, registry.Ready)
+func TestLogSkipAppliesToWebSockets(t *testing.T) {
+	a := newWebSocketEcho(t)
+	ready := watchState(t, a.address, registry.Ready)
 	file := filepath.Join(t.TempDir(), "access.log")
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "log {\n output file "+file+"\n level INFO\n}\nlog_skip /live\nedge_proxy api:80")
 	<-ready
-	if err := s.socket(t).Close(websocket.StatusNormalClosure, ""); err != nil {
+	if err := s.openWebSocket(t).Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	s.until(t, "/other", "") // is logged behind it
-	if line := logged(t, file); line["request"].(map[string]any)["uri"] != "/other" {
+	s.eventuallyResponds(t, "/other", "") // is logged behind it
+	if line := awaitLogLine(t, file); line["request"].(map[string]any)["uri"] != "/other" {
 		t.Errorf("logged %v", line)
 	}
 }
 
-// switching is an application that takes over its connections without asking what they want.
-func switching(t *testing.T, protocol string, then func(conn net.Conn, buffered *bufio.ReadWriter)) *backend {
+// newHijackingBackend is an application that takes over its connections without asking what they want.
+func newHijackingBackend(t *testing.T, protocol string, then func(conn net.Conn, buffered *bufio.ReadWriter)) *backend {
 	t.Helper()
 	return newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, buffered, err := http.NewResponseController(w).Hijack()
@@ -213,14 +213,14 @@ func switching(t *testing.T, protocol string, then func(conn net.Conn, buffered 
 	}).start(t)
 }
 
-func TestWhatIsSentRightBehindTheHandshakeArrives(t *testing.T) {
-	a := switching(t, "talk", func(conn net.Conn, buffered *bufio.ReadWriter) {
+func TestBytesSentRightAfterTheHandshakeArrive(t *testing.T) {
+	a := newHijackingBackend(t, "talk", func(conn net.Conn, buffered *bufio.ReadWriter) {
 		heard := make([]byte, len("early"))
 		if _, err := io.ReadFull(buffered, heard); err == nil {
 			fmt.Fprintf(conn, " heard %s", heard)
 		}
 	})
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	<-ready
 	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
@@ -239,13 +239,13 @@ func TestWhatIsSentRightBehindTheHandshakeArrives(t *testing.T) {
 	}
 }
 
-func TestASwitchToAnotherProtocolThanAskedForIs502(t *testing.T) {
+func TestASwitchToADifferentProtocolIs502(t *testing.T) {
 	over := make(chan struct{})
-	a := switching(t, "smuggle", func(conn net.Conn, _ *bufio.ReadWriter) {
+	a := newHijackingBackend(t, "smuggle", func(conn net.Conn, _ *bufio.ReadWriter) {
 		_, _ = io.Copy(io.Discard, conn)
 		close(over)
 	})
-	ready := reached(t, a.address, registry.Ready)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	<-ready
 	_, resp, err := websocket.Dial(t.Context(), s.url, nil)
@@ -259,32 +259,32 @@ func TestASwitchToAnotherProtocolThanAskedForIs502(t *testing.T) {
 	}
 }
 
-func TestASilentSocketIsClosedWhereThatIsAskedFor(t *testing.T) {
-	a := repeating(t)
-	ready := reached(t, a.address, registry.Ready)
+func TestASilentWebSocketIsClosedAfterTheIdleTimeout(t *testing.T) {
+	a := newWebSocketEcho(t)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n timeouts {\n idle 100ms\n }\n}")
 	<-ready
-	conn := s.socket(t)
-	repeats(t, conn)
-	if code := closeCode(t, conn); code != websocket.StatusGoingAway {
+	conn := s.openWebSocket(t)
+	wantEcho(t, conn)
+	if code := awaitCloseCode(t, conn); code != websocket.StatusGoingAway {
 		t.Errorf("closed with %d, want 1001", code)
 	}
 }
 
 func TestAWebSocketPassesOverTLS(t *testing.T) {
-	a := repeating(t)
-	ready := reached(t, a.address, registry.Ready)
+	a := newWebSocketEcho(t)
+	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "tls internal {\n on_demand\n}\nlog\nencode\nedge_proxy api:80")
 	<-ready
 	s.url = "https://127.0.0.1:" + s.port
-	conn := s.secureSocket(t)
+	conn := s.openSecureWebSocket(t)
 	for range 10 {
-		repeats(t, conn)
+		wantEcho(t, conn)
 	}
 }
 
-// secureSocket opens a WebSocket through the site over TLS, whoever has signed its certificate.
-func (s *site) secureSocket(t *testing.T) *websocket.Conn {
+// openSecureWebSocket opens a WebSocket through the site over TLS, whoever has signed its certificate.
+func (s *site) openSecureWebSocket(t *testing.T) *websocket.Conn {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}}}
 	conn, _, err := websocket.Dial(t.Context(), s.url, &websocket.DialOptions{HTTPClient: client})
