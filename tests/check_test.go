@@ -32,7 +32,7 @@ func (p *project) check(t *testing.T, flags ...string) check.Report {
 	return report
 }
 
-func log(t *testing.T, report check.Report) {
+func logReport(t *testing.T, report check.Report) {
 	t.Helper()
 	var text strings.Builder
 	if err := report.Print(&text); err != nil {
@@ -41,11 +41,11 @@ func log(t *testing.T, report check.Report) {
 	t.Logf("edge check:\n%s", &text)
 }
 
-// TestTheShippedStackPassesEveryCheck: while it runs, with the guard and the storage tried from inside.
-func TestTheShippedStackPassesEveryCheck(t *testing.T) {
-	p := upAndReady(t)
+// TestShippedStackPassesEveryCheck: while it runs, with the guard and the storage tried from inside.
+func TestShippedStackPassesEveryCheck(t *testing.T) {
+	p := readyStack(t)
 	report := p.check(t)
-	log(t, report)
+	logReport(t, report)
 	if report.Errors+report.Warnings > 0 {
 		t.Errorf("%d errors, %d warnings", report.Errors, report.Warnings)
 	}
@@ -60,8 +60,8 @@ func TestTheShippedStackPassesEveryCheck(t *testing.T) {
 	}
 }
 
-// TestWhatIsBrokenIsNamedBeforeAStackGoesLive: the shipped stack, each time with one thing wrong.
-func TestWhatIsBrokenIsNamedBeforeAStackGoesLive(t *testing.T) {
+// TestCheckNamesEachFaultOfABrokenStack: the shipped stack, each time with one thing wrong.
+func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -170,14 +170,14 @@ func TestWhatIsBrokenIsNamedBeforeAStackGoesLive(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			p := fresh(t, dir)
+			p := unstartedStack(t, dir)
 			p.env = append(p.env, c.env...)
 			if c.overlay != "" {
-				p.files = append(p.files, write(t, dir, "overlay.yaml", c.overlay))
+				p.files = append(p.files, writeFile(t, dir, "overlay.yaml", c.overlay))
 			}
 			var flags []string
 			if c.config[0] != "" {
-				flags = []string{"--config", write(t, dir, "Caddyfile", strings.Replace(string(shippedConfig), c.config[0], c.config[1], 1))}
+				flags = []string{"--config", writeFile(t, dir, "Caddyfile", strings.Replace(string(shippedConfig), c.config[0], c.config[1], 1))}
 			}
 			report := p.check(t, flags...)
 			for _, f := range report.Findings {
@@ -186,14 +186,14 @@ func TestWhatIsBrokenIsNamedBeforeAStackGoesLive(t *testing.T) {
 					return
 				}
 			}
-			log(t, report)
+			logReport(t, report)
 			t.Errorf("want a %s about %s: %s; hint: %s", c.level, c.check, c.want, c.hint)
 		})
 	}
 }
 
-// fresh returns the shipped stack as it is before its first start, with a .env of its own.
-func fresh(t *testing.T, dir string) *project {
+// unstartedStack returns the shipped stack as it is before its first start, with a .env of its own.
+func unstartedStack(t *testing.T, dir string) *project {
 	t.Helper()
 	env := filepath.Join(dir, ".env")
 	if out, err := exec.Command(edgeBinary, "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
@@ -205,7 +205,7 @@ func fresh(t *testing.T, dir string) *project {
 	}
 }
 
-func write(t *testing.T, dir, name, text string) string {
+func writeFile(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	file := filepath.Join(dir, name)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -214,12 +214,12 @@ func write(t *testing.T, dir, name, text string) string {
 	return file
 }
 
-// TestAStackIsCheckedOffline: without an Engine and without DNS there is nothing wrong with the shipped files.
-func TestAStackIsCheckedOffline(t *testing.T) {
-	p := fresh(t, t.TempDir())
+// TestCheckWorksOffline: without an Engine and without DNS there is nothing wrong with the shipped files.
+func TestCheckWorksOffline(t *testing.T) {
+	p := unstartedStack(t, t.TempDir())
 	p.env = append(p.env, "DOCKER_HOST=unix:///nowhere/docker.sock", "DOMAIN=shop.invalid")
 	report := p.check(t, "--offline")
-	log(t, report)
+	logReport(t, report)
 	if report.Errors > 0 || report.Warnings != 1 {
 		t.Errorf("%d errors and %d warnings, want none but that the Engine can't be asked", report.Errors, report.Warnings)
 	}

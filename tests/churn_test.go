@@ -15,11 +15,11 @@ const (
 	labService = "api:8080"
 )
 
-// during runs a load at 100 requests a second while change happens, and for a second before and after.
-func during(t *testing.T, p *project, url string, change func()) *load {
+// loadDuring runs a load at 100 requests a second while change happens, and for a second before and after.
+func loadDuring(t *testing.T, p *project, url string, change func()) *loadResult {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan *load)
+	done := make(chan *loadResult)
 	go func() { done <- runLoad(ctx, p, url, 100) }()
 	<-time.After(time.Second)
 	change()
@@ -42,14 +42,14 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 	for _, mode := range []struct{ name, endpoint string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
 			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint, "LAB_BOOT_DELAY=1s")
-			p.ready(t, labService, 1)
-			l := during(t, p, labURL, func() {
+			p.waitReady(t, labService, 1)
+			l := loadDuring(t, p, labURL, func() {
 				for range times {
-					p.must(t, "up", "--detach", "--no-deps", "--force-recreate", "api")
-					p.ready(t, labService, 1)
+					p.mustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "api")
+					p.waitReady(t, labService, 1)
 				}
 			})
-			l.report(t, "recreate, "+mode.name)
+			l.logOutcomes(t, "recreate, "+mode.name)
 			if l.lost(http.MethodGet) > 0 {
 				t.Errorf("%d GETs were lost: %v", l.lost(http.MethodGet), l.outcomes[http.MethodGet])
 			}
@@ -65,14 +65,14 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 // TestNoRequestIsLostWhileAServiceIsScaled: 1 → 3 → 1.
 func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
 	p := newLab(t, "LAB_BOOT_DELAY=500ms", "LAB_ON_TERM=polite")
-	p.ready(t, labService, 1)
-	l := during(t, p, labURL, func() {
-		p.must(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=3", "api")
-		p.ready(t, labService, 3)
-		p.must(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=1", "api")
-		p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
+	l := loadDuring(t, p, labURL, func() {
+		p.mustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=3", "api")
+		p.waitReady(t, labService, 3)
+		p.mustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=1", "api")
+		p.waitReady(t, labService, 1)
 	})
-	l.report(t, "scale 1 → 3 → 1")
+	l.logOutcomes(t, "scale 1 → 3 → 1")
 	if l.lost(http.MethodGet) > 0 {
 		t.Errorf("%d GETs were lost: %v", l.lost(http.MethodGet), l.outcomes[http.MethodGet])
 	}
@@ -80,8 +80,8 @@ func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
 
 func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	p := newLab(t)
-	p.ready(t, labService, 1)
-	p.must(t, "stop", "--timeout", "1", "api")
+	p.waitReady(t, labService, 1)
+	p.mustCompose(t, "stop", "--timeout", "1", "api")
 	eventually(t, "not ready", func() bool {
 		a := p.get(t, "http://api.localhost/health/ready")
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "api:8080")
@@ -89,75 +89,75 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	if a := p.get(t, "http://api.localhost/health"); a.status != http.StatusOK {
 		t.Errorf("/health: %d while a service is down", a.status)
 	}
-	p.must(t, "start", "api")
-	p.ready(t, labService, 1)
+	p.mustCompose(t, "start", "api")
+	p.waitReady(t, labService, 1)
 }
 
-// TestAnEdgeWithoutItsGuardGoesByDNS: it starts, serves and reloads while what it is told to ask is not there.
-func TestAnEdgeWithoutItsGuardGoesByDNS(t *testing.T) {
+// TestEdgeUsesDNSWithoutItsGuard: it starts, serves and reloads while what it is told to ask is not there.
+func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
 	p := newLab(t, "LAB_ENDPOINT=tcp://nobody:2375")
-	p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
 	if a := p.get(t, labURL); a.status != http.StatusOK {
 		t.Errorf("status %d", a.status)
 	}
-	p.must(t, "exec", "-T", "edge", "edge", "validate", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
-	p.must(t, "exec", "-T", "edge", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
+	p.mustCompose(t, "exec", "-T", "edge", "edge", "validate", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
+	p.mustCompose(t, "exec", "-T", "edge", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
 	if a := p.get(t, labURL); a.status != http.StatusOK {
 		t.Errorf("status %d after the reload", a.status)
 	}
-	if source := p.service(t, labService).Source; source != "dns" {
+	if source := p.serviceStatus(t, labService).Source; source != "dns" {
 		t.Errorf("the source is %q", source)
 	}
 }
 
-// TestAGuardThatGoesIsNotMissed: DNS takes over, and the Engine again when the guard is back.
-func TestAGuardThatGoesIsNotMissed(t *testing.T) {
+// TestEdgeFallsBackToDNSWhileTheGuardIsDown: DNS takes over, and the Engine again when the guard is back.
+func TestEdgeFallsBackToDNSWhileTheGuardIsDown(t *testing.T) {
 	p := newLab(t)
-	eventually(t, "the Engine decides", func() bool { return p.service(t, labService).Source == "engine" })
-	p.ready(t, labService, 1)
-	since := p.service(t, labService).Endpoints[0].Since
-	p.must(t, "kill", "docker-guard")
-	eventually(t, "DNS takes over", func() bool { return p.service(t, labService).Source == "dns" })
-	p.must(t, "start", "docker-guard")
-	eventually(t, "the Engine decides again", func() bool { return p.service(t, labService).Source == "engine" })
-	if now := p.service(t, labService).Endpoints[0].Since; !now.Equal(since) {
+	eventually(t, "the Engine decides", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
+	p.waitReady(t, labService, 1)
+	since := p.serviceStatus(t, labService).Endpoints[0].Since
+	p.mustCompose(t, "kill", "docker-guard")
+	eventually(t, "DNS takes over", func() bool { return p.serviceStatus(t, labService).Source == "dns" })
+	p.mustCompose(t, "start", "docker-guard")
+	eventually(t, "the Engine decides again", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
+	if now := p.serviceStatus(t, labService).Endpoints[0].Since; !now.Equal(since) {
 		t.Errorf("the endpoint was touched: ready since %s, before since %s", now, since)
 	}
 }
 
 func TestAPausedContainerGetsNoNewRequests(t *testing.T) {
 	p := newLab(t)
-	p.must(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
-	p.ready(t, labService, 2)
-	p.must(t, "pause", "api")
-	p.ready(t, labService, 0)
-	p.must(t, "unpause", "api")
-	p.ready(t, labService, 2)
+	p.mustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
+	p.waitReady(t, labService, 2)
+	p.mustCompose(t, "pause", "api")
+	p.waitReady(t, labService, 0)
+	p.mustCompose(t, "unpause", "api")
+	p.waitReady(t, labService, 2)
 	docker(t, "pause", p.container(t, "api"))
-	p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
 	for range 20 {
 		if a := p.get(t, labURL); a.status != http.StatusOK {
 			t.Fatalf("status %d with one of two paused", a.status)
 		}
 	}
 	docker(t, "unpause", p.container(t, "api"))
-	p.ready(t, labService, 2)
+	p.waitReady(t, labService, 2)
 }
 
-func TestAContainerThatLeavesTheNetworkIsLeftAlone(t *testing.T) {
+func TestDisconnectedContainerGetsNoRequests(t *testing.T) {
 	p := newLab(t)
-	p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
 	id := p.container(t, "api")
 	network := p.name + "_lab"
 	docker(t, "network", "disconnect", network, id)
-	p.ready(t, labService, 0)
+	p.waitReady(t, labService, 0)
 	docker(t, "network", "connect", "--alias", "api", network, id)
-	p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
 }
 
-func TestANameThatExistsNowhereFailsAtOnceAndSaysSo(t *testing.T) {
+func TestUnknownServiceFailsAtOnceAndIsLogged(t *testing.T) {
 	p := newLab(t)
-	p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
 	began := time.Now()
 	a := p.get(t, "http://nowhere.localhost/")
 	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
@@ -167,15 +167,15 @@ func TestANameThatExistsNowhereFailsAtOnceAndSaysSo(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	eventually(t, "the log names what is wanted and what is known", func() bool {
-		logs := p.must(t, "logs", "--no-color", "edge")
+		logs := p.mustCompose(t, "logs", "--no-color", "edge")
 		return strings.Contains(logs, "nowhere:8080") && strings.Contains(logs, "known: ")
 	})
 }
 
 func TestDockerDNSUpstreamsFollowTheContainers(t *testing.T) {
 	p := newLab(t)
-	p.must(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
-	p.ready(t, labService, 2)
+	p.mustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
+	p.waitReady(t, labService, 2)
 	seen := make(map[string]bool)
 	for range 50 {
 		a := p.get(t, "http://upstreams.localhost/_test/echo")

@@ -49,7 +49,7 @@ func (p *project) compose(args ...string) (string, error) {
 	return out.String(), nil
 }
 
-func (p *project) must(t *testing.T, args ...string) string {
+func (p *project) mustCompose(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := p.compose(args...)
 	if err != nil {
@@ -61,7 +61,7 @@ func (p *project) must(t *testing.T, args ...string) string {
 // container returns the ID of one of the service's containers.
 func (p *project) container(t *testing.T, service string) string {
 	t.Helper()
-	id, _, _ := strings.Cut(p.must(t, "ps", "--all", "--quiet", service), "\n")
+	id, _, _ := strings.Cut(p.mustCompose(t, "ps", "--all", "--quiet", service), "\n")
 	if id == "" {
 		t.Fatalf("%s has no container", service)
 	}
@@ -103,28 +103,28 @@ func (p *project) client(keep bool) *http.Client {
 	}
 }
 
-// answer is what a test reads of a response.
-type answer struct {
+// response is what a test reads of a response.
+type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
 // get asks a URL and fails the test when there is no answer.
-func (p *project) get(t *testing.T, url string, header ...string) answer {
+func (p *project) get(t *testing.T, url string, header ...string) response {
 	t.Helper()
-	a, err := p.ask(p.client(false), http.MethodGet, url, nil, header...)
+	a, err := p.do(p.client(false), http.MethodGet, url, nil, header...)
 	if err != nil {
 		t.Fatalf("GET %s: %v", url, err)
 	}
 	return a
 }
 
-// ask makes a request; header is names and values in turn.
-func (p *project) ask(c *http.Client, method, url string, body io.Reader, header ...string) (answer, error) {
+// do makes a request; header is names and values in turn.
+func (p *project) do(c *http.Client, method, url string, body io.Reader, header ...string) (response, error) {
 	req, err := http.NewRequest(method, url, body)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		if header[i] == "Host" {
@@ -134,15 +134,15 @@ func (p *project) ask(c *http.Client, method, url string, body io.Reader, header
 	}
 	resp, err := c.Do(req)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, string(text)}, err
+	return response{resp.StatusCode, resp.Header, string(text)}, err
 }
 
-// services asks the edge for its services, by the command that an operator uses, or over the lab's admin port.
-func (p *project) services(t *testing.T) []registry.ServiceStatus {
+// serviceStatuses asks the edge for its services, by the command that an operator uses, or over the lab's admin port.
+func (p *project) serviceStatuses(t *testing.T) []registry.ServiceStatus {
 	t.Helper()
 	var text string
 	if p.admin != "" {
@@ -157,7 +157,7 @@ func (p *project) services(t *testing.T) []registry.ServiceStatus {
 		}
 		text = string(body)
 	} else {
-		text = p.must(t, "exec", "-T", "edge", "edge", "status", "--json")
+		text = p.mustCompose(t, "exec", "-T", "edge", "edge", "status", "--json")
 	}
 	var all []registry.ServiceStatus
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
@@ -166,10 +166,10 @@ func (p *project) services(t *testing.T) []registry.ServiceStatus {
 	return all
 }
 
-// service returns the status of one service.
-func (p *project) service(t *testing.T, name string) registry.ServiceStatus {
+// serviceStatus returns the status of one service.
+func (p *project) serviceStatus(t *testing.T, name string) registry.ServiceStatus {
 	t.Helper()
-	for _, s := range p.services(t) {
+	for _, s := range p.serviceStatuses(t) {
 		if s.Service == name {
 			return s
 		}
@@ -183,11 +183,11 @@ const stateTimeout = 2 * time.Minute
 // eventually waits until something holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	within(t, stateTimeout, what, holds)
+	eventuallyWithin(t, stateTimeout, what, holds)
 }
 
-// within waits until something holds, and fails the test if that takes longer than it may.
-func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
+// eventuallyWithin waits until something holds, and fails the test if that takes longer than it may.
+func eventuallyWithin(t *testing.T, limit time.Duration, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
 		if holds() {
@@ -287,14 +287,14 @@ func newLab(t *testing.T, env ...string) *project {
 			t.Error(err)
 		}
 	})
-	p.must(t, "up", "--detach")
+	p.mustCompose(t, "up", "--detach")
 	return p
 }
 
-// ready waits until the service has n ready endpoints.
-func (p *project) ready(t *testing.T, service string, n int) {
+// waitReady waits until the service has n ready endpoints.
+func (p *project) waitReady(t *testing.T, service string, n int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%s has %d ready endpoints", service, n), func() bool {
-		return p.service(t, service).Ready == n
+		return p.serviceStatus(t, service).Ready == n
 	})
 }

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestTheDemoServesTheThreeSites: one process, no Docker, the shipped Caddyfile.
-func TestTheDemoServesTheThreeSites(t *testing.T) {
+// TestDemoServesThreeSites: one process, no Docker, the shipped Caddyfile.
+func TestDemoServesThreeSites(t *testing.T) {
 	p := &project{}
 	for _, port := range []*string{&p.http, &p.https} {
 		var err error
@@ -101,7 +101,7 @@ func TestTheDemoServesTheThreeSites(t *testing.T) {
 	}
 }
 
-func TestTheDemoSaysWhenAPortIsTaken(t *testing.T) {
+func TestDemoReportsAPortInUse(t *testing.T) {
 	ln, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestContainersAreFoundAndLeftQuickly measures, 20 times, from the moment a container listens to its first routed
+// TestContainerChangesAreRoutedQuickly measures, 20 times, from the moment a container listens to its first routed
 // request, and from its end to the moment it is no longer given any.
-func TestContainersAreFoundAndLeftQuickly(t *testing.T) {
+func TestContainerChangesAreRoutedQuickly(t *testing.T) {
 	const times = 20
 	for _, mode := range []struct {
 		name, endpoint string
@@ -22,10 +22,10 @@ func TestContainersAreFoundAndLeftQuickly(t *testing.T) {
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint)
-			p.ready(t, labService, 1)
+			p.waitReady(t, labService, 1)
 			var found, left []time.Duration
 			for i := range times {
-				f, l := p.comeAndGo(t, fmt.Sprintf("probe-%d", i))
+				f, l := p.measureDiscovery(t, fmt.Sprintf("probe-%d", i))
 				found, left = append(found, f), append(left, l)
 			}
 			slices.Sort(found)
@@ -39,16 +39,16 @@ func TestContainersAreFoundAndLeftQuickly(t *testing.T) {
 	}
 }
 
-// comeAndGo starts a container of the service and kills it again.
-func (p *project) comeAndGo(t *testing.T, name string) (found, left time.Duration) {
+// measureDiscovery starts a container of the service and kills it again.
+func (p *project) measureDiscovery(t *testing.T, name string) (found, left time.Duration) {
 	t.Helper()
 	client := p.client(true)
 	defer client.CloseIdleConnections()
-	id := p.runAPI(t, "api", name, "--env", "BOOT_DELAY=300ms")
+	id := p.runServiceContainer(t, "api", name, "--env", "BOOT_DELAY=300ms")
 	var first time.Time
 	eventually(t, name+" gets a request", func() bool {
 		for range 20 {
-			a, err := p.ask(client, http.MethodGet, labURL, nil)
+			a, err := p.do(client, http.MethodGet, labURL, nil)
 			if err == nil && strings.Contains(a.body, `"`+name+`"`) {
 				first = time.Now()
 				return true
@@ -56,11 +56,11 @@ func (p *project) comeAndGo(t *testing.T, name string) (found, left time.Duratio
 		}
 		return false
 	})
-	found = first.Sub(listenedAt(t, id))
+	found = first.Sub(listeningSince(t, id))
 	address := docker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id) + ":8080"
 	done := make(chan time.Time)
 	go func() {
-		for p.takes(t, address) {
+		for p.hasReadyEndpoint(t, address) {
 		}
 		done <- time.Now()
 	}()
@@ -73,9 +73,9 @@ func (p *project) comeAndGo(t *testing.T, name string) (found, left time.Duratio
 	return found, max(last.Sub(ended), 0)
 }
 
-// takes reports whether the edge would give a request to an address.
-func (p *project) takes(t *testing.T, address string) bool {
-	for _, e := range p.service(t, labService).Endpoints {
+// hasReadyEndpoint reports whether the edge would give a request to an address.
+func (p *project) hasReadyEndpoint(t *testing.T, address string) bool {
+	for _, e := range p.serviceStatus(t, labService).Endpoints {
 		if e.Address == address && e.State == "ready" {
 			return true
 		}
@@ -83,8 +83,8 @@ func (p *project) takes(t *testing.T, address string) bool {
 	return false
 }
 
-// listenedAt reads from a container's log when it began to listen.
-func listenedAt(t *testing.T, id string) time.Time {
+// listeningSince reads from a container's log when it began to listen.
+func listeningSince(t *testing.T, id string) time.Time {
 	t.Helper()
 	logs := docker(t, "logs", "--timestamps", id)
 	for _, line := range strings.Split(logs, "\n") {

@@ -46,7 +46,7 @@ func newDropIn(t *testing.T, files map[string]string) *dropIn {
 			t.Error(err)
 		}
 	})
-	d.must(t, "up", "--detach", "--wait", "--wait-timeout", "60")
+	d.mustCompose(t, "up", "--detach", "--wait", "--wait-timeout", "60")
 	return d
 }
 
@@ -58,8 +58,8 @@ func (d *dropIn) status(t *testing.T, host, path string) int {
 
 const echoPath = "/_test/echo"
 
-// TestTheImageTakesThePlaceOfCaddys: with the Caddyfile where that has it, and a site that the edge knows nothing of.
-func TestTheImageTakesThePlaceOfCaddys(t *testing.T) {
+// TestImageReplacesTheCaddyImage: with the Caddyfile where that has it, and a site that the edge knows nothing of.
+func TestImageReplacesTheCaddyImage(t *testing.T) {
 	d := newDropIn(t, map[string]string{
 		"compose.yaml": `
 services:
@@ -89,7 +89,7 @@ volumes:
 	}
 }
 
-func TestTwoConfigurationsDoNotStart(t *testing.T) {
+func TestImageRefusesTwoConfigurations(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"one", "two"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("http://\n"), 0o644); err != nil {
@@ -103,8 +103,8 @@ func TestTwoConfigurationsDoNotStart(t *testing.T) {
 	}
 }
 
-// TestTheImageAloneAsksForNoCertificate: without DOMAIN nothing of it is anybody's.
-func TestTheImageAloneAsksForNoCertificate(t *testing.T) {
+// TestImageAloneRequestsNoCertificate: without DOMAIN nothing of it is anybody's.
+func TestImageAloneRequestsNoCertificate(t *testing.T) {
 	d := newDropIn(t, map[string]string{"compose.yaml": "services:\n  edge:\n    image: edge:dev\n    ports: [\"127.0.0.1:$PORT:80\"]\n"})
 	if status := d.status(t, "localhost", "/health"); status != http.StatusOK {
 		t.Errorf("/health answers %d", status)
@@ -120,8 +120,8 @@ func TestTheImageAloneAsksForNoCertificate(t *testing.T) {
 	}
 }
 
-// TestAnyConfigurationThatRunsIsHealthy: as Docker sees it.
-func TestAnyConfigurationThatRunsIsHealthy(t *testing.T) {
+// TestEveryRunningConfigurationIsHealthy: as Docker sees it.
+func TestEveryRunningConfigurationIsHealthy(t *testing.T) {
 	for name, caddyfile := range map[string]string{
 		"README":    "{\n\tedge {\n\t\tendpoint tcp://docker-guard:2375\n\t}\n}\n\napp.localhost {\n\thealth\n\tedge_proxy app:8080 {\n\t\tprobe {\n\t\t\turi /health\n\t\t}\n\t}\n}\n",
 		"admin_off": "{\n\tadmin off\n}\n\nhttp://app.localhost {\n\trespond ok\n}\n",
@@ -136,8 +136,8 @@ func TestAnyConfigurationThatRunsIsHealthy(t *testing.T) {
 	}
 }
 
-// TestRelativeImportsAreTheSameInAReload: from standard input, as the README has it.
-func TestRelativeImportsAreTheSameInAReload(t *testing.T) {
+// TestReloadResolvesRelativeImports: from standard input, as the README has it.
+func TestReloadResolvesRelativeImports(t *testing.T) {
 	const caddyfile = "{\n\tedge {\n\t\thold 10s\n\t}\n}\nhttp:// {\n\thealth\n}\nimport sites/*.caddy\n"
 	d := newDropIn(t, map[string]string{
 		"compose.yaml": "services:\n  edge:\n    image: edge:dev\n    ports: [\"127.0.0.1:$PORT:80\"]\n    volumes:\n      - ./Caddyfile:/etc/edge/Caddyfile:ro\n" +

@@ -19,7 +19,7 @@ import (
 // bridges and its firewall rules are left alone.
 type engine struct {
 	t      *testing.T
-	space  string // the network namespace
+	netns  string // the network namespace
 	dir    string
 	socket string
 	flags  []string
@@ -36,11 +36,11 @@ func newEngine(t *testing.T, flags ...string) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{t: t, dir: dir, space: filepath.Base(dir), socket: filepath.Join(dir, "d.sock"), flags: flags}
+	e := &engine{t: t, dir: dir, netns: filepath.Base(dir), socket: filepath.Join(dir, "d.sock"), flags: flags}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	command(t, "ip", "netns", "add", e.space)
-	t.Cleanup(func() { command(t, "ip", "netns", "delete", e.space) })
-	command(t, "ip", "-netns", e.space, "link", "set", "lo", "up")
+	mustRun(t, "ip", "netns", "add", e.netns)
+	t.Cleanup(func() { mustRun(t, "ip", "netns", "delete", e.netns) })
+	mustRun(t, "ip", "-netns", e.netns, "link", "set", "lo", "up")
 	e.start()
 	t.Cleanup(e.remove)
 	image := filepath.Join(dir, "image.tar")
@@ -59,7 +59,7 @@ func (e *engine) start() {
 		e.t.Fatal(err)
 	}
 	defer log.Close()
-	e.cmd = e.inside("dockerd", append([]string{
+	e.cmd = e.commandInNetns("dockerd", append([]string{
 		"--host", "unix://" + e.socket, "--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
 		"--pidfile", filepath.Join(e.dir, "pid"),
 	}, e.flags...)...)
@@ -72,14 +72,14 @@ func (e *engine) start() {
 	})
 }
 
-// inside returns a command that runs in the Engine's network namespace, and in no other of its own: `ip netns exec`
+// commandInNetns returns a command that runs in the Engine's network namespace, and in no other of its own: `ip netns exec`
 // would hide the cgroups. nsenter becomes the command, so that a signal goes to it.
-func (e *engine) inside(name string, args ...string) *exec.Cmd {
-	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.space, name}, args...)...)
+func (e *engine) commandInNetns(name string, args ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.netns, name}, args...)...)
 }
 
-// command runs a command that must not fail.
-func command(t *testing.T, name string, args ...string) {
+// mustRun runs a command that must not fail.
+func mustRun(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
@@ -115,9 +115,9 @@ func (e *engine) remove() {
 	e.stop(syscall.SIGTERM)
 }
 
-// edge runs an edge as a process beside the Engine, in front of its api:8080, and returns a client of it. The edge listens
+// startEdge runs an edge as a process beside the Engine, in front of its api:8080, and returns a client of it. The edge listens
 // on a unix socket, which can be reached from every network namespace.
-func (e *engine) edge() *http.Client {
+func (e *engine) startEdge() *http.Client {
 	t := e.t
 	t.Helper()
 	config, socket := filepath.Join(e.dir, "Caddyfile"), filepath.Join(e.dir, "e.sock")
@@ -149,7 +149,7 @@ http:// {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := e.inside(edgeBinary, "run", "--config", config)
+	cmd := e.commandInNetns(edgeBinary, "run", "--config", config)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -170,8 +170,8 @@ http:// {
 	}}
 }
 
-// status asks the edge; 0 means that there was no answer.
-func status(client *http.Client, within time.Duration) int {
+// getStatus asks the edge; 0 means that there was no answer.
+func getStatus(client *http.Client, within time.Duration) int {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://edge/", nil)
@@ -187,13 +187,13 @@ func status(client *http.Client, within time.Duration) int {
 	return resp.StatusCode
 }
 
-// TestAnEngineThatGoesAndComesBack: containers that outlive it are served throughout, and what happens after it is back
+// TestRequestsAreServedWhileTheEngineIsDown: containers that outlive it are served throughout, and what happens after it is back
 // is seen.
-func TestAnEngineThatGoesAndComesBack(t *testing.T) {
+func TestRequestsAreServedWhileTheEngineIsDown(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	e := newEngine(t, "--live-restore")
-	client := e.edge()
-	eventually(t, "the container is served", func() bool { return status(client, time.Second) == 200 })
+	client := e.startEdge()
+	eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
 	for _, how := range []struct {
 		name       string
 		away, back func()
@@ -204,27 +204,27 @@ func TestAnEngineThatGoesAndComesBack(t *testing.T) {
 	} {
 		how.away()
 		for deadline := time.Now().Add(12 * time.Second); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
-			if got := status(client, time.Second); got != 200 {
+			if got := getStatus(client, time.Second); got != 200 {
 				t.Fatalf("%s: status %d while the Engine was away", how.name, got)
 			}
 		}
 		how.back()
 		e.docker("rm", "--force", "api")
-		eventually(t, how.name+": that the container went is seen", func() bool { return status(client, time.Second) != 200 })
+		eventually(t, how.name+": that the container went is seen", func() bool { return getStatus(client, time.Second) != 200 })
 		e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
-		eventually(t, how.name+": that another came is seen", func() bool { return status(client, time.Second) == 200 })
+		eventually(t, how.name+": that another came is seen", func() bool { return getStatus(client, time.Second) == 200 })
 	}
 }
 
-// TestAnEngineThatTakesItsContainersWithIt: requests are held until both are back.
-func TestAnEngineThatTakesItsContainersWithIt(t *testing.T) {
+// TestRequestsAreHeldUntilEngineAndContainersReturn: requests are held until both are back.
+func TestRequestsAreHeldUntilEngineAndContainersReturn(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	e := newEngine(t)
-	client := e.edge()
-	eventually(t, "the container is served", func() bool { return status(client, time.Second) == 200 })
+	client := e.startEdge()
+	eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
 	e.stop(syscall.SIGTERM)
 	held := make(chan int)
-	go func() { held <- status(client, 40*time.Second) }()
+	go func() { held <- getStatus(client, 40*time.Second) }()
 	e.start()
 	if got := <-held; got != 200 {
 		t.Errorf("the request that came while both were away got %d", got)

@@ -42,8 +42,8 @@ func startGuard(t *testing.T) string {
 	return url
 }
 
-// startSecretive runs a container whose command line and environment nobody should see.
-func startSecretive(t *testing.T) string {
+// startContainerWithSecrets runs a container whose command line and environment nobody should see.
+func startContainerWithSecrets(t *testing.T) string {
 	t.Helper()
 	id := docker(t, "run", "--detach", "--env", "PASSWORD=hunter2", "--label", "token=hunter2", "--label", "edge.test=kept",
 		"--tmpfs", "/hunter2", "edge-test/generic:test", "hunter2")
@@ -51,8 +51,8 @@ func startSecretive(t *testing.T) string {
 	return id
 }
 
-func TestTheGuardRefusesEverythingItShould(t *testing.T) {
-	url, id := startGuard(t), startSecretive(t)
+func TestGuardRefusesRequestsOutsideTheAllowlist(t *testing.T) {
+	url, id := startGuard(t), startContainerWithSecrets(t)
 	for _, c := range []struct{ method, path string }{
 		{"GET", "/containers/" + id + "/json"},
 		{"GET", "/v1.41/containers/" + id + "/json"},
@@ -103,8 +103,8 @@ func TestTheGuardRefusesEverythingItShould(t *testing.T) {
 	}
 }
 
-func TestTheGuardPassesTheListWithoutSecrets(t *testing.T) {
-	url, id := startGuard(t), startSecretive(t)
+func TestGuardListsContainersWithoutSecrets(t *testing.T) {
+	url, id := startGuard(t), startContainerWithSecrets(t)
 	for _, path := range []string{"/containers/json", "/v1.41/containers/json", "/v1.40/containers/json?all=1&size=1"} {
 		resp, err := http.Get(url + path)
 		if err != nil {
@@ -136,8 +136,8 @@ func TestTheGuardPassesTheListWithoutSecrets(t *testing.T) {
 	}
 }
 
-func TestTheGuardPassesEventsAtOnceAndNoExec(t *testing.T) {
-	url, id := startGuard(t), startSecretive(t)
+func TestGuardStreamsEventsWithoutExec(t *testing.T) {
+	url, id := startGuard(t), startContainerWithSecrets(t)
 	resp, err := http.Get(url + `/v1.41/events?filters={"type":["container"],"event":["exec_create"]}`)
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestTheGuardPassesEventsAtOnceAndNoExec(t *testing.T) {
 	}
 }
 
-func TestTheGuardSaysSoWhenTheEngineIsNotThere(t *testing.T) {
+func TestGuardHealthFailsWithoutAGuard(t *testing.T) {
 	out, err := exec.Command(edgeBinary, "guard", "--health", "--listen", "127.0.0.1:1").CombinedOutput()
 	if err == nil || !strings.HasPrefix(string(out), "edge: error: ") {
 		t.Errorf("edge guard --health without a guard: %v %s", err, out)

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestAnswersCarryTheirSecurityHeadersAndNothingOfTheServers: those of the applications, and the edge's own errors.
-func TestAnswersCarryTheirSecurityHeadersAndNothingOfTheServers(t *testing.T) {
-	p := upAndReady(t)
+// TestResponsesHaveSecurityHeadersAndNoServerNames: those of the applications, and the edge's own errors.
+func TestResponsesHaveSecurityHeadersAndNoServerNames(t *testing.T) {
+	p := readyStack(t)
 	for _, url := range []string{
 		accounting + "/", accounting + "/api/echo", accounting + "/api/queues", accounting + "/socket.io/?EIO=4&transport=polling",
 		crm + "/", crm + "/metrics", docs + "/", docs + "/no/such/page",
@@ -22,10 +22,10 @@ func TestAnswersCarryTheirSecurityHeadersAndNothingOfTheServers(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q once", url, name, got, want)
 			}
 		}
-		withoutNoise(t, url, a.header)
+		checkNoServerHeaders(t, url, a.header)
 	}
 	for _, url := range []string{"http://accounting.localhost/", "http://localhost/health", "http://stranger.localhost/"} {
-		withoutNoise(t, url, p.get(t, url).header)
+		checkNoServerHeaders(t, url, p.get(t, url).header)
 	}
 
 	policy := p.get(t, accounting+"/").header.Get("Content-Security-Policy-Report-Only")
@@ -36,7 +36,7 @@ func TestAnswersCarryTheirSecurityHeadersAndNothingOfTheServers(t *testing.T) {
 	}
 }
 
-func withoutNoise(t *testing.T, url string, header http.Header) {
+func checkNoServerHeaders(t *testing.T, url string, header http.Header) {
 	t.Helper()
 	for _, name := range []string{"Server", "Via", "X-Powered-By"} {
 		if got := header.Values(name); len(got) > 0 {

@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// load is requests at a steady rate, a part of them POST, and what came of each.
-type load struct {
-	mu       sync.Mutex
-	outcomes map[string]map[string]int // method → outcome → count
-	times    []time.Duration
-	errors   []string
+// loadResult is requests at a steady rate, a part of them POST, and what came of each.
+type loadResult struct {
+	mu        sync.Mutex
+	outcomes  map[string]map[string]int // method → outcome → count
+	latencies []time.Duration
+	errors    []string
 }
 
 // runLoad sends rate requests a second to url until ctx ends, every fourth a POST, and waits for all answers.
-func runLoad(ctx context.Context, p *project, url string, rate int) *load {
-	l := &load{outcomes: map[string]map[string]int{http.MethodGet: {}, http.MethodPost: {}}}
+func runLoad(ctx context.Context, p *project, url string, rate int) *loadResult {
+	l := &loadResult{outcomes: map[string]map[string]int{http.MethodGet: {}, http.MethodPost: {}}}
 	client := p.client(true)
 	defer client.CloseIdleConnections()
 	ticker := time.NewTicker(time.Second / time.Duration(rate))
@@ -39,13 +39,13 @@ func runLoad(ctx context.Context, p *project, url string, rate int) *load {
 		if i%4 == 0 {
 			method, body = http.MethodPost, fmt.Sprintf(`{"order": %d}`, i)
 		}
-		all.Go(func() { l.one(p, client, method, url, body) })
+		all.Go(func() { l.send(p, client, method, url, body) })
 	}
 }
 
-func (l *load) one(p *project, client *http.Client, method, url, body string) {
+func (l *loadResult) send(p *project, client *http.Client, method, url, body string) {
 	began := time.Now()
-	a, err := p.ask(client, method, url, strings.NewReader(body))
+	a, err := p.do(client, method, url, strings.NewReader(body))
 	took := time.Since(began)
 	outcome := "answered"
 	switch {
@@ -59,14 +59,14 @@ func (l *load) one(p *project, client *http.Client, method, url, body string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outcomes[method][outcome]++
-	l.times = append(l.times, took)
+	l.latencies = append(l.latencies, took)
 	if err != nil {
 		l.errors = append(l.errors, err.Error())
 	}
 }
 
-// n returns how many requests of a method there were.
-func (l *load) n(method string) int {
+// count returns how many requests of a method there were.
+func (l *loadResult) count(method string) int {
 	n := 0
 	for _, count := range l.outcomes[method] {
 		n += count
@@ -75,31 +75,31 @@ func (l *load) n(method string) int {
 }
 
 // lost returns how many requests of a method were not answered by the application.
-func (l *load) lost(method string) int { return l.n(method) - l.outcomes[method]["answered"] }
+func (l *loadResult) lost(method string) int { return l.count(method) - l.outcomes[method]["answered"] }
 
-func (l *load) percentile(p float64) time.Duration {
-	if len(l.times) == 0 {
+func (l *loadResult) percentile(p float64) time.Duration {
+	if len(l.latencies) == 0 {
 		return 0
 	}
-	slices.Sort(l.times)
-	return l.times[min(int(p*float64(len(l.times))), len(l.times)-1)]
+	slices.Sort(l.latencies)
+	return l.latencies[min(int(p*float64(len(l.latencies))), len(l.latencies)-1)]
 }
 
-// report logs the outcomes, with the bound that n requests without a loss prove at 95 % (the rule of three).
-func (l *load) report(t *testing.T, what string) {
+// logOutcomes logs the outcomes, with the bound that n requests without a loss prove at 95 % (the rule of three).
+func (l *loadResult) logOutcomes(t *testing.T, what string) {
 	t.Helper()
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		n := l.n(method)
+		n := l.count(method)
 		t.Logf("%s: %s n=%d %v; lost %d; with 0 lost of n, the 95 %% bound is 3/n = %.3f %%",
 			what, method, n, l.outcomes[method], l.lost(method), 300/float64(max(n, 1)))
 	}
 	t.Logf("%s: p50 %s p99 %s max %s", what, l.percentile(0.5), l.percentile(0.99), l.percentile(1))
-	if err := errors.Join(asErrors(l.errors)...); err != nil {
+	if err := errors.Join(firstErrors(l.errors)...); err != nil {
 		t.Logf("%s: errors: %v", what, err)
 	}
 }
 
-func asErrors(texts []string) []error {
+func firstErrors(texts []string) []error {
 	all := make([]error, 0, min(len(texts), 5))
 	for _, text := range texts[:cap(all)] {
 		all = append(all, errors.New(text))

@@ -6,22 +6,22 @@ import (
 	"testing"
 )
 
-// maintain runs `edge maintenance` in the edge's container, as an operator does.
-func (p *project) maintain(t *testing.T, args ...string) string {
+// maintenance runs `edge maintenance` in the edge's container, as an operator does.
+func (p *project) maintenance(t *testing.T, args ...string) string {
 	t.Helper()
-	return p.must(t, append([]string{"exec", "-T", "edge", "edge", "maintenance", "--address", "0.0.0.0:2019"}, args...)...)
+	return p.mustCompose(t, append([]string{"exec", "-T", "edge", "edge", "maintenance", "--address", "0.0.0.0:2019"}, args...)...)
 }
 
-func TestMaintenanceHoldsUntilItIsEndedWhateverBecomesOfTheEdge(t *testing.T) {
+func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 	p := newLab(t)
 	p.files = append(p.files, "lab/data.yaml")
-	p.must(t, "up", "--detach")
-	p.ready(t, "api:8080", 1)
+	p.mustCompose(t, "up", "--detach")
+	p.waitReady(t, "api:8080", 1)
 	const url = "http://pages.localhost/_test/echo"
 	if a := p.get(t, url); a.status != http.StatusOK {
 		t.Fatalf("before: %d", a.status)
 	}
-	p.maintain(t, "on", "api", "--retry-after", "2m", "--message", "Back at <noon>.")
+	p.maintenance(t, "on", "api", "--retry-after", "2m", "--message", "Back at <noon>.")
 
 	page := p.get(t, url, "Accept", "text/html,*/*;q=0.8")
 	id := page.header.Get("X-Request-Id")
@@ -34,45 +34,45 @@ func TestMaintenanceHoldsUntilItIsEndedWhateverBecomesOfTheEdge(t *testing.T) {
 		}
 	}
 	eventually(t, "the access log has the request's ID", func() bool {
-		return id != "" && strings.Contains(p.must(t, "logs", "--no-color", "edge"), `"uuid":"`+id+`"`)
+		return id != "" && strings.Contains(p.mustCompose(t, "logs", "--no-color", "edge"), `"uuid":"`+id+`"`)
 	})
 
 	refused := func(when string) {
 		t.Helper()
 		eventually(t, "the edge answers "+when, func() bool {
-			a, err := p.ask(p.client(false), http.MethodGet, "http://localhost/", nil)
+			a, err := p.do(p.client(false), http.MethodGet, "http://localhost/", nil)
 			return err == nil && a.status != 0
 		})
 		a := p.get(t, url)
 		if a.status != http.StatusServiceUnavailable || a.header.Get("Content-Type") != "application/problem+json" || a.header.Get("Retry-After") != "120" {
 			t.Errorf("%s, a program gets %d %v", when, a.status, a.header)
 		}
-		if s := p.service(t, "api:8080"); s.Maintenance != "refuse" {
+		if s := p.serviceStatus(t, "api:8080"); s.Maintenance != "refuse" {
 			t.Errorf("%s, the service is %+v", when, s)
 		}
 	}
 	refused("at first")
-	p.must(t, "restart", "edge")
+	p.mustCompose(t, "restart", "edge")
 	refused("after a restart")
-	p.must(t, "up", "--detach", "--force-recreate", "--no-deps", "edge")
+	p.mustCompose(t, "up", "--detach", "--force-recreate", "--no-deps", "edge")
 	refused("after a replacement")
 
-	p.ready(t, "api:8080", 1) // it is probed on
-	p.maintain(t, "on", "api", "--allow", "0.0.0.0/0,::/0")
+	p.waitReady(t, "api:8080", 1) // it is probed on
+	p.maintenance(t, "on", "api", "--allow", "0.0.0.0/0,::/0")
 	if a := p.get(t, url); a.status != http.StatusOK {
 		t.Errorf("who is allowed gets %d", a.status)
 	}
-	p.maintain(t, "on", "api", "--hold")
+	p.maintenance(t, "on", "api", "--hold")
 	result := make(chan int, 1)
 	go func() {
-		a, err := p.ask(p.client(false), http.MethodPost, url, strings.NewReader("hello"))
+		a, err := p.do(p.client(false), http.MethodPost, url, strings.NewReader("hello"))
 		if err != nil {
 			t.Error(err)
 		}
 		result <- a.status
 	}()
-	eventually(t, "the request waits", func() bool { return p.service(t, "api:8080").Held == 1 })
-	if out := p.maintain(t, "off"); !strings.Contains(out, "no service is in maintenance") {
+	eventually(t, "the request waits", func() bool { return p.serviceStatus(t, "api:8080").Held == 1 })
+	if out := p.maintenance(t, "off"); !strings.Contains(out, "no service is in maintenance") {
 		t.Errorf("at the end: %s", out)
 	}
 	if status := <-result; status != http.StatusOK {

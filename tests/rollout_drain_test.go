@@ -12,32 +12,32 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// TestAnOperatorDrainsByHand: the same thing in single steps.
-func TestAnOperatorDrainsByHand(t *testing.T) {
+// TestOperatorDrainsAnEndpoint: the same thing in single steps.
+func TestOperatorDrainsAnEndpoint(t *testing.T) {
 	t.Parallel()
-	p := newShop(t)
+	p := newRolloutProject(t)
 	id := p.container(t, "web")[:12]
 	drain := func(args ...string) (string, error) {
 		return p.compose(append([]string{"exec", "-T", "edge", "edge", "drain", id}, args...)...)
 	}
-	p.underLoad(t, shopURL, func() {
+	p.loadAllMethodsDuring(t, webURL, func() {
 		if out, err := drain("--sessions", "0s", "--wait", "10s"); err != nil || !strings.Contains(out, "draining") {
 			t.Errorf("%v\n%s", err, out)
 		}
 		docker(t, "restart", "--time", "1", id)
-		p.ready(t, shopService, 2) // it began anew: the drain ended with what it was
+		p.waitReady(t, webService, 2) // it began anew: the drain ended with what it was
 	})
 	var slow sync.WaitGroup
 	client := p.client(false)
 	for range 8 { // some of them go there
 		slow.Go(func() {
-			if a, err := p.ask(client, http.MethodPost, shopURL+"/_test/slow?d=3s", nil); err != nil || a.status != http.StatusOK {
+			if a, err := p.do(client, http.MethodPost, webURL+"/_test/slow?d=3s", nil); err != nil || a.status != http.StatusOK {
 				t.Errorf("%d, %v", a.status, err)
 			}
 		})
 	}
 	eventually(t, "a request is under way there", func() bool {
-		return slices.ContainsFunc(p.service(t, shopService).Endpoints, func(e registry.EndpointStatus) bool {
+		return slices.ContainsFunc(p.serviceStatus(t, webService).Endpoints, func(e registry.EndpointStatus) bool {
 			return strings.HasPrefix(e.ID, id) && e.InFlight > 0
 		})
 	})
@@ -48,17 +48,17 @@ func TestAnOperatorDrainsByHand(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	slow.Wait()
-	p.ready(t, shopService, 2)
+	p.waitReady(t, webService, 2)
 	if _, err := p.compose("exec", "-T", "edge", "edge", "drain", "0123456789ab"); err == nil || !strings.Contains(err.Error(), "no endpoint has this ID") {
 		t.Error(err)
 	}
 }
 
-// TestWebSocketsAreToldOfARollout: each is closed with 1001, whereupon clients connect again, and none holds the rollout up.
-func TestWebSocketsAreToldOfARollout(t *testing.T) {
+// TestRolloutClosesWebSocketsWith1001: each is closed with 1001, whereupon clients connect again, and none holds the rollout up.
+func TestRolloutClosesWebSocketsWith1001(t *testing.T) {
 	t.Parallel()
-	p := newShop(t)
-	p.set("SHOP_VERSION", "2")
+	p := newRolloutProject(t)
+	p.setenv("SHOP_VERSION", "2")
 	const sockets = 50
 	told := make(chan error, sockets)
 	for range sockets {
@@ -72,7 +72,7 @@ func TestWebSocketsAreToldOfARollout(t *testing.T) {
 			told <- err
 		}()
 	}
-	out := p.rolledOut(t, "web", "--sessions", "0s", "--drain-timeout", "20s")
+	out := p.mustRollout(t, "web", "--sessions", "0s", "--drain-timeout", "20s")
 	if strings.Contains(out, "will be cut") {
 		t.Errorf("some were still open:\n%s", out)
 	}

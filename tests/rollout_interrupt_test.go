@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// interruptedAt runs a rollout and sends it a signal when it has printed a text. It returns the rest of what it printed, and
+// interruptRollout runs a rollout and sends it a signal when it has printed a text. It returns the rest of what it printed, and
 // its exit status.
-func (p *project) interruptedAt(t *testing.T, text string, s syscall.Signal, args ...string) (string, int) {
+func (p *project) interruptRollout(t *testing.T, text string, s syscall.Signal, args ...string) (string, int) {
 	t.Helper()
-	cmd := p.rollout(args...)
-	out := &awaited{text: text, found: make(chan struct{})}
+	cmd := p.rolloutCommand(args...)
+	out := &outputWatcher{text: text, found: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -36,43 +36,43 @@ func (p *project) interruptedAt(t *testing.T, text string, s syscall.Signal, arg
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// awaited keeps what is written, and tells when a text has come.
-type awaited struct {
-	mu    sync.Mutex
-	all   strings.Builder
-	text  string
-	found chan struct{}
-	seen  bool
+// outputWatcher keeps what is written, and tells when a text has come.
+type outputWatcher struct {
+	mu     sync.Mutex
+	output strings.Builder
+	text   string
+	found  chan struct{}
+	seen   bool
 }
 
-func (a *awaited) Write(b []byte) (int, error) {
+func (a *outputWatcher) Write(b []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.all.Write(b)
-	if !a.seen && strings.Contains(a.all.String(), a.text) {
+	a.output.Write(b)
+	if !a.seen && strings.Contains(a.output.String(), a.text) {
 		a.seen = true
 		close(a.found)
 	}
 	return len(b), nil
 }
 
-func (a *awaited) String() string {
+func (a *outputWatcher) String() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.all.String()
+	return a.output.String()
 }
 
-// TestAnInterruptedRolloutLeavesAWorkingService: at whatever step it is.
-func TestAnInterruptedRolloutLeavesAWorkingService(t *testing.T) {
+// TestInterruptedRolloutLeavesAWorkingService: at whatever step it is.
+func TestInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 	t.Parallel()
-	p := newShop(t)
-	before := p.all(t, "web")
+	p := newRolloutProject(t)
+	before := p.containerIDs(t, "web")
 	for i, at := range []string{"migration has completed", "started ", " ready", "drained "} {
-		p.set("SHOP_VERSION", "next"+strconv.Itoa(i))
-		p.underLoad(t, shopURL, func() {
+		p.setenv("SHOP_VERSION", "next"+strconv.Itoa(i))
+		p.loadAllMethodsDuring(t, webURL, func() {
 			signal := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2]
-			out, status := p.interruptedAt(t, at, signal, "web", "--sessions", "3s")
-			after := p.all(t, "web")
+			out, status := p.interruptRollout(t, at, signal, "web", "--sessions", "3s")
+			after := p.containerIDs(t, "web")
 			switch {
 			case status == 1 && (!strings.Contains(out, "interrupted") || !slices.Equal(before, after)):
 				t.Errorf("%s: before %v, after %v, printed\n%s", at, before, after, out)
@@ -83,45 +83,45 @@ func TestAnInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 			}
 			t.Logf("%s: exit status %d\n%s", at, status, out)
 		})
-		p.ready(t, shopService, 2)
-		before = p.all(t, "web")
+		p.waitReady(t, webService, 2)
+		before = p.containerIDs(t, "web")
 	}
 }
 
-// TestARolloutThatWasKilledIsTakenUpAgain: with what it left, nobody notices either.
-func TestARolloutThatWasKilledIsTakenUpAgain(t *testing.T) {
+// TestRolloutResumesAfterBeingKilled: with what it left, nobody notices either.
+func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 	t.Parallel()
-	p := newShop(t)
-	before := p.all(t, "web")
-	p.set("SHOP_VERSION", "2")
-	p.underLoad(t, shopURL, func() {
-		p.interruptedAt(t, " ready", syscall.SIGKILL, "web", "--sessions", "3s")
-		eventually(t, "four containers are there", func() bool { return len(p.all(t, "web")) == 4 })
-		out := p.rolledOut(t, "web", "--sessions", "0s")
+	p := newRolloutProject(t)
+	before := p.containerIDs(t, "web")
+	p.setenv("SHOP_VERSION", "2")
+	p.loadAllMethodsDuring(t, webURL, func() {
+		p.interruptRollout(t, " ready", syscall.SIGKILL, "web", "--sessions", "3s")
+		eventually(t, "four containers are there", func() bool { return len(p.containerIDs(t, "web")) == 4 })
+		out := p.mustRollout(t, "web", "--sessions", "0s")
 		if !strings.Contains(out, "of the new version already run") {
 			t.Errorf("printed\n%s", out)
 		}
 	})
-	after := p.all(t, "web")
+	after := p.containerIDs(t, "web")
 	if len(after) != 2 || slices.ContainsFunc(before, func(id string) bool { return slices.Contains(after, id) }) {
 		t.Errorf("before %v, after %v", before, after)
 	}
-	p.ready(t, shopService, 2)
+	p.waitReady(t, webService, 2)
 }
 
-// TestTwoRolloutsOfOneServiceDoNotMeet.
-func TestTwoRolloutsOfOneServiceDoNotMeet(t *testing.T) {
+// TestSecondRolloutOfAServiceIsRefused.
+func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	t.Parallel()
-	p := newShop(t)
-	p.set("SHOP_VERSION", "2")
-	first := p.rollout("web", "--sessions", "4s")
-	out := &awaited{text: " ready", found: make(chan struct{})}
+	p := newRolloutProject(t)
+	p.setenv("SHOP_VERSION", "2")
+	first := p.rolloutCommand("web", "--sessions", "4s")
+	out := &outputWatcher{text: " ready", found: make(chan struct{})}
 	first.Stdout, first.Stderr = out, out
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
 	<-out.found
-	text, err := p.rollout("web").CombinedOutput()
+	text, err := p.rolloutCommand("web").CombinedOutput()
 	if err == nil || !strings.Contains(string(text), "edge: error: another rollout of web is under way") {
 		t.Errorf("%v\n%s", err, text)
 	}

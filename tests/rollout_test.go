@@ -21,17 +21,17 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := newShop(t)
-	before := p.all(t, "web")
-	l := p.underLoad(t, shopURL, func() {
+	p := newRolloutProject(t)
+	before := p.containerIDs(t, "web")
+	l := p.loadAllMethodsDuring(t, webURL, func() {
 		for i := range times {
-			p.set("SHOP_VERSION", strconv.Itoa(i+2))
-			out := p.rolledOut(t, "web", "--sessions", "2s")
+			p.setenv("SHOP_VERSION", strconv.Itoa(i+2))
+			out := p.mustRollout(t, "web", "--sessions", "2s")
 			t.Logf("printed:\n%s", out)
 		}
 	})
-	l.enough(t, 200)
-	after := p.all(t, "web")
+	l.requireCount(t, 200)
+	after := p.containerIDs(t, "web")
 	if len(after) != 2 || slices.ContainsFunc(before, func(id string) bool { return slices.Contains(after, id) }) {
 		t.Errorf("before: %v, after: %v", before, after)
 	}
@@ -40,7 +40,7 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 			t.Errorf("%s has %s", id, env)
 		}
 		// The migration came first.
-		if logs := p.must(t, "logs", "--no-log-prefix", "migration"); !strings.Contains(logs, "migrating to "+strconv.Itoa(times+1)) {
+		if logs := p.mustCompose(t, "logs", "--no-log-prefix", "migration"); !strings.Contains(logs, "migrating to "+strconv.Itoa(times+1)) {
 			t.Errorf("the migration printed %q", logs)
 		}
 		migrated := docker(t, "inspect", "--format", "{{.State.FinishedAt}}", p.container(t, "migration"))
@@ -48,29 +48,29 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 			t.Errorf("created %s, migrated %s", created, migrated)
 		}
 	}
-	p.must(t, "up", "--detach", "web")
-	if again := p.all(t, "web"); !slices.Equal(again, after) {
+	p.mustCompose(t, "up", "--detach", "web")
+	if again := p.containerIDs(t, "web"); !slices.Equal(again, after) {
 		t.Errorf("`docker compose up` changed %v to %v", after, again)
 	}
-	if out := p.rolledOut(t, "web"); !strings.Contains(out, "nothing to do") {
+	if out := p.mustRollout(t, "web"); !strings.Contains(out, "nothing to do") {
 		t.Errorf("a second time: %s", out)
 	}
 }
 
-// TestANewVersionThatIsBrokenLeavesTheOld: nobody notices, and it says what is wrong.
-func TestANewVersionThatIsBrokenLeavesTheOld(t *testing.T) {
+// TestBrokenNewVersionKeepsTheOldOneRunning: nobody notices, and it says what is wrong.
+func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 	t.Parallel()
-	p := newShop(t)
-	before := p.all(t, "web")
+	p := newRolloutProject(t)
+	before := p.containerIDs(t, "web")
 	for _, c := range []struct{ variable, value, says, line string }{
 		{"SHOP_ROLE", "nonsense", "exited with status 1", `app: error: unknown ROLE "nonsense"`},
 		{"SHOP_BOOT_DELAY", "1h", "not ready within 3s: ", "is starting"},
 		{"SHOP_MIGRATION_STATUS", "3", "migration exited with status 3; nothing else was changed", "migrating to 1"},
 	} {
 		was := p.env
-		p.set(c.variable, c.value)
-		p.underLoad(t, shopURL, func() {
-			out, err := p.rollout("web", "--timeout", "3s", "--sessions", "0s", "--force").CombinedOutput()
+		p.setenv(c.variable, c.value)
+		p.loadAllMethodsDuring(t, webURL, func() {
+			out, err := p.rolloutCommand("web", "--timeout", "3s", "--sessions", "0s", "--force").CombinedOutput()
 			if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
 				t.Errorf("%s: %v, want exit status 1", c.variable, err)
 			}
@@ -81,82 +81,82 @@ func TestANewVersionThatIsBrokenLeavesTheOld(t *testing.T) {
 			}
 		})
 		p.env = was
-		if after := p.all(t, "web"); !slices.Equal(before, after) {
+		if after := p.containerIDs(t, "web"); !slices.Equal(before, after) {
 			t.Errorf("%s: before %v, after %v", c.variable, before, after)
 		}
-		p.ready(t, shopService, 2)
+		p.waitReady(t, webService, 2)
 	}
 }
 
-// TestAServiceThatCanNotHaveTwoIsHeld: it is drained before it is told to stop, so that nothing is cut, and what comes
+// TestStopFirstRolloutHoldsRequests: it is drained before it is told to stop, so that nothing is cut, and what comes
 // meanwhile waits.
-func TestAServiceThatCanNotHaveTwoIsHeld(t *testing.T) {
+func TestStopFirstRolloutHoldsRequests(t *testing.T) {
 	t.Parallel()
-	p := newShop(t)
-	before := p.all(t, "store")
-	l := p.underLoad(t, storeURL, func() {
+	p := newRolloutProject(t)
+	before := p.containerIDs(t, "store")
+	l := p.loadAllMethodsDuring(t, storeURL, func() {
 		for i := range 2 {
-			p.set("SHOP_VERSION", strconv.Itoa(i+2))
-			out := p.rolledOut(t, "store")
+			p.setenv("SHOP_VERSION", strconv.Itoa(i+2))
+			out := p.mustRollout(t, "store")
 			if !strings.Contains(out, "two can't run at once: it writes to volume goods") {
 				t.Errorf("printed\n%s", out)
 			}
 			t.Logf("printed:\n%s", out)
 		}
 	})
-	l.enough(t, 100)
-	after := p.all(t, "store")
+	l.requireCount(t, 100)
+	after := p.containerIDs(t, "store")
 	if len(after) != 1 || slices.Equal(before, after) {
 		t.Errorf("before %v, after %v", before, after)
 	}
-	p.must(t, "up", "--detach", "store")
-	if again := p.all(t, "store"); !slices.Equal(again, after) {
+	p.mustCompose(t, "up", "--detach", "store")
+	if again := p.containerIDs(t, "store"); !slices.Equal(again, after) {
 		t.Errorf("`docker compose up` changed %v to %v", after, again)
 	}
 }
 
-// TestAllIsWhatTheEdgeRoutesTo, and the rest is not touched unless it is named.
-func TestAllIsWhatTheEdgeRoutesTo(t *testing.T) {
+// TestRolloutAllCoversRoutedServicesOnly, and the rest is not touched unless it is named.
+func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 	t.Parallel()
-	p := newShop(t)
-	web, store, worker, edge := p.all(t, "web"), p.all(t, "store"), p.all(t, "worker"), p.all(t, "edge")
-	p.set("SHOP_VERSION", "2")
-	out := p.rolledOut(t, "--all", "--sessions", "0s")
-	if slices.Equal(web, p.all(t, "web")) || slices.Equal(store, p.all(t, "store")) {
+	p := newRolloutProject(t)
+	web, store, worker, edge := p.containerIDs(t, "web"), p.containerIDs(t, "store"), p.containerIDs(t, "worker"), p.containerIDs(t, "edge")
+	p.setenv("SHOP_VERSION", "2")
+	out := p.mustRollout(t, "--all", "--sessions", "0s")
+	if slices.Equal(web, p.containerIDs(t, "web")) || slices.Equal(store, p.containerIDs(t, "store")) {
 		t.Errorf("web or store is as before, printed\n%s", out)
 	}
-	if !slices.Equal(worker, p.all(t, "worker")) || !slices.Equal(edge, p.all(t, "edge")) {
+	if !slices.Equal(worker, p.containerIDs(t, "worker")) || !slices.Equal(edge, p.containerIDs(t, "edge")) {
 		t.Errorf("worker or edge is not as before, printed\n%s", out)
 	}
-	if out := p.rolledOut(t, "worker"); !strings.Contains(out, "the edge has no route to it") || slices.Equal(worker, p.all(t, "worker")) {
+	if out := p.mustRollout(t, "worker"); !strings.Contains(out, "the edge has no route to it") || slices.Equal(worker, p.containerIDs(t, "worker")) {
 		t.Errorf("the worker is as before, or that wasn't said:\n%s", out)
 	}
-	if out, err := p.rollout("edge").CombinedOutput(); err == nil || !strings.Contains(string(out), "is the edge itself") {
+	if out, err := p.rolloutCommand("edge").CombinedOutput(); err == nil || !strings.Contains(string(out), "is the edge itself") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-// TestWhatStandsInTheWayIsFoundBeforeAnythingIsStarted.
-func TestWhatStandsInTheWayIsFoundBeforeAnythingIsStarted(t *testing.T) {
+// TestRolloutConflictsAreFoundBeforeAnyChange.
+func TestRolloutConflictsAreFoundBeforeAnyChange(t *testing.T) {
 	t.Parallel()
-	p := newShop(t)
-	before := fmt.Sprint(p.all(t, "web"), p.all(t, "migration"))
+	p := newRolloutProject(t)
+	before := fmt.Sprint(p.containerIDs(t, "web"), p.containerIDs(t, "migration"))
 	refused := func(want string, args ...string) {
 		t.Helper()
-		out, err := p.rollout(args...).CombinedOutput()
+		out, err := p.rolloutCommand(args...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%v: %v, want %q in\n%s", args, err, want, out)
 		}
-		if after := fmt.Sprint(p.all(t, "web"), p.all(t, "migration")); after != before {
+		if after := fmt.Sprint(p.containerIDs(t, "web"), p.containerIDs(t, "migration")); after != before {
 			t.Errorf("%v: before %s, after %s", args, before, after)
 		}
 	}
-	p.set("SHOP_VERSION", "2")
+	p.setenv("SHOP_VERSION", "2")
 	refused(`has no service "wbe"`, "wbe")
 	refused("is not on this machine, and is not to be pulled", "web", "--file", "rollout/missing.yaml", "--no-pull")
 
 	was := p.env
-	p.set("SHOP_NETWORK_VERSION", "2") // for which Compose would stop everything on the network
+	p.setenv("SHOP_NETWORK_VERSION", "2") // for which Compose would stop everything on the network
 	refused("more has changed in the file than a rollout can bring about", "web")
 	p.env = was
 
@@ -164,23 +164,23 @@ func TestWhatStandsInTheWayIsFoundBeforeAnythingIsStarted(t *testing.T) {
 	refused("is paused", "web")
 	docker(t, "unpause", before[1:65])
 
-	p.must(t, "stop", "--timeout", "1", "edge")
+	p.mustCompose(t, "stop", "--timeout", "1", "edge")
 	refused("0 containers of edge run", "web")
-	p.must(t, "start", "edge")
+	p.mustCompose(t, "start", "edge")
 }
 
-// TestTheShippedStackCanBeRolledOut: what compose.yaml says allows two of all but one.
-func TestTheShippedStackCanBeRolledOut(t *testing.T) {
+// TestShippedStackCanBeRolledOut: what compose.yaml says allows two of all but one.
+func TestShippedStackCanBeRolledOut(t *testing.T) {
 	p := stack(t)
 	routed := []string{"bigcapital-server", "bigcapital-webapp", "corteza-docs", "corteza-server"}
 	before := make(map[string][]string)
 	for _, name := range routed {
-		before[name] = p.all(t, name)
+		before[name] = p.containerIDs(t, name)
 	}
 	for _, name := range []string{"bigcapital-server:3000", "bigcapital-webapp:80", "corteza-docs:80", "corteza-server:80"} {
-		p.ready(t, name, 1)
+		p.waitReady(t, name, 1)
 	}
-	out := p.rolledOut(t, "--all", "--force", "--sessions", "1s")
+	out := p.mustRollout(t, "--all", "--force", "--sessions", "1s")
 	t.Logf("printed:\n%s", out)
 	if n := strings.Count(out, "two can't run at once"); n != 1 || !strings.Contains(out, "corteza-server: two can't run at once: it writes to volume corteza_data") {
 		t.Errorf("two can't run of %d services, want corteza-server alone", n)
@@ -189,15 +189,15 @@ func TestTheShippedStackCanBeRolledOut(t *testing.T) {
 		t.Error("the migration has not run once")
 	}
 	for _, name := range routed {
-		after := p.all(t, name)
+		after := p.containerIDs(t, name)
 		if len(after) != 1 || slices.Equal(before[name], after) {
 			t.Errorf("%s: before %v, after %v", name, before[name], after)
 		}
 		before[name] = after
 	}
-	p.must(t, "up", "--detach")
+	p.mustCompose(t, "up", "--detach")
 	for _, name := range routed {
-		if again := p.all(t, name); !slices.Equal(again, before[name]) {
+		if again := p.containerIDs(t, name); !slices.Equal(again, before[name]) {
 			t.Errorf("`docker compose up` changed %s from %v to %v", name, before[name], again)
 		}
 	}

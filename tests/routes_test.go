@@ -16,19 +16,19 @@ const (
 	docs       = "https://docs.localhost"
 )
 
-// upAndReady returns the shipped stack with every service ready.
-func upAndReady(t *testing.T) *project {
+// readyStack returns the shipped stack with every service ready.
+func readyStack(t *testing.T) *project {
 	t.Helper()
 	p := stack(t)
 	eventually(t, "/health/ready answers 200", func() bool {
-		a, err := p.ask(p.client(false), http.MethodGet, "http://localhost/health/ready", nil)
+		a, err := p.do(p.client(false), http.MethodGet, "http://localhost/health/ready", nil)
 		return err == nil && a.status == http.StatusOK
 	})
 	return p
 }
 
-func TestEveryRouteOfTheDocumentReachesItsService(t *testing.T) {
-	p := upAndReady(t)
+func TestEveryRouteReachesItsService(t *testing.T) {
+	p := readyStack(t)
 	for _, c := range []struct{ url, want string }{
 		{accounting + "/api/echo", `"role":"bigcapital-server"`},
 		{accounting + "/api/system_db", `"status":"ok"`},
@@ -50,8 +50,8 @@ func TestEveryRouteOfTheDocumentReachesItsService(t *testing.T) {
 	}
 }
 
-func TestWhatIsNobodysBusinessIsBlocked(t *testing.T) {
-	p := upAndReady(t)
+func TestInternalPathsAreBlocked(t *testing.T) {
+	p := readyStack(t)
 	for _, url := range []string{
 		accounting + "/api/queues", accounting + "/api/queues/", accounting + "/api/queues/all", accounting + "/API/Queues",
 		accounting + "/agendash", accounting + "/agendash/x", crm + "/metrics", crm + "/console", crm + "/console/ui",
@@ -74,8 +74,8 @@ func TestWhatIsNobodysBusinessIsBlocked(t *testing.T) {
 	}
 }
 
-func TestPlainHTTPGoesToHTTPSForOurHostsOnly(t *testing.T) {
-	p := upAndReady(t)
+func TestPlainHTTPRedirectsForConfiguredHostsOnly(t *testing.T) {
+	p := readyStack(t)
 	a := p.get(t, "http://accounting.localhost/invoices?id=1")
 	if want := "https://accounting.localhost:" + p.https + "/invoices?id=1"; a.status != http.StatusPermanentRedirect || a.header.Get("Location") != want {
 		t.Errorf("%d to %q, want 308 to %q", a.status, a.header.Get("Location"), want)
@@ -87,8 +87,8 @@ func TestPlainHTTPGoesToHTTPSForOurHostsOnly(t *testing.T) {
 	}
 }
 
-func TestHealthIsAnsweredOverHTTPOnEveryHostAndOnEverySite(t *testing.T) {
-	p := upAndReady(t)
+func TestHealthIsServedOnEveryHostAndSite(t *testing.T) {
+	p := readyStack(t)
 	for _, url := range []string{
 		"http://localhost/health", "http://accounting.localhost/health", accounting + "/health", crm + "/health", docs + "/health",
 	} {
@@ -100,14 +100,14 @@ func TestHealthIsAnsweredOverHTTPOnEveryHostAndOnEverySite(t *testing.T) {
 	if a := p.get(t, "http://localhost/health", "Host", "203.0.113.5"); a.status != http.StatusOK {
 		t.Errorf("/health by address: %d", a.status)
 	}
-	out := p.must(t, "exec", "-T", "edge", "edge", "health", "--ready")
+	out := p.mustCompose(t, "exec", "-T", "edge", "edge", "health", "--ready")
 	if out != "" {
 		t.Errorf("edge health printed %q", out)
 	}
 }
 
 func TestAnUnknownHostNeverGetsAnotherSite(t *testing.T) {
-	p := upAndReady(t)
+	p := readyStack(t)
 	refused := func(sni string) error {
 		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", "127.0.0.1:"+p.https,
 			&tls.Config{ServerName: sni, InsecureSkipVerify: true})
@@ -129,8 +129,8 @@ func TestAnUnknownHostNeverGetsAnotherSite(t *testing.T) {
 	}
 }
 
-func TestAClientCanNotClaimToBeSomeoneElse(t *testing.T) {
-	p := upAndReady(t)
+func TestSpoofedClientHeadersAreRemoved(t *testing.T) {
+	p := readyStack(t)
 	const lie = "6.6.6.6"
 	var header []string
 	for _, name := range []string{
@@ -169,10 +169,10 @@ func TestOnlyTheEdgePublishesPorts(t *testing.T) {
 		}
 		Volumes map[string]struct{ Name string }
 	}
-	p.must(t, "config", "--quiet")
+	p.mustCompose(t, "config", "--quiet")
 	plain := *p
 	plain.name = "infrastructure"
-	if err := json.Unmarshal([]byte(plain.must(t, "--profile", "*", "config", "--format", "json")), &config); err != nil {
+	if err := json.Unmarshal([]byte(plain.mustCompose(t, "--profile", "*", "config", "--format", "json")), &config); err != nil {
 		t.Fatal(err)
 	}
 	for name, s := range config.Services {
@@ -204,7 +204,7 @@ func TestOnlyTheEdgePublishesPorts(t *testing.T) {
 	}
 }
 
-func TestWithoutSecretsTheStackDoesNotStart(t *testing.T) {
+func TestStackDoesNotStartWithoutSecrets(t *testing.T) {
 	p := project{name: "edgenoenv", files: []string{"../compose.yaml"}, env: []string{"COMPOSE_ENV_FILES=/dev/null"}}
 	_, err := p.compose("config", "--quiet")
 	if err == nil || !strings.Contains(err.Error(), "edge init") {

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// lackedByABareDebian is what `tests/setup --check` reports as missing on a machine that has Debian's essential packages
+// missingOnBareDebian is what `tests/setup --check` reports as missing on a machine that has Debian's essential packages
 // and Go. Debian's essential packages contain nsenter and umount.
-var lackedByABareDebian = []string{
+var missingOnBareDebian = []string{
 	"git",
 	"make",
 	"a C compiler with the headers of the C library",
@@ -48,9 +48,9 @@ var lackedByABareDebian = []string{
 	"image edge-test/caddy:test",
 }
 
-// TestSetupCheckReportsAllThatABareDebianLacks compares the whole list, so that each new requirement of tests/setup is seen
+// TestSetupCheckListsEverythingMissing compares the whole list, so that each new requirement of tests/setup is seen
 // missing once.
-func TestSetupCheckReportsAllThatABareDebianLacks(t *testing.T) {
+func TestSetupCheckListsEverythingMissing(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -60,18 +60,18 @@ func TestSetupCheckReportsAllThatABareDebianLacks(t *testing.T) {
 		"--mount", "type=bind,readonly,target=/usr/local/go,source=" + strings.TrimSpace(string(goroot)),
 		"--env", "PATH=/usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 	}
-	if got := missingOnABareDebian(t, withGo...); !slices.Equal(got, lackedByABareDebian) {
-		t.Errorf("with Go, missing is\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(lackedByABareDebian, "\n\t"))
+	if got := checkBareDebian(t, withGo...); !slices.Equal(got, missingOnBareDebian) {
+		t.Errorf("with Go, missing is\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(missingOnBareDebian, "\n\t"))
 	}
-	without := append([]string{"Go " + goVersion(t)}, lackedByABareDebian...)
-	if got := missingOnABareDebian(t); !slices.Equal(got, without) {
+	without := append([]string{"Go " + goVersion(t)}, missingOnBareDebian...)
+	if got := checkBareDebian(t); !slices.Equal(got, without) {
 		t.Errorf("without Go, missing is\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(without, "\n\t"))
 	}
 }
 
-// missingOnABareDebian runs `tests/setup --check` in a container of Debian's essential packages and returns what it reports as
+// checkBareDebian runs `tests/setup --check` in a container of Debian's essential packages and returns what it reports as
 // missing, in its order. The flags are those of `docker run`.
-func missingOnABareDebian(t *testing.T, flags ...string) []string {
+func checkBareDebian(t *testing.T, flags ...string) []string {
 	t.Helper()
 	root, err := filepath.Abs("..")
 	if err != nil {

@@ -13,84 +13,84 @@ import (
 	"github.com/theworklabs/edge/tests/socketio"
 )
 
-// polling is 500 clients that never open a WebSocket.
-var polling = socketio.Options{V2: 250, V4: 250, Transports: "polling", Ramp: 4 * time.Second}
+// pollingClients is 500 clients that never open a WebSocket.
+var pollingClients = socketio.Options{V2: 250, V4: 250, Transports: "polling", Ramp: 4 * time.Second}
 
-// TestSocketIOSessionsStayWhereTheyBegan: 500 clients that only poll and keep no cookie.
-func TestSocketIOSessionsStayWhereTheyBegan(t *testing.T) {
-	l := newSocketLab(t, "socketio", 3)
-	f := l.fleet(t, polling)
+// TestSocketIOSessionsStayOnTheirServer: 500 clients that only poll and keep no cookie.
+func TestSocketIOSessionsStayOnTheirServer(t *testing.T) {
+	l := newSocketIOProject(t, "socketio", 3)
+	f := l.startFleet(t, pollingClients)
 	l.churn(t, f, 500)
-	fate := l.fate(f)
-	fate.report(t, f, "scaled and recreated")
-	if fate.died.closed == 0 {
+	fate := l.sessionOutcomes(f)
+	fate.check(t, f, "scaled and recreated")
+	if fate.stoppedServers.closed == 0 {
 		t.Error("no session was on the servers that died: this has shown nothing")
 	}
 }
 
-// TestSocketIOSessionsOutliveTheEdge: 500 clients that only poll and keep cookies. The edge's successor has learned no
+// TestSocketIOSessionsSurviveReplacingTheEdge: 500 clients that only poll and keep cookies. The edge's successor has learned no
 // session; the cookies lead each to its server. Between the two, clients keep back what they would send.
-func TestSocketIOSessionsOutliveTheEdge(t *testing.T) {
-	l := newSocketLab(t, "socketio cookie", 3)
-	o := polling
+func TestSocketIOSessionsSurviveReplacingTheEdge(t *testing.T) {
+	l := newSocketIOProject(t, "socketio cookie", 3)
+	o := pollingClients
 	o.Cookies = true
-	f := l.fleet(t, o)
+	f := l.startFleet(t, o)
 	before := f.Sessions()
-	if err := f.Hold(); err != nil {
+	if err := f.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "nothing is under way", func() bool { return len(f.Events(socketio.Quiet)) == 1 })
-	l.must(t, "up", "--detach", "--no-deps", "--force-recreate", "edge")
-	l.healthy(t)
-	if err := f.Release(); err != nil {
+	eventually(t, "nothing is under way", func() bool { return len(f.Events(socketio.Idle)) == 1 })
+	l.mustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "edge")
+	l.waitHealthy(t)
+	if err := f.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	everyoneTalks(t, f, 500)
+	waitAllAnswered(t, f, 500)
 	if after := f.Sessions(); !maps.Equal(before, after) {
 		t.Error("some sessions are others after the edge was replaced")
 	}
-	l.fate(f).report(t, f, "the edge replaced")
+	l.sessionOutcomes(f).check(t, f, "the edge replaced")
 	l.churn(t, f, 500)
-	l.fate(f).report(t, f, "then scaled and recreated")
-	l.restarted(t, f)
+	l.sessionOutcomes(f).check(t, f, "then scaled and recreated")
+	l.restartEdge(t, f)
 }
 
-// restarted restarts the edge under the clients. That ends their sessions, as a poll that is cut does; but their cookies
+// restartEdge restarts the edge under the clients. That ends their sessions, as a poll that is cut does; but their cookies
 // lead them back. (Only those of version 2, for whom the fleet plays a browser: version 4 begins a session without the
 // cookies of the last.)
-func (l *socketLab) restarted(t *testing.T, f *socketio.Fleet) {
+func (l *socketIOProject) restartEdge(t *testing.T, f *socketio.Fleet) {
 	t.Helper()
 	before, refused := f.Sessions(), len(f.Events(socketio.Refused))
-	l.must(t, "restart", "edge")
-	l.healthy(t)
-	everyoneTalks(t, f, 500)
+	l.mustCompose(t, "restart", "edge")
+	l.waitHealthy(t)
+	waitAllAnswered(t, f, 500)
 	back := 0
 	for client, session := range f.Sessions() {
 		switch {
 		case session.Server == before[client].Server:
 			back++
 		case strings.HasPrefix(client, "v2-"):
-			t.Errorf("%s was on %s and is on %s:\n%s", client, before[client].Server, session.Server, story(f, client))
+			t.Errorf("%s was on %s and is on %s:\n%s", client, before[client].Server, session.Server, clientHistory(f, client))
 		}
 	}
 	t.Logf("restarted: %d of 500 clients are back on their server", back)
 	// A server forgets a session whose poll was cut, and says so to a client that has not noticed yet.
 	for _, e := range f.Events(socketio.Refused)[refused:] {
-		if strings.Contains(e.Body, unknown) && e.By != e.Server {
+		if strings.Contains(e.Body, unknownSession) && e.AnsweredBy != e.Server {
 			t.Error(e)
 		}
 	}
 }
 
-// TestADrainSendsSocketIOClientsElsewhereBitByBit: 500 WebSockets on one server.
-func TestADrainSendsSocketIOClientsElsewhereBitByBit(t *testing.T) {
+// TestDrainMovesSocketIOClientsGradually: 500 WebSockets on one server.
+func TestDrainMovesSocketIOClientsGradually(t *testing.T) {
 	const window = 5 * time.Second // the default of close_window
-	l := newSocketLab(t, "socketio", 1)
-	f := l.fleet(t, socketio.Options{V2: 250, V4: 250, Transports: "websocket", Ramp: 4 * time.Second})
+	l := newSocketIOProject(t, "socketio", 1)
+	f := l.startFleet(t, socketio.Options{V2: 250, V4: 250, Transports: "websocket", Ramp: 4 * time.Second})
 	l.scale(t, 3)
-	drained, began := aServer(f), time.Now()
-	l.must(t, "exec", "-T", "edge", "edge", "drain", drained, "--wait", "20s")
-	everyoneTalks(t, f, 500)
+	drained, began := serverWithSessions(f), time.Now()
+	l.mustCompose(t, "exec", "-T", "edge", "edge", "drain", drained, "--wait", "20s")
+	waitAllAnswered(t, f, 500)
 
 	closed, opened := f.Events(socketio.Closed), f.Events(socketio.Open)[500:]
 	if len(closed) != 500 || len(opened) != 500 {
@@ -106,12 +106,12 @@ func TestADrainSendsSocketIOClientsElsewhereBitByBit(t *testing.T) {
 			t.Errorf("it came back to the server that is drained: %s", e)
 		}
 	}
-	spread(t, "closed", closed, began, window)
-	spread(t, "connected again", opened, began, window)
+	checkSpread(t, "closed", closed, began, window)
+	checkSpread(t, "connected again", opened, began, window)
 }
 
-// spread logs when events happened, and fails the test if they were not spread over the window.
-func spread(t *testing.T, what string, events []socketio.Event, began time.Time, window time.Duration) {
+// checkSpread logs when events happened, and fails the test if they were not spread over the window.
+func checkSpread(t *testing.T, what string, events []socketio.Event, began time.Time, window time.Duration) {
 	t.Helper()
 	const step = 500 * time.Millisecond
 	var steps []int
@@ -134,29 +134,29 @@ func spread(t *testing.T, what string, events []socketio.Event, began time.Time,
 	}
 }
 
-// TestSocketIOClientsThatHaveUpgradedOutliveReloads: from polling to a WebSocket, as clients do by themselves.
-func TestSocketIOClientsThatHaveUpgradedOutliveReloads(t *testing.T) {
+// TestUpgradedSocketIOClientsSurviveReloads: from polling to a WebSocket, as clients do by themselves.
+func TestUpgradedSocketIOClientsSurviveReloads(t *testing.T) {
 	const clients = 20
-	l := newSocketLab(t, "socketio cookie", 3)
-	f := l.fleet(t, socketio.Options{V2: clients / 2, V4: clients / 2})
-	eventually(t, "all have upgraded", func() bool { return l.service(t, socketService).Sockets == clients })
+	l := newSocketIOProject(t, "socketio cookie", 3)
+	f := l.startFleet(t, socketio.Options{V2: clients / 2, V4: clients / 2})
+	eventually(t, "all have upgraded", func() bool { return l.serviceStatus(t, socketIOService).Sockets == clients })
 	for _, n := range []string{"1", "2", "3", "4", "5"} {
-		l.reload(t, "header X-Reload "+n)
+		l.reloadWith(t, "header X-Reload "+n)
 		if a := l.get(t, "http://edge.localhost/health"); a.header.Get("X-Reload") != n {
 			t.Fatalf("the answer is of configuration %q, want %s", a.header.Get("X-Reload"), n)
 		}
-		everyoneTalks(t, f, clients)
+		waitAllAnswered(t, f, clients)
 	}
 	for _, e := range f.Events(socketio.Closed) {
 		t.Error(e)
 	}
-	if n := l.service(t, socketService).Sockets; n != clients {
+	if n := l.serviceStatus(t, socketIOService).Sockets; n != clients {
 		t.Errorf("%d sockets, want %d", n, clients)
 	}
 }
 
-// reload gives the edge its configuration with one more line in its site.
-func (l *socketLab) reload(t *testing.T, line string) {
+// reloadWith gives the edge its configuration with one more line in its site.
+func (l *socketIOProject) reloadWith(t *testing.T, line string) {
 	t.Helper()
 	text, err := os.ReadFile("socketio/Caddyfile")
 	if err != nil {

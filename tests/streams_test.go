@@ -26,8 +26,8 @@ func (zeroReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// memory returns what the edge's container uses, in bytes, without the page cache, as `docker stats` counts.
-func memory(t *testing.T, p *project) int64 {
+// edgeMemory returns what the edge's container uses, in bytes, without the page cache, as `docker stats` counts.
+func edgeMemory(t *testing.T, p *project) int64 {
 	t.Helper()
 	text := docker(t, "stats", "--no-stream", "--format", "{{.MemUsage}}", p.container(t, "edge"))
 	used, _, _ := strings.Cut(text, " /")
@@ -46,10 +46,10 @@ func memory(t *testing.T, p *project) int64 {
 
 // TestLargeBodiesStream: 200 MB up and down, and the edge's memory does not grow with them.
 func TestLargeBodiesStream(t *testing.T) {
-	p := upAndReady(t)
+	p := readyStack(t)
 	const size = 200 << 20
 	const growth = 48 << 20 // buffers and garbage, but not the body
-	before := memory(t, p)
+	before := edgeMemory(t, p)
 	most := before
 	stop, sampled := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -59,13 +59,13 @@ func TestLargeBodiesStream(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				most = max(most, memory(t, p))
+				most = max(most, edgeMemory(t, p))
 			}
 		}
 	}()
 
 	began := time.Now()
-	a, err := p.ask(p.client(true), http.MethodPost, accounting+"/api/upload", zeros(size))
+	a, err := p.do(p.client(true), http.MethodPost, accounting+"/api/upload", zeros(size))
 	if err != nil || a.status != http.StatusOK {
 		t.Fatalf("upload: %v %d %s", err, a.status, a.body)
 	}
@@ -97,21 +97,21 @@ func TestLargeBodiesStream(t *testing.T) {
 }
 
 func TestABodyAboveTheLimitGets413(t *testing.T) {
-	p := upAndReady(t)
+	p := readyStack(t)
 	// Its size is not announced: the limit is reached on the way. (tests/attacks announces it.)
-	a, err := p.ask(p.client(false), http.MethodPost, accounting+"/api/upload", zeros(520<<20))
+	a, err := p.do(p.client(false), http.MethodPost, accounting+"/api/upload", zeros(520<<20))
 	if err != nil || a.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("520 MiB to BigCapital: %v %d, want 413", err, a.status)
 	}
 	body := `{"x":"` + strings.Repeat("x", 101<<10) + `"}`
-	a, err = p.ask(p.client(false), http.MethodPost, accounting+"/api/json", strings.NewReader(body), "Content-Type", "application/json")
+	a, err = p.do(p.client(false), http.MethodPost, accounting+"/api/json", strings.NewReader(body), "Content-Type", "application/json")
 	if err != nil || a.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("101 kB of JSON: %v %d, want the application's own 413", err, a.status)
 	}
 }
 
 func TestServerSentEventsArriveOneByOne(t *testing.T) {
-	p := upAndReady(t)
+	p := readyStack(t)
 	for _, encoding := range []string{"identity", "gzip"} {
 		req, err := http.NewRequest(http.MethodGet, accounting+"/api/events?interval=300ms&count=4", nil)
 		if err != nil {
@@ -142,12 +142,12 @@ func TestServerSentEventsArriveOneByOne(t *testing.T) {
 	}
 }
 
-// TestASlowAnswerIsWaitedFor: PDFs are made while the client waits, and 130 s is longer than most proxies' default.
-func TestASlowAnswerIsWaitedFor(t *testing.T) {
+// TestSlowResponseIsNotCutOff: PDFs are made while the client waits, and 130 s is longer than most proxies' default.
+func TestSlowResponseIsNotCutOff(t *testing.T) {
 	t.Parallel()
-	p := upAndReady(t)
+	p := readyStack(t)
 	began := time.Now()
-	a, err := p.ask(p.client(false), http.MethodGet, accounting+"/api/slow?d=130s", nil)
+	a, err := p.do(p.client(false), http.MethodGet, accounting+"/api/slow?d=130s", nil)
 	if err != nil || a.status != http.StatusOK {
 		t.Fatalf("after %s: %v %d", time.Since(began), err, a.status)
 	}
@@ -156,9 +156,9 @@ func TestASlowAnswerIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestSocketIO: the real client from npm, on both mount points, over polling and WebSocket.
-func TestSocketIO(t *testing.T) {
-	p := upAndReady(t)
+// TestSocketIOEchoesOverEveryTransport: the real client from npm, on both mount points, over polling and WebSocket.
+func TestSocketIOEchoesOverEveryTransport(t *testing.T) {
+	p := readyStack(t)
 	for _, path := range []string{"/socket", "/socket.io"} {
 		for _, transports := range []string{"polling", "websocket", "polling,websocket"} {
 			cmd := exec.Command("node", "backends/socketio/client.js", "https://accounting.localhost:"+p.https, path, transports, "20")
@@ -176,11 +176,11 @@ func TestSocketIO(t *testing.T) {
 }
 
 func TestCortezasWebSocketEchoes(t *testing.T) {
-	p := upAndReady(t)
+	p := readyStack(t)
 	if err := echoOverWebSocket(t, p, "wss://crm.localhost/api/websocket", 20); err != nil {
 		t.Error(err)
 	}
 }
 
-// say is a message that a test sends.
-func say(i int) string { return fmt.Sprintf("message %d", i) }
+// testMessage is a message that a test sends.
+func testMessage(i int) string { return fmt.Sprintf("message %d", i) }

@@ -20,14 +20,14 @@ func echoOverWebSocket(t *testing.T, p *project, url string, n int) error {
 	}
 	defer conn.CloseNow()
 	for i := range n {
-		if err := conn.Write(ctx, websocket.MessageText, []byte(say(i))); err != nil {
+		if err := conn.Write(ctx, websocket.MessageText, []byte(testMessage(i))); err != nil {
 			return fmt.Errorf("write message %d: %w", i, err)
 		}
 		_, got, err := conn.Read(ctx)
 		if err != nil {
 			return fmt.Errorf("read message %d: %w", i, err)
 		}
-		if string(got) != say(i) {
+		if string(got) != testMessage(i) {
 			return fmt.Errorf("message %d came back as %q", i, got)
 		}
 	}

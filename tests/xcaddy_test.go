@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestAMainAsXcaddyWritesItBuilds: from a module outside, with nothing but imports.
-func TestAMainAsXcaddyWritesItBuilds(t *testing.T) {
+// TestXcaddyMainBuilds: from a module outside, with nothing but imports.
+func TestXcaddyMainBuilds(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	root, err := filepath.Abs("..")
 	if err != nil {

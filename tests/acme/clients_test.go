@@ -20,21 +20,21 @@ import (
 	"github.com/theworklabs/edge/tests/acme/lab"
 )
 
-// TestRealClientsTrustTheCertificateInEveryVersionOfHTTP: curl over HTTP/1.1 and HTTP/2, quic-go over HTTP/3, the socket.io
+// TestRealClientsAcceptTheCertificateOverEveryHTTP: curl over HTTP/1.1 and HTTP/2, quic-go over HTTP/3, the socket.io
 // client over polling and WebSocket, and Chromium over all of them, none of which looks the other way.
-func TestRealClientsTrustTheCertificateInEveryVersionOfHTTP(t *testing.T) {
+func TestRealClientsAcceptTheCertificateOverEveryHTTP(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
 	began := time.Now()
 	s.up()
-	s.must("up", "--detach", "bigcapital-server", "bigcapital-webapp") // with its databases
+	s.mustCompose("up", "--detach", "bigcapital-server", "bigcapital-webapp") // with its databases
 	root := filepath.Join(t.TempDir(), "root.pem")
-	if err := os.WriteFile(root, s.ca.Manage(t, "/roots/0"), 0o644); err != nil {
+	if err := os.WriteFile(root, s.ca.FetchManagement(t, "/roots/0"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	accounting, docs := s.sites()[0], s.sites()[2]
-	leaf := s.certificate(30*time.Second, accounting, anyCertificate)
-	s.certificate(30*time.Second, docs, anyCertificate)
+	leaf := s.waitForCertificate(30*time.Second, accounting, anyCertificate)
+	s.waitForCertificate(30*time.Second, docs, anyCertificate)
 
 	for flag, want := range map[string]string{"--http1.1": "1.1 200", "--http2": "2 200"} {
 		out, err := exec.Command("curl", flag, "--silent", "--show-error", "--cacert", root, "--max-time", "20",
@@ -72,7 +72,7 @@ func TestRealClientsTrustTheCertificateInEveryVersionOfHTTP(t *testing.T) {
 			t.Errorf("Chromium over %s: %v %s", protocol, err, out)
 		}
 	}
-	s.report(began, "curl, Chromium, socket.io and quic-go: HTTP/1.1, HTTP/2, HTTP/3, WebSocket and polling work")
+	s.logCase(began, "curl, Chromium, socket.io and quic-go: HTTP/1.1, HTTP/2, HTTP/3, WebSocket and polling work")
 }
 
 // overHTTP3 asks the edge's UDP port, which needs one of its own: Docker publishes it beside the TCP port.

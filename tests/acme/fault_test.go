@@ -17,17 +17,17 @@ import (
 	"github.com/theworklabs/edge/tests/acme/lab"
 )
 
-// retry is longer than the edge waits before its second attempt, a minute, and its work.
-const retry = 80 * time.Second
+// retryTimeout is longer than the edge waits before its second attempt, a minute, and its work.
+const retryTimeout = 80 * time.Second
 
-// TestAnAuthorityThatFailsAtRandomIsAskedAgain: a fifth of its answers are errors 500, until shortly before the second
+// TestRandomAuthorityErrorsAreRetried: a fifth of its answers are errors 500, until shortly before the second
 // attempt. (With chance in the second, too, the test would fail by chance.)
-func TestAnAuthorityThatFailsAtRandomIsAskedAgain(t *testing.T) {
+func TestRandomAuthorityErrorsAreRetried(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
 	var failed atomic.Int64
 	began := time.Now()
-	s.ca.Fail(func(r *http.Request) *lab.Fault {
+	s.ca.SetFault(func(r *http.Request) *lab.Fault {
 		if rand.IntN(5) > 0 || time.Since(began) > 50*time.Second {
 			return nil
 		}
@@ -36,10 +36,10 @@ func TestAnAuthorityThatFailsAtRandomIsAskedAgain(t *testing.T) {
 	})
 	s.up()
 	for _, site := range s.sites() {
-		s.certificate(retry, site, anyCertificate)
+		s.waitForCertificate(retryTimeout, site, anyCertificate)
 	}
-	s.report(began, "three sites have certificates, and "+number(failed.Load())+" requests failed")
-	s.most(8) // acmez sends a new order that fails three times
+	s.logCase(began, "three sites have certificates, and "+number(failed.Load())+" requests failed")
+	s.checkMaxOrders(8) // acmez sends a new order that fails three times
 }
 
 func number(n int64) string { return string(json.RawMessage(mustJSON(n))) }
@@ -52,33 +52,33 @@ func mustJSON(v any) []byte {
 	return text
 }
 
-// TestBadNoncesCostNothing: almost a third of the requests are told that their nonce is bad.
-func TestBadNoncesCostNothing(t *testing.T) {
+// TestBadNoncesDoNotPreventIssuance: almost a third of the requests are told that their nonce is bad.
+func TestBadNoncesDoNotPreventIssuance(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, BadNonce: 30}))
 	began := time.Now()
 	s.up()
 	for _, site := range s.sites() {
-		s.certificate(retry+20*time.Second, site, anyCertificate)
+		s.waitForCertificate(retryTimeout+20*time.Second, site, anyCertificate)
 	}
-	s.report(began, "three sites have certificates")
-	s.most(4) // the proxy counts what is sent again, too
+	s.logCase(began, "three sites have certificates")
+	s.checkMaxOrders(4) // the proxy counts what is sent again, too
 }
 
-// TestANameThatPointsElsewhereDisturbsNoOther: two sites get their certificates at once, the third when its DNS is
+// TestWrongDNSOfOneSiteDoesNotAffectOthers: two sites get their certificates at once, the third when its DNS is
 // mended.
-func TestANameThatPointsElsewhereDisturbsNoOther(t *testing.T) {
+func TestWrongDNSOfOneSiteDoesNotAffectOthers(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
 	began := time.Now()
 	accounting, crm, docs := s.sites()[0], s.sites()[1], s.sites()[2]
-	s.ca.During(func() {
+	s.ca.HoldRequestsDuring(func() {
 		s.start()
 		s.ca.Resolve(t, crm, "127.0.0.9") // nobody's
 	})
-	s.certificate(20*time.Second, accounting, anyCertificate)
-	s.certificate(20*time.Second, docs, anyCertificate)
-	s.report(began, "the other two sites have certificates")
+	s.waitForCertificate(20*time.Second, accounting, anyCertificate)
+	s.waitForCertificate(20*time.Second, docs, anyCertificate)
+	s.logCase(began, "the other two sites have certificates")
 
 	s.waitForLog("will retry")
 	if _, err := s.handshake(crm); err == nil {
@@ -90,30 +90,30 @@ func TestANameThatPointsElsewhereDisturbsNoOther(t *testing.T) {
 	}
 	t.Logf("edge certs:\n%s", said)
 	// All that its first attempt orders comes at once, one for each kind of challenge; the next attempt is a minute later.
-	s.address(crm)
-	s.certificate(retry, crm, anyCertificate)
-	s.report(began, "the third has one after its DNS was mended")
-	s.most(3)
+	s.resolveToEdge(crm)
+	s.waitForCertificate(retryTimeout, crm, anyCertificate)
+	s.logCase(began, "the third has one after its DNS was mended")
+	s.checkMaxOrders(3)
 }
 
-// TestANameThatPointsToAnotherWebServerDisturbsNoOther: nginx answers there, with something else.
-func TestANameThatPointsToAnotherWebServerDisturbsNoOther(t *testing.T) {
+// TestForeignServerAtOneSiteDoesNotAffectOthers: nginx answers there, with something else.
+func TestForeignServerAtOneSiteDoesNotAffectOthers(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}), "ACME_OPTIONS=cert_issuer acme {\ndisable_tlsalpn_challenge\n}")
 	began := time.Now()
 	accounting, crm := s.sites()[0], s.sites()[1]
-	s.ca.During(func() {
+	s.ca.HoldRequestsDuring(func() {
 		s.start()
-		s.resolve(crm, "corteza-docs")
+		s.resolveTo(crm, "corteza-docs")
 	})
-	s.certificate(20*time.Second, accounting, anyCertificate)
+	s.waitForCertificate(20*time.Second, accounting, anyCertificate)
 	s.waitForFailures(crm, 1)
 	said, err := s.compose("exec", "-T", "edge", "edge", "certs")
 	if err == nil || !strings.Contains(said, "somebody else answers for "+crm) {
 		t.Errorf("edge certs says (%v):\n%s", err, said)
 	}
-	s.report(began, "another site has its certificate; edge certs says that somebody else answers for the one whose DNS is wrong")
-	s.most(2)
+	s.logCase(began, "another site has its certificate; edge certs says that somebody else answers for the one whose DNS is wrong")
+	s.checkMaxOrders(2)
 }
 
 // waitForOrders waits until n certificates were ordered for a name.
@@ -126,15 +126,15 @@ func (s *stack) waitForOrders(name string, n int, within time.Duration) {
 	}
 }
 
-// TestARateLimitHoldsForOneNameOnly: the authority wants no orders for one site until a time that is later than certmagic's second
+// TestRateLimitAppliesToOneNameOnly: the authority wants no orders for one site until a time that is later than certmagic's second
 // attempt; the others have theirs at once, and that one is not asked for before.
-func TestARateLimitHoldsForOneNameOnly(t *testing.T) {
+func TestRateLimitAppliesToOneNameOnly(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
 	crm := s.sites()[1]
 	until := time.Now().UTC().Add(90 * time.Second).Truncate(time.Second)
-	s.ca.Fail(func(r *http.Request) *lab.Fault {
-		if time.Now().After(until) || r.URL.Path != "/order-plz" || !orders(r, crm) {
+	s.ca.SetFault(func(r *http.Request) *lab.Fault {
+		if time.Now().After(until) || r.URL.Path != "/order-plz" || !isOrderFor(r, crm) {
 			return nil
 		}
 		return &lab.Fault{
@@ -144,27 +144,27 @@ func TestARateLimitHoldsForOneNameOnly(t *testing.T) {
 	})
 	began := time.Now()
 	s.up()
-	s.certificate(20*time.Second, s.sites()[0], anyCertificate)
-	s.certificate(20*time.Second, s.sites()[2], anyCertificate)
+	s.waitForCertificate(20*time.Second, s.sites()[0], anyCertificate)
+	s.waitForCertificate(20*time.Second, s.sites()[2], anyCertificate)
 	s.waitForOrders(crm, 1, 20*time.Second)
 	s.waitForFailures(crm, 2) // the second attempt, which is held back
 	if n := len(s.ca.Orders(crm)); n != 1 {
 		t.Errorf("%d orders before %s, want 1", n, until)
 	}
-	if said := s.must("logs", "--no-log-prefix", "edge"); !strings.Contains(said, "a certificate is not asked for now") {
+	if said := s.mustCompose("logs", "--no-log-prefix", "edge"); !strings.Contains(said, "a certificate is not asked for now") {
 		t.Error("the log doesn't say that it is held back")
 	}
-	s.certificate(retryIntervals(t)[1]+retry, crm, anyCertificate) // the third
+	s.waitForCertificate(retryIntervals(t)[1]+retryTimeout, crm, anyCertificate) // the third
 	all := s.ca.Orders(crm)
 	if again := all[len(all)-1]; again.Before(until) {
 		t.Errorf("it was asked again at %s, and had said not before %s", again, until)
 	}
-	s.report(began, "the limited site has its certificate, too")
-	s.most(3)
+	s.logCase(began, "the limited site has its certificate, too")
+	s.checkMaxOrders(3)
 }
 
-// orders reports whether a request orders a certificate for a name.
-func orders(r *http.Request, name string) bool {
+// isOrderFor reports whether a request orders a certificate for a name.
+func isOrderFor(r *http.Request, name string) bool {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return false
@@ -178,32 +178,32 @@ func orders(r *http.Request, name string) bool {
 	return strings.Contains(string(payload), `"`+name+`"`)
 }
 
-// TestAnAuthorityThatIsDownAtTheStart: the edge is there, says that it is healthy, refuses TLS, and has its certificates
+// TestStartWhileTheAuthorityIsDown: the edge is there, says that it is healthy, refuses TLS, and has its certificates
 // soon after the authority is back.
-func TestAnAuthorityThatIsDownAtTheStart(t *testing.T) {
+func TestStartWhileTheAuthorityIsDown(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
 	s.ca.Down()
 	began := time.Now()
 	s.start()
-	s.health()
+	s.waitHealthy()
 	if _, err := s.handshake(s.sites()[0]); err == nil {
 		t.Error("a site without a certificate is served over TLS")
 	}
 	s.waitForLog("will retry")
 	s.ca.Up(t)
 	for _, site := range s.sites() {
-		s.certificate(retry, site, anyCertificate)
+		s.waitForCertificate(retryTimeout, site, anyCertificate)
 	}
-	s.report(began, "three sites have certificates after the authority came back")
-	s.most(2)
+	s.logCase(began, "three sites have certificates after the authority came back")
+	s.checkMaxOrders(2)
 }
 
 // waitForLog waits until the edge has written a text into its log.
 func (s *stack) waitForLog(text string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		if strings.Contains(s.must("logs", "--no-log-prefix", "edge"), text) {
+		if strings.Contains(s.mustCompose("logs", "--no-log-prefix", "edge"), text) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -212,31 +212,31 @@ func (s *stack) waitForLog(text string) {
 	}
 }
 
-// TestAnAuthorityThatIsDownAtRenewal: the sites go on with what they have, and are renewed when it is back.
-func TestAnAuthorityThatIsDownAtRenewal(t *testing.T) {
+// TestRenewalWhileTheAuthorityIsDown: the sites go on with what they have, and are renewed when it is back.
+func TestRenewalWhileTheAuthorityIsDown(t *testing.T) {
 	t.Parallel()
 	// Renewed when a tenth of its five minutes is over.
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, Validity: 5 * time.Minute}),
 		"ACME_OPTIONS=renewal_window_ratio 0.9\nrenew_interval 1s")
-	s.ca.Edit(withoutARI)
+	s.ca.EditResponses(removeARI)
 	began := time.Now()
 	s.up()
 	docs := s.sites()[2]
-	first := s.certificate(30*time.Second, docs, anyCertificate)
+	first := s.waitForCertificate(30*time.Second, docs, anyCertificate)
 	s.ca.Down()
 	s.waitForLog("connection refused")
-	still := s.certificate(time.Second, docs, anyCertificate)
+	still := s.waitForCertificate(time.Second, docs, anyCertificate)
 	if first.SerialNumber.Cmp(still.SerialNumber) != 0 {
 		t.Error("the certificate changed while the authority was down")
 	}
 	s.ca.Up(t)
-	s.certificate(retry+10*time.Second, docs, otherThan(first))
-	s.report(began, "renewed after the authority came back, served all the time")
-	s.most(4)
+	s.waitForCertificate(retryTimeout+10*time.Second, docs, otherThan(first))
+	s.logCase(began, "renewed after the authority came back, served all the time")
+	s.checkMaxOrders(4)
 }
 
-// withoutARI has the authority not say when it wants certificates renewed.
-func withoutARI(path string, resp *http.Response) error {
+// removeARI has the authority not say when it wants certificates renewed.
+func removeARI(path string, resp *http.Response) error {
 	if path != "/dir" {
 		return nil
 	}
@@ -262,22 +262,22 @@ func editJSON(resp *http.Response, edit func(map[string]any)) error {
 	return nil
 }
 
-// TestASecondAuthorityIsAskedWhenTheFirstIsDown.
-func TestASecondAuthorityIsAskedWhenTheFirstIsDown(t *testing.T) {
+// TestFallbackAuthorityIsUsedWhenTheFirstIsDown.
+func TestFallbackAuthorityIsUsedWhenTheFirstIsDown(t *testing.T) {
 	t.Parallel()
 	first, second := lab.Start(t, lab.Options{Host: gateway}), lab.Start(t, lab.Options{Host: gateway})
-	s := newStack(t, second, "ACME_CA="+first.URL, "ACME_CA_FALLBACK="+second.URL, "ACME_CA_ROOT="+bothRoots(t, first, second))
+	s := newStack(t, second, "ACME_CA="+first.URL, "ACME_CA_FALLBACK="+second.URL, "ACME_CA_ROOT="+writeRoots(t, first, second))
 	first.Down()
 	began := time.Now()
 	s.up()
 	for _, site := range s.sites() {
-		s.certificate(30*time.Second, site, anyCertificate)
+		s.waitForCertificate(30*time.Second, site, anyCertificate)
 	}
-	s.report(began, "three sites have certificates of the second")
-	s.most(1)
+	s.logCase(began, "three sites have certificates of the second")
+	s.checkMaxOrders(1)
 }
 
-func bothRoots(t *testing.T, all ...*lab.Authority) string {
+func writeRoots(t *testing.T, all ...*lab.Authority) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "roots.pem")
 	var roots []byte

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// attempts returns when, after its first attempt, certmagic makes the others of the first hour. Its schedule is no part
+// certmagicAttempts returns when, after its first attempt, certmagic makes the others of the first hour. Its schedule is no part
 // of its API, so it is read from the source that the edge is built of.
-func attempts(t *testing.T) (at []time.Duration) {
+func certmagicAttempts(t *testing.T) (at []time.Duration) {
 	t.Helper()
 	var after time.Duration
 	for _, wait := range retryIntervals(t) {
@@ -49,7 +49,7 @@ func retryIntervals(t *testing.T) (waits []time.Duration) {
 			return true
 		}
 		for _, element := range list.Elts {
-			wait, err := duration(element)
+			wait, err := evalDuration(element)
 			if err != nil {
 				t.Fatalf("certmagic's retryIntervals: %v", err)
 			}
@@ -63,8 +63,8 @@ func retryIntervals(t *testing.T) (waits []time.Duration) {
 	return waits
 }
 
-// duration evaluates an expression such as 10 * time.Minute.
-func duration(e ast.Expr) (time.Duration, error) {
+// evalDuration evaluates an expression such as 10 * time.Minute.
+func evalDuration(e ast.Expr) (time.Duration, error) {
 	product, ok := e.(*ast.BinaryExpr)
 	if !ok || product.Op != token.MUL {
 		return 0, fmt.Errorf("%T is no product", e)

@@ -60,27 +60,27 @@ func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
 // up brings the stack up and has the authority find its names before it answers anything.
 func (s *stack) up(args ...string) {
 	s.t.Helper()
-	s.ca.During(func() { s.start(args...) })
+	s.ca.HoldRequestsDuring(func() { s.start(args...) })
 }
 
 func (s *stack) start(args ...string) {
 	s.t.Helper()
-	s.must(append([]string{"up", "--detach", "--no-deps"}, append(args, "edge", "corteza-docs")...)...)
+	s.mustCompose(append([]string{"up", "--detach", "--no-deps"}, append(args, "edge", "corteza-docs")...)...)
 	for _, site := range s.sites() {
-		s.address(site)
+		s.resolveToEdge(site)
 	}
 }
 
-// address has the authority find a name at the edge.
-func (s *stack) address(name string) {
+// resolveToEdge has the authority find a name at the edge.
+func (s *stack) resolveToEdge(name string) {
 	s.t.Helper()
-	s.resolve(name, "edge")
+	s.resolveTo(name, "edge")
 }
 
-// resolve has the authority find a name at a service's container.
-func (s *stack) resolve(name, service string) {
+// resolveTo has the authority find a name at a service's container.
+func (s *stack) resolveTo(name, service string) {
 	s.t.Helper()
-	id := strings.TrimSpace(s.must("ps", "--quiet", service))
+	id := strings.TrimSpace(s.mustCompose("ps", "--quiet", service))
 	s.ca.Resolve(s.t, name, docker(s.t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+s.name+`_network").IPAddress}}`, id))
 }
 
@@ -104,7 +104,7 @@ func (s *stack) compose(args ...string) (string, error) {
 	return out.String(), nil
 }
 
-func (s *stack) must(args ...string) string {
+func (s *stack) mustCompose(args ...string) string {
 	s.t.Helper()
 	out, err := s.compose(args...)
 	if err != nil {
@@ -141,8 +141,8 @@ func (s *stack) handshakeTrusting(name string, roots *x509.CertPool) (*tls.Conne
 	return &state, nil
 }
 
-// certificate waits until a name is served with a certificate that wanted accepts, and returns it.
-func (s *stack) certificate(within time.Duration, name string, wanted func(*x509.Certificate) bool) *x509.Certificate {
+// waitForCertificate waits until a name is served with a certificate that wanted accepts, and returns it.
+func (s *stack) waitForCertificate(within time.Duration, name string, wanted func(*x509.Certificate) bool) *x509.Certificate {
 	s.t.Helper()
 	var last error
 	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
@@ -196,8 +196,8 @@ func (s *stack) client() *http.Client {
 	}
 }
 
-// health waits until /health answers over HTTP, which needs no certificate.
-func (s *stack) health() {
+// waitHealthy waits until /health answers over HTTP, which needs no certificate.
+func (s *stack) waitHealthy() {
 	s.t.Helper()
 	client := s.client()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
@@ -214,8 +214,8 @@ func (s *stack) health() {
 	}
 }
 
-// report prints what came of a case: how long it took, and what the authority was asked for.
-func (s *stack) report(began time.Time, what string) {
+// logCase prints what came of a case: how long it took, and what the authority was asked for.
+func (s *stack) logCase(began time.Time, what string) {
 	s.t.Helper()
 	var orders []string
 	for _, site := range s.sites() {
@@ -224,8 +224,8 @@ func (s *stack) report(began time.Time, what string) {
 	s.t.Logf("CASE %s: %s after %s; orders: %s", s.t.Name(), what, time.Since(began).Round(10*time.Millisecond), strings.Join(orders, ", "))
 }
 
-// most fails the test if more certificates were ordered for a name.
-func (s *stack) most(orders int) {
+// checkMaxOrders fails the test if more certificates were ordered for a name.
+func (s *stack) checkMaxOrders(orders int) {
 	s.t.Helper()
 	for _, site := range s.sites() {
 		if got := len(s.ca.Orders(site)); got > orders {

@@ -10,22 +10,22 @@ import (
 	"testing"
 )
 
-// deviations are where Go's HTTP/2 does otherwise than h2spec wants, each of them on purpose and without harm.
-var deviations = map[string]string{
+// knownDeviations are where Go's HTTP/2 does otherwise than h2spec wants, each of them on purpose and without harm.
+var knownDeviations = map[string]string{
 	"Sends a large size HEADERS frame that exceeds the SETTINGS_MAX_FRAME_SIZE":                    "h2spec takes 16 KiB for granted; Go offers 1 MiB, and refuses what the header limit does not allow",
 	"Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE":                                        "Go hangs up on settings that contradict themselves",
 	"Sends a HEADERS frame that contains the connection-specific header field":                     "Go answers 400 instead of resetting the stream",
 	`Sends a HEADERS frame that contains the TE header field with any value other than "trailers"`: "likewise",
 }
 
-// TestHTTP2IsSpokenByTheBook: h2spec, which sends what RFC 7540 and RFC 7541 say and what they forbid. It sends no server name,
+// TestHTTP2ConformsToH2spec: h2spec, which sends what RFC 7540 and RFC 7541 say and what they forbid. It sends no server name,
 // so this edge takes such a client for one of the accounting site.
-func TestHTTP2IsSpokenByTheBook(t *testing.T) {
+func TestHTTP2ConformsToH2spec(t *testing.T) {
 	t.Parallel()
 	if out, err := exec.Command("make", "--silent", "-C", "../..", ".tools/h2spec").CombinedOutput(); err != nil {
 		t.Fatalf("build h2spec: %v\n%s", err, out)
 	}
-	lax, err := start(filepath.Join(t.TempDir(), "lax"), func(config map[string]any) {
+	lax, err := startEdge(filepath.Join(t.TempDir(), "lax"), func(config map[string]any) {
 		for _, server := range config["apps"].(map[string]any)["http"].(map[string]any)["servers"].(map[string]any) {
 			if policies, secure := server.(map[string]any)["tls_connection_policies"].([]any); secure {
 				server.(map[string]any)["strict_sni_host"] = false
@@ -64,7 +64,7 @@ func TestHTTP2IsSpokenByTheBook(t *testing.T) {
 	found := 0
 	for _, failure := range regexp.MustCompile(`× \d+: (.*)`).FindAllStringSubmatch(failures, -1) {
 		found++
-		if why, known := deviations[strings.TrimSpace(failure[1])]; known {
+		if why, known := knownDeviations[strings.TrimSpace(failure[1])]; known {
 			t.Logf("%s: %s", failure[1], why)
 		} else {
 			t.Errorf("%s", failure[1])

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// control is a client that is none of the attackers: it asks a hundred times a second, and every tenth time on a new connection.
-type control struct {
-	took   []time.Duration
-	failed []error
+// controlResult is a client that is none of the attackers: it asks a hundred times a second, and every tenth time on a new connection.
+type controlResult struct {
+	latencies []time.Duration
+	errors    []error
 }
 
-// ask asks until ctx ends, and then says what became of it.
-func ask(ctx context.Context, t *target) (c control) {
+// runControlClient asks until ctx ends, and then says what became of it.
+func runControlClient(ctx context.Context, t *target) (c controlResult) {
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{ServerName: "accounting.localhost", InsecureSkipVerify: true},
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -48,9 +48,9 @@ func ask(ctx context.Context, t *target) (c control) {
 				err = fmt.Errorf("status %d", resp.StatusCode)
 			}
 		}
-		c.took = append(c.took, time.Since(began))
+		c.latencies = append(c.latencies, time.Since(began))
 		if err != nil {
-			c.failed = append(c.failed, err)
+			c.errors = append(c.errors, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -61,13 +61,13 @@ func ask(ctx context.Context, t *target) (c control) {
 	}
 }
 
-func (c control) p99() time.Duration {
-	sorted := slices.Sorted(slices.Values(c.took))
+func (c controlResult) p99() time.Duration {
+	sorted := slices.Sorted(slices.Values(c.latencies))
 	return sorted[len(sorted)*99/100]
 }
 
-// calm is how long the control client is measured before an attack.
-const calm = 5 * time.Second
+// baselineDuration is how long the control client is measured before an attack.
+const baselineDuration = 5 * time.Second
 
 // attackerEnv makes a process of this test binary a stranger, who runs the attack that it names.
 const attackerEnv = "EDGE_TEST_ATTACK"
@@ -75,49 +75,49 @@ const attackerEnv = "EDGE_TEST_ATTACK"
 // speedEnv tells the attackers how fast this machine is today, as a part of the one that their rates were chosen on.
 const speedEnv = "EDGE_TEST_SPEED"
 
-// usualCalm is how long the slowest 1 % of the control client's requests take on that machine when nobody attacks.
-const usualCalm = 4500 * time.Microsecond
+// referenceP99 is how long the slowest 1 % of the control client's requests take on that machine when nobody attacks.
+const referenceP99 = 4500 * time.Microsecond
 
-// speed returns how fast the machine is, by the control client's slowest 1 % before the attack. A rate is a part of what the edge
+// machineSpeed returns how fast the machine is, by the control client's slowest 1 % before the attack. A rate is a part of what the edge
 // can do: on a machine that others slow down by half, the same number of requests a second is twice the attack.
-func speed(calmly time.Duration) float64 {
-	return min(1, max(0.25, float64(usualCalm)/float64(calmly)))
+func machineSpeed(calmly time.Duration) float64 {
+	return min(1, max(0.25, float64(referenceP99)/float64(calmly)))
 }
 
-// withstand runs an attack, and again if others were kept waiting: on a machine with other users that may be anyone's doing once.
-func (t *target) withstand(tt *testing.T, name string) []string {
+// attackWithRetry runs an attack, and again if others were kept waiting: on a machine with other users that may be anyone's doing once.
+func (t *target) attackWithRetry(tt *testing.T, name string) []string {
 	tt.Helper()
-	said, before, meanwhile := t.endure(tt, name)
+	said, before, meanwhile := t.attackOnce(tt, name)
 	if meanwhile > 3*before {
 		tt.Logf("the slowest 1 %% of others' requests took %s, and %s before: once more", meanwhile, before)
-		if said, before, meanwhile = t.endure(tt, name); meanwhile > 3*before {
+		if said, before, meanwhile = t.attackOnce(tt, name); meanwhile > 3*before {
 			tt.Errorf("the slowest 1 %% of others' requests took %s, and %s before", meanwhile, before)
 		}
 	}
 	return said
 }
 
-// endure runs an attack, by a process of its own that leaves the processors to others when they want them, as a machine
+// attackOnce runs an attack, by a process of its own that leaves the processors to others when they want them, as a machine
 // elsewhere would. Meanwhile a client that has nothing to do with it must be served, and afterwards nothing must be left of it.
 // It returns what the attackers say became of them, and how long the slowest 1 % of others' requests took before and meanwhile.
-func (t *target) endure(tt *testing.T, name string) (said []string, calmly, meanwhile time.Duration) {
+func (t *target) attackOnce(tt *testing.T, name string) (said []string, calmly, meanwhile time.Duration) {
 	tt.Helper()
-	before, err := t.size()
+	before, err := t.resourceUsage()
 	if err != nil {
 		tt.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(tt.Context(), calm)
-	peace := ask(ctx, t)
+	ctx, cancel := context.WithTimeout(tt.Context(), baselineDuration)
+	peace := runControlClient(ctx, t)
 	cancel()
-	backend.saw()
+	backend.takeRecorded()
 
 	ctx, cancel = context.WithCancel(tt.Context())
 	defer cancel()
-	result := make(chan control, 1)
-	go func() { result <- ask(ctx, t) }()
+	result := make(chan controlResult, 1)
+	go func() { result <- runControlClient(ctx, t) }()
 	stranger := exec.CommandContext(tt.Context(), "nice", "-n", "19", os.Args[0])
 	stranger.Env = append(os.Environ(), attackerEnv+"="+name, "EDGE_TEST_TARGET="+t.https,
-		fmt.Sprintf("%s=%.2f", speedEnv, speed(peace.p99())))
+		fmt.Sprintf("%s=%.2f", speedEnv, machineSpeed(peace.p99())))
 	stranger.Stderr = os.Stderr
 	output, err := stranger.StdoutPipe()
 	if err != nil {
@@ -129,7 +129,7 @@ func (t *target) endure(tt *testing.T, name string) (said []string, calmly, mean
 	peak := before
 	for lines := bufio.NewScanner(output); lines.Scan(); {
 		if lines.Text() == "measure" {
-			if peak, err = t.size(); err != nil {
+			if peak, err = t.resourceUsage(); err != nil {
 				tt.Error(err)
 			}
 			continue
@@ -142,29 +142,29 @@ func (t *target) endure(tt *testing.T, name string) (said []string, calmly, mean
 	cancel()
 	war := <-result
 	seen := 0
-	for _, e := range backend.saw() {
+	for _, e := range backend.takeRecorded() {
 		if e.path != "/api/control" {
 			seen++
 		}
 	}
-	if len(war.failed) > 0 {
-		tt.Errorf("%d of %d requests of others failed, such as: %v", len(war.failed), len(war.took), war.failed[0])
+	if len(war.errors) > 0 {
+		tt.Errorf("%d of %d requests of others failed, such as: %v", len(war.errors), len(war.latencies), war.errors[0])
 	}
-	after := t.calmed(tt, before)
+	after := t.waitForRecovery(tt, before)
 	tt.Logf("ATTACK %s | backend saw %d | client got: %s | others' p99: %s before, %s meanwhile (n = %d, %d) | edge: %s before, %s at most, %s after",
-		name, seen, strings.Join(said, "; "), ms(peace.p99()), ms(war.p99()), len(peace.took), len(war.took), before, peak, after)
+		name, seen, strings.Join(said, "; "), ms(peace.p99()), ms(war.p99()), len(peace.latencies), len(war.latencies), before, peak, after)
 	return said, peace.p99(), war.p99()
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
 
-// calmed waits until the edge has given back what an attack took. Idle connections to the backend last three seconds, those of
+// waitForRecovery waits until the edge has given back what an attack took. Idle connections to the backend last three seconds, those of
 // clients until they are closed.
-func (t *target) calmed(tt *testing.T, before size) size {
+func (t *target) waitForRecovery(tt *testing.T, before resourceUsage) resourceUsage {
 	tt.Helper()
 	const slack = 20 // what comes and goes by itself
 	for deadline := time.Now().Add(45 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		now, err := t.size()
+		now, err := t.resourceUsage()
 		if err != nil {
 			tt.Fatal(err)
 		}

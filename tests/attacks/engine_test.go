@@ -16,9 +16,9 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// TestAnEngineThatIsOutOfItsMindHarmsNobody: what answers for Docker says all that an Engine never says. The edge serves what it
+// TestMalformedEngineAnswersDoNoHarm: what answers for Docker says all that an Engine never says. The edge serves what it
 // knows, sends nothing to addresses that are not its own networks', and takes no more memory than it has.
-func TestAnEngineThatIsOutOfItsMindHarmsNobody(t *testing.T) {
+func TestMalformedEngineAnswersDoNoHarm(t *testing.T) {
 	t.Parallel()
 	var told atomic.Int64
 	engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -28,11 +28,11 @@ func TestAnEngineThatIsOutOfItsMindHarmsNobody(t *testing.T) {
 			w.Header().Set("Api-Version", "1.41")
 			w.WriteHeader(http.StatusOK)
 		default: // a list or events
-			rave(w, ravings[int(told.Add(1))%len(ravings)])
+			writeMalformed(w, malformedAnswers[int(told.Add(1))%len(malformedAnswers)])
 		}
 	}))
 	defer engine.Close()
-	mad, err := start(filepath.Join(t.TempDir(), "mad"), func(config map[string]any) {
+	mad, err := startEdge(filepath.Join(t.TempDir(), "mad"), func(config map[string]any) {
 		app := config["apps"].(map[string]any)["edge"].(map[string]any)
 		app["endpoint"] = "tcp://" + engine.Listener.Addr().String()
 		delete(app["static"].(map[string][]string), "corteza-docs:80")
@@ -45,7 +45,7 @@ func TestAnEngineThatIsOutOfItsMindHarmsNobody(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	before, err := mad.size()
+	before, err := mad.resourceUsage()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,9 +54,9 @@ func TestAnEngineThatIsOutOfItsMindHarmsNobody(t *testing.T) {
 	for deadline := time.Now().Add(90 * time.Second); told.Load() < enough && time.Now().Before(deadline); {
 		answers, err := mad.send("accounting.localhost", "GET /api/ready HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\n\r\n")
 		if err != nil || len(answers) != 1 || answers[0].StatusCode != http.StatusOK {
-			t.Fatalf("after %d answers: %s", told.Load(), statuses(answers, err))
+			t.Fatalf("after %d answers: %s", told.Load(), describeAnswers(answers, err))
 		}
-		now, err := mad.size()
+		now, err := mad.resourceUsage()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,8 +87,8 @@ func TestAnEngineThatIsOutOfItsMindHarmsNobody(t *testing.T) {
 	}
 }
 
-// ravings are answers to whatever is asked.
-var ravings = []func(w io.Writer){
+// malformedAnswers are answers to whatever is asked.
+var malformedAnswers = []func(w io.Writer){
 	func(w io.Writer) { fmt.Fprint(w, "<html>no</html>") },
 	func(w io.Writer) { fmt.Fprint(w, `{"message": 1}`) },
 	func(w io.Writer) { fmt.Fprint(w, `[null, 1, "x", {}, [], {"Id": null, "Names": {}, "Labels": [1]}]`) },
@@ -138,8 +138,8 @@ var ravings = []func(w io.Writer){
 	func(io.Writer) { panic(http.ErrAbortHandler) },
 }
 
-// rave answers, some of the times with an error's status.
-func rave(w http.ResponseWriter, raving func(io.Writer)) {
+// writeMalformed answers, some of the times with an error's status.
+func writeMalformed(w http.ResponseWriter, raving func(io.Writer)) {
 	w.Header().Set("Content-Type", "application/json")
 	if rand.IntN(4) == 0 {
 		w.WriteHeader([]int{http.StatusInternalServerError, http.StatusForbidden, http.StatusNoContent, http.StatusMultipleChoices}[rand.IntN(4)])

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// TestAHostIsWhatTheConnectionSays: over a connection that was opened for one site, no other site can be reached, and what a
+// TestHostMustMatchTheConnection: over a connection that was opened for one site, no other site can be reached, and what a
 // backend is told is that site.
-func TestAHostIsWhatTheConnectionSays(t *testing.T) {
+func TestHostMustMatchTheConnection(t *testing.T) {
 	const ours = "accounting.localhost"
 	for _, c := range []struct {
 		attack, request string // its target and its headers, without the last line
@@ -43,10 +43,10 @@ func TestAHostIsWhatTheConnectionSays(t *testing.T) {
 		{"a target with our host, beside another", "https://accounting.localhost/x HTTP/1.1\r\nHost: crm.localhost", true},
 	} {
 		t.Run(c.attack, func(t *testing.T) {
-			backend.saw()
+			backend.takeRecorded()
 			answers, err := edge.send(ours, "GET "+c.request+"\r\nX-Forwarded-Host: evil.example\r\nConnection: close\r\n\r\n")
-			got := backend.saw()
-			t.Logf("ATTACK host: %-40s backend: %-40s client: %s", c.attack, describe(got), statuses(answers, err))
+			got := backend.takeRecorded()
+			t.Logf("ATTACK host: %-40s backend: %-40s client: %s", c.attack, describeRequests(got), describeAnswers(answers, err))
 			if len(answers) > 1 || len(got) > 1 || !c.ours && len(got) > 0 {
 				t.Errorf("%d requests reached the backend, %d answers", len(got), len(answers))
 			}
@@ -70,8 +70,8 @@ func TestAHostIsWhatTheConnectionSays(t *testing.T) {
 	}
 }
 
-// TestPlainHTTPLeadsNowhereButToOurSites: the redirect to HTTPS is of use to nobody who brings a host of his own.
-func TestPlainHTTPLeadsNowhereButToOurSites(t *testing.T) {
+// TestPlainHTTPRedirectsOnlyToConfiguredSites: the redirect to HTTPS is of use to nobody who brings a host of his own.
+func TestPlainHTTPRedirectsOnlyToConfiguredSites(t *testing.T) {
 	for _, c := range []struct{ target, host, want string }{
 		{"/x", "accounting.localhost", "https://accounting.localhost:"},
 		{"/x", "evil.example", ""},
@@ -102,9 +102,9 @@ func TestPlainHTTPLeadsNowhereButToOurSites(t *testing.T) {
 	}
 }
 
-// TestNoClaimReachesABackend: addresses, schemes and hosts that a client claims, in every spelling that some program folds
+// TestSpoofedHeadersReachNoBackend: addresses, schemes and hosts that a client claims, in every spelling that some program folds
 // into another.
-func TestNoClaimReachesABackend(t *testing.T) {
+func TestSpoofedHeadersReachNoBackend(t *testing.T) {
 	const lie = "6.6.6.6"
 	var names []string
 	for _, name := range []string{
@@ -116,12 +116,12 @@ func TestNoClaimReachesABackend(t *testing.T) {
 	}
 	for _, host := range []string{"accounting.localhost", "crm.localhost", "docs.localhost"} {
 		for _, name := range names {
-			backend.saw()
+			backend.takeRecorded()
 			answers, err := edge.send(host, "GET /api/claim HTTP/1.1\r\nHost: "+host+"\r\n"+name+": "+lie+"\r\nConnection: close\r\n\r\n")
-			got := backend.saw()
-			t.Logf("ATTACK claim: %-60s backend: %-30s client: %s", host+" "+name, describe(got), statuses(answers, err))
+			got := backend.takeRecorded()
+			t.Logf("ATTACK claim: %-60s backend: %-30s client: %s", host+" "+name, describeRequests(got), describeAnswers(answers, err))
 			if len(answers) != 1 || len(got) > 1 {
-				t.Errorf("%s %s: %s", host, name, statuses(answers, err))
+				t.Errorf("%s %s: %s", host, name, describeAnswers(answers, err))
 			}
 			for _, e := range got {
 				if strings.Contains(e.head, lie) {
@@ -135,8 +135,8 @@ func TestNoClaimReachesABackend(t *testing.T) {
 	}
 }
 
-// TestPagesOfOtherSitesOpenNoWebSocket: browsers let them, and send our cookies along.
-func TestPagesOfOtherSitesOpenNoWebSocket(t *testing.T) {
+// TestCrossOriginWebSocketsAreRefused: browsers let them, and send our cookies along.
+func TestCrossOriginWebSocketsAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		host, path, origin string
 		refused            bool
@@ -149,18 +149,18 @@ func TestPagesOfOtherSitesOpenNoWebSocket(t *testing.T) {
 		{"accounting.localhost", "/socket/?EIO=4&transport=websocket", "https://accounting.localhost", false},
 		{"crm.localhost", "/api/websocket", "", false},
 	} {
-		backend.saw()
+		backend.takeRecorded()
 		origin := "Origin: " + c.origin + "\r\n"
 		if c.origin == "" {
 			origin = ""
 		}
 		answers, err := edge.send(c.host, "GET "+c.path+" HTTP/1.1\r\nHost: "+c.host+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+origin+"\r\n")
-		got := backend.saw()
-		t.Logf("ATTACK origin: %-60s backend: %-30s client: %s", c.host+" from "+c.origin, describe(got), statuses(answers, err))
+		got := backend.takeRecorded()
+		t.Logf("ATTACK origin: %-60s backend: %-30s client: %s", c.host+" from "+c.origin, describeRequests(got), describeAnswers(answers, err))
 		refused := len(answers) == 1 && answers[0].StatusCode == http.StatusForbidden && len(got) == 0
 		if refused != c.refused || len(got) > 0 == c.refused {
-			t.Errorf("%s from %q: %s, backend: %s", c.host, c.origin, statuses(answers, err), describe(got))
+			t.Errorf("%s from %q: %s, backend: %s", c.host, c.origin, describeAnswers(answers, err), describeRequests(got))
 		}
 	}
 }

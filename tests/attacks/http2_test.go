@@ -11,9 +11,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestNothingIsSmuggledByWayOfHTTP2: what HTTP/2 can say and HTTP/1.1, which the backend speaks, can't without saying
+// TestNothingIsSmuggledThroughHTTP2: what HTTP/2 can say and HTTP/1.1, which the backend speaks, can't without saying
 // something else.
-func TestNothingIsSmuggledByWayOfHTTP2(t *testing.T) {
+func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 	fields := func(method, scheme, authority, path string, more ...string) []string {
 		return append([]string{":method", method, ":scheme", scheme, ":authority", authority, ":path", path}, more...)
 	}
@@ -54,12 +54,12 @@ func TestNothingIsSmuggledByWayOfHTTP2(t *testing.T) {
 		{attack: "a colon in a name", headers: plain("transfer-encoding: chunked", "y")},
 		{attack: "a space in a name", headers: plain("content-length ", "0")},
 		{attack: "capitals in a name", headers: plain("Transfer-Encoding", "chunked")},
-		{attack: "Transfer-Encoding", headers: plain("transfer-encoding", "chunked"), body: "0\r\n\r\n" + inner},
+		{attack: "Transfer-Encoding", headers: plain("transfer-encoding", "chunked"), body: "0\r\n\r\n" + smuggledRequest},
 		{attack: "Connection", headers: plain("connection", "transfer-encoding")},
 		{attack: "Keep-Alive", headers: plain("keep-alive", "1")},
 		{attack: "Upgrade", headers: plain("upgrade", "h2c")},
 		{attack: "TE other than trailers", headers: plain("te", "chunked")},
-		{attack: "a length that is too short", headers: plain("content-length", "3"), body: "abc" + inner},
+		{attack: "a length that is too short", headers: plain("content-length", "3"), body: "abc" + smuggledRequest},
 		{attack: "a length that is too long", headers: plain("content-length", "1000"), body: "abc", passes: true},
 		{attack: "two lengths", headers: plain("content-length", "3", "content-length", "5"), body: "abc", passes: true},
 		{attack: "a length that is none", headers: plain("content-length", "3x"), body: "abc"},
@@ -69,8 +69,8 @@ func TestNothingIsSmuggledByWayOfHTTP2(t *testing.T) {
 		{attack: "CONNECT with a protocol", headers: fields("CONNECT", "https", host, "/api/x", ":protocol", "websocket", "origin", "https://evil.example")},
 	} {
 		t.Run(c.attack, func(t *testing.T) {
-			backend.saw()
-			p, err := (&stranger{target: edge.https}).peer()
+			backend.takeRecorded()
+			p, err := (&attacker{target: edge.https}).dialHTTP2()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,9 +85,9 @@ func TestNothingIsSmuggledByWayOfHTTP2(t *testing.T) {
 			if c.trailer != nil {
 				_ = p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.headers(c.trailer...), EndStream: true, EndHeaders: true})
 			}
-			answer := p.answer()
-			got := backend.saw()
-			t.Logf("ATTACK h2: %-32s backend: %-40s client: %s", c.attack, describe(got), answer)
+			answer := p.waitForAnswer()
+			got := backend.takeRecorded()
+			t.Logf("ATTACK h2: %-32s backend: %-40s client: %s", c.attack, describeRequests(got), answer)
 			if !c.passes && len(got) > 0 {
 				t.Errorf("it reaches the backend:\n%s", got[0].head)
 			}
@@ -95,7 +95,7 @@ func TestNothingIsSmuggledByWayOfHTTP2(t *testing.T) {
 				t.Errorf("the backend saw %d requests", len(got))
 			}
 			for _, e := range got {
-				if problem := ambiguous(e.head); problem != "" {
+				if problem := ambiguity(e.head); problem != "" {
 					t.Errorf("the backend gets %s:\n%s", problem, e.head)
 				}
 				if host := e.hosts(); !slices.Equal(host, []string{"accounting.localhost"}) {
@@ -112,8 +112,8 @@ func TestNothingIsSmuggledByWayOfHTTP2(t *testing.T) {
 	}
 }
 
-// answer waits until the edge has answered or refused what was sent, and says what it did.
-func (p *peer) answer() string {
+// waitForAnswer waits until the edge has answered or refused what was sent, and says what it did.
+func (p *http2Conn) waitForAnswer() string {
 	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		p.mu.Lock()
 		statuses := slices.Sorted(maps.Keys(p.status))
@@ -125,7 +125,7 @@ func (p *peer) answer() string {
 			return "the stream was reset"
 		}
 		select {
-		case <-p.ended:
+		case <-p.closed:
 			return fmt.Sprintf("the connection was closed (%v)", p.goaway)
 		default:
 		}

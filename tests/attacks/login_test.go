@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// TestWhoGuessesPasswordsIsStopped: the shipped limits. An office of a hundred signs in from one address, and nobody who guesses
+// TestPasswordGuessingIsRateLimited: the shipped limits. An office of a hundred signs in from one address, and nobody who guesses
 // gets further by claiming another one.
-func TestWhoGuessesPasswordsIsStopped(t *testing.T) {
-	fresh, err := start(filepath.Join(t.TempDir(), "fresh"), nil)
+func TestPasswordGuessingIsRateLimited(t *testing.T) {
+	fresh, err := startEdge(filepath.Join(t.TempDir(), "fresh"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestWhoGuessesPasswordsIsStopped(t *testing.T) {
 			t.Helper()
 			answers, err := fresh.send(host, "POST "+path+" HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: 0\r\nConnection: close\r\n"+head+"\r\n")
 			if err != nil || len(answers) != 1 {
-				t.Fatalf("%s%s: %s", host, path, statuses(answers, err))
+				t.Fatalf("%s%s: %s", host, path, describeAnswers(answers, err))
 			}
 			return answers[0]
 		}
@@ -35,7 +35,7 @@ func TestWhoGuessesPasswordsIsStopped(t *testing.T) {
 				t.Fatalf("%s: log-in %d of an office: %d", host, n+1, got)
 			}
 		}
-		backend.saw()
+		backend.takeRecorded()
 		passed, refused := 0, 0
 		var last *http.Response
 		for n := range 100 {
@@ -46,7 +46,7 @@ func TestWhoGuessesPasswordsIsStopped(t *testing.T) {
 				passed++
 			}
 		}
-		got := len(backend.saw())
+		got := len(backend.takeRecorded())
 		after, err := strconv.Atoi(last.Header.Get("Retry-After"))
 		t.Logf("ATTACK guesses at %s%s: backend saw %d, client got: %d × 200, %d × 429, retry after %d s", host, login, got, passed, refused, after)
 		// 150 at once and 10 a minute: 30 are left, and a few come in the time that this takes.

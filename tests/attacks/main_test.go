@@ -12,12 +12,12 @@ import (
 
 var (
 	edge    *target
-	backend *witness
+	backend *recordingBackend
 )
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(attackerEnv); name != "" {
-		os.Exit(attack(name)) // this process is a stranger
+		os.Exit(attackerMain(name)) // this process is a stranger
 	}
 	flag.Parse()
 	if testing.Short() {
@@ -34,11 +34,11 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err = build(dir); err == nil {
-		backend, err = newWitness()
+	if err = buildEdge(dir); err == nil {
+		backend, err = newRecordingBackend()
 	}
 	if err == nil {
-		edge, err = start(filepath.Join(dir, "shipped"), nil)
+		edge, err = startEdge(filepath.Join(dir, "shipped"), nil)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// TestNobodyClaimsToBeAllowedInMaintenance: who passes is who connects from the address, not who says so.
-func TestNobodyClaimsToBeAllowedInMaintenance(t *testing.T) {
-	closed, err := start(filepath.Join(t.TempDir(), "closed"), nil)
+// TestMaintenanceAllowlistIgnoresSpoofedHeaders: who passes is who connects from the address, not who says so.
+func TestMaintenanceAllowlistIgnoresSpoofedHeaders(t *testing.T) {
+	closed, err := startEdge(filepath.Join(t.TempDir(), "closed"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestWhatIsTooLargeIsRefused: before a backend sees it, where its size is known at the beginning.
-func TestWhatIsTooLargeIsRefused(t *testing.T) {
+// TestOversizedRequestsAreRefused: before a backend sees it, where its size is known at the beginning.
+func TestOversizedRequestsAreRefused(t *testing.T) {
 	many := func(n int) string {
 		var all strings.Builder
 		for i := range n {
@@ -35,30 +35,30 @@ func TestWhatIsTooLargeIsRefused(t *testing.T) {
 		{"9 EB", "crm.localhost", "POST", "/api/x", "Content-Length: 9223372036854775807\r\nExpect: 100-continue\r\n", []int{413}},
 	} {
 		t.Run(c.attack, func(t *testing.T) {
-			backend.saw()
+			backend.takeRecorded()
 			answers, err := edge.send(c.host, c.method+" "+c.target+" HTTP/1.1\r\nHost: "+c.host+"\r\n"+c.head+"\r\n")
-			got := backend.saw()
-			t.Logf("ATTACK size: %-32s backend: %-20s client: %s", c.attack, describe(got), statuses(answers, err))
+			got := backend.takeRecorded()
+			t.Logf("ATTACK size: %-32s backend: %-20s client: %s", c.attack, describeRequests(got), describeAnswers(answers, err))
 			if len(got) > 0 {
 				t.Error("it reaches the backend")
 			}
 			if len(answers) != 1 || !slices.Contains(c.statuses, answers[0].StatusCode) {
-				t.Errorf("the client got %s, want one of %v", statuses(answers, err), c.statuses)
+				t.Errorf("the client got %s, want one of %v", describeAnswers(answers, err), c.statuses)
 			}
 		})
 	}
 }
 
-// TestWhatIsJustNotTooLargePasses.
-func TestWhatIsJustNotTooLargePasses(t *testing.T) {
+// TestRequestsJustUnderTheLimitsPass.
+func TestRequestsJustUnderTheLimitsPass(t *testing.T) {
 	for _, c := range []struct{ host, head, body string }{
 		{"accounting.localhost", "X: " + strings.Repeat("x", 15<<10) + "\r\n", ""},
 		{"docs.localhost", "Content-Length: 1048576\r\n", strings.Repeat("x", 1<<20)},
 	} {
-		backend.saw()
+		backend.takeRecorded()
 		answers, err := edge.send(c.host, "POST /api/x HTTP/1.1\r\nHost: "+c.host+"\r\n"+c.head+"\r\n"+c.body)
-		if got := backend.saw(); len(answers) != 1 || answers[0].StatusCode != http.StatusOK || len(got) != 1 || len(got[0].body) != len(c.body) {
-			t.Errorf("%s: %s, backend: %s", c.host, statuses(answers, err), describe(got))
+		if got := backend.takeRecorded(); len(answers) != 1 || answers[0].StatusCode != http.StatusOK || len(got) != 1 || len(got[0].body) != len(c.body) {
+			t.Errorf("%s: %s, backend: %s", c.host, describeAnswers(answers, err), describeRequests(got))
 		}
 	}
 }

@@ -7,23 +7,23 @@ import (
 	"testing"
 )
 
-// TestABlockedPathCanNotBeSpelledOtherwise: whatever a backend could make of what it gets, it is none of these.
-func TestABlockedPathCanNotBeSpelledOtherwise(t *testing.T) {
+// TestBlockedPathsStayBlockedInEverySpelling: whatever a backend could make of what it gets, it is none of these.
+func TestBlockedPathsStayBlockedInEverySpelling(t *testing.T) {
 	for host, blocked := range map[string][]string{
 		"accounting.localhost": {"/api/queues", "/agendash"},
 		"crm.localhost":        {"/metrics", "/console", "/debug", "/__healthcheck"},
 	} {
 		for _, target := range blocked {
 			for _, spelled := range spellings(target) {
-				backend.saw()
+				backend.takeRecorded()
 				answers, err := edge.send(host, "GET "+spelled+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
-				got := backend.saw()
+				got := backend.takeRecorded()
 				for _, e := range got {
-					if reached := normal(e.path); reached == target || strings.HasPrefix(reached, target+"/") {
-						t.Errorf("%s%s: the backend gets %q, which it may take for %s; the client got %s", host, spelled, e.path, target, statuses(answers, err))
+					if reached := canonicalPath(e.path); reached == target || strings.HasPrefix(reached, target+"/") {
+						t.Errorf("%s%s: the backend gets %q, which it may take for %s; the client got %s", host, spelled, e.path, target, describeAnswers(answers, err))
 					}
 				}
-				t.Logf("ATTACK %s%-34s backend: %-40s client: %s", host, spelled, describe(got), statuses(answers, err))
+				t.Logf("ATTACK %s%-34s backend: %-40s client: %s", host, spelled, describeRequests(got), describeAnswers(answers, err))
 			}
 		}
 	}
@@ -33,7 +33,7 @@ func TestABlockedPathCanNotBeSpelledOtherwise(t *testing.T) {
 func spellings(target string) []string {
 	last := target[strings.LastIndex(target, "/")+1:]
 	dir := strings.TrimSuffix(target, last)
-	encoded := "%" + strings.ToUpper(hex(last[0])) + last[1:]
+	encoded := "%" + strings.ToUpper(hexByte(last[0])) + last[1:]
 	return []string{
 		target, target + "/", target + "/x", strings.ToUpper(target), "/" + target, "//" + strings.TrimPrefix(target, "/"),
 		dir + "/" + last, dir + "./" + last, dir + "x/../" + last, "/x/.." + target, "/./" + strings.TrimPrefix(target, "/"),
@@ -47,13 +47,13 @@ func spellings(target string) []string {
 	}
 }
 
-func hex(b byte) string {
+func hexByte(b byte) string {
 	const digits = "0123456789abcdef"
 	return string([]byte{digits[b>>4], digits[b&15]})
 }
 
-// normal is what the most obliging of programs would make of a request's target.
-func normal(target string) string {
+// canonicalPath is what the most obliging of programs would make of a request's target.
+func canonicalPath(target string) string {
 	if u, err := url.Parse(target); err == nil && u.IsAbs() {
 		target = u.RequestURI()
 	}

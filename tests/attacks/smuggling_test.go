@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// inner is the request that an attacker would like to be taken for one of its own.
-const inner = "GET /api/smuggled HTTP/1.1\r\nHost: accounting.localhost\r\n\r\n"
+// smuggledRequest is the request that an attacker would like to be taken for one of its own.
+const smuggledRequest = "GET /api/smuggled HTTP/1.1\r\nHost: accounting.localhost\r\n\r\n"
 
 // TestNothingIsSmuggled sends requests whose end can be seen in two ways. The backend must never see the inner one as a
 // request, and what it gets must have one end only.
@@ -20,23 +20,23 @@ func TestNothingIsSmuggled(t *testing.T) {
 		attack, head, body string
 		refused            bool // with 400 or 501, and nothing gets through
 	}{
-		{"CL.TE", length(len(empty)+len(inner)) + chunked, empty + inner, false},
-		{"TE.CL", chunked + length(4), "5c\r\n" + inner + "\r\n" + empty, false},
-		{"TE.TE, the second unknown", chunked + "Transfer-Encoding: x\r\n", empty + inner, true},
-		{"TE.TE, the same twice", chunked + chunked, empty + inner, true},
-		{"TE list", "Transfer-Encoding: chunked, identity\r\n", empty + inner, true},
-		{"TE in capitals", "Transfer-Encoding: CHUNKED\r\n" + length(len(empty)+len(inner)), empty + inner, false},
-		{"TE xchunked", "Transfer-Encoding: xchunked\r\n" + length(len(empty)+len(inner)), empty + inner, true},
-		{"TE with a tab", "Transfer-Encoding:\tchunked\r\n" + length(len(empty)+len(inner)), empty + inner, false},
-		{"TE with a vertical tab", "Transfer-Encoding: \vchunked\r\n" + length(len(empty)+len(inner)), empty + inner, true},
-		{"TE with a space before the colon", "Transfer-Encoding : chunked\r\n" + length(len(empty)+len(inner)), empty + inner, true},
-		{"TE folded", "Transfer-Encoding:\r\n chunked\r\n" + length(len(empty)+len(inner)), empty + inner, false},
-		{"TE after a bare LF", "X: y\nTransfer-Encoding: chunked\r\n" + length(len(empty)+len(inner)), empty + inner, false},
-		{"TE after a bare CR", "X: y\rTransfer-Encoding: chunked\r\n" + length(len(inner)), inner, true},
-		{"TE with NUL", "Transfer-Encoding: chunked\x00\r\n" + length(len(inner)), inner, true},
-		{"TE with an underscore", "Transfer_Encoding: chunked\r\n" + length(len(empty)+len(inner)), empty + inner, false},
-		{"CL twice, different", length(3) + length(len(inner)), inner, true},
-		{"CL twice, the same", length(len(inner)) + length(len(inner)), inner, false},
+		{"CL.TE", length(len(empty)+len(smuggledRequest)) + chunked, empty + smuggledRequest, false},
+		{"TE.CL", chunked + length(4), "5c\r\n" + smuggledRequest + "\r\n" + empty, false},
+		{"TE.TE, the second unknown", chunked + "Transfer-Encoding: x\r\n", empty + smuggledRequest, true},
+		{"TE.TE, the same twice", chunked + chunked, empty + smuggledRequest, true},
+		{"TE list", "Transfer-Encoding: chunked, identity\r\n", empty + smuggledRequest, true},
+		{"TE in capitals", "Transfer-Encoding: CHUNKED\r\n" + length(len(empty)+len(smuggledRequest)), empty + smuggledRequest, false},
+		{"TE xchunked", "Transfer-Encoding: xchunked\r\n" + length(len(empty)+len(smuggledRequest)), empty + smuggledRequest, true},
+		{"TE with a tab", "Transfer-Encoding:\tchunked\r\n" + length(len(empty)+len(smuggledRequest)), empty + smuggledRequest, false},
+		{"TE with a vertical tab", "Transfer-Encoding: \vchunked\r\n" + length(len(empty)+len(smuggledRequest)), empty + smuggledRequest, true},
+		{"TE with a space before the colon", "Transfer-Encoding : chunked\r\n" + length(len(empty)+len(smuggledRequest)), empty + smuggledRequest, true},
+		{"TE folded", "Transfer-Encoding:\r\n chunked\r\n" + length(len(empty)+len(smuggledRequest)), empty + smuggledRequest, false},
+		{"TE after a bare LF", "X: y\nTransfer-Encoding: chunked\r\n" + length(len(empty)+len(smuggledRequest)), empty + smuggledRequest, false},
+		{"TE after a bare CR", "X: y\rTransfer-Encoding: chunked\r\n" + length(len(smuggledRequest)), smuggledRequest, true},
+		{"TE with NUL", "Transfer-Encoding: chunked\x00\r\n" + length(len(smuggledRequest)), smuggledRequest, true},
+		{"TE with an underscore", "Transfer_Encoding: chunked\r\n" + length(len(empty)+len(smuggledRequest)), empty + smuggledRequest, false},
+		{"CL twice, different", length(3) + length(len(smuggledRequest)), smuggledRequest, true},
+		{"CL twice, the same", length(len(smuggledRequest)) + length(len(smuggledRequest)), smuggledRequest, false},
 		{"CL as a list", "Content-Length: 3, 3\r\n", "abc", true},
 		{"CL with a plus", "Content-Length: +3\r\n", "abc", true},
 		{"CL negative", "Content-Length: -3\r\n", "abc", true},
@@ -44,35 +44,35 @@ func TestNothingIsSmuggled(t *testing.T) {
 		{"CL too large", "Content-Length: 99999999999999999999\r\n", "abc", true},
 		{"CL empty", "Content-Length: \r\n", "abc", true},
 		{"CL with a space inside", "Content-Length: 3 3\r\n", "abc", true},
-		{"chunk size too large", chunked, "ffffffffffffffff1\r\n" + inner, true},
-		{"chunk size negative", chunked, "-1\r\n" + inner, true},
+		{"chunk size too large", chunked, "ffffffffffffffff1\r\n" + smuggledRequest, true},
+		{"chunk size negative", chunked, "-1\r\n" + smuggledRequest, true},
 		{"chunk size with 0x", chunked, "0x5\r\nhello\r\n" + empty, true},
 		{"chunk extension", chunked, "5;a=\"\r\n" + "hello\r\n" + empty, false},
 		{"chunk extension of 20 kB", chunked, "5;" + strings.Repeat("a", 20_000) + "\r\nhello\r\n" + empty, true},
-		{"chunk ended by a bare LF", chunked, "5\nhello\n0\n\n" + inner, false},
+		{"chunk ended by a bare LF", chunked, "5\nhello\n0\n\n" + smuggledRequest, false},
 		{"chunk with something after it", chunked, "5\r\nhelloXX\r\n" + empty, true},
 		{"a trailer that sets the length", chunked + "Trailer: Content-Length\r\n", "0\r\nContent-Length: 5\r\n\r\n", false},
-		{"GET with a body", length(len(inner)), inner, false},
-		{"Expect", "Expect: 100-continue\r\n" + length(len(inner)), inner, false},
+		{"GET with a body", length(len(smuggledRequest)), smuggledRequest, false},
+		{"Expect", "Expect: 100-continue\r\n" + length(len(smuggledRequest)), smuggledRequest, false},
 		{"an unknown Expect", "Expect: 200-ok\r\n" + length(3), "abc", true},
-		{"a request that ends with LF alone", "X: y\n" + "\n" + inner, "", false},
-		{"h2c", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n" + length(len(inner)), inner, false},
-		{"Connection names the length", "Connection: close, Content-Length\r\n" + length(len(inner)), inner, false},
+		{"a request that ends with LF alone", "X: y\n" + "\n" + smuggledRequest, "", false},
+		{"h2c", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n" + length(len(smuggledRequest)), smuggledRequest, false},
+		{"Connection names the length", "Connection: close, Content-Length\r\n" + length(len(smuggledRequest)), smuggledRequest, false},
 		{"Connection names the encoding", "Connection: close, Transfer-Encoding\r\n" + chunked, "5\r\nhello\r\n" + empty, false},
 		{"a line without a colon", "nothing\r\n", "", true},
 		{"a header without a name", ": x\r\n", "", true},
 	} {
 		t.Run(c.attack, func(t *testing.T) {
-			backend.saw()
+			backend.takeRecorded()
 			method := "POST"
 			if strings.HasPrefix(c.attack, "GET") {
 				method = "GET"
 			}
 			answers, err := edge.send("accounting.localhost", method+" /api/outer HTTP/1.1\r\nHost: accounting.localhost\r\n"+c.head+"\r\n"+c.body)
-			got := backend.saw()
-			t.Logf("ATTACK %-36s backend: %-40s client: %s", c.attack, describe(got), statuses(answers, err))
+			got := backend.takeRecorded()
+			t.Logf("ATTACK %-36s backend: %-40s client: %s", c.attack, describeRequests(got), describeAnswers(answers, err))
 			for _, e := range got {
-				if problem := ambiguous(e.head); problem != "" {
+				if problem := ambiguity(e.head); problem != "" {
 					t.Errorf("the backend gets %s:\n%s", problem, e.head)
 				}
 			}
@@ -92,21 +92,21 @@ func TestNothingIsSmuggled(t *testing.T) {
 }
 
 var (
-	lengths   = regexp.MustCompile(`(?im)^content-length:`)
-	encodings = regexp.MustCompile(`(?im)^transfer-encoding:`)
-	lone      = regexp.MustCompile(`[^\r]\n|\r[^\n]|\x00`)
-	folded    = regexp.MustCompile(`\r\n[ \t]`)
+	lengthHeader   = regexp.MustCompile(`(?im)^content-length:`)
+	encodingHeader = regexp.MustCompile(`(?im)^transfer-encoding:`)
+	bareLineEnd    = regexp.MustCompile(`[^\r]\n|\r[^\n]|\x00`)
+	foldedLine     = regexp.MustCompile(`\r\n[ \t]`)
 )
 
-// ambiguous says why the head of a request could be read in two ways; RFC 9112, section 6.3.
-func ambiguous(head string) string {
-	n, e := len(lengths.FindAllString(head, -1)), len(encodings.FindAllString(head, -1))
+// ambiguity says why the head of a request could be read in two ways; RFC 9112, section 6.3.
+func ambiguity(head string) string {
+	n, e := len(lengthHeader.FindAllString(head, -1)), len(encodingHeader.FindAllString(head, -1))
 	switch {
 	case n+e > 1:
 		return fmt.Sprintf("%d lengths and %d encodings", n, e)
-	case lone.MatchString(head):
+	case bareLineEnd.MatchString(head):
 		return "a lone CR or LF, or NUL"
-	case folded.MatchString(head):
+	case foldedLine.MatchString(head):
 		return "a folded line"
 	}
 	return ""

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// describe says what a backend got, in a few words.
-func describe(all []*exchange) string {
+// describeRequests says what a backend got, in a few words.
+func describeRequests(all []*recordedRequest) string {
 	if len(all) == 0 {
 		return "nothing"
 	}
@@ -19,8 +19,8 @@ func describe(all []*exchange) string {
 	return strings.Join(words, ", ")
 }
 
-// statuses says what a client got.
-func statuses(answers []*http.Response, err error) string {
+// describeAnswers says what a client got.
+func describeAnswers(answers []*http.Response, err error) string {
 	if len(answers) == 0 {
 		return fmt.Sprintf("nothing (%v)", err)
 	}

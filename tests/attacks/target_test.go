@@ -20,12 +20,12 @@ import (
 	"time"
 )
 
-var binary string
+var edgeBinary string
 
-// build builds the edge.
-func build(dir string) error {
-	binary = filepath.Join(dir, "edge")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/edge").CombinedOutput(); err != nil {
+// buildEdge builds the edge.
+func buildEdge(dir string) error {
+	edgeBinary = filepath.Join(dir, "edge")
+	if out, err := exec.Command("go", "build", "-o", edgeBinary, "../../cmd/edge").CombinedOutput(); err != nil {
 		return fmt.Errorf("build the edge: %w\n%s", err, out)
 	}
 	return nil
@@ -41,9 +41,9 @@ type target struct {
 	ended   chan error
 }
 
-// start runs the shipped Caddyfile. Nothing of it is changed but where the services are: all of them are the witness; and what
+// startEdge runs the shipped Caddyfile. Nothing of it is changed but where the services are: all of them are the witness; and what
 // change changes.
-func start(dir string, change func(config map[string]any)) (*target, error) {
+func startEdge(dir string, change func(config map[string]any)) (*target, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func start(dir string, change func(config map[string]any)) (*target, error) {
 	env := append(os.Environ(), "DOMAIN=localhost", "HTTP_PORT="+ports[0], "HTTPS_PORT="+ports[1], "PUBLIC_HTTPS_PORT="+ports[1],
 		"GOMEMLIMIT=460MiB", // what Caddy makes of the container's 512 MiB
 		"EDGE_ADMIN=unix/"+socket, "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	adapt := exec.Command(binary, "adapt", "--config", "../../Caddyfile")
+	adapt := exec.Command(edgeBinary, "adapt", "--config", "../../Caddyfile")
 	adapt.Env = env
 	text, err := adapt.Output()
 	if err != nil {
@@ -86,7 +86,7 @@ func start(dir string, change func(config map[string]any)) (*target, error) {
 	}
 	t := &target{
 		dir: dir, https: "127.0.0.1:" + ports[1], http: "127.0.0.1:" + ports[0],
-		process: exec.Command(binary, "run", "--config", file), ended: make(chan error, 1),
+		process: exec.Command(edgeBinary, "run", "--config", file), ended: make(chan error, 1),
 	}
 	t.admin = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -150,39 +150,39 @@ func (t *target) stop() error {
 	return nil
 }
 
-// size is how much of a machine a process takes.
-type size struct {
+// resourceUsage is how much of a machine a process takes.
+type resourceUsage struct {
 	goroutines, files, memory int // the last in MiB
 }
 
-func (s size) String() string {
+func (s resourceUsage) String() string {
 	return fmt.Sprintf("%d goroutines, %d files, %d MiB", s.goroutines, s.files, s.memory)
 }
 
-var numbers = regexp.MustCompile(`goroutine profile: total (\d+)|VmRSS:\s+(\d+) kB`)
+var usagePattern = regexp.MustCompile(`goroutine profile: total (\d+)|VmRSS:\s+(\d+) kB`)
 
-// size measures the edge.
-func (t *target) size() (size, error) {
+// resourceUsage measures the edge.
+func (t *target) resourceUsage() (resourceUsage, error) {
 	resp, err := t.admin.Get("http://localhost/debug/pprof/goroutine?debug=1")
 	if err != nil {
-		return size{}, err
+		return resourceUsage{}, err
 	}
 	defer resp.Body.Close()
 	profile, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return size{}, err
+		return resourceUsage{}, err
 	}
 	proc := filepath.Join("/proc", strconv.Itoa(t.process.Process.Pid))
 	status, err := os.ReadFile(filepath.Join(proc, "status"))
 	if err != nil {
-		return size{}, err
+		return resourceUsage{}, err
 	}
 	files, err := os.ReadDir(filepath.Join(proc, "fd"))
 	if err != nil {
-		return size{}, err
+		return resourceUsage{}, err
 	}
-	s := size{files: len(files)}
-	for _, match := range numbers.FindAllStringSubmatch(string(profile)+string(status), -1) {
+	s := resourceUsage{files: len(files)}
+	for _, match := range usagePattern.FindAllStringSubmatch(string(profile)+string(status), -1) {
 		if match[1] != "" {
 			s.goroutines, err = strconv.Atoi(match[1])
 		} else if s.memory, err = strconv.Atoi(match[2]); err == nil {

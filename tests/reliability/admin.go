@@ -15,8 +15,8 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// askAdmin asks the admin API of a proxy; body may be nil.
-func (p proxy) askAdmin(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+// callAdmin asks the admin API of a proxy; body may be nil.
+func (p proxy) callAdmin(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.admin+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -34,9 +34,9 @@ func (p proxy) askAdmin(ctx context.Context, method, path string, body []byte) (
 	return answer, err
 }
 
-// edgeService asks an edge for the status of one service; a service without endpoints if it doesn't say.
-func (s *stage) edgeService(ctx context.Context, p proxy, name string) registry.ServiceStatus {
-	answer, err := p.askAdmin(ctx, http.MethodGet, "/edge/services", nil)
+// edgeServiceStatus asks an edge for the status of one service; a service without endpoints if it doesn't say.
+func (s *testbed) edgeServiceStatus(ctx context.Context, p proxy, name string) registry.ServiceStatus {
+	answer, err := p.callAdmin(ctx, http.MethodGet, "/edge/services", nil)
 	var all []registry.ServiceStatus
 	if err != nil || json.Unmarshal(answer, &all) != nil {
 		return registry.ServiceStatus{}
@@ -49,14 +49,14 @@ func (s *stage) edgeService(ctx context.Context, p proxy, name string) registry.
 	return registry.ServiceStatus{}
 }
 
-// use is what a Go program has open.
-type use struct{ goroutines, files int }
+// resourceUsage is what a Go program has open.
+type resourceUsage struct{ goroutines, files int }
 
-// use asks a Caddy for what it has open.
-func (p proxy) use(ctx context.Context) (u use, err error) {
-	answer, err := p.askAdmin(ctx, http.MethodGet, "/metrics", nil)
+// resourceUsage asks a Caddy for what it has open.
+func (p proxy) resourceUsage(ctx context.Context) (u resourceUsage, err error) {
+	answer, err := p.callAdmin(ctx, http.MethodGet, "/metrics", nil)
 	if err != nil {
-		return use{}, err
+		return resourceUsage{}, err
 	}
 	lines := bufio.NewScanner(bytes.NewReader(answer))
 	for lines.Scan() {
@@ -68,11 +68,11 @@ func (p proxy) use(ctx context.Context) (u use, err error) {
 			u.files, err = strconv.Atoi(value)
 		}
 		if err != nil {
-			return use{}, err
+			return resourceUsage{}, err
 		}
 	}
 	if u.goroutines == 0 || u.files == 0 {
-		return use{}, errors.New("the metrics of " + p.name + " don't say what it has open")
+		return resourceUsage{}, errors.New("the metrics of " + p.name + " don't say what it has open")
 	}
 	return u, nil
 }

@@ -29,11 +29,11 @@ func (l Leftover) Clean() bool {
 // baseline is what a proxy had open when it was idle, in which container.
 type baseline struct {
 	container string
-	use       use
+	usage     resourceUsage
 }
 
-// remember notes what the proxies have open while nothing happens.
-func (s *stage) remember(ctx context.Context) error {
+// recordBaselines notes what the proxies have open while nothing happens.
+func (s *testbed) recordBaselines(ctx context.Context) error {
 	s.baselines = make(map[string]baseline)
 	for _, p := range s.proxies {
 		if p.admin == "" {
@@ -43,7 +43,7 @@ func (s *stage) remember(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		u, err := p.use(ctx)
+		u, err := p.resourceUsage(ctx)
 		if err != nil {
 			return err
 		}
@@ -52,8 +52,8 @@ func (s *stage) remember(ctx context.Context) error {
 	return nil
 }
 
-// compare waits until the proxies have no more open than they had, or long enough, and notes what they have.
-func (s *stage) compare(ctx context.Context) error {
+// compareWithBaselines waits until the proxies have no more open than they had, or long enough, and notes what they have.
+func (s *testbed) compareWithBaselines(ctx context.Context) error {
 	for _, p := range s.proxies {
 		before, ok := s.baselines[p.name]
 		if !ok {
@@ -63,9 +63,9 @@ func (s *stage) compare(ctx context.Context) error {
 		if id, err := s.project.Container(ctx, p.service); err != nil || id != before.container {
 			continue // another process, with nothing to compare it to
 		}
-		l := Leftover{Proxy: p.name, GoroutinesBefore: before.use.goroutines, FilesBefore: before.use.files}
-		_ = wait(ctx, 20*time.Second, "nothing is left", func() bool { // what is left then is in the report
-			now, err := p.use(ctx)
+		l := Leftover{Proxy: p.name, GoroutinesBefore: before.usage.goroutines, FilesBefore: before.usage.files}
+		_ = eventually(ctx, 20*time.Second, "nothing is left", func() bool { // what is left then is in the report
+			now, err := p.resourceUsage(ctx)
 			l.GoroutinesAfter, l.FilesAfter = now.goroutines, now.files
 			return err == nil && l.Clean()
 		})

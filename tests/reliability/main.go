@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q; see --help", flags.Arg(0))
 	}
-	chosen, err := choose(*only)
+	chosen, err := chooseScenarios(*only)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		return nil
 	}
-	s := newStage(*project, "tests/reliability", out)
+	s := newTestbed(*project, "tests/reliability", out)
 	if *short {
 		s.effort = shortEffort
 	}
@@ -111,25 +111,25 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := write(*folder, report); err != nil {
+	if err := writeReports(*folder, report); err != nil {
 		return err
 	}
-	if broken := report.Broken(); len(broken) > 0 {
+	if broken := report.Violations(); len(broken) > 0 {
 		return fmt.Errorf("not kept by the edge, or not to be tried:\n  %s", strings.Join(broken, "\n  "))
 	}
 	return nil
 }
 
-// newStage returns a stage that has not been opened, with full effort.
-func newStage(project, folder string, say io.Writer) *stage {
-	return &stage{
+// newTestbed returns a stage that has not been opened, with full effort.
+func newTestbed(project, folder string, say io.Writer) *testbed {
+	return &testbed{
 		project: &lab.Project{Name: project, File: filepath.Join(folder, "compose.yaml")},
-		effort:  fullEffort, say: say,
+		effort:  fullEffort, out: say,
 	}
 }
 
-// choose returns the scenarios whose names begin with one of those given, with commas; all if there is none.
-func choose(only string) (chosen []scenario, err error) {
+// chooseScenarios returns the scenarios whose names begin with one of those given, with commas; all if there is none.
+func chooseScenarios(only string) (chosen []scenario, err error) {
 	if only == "" {
 		return scenarios(), nil
 	}
@@ -166,8 +166,8 @@ func chooseProxies(names string) (chosen []proxy, err error) {
 	return chosen, nil
 }
 
-// write writes both forms of the report into a folder.
-func write(folder string, r *Report) error {
+// writeReports writes both forms of the report into a folder.
+func writeReports(folder string, r *Report) error {
 	for name, form := range map[string]func(io.Writer, *Report) error{"reliability.md": writeMarkdown, "reliability.json": writeJSON} {
 		file, err := os.Create(filepath.Join(folder, name))
 		if err != nil {

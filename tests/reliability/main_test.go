@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestArgumentsThatMakeNoSense(t *testing.T) {
+func TestInvalidArgumentsAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		want string
@@ -41,8 +41,8 @@ func TestScenariosAreListed(t *testing.T) {
 	}
 }
 
-func TestScenariosAreChosenByTheirBeginnings(t *testing.T) {
-	chosen, err := choose("scale 1 → 3 → 1 (rude), recreate,recreate")
+func TestScenariosAreChosenByPrefix(t *testing.T) {
+	chosen, err := chooseScenarios("scale 1 → 3 → 1 (rude), recreate,recreate")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestScenariosAreChosenByTheirBeginnings(t *testing.T) {
 	}
 }
 
-func TestATargetIsAProxyThatSomebodyElseRuns(t *testing.T) {
+func TestTargetIsParsed(t *testing.T) {
 	for text, want := range map[string]string{
 		"traefik=http://127.0.0.1:8000": "127.0.0.1:8000",
 		"other=http://proxy.example/":   "proxy.example:80",

@@ -12,25 +12,25 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-func TestPromises(t *testing.T) {
+func TestViolationsOfPromisesAreFound(t *testing.T) {
 	well := map[string]load.Tally{"GET": {N: 10, Answered: 10}, "POST": {N: 5, Answered: 5}}
 	lostGET := map[string]load.Tally{"GET": {N: 10, Answered: 9, Unknown: 1}}
 	lostPOST := map[string]load.Tally{"POST": {N: 5, Answered: 4, Unknown: 1}}
-	deafPromise := recreated(deaf).promise
+	deafPromise := recreateScenario(ignoresSIGTERM).promise
 	for _, c := range []struct {
 		name    string
 		promise promise
 		result  Result
 		want    string // "": kept
 	}{
-		{"all is well", promise{anyMethod: true, sockets: true, ratio: 1.5}, Result{Methods: well, ControlMethods: well, Ratio: 1.5}, ""},
+		{"all is well", promise{anyMethod: true, sockets: true, maxP99Ratio: 1.5}, Result{Methods: well, ControlMethods: well, Ratio: 1.5}, ""},
 		{"a GET is lost", promise{}, Result{Methods: lostGET}, "1 of 10 idempotent requests were lost"},
 		{"a POST is lost, as may be", promise{}, Result{Methods: lostPOST}, ""},
 		{"a POST is lost in a rollout", promise{anyMethod: true}, Result{Methods: lostPOST}, "1 of 5 POSTs were lost"},
 		{"a POST came twice", promise{}, Result{Twice: 2}, "2 POSTs were carried out twice"},
 		{"the control loses a GET", promise{}, Result{ControlMethods: lostGET}, "left alone"},
 		{"the control loses a POST", promise{}, Result{ControlMethods: lostPOST}, ""},
-		{"it is slow", promise{ratio: 1.5}, Result{Ratio: 1.6}, "1.6 times the control's"},
+		{"it is slow", promise{maxP99Ratio: 1.5}, Result{Ratio: 1.6}, "1.6 times the control's"},
 		{"GETs wait for the boot", deafPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2100}}, ""},
 		{"GETs wait for the stop", deafPromise, Result{Downtime: 1500, GET: Timing{P50: 301, P99: 2100}}, "p50 of GET is 301 ms, want 300"},
 		{"GETs wait for longer than the boot", deafPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2101}}, "p99 of GET is 2101 ms, want 2100"},
@@ -38,21 +38,21 @@ func TestPromises(t *testing.T) {
 		{
 			"a WebSocket is lost",
 			promise{sockets: true},
-			Result{ControlSockets: sockets.Census{Opened: 3, Alive: 2, Codes: map[int]int{1006: 1}}},
+			Result{ControlSockets: sockets.Tally{Opened: 3, Alive: 2, Codes: map[int]int{1006: 1}}},
 			"1 of 3 WebSockets were lost",
 		},
-		{"nothing is promised", promise{nothing: true}, Result{Methods: lostGET, Twice: 1}, ""},
+		{"nothing is promised", promise{none: true}, Result{Methods: lostGET, Twice: 1}, ""},
 	} {
-		got := strings.Join(c.promise.broken(c.result), "; ")
+		got := strings.Join(c.promise.violations(c.result), "; ")
 		if got == "" != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
 }
 
-func TestEveryTerminationIsTriedAndLosesNothing(t *testing.T) {
-	for _, terminates := range []termination{deaf, unavailable} {
-		for _, sc := range []scenario{recreated(terminates), scaled(terminates), rolledOut(terminates)} {
+func TestEveryTerminationHasScenarios(t *testing.T) {
+	for _, terminates := range []termination{ignoresSIGTERM, unavailable} {
+		for _, sc := range []scenario{recreateScenario(terminates), scaleScenario(terminates), rolloutScenario(terminates)} {
 			if !slices.ContainsFunc(scenarios(), func(c scenario) bool { return c.name == sc.name }) {
 				t.Errorf("%s is no scenario", sc.name)
 			}
@@ -60,7 +60,7 @@ func TestEveryTerminationIsTriedAndLosesNothing(t *testing.T) {
 				t.Errorf("%s: the replicas are %q", sc.name, sc.env["LAB_ON_TERM"])
 			}
 			lost := Result{Methods: map[string]load.Tally{"GET": {N: 10, Answered: 9, Wrong: 1}}}
-			if len(sc.promise.broken(lost)) == 0 {
+			if len(sc.promise.violations(lost)) == 0 {
 				t.Errorf("%s: a GET may be lost", sc.name)
 			}
 			if sc.edgeOnly {
@@ -70,29 +70,29 @@ func TestEveryTerminationIsTriedAndLosesNothing(t *testing.T) {
 	}
 }
 
-func TestReplicasMustStopAsTheScenarioHasIt(t *testing.T) {
+func TestStopsThatAreTooFastFailTheScenario(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
 			termination termination
 			stop        time.Duration // each
 			err         bool
 		}{
-			{rude, 0, false},
-			{deaf, 3 * time.Second, false},
-			{deaf, 2900 * time.Millisecond, true},
+			{immediateExit, 0, false},
+			{ignoresSIGTERM, 3 * time.Second, false},
+			{ignoresSIGTERM, 2900 * time.Millisecond, true},
 			{unavailable, 1500 * time.Millisecond, false},
 			{unavailable, 100 * time.Millisecond, true},
 		} {
-			s := &stage{effort: effort{Times: 2, Stop: 3 * time.Second}}
-			stops := func(ctx context.Context, s *stage) error { return pass(ctx, time.Duration(s.effort.Times)*c.stop) }
-			if err := c.termination.stopping(stops)(t.Context(), s); err != nil != c.err {
+			s := &testbed{effort: effort{Times: 2, Stop: 3 * time.Second}}
+			stops := func(ctx context.Context, s *testbed) error { return sleep(ctx, time.Duration(s.effort.Times)*c.stop) }
+			if err := c.termination.checkStopTime(stops)(t.Context(), s); err != nil != c.err {
 				t.Errorf("%s, stopped within %s: %v", c.termination.name, c.stop, err)
 			}
 		}
 	})
 }
 
-func TestALeftoverIsMoreThanComesAndGoes(t *testing.T) {
+func TestLeftoverToleratesSmallDifferences(t *testing.T) {
 	for _, c := range []struct {
 		l     Leftover
 		clean bool

@@ -23,14 +23,14 @@ const (
 
 // proxy is one of those that are compared.
 type proxy struct {
-	name    string
-	service string // in the lab's compose file; "": somebody else runs it
-	address string // where it speaks HTTP, HOST:PORT or the path of a unix socket
-	secure  string // where it speaks HTTPS; "": nowhere
-	admin   string // Caddy's admin API; "": it has none
+	name       string
+	service    string // in the lab's compose file; "": somebody else runs it
+	address    string // where it speaks HTTP, HOST:PORT or the path of a unix socket
+	tlsAddress string // where it speaks HTTPS; "": nowhere
+	admin      string // Caddy's admin API; "": it has none
 
-	// reload are the arguments of docker that reload the proxy of a container, which follows the first word.
-	reload []string
+	// reloadArgs are the arguments of docker that reload the proxy of a container, which follows the first word.
+	reloadArgs []string
 }
 
 // isEdge reports whether scenarios that take an edge can be run with it.
@@ -39,15 +39,15 @@ func (p proxy) isEdge() bool { return p.service == "edge" }
 // labProxies are the proxies of the compose file, with what its variables are to say. Each reloads as its own manual has it.
 func labProxies() ([]proxy, error) {
 	all := []proxy{
-		{name: "edge", admin: "admin", reload: []string{"exec", "", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile"}},
-		{name: "caddy", admin: "admin", reload: []string{"exec", "", "caddy", "reload", "--force", "--config", "/etc/caddy/Caddyfile"}},
-		{name: "nginx", reload: []string{"kill", "", "--signal", "HUP"}},
-		{name: "haproxy", reload: []string{"kill", "", "--signal", "USR2"}},
+		{name: "edge", admin: "admin", reloadArgs: []string{"exec", "", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile"}},
+		{name: "caddy", admin: "admin", reloadArgs: []string{"exec", "", "caddy", "reload", "--force", "--config", "/etc/caddy/Caddyfile"}},
+		{name: "nginx", reloadArgs: []string{"kill", "", "--signal", "HUP"}},
+		{name: "haproxy", reloadArgs: []string{"kill", "", "--signal", "USR2"}},
 	}
 	for i := range all {
 		p := &all[i]
 		p.service = p.name
-		for _, address := range []*string{&p.address, &p.secure, &p.admin} {
+		for _, address := range []*string{&p.address, &p.tlsAddress, &p.admin} {
 			if address == &p.admin && p.admin == "" {
 				continue
 			}
@@ -61,9 +61,9 @@ func labProxies() ([]proxy, error) {
 	return all, nil
 }
 
-// declare sets the proxy's ports in the compose file.
-func (p proxy) declare(project *lab.Project) {
-	for suffix, address := range map[string]string{"HTTP": p.address, "HTTPS": p.secure, "ADMIN": p.admin} {
+// setPorts sets the proxy's ports in the compose file.
+func (p proxy) setPorts(project *lab.Project) {
+	for suffix, address := range map[string]string{"HTTP": p.address, "HTTPS": p.tlsAddress, "ADMIN": p.admin} {
 		if _, port, err := net.SplitHostPort(address); err == nil {
 			project.Set("LAB_"+strings.ToUpper(p.service)+"_"+suffix, port)
 		}
@@ -84,14 +84,14 @@ func parseTarget(text string) (proxy, error) {
 	return p, nil
 }
 
-// socketsOf says where WebSockets to a service are opened.
-func (p proxy) socketsOf(host string) sockets.Target {
+// socketTarget says where WebSockets to a service are opened.
+func (p proxy) socketTarget(host string) sockets.Target {
 	return sockets.Target{Address: p.address, Host: host}
 }
 
-// secureSocketsOf is socketsOf over TLS.
-func (p proxy) secureSocketsOf(host string) sockets.Target {
-	return sockets.Target{Address: p.secure, Host: host, TLS: &tls.Config{ServerName: host, InsecureSkipVerify: true}}
+// tlsSocketTarget is socketTarget over TLS.
+func (p proxy) tlsSocketTarget(host string) sockets.Target {
+	return sockets.Target{Address: p.tlsAddress, Host: host, TLS: &tls.Config{ServerName: host, InsecureSkipVerify: true}}
 }
 
 // client returns a client of the proxy that keeps no connection.
@@ -110,8 +110,8 @@ func (p proxy) client() *http.Client {
 	}
 }
 
-// reaches reports whether the proxy gives requests for a host to n different backends, as far as 10 n requests show.
-func (p proxy) reaches(ctx context.Context, host string, n int) bool {
+// routesTo reports whether the proxy gives requests for a host to n different backends, as far as 10 n requests show.
+func (p proxy) routesTo(ctx context.Context, host string, n int) bool {
 	client := p.client()
 	seen := make(map[string]bool)
 	for range 10 * n {

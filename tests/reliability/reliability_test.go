@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// TestTheEdgeKeepsItsWord is the short form of the suite, with the edge alone. It needs a Docker Engine and what
+// TestEdgeKeepsItsPromises is the short form of the suite, with the edge alone. It needs a Docker Engine and what
 // tests/setup makes, and fails without them.
-func TestTheEdgeKeepsItsWord(t *testing.T) {
+func TestEdgeKeepsItsPromises(t *testing.T) {
 	if testing.Short() {
 		return // -short is for where there is no Docker
 	}
-	s := newStage(projectName+"test", ".", t.Output())
+	s := newTestbed(projectName+"test", ".", t.Output())
 	s.effort = shortEffort
 	var err error
 	if s.proxies, err = chooseProxies("edge"); err != nil {
@@ -27,7 +27,7 @@ func TestTheEdgeKeepsItsWord(t *testing.T) {
 		}
 	})
 	for _, sc := range scenarios() {
-		t.Run(sc.name, func(t *testing.T) { keepsItsWord(t, s, sc) })
+		t.Run(sc.name, func(t *testing.T) { checkScenario(t, s, sc) })
 	}
 	t.Run("nothing is left behind", func(t *testing.T) {
 		for _, l := range s.leftovers {
@@ -38,21 +38,21 @@ func TestTheEdgeKeepsItsWord(t *testing.T) {
 	})
 }
 
-func keepsItsWord(t *testing.T, s *stage, sc scenario) {
+func checkScenario(t *testing.T, s *testbed, sc scenario) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	results, err := s.perform(ctx, sc, s.proxies)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, cost := range s.costs { // how much memory they take is for the whole suite to say, with more of them
+	for _, cost := range s.idleCosts { // how much memory they take is for the whole suite to say, with more of them
 		if cost.Goroutines > maxGoroutines {
-			t.Error(cost.broken())
+			t.Error(cost.violations())
 		}
 	}
 	for _, r := range results {
-		t.Log(line(r))
-		for _, broken := range r.Broken {
+		t.Log(resultLine(r))
+		for _, broken := range r.Violations {
 			t.Error(broken)
 		}
 	}

@@ -78,7 +78,7 @@ Before the scenarios, and idle again after those that leave the proxy running:
 // writeMarkdown writes the report for people.
 func writeMarkdown(w io.Writer, r *Report) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"join": strings.Join, "row": row, "overview": overview, "results": resultsOf, "idle": idleRows,
+		"join": strings.Join, "row": tableRow, "overview": overview, "results": resultsOf, "idle": idleRows,
 		"minutes": func(d fmt.Stringer) string { return d.String() },
 		"title":   func(s string) string { return strings.ToUpper(s[:1]) + s[1:] },
 	}).Parse(markdown)
@@ -103,7 +103,7 @@ func overview(r *Report) (rows [][]string) {
 	var order []string
 	apart := make(map[string]bool)
 	for _, s := range r.Scenarios {
-		apart[s.Name] = s.Apart
+		apart[s.Name] = s.LossExpected
 	}
 	for _, result := range r.Results {
 		if apart[result.Scenario] {
@@ -126,12 +126,12 @@ func overview(r *Report) (rows [][]string) {
 	return rows
 }
 
-// row is a result as a row of its scenario's table.
-func row(r Result) string {
+// tableRow is a result as a row of its scenario's table.
+func tableRow(r Result) string {
 	idempotent, post := r.Idempotent(), r.Post()
 	limit := ""
 	if idempotent.Lost() == 0 && idempotent.N > 0 {
-		limit = fmt.Sprintf("%.2f %%", 100*bound(idempotent.N))
+		limit = fmt.Sprintf("%.2f %%", 100*lossBound(idempotent.N))
 	}
 	_, part, _ := strings.Cut(r.Scenario, ": ")
 	return "| " + strings.Join([]string{

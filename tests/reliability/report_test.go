@@ -14,8 +14,8 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// sample is a report of two scenarios through two proxies.
-func sample() *Report {
+// sampleReport is a report of two scenarios through two proxies.
+func sampleReport() *Report {
 	return &Report{
 		Date: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Took: 90 * time.Second, Machine: "linux/amd64, 2 processors",
 		Versions: []string{"Docker Engine 1"}, Effort: shortEffort, Proxies: []string{"edge", "nginx"},
@@ -23,7 +23,7 @@ func sample() *Report {
 			{Name: "recreate", What: "It is recreated."},
 			{Name: "dns", What: "It lies.", EdgeOnly: true},
 			{Name: "empty", What: "It has no result."},
-			{Name: "held", What: "Some are refused.", Apart: true},
+			{Name: "held", What: "Some are refused.", LossExpected: true},
 		},
 		Results: []Result{
 			{
@@ -31,14 +31,14 @@ func sample() *Report {
 				Methods:        map[string]load.Tally{"GET": {N: 200, Answered: 200}, "PUT": {N: 100, Answered: 100}, "POST": {N: 100, Answered: 99, Unknown: 1}},
 				ControlMethods: map[string]load.Tally{"GET": {N: 50, Answered: 50}},
 				Latency:        Timing{5, 1500, 2000}, Control: Timing{4, 9.5, 12}, Ratio: 157.9,
-				Sockets: sockets.Census{Opened: 10, Codes: map[int]int{1001: 10}}, ControlSockets: sockets.Census{Opened: 10, Alive: 10, Codes: map[int]int{}},
+				Sockets: sockets.Tally{Opened: 10, Codes: map[int]int{1001: 10}}, ControlSockets: sockets.Tally{Opened: 10, Alive: 10, Codes: map[int]int{}},
 				Recovery: 1800, Reasons: []string{"1 × POST unknown: EOF"}, Notes: []string{"a note"},
 			},
 			{Scenario: "recreate", Proxy: "nginx", Methods: map[string]load.Tally{"GET": {N: 200, Answered: 140, Refused: 60}}},
 			{Scenario: "held", Proxy: "edge", Methods: map[string]load.Tally{"GET": {N: 77, Refused: 77}}},
-			{Scenario: "dns: silence", Proxy: "edge", Methods: map[string]load.Tally{"GET": {N: 30, Answered: 29, Wrong: 1}}, Broken: []string{"1 of 30 was lost"}},
+			{Scenario: "dns: silence", Proxy: "edge", Methods: map[string]load.Tally{"GET": {N: 30, Answered: 29, Wrong: 1}}, Violations: []string{"1 of 30 was lost"}},
 		},
-		Idle: []Idle{
+		Idle: []IdleCost{
 			{Proxy: "edge", Sockets: 3000, KiB: 8.04, Goroutines: 2},
 			{Proxy: "edge", TLS: true, Sockets: 3000, KiB: 24.6, Goroutines: 4},
 			{Proxy: "nginx", Sockets: 3000, KiB: 50},
@@ -48,9 +48,9 @@ func sample() *Report {
 	}
 }
 
-func TestTheReportSaysWhatWasFound(t *testing.T) {
+func TestReportContainsAllResults(t *testing.T) {
 	var out bytes.Buffer
-	if err := writeMarkdown(&out, sample()); err != nil {
+	if err := writeMarkdown(&out, sampleReport()); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -87,9 +87,9 @@ func TestTheReportSaysWhatWasFound(t *testing.T) {
 	}
 }
 
-func TestBothFormsAreWritten(t *testing.T) {
+func TestReportIsWrittenAsMarkdownAndJSON(t *testing.T) {
 	dir := t.TempDir()
-	if err := write(dir, sample()); err != nil {
+	if err := writeReports(dir, sampleReport()); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "reliability.json"))
@@ -100,23 +100,23 @@ func TestBothFormsAreWritten(t *testing.T) {
 	if err := json.Unmarshal(text, &back); err != nil {
 		t.Fatal(err)
 	}
-	if want := sample(); !reflect.DeepEqual(back.Results[0].Methods, want.Results[0].Methods) || back.Took != want.Took {
+	if want := sampleReport(); !reflect.DeepEqual(back.Results[0].Methods, want.Results[0].Methods) || back.Took != want.Took {
 		t.Errorf("%+v", back)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "reliability.md")); err != nil {
 		t.Error(err)
 	}
-	if err := write(filepath.Join(dir, "nowhere"), sample()); err == nil {
+	if err := writeReports(filepath.Join(dir, "nowhere"), sampleReport()); err == nil {
 		t.Error("no error for a folder that isn't there")
 	}
 }
 
-func TestReasonsAreCountedAndTheMostFrequentComeFirst(t *testing.T) {
+func TestMostFrequentLossReasonsComeFirst(t *testing.T) {
 	r := &load.Record{}
 	for _, detail := range []string{"a", "b", "b", "c", "d", "e", "f"} {
 		r.Samples = append(r.Samples, load.Sample{Method: "GET", Outcome: load.Unknown, Detail: detail})
 	}
-	got := reasons(r)
+	got := lossReasons(r)
 	if len(got) != 5 || got[0] != "2 × GET unknown: b" {
 		t.Errorf("%q", got)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// slow is what counts as not being well, for the time to recover.
-const slow = time.Second
+// slowThreshold is what counts as not being well, for the time to recover.
+const slowThreshold = time.Second
 
 // Result is what one scenario was like by way of one proxy. Times are in milliseconds.
 type Result struct {
@@ -24,14 +24,14 @@ type Result struct {
 	ControlMethods map[string]load.Tally `json:"control_methods"`
 	Ratio          float64               `json:"p99_ratio"`             // of both, at p99
 	Downtime       float64               `json:"downtime_ms,omitempty"` // the longest; of scenarios that recreate api
-	Sockets        sockets.Census        `json:"sockets"`               // of the service
-	ControlSockets sockets.Census        `json:"control_sockets"`
+	Sockets        sockets.Tally         `json:"sockets"`               // of the service
+	ControlSockets sockets.Tally         `json:"control_sockets"`
 	Recovery       float64               `json:"recovery_ms"`     // from the first request that was lost or took over 1 s until the end of the last
 	Twice          int                   `json:"twice"`           // POSTs that reached a backend more than once
 	UnknownArrived int                   `json:"unknown_arrived"` // of those with an unknown outcome, how many had reached a backend
 	Reasons        []string              `json:"reasons,omitempty"`
 	Notes          []string              `json:"notes,omitempty"`
-	Broken         []string              `json:"broken,omitempty"` // what the edge promises and this does not keep
+	Violations     []string              `json:"broken,omitempty"` // what the edge promises and this does not keep
 }
 
 // Timing is percentiles in milliseconds.
@@ -45,7 +45,7 @@ func newResult(scenario, proxy string, service, control *load.Record) Result {
 	r := Result{
 		Scenario: scenario, Proxy: proxy, Methods: service.Tallies(),
 		Latency: timing(service.Latency()), GET: timing(service.Latency(http.MethodGet)), Control: timing(control.Latency()), ControlMethods: control.Tallies(),
-		Recovery: milliseconds(service.Recovery(slow)), Reasons: reasons(service),
+		Recovery: milliseconds(service.Recovery(slowThreshold)), Reasons: lossReasons(service),
 	}
 	if r.Control.P99 > 0 {
 		r.Ratio = r.Latency.P99 / r.Control.P99
@@ -59,8 +59,8 @@ func timing(l load.Latency) Timing {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// reasons returns why requests were lost, the most frequent first, five at the most.
-func reasons(r *load.Record) []string {
+// lossReasons returns why requests were lost, the most frequent first, five at the most.
+func lossReasons(r *load.Record) []string {
 	count := make(map[string]int)
 	for _, s := range r.Lost() {
 		count[fmt.Sprintf("%s %s: %s", s.Method, s.Outcome, s.Detail)]++
@@ -96,5 +96,5 @@ func idempotent(methods map[string]load.Tally) (sum load.Tally) {
 // Post returns the tally of the method that may not be sent twice.
 func (r Result) Post() load.Tally { return r.Methods[http.MethodPost] }
 
-// bound returns what n requests without a loss prove: at 95 %, the part that is lost is below 3/n (the rule of three).
-func bound(n int) float64 { return 3 / float64(max(n, 1)) }
+// lossBound returns what n requests without a loss prove: at 95 %, the part that is lost is below 3/n (the rule of three).
+func lossBound(n int) float64 { return 3 / float64(max(n, 1)) }

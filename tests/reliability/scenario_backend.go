@@ -7,40 +7,40 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
-var silent = scenario{
+var silentBackend = scenario{
 	name:     "accepts and never answers",
 	what:     "One of two replicas goes on accepting connections, and answers neither requests nor checks.",
 	replicas: 2,
-	change: func(ctx context.Context, s *stage) error {
-		if err := s.behave(ctx, 0, "silent=true"); err != nil {
+	change: func(ctx context.Context, s *testbed) error {
+		if err := s.setBehaviour(ctx, 0, "silent=true"); err != nil {
 			return err
 		}
-		if err := pass(ctx, 8*time.Second); err != nil {
+		if err := sleep(ctx, 8*time.Second); err != nil {
 			return err
 		}
-		return s.behave(ctx, 0, "silent=false")
+		return s.setBehaviour(ctx, 0, "silent=false")
 	},
 }
 
-var flapping = scenario{
+var flappingHealth = scenario{
 	name:     "flapping health",
 	what:     "The health check of both replicas fails and passes in turn, four seconds each, while they answer all requests.",
 	replicas: 2,
-	change: func(ctx context.Context, s *stage) error {
+	change: func(ctx context.Context, s *testbed) error {
 		for i, how := range []string{"health=flap", "health=flap"} {
-			if err := s.behave(ctx, i, how); err != nil {
+			if err := s.setBehaviour(ctx, i, how); err != nil {
 				return err
 			}
 		}
-		return pass(ctx, 10*time.Second)
+		return sleep(ctx, 10*time.Second)
 	},
 }
 
-var pause = scenario{
+var pausedReplica = scenario{
 	name:     "pause",
 	what:     "One of two replicas is frozen for five seconds with `docker pause`, and goes on.",
 	replicas: 2,
-	change: func(ctx context.Context, s *stage) error {
+	change: func(ctx context.Context, s *testbed) error {
 		id, err := s.project.Container(ctx, "api")
 		if err != nil {
 			return err
@@ -48,7 +48,7 @@ var pause = scenario{
 		if _, err := lab.Docker(ctx, "pause", id); err != nil {
 			return err
 		}
-		if err := pass(ctx, 5*time.Second); err != nil {
+		if err := sleep(ctx, 5*time.Second); err != nil {
 			return err
 		}
 		_, err = lab.Docker(ctx, "unpause", id)

@@ -12,7 +12,7 @@ var guardKilled = scenario{
 	name:     "guard killed",
 	what:     "The guard is killed, the only replica recreated while it is gone, and the guard started again.",
 	edgeOnly: true,
-	change: func(ctx context.Context, s *stage) error {
+	change: func(ctx context.Context, s *testbed) error {
 		if _, err := s.project.Compose(ctx, "kill", "docker-guard"); err != nil {
 			return err
 		}
@@ -24,11 +24,11 @@ var guardKilled = scenario{
 	},
 }
 
-var streamCut = scenario{
+var eventStreamCut = scenario{
 	name:     "event stream cut",
 	what:     "The guard's network goes, so that the event stream falls silent without an end, and the only replica is recreated.",
 	edgeOnly: true,
-	change: func(ctx context.Context, s *stage) error {
+	change: func(ctx context.Context, s *testbed) error {
 		guard, err := s.project.Container(ctx, "docker-guard")
 		if err != nil {
 			return err
@@ -45,15 +45,15 @@ var streamCut = scenario{
 	},
 }
 
-// refresh is how often the proxies ask the DNS.
-const refresh = time.Second
+// dnsInterval is how often the proxies ask the DNS.
+const dnsInterval = time.Second
 
-// liar is DNS that doesn't tell the truth. Containers stay as they are.
-var liar = scenario{
-	name:     "dns",
-	what:     "The resolver says nothing, says that there is no address, fails, sends garbage, or names a foreign address, when it is asked for the service. The control is told of truly.",
-	restarts: true,
-	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+// lyingDNS is DNS that doesn't tell the truth. Containers stay as they are.
+var lyingDNS = scenario{
+	name:            "dns",
+	what:            "The resolver says nothing, says that there is no address, fails, sends garbage, or names a foreign address, when it is asked for the service. The control is told of truly.",
+	restartsProxies: true,
+	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 		gateway, err := s.project.Gateway(ctx, "lab")
 		if err != nil {
 			return nil, err
@@ -65,7 +65,7 @@ var liar = scenario{
 			return nil, err
 		}
 		defer resolver.Close()
-		if err := s.set(ctx, map[string]string{"LAB_ENDPOINT": "", "LAB_RESOLVER": resolver.Address()}, 1); err != nil {
+		if err := s.enterState(ctx, map[string]string{"LAB_ENDPOINT": "", "LAB_RESOLVER": resolver.Address()}, 1); err != nil {
 			return nil, err
 		}
 		proxies = slices.DeleteFunc(slices.Clone(proxies), func(p proxy) bool { return p.service == "" }) // they ask another
@@ -82,15 +82,15 @@ var liar = scenario{
 			{"dns: a foreign address too", lab.Mixed},
 		} {
 			results, err := s.observe(ctx, lie.name, proxies, func(ctx context.Context) error {
-				resolver.Tell("api", lie.lie)
-				defer resolver.Tell("api", lab.Truth)
-				return pass(ctx, max(s.effort.Window, 2*refresh))
+				resolver.SetLie("api", lie.lie)
+				defer resolver.SetLie("api", lab.Truth)
+				return sleep(ctx, max(s.effort.Window, 2*dnsInterval))
 			})
 			if err != nil {
 				return nil, err
 			}
 			all = append(all, results...)
-			if err := s.settled(ctx, 1); err != nil {
+			if err := s.waitRouted(ctx, 1); err != nil {
 				return nil, err
 			}
 		}

@@ -11,18 +11,18 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// drainFor is longer than the window over which the edge spreads closings.
-const drainFor = 6500 * time.Millisecond
+// drainTime is longer than the window over which the edge spreads closings.
+const drainTime = 6500 * time.Millisecond
 
-var drain = scenario{
+var webSocketDrain = scenario{
 	name:     "drain of WebSockets",
 	what:     "One of two replicas is drained at the operator's word, with 500 WebSockets on both.",
 	edgeOnly: true,
 	replicas: 2,
 	promise:  promise{anyMethod: true, sockets: true},
-	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 		edge := proxies[0]
-		crowd, err := sockets.Open(ctx, edge.socketsOf(apiHost), s.effort.Crowd)
+		crowd, err := sockets.Open(ctx, edge.socketTarget(apiHost), s.effort.Crowd)
 		if err != nil {
 			return nil, err
 		}
@@ -37,7 +37,7 @@ var drain = scenario{
 			if err := edge.drain(ctx, id, false); err != nil {
 				return err
 			}
-			if err := pass(ctx, drainFor); err != nil {
+			if err := sleep(ctx, drainTime); err != nil {
 				return err
 			}
 			return edge.drain(ctx, id, true)
@@ -45,12 +45,12 @@ var drain = scenario{
 		if err != nil {
 			return nil, err
 		}
-		census := crowd.Count(began, echoTime)
+		census := crowd.Count(began, echoTimeout)
 		r := &results[0]
 		r.Sockets = census
-		r.Notes = append(r.Notes, "closings in each half second: "+histogram(census.Ends, 500*time.Millisecond))
+		r.Notes = append(r.Notes, "closings in each half second: "+histogram(census.EndedAfter, 500*time.Millisecond))
 		if n := census.Codes[1001]; n != census.Lost() || n == 0 {
-			r.Broken = append(r.Broken, fmt.Sprintf("of %d WebSockets that ended, %d were closed with 1001: %v", census.Lost(), n, census.Codes))
+			r.Violations = append(r.Violations, fmt.Sprintf("of %d WebSockets that ended, %d were closed with 1001: %v", census.Lost(), n, census.Codes))
 		}
 		return results, nil
 	},
@@ -62,7 +62,7 @@ func (p proxy) drain(ctx context.Context, id string, undo bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.askAdmin(ctx, http.MethodPost, "/edge/drain", body)
+	_, err = p.callAdmin(ctx, http.MethodPost, "/edge/drain", body)
 	return err
 }
 

@@ -18,7 +18,7 @@ var engineRestart = scenario{
 	name:     "Engine restarted",
 	what:     "The Docker Engine is killed and started again; the containers live on, and the only replica is restarted afterwards.",
 	edgeOnly: true,
-	run: func(ctx context.Context, s *stage, _ []proxy) (results []Result, err error) {
+	run: func(ctx context.Context, s *testbed, _ []proxy) (results []Result, err error) {
 		engine, err := lab.StartEngine(ctx, backendImage)
 		if err != nil {
 			return nil, err
@@ -29,7 +29,7 @@ var engineRestart = scenario{
 				return nil, err
 			}
 		}
-		edge, stop, err := s.edgeBeside(ctx, engine)
+		edge, stop, err := s.startHostEdge(ctx, engine)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +38,7 @@ var engineRestart = scenario{
 			if err := engine.Stop(syscall.SIGKILL); err != nil {
 				return err
 			}
-			if err := pass(ctx, s.effort.Window); err != nil {
+			if err := sleep(ctx, s.effort.Window); err != nil {
 				return err
 			}
 			if err := engine.Start(ctx); err != nil {
@@ -80,9 +80,9 @@ http:// {
 }
 `
 
-// edgeBeside runs an edge as a process in front of an Engine's containers. It listens on a unix socket, which can be
+// startHostEdge runs an edge as a process in front of an Engine's containers. It listens on a unix socket, which can be
 // reached from every network namespace.
-func (s *stage) edgeBeside(ctx context.Context, e *lab.Engine) (p proxy, stop func() error, err error) {
+func (s *testbed) startHostEdge(ctx context.Context, e *lab.Engine) (p proxy, stop func() error, err error) {
 	program, err := s.edgeProgram(ctx)
 	if err != nil {
 		return p, nil, err
@@ -97,7 +97,7 @@ func (s *stage) edgeBeside(ctx context.Context, e *lab.Engine) (p proxy, stop fu
 		return p, nil, err
 	}
 	defer log.Close()
-	cmd := e.Inside(program, "run", "--config", config)
+	cmd := e.CommandInNetns(program, "run", "--config", config)
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+e.Dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -108,8 +108,8 @@ func (s *stage) edgeBeside(ctx context.Context, e *lab.Engine) (p proxy, stop fu
 		_ = cmd.Wait() // how it ends is not what is tried
 		return err
 	}
-	err = wait(ctx, 30*time.Second, "the edge beside the Engine serves", func() bool {
-		return p.reaches(ctx, apiHost, 1) && p.reaches(ctx, controlHost, 1)
+	err = eventually(ctx, 30*time.Second, "the edge beside the Engine serves", func() bool {
+		return p.routesTo(ctx, apiHost, 1) && p.routesTo(ctx, controlHost, 1)
 	})
 	if err != nil {
 		text, _ := os.ReadFile(log.Name()) // it is there: it was just written

@@ -10,41 +10,41 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/load"
 )
 
-// heldCap is the edge's max_held.
-const heldCap = 1000
+// maxHeld is the edge's max_held.
+const maxHeld = 1000
 
-var held = scenario{
-	name:     "held up to the cap",
-	what:     "1,200 requests come at once while no replica runs; 1,000 may wait. Then one is started.",
-	edgeOnly: true,
-	apart:    true,
-	promise:  promise{nothing: true},
-	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
-		const n = heldCap + 200
+var heldUpToLimit = scenario{
+	name:         "held up to the cap",
+	what:         "1,200 requests come at once while no replica runs; 1,000 may wait. Then one is started.",
+	edgeOnly:     true,
+	lossExpected: true,
+	promise:      promise{none: true},
+	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
+		const n = maxHeld + 200
 		edge := proxies[0]
 		return s.withoutBackend(ctx, edge, "held up to the cap", n, []string{http.MethodGet}, func(ctx context.Context, cancel func(), r *Result) error {
-			if err := s.waitHeld(ctx, edge, heldCap); err != nil {
+			if err := s.waitHeld(ctx, edge, maxHeld); err != nil {
 				return err
 			}
 			return s.startBackend(ctx)
 		}, func(r *Result) {
-			if t := r.Methods[http.MethodGet]; t.Answered != heldCap || t.Refused != n-heldCap {
-				r.Broken = append(r.Broken, fmt.Sprintf("%d were answered and %d refused, want %d and %d", t.Answered, t.Refused, heldCap, n-heldCap))
+			if t := r.Methods[http.MethodGet]; t.Answered != maxHeld || t.Refused != n-maxHeld {
+				r.Violations = append(r.Violations, fmt.Sprintf("%d were answered and %d refused, want %d and %d", t.Answered, t.Refused, maxHeld, n-maxHeld))
 			}
 		})
 	},
 }
 
-var leaving = scenario{
-	name:     "clients leave while held",
-	what:     "400 requests of all methods wait while no replica runs; their clients leave; then one is started.",
-	edgeOnly: true,
-	apart:    true,
-	promise:  promise{nothing: true},
-	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+var clientsLeaveWhileHeld = scenario{
+	name:         "clients leave while held",
+	what:         "400 requests of all methods wait while no replica runs; their clients leave; then one is started.",
+	edgeOnly:     true,
+	lossExpected: true,
+	promise:      promise{none: true},
+	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 		const n = 400
 		edge := proxies[0]
-		return s.withoutBackend(ctx, edge, "clients leave while held", n, load.Mix, func(ctx context.Context, leave func(), r *Result) error {
+		return s.withoutBackend(ctx, edge, "clients leave while held", n, load.MethodMix, func(ctx context.Context, leave func(), r *Result) error {
 			if err := s.waitHeld(ctx, edge, n); err != nil {
 				return err
 			}
@@ -57,20 +57,20 @@ var leaving = scenario{
 			return s.startBackend(ctx)
 		}, func(r *Result) {
 			if r.UnknownArrived > 0 {
-				r.Broken = append(r.Broken, fmt.Sprintf("%d of them reached a backend although nobody waited any more", r.UnknownArrived))
+				r.Violations = append(r.Violations, fmt.Sprintf("%d of them reached a backend although nobody waited any more", r.UnknownArrived))
 			}
 		})
 	},
 }
 
 // withoutBackend stops api, sends n requests at once, lets things happen while they wait, and lets the result be judged.
-func (s *stage) withoutBackend(ctx context.Context, p proxy, name string, n int, methods []string,
+func (s *testbed) withoutBackend(ctx context.Context, p proxy, name string, n int, methods []string,
 	happens func(ctx context.Context, leave func(), r *Result) error, judge func(*Result),
 ) ([]Result, error) {
 	if _, err := s.project.Compose(ctx, "stop", "--timeout", "1", "api"); err != nil {
 		return nil, err
 	}
-	if err := wait(ctx, 10*time.Second, "the edge knows", func() bool { return s.edgeService(ctx, p, "api:8080").Ready == 0 }); err != nil {
+	if err := eventually(ctx, 10*time.Second, "the edge knows", func() bool { return s.edgeServiceStatus(ctx, p, "api:8080").Ready == 0 }); err != nil {
 		return nil, err
 	}
 	sending, leave := context.WithCancel(ctx)
@@ -97,21 +97,21 @@ func (s *stage) withoutBackend(ctx context.Context, p proxy, name string, n int,
 	}
 	r := newResult(name, p.name, service, control)
 	r.Notes = told.Notes
-	r.Twice, r.UnknownArrived = s.arrivals(service)
+	r.Twice, r.UnknownArrived = s.countArrivals(service)
 	judge(&r)
 	return []Result{r}, nil
 }
 
-func (s *stage) startBackend(ctx context.Context) error {
+func (s *testbed) startBackend(ctx context.Context) error {
 	if _, err := s.project.Compose(ctx, "start", "api"); err != nil {
 		return err
 	}
-	return s.answering(ctx, 1)
+	return s.waitAnswering(ctx, 1)
 }
 
 // waitHeld waits until n requests to api are held.
-func (s *stage) waitHeld(ctx context.Context, p proxy, n int) error {
-	return wait(ctx, 10*time.Second, fmt.Sprintf("%d requests are held", n), func() bool {
-		return s.edgeService(ctx, p, "api:8080").Held == n
+func (s *testbed) waitHeld(ctx context.Context, p proxy, n int) error {
+	return eventually(ctx, 10*time.Second, fmt.Sprintf("%d requests are held", n), func() bool {
+		return s.edgeServiceStatus(ctx, p, "api:8080").Held == n
 	})
 }

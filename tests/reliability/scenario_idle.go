@@ -10,8 +10,8 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// Idle is what WebSockets cost by way of one proxy while nothing moves on them.
-type Idle struct {
+// IdleCost is what WebSockets cost by way of one proxy while nothing moves on them.
+type IdleCost struct {
 	Proxy      string  `json:"proxy"`
 	TLS        bool    `json:"tls"`
 	Sockets    int     `json:"sockets"`
@@ -26,8 +26,8 @@ const (
 	maxKiBTLS     = 24.0
 )
 
-// broken returns what of that is not kept.
-func (c Idle) broken() (all []string) {
+// violations returns what of that is not kept.
+func (c IdleCost) violations() (all []string) {
 	most, how := maxKiB, "plain"
 	if c.TLS {
 		most, how = maxKiBTLS, "over TLS"
@@ -42,39 +42,39 @@ func (c Idle) broken() (all []string) {
 }
 
 var idleSockets = scenario{
-	name:     "idle WebSockets",
-	what:     "WebSockets that stay idle, one proxy at a time, plain and over TLS; each proxy is new, and logs and counts as in the other scenarios.",
-	promise:  promise{nothing: true},
-	restarts: true,
-	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+	name:            "idle WebSockets",
+	what:            "WebSockets that stay idle, one proxy at a time, plain and over TLS; each proxy is new, and logs and counts as in the other scenarios.",
+	promise:         promise{none: true},
+	restartsProxies: true,
+	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 		for _, p := range proxies {
 			if p.service == "" {
 				continue
 			}
 			for _, secure := range []bool{false, true} {
-				cost, err := s.idle(ctx, p, secure)
+				cost, err := s.measureIdle(ctx, p, secure)
 				if err != nil {
 					return nil, err
 				}
-				s.costs = append(s.costs, cost)
+				s.idleCosts = append(s.idleCosts, cost)
 			}
 		}
 		return nil, nil
 	},
 }
 
-// idle measures what a new container of the proxy needs for idle WebSockets.
-func (s *stage) idle(ctx context.Context, p proxy, secure bool) (Idle, error) {
-	cost := Idle{Proxy: p.name, TLS: secure, Sockets: s.effort.Idle}
+// measureIdle measures what a new container of the proxy needs for idle WebSockets.
+func (s *testbed) measureIdle(ctx context.Context, p proxy, secure bool) (IdleCost, error) {
+	cost := IdleCost{Proxy: p.name, TLS: secure, Sockets: s.effort.Idle}
 	if _, err := s.project.Compose(ctx, "up", "--detach", "--no-deps", "--force-recreate", p.service); err != nil {
 		return cost, err
 	}
-	if err := s.settled(ctx, 1); err != nil {
+	if err := s.waitRouted(ctx, 1); err != nil {
 		return cost, err
 	}
-	target := p.socketsOf(controlHost)
+	target := p.socketTarget(controlHost)
 	if secure {
-		target = p.secureSocketsOf(controlHost)
+		target = p.tlsSocketTarget(controlHost)
 	}
 	// The first ones have the proxy load what all of them need.
 	warm, err := sockets.Open(ctx, target, 20)
@@ -82,7 +82,7 @@ func (s *stage) idle(ctx context.Context, p proxy, secure bool) (Idle, error) {
 		return cost, err
 	}
 	warm.Close()
-	kibBefore, useBefore, err := s.atRest(ctx, p)
+	kibBefore, useBefore, err := s.steadyUsage(ctx, p)
 	if err != nil {
 		return cost, err
 	}
@@ -91,7 +91,7 @@ func (s *stage) idle(ctx context.Context, p proxy, secure bool) (Idle, error) {
 		return cost, err
 	}
 	defer crowd.Close()
-	kib, use, err := s.atRest(ctx, p)
+	kib, use, err := s.steadyUsage(ctx, p)
 	if err != nil {
 		return cost, err
 	}
@@ -104,31 +104,31 @@ func (s *stage) idle(ctx context.Context, p proxy, secure bool) (Idle, error) {
 	return cost, nil
 }
 
-// atRest returns what a proxy uses once that changes no more. The garbage of a Go program is collected first; the others
+// steadyUsage returns what a proxy uses once that changes no more. The garbage of a Go program is collected first; the others
 // have none.
-func (s *stage) atRest(ctx context.Context, p proxy) (kib int, open use, err error) {
+func (s *testbed) steadyUsage(ctx context.Context, p proxy) (kib int, open resourceUsage, err error) {
 	id, err := s.project.Container(ctx, p.service)
 	if err != nil {
-		return 0, use{}, err
+		return 0, resourceUsage{}, err
 	}
 	const still = 500 * time.Millisecond
 	for last, same := 0, 0; same < s.effort.Steady; last = kib {
 		if p.admin != "" {
-			if _, err := p.askAdmin(ctx, http.MethodGet, "/debug/pprof/heap?gc=1", nil); err != nil {
-				return 0, use{}, err
+			if _, err := p.callAdmin(ctx, http.MethodGet, "/debug/pprof/heap?gc=1", nil); err != nil {
+				return 0, resourceUsage{}, err
 			}
-			if open, err = p.use(ctx); err != nil {
-				return 0, use{}, err
+			if open, err = p.resourceUsage(ctx); err != nil {
+				return 0, resourceUsage{}, err
 			}
 		}
 		if kib, err = lab.Memory(ctx, id); err != nil {
-			return 0, use{}, err
+			return 0, resourceUsage{}, err
 		}
 		if same++; kib < last-last/200 || kib > last+last/200 {
 			same = 0
 		}
-		if err := pass(ctx, still); err != nil {
-			return 0, use{}, err
+		if err := sleep(ctx, still); err != nil {
+			return 0, resourceUsage{}, err
 		}
 	}
 	return kib, open, nil

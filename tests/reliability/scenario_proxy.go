@@ -9,14 +9,14 @@ import (
 )
 
 var proxyRecreated = scenario{
-	name:     "the proxy recreated",
-	what:     "The proxy itself is recreated by `docker compose up`: the port is nobody's for a moment. Nothing is promised.",
-	promise:  promise{nothing: true},
-	restarts: true,
-	run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+	name:            "the proxy recreated",
+	what:            "The proxy itself is recreated by `docker compose up`: the port is nobody's for a moment. Nothing is promised.",
+	promise:         promise{none: true},
+	restartsProxies: true,
+	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 		own := slices.DeleteFunc(slices.Clone(proxies), func(p proxy) bool { return p.service == "" })
 		results, err := s.observe(ctx, "the proxy recreated", own, func(ctx context.Context) error {
-			return sideBySide(own, func(p proxy) error {
+			return forEachProxy(own, func(p proxy) error {
 				_, err := s.project.Compose(ctx, "up", "--detach", "--no-deps", "--force-recreate", p.service)
 				return err
 			})
@@ -24,16 +24,16 @@ var proxyRecreated = scenario{
 		if err != nil {
 			return nil, err
 		}
-		return results, s.settled(ctx, 1)
+		return results, s.waitRouted(ctx, 1)
 	},
 }
 
-// takeover is two edges on one port: both live in the network namespace of a container that owns it and does nothing.
-var takeover = scenario{
+// edgeOnSharedPort is two edges on one port: both live in the network namespace of a container that owns it and does nothing.
+var edgeOnSharedPort = scenario{
 	name:     "another edge takes over",
 	what:     "A second edge is started beside the first, on the same port in the same network namespace, and the first is stopped.",
 	edgeOnly: true,
-	run: func(ctx context.Context, s *stage, _ []proxy) ([]Result, error) {
+	run: func(ctx context.Context, s *testbed, _ []proxy) ([]Result, error) {
 		up := func(services ...string) error {
 			_, err := s.project.Compose(ctx, append([]string{"--profile", "door", "up", "--detach", "--no-deps"}, services...)...)
 			return err
@@ -45,7 +45,7 @@ var takeover = scenario{
 			_, _ = s.project.Compose(ctx, "--profile", "door", "rm", "--stop", "--force", "edge-a", "edge-b", "door") // the project's end does it, too
 		}()
 		door := proxy{name: "edge", service: "door", address: net.JoinHostPort("127.0.0.1", s.project.Get("LAB_DOOR_HTTP"))}
-		err := wait(ctx, 30*time.Second, "the door's edge serves", func() bool { return door.reaches(ctx, controlHost, 1) })
+		err := eventually(ctx, 30*time.Second, "the door's edge serves", func() bool { return door.routesTo(ctx, controlHost, 1) })
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +53,7 @@ var takeover = scenario{
 			if err := up("edge-b"); err != nil {
 				return err
 			}
-			if err := s.edgeReady(ctx, "edge-b"); err != nil {
+			if err := s.waitEdgeReady(ctx, "edge-b"); err != nil {
 				return err
 			}
 			_, err := s.project.Compose(ctx, "--profile", "door", "stop", "edge-a")
@@ -63,10 +63,10 @@ var takeover = scenario{
 	},
 }
 
-// edgeReady waits until an edge of the door has a ready endpoint of both services. It is asked by its own admin socket:
+// waitEdgeReady waits until an edge of the door has a ready endpoint of both services. It is asked by its own admin socket:
 // over the shared port, either of the two could answer.
-func (s *stage) edgeReady(ctx context.Context, service string) error {
-	return wait(ctx, 30*time.Second, service+" is ready", func() bool {
+func (s *testbed) waitEdgeReady(ctx context.Context, service string) error {
+	return eventually(ctx, 30*time.Second, service+" is ready", func() bool {
 		out, err := s.project.Compose(ctx, "--profile", "door", "exec", "-T", service, "edge", "status", "--json")
 		return err == nil && strings.Count(out, `"ready":1`) == 2
 	})

@@ -13,16 +13,16 @@ import (
 // bootDelay is how long a replica of api takes to boot once Docker has started it.
 const bootDelay = time.Second
 
-// recreated returns the scenario in which the only replica is recreated.
-func recreated(t termination) scenario {
+// recreateScenario returns the scenario in which the only replica is recreated.
+func recreateScenario(t termination) scenario {
 	name := "recreate (" + t.name + ")"
 	sc := scenario{
 		name: name,
 		what: "The only replica is recreated, and takes a second to boot. " + t.what,
 		env:  t.env(),
-		run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+		run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 			var downtime time.Duration
-			change := t.stopping(func(ctx context.Context, s *stage) (err error) {
+			change := t.checkStopTime(func(ctx context.Context, s *testbed) (err error) {
 				downtime, err = s.recreate(ctx)
 				return err
 			})
@@ -36,16 +36,16 @@ func recreated(t termination) scenario {
 			return results, err
 		},
 	}
-	if t.name == deaf.name {
+	if t.name == ignoresSIGTERM.name {
 		// A GET may wait for the new replica, but not for the stop of the old one, which takes 2 s at least.
-		sc.promise = promise{getP50: 300 * time.Millisecond, getLate: 600 * time.Millisecond}
+		sc.promise = promise{maxGETP50: 300 * time.Millisecond, maxGETDelay: 600 * time.Millisecond}
 	}
 	return sc
 }
 
 // recreate recreates the only replica of api, as often as the effort says. It returns the longest time from the end of an old
 // replica until the new one listened.
-func (s *stage) recreate(ctx context.Context) (downtime time.Duration, err error) {
+func (s *testbed) recreate(ctx context.Context) (downtime time.Duration, err error) {
 	for range s.effort.Times {
 		began := time.Now()
 		old, err := s.project.Container(ctx, "api")
@@ -55,10 +55,10 @@ func (s *stage) recreate(ctx context.Context) (downtime time.Duration, err error
 		if _, err := s.project.Compose(ctx, "up", "--detach", "--no-deps", "--force-recreate", "api"); err != nil {
 			return 0, err
 		}
-		if err := s.answering(ctx, 1); err != nil {
+		if err := s.waitAnswering(ctx, 1); err != nil {
 			return 0, err
 		}
-		ended, err := endOf(ctx, old, began)
+		ended, err := endTime(ctx, old, began)
 		if err != nil {
 			return 0, err
 		}
@@ -67,15 +67,15 @@ func (s *stage) recreate(ctx context.Context) (downtime time.Duration, err error
 			return 0, err
 		}
 		downtime = max(downtime, listening.Sub(ended))
-		if err := pass(ctx, s.effort.Lead); err != nil {
+		if err := sleep(ctx, s.effort.Lead); err != nil {
 			return 0, err
 		}
 	}
 	return downtime, nil
 }
 
-// endOf returns when a container ended, which may have been removed since, but not before a time.
-func endOf(ctx context.Context, id string, since time.Time) (time.Time, error) {
+// endTime returns when a container ended, which may have been removed since, but not before a time.
+func endTime(ctx context.Context, id string, since time.Time) (time.Time, error) {
 	out, err := lab.Docker(ctx, "events", "--since", since.Format(time.RFC3339Nano), "--until", time.Now().Format(time.RFC3339Nano),
 		"--filter", "container="+id, "--filter", "event=die", "--format", "{{.TimeNano}}")
 	if err != nil {
@@ -89,7 +89,7 @@ func endOf(ctx context.Context, id string, since time.Time) (time.Time, error) {
 }
 
 // listeningSince returns when the only replica of api began to listen. The first line of its log has the time.
-func (s *stage) listeningSince(ctx context.Context) (time.Time, error) {
+func (s *testbed) listeningSince(ctx context.Context) (time.Time, error) {
 	id, err := s.project.Container(ctx, "api")
 	if err != nil {
 		return time.Time{}, err

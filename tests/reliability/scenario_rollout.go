@@ -10,20 +10,20 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
-// rolledOut returns the scenario in which a new version takes the place of the old one.
-func rolledOut(t termination) scenario {
+// rolloutScenario returns the scenario in which a new version takes the place of the old one.
+func rolloutScenario(t termination) scenario {
 	name := "rollout (" + t.name + ")"
-	withSockets := t.name == rude.name // their drain takes seconds, and comes before the replica is told to stop
+	withSockets := t.name == immediateExit.name // their drain takes seconds, and comes before the replica is told to stop
 	return scenario{
 		name:    name,
 		what:    "A new version of the backend: by `edge rollout api`, or beside the old one and then in its place, by hand. " + t.what,
 		promise: promise{anyMethod: true},
 		env:     t.env(),
-		run: func(ctx context.Context, s *stage, proxies []proxy) ([]Result, error) {
+		run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 			var peers []proxy
 			var results []Result
-			observe := func(proxies []proxy, rollout func(context.Context, *stage) error) error {
-				change := t.stopping(repeatedly(rollout))
+			observe := func(proxies []proxy, rollout func(context.Context, *testbed) error) error {
+				change := t.checkStopTime(repeatRollout(rollout))
 				n := 0
 				if withSockets {
 					n = s.effort.Sockets
@@ -42,25 +42,25 @@ func rolledOut(t termination) scenario {
 			if len(peers) == 0 {
 				return results, nil
 			}
-			if err := s.settled(ctx, 1); err != nil {
+			if err := s.waitRouted(ctx, 1); err != nil {
 				return nil, err
 			}
-			err := observe(peers, handRollout)
+			err := observe(peers, manualRollout)
 			return results, err
 		},
 	}
 }
 
-// repeatedly does a rollout as often as the effort says, with a version of its own each time.
-func repeatedly(rollout func(context.Context, *stage) error) func(context.Context, *stage) error {
-	return func(ctx context.Context, s *stage) error {
+// repeatRollout does a rollout as often as the effort says, with a version of its own each time.
+func repeatRollout(rollout func(context.Context, *testbed) error) func(context.Context, *testbed) error {
+	return func(ctx context.Context, s *testbed) error {
 		for range s.effort.Times {
 			s.version++
 			s.project.Set("LAB_VERSION", strconv.Itoa(s.version+1))
 			if err := rollout(ctx, s); err != nil {
 				return err
 			}
-			if err := pass(ctx, s.effort.Lead); err != nil {
+			if err := sleep(ctx, s.effort.Lead); err != nil {
 				return err
 			}
 		}
@@ -69,7 +69,7 @@ func repeatedly(rollout func(context.Context, *stage) error) func(context.Contex
 }
 
 // edgeRollout runs the edge's own command.
-func edgeRollout(ctx context.Context, s *stage) error {
+func edgeRollout(ctx context.Context, s *testbed) error {
 	edge, err := s.edgeProgram(ctx)
 	if err != nil {
 		return err
@@ -83,9 +83,9 @@ func edgeRollout(ctx context.Context, s *stage) error {
 	return nil
 }
 
-// handRollout is what tools for peers do: a new replica is started beside the old one, and when it answers and the
+// manualRollout is what tools for peers do: a new replica is started beside the old one, and when it answers and the
 // proxies have had the time to find it, the old one is stopped and removed.
-func handRollout(ctx context.Context, s *stage) error {
+func manualRollout(ctx context.Context, s *testbed) error {
 	old, err := s.project.Container(ctx, "api")
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func handRollout(ctx context.Context, s *stage) error {
 		return err
 	}
 	// They ask the DNS every second, and HAProxy's check comes on top.
-	if err := pass(ctx, 3*time.Second); err != nil {
+	if err := sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	if _, err := lab.Docker(ctx, "stop", old); err != nil {

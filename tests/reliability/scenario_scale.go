@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// scaled returns the scenario in which replicas are added and taken away again.
-func scaled(t termination) scenario {
+// scaleScenario returns the scenario in which replicas are added and taken away again.
+func scaleScenario(t termination) scenario {
 	return scenario{
 		name:    "scale 1 → 3 → 1 (" + t.name + ")",
 		what:    "Two replicas are added and taken away again, with `docker compose up --scale`. " + t.what,
-		promise: promise{ratio: 1.5},
+		promise: promise{maxP99Ratio: 1.5},
 		env:     t.env(),
-		change: t.stopping(func(ctx context.Context, s *stage) error {
+		change: t.checkStopTime(func(ctx context.Context, s *testbed) error {
 			for range s.effort.Times {
 				for _, n := range []int{3, 1} {
 					if err := s.scale(ctx, n); err != nil {
 						return err
 					}
-					if err := pass(ctx, s.effort.Window); err != nil {
+					if err := sleep(ctx, s.effort.Window); err != nil {
 						return err
 					}
 				}
@@ -30,32 +30,32 @@ func scaled(t termination) scenario {
 }
 
 // scale changes how many replicas of api there are, and waits until all of them answer.
-func (s *stage) scale(ctx context.Context, n int) error {
+func (s *testbed) scale(ctx context.Context, n int) error {
 	_, err := s.project.Compose(ctx, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api="+strconv.Itoa(n), "api")
 	if err != nil {
 		return err
 	}
-	return s.answering(ctx, n)
+	return s.waitAnswering(ctx, n)
 }
 
-// slowFor is how long a replica of the slow start is slow.
-const slowFor = 4 * time.Second
+// slowStartTime is how long a replica of the slow start is slow.
+const slowStartTime = 4 * time.Second
 
 var slowStart = scenario{
 	name: "slow start",
 	what: "A second replica is added that answers one request at a time, each after 0.2 s, and gets better for four seconds.",
-	env:  map[string]string{"LAB_SLOW_START": slowFor.String()},
-	prepare: func(ctx context.Context, s *stage) error {
-		return wait(ctx, 2*slowFor, "the first replica is quick", func() bool {
+	env:  map[string]string{"LAB_SLOW_START": slowStartTime.String()},
+	prepare: func(ctx context.Context, s *testbed) error {
+		return eventually(ctx, 2*slowStartTime, "the first replica is quick", func() bool {
 			quick, cancel := context.WithTimeout(ctx, 200*time.Millisecond) // Docker is asked for its address, too
 			defer cancel()
 			return s.askReplica(quick, 0, "/_test/echo") == nil
 		})
 	},
-	change: func(ctx context.Context, s *stage) error {
+	change: func(ctx context.Context, s *testbed) error {
 		if err := s.scale(ctx, 2); err != nil {
 			return err
 		}
-		return pass(ctx, slowFor)
+		return sleep(ctx, slowStartTime)
 	},
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // run brings the lab up, performs the chosen scenarios, and takes the lab down.
-func (s *stage) run(ctx context.Context, chosen []scenario) (report *Report, err error) {
+func (s *testbed) run(ctx context.Context, chosen []scenario) (report *Report, err error) {
 	began := time.Now()
 	report = &Report{Date: began.UTC(), Machine: machine(), Effort: s.effort}
 	for _, p := range s.proxies {
@@ -29,46 +29,46 @@ func (s *stage) run(ctx context.Context, chosen []scenario) (report *Report, err
 		return nil, err
 	}
 	for _, sc := range chosen {
-		s.performInto(ctx, report, sc)
+		s.performAndReport(ctx, report, sc)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
-	if err := s.compare(ctx); err != nil {
+	if err := s.compareWithBaselines(ctx); err != nil {
 		return nil, err
 	}
-	report.Idle, report.Leftovers, report.Took = s.costs, s.leftovers, time.Since(began).Round(time.Second)
+	report.Idle, report.Leftovers, report.Took = s.idleCosts, s.leftovers, time.Since(began).Round(time.Second)
 	return report, nil
 }
 
-// performInto performs one scenario with the proxies that can take part, and writes down what happened. One that can't be
+// performAndReport performs one scenario with the proxies that can take part, and writes down what happened. One that can't be
 // run doesn't stop the others.
-func (s *stage) performInto(ctx context.Context, report *Report, sc scenario) {
+func (s *testbed) performAndReport(ctx context.Context, report *Report, sc scenario) {
 	proxies := slices.DeleteFunc(slices.Clone(s.proxies), func(p proxy) bool { return sc.edgeOnly && !p.isEdge() })
 	if len(proxies) == 0 {
 		return
 	}
 	began := time.Now()
-	report.Scenarios = append(report.Scenarios, Summary{sc.name, sc.what, sc.edgeOnly, sc.apart})
+	report.Scenarios = append(report.Scenarios, Summary{sc.name, sc.what, sc.edgeOnly, sc.lossExpected})
 	results, err := s.perform(ctx, sc, proxies)
 	if err != nil {
 		report.Failures = append(report.Failures, err.Error())
-		fmt.Fprintf(s.say, "%-30s %s\n", sc.name, err)
+		fmt.Fprintf(s.out, "%-30s %s\n", sc.name, err)
 		return
 	}
 	for _, r := range results {
 		report.Results = append(report.Results, r)
-		fmt.Fprintln(s.say, line(r))
+		fmt.Fprintln(s.out, resultLine(r))
 	}
-	fmt.Fprintf(s.say, "%-30s took %s\n", sc.name, time.Since(began).Round(time.Second))
+	fmt.Fprintf(s.out, "%-30s took %s\n", sc.name, time.Since(began).Round(time.Second))
 }
 
-// line is a result in one line, for who waits at a terminal.
-func line(r Result) string {
+// resultLine is a result in one line, for who waits at a terminal.
+func resultLine(r Result) string {
 	idempotent, post := r.Idempotent(), r.Post()
 	text := fmt.Sprintf("%-30s %-8s idempotent %d lost of %d, POST %d of %d, p99 %.0f ms (control %.0f), max %.0f ms, recovered in %.0f ms",
 		r.Scenario, r.Proxy, idempotent.Lost(), idempotent.N, post.Lost(), post.N, r.Latency.P99, r.Control.P99, r.Latency.Max, r.Recovery)
-	for _, more := range [][]string{r.Reasons, r.Notes, r.Broken} {
+	for _, more := range [][]string{r.Reasons, r.Notes, r.Violations} {
 		if len(more) > 0 {
 			text += "\n    " + strings.Join(more, "\n    ")
 		}
@@ -77,7 +77,7 @@ func line(r Result) string {
 }
 
 // versions returns what runs in the lab.
-func (s *stage) versions(ctx context.Context) ([]string, error) {
+func (s *testbed) versions(ctx context.Context) ([]string, error) {
 	engine, err := lab.Docker(ctx, "version", "--format", "Docker Engine {{.Server.Version}}")
 	if err != nil {
 		return nil, err

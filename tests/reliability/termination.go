@@ -10,31 +10,31 @@ import (
 type termination struct {
 	name string // ON_TERM of tests/backends/app
 	what string // in a sentence, for the report
-	// lasts is how long a stop takes at least.
-	lasts func(effort) time.Duration
+	// minStopTime is how long a stop takes at least.
+	minStopTime func(effort) time.Duration
 }
 
 // The terminations. The usual one is rude.
 var (
-	rude = termination{
-		name:  "rude",
-		what:  "A replica exits at once when it is told to stop.",
-		lasts: func(effort) time.Duration { return 0 },
+	immediateExit = termination{
+		name:        "rude",
+		what:        "A replica exits at once when it is told to stop.",
+		minStopTime: func(effort) time.Duration { return 0 },
 	}
-	polite = termination{
-		name:  "polite",
-		what:  "A replica finishes its requests when it is told to stop, and exits.",
-		lasts: func(effort) time.Duration { return 0 },
+	gracefulExit = termination{
+		name:        "polite",
+		what:        "A replica finishes its requests when it is told to stop, and exits.",
+		minStopTime: func(effort) time.Duration { return 0 },
 	}
-	deaf = termination{
-		name:  "deaf",
-		what:  "A replica ignores that it is told to stop, and serves until Docker kills it.",
-		lasts: func(e effort) time.Duration { return e.Stop },
+	ignoresSIGTERM = termination{
+		name:        "deaf",
+		what:        "A replica ignores that it is told to stop, and serves until Docker kills it.",
+		minStopTime: func(e effort) time.Duration { return e.Stop },
 	}
 	unavailable = termination{
-		name:  "unavailable",
-		what:  "A replica that is told to stop answers 503 to every request and every health check, and exits 1.5 s later.",
-		lasts: func(effort) time.Duration { return 1500 * time.Millisecond },
+		name:        "unavailable",
+		what:        "A replica that is told to stop answers 503 to every request and every health check, and exits 1.5 s later.",
+		minStopTime: func(effort) time.Duration { return 1500 * time.Millisecond },
 	}
 )
 
@@ -43,15 +43,15 @@ func (t termination) env() map[string]string {
 	return map[string]string{"LAB_ON_TERM": t.name}
 }
 
-// stopping returns a change that stops replicas as often as the effort says. It fails if the stops took less time than such
+// checkStopTime returns a change that stops replicas as often as the effort says. It fails if the stops took less time than such
 // replicas need: then the replicas were of another kind, and the scenario has tried nothing.
-func (t termination) stopping(change func(context.Context, *stage) error) func(context.Context, *stage) error {
-	return func(ctx context.Context, s *stage) error {
+func (t termination) checkStopTime(change func(context.Context, *testbed) error) func(context.Context, *testbed) error {
+	return func(ctx context.Context, s *testbed) error {
 		began := time.Now()
 		if err := change(ctx, s); err != nil {
 			return err
 		}
-		if took, least := time.Since(began), t.lasts(s.effort)*time.Duration(s.effort.Times); took < least {
+		if took, least := time.Since(began), t.minStopTime(s.effort)*time.Duration(s.effort.Times); took < least {
 			return fmt.Errorf("the replicas stopped within %s, want %s at least of %s ones", took.Round(time.Millisecond), least, t.name)
 		}
 		return nil

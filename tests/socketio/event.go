@@ -9,33 +9,33 @@ import (
 
 // The kinds of events. fleet.js says which fields each has.
 const (
-	Open     = "open"
-	Closed   = "closed"
-	Refused  = "refused"
-	Failed   = "failed"
-	Strayed  = "strayed"
-	Answered = "answered"
-	Quiet    = "quiet"
-	Total    = "total"
+	Open      = "open"
+	Closed    = "closed"
+	Refused   = "refused"
+	Failed    = "failed"
+	Misrouted = "strayed"
+	Answered  = "answered"
+	Idle      = "quiet"
+	Total     = "total"
 )
 
 // Event is something that happened to a client.
 type Event struct {
-	Kind      string `json:"event"`
-	At        int64  `json:"at"` // milliseconds since 1970
-	Client    string `json:"client"`
-	SID       string `json:"sid"`
-	Server    string `json:"server"` // that began the session: the first 12 characters of its container's ID
-	By        string `json:"by"`     // the server that answered, "" for the proxy itself
-	Transport string `json:"transport"`
-	Reason    string `json:"reason"` // as the library says it
-	Cause     string `json:"cause"`  // what was behind it, if that is known: ECONNRESET, status 400
-	Status    int    `json:"status"`
-	Body      string `json:"body"`
-	Code      int    `json:"code"` // of a WebSocket's close frame; 1006 if there was none
-	Lost      int    `json:"lost"` // messages without an answer
-	Sent      int    `json:"sent"`
-	Answered  int    `json:"answered"`
+	Kind       string `json:"event"`
+	At         int64  `json:"at"` // milliseconds since 1970
+	Client     string `json:"client"`
+	SID        string `json:"sid"`
+	Server     string `json:"server"` // that began the session: the first 12 characters of its container's ID
+	AnsweredBy string `json:"by"`     // the server that answered, "" for the proxy itself
+	Transport  string `json:"transport"`
+	Reason     string `json:"reason"` // as the library says it
+	Cause      string `json:"cause"`  // what was behind it, if that is known: ECONNRESET, status 400
+	Status     int    `json:"status"`
+	Body       string `json:"body"`
+	Code       int    `json:"code"` // of a WebSocket's close frame; 1006 if there was none
+	Lost       int    `json:"lost"` // messages without an answer
+	Sent       int    `json:"sent"`
+	Answered   int    `json:"answered"`
 }
 
 // Time returns when it happened.
@@ -44,10 +44,10 @@ func (e Event) Time() time.Time { return time.UnixMilli(e.At) }
 // String returns the event in a line.
 func (e Event) String() string {
 	return fmt.Sprintf("%s %s %s: session %s of %q, by %q, %s %s, status %d %s, code %d, %d lost",
-		e.Time().Format("15:04:05.000"), e.Client, e.Kind, e.SID, e.Server, e.By, e.Reason, e.Cause, e.Status, e.Body, e.Code, e.Lost)
+		e.Time().Format("15:04:05.000"), e.Client, e.Kind, e.SID, e.Server, e.AnsweredBy, e.Reason, e.Cause, e.Status, e.Body, e.Code, e.Lost)
 }
 
-func (f *Fleet) happened(e Event) {
+func (f *Fleet) record(e Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.events[e.Kind] = append(f.events[e.Kind], e)
@@ -75,29 +75,29 @@ func (f *Fleet) Sessions() map[string]Event {
 	return maps.Clone(f.sessions)
 }
 
-// Mark begins to count anew which clients are answered, in [Fleet.Talking].
-func (f *Fleet) Mark() error {
+// ResetAnswered begins to count anew which clients are answered, in [Fleet.AnsweredCount].
+func (f *Fleet) ResetAnswered() error {
 	f.mu.Lock()
 	clear(f.answered)
 	f.mu.Unlock()
-	return f.order("mark")
+	return f.sendCommand("mark")
 }
 
-// Talking returns how many clients were answered something that they said after the last mark.
-func (f *Fleet) Talking() int {
+// AnsweredCount returns how many clients were answered something that they said after the last mark.
+func (f *Fleet) AnsweredCount() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.answered)
 }
 
-// Hold has the clients keep back what they would send. A Quiet event follows when nothing is under way any more, after
+// Pause has the clients keep back what they would send. A Quiet event follows when nothing is under way any more, after
 // about the time in which each says something. It is for clients that poll.
-func (f *Fleet) Hold() error { return f.order("hold") }
+func (f *Fleet) Pause() error { return f.sendCommand("hold") }
 
-// Release lets go what Hold kept back.
-func (f *Fleet) Release() error { return f.order("release") }
+// Resume lets go what Hold kept back.
+func (f *Fleet) Resume() error { return f.sendCommand("release") }
 
-func (f *Fleet) order(command string) error {
+func (f *Fleet) sendCommand(command string) error {
 	if _, err := io.WriteString(f.input, command+"\n"); err != nil {
 		return fmt.Errorf("tell the fleet to %s: %w", command, err)
 	}

@@ -98,7 +98,7 @@ func (f *Fleet) read(output io.Reader) error {
 			_, _ = io.Copy(io.Discard, output) // or the program would wait for a reader for ever
 			return fmt.Errorf("read the fleet's events: %w", err)
 		}
-		f.happened(e)
+		f.record(e)
 	}
 }
 

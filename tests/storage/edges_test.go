@@ -32,10 +32,10 @@ type node struct {
 
 func newNode(t *testing.T, name string) *node {
 	t.Helper()
-	return &node{name: name, http: port(t), https: port(t)}
+	return &node{name: name, http: freePort(t), https: freePort(t)}
 }
 
-func port(t *testing.T) string {
+func freePort(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +74,7 @@ func (n *node) start(t *testing.T, ca *lab.Authority) {
 %s {
 	respond %s
 }
-`, n.http, n.https, ca.URL, ca.RootFile, table(t), site, n.name)
+`, n.http, n.https, ca.URL, ca.RootFile, tableName(t), site, n.name)
 	if err := os.WriteFile(caddyfile, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func (n *node) start(t *testing.T, ca *lab.Authority) {
 	n.log = log.Name()
 	n.process = exec.Command(edgeBinary, "run", "--config", caddyfile)
 	n.process.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir,
-		"EDGE_STORAGE_DSN="+options(cmp.Or(n.database, database)).DSN, "EDGE_STORAGE_KEY="+keyOne)
+		"EDGE_STORAGE_DSN="+testOptions(cmp.Or(n.database, database)).DSN, "EDGE_STORAGE_KEY="+keyOne)
 	n.process.Stdout, n.process.Stderr = log, log
 	if err := n.process.Start(); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func (n *node) start(t *testing.T, ca *lab.Authority) {
 	})
 }
 
-func table(t *testing.T) string { return strings.ToLower(t.Name()) }
+func tableName(t *testing.T) string { return strings.ToLower(t.Name()) }
 
 // kill is what a crash is to the others: no goodbye.
 func (n *node) kill() {
@@ -112,8 +112,8 @@ func (n *node) kill() {
 	}
 }
 
-// listens waits until the edge accepts connections.
-func (n *node) listens(t *testing.T) {
+// waitListening waits until the edge accepts connections.
+func (n *node) waitListening(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+n.https)
@@ -127,8 +127,8 @@ func (n *node) listens(t *testing.T) {
 	}
 }
 
-// serves waits until the edge serves the site, and returns its certificate.
-func (n *node) serves(t *testing.T, ca *lab.Authority, within time.Duration) *x509.Certificate {
+// waitForCertificate waits until the edge serves the site, and returns its certificate.
+func (n *node) waitForCertificate(t *testing.T, ca *lab.Authority, within time.Duration) *x509.Certificate {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := tls.Dial("tcp", "127.0.0.1:"+n.https, &tls.Config{ServerName: site, RootCAs: ca.Issued})
@@ -142,8 +142,8 @@ func (n *node) serves(t *testing.T, ca *lab.Authority, within time.Duration) *x5
 	}
 }
 
-// authority validates at one node's ports, whoever asked.
-func authority(t *testing.T, at *node) *lab.Authority {
+// newAuthority validates at one node's ports, whoever asked.
+func newAuthority(t *testing.T, at *node) *lab.Authority {
 	t.Helper()
 	var o lab.Options
 	for port, to := range map[string]*int{at.http: &o.HTTPPort, at.https: &o.TLSPort} {
@@ -156,11 +156,11 @@ func authority(t *testing.T, at *node) *lab.Authority {
 	return ca
 }
 
-// blocked has the first request to a path wait, and returns when that has come, and what lets it go on.
-func blocked(ca *lab.Authority, path string) (came <-chan struct{}, free func()) {
+// blockRequest has the first request to a path wait, and returns when that has come, and what lets it go on.
+func blockRequest(ca *lab.Authority, path string) (came <-chan struct{}, free func()) {
 	arrived, open := make(chan struct{}), make(chan struct{})
 	var later atomic.Bool
-	ca.Fail(func(r *http.Request) *lab.Fault {
+	ca.SetFault(func(r *http.Request) *lab.Fault {
 		if r.URL.Path == path && !later.Swap(true) {
 			close(arrived)
 			<-open
@@ -173,11 +173,11 @@ func blocked(ca *lab.Authority, path string) (came <-chan struct{}, free func())
 // TestTwoEdgesMakeOneOrder: both start at once, one obtains the certificate, both serve it.
 func TestTwoEdgesMakeOneOrder(t *testing.T) {
 	one, two := newNode(t, "one"), newNode(t, "two")
-	ca := authority(t, one)
+	ca := newAuthority(t, one)
 	began := time.Now()
 	one.start(t, ca)
 	two.start(t, ca)
-	first, second := one.serves(t, ca, 30*time.Second), two.serves(t, ca, 30*time.Second)
+	first, second := one.waitForCertificate(t, ca, 30*time.Second), two.waitForCertificate(t, ca, 30*time.Second)
 	if first.SerialNumber.Cmp(second.SerialNumber) != 0 {
 		t.Error("they serve different certificates")
 	}
@@ -190,34 +190,34 @@ func TestTwoEdgesMakeOneOrder(t *testing.T) {
 // TestTheOtherEdgeAnswersTheChallenge: the authority knows only the edge that did not order.
 func TestTheOtherEdgeAnswersTheChallenge(t *testing.T) {
 	one, two := newNode(t, "one"), newNode(t, "two")
-	ca := authority(t, two)
-	came, free := blocked(ca, "/order-plz")
+	ca := newAuthority(t, two)
+	came, free := blockRequest(ca, "/order-plz")
 	defer free()
 	one.start(t, ca)
 	<-came // one has the lock
 	two.start(t, ca)
-	two.listens(t)
+	two.waitListening(t)
 	free()
-	first, second := one.serves(t, ca, 30*time.Second), two.serves(t, ca, 30*time.Second)
+	first, second := one.waitForCertificate(t, ca, 30*time.Second), two.waitForCertificate(t, ca, 30*time.Second)
 	if first.SerialNumber.Cmp(second.SerialNumber) != 0 || len(ca.Orders(site)) != 1 {
 		t.Errorf("%d orders, and the same certificate: %t", len(ca.Orders(site)), first.SerialNumber.Cmp(second.SerialNumber) == 0)
 	}
 }
 
-// TestAnEdgeThatIsKilledInMidOrderIsReplaced by the other one, when its lease is over.
-func TestAnEdgeThatIsKilledInMidOrderIsReplaced(t *testing.T) {
+// TestOtherEdgeTakesOverAKilledEdgesOrder by the other one, when its lease is over.
+func TestOtherEdgeTakesOverAKilledEdgesOrder(t *testing.T) {
 	one, two := newNode(t, "one"), newNode(t, "two")
-	ca := authority(t, two)
-	came, free := blocked(ca, "/order-plz")
+	ca := newAuthority(t, two)
+	came, free := blockRequest(ca, "/order-plz")
 	defer free()
 	one.start(t, ca)
 	<-came
 	two.start(t, ca)
-	two.listens(t)
+	two.waitListening(t)
 	one.kill()
 	began := time.Now()
 	free()
-	two.serves(t, ca, 20*time.Second)
+	two.waitForCertificate(t, ca, 20*time.Second)
 	took := time.Since(began)
 	if took > 10*time.Second { // the lease of 5 s, and the order
 		t.Errorf("the other one took %s", took)
@@ -225,34 +225,34 @@ func TestAnEdgeThatIsKilledInMidOrderIsReplaced(t *testing.T) {
 	t.Logf("the other edge serves %s after the kill, with a lease of 5s; orders: %d", took.Round(10*time.Millisecond), len(ca.Orders(site)))
 }
 
-// TestAnEdgeThatIsCutOffInMidOrderServesWhatTheOtherObtained, when it reaches the database again: without a restart.
-func TestAnEdgeThatIsCutOffInMidOrderServesWhatTheOtherObtained(t *testing.T) {
+// TestDisconnectedEdgeServesTheOthersCertificate, when it reaches the database again: without a restart.
+func TestDisconnectedEdgeServesTheOthersCertificate(t *testing.T) {
 	t.Parallel() // it waits for certmagic's second attempt, a minute later
-	w := newWire(t)
+	w := newDatabaseProxy(t)
 	one, two := newNode(t, "one"), newNode(t, "two")
 	one.database = w.address()
-	ca := authority(t, two)
-	came, free := blocked(ca, "/order-plz")
+	ca := newAuthority(t, two)
+	came, free := blockRequest(ca, "/order-plz")
 	defer free()
 	one.start(t, ca)
 	<-came // one has the lock
 	two.start(t, ca)
-	two.listens(t)
-	w.set(true)
-	second := two.serves(t, ca, 30*time.Second) // after the lease
+	two.waitListening(t)
+	w.setDown(true)
+	second := two.waitForCertificate(t, ca, 30*time.Second) // after the lease
 	free()
-	one.says(t, "will retry", time.Minute) // what it obtained can't be kept
-	w.set(false)
+	one.waitForLog(t, "will retry", time.Minute) // what it obtained can't be kept
+	w.setDown(false)
 	began := time.Now()
-	first := one.serves(t, ca, 2*time.Minute)
+	first := one.waitForCertificate(t, ca, 2*time.Minute)
 	if first.SerialNumber.Cmp(second.SerialNumber) != 0 {
 		t.Error("it serves another certificate")
 	}
 	t.Logf("the edge that was cut off serves the other's certificate %s after it was back; orders: %d", time.Since(began).Round(time.Second), len(ca.Orders(site)))
 }
 
-// says waits until the edge has written a text into its log.
-func (n *node) says(t *testing.T, text string, within time.Duration) {
+// waitForLog waits until the edge has written a text into its log.
+func (n *node) waitForLog(t *testing.T, text string, within time.Duration) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
 		said, err := os.ReadFile(n.log)
@@ -265,14 +265,14 @@ func (n *node) says(t *testing.T, text string, within time.Duration) {
 	}
 }
 
-// TestAnEdgeThatStartsWithoutItsDatabaseDoesNotRunWithoutCertificates: it ends, to be started again, and says why.
-func TestAnEdgeThatStartsWithoutItsDatabaseDoesNotRunWithoutCertificates(t *testing.T) {
+// TestEdgeExitsIfItsDatabaseIsDownAtStart: it ends, to be started again, and says why.
+func TestEdgeExitsIfItsDatabaseIsDownAtStart(t *testing.T) {
 	t.Parallel()
-	w := newWire(t)
-	w.set(true)
+	w := newDatabaseProxy(t)
+	w.setDown(true)
 	one := newNode(t, "one")
 	one.database = w.address()
-	ca := authority(t, one)
+	ca := newAuthority(t, one)
 	one.start(t, ca)
 	ended := make(chan error, 1)
 	go func() { ended <- one.process.Wait() }()

@@ -8,16 +8,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestAnotherKeyReadsNothingAndOverwritesNothing.
-func TestAnotherKeyReadsNothingAndOverwritesNothing(t *testing.T) {
-	o := options(database, keyOne)
+// TestWrongKeyCanNeitherReadNorOverwrite.
+func TestWrongKeyCanNeitherReadNorOverwrite(t *testing.T) {
+	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_keys"
-	first := open(t, o)
+	first := openStore(t, o)
 	if err := first.Store(t.Context(), "a/b", []byte("secret")); err != nil {
 		t.Fatal(err)
 	}
 	o.Keys = []string{keyTwo}
-	other := open(t, o)
+	other := openStore(t, o)
 	if _, err := other.Load(t.Context(), "a/b"); err == nil || !strings.Contains(err.Error(), "a key that is not among ours") {
 		t.Errorf("load: %v", err)
 	}
@@ -25,7 +25,7 @@ func TestAnotherKeyReadsNothingAndOverwritesNothing(t *testing.T) {
 		t.Error("it overwrites what it can't read")
 	}
 	o.Keys = []string{keyTwo, keyOne}
-	rotated := open(t, o)
+	rotated := openStore(t, o)
 	if got, err := rotated.Load(t.Context(), "a/b"); err != nil || string(got) != "secret" {
 		t.Errorf("with the old key after the new one: %q %v", got, err)
 	}
@@ -33,7 +33,7 @@ func TestAnotherKeyReadsNothingAndOverwritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Keys = []string{keyTwo}
-	if got, err := open(t, o).Load(t.Context(), "a/b"); err != nil || string(got) != "anew" {
+	if got, err := openStore(t, o).Load(t.Context(), "a/b"); err != nil || string(got) != "anew" {
 		t.Errorf("with the new key alone: %q %v", got, err)
 	}
 }
@@ -41,20 +41,20 @@ func TestAnotherKeyReadsNothingAndOverwritesNothing(t *testing.T) {
 // TestAnOldKeyCanBeRetired when an edge has started with the new one: it has encrypted everything anew, also what is never
 // written again.
 func TestAnOldKeyCanBeRetired(t *testing.T) {
-	o := options(database, keyOne)
+	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_retired"
-	first := open(t, o)
+	first := openStore(t, o)
 	for _, key := range []string{"acme/account", "acme/certificate", "pki/root"} {
 		if err := first.Store(t.Context(), key, []byte("of "+key)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	o.Keys = []string{keyTwo, keyOne}
-	if !open(t, o).Exists(t.Context(), "acme/account") {
+	if !openStore(t, o).Exists(t.Context(), "acme/account") {
 		t.Fatal("with both keys nothing is there")
 	}
 	o.Keys = []string{keyTwo}
-	alone := open(t, o)
+	alone := openStore(t, o)
 	for _, key := range []string{"acme/account", "acme/certificate", "pki/root"} {
 		if got, err := alone.Load(t.Context(), key); err != nil || string(got) != "of "+key {
 			t.Errorf("%s with the new key alone: %q %v", key, got, err)
@@ -62,11 +62,11 @@ func TestAnOldKeyCanBeRetired(t *testing.T) {
 	}
 }
 
-// TestOneValueOfAnotherKeyIsEnoughToStop: not only the newest one counts.
-func TestOneValueOfAnotherKeyIsEnoughToStop(t *testing.T) {
-	o := options(database, keyOne)
+// TestOneValueUnderAnUnknownKeyStopsTheStore: not only the newest one counts.
+func TestOneValueUnderAnUnknownKeyStopsTheStore(t *testing.T) {
+	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_mixed"
-	if err := open(t, o).Store(t.Context(), "old", []byte("x")); err != nil {
+	if err := openStore(t, o).Store(t.Context(), "old", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := pgx.Connect(t.Context(), o.DSN)
@@ -74,24 +74,24 @@ func TestOneValueOfAnotherKeyIsEnoughToStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	other := options(database, keyTwo)
+	other := testOptions(database, keyTwo)
 	other.Table = "edge_storage_mixed_other"
-	if err := open(t, other).Store(t.Context(), "new", []byte("y")); err != nil {
+	if err := openStore(t, other).Store(t.Context(), "new", []byte("y")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Exec(t.Context(), "INSERT INTO edge_storage_mixed SELECT * FROM edge_storage_mixed_other"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, o).Load(t.Context(), "old"); err == nil || !strings.Contains(err.Error(), "new: it is encrypted with a key that is not among ours") {
+	if _, err := openStore(t, o).Load(t.Context(), "old"); err == nil || !strings.Contains(err.Error(), "new: it is encrypted with a key that is not among ours") {
 		t.Errorf("load: %v", err)
 	}
 }
 
-// TestTablesThatAreThereNeedNoRightToMakeThem.
-func TestTablesThatAreThereNeedNoRightToMakeThem(t *testing.T) {
-	o := options(database, keyOne)
+// TestExistingTablesNeedNoCreatePrivilege.
+func TestExistingTablesNeedNoCreatePrivilege(t *testing.T) {
+	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_restricted"
-	if err := open(t, o).Store(t.Context(), "a", []byte("x")); err != nil {
+	if err := openStore(t, o).Store(t.Context(), "a", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := pgx.Connect(t.Context(), o.DSN)
@@ -109,7 +109,7 @@ func TestTablesThatAreThereNeedNoRightToMakeThem(t *testing.T) {
 		}
 	}
 	o.DSN = strings.Replace(o.DSN, "edge:hunter2@", "restricted:hunter2@", 1)
-	s := open(t, o)
+	s := openStore(t, o)
 	if got, err := s.Load(t.Context(), "a"); err != nil || string(got) != "x" {
 		t.Errorf("%q %v", got, err)
 	}
@@ -120,16 +120,16 @@ func TestTablesThatAreThereNeedNoRightToMakeThem(t *testing.T) {
 		t.Error(err)
 	}
 	o.Table = "edge_storage_elsewhere"
-	if err := open(t, o).Store(t.Context(), "a", nil); err == nil || !strings.Contains(err.Error(), "prepare the table edge_storage_elsewhere") {
+	if err := openStore(t, o).Store(t.Context(), "a", nil); err == nil || !strings.Contains(err.Error(), "prepare the table edge_storage_elsewhere") {
 		t.Errorf("tables that are missing: %v", err)
 	}
 }
 
-// TestNothingIsReadableInTheDatabase, and what was changed or moved there is refused.
-func TestNothingIsReadableInTheDatabase(t *testing.T) {
-	o := options(database, keyOne)
+// TestValuesAreEncryptedAndAuthenticated, and what was changed or moved there is refused.
+func TestValuesAreEncryptedAndAuthenticated(t *testing.T) {
+	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_sealed"
-	s := open(t, o)
+	s := openStore(t, o)
 	for _, key := range []string{"one", "two"} {
 		if err := s.Store(t.Context(), key, []byte("-----BEGIN PRIVATE KEY----- of "+key)); err != nil {
 			t.Fatal(err)

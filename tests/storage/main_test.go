@@ -46,7 +46,7 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	err = start(dir)
+	err = prepare(dir)
 	defer func() {
 		if container != "" {
 			_ = exec.Command("docker", "rm", "--force", "--volumes", container).Run() // the tests are over
@@ -59,8 +59,8 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// start builds the edge and runs PostgreSQL.
-func start(dir string) error {
+// prepare builds the edge and runs PostgreSQL.
+func prepare(dir string) error {
 	edgeBinary = filepath.Join(dir, "edge")
 	if out, err := exec.Command("go", "build", "-o", edgeBinary, "../../cmd/edge").CombinedOutput(); err != nil {
 		return fmt.Errorf("build the edge: %w\n%s", err, out)
@@ -79,7 +79,7 @@ func start(dir string) error {
 		return fmt.Errorf("run PostgreSQL: %w\n%s", err, out)
 	}
 	container = strings.TrimSpace(string(out))
-	s, err := pgstore.New(options(database, keyOne))
+	s, err := pgstore.New(testOptions(database, keyOne))
 	if err != nil {
 		return err
 	}
@@ -94,15 +94,15 @@ func start(dir string) error {
 	return fmt.Errorf("wait for PostgreSQL: %w", err)
 }
 
-// options are those of the tests: a short lease and little patience.
-func options(address string, keys ...string) pgstore.Options {
+// testOptions are those of the tests: a short lease and little patience.
+func testOptions(address string, keys ...string) pgstore.Options {
 	return pgstore.Options{
 		DSN: "postgres://edge:hunter2@" + address + "/edge?sslmode=disable", Keys: keys, Table: "edge_storage",
 		Lease: 2 * time.Second, RetryTimeout: 10 * time.Second,
 	}
 }
 
-func open(t *testing.T, o pgstore.Options) *pgstore.Store {
+func openStore(t *testing.T, o pgstore.Options) *pgstore.Store {
 	t.Helper()
 	s, err := pgstore.New(o)
 	if err != nil {
@@ -114,7 +114,7 @@ func open(t *testing.T, o pgstore.Options) *pgstore.Store {
 
 // holdLock is what a process does that will be killed.
 func holdLock(name string) {
-	s, err := pgstore.New(options(os.Getenv("EDGE_TEST_DATABASE"), keyOne))
+	s, err := pgstore.New(testOptions(os.Getenv("EDGE_TEST_DATABASE"), keyOne))
 	if err == nil {
 		err = s.Lock(context.Background(), name)
 	}

@@ -16,13 +16,13 @@ import (
 	"github.com/theworklabs/edge/internal/storagetest"
 )
 
-func TestItIsAStorage(t *testing.T) {
-	storagetest.Run(t, func(t *testing.T) certmagic.Storage { return open(t, options(database, keyOne)) })
+func TestPostgresStorageConformance(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) certmagic.Storage { return openStore(t, testOptions(database, keyOne)) })
 }
 
-// TestTheLockOfAProcessThatWasKilledEndsWithItsLease, and not before, however long it is held.
-func TestTheLockOfAProcessThatWasKilledEndsWithItsLease(t *testing.T) {
-	o := options(database, keyOne)
+// TestLockOfAKilledProcessExpiresWithItsLease, and not before, however long it is held.
+func TestLockOfAKilledProcessExpiresWithItsLease(t *testing.T) {
+	o := testOptions(database, keyOne)
 	holder := exec.Command(os.Args[0])
 	holder.Env = append(os.Environ(), "EDGE_TEST_HOLD_LOCK="+t.Name(), "EDGE_TEST_DATABASE="+database)
 	out, err := holder.StdoutPipe()
@@ -36,7 +36,7 @@ func TestTheLockOfAProcessThatWasKilledEndsWithItsLease(t *testing.T) {
 	if line != "held\n" {
 		t.Fatalf("the holder says %q %v", line, err)
 	}
-	s := open(t, o)
+	s := openStore(t, o)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*o.Lease)
 	defer cancel()
 	if err := s.Lock(ctx, t.Name()); !errors.Is(err, context.DeadlineExceeded) {
@@ -60,23 +60,23 @@ func TestTheLockOfAProcessThatWasKilledEndsWithItsLease(t *testing.T) {
 	}
 }
 
-// TestWhoIsCutOffLosesTheLock, learns of it, and works again when the network is back.
-func TestWhoIsCutOffLosesTheLock(t *testing.T) {
-	w := newWire(t)
-	o := options(w.address(), keyOne)
+// TestDisconnectedHolderLosesItsLock, learns of it, and works again when the network is back.
+func TestDisconnectedHolderLosesItsLock(t *testing.T) {
+	w := newDatabaseProxy(t)
+	o := testOptions(w.address(), keyOne)
 	o.RetryTimeout = 500 * time.Millisecond
-	cutOff, other := open(t, o), open(t, options(database, keyOne))
+	cutOff, other := openStore(t, o), openStore(t, testOptions(database, keyOne))
 	if err := cutOff.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
-	w.set(true)
+	w.setDown(true)
 	if err := cutOff.Store(t.Context(), "cut/off", []byte("x")); err == nil {
 		t.Error("a store succeeds without a network")
 	}
 	if err := other.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
-	w.set(false)
+	w.setDown(false)
 	if err := cutOff.Unlock(t.Context(), t.Name()); err == nil || !strings.Contains(err.Error(), "somebody else") {
 		t.Errorf("the release of a lock that was lost: %v", err)
 	}
@@ -88,26 +88,26 @@ func TestWhoIsCutOffLosesTheLock(t *testing.T) {
 	}
 }
 
-// TestWhoHasLostTheLockGetsItAgain when it is free: that is what certmagic asks for before each of its attempts.
-func TestWhoHasLostTheLockGetsItAgain(t *testing.T) {
-	w := newWire(t)
-	o := options(w.address(), keyOne)
+// TestRenewalReacquiresALostLock when it is free: that is what certmagic asks for before each of its attempts.
+func TestRenewalReacquiresALostLock(t *testing.T) {
+	w := newDatabaseProxy(t)
+	o := testOptions(w.address(), keyOne)
 	o.RetryTimeout = 500 * time.Millisecond
-	cutOff, other := open(t, o), open(t, options(database, keyOne))
+	cutOff, other := openStore(t, o), openStore(t, testOptions(database, keyOne))
 	if err := cutOff.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
 	if err := cutOff.RenewLockLease(t.Context(), t.Name(), time.Minute); err != nil {
 		t.Fatalf("while it is held: %v", err)
 	}
-	w.set(true)
+	w.setDown(true)
 	if err := cutOff.RenewLockLease(t.Context(), t.Name(), time.Minute); err == nil {
 		t.Error("it is renewed without a network")
 	}
 	if err := other.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
-	w.set(false)
+	w.setDown(false)
 	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 	defer cancel()
 	if err := cutOff.RenewLockLease(ctx, t.Name(), time.Minute); err == nil {
@@ -133,18 +133,18 @@ func TestWhoHasLostTheLockGetsItAgain(t *testing.T) {
 	}
 }
 
-// TestALockIsWaitedForWhileTheDatabaseIsAway, longer than there is patience for anything else.
-func TestALockIsWaitedForWhileTheDatabaseIsAway(t *testing.T) {
-	w := newWire(t)
-	o := options(w.address(), keyOne)
+// TestLockWaitsWhileTheDatabaseIsDown, longer than there is patience for anything else.
+func TestLockWaitsWhileTheDatabaseIsDown(t *testing.T) {
+	w := newDatabaseProxy(t)
+	o := testOptions(w.address(), keyOne)
 	o.RetryTimeout = 200 * time.Millisecond
-	waiter, holder := open(t, o), open(t, options(database, keyOne))
+	waiter, holder := openStore(t, o), openStore(t, testOptions(database, keyOne))
 	if err := holder.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan error, 1)
 	go func() { got <- waiter.Lock(t.Context(), t.Name()) }()
-	w.set(true)
+	w.setDown(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if err := waiter.Store(ctx, "away/x", nil); err == nil {
@@ -156,7 +156,7 @@ func TestALockIsWaitedForWhileTheDatabaseIsAway(t *testing.T) {
 		t.Fatalf("it has given up: %v", err)
 	default:
 	}
-	w.set(false)
+	w.setDown(false)
 	if err := holder.Unlock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
@@ -168,16 +168,16 @@ func TestALockIsWaitedForWhileTheDatabaseIsAway(t *testing.T) {
 	}
 }
 
-// TestADatabaseThatFallsSilentIsGivenUp: nothing refuses and nothing ends, and nobody waits longer than his patience.
-func TestADatabaseThatFallsSilentIsGivenUp(t *testing.T) {
-	w := newWire(t)
-	o := options(w.address(), keyOne)
+// TestSilentDatabaseTimesOut: nothing refuses and nothing ends, and nobody waits longer than his patience.
+func TestSilentDatabaseTimesOut(t *testing.T) {
+	w := newDatabaseProxy(t)
+	o := testOptions(w.address(), keyOne)
 	o.RetryTimeout = 3 * time.Second
-	s := open(t, o)
+	s := openStore(t, o)
 	if err := s.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
-	w.lose(true)
+	w.setBlackhole(true)
 	for what, operation := range map[string]func() error{
 		"store": func() error { return s.Store(t.Context(), "silent/x", []byte("x")) },
 		"load": func() error {
@@ -192,12 +192,12 @@ func TestADatabaseThatFallsSilentIsGivenUp(t *testing.T) {
 			t.Errorf("%s: %v after %s", what, err, took)
 		}
 	}
-	s = open(t, o)
-	w.lose(false)
+	s = openStore(t, o)
+	w.setBlackhole(false)
 	if err := s.Lock(t.Context(), t.Name()+" again"); err != nil {
 		t.Fatal(err)
 	}
-	w.lose(true)
+	w.setBlackhole(true)
 	began := time.Now()
 	s.ReleaseLocks()
 	if took := time.Since(began); took > 4*time.Second {
@@ -205,11 +205,11 @@ func TestADatabaseThatFallsSilentIsGivenUp(t *testing.T) {
 	}
 }
 
-// TestWhoEndsGivesBackItsLocks, and not only when their leases are over.
-func TestWhoEndsGivesBackItsLocks(t *testing.T) {
-	o := options(database, keyOne)
+// TestCloseReleasesLocks, and not only when their leases are over.
+func TestCloseReleasesLocks(t *testing.T) {
+	o := testOptions(database, keyOne)
 	o.Lease = time.Minute
-	one, two := open(t, o), open(t, o)
+	one, two := openStore(t, o), openStore(t, o)
 	if err := one.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
@@ -225,18 +225,18 @@ func TestWhoEndsGivesBackItsLocks(t *testing.T) {
 	}
 }
 
-// TestNobodyReleasesAnothersLock: in one process, a lock that was lost is taken by the next only when it was released.
-func TestNobodyReleasesAnothersLock(t *testing.T) {
-	w := newWire(t)
-	o := options(w.address(), keyOne)
+// TestLostLockIsTakenOnlyAfterItsRelease: in one process, a lock that was lost is taken by the next only when it was released.
+func TestLostLockIsTakenOnlyAfterItsRelease(t *testing.T) {
+	w := newDatabaseProxy(t)
+	o := testOptions(w.address(), keyOne)
 	o.RetryTimeout = 200 * time.Millisecond
-	s := open(t, o)
+	s := openStore(t, o)
 	if err := s.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
-	w.set(true)
+	w.setDown(true)
 	time.Sleep(o.Lease + 500*time.Millisecond) // its lease is over
-	w.set(false)
+	w.setDown(false)
 	if taken, err := s.TryLock(t.Context(), t.Name()); taken || err != nil {
 		t.Errorf("another one in this process has it as well (%v)", err)
 	}
@@ -249,11 +249,11 @@ func TestNobodyReleasesAnothersLock(t *testing.T) {
 	}
 }
 
-// TestTheDatabaseIsRestarted while values and locks are in use: nothing fails, nothing is lost.
-func TestTheDatabaseIsRestarted(t *testing.T) {
-	o := options(database, keyOne)
+// TestNothingFailsWhileTheDatabaseRestarts while values and locks are in use: nothing fails, nothing is lost.
+func TestNothingFailsWhileTheDatabaseRestarts(t *testing.T) {
+	o := testOptions(database, keyOne)
 	o.Lease, o.RetryTimeout = 20*time.Second, 30*time.Second
-	s := open(t, o)
+	s := openStore(t, o)
 	if err := s.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ var (
 	toolsDir  string
 )
 
-// tool returns the path of one of the two programs, which it has made build where that is needed.
-func tool(name string) (string, error) {
+// toolPath returns the path of one of the two programs, which it has made build where that is needed.
+func toolPath(name string) (string, error) {
 	toolsOnce.Do(func() {
 		gomod, err := exec.Command("go", "env", "GOMOD").Output()
 		if err != nil {

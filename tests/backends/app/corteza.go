@@ -20,7 +20,7 @@ func corteza(b *backend) http.Handler {
 			fmt.Fprintln(w, "PASS Primary store")
 		case path == "/api/websocket":
 			b.websocket(w, r)
-		case leaks(path):
+		case isInternalPath(path):
 			fmt.Fprintln(w, "LEAK")
 		case strings.HasPrefix(path, "/api/"):
 			http.NotFound(w, r)
@@ -33,7 +33,7 @@ func corteza(b *backend) http.Handler {
 	})
 }
 
-func leaks(path string) bool {
+func isInternalPath(path string) bool {
 	for _, prefix := range []string{"/metrics", "/console", "/debug", "/__"} {
 		if strings.HasPrefix(path, prefix) {
 			return true
@@ -42,9 +42,9 @@ func leaks(path string) bool {
 	return false
 }
 
-// cortezaBoot stands before next until the store of DB_DSN has accepted a connection. As the real one does, it answers
+// cortezaBooting stands before next until the store of DB_DSN has accepted a connection. As the real one does, it answers
 // 200 to everything meanwhile, with an empty body at /healthcheck: only the body tells the two apart.
-func cortezaBoot(next http.Handler) http.Handler {
+func cortezaBooting(next http.Handler) http.Handler {
 	var booted atomic.Bool
 	go func() {
 		if dsn := os.Getenv("DB_DSN"); dsn != "" {

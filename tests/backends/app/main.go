@@ -49,7 +49,7 @@ type site struct {
 
 var sites = map[string]site{
 	"webapp":    {network: "tcp4", port: port("PORT", "80"), handler: webapp},
-	"corteza":   {network: "tcp", port: port("PORT", "80"), handler: corteza, boot: cortezaBoot},
+	"corteza":   {network: "tcp", port: port("PORT", "80"), handler: corteza, boot: cortezaBooting},
 	"docs":      {network: "tcp", port: port("PORT", "80"), handler: docs},
 	"gotenberg": {network: "tcp", port: port("API_PORT", "3000"), handler: gotenberg},
 	"generic":   {network: "tcp", port: port("PORT", "8080"), handler: generic},
@@ -82,7 +82,7 @@ func run(role string) error {
 	}
 	stopping, stop := context.WithCancel(context.Background())
 	b := &backend{name: cmp.Or(os.Getenv("NAME"), host), role: role, stopping: stopping}
-	term, err := onTermination(cmp.Or(os.Getenv("ON_TERM"), "rude"), stop)
+	term, err := newTermination(cmp.Or(os.Getenv("ON_TERM"), "rude"), stop)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// logged prints one line per request when it has ended.
-func logged(next http.Handler) http.Handler {
+// withRequestLog prints one line per request when it has ended.
+func withRequestLog(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}

@@ -12,7 +12,7 @@ import (
 
 // serve listens and answers until the server was shut down, or fails to listen.
 func (b *backend) serve(s site, term *termination) error {
-	handler := b.exercised(s.handler(b))
+	handler := b.withTestRoutes(s.handler(b))
 	if s.boot != nil {
 		handler = s.boot(handler)
 	}
@@ -20,12 +20,12 @@ func (b *backend) serve(s site, term *termination) error {
 	if err != nil {
 		return err
 	}
-	if handler, err = entered(behaviour.wrap(handler)); err != nil {
+	if handler, err = withArrivalLog(behaviour.wrap(handler)); err != nil {
 		return err
 	}
-	handler = b.named(term.wrap(handler))
+	handler = b.withBackendHeader(term.wrap(handler))
 	if os.Getenv("LOG") == "1" {
-		handler = logged(handler)
+		handler = withRequestLog(handler)
 	}
 	srv := &http.Server{Handler: handler}
 
@@ -35,7 +35,7 @@ func (b *backend) serve(s site, term *termination) error {
 	}
 	fmt.Printf("%s listening on port %s as %s (%s)\n", time.Now().UTC().Format(time.RFC3339Nano), s.port, b.name, b.role)
 
-	term.finish(func() {
+	term.onShutdown(func() {
 		// No limit of our own: how long stopping may take is for whoever sent the signal to say.
 		_ = srv.Shutdown(context.Background())
 		b.sockets.Wait()
@@ -46,8 +46,8 @@ func (b *backend) serve(s site, term *termination) error {
 	select {} // the shutdown ends the process
 }
 
-// named says in every answer which backend gave it.
-func (b *backend) named(next http.Handler) http.Handler {
+// withBackendHeader says in every answer which backend gave it.
+func (b *backend) withBackendHeader(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Test-Backend", b.name)
 		next.ServeHTTP(w, r)

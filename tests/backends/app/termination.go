@@ -25,9 +25,9 @@ type termination struct {
 	unavailable atomic.Bool
 }
 
-// onTermination sets what the first SIGTERM or SIGINT leads to. A polite backend calls stop, and then what was given to
+// newTermination sets what the first SIGTERM or SIGINT leads to. A polite backend calls stop, and then what was given to
 // finish.
-func onTermination(how string, stop func()) (*termination, error) {
+func newTermination(how string, stop func()) (*termination, error) {
 	t := &termination{}
 	var end func() (exitCode int)
 	switch how {
@@ -62,8 +62,8 @@ func onTermination(how string, stop func()) (*termination, error) {
 	return t, nil
 }
 
-// finish sets what a polite end does before the process exits.
-func (t *termination) finish(shutdown func()) { t.shutdown.Store(&shutdown) }
+// onShutdown sets what a polite end does before the process exits.
+func (t *termination) onShutdown(shutdown func()) { t.shutdown.Store(&shutdown) }
 
 // wrap answers 503 to all requests that begin after the signal, if the backend is an unavailable one. They are not carried
 // out, so the ledger must be behind it.

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestTheCertificateIsForItsNames(t *testing.T) {
+func TestCertificateIsValidForItsNames(t *testing.T) {
 	dir := t.TempDir()
 	if err := WriteCertificate(dir, "control.localhost"); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ type Engine struct {
 	Dir    string // where it keeps everything
 	Socket string
 
-	space string // the network namespace
+	netns string // the network namespace
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when dockerd has ended
 }
@@ -32,14 +32,14 @@ func StartEngine(ctx context.Context, image string) (e *Engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e = &Engine{Dir: dir, Socket: filepath.Join(dir, "d.sock"), space: filepath.Base(dir)}
+	e = &Engine{Dir: dir, Socket: filepath.Join(dir, "d.sock"), netns: filepath.Base(dir)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Remove())
 		}
 	}()
-	for _, args := range [][]string{{"netns", "add", e.space}, {"-netns", e.space, "link", "set", "lo", "up"}} {
-		if _, err := output(exec.CommandContext(ctx, "ip", args...)); err != nil {
+	for _, args := range [][]string{{"netns", "add", e.netns}, {"-netns", e.netns, "link", "set", "lo", "up"}} {
+		if _, err := runCommand(exec.CommandContext(ctx, "ip", args...)); err != nil {
 			return e, err
 		}
 	}
@@ -64,7 +64,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	e.cmd = e.Inside("dockerd", "--host", "unix://"+e.Socket, "--data-root", filepath.Join(e.Dir, "data"),
+	e.cmd = e.CommandInNetns("dockerd", "--host", "unix://"+e.Socket, "--data-root", filepath.Join(e.Dir, "data"),
 		"--exec-root", filepath.Join(e.Dir, "exec"), "--pidfile", filepath.Join(e.Dir, "pid"), "--live-restore")
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	if err := e.cmd.Start(); err != nil {
@@ -101,10 +101,10 @@ func (e *Engine) Stop(signal syscall.Signal) error {
 		os.RemoveAll(filepath.Join(e.Dir, "exec", "containerd", "containerd.pid")))
 }
 
-// Inside returns a command that runs in the Engine's network namespace, and in no other of its own: `ip netns exec`
+// CommandInNetns returns a command that runs in the Engine's network namespace, and in no other of its own: `ip netns exec`
 // would hide the cgroups. nsenter becomes the command, so that a signal goes to it.
-func (e *Engine) Inside(name string, args ...string) *exec.Cmd {
-	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.space, name}, args...)...)
+func (e *Engine) CommandInNetns(name string, args ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.netns, name}, args...)...)
 }
 
 // Docker runs the docker command on this Engine.
@@ -131,7 +131,7 @@ func (e *Engine) Remove() error {
 		errs = append(errs, e.Stop(syscall.SIGTERM))
 	}
 	errs = append(errs, e.unmount(ctx))
-	_, err := output(exec.CommandContext(ctx, "ip", "netns", "delete", e.space))
+	_, err := runCommand(exec.CommandContext(ctx, "ip", "netns", "delete", e.netns))
 	return errors.Join(append(errs, err, os.RemoveAll(e.Dir))...)
 }
 
@@ -145,7 +145,7 @@ func (e *Engine) unmount(ctx context.Context) error {
 	var errs []error
 	for line := range strings.Lines(string(text)) {
 		if fields := strings.Fields(line); strings.HasPrefix(fields[1], e.Dir+"/") {
-			_, err := output(exec.CommandContext(ctx, "umount", "--lazy", fields[1]))
+			_, err := runCommand(exec.CommandContext(ctx, "umount", "--lazy", fields[1]))
 			errs = append(errs, err)
 		}
 	}

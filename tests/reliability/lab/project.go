@@ -61,7 +61,7 @@ func (p *Project) Compose(ctx context.Context, args ...string) (string, error) {
 	all := append([]string{"compose", "--project-name", p.Name, "--file", p.File}, args...)
 	cmd := exec.CommandContext(ctx, "docker", all...)
 	cmd.Env = p.Environ()
-	return output(cmd)
+	return runCommand(cmd)
 }
 
 // Containers returns the IDs of a service's running containers, the oldest first.
@@ -103,11 +103,11 @@ func (p *Project) Gateway(ctx context.Context, network string) (string, error) {
 
 // Docker runs the docker command and returns what it printed on its output.
 func Docker(ctx context.Context, args ...string) (string, error) {
-	return output(exec.CommandContext(ctx, "docker", args...))
+	return runCommand(exec.CommandContext(ctx, "docker", args...))
 }
 
-// output runs a command; an error has the last lines of what it complained.
-func output(cmd *exec.Cmd) (string, error) {
+// runCommand runs a command; an error has the last lines of what it complained.
+func runCommand(cmd *exec.Cmd) (string, error) {
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {

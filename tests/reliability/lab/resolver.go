@@ -27,24 +27,24 @@ const (
 	Mixed       // the truth and a foreign address
 )
 
-// foreigner is an address for documentation (RFC 5737): nobody answers there.
-var foreigner = netip.MustParseAddr("198.51.100.7")
+// foreignAddress is an address for documentation (RFC 5737): nobody answers there.
+var foreignAddress = netip.MustParseAddr("198.51.100.7")
 
 // Resolver is a DNS server that knows the truth, and lies on request. It is safe for concurrent use.
 type Resolver struct {
-	truth  func(ctx context.Context, name string) ([]string, error)
+	lookup func(ctx context.Context, name string) ([]string, error)
 	conn   net.PacketConn
 	server *dns.Server
 	done   chan error
 
-	mu    sync.Mutex
-	lies  map[string]Lie
-	known map[string][]string // name → addresses, kept for a moment: the Engine is slow to ask
-	asked map[string]time.Time
+	mu       sync.Mutex
+	lies     map[string]Lie
+	cached   map[string][]string // name → addresses, kept for a moment: the Engine is slow to ask
+	cachedAt map[string]time.Time
 }
 
-// knowFor is how long what the Engine said is believed; Docker's own resolver sees a change at once.
-const knowFor = 200 * time.Millisecond
+// cacheTime is how long what the Engine said is believed; Docker's own resolver sees a change at once.
+const cacheTime = 200 * time.Millisecond
 
 // OpenResolver serves names on a free port of a host address. truth returns the addresses of a name; it may be slow.
 func OpenResolver(host string, truth func(ctx context.Context, name string) ([]string, error)) (*Resolver, error) {
@@ -53,8 +53,8 @@ func OpenResolver(host string, truth func(ctx context.Context, name string) ([]s
 		return nil, err
 	}
 	r := &Resolver{
-		truth: truth, conn: conn, done: make(chan error, 1),
-		lies: make(map[string]Lie), known: make(map[string][]string), asked: make(map[string]time.Time),
+		lookup: truth, conn: conn, done: make(chan error, 1),
+		lies: make(map[string]Lie), cached: make(map[string][]string), cachedAt: make(map[string]time.Time),
 	}
 	r.server = &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(r.answer)}
 	started := make(chan struct{})
@@ -71,8 +71,8 @@ func OpenResolver(host string, truth func(ctx context.Context, name string) ([]s
 // Address is where it answers, HOST:PORT.
 func (r *Resolver) Address() string { return r.conn.LocalAddr().String() }
 
-// Tell sets how it answers for a name from now on.
-func (r *Resolver) Tell(name string, lie Lie) {
+// SetLie sets how it answers for a name from now on.
+func (r *Resolver) SetLie(name string, lie Lie) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lies[name] = lie
@@ -104,9 +104,9 @@ func (r *Resolver) answer(w dns.ResponseWriter, question *dns.Msg) {
 		reply.Rcode = dns.RcodeServerFailure
 	case Empty:
 	case Foreign:
-		r.add(reply, question, foreigner.String())
+		r.add(reply, question, foreignAddress.String())
 	case Mixed:
-		r.add(reply, question, append(r.addresses(name), foreigner.String())...)
+		r.add(reply, question, append(r.addresses(name), foreignAddress.String())...)
 	case Truth:
 		addresses := r.addresses(name)
 		if len(addresses) == 0 {
@@ -133,20 +133,20 @@ func (*Resolver) add(reply, question *dns.Msg, addresses ...string) {
 // addresses returns those of the containers of a service.
 func (r *Resolver) addresses(name string) []string {
 	r.mu.Lock()
-	fresh := time.Since(r.asked[name]) < knowFor
-	known := r.known[name]
+	fresh := time.Since(r.cachedAt[name]) < cacheTime
+	known := r.cached[name]
 	r.mu.Unlock()
 	if fresh {
 		return known
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	found, err := r.truth(ctx, name)
+	found, err := r.lookup(ctx, name)
 	if err != nil {
 		return known // a container that goes while it is inspected
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known[name], r.asked[name] = found, time.Now()
+	r.cached[name], r.cachedAt[name] = found, time.Now()
 	return found
 }

@@ -33,8 +33,8 @@ func newResolver(t *testing.T) *Resolver {
 	return r
 }
 
-// lookUp asks for the A records of a name.
-func lookUp(t *testing.T, r *Resolver, name string) (addresses []string, rcode int, err error) {
+// lookupA asks for the A records of a name.
+func lookupA(t *testing.T, r *Resolver, name string) (addresses []string, rcode int, err error) {
 	t.Helper()
 	client := &dns.Client{Timeout: 200 * time.Millisecond}
 	reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(name+".", dns.TypeA), r.Address())
@@ -47,7 +47,7 @@ func lookUp(t *testing.T, r *Resolver, name string) (addresses []string, rcode i
 	return addresses, reply.Rcode, nil
 }
 
-func TestAResolverLiesAsItIsTold(t *testing.T) {
+func TestResolverAnswersAsConfigured(t *testing.T) {
 	r := newResolver(t)
 	truth := []string{"10.0.0.2", "10.0.0.3"}
 	for _, c := range []struct {
@@ -65,30 +65,30 @@ func TestAResolverLiesAsItIsTold(t *testing.T) {
 		{name: "foreign", lie: Foreign, want: []string{"198.51.100.7"}},
 		{name: "mixed", lie: Mixed, want: append(slices.Clone(truth), "198.51.100.7")},
 	} {
-		r.Tell("api", c.lie)
-		got, rcode, err := lookUp(t, r, "api")
+		r.SetLie("api", c.lie)
+		got, rcode, err := lookupA(t, r, "api")
 		if (err != nil) != c.failed || rcode != c.rcode || !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, code %d, %v; want %v, code %d, failed %t", c.name, got, rcode, err, c.want, c.rcode, c.failed)
 		}
 	}
 }
 
-func TestAResolverLiesAboutOneName(t *testing.T) {
+func TestResolverLiesAboutOneNameOnly(t *testing.T) {
 	r := newResolver(t)
-	r.Tell("control", Failure)
-	if got, _, err := lookUp(t, r, "api"); err != nil || len(got) != 2 {
+	r.SetLie("control", Failure)
+	if got, _, err := lookupA(t, r, "api"); err != nil || len(got) != 2 {
 		t.Errorf("%v, %v; want the truth about api", got, err)
 	}
-	if _, rcode, err := lookUp(t, r, "nobody"); err != nil || rcode != dns.RcodeNameError {
+	if _, rcode, err := lookupA(t, r, "nobody"); err != nil || rcode != dns.RcodeNameError {
 		t.Errorf("code %d, %v for a name that nobody has, want NXDOMAIN", rcode, err)
 	}
-	if _, rcode, err := lookUp(t, r, "broken"); err != nil || rcode != dns.RcodeNameError {
+	if _, rcode, err := lookupA(t, r, "broken"); err != nil || rcode != dns.RcodeNameError {
 		t.Errorf("code %d, %v for a name that was never known, want NXDOMAIN", rcode, err)
 	}
 }
 
-func TestALedgerCountsArrivals(t *testing.T) {
-	l, err := OpenLedger("127.0.0.1")
+func TestArrivalLogCountsRequests(t *testing.T) {
+	l, err := OpenArrivalLog("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestALedgerCountsArrivals(t *testing.T) {
 	}
 }
 
-func TestOneProcessHasAProject(t *testing.T) {
+func TestProjectIsLockedByOneProcess(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	one, other := &Project{Name: "shared"}, &Project{Name: "shared"}
 	if err := one.Lock(); err != nil {

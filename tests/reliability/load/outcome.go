@@ -33,8 +33,8 @@ func (o Outcome) String() string {
 // BackendHeader is in every answer that is the application's own.
 const BackendHeader = "X-Test-Backend"
 
-// judge tells the outcome from an answer whose body was read to its end.
-func judge(resp *http.Response) Outcome {
+// classify tells the outcome from an answer whose body was read to its end.
+func classify(resp *http.Response) Outcome {
 	fromBackend := resp.Header.Get(BackendHeader) != ""
 	switch {
 	case fromBackend && resp.StatusCode == http.StatusOK:
@@ -50,16 +50,16 @@ func judge(resp *http.Response) Outcome {
 	}
 }
 
-// judgeError tells the outcome of a request that got no whole answer; sent says whether a byte of it was written.
-func judgeError(err error, sent bool) Outcome {
+// classifyError tells the outcome of a request that got no whole answer; sent says whether a byte of it was written.
+func classifyError(err error, sent bool) Outcome {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" || !sent {
 		return Refused
 	}
 	return Unknown
 }
 
-// cause leaves out of an error what differs from request to request.
-func cause(err error) string {
+// shortError leaves out of an error what differs from request to request.
+func shortError(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// cut ends a connection without an answer.
-func cut(w http.ResponseWriter, _ *http.Request) {
+// closeConn ends a connection without an answer.
+func closeConn(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
 		conn.Close()
 	}
 }
 
-func status(code int, backend string) http.HandlerFunc {
+func respondWith(code int, backend string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		if backend != "" {
 			w.Header().Set(BackendHeader, backend)
@@ -27,21 +27,21 @@ func status(code int, backend string) http.HandlerFunc {
 	}
 }
 
-func TestTheOutcomeIsWhatAClientCanTell(t *testing.T) {
+func TestOutcomesOfResponsesAndErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		answer http.HandlerFunc
 		want   Outcome
 	}{
-		{"the application answers", status(200, "a"), Answered},
-		{"the application is in trouble", status(503, "a"), Wrong},
-		{"a proxy has no backend", status(503, ""), Refused},
-		{"a proxy has too many requests", status(429, ""), Refused},
-		{"a proxy got no answer", status(502, ""), Unknown},
-		{"a proxy waited too long", status(504, ""), Unknown},
-		{"a proxy knows no such site", status(404, ""), Wrong},
-		{"a page of the proxy's own", status(200, ""), Wrong},
-		{"the connection is cut", cut, Unknown},
+		{"the application answers", respondWith(200, "a"), Answered},
+		{"the application is in trouble", respondWith(503, "a"), Wrong},
+		{"a proxy has no backend", respondWith(503, ""), Refused},
+		{"a proxy has too many requests", respondWith(429, ""), Refused},
+		{"a proxy got no answer", respondWith(502, ""), Unknown},
+		{"a proxy waited too long", respondWith(504, ""), Unknown},
+		{"a proxy knows no such site", respondWith(404, ""), Wrong},
+		{"a page of the proxy's own", respondWith(200, ""), Wrong},
+		{"the connection is cut", closeConn, Unknown},
 		{"no answer in time", func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body) // else net/http does not notice that the client leaves
 			<-r.Context().Done()
@@ -51,7 +51,7 @@ func TestTheOutcomeIsWhatAClientCanTell(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			w.WriteHeader(200)
 			_ = http.NewResponseController(w).Flush()
-			cut(w, r)
+			closeConn(w, r)
 		}, Unknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestTheOutcomeIsWhatAClientCanTell(t *testing.T) {
 	}
 }
 
-func TestAProxyThatIsNotThereRefuses(t *testing.T) {
+func TestUnreachableProxyCountsAsRefused(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestAProxyThatIsNotThereRefuses(t *testing.T) {
 	}
 }
 
-func TestAClientThatLeavesDoesNotKnow(t *testing.T) {
+func TestCanceledRequestHasUnknownOutcome(t *testing.T) {
 	arrived := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		close(arrived)

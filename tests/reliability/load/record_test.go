@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// at is a request that was due after some milliseconds and took some.
-func at(due, took int, o Outcome) Sample {
+// sampleAt is a request that was due after some milliseconds and took some.
+func sampleAt(due, took int, o Outcome) Sample {
 	return Sample{
 		Method: "GET", Outcome: o,
 		Due: time.UnixMilli(int64(due)), Took: time.Duration(took) * time.Millisecond,
 	}
 }
 
-func TestRecoveryIsFromTheFirstTroubleToTheEndOfTheLast(t *testing.T) {
+func TestRecoverySpansFirstToLastTrouble(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		samples []Sample
 		want    time.Duration
 	}{
 		{"no request", nil, 0},
-		{"no trouble", []Sample{at(0, 5, Answered), at(100, 5, Answered)}, 0},
-		{"one is lost", []Sample{at(0, 5, Answered), at(100, 7, Refused), at(200, 5, Answered)}, 7 * time.Millisecond},
-		{"one is lost, one late", []Sample{at(100, 7, Refused), at(50, 1500, Answered), at(900, 5, Answered)}, 1500 * time.Millisecond},
-		{"in any order", []Sample{at(900, 100, Unknown), at(100, 7, Wrong)}, 900 * time.Millisecond},
+		{"no trouble", []Sample{sampleAt(0, 5, Answered), sampleAt(100, 5, Answered)}, 0},
+		{"one is lost", []Sample{sampleAt(0, 5, Answered), sampleAt(100, 7, Refused), sampleAt(200, 5, Answered)}, 7 * time.Millisecond},
+		{"one is lost, one late", []Sample{sampleAt(100, 7, Refused), sampleAt(50, 1500, Answered), sampleAt(900, 5, Answered)}, 1500 * time.Millisecond},
+		{"in any order", []Sample{sampleAt(900, 100, Unknown), sampleAt(100, 7, Wrong)}, 900 * time.Millisecond},
 	} {
 		if got := (&Record{Samples: c.samples}).Recovery(time.Second); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
@@ -34,7 +34,7 @@ func TestRecoveryIsFromTheFirstTroubleToTheEndOfTheLast(t *testing.T) {
 func TestPercentilesAreExact(t *testing.T) {
 	r := &Record{}
 	for i := range 200 {
-		r.add(at(0, 200-i, Answered))
+		r.add(sampleAt(0, 200-i, Answered))
 	}
 	got := r.Latency()
 	want := Latency{P50: 100 * time.Millisecond, P99: 198 * time.Millisecond, Max: 200 * time.Millisecond}
@@ -44,7 +44,7 @@ func TestPercentilesAreExact(t *testing.T) {
 	if got := (&Record{}).Latency(); got != (Latency{}) {
 		t.Errorf("%+v of no request, want zeros", got)
 	}
-	one := &Record{Samples: []Sample{at(0, 3, Answered)}}
+	one := &Record{Samples: []Sample{sampleAt(0, 3, Answered)}}
 	if got := one.Latency(); got.P50 != got.Max || got.P99 != 3*time.Millisecond {
 		t.Errorf("%+v of one request, want 3 ms throughout", got)
 	}
@@ -57,11 +57,11 @@ func TestPercentilesAreExact(t *testing.T) {
 }
 
 func TestTalliesCountEachMethodByItsOutcomes(t *testing.T) {
-	repeated := at(0, 1, Answered)
+	repeated := sampleAt(0, 1, Answered)
 	repeated.Repeats = 2
-	post := at(0, 1, Unknown)
+	post := sampleAt(0, 1, Unknown)
 	post.Method = "POST"
-	r := &Record{Samples: []Sample{at(0, 1, Answered), repeated, at(0, 1, Refused), at(0, 1, Wrong), post}}
+	r := &Record{Samples: []Sample{sampleAt(0, 1, Answered), repeated, sampleAt(0, 1, Refused), sampleAt(0, 1, Wrong), post}}
 	got := r.Tallies()
 	if want := (Tally{N: 4, Answered: 2, Refused: 1, Wrong: 1, Repeated: 1}); got["GET"] != want || got["GET"].Lost() != 2 {
 		t.Errorf("GET %+v, want %+v", got["GET"], want)

@@ -18,22 +18,22 @@ import (
 	"time"
 )
 
-// Mix is the methods of a stream, in turn: half GET, an eighth each PUT and DELETE, a quarter POST.
-var Mix = []string{
+// MethodMix is the methods of a stream, in turn: half GET, an eighth each PUT and DELETE, a quarter POST.
+var MethodMix = []string{
 	http.MethodGet, http.MethodPut, http.MethodGet, http.MethodPost, http.MethodGet, http.MethodDelete, http.MethodGet, http.MethodPost,
 }
 
 // Idempotent reports whether a method may be sent twice (RFC 9110, section 9.2.2).
 func Idempotent(method string) bool { return method != http.MethodPost }
 
-// takesTime is answered after 40 ms: requests that are answered at once are never under way when something happens.
-const takesTime = "/_test/slow?d=40ms"
+// slowPath is answered after 40 ms: requests that are answered at once are never under way when something happens.
+const slowPath = "/_test/slow?d=40ms"
 
 // Stream is requests to one service by way of one proxy.
 type Stream struct {
 	Address string        // of the proxy, HOST:PORT or the path of a unix socket
 	Host    string        // the service's name there
-	Path    string        // what is asked for; "": takesTime
+	Path    string        // what is asked for; "": slowPath
 	Rate    int           // requests a second, above 0
 	Timeout time.Duration // of one request; 0: 45 s
 	Name    string        // begins the X-Test-Id of each request: unique among the streams of a ledger
@@ -58,7 +58,7 @@ func (s Stream) Run(ctx context.Context) *Record {
 		case <-timer.C:
 		}
 		// A request outlives ctx: what became of it is what matters.
-		all.Go(func() { r.add(s.send(context.WithoutCancel(ctx), client, Mix[i%len(Mix)], i, due)) })
+		all.Go(func() { r.add(s.send(context.WithoutCancel(ctx), client, MethodMix[i%len(MethodMix)], i, due)) })
 	}
 }
 
@@ -108,7 +108,7 @@ func (s Stream) send(ctx context.Context, client *http.Client, method string, i 
 		GotConn:      func(httptrace.GotConnInfo) { conns.Add(1) },
 		WroteHeaders: func() { wrote.Add(1) },
 	})
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Host+cmp.Or(s.Path, takesTime), strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Host+cmp.Or(s.Path, slowPath), strings.NewReader(body))
 	if err != nil {
 		sample.Outcome, sample.Detail = Refused, err.Error()
 		return sample
@@ -126,10 +126,10 @@ func (s Stream) send(ctx context.Context, client *http.Client, method string, i 
 	}
 	sample.Repeats = max(int(conns.Load())-1, 0)
 	if err != nil {
-		sample.Outcome, sample.Detail = judgeError(err, wrote.Load() > 0), cause(err)
+		sample.Outcome, sample.Detail = classifyError(err, wrote.Load() > 0), shortError(err)
 		return sample
 	}
-	sample.Outcome, sample.Backend = judge(resp), resp.Header.Get(BackendHeader)
+	sample.Outcome, sample.Backend = classify(resp), resp.Header.Get(BackendHeader)
 	if sample.Outcome != Answered {
 		sample.Detail = resp.Status
 	}

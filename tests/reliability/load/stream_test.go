@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// leaksNothing fails the test if goroutines that it started outlive it.
-func leaksNothing(t *testing.T) {
+// checkNoLeaks fails the test if goroutines that it started outlive it.
+func checkNoLeaks(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
 		for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
@@ -26,7 +26,7 @@ func leaksNothing(t *testing.T) {
 }
 
 func TestTheRateIsKeptWhileNothingIsAnswered(t *testing.T) {
-	leaksNothing(t)
+	checkNoLeaks(t)
 	const enough = 30
 	var arrived atomic.Int32
 	release := make(chan struct{})
@@ -63,7 +63,7 @@ func TestTheRateIsKeptWhileNothingIsAnswered(t *testing.T) {
 }
 
 func TestMethodsAreMixed(t *testing.T) {
-	leaksNothing(t)
+	checkNoLeaks(t)
 	var mu sync.Mutex
 	bodies := make(map[string]int64)
 	ctx, stop := context.WithCancel(t.Context())
@@ -86,14 +86,14 @@ func TestMethodsAreMixed(t *testing.T) {
 	}
 }
 
-// TestAKeptConnectionThatIsClosed: what a client does then by itself is counted, and not done for POST.
-func TestAKeptConnectionThatIsClosed(t *testing.T) {
+// TestClosedKeepAliveConnectionsAreCounted: what a client does then by itself is counted, and not done for POST.
+func TestClosedKeepAliveConnectionsAreCounted(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodPost} {
 		t.Run(method, func(t *testing.T) {
 			var requests atomic.Int32
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if requests.Add(1) == 2 {
-					cut(w, r)
+					closeConn(w, r)
 					return
 				}
 				w.Header().Set(BackendHeader, "a")

@@ -34,8 +34,8 @@ type Target struct {
 type socket struct {
 	conn   net.Conn
 	opened time.Time
-	pongs  chan struct{} // an echo came back
-	over   chan struct{} // closed when the socket has ended
+	echoes chan struct{} // an echo came back
+	done   chan struct{} // closed when the socket has ended
 
 	write sync.Mutex
 	ended time.Time // valid once over is closed
@@ -56,18 +56,18 @@ func open(ctx context.Context, t Target) (*socket, error) {
 	if t.TLS != nil {
 		conn = tls.Client(conn, t.TLS)
 	}
-	reader, err := shake(conn, t)
+	reader, err := handshake(conn, t)
 	if !stop() || err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("open a WebSocket at %s for %s: %w", t.Address, t.Host, errors.Join(err, ctx.Err()))
 	}
-	s := &socket{conn: conn, opened: time.Now(), pongs: make(chan struct{}, 1), over: make(chan struct{})}
+	s := &socket{conn: conn, opened: time.Now(), echoes: make(chan struct{}, 1), done: make(chan struct{})}
 	go s.read(reader)
 	return s, nil
 }
 
-// shake does the opening handshake (RFC 6455, section 4). The key is the RFC's example: nobody is kept out by it.
-func shake(conn net.Conn, t Target) (*bufio.Reader, error) {
+// handshake does the opening handshake (RFC 6455, section 4). The key is the RFC's example: nobody is kept out by it.
+func handshake(conn net.Conn, t Target) (*bufio.Reader, error) {
 	path := t.Path
 	if path == "" {
 		path = "/_test/websocket"
@@ -109,28 +109,28 @@ func (s *socket) read(r *bufio.Reader) {
 			continue
 		}
 		select {
-		case s.pongs <- struct{}{}:
+		case s.echoes <- struct{}{}:
 		default:
 		}
 	}
 	s.ended = time.Now()
 	s.conn.Close()
-	close(s.over)
+	close(s.done)
 }
 
 // echo sends a message and waits until it comes back.
 func (s *socket) echo(within time.Duration) bool {
 	select {
-	case <-s.pongs: // one that came late
+	case <-s.echoes: // one that came late
 	default:
 	}
 	if err := s.send(opText, []byte("echo")); err != nil {
 		return false
 	}
 	select {
-	case <-s.pongs:
+	case <-s.echoes:
 		return true
-	case <-s.over:
+	case <-s.done:
 		return false
 	case <-time.After(within):
 		return false
@@ -149,7 +149,7 @@ func (s *socket) send(op byte, payload []byte) error {
 
 func (s *socket) alive() bool {
 	select {
-	case <-s.over:
+	case <-s.done:
 		return false
 	default:
 		return true

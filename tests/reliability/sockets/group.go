@@ -10,24 +10,24 @@ import (
 	"time"
 )
 
-// Crowd is many WebSockets of one target. It is safe for concurrent use.
-type Crowd struct {
+// Group is many WebSockets of one target. It is safe for concurrent use.
+type Group struct {
 	sockets []*socket
 }
 
-// atOnce is how many handshakes are under way.
-const atOnce = 16
+// maxHandshakes is how many handshakes are under way.
+const maxHandshakes = 16
 
 // Open opens n sockets and returns once all are open.
-func Open(ctx context.Context, t Target, n int) (*Crowd, error) {
-	c := &Crowd{sockets: make([]*socket, n)}
+func Open(ctx context.Context, t Target, n int) (*Group, error) {
+	c := &Group{sockets: make([]*socket, n)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var next atomic.Int64
 	var first error
 	var once sync.Once
 	var all sync.WaitGroup
-	for range min(atOnce, n) {
+	for range min(maxHandshakes, n) {
 		all.Go(func() {
 			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
 				s, err := open(ctx, t)
@@ -48,20 +48,20 @@ func Open(ctx context.Context, t Target, n int) (*Crowd, error) {
 	return c, nil
 }
 
-// Census is how a crowd is doing.
-type Census struct {
-	Opened int             `json:"opened"`
-	Alive  int             `json:"alive"`
-	Codes  map[int]int     `json:"codes,omitempty"` // of those that ended, by close code
-	Ends   []time.Duration `json:"-"`               // when each of them ended, since the time that Count was given
+// Tally is how a crowd is doing.
+type Tally struct {
+	Opened     int             `json:"opened"`
+	Alive      int             `json:"alive"`
+	Codes      map[int]int     `json:"codes,omitempty"` // of those that ended, by close code
+	EndedAfter []time.Duration `json:"-"`               // when each of them ended, since the time that Count was given
 }
 
 // Lost is how many sockets are not open any more.
-func (c Census) Lost() int { return c.Opened - c.Alive }
+func (c Tally) Lost() int { return c.Opened - c.Alive }
 
 // Plus returns both censuses as one.
-func (c Census) Plus(other Census) Census {
-	sum := Census{Opened: c.Opened + other.Opened, Alive: c.Alive + other.Alive, Codes: maps.Clone(c.Codes), Ends: slices.Concat(c.Ends, other.Ends)}
+func (c Tally) Plus(other Tally) Tally {
+	sum := Tally{Opened: c.Opened + other.Opened, Alive: c.Alive + other.Alive, Codes: maps.Clone(c.Codes), EndedAfter: slices.Concat(c.EndedAfter, other.EndedAfter)}
 	for code, n := range other.Codes {
 		sum.Codes[code] += n
 	}
@@ -69,8 +69,8 @@ func (c Census) Plus(other Census) Census {
 }
 
 // Count sends a message to every socket and counts those from which it comes back in time.
-func (c *Crowd) Count(since time.Time, within time.Duration) Census {
-	census := Census{Opened: len(c.sockets), Codes: make(map[int]int)}
+func (c *Group) Count(since time.Time, within time.Duration) Tally {
+	census := Tally{Opened: len(c.sockets), Codes: make(map[int]int)}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for _, s := range c.sockets {
@@ -85,7 +85,7 @@ func (c *Crowd) Count(since time.Time, within time.Duration) Census {
 				census.Codes[CodeSilent]++
 			default:
 				census.Codes[s.code]++
-				census.Ends = append(census.Ends, s.ended.Sub(since))
+				census.EndedAfter = append(census.EndedAfter, s.ended.Sub(since))
 			}
 		})
 	}
@@ -94,7 +94,7 @@ func (c *Crowd) Count(since time.Time, within time.Duration) Census {
 }
 
 // Alive counts the sockets that are open, as far as their clients know.
-func (c *Crowd) Alive() (n int) {
+func (c *Group) Alive() (n int) {
 	for _, s := range c.sockets {
 		if s.alive() {
 			n++
@@ -104,11 +104,11 @@ func (c *Crowd) Alive() (n int) {
 }
 
 // Close cuts all sockets and returns once nothing of them is left.
-func (c *Crowd) Close() {
+func (c *Group) Close() {
 	for _, s := range c.sockets {
 		if s != nil {
 			s.conn.Close()
-			<-s.over
+			<-s.done
 		}
 	}
 }

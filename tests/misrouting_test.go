@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// runAPI runs a container of the lab's project by hand: role answers to `service`, and says its name.
-func (p *project) runAPI(t *testing.T, service, name string, extra ...string) string {
+// runServiceContainer runs a container of the lab's project by hand: role answers to `service`, and says its name.
+func (p *project) runServiceContainer(t *testing.T, service, name string, extra ...string) string {
 	t.Helper()
 	args := append([]string{
 		"run", "--detach", "--network", p.name + "_lab", "--network-alias", service,
@@ -24,13 +24,13 @@ func (p *project) runAPI(t *testing.T, service, name string, extra ...string) st
 	return id
 }
 
-// TestAFreedAddressNeverLeadsAstray: a container of another service gets the address that one of ours had, while
+// TestReusedAddressGetsNoRequestsOfTheOldService: a container of another service gets the address that one of ours had, while
 // requests flow. None may reach it.
-func TestAFreedAddressNeverLeadsAstray(t *testing.T) {
+func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 	for _, mode := range []struct{ name, endpoint string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
 			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint)
-			p.ready(t, labService, 1)
+			p.waitReady(t, labService, 1)
 			var astray, answered atomic.Int64
 			ctx, cancel := context.WithCancel(t.Context())
 			client := p.client(true)
@@ -38,7 +38,7 @@ func TestAFreedAddressNeverLeadsAstray(t *testing.T) {
 			for range 8 {
 				senders.Go(func() {
 					for ctx.Err() == nil {
-						a, err := p.ask(client, http.MethodGet, labURL, nil)
+						a, err := p.do(client, http.MethodGet, labURL, nil)
 						if err != nil || a.status != http.StatusOK {
 							continue
 						}
@@ -50,15 +50,15 @@ func TestAFreedAddressNeverLeadsAstray(t *testing.T) {
 				})
 			}
 			for range 3 {
-				old := p.runAPI(t, "api", "ours")
-				p.ready(t, labService, 2)
+				old := p.runServiceContainer(t, "api", "ours")
+				p.waitReady(t, labService, 2)
 				addr := docker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", old)
 				docker(t, "rm", "--force", old)
-				foreign := p.runAPI(t, "other", "foreign")
+				foreign := p.runServiceContainer(t, "other", "foreign")
 				if got := docker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", foreign); got != addr {
 					t.Fatalf("the address %s was not given to the next container, which has %s", addr, got)
 				}
-				p.ready(t, "other:8080", 1)
+				p.waitReady(t, "other:8080", 1)
 				docker(t, "rm", "--force", foreign)
 			}
 			cancel()
@@ -74,32 +74,32 @@ func TestAFreedAddressNeverLeadsAstray(t *testing.T) {
 // TestTwoProjectsWithTheSameServiceName: only the edge's own is used, and the other one is complained of.
 func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 	p := newLab(t)
-	p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
 	foreign := docker(t, "run", "--detach", "--network", p.name+"_lab", "--network-alias", "api",
 		"--label", "com.docker.compose.project=another", "--label", "com.docker.compose.service=api",
 		"--env", "PORT=8080", "--env", "NAME=foreign", "edge-test/generic:test")
 	t.Cleanup(func() { docker(t, "rm", "--force", foreign) })
 	eventually(t, "the problem is shown", func() bool {
-		return strings.Contains(p.service(t, labService).Problem, "project another answers to api too")
+		return strings.Contains(p.serviceStatus(t, labService).Problem, "project another answers to api too")
 	})
 	for range 50 {
 		if a := p.get(t, labURL); a.status != http.StatusOK || strings.Contains(a.body, `"foreign"`) {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 	}
-	status := p.must(t, "exec", "-T", "edge", "edge", "status", "--address", "0.0.0.0:2019")
+	status := p.mustCompose(t, "exec", "-T", "edge", "edge", "status", "--address", "0.0.0.0:2019")
 	if !strings.Contains(status, "project another answers to api too") {
 		t.Errorf("edge status does not show it:\n%s", status)
 	}
 }
 
-// TestPOSTsOnConnectionsThatNodeCloses: Node closes idle connections after 5 s. Rounds of POSTs with pauses around that
+// TestPOSTsSucceedWhileNodeClosesIdleConnections: Node closes idle connections after 5 s. Rounds of POSTs with pauses around that
 // time must never meet a closing one.
-func TestPOSTsOnConnectionsThatNodeCloses(t *testing.T) {
+func TestPOSTsSucceedWhileNodeClosesIdleConnections(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	p := newLab(t)
-	p.must(t, "--profile", "node", "up", "--detach", "node")
-	p.ready(t, "node:3000", 1)
+	p.mustCompose(t, "--profile", "node", "up", "--detach", "node")
+	p.waitReady(t, "node:3000", 1)
 	client := p.client(true)
 	const atOnce = 50
 	pauses := []time.Duration{0, 2900, 3000, 3100, 4900, 4950, 5000, 5050, 5100, 5500}
@@ -111,7 +111,7 @@ func TestPOSTsOnConnectionsThatNodeCloses(t *testing.T) {
 			for range atOnce {
 				sent++
 				all.Go(func() {
-					a, err := p.ask(client, http.MethodPost, "http://node.localhost/api/echo", strings.NewReader(`{"n":1}`))
+					a, err := p.do(client, http.MethodPost, "http://node.localhost/api/echo", strings.NewReader(`{"n":1}`))
 					if err != nil || a.status != http.StatusOK {
 						failed.Add(1)
 						t.Errorf("POST: %v %d %s", err, a.status, a.body)

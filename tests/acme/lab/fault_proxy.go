@@ -26,16 +26,16 @@ import (
 	"time"
 )
 
-// Front stands before Pebble: it counts, and answers itself where a fault is wanted. Its methods are safe for
+// FaultProxy stands before Pebble: it counts, and answers itself where a fault is wanted. Its methods are safe for
 // concurrent use.
-type Front struct {
+type FaultProxy struct {
 	URL string // of the directory
 
-	behind string // Pebble's address
-	host   string
-	server *httptest.Server
-	cert   tls.Certificate
-	next   *httputil.ReverseProxy
+	pebbleAddr string // Pebble's address
+	host       string
+	server     *httptest.Server
+	cert       tls.Certificate
+	proxy      *httputil.ReverseProxy
 
 	mu     sync.Mutex
 	orders map[string][]time.Time // by name
@@ -54,13 +54,13 @@ type Fault struct {
 	RetryAfter time.Duration // none if 0
 }
 
-func newFront(t testing.TB, dir, host string) (*Front, string) {
+func newFaultProxy(t testing.TB, dir, host string) (*FaultProxy, string) {
 	t.Helper()
-	cert, rootFile := certify(t, dir, host)
-	f := &Front{behind: freeAddr(t), host: host, cert: cert, orders: make(map[string][]time.Time), counts: make(map[string]int)}
-	f.next = &httputil.ReverseProxy{
+	cert, rootFile := makeCertificate(t, dir, host)
+	f := &FaultProxy{pebbleAddr: freeAddr(t), host: host, cert: cert, orders: make(map[string][]time.Time), counts: make(map[string]int)}
+	f.proxy = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "https", Host: f.behind})
+			r.SetURL(&url.URL{Scheme: "https", Host: f.pebbleAddr})
 			r.Out.Host = r.In.Host // Pebble's links name the host that was asked
 		},
 		Transport:      &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
@@ -76,7 +76,7 @@ func newFront(t testing.TB, dir, host string) (*Front, string) {
 	return f, rootFile
 }
 
-func (f *Front) serve(ln net.Listener) {
+func (f *FaultProxy) serve(ln net.Listener) {
 	server := &httptest.Server{
 		Listener: ln, TLS: &tls.Config{Certificates: []tls.Certificate{f.cert}},
 		Config: &http.Server{Handler: f, ReadHeaderTimeout: 10 * time.Second},
@@ -88,7 +88,7 @@ func (f *Front) serve(ln net.Listener) {
 }
 
 // Down has nobody listen at the authority's address.
-func (f *Front) Down() {
+func (f *FaultProxy) Down() {
 	f.mu.Lock()
 	server := f.server
 	f.server = nil
@@ -100,7 +100,7 @@ func (f *Front) Down() {
 }
 
 // Up ends what Down began.
-func (f *Front) Up(t testing.TB) {
+func (f *FaultProxy) Up(t testing.TB) {
 	t.Helper()
 	u, err := url.Parse(f.URL)
 	if err != nil {
@@ -113,43 +113,43 @@ func (f *Front) Up(t testing.TB) {
 	f.serve(ln)
 }
 
-// During has whoever asks wait for what is done to be done.
-func (f *Front) During(do func()) {
+// HoldRequestsDuring has whoever asks wait for what is done to be done.
+func (f *FaultProxy) HoldRequestsDuring(do func()) {
 	f.gate.Lock()
 	defer f.gate.Unlock()
 	do()
 }
 
-// Fail has faults decide, until the next call, which requests are answered otherwise; nil ends it.
-func (f *Front) Fail(faults func(r *http.Request) *Fault) {
+// SetFault has faults decide, until the next call, which requests are answered otherwise; nil ends it.
+func (f *FaultProxy) SetFault(faults func(r *http.Request) *Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fault = faults
 }
 
-// Edit has a function change Pebble's answers.
-func (f *Front) Edit(edit func(path string, resp *http.Response) error) {
+// EditResponses has a function change Pebble's answers.
+func (f *FaultProxy) EditResponses(edit func(path string, resp *http.Response) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.edit = edit
 }
 
 // Orders returns when certificates for a name were ordered, faults included.
-func (f *Front) Orders(name string) []time.Time {
+func (f *FaultProxy) Orders(name string) []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]time.Time(nil), f.orders[name]...)
 }
 
 // Count returns how many requests there were to a path's first part: "sign-me-up" are new accounts.
-func (f *Front) Count(first string) int {
+func (f *FaultProxy) Count(first string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.counts[first]
 }
 
 // ServeHTTP counts a request and passes it on, or not.
-func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *FaultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // it left
@@ -158,9 +158,9 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.gate.RLock()
 	defer f.gate.RUnlock()
 	f.mu.Lock()
-	f.counts[firstPart(r.URL.Path)]++
+	f.counts[firstSegment(r.URL.Path)]++
 	if r.URL.Path == "/order-plz" {
-		for _, name := range ordered(body) {
+		for _, name := range orderedNames(body) {
 			f.orders[name] = append(f.orders[name], time.Now())
 		}
 	}
@@ -172,10 +172,10 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	f.next.ServeHTTP(w, r)
+	f.proxy.ServeHTTP(w, r)
 }
 
-func (f *Front) modify(resp *http.Response) error {
+func (f *FaultProxy) modify(resp *http.Response) error {
 	f.mu.Lock()
 	edit := f.edit
 	f.mu.Unlock()
@@ -185,7 +185,7 @@ func (f *Front) modify(resp *http.Response) error {
 	return edit(resp.Request.URL.Path, resp)
 }
 
-func firstPart(path string) string {
+func firstSegment(path string) string {
 	for i := 1; i < len(path); i++ {
 		if path[i] == '/' {
 			return path[1:i]
@@ -194,8 +194,8 @@ func firstPart(path string) string {
 	return path[min(1, len(path)):]
 }
 
-// ordered returns the names in a new order: a JWS whose payload is RFC 8555, section 7.4.
-func ordered(body []byte) (names []string) {
+// orderedNames returns the names in a new order: a JWS whose payload is RFC 8555, section 7.4.
+func orderedNames(body []byte) (names []string) {
 	var jws struct{ Payload string }
 	var order struct{ Identifiers []struct{ Value string } }
 	if json.Unmarshal(body, &jws) != nil {
@@ -224,8 +224,8 @@ func (p *Fault) write(w http.ResponseWriter) {
 	})
 }
 
-// certify makes an authority for the authority's own address, and a certificate.
-func certify(t testing.TB, dir, host string) (tls.Certificate, string) {
+// makeCertificate makes an authority for the authority's own address, and a certificate.
+func makeCertificate(t testing.TB, dir, host string) (tls.Certificate, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -29,10 +29,10 @@ func TestFirstIssuance(t *testing.T) {
 			began := time.Now()
 			s.up()
 			for _, site := range s.sites() {
-				s.certificate(50*time.Second, site, anyCertificate)
+				s.waitForCertificate(50*time.Second, site, anyCertificate)
 			}
-			s.report(began, "three sites have certificates")
-			s.most(c.orders)
+			s.logCase(began, "three sites have certificates")
+			s.checkMaxOrders(c.orders)
 		})
 	}
 }
@@ -45,21 +45,21 @@ func TestCertificatesAndAccountSurviveRecreation(t *testing.T) {
 	began := time.Now()
 	s.up()
 	accounting := s.sites()[0]
-	first := s.certificate(30*time.Second, accounting, anyCertificate)
+	first := s.waitForCertificate(30*time.Second, accounting, anyCertificate)
 	for _, site := range s.sites() {
-		s.certificate(30*time.Second, site, anyCertificate)
+		s.waitForCertificate(30*time.Second, site, anyCertificate)
 	}
 	accounts := s.ca.Count("sign-me-up")
 	s.up("--force-recreate")
-	again := s.certificate(30*time.Second, accounting, anyCertificate)
+	again := s.waitForCertificate(30*time.Second, accounting, anyCertificate)
 	if first.SerialNumber.Cmp(again.SerialNumber) != 0 {
 		t.Error("the edge that was recreated has another certificate")
 	}
-	s.most(1)
+	s.checkMaxOrders(1)
 	if got := s.ca.Count("sign-me-up"); got != accounts {
 		t.Errorf("%d accounts were made, and before the recreation %d", got, accounts)
 	}
-	s.report(began, "the recreated edge serves the same certificates, with no new order and no new account")
+	s.logCase(began, "the recreated edge serves the same certificates, with no new order and no new account")
 
 	for url, want := range map[string]int{
 		"http://" + accounting + "/health":                          http.StatusOK,

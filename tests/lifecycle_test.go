@@ -10,10 +10,10 @@ import (
 	"github.com/coder/websocket"
 )
 
-// TestAContainerThatTheKernelKillsGetsNoMore: nobody told it to stop, so that its death is the first that is heard of it.
-func TestAContainerThatTheKernelKillsGetsNoMore(t *testing.T) {
+// TestOOMKilledContainerGetsNoRequests: nobody told it to stop, so that its death is the first that is heard of it.
+func TestOOMKilledContainerGetsNoRequests(t *testing.T) {
 	p := newLab(t)
-	p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
 	id := p.container(t, "api")
 	docker(t, "update", "--memory", "64m", "--memory-swap", "64m", id)
 	// Of the container's processes the kernel is to take the first, whichever it is that eats.
@@ -21,28 +21,28 @@ func TestAContainerThatTheKernelKillsGetsNoMore(t *testing.T) {
 	eventually(t, "the kernel has killed it", func() bool {
 		return docker(t, "inspect", "--format", "{{.State.Running}} {{.State.OOMKilled}}", id) == "false true"
 	})
-	within(t, 2*time.Second, "the edge knows", func() bool { return p.service(t, labService).Ready == 0 })
+	eventuallyWithin(t, 2*time.Second, "the edge knows", func() bool { return p.serviceStatus(t, labService).Ready == 0 })
 	docker(t, "start", id)
-	p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
 }
 
-func TestDockersHealthCheckTakesAwayAndGivesBack(t *testing.T) {
+func TestDockerHealthCheckRemovesAndRestoresEndpoint(t *testing.T) {
 	p := newLab(t, "LAB_NO_HEALTHCHECK=false")
-	p.ready(t, labService, 1) // before Docker's first word on its health
-	p.must(t, "exec", "-T", "api", "touch", "/tmp/sick")
+	p.waitReady(t, labService, 1) // before Docker's first word on its health
+	p.mustCompose(t, "exec", "-T", "api", "touch", "/tmp/sick")
 	eventually(t, "the edge knows that it is unhealthy", func() bool {
-		s := p.service(t, labService)
+		s := p.serviceStatus(t, labService)
 		return s.Ready == 0 && len(s.Endpoints) == 1 && strings.Contains(s.Endpoints[0].Reason, "unhealthy")
 	})
-	p.must(t, "exec", "-T", "api", "rm", "/tmp/sick")
-	p.ready(t, labService, 1)
+	p.mustCompose(t, "exec", "-T", "api", "rm", "/tmp/sick")
+	p.waitReady(t, labService, 1)
 }
 
-// TestAnEdgeThatStopsClosesItsWebSocketsInGoodOrder: each with 1001, and not all at the same instant.
-func TestAnEdgeThatStopsClosesItsWebSocketsInGoodOrder(t *testing.T) {
+// TestStoppingEdgeStaggersWebSocketCloses: each with 1001, and not all at the same instant.
+func TestStoppingEdgeStaggersWebSocketCloses(t *testing.T) {
 	const sockets = 50
 	p := newLab(t)
-	p.ready(t, labService, 1)
+	p.waitReady(t, labService, 1)
 	type end struct {
 		code websocket.StatusCode
 		at   time.Time
@@ -62,11 +62,11 @@ func TestAnEdgeThatStopsClosesItsWebSocketsInGoodOrder(t *testing.T) {
 			ends <- end{websocket.CloseStatus(err), time.Now()}
 		})
 	}
-	if n := p.service(t, labService).Sockets; n != sockets {
+	if n := p.serviceStatus(t, labService).Sockets; n != sockets {
 		t.Errorf("%d sockets are counted, want %d", n, sockets)
 	}
 	began := time.Now()
-	p.must(t, "stop", "--timeout", "20", "edge")
+	p.mustCompose(t, "stop", "--timeout", "20", "edge")
 	if took := time.Since(began); took > 12*time.Second {
 		t.Errorf("the edge took %s to stop", took)
 	}

@@ -14,18 +14,18 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
-// stage is the lab with its proxies, and how hard it is tried.
-type stage struct {
-	project *lab.Project
-	proxies []proxy
-	ledger  *lab.Ledger
-	effort  effort
-	scratch string // for certificates and the edge's program
-	say     io.Writer
+// testbed is the lab with its proxies, and how hard it is tried.
+type testbed struct {
+	project    *lab.Project
+	proxies    []proxy
+	arrivalLog *lab.ArrivalLog
+	effort     effort
+	tempDir    string // for certificates and the edge's program
+	out        io.Writer
 
 	baselines map[string]baseline // what each proxy used when it was idle, by container
 	leftovers []Leftover
-	costs     []Idle
+	idleCosts []IdleCost
 	version   int
 }
 
@@ -61,15 +61,15 @@ var (
 const projectName = "edgerel"
 
 // open brings the lab up, with all proxies in front of one replica. Whatever it returns, the stage is to be closed.
-func (s *stage) open(ctx context.Context) error {
-	fmt.Fprintf(s.say, "bringing up the lab, project %s\n", s.project.Name)
+func (s *testbed) open(ctx context.Context) error {
+	fmt.Fprintf(s.out, "bringing up the lab, project %s\n", s.project.Name)
 	if err := s.project.Lock(); err != nil {
 		return err
 	}
-	if err := s.declare(); err != nil {
+	if err := s.setVariables(); err != nil {
 		return err
 	}
-	if err := s.clear(ctx); err != nil { // what a run left that was killed
+	if err := s.removeAll(ctx); err != nil { // what a run left that was killed
 		return err
 	}
 	// The network comes first: its gateway is where the ledger listens.
@@ -80,65 +80,65 @@ func (s *stage) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.ledger, err = lab.OpenLedger(gateway); err != nil {
+	if s.arrivalLog, err = lab.OpenArrivalLog(gateway); err != nil {
 		return err
 	}
-	s.project.Set("LAB_LEDGER", s.ledger.Address())
-	if err := s.set(ctx, nil, 1); err != nil {
+	s.project.Set("LAB_LEDGER", s.arrivalLog.Address())
+	if err := s.enterState(ctx, nil, 1); err != nil {
 		return err
 	}
-	return s.remember(ctx)
+	return s.recordBaselines(ctx)
 }
 
-// declare sets the variables of the compose file that stay as they are: ports and certificates.
-func (s *stage) declare() (err error) {
+// setVariables sets the variables of the compose file that stay as they are: ports and certificates.
+func (s *testbed) setVariables() (err error) {
 	for _, p := range s.proxies {
-		p.declare(s.project)
+		p.setPorts(s.project)
 	}
-	if s.scratch, err = os.MkdirTemp("", "edgerel-"); err != nil {
+	if s.tempDir, err = os.MkdirTemp("", "edgerel-"); err != nil {
 		return err
 	}
-	s.project.Set("LAB_CERTS", s.scratch)
+	s.project.Set("LAB_CERTS", s.tempDir)
 	door, err := lab.FreePort()
 	if err != nil {
 		return err
 	}
 	s.project.Set("LAB_DOOR_HTTP", door)
 	s.project.Set("LAB_STOP", s.effort.Stop.String())
-	return lab.WriteCertificate(s.scratch, controlHost)
+	return lab.WriteCertificate(s.tempDir, controlHost)
 }
 
-// clear removes all that is the project's.
-func (s *stage) clear(ctx context.Context) error {
+// removeAll removes all that is the project's.
+func (s *testbed) removeAll(ctx context.Context) error {
 	_, err := s.project.Compose(ctx, "--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "2")
 	return err
 }
 
 // close takes the lab down.
-func (s *stage) close() error {
-	if s.ledger != nil {
-		defer s.ledger.Close()
+func (s *testbed) close() error {
+	if s.arrivalLog != nil {
+		defer s.arrivalLog.Close()
 	}
 	if !s.project.Locked() {
 		return nil // it is another run's
 	}
 	defer s.project.Unlock()
-	defer os.RemoveAll(s.scratch)
+	defer os.RemoveAll(s.tempDir)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	return s.clear(ctx)
+	return s.removeAll(ctx)
 }
 
-// usual are the variables of the compose file where a scenario says nothing else.
-var usual = map[string]string{
+// defaultVariables are the variables of the compose file where a scenario says nothing else.
+var defaultVariables = map[string]string{
 	"LAB_ENDPOINT": "tcp://docker-guard:2375", "LAB_RESOLVER": "127.0.0.11:53",
 	"LAB_BOOT_DELAY": bootDelay.String(), "LAB_ON_TERM": "rude", "LAB_SLOW_START": "0s", "LAB_VERSION": "1",
 }
 
-// set brings the lab into the state in which a scenario begins: so many replicas of api, with these variables, and all
+// enterState brings the lab into the state in which a scenario begins: so many replicas of api, with these variables, and all
 // proxies reaching all of them.
-func (s *stage) set(ctx context.Context, env map[string]string, replicas int) error {
-	for name, value := range usual {
+func (s *testbed) enterState(ctx context.Context, env map[string]string, replicas int) error {
+	for name, value := range defaultVariables {
 		if other, ok := env[name]; ok {
 			value = other
 		}
@@ -154,16 +154,16 @@ func (s *stage) set(ctx context.Context, env map[string]string, replicas int) er
 	if _, err := s.project.Compose(ctx, args...); err != nil {
 		return err
 	}
-	if err := s.wellBehaved(ctx, replicas); err != nil {
+	if err := s.resetBehaviour(ctx, replicas); err != nil {
 		return err
 	}
-	return s.settled(ctx, replicas)
+	return s.waitRouted(ctx, replicas)
 }
 
-// wellBehaved undoes what an earlier scenario told the replicas of api.
-func (s *stage) wellBehaved(ctx context.Context, replicas int) error {
+// resetBehaviour undoes what an earlier scenario told the replicas of api.
+func (s *testbed) resetBehaviour(ctx context.Context, replicas int) error {
 	for i := range replicas {
-		err := wait(ctx, time.Minute, "api takes orders", func() bool { return s.behave(ctx, i, "silent=false&health=up") == nil })
+		err := eventually(ctx, time.Minute, "api takes orders", func() bool { return s.setBehaviour(ctx, i, "silent=false&health=up") == nil })
 		if err != nil {
 			return err
 		}
@@ -171,12 +171,12 @@ func (s *stage) wellBehaved(ctx context.Context, replicas int) error {
 	return nil
 }
 
-// patience is how long a proxy may take to serve: one that is given as a target has to be started meanwhile.
-const patience = 2 * time.Minute
+// proxyReadyTimeout is how long a proxy may take to serve: one that is given as a target has to be started meanwhile.
+const proxyReadyTimeout = 2 * time.Minute
 
-// settled waits until every proxy reaches all replicas of api, and control.
-func (s *stage) settled(ctx context.Context, replicas int) error {
-	if err := s.answering(ctx, replicas); err != nil {
+// waitRouted waits until every proxy reaches all replicas of api, and control.
+func (s *testbed) waitRouted(ctx context.Context, replicas int) error {
+	if err := s.waitAnswering(ctx, replicas); err != nil {
 		return err
 	}
 	for _, p := range s.proxies {
@@ -184,8 +184,8 @@ func (s *stage) settled(ctx context.Context, replicas int) error {
 		if p.service == "" {
 			n = 1 // a stranger may keep to one of them
 		}
-		err := wait(ctx, patience, fmt.Sprintf("%s (%s) reaches replicas of %s, %d of them, and %s", p.name, p.address, apiHost, n, controlHost), func() bool {
-			return p.reaches(ctx, apiHost, n) && p.reaches(ctx, controlHost, 1)
+		err := eventually(ctx, proxyReadyTimeout, fmt.Sprintf("%s (%s) reaches replicas of %s, %d of them, and %s", p.name, p.address, apiHost, n, controlHost), func() bool {
+			return p.routesTo(ctx, apiHost, n) && p.routesTo(ctx, controlHost, 1)
 		})
 		if err != nil {
 			return err
@@ -194,23 +194,23 @@ func (s *stage) settled(ctx context.Context, replicas int) error {
 	return nil
 }
 
-// answering waits until n replicas of api are there and each of them answers, asked without any proxy.
-func (s *stage) answering(ctx context.Context, n int) error {
-	return wait(ctx, time.Minute, fmt.Sprintf("%d replicas answer", n), func() bool {
+// waitAnswering waits until n replicas of api are there and each of them answers, asked without any proxy.
+func (s *testbed) waitAnswering(ctx context.Context, n int) error {
+	return eventually(ctx, time.Minute, fmt.Sprintf("%d replicas answer", n), func() bool {
 		addresses, err := s.project.Addresses(ctx, "api", "lab")
 		return err == nil && len(addresses) == n && !slices.ContainsFunc(addresses, func(a string) bool {
-			return ask(ctx, "http://"+a+":8080/_test/health") != nil
+			return getOK(ctx, "http://"+a+":8080/_test/health") != nil
 		})
 	})
 }
 
-// behave tells one replica of api how to behave; see tests/backends/app/behave.go.
-func (s *stage) behave(ctx context.Context, replica int, how string) error {
+// setBehaviour tells one replica of api how to behave; see tests/backends/app/behave.go.
+func (s *testbed) setBehaviour(ctx context.Context, replica int, how string) error {
 	return s.askReplica(ctx, replica, "/_test/behave?"+how)
 }
 
 // askReplica asks a replica of api, the oldest is 0, without any proxy.
-func (s *stage) askReplica(ctx context.Context, replica int, path string) error {
+func (s *testbed) askReplica(ctx context.Context, replica int, path string) error {
 	addresses, err := s.project.Addresses(ctx, "api", "lab")
 	if err != nil {
 		return err
@@ -218,11 +218,11 @@ func (s *stage) askReplica(ctx context.Context, replica int, path string) error 
 	if replica >= len(addresses) {
 		return fmt.Errorf("api has %d replicas, want number %d", len(addresses), replica)
 	}
-	return ask(ctx, "http://"+addresses[replica]+":8080"+path)
+	return getOK(ctx, "http://"+addresses[replica]+":8080"+path)
 }
 
-// ask makes a request that must be answered with 200.
-func ask(ctx context.Context, url string) error {
+// getOK makes a request that must be answered with 200.
+func getOK(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -240,20 +240,20 @@ func ask(ctx context.Context, url string) error {
 	return nil
 }
 
-// wait waits for a condition.
-func wait(ctx context.Context, within time.Duration, what string, holds func() bool) error {
+// eventually waits for a condition.
+func eventually(ctx context.Context, within time.Duration, what string, holds func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for !holds() {
-		if err := pass(ctx, 50*time.Millisecond); err != nil {
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
 			return fmt.Errorf("not within %s: %s", within, what)
 		}
 	}
 	return nil
 }
 
-// pass lets time pass in which things are observed.
-func pass(ctx context.Context, d time.Duration) error {
+// sleep lets time pass in which things are observed.
+func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -263,8 +263,8 @@ func pass(ctx context.Context, d time.Duration) error {
 }
 
 // edgeProgram returns the path of the edge's program on the host, taken from the image that runs in the lab.
-func (s *stage) edgeProgram(ctx context.Context) (string, error) {
-	path := filepath.Join(s.scratch, "edge")
+func (s *testbed) edgeProgram(ctx context.Context) (string, error) {
+	path := filepath.Join(s.tempDir, "edge")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}

@@ -11,17 +11,17 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// echoTime is how long a WebSocket that is open may take to send a message back.
-const echoTime = 5 * time.Second
+// echoTimeout is how long a WebSocket that is open may take to send a message back.
+const echoTimeout = 5 * time.Second
 
 // observe lets something happen while requests and WebSockets go through all the given proxies at once, so that all see
 // the same seconds. It returns a result for each proxy.
-func (s *stage) observe(ctx context.Context, name string, proxies []proxy, happens func(context.Context) error) ([]Result, error) {
+func (s *testbed) observe(ctx context.Context, name string, proxies []proxy, happens func(context.Context) error) ([]Result, error) {
 	return s.observeWith(ctx, s.effort.Sockets, name, proxies, happens)
 }
 
 // observeWith is observe with n WebSockets to api.
-func (s *stage) observeWith(ctx context.Context, n int, name string, proxies []proxy, happens func(context.Context) error) ([]Result, error) {
+func (s *testbed) observeWith(ctx context.Context, n int, name string, proxies []proxy, happens func(context.Context) error) ([]Result, error) {
 	results := make([]Result, len(proxies))
 	errs := make([]error, len(proxies))
 	loading, stop := context.WithCancel(ctx)
@@ -29,14 +29,14 @@ func (s *stage) observeWith(ctx context.Context, n int, name string, proxies []p
 	var opened, all sync.WaitGroup
 	opened.Add(len(proxies))
 	for i, p := range proxies {
-		all.Go(func() { results[i], errs[i] = s.watch(loading, n, name, p, opened.Done) })
+		all.Go(func() { results[i], errs[i] = s.observeProxy(loading, n, name, p, opened.Done) })
 	}
 	opened.Wait()
-	err := pass(ctx, s.effort.Lead)
+	err := sleep(ctx, s.effort.Lead)
 	if err == nil {
 		err = happens(ctx)
 	}
-	err = errors.Join(err, pass(ctx, s.effort.Window))
+	err = errors.Join(err, sleep(ctx, s.effort.Window))
 	stop()
 	all.Wait()
 	if err = errors.Join(append(errs, err)...); err != nil {
@@ -45,10 +45,10 @@ func (s *stage) observeWith(ctx context.Context, n int, name string, proxies []p
 	return results, nil
 }
 
-// watch sends requests and keeps sockets open by way of one proxy until ctx ends, n of them to api. It calls opened when all is
+// observeProxy sends requests and keeps sockets open by way of one proxy until ctx ends, n of them to api. It calls opened when all is
 // under way.
-func (s *stage) watch(ctx context.Context, n int, name string, p proxy, opened func()) (Result, error) {
-	api, control, err := s.crowds(ctx, p, n)
+func (s *testbed) observeProxy(ctx context.Context, n int, name string, p proxy, opened func()) (Result, error) {
+	api, control, err := s.openSockets(ctx, p, n)
 	opened()
 	if err != nil {
 		return Result{}, err
@@ -61,30 +61,30 @@ func (s *stage) watch(ctx context.Context, n int, name string, p proxy, opened f
 		Control: load.Stream{Address: p.address, Host: controlHost, Rate: max(s.effort.Rate/2, 1)},
 	}.Run(ctx)
 	r := newResult(name, p.name, service, left)
-	r.Sockets, r.ControlSockets = api.Count(began, echoTime), control.Count(began, echoTime)
-	r.Twice, r.UnknownArrived = s.arrivals(service)
-	if n := repeated(r); n > 0 {
+	r.Sockets, r.ControlSockets = api.Count(began, echoTimeout), control.Count(began, echoTimeout)
+	r.Twice, r.UnknownArrived = s.countArrivals(service)
+	if n := countRepeated(r); n > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s repeated by the client, whose kept connection had been closed", plural(n, "request")))
 	}
 	return r, nil
 }
 
-// crowds opens WebSockets to both services, n of them to api.
-func (s *stage) crowds(ctx context.Context, p proxy, n int) (api, control *sockets.Crowd, err error) {
-	if api, err = sockets.Open(ctx, p.socketsOf(apiHost), n); err != nil {
+// openSockets opens WebSockets to both services, n of them to api.
+func (s *testbed) openSockets(ctx context.Context, p proxy, n int) (api, control *sockets.Group, err error) {
+	if api, err = sockets.Open(ctx, p.socketTarget(apiHost), n); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", p.name, err)
 	}
-	if control, err = sockets.Open(ctx, p.socketsOf(controlHost), s.effort.Sockets); err != nil {
+	if control, err = sockets.Open(ctx, p.socketTarget(controlHost), s.effort.Sockets); err != nil {
 		api.Close()
 		return nil, nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	return api, control, nil
 }
 
-// arrivals asks the ledger which POST was carried out more than once, and which of those with an unknown outcome arrived.
-func (s *stage) arrivals(r *load.Record) (twice, unknownArrived int) {
+// countArrivals asks the ledger which POST was carried out more than once, and which of those with an unknown outcome arrived.
+func (s *testbed) countArrivals(r *load.Record) (twice, unknownArrived int) {
 	for _, sample := range r.Samples {
-		times := s.ledger.Times(sample.ID)
+		times := s.arrivalLog.Times(sample.ID)
 		if !load.Idempotent(sample.Method) && times > 1 {
 			twice++
 		}
@@ -95,16 +95,16 @@ func (s *stage) arrivals(r *load.Record) (twice, unknownArrived int) {
 	return twice, unknownArrived
 }
 
-// repeated counts the requests that were answered after the client had repeated them by itself.
-func repeated(r Result) (n int) {
+// countRepeated counts the requests that were answered after the client had repeated them by itself.
+func countRepeated(r Result) (n int) {
 	for _, t := range r.Methods {
 		n += t.Repeated
 	}
 	return n
 }
 
-// sideBySide does something with all proxies at once.
-func sideBySide(proxies []proxy, do func(proxy) error) error {
+// forEachProxy does something with all proxies at once.
+func forEachProxy(proxies []proxy, do func(proxy) error) error {
 	errs := make([]error, len(proxies))
 	var all sync.WaitGroup
 	for i, p := range proxies {

@@ -19,46 +19,46 @@ import (
 )
 
 // attacks are what a process of strangers does: each prints a line that says what became of its connections.
-var attacks = map[string]func(s *stranger){
-	"slow clients":       (*stranger).slowClients,
-	"10,000 connections": (*stranger).manyConnections,
-	"rapid reset":        (*stranger).rapidReset,
-	"CONTINUATION flood": (*stranger).continuationFlood,
-	"control frames":     (*stranger).controlFrames,
-	"open streams":       (*stranger).openStreams,
+var attacks = map[string]func(s *attacker){
+	"slow clients":       (*attacker).slowClients,
+	"10,000 connections": (*attacker).manyConnections,
+	"rapid reset":        (*attacker).rapidReset,
+	"CONTINUATION flood": (*attacker).continuationFlood,
+	"control frames":     (*attacker).controlFrames,
+	"open streams":       (*attacker).openStreams,
 }
 
-// stranger attacks the edge, from an address of its own.
-type stranger struct {
-	target string
-	out    sync.Mutex
+// attacker attacks the edge, from an address of its own.
+type attacker struct {
+	target   string
+	outputMu sync.Mutex
 }
 
-// attack is the main function of a process of strangers.
-func attack(name string) int {
+// attackerMain is the main function of a process of strangers.
+func attackerMain(name string) int {
 	f := attacks[name]
 	if f == nil {
 		fmt.Fprintf(os.Stderr, "there is no attack %q\n", name)
 		return 2
 	}
-	f(&stranger{target: os.Getenv("EDGE_TEST_TARGET")})
+	f(&attacker{target: os.Getenv("EDGE_TEST_TARGET")})
 	return 0
 }
 
-func (s *stranger) say(format string, args ...any) {
-	s.out.Lock()
-	defer s.out.Unlock()
+func (s *attacker) printf(format string, args ...any) {
+	s.outputMu.Lock()
+	defer s.outputMu.Unlock()
 	fmt.Printf(format+"\n", args...)
 }
 
 // dial opens a TCP connection.
-func (s *stranger) dial() (net.Conn, error) {
+func (s *attacker) dial() (net.Conn, error) {
 	dialer := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}}
 	return dialer.Dial("tcp", s.target)
 }
 
-// secure opens a TLS connection for a protocol.
-func (s *stranger) secure(protocol string) (*tls.Conn, error) {
+// dialTLS opens a TLS connection for a protocol.
+func (s *attacker) dialTLS(protocol string) (*tls.Conn, error) {
 	raw, err := s.dial()
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (s *stranger) secure(protocol string) (*tls.Conn, error) {
 }
 
 // slowClients are a thousand connections that never get to the point, three ways at once.
-func (s *stranger) slowClients() {
+func (s *attacker) slowClients() {
 	var all sync.WaitGroup
 	said := make([]string, 3)
 	each := func(at int, what string, n int, open func() (net.Conn, error), first, drip string) {
@@ -122,7 +122,7 @@ func (s *stranger) slowClients() {
 		group.Wait()
 		said[at] = fmt.Sprintf("%s: %d of %d closed by the edge, after %.0f s at most, %d of them with an answer", what, closed.Load(), n-int(refused.Load()), time.Duration(longest.Load()).Seconds(), served.Load())
 	}
-	h1 := func() (net.Conn, error) { return s.secure("http/1.1") }
+	h1 := func() (net.Conn, error) { return s.dialTLS("http/1.1") }
 	all.Go(func() {
 		each(1, "headers, a byte a second", 350, h1, "GET /api/slow HTTP/1.1\r\nHost: accounting.localhost\r\nX-Slow: ", "x")
 	})
@@ -133,15 +133,15 @@ func (s *stranger) slowClients() {
 		each(2, "a TLS handshake, a byte a second", 350, s.dial, "\x16\x03\x01\x02\x00\x01", "\x00")
 	})
 	time.Sleep(15 * time.Second)
-	s.say("measure")
+	s.printf("measure")
 	all.Wait()
 	for _, line := range said {
-		s.say("%s", line)
+		s.printf("%s", line)
 	}
 }
 
 // manyConnections opens ten thousand TLS connections, and says nothing on them.
-func (s *stranger) manyConnections() {
+func (s *attacker) manyConnections() {
 	const n = 10_000
 	conns := make(chan *tls.Conn, n)
 	work := make(chan struct{}, n)
@@ -151,7 +151,7 @@ func (s *stranger) manyConnections() {
 	for range 16 {
 		openers.Go(func() {
 			for range work {
-				conn, err := s.secure("http/1.1")
+				conn, err := s.dialTLS("http/1.1")
 				if err != nil {
 					failed.Add(1)
 					continue
@@ -168,43 +168,43 @@ func (s *stranger) manyConnections() {
 	close(conns)
 	opened := len(conns)
 	took := time.Since(began)
-	s.say("measure")
+	s.printf("measure")
 	closed := 0
 	for conn := range conns {
 		if err := conn.SetReadDeadline(began.Add(took + 40*time.Second)); err != nil {
-			s.say("%v", err)
+			s.printf("%v", err)
 		}
 		if _, err := conn.Read(make([]byte, 1)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			closed++
 		}
 		conn.Close()
 	}
-	s.say("%d opened in %.0f s, %d failed, %d closed by the edge because nothing came", opened, took.Seconds(), failed.Load(), closed)
+	s.printf("%d opened in %.0f s, %d failed, %d closed by the edge because nothing came", opened, took.Seconds(), failed.Load(), closed)
 }
 
-// peer is an HTTP/2 connection on which anything can be sent.
-type peer struct {
+// http2Conn is an HTTP/2 connection on which anything can be sent.
+type http2Conn struct {
 	conn *tls.Conn
 	*http2.Framer
 	block   bytes.Buffer
 	encoder *hpack.Encoder
 
-	ended  chan struct{} // closed when the edge has closed the connection
+	closed chan struct{} // closed when the edge has closed the connection
 	goaway http2.ErrCode
 	resets atomic.Int64
 	mu     sync.Mutex
 	status map[string]int
 }
 
-func (s *stranger) peer() (*peer, error) {
-	conn, err := s.secure("h2")
+func (s *attacker) dialHTTP2() (*http2Conn, error) {
+	conn, err := s.dialTLS("h2")
 	if err != nil {
 		return nil, err
 	}
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	p := &peer{conn: conn, Framer: http2.NewFramer(conn, conn), ended: make(chan struct{}), status: make(map[string]int)}
+	p := &http2Conn{conn: conn, Framer: http2.NewFramer(conn, conn), closed: make(chan struct{}), status: make(map[string]int)}
 	p.encoder = hpack.NewEncoder(&p.block)
 	p.AllowIllegalWrites = true
 	if err := p.WriteSettings(); err != nil {
@@ -215,8 +215,8 @@ func (s *stranger) peer() (*peer, error) {
 }
 
 // read takes in what the edge says.
-func (p *peer) read() {
-	defer close(p.ended)
+func (p *http2Conn) read() {
+	defer close(p.closed)
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	for {
 		frame, err := p.ReadFrame()
@@ -237,7 +237,7 @@ func (p *peer) read() {
 }
 
 // headers encodes fields, names and values in turn.
-func (p *peer) headers(fields ...string) []byte {
+func (p *http2Conn) headers(fields ...string) []byte {
 	p.block.Reset()
 	for i := 0; i+1 < len(fields); i += 2 {
 		_ = p.encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]}) // a buffer takes all
@@ -250,7 +250,7 @@ var plainGet = []string{":method", "GET", ":scheme", "https", ":authority", "acc
 // flood has n connections do something again and again for a while, together so many times a second, and says how they ended.
 // There is a rate because the edge shares this machine's two processors with its attackers and everybody else: what a
 // stranger's line could carry beyond it needs somebody further up (SECURITY.md).
-func (s *stranger) flood(what string, n, perSecond int, lasts time.Duration, step func(p *peer, i int) error) {
+func (s *attacker) flood(what string, n, perSecond int, lasts time.Duration, step func(p *http2Conn, i int) error) {
 	const beat = 10 * time.Millisecond
 	if speed, err := strconv.ParseFloat(os.Getenv(speedEnv), 64); err == nil {
 		perSecond = int(float64(perSecond) * speed)
@@ -264,7 +264,7 @@ func (s *stranger) flood(what string, n, perSecond int, lasts time.Duration, ste
 	for range n {
 		group.Go(func() {
 			for time.Now().Before(until) {
-				p, err := s.peer()
+				p, err := s.dialHTTP2()
 				if err != nil {
 					time.Sleep(10 * time.Millisecond)
 					continue
@@ -286,7 +286,7 @@ func (s *stranger) flood(what string, n, perSecond int, lasts time.Duration, ste
 				if err == nil {
 					_ = p.conn.Close() // it was not cut
 				}
-				<-p.ended
+				<-p.closed
 				p.conn.Close()
 				resets.Add(p.resets.Load())
 				mu.Lock()
@@ -301,14 +301,14 @@ func (s *stranger) flood(what string, n, perSecond int, lasts time.Duration, ste
 		})
 	}
 	time.Sleep(lasts / 2)
-	s.say("measure")
+	s.printf("measure")
 	group.Wait()
-	s.say("%s: %d sent on %d connections, %d of which the edge closed %v; answers %v, %d streams reset", what, steps.Load(), opened.Load(), ended.Load(), ends, statuses, resets.Load())
+	s.printf("%s: %d sent on %d connections, %d of which the edge closed %v; answers %v, %d streams reset", what, steps.Load(), opened.Load(), ended.Load(), ends, statuses, resets.Load())
 }
 
 // rapidReset opens streams and takes them back at once; CVE-2023-44487.
-func (s *stranger) rapidReset() {
-	s.flood("HEADERS and RST_STREAM", 10, 5_000, 5*time.Second, func(p *peer, i int) error {
+func (s *attacker) rapidReset() {
+	s.flood("HEADERS and RST_STREAM", 10, 5_000, 5*time.Second, func(p *http2Conn, i int) error {
 		id := uint32(2*i + 1)
 		if err := p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.headers(plainGet...), EndStream: true, EndHeaders: true}); err != nil {
 			return err
@@ -318,9 +318,9 @@ func (s *stranger) rapidReset() {
 }
 
 // continuationFlood sends headers that never end; CVE-2023-45288.
-func (s *stranger) continuationFlood() {
+func (s *attacker) continuationFlood() {
 	filler := bytes.Repeat([]byte{0x00, 0x01, 'x', 0x01, 'y'}, 3000) // fields x: y, not indexed
-	s.flood("CONTINUATION of 15 kB", 10, 5_000, 5*time.Second, func(p *peer, i int) error {
+	s.flood("CONTINUATION of 15 kB", 10, 5_000, 5*time.Second, func(p *http2Conn, i int) error {
 		if i == 0 {
 			return p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.headers(plainGet...)})
 		}
@@ -329,30 +329,30 @@ func (s *stranger) continuationFlood() {
 }
 
 // controlFrames sends frames that are cheap to send and have to be answered, or are of no use.
-func (s *stranger) controlFrames() {
-	s.flood("PING", 4, 50_000, 2500*time.Millisecond, func(p *peer, i int) error { return p.WritePing(false, [8]byte{byte(i)}) })
-	s.flood("SETTINGS", 4, 50_000, 2500*time.Millisecond, func(p *peer, _ int) error {
+func (s *attacker) controlFrames() {
+	s.flood("PING", 4, 50_000, 2500*time.Millisecond, func(p *http2Conn, i int) error { return p.WritePing(false, [8]byte{byte(i)}) })
+	s.flood("SETTINGS", 4, 50_000, 2500*time.Millisecond, func(p *http2Conn, _ int) error {
 		return p.WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1 << 14})
 	})
-	s.flood("empty DATA", 4, 50_000, 2500*time.Millisecond, func(p *peer, i int) error {
+	s.flood("empty DATA", 4, 50_000, 2500*time.Millisecond, func(p *http2Conn, i int) error {
 		if i == 0 {
 			fields := append([]string{":method", "POST"}, plainGet[2:]...)
 			return p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.headers(fields...), EndHeaders: true})
 		}
 		return p.WriteData(1, false, nil)
 	})
-	s.flood("PRIORITY", 4, 50_000, 2500*time.Millisecond, func(p *peer, i int) error {
+	s.flood("PRIORITY", 4, 50_000, 2500*time.Millisecond, func(p *http2Conn, i int) error {
 		return p.WritePriority(uint32(2*i+1), http2.PriorityParam{StreamDep: uint32(2*i + 3), Weight: byte(i)})
 	})
 }
 
 // openStreams opens as many streams as it may and more, with bodies that never come, and windows that let no answer out.
-func (s *stranger) openStreams() {
-	s.flood("POST without its body", 10, 2_500, 4*time.Second, func(p *peer, i int) error {
+func (s *attacker) openStreams() {
+	s.flood("POST without its body", 10, 2_500, 4*time.Second, func(p *http2Conn, i int) error {
 		fields := append([]string{":method", "POST"}, plainGet[2:]...)
 		return p.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(2*i + 1), BlockFragment: p.headers(fields...), EndHeaders: true})
 	})
-	s.flood("answers that nobody takes", 10, 2_500, 4*time.Second, func(p *peer, i int) error {
+	s.flood("answers that nobody takes", 10, 2_500, 4*time.Second, func(p *http2Conn, i int) error {
 		if i == 0 {
 			return p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 		}
@@ -360,5 +360,5 @@ func (s *stranger) openStreams() {
 	})
 }
 
-// words joins lines that attackers said.
-func words(said []string) string { return strings.Join(said, "\n") }
+// joinLines joins lines that attackers said.
+func joinLines(said []string) string { return strings.Join(said, "\n") }

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	shopURL      = "http://web.localhost"
-	shopService  = "web:8080"
+	webURL       = "http://web.localhost"
+	webService   = "web:8080"
 	storeURL     = "http://store.localhost"
 	storeService = "store:8080"
 )
@@ -24,8 +24,8 @@ var allMethods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
-// newShop brings up the stack of tests/rollout.
-func newShop(t *testing.T, env ...string) *project {
+// newRolloutProject brings up the stack of tests/rollout.
+func newRolloutProject(t *testing.T, env ...string) *project {
 	t.Helper()
 	p := &project{name: "edgeshop" + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name())), files: []string{"rollout/compose.yaml"}}
 	var err error
@@ -42,17 +42,17 @@ func newShop(t *testing.T, env ...string) *project {
 			t.Error(err)
 		}
 	})
-	p.must(t, "up", "--detach")
-	p.ready(t, shopService, 2)
-	p.ready(t, storeService, 1)
+	p.mustCompose(t, "up", "--detach")
+	p.waitReady(t, webService, 2)
+	p.waitReady(t, storeService, 1)
 	return p
 }
 
-// set changes a variable of the compose file.
-func (p *project) set(name, value string) { p.env = append(p.env, name+"="+value) }
+// setenv changes a variable of the compose file.
+func (p *project) setenv(name, value string) { p.env = append(p.env, name+"="+value) }
 
-// rollout returns a rollout that has not been started.
-func (p *project) rollout(args ...string) *exec.Cmd {
+// rolloutCommand returns a rollout that has not been started.
+func (p *project) rolloutCommand(args ...string) *exec.Cmd {
 	all := []string{"rollout", "--project-name", p.name}
 	for _, f := range p.files {
 		all = append(all, "--file", f)
@@ -62,29 +62,29 @@ func (p *project) rollout(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// rolledOut runs a rollout that has to succeed, and returns what it printed.
-func (p *project) rolledOut(t *testing.T, args ...string) string {
+// mustRollout runs a rollout that has to succeed, and returns what it printed.
+func (p *project) mustRollout(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := p.rollout(args...).CombinedOutput()
+	out, err := p.rolloutCommand(args...).CombinedOutput()
 	if err != nil {
 		t.Errorf("edge rollout %v: %v\n%s", args, err, out)
 	}
 	return string(out)
 }
 
-// all returns the IDs of a service's containers, sorted.
-func (p *project) all(t *testing.T, service string) []string {
+// containerIDs returns the IDs of a service's containers, sorted.
+func (p *project) containerIDs(t *testing.T, service string) []string {
 	t.Helper()
-	ids := strings.Fields(p.must(t, "ps", "--all", "--quiet", "--no-trunc", service))
+	ids := strings.Fields(p.mustCompose(t, "ps", "--all", "--quiet", "--no-trunc", service))
 	slices.Sort(ids)
 	return ids
 }
 
-// underLoad has change happen under 150 requests a second of all methods, every fifth of which takes 300 ms, and returns
+// loadAllMethodsDuring has change happen under 150 requests a second of all methods, every fifth of which takes 300 ms, and returns
 // what came of them.
-func (p *project) underLoad(t *testing.T, url string, change func()) *load {
+func (p *project) loadAllMethodsDuring(t *testing.T, url string, change func()) *loadResult {
 	t.Helper()
-	l := &load{outcomes: make(map[string]map[string]int)}
+	l := &loadResult{outcomes: make(map[string]map[string]int)}
 	for _, m := range allMethods {
 		l.outcomes[m] = make(map[string]int)
 	}
@@ -95,7 +95,7 @@ func (p *project) underLoad(t *testing.T, url string, change func()) *load {
 	cancel()
 	loading.Wait()
 	for _, m := range allMethods {
-		n := l.n(m)
+		n := l.count(m)
 		t.Logf("%s: n=%d %v; lost %d; the 95 %% bound is 3/n = %.2f %%", m, n, l.outcomes[m], l.lost(m), 300/float64(max(n, 1)))
 		if l.lost(m) > 0 {
 			t.Errorf("%d of %d %s were lost: %v %v", l.lost(m), n, m, l.outcomes[m], l.errors)
@@ -105,7 +105,7 @@ func (p *project) underLoad(t *testing.T, url string, change func()) *load {
 	return l
 }
 
-func (l *load) runAllMethods(ctx context.Context, p *project, url string) {
+func (l *loadResult) runAllMethods(ctx context.Context, p *project, url string) {
 	client := p.client(true)
 	defer client.CloseIdleConnections()
 	ticker := time.NewTicker(time.Second / 150)
@@ -122,16 +122,16 @@ func (l *load) runAllMethods(ctx context.Context, p *project, url string) {
 		if i%5 == 0 {
 			path = "/_test/slow?d=300ms"
 		}
-		all.Go(func() { l.one(p, client, allMethods[i%len(allMethods)], url+path, `{"order": 1}`) })
+		all.Go(func() { l.send(p, client, allMethods[i%len(allMethods)], url+path, `{"order": 1}`) })
 	}
 }
 
-// enough fails the test if there were too few requests of a method to say anything.
-func (l *load) enough(t *testing.T, n int) {
+// requireCount fails the test if there were too few requests of a method to say anything.
+func (l *loadResult) requireCount(t *testing.T, n int) {
 	t.Helper()
 	for _, m := range allMethods {
-		if l.n(m) < n {
-			t.Errorf("only %d %s, want %d", l.n(m), m, n)
+		if l.count(m) < n {
+			t.Errorf("only %d %s, want %d", l.count(m), m, n)
 		}
 	}
 }

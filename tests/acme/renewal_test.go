@@ -24,11 +24,11 @@ import (
 func TestShortLivedCertificatesAreRenewedWhileTheyAreServed(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, Validity: 40 * time.Second}), "ACME_OPTIONS=renew_interval 1s")
-	s.ca.Edit(withoutARI)
+	s.ca.EditResponses(removeARI)
 	began := time.Now()
 	s.up()
 	docs := s.sites()[2]
-	serving := s.certificate(30*time.Second, docs, anyCertificate)
+	serving := s.waitForCertificate(30*time.Second, docs, anyCertificate)
 	renewals, handshakes := 0, 0
 	for renewals < 2 {
 		state, err := s.handshake(docs)
@@ -43,17 +43,17 @@ func TestShortLivedCertificatesAreRenewedWhileTheyAreServed(t *testing.T) {
 			t.Fatalf("renewed %d times", renewals)
 		}
 	}
-	s.report(began, "renewed twice, and "+number(int64(handshakes))+" handshakes of as many succeeded")
-	s.most(4)
+	s.logCase(began, "renewed twice, and "+number(int64(handshakes))+" handshakes of as many succeeded")
+	s.checkMaxOrders(4)
 }
 
-// TestACertificateIsRenewedWhenTheAuthorityAsks: by ACME Renewal Information (RFC 9773), long before its end.
-func TestACertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
+// TestCertificateIsRenewedWhenTheAuthorityAsks: by ACME Renewal Information (RFC 9773), long before its end.
+func TestCertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}), "ACME_OPTIONS=renew_interval 1s")
 	var mu sync.Mutex
 	asks, firsts := false, make(map[string]bool) // the paths of the first certificates
-	s.ca.Edit(func(path string, resp *http.Response) error {
+	s.ca.EditResponses(func(path string, resp *http.Response) error {
 		if !strings.Contains(path, "renewalInfo") {
 			return nil
 		}
@@ -73,7 +73,7 @@ func TestACertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
 	began := time.Now()
 	s.up()
 	docs := s.sites()[2]
-	first := s.certificate(30*time.Second, docs, anyCertificate)
+	first := s.waitForCertificate(30*time.Second, docs, anyCertificate)
 	for deadline := time.Now().Add(30 * time.Second); !asks; time.Sleep(50 * time.Millisecond) {
 		mu.Lock()
 		asks = len(firsts) == 3
@@ -82,35 +82,35 @@ func TestACertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
 			t.Fatal("not all three certificates have asked when they are to be renewed")
 		}
 	}
-	s.certificate(30*time.Second, docs, otherThan(first))
-	s.report(began, "renewed 60 days early")
-	s.most(2)
+	s.waitForCertificate(30*time.Second, docs, otherThan(first))
+	s.logCase(began, "renewed 60 days early")
+	s.checkMaxOrders(2)
 }
 
-// TestARevocationIsStapledAndAnswered: the edge staples what the responder says, and when that says that the certificate
+// TestRevokedCertificateIsReplaced: the edge staples what the responder says, and when that says that the certificate
 // is revoked, gets another one.
-func TestARevocationIsStapledAndAnswered(t *testing.T) {
+func TestRevokedCertificateIsReplaced(t *testing.T) {
 	t.Parallel()
-	responder := newResponder(t)
+	responder := newOCSPResponder(t)
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, OCSP: responder.url}), "ACME_OPTIONS=renew_interval 1s\nocsp_interval 1s")
-	s.ca.Edit(withoutARI)
-	responder.signer(t, s.ca)
+	s.ca.EditResponses(removeARI)
+	responder.useKeyOf(t, s.ca)
 	began := time.Now()
 	s.up()
 	docs := s.sites()[2]
-	first := s.certificate(30*time.Second, docs, anyCertificate)
-	s.staple(docs)
-	s.report(began, "an answer that the certificate is good is stapled")
+	first := s.waitForCertificate(30*time.Second, docs, anyCertificate)
+	s.waitForStaple(docs)
+	s.logCase(began, "an answer that the certificate is good is stapled")
 
 	responder.revoked.Store(first.SerialNumber.String())
-	s.certificate(40*time.Second, docs, otherThan(first))
-	s.staple(docs)
-	s.report(began, "the revoked certificate is replaced")
-	s.most(2)
+	s.waitForCertificate(40*time.Second, docs, otherThan(first))
+	s.waitForStaple(docs)
+	s.logCase(began, "the revoked certificate is replaced")
+	s.checkMaxOrders(2)
 }
 
-// staple waits until a name is served with an answer of the responder, and fails the test if that is not good.
-func (s *stack) staple(name string) {
+// waitForStaple waits until a name is served with an answer of the responder, and fails the test if that is not good.
+func (s *stack) waitForStaple(name string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		state, err := s.handshake(name)
@@ -129,17 +129,17 @@ func (s *stack) staple(name string) {
 	}
 }
 
-// responder answers OCSP requests (RFC 6960) in Pebble's place, which has none.
-type responder struct {
+// ocspResponder answers OCSP requests (RFC 6960) in Pebble's place, which has none.
+type ocspResponder struct {
 	url     string
 	revoked atomic.Value // a serial number, as a decimal
 	issuer  atomic.Pointer[x509.Certificate]
 	key     crypto.Signer
 }
 
-func newResponder(t *testing.T) *responder {
+func newOCSPResponder(t *testing.T) *ocspResponder {
 	t.Helper()
-	r := new(responder)
+	r := new(ocspResponder)
 	r.revoked.Store("")
 	ln, err := net.Listen("tcp", net.JoinHostPort(gateway, "0"))
 	if err != nil {
@@ -152,11 +152,11 @@ func newResponder(t *testing.T) *responder {
 	return r
 }
 
-// signer has it sign with the authority's key.
-func (r *responder) signer(t *testing.T, ca *lab.Authority) {
+// useKeyOf has it sign with the authority's key.
+func (r *ocspResponder) useKeyOf(t *testing.T, ca *lab.Authority) {
 	t.Helper()
-	cert, _ := pem.Decode(ca.Manage(t, "/intermediates/0"))
-	key, _ := pem.Decode(ca.Manage(t, "/intermediate-keys/0"))
+	cert, _ := pem.Decode(ca.FetchManagement(t, "/intermediates/0"))
+	key, _ := pem.Decode(ca.FetchManagement(t, "/intermediate-keys/0"))
 	issuer, err := x509.ParseCertificate(cert.Bytes)
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func (r *responder) signer(t *testing.T, ca *lab.Authority) {
 	r.issuer.Store(issuer)
 }
 
-func (r *responder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (r *ocspResponder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		return

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// bodyIdle is how long the shipped Caddyfile lets a client pause within a body (read_body_idle).
-const bodyIdle = 30 * time.Second
+// bodyIdleTimeout is how long the shipped Caddyfile lets a client pause within a body (read_body_idle).
+const bodyIdleTimeout = 30 * time.Second
 
-// TestASlowUploadArrivesAndAStalledOneIsCut: a body may take longer than any pause in it may.
-func TestASlowUploadArrivesAndAStalledOneIsCut(t *testing.T) {
-	p := upAndReady(t)
+// TestSlowUploadSucceedsAndStalledOneIsClosed: a body may take longer than any pause in it may.
+func TestSlowUploadSucceedsAndStalledOneIsClosed(t *testing.T) {
+	p := readyStack(t)
 	t.Parallel()
 
 	stalled := p.beginUpload(t, 1000)
@@ -46,10 +46,10 @@ func TestASlowUploadArrivesAndAStalledOneIsCut(t *testing.T) {
 	}
 	select {
 	case after := <-ended:
-		if after < bodyIdle-time.Second {
-			t.Errorf("the stalled upload was cut after %s, want %s", after, bodyIdle)
+		if after < bodyIdleTimeout-time.Second {
+			t.Errorf("the stalled upload was cut after %s, want %s", after, bodyIdleTimeout)
 		}
-	case <-time.After(2 * bodyIdle):
+	case <-time.After(2 * bodyIdleTimeout):
 		t.Error("the stalled upload is still open")
 	}
 }

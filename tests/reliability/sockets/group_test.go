@@ -17,7 +17,7 @@ import (
 // backend accepts WebSockets and does with each of them what it is made to do.
 type backend struct {
 	*httptest.Server
-	over sync.WaitGroup
+	handlers sync.WaitGroup
 }
 
 func newBackend(t *testing.T, start func(*httptest.Server), serve func(n int, c *websocket.Conn)) *backend {
@@ -30,14 +30,14 @@ func newBackend(t *testing.T, start func(*httptest.Server), serve func(n int, c 
 		if err != nil {
 			return
 		}
-		b.over.Add(1)
-		defer b.over.Done()
+		b.handlers.Add(1)
+		defer b.handlers.Done()
 		defer c.CloseNow()
 		serve(int(n.Add(1))-1, c)
 	}))
 	start(b.Server)
 	t.Cleanup(func() {
-		b.over.Wait()
+		b.handlers.Wait()
 		b.Close()
 		for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
@@ -61,7 +61,7 @@ func echo(c *websocket.Conn) {
 	}
 }
 
-func open4(t *testing.T, target Target) *Crowd {
+func openFour(t *testing.T, target Target) *Group {
 	t.Helper()
 	c, err := Open(t.Context(), target, 4)
 	if err != nil {
@@ -73,7 +73,7 @@ func open4(t *testing.T, target Target) *Crowd {
 
 func TestSocketsThatEchoAreAlive(t *testing.T) {
 	b := newBackend(t, (*httptest.Server).Start, func(_ int, c *websocket.Conn) { echo(c) })
-	c := open4(t, b.target())
+	c := openFour(t, b.target())
 	for range 2 {
 		if got := c.Count(time.Now(), time.Second); got.Alive != 4 || got.Lost() != 0 || c.Alive() != 4 {
 			t.Errorf("%+v, want 4 alive", got)
@@ -85,7 +85,7 @@ func TestSocketsOverTLS(t *testing.T) {
 	b := newBackend(t, (*httptest.Server).StartTLS, func(_ int, c *websocket.Conn) { echo(c) })
 	target := b.target()
 	target.TLS = &tls.Config{InsecureSkipVerify: true}
-	if got := open4(t, target).Count(time.Now(), time.Second); got.Alive != 4 {
+	if got := openFour(t, target).Count(time.Now(), time.Second); got.Alive != 4 {
 		t.Errorf("%+v, want 4 alive", got)
 	}
 }
@@ -104,7 +104,7 @@ func TestSocketsRememberHowTheyEnded(t *testing.T) {
 			echo(c)
 		}
 	})
-	c := open4(t, b.target())
+	c := openFour(t, b.target())
 	defer close(silence)
 	for deadline := time.Now().Add(5 * time.Second); c.Alive() != 2; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -115,8 +115,8 @@ func TestSocketsRememberHowTheyEnded(t *testing.T) {
 	if got.Alive != 1 || got.Codes[1001] != 1 || got.Codes[CodeNone] != 1 || got.Codes[CodeSilent] != 1 {
 		t.Errorf("%+v, want one each alive, closed with 1001, cut, and silent", got)
 	}
-	if len(got.Ends) != 2 || got.Ends[0] < 0 || got.Ends[0] > time.Since(began) {
-		t.Errorf("they ended at %v, want two times since the begin", got.Ends)
+	if len(got.EndedAfter) != 2 || got.EndedAfter[0] < 0 || got.EndedAfter[0] > time.Since(began) {
+		t.Errorf("they ended at %v, want two times since the begin", got.EndedAfter)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestAPingIsAnswered(t *testing.T) {
 		answered <- c.Ping(ctx)
 		<-reading.Done()
 	})
-	open4(t, b.target())
+	openFour(t, b.target())
 	for range 4 {
 		if err := <-answered; err != nil {
 			t.Error(err)
@@ -137,7 +137,7 @@ func TestAPingIsAnswered(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsNo101IsAnError(t *testing.T) {
+func TestOpenFailsWithoutSwitchingProtocols(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	if _, err := Open(t.Context(), Target{Address: server.Listener.Addr().String(), Host: "api"}, 3); err == nil {

@@ -13,27 +13,27 @@ import (
 
 // Files of most stacks below: an edge for app:3000. They publish ports on an address of loopback that nothing else uses.
 const (
-	shapeCaddyfile = `
+	appCaddyfile = `
 http:// {
 	health
 	edge_proxy app:3000
 }
 `
-	shapeEdge = `
+	edgeServiceYAML = `
   edge:
     image: edge:1.0.0
     ports: ["127.83.0.1:17000:80"]
     volumes: ["./Caddyfile:/etc/edge/Caddyfile:ro"]
 `
-	shapeApp = `
+	appServiceYAML = `
   app:
     image: example/app:1.2
     expose: ["3000"]
 `
 )
 
-// shape is a stack, as the files of a directory, and what `edge check --offline` says about it. Compose resolves the files.
-type shape struct {
+// checkCase is a stack, as the files of a directory, and what `edge check --offline` says about it. Compose resolves the files.
+type checkCase struct {
 	name  string
 	files map[string]string // a Caddyfile is added
 	flags []string
@@ -44,17 +44,17 @@ type shape struct {
 	engine  bool // ask the Engine of this machine
 }
 
-// TestStacksOfAllShapesAreUnderstood has each way to write a compose file, right and with a fault in it.
-func TestStacksOfAllShapesAreUnderstood(t *testing.T) {
-	const services = "services:" + shapeEdge + shapeApp
-	runShapes(t, []shape{
+// TestCheckUnderstandsComposeSyntax has each way to write a compose file, right and with a fault in it.
+func TestCheckUnderstandsComposeSyntax(t *testing.T) {
+	const services = "services:" + edgeServiceYAML + appServiceYAML
+	runCheckCases(t, []checkCase{
 		{name: "name is missing", files: map[string]string{"compose.yaml": services}, want: "ok compose file: project stack (services: 2)"},
 		{name: "name", files: map[string]string{"compose.yaml": "name: shop\n" + services}, want: "ok compose file: project shop (services: 2)"},
 		{
 			name: "include",
 			files: map[string]string{
-				"compose.yaml":      "include: [apps/compose.yaml]\nservices:" + shapeEdge,
-				"apps/compose.yaml": "services:" + shapeApp + `    volumes: ["./conf:/conf"]`,
+				"compose.yaml":      "include: [apps/compose.yaml]\nservices:" + edgeServiceYAML,
+				"apps/compose.yaml": "services:" + appServiceYAML + `    volumes: ["./conf:/conf"]`,
 				"apps/conf/x":       "",
 			},
 			want: "ok route: app:3000: app exposes it on default",
@@ -62,15 +62,15 @@ func TestStacksOfAllShapesAreUnderstood(t *testing.T) {
 		{
 			name: "include, and both files publish a port",
 			files: map[string]string{
-				"compose.yaml":      "include: [apps/compose.yaml]\nservices:" + shapeEdge,
-				"apps/compose.yaml": "services:" + shapeApp + `    ports: ["127.83.0.1:17000:80"]`,
+				"compose.yaml":      "include: [apps/compose.yaml]\nservices:" + edgeServiceYAML,
+				"apps/compose.yaml": "services:" + appServiceYAML + `    ports: ["127.83.0.1:17000:80"]`,
 			},
 			want: "error port: app and edge both publish port 127.83.0.1:17000",
 		},
 		{
 			name: "extends",
 			files: map[string]string{
-				"compose.yaml": "services:" + shapeEdge + "  app:\n    extends: {file: common.yaml, service: base}\n",
+				"compose.yaml": "services:" + edgeServiceYAML + "  app:\n    extends: {file: common.yaml, service: base}\n",
 				"common.yaml":  "services:\n  base:\n    image: example/app:1.2\n    expose: [3000]\n",
 			},
 			want: "ok route: app:3000: app exposes it on default",
@@ -111,7 +111,7 @@ x-app: &app
   image: example/app:1.2
   expose: ["3000"]
   environment: &environment {DB_PASSWORD: 9f86d081884c7d659a2feaa0c55ad015}
-services:` + shapeEdge + `
+services:` + edgeServiceYAML + `
   app:
     <<: *app
     environment: {<<: *environment, PORT: "3000"}
@@ -127,7 +127,7 @@ services:` + shapeEdge + `
 		{
 			name: "services that are only built",
 			files: map[string]string{
-				"compose.yaml": "services:" + shapeEdge + "  app:\n    build: .\n    expose: ['3000']\n",
+				"compose.yaml": "services:" + edgeServiceYAML + "  app:\n    build: .\n    expose: ['3000']\n",
 				"Dockerfile":   "FROM scratch\n",
 			},
 			want: "ok image: every service names a version",
@@ -172,17 +172,17 @@ services:` + shapeEdge + `
 		},
 		{
 			name:  "a range of exposed ports",
-			files: map[string]string{"compose.yaml": "services:" + shapeEdge + "  app:\n    image: example/app:1.2\n    expose: ['2999-3001']\n"},
+			files: map[string]string{"compose.yaml": "services:" + edgeServiceYAML + "  app:\n    image: example/app:1.2\n    expose: ['2999-3001']\n"},
 			want:  "ok route: app:3000: app exposes it on default",
 		},
 		{
 			name:  "the edge on the host's network",
-			files: map[string]string{"compose.yaml": "services:" + strings.Replace(shapeEdge, `ports: ["127.83.0.1:17000:80"]`, "network_mode: host", 1) + shapeApp},
+			files: map[string]string{"compose.yaml": "services:" + strings.Replace(edgeServiceYAML, `ports: ["127.83.0.1:17000:80"]`, "network_mode: host", 1) + appServiceYAML},
 			want:  "ok route: app:3000: app exposes it on the host's networks",
 		},
 		{
 			name: "the edge on the host's network, and another service publishes its port",
-			files: map[string]string{"compose.yaml": "services:" + strings.Replace(shapeEdge, `ports: ["127.83.0.1:17000:80"]`, "network_mode: host", 1) + shapeApp +
+			files: map[string]string{"compose.yaml": "services:" + strings.Replace(edgeServiceYAML, `ports: ["127.83.0.1:17000:80"]`, "network_mode: host", 1) + appServiceYAML +
 				"    ports: ['127.83.0.1:80:3000']\n"},
 			want: "error port: app and edge both publish port",
 		},
@@ -205,7 +205,7 @@ services:` + shapeEdge + `
 		},
 		{
 			name:  "aliases",
-			files: map[string]string{"compose.yaml": "services:" + shapeEdge + strings.Replace(shapeApp, "app:", "server:", 1) + "    networks: {default: {aliases: [App]}}\n"},
+			files: map[string]string{"compose.yaml": "services:" + edgeServiceYAML + strings.Replace(appServiceYAML, "app:", "server:", 1) + "    networks: {default: {aliases: [App]}}\n"},
 			want:  "ok route: app:3000: server exposes it on default",
 		},
 		{
@@ -245,9 +245,9 @@ services:` + shapeEdge + `
 		{
 			name: "$$ in the environment of the edge",
 			files: map[string]string{
-				"compose.yaml":  "services:" + shapeEdge + "    environment: {PART: part$$1.caddy}\n" + shapeApp,
+				"compose.yaml":  "services:" + edgeServiceYAML + "    environment: {PART: part$$1.caddy}\n" + appServiceYAML,
 				"Caddyfile":     "import {$PART}\n",
-				"part$1.caddy":  shapeCaddyfile,
+				"part$1.caddy":  appCaddyfile,
 				"part$$1.caddy": "this is no Caddyfile {",
 			},
 			want: "ok route: app:3000: app exposes it on default",
@@ -271,63 +271,63 @@ services:` + shapeEdge + `
 	})
 }
 
-// TestWhatUsersHadIsJudgedRightly has the stacks on which the check was silent, or raised a false alarm.
-func TestWhatUsersHadIsJudgedRightly(t *testing.T) {
-	wildcard := strings.Replace(shapeCaddyfile, "edge_proxy app:3000", "", 1) + "*.example.com {\n\tedge_proxy app:3000\n}\n"
-	runShapes(t, []shape{
+// TestCheckOnStacksThatUsersReported has the stacks on which the check was silent, or raised a false alarm.
+func TestCheckOnStacksThatUsersReported(t *testing.T) {
+	wildcard := strings.Replace(appCaddyfile, "edge_proxy app:3000", "", 1) + "*.example.com {\n\tedge_proxy app:3000\n}\n"
+	runCheckCases(t, []checkCase{
 		{
 			name:    "a database with an empty password",
-			files:   map[string]string{"compose.yaml": "services:" + shapeEdge + shapeApp + "  db: {image: 'postgres:16', environment: {POSTGRES_PASSWORD: ''}}\n  mongodb: {image: 'mongo:7', environment: {ALLOW_EMPTY_PASSWORD: 'yes'}}\n"},
+			files:   map[string]string{"compose.yaml": "services:" + edgeServiceYAML + appServiceYAML + "  db: {image: 'postgres:16', environment: {POSTGRES_PASSWORD: ''}}\n  mongodb: {image: 'mongo:7', environment: {ALLOW_EMPTY_PASSWORD: 'yes'}}\n"},
 			allowed: "secret",
 			want:    "error secret: db: POSTGRES_PASSWORD is empty",
 		},
 		{
 			name:  "a database that allows empty passwords",
-			files: map[string]string{"compose.yaml": "services:" + shapeEdge + shapeApp + "  mongodb: {image: 'mongo:7', environment: {ALLOW_EMPTY_PASSWORD: 'yes'}}\n"},
+			files: map[string]string{"compose.yaml": "services:" + edgeServiceYAML + appServiceYAML + "  mongodb: {image: 'mongo:7', environment: {ALLOW_EMPTY_PASSWORD: 'yes'}}\n"},
 			want:  "warning secret: mongodb: ALLOW_EMPTY_PASSWORD allows empty passwords",
 		},
 		{
 			name:  "expose without the port",
-			files: map[string]string{"compose.yaml": "services:" + shapeEdge + strings.Replace(shapeApp, "3000", "9000", 1)},
+			files: map[string]string{"compose.yaml": "services:" + edgeServiceYAML + strings.Replace(appServiceYAML, "3000", "9000", 1)},
 			want:  "note route: app:3000: app exposes 9000, and not 3000; expose enforces nothing",
 		},
 		{
 			name: "names in upper case",
 			files: map[string]string{
 				"Caddyfile":    "http:// {\n\tedge_proxy /a webapp:80\n\tedge_proxy /b cloud:80\n}\n",
-				"compose.yaml": "services:" + shapeEdge + "  WebApp: {image: 'nginx:1.27', expose: ['80']}\n  app: {image: 'nginx:1.27', container_name: Cloud, expose: ['80']}\n",
+				"compose.yaml": "services:" + edgeServiceYAML + "  WebApp: {image: 'nginx:1.27', expose: ['80']}\n  app: {image: 'nginx:1.27', container_name: Cloud, expose: ['80']}\n",
 			},
 			want: "ok route: webapp:80: WebApp exposes it on default",
 		},
 		{
 			name:  "a wildcard site without a DNS challenge",
-			files: map[string]string{"compose.yaml": "services:" + shapeEdge + shapeApp, "Caddyfile": wildcard},
+			files: map[string]string{"compose.yaml": "services:" + edgeServiceYAML + appServiceYAML, "Caddyfile": wildcard},
 			want:  "error certificate: *.example.com needs a DNS challenge, and the configuration has none",
 		},
 		{
 			name: "a DNS module that is not built in",
 			files: map[string]string{
-				"compose.yaml": "services:" + shapeEdge + shapeApp,
+				"compose.yaml": "services:" + edgeServiceYAML + appServiceYAML,
 				"Caddyfile":    strings.Replace(wildcard, "*.example.com {", "*.example.com {\n\ttls {\n\t\tdns cloudflare {env.CF_API_TOKEN}\n\t}", 1),
 			},
 			want: "error configuration: the module dns.providers.cloudflare is not part of this edge",
 		},
 		{
 			name:  "the image that this project builds",
-			files: map[string]string{"compose.yaml": "services:" + strings.Replace(shapeEdge, "edge:1.0.0", "edge:dev", 1) + shapeApp},
+			files: map[string]string{"compose.yaml": "services:" + strings.Replace(edgeServiceYAML, "edge:1.0.0", "edge:dev", 1) + appServiceYAML},
 			want:  "ok image: every service names a version",
 		},
 	})
 }
 
-func runShapes(t *testing.T, all []shape) {
+func runCheckCases(t *testing.T, all []checkCase) {
 	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			report := s.check(t)
 			found := false
 			for _, f := range report.Findings {
-				level, kind, text := s.wanted()
+				level, kind, text := s.parseWant()
 				if string(f.Level) == level && f.Check == kind && strings.Contains(f.Message, text) {
 					found = true
 					continue
@@ -341,24 +341,24 @@ func runShapes(t *testing.T, all []shape) {
 				t.Errorf("want %s", s.want)
 			}
 			if t.Failed() {
-				log(t, report)
+				logReport(t, report)
 			}
 		})
 	}
 }
 
-// wanted returns the parts of want.
-func (s shape) wanted() (level, kind, text string) {
+// parseWant returns the parts of want.
+func (s checkCase) parseWant() (level, kind, text string) {
 	level, rest, _ := strings.Cut(s.want, " ")
 	kind, text, _ = strings.Cut(rest, ": ")
 	return level, kind, text
 }
 
 // check writes the files, and runs `edge check --offline` where they are.
-func (s shape) check(t *testing.T) check.Report {
+func (s checkCase) check(t *testing.T) check.Report {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "stack")
-	files := map[string]string{"Caddyfile": shapeCaddyfile}
+	files := map[string]string{"Caddyfile": appCaddyfile}
 	for name, text := range s.files {
 		files[name] = text
 	}

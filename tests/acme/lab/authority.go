@@ -38,13 +38,13 @@ type Options struct {
 
 // Authority is a running certificate authority.
 type Authority struct {
-	*Front
+	*FaultProxy
 	RootFile string         // PEM; who signs for the authority's own address
 	Issued   *x509.CertPool // who signs the certificates that it issues
 
-	management string // Pebble's
-	dns        string // the DNS server's
-	insecure   *http.Client
+	management     string // Pebble's
+	dns            string // the DNS server's
+	insecureClient *http.Client
 }
 
 // Start builds what is missing and runs an authority until the test ends.
@@ -54,20 +54,20 @@ func Start(t testing.TB, o Options) *Authority {
 		o.Host = "127.0.0.1"
 	}
 	dir := t.TempDir()
-	front, rootFile := newFront(t, dir, o.Host)
+	front, rootFile := newFaultProxy(t, dir, o.Host)
 	ca := &Authority{
-		Front: front, RootFile: rootFile,
-		insecure: &http.Client{
+		FaultProxy: front, RootFile: rootFile,
+		insecureClient: &http.Client{
 			Timeout:   10 * time.Second,
 			Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
 		},
 	}
 	resolver := ca.startDNS(t, dir)
 	ca.startPebble(t, dir, resolver, o)
-	ca.waitFor(t, "https://"+front.behind+"/dir")
+	ca.waitFor(t, "https://"+front.pebbleAddr+"/dir")
 
 	ca.Issued = x509.NewCertPool()
-	if !ca.Issued.AppendCertsFromPEM(ca.Manage(t, "/roots/0")) {
+	if !ca.Issued.AppendCertsFromPEM(ca.FetchManagement(t, "/roots/0")) {
 		t.Fatal("the authority has no root")
 	}
 	return ca
@@ -76,14 +76,14 @@ func Start(t testing.TB, o Options) *Authority {
 func (ca *Authority) startDNS(t testing.TB, dir string) (resolver string) {
 	resolver, management := freeAddr(t), freeAddr(t)
 	ca.dns = "http://" + management
-	run(t, dir, nil, "pebble-challtestsrv", "-dnsserver", resolver, "-management", management,
+	startTool(t, dir, nil, "pebble-challtestsrv", "-dnsserver", resolver, "-management", management,
 		"-defaultIPv4", "", "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "")
 	ca.waitFor(t, ca.dns)
 	return resolver
 }
 
 func (ca *Authority) startPebble(t testing.TB, dir, resolver string, o Options) {
-	listen, management := ca.behind, freeAddr(t)
+	listen, management := ca.pebbleAddr, freeAddr(t)
 	ca.management = "https://" + management
 	validity := 90 * 24 * time.Hour
 	if o.Validity > 0 {
@@ -109,7 +109,7 @@ func (ca *Authority) startPebble(t testing.TB, dir, resolver string, o Options) 
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, dir, []string{
+	startTool(t, dir, []string{
 		"PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0", fmt.Sprintf("PEBBLE_WFE_NONCEREJECT=%d", o.BadNonce),
 	}, "pebble", "-config", file, "-dnsserver", resolver)
 }
@@ -130,10 +130,10 @@ func (ca *Authority) Resolve(t testing.TB, name, address string) {
 	}
 }
 
-// Manage asks Pebble's management API: /roots/0, /intermediates/0, /intermediate-keys/0.
-func (ca *Authority) Manage(t testing.TB, path string) []byte {
+// FetchManagement asks Pebble's management API: /roots/0, /intermediates/0, /intermediate-keys/0.
+func (ca *Authority) FetchManagement(t testing.TB, path string) []byte {
 	t.Helper()
-	resp, err := ca.insecure.Get(ca.management + path)
+	resp, err := ca.insecureClient.Get(ca.management + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func (ca *Authority) post(t testing.TB, url string, body any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := ca.insecure.Post(url, "application/json", bytes.NewReader(text))
+	resp, err := ca.insecureClient.Post(url, "application/json", bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func (ca *Authority) post(t testing.TB, url string, body any) {
 func (ca *Authority) waitFor(t testing.TB, url string) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := ca.insecure.Get(url)
+		resp, err := ca.insecureClient.Get(url)
 		if err == nil {
 			resp.Body.Close()
 			return
@@ -176,10 +176,10 @@ func (ca *Authority) waitFor(t testing.TB, url string) {
 	}
 }
 
-// run starts a program of tools/go.mod, which the test's end ends.
-func run(t testing.TB, dir string, env []string, name string, args ...string) {
+// startTool starts a program of tools/go.mod, which the test's end ends.
+func startTool(t testing.TB, dir string, env []string, name string, args ...string) {
 	t.Helper()
-	program, err := tool(name)
+	program, err := toolPath(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// exercised serves the routes with which tests exercise a proxy, and passes the rest on. They are reachable as
+// withTestRoutes serves the routes with which tests exercise a proxy, and passes the rest on. They are reachable as
 // /_test/NAME, and as /api/NAME for proxies that forward only /api.
 //
 //	echo                    any method: the request as it arrived, as JSON
@@ -24,7 +24,7 @@ import (
 //	websocket               echoes every message
 //
 // /_test/behave and /_test/health are in behave.go.
-func (b *backend) exercised(next http.Handler) http.Handler {
+func (b *backend) withTestRoutes(next http.Handler) http.Handler {
 	routes := map[string]http.HandlerFunc{
 		"echo":      b.echo,
 		"upload":    upload,

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// Ledger is what the backends write each request into before they carry it out, by UDP: it shows which requests
+// ArrivalLog is what the backends write each request into before they carry it out, by UDP: it shows which requests
 // arrived, and which arrived twice. It is safe for concurrent use.
-type Ledger struct {
+type ArrivalLog struct {
 	conn net.PacketConn
 	done chan struct{}
 
@@ -15,18 +15,18 @@ type Ledger struct {
 	entries map[string]int
 }
 
-// OpenLedger listens on a free port of a host address.
-func OpenLedger(host string) (*Ledger, error) {
+// OpenArrivalLog listens on a free port of a host address.
+func OpenArrivalLog(host string) (*ArrivalLog, error) {
 	conn, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{conn: conn, done: make(chan struct{}), entries: make(map[string]int)}
+	l := &ArrivalLog{conn: conn, done: make(chan struct{}), entries: make(map[string]int)}
 	go l.read()
 	return l, nil
 }
 
-func (l *Ledger) read() {
+func (l *ArrivalLog) read() {
 	defer close(l.done)
 	line := make([]byte, 512)
 	for {
@@ -41,17 +41,17 @@ func (l *Ledger) read() {
 }
 
 // Address is where backends send to.
-func (l *Ledger) Address() string { return l.conn.LocalAddr().String() }
+func (l *ArrivalLog) Address() string { return l.conn.LocalAddr().String() }
 
 // Times returns how often a request arrived at a backend.
-func (l *Ledger) Times(id string) int {
+func (l *ArrivalLog) Times(id string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.entries[id]
 }
 
 // Close ends the ledger.
-func (l *Ledger) Close() error {
+func (l *ArrivalLog) Close() error {
 	err := l.conn.Close()
 	<-l.done
 	return err

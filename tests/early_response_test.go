@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// refusing is Node with an application that refuses every upload before it has read it.
-const refusing = `
+// earlyResponder is Node with an application that refuses every upload before it has read it.
+const earlyResponder = `
 const http = require('http');
 http.createServer((req, res) => {
 	if (req.method !== 'POST') return res.end('ok');
@@ -23,11 +23,11 @@ http.createServer((req, res) => {
 }).listen(process.argv[1], '127.0.0.1', () => console.log('listening'));
 `
 
-// TestNodesRefusalsOfUploadsArrive: at least as often as through Caddy's own reverse_proxy, in one run.
-func TestNodesRefusalsOfUploadsArrive(t *testing.T) {
+// TestClientsGetEarlyResponsesToUploads: at least as often as through Caddy's own reverse_proxy, in one run.
+func TestClientsGetEarlyResponsesToUploads(t *testing.T) {
 	const uploads, size = 30, 5_000_000
 	node, edge, stock := mustFreePort(t), mustFreePort(t), mustFreePort(t)
-	backend := exec.Command("node", "-e", refusing, node)
+	backend := exec.Command("node", "-e", earlyResponder, node)
 	out, err := backend.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestNodesRefusalsOfUploadsArrive(t *testing.T) {
 	got := make(map[string]int)
 	for range uploads { // in turn, so that both have the same machine
 		for name, port := range map[string]string{"edge": edge, "stock": stock} {
-			if refusalArrives(port, size) {
+			if getsEarlyResponse(port, size) {
 				got[name]++
 			}
 		}
@@ -73,8 +73,8 @@ func TestNodesRefusalsOfUploadsArrive(t *testing.T) {
 	}
 }
 
-// refusalArrives reports whether a client that sends while it reads gets the whole answer.
-func refusalArrives(port string, size int) bool {
+// getsEarlyResponse reports whether a client that sends while it reads gets the whole answer.
+func getsEarlyResponse(port string, size int) bool {
 	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		return false

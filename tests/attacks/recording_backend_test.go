@@ -11,16 +11,16 @@ import (
 	"sync"
 )
 
-// witness is a backend that keeps what it gets.
-type witness struct {
+// recordingBackend is a backend that keeps what it gets.
+type recordingBackend struct {
 	ln net.Listener
 
-	mu   sync.Mutex
-	seen []*exchange
+	mu       sync.Mutex
+	recorded []*recordedRequest
 }
 
-// exchange is a request as a backend got it.
-type exchange struct {
+// recordedRequest is a request as a backend got it.
+type recordedRequest struct {
 	head    string // all lines before the body
 	path    string
 	headers http.Header
@@ -28,7 +28,7 @@ type exchange struct {
 }
 
 // hosts returns the values of all Host lines.
-func (e *exchange) hosts() (all []string) {
+func (e *recordedRequest) hosts() (all []string) {
 	for line := range strings.Lines(e.head) {
 		if name, value, _ := strings.Cut(line, ":"); strings.EqualFold(name, "Host") {
 			all = append(all, strings.TrimSpace(value))
@@ -37,12 +37,12 @@ func (e *exchange) hosts() (all []string) {
 	return all
 }
 
-func newWitness() (*witness, error) {
+func newRecordingBackend() (*recordingBackend, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	w := &witness{ln: ln}
+	w := &recordingBackend{ln: ln}
 	go func() {
 		for {
 			conn, err := ln.Accept()
@@ -55,7 +55,7 @@ func newWitness() (*witness, error) {
 	return w, nil
 }
 
-func (w *witness) serve(conn net.Conn) {
+func (w *recordingBackend) serve(conn net.Conn) {
 	defer conn.Close()
 	var raw bytes.Buffer
 	r := bufio.NewReader(io.TeeReader(conn, &raw))
@@ -71,7 +71,7 @@ func (w *witness) serve(conn net.Conn) {
 		}
 		head, _, _ := strings.Cut(raw.String(), "\r\n\r\n")
 		w.mu.Lock()
-		w.seen = append(w.seen, &exchange{head: head, path: req.RequestURI, headers: req.Header, body: string(body)})
+		w.recorded = append(w.recorded, &recordedRequest{head: head, path: req.RequestURI, headers: req.Header, body: string(body)})
 		w.mu.Unlock()
 		// Corteza's probe wants this line.
 		const answer = "PASS Primary store\n"
@@ -79,19 +79,19 @@ func (w *witness) serve(conn net.Conn) {
 	}
 }
 
-// probes are what the edge itself asks.
-var probes = map[string]bool{"/api/system_db": true, "/healthcheck": true, "/": true}
+// probePaths are what the edge itself asks.
+var probePaths = map[string]bool{"/api/system_db": true, "/healthcheck": true, "/": true}
 
-// saw returns what the backend has got since the last call, but for the edge's probes.
-func (w *witness) saw() []*exchange {
+// takeRecorded returns what the backend has got since the last call, but for the edge's probes.
+func (w *recordingBackend) takeRecorded() []*recordedRequest {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var all []*exchange
-	for _, e := range w.seen {
-		if !probes[e.path] {
+	var all []*recordedRequest
+	for _, e := range w.recorded {
+		if !probePaths[e.path] {
 			all = append(all, e)
 		}
 	}
-	w.seen = nil
+	w.recorded = nil
 	return all
 }

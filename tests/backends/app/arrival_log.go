@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// entered writes every request that has an X-Test-Id into the ledger, a UDP address in LEDGER, before it is carried
+// withArrivalLog writes every request that has an X-Test-Id into the ledger, a UDP address in LEDGER, before it is carried
 // out: whoever keeps the ledger sees which requests arrived, and which arrived twice, even at backends that are gone.
-func entered(next http.Handler) (http.Handler, error) {
+func withArrivalLog(next http.Handler) (http.Handler, error) {
 	address := os.Getenv("LEDGER")
 	if address == "" {
 		return next, nil

@@ -21,7 +21,7 @@ import (
 type behaviour struct {
 	began     time.Time
 	slowStart time.Duration
-	oneByOne  sync.Mutex
+	slowMu    sync.Mutex
 
 	mu     sync.Mutex
 	silent bool
@@ -29,8 +29,8 @@ type behaviour struct {
 }
 
 const (
-	flapEvery = 4 * time.Second
-	slowest   = 200 * time.Millisecond
+	flapInterval = 4 * time.Second
+	maxDelay     = 200 * time.Millisecond
 )
 
 func newBehaviour() (*behaviour, error) {
@@ -46,7 +46,7 @@ func (b *behaviour) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/_test/behave":
-			b.change(w, r)
+			b.update(w, r)
 		case b.isSilent():
 			// net/http notices a client that leaves only once the body is consumed.
 			if _, err := io.Copy(io.Discard, r.Body); err == nil {
@@ -55,7 +55,7 @@ func (b *behaviour) wrap(next http.Handler) http.Handler {
 		case r.URL.Path == "/_test/health":
 			b.serveHealth(w)
 		default:
-			b.slow(r.Context())
+			b.delay(r.Context())
 			next.ServeHTTP(w, r)
 		}
 	})
@@ -67,7 +67,7 @@ func (b *behaviour) isSilent() bool {
 	return b.silent
 }
 
-func (b *behaviour) change(w http.ResponseWriter, r *http.Request) {
+func (b *behaviour) update(w http.ResponseWriter, r *http.Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	query := r.URL.Query()
@@ -94,7 +94,7 @@ func (b *behaviour) serveHealth(w http.ResponseWriter) {
 	b.mu.Lock()
 	health := b.health
 	b.mu.Unlock()
-	flappedDown := health == "flap" && time.Since(b.began)/flapEvery%2 == 1
+	flappedDown := health == "flap" && time.Since(b.began)/flapInterval%2 == 1
 	if health == "down" || flappedDown {
 		http.Error(w, "down", http.StatusServiceUnavailable)
 		return
@@ -102,20 +102,20 @@ func (b *behaviour) serveHealth(w http.ResponseWriter) {
 	fmt.Fprintln(w, "up")
 }
 
-// slow waits as long as a backend of this age takes.
-func (b *behaviour) slow(ctx context.Context) {
+// delay waits as long as a backend of this age takes.
+func (b *behaviour) delay(ctx context.Context) {
 	age := time.Since(b.began)
 	if age >= b.slowStart {
 		return
 	}
-	b.oneByOne.Lock()
-	defer b.oneByOne.Unlock()
+	b.slowMu.Lock()
+	defer b.slowMu.Unlock()
 	part := 1 - float64(time.Since(b.began))/float64(b.slowStart)
 	if part <= 0 {
 		return
 	}
 	select {
-	case <-time.After(time.Duration(part * float64(slowest))):
+	case <-time.After(time.Duration(part * float64(maxDelay))):
 	case <-ctx.Done():
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// TestTheEdgeReachesTheApplicationsAndNothingBehindThem tries it from the edge's own network namespace, by name and by
+// TestEdgeReachesApplicationsButNotTheirDatabases tries it from the edge's own network namespace, by name and by
 // address.
-func TestTheEdgeReachesTheApplicationsAndNothingBehindThem(t *testing.T) {
-	p := upAndReady(t)
+func TestEdgeReachesApplicationsButNotTheirDatabases(t *testing.T) {
+	p := readyStack(t)
 	t.Parallel()
 	edge := p.container(t, "edge")
 	for _, c := range []struct {
@@ -28,27 +28,27 @@ func TestTheEdgeReachesTheApplicationsAndNothingBehindThem(t *testing.T) {
 		{"bigcapital-gotenberg", 9000, false},
 		{"corteza-db", 5432, false},
 	} {
-		to := append(addresses(t, p.container(t, c.service)), c.service)
-		if got := connects(t, edge, c.port, to); got != c.reached {
+		to := append(containerAddresses(t, p.container(t, c.service)), c.service)
+		if got := canConnect(t, edge, c.port, to); got != c.reached {
 			t.Errorf("the edge reaches %s at one of %s: %t, want %t", c.service, to, got, c.reached)
 		}
 	}
 }
 
-// TestWhoeverTakesOverAnApplicationCanNotReachTheGuard: the socket behind it is root on the host.
-func TestWhoeverTakesOverAnApplicationCanNotReachTheGuard(t *testing.T) {
-	p := upAndReady(t)
+// TestApplicationsCannotReachTheGuard: the socket behind it is root on the host.
+func TestApplicationsCannotReachTheGuard(t *testing.T) {
+	p := readyStack(t)
 	t.Parallel()
-	to := append(addresses(t, p.container(t, "docker-guard")), "docker-guard")
+	to := append(containerAddresses(t, p.container(t, "docker-guard")), "docker-guard")
 	for _, service := range []string{"bigcapital-server", "bigcapital-webapp", "corteza-server", "corteza-docs", "bigcapital-gotenberg", "corteza-db"} {
-		if connects(t, p.container(t, service), 2375, to) {
+		if canConnect(t, p.container(t, service), 2375, to) {
 			t.Errorf("%s reaches the guard at one of %s", service, to)
 		}
 	}
 }
 
-// connects reports whether a program in a container's network namespace can open a TCP connection to one of the hosts.
-func connects(t *testing.T, container string, port int, hosts []string) bool {
+// canConnect reports whether a program in a container's network namespace can open a TCP connection to one of the hosts.
+func canConnect(t *testing.T, container string, port int, hosts []string) bool {
 	t.Helper()
 	var script strings.Builder
 	for _, host := range hosts {
@@ -58,8 +58,8 @@ func connects(t *testing.T, container string, port int, hosts []string) bool {
 	return strings.Contains(out, "reached")
 }
 
-// addresses returns a container's addresses on all its networks.
-func addresses(t *testing.T, container string) (all []string) {
+// containerAddresses returns a container's addresses on all its networks.
+func containerAddresses(t *testing.T, container string) (all []string) {
 	t.Helper()
 	var networks map[string]struct{ IPAddress string }
 	if err := json.Unmarshal([]byte(docker(t, "inspect", "--format", "{{json .NetworkSettings.Networks}}", container)), &networks); err != nil {
@@ -71,9 +71,9 @@ func addresses(t *testing.T, container string) (all []string) {
 	return all
 }
 
-// TestTheEdgeListensOnItsPortsAlone, and its admin API is a socket in a directory that only its user can enter.
-func TestTheEdgeListensOnItsPortsAlone(t *testing.T) {
-	p := upAndReady(t)
+// TestEdgeListensOnItsPortsOnly, and its admin API is a socket in a directory that only its user can enter.
+func TestEdgeListensOnItsPortsOnly(t *testing.T) {
+	p := readyStack(t)
 	edge := p.container(t, "edge")
 	sockets := docker(t, "run", "--rm", "--network", "container:"+edge, "edge-test/base:test", "cat", "/proc/net/tcp", "/proc/net/tcp6")
 	ports := make(map[string]bool)
@@ -101,9 +101,9 @@ func TestTheEdgeListensOnItsPortsAlone(t *testing.T) {
 	}
 }
 
-// TestTheEdgeHasNoRights looks at what the kernel says of the process, not at what was asked for.
-func TestTheEdgeHasNoRights(t *testing.T) {
-	p := upAndReady(t)
+// TestEdgeRunsWithoutPrivileges looks at what the kernel says of the process, not at what was asked for.
+func TestEdgeRunsWithoutPrivileges(t *testing.T) {
+	p := readyStack(t)
 	t.Parallel()
 	for service, uid := range map[string]string{"edge": "1000", "docker-guard": "0"} {
 		status := docker(t, "run", "--rm", "--pid", "container:"+p.container(t, service), "edge-test/base:test", "cat", "/proc/1/status")

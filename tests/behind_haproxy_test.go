@@ -1,0 +1,142 @@
+package tests
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// haproxyProject is the edge behind HAProxy, with three ports of loopback: two of HAProxy, and the edge's own.
+type haproxyProject struct {
+	*project
+	http, tls, direct string
+	clientIP          string // who a client on this host is: Docker's gateway
+	proxyIP           string // HAProxy's address
+}
+
+// newHAProxyProject starts it in a network of its own, "10.213.107", with the environment of the edge that depends on it.
+func newHAProxyProject(t *testing.T, network string, trusts bool) *haproxyProject {
+	t.Helper()
+	f := &haproxyProject{
+		project:  &project{name: "edge" + strings.ToLower(t.Name()), files: []string{"front/compose.yaml"}},
+		clientIP: network + ".1", proxyIP: network + ".2",
+	}
+	for _, port := range []*string{&f.http, &f.tls, &f.direct} {
+		var err error
+		if *port, err = freePort(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.env = []string{
+		"FRONT_HTTP=" + f.http, "FRONT_TLS=" + f.tls, "FRONT_DIRECT=" + f.direct,
+		"FRONT_NET=" + network, "FRONT_TRUSTED=static", "FRONT_PROXY_PROTOCOL=",
+	}
+	if trusts {
+		f.env = append(f.env, "FRONT_TRUSTED=static "+f.proxyIP, "FRONT_PROXY_PROTOCOL="+f.proxyIP+"/32")
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			logs, err := f.compose("logs", "--no-color", "--tail", "40")
+			t.Logf("the last lines (%v):\n%s", err, logs)
+		}
+		if _, err := f.compose("down", "--volumes", "--timeout", "1"); err != nil {
+			t.Error(err)
+		}
+	})
+	f.mustCompose(t, "up", "--detach")
+	eventually(t, "the docs answer", func() bool {
+		a, err := f.do(f.clientVia(f.direct, nil), http.MethodGet, docs+"/_test/echo", nil)
+		return err == nil && a.status == http.StatusOK
+	})
+	eventually(t, "HAProxy answers", func() bool {
+		a, err := f.do(f.clientVia(f.http, nil), http.MethodGet, "http://docs.localhost/_test/echo", nil)
+		return err == nil && a.status == http.StatusOK
+	})
+	return f
+}
+
+// clientVia returns a client whose connections go to a port of loopback and begin with what preface says.
+func (f *haproxyProject) clientVia(port string, preface []byte) *http.Client {
+	return &http.Client{
+		Timeout: 10 * time.Second,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+				if err == nil && preface != nil {
+					_, err = conn.Write(preface)
+				}
+				return conn, err
+			},
+		},
+	}
+}
+
+// clientIPSeen returns who the application is told that a client is.
+func (f *haproxyProject) clientIPSeen(t *testing.T, c *http.Client, url string, header ...string) string {
+	t.Helper()
+	a, err := f.do(c, http.MethodGet, url+"/_test/echo", nil, header...)
+	if err != nil || a.status != http.StatusOK {
+		t.Fatalf("%s: %d %v %s", url, a.status, err, a.body)
+	}
+	var seen struct{ Headers http.Header }
+	if err := json.Unmarshal([]byte(a.body), &seen); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(seen.Headers["X-Real-Ip"], " ")
+}
+
+// spoofedIP is what a stranger would like to be.
+const spoofedIP = "198.51.100.7"
+
+// TestClientAddressIsKnownBehindHAProxy: by X-Forwarded-For and by the PROXY protocol, from the proxy that is trusted and
+// from nobody else.
+func TestClientAddressIsKnownBehindHAProxy(t *testing.T) {
+	t.Parallel()
+	f := newHAProxyProject(t, "10.213.107", true)
+	for _, c := range []struct {
+		what, port, url string
+		header          []string
+	}{
+		{"HTTP", f.http, "http://docs.localhost", nil},
+		{"HTTP, with a claim", f.http, "http://docs.localhost", []string{"X-Forwarded-For", spoofedIP}},
+		{"HTTP, with other claims", f.http, "http://docs.localhost", []string{"X-Real-Ip", spoofedIP, "True-Client-Ip", spoofedIP, "Forwarded", "for=" + spoofedIP}},
+		{"PROXY protocol", f.tls, docs, nil},
+		{"PROXY protocol, with a claim", f.tls, docs, []string{"X-Forwarded-For", spoofedIP}},
+		{"no proxy", f.direct, docs, nil},
+		{"no proxy, with a claim", f.direct, docs, []string{"X-Forwarded-For", spoofedIP, "Cf-Connecting-Ip", spoofedIP}},
+	} {
+		if got := f.clientIPSeen(t, f.clientVia(c.port, nil), c.url, c.header...); got != f.clientIP {
+			t.Errorf("%s: the application is told that the client is %q, want %s", c.what, got, f.clientIP)
+		}
+	}
+
+	if logged := f.mustCompose(t, "logs", "--no-log-prefix", "edge"); strings.Contains(logged, `"client_ip":"`+spoofedIP) ||
+		strings.Contains(logged, `"client_ip":"`+f.proxyIP) || !strings.Contains(logged, `"client_ip":"`+f.clientIP) {
+		t.Errorf("the access log has the wrong clients:\n%s", logged)
+	}
+
+	preface := fmt.Appendf(nil, "PROXY TCP4 %s 192.0.2.1 40000 443\r\n", spoofedIP)
+	if a, err := f.do(f.clientVia(f.direct, preface), http.MethodGet, docs+"/_test/echo", nil); err == nil {
+		t.Errorf("a stranger's PROXY header is answered with %d", a.status)
+	}
+}
+
+// TestUntrustedProxyIsTreatedAsAClient: without a setting nothing that anybody says is believed.
+func TestUntrustedProxyIsTreatedAsAClient(t *testing.T) {
+	t.Parallel()
+	f := newHAProxyProject(t, "10.213.108", false)
+	if got := f.clientIPSeen(t, f.clientVia(f.http, nil), "http://docs.localhost", "X-Forwarded-For", spoofedIP); got != f.proxyIP {
+		t.Errorf("the application is told that the client is %q, want the proxy %s", got, f.proxyIP)
+	}
+	if a, err := f.do(f.clientVia(f.tls, nil), http.MethodGet, docs+"/_test/echo", nil); err == nil {
+		t.Errorf("a PROXY header of nobody's proxy is answered with %d", a.status)
+	}
+}
