@@ -8,15 +8,15 @@ import (
 
 	"github.com/theworklabs/edge/cmd"
 
-	_ "github.com/theworklabs/edge/modules/apps"
 	_ "github.com/theworklabs/edge/modules/downstream"
 	_ "github.com/theworklabs/edge/modules/edge"
+	_ "github.com/theworklabs/edge/modules/errorpages"
 	_ "github.com/theworklabs/edge/modules/health"
-	_ "github.com/theworklabs/edge/modules/pages"
+	_ "github.com/theworklabs/edge/modules/presets"
 	_ "github.com/theworklabs/edge/modules/proxy"
 	_ "github.com/theworklabs/edge/modules/ratelimit"
 	_ "github.com/theworklabs/edge/modules/storage"
-	_ "github.com/theworklabs/edge/modules/trust"
+	_ "github.com/theworklabs/edge/modules/trustedproxies"
 	_ "github.com/theworklabs/edge/modules/upstreams"
 )
 

@@ -13,8 +13,8 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/theworklabs/edge/internal/check"
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/preflight"
 )
 
 func checkCommand() caddycmd.Command {
@@ -78,7 +78,7 @@ func runCheck(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	report := check.NewReport(all)
+	report := preflight.NewReport(all)
 	if flags.Bool("json") {
 		err = json.NewEncoder(cmd.OutOrStdout()).Encode(report)
 	} else {
@@ -91,7 +91,7 @@ func runCheck(cmd *cobra.Command) error {
 }
 
 // checkStack checks from an operator's shell.
-func checkStack(cmd *cobra.Command) ([]check.Finding, error) {
+func checkStack(cmd *cobra.Command) ([]preflight.Finding, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	project, err := projectFromFlags(cmd)
 	if err != nil {
@@ -105,7 +105,7 @@ func checkStack(cmd *cobra.Command) ([]check.Finding, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	c := check.New(compose.CLI{}, project, flags.String("edge"))
+	c := preflight.New(compose.CLI{}, project, flags.String("edge"))
 	c.Config, c.Offline = flags.String("config"), flags.Bool("offline")
 	c.Adapt, c.Validate = self.adapt, self.validate
 	all := c.Run(cmd.Context())
@@ -123,7 +123,7 @@ func newExecutable(dir string) (*executable, error) {
 	return &executable{program, dir}, err
 }
 
-// adapt implements [check.Check.Adapt].
+// adapt implements [preflight.Check.Adapt].
 func (s *executable) adapt(ctx context.Context, file string, env []string) ([]byte, error) {
 	if strings.HasSuffix(file, ".json") {
 		return os.ReadFile(file)
@@ -131,7 +131,7 @@ func (s *executable) adapt(ctx context.Context, file string, env []string) ([]by
 	return s.run(ctx, env, "adapt", "--adapter", "caddyfile", "--config", file)
 }
 
-// validate implements [check.Check.Validate]. What would be kept beside the certificates is kept here, and thrown away.
+// validate implements [preflight.Check.Validate]. What would be kept beside the certificates is kept here, and thrown away.
 func (s *executable) validate(ctx context.Context, config []byte, env []string) error {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(config, &all); err != nil {
@@ -205,14 +205,14 @@ func lastLogMessage(said string) string {
 }
 
 // checkFromEdge asks the running edge for what is only to be seen from where it runs.
-func checkFromEdge(cmd *cobra.Command) ([]check.Finding, error) {
+func checkFromEdge(cmd *cobra.Command) ([]preflight.Finding, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	address := adminAddress(flags.String("address"))
 	body, err := getAdmin(address, "/edge/checks")
 	if err != nil {
 		return nil, withHint(err, "is the edge running? its admin address can be given with --address")
 	}
-	var report check.Report
+	var report preflight.Report
 	if err := json.Unmarshal(body, &report); err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", address, err)
 	}

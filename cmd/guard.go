@@ -13,7 +13,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/theworklabs/edge/internal/guard"
+	"github.com/theworklabs/edge/internal/socketproxy"
 )
 
 func guardCommand() caddycmd.Command {
@@ -53,7 +53,7 @@ func runGuard(cmd *cobra.Command) error {
 		return withHint(err, "choose another address with --listen")
 	}
 	server := &http.Server{
-		Handler:           guard.New(flags.String("socket")),
+		Handler:           socketproxy.New(flags.String("socket")),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,

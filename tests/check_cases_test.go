@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/theworklabs/edge/internal/check"
+	"github.com/theworklabs/edge/internal/preflight"
 )
 
 // Files of most stacks below: an edge for app:3000. They publish ports on an address of loopback that nothing else uses.
@@ -332,7 +332,7 @@ func runCheckCases(t *testing.T, all []checkCase) {
 					found = true
 					continue
 				}
-				bad := f.Level == check.Error || f.Level == check.Warning
+				bad := f.Level == preflight.Error || f.Level == preflight.Warning
 				if bad && f.Check != s.allowed && (f.Check != "engine" || s.engine) {
 					t.Errorf("false alarm: %s %s: %s", f.Level, f.Check, f.Message)
 				}
@@ -355,7 +355,7 @@ func (s checkCase) parseWant() (level, kind, text string) {
 }
 
 // check writes the files, and runs `edge check --offline` where they are.
-func (s checkCase) check(t *testing.T) check.Report {
+func (s checkCase) check(t *testing.T) preflight.Report {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "stack")
 	files := map[string]string{"Caddyfile": appCaddyfile}
@@ -381,7 +381,7 @@ func (s checkCase) check(t *testing.T) check.Report {
 		cmd.Env = append(cmd.Env, "DOCKER_HOST=unix:///nowhere/docker.sock")
 	}
 	out, err := cmd.Output()
-	var report check.Report
+	var report preflight.Report
 	if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
 		t.Fatalf("edge check: %v, %v in %q", err, jsonErr, out)
 	}

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/theworklabs/edge/internal/check"
+	"github.com/theworklabs/edge/internal/preflight"
 )
 
 // check runs `edge check` on a project and returns its report.
-func (p *project) check(t *testing.T, flags ...string) check.Report {
+func (p *project) check(t *testing.T, flags ...string) preflight.Report {
 	t.Helper()
 	args := []string{"check", "--json", "--project-name", p.name}
 	for _, f := range p.files {
@@ -22,7 +22,7 @@ func (p *project) check(t *testing.T, flags ...string) check.Report {
 	cmd := exec.Command(edgeBinary, append(args, flags...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	out, err := cmd.Output()
-	var report check.Report
+	var report preflight.Report
 	if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
 		t.Fatalf("edge check: %v, %v in %q", err, jsonErr, out)
 	}
@@ -32,7 +32,7 @@ func (p *project) check(t *testing.T, flags ...string) check.Report {
 	return report
 }
 
-func logReport(t *testing.T, report check.Report) {
+func logReport(t *testing.T, report preflight.Report) {
 	t.Helper()
 	var text strings.Builder
 	if err := report.Print(&text); err != nil {
@@ -78,93 +78,93 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 		overlay    string // a compose file on top
 		config     [2]string
 		check      string
-		level      check.Level
+		level      preflight.Level
 		want, hint string
 	}{
 		{
 			name: "a secret is missing", env: []string{"BIGCAPITAL_JWT_SECRET="},
-			check: "secret", level: check.Error, want: "BIGCAPITAL_JWT_SECRET is missing a value", hint: "edge init",
+			check: "secret", level: preflight.Error, want: "BIGCAPITAL_JWT_SECRET is missing a value", hint: "edge init",
 		},
 		{
 			name: "the secret that everybody knows", env: []string{"BIGCAPITAL_JWT_SECRET=123123"},
-			check: "secret", level: check.Error, want: `bigcapital-server: APP_JWT_SECRET is "123123", which everybody knows`, hint: "openssl rand",
+			check: "secret", level: preflight.Error, want: `bigcapital-server: APP_JWT_SECRET is "123123", which everybody knows`, hint: "openssl rand",
 		},
 		{
 			name: "a secret that the application would make up", overlay: "services: {corteza-server: {environment: {AUTH_JWT_SECRET: ''}}}",
-			check: "secret", level: check.Error, want: "corteza-server: AUTH_JWT_SECRET is empty: Corteza then makes one", hint: "openssl rand",
+			check: "secret", level: preflight.Error, want: "corteza-server: AUTH_JWT_SECRET is empty: Corteza then makes one", hint: "openssl rand",
 		},
 		{
 			name: "a mistake in the Caddyfile", config: [2]string{anyRoute, "edge_porxy corteza-docs:80"},
-			check: "configuration", level: check.Error, want: "unrecognized directive: edge_porxy", hint: "edge adapt --config",
+			check: "configuration", level: preflight.Error, want: "unrecognized directive: edge_porxy", hint: "edge adapt --config",
 		},
 		{
 			name: "a file that only loading misses", env: []string{"ACME_OPTIONS=acme_ca_root /nowhere/root.pem"},
-			check: "configuration", level: check.Error, want: "open /nowhere/root.pem: no such file", hint: "edge adapt --config",
+			check: "configuration", level: preflight.Error, want: "open /nowhere/root.pem: no such file", hint: "edge adapt --config",
 		},
 		{
 			name: "a service that is none", config: [2]string{anyRoute, "edge_proxy corteza-dosc:80"},
-			check: "route", level: check.Error, want: "the compose file has no service corteza-dosc", hint: "there are: bigcapital-gotenberg",
+			check: "route", level: preflight.Error, want: "the compose file has no service corteza-dosc", hint: "there are: bigcapital-gotenberg",
 		},
 		{
 			name: "another port", config: [2]string{anyRoute, "edge_proxy corteza-docs:8080"},
 			overlay: "services: {corteza-docs: {image: edge-test/nowhere:1}}", // an image that is not on this machine
-			check:   "route", level: check.Note, want: "corteza-docs exposes 80, and not 8080", hint: "add it to expose",
+			check:   "route", level: preflight.Note, want: "corteza-docs exposes 80, and not 8080", hint: "add it to expose",
 		},
 		{
 			name: "no network in common", overlay: "services: {corteza-docs: {networks: !override [data]}}",
-			check: "route", level: check.Error, want: "corteza-docs and edge have no network in common", hint: "guard, infrastructure_network",
+			check: "route", level: preflight.Error, want: "corteza-docs and edge have no network in common", hint: "guard, infrastructure_network",
 		},
 		{
 			name: "a service of a profile that is not in use", config: [2]string{anyRoute, "edge_proxy bigcapital-mongo:27017"},
-			check: "route", level: check.Error, want: "bigcapital-mongo is of the profile mongo, which is not in use", hint: "--profile mongo",
+			check: "route", level: preflight.Error, want: "bigcapital-mongo is of the profile mongo, which is not in use", hint: "--profile mongo",
 		},
 		{
 			name: "a domain without DNS", env: []string{"DOMAIN=shop.invalid"},
-			check: "domain", level: check.Error, want: "crm.shop.invalid does not resolve", hint: "an A record",
+			check: "domain", level: preflight.Error, want: "crm.shop.invalid does not resolve", hint: "an A record",
 		},
 		{
 			name: "a port that is taken", env: []string{"PUBLISH_HTTPS=" + taken.Addr().String()},
-			check: "port", level: check.Error, want: "is taken by another program", hint: "ss -lnp",
+			check: "port", level: preflight.Error, want: "is taken by another program", hint: "ss -lnp",
 		},
 		{
 			name: "an address of another machine", env: []string{"PUBLISH_HTTPS=192.0.2.1:443"},
-			check: "port", level: check.Error, want: "this machine has no such address", hint: "PUBLISH_HTTPS",
+			check: "port", level: preflight.Error, want: "this machine has no such address", hint: "PUBLISH_HTTPS",
 		},
 		{
 			name: "a database that is published", overlay: "services: {corteza-db: {ports: ['5432:5432']}}",
-			check: "port", level: check.Warning, want: "corteza-db publishes port 5432 itself", hint: "take it out",
+			check: "port", level: preflight.Warning, want: "corteza-db publishes port 5432 itself", hint: "take it out",
 		},
 		{
 			name: "an image that moves", overlay: "services: {corteza-docs: {image: cortezaproject/corteza-docs}}",
-			check: "image", level: check.Warning, want: "is another image whenever it is pulled", hint: "cortezaproject/corteza-docs:1.2.3",
+			check: "image", level: preflight.Warning, want: "is another image whenever it is pulled", hint: "cortezaproject/corteza-docs:1.2.3",
 		},
 		{
 			name: "a volume that somebody else should have made", overlay: "volumes: {corteza_db: {external: true, name: edge_test_nowhere}}",
-			check: "volume", level: check.Error, want: "edge_test_nowhere is not there", hint: "docker volume create edge_test_nowhere",
+			check: "volume", level: preflight.Error, want: "edge_test_nowhere is not there", hint: "docker volume create edge_test_nowhere",
 		},
 		{
 			name: "a network that somebody else should have made", overlay: "networks: {infrastructure_network: !override {external: true, name: edge_test_nowhere}}",
-			check: "network", level: check.Error, want: "the external network edge_test_nowhere of", hint: "docker network create edge_test_nowhere",
+			check: "network", level: preflight.Error, want: "the external network edge_test_nowhere of", hint: "docker network create edge_test_nowhere",
 		},
 		{
 			name: "a root that is not there", env: []string{"ACME_CA=https://ca.test/dir", "ACME_CA_ROOT=/nowhere/root.pem"},
-			check: "file", level: check.Error, want: "edge: /nowhere/root.pem is not there", hint: "name it otherwise in .env",
+			check: "file", level: preflight.Error, want: "edge: /nowhere/root.pem is not there", hint: "name it otherwise in .env",
 		},
 		{
 			name: "the edge has Docker's socket", overlay: "services: {edge: {volumes: ['/var/run/docker.sock:/var/run/docker.sock']}}",
-			check: "guard", level: check.Error, want: "edge has Docker's socket: whoever owns it owns this machine", hint: "edge guard",
+			check: "guard", level: preflight.Error, want: "edge has Docker's socket: whoever owns it owns this machine", hint: "edge guard",
 		},
 		{
 			name: "an endpoint that is no service", overlay: "services: {edge: {environment: {DOCKER_ENDPOINT: 'tcp://guard:2375'}}}",
-			check: "guard", level: check.Error, want: "the endpoint is tcp://guard:2375, and the compose file has no service guard", hint: "add the service",
+			check: "guard", level: preflight.Error, want: "the endpoint is tcp://guard:2375, and the compose file has no service guard", hint: "add the service",
 		},
 		{
 			name: "others reach the guard", overlay: "services: {docker-guard: {networks: [infrastructure_network]}}",
-			check: "guard", level: check.Warning, want: "corteza-docs reaches docker-guard, by the network infrastructure_network", hint: "nobody else is on",
+			check: "guard", level: preflight.Warning, want: "corteza-docs reaches docker-guard, by the network infrastructure_network", hint: "nobody else is on",
 		},
 		{
 			name: "no Engine", env: []string{"DOCKER_HOST=unix:///nowhere/docker.sock"},
-			check: "engine", level: check.Error, want: "the Docker Engine can't be asked", hint: "systemctl start docker",
+			check: "engine", level: preflight.Error, want: "the Docker Engine can't be asked", hint: "systemctl start docker",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func Start(ctx context.Context, log func(service, event string)) (*Backends, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	b := &Backends{endpoints: make(map[string][]string), cancel: cancel, done: make(chan struct{})}
-	for _, app := range runningDemo(log) {
+	for _, app := range newApps(log) {
 		started, err := startBackend(ctx, app)
 		if err != nil {
 			cancel()
@@ -47,9 +47,9 @@ func Start(ctx context.Context, log func(service, event string)) (*Backends, err
 	return b, nil
 }
 
-// runningDemo is what runs. The two BigCapital servers share their books, as the real ones share a database,
+// newApps is what runs. The two BigCapital servers share their books, as the real ones share a database,
 // and nothing else.
-func runningDemo(log func(server, event string)) []app {
+func newApps(log func(server, event string)) []app {
 	books := newLedger()
 	return []app{
 		newBigCapital("bigcapital-server-1", books, log),

@@ -12,7 +12,7 @@ import (
 	"github.com/theworklabs/edge/internal/demo"
 )
 
-// runningDemo is a running demo, and what it logged.
+// newApps is a running demo, and what it logged.
 type runningDemo struct {
 	*demo.Backends
 	t *testing.T

@@ -11,7 +11,7 @@ const lifetimeClasses = 14
 // session is an entry of a [Table], with its place in a queue.
 type session struct {
 	sid           string
-	service       *serviceName
+	service       *serviceSessions
 	endpoint      unique.Handle[string] // few, and long
 	lastUsed      time.Duration         // when it was last, on the table's clock
 	lifetimeClass uint8                 // it may stay unused for 1<<life seconds

@@ -18,13 +18,13 @@ type Table struct {
 	startedAt time.Time
 
 	mu       sync.Mutex
-	services map[string]*serviceName // those with sessions
+	services map[string]*serviceSessions // those with sessions
 	queues   [lifetimeClasses]queue
 	count    int
 }
 
-// serviceName is the sessions of one service.
-type serviceName struct {
+// serviceSessions is the sessions of one service.
+type serviceSessions struct {
 	name            string
 	sessions        map[string]*session           // by sid
 	countByEndpoint map[unique.Handle[string]]int // how many each endpoint holds
@@ -35,7 +35,7 @@ func NewTable(limit int) *Table {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	return &Table{limit: limit, startedAt: time.Now(), services: make(map[string]*serviceName)}
+	return &Table{limit: limit, startedAt: time.Now(), services: make(map[string]*serviceSessions)}
 }
 
 // Learn remembers that the endpoint with this identity began the session, for as long as it is used again within ttl,
@@ -119,7 +119,7 @@ func (t *Table) find(name, sid string) *session {
 
 func (t *Table) add(name string, s *session) {
 	if s.service = t.services[name]; s.service == nil {
-		s.service = &serviceName{
+		s.service = &serviceSessions{
 			name: strings.Clone(name), sessions: make(map[string]*session), countByEndpoint: make(map[unique.Handle[string]]int),
 		}
 		t.services[s.service.name] = s.service

@@ -72,7 +72,7 @@ type tunnel struct {
 	traffic          *Traffic
 	onClose          func(Report)
 	startedAt        time.Time
-	idle             *measureIdle
+	idle             *idleTimer
 	activeDirections atomic.Int32 // directions that are not over
 
 	mu               sync.Mutex

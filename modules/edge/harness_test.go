@@ -230,7 +230,7 @@ func edgeGoroutines() []string {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	return slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
-		for _, path := range []string{"edge/internal/discovery.", "edge/internal/registry.", "edge/internal/probe.", "edge/internal/link.", "edge/modules/edge."} {
+		for _, path := range []string{"edge/internal/discovery.", "edge/internal/registry.", "edge/internal/probe.", "edge/internal/upstreamconn.", "edge/modules/edge."} {
 			if strings.Contains(stack, path) {
 				return false
 			}

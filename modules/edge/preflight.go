@@ -10,8 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/theworklabs/edge/internal/check"
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/preflight"
 )
 
 // storageCheckTimeout bounds the check of the storage.
@@ -22,16 +22,16 @@ func serveChecks(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s not allowed; use GET", r.Method)}
 	}
-	all := []check.Finding{}
+	all := []preflight.Finding{}
 	if l := sharedRuntime(); l != nil {
 		all = append(all, l.runChecks(r.Context())...)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(check.NewReport(all))
+	return json.NewEncoder(w).Encode(preflight.NewReport(all))
 }
 
 // runChecks looks at what the configuration in force relies on.
-func (l *runtime) runChecks(ctx context.Context) (all []check.Finding) {
+func (l *runtime) runChecks(ctx context.Context) (all []preflight.Finding) {
 	l.mu.Lock()
 	a := l.active
 	l.mu.Unlock()
@@ -39,11 +39,11 @@ func (l *runtime) runChecks(ctx context.Context) (all []check.Finding) {
 		return nil
 	}
 	if a.DockerHost != "" {
-		all = append(all, check.CheckDockerHost(ctx, a.DockerHost))
+		all = append(all, preflight.CheckDockerHost(ctx, a.DockerHost))
 	}
 	ctx, cancel := context.WithTimeout(ctx, storageCheckTimeout)
 	defer cancel()
-	return append(all, check.CheckStorage(ctx, a.storage), check.CheckClock(time.Now()))
+	return append(all, preflight.CheckStorage(ctx, a.storage), preflight.CheckClock(time.Now()))
 }
 
 // checkStart returns an error if the edge had better not start: by a clock that is wrong no certificate is good, and by a storage
@@ -61,13 +61,13 @@ func (a *App) checkStart(ctx caddy.Context) error {
 	if len(sites) == 0 {
 		return nil
 	}
-	if err := check.CheckClock(time.Now()).Err(); err != nil {
+	if err := preflight.CheckClock(time.Now()).Err(); err != nil {
 		return err
 	}
 	patient, cancel := context.WithTimeout(ctx, storageCheckTimeout)
 	defer cancel()
-	err := check.CheckStorage(patient, a.storage).Err()
-	if check.IsStorageFull(err) {
+	err := preflight.CheckStorage(patient, a.storage).Err()
+	if preflight.IsStorageFull(err) {
 		a.log.Error("certificates can't be kept", zap.Error(err))
 		return nil
 	}
@@ -96,9 +96,9 @@ func (a auditedEngine) Run(ctx context.Context, sink discovery.Sink) {
 
 func (a auditedEngine) audit(ctx context.Context) {
 	for {
-		found := check.CheckDockerHost(ctx, a.DockerHost)
+		found := preflight.CheckDockerHost(ctx, a.DockerHost)
 		if !found.IsInconclusive() {
-			if found.Level != check.OK {
+			if found.Level != preflight.OK {
 				a.log.Warn(found.Message, zap.String("hint", found.Hint))
 			}
 			return

@@ -13,10 +13,10 @@ import (
 	"github.com/theworklabs/edge/internal/certs"
 	"github.com/theworklabs/edge/internal/discovery"
 	"github.com/theworklabs/edge/internal/engineio"
-	"github.com/theworklabs/edge/internal/link"
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/tunnel"
+	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
 // pool holds the one [runtime]: what must outlive a reload lives here, never in a module.
@@ -70,7 +70,7 @@ func acquireRuntime() (*runtime, error) {
 		l := &runtime{sources: make(map[registry.Source]*runningSource), sessions: engineio.NewTable(engineio.DefaultLimit), adoptedSessions: engineio.NewTable(adoptedSessionLimit), tunnels: tunnel.NewGroup(nil)}
 		l.setLoggers(zap.NewNop(), zap.NewNop())
 		l.accessLog = zap.New(dynamicCore{log: &l.httpLog}).Named("http.log.access")
-		l.registry = registry.New(registry.Options{OpenConns: link.Opener(l.tunnels), OnChange: l.logEndpointChange})
+		l.registry = registry.New(registry.Options{OpenConns: upstreamconn.Opener(l.tunnels), OnChange: l.logEndpointChange})
 		return l, nil
 	})
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/theworklabs/edge/internal/link"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/upstreamconn"
 	"github.com/theworklabs/edge/modules/downstream"
 )
 
@@ -104,12 +104,12 @@ func (x *exchange) send(claim registry.Claim) (*http.Response, error) {
 	e := claim.Endpoint()
 	setPlaceholder(x.req, "edge.endpoint.id", e.ID())
 	setPlaceholder(x.req, "edge.endpoint.address", e.Address())
-	ctx, cancel := context.WithCancelCause(link.WithDialTimeout(x.req.Context(), time.Duration(x.DialTimeout)))
+	ctx, cancel := context.WithCancelCause(upstreamconn.WithDialTimeout(x.req.Context(), time.Duration(x.DialTimeout)))
 	if len(x.unansweredBy) > 0 {
-		ctx = link.WithNewConn(ctx)
+		ctx = upstreamconn.WithNewConn(ctx)
 	}
 	late := newDeadline(time.Duration(x.ResponseTimeout), cancel)
-	resp, err := e.Conns().(*link.Conns).Send(x.body.attach(x.req.WithContext(ctx), late))
+	resp, err := e.Conns().(*upstreamconn.Conns).Send(x.body.attach(x.req.WithContext(ctx), late))
 	inTime := late.stop()
 	if err == nil && inTime {
 		err = x.checkResponse(claim, resp)
@@ -249,7 +249,7 @@ func (x *exchange) retryOrFail(claim registry.Claim, err error) error {
 
 // isReusedConn reports whether an attempt failed on a kept connection.
 func isReusedConn(err error) bool {
-	_, kept := errors.AsType[*link.ReusedConnError](err)
+	_, kept := errors.AsType[*upstreamconn.ReusedConnError](err)
 	return kept
 }
 

@@ -10,9 +10,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/theworklabs/edge/internal/link"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/resource"
+	"github.com/theworklabs/edge/internal/upstreamconn"
 	"github.com/theworklabs/edge/modules/downstream"
 )
 
@@ -37,13 +37,13 @@ func (x *exchange) classify(err error) failureKind {
 	if _, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 		return clientFault
 	}
-	if _, ok := errors.AsType[*link.DialError](err); ok {
+	if _, ok := errors.AsType[*upstreamconn.DialError](err); ok {
 		if _, ours := resource.Exhausted(err); ours {
 			return edgeExhausted
 		}
 		return dialFailed
 	}
-	if _, ok := errors.AsType[*link.InvalidRequestError](err); ok {
+	if _, ok := errors.AsType[*upstreamconn.InvalidRequestError](err); ok {
 		return invalidRequest
 	}
 	switch {
@@ -51,7 +51,7 @@ func (x *exchange) classify(err error) failureKind {
 		return endpointTerminating
 	case errors.Is(err, errResponseTimeout) || errors.Is(err, errNotReplayable):
 		return noResponse
-	case errors.Is(err, errUnrequestedUpgrade) || link.IsMalformed(err):
+	case errors.Is(err, errUnrequestedUpgrade) || upstreamconn.IsMalformed(err):
 		return badResponse
 	}
 	return noResponse
@@ -125,8 +125,8 @@ func (x *exchange) fail(e *registry.Endpoint, err error) error {
 	if errors.Is(err, errResponseTimeout) {
 		status = http.StatusGatewayTimeout
 	}
-	_, notSent := errors.AsType[*link.DialError](err)
-	if _, ok := errors.AsType[*link.InvalidRequestError](err); ok {
+	_, notSent := errors.AsType[*upstreamconn.DialError](err)
+	if _, ok := errors.AsType[*upstreamconn.InvalidRequestError](err); ok {
 		notSent, status = true, http.StatusInternalServerError
 	}
 	outcome := registry.OutcomeUnknown

@@ -11,7 +11,7 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/modules/downstream"
 	"github.com/theworklabs/edge/modules/edge"
-	"github.com/theworklabs/edge/modules/pages"
+	"github.com/theworklabs/edge/modules/errorpages"
 )
 
 func init() {
@@ -71,7 +71,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		w.Header().Set("Retry-After", retryAfterHeader(err))
 	}
 	if _, closed := errors.AsType[*maintenance.Error](err); closed && !hasErrorRoutes(r) {
-		return pages.ServeError(w, r, err)
+		return errorpages.ServeError(w, r, err)
 	}
 	return err
 }

@@ -12,9 +12,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/theworklabs/edge/internal/link"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/tunnel"
+	"github.com/theworklabs/edge/internal/upstreamconn"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
@@ -42,7 +42,7 @@ func withHijacker(w http.ResponseWriter, r *http.Request) *http.Request {
 
 // canHijack reports whether the answer is a change of protocols that the transport is to carry out.
 func canHijack(req *http.Request, resp *http.Response) bool {
-	_, upgraded := resp.Body.(*link.UpgradedConn)
+	_, upgraded := resp.Body.(*upstreamconn.UpgradedConn)
 	_, offered := req.Context().Value(hijackerKey{}).(*hijacker)
 	return upgraded && offered && resp.StatusCode == http.StatusSwitchingProtocols
 }
@@ -51,7 +51,7 @@ func canHijack(req *http.Request, resp *http.Response) bool {
 // the configuration. It returns errHijacked, or why it could not be done. The claim is the tunnel's from now on.
 func (t *Transport) hijack(req *http.Request, resp *http.Response, claim registry.Claim) error {
 	to := req.Context().Value(hijackerKey{}).(*hijacker)
-	upgraded := resp.Body.(*link.UpgradedConn)
+	upgraded := resp.Body.(*upstreamconn.UpgradedConn)
 	got := resp.Header.Get("Upgrade")
 	entry := t.newAccessLogEntry(to, claim.Endpoint())
 	client, early, err := to.hijack(resp.Header, got)
@@ -59,7 +59,7 @@ func (t *Transport) hijack(req *http.Request, resp *http.Response, claim registr
 		return t.failUpgrade(claim, upgraded, err)
 	}
 	endpoint, ahead := upgraded.Hijack()
-	l := claim.Endpoint().Conns().(*link.Conns)
+	l := claim.Endpoint().Conns().(*upstreamconn.Conns)
 	claim = claim.Upgrade()
 	l.Tunnels().Open(tunnel.Config{
 		Client: client, Endpoint: endpoint, BufferedFromClient: early, BufferedFromEndpoint: ahead,
@@ -76,7 +76,7 @@ func (t *Transport) hijack(req *http.Request, resp *http.Response, claim registr
 }
 
 // failUpgrade ends a change of protocols that went wrong.
-func (t *Transport) failUpgrade(claim registry.Claim, upgraded *link.UpgradedConn, err error) error {
+func (t *Transport) failUpgrade(claim registry.Claim, upgraded *upstreamconn.UpgradedConn, err error) error {
 	address := claim.Endpoint().Address()
 	_ = upgraded.Close() // what is left of it is of no use
 	claim.Release()

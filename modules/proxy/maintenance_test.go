@@ -16,7 +16,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
-	_ "github.com/theworklabs/edge/modules/pages"
+	_ "github.com/theworklabs/edge/modules/errorpages"
 )
 
 // setMaintenance gives an order as an operator does.

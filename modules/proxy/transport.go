@@ -17,8 +17,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
-	"github.com/theworklabs/edge/internal/link"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/upstreamconn"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
@@ -77,7 +77,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return errors.New("dial_timeout, response_timeout and idle_timeout can't be negative")
 	}
 	if t.DialTimeout == 0 {
-		t.DialTimeout = caddy.Duration(link.DefaultDialTimeout)
+		t.DialTimeout = caddy.Duration(upstreamconn.DefaultDialTimeout)
 	}
 	t.log = ctx.Logger()
 	app, err := ctx.App("edge")

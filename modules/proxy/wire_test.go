@@ -15,7 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/theworklabs/edge/internal/registry"
-	_ "github.com/theworklabs/edge/modules/pages"
+	_ "github.com/theworklabs/edge/modules/errorpages"
 )
 
 // wireBackend is an endpoint that is played on the wire: each connection on which something comes is given to play.

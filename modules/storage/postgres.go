@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/certmagic"
 
-	"github.com/theworklabs/edge/internal/pgstore"
+	"github.com/theworklabs/edge/internal/pgstorage"
 )
 
 func init() {
@@ -48,7 +48,7 @@ type Postgres struct {
 var pool = caddy.NewUsagePool()
 
 // pooledStore is a store in the pool.
-type pooledStore struct{ *pgstore.Store }
+type pooledStore struct{ *pgstorage.Store }
 
 // Destruct gives back the locks, and ends the connections meanwhile: what still uses one finishes first, and a process that
 // ends has no time for that.
@@ -71,7 +71,7 @@ func (p *Postgres) CertMagicStorage() (certmagic.Storage, error) {
 	}
 	key := fmt.Sprintf("%+v", o)
 	value, _, err := pool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		store, err := pgstore.New(o)
+		store, err := pgstorage.New(o)
 		return pooledStore{store}, err
 	})
 	if err != nil {
@@ -82,9 +82,9 @@ func (p *Postgres) CertMagicStorage() (certmagic.Storage, error) {
 }
 
 // options replaces placeholders and fills in defaults.
-func (p *Postgres) options() (pgstore.Options, error) {
+func (p *Postgres) options() (pgstorage.Options, error) {
 	replacer := caddy.NewReplacer()
-	o := pgstore.Options{
+	o := pgstorage.Options{
 		Table:        cmp.Or(p.Table, "edge_storage"),
 		Lease:        cmp.Or(time.Duration(p.Lease), 30*time.Second),
 		RetryTimeout: cmp.Or(time.Duration(p.RetryTimeout), 10*time.Second),

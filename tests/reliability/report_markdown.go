@@ -28,12 +28,12 @@ alone, the control. Each takes 40 ms to answer; half of them are GET, an eighth 
   application acted on it, the client can't tell. *Wrong*: answered by somebody else.
 - *Ratio*: of p99 to the control's. *Recovered*: from the first request that was lost or took over a second until the end of the
   last such one. *Sockets*: WebSockets to both services, with the codes that they were closed with.
-{{ if .Broken }}
+{{ if .Violations }}
 ## Not kept
 
 What the edge promises, and did not keep in this run:
 
-{{ range .Broken }}- {{ . }}
+{{ range .Violations }}- {{ . }}
 {{ end }}{{ end }}
 ## Overview
 

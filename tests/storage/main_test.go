@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/theworklabs/edge/internal/pgstore"
+	"github.com/theworklabs/edge/internal/pgstorage"
 )
 
 const (
@@ -79,7 +79,7 @@ func prepare(dir string) error {
 		return fmt.Errorf("run PostgreSQL: %w\n%s", err, out)
 	}
 	container = strings.TrimSpace(string(out))
-	s, err := pgstore.New(testOptions(database, keyOne))
+	s, err := pgstorage.New(testOptions(database, keyOne))
 	if err != nil {
 		return err
 	}
@@ -95,16 +95,16 @@ func prepare(dir string) error {
 }
 
 // testOptions are those of the tests: a short lease and little patience.
-func testOptions(address string, keys ...string) pgstore.Options {
-	return pgstore.Options{
+func testOptions(address string, keys ...string) pgstorage.Options {
+	return pgstorage.Options{
 		DSN: "postgres://edge:hunter2@" + address + "/edge?sslmode=disable", Keys: keys, Table: "edge_storage",
 		Lease: 2 * time.Second, RetryTimeout: 10 * time.Second,
 	}
 }
 
-func openStore(t *testing.T, o pgstore.Options) *pgstore.Store {
+func openStore(t *testing.T, o pgstorage.Options) *pgstorage.Store {
 	t.Helper()
-	s, err := pgstore.New(o)
+	s, err := pgstorage.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func openStore(t *testing.T, o pgstore.Options) *pgstore.Store {
 
 // holdLock is what a process does that will be killed.
 func holdLock(name string) {
-	s, err := pgstore.New(testOptions(os.Getenv("EDGE_TEST_DATABASE"), keyOne))
+	s, err := pgstorage.New(testOptions(os.Getenv("EDGE_TEST_DATABASE"), keyOne))
 	if err == nil {
 		err = s.Lock(context.Background(), name)
 	}

@@ -1,0 +1,127 @@
+package preflight
+
+import (
+	"encoding/json"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// httpApp is what is checked of Caddy's servers: for which names they obtain certificates by themselves.
+type httpApp struct {
+	HTTPPort int `json:"http_port"`
+	Servers  map[string]struct {
+		Listen []string
+		Routes []struct {
+			Match []struct{ Host []string }
+		}
+		AutoHTTPS struct {
+			Disable             bool
+			DisableCertificates bool `json:"disable_certificates"`
+			Skip                []string
+			SkipCertificates    []string `json:"skip_certificates"`
+		} `json:"automatic_https"`
+	}
+}
+
+// readServers reads what the servers listen on, and which names with * they obtain certificates for. It follows the rules of
+// Caddy's automatic HTTPS: names stand in the matchers of a server's own routes, and a server on the HTTP port has none.
+func (c *edgeConfig) readServers(text []byte, tls tlsApp) {
+	var app httpApp
+	if len(text) == 0 || json.Unmarshal(text, &app) != nil {
+		return // loading it says why
+	}
+	if app.HTTPPort == 0 {
+		app.HTTPPort = 80
+	}
+	names := make(map[string]bool)
+	for _, name := range stringItems(tls.Certificates["automate"]) {
+		names[strings.ToLower(name)] = true
+	}
+	for _, server := range app.Servers {
+		c.listenAddresses = append(c.listenAddresses, server.Listen...)
+		auto := server.AutoHTTPS
+		if auto.Disable || auto.DisableCertificates || allOnPort(server.Listen, app.HTTPPort) {
+			continue
+		}
+		for _, route := range server.Routes {
+			for _, match := range route.Match {
+				for _, name := range match.Host {
+					if !slices.Contains(auto.Skip, name) && !slices.Contains(auto.SkipCertificates, name) {
+						names[strings.ToLower(name)] = true
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(c.listenAddresses)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		switch policy := tls.policyFor(name); {
+		case !strings.Contains(name, "*") || !certmagic.SubjectQualifiesForPublicCert(name) || !policy.isPublic():
+		case policy.canIssueWildcard():
+			c.wildcardsWithChallenge = append(c.wildcardsWithChallenge, name)
+		default:
+			c.wildcardsWithoutChallenge = append(c.wildcardsWithoutChallenge, name)
+		}
+	}
+}
+
+// allOnPort reports whether all addresses have one port.
+func allOnPort(addresses []string, port int) bool {
+	return len(addresses) > 0 && !slices.ContainsFunc(addresses, func(address string) bool {
+		_, number, err := net.SplitHostPort(address)
+		return err != nil || number != strconv.Itoa(port)
+	})
+}
+
+// policyFor returns the policy for a name: the one that lists it, or else the first that lists none.
+func (t tlsApp) policyFor(name string) (found automationPolicy) {
+	for _, p := range slices.Backward(t.Automation.Policies) {
+		if len(p.Subjects) == 0 {
+			found = p
+		}
+	}
+	for _, p := range t.Automation.Policies {
+		for _, subject := range p.Subjects {
+			if strings.EqualFold(subject, name) || certmagic.MatchWildcard(name, subject) {
+				return p
+			}
+		}
+	}
+	return found
+}
+
+// isPublic reports whether certificates come from an authority that has to be shown who owns the name.
+func (p automationPolicy) isPublic() bool {
+	return len(p.Managers) == 0 && !p.OnDemand && (len(p.Issuers) == 0 || slices.ContainsFunc(p.Issuers, issuer.isPublic))
+}
+
+// canIssueWildcard reports whether an issuer has a way to prove ownership of all names below a domain. Of issuers other than ACME it is
+// not known, and assumed.
+func (p automationPolicy) canIssueWildcard() bool {
+	return slices.ContainsFunc(p.Issuers, func(i issuer) bool { return i.isPublic() && (i.Module != "acme" || i.Challenges.DNS != nil) })
+}
+
+// checkWildcards reports sites for which no certificate can be obtained: for names with *, ACME authorities accept the DNS challenge
+// alone (RFC 8555, section 8; Let's Encrypt, "Challenge Types").
+func checkWildcards(config *edgeConfig) []Finding {
+	var all []Finding
+	for _, name := range config.wildcardsWithoutChallenge {
+		hint := "give each site its own name, such as " + strings.Replace(name, "*", "www", 1) +
+			", or build the edge with a module for your DNS provider (xcaddy build --with github.com/theworklabs/edge " +
+			"--with github.com/caddy-dns/PROVIDER) and write, in the site's tls block: dns PROVIDER …"
+		found := errorFinding("certificate", hint, "%s needs a DNS challenge, and the configuration has none: no authority issues the certificate", name)
+		if config.hasFileCertificates { // the name may have a certificate of a file
+			found.Level = Warning
+		}
+		all = append(all, found)
+	}
+	for _, name := range config.wildcardsWithChallenge {
+		all = append(all, okFinding("certificate", "%s has a DNS challenge", name))
+	}
+	return all
+}

@@ -1,0 +1,93 @@
+package socketproxy
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/theworklabs/edge/internal/discovery"
+)
+
+// serveEvents streams the Engine's events about containers and networks, each at once. The guard's own filter replaces the
+// client's: exec events would show command lines.
+func (g *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
+	query := url.Values{}
+	for _, name := range []string{"since", "until"} {
+		if value := r.URL.Query().Get(name); value != "" {
+			query.Set(name, value)
+		}
+	}
+	query.Set("filters", eventFilter)
+	resp := g.fetch(w, r, query)
+	if resp == nil {
+		return
+	}
+	defer resp.Body.Close()
+	resp.Header.Set("Content-Type", "application/json")
+	copyStatusAndHeader(w, resp)
+	out := http.NewResponseController(w)
+	if out.Flush() != nil {
+		return
+	}
+	in, encoder := json.NewDecoder(resp.Body), json.NewEncoder(w)
+	for {
+		var e event
+		if in.Decode(&e) != nil {
+			return // the Engine stops, or the client left: the stream ends, and the edge asks anew
+		}
+		if !e.isRequested() {
+			continue
+		}
+		e.strip()
+		if encoder.Encode(e) != nil || out.Flush() != nil {
+			return
+		}
+	}
+}
+
+var eventFilter = func() string {
+	filter, err := json.Marshal(map[string][]string{
+		"type": {"container", "network"}, "event": discovery.EventActions,
+	})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return string(filter)
+}()
+
+// event is what is passed on of an event.
+type event struct {
+	Type     string `json:"Type"`
+	Action   string `json:"Action"`
+	Actor    actor  `json:"Actor"`
+	Scope    string `json:"scope,omitempty"`
+	Time     int64  `json:"time,omitempty"`
+	TimeNano int64  `json:"timeNano,omitempty"`
+}
+
+type actor struct {
+	ID         string            `json:"ID"`
+	Attributes map[string]string `json:"Attributes"`
+}
+
+// isRequested reports whether the event is one that the Engine was asked for. One that takes no notice of filters, as others
+// that speak its API may, must not make the guard tell more.
+func (e *event) isRequested() bool {
+	action, _, _ := strings.Cut(e.Action, ": ") // "health_status: unhealthy"
+	return (e.Type == "container" || e.Type == "network") && slices.Contains(discovery.EventActions, action)
+}
+
+// strip drops the container's labels, which the Engine mixes into the attributes, but for those that are needed.
+func (e *event) strip() {
+	for name := range e.Actor.Attributes {
+		switch name {
+		case "signal", "exitCode", "container", "name", "type", "image", "oldName":
+		default:
+			if !isNeededLabel(name) {
+				delete(e.Actor.Attributes, name)
+			}
+		}
+	}
+}

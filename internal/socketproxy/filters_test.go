@@ -1,0 +1,21 @@
+package socketproxy
+
+import "testing"
+
+func TestOnlyFiltersByIDAreForwarded(t *testing.T) {
+	for filters, ok := range map[string]bool{
+		`{"id":{"3fc1":true}}`:             true,
+		`{"id":["3fc1"]}`:                  true,
+		`{}`:                               true,
+		`{"label":{"token=hunter2":true}}`: false,
+		`{"id":{"3fc1":true},"volume":{"/etc":true}}`: false,
+		`{"ancestor":["secret"]}`:                     false,
+		`{"publish":["22"]}`:                          false,
+		`[]`:                                          false,
+		`no json`:                                     false,
+	} {
+		if got := filtersOnlyByID(filters); got != ok {
+			t.Errorf("%s: passed %v, want %v", filters, got, ok)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package presets
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/proxy"
+)
+
+func init() {
+	for name, known := range map[string]func() preset{"bigcapital": bigcapital, "corteza": corteza} {
+		httpcaddyfile.RegisterDirective(name, func(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+			return parsePreset(h, known())
+		})
+		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
+	}
+}
+
+// parsePreset reads a preset's directive. Syntax, the same for all but the names of the backends:
+//
+//	bigcapital [<matcher>] {
+//		server           <service:port>
+//		webapp           <service:port>
+//		block            <paths...>|off
+//		max_body         <size>|off
+//		response_timeout <duration>|off
+//		hold             <duration>
+//		max_held         <requests>
+//		affinity         <socketio|cookie...>|off   # of the first backend; it alone keeps anything of its clients
+//		limit login|all  <events> <window> [<burst>]|off
+//		limit allow      <addresses and ranges...>
+//		limit off
+//		origins          <origins...>|any           # of other sites' pages that may open WebSockets
+//		security_headers off
+//		security_headers {
+//			…            # see security.go
+//		}
+//		probe <backend> {
+//			…            # see modules/edge
+//		}
+//	}
+func parsePreset(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error) {
+	matcher, d, at, err := proxy.ParseMatcher(h)
+	if err != nil {
+		return nil, err
+	}
+	p.defaultService = p.backends[0].service
+	if d.NextArg() {
+		return nil, d.Errf("%s: takes no argument but a matcher", p.name)
+	}
+	for d.NextBlock(0) {
+		if err := p.unmarshalLine(d); err != nil {
+			return nil, err
+		}
+	}
+	for _, b := range p.backends {
+		if err := proxy.Declare(h, b.service, b.config, at); err != nil {
+			return nil, err // it names both places itself
+		}
+	}
+	return h.NewRoute(matcher, &caddyhttp.Subroute{Routes: p.routes()}), nil
+}
+
+func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	switch name {
+	case "hold", "max_held":
+		return p.unmarshalHold(d)
+	case "probe":
+		return p.unmarshalProbe(d)
+	case "affinity":
+		return proxy.UnmarshalAffinity(d, &p.backends[0].affinity)
+	case "limit":
+		return p.limits.unmarshal(d)
+	case "origins":
+		return p.origins.unmarshal(d)
+	case "security_headers":
+		return p.headers.unmarshal(d)
+	}
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.Errf("%s: %s needs a value", p.name, name)
+	}
+	if name == "block" {
+		return p.unmarshalBlockedPaths(d, args)
+	}
+	if len(args) > 1 {
+		return d.ArgErr()
+	}
+	return p.unmarshalValue(d, name, args[0])
+}
+
+// unmarshalHold reads what holds for all backends.
+func (p *preset) unmarshalHold(d *caddyfile.Dispenser) error {
+	var all edge.ServiceConfig
+	if _, err := all.UnmarshalLine(d); err != nil {
+		return err
+	}
+	for i := range p.backends {
+		c := &p.backends[i].config
+		c.Hold, c.MaxHeld = max(all.Hold, c.Hold), max(all.MaxHeld, c.MaxHeld)
+	}
+	return nil
+}
+
+// unmarshalProbe replaces the probe of a backend, which need not be named where there is only one.
+func (p *preset) unmarshalProbe(d *caddyfile.Dispenser) error {
+	b := &p.backends[0]
+	args := d.RemainingArgs()
+	switch {
+	case len(args) == 1:
+		if b = p.backend(args[0]); b == nil {
+			return d.Errf("probe %s: there are %s", args[0], strings.Join(p.backendNames(), " and "))
+		}
+	case len(args) > 1 || len(p.backends) > 1:
+		return d.Errf("probe: want the service before the block: probe %s", strings.Join(p.backendNames(), " or probe "))
+	}
+	b.config.Probe = new(edge.Probe)
+	return b.config.Probe.UnmarshalBlock(d)
+}
+
+func (p *preset) unmarshalBlockedPaths(d *caddyfile.Dispenser, paths []string) error {
+	if len(paths) == 1 && paths[0] == "off" {
+		p.blockedPaths = nil
+		return nil
+	}
+	for _, path := range paths {
+		if !strings.HasPrefix(path, "/") {
+			return d.Errf("block %q: want a path that begins with /", path)
+		}
+	}
+	p.blockedPaths = paths
+	return nil
+}
+
+func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) error {
+	if b := p.backend(name); b != nil {
+		if _, _, err := registry.ParseName(value); err != nil {
+			return d.WrapErr(err)
+		}
+		b.service = value
+		return nil
+	}
+	off := value == "off"
+	switch name {
+	case "max_body":
+		p.maxBody = 0
+		if off {
+			return nil
+		}
+		size, err := parseSize(value)
+		if err != nil {
+			return d.Errf("max_body %v, or off", err)
+		}
+		p.maxBody = size
+	case "response_timeout":
+		p.responseTimeout = 0
+		if off {
+			return nil
+		}
+		var parsed caddy.Duration
+		if err := edge.ParseDuration(d, value, &parsed); err != nil {
+			return err
+		}
+		p.responseTimeout = time.Duration(parsed)
+	default:
+		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held, affinity, limit, origins, security_headers and probe",
+			p.name, name, strings.Join(p.backendNames(), ", "))
+	}
+	return nil
+}
+
+// backend returns the backend of a name, or nil.
+func (p *preset) backend(name string) *backend {
+	i := slices.IndexFunc(p.backends, func(b backend) bool { return b.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &p.backends[i]
+}
+
+func (p *preset) backendNames() []string {
+	names := make([]string, len(p.backends))
+	for i, b := range p.backends {
+		names[i] = b.name
+	}
+	return names
+}

@@ -1,0 +1,88 @@
+// Package trustedproxies are lists of proxies whose word about a client's address is taken, for `trusted_proxies`.
+package trustedproxies
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(Private{})
+	caddy.RegisterModule(Cloudflare{})
+}
+
+// Private are all private addresses (RFC 1918, RFC 4193, loopback): an edge behind a load balancer on the same network.
+//
+// Only for an edge that strangers can't reach from such an address. Behind Docker's userland proxy everyone seems to come
+// from one: see docs/client-addresses.md.
+type Private struct{ rangeList }
+
+// CaddyModule returns the Caddy module information.
+func (Private) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.ip_sources.private", New: func() caddy.Module { return new(Private) }}
+}
+
+// Provision reads the list.
+func (p *Private) Provision(caddy.Context) error { return p.parseRanges(caddyhttp.PrivateRangesCIDR()) }
+
+// Cloudflare are the addresses that Cloudflare's proxies call from, as of [CloudflareListDate].
+type Cloudflare struct{ rangeList }
+
+// CaddyModule returns the Caddy module information.
+func (Cloudflare) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.ip_sources.cloudflare", New: func() caddy.Module { return new(Cloudflare) }}
+}
+
+// Provision reads the list.
+func (c *Cloudflare) Provision(caddy.Context) error { return c.parseRanges(cloudflareRanges) }
+
+// rangeList is a preset's ranges and those that a configuration adds.
+type rangeList struct {
+	// More addresses or ranges that are trusted: `192.0.2.10`, `2001:db8::/48`.
+	Extra []string `json:"and,omitempty"`
+
+	ranges []netip.Prefix
+}
+
+// GetIPRanges implements caddyhttp.IPRangeSource.
+func (l *rangeList) GetIPRanges(*http.Request) []netip.Prefix { return l.ranges }
+
+// UnmarshalCaddyfile sets up the list from Caddyfile tokens. Syntax:
+//
+//	trusted_proxies private|cloudflare [<addresses and ranges...>]
+func (l *rangeList) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the preset's name
+	for d.NextArg() {
+		if _, err := caddyhttp.CIDRExpressionToPrefix(d.Val()); err != nil {
+			return d.Errf("trusted_proxies: %q is no address and no range: want 192.0.2.10 or 2001:db8::/48", d.Val())
+		}
+		l.Extra = append(l.Extra, d.Val())
+	}
+	return nil
+}
+
+func (l *rangeList) parseRanges(preset []string) error {
+	for _, text := range append(preset[:len(preset):len(preset)], l.Extra...) {
+		prefix, err := caddyhttp.CIDRExpressionToPrefix(text)
+		if err != nil {
+			return fmt.Errorf("trusted proxy %q: want an address such as 192.0.2.10, or a range such as 2001:db8::/48", text)
+		}
+		l.ranges = append(l.ranges, prefix)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner       = (*Private)(nil)
+	_ caddy.Provisioner       = (*Cloudflare)(nil)
+	_ caddyfile.Unmarshaler   = (*Private)(nil)
+	_ caddyfile.Unmarshaler   = (*Cloudflare)(nil)
+	_ caddyhttp.IPRangeSource = (*Private)(nil)
+	_ caddyhttp.IPRangeSource = (*Cloudflare)(nil)
+)
