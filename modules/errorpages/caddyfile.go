@@ -7,12 +7,12 @@ import (
 )
 
 func init() {
-	httpcaddyfile.RegisterHandlerDirective("error_pages", parse)
+	httpcaddyfile.RegisterHandlerDirective("error_pages", parseCaddyfile)
 	// after what headers and log fields are set with, and in the place of respond
 	httpcaddyfile.RegisterDirectiveOrder("error_pages", httpcaddyfile.Before, "respond")
 }
 
-func parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
 	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
 }

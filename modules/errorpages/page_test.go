@@ -45,7 +45,7 @@ func TestEachPageIsWellFormedSmallAndSelfContained(t *testing.T) {
 		if err := wellFormed(text); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		p := parse(t, text)
+		p := parsePage(t, text)
 		if p.count["main"] != 1 || p.count["h1"] != 1 || p.count["title"] != 1 || p.count["footer"] != 1 || p.lang != "en" {
 			t.Errorf("%s: landmarks %v, lang %q", name, p.count, p.lang)
 		}
@@ -106,7 +106,7 @@ type parsedPage struct {
 	externalRefs []string // what is loaded, run or styled in place
 }
 
-func parse(t *testing.T, text string) parsedPage {
+func parsePage(t *testing.T, text string) parsedPage {
 	t.Helper()
 	root, err := html.Parse(strings.NewReader(text))
 	if err != nil {
@@ -144,7 +144,7 @@ func parse(t *testing.T, text string) parsedPage {
 
 // TestTextContrastMeetsWCAG: WCAG 2.2, 1.4.3 asks for a contrast of 4.5.
 func TestTextContrastMeetsWCAG(t *testing.T) {
-	style := parse(t, failedRequest{accept: browserAccept, err: httpError(503)}.serve(t).Body.String()).text["style"]
+	style := parsePage(t, failedRequest{accept: browserAccept, err: httpError(503)}.serve(t).Body.String()).text["style"]
 	light, dark, found := strings.Cut(style, "prefers-color-scheme: dark")
 	if !found || !strings.Contains(style, "color-scheme: light dark") {
 		t.Fatal("there is one scheme only")
@@ -156,8 +156,8 @@ func TestTextContrastMeetsWCAG(t *testing.T) {
 	}
 	for name, scheme := range map[string]map[string]float64{"light": parseLuminances(t, light), "dark": parseLuminances(t, dark)} {
 		for _, pair := range [][2]string{
-			{"text", "sheet"}, {"mark", "sheet"}, // in main
-			{"text", "ground"}, {"quiet", "ground"}, // in the footer
+			{"text", "surface"}, {"accent", "surface"}, // in main
+			{"text", "background"}, {"muted", "background"}, // in the footer
 		} {
 			if got := contrastRatio(scheme[pair[0]], scheme[pair[1]]); got < 4.5 {
 				t.Errorf("%s: %s on %s has a contrast of %.2f, want 4.5", name, pair[0], pair[1], got)
@@ -181,7 +181,7 @@ func parseLuminances(t *testing.T, style string) map[string]float64 {
 			all[m[1]] = 0.2126*linearize(rgb>>16&255) + 0.7152*linearize(rgb>>8&255) + 0.0722*linearize(rgb&255)
 		}
 	}
-	for _, name := range []string{"ground", "sheet", "text", "quiet", "mark"} {
+	for _, name := range []string{"background", "surface", "text", "muted", "accent"} {
 		if _, ok := all[name]; !ok {
 			t.Fatalf("no colour %s in %q", name, style)
 		}
@@ -200,7 +200,7 @@ func linearize(channel uint64) float64 {
 func contrastRatio(a, b float64) float64 { return (max(a, b) + 0.05) / (min(a, b) + 0.05) }
 
 func TestAnimationRespectsPrefersReducedMotion(t *testing.T) {
-	style := parse(t, failedRequest{accept: browserAccept, err: httpError(503)}.serve(t).Body.String()).text["style"]
+	style := parsePage(t, failedRequest{accept: browserAccept, err: httpError(503)}.serve(t).Body.String()).text["style"]
 	before, _, found := strings.Cut(style, "@media (prefers-reduced-motion: no-preference)")
 	if !found || strings.Contains(before, "animation") || strings.Contains(before, "transition") {
 		t.Errorf("the style moves for everybody:\n%s", style)
