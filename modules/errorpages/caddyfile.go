@@ -8,7 +8,7 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("error_pages", parseCaddyfile)
-	// after what headers and log fields are set with, and in the place of respond
+	// After the directives that set headers and log fields; where respond is.
 	httpcaddyfile.RegisterDirectiveOrder("error_pages", httpcaddyfile.Before, "respond")
 }
 
@@ -17,13 +17,13 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
 }
 
-// UnmarshalCaddyfile sets up the handler. Syntax:
+// UnmarshalCaddyfile reads the directive. Syntax:
 //
 //	error_pages [<matcher>]
 func (*Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the directive's name
+	d.Next() // the directive's name
 	if d.NextArg() {
-		return d.Errf("error_pages takes no argument, got %q; the status is the error's", d.Val())
+		return d.Errf("error_pages takes no argument, got %q; it responds with the status of the error", d.Val())
 	}
 	if d.NextBlock(0) {
 		return d.Errf("error_pages has no options, got %q", d.Val())

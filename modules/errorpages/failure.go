@@ -15,26 +15,25 @@ import (
 )
 
 const (
-	// refreshSeconds is after how many seconds a page that is worth waiting for loads itself again: about the time that a
-	// container takes to boot.
+	// refreshSeconds is the time after which the page of a temporary error refreshes: about as long as a container takes to boot.
 	refreshSeconds = 5
-	// maintenanceRefreshSeconds is the same while an operator works on the application, which takes longer.
+	// maintenanceRefreshSeconds is the same during a maintenance window, which takes longer.
 	maintenanceRefreshSeconds = 30
 )
 
-// failure is what there is to say of a request that failed.
+// failure describes a request that failed.
 type failure struct {
 	message
 	Status            int
-	Title             string // of the status, by the IANA's registry
+	Title             string // the reason phrase of the status in IANA's registry
 	RequestID         string
-	RefreshSeconds    int  // in seconds; 0: the page stays
-	NotForwarded      bool // something was sent that has not reached the application
-	DeliveryUncertain bool // something was sent that may have been lost
+	RefreshSeconds    int  // 0: the page does not refresh
+	NotForwarded      bool // the client sent data, and the edge did not send it to the application
+	DeliveryUncertain bool // the client sent data, and it may be lost
 }
 
-// newFailure returns what is to be said, of the error and of what handlers have said in headers and placeholders.
-func newFailure(err error, set http.Header, r *http.Request) failure {
+// newFailure describes an error, and uses the response headers and placeholders that other handlers have set.
+func newFailure(err error, responseHeader http.Header, r *http.Request) failure {
 	f := failure{Status: http.StatusInternalServerError}
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 		f.Status = cmp.Or(he.StatusCode, f.Status)
@@ -45,34 +44,35 @@ func newFailure(err error, set http.Header, r *http.Request) failure {
 	if repl != nil {
 		f.RequestID, _ = repl.GetString("http.request.uuid")
 	}
-	waits := f.Status == http.StatusBadGateway || f.Status == http.StatusServiceUnavailable || f.Status == http.StatusGatewayTimeout
-	closed, inMaintenance := errors.AsType[*maintenance.Error](err)
+	isTemporary := f.Status == http.StatusBadGateway || f.Status == http.StatusServiceUnavailable || f.Status == http.StatusGatewayTimeout
+	maintenanceErr, inMaintenance := errors.AsType[*maintenance.Error](err)
 	switch {
 	case inMaintenance:
-		f.message = maintenanceMessage(closed)
+		f.message = maintenanceMessage(maintenanceErr)
 	case f.Status == http.StatusServiceUnavailable && repl != nil:
 		if down, _ := repl.GetString("edge.service.down"); down != "" {
 			f.message = downMessage(down)
 		}
 	case f.Status == http.StatusTooManyRequests:
-		f.Advice = retryAdvice(set.Get("Retry-After"))
+		f.Advice = retryAdvice(responseHeader.Get("Retry-After"))
 	}
 	switch {
-	case !waits:
-	case r.Method != http.MethodGet && r.Method != http.MethodHead: // and it would be asked for with GET
-		// What must not be sent twice gets 503 only if it was not sent at all.
+	case !isTemporary:
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		// No refresh: the browser would use GET. A POST or PATCH gets 503 only if the edge has not sent it to a container;
+		// other methods may have been sent, since the edge sends them again.
 		f.NotForwarded = f.Status == http.StatusServiceUnavailable && (r.Method == http.MethodPost || r.Method == http.MethodPatch)
 		f.DeliveryUncertain = !f.NotForwarded
 	case inMaintenance:
 		f.RefreshSeconds = maintenanceRefreshSeconds
-	case isUnsafeToRepeat(repl): // it would only do more harm
+	case isUnsafeToRepeat(repl): // a refresh could end another container
 	default:
 		f.RefreshSeconds = refreshSeconds
 	}
 	return f
 }
 
-// isUnsafeToRepeat reports whether edge_proxy has found that containers end with the request.
+// isUnsafeToRepeat reports whether edge_proxy has seen containers end while they handled the request.
 func isUnsafeToRepeat(repl *caddy.Replacer) bool {
 	if repl == nil {
 		return false
@@ -81,10 +81,11 @@ func isUnsafeToRepeat(repl *caddy.Replacer) bool {
 	return repeatable == "false"
 }
 
-// retryAdvice says when to try again: header is a Retry-After, in seconds or as a date (RFC 9110 section 10.2.3).
-func retryAdvice(header string) string {
-	seconds, err := strconv.Atoi(header)
-	if at, dateErr := http.ParseTime(header); dateErr == nil {
+// retryAdvice tells the visitor when to try again. retryAfter is a Retry-After header, in seconds or as a date (RFC 9110 section
+// 10.2.3).
+func retryAdvice(retryAfter string) string {
+	seconds, err := strconv.Atoi(retryAfter)
+	if at, dateErr := http.ParseTime(retryAfter); dateErr == nil {
 		seconds, err = int(math.Ceil(time.Until(at).Seconds())), nil
 	}
 	const year = 365 * 24 * 60 * 60
@@ -94,7 +95,7 @@ func retryAdvice(header string) string {
 	return "Try again in " + durationInWords(time.Duration(seconds)*time.Second) + "."
 }
 
-// durationInWords returns a time in words, rounded up.
+// durationInWords returns a duration in words, rounded up to the next second, minute or hour.
 func durationInWords(d time.Duration) string {
 	for _, u := range []struct {
 		unit time.Duration

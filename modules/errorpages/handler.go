@@ -1,10 +1,13 @@
-// Package errorpages is the directive `error_pages`: the answers that are the edge's own, for people and for programs.
+// Package errorpages is the directive `error_pages`: the error responses of the edge itself, for people and for programs.
 package errorpages
 
 import (
 	"bytes"
+	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -14,11 +17,11 @@ func init() {
 	caddy.RegisterModule(Handler{})
 }
 
-// Handler answers a request that has failed: a browser gets a small page that says what happened and what to do, and one
-// that is worth waiting for loads itself again; a program gets `application/problem+json` (RFC 9457). Both carry the request's
-// ID, which is in the access log too, as `uuid`.
+// Handler responds to a request that has failed. A browser gets a small HTML page that says what happened and what the visitor
+// can do; the page of a temporary error refreshes itself. A program gets `application/problem+json` (RFC 9457). Both carry the
+// request's ID, which the access log has as `uuid`.
 //
-// It belongs into routes that handle errors. A request that has not failed is passed on.
+// The handler is for routes that handle errors. It passes on a request that has not failed.
 type Handler struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -26,7 +29,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.error_pages", New: func() caddy.Module { return new(Handler) }}
 }
 
-// ServeHTTP answers with the status of the error.
+// ServeHTTP responds with the status of the error.
 func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	err, failed := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
 	if !failed {
@@ -35,7 +38,8 @@ func (Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 	return ServeError(w, r, err)
 }
 
-// ServeError answers a request that has failed with err, as `error_pages` does.
+// ServeError responds to a request that has failed with err, as `error_pages` does. It reads `Retry-After` from the response
+// headers that are already set, and returns the error of writing the response.
 func ServeError(w http.ResponseWriter, r *http.Request, err error) error {
 	f := newFailure(err, w.Header(), r)
 	var body bytes.Buffer
@@ -71,19 +75,70 @@ func ServeError(w http.ResponseWriter, r *http.Request, err error) error {
 	return err
 }
 
-// mayHaveLargeBody reports whether the client may be about to send more than is worth waiting for. On a connection of HTTP/1.1
-// that is to be used again, net/http answers only after it has read 256 KiB of what nobody wants, which a client that waits
-// for the answer first, as after `Expect: 100-continue`, never sends.
+// mayHaveLargeBody reports whether the edge closes the connection instead of reading the rest of the request body. net/http keeps
+// an HTTP/1.1 connection open by reading up to 256 KiB of the body before it sends the response. A client that waits for the
+// response first, as after `Expect: 100-continue`, never sends that body.
 func mayHaveLargeBody(r *http.Request) bool {
-	const much = 256 << 10
-	return r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength > much || r.ContentLength > 0 && r.Header.Get("Expect") != "")
+	const large = 256 << 10
+	return r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength > large || r.ContentLength > 0 && r.Header.Get("Expect") != "")
 }
 
-// deleteStaleHeaders deletes what was said of the answer that failed.
+// deleteStaleHeaders deletes the headers that describe the response that failed.
 func deleteStaleHeaders(h http.Header) {
 	for _, name := range []string{"Accept-Ranges", "Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Refresh", "Trailer"} {
 		h.Del(name)
 	}
+}
+
+// prefersHTML reports whether a person reads the response: the client accepts HTML by name (RFC 9110 section 12.5.1), as browsers
+// do for pages, and gives JSON no higher weight. Scripts and programs accept anything, or JSON.
+func prefersHTML(h http.Header) bool {
+	var html, json float64
+	for _, line := range h["Accept"] {
+		for mediaRange := range strings.SplitSeq(line, ",") {
+			mediaType, params, _ := strings.Cut(mediaRange, ";")
+			switch strings.ToLower(strings.TrimSpace(mediaType)) {
+			case "text/html", "application/xhtml+xml":
+				html = max(html, quality(params))
+			case "application/json", "application/problem+json":
+				json = max(json, quality(params))
+			}
+		}
+	}
+	return html > 0 && html >= json && h.Get("X-Requested-With") == ""
+}
+
+// quality returns the weight among the parameters of a media range: 1 if there is none, 0 if it is invalid.
+func quality(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		if strings.EqualFold(name, "q") {
+			q, err := strconv.ParseFloat(value, 64)
+			if err != nil || !(q >= 0 && q <= 1) {
+				return 0
+			}
+			return q
+		}
+	}
+	return 1
+}
+
+// problem is a problem details object (RFC 9457).
+type problem struct {
+	Type      string `json:"type"` // about:blank: the status is the type
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Instance  string `json:"instance,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+func (f *failure) writeProblem(w io.Writer) error {
+	p := problem{Type: "about:blank", Title: f.Title, Status: f.Status, Detail: f.Detail, RequestID: f.RequestID}
+	if f.RequestID != "" {
+		p.Instance = "urn:uuid:" + f.RequestID
+	}
+	return json.NewEncoder(w).Encode(p)
 }
 
 // Interface guard

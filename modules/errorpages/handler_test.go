@@ -30,30 +30,30 @@ type failedRequest struct {
 	method, accept string
 	err            error
 	downFor        string            // {edge.service.down}
-	responseHeader map[string]string // headers that handlers have set before
-	requestHeader  map[string]string // the client's
+	responseHeader map[string]string // set by earlier handlers
+	requestHeader  map[string]string
 }
 
-// serve has the handler answer it.
-func (a failedRequest) serve(t *testing.T) *httptest.ResponseRecorder {
+// serve returns the handler's response to the request.
+func (f failedRequest) serve(t *testing.T) *httptest.ResponseRecorder {
 	t.Helper()
 	repl := caddy.NewEmptyReplacer()
 	repl.Set("http.request.uuid", requestID)
-	repl.Set("edge.service.down", a.downFor)
+	repl.Set("edge.service.down", f.downFor)
 	ctx := context.WithValue(t.Context(), caddy.ReplacerCtxKey, repl)
-	if a.err != nil {
-		ctx = context.WithValue(ctx, caddyhttp.ErrorCtxKey, a.err)
+	if f.err != nil {
+		ctx = context.WithValue(ctx, caddyhttp.ErrorCtxKey, f.err)
 	}
-	if a.method == "" {
-		a.method = http.MethodGet
+	if f.method == "" {
+		f.method = http.MethodGet
 	}
-	r := httptest.NewRequest(a.method, "https://a.example/<script>?q=<b>", nil).WithContext(ctx)
-	r.Header.Set("Accept", a.accept)
-	for name, value := range a.requestHeader {
+	r := httptest.NewRequest(f.method, "https://a.example/<script>?q=<b>", nil).WithContext(ctx)
+	r.Header.Set("Accept", f.accept)
+	for name, value := range f.requestHeader {
 		r.Header.Set(name, value)
 	}
 	w := httptest.NewRecorder()
-	for name, value := range a.responseHeader {
+	for name, value := range f.responseHeader {
 		w.Header().Set(name, value)
 	}
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
@@ -78,10 +78,10 @@ func TestResponsesHaveRequestIDAndAreNotCached(t *testing.T) {
 				t.Errorf("%s, Accept %q: %d %v", method, accept, w.Code, h)
 			}
 			if h.Get("Etag") != "" || h.Get("Content-Encoding") != "" {
-				t.Errorf("it keeps what was said of another answer: %v", h)
+				t.Errorf("the response keeps headers of the one that failed: %v", h)
 			}
 			if empty := w.Body.Len() == 0; empty != (method == http.MethodHead) || h.Get("Content-Length") == "0" {
-				t.Errorf("%s has a body of %d bytes, Content-Length %s", method, w.Body.Len(), h.Get("Content-Length"))
+				t.Errorf("%s: got a body of %d bytes, Content-Length %s", method, w.Body.Len(), h.Get("Content-Length"))
 			}
 		}
 	}
@@ -127,7 +127,7 @@ func TestAcceptSelectsPageOrProblem(t *testing.T) {
 	}
 	w := failedRequest{accept: browserAccept, err: httpError(404), requestHeader: map[string]string{"X-Requested-With": "XMLHttpRequest"}}.serve(t)
 	if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
-		t.Errorf("a script that takes anything gets %s", got)
+		t.Errorf("a script that accepts anything gets %s", got)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestProblemHasMembersOfRFC9457(t *testing.T) {
 }
 
 func TestOnlyPagesOfTemporaryErrorsRefresh(t *testing.T) {
-	closed := caddyhttp.Error(503, &maintenance.Error{Service: "api:80"})
+	maintenanceError := caddyhttp.Error(503, &maintenance.Error{Service: "api:80"})
 	for _, c := range []struct {
 		err     error
 		method  string
@@ -157,9 +157,9 @@ func TestOnlyPagesOfTemporaryErrorsRefresh(t *testing.T) {
 		{httpError(502), "GET", "5"},
 		{httpError(503), "GET", "5"},
 		{httpError(504), "HEAD", "5"},
-		{closed, "GET", "30"},
-		{httpError(503), "POST", ""}, // it would be asked for with GET
-		{closed, "PUT", ""},
+		{maintenanceError, "GET", "30"},
+		{httpError(503), "POST", ""}, // the refresh would be a GET
+		{maintenanceError, "PUT", ""},
 		{httpError(500), "GET", ""},
 		{httpError(429), "GET", ""},
 		{httpError(404), "GET", ""},
@@ -168,31 +168,31 @@ func TestOnlyPagesOfTemporaryErrorsRefresh(t *testing.T) {
 		if got := w.Header().Get("Refresh"); got != c.refresh {
 			t.Errorf("%s, %v: Refresh %q, want %q", c.method, c.err, got, c.refresh)
 		}
-		says := strings.Contains(w.Body.String(), "every "+c.refresh+" seconds")
-		if c.method != "HEAD" && says != (c.refresh != "") {
-			t.Errorf("%s, %v: the page says it: %t", c.method, c.err, says)
+		isMentioned := strings.Contains(w.Body.String(), "every "+c.refresh+" seconds")
+		if c.method != "HEAD" && isMentioned != (c.refresh != "") {
+			t.Errorf("%s, %v: the page mentions the refresh: %t", c.method, c.err, isMentioned)
 		}
 	}
 }
 
 func TestPageWarnsThatSentDataMayBeLost(t *testing.T) {
-	closed := caddyhttp.Error(503, &maintenance.Error{Service: "api:80"})
+	maintenanceError := caddyhttp.Error(503, &maintenance.Error{Service: "api:80"})
 	for _, c := range []struct {
-		method         string
-		err            error
-		unsure, unsent bool
+		method                          string
+		err                             error
+		deliveryUncertain, notForwarded bool
 	}{
 		{"POST", httpError(502), true, false},
 		{"POST", httpError(504), true, false},
 		{"DELETE", httpError(502), true, false},
-		{"PUT", httpError(503), true, false}, // it may have been sent, and was to be sent again
+		{"PUT", httpError(503), true, false}, // the edge may have sent it, and sends a PUT again
 		{"POST", httpError(503), false, true},
-		{"PATCH", closed, false, true},
+		{"PATCH", maintenanceError, false, true},
 		{"GET", httpError(502), false, false},
 		{"POST", httpError(413), false, false},
 	} {
 		text := failedRequest{method: c.method, accept: browserAccept, err: c.err}.serve(t).Body.String()
-		if strings.Contains(text, "Before you send it again") != c.unsure || strings.Contains(text, "was not passed on") != c.unsent {
+		if strings.Contains(text, "Before you send it again") != c.deliveryUncertain || strings.Contains(text, "was not passed on") != c.notForwarded {
 			t.Errorf("%s, %v: %s", c.method, c.err, text)
 		}
 	}
@@ -237,7 +237,7 @@ func TestMaintenanceMessageIsEscapedOnThePage(t *testing.T) {
 	w := failedRequest{accept: browserAccept, err: err}.serve(t)
 	for _, want := range []string{"<title>Maintenance (503)</title>", "<h1>Maintenance</h1>", "Back at &lt;b&gt;noon&lt;/b&gt; &amp; ", "It may take about 5 minutes."} {
 		if !strings.Contains(w.Body.String(), want) {
-			t.Errorf("%q is missing in\n%s", want, w.Body)
+			t.Errorf("got no %q in\n%s", want, w.Body)
 		}
 	}
 	if strings.Contains(w.Body.String(), "<script") {
@@ -269,7 +269,7 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
-// TestErrorIsSentBeforeRequestBodyIsRead: over a real connection, on which net/http would wait for it.
+// TestErrorIsSentBeforeRequestBodyIsRead uses a real connection, on which net/http would read the request body first.
 func TestErrorIsSentBeforeRequestBodyIsRead(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = struct{ io.ReadCloser }{r.Body} // as Caddy does

@@ -6,7 +6,7 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// message are what a page says: what happened, and what the reader can do.
+// message is the text of a page: what happened (Heading, Detail), and what the visitor can do (Advice).
 type message struct{ Heading, Detail, Advice string }
 
 const (
@@ -14,7 +14,7 @@ const (
 	contactAdvice = "If it goes on, tell those who run this site, with the number below."
 )
 
-// messagesByStatus has the statuses that the edge gives for a reason of its own.
+// messagesByStatus has the statuses that the edge itself responds with.
 var messagesByStatus = map[int]message{
 	http.StatusForbidden: {
 		"Not allowed", "This page is not open to you.",
@@ -50,10 +50,10 @@ var messagesByStatus = map[int]message{
 	},
 }
 
-// messageFor returns the words for any status of an error.
+// messageFor returns the message for any status of an error.
 func messageFor(status int) message {
-	if w, ok := messagesByStatus[status]; ok {
-		return w
+	if m, ok := messagesByStatus[status]; ok {
+		return m
 	}
 	if status < http.StatusInternalServerError {
 		return message{
@@ -64,7 +64,7 @@ func messageFor(status int) message {
 	return message{"Something went wrong", "It is not your fault.", "Try again in a moment. " + contactAdvice}
 }
 
-// downMessage are about an application that has had no container ready for a time such as "3 minutes".
+// downMessage is for an application that has had no ready container for a time such as "3 minutes".
 func downMessage(since string) message {
 	return message{
 		"The application is down", "It has been down for " + since + ". Somebody has to look after it.",
@@ -72,14 +72,14 @@ func downMessage(since string) message {
 	}
 }
 
-// maintenanceMessage are about an application that an operator works on.
-func maintenanceMessage(c *maintenance.Error) message {
-	w := message{"Maintenance", c.Message, ""}
-	if w.Detail == "" {
-		w.Detail = "This application is being worked on, and will be back."
+// maintenanceMessage is for an application in a maintenance window.
+func maintenanceMessage(err *maintenance.Error) message {
+	m := message{"Maintenance", err.Message, ""}
+	if m.Detail == "" {
+		m.Detail = "This application is being worked on, and will be back."
 	}
-	if c.RetryAfter > 0 {
-		w.Advice = "It may take about " + durationInWords(c.RetryAfter) + "."
+	if err.RetryAfter > 0 {
+		m.Advice = "It may take about " + durationInWords(err.RetryAfter) + "."
 	}
-	return w
+	return m
 }

@@ -18,7 +18,7 @@ var pageStyle string
 var (
 	pageTemplate = template.Must(template.New("page").Parse(strings.Replace(pageSource, "{{style}}", pageStyle, 1)))
 
-	// contentSecurityPolicy lets a page have its own style, and nothing else.
+	// contentSecurityPolicy allows the page's own style, by its hash, and nothing else.
 	contentSecurityPolicy = "default-src 'none'; style-src 'sha256-" + sha256Base64(pageStyle) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 

@@ -19,14 +19,14 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// allPages returns each page there is.
+// allPages returns a failed request for each page.
 func allPages() map[string]failedRequest {
 	all := map[string]failedRequest{
 		"down":               {err: httpError(503), downFor: "3 minutes"},
 		"maintenance":        {err: caddyhttp.Error(503, &maintenance.Error{Message: "Back at noon.", RetryAfter: time.Hour})},
 		"maintenance, plain": {err: caddyhttp.Error(503, &maintenance.Error{})},
 		"503 of a POST":      {err: httpError(503), method: http.MethodPost},
-		"299":                {err: httpError(299)}, // no error's status, but what a configuration may say
+		"299":                {err: httpError(299)}, // not an error status, but a configuration may set it
 	}
 	for status := 400; status < 600; status++ {
 		all[strconv.Itoa(status)] = failedRequest{err: httpError(status), responseHeader: map[string]string{"Retry-After": "17"}}
@@ -35,9 +35,9 @@ func allPages() map[string]failedRequest {
 }
 
 func TestEachPageIsWellFormedSmallAndSelfContained(t *testing.T) {
-	for name, a := range allPages() {
-		a.accept = browserAccept
-		w := a.serve(t)
+	for name, request := range allPages() {
+		request.accept = browserAccept
+		w := request.serve(t)
 		text := w.Body.String()
 		if len(text) > 4096 {
 			t.Errorf("%s: %d bytes, want at most 4096", name, len(text))
@@ -47,29 +47,29 @@ func TestEachPageIsWellFormedSmallAndSelfContained(t *testing.T) {
 		}
 		p := parsePage(t, text)
 		if p.count["main"] != 1 || p.count["h1"] != 1 || p.count["title"] != 1 || p.count["footer"] != 1 || p.lang != "en" {
-			t.Errorf("%s: landmarks %v, lang %q", name, p.count, p.lang)
+			t.Errorf("%s: got landmarks %v, lang %q", name, p.count, p.lang)
 		}
 		if p.text["h1"] == "" || !strings.Contains(p.text["title"], p.text["h1"]) || p.text["code"] != requestID {
-			t.Errorf("%s: it says %q", name, p.text)
+			t.Errorf("%s: got the texts %q", name, p.text)
 		}
 		if len(p.externalRefs) > 0 {
-			t.Errorf("%s: it needs %q", name, p.externalRefs)
+			t.Errorf("%s: the page refers to %q, want nothing outside it", name, p.externalRefs)
 		}
-		if waits := w.Header().Get("Refresh") != ""; waits != (p.roles["status"] == 1) {
-			t.Errorf("%s: a waiting page has a status, others none: %v", name, p.roles)
+		if refreshes := w.Header().Get("Refresh") != ""; refreshes != (p.roles["status"] == 1) {
+			t.Errorf("%s: refreshes is %t, roles are %v; want a status on pages that refresh only", name, refreshes, p.roles)
 		}
 		sum := sha256.Sum256([]byte(p.text["style"]))
 		csp := w.Header().Get("Content-Security-Policy")
 		if want := "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(csp, want) || !strings.HasPrefix(csp, "default-src 'none'; ") {
-			t.Errorf("%s: its style is not allowed by %q, want %s", name, csp, want)
+			t.Errorf("%s: the policy %q does not allow the style, want %s", name, csp, want)
 		}
 	}
 }
 
-// voidElements are the elements without an end.
+// voidElements are the elements without an end tag.
 var voidElements = map[string]bool{"meta": true, "br": true}
 
-// wellFormed checks that every element that is opened is closed, in order.
+// wellFormed returns an error if a start tag has no end tag, or tags are not nested.
 func wellFormed(text string) error {
 	var open []string
 	for z := html.NewTokenizer(strings.NewReader(text)); ; {
@@ -91,19 +91,19 @@ func wellFormed(text string) error {
 			open = open[:len(open)-1]
 		case html.TextToken:
 			if bare := strings.TrimSpace(string(z.Text())); bare != "" && (len(open) == 0 || open[len(open)-1] == "body") {
-				return fmt.Errorf("%q stands in no element", bare)
+				return fmt.Errorf("%q is in no element", bare)
 			}
 		}
 	}
 }
 
-// parsedPage is what a parser finds in a page.
+// parsedPage is what the HTML parser finds in a page.
 type parsedPage struct {
 	lang         string
 	count        map[string]int
-	text         map[string]string // by element, the first one's
+	text         map[string]string // of the first element of each name
 	roles        map[string]int
-	externalRefs []string // what is loaded, run or styled in place
+	externalRefs []string // elements and attributes that load or run something, and inline styles
 }
 
 func parsePage(t *testing.T, text string) parsedPage {
@@ -142,16 +142,16 @@ func parsePage(t *testing.T, text string) parsedPage {
 	return p
 }
 
-// TestTextContrastMeetsWCAG: WCAG 2.2, 1.4.3 asks for a contrast of 4.5.
+// TestTextContrastMeetsWCAG: WCAG 2.2, criterion 1.4.3 requires a contrast of 4.5.
 func TestTextContrastMeetsWCAG(t *testing.T) {
 	style := parsePage(t, failedRequest{accept: browserAccept, err: httpError(503)}.serve(t).Body.String()).text["style"]
 	light, dark, found := strings.Cut(style, "prefers-color-scheme: dark")
 	if !found || !strings.Contains(style, "color-scheme: light dark") {
-		t.Fatal("there is one scheme only")
+		t.Fatal("the style has one colour scheme, want light and dark")
 	}
 	for _, text := range regexp.MustCompile(`[;{ ]color: ([^;} ]+)`).FindAllStringSubmatch(style, -1) {
 		if !strings.HasPrefix(text[1], "var(--") && text[1] != "light" {
-			t.Errorf("the colour %s is of one scheme only", text[1])
+			t.Errorf("the colour %s is the same in both schemes, want a variable", text[1])
 		}
 	}
 	for name, scheme := range map[string]map[string]float64{"light": parseLuminances(t, light), "dark": parseLuminances(t, dark)} {
@@ -168,7 +168,7 @@ func TestTextContrastMeetsWCAG(t *testing.T) {
 	}
 }
 
-// parseLuminances returns the first five colours that a style defines, by their relative luminance.
+// parseLuminances returns the relative luminance of each colour that a style defines, by name. Of two definitions the first counts.
 func parseLuminances(t *testing.T, style string) map[string]float64 {
 	t.Helper()
 	all := map[string]float64{}
@@ -183,7 +183,7 @@ func parseLuminances(t *testing.T, style string) map[string]float64 {
 	}
 	for _, name := range []string{"background", "surface", "text", "muted", "accent"} {
 		if _, ok := all[name]; !ok {
-			t.Fatalf("no colour %s in %q", name, style)
+			t.Fatalf("got no colour %s in %q", name, style)
 		}
 	}
 	return all
@@ -203,6 +203,6 @@ func TestAnimationRespectsPrefersReducedMotion(t *testing.T) {
 	style := parsePage(t, failedRequest{accept: browserAccept, err: httpError(503)}.serve(t).Body.String()).text["style"]
 	before, _, found := strings.Cut(style, "@media (prefers-reduced-motion: no-preference)")
 	if !found || strings.Contains(before, "animation") || strings.Contains(before, "transition") {
-		t.Errorf("the style moves for everybody:\n%s", style)
+		t.Errorf("the style animates for everybody:\n%s", style)
 	}
 }
