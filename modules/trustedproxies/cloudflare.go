@@ -1,10 +1,10 @@
 package trustedproxies
 
-// CloudflareListDate is the day of the last change of Cloudflare's list when it was taken over: cloudflare.com/ips.
-// The list changes every few years; what it lacks can be added in the configuration at once.
+// CloudflareListDate is the day on which Cloudflare last changed the list below: cloudflare.com/ips. The list changes every few
+// years; until a release has a new range, the configuration can add it.
 const CloudflareListDate = "2023-09-28"
 
-// cloudflareRanges is that list.
+// cloudflareRanges is Cloudflare's list of [CloudflareListDate].
 var cloudflareRanges = []string{
 	"103.21.244.0/22", "103.22.200.0/22", "103.31.4.0/22", "104.16.0.0/13", "104.24.0.0/14", "108.162.192.0/18",
 	"131.0.72.0/22", "141.101.64.0/18", "162.158.0.0/15", "172.64.0.0/13", "173.245.48.0/20", "188.114.96.0/20",

@@ -1,4 +1,4 @@
-// Package trustedproxies are lists of proxies whose word about a client's address is taken, for `trusted_proxies`.
+// Package trustedproxies has lists of proxies for `trusted_proxies`: the server takes the client's address from what they send.
 package trustedproxies
 
 import (
@@ -16,10 +16,10 @@ func init() {
 	caddy.RegisterModule(Cloudflare{})
 }
 
-// Private are all private addresses (RFC 1918, RFC 4193, loopback): an edge behind a load balancer on the same network.
+// Private trusts all private addresses (RFC 1918, RFC 4193, loopback), for an edge behind a load balancer on the same network.
 //
-// Only for an edge that strangers can't reach from such an address. Behind Docker's userland proxy everyone seems to come
-// from one: see docs/client-addresses.md.
+// It is safe only if no client outside can reach the edge from a private address. Behind Docker's userland proxy, all clients
+// have one: see docs/client-addresses.md.
 type Private struct{ rangeList }
 
 // CaddyModule returns the Caddy module information.
@@ -27,10 +27,10 @@ func (Private) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.ip_sources.private", New: func() caddy.Module { return new(Private) }}
 }
 
-// Provision reads the list.
+// Provision parses the ranges.
 func (p *Private) Provision(caddy.Context) error { return p.parseRanges(caddyhttp.PrivateRangesCIDR()) }
 
-// Cloudflare are the addresses that Cloudflare's proxies call from, as of [CloudflareListDate].
+// Cloudflare trusts the addresses of Cloudflare's proxies, as of [CloudflareListDate].
 type Cloudflare struct{ rangeList }
 
 // CaddyModule returns the Caddy module information.
@@ -38,12 +38,12 @@ func (Cloudflare) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.ip_sources.cloudflare", New: func() caddy.Module { return new(Cloudflare) }}
 }
 
-// Provision reads the list.
+// Provision parses the ranges.
 func (c *Cloudflare) Provision(caddy.Context) error { return c.parseRanges(cloudflareRanges) }
 
-// rangeList is a preset's ranges and those that a configuration adds.
+// rangeList is a built-in list of ranges, and those that the configuration adds.
 type rangeList struct {
-	// More addresses or ranges that are trusted: `192.0.2.10`, `2001:db8::/48`.
+	// More addresses or ranges to trust: `192.0.2.10`, `2001:db8::/48`.
 	Extra []string `json:"and,omitempty"`
 
 	ranges []netip.Prefix
@@ -52,22 +52,22 @@ type rangeList struct {
 // GetIPRanges implements caddyhttp.IPRangeSource.
 func (l *rangeList) GetIPRanges(*http.Request) []netip.Prefix { return l.ranges }
 
-// UnmarshalCaddyfile sets up the list from Caddyfile tokens. Syntax:
+// UnmarshalCaddyfile reads the source's line. Syntax:
 //
 //	trusted_proxies private|cloudflare [<addresses and ranges...>]
 func (l *rangeList) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the preset's name
+	d.Next() // the source's name
 	for d.NextArg() {
 		if _, err := caddyhttp.CIDRExpressionToPrefix(d.Val()); err != nil {
-			return d.Errf("trusted_proxies: %q is no address and no range: want 192.0.2.10 or 2001:db8::/48", d.Val())
+			return d.Errf("trusted_proxies: %q is not an address or a range, such as 192.0.2.10 or 2001:db8::/48", d.Val())
 		}
 		l.Extra = append(l.Extra, d.Val())
 	}
 	return nil
 }
 
-func (l *rangeList) parseRanges(preset []string) error {
-	for _, text := range append(preset[:len(preset):len(preset)], l.Extra...) {
+func (l *rangeList) parseRanges(builtIn []string) error {
+	for _, text := range append(builtIn[:len(builtIn):len(builtIn)], l.Extra...) {
 		prefix, err := caddyhttp.CIDRExpressionToPrefix(text)
 		if err != nil {
 			return fmt.Errorf("trusted proxy %q: want an address such as 192.0.2.10, or a range such as 2001:db8::/48", text)

@@ -17,8 +17,8 @@ import (
 	"github.com/theworklabs/edge/modules/trustedproxies"
 )
 
-// startServer runs a server that answers each request with the client's address as it believes it to be. It believes PROXY
-// headers from loopback, so that a test can come from anywhere.
+// startServer runs a server that responds to each request with the client's address. It accepts PROXY headers from loopback, so
+// that a test can send requests from any address.
 func startServer(t *testing.T, trusted string) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,7 +66,7 @@ func adapt(caddyfile string) ([]byte, error) {
 	return config, err
 }
 
-// requestClientIP returns who the server takes a client to be that comes from an address and claims to forward for others.
+// requestClientIP returns the client address that the server finds in a request from an address with an X-Forwarded-For header.
 func requestClientIP(t *testing.T, addr, from, forwarded string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -95,12 +95,12 @@ func requestClientIP(t *testing.T, addr, from, forwarded string) string {
 	return string(body)
 }
 
-// TestOnlyTrustedProxiesSetTheClientIP: only a proxy that is on the list may say for whom it speaks, and of what it says only the address
-// that it added itself.
+// TestOnlyTrustedProxiesSetTheClientIP: the server reads X-Forwarded-For from proxies on the list only, and uses only the address
+// that the proxy itself added.
 func TestOnlyTrustedProxiesSetTheClientIP(t *testing.T) {
-	const stranger, claimed = "203.0.113.9", "198.51.100.7"
+	const untrusted, claimed = "203.0.113.9", "198.51.100.7"
 	for _, c := range []struct{ trusted, from, forwarded, want string }{
-		{"static", stranger, claimed, stranger},
+		{"static", untrusted, claimed, untrusted},
 		{"static", "10.0.0.5", claimed, "10.0.0.5"},
 
 		{"private", "10.0.0.5", claimed, claimed},
@@ -108,21 +108,21 @@ func TestOnlyTrustedProxiesSetTheClientIP(t *testing.T) {
 		{"private", "fd00::5", claimed, claimed},
 		{"private", "10.0.0.5", "", "10.0.0.5"},
 		{"private", "10.0.0.5", "not an address", "10.0.0.5"},
-		{"private", stranger, claimed, stranger},
+		{"private", untrusted, claimed, untrusted},
 		{"private", "173.245.48.7", claimed, "173.245.48.7"},
-		// The stranger claims to be someone, and the proxy adds who it really is.
-		{"private", "10.0.0.5", claimed + ", " + stranger, stranger},
+		// The client sends a header, and the proxy adds the client's real address.
+		{"private", "10.0.0.5", claimed + ", " + untrusted, untrusted},
 
 		{"cloudflare", "173.245.48.7", claimed, claimed},
 		{"cloudflare", "2606:4700::7", claimed, claimed},
 		{"cloudflare", "10.0.0.5", claimed, "10.0.0.5"},
-		{"cloudflare", stranger, claimed, stranger},
-		{"cloudflare " + stranger, stranger, claimed, claimed},
-		{"private 203.0.113.0/24", stranger, claimed, claimed},
+		{"cloudflare", untrusted, claimed, untrusted},
+		{"cloudflare " + untrusted, untrusted, claimed, claimed},
+		{"private 203.0.113.0/24", untrusted, claimed, claimed},
 	} {
 		t.Run(c.trusted+" from "+c.from+" for "+c.forwarded, func(t *testing.T) {
 			if got := requestClientIP(t, startServer(t, c.trusted), c.from, c.forwarded); got != c.want {
-				t.Errorf("the client is taken for %q, want %q", got, c.want)
+				t.Errorf("got the client address %q, want %q", got, c.want)
 			}
 		})
 	}
@@ -130,17 +130,17 @@ func TestOnlyTrustedProxiesSetTheClientIP(t *testing.T) {
 
 func TestInvalidAddressIsErrorWithFileAndLine(t *testing.T) {
 	_, err := adapt("{\n\tservers {\n\t\ttrusted_proxies cloudflare everyone\n\t}\n}\nhttp://a.example {\n}")
-	if err == nil || !strings.Contains(err.Error(), `"everyone" is no address and no range`) || !strings.Contains(err.Error(), "Caddyfile:3") {
-		t.Errorf("the error is %v", err)
+	if err == nil || !strings.Contains(err.Error(), `"everyone" is not an address or a range`) || !strings.Contains(err.Error(), "Caddyfile:3") {
+		t.Errorf("got %v", err)
 	}
 	l := trustedproxies.Cloudflare{}
 	l.Extra = []string{"everyone"}
 	if err := l.Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), `trusted proxy "everyone"`) {
-		t.Errorf("JSON: the error is %v", err)
+		t.Errorf("JSON: got %v", err)
 	}
 }
 
-// TestCloudflareListIsComplete: 15 ranges of IPv4 and 7 of IPv6, none of them in another, none private.
+// TestCloudflareListIsComplete: 15 IPv4 ranges and 7 IPv6 ranges; none overlaps another, none is private.
 func TestCloudflareListIsComplete(t *testing.T) {
 	var l trustedproxies.Cloudflare
 	if err := l.Provision(caddy.Context{}); err != nil {
@@ -155,7 +155,7 @@ func TestCloudflareListIsComplete(t *testing.T) {
 			six++
 		}
 		if p != p.Masked() || p.Addr().IsPrivate() {
-			t.Errorf("%s is no public range", p)
+			t.Errorf("%s is not a public range", p)
 		}
 		for _, other := range append(append([]netip.Prefix(nil), ranges[:i]...), ranges[i+1:]...) {
 			if p.Overlaps(other) {
@@ -164,6 +164,6 @@ func TestCloudflareListIsComplete(t *testing.T) {
 		}
 	}
 	if four != 15 || six != 7 {
-		t.Errorf("%d ranges of IPv4 and %d of IPv6, want 15 and 7", four, six)
+		t.Errorf("got %d IPv4 ranges and %d IPv6 ranges, want 15 and 7", four, six)
 	}
 }
