@@ -1,14 +1,12 @@
 package edge
 
 import (
-	"strconv"
-
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 func init() {
@@ -67,31 +65,31 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 	switch name := d.Val(); name {
 	case "endpoint":
-		return stringArg(d, &a.DockerHost)
+		return service.StringArg(d, &a.DockerHost)
 	case "project":
-		return stringArg(d, &a.Project)
+		return service.StringArg(d, &a.Project)
 	case "affinity_secret":
-		return stringArg(d, &a.AffinitySecret)
+		return service.StringArg(d, &a.AffinitySecret)
 	case "resolver":
-		return stringArg(d, &a.Resolver)
+		return service.StringArg(d, &a.Resolver)
 	case "network":
-		return stringArgs(d, &a.Networks)
+		return service.StringArgs(d, &a.Networks)
 	case "stop_signals":
-		return stringArgs(d, &a.StopSignals)
+		return service.StringArgs(d, &a.StopSignals)
 	case "refresh":
-		return durationArg(d, &a.Refresh)
+		return service.DurationArg(d, &a.Refresh)
 	case "hold":
-		return durationArg(d, &a.Hold)
+		return service.DurationArg(d, &a.Hold)
 	case "close_window":
-		return durationArg(d, &a.CloseWindow)
+		return service.DurationArg(d, &a.CloseWindow)
 	case "drain_timeout":
-		return durationArg(d, &a.TerminatingTimeout)
+		return service.DurationArg(d, &a.TerminatingTimeout)
 	case "max_held":
-		return CountArg(d, &a.MaxHeld)
+		return service.CountArg(d, &a.MaxHeld)
 	case "max_held_per_client":
-		return countOrOff(d, &a.MaxHeldPerClient)
+		return service.CountOrOffArg(d, &a.MaxHeldPerClient)
 	case "keep_headers":
-		return stringArgs(d, &a.KeepHeaders)
+		return service.StringArgs(d, &a.KeepHeaders)
 	case "static":
 		args := d.RemainingArgs()
 		if len(args) < 2 {
@@ -111,78 +109,4 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 	default:
 		return d.Errf("edge: unknown option %q; there are endpoint, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, drain_timeout, close_window and affinity_secret", name)
 	}
-}
-
-func stringArg(d *caddyfile.Dispenser, to *string) error {
-	args := d.RemainingArgs()
-	if len(args) != 1 {
-		return d.ArgErr()
-	}
-	*to = args[0]
-	return nil
-}
-
-func stringArgs(d *caddyfile.Dispenser, to *[]string) error {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.ArgErr()
-	}
-	for _, arg := range args {
-		if arg != "" {
-			*to = append(*to, arg)
-		}
-	}
-	return nil
-}
-
-func durationArg(d *caddyfile.Dispenser, to *caddy.Duration) error {
-	var text string
-	if err := stringArg(d, &text); err != nil || text == "" {
-		return err
-	}
-	return ParseDuration(d, text, to)
-}
-
-// ParseDuration reads a duration that must be positive, such as 60s, 5m or 1d.
-func ParseDuration(d *caddyfile.Dispenser, text string, to *caddy.Duration) error {
-	value, err := caddy.ParseDuration(text)
-	if err != nil || value <= 0 {
-		return d.Errf("%q: want a positive duration, such as 500ms, 60s or 5m", text)
-	}
-	*to = caddy.Duration(value)
-	return nil
-}
-
-// countOrOff reads a number; off is stored as a negative one, since 0 is the default.
-func countOrOff(d *caddyfile.Dispenser, to *int) error {
-	text := d.RemainingArgs()
-	if len(text) == 1 && text[0] == "off" {
-		*to = -1
-		return nil
-	}
-	if len(text) != 1 {
-		return d.ArgErr()
-	}
-	if text[0] == "" {
-		return nil
-	}
-	return parseCount(d, text[0], to)
-}
-
-// CountArg reads the line's only argument as a positive number; an empty one leaves the default.
-func CountArg(d *caddyfile.Dispenser, to *int) error {
-	var text string
-	if err := stringArg(d, &text); err != nil || text == "" {
-		return err
-	}
-	return parseCount(d, text, to)
-}
-
-func parseCount(d *caddyfile.Dispenser, text string, to *int) error {
-	n, err := strconv.Atoi(text)
-	if err != nil || n <= 0 {
-		return d.Errf("%q: want a number above 0", text)
-	}
-	*to = n
-	return nil
 }

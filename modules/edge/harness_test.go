@@ -21,6 +21,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 // eventuallyTimeout bounds every wait for something that must happen.
@@ -31,7 +32,7 @@ func init() { caddy.RegisterModule(new(routeHandler)) }
 // routeHandler is a handler that routes to a service: it answers with the address of an endpoint, when there is a ready one.
 type routeHandler struct {
 	Service string `json:"service"`
-	edge.ServiceConfig
+	service.Config
 
 	service *registry.Service
 }
@@ -45,7 +46,7 @@ func (r *routeHandler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	r.service, err = app.(*edge.App).Service(r.Service, r.ServiceConfig)
+	r.service, err = app.(*edge.App).Service(r.Service, r.Config)
 	return err
 }
 

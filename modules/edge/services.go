@@ -9,18 +9,19 @@ import (
 
 	"github.com/theworklabs/edge/internal/probe"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 // serviceRef is a service with what the routes of one configuration say of it.
 type serviceRef struct {
 	service *registry.Service
-	config  ServiceConfig
+	config  service.Config
 }
 
 // Service returns the service of a name such as "bigcapital-server:3000" for a route that says config of it. To be
 // called while provisioning; the service stays valid as long as the configuration.
-func (a *App) Service(name string, config ServiceConfig) (*registry.Service, error) {
-	if err := config.check(); err != nil {
+func (a *App) Service(name string, config service.Config) (*registry.Service, error) {
+	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("service %s: %w", name, err)
 	}
 	a.mu.Lock()
@@ -62,11 +63,11 @@ func (a *App) Services() []*registry.Service {
 
 // configureService gives a service the settings that its routes and the app's defaults make.
 func (a *App) configureService(u *serviceRef) error {
-	p, err := probe.New(u.config.Probe.config(), a.runtime.logger("probe"), a.ReportExhausted)
+	p, err := probe.New(u.config.Probe.Config(), a.runtime.logger("probe"), a.ReportExhausted)
 	if err != nil {
 		return err
 	}
-	settings := u.config.settings(p)
+	settings := u.config.Settings(p)
 	if settings.Hold == 0 {
 		settings.Hold = time.Duration(a.Hold)
 	}

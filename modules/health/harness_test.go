@@ -19,6 +19,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/health"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 // eventuallyTimeout bounds every wait for something that must happen.
@@ -62,7 +63,7 @@ func newTestEdgeWithResolver(t *testing.T, resolver string, static map[string][]
 		}
 	})
 	for _, name := range slices.AppendSeq(others, maps.Keys(static)) {
-		if _, err := w.app.Service(name, edge.ServiceConfig{}); err != nil {
+		if _, err := w.app.Service(name, service.Config{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 // bigcapitalCSP names the hosts that BigCapital's pages load from or talk to: a style sheet, the banks' and the payments'
@@ -41,7 +41,7 @@ func bigcapital() preset {
 				paths: []string{"/api/*", "/socket.io/*", "/socket/*"},
 				// Sockets are in the memory of one server, and uploads in several steps on its disk.
 				affinity: []string{"socketio", "cookie"},
-				config: edge.ServiceConfig{Probe: &edge.Probe{
+				config: service.Config{Probe: &service.Probe{
 					// /api/system_db answers since V0.24.6, /api/ping up to v0.22; in between there is nothing to ask.
 					URIs: []string{"/api/system_db", "/api/ping"}, TCPFallback: true,
 					// The application counts probes among its requests: no oftener than every 10 s.
@@ -50,7 +50,7 @@ func bigcapital() preset {
 			},
 			{
 				name: "webapp", service: "bigcapital-webapp:80",
-				config: edge.ServiceConfig{Probe: &edge.Probe{URIs: []string{"/"}}},
+				config: service.Config{Probe: &service.Probe{URIs: []string{"/"}}},
 				assets: []string{"/assets/*", "/static/js/*", "/static/css/*", "/static/media/*"},
 			},
 		},

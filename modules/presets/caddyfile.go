@@ -11,8 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/theworklabs/edge/internal/registry"
-	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/proxy"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 func init() {
@@ -62,7 +62,7 @@ func parsePreset(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue,
 		}
 	}
 	for _, b := range p.backends {
-		if err := proxy.Declare(h, b.service, b.config, at); err != nil {
+		if err := service.Declare(h, b.service, b.config, at); err != nil {
 			return nil, err // it names both places itself
 		}
 	}
@@ -100,7 +100,7 @@ func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
 
 // unmarshalHold reads what holds for all backends.
 func (p *preset) unmarshalHold(d *caddyfile.Dispenser) error {
-	var all edge.ServiceConfig
+	var all service.Config
 	if _, err := all.UnmarshalLine(d); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (p *preset) unmarshalProbe(d *caddyfile.Dispenser) error {
 	case len(args) > 1 || len(p.backends) > 1:
 		return d.Errf("probe: want the service before the block: probe %s", strings.Join(p.backendNames(), " or probe "))
 	}
-	b.config.Probe = new(edge.Probe)
+	b.config.Probe = new(service.Probe)
 	return b.config.Probe.UnmarshalBlock(d)
 }
 
@@ -167,7 +167,7 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 			return nil
 		}
 		var parsed caddy.Duration
-		if err := edge.ParseDuration(d, value, &parsed); err != nil {
+		if err := service.ParseDuration(d, value, &parsed); err != nil {
 			return err
 		}
 		p.responseTimeout = time.Duration(parsed)

@@ -3,7 +3,7 @@ package presets
 import (
 	"time"
 
-	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 // corteza is the CRM: one server with everything, its WebSocket at /api/websocket.
@@ -23,7 +23,7 @@ func corteza() preset {
 		backends: []backend{{
 			name: "server", service: "corteza-server:80",
 			// / answers 200 while it boots; /healthcheck too, but empty until the store is up.
-			config: edge.ServiceConfig{Probe: &edge.Probe{URIs: []string{"/healthcheck"}, Body: "PASS Primary store"}},
+			config: service.Config{Probe: &service.Probe{URIs: []string{"/healthcheck"}, Body: "PASS Primary store"}},
 		}},
 	}
 }

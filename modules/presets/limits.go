@@ -12,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	rate "github.com/theworklabs/edge/internal/ratelimit"
-	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/ratelimit"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 // limit is how many requests one client's address may make; none if events is 0.
@@ -98,7 +98,7 @@ func (l *limit) unmarshal(d *caddyfile.Dispenser, args []string) error {
 		return d.Errf("limit: want <events> <window> [<burst>], such as 10 1m 150, got %q", strings.Join(args, " "))
 	}
 	var window caddy.Duration
-	if err := edge.ParseDuration(d, args[1], &window); err != nil {
+	if err := service.ParseDuration(d, args[1], &window); err != nil {
 		return err
 	}
 	numbers := []string{args[0], args[0]}

@@ -15,8 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
-	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/proxy"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 // preset is what is known of one application.
@@ -37,7 +37,7 @@ type backend struct {
 	name    string // the subdirective that overrides the service
 	service string
 	paths   []string // none: all that is left
-	config  edge.ServiceConfig
+	config  service.Config
 	// what keeps a client on one container
 	affinity []string
 	assets   []string // paths of files whose names change with their content
@@ -72,7 +72,7 @@ func (p preset) routes() caddyhttp.RouteList {
 			handlers = append(handlers, bodyLimitHandler(p.maxBody))
 		}
 		t := &proxy.Transport{
-			Service: b.service, ServiceConfig: b.config, Affinity: b.affinity, ResponseTimeout: caddy.Duration(p.responseTimeout),
+			Service: b.service, Config: b.config, Affinity: b.affinity, ResponseTimeout: caddy.Duration(p.responseTimeout),
 		}
 		route := caddyhttp.Route{HandlersRaw: append(handlers, proxy.Handlers(t, new(reverseproxy.Handler))...)}
 		if len(b.paths) > 0 {

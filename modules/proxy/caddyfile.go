@@ -16,7 +16,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/downstream"
-	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 func init() {
@@ -57,7 +57,7 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Declare(h, t.Service, t.ServiceConfig, at); err != nil {
+	if err := service.Declare(h, t.Service, t.Config, at); err != nil {
 		return nil, err // it names both places itself
 	}
 	rp := new(reverseproxy.Handler)
@@ -122,9 +122,9 @@ func extractSubdirectives(d *caddyfile.Dispenser, kept func(header string) bool)
 			return nil, d.Errf("edge_proxy: %s can't be used here: %s", name, hint)
 		}
 		if !slices.Contains(inheritedSubdirectives, name) && !strings.HasPrefix(name, "@") && name != "timeouts" && name != "affinity" &&
-			!slices.Contains(edge.ServiceOptions, name) {
+			!slices.Contains(service.Options, name) {
 			return nil, d.Errf("edge_proxy: unknown subdirective %q; there are %s, affinity, timeouts, and of reverse_proxy's: %s",
-				name, strings.Join(edge.ServiceOptions, ", "), strings.Join(inheritedSubdirectives, ", "))
+				name, strings.Join(service.Options, ", "), strings.Join(inheritedSubdirectives, ", "))
 		}
 		segment := d.NewFromNextSegment()
 		if err := checkHeaderUp(segment, kept); err != nil {
@@ -197,7 +197,7 @@ func (t *Transport) unmarshalSubdirective(d *caddyfile.Dispenser) error {
 	case "affinity":
 		return UnmarshalAffinity(d, &t.Affinity)
 	default:
-		_, err := t.ServiceConfig.UnmarshalLine(d)
+		_, err := t.Config.UnmarshalLine(d)
 		return err
 	}
 }
@@ -230,7 +230,7 @@ func (t *Transport) unmarshalTimeouts(d *caddyfile.Dispenser) error {
 		if !d.NextArg() {
 			return d.ArgErr()
 		}
-		if err := edge.ParseDuration(d, d.Val(), to); err != nil {
+		if err := service.ParseDuration(d, d.Val(), to); err != nil {
 			return err
 		}
 	}

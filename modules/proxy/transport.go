@@ -20,6 +20,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/upstreamconn"
 	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 func init() {
@@ -39,7 +40,7 @@ type Transport struct {
 	// The service, such as `bigcapital-server:3000`: the name of a Compose service or container, and a port.
 	Service string `json:"service"`
 
-	edge.ServiceConfig
+	service.Config
 
 	// How long a connect may take. Default: 3s.
 	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
@@ -85,7 +86,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.app = app.(*edge.App)
-	if t.service, err = t.app.Service(t.Service, t.ServiceConfig); err != nil {
+	if t.service, err = t.app.Service(t.Service, t.Config); err != nil {
 		return err
 	}
 	return t.provisionAffinity()

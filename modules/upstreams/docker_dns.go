@@ -10,6 +10,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/service"
 )
 
 func init() {
@@ -25,7 +26,7 @@ type DockerDNS struct {
 	// The service, such as `bigcapital-server:3000`.
 	Service string `json:"service"`
 
-	edge.ServiceConfig
+	service.Config
 
 	service *registry.Service
 }
@@ -44,7 +45,7 @@ func (u *DockerDNS) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	u.service, err = app.(*edge.App).Service(u.Service, u.ServiceConfig)
+	u.service, err = app.(*edge.App).Service(u.Service, u.Config)
 	return err
 }
 
