@@ -5,12 +5,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/theworklabs/edge/modules/securityheaders"
 	"github.com/theworklabs/edge/modules/service"
 )
 
-// bigcapitalCSP names the hosts that BigCapital's pages load from or talk to: a style sheet, the banks' and the payments'
-// widgets, and its S3 storage, whose host is the owner's. It is only reported (in the browser's console), not enforced:
-// versions differ.
+// bigcapitalCSP has the hosts that BigCapital's pages use: for a style sheet, for the widgets of banks and payment providers, and
+// for its S3 storage, whose host the owner chooses. Browsers only report violations (in their console) and block nothing, because
+// the versions of BigCapital differ.
 const bigcapitalCSP = "default-src 'self'; " +
 	"script-src 'self' https://cdn.plaid.com https://js.stripe.com https://connect-js.stripe.com https://app.lemonsqueezy.com; " +
 	"style-src 'self' 'unsafe-inline' https://cdnjs.cloudflare.com; " +
@@ -19,32 +20,32 @@ const bigcapitalCSP = "default-src 'self'; " +
 	"frame-src 'self' blob: https://cdn.plaid.com https://js.stripe.com https://connect-js.stripe.com https://*.lemonsqueezy.com; " +
 	"worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 
-// bigcapital is the accounting application: a web app, and a server with its API and its socket.io.
+// bigcapital is the accounting application: a web app, and a server with its API and Socket.IO.
 func bigcapital() preset {
-	headers := defaultSecurityHeaders()
-	headers.cspReportOnly = bigcapitalCSP
+	headers := securityheaders.Default()
+	headers.CSPReportOnly = bigcapitalCSP
 	return preset{
 		name: "bigcapital",
-		// Bull Board and Agenda's dashboard show and change jobs, and know no login.
+		// Bull Board and Agenda's dashboard show and change jobs, without a login.
 		blockedPaths: []string{"/api/queues", "/api/queues/*", "/agendash", "/agendash/*"},
-		// Attachments have no cap in the application: this is the only one.
+		// The application itself does not limit the size of attachments.
 		maxBody: 512 << 20,
-		// PDFs are made while the client waits.
+		// The server makes PDFs while the client waits.
 		responseTimeout: 5 * time.Minute,
 		headers:         headers,
-		// All that is posted there signs in, signs up, or asks for a new password, in every version.
+		// In every version, each POST there signs in, signs up, or asks for a new password.
 		limits: defaultLimits("/api/auth/*"),
 		backends: []backend{
 			{
 				name: "server", service: "bigcapital-server:3000",
 				// Socket.IO is at /socket since February 2024, and at /socket.io before.
 				paths: []string{"/api/*", "/socket.io/*", "/socket/*"},
-				// Sockets are in the memory of one server, and uploads in several steps on its disk.
+				// A server keeps its sockets in memory, and the parts of an upload on its disk.
 				affinity: []string{"socketio", "cookie"},
 				config: service.Config{Probe: &service.Probe{
-					// /api/system_db answers since V0.24.6, /api/ping up to v0.22; in between there is nothing to ask.
+					// /api/system_db exists since v0.24.6, /api/ping up to v0.22; the versions between them have no such path.
 					URIs: []string{"/api/system_db", "/api/ping"}, TCPFallback: true,
-					// The application counts probes among its requests: no oftener than every 10 s.
+					// The application counts probes in its rate limit, so they are at least 10 s apart.
 					Interval: caddy.Duration(15 * time.Second),
 				}},
 			},

@@ -11,20 +11,21 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/matchers"
 	"github.com/theworklabs/edge/modules/proxy"
 	"github.com/theworklabs/edge/modules/service"
 )
 
 func init() {
-	for name, known := range map[string]func() preset{"bigcapital": bigcapital, "corteza": corteza} {
+	for name, newPreset := range map[string]func() preset{"bigcapital": bigcapital, "corteza": corteza} {
 		httpcaddyfile.RegisterDirective(name, func(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-			return parsePreset(h, known())
+			return parsePreset(h, newPreset())
 		})
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
 	}
 }
 
-// parsePreset reads a preset's directive. Syntax, the same for all but the names of the backends:
+// parsePreset reads a preset's directive. The presets differ in the names of their backends. Syntax:
 //
 //	bigcapital [<matcher>] {
 //		server           <service:port>
@@ -34,27 +35,27 @@ func init() {
 //		response_timeout <duration>|off
 //		hold             <duration>
 //		max_held         <requests>
-//		affinity         <socketio|cookie...>|off   # of the first backend; it alone keeps anything of its clients
+//		affinity         <socketio|cookie...>|off   # of the first backend, the only one with state
 //		limit login|all  <events> <window> [<burst>]|off
 //		limit allow      <addresses and ranges...>
 //		limit off
-//		origins          <origins...>|any           # of other sites' pages that may open WebSockets
+//		origins          <origins...>|any           # other sites whose pages may open WebSockets
 //		security_headers off
 //		security_headers {
-//			…            # see security.go
+//			…            # see modules/securityheaders
 //		}
 //		probe <backend> {
 //			…            # see modules/edge
 //		}
 //	}
 func parsePreset(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error) {
-	matcher, d, at, err := proxy.ParseMatcher(h)
+	matcher, d, position, err := proxy.ParseMatcher(h)
 	if err != nil {
 		return nil, err
 	}
 	p.defaultService = p.backends[0].service
 	if d.NextArg() {
-		return nil, d.Errf("%s: takes no argument but a matcher", p.name)
+		return nil, d.Errf("%s: takes no argument but a matcher, got %q", p.name, d.Val())
 	}
 	for d.NextBlock(0) {
 		if err := p.unmarshalLine(d); err != nil {
@@ -62,8 +63,8 @@ func parsePreset(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue,
 		}
 	}
 	for _, b := range p.backends {
-		if err := service.Declare(h, b.service, b.config, at); err != nil {
-			return nil, err // it names both places itself
+		if err := service.Declare(h, b.service, b.config, position); err != nil {
+			return nil, err // it has the positions of both directives
 		}
 	}
 	return h.NewRoute(matcher, &caddyhttp.Subroute{Routes: p.routes()}), nil
@@ -79,15 +80,15 @@ func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
 	case "affinity":
 		return proxy.UnmarshalAffinity(d, &p.backends[0].affinity)
 	case "limit":
-		return p.limits.unmarshal(d)
+		return p.limits.unmarshalLine(d)
 	case "origins":
-		return p.origins.unmarshal(d)
+		return p.allowedOrigins.unmarshalLine(d)
 	case "security_headers":
-		return p.headers.unmarshal(d)
+		return p.headers.UnmarshalLine(d)
 	}
 	args := d.RemainingArgs()
 	if len(args) == 0 {
-		return d.Errf("%s: %s needs a value", p.name, name)
+		return d.Errf("%s: %s: want a value", p.name, name)
 	}
 	if name == "block" {
 		return p.unmarshalBlockedPaths(d, args)
@@ -98,7 +99,7 @@ func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
 	return p.unmarshalValue(d, name, args[0])
 }
 
-// unmarshalHold reads what holds for all backends.
+// unmarshalHold reads the line `hold` or `max_held`, and applies it to all backends.
 func (p *preset) unmarshalHold(d *caddyfile.Dispenser) error {
 	var all service.Config
 	if _, err := all.UnmarshalLine(d); err != nil {
@@ -111,7 +112,7 @@ func (p *preset) unmarshalHold(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// unmarshalProbe replaces the probe of a backend, which need not be named where there is only one.
+// unmarshalProbe reads the block `probe`, which replaces a backend's probe. A preset with one backend needs no name before the block.
 func (p *preset) unmarshalProbe(d *caddyfile.Dispenser) error {
 	b := &p.backends[0]
 	args := d.RemainingArgs()
@@ -121,7 +122,7 @@ func (p *preset) unmarshalProbe(d *caddyfile.Dispenser) error {
 			return d.Errf("probe %s: there are %s", args[0], strings.Join(p.backendNames(), " and "))
 		}
 	case len(args) > 1 || len(p.backends) > 1:
-		return d.Errf("probe: want the service before the block: probe %s", strings.Join(p.backendNames(), " or probe "))
+		return d.Errf("probe: want the name of the service before the block: probe %s", strings.Join(p.backendNames(), " or probe "))
 	}
 	b.config.Probe = new(service.Probe)
 	return b.config.Probe.UnmarshalBlock(d)
@@ -149,21 +150,20 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 		b.service = value
 		return nil
 	}
-	off := value == "off"
 	switch name {
 	case "max_body":
-		p.maxBody = 0
-		if off {
+		if value == "off" {
+			p.maxBody = 0
 			return nil
 		}
-		size, err := parseSize(value)
+		size, err := matchers.ParseSize(value)
 		if err != nil {
 			return d.Errf("max_body %v, or off", err)
 		}
 		p.maxBody = size
 	case "response_timeout":
-		p.responseTimeout = 0
-		if off {
+		if value == "off" {
+			p.responseTimeout = 0
 			return nil
 		}
 		var parsed caddy.Duration
@@ -178,7 +178,7 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 	return nil
 }
 
-// backend returns the backend of a name, or nil.
+// backend returns the backend with a name, or nil.
 func (p *preset) backend(name string) *backend {
 	i := slices.IndexFunc(p.backends, func(b backend) bool { return b.name == name })
 	if i < 0 {

@@ -17,10 +17,10 @@ import (
 	_ "github.com/theworklabs/edge/modules/upstreams"
 )
 
-var update = flag.Bool("update", false, "write what the fixtures become")
+var update = flag.Bool("update", false, "write the expected results of the fixtures")
 
-// TestCaddyfilesAdaptToExpectedResult adapts each testdata/NAME.caddyfile and compares it with NAME.json, or with the error in NAME.error.
-// After a wanted change: go test ./modules/presets -update, and read the difference.
+// TestCaddyfilesAdaptToExpectedResult adapts each testdata/NAME.caddyfile, and compares the result with NAME.json, or the error with
+// NAME.error. After an intended change, run go test ./modules/presets -update, and read the diff.
 func TestCaddyfilesAdaptToExpectedResult(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.caddyfile")
 	if err != nil || len(files) == 0 {
@@ -43,16 +43,16 @@ func TestCaddyfilesAdaptToExpectedResult(t *testing.T) {
 			}
 			expected, err := os.ReadFile(want)
 			if err != nil {
-				t.Fatalf("%v; it became:\n%s", err, got.text())
+				t.Fatalf("%v; got:\n%s", err, got.text())
 			}
 			if !bytes.Equal(expected, got.text()) {
-				t.Errorf("it became:\n%s\nwant:\n%s", got.text(), expected)
+				t.Errorf("got:\n%s\nwant:\n%s", got.text(), expected)
 			}
 		})
 	}
 }
 
-// adapted is what a Caddyfile becomes.
+// adapted is the result of adapting a Caddyfile.
 type adapted struct {
 	json []byte
 	err  error

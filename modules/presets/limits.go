@@ -16,23 +16,22 @@ import (
 	"github.com/theworklabs/edge/modules/service"
 )
 
-// limit is how many requests one client's address may make; none if events is 0.
+// limit is how many requests one client may send. If events is 0, there is no limit.
 type limit struct {
 	events int
 	window time.Duration
 	burst  int
 }
 
-// limits are a preset's: for what guesses at passwords, and for all requests together.
+// limits are a preset's rate limits: for requests that can guess passwords, and for all requests.
 type limits struct {
-	login limit
-	all   limit
-	// POST to these is a log-in, a registration or a lost password.
-	loginPaths []string
-	allow      []string // clients that are not limited
+	login      limit
+	all        limit
+	loginPaths []string // a POST to them signs in, signs up or asks for a new password
+	allow      []string // addresses and ranges of clients without limits
 }
 
-// defaultLimits is what an office behind one address needs; see the README for the arithmetic.
+// defaultLimits returns limits for an office of 100 people behind one address; the README has the arithmetic.
 func defaultLimits(loginPaths ...string) limits {
 	return limits{
 		login:      limit{events: 10, window: time.Minute, burst: 150},
@@ -41,31 +40,31 @@ func defaultLimits(loginPaths ...string) limits {
 	}
 }
 
-// routes returns the limits as routes; name is the application's, for the zones.
-func (l limits) routes(name string) caddyhttp.RouteList {
+// routes returns the limits as routes, with zones of that name.
+func (l limits) routes(zoneName string) caddyhttp.RouteList {
 	var routes caddyhttp.RouteList
 	if l.all.events > 0 {
-		routes = append(routes, caddyhttp.Route{HandlersRaw: l.handler(name, l.all)})
+		routes = append(routes, caddyhttp.Route{HandlersRaw: l.handler(zoneName, l.all)})
 	}
 	if l.login.events > 0 {
 		routes = append(routes, caddyhttp.Route{
 			MatcherSetsRaw: caddyhttp.RawMatcherSets{caddy.ModuleMap{
 				"method": caddyconfig.JSON([]string{"POST"}, nil), "path": caddyconfig.JSON(l.loginPaths, nil),
 			}},
-			HandlersRaw: l.handler(name+"_login", l.login),
+			HandlersRaw: l.handler(zoneName+"_login", l.login),
 		})
 	}
 	return routes
 }
 
-func (l limits) handler(zone string, what limit) []json.RawMessage {
+func (l limits) handler(zoneName string, of limit) []json.RawMessage {
 	return []json.RawMessage{caddyconfig.JSONModuleObject(&ratelimit.Handler{Zones: []*ratelimit.Zone{{
-		Name: zone, Events: what.events, Window: caddy.Duration(what.window), Burst: what.burst, Allow: l.allow,
+		Name: zoneName, Events: of.events, Window: caddy.Duration(of.window), Burst: of.burst, Allow: l.allow,
 	}}}, "handler", "rate_limit", nil)}
 }
 
-// unmarshal reads one of the lines `limit login|all …`, `limit allow …` and `limit off`.
-func (l *limits) unmarshal(d *caddyfile.Dispenser) error {
+// unmarshalLine reads one of the lines `limit login|all …`, `limit allow …` and `limit off`.
+func (l *limits) unmarshalLine(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	switch {
 	case len(args) == 1 && args[0] == "off":
@@ -82,18 +81,19 @@ func (l *limits) unmarshal(d *caddyfile.Dispenser) error {
 	case len(args) < 2 || (args[0] != "login" && args[0] != "all"):
 		return d.Err("limit: want login|all <events> <window> [<burst>], login|all off, allow <ranges...>, or off")
 	}
-	which := &l.all
+	target := &l.all
 	if args[0] == "login" {
-		which = &l.login
+		target = &l.login
 	}
 	if len(args) == 2 && args[1] == "off" {
-		*which = limit{}
+		*target = limit{}
 		return nil
 	}
-	return which.unmarshal(d, args[1:])
+	return target.unmarshalArgs(d, args[1:])
 }
 
-func (l *limit) unmarshal(d *caddyfile.Dispenser, args []string) error {
+// unmarshalArgs reads `<events> <window> [<burst>]`.
+func (l *limit) unmarshalArgs(d *caddyfile.Dispenser, args []string) error {
 	if len(args) < 2 || len(args) > 3 {
 		return d.Errf("limit: want <events> <window> [<burst>], such as 10 1m 150, got %q", strings.Join(args, " "))
 	}
@@ -102,7 +102,7 @@ func (l *limit) unmarshal(d *caddyfile.Dispenser, args []string) error {
 		return err
 	}
 	numbers := []string{args[0], args[0]}
-	copy(numbers[1:], args[2:]) // without a burst, it is the number of events
+	copy(numbers[1:], args[2:]) // the default burst is the number of events
 	var values [2]int
 	for i, text := range numbers {
 		n, err := strconv.Atoi(text)

@@ -1,6 +1,6 @@
-// Package presets are the directives `bigcapital` and `corteza`: what these applications need of a proxy, as routes.
+// Package presets has the directives `bigcapital` and `corteza`: the routes, limits and headers that these applications need.
 //
-// A directive needs no argument, and every value of it can be overridden. `edge adapt` shows what it becomes.
+// A directive needs no argument, and its block can override every value. `edge adapt` prints the resulting routes.
 package presets
 
 import (
@@ -13,41 +13,43 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/requestbody"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/theworklabs/edge/modules/matchers"
 	"github.com/theworklabs/edge/modules/proxy"
+	"github.com/theworklabs/edge/modules/securityheaders"
 	"github.com/theworklabs/edge/modules/service"
 )
 
-// preset is what is known of one application.
+// preset is the configuration for one application.
 type preset struct {
 	name            string
-	blockedPaths    []string // paths that are nobody's business outside
-	maxBody         int64    // bytes
-	responseTimeout time.Duration
-	headers         securityHeaders
+	blockedPaths    []string      // patterns of paths that clients must not reach
+	maxBody         int64         // in bytes; 0: no limit
+	responseTimeout time.Duration // 0: no limit
+	headers         securityheaders.Headers
 	limits          limits
-	origins         allowedOrigins
-	backends        []backend // in the order of their routes; the last one takes the rest
-	defaultService  string    // the first of their services, unless it is overridden
+	allowedOrigins  allowedOrigins
+	backends        []backend // in the order of their routes; the last one gets all other paths
+	defaultService  string    // the first backend's service, unless the Caddyfile overrides it
 }
 
-// backend is one service of an application, and the paths that go to it.
+// backend is one service of an application, and its paths.
 type backend struct {
-	name    string // the subdirective that overrides the service
-	service string
-	paths   []string // none: all that is left
-	config  service.Config
-	// what keeps a client on one container
-	affinity []string
-	assets   []string // paths of files whose names change with their content
+	name     string // the subdirective that overrides the service
+	service  string
+	paths    []string // none: all other paths
+	config   service.Config
+	affinity []string // the kinds of affinity: socketio, cookie
+	assets   []string // patterns of paths whose files have another name when their content changes
 }
 
-// routes returns what the preset becomes.
+// routes returns the preset's routes.
 func (p preset) routes() caddyhttp.RouteList {
 	var routes caddyhttp.RouteList
-	if !p.headers.isEmpty() {
-		routes = append(routes, caddyhttp.Route{HandlersRaw: p.headers.handlers()})
+	if !p.headers.IsEmpty() {
+		routes = append(routes, caddyhttp.Route{HandlersRaw: p.headers.Handlers()})
 	}
 	if len(p.blockedPaths) > 0 {
 		routes = append(routes, caddyhttp.Route{
@@ -58,7 +60,7 @@ func (p preset) routes() caddyhttp.RouteList {
 			Terminal: true,
 		})
 	}
-	routes = append(routes, p.origins.routes()...)
+	routes = append(routes, p.allowedOrigins.routes()...)
 	routes = append(routes, p.limits.routes(p.zoneName())...)
 	if p.maxBody > 0 {
 		routes = append(routes, bodyTooLargeRoute(p.maxBody))
@@ -84,8 +86,8 @@ func (p preset) routes() caddyhttp.RouteList {
 	return routes
 }
 
-// zoneName is what the preset's limits are called: its own name, or where its first service is another one than usual, with that
-// service's. So two installations of an application are counted apart.
+// zoneName is the name of the preset's rate limit zone: its own name, and if its first service is not the default one, the service's
+// name behind it. So two installations of an application have limits of their own.
 func (p preset) zoneName() string {
 	if p.backends[0].service == p.defaultService {
 		return p.name
@@ -93,8 +95,24 @@ func (p preset) zoneName() string {
 	return p.name + "_" + strings.NewReplacer(":", "_", ".", "_").Replace(p.backends[0].service)
 }
 
-// immutableAssetsRoute marks files whose names change with their content as never changing, unless the answer is a page: a missing
-// file is answered with the web app's page and status 200, which must not be kept.
+// bodyTooLargeRoute refuses requests that announce a body of more than maxBytes.
+func bodyTooLargeRoute(maxBytes int64) caddyhttp.Route {
+	return caddyhttp.Route{
+		MatcherSetsRaw: caddyhttp.RawMatcherSets{caddy.ModuleMap{"larger_than": caddyconfig.JSON(matchers.LargerThan{Bytes: maxBytes}, nil)}},
+		HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
+			caddyhttp.StaticError{StatusCode: caddyhttp.WeakString("413")}, "handler", "error", nil,
+		)},
+		Terminal: true,
+	}
+}
+
+// bodyLimitHandler ends a request body after maxBytes, whatever the request announced.
+func bodyLimitHandler(maxBytes int64) json.RawMessage {
+	return caddyconfig.JSONModuleObject(requestbody.RequestBody{MaxSize: maxBytes}, "handler", "request_body", nil)
+}
+
+// immutableAssetsRoute lets browsers cache files forever whose names change with their content. It leaves out HTML pages: if a file
+// is missing, the web app responds with its page and status 200, which browsers must not cache.
 func immutableAssetsRoute(assets []string) caddyhttp.Route {
 	return caddyhttp.Route{
 		MatcherSetsRaw: pathMatcher(assets),

@@ -1,4 +1,4 @@
-package presets
+package matchers
 
 import (
 	"context"
@@ -19,7 +19,7 @@ func TestPathMatchesInEverySpelling(t *testing.T) {
 		`/api/\queues`: true, "/api/%5cqueues": true, "/api/queues;a=b": true, "/api/;/queues": true, "/api/queues%20": true,
 		"/api/queues.": true, "/api/queues%00": true, "/console;x": true, "/x/%2e%2e/api/queues": true,
 		"/api/queue": false, "/api/queuesx": false, "/api/x;y": false, "/api/%2571ueue": false, "/api/50%25/queues": false,
-		"/api/queues/..": false, // that is /api
+		"/api/queues/..": false, // this is /api
 		"/":              false, "/api/a.b/c d": false, "/%25": false,
 	} {
 		u, err := url.ParseRequestURI(target)
@@ -30,10 +30,10 @@ func TestPathMatchesInEverySpelling(t *testing.T) {
 			context.WithValue(t.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
 		got, err := m.MatchWithError(r)
 		if err != nil || got != want {
-			t.Errorf("%s: %t %v, want %t", target, got, err, want)
+			t.Errorf("%s: got %t %v, want %t", target, got, err, want)
 		}
 		if r.URL != u || r.URL.Path != u.Path {
-			t.Errorf("%s: the request was changed", target)
+			t.Errorf("%s: the matcher changed the request", target)
 		}
 	}
 }
