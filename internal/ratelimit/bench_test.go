@@ -12,10 +12,10 @@ const million = 1_000_000
 
 var benchRate = Rate{Events: 100, Window: time.Hour, Burst: 100}
 
-// intKey makes a key of a number.
+// intKey returns the hash of a number.
 func intKey(l *Limiter, i uint64) uint64 { return maphash.Comparable(l.Seed(), i) }
 
-// newFilledLimiter returns a limiter with a million keys in it, and what reports its size.
+// newFilledLimiter returns a limiter with a million keys, and a function that reports its size.
 func newFilledLimiter(b *testing.B) (*Limiter, func()) {
 	b.Helper()
 	var before, after runtime.MemStats
@@ -33,7 +33,7 @@ func newFilledLimiter(b *testing.B) (*Limiter, func()) {
 	}
 }
 
-// BenchmarkTakeAmongAMillionKeys is one decision, each on another key, with the key's hash.
+// BenchmarkTakeAmongAMillionKeys measures a decision, with the key's hash, each on another key.
 func BenchmarkTakeAmongAMillionKeys(b *testing.B) {
 	l, report := newFilledLimiter(b)
 	defer report()
@@ -45,7 +45,7 @@ func BenchmarkTakeAmongAMillionKeys(b *testing.B) {
 	}
 }
 
-// BenchmarkTakeAmongAMillionKeysInParallel is the same on all cores at once.
+// BenchmarkTakeAmongAMillionKeysInParallel measures the same on all cores at once.
 func BenchmarkTakeAmongAMillionKeysInParallel(b *testing.B) {
 	l, report := newFilledLimiter(b)
 	defer report()
@@ -58,7 +58,7 @@ func BenchmarkTakeAmongAMillionKeysInParallel(b *testing.B) {
 	})
 }
 
-// BenchmarkTakeOfOneKeyInParallel is the worst case for the lock: everyone is the same client.
+// BenchmarkTakeOfOneKeyInParallel measures the worst case for the lock: all requests have the same key.
 func BenchmarkTakeOfOneKeyInParallel(b *testing.B) {
 	l := New(million)
 	b.ReportAllocs()

@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// Limiter keeps what the requests of many keys leave behind: 16 bytes a key, in a table whose size never changes. It is
-// safe for concurrent use.
+// Limiter has the token buckets of many keys, 16 bytes each, in a table of fixed size. It is safe for concurrent use.
 //
-// A key's place is one of the eight of its row. In a full row a new key takes the place of the one that is closest to a
-// full bucket, if that is closer than itself; else it passes, uncounted. So whoever floods it with new keys, each used once,
-// displaces his own: a key that has used up more than one token loses nothing to them. With as many keys at a time as it was made
-// for, one in a thousand shares a full row.
+// The hash of a key selects a row of eight slots. In a full row, a new key replaces the key whose bucket is full soonest, if that is
+// sooner than its own would be; otherwise the limiter allows the request without counting it. So a flood of new keys with one
+// request each replaces only keys of the flood: a key that has used more than one token keeps its slot. With the number of keys
+// that the limiter is made for, one key in a thousand is in a full row.
 type Limiter struct {
 	seed  maphash.Seed
 	epoch time.Time
@@ -26,81 +25,82 @@ type Limiter struct {
 	}
 }
 
-// row is where keys of the same hash bits are. It is two cache lines.
+// row holds the keys whose hashes have the same low bits. It is two cache lines long.
 type row [8]slot
 
-// slot is one key: its hash, and when its bucket will be full, in nanoseconds since the epoch. An empty slot has full 0.
+// slot is one key: its hash, and the time at which its bucket is full, in nanoseconds since the epoch. fullAt is 0 in an empty slot.
 type slot struct {
 	hash   uint64
 	fullAt int64
 }
 
-// New returns a limiter for up to keys distinct keys at a time; it has four to eight times as many places (a power of two), so
-// that hardly any row is full before. Untouched rows take no memory.
+// New returns a limiter for a number of keys at a time. It has four to eight times as many slots (a power of two), so that few rows
+// are full. Rows that were never written take no physical memory.
 func New(keys int) *Limiter {
 	return newLimiter(keys, time.Now)
 }
 
 func newLimiter(keys int, now func() time.Time) *Limiter {
 	n := 1 << bits.Len(uint(max(4*keys/len(row{})-1, 0)))
-	// A moment after the epoch, so that no time of a key is 0.
+	// The epoch is a second ago, so that no time of a key is 0.
 	return &Limiter{seed: maphash.MakeSeed(), epoch: now().Add(-time.Second), now: now, mask: uint64(n - 1), rows: make([]row, n)}
 }
 
-// Seed is what keys must be hashed with: it is random, so that nobody outside can choose keys that meet.
+// Seed returns the seed that callers hash keys with. It is random, so that clients can't choose keys that collide.
 func (l *Limiter) Seed() maphash.Seed { return l.seed }
 
-// Take decides on one request of a key, which is its hash. The same key may be asked about with changing rates.
+// Take decides whether a request of a key is allowed, and takes a token if it is. key is the key's hash with [Limiter.Seed]. The rate of
+// a key may change from call to call.
 func (l *Limiter) Take(key uint64, rate Rate) Decision {
 	index := key & l.mask
 	lock := &l.locks[index%uint64(len(l.locks))]
 	lock.Lock()
 	defer lock.Unlock()
 	now := int64(l.now().Sub(l.epoch))
-	place := l.rows[index].findSlot(key)
-	if place.hash != key {
-		full, d := rate.decide(0, now)
-		if full > max(place.fullAt, now) || place.fullAt <= now {
-			*place = slot{hash: key, fullAt: full}
+	s := l.rows[index].findSlot(key)
+	if s.hash != key {
+		fullAt, d := rate.decide(0, now)
+		if fullAt > max(s.fullAt, now) || s.fullAt <= now {
+			*s = slot{hash: key, fullAt: fullAt}
 		} else {
 			d.Uncounted = true
 		}
 		return d
 	}
-	full, d := rate.decide(place.fullAt, now)
-	place.fullAt = full
+	fullAt, d := rate.decide(s.fullAt, now)
+	s.fullAt = fullAt
 	return d
 }
 
-// findSlot returns the slot of a key, or the one that it may take: that whose bucket is full first.
+// findSlot returns the slot of a key, or if it has none, the slot whose bucket is full soonest.
 func (r *row) findSlot(key uint64) *slot {
-	first := &r[0]
+	soonest := &r[0]
 	for i := range r {
 		s := &r[i]
 		if s.hash == key && s.fullAt != 0 {
 			return s
 		}
-		if s.fullAt < first.fullAt {
-			first = s
+		if s.fullAt < soonest.fullAt {
+			soonest = s
 		}
 	}
-	return first
+	return soonest
 }
 
-// CountKeys counts the keys whose bucket is not full. It looks at every row: it is for whoever watches, not for requests.
+// CountKeys returns the number of keys whose bucket is not full. It reads every row: it is for metrics, not for the request path.
 func (l *Limiter) CountKeys() int {
-	n := 0
+	count := 0
 	now := int64(l.now().Sub(l.epoch))
 	for i := range l.locks {
 		l.locks[i].Lock()
 		for row := i; row < len(l.rows); row += len(l.locks) {
 			for _, s := range l.rows[row] {
 				if s.fullAt > now {
-					n++
+					count++
 				}
 			}
 		}
 		l.locks[i].Unlock()
 	}
-	return n
+	return count
 }

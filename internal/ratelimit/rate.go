@@ -1,4 +1,4 @@
-// Package ratelimit decides which of a client's requests are too many, in constant time and bounded memory.
+// Package ratelimit limits the requests of many keys, such as clients, in constant time and bounded memory.
 package ratelimit
 
 import (
@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Rate is a token bucket: a key has Burst tokens, gets Events new ones in the course of each Window, and each request
-// takes one. So no span of time d lets through more than Burst + Events × d ÷ Window requests.
+// Rate is a token bucket: a key has Burst tokens, gets Events new ones over each Window, and each allowed request takes one. So at
+// most Burst + Events × d ÷ Window requests are allowed in a time d.
 type Rate struct {
 	Events int           // at least 1
 	Window time.Duration // at least a nanosecond for each event
 	Burst  int           // at least 1
 }
 
-// Validate returns an error that says what is wrong with the rate, or nil.
+// Validate returns an error if a value is out of its range.
 func (r Rate) Validate() error {
 	switch {
 	case r.Events < 1:
@@ -25,41 +25,41 @@ func (r Rate) Validate() error {
 	case r.Window < time.Duration(r.Events):
 		return fmt.Errorf("window %s is too short for %d events", r.Window, r.Events)
 	case r.interval() > maxRefillTime/time.Duration(r.Burst):
-		return fmt.Errorf("a burst of %d with %d in %s takes longer than %s to come back", r.Burst, r.Events, r.Window, maxRefillTime)
+		return fmt.Errorf("a burst of %d with %d in %s takes longer than %s to refill", r.Burst, r.Events, r.Window, maxRefillTime)
 	}
 	return nil
 }
 
-// maxRefillTime keeps sums of times far from the end of their type.
+// maxRefillTime keeps sums of times far from an overflow.
 const maxRefillTime = 10 * 365 * 24 * time.Hour
 
-// interval is how long one token takes to come back.
+// interval returns the time in which a key gets one token.
 func (r Rate) interval() time.Duration { return r.Window / time.Duration(r.Events) }
 
-// Decision is what became of a request.
+// Decision is the result of [Limiter.Take] for one request.
 type Decision struct {
 	Allowed bool
-	// It was allowed for want of room: the key's row was full of keys that have used up more.
+	// The request is allowed, and not counted: the key's row is full of keys that have used more tokens.
 	Uncounted bool
-	// How many more would be allowed at once.
+	// How many more requests are allowed now.
 	Remaining int
-	// When the next one is allowed, counted from now; 0 if Remaining is not.
+	// The time until the next request is allowed; 0 if Remaining is above 0.
 	RetryAfter time.Duration
 }
 
-// decide is the token bucket in the form of the generic cell rate algorithm (ITU-T I.371): all that is kept of a key is
-// the time at which its bucket will be full again. It returns that time, changed if the request is allowed.
-func (r Rate) decide(full, now int64) (int64, Decision) {
+// decide is the token bucket as the generic cell rate algorithm (ITU-T I.371): the state of a key is the time at which its bucket is
+// full. decide returns that time, which is later than before if the request is allowed. Times are nanoseconds since the epoch.
+func (r Rate) decide(fullAt, now int64) (int64, Decision) {
 	interval := int64(r.interval())
-	most := interval * int64(r.Burst)
-	// A rate that has been changed may have left more debt than it can make itself.
-	after := min(max(full, now), now+most) + interval
-	if debt := after - now; debt > most {
-		return full, Decision{RetryAfter: time.Duration(debt - most)}
+	refillTime := interval * int64(r.Burst)
+	// If the rate has changed, the former one may have left a later time than this rate can.
+	next := min(max(fullAt, now), now+refillTime) + interval
+	if excess := next - now - refillTime; excess > 0 {
+		return fullAt, Decision{RetryAfter: time.Duration(excess)}
 	}
-	d := Decision{Allowed: true, Remaining: int((now + most - after) / interval)}
+	d := Decision{Allowed: true, Remaining: int((now + refillTime - next) / interval)}
 	if d.Remaining == 0 {
-		d.RetryAfter = time.Duration(after + interval - now - most)
+		d.RetryAfter = time.Duration(next + interval - now - refillTime)
 	}
-	return after, d
+	return next, d
 }

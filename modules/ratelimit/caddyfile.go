@@ -15,11 +15,11 @@ func init() {
 		var handler Handler
 		return &handler, handler.UnmarshalCaddyfile(h.Dispenser)
 	})
-	// After basic_auth and the like would be too late for log-ins; before anything that makes an answer.
+	// Before basic_auth, so that it limits log-ins, and before the directives that respond.
 	httpcaddyfile.RegisterDirectiveOrder("rate_limit", httpcaddyfile.Before, "basic_auth")
 }
 
-// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+// UnmarshalCaddyfile reads the directive. Syntax:
 //
 //	rate_limit [<matcher>] {
 //		zone <name> {
@@ -44,11 +44,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		z := new(Zone)
 		if !d.AllArgs(&z.Name) {
-			return d.Err("rate_limit: zone wants a name")
+			return d.Err("rate_limit: zone: want a name")
 		}
 		for _, other := range h.Zones {
 			if other.Name == z.Name {
-				return d.Errf("rate_limit: zone %s is there twice", z.Name)
+				return d.Errf("rate_limit: zone %s is configured twice", z.Name)
 			}
 		}
 		for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -56,7 +56,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		}
-		if err := z.parse(); err != nil {
+		if _, err := z.parse(); err != nil {
 			return d.WrapErr(err)
 		}
 		h.Zones = append(h.Zones, z)
@@ -83,13 +83,13 @@ func (z *Zone) unmarshalLine(d *caddyfile.Dispenser) error {
 		return nil
 	}
 	if len(args) == 0 {
-		return d.Errf("rate_limit: %s needs a value", name)
+		return d.Errf("rate_limit: %s: want a value", name)
 	}
 	if name == "key" || name == "allow" {
 		return nil
 	}
 	if len(args) > 1 {
-		return d.Errf("rate_limit: %s takes one value", name)
+		return d.Errf("rate_limit: %s: want one value", name)
 	}
 	numbers := map[string]*int{"events": &z.Events, "burst": &z.Burst, "ipv6_prefix": &z.IPv6Prefix, "max_keys": &z.MaxKeys}
 	switch number, isNumber := numbers[name]; {

@@ -1,4 +1,4 @@
-// Package ratelimit is the directive `rate_limit`: how many requests a client may make.
+// Package ratelimit is the directive `rate_limit`, which limits the requests of each client.
 package ratelimit
 
 import (
@@ -17,13 +17,12 @@ func init() {
 	caddy.RegisterModule(new(Handler))
 }
 
-// Handler lets a request pass if all its zones do, and answers it with an error 429 if one does not, for `handle_errors`.
+// Handler passes on a request if all its zones allow it. Otherwise it returns an error with the status 429, for `handle_errors`.
 //
-// Answers tell the limit that is nearest in the header fields `RateLimit-Policy` and `RateLimit` of
-// draft-ietf-httpapi-ratelimit-headers-11, refusals also in `Retry-After` (RFC 9110, section 10.2.3).
+// The response headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11) report the zone with the fewest
+// remaining requests. Refusals also have `Retry-After` (RFC 9110 section 10.2.3).
 type Handler struct {
-	// The limits, in the order in which they are tried. What an earlier one has counted stays counted if a later one
-	// refuses.
+	// The limits, in the order in which the handler asks them. If one refuses a request, those before it have counted it.
 	Zones []*Zone `json:"zones"`
 
 	log *zap.Logger
@@ -34,7 +33,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.rate_limit", New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision checks the zones and takes a reference to what they have counted, which outlives the configuration.
+// Provision parses the zones and acquires their counts, which outlive the configuration.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.log = ctx.Logger()
 	if len(h.Zones) == 0 {
@@ -42,10 +41,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	for i, z := range h.Zones {
 		if z == nil {
-			return fmt.Errorf("rate_limit: zone %d is none", i+1)
+			return fmt.Errorf("rate_limit: zone %d is null", i+1)
 		}
 		if slices.ContainsFunc(h.Zones[:i], func(other *Zone) bool { return other.Name == z.Name }) {
-			return fmt.Errorf("rate_limit: zone %s is there twice", z.Name)
+			return fmt.Errorf("rate_limit: zone %s is configured twice", z.Name)
 		}
 		if err := z.provision(ctx.GetMetricsRegistry()); err != nil {
 			return err
@@ -54,7 +53,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return registerMetrics(ctx.GetMetricsRegistry())
 }
 
-// Cleanup gives the counts back.
+// Cleanup releases the counts.
 func (h *Handler) Cleanup() error {
 	for _, z := range h.Zones {
 		if z == nil {
@@ -67,15 +66,15 @@ func (h *Handler) Cleanup() error {
 	return nil
 }
 
-// ServeHTTP counts the request in each zone.
+// ServeHTTP counts the request in each zone, and refuses it if a zone is exhausted.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	var nearest limitStatus
+	var lowest limitStatus
 	for _, z := range h.Zones {
-		if z.isExempt(r) {
+		if z.rules.allow.contains(r) {
 			z.state.exempt.Add(1)
 			continue
 		}
-		d := z.state.limiter.Take(z.keyHash(r), z.rate)
+		d := z.state.limiter.Take(z.rules.key.hash(z.state.limiter.Seed(), r), z.rules.rate)
 		switch {
 		case d.Uncounted:
 			z.state.uncounted.Add(1)
@@ -83,34 +82,34 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			z.state.allowed.Add(1)
 		case z.DryRun:
 			z.state.dryRun.Add(1)
-			z.logRefusal(h.log, r, "a request would be refused: too many")
+			z.logRefusal(h.log, r, "a request would be refused: rate limit exceeded")
 			continue
 		default:
 			z.state.limited.Add(1)
-			z.logRefusal(h.log, r, "a request is refused: too many")
+			z.logRefusal(h.log, r, "a request is refused: rate limit exceeded")
 			limitStatus{z, d}.setRefusalHeaders(w.Header())
 			return caddyhttp.Error(http.StatusTooManyRequests, errTooManyRequests)
 		}
-		if !z.DryRun && (nearest.zone == nil || d.Remaining < nearest.decision.Remaining) {
-			nearest = limitStatus{z, d}
+		if !z.DryRun && (lowest.zone == nil || d.Remaining < lowest.decision.Remaining) {
+			lowest = limitStatus{z, d}
 		}
 	}
-	nearest.setHeadersIfLowest(r.Context(), w.Header())
+	lowest.setHeadersIfLowest(r.Context(), w.Header())
 	return next.ServeHTTP(w, r)
 }
 
-// logInterval is the shortest time between two lines about one zone.
+// logInterval is the shortest time between two log lines about one zone.
 const logInterval = time.Second
 
-// logRefusal writes a line about a refusal, and at most one a second for each zone: an attack must not fill the disk.
-func (z *Zone) logRefusal(log *zap.Logger, r *http.Request, what string) {
+// logRefusal logs a refusal, at most once in a logInterval for each zone: an attack must not fill the disk.
+func (z *Zone) logRefusal(log *zap.Logger, r *http.Request, message string) {
 	now := time.Now().UnixNano()
 	last := z.state.lastLogged.Load()
 	if now-last < int64(logInterval) || !z.state.lastLogged.CompareAndSwap(last, now) {
 		z.state.suppressed.Add(1)
 		return
 	}
-	if c := log.Check(zap.WarnLevel, what); c != nil {
+	if c := log.Check(zap.WarnLevel, message); c != nil {
 		c.Write(zap.String("zone", z.Name), zap.String("client_ip", clientIP(r)), zap.String("host", r.Host),
 			zap.String("uri", r.RequestURI), zap.Int64("more", z.state.suppressed.Swap(0)))
 	}

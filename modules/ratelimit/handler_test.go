@@ -19,10 +19,10 @@ import (
 	_ "github.com/theworklabs/edge/modules/ratelimit"
 )
 
-// server is a Caddy on loopback that believes one address about its clients.
+// server is a Caddy server on loopback with one trusted proxy.
 type server struct{ addr, metricsAddr, trustedProxy string }
 
-// startServer starts one that believes loopback, so that a test can be anyone.
+// startServer starts a server that trusts loopback, so that a test can send requests for any client address.
 func startServer(t *testing.T, limits string) *server {
 	t.Helper()
 	s := &server{trustedProxy: "127.0.0.1"}
@@ -41,7 +41,7 @@ func (s *server) start(t *testing.T, limits string) {
 	})
 }
 
-// freeAddrs returns two addresses that nobody listens on.
+// freeAddrs returns two addresses on which no program listens.
 func freeAddrs(t *testing.T) (first, second string) {
 	t.Helper()
 	var addrs [2]string
@@ -50,13 +50,13 @@ func freeAddrs(t *testing.T) (first, second string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close() // at the end, so that they differ
+		defer ln.Close() // after the loop, so that the addresses differ
 		addrs[i] = ln.Addr().String()
 	}
 	return addrs[0], addrs[1]
 }
 
-// load puts limits in force, in the place of those before.
+// load replaces the configuration by one with these limits.
 func (s *server) load(t *testing.T, limits string) {
 	t.Helper()
 	if err := s.tryLoad(limits); err != nil {
@@ -89,7 +89,7 @@ http://%s {
 	return caddy.Load(config, true)
 }
 
-// requestAs asks as a client of an address and returns the answer; header is names and values in turn.
+// requestAs sends a request with a client's address and returns the response. header has names and values in turn.
 func (s *server) requestAs(t *testing.T, client string, header ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "http://"+s.addr, nil)
@@ -101,7 +101,7 @@ func (s *server) requestAs(t *testing.T, client string, header ...string) *http.
 		req.Header.Set(header[i], header[i+1])
 	}
 	resp, err := http.DefaultClient.Do(req)
-	// Just after a reload the server before may take a connection and close it without reading from it.
+	// Right after a reload, the former server may accept a connection and close it without a read.
 	for tries := 0; err != nil && tries < 3; tries++ {
 		resp, err = http.DefaultClient.Do(req)
 	}
@@ -112,7 +112,7 @@ func (s *server) requestAs(t *testing.T, client string, header ...string) *http.
 	return resp
 }
 
-// countPassed counts how many of n requests of a client pass.
+// countPassed sends n requests of a client, and returns how many pass.
 func (s *server) countPassed(t *testing.T, n int, client string, header ...string) int {
 	t.Helper()
 	passed := 0
@@ -148,26 +148,26 @@ func TestHeadersReportLimitAndRetryAfter(t *testing.T) {
 	} {
 		if c.resp.StatusCode != c.status || c.resp.Header.Get("RateLimit") != c.limit || c.resp.Header.Get("Retry-After") != c.retryAfter ||
 			c.resp.Header.Get("RateLimit-Policy") != `"small";q=2;w=120` {
-			t.Errorf("answer %d %v, want %d, %s and to come back after %q", c.resp.StatusCode, c.resp.Header, c.status, c.limit, c.retryAfter)
+			t.Errorf("got %d %v, want %d, RateLimit %s and Retry-After %q", c.resp.StatusCode, c.resp.Header, c.status, c.limit, c.retryAfter)
 		}
 	}
 }
 
-// TestHeadersReportTheLowestRemainingOnARoute: of two handlers, whichever comes first.
+// TestHeadersReportTheLowestRemainingOnARoute: the order of two handlers does not matter.
 func TestHeadersReportTheLowestRemainingOnARoute(t *testing.T) {
 	const small, large = "rate_limit {\nzone small {\nevents 2\nwindow 1h\n}\n}\n", "rate_limit {\nzone large {\nevents 9\nwindow 1h\n}\n}\n"
-	for what, limits := range map[string]string{"small first": small + large, "large first": large + small} {
-		t.Run(what, func(t *testing.T) {
+	for name, limits := range map[string]string{"small first": small + large, "large first": large + small} {
+		t.Run(name, func(t *testing.T) {
 			s := startServer(t, "route {\n"+limits+"}")
 			resp := s.requestAs(t, "192.0.2.1")
 			if limit, policy := resp.Header.Get("RateLimit"), resp.Header.Get("RateLimit-Policy"); limit != `"small";r=1` || policy != `"small";q=2;w=3600` {
-				t.Errorf("told %s of %s, want the small one", limit, policy)
+				t.Errorf("got RateLimit %s and RateLimit-Policy %s, want the small zone", limit, policy)
 			}
 		})
 	}
 }
 
-// TestUntrustedForwardedForIsIgnored: what somebody who is no trusted proxy says in X-Forwarded-For gives nobody another limit.
+// TestUntrustedForwardedForIsIgnored: the X-Forwarded-For of a client that is not a trusted proxy does not change its key.
 func TestUntrustedForwardedForIsIgnored(t *testing.T) {
 	s := &server{trustedProxy: "192.0.2.250"}
 	s.start(t, "rate_limit {\nzone z {\nevents 2\nwindow 1h\n}\n}")
@@ -176,15 +176,15 @@ func TestUntrustedForwardedForIsIgnored(t *testing.T) {
 		passed += s.countPassed(t, 1, fmt.Sprintf("203.0.113.%d", i))
 	}
 	if passed != 2 {
-		t.Errorf("%d of 5 requests pass that claim five addresses, want 2", passed)
+		t.Errorf("got %d of 5 requests with five forwarded addresses passed, want 2", passed)
 	}
 }
 
 func TestKeyDecidesWhichRequestsShareALimit(t *testing.T) {
 	for _, c := range []struct {
-		what, zone    string
-		first, second []string // a client and its headers
-		together      bool
+		name, zone    string
+		first, second []string // a client's address and headers
+		isShared      bool
 	}{
 		{"two addresses", "", []string{"192.0.2.1"}, []string{"192.0.2.2"}, false},
 		{"one address", "", []string{"192.0.2.1"}, []string{"192.0.2.1"}, true},
@@ -192,20 +192,20 @@ func TestKeyDecidesWhichRequestsShareALimit(t *testing.T) {
 		{"one customer's IPv6", "", []string{"2001:db8:1:1::1"}, []string{"2001:db8:1:1:ffff::9"}, true},
 		{"two customers' IPv6", "", []string{"2001:db8:1:1::1"}, []string{"2001:db8:1:2::1"}, false},
 		{"a shorter prefix", "ipv6_prefix 48", []string{"2001:db8:1:1::1"}, []string{"2001:db8:1:2::1"}, true},
-		{"one key of two addresses", "key header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "k"}, []string{"192.0.2.2", "X-Api-Key", "k"}, true},
-		{"two keys of one address", "key header:x-api-key", []string{"192.0.2.1", "X-Api-Key", "k"}, []string{"192.0.2.1", "X-Api-Key", "l"}, false},
-		{"no key", "key header:X-Api-Key", []string{"192.0.2.1"}, []string{"192.0.2.2"}, true},
-		{"both", "key client_ip header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "k"}, []string{"192.0.2.2", "X-Api-Key", "k"}, false},
+		{"two addresses with one API key", "key header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "k"}, []string{"192.0.2.2", "X-Api-Key", "k"}, true},
+		{"one address with two API keys", "key header:x-api-key", []string{"192.0.2.1", "X-Api-Key", "k"}, []string{"192.0.2.1", "X-Api-Key", "l"}, false},
+		{"requests without the header", "key header:X-Api-Key", []string{"192.0.2.1"}, []string{"192.0.2.2"}, true},
+		{"address and header", "key client_ip header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "k"}, []string{"192.0.2.2", "X-Api-Key", "k"}, false},
 		{"the host", "key host", []string{"192.0.2.1"}, []string{"192.0.2.2"}, true},
-		{"a placeholder is no placeholder", "key header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "{env.HOME}"}, []string{"192.0.2.1", "X-Api-Key", "{env.USER}"}, false},
+		{"placeholders are not replaced", "key header:X-Api-Key", []string{"192.0.2.1", "X-Api-Key", "{env.HOME}"}, []string{"192.0.2.1", "X-Api-Key", "{env.USER}"}, false},
 	} {
-		t.Run(c.what, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			s := startServer(t, "rate_limit {\nzone z {\nevents 1\nwindow 1h\n"+c.zone+"\n}\n}")
 			if s.countPassed(t, 1, c.first[0], c.first[1:]...) != 1 {
 				t.Fatal("the first request is refused")
 			}
-			if together := s.countPassed(t, 1, c.second[0], c.second[1:]...) == 0; together != c.together {
-				t.Errorf("counted together: %t, want %t", together, c.together)
+			if isShared := s.countPassed(t, 1, c.second[0], c.second[1:]...) == 0; isShared != c.isShared {
+				t.Errorf("got shared limit %t, want %t", isShared, c.isShared)
 			}
 		})
 	}
@@ -215,7 +215,7 @@ func TestAllowedClientsAreExempt(t *testing.T) {
 	s := startServer(t, "rate_limit {\nzone z {\nevents 1\nwindow 1h\nallow 192.0.2.0/24 private_ranges 2001:db8::/48\n}\n}")
 	for client, want := range map[string]int{"192.0.2.7": 5, "10.1.2.3": 5, "2001:db8::7": 5, "198.51.100.1": 1, "2001:db8:1::7": 1} {
 		if got := s.countPassed(t, 5, client); got != want {
-			t.Errorf("%s: %d of 5 pass, want %d", client, got, want)
+			t.Errorf("%s: got %d of 5 passed, want %d", client, got, want)
 		}
 	}
 }
@@ -223,7 +223,7 @@ func TestAllowedClientsAreExempt(t *testing.T) {
 func TestDryRunCountsAndRefusesNothing(t *testing.T) {
 	s := startServer(t, "rate_limit {\nzone dry {\nevents 1\nwindow 1h\ndry_run\n}\n}")
 	if got := s.countPassed(t, 5, "192.0.2.1"); got != 5 {
-		t.Errorf("%d of 5 pass", got)
+		t.Errorf("got %d of 5 passed, want all", got)
 	}
 	s.wantMetric(t, `edge_rate_limit_requests_total{decision="dry_run",zone="dry"} 4`)
 }
@@ -255,29 +255,29 @@ func (s *server) wantMetric(t *testing.T, want string) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(text), want+"\n") {
-		t.Errorf("no line %s in the metrics", want)
+		t.Errorf("got no line %s in the metrics", want)
 	}
 }
 
-// TestReloadKeepsUsedUpLimits: a client that has used up its limit has used it up in the next configuration, also with
-// another limit.
+// TestReloadKeepsUsedUpLimits: a client that has used up its limit stays limited in the next configuration, also if that has another
+// limit.
 func TestReloadKeepsUsedUpLimits(t *testing.T) {
 	const zone = "rate_limit {\nzone z {\nevents %d\nwindow 1h\n}\n}"
 	s := startServer(t, fmt.Sprintf(zone, 3))
 	if got := s.countPassed(t, 5, "192.0.2.1"); got != 3 {
-		t.Fatalf("%d of 5 pass, want 3", got)
+		t.Fatalf("got %d of 5 passed, want 3", got)
 	}
 	s.load(t, fmt.Sprintf(zone, 3)+"\n# changed")
 	if got := s.countPassed(t, 5, "192.0.2.1"); got != 0 {
-		t.Errorf("after a reload %d pass", got)
+		t.Errorf("after a reload: got %d passed, want none", got)
 	}
 	s.load(t, fmt.Sprintf(zone, 2))
 	if got := s.countPassed(t, 5, "192.0.2.1"); got != 0 {
-		t.Errorf("after a stricter limit %d pass", got)
+		t.Errorf("after a reload with a stricter limit: got %d passed, want none", got)
 	}
 }
 
-// gate is a handler that keeps requests until the test lets them go on.
+// gate is a handler that blocks requests until the test opens it.
 type gate struct{}
 
 var (
@@ -302,8 +302,8 @@ func (gate) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Han
 	return next.ServeHTTP(w, r)
 }
 
-// TestRequestInFlightDuringReloadIsCounted: Caddy cleans a configuration up as soon as the next one is in force, while
-// requests are still on their way through it. They are counted, too.
+// TestRequestInFlightDuringReloadIsCounted: Caddy cleans up a configuration as soon as the next one is active, while requests of the
+// former are in flight. The zone still counts them.
 func TestRequestInFlightDuringReloadIsCounted(t *testing.T) {
 	const zone = "rate_limit {\nzone z {\nevents 2\nwindow 1h\n}\n}"
 	s := startServer(t, "route {\ngate\n"+zone+"\n}")
@@ -324,14 +324,13 @@ func TestRequestInFlightDuringReloadIsCounted(t *testing.T) {
 	}
 	resp.Body.Close()
 	if got := resp.Header.Get("RateLimit"); resp.StatusCode != http.StatusOK || got != `"z";r=1` {
-		t.Errorf("answer %s with RateLimit %s, want it served and one left", resp.Status, got)
+		t.Errorf("got %s with RateLimit %s, want 200 and one remaining", resp.Status, got)
 	}
 	if got := s.countPassed(t, 3, "127.0.0.1"); got != 1 {
-		t.Errorf("%d of 3 pass after it, want 1", got)
+		t.Errorf("after it: got %d of 3 passed, want 1", got)
 	}
 }
 
-// TestConcurrentConnectionsGetExactlyTheBurst: of many requests at once, over many connections, exactly the burst passes.
 func TestConcurrentConnectionsGetExactlyTheBurst(t *testing.T) {
 	s := startServer(t, "rate_limit {\nzone z {\nevents 100\nwindow 1h\n}\n}")
 	var passed atomic.Int64
@@ -341,40 +340,40 @@ func TestConcurrentConnectionsGetExactlyTheBurst(t *testing.T) {
 	}
 	all.Wait()
 	if got := passed.Load(); got != 100 {
-		t.Errorf("%d of 400 pass, want 100", got)
+		t.Errorf("got %d of 400 passed, want 100", got)
 	}
 }
 
-// TestZonesOfSameNameMustHaveSameRate: one of two would wash out what the other has counted. A reload may change it.
+// TestZonesOfSameNameMustHaveSameRate within a configuration: one of two rates would change the counts of the other. A reload may
+// change the rate.
 func TestZonesOfSameNameMustHaveSameRate(t *testing.T) {
 	const zone = "rate_limit {\n zone shared {\n events %d\n window 1h\n }\n }\n"
 	s := startServer(t, fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 5, 5))
 	err := s.tryLoad(fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 5, 6))
-	if err == nil || !strings.Contains(err.Error(), "zone shared: it is 5 in 1h0m0s with a burst of 5 elsewhere") {
-		t.Errorf("two rates: %v", err)
+	if err == nil || !strings.Contains(err.Error(), "zone shared: elsewhere in the configuration it has the rate 5 in 1h0m0s with a burst of 5") {
+		t.Errorf("two rates: got %v", err)
 	}
 	s.load(t, fmt.Sprintf("route /a {\n"+zone+"}\nroute /b {\n"+zone+"}", 6, 6))
 }
 
-// TestInvalidZonesAreRejected, also in JSON, which nobody has parsed.
+// TestInvalidZonesAreRejected in JSON, which no Caddyfile parser has checked.
 func TestInvalidZonesAreRejected(t *testing.T) {
 	s := startServer(t, "")
 	for zones, want := range map[string]string{
 		`[]`:     "want at least one zone",
-		`[null]`: "zone 1 is none",
-		`[{"name": "a", "events": 1, "window": "1s"}, {"name": "a", "events": 1, "window": "1s"}]`: "zone a is there twice",
-		`[{"name": "a", "events": 1, "window": "1s", "key": ["header:host"]}]`:                     "it is: host",
-		`[{"name": "a", "events": 1, "window": "1s", "allow": ["::ffff:0:0/64"]}]`:                 "as a range of IPv4 or of IPv6",
+		`[null]`: "zone 1 is null",
+		`[{"name": "a", "events": 1, "window": "1s"}, {"name": "a", "events": 1, "window": "1s"}]`: "zone a is configured twice",
+		`[{"name": "a", "events": 1, "window": "1s", "key": ["header:host"]}]`:                     "want host",
+		`[{"name": "a", "events": 1, "window": "1s", "allow": ["::ffff:0:0/64"]}]`:                 "want an IPv4 range or an IPv6 range",
 	} {
 		err := caddy.Load(fmt.Appendf(nil, `{"admin": {"disabled": true}, "apps": {"http": {"servers": {"s": {"listen": [%q],
 			"routes": [{"handle": [{"handler": "rate_limit", "zones": %s}]}]}}}}}`, s.addr, zones), true)
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %s", zones, err, want)
+			t.Errorf("%s: got %v, want %s", zones, err, want)
 		}
 	}
 }
 
-// TestAllowAcceptsIPv4MappedIPv6.
 func TestAllowAcceptsIPv4MappedIPv6(t *testing.T) {
 	s := startServer(t, `rate_limit {
 		zone mapped {
@@ -384,9 +383,9 @@ func TestAllowAcceptsIPv4MappedIPv6(t *testing.T) {
 		}
 	}`)
 	if n := s.countPassed(t, 3, "192.0.2.7"); n != 3 {
-		t.Errorf("%d of 3 pass", n)
+		t.Errorf("the allowed client: got %d of 3 passed", n)
 	}
 	if n := s.countPassed(t, 3, "192.0.2.8"); n != 1 {
-		t.Errorf("%d of another's 3 pass", n)
+		t.Errorf("another client: got %d of 3 passed, want 1", n)
 	}
 }

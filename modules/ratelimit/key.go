@@ -10,70 +10,80 @@ import (
 	"strings"
 )
 
-// keyPart is one thing that requests are counted by: it writes it to the hash, with nothing of the request interpreted.
-type keyPart func(z *Zone, h *maphash.Hash, r *http.Request)
+// requestKey is what a zone counts requests by: requests with the same parts share a count.
+type requestKey []keyPart
 
-func (z *Zone) parseKey() error {
-	z.keyParts = nil
-	names := z.Key
+// keyPart writes one property of a request to the hash. It does not interpret what the request contains, such as placeholders.
+type keyPart func(h *maphash.Hash, r *http.Request)
+
+// parseKey parses the names of a key's parts; without names, the key is client_ip. ipv6Bits is how many bits of a client's IPv6
+// address are part of the key.
+func parseKey(names []string, ipv6Bits int) (requestKey, error) {
 	if len(names) == 0 {
 		names = []string{"client_ip"}
 	}
+	var key requestKey
 	for _, name := range names {
 		header, isHeader := strings.CutPrefix(name, "header:")
 		switch {
 		case name == "client_ip":
-			z.keyParts = append(z.keyParts, writeClientIP)
+			key = append(key, clientIPPart(ipv6Bits))
 		case name == "host":
-			z.keyParts = append(z.keyParts, writeHost)
+			key = append(key, writeHost)
 		case isHeader && strings.EqualFold(header, "Host"):
-			return fmt.Errorf("key %q: Host is no header for Go; it is: host", name)
+			return nil, fmt.Errorf("key %q: want host: Go does not have Host among the headers", name)
 		case isHeader && header != "":
-			header = textproto.CanonicalMIMEHeaderKey(header)
-			z.keyParts = append(z.keyParts, func(_ *Zone, h *maphash.Hash, r *http.Request) {
-				for _, value := range r.Header[header] {
-					_, _ = h.WriteString(value) // it never fails, by its contract
-					_ = h.WriteByte(0)
-				}
-			})
+			key = append(key, headerPart(textproto.CanonicalMIMEHeaderKey(header)))
 		default:
-			return fmt.Errorf("key %q: there are client_ip, host and header:NAME", name)
+			return nil, fmt.Errorf("key %q: there are client_ip, host and header:NAME", name)
 		}
 	}
-	return nil
+	return key, nil
 }
 
-// keyHash returns the hash of what the request is counted by.
-func (z *Zone) keyHash(r *http.Request) uint64 {
+// hash returns the hash of the request's key.
+func (k requestKey) hash(seed maphash.Seed, r *http.Request) uint64 {
 	var h maphash.Hash
-	h.SetSeed(z.state.limiter.Seed())
-	for _, write := range z.keyParts {
-		write(z, &h, r)
-		_ = h.WriteByte(0xff) // so that parts don't run into each other
+	h.SetSeed(seed)
+	for _, write := range k {
+		write(&h, r)
+		_ = h.WriteByte(0xff) // separates the parts
 	}
 	return h.Sum64()
 }
 
-// writeClientIP writes the client's address, or of IPv6 the part of it that is the customer's.
-func writeClientIP(z *Zone, h *maphash.Hash, r *http.Request) {
-	text := clientIP(r)
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		_, _ = h.WriteString(text) // a unix socket has none
-		return
-	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(z.ipv6Bits); err == nil {
-			addr = p.Addr()
+// clientIPPart returns the part that writes the client's IPv4 address, or the first bits of its IPv6 address.
+func clientIPPart(ipv6Bits int) keyPart {
+	return func(h *maphash.Hash, r *http.Request) {
+		text := clientIP(r)
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			_, _ = h.WriteString(text) // a client on a Unix socket has no address
+			return
 		}
+		addr = addr.Unmap().WithZone("")
+		if addr.Is6() {
+			if p, err := addr.Prefix(ipv6Bits); err == nil {
+				addr = p.Addr()
+			}
+		}
+		bytes := addr.As16()
+		_, _ = h.Write(bytes[:])
 	}
-	bytes := addr.As16()
-	_, _ = h.Write(bytes[:])
 }
 
-// writeHost writes the host that was asked for, without its port and in lower case.
-func writeHost(_ *Zone, h *maphash.Hash, r *http.Request) {
+// headerPart returns the part that writes all values of a header, whose name is in canonical form.
+func headerPart(name string) keyPart {
+	return func(h *maphash.Hash, r *http.Request) {
+		for _, value := range r.Header[name] {
+			_, _ = h.WriteString(value) // writing to a hash never fails
+			_ = h.WriteByte(0)
+		}
+	}
+}
+
+// writeHost writes the requested host in lower case and without its port.
+func writeHost(h *maphash.Hash, r *http.Request) {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = r.Host

@@ -12,48 +12,49 @@ import (
 	"github.com/theworklabs/edge/internal/ratelimit"
 )
 
-// errTooManyRequests is what `{err.message}` says; the client needs no more than the status and the headers.
+// errTooManyRequests is the error of a refusal, as in the placeholder `{err.message}`. The zone is in the response headers.
 var errTooManyRequests = errors.New("too many requests")
 
-// limitStatus is what a client is told about its limits: one zone and what it decided.
+// limitStatus is what the response headers tell the client: a zone and its decision.
 type limitStatus struct {
 	zone     *Zone
 	decision ratelimit.Decision
 }
 
-// setHeaders sets the header fields.
-func (t limitStatus) setHeaders(h http.Header) {
-	h["Ratelimit-Policy"] = t.zone.policyHeader
+// setHeaders sets RateLimit-Policy and RateLimit.
+func (s limitStatus) setHeaders(h http.Header) {
+	h["Ratelimit-Policy"] = s.zone.policyHeader
 	item := make([]byte, 0, 48)
-	item = append(item, t.zone.limitHeaderPrefix...)
-	item = strconv.AppendInt(item, int64(t.decision.Remaining), 10)
-	if t.decision.RetryAfter > 0 {
+	item = append(item, s.zone.limitHeaderPrefix...)
+	item = strconv.AppendInt(item, int64(s.decision.Remaining), 10)
+	if s.decision.RetryAfter > 0 {
 		item = append(item, ";t="...)
-		item = strconv.AppendInt(item, ceilSeconds(t.decision.RetryAfter), 10)
+		item = strconv.AppendInt(item, ceilSeconds(s.decision.RetryAfter), 10)
 	}
 	h["Ratelimit"] = []string{string(item)}
 }
 
-// remainingVar is where a handler tells those after it on the same route how many requests it has said are left.
-const remainingVar = "edge.rate_limit.left"
+// remainingVar is the variable of a request with the remaining requests that its headers report.
+const remainingVar = "edge.rate_limit.remaining"
 
-// setHeadersIfLowest is write, unless an earlier handler has told of a limit that is nearer.
-func (t limitStatus) setHeadersIfLowest(ctx context.Context, h http.Header) {
-	if t.zone == nil {
+// setHeadersIfLowest sets the headers, unless an earlier handler of the route has reported as few or fewer remaining requests. It
+// does nothing if there is no zone.
+func (s limitStatus) setHeadersIfLowest(ctx context.Context, h http.Header) {
+	if s.zone == nil {
 		return
 	}
-	if left, ok := caddyhttp.GetVar(ctx, remainingVar).(int); ok && left <= t.decision.Remaining {
+	if remaining, ok := caddyhttp.GetVar(ctx, remainingVar).(int); ok && remaining <= s.decision.Remaining {
 		return
 	}
-	caddyhttp.SetVar(ctx, remainingVar, t.decision.Remaining)
-	t.setHeaders(h)
+	caddyhttp.SetVar(ctx, remainingVar, s.decision.Remaining)
+	s.setHeaders(h)
 }
 
-// setRefusalHeaders sets those of a refusal.
-func (t limitStatus) setRefusalHeaders(h http.Header) {
-	t.setHeaders(h)
-	h["Retry-After"] = []string{strconv.FormatInt(ceilSeconds(t.decision.RetryAfter), 10)}
+// setRefusalHeaders sets the headers of a refusal, which include Retry-After.
+func (s limitStatus) setRefusalHeaders(h http.Header) {
+	s.setHeaders(h)
+	h["Retry-After"] = []string{strconv.FormatInt(ceilSeconds(s.decision.RetryAfter), 10)}
 }
 
-// ceilSeconds rounds up: who comes back then is let in.
+// ceilSeconds rounds up to seconds, so that a client that waits for that time is not refused again.
 func ceilSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

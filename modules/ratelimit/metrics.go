@@ -6,61 +6,61 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// collector tells Prometheus what the zones have counted, when it asks.
+// collector reads the zones' counts when Prometheus scrapes the edge.
 type collector struct{}
 
 var (
-	descRequests = prometheus.NewDesc("edge_rate_limit_requests_total", "Requests by what a zone decided.", []string{"zone", "decision"}, nil)
-	descKeys     = prometheus.NewDesc("edge_rate_limit_keys", "Keys that have used up a part of their limit.", []string{"zone"}, nil)
+	descRequests = prometheus.NewDesc("edge_rate_limit_requests_total", "Requests by the decision of a zone.", []string{"zone", "decision"}, nil)
+	descKeys     = prometheus.NewDesc("edge_rate_limit_keys", "Keys whose bucket is not full.", []string{"zone"}, nil)
 )
 
-// registerMetrics adds the metrics to a configuration's, of which each has its own.
-func registerMetrics(to *prometheus.Registry) error {
-	if to == nil {
+// registerMetrics registers the collector with a configuration's registry, unless another handler of the configuration has done so.
+func registerMetrics(registry *prometheus.Registry) error {
+	if registry == nil {
 		return nil
 	}
-	err := to.Register(collector{})
-	if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
-		return nil // another handler of the same configuration
+	err := registry.Register(collector{})
+	if _, isRegistered := errors.AsType[prometheus.AlreadyRegisteredError](err); isRegistered {
+		return nil
 	}
 	return err
 }
 
 // Describe implements prometheus.Collector.
-func (collector) Describe(to chan<- *prometheus.Desc) {
-	to <- descRequests
-	to <- descKeys
+func (collector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- descRequests
+	descs <- descKeys
 }
 
-// zoneTotals adds up the counts of one name, which a reload with another size leaves two of for a moment.
+// zoneTotals is the sum of the counts of one zone name: during a reload with another max_keys, there are two states of that name.
 type zoneTotals struct {
 	allowed, uncounted, limited, dryRun, exempt uint64
 	keys                                        int
 }
 
 // Collect implements prometheus.Collector.
-func (collector) Collect(to chan<- prometheus.Metric) {
-	zones := make(map[string]*zoneTotals)
+func (collector) Collect(metrics chan<- prometheus.Metric) {
+	totals := make(map[string]*zoneTotals)
 	zoneStates.Range(func(_, value any) bool {
-		c := value.(*zoneState)
-		t := zones[c.zone]
+		s := value.(*zoneState)
+		t := totals[s.zone]
 		if t == nil {
 			t = new(zoneTotals)
-			zones[c.zone] = t
+			totals[s.zone] = t
 		}
-		t.allowed += c.allowed.Load()
-		t.uncounted += c.uncounted.Load()
-		t.limited += c.limited.Load()
-		t.dryRun += c.dryRun.Load()
-		t.exempt += c.exempt.Load()
-		t.keys += c.limiter.CountKeys()
+		t.allowed += s.allowed.Load()
+		t.uncounted += s.uncounted.Load()
+		t.limited += s.limited.Load()
+		t.dryRun += s.dryRun.Load()
+		t.exempt += s.exempt.Load()
+		t.keys += s.limiter.CountKeys()
 		return true
 	})
-	for zone, t := range zones {
+	for zone, t := range totals {
 		for decision, n := range map[string]uint64{"allowed": t.allowed, "uncounted": t.uncounted, "limited": t.limited, "dry_run": t.dryRun, "exempt": t.exempt} {
-			to <- prometheus.MustNewConstMetric(descRequests, prometheus.CounterValue, float64(n), zone, decision)
+			metrics <- prometheus.MustNewConstMetric(descRequests, prometheus.CounterValue, float64(n), zone, decision)
 		}
-		to <- prometheus.MustNewConstMetric(descKeys, prometheus.GaugeValue, float64(t.keys), zone)
+		metrics <- prometheus.MustNewConstMetric(descKeys, prometheus.GaugeValue, float64(t.keys), zone)
 	}
 }
 

@@ -9,10 +9,10 @@ import (
 	"github.com/theworklabs/edge/internal/ratelimit"
 )
 
-// zoneStates holds the [zoneState] of all zones: a reload must not give everyone a full bucket.
+// zoneStates has the [zoneState] of all zones. It outlives configurations, so that a reload does not refill the buckets.
 var zoneStates = caddy.NewUsagePool()
 
-// zoneState is what a zone has counted, whichever configuration it is in.
+// zoneState is the counts of the zones of one name and size, in all configurations.
 type zoneState struct {
 	zone    string
 	limiter *ratelimit.Limiter
@@ -26,39 +26,13 @@ type zoneState struct {
 	rates map[any]*rateUse // by configuration
 }
 
-// rateUse is the rate that a configuration has for a zone, and in how many places.
+// rateUse is the rate of a zone in one configuration, and how many zones of the configuration use it.
 type rateUse struct {
 	rate ratelimit.Rate
 	refs int
 }
 
-// addRate is told that a configuration has the zone, and reports whether with the same rate everywhere: one of two would wash out
-// what the other has counted. Configurations may differ: in a reload, there are two.
-func (c *zoneState) addRate(config any, rate ratelimit.Rate) (other ratelimit.Rate, same bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	u := c.rates[config]
-	if u == nil {
-		u = &rateUse{rate: rate}
-		if c.rates == nil {
-			c.rates = make(map[any]*rateUse)
-		}
-		c.rates[config] = u
-	}
-	u.refs++
-	return u.rate, u.rate == rate
-}
-
-func (c *zoneState) removeRate(config any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if u := c.rates[config]; u != nil {
-		if u.refs--; u.refs == 0 {
-			delete(c.rates, config)
-		}
-	}
-}
-
+// acquireState returns the state of a zone from the pool, and creates it if the zone is new. maxKeys is part of the key.
 func acquireState(key, zone string, maxKeys int) (*zoneState, error) {
 	value, _, err := zoneStates.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return &zoneState{zone: zone, limiter: ratelimit.New(maxKeys)}, nil
@@ -69,5 +43,34 @@ func acquireState(key, zone string, maxKeys int) (*zoneState, error) {
 	return value.(*zoneState), nil
 }
 
-// Destruct has nothing to end: counts are memory.
+// addRate records that a zone of a configuration has a rate. It returns the rate of the configuration's first zone, and whether that
+// is the same: a second rate would change what the first one has counted. During a reload there are two configurations, whose rates
+// may differ.
+func (s *zoneState) addRate(configKey any, rate ratelimit.Rate) (first ratelimit.Rate, same bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.rates[configKey]
+	if u == nil {
+		u = &rateUse{rate: rate}
+		if s.rates == nil {
+			s.rates = make(map[any]*rateUse)
+		}
+		s.rates[configKey] = u
+	}
+	u.refs++
+	return u.rate, u.rate == rate
+}
+
+// removeRate takes back one call of addRate.
+func (s *zoneState) removeRate(configKey any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.rates[configKey]; u != nil {
+		if u.refs--; u.refs == 0 {
+			delete(s.rates, configKey)
+		}
+	}
+}
+
+// Destruct implements caddy.Destructor. The state is memory only.
 func (*zoneState) Destruct() error { return nil }
