@@ -83,9 +83,9 @@ func (a *App) logCertFailure(e certs.Entry) {
 	if !hasCertificate(e.Name) {
 		level = zap.ErrorLevel // the site can't be reached
 	}
-	a.log.Log(level, "a certificate could not be obtained: "+e.Last.Message, zap.String("name", e.Name),
-		zap.String("reason", string(e.Last.Reason)), zap.String("hint", e.Last.Hint), zap.String("detail", e.Last.Detail),
-		zap.Int("tries", e.Tries), zap.Time("next_try", e.NextTry(time.Now())))
+	a.log.Log(level, "a certificate could not be obtained: "+e.LastFailure.Message, zap.String("name", e.Name),
+		zap.String("reason", string(e.LastFailure.Reason)), zap.String("hint", e.LastFailure.Hint), zap.String("detail", e.LastFailure.Detail),
+		zap.Int("tries", e.Failures), zap.Time("next_try", e.NextTry(time.Now())))
 }
 
 // restoreCertState reads what failed for a name before a restart, or at another edge. It is called while certmagic holds the name's
@@ -120,7 +120,7 @@ func (a *App) storeCertState(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 	defer cancel()
 	var err error
-	if path := certStatePath(name); len(entry.Attempts) > 0 || entry.Last != nil {
+	if path := certStatePath(name); len(entry.Attempts) > 0 || entry.LastFailure != nil {
 		var text []byte
 		if text, err = json.Marshal(entry); err == nil {
 			err = a.storage.Store(ctx, path, text)

@@ -37,16 +37,16 @@ func (m certMetrics) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	for _, e := range m.runtime.certTracker.Entries() {
-		if !shown[e.Name] || !e.Tried {
+		if !shown[e.Name] || !e.Attempted {
 			continue
 		}
 		success := 1.0
-		if e.Last != nil {
+		if e.LastFailure != nil {
 			success = 0
 		}
 		to <- prometheus.MustNewConstMetric(descCertSuccess, prometheus.GaugeValue, success, e.Name)
 		for _, reason := range certs.Reasons {
-			if n := e.Counts[reason]; n > 0 {
+			if n := e.FailureCounts[reason]; n > 0 {
 				to <- prometheus.MustNewConstMetric(descCertFailures, prometheus.CounterValue, float64(n), e.Name, string(reason))
 			}
 		}

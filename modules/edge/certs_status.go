@@ -31,7 +31,7 @@ const (
 // recordServedCertificates has the book know what is served: a certificate that another edge has obtained is no event here.
 func (l *runtime) recordServedCertificates() {
 	for _, e := range l.certTracker.Entries() {
-		if e.Last == nil {
+		if e.LastFailure == nil {
 			continue
 		}
 		if cert, found := servedCertificate(e.Name); found {
@@ -77,7 +77,7 @@ func Certificates() []CertificateStatus {
 	// Nothing has been heard of these: what keeps certmagic from even beginning, such as a full disk or a lock that is another
 	// edge's, is no event.
 	for name := range sites {
-		e := certs.Entry{Name: name, Managed: true, Trying: time.Since(time.Unix(0, l.provisionedAt.Load())) < staleNameGrace, Seen: now}
+		e := certs.Entry{Name: name, Managed: true, AttemptRunning: time.Since(time.Unix(0, l.provisionedAt.Load())) < staleNameGrace, UpdatedAt: now}
 		cert, found := servedCertificate(name)
 		all = append(all, certificateStatus(e, cert, found, app, now))
 	}
@@ -94,12 +94,12 @@ const certAttemptTimeout = 15 * time.Minute
 
 func isRecent(l *runtime, e certs.Entry) bool {
 	loaded := time.Unix(0, l.provisionedAt.Load())
-	return e.Seen.After(loaded) || time.Since(loaded) < staleNameGrace
+	return e.UpdatedAt.After(loaded) || time.Since(loaded) < staleNameGrace
 }
 
 func certificateStatus(e certs.Entry, cert certmagic.Certificate, found bool, app *caddytls.TLS, now time.Time) CertificateStatus {
 	s := CertificateStatus{
-		Name: e.Name, State: CertificateMissing, Managed: e.Managed, Tries: e.Tries, LastError: e.Last, NextTry: e.NextTry(now),
+		Name: e.Name, State: CertificateMissing, Managed: e.Managed, Tries: e.Failures, LastError: e.LastFailure, NextTry: e.NextTry(now),
 	}
 	if found {
 		s.State = CertificateOK
@@ -110,13 +110,13 @@ func certificateStatus(e certs.Entry, cert certmagic.Certificate, found bool, ap
 		}
 	}
 	switch {
-	case e.Last != nil:
+	case e.LastFailure != nil:
 		s.State = CertificateFailing
 	case found && now.After(s.NotAfter):
 		s.State = CertificateExpired
 	case found && s.NotAfter.Sub(now) < min(7*24*time.Hour, s.NotAfter.Sub(cert.Leaf.NotBefore)/5):
 		s.State = CertificateExpiring
-	case !found && e.Trying && now.Sub(e.Seen) < certAttemptTimeout:
+	case !found && e.AttemptRunning && now.Sub(e.UpdatedAt) < certAttemptTimeout:
 		s.State = CertificateTrying
 	}
 	return s

@@ -109,10 +109,10 @@ func TestForeignServerAtOneSiteDoesNotAffectOthers(t *testing.T) {
 	s.waitForCertificate(20*time.Second, accounting, anyCertificate)
 	s.waitForFailures(crm, 1)
 	said, err := s.compose("exec", "-T", "edge", "edge", "certs")
-	if err == nil || !strings.Contains(said, "somebody else answers for "+crm) {
+	if err == nil || !strings.Contains(said, "another server answers for "+crm) {
 		t.Errorf("edge certs says (%v):\n%s", err, said)
 	}
-	s.logCase(began, "another site has its certificate; edge certs says that somebody else answers for the one whose DNS is wrong")
+	s.logCase(began, "another site has its certificate; edge certs says that another server answers for the one whose DNS is wrong")
 	s.checkMaxOrders(2)
 }
 
