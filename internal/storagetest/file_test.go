@@ -6,7 +6,7 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// TestFileStorage: what Caddy uses by default passes, so that the suite asks for no more than it may.
+// TestFileStorage: Caddy's default storage passes, so the suite requires no more than the interface promises.
 func TestFileStorage(t *testing.T) {
 	dir := t.TempDir()
 	Run(t, func(*testing.T) certmagic.Storage { return &certmagic.FileStorage{Path: dir} })

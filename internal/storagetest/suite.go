@@ -1,4 +1,4 @@
-// Package storagetest is what every certmagic.Storage must do, as tests: the sentences of its documentation, one by one.
+// Package storagetest tests a certmagic.Storage against each sentence of its documentation.
 package storagetest
 
 import (
@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -18,20 +17,20 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// Run tries a storage. open returns another one, as another process has it, of the same values and locks; each test uses
-// names of its own.
+// Run tests a storage. Each call of open returns a new one with the same values and locks, as another process would have it. Each
+// test uses names of its own.
 func Run(t *testing.T, open func(t *testing.T) certmagic.Storage) {
 	for name, test := range map[string]func(*testing.T, func(*testing.T) certmagic.Storage){
-		"a value that was stored is loaded, everywhere": testStoreAndLoad,
-		"what is not there does not exist":              testNotExist,
-		"a key and all below it are deleted":            testDelete,
-		"a directory is listed":                         testList,
-		"what is known of a key":                        testStat,
-		"concurrent stores corrupt nothing":             testConcurrentStores,
-		"a lock is held by one at a time":               testLockIsExclusive,
-		"a lock is waited for, and no longer than ctx":  testLockWaits,
-		"TryLock does not wait":                         testTryLock,
-		"what is not held can't be released":            testUnlockOfUnheldLock,
+		"a stored value is loaded by every process": testStoreAndLoad,
+		"a missing key does not exist":              testNotExist,
+		"delete removes a key and all below it":     testDelete,
+		"list returns keys and directories":         testList,
+		"stat describes keys and directories":       testStat,
+		"concurrent stores keep values whole":       testConcurrentStores,
+		"a lock has one holder at a time":           testLockIsExclusive,
+		"Lock waits until its context is done":      testLockWaits,
+		"TryLock does not wait":                     testTryLock,
+		"Unlock fails for a lock that is not held":  testUnlockOfUnheldLock,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open) })
 	}
@@ -53,7 +52,7 @@ func mustStore(t *testing.T, s certmagic.Storage, key, value string) {
 func testStoreAndLoad(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	one, two := open(t), open(t)
 	big := make([]byte, 5<<20)
-	_, _ = rand.Read(big) // it never fails, by its contract
+	_, _ = rand.Read(big) // crypto/rand.Read never returns an error
 	for _, value := range [][]byte{[]byte("first"), []byte("second, longer"), {}, {0, 255, '\n', '\''}, big, []byte("last")} {
 		key := uniqueKey(t)
 		for _, key := range []string{key + "/site.crt", key + "/wildcard_.example.com/ümlaut %_\\'\".key"} {
@@ -72,7 +71,7 @@ func testStoreAndLoad(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	mustStore(t, one, key, "first")
 	mustStore(t, two, key, "second")
 	if got, err := one.Load(t.Context(), key); err != nil || string(got) != "second" {
-		t.Errorf("after it was stored anew elsewhere: %q %v", got, err)
+		t.Errorf("Load after another process has stored: %q %v, want second", got, err)
 	}
 }
 
@@ -90,7 +89,7 @@ func testNotExist(t *testing.T, open func(*testing.T) certmagic.Storage) {
 		}
 	}
 	if s.Exists(t.Context(), key) {
-		t.Error("it exists")
+		t.Error("Exists: true, want false")
 	}
 	if err := s.Delete(t.Context(), key); err != nil {
 		t.Errorf("Delete: %v", err)
@@ -110,7 +109,7 @@ func testDelete(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	}
 	for key, want := range map[string]bool{"a": false, "a/b": false, "a/c/d": false, "f": false, "ab/e": true, "ab": true, "a_b": true, "": true} {
 		if got := s.Exists(t.Context(), strings.TrimSuffix(dir+"/"+key, "/")); got != want {
-			t.Errorf("%q exists: %t, want %t", key, got, want)
+			t.Errorf("Exists(%q): %t, want %t", key, got, want)
 		}
 	}
 }
@@ -136,7 +135,7 @@ func testList(t *testing.T, open func(*testing.T) certmagic.Storage) {
 			got[i] = strings.TrimPrefix(got[i], dir+"/")
 		}
 		if err != nil || strings.Join(got, " ") != c.want {
-			t.Errorf("%q, recursive %t: %v %v, want %s", c.path, c.recursive, got, err, c.want)
+			t.Errorf("List(%q), recursive %t: %v %v, want %s", c.path, c.recursive, got, err, c.want)
 		}
 	}
 }
@@ -146,18 +145,18 @@ func testStat(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	mustStore(t, s, dir+"/file", "twelve bytes")
 	info, err := s.Stat(t.Context(), dir+"/file")
 	if err != nil || info.Key != dir+"/file" || info.Size != 12 || !info.IsTerminal || time.Since(info.Modified).Abs() > time.Minute {
-		t.Errorf("a file: %+v %v", info, err)
+		t.Errorf("Stat of a key: %+v %v", info, err)
 	}
 	if info, err := s.Stat(t.Context(), dir); err != nil || info.IsTerminal {
-		t.Errorf("a directory: %+v %v", info, err)
+		t.Errorf("Stat of a directory: %+v %v", info, err)
 	}
 }
 
 func testConcurrentStores(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	one, two, key := open(t), open(t), uniqueKey(t)
-	var all sync.WaitGroup
+	var wg sync.WaitGroup
 	for i, s := range []certmagic.Storage{one, two, one, two} {
-		all.Go(func() {
+		wg.Go(func() {
 			value := bytes.Repeat([]byte{byte('a' + i)}, 100_000)
 			for range 5 {
 				if err := s.Store(t.Context(), key, value); err != nil {
@@ -165,40 +164,40 @@ func testConcurrentStores(t *testing.T, open func(*testing.T) certmagic.Storage)
 				}
 				got, err := s.Load(t.Context(), key)
 				if err != nil || len(got) != len(value) || len(bytes.Trim(got, string(got[:1]))) > 0 {
-					t.Errorf("a mixed value, or none: %d bytes %v", len(got), err)
+					t.Errorf("Load: %d bytes, error %v, want one of the stored values", len(got), err)
 				}
 			}
 		})
 	}
-	all.Wait()
+	wg.Wait()
 }
 
 func testLockIsExclusive(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	name := uniqueKey(t)
-	var inside, entered atomic.Int32
-	var all sync.WaitGroup
+	var holders, acquired atomic.Int32
+	var wg sync.WaitGroup
 	for range 2 {
 		s := open(t)
 		for range 3 {
-			all.Go(func() {
+			wg.Go(func() {
 				if err := s.Lock(t.Context(), name); err != nil {
 					t.Error(err)
 					return
 				}
-				if inside.Add(1) != 1 {
-					t.Error("two are inside")
+				if holders.Add(1) != 1 {
+					t.Error("the lock has two holders")
 				}
-				entered.Add(1)
-				inside.Add(-1)
+				acquired.Add(1)
+				holders.Add(-1)
 				if err := s.Unlock(t.Context(), name); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 	}
-	all.Wait()
-	if entered.Load() != 6 {
-		t.Errorf("%d of 6 were inside", entered.Load())
+	wg.Wait()
+	if n := acquired.Load(); n != 6 {
+		t.Errorf("%d of 6 acquired the lock", n)
 	}
 }
 
@@ -210,10 +209,10 @@ func testLockWaits(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := two.Lock(ctx, name); err == nil {
-		t.Error("two have it")
+		t.Error("Lock returns although another process holds the lock")
 	}
 	if err := two.Lock(t.Context(), name+"-other"); err != nil {
-		t.Errorf("another name: %v", err)
+		t.Errorf("Lock of another name: %v", err)
 	} else if err := two.Unlock(t.Context(), name+"-other"); err != nil {
 		t.Error(err)
 	}
@@ -223,7 +222,7 @@ func testLockWaits(t *testing.T, open func(*testing.T) certmagic.Storage) {
 		t.Fatal(err)
 	}
 	if err := <-got; err != nil {
-		t.Fatalf("after it was released: %v", err)
+		t.Fatalf("Lock after Unlock: %v", err)
 	}
 	if err := two.Unlock(t.Context(), name); err != nil {
 		t.Error(err)
@@ -235,14 +234,14 @@ func testTryLock(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	name := uniqueKey(t)
 	for step, want := range []bool{true, false} {
 		if got, err := []certmagic.TryLocker{one, two}[step].TryLock(t.Context(), name); err != nil || got != want {
-			t.Fatalf("try %d: %t %v", step+1, got, err)
+			t.Fatalf("TryLock %d: %t %v, want %t", step+1, got, err, want)
 		}
 	}
 	if err := one.Unlock(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := two.TryLock(t.Context(), name); err != nil || !got {
-		t.Fatalf("after it was released: %t %v", got, err)
+		t.Fatalf("TryLock after Unlock: %t %v, want true", got, err)
 	}
 	if err := two.Unlock(t.Context(), name); err != nil {
 		t.Error(err)
@@ -251,6 +250,6 @@ func testTryLock(t *testing.T, open func(*testing.T) certmagic.Storage) {
 
 func testUnlockOfUnheldLock(t *testing.T, open func(*testing.T) certmagic.Storage) {
 	if err := open(t).Unlock(t.Context(), uniqueKey(t)); err == nil {
-		t.Error("no error: " + fmt.Sprint(err))
+		t.Error("Unlock of a lock that is not held returns no error")
 	}
 }
