@@ -7,10 +7,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// setupLockID is the advisory lock under which tables are made: two edges may start at once.
+// setupLockID is the advisory lock that an edge holds while it creates the tables: two edges may start at the same time.
 const setupLockID = 0x65646765 // "edge"
 
-// prepare sees, once, that the tables are there, that what they hold can be read, and that the first key encrypts it.
+// prepare creates missing tables, checks that the stored values can be decrypted, and encrypts them with the first key. After it
+// has succeeded once it does nothing.
 func (s *Store) prepare(ctx context.Context) error {
 	if s.prepared.Load() {
 		return nil
@@ -28,16 +29,16 @@ func (s *Store) prepare(ctx context.Context) error {
 		return fmt.Errorf("prepare the table %s: %w", s.opts.Table, err)
 	}
 	if err := s.reencrypt(ctx); err != nil {
-		return fmt.Errorf("read what the table %s has: %w", s.opts.Table, err)
+		return fmt.Errorf("read the values in the table %s: %w", s.opts.Table, err)
 	}
 	s.prepared.Store(true)
 	return nil
 }
 
-// createTables makes those that are missing. Where they are there, no right to make any is needed.
+// createTables creates the missing tables. If both exist, the user needs no right to create any.
 func (s *Store) createTables(ctx context.Context) error {
-	var there bool
-	if err := s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL", s.valuesTable, s.locksTable).Scan(&there); err != nil || there {
+	var exist bool
+	if err := s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL", s.valuesTable, s.locksTable).Scan(&exist); err != nil || exist {
 		return err
 	}
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -61,13 +62,13 @@ func (s *Store) createTables(ctx context.Context) error {
 	})
 }
 
-// reencrypt encrypts with the first key what was encrypted with others, so that those can be retired: some values, such as the
-// account at the authority, are written once and for all. One value that no key opens fails before anything is changed:
-// without its keys, an edge would obtain everything anew.
+// reencrypt encrypts the values of older keys with the first key, so that those keys can be removed: some values, such as the ACME
+// account, are written only once. It fails before it changes anything if no key decrypts some value: an edge without the right
+// keys would obtain every certificate again.
 func (s *Store) reencrypt(ctx context.Context) error {
-	// A value's beginning says which key it is encrypted with.
-	const begin = "substring(value FROM 1 FOR 5)"
-	examples, err := s.rows(ctx, "SELECT DISTINCT ON ("+begin+") key, value FROM "+s.valuesTable)
+	// The first five bytes of a value are the format and the ID of its key.
+	const prefix = "substring(value FROM 1 FOR 5)"
+	examples, err := s.rows(ctx, "SELECT DISTINCT ON ("+prefix+") key, value FROM "+s.valuesTable)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (s *Store) reencrypt(ctx context.Context) error {
 			return err
 		}
 	}
-	old, err := s.rows(ctx, "SELECT key, value FROM "+s.valuesTable+" WHERE "+begin+" <> $1", s.sealer.prefix())
+	old, err := s.rows(ctx, "SELECT key, value FROM "+s.valuesTable+" WHERE "+prefix+" <> $1", s.sealer.prefix())
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (s *Store) reencrypt(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// Not if somebody has written it in between.
+		// The condition keeps a value that another edge has written since.
 		if _, err := s.pool.Exec(ctx, "UPDATE "+s.valuesTable+" SET value = $3 WHERE key = $1 AND value = $2", r.Key, r.Value, s.sealer.seal(r.Key, value)); err != nil {
 			return err
 		}

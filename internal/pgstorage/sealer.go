@@ -3,7 +3,6 @@ package pgstorage
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -17,21 +16,22 @@ const (
 	formatVersion = 1
 )
 
-// errUnreadable is a value that none of the keys opens.
-var errUnreadable = errors.New("it is encrypted with a key that is not among ours, or damaged; see to `key`, which takes older keys after the first")
+// errUnreadable reports a value that no key decrypts.
+var errUnreadable = errors.New("the value is damaged, or encrypted with a key that is not configured; `key` takes older keys after the first")
 
-// sealer encrypts values with AES-256-GCM. The name of a value is authenticated with it, so that whoever can write to the
-// database can't pass one value off as another.
+// sealer encrypts values with AES-256-GCM. The name of a value is authenticated with it, so that an attacker who can write to the
+// database can't replace one value by another.
 //
-// A sealed value is a byte for the format, the first four bytes of the key's SHA-256, the nonce and the ciphertext.
+// A sealed value is the format version (one byte), the ID of the key (the first four bytes of its SHA-256), the nonce and the
+// ciphertext.
 type sealer struct {
-	primary [keyIDLen]byte
+	primary [keyIDLen]byte // the ID of the key that encrypts
 	keys    map[[keyIDLen]byte]cipher.AEAD
 }
 
 func newSealer(texts []string) (*sealer, error) {
 	if len(texts) == 0 {
-		return nil, errors.New("key: want one; make it with: openssl rand -hex 32")
+		return nil, errors.New("key: want at least one; create it with: openssl rand -hex 32")
 	}
 	s := &sealer{keys: make(map[[keyIDLen]byte]cipher.AEAD)}
 	for i, text := range texts {
@@ -49,8 +49,8 @@ func newSealer(texts []string) (*sealer, error) {
 		}
 		sum := sha256.Sum256(key)
 		id := [keyIDLen]byte(sum[:keyIDLen])
-		if _, twice := s.keys[id]; twice {
-			return nil, fmt.Errorf("key %d: it is there twice", i+1)
+		if _, duplicate := s.keys[id]; duplicate {
+			return nil, fmt.Errorf("key %d: it is listed twice", i+1)
 		}
 		if i == 0 {
 			s.primary = id
@@ -60,7 +60,7 @@ func newSealer(texts []string) (*sealer, error) {
 	return s, nil
 }
 
-// parseKey never says what the key is.
+// parseKey decodes a key. Its errors do not contain the key.
 func parseKey(text string) ([]byte, error) {
 	if key, err := hex.DecodeString(text); err == nil && len(key) == keyLen {
 		return key, nil
@@ -70,16 +70,18 @@ func parseKey(text string) ([]byte, error) {
 			return key, nil
 		}
 	}
-	return nil, fmt.Errorf("want 32 bytes in hexadecimal or base64, got %d characters; make one with: openssl rand -hex 32", len(text))
+	return nil, fmt.Errorf("want 32 bytes in hexadecimal or base64, got %d characters; create one with: openssl rand -hex 32", len(text))
 }
 
-// prefix is how everything begins that is sealed now.
+// prefix returns the first bytes of every value that seal returns.
 func (s *sealer) prefix() []byte { return append([]byte{formatVersion}, s.primary[:]...) }
 
+// seal encrypts the value of a name.
 func (s *sealer) seal(name string, value []byte) []byte {
 	return s.keys[s.primary].Seal(s.prefix(), nil, value, []byte(name))
 }
 
+// open decrypts a value that was sealed under the name. Its error wraps errUnreadable.
 func (s *sealer) open(name string, sealed []byte) ([]byte, error) {
 	if len(sealed) < 1+keyIDLen || sealed[0] != formatVersion {
 		return nil, fmt.Errorf("%s: %w", name, errUnreadable)
@@ -94,6 +96,3 @@ func (s *sealer) open(name string, sealed []byte) ([]byte, error) {
 	}
 	return value, nil
 }
-
-// newHolderID is a name for a lock's holder that nobody else has.
-func newHolderID() string { return rand.Text() }

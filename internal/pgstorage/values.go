@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Store puts a value at a key.
+// Store writes a value at a key.
 func (s *Store) Store(ctx context.Context, key string, value []byte) error {
 	key = trimKey(key)
 	return s.withRetry(ctx, "store "+key, func(ctx context.Context) error {
@@ -25,7 +26,7 @@ func (s *Store) Store(ctx context.Context, key string, value []byte) error {
 	})
 }
 
-// Load returns the value at a key; fs.ErrNotExist if there is none.
+// Load returns the value at a key. It returns fs.ErrNotExist if there is none.
 func (s *Store) Load(ctx context.Context, key string) (value []byte, err error) {
 	key = trimKey(key)
 	err = s.withRetry(ctx, "load "+key, func(ctx context.Context) error {
@@ -39,7 +40,7 @@ func (s *Store) Load(ctx context.Context, key string) (value []byte, err error) 
 	return value, err
 }
 
-// Delete deletes a key and all below it. It is no error if there is none.
+// Delete deletes a key and all keys below it. A key that does not exist is not an error.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	key = trimKey(key)
 	return s.withRetry(ctx, "delete "+key, func(ctx context.Context) error {
@@ -48,14 +49,14 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	})
 }
 
-// Exists reports whether there is a key, or any below it.
+// Exists reports whether the key, or a key below it, exists.
 func (s *Store) Exists(ctx context.Context, key string) bool {
 	_, err := s.Stat(ctx, key)
 	return err == nil
 }
 
-// List returns the keys below a path, sorted: those directly below, or with recursive, all, directories among them.
-// fs.ErrNotExist if there is nothing.
+// List returns the keys and directories below a path, sorted: those directly below it, or all with recursive. It returns
+// fs.ErrNotExist if the path does not exist.
 func (s *Store) List(ctx context.Context, dir string, recursive bool) (keys []string, err error) {
 	dir = trimKey(dir)
 	err = s.withRetry(ctx, "list "+dir, func(ctx context.Context) error {
@@ -81,11 +82,11 @@ func (s *Store) List(ctx context.Context, dir string, recursive bool) (keys []st
 	return keys, nil
 }
 
-// listDir returns what a walk over the directory finds.
-func listDir(dir string, files []string, recursive bool) []string {
+// listDir returns the entries of a directory, given all keys below it.
+func listDir(dir string, keys []string, recursive bool) []string {
 	found := make(map[string]bool)
-	for _, file := range files {
-		rest := strings.TrimPrefix(file, dirPrefix(dir))
+	for _, key := range keys {
+		rest := strings.TrimPrefix(key, dirPrefix(dir))
 		for i := range rest {
 			if rest[i] == '/' {
 				found[path.Join(dir, rest[:i])] = true
@@ -95,18 +96,13 @@ func listDir(dir string, files []string, recursive bool) []string {
 			}
 		}
 		if recursive || !strings.Contains(rest, "/") {
-			found[file] = true
+			found[key] = true
 		}
 	}
-	keys := make([]string, 0, len(found))
-	for key := range found {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
+	return slices.Sorted(maps.Keys(found))
 }
 
-// Stat returns what is known of a key, or of a directory; fs.ErrNotExist if there is none.
+// Stat describes a key or a directory. It returns fs.ErrNotExist if there is neither.
 func (s *Store) Stat(ctx context.Context, key string) (info certmagic.KeyInfo, err error) {
 	key = trimKey(key)
 	err = s.withRetry(ctx, "stat "+key, func(ctx context.Context) error {
@@ -130,7 +126,7 @@ func (s *Store) Stat(ctx context.Context, key string) (info certmagic.KeyInfo, e
 	return info, nil
 }
 
-// asNotExist says it in certmagic's words.
+// asNotExist turns pgx.ErrNoRows into fs.ErrNotExist, which certmagic expects.
 func asNotExist(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
@@ -138,10 +134,10 @@ func asNotExist(err error) error {
 	return err
 }
 
-// trimKey takes away slashes at the ends, which mean nothing.
+// trimKey removes leading and trailing slashes, which have no meaning.
 func trimKey(key string) string { return strings.Trim(key, "/") }
 
-// dirPrefix is what the keys below a directory begin with.
+// dirPrefix returns the prefix of the keys below a directory.
 func dirPrefix(dir string) string {
 	if dir == "" {
 		return ""

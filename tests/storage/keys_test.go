@@ -82,7 +82,7 @@ func TestOneValueUnderAnUnknownKeyStopsTheStore(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "INSERT INTO edge_storage_mixed SELECT * FROM edge_storage_mixed_other"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStore(t, o).Load(t.Context(), "old"); err == nil || !strings.Contains(err.Error(), "new: it is encrypted with a key that is not among ours") {
+	if _, err := openStore(t, o).Load(t.Context(), "old"); err == nil || !strings.Contains(err.Error(), "new: the value is damaged, or encrypted with a key that is not configured") {
 		t.Errorf("load: %v", err)
 	}
 }
