@@ -11,47 +11,50 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// listRequest is which containers to list: all, or some.
+// listRequest is which containers to list: all, or those with some IDs.
 type listRequest struct {
 	all bool
 	ids map[string]struct{}
 }
 
-func (q *listRequest) add(id string) {
+func (q *listRequest) add(ids ...string) {
 	if q.ids == nil {
 		q.ids = make(map[string]struct{})
 	}
-	q.ids[id] = struct{}{}
+	for _, id := range ids {
+		q.ids[id] = struct{}{}
+	}
 }
 
-// asyncClient asks the Engine beside the loop that follows its events: one list and one ping at a time. The loop owns it.
+// asyncClient sends requests to the Docker Engine in the background: at most one list and one ping at a time. The loop that receives
+// the results owns it.
 type asyncClient struct {
 	api     *client.Client
-	wg      *sync.WaitGroup
-	results chan engineResult
+	wg      *sync.WaitGroup   // of the goroutines; its owner waits
+	results chan engineResult // with room for a list and a ping
 
 	listing, pinging bool
 }
 
-// engineResult is what came of a ping, or of a list of ids; nil ids means all.
+// engineResult is the result of a ping or a list.
 type engineResult struct {
-	inFlight *bool // listing or pinging
-	ids      []string
+	inFlight *bool    // listing or pinging, which the receiver of the result sets to false
+	ids      []string // of the listed containers; nil: all
 	items    []container.Summary
 	isList   bool
 	err      error
 }
 
-// list begins to list what is wanted and returns what is still wanted after that: nothing, or, while another list is
-// under way, the same.
-func (e *asyncClient) list(ctx context.Context, want listRequest) listRequest {
-	if e.listing || !want.all && len(want.ids) == 0 {
-		return want
+// list starts to list the requested containers. It returns the request that remains: none, or the same one while another list is in
+// flight.
+func (e *asyncClient) list(ctx context.Context, request listRequest) listRequest {
+	if e.listing || !request.all && len(request.ids) == 0 {
+		return request
 	}
 	e.listing = true
 	var ids []string
-	if !want.all {
-		ids = slices.Collect(maps.Keys(want.ids))
+	if !request.all {
+		ids = slices.Collect(maps.Keys(request.ids))
 	}
 	e.wg.Go(func() {
 		items, err := listContainers(ctx, e.api, ids)
@@ -60,7 +63,7 @@ func (e *asyncClient) list(ctx context.Context, want listRequest) listRequest {
 	return listRequest{}
 }
 
-// ping begins to ask whether the Engine is still there.
+// ping starts a ping, unless one is in flight.
 func (e *asyncClient) ping(ctx context.Context) {
 	if e.pinging {
 		return
@@ -69,7 +72,7 @@ func (e *asyncClient) ping(ctx context.Context) {
 	e.wg.Go(func() { e.results <- engineResult{inFlight: &e.pinging, err: ping(ctx, e.api)} })
 }
 
-// listContainers lists containers by ID, or all.
+// listContainers lists the containers with these IDs; nil means all.
 func listContainers(ctx context.Context, api *client.Client, ids []string) ([]container.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()

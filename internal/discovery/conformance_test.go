@@ -15,13 +15,13 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// environment is what a source watches, played by a test. The service is api:80 at its host api.
+// environment is a fake of the system that a source watches. The service is api:80, its host is api.
 type environment interface {
-	// newSource returns a source that watches this world.
+	// newSource returns a source that watches the environment.
 	newSource() discovery.Source
-	// setAddrs makes the world answer that these addresses, and no others, answer to api.
+	// setAddrs replaces the addresses of api.
 	setAddrs(addrs ...string)
-	// goDown makes the world unreachable, mend brings it back. fixed reports that neither means anything here.
+	// goDown makes the environment unreachable, goUp makes it reachable again. isStatic reports that neither has an effect.
 	goDown()
 	goUp()
 	isStatic() bool
@@ -86,8 +86,8 @@ func (r *recordingSink) notify() {
 	}
 }
 
-// eventually waits for a state of the record.
-func (r *recordingSink) eventually(t *testing.T, what string, holds func() bool) {
+// eventually waits until a condition holds, which may read the sink.
+func (r *recordingSink) eventually(t *testing.T, state string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	for {
@@ -100,12 +100,12 @@ func (r *recordingSink) eventually(t *testing.T, what string, holds func() bool)
 		select {
 		case <-r.changed:
 		case <-deadline:
-			t.Fatalf("never saw: %s; last: %v %v online=%v", what, r.names, r.problems, r.online)
+			t.Fatalf("no %s after 20 s; members %v, problems %v, online %t", state, r.names, r.problems, r.online)
 		}
 	}
 }
 
-// eventuallyServes waits until api is answered by exactly these addresses.
+// eventuallyServes waits until the running members of api have exactly these addresses.
 func (r *recordingSink) eventuallyServes(t *testing.T, addrs ...string) {
 	t.Helper()
 	slices.Sort(addrs)
@@ -121,7 +121,7 @@ func (r *recordingSink) eventuallyServes(t *testing.T, addrs ...string) {
 	})
 }
 
-// fakeNames is what a DNS source asks for in tests.
+// fakeNames are the names that a DNS source looks up in tests.
 type fakeNames struct{ lookupRequests chan string }
 
 func (fakeNames) Hosts() []string                 { return []string{"api"} }
@@ -130,98 +130,98 @@ func (n fakeNames) LookupRequests() <-chan string { return n.lookupRequests }
 func subnets() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24")} }
 
 func TestSourceConformance(t *testing.T) {
-	worlds := map[string]func(t *testing.T) environment{
+	environments := map[string]func(t *testing.T) environment{
 		"engine": func(t *testing.T) environment { return newFakeEngine(t) },
 		"dns":    func(t *testing.T) environment { return newFakeDNS(t) },
 		"static": func(*testing.T) environment { return new(fakeStatic) },
 	}
-	for name, build := range worlds {
+	for name, build := range environments {
 		t.Run(name, func(t *testing.T) { testConformance(t, build) })
 	}
 }
 
-// testConformance is the contract that every source keeps.
+// testConformance tests the contract of Source.
 func testConformance(t *testing.T, build func(t *testing.T) environment) {
-	t.Run("finds what is there", func(t *testing.T) {
-		w := build(t)
-		w.setAddrs("10.0.0.7", "10.0.0.8")
-		r := run(t, w)
+	t.Run("finds the members", func(t *testing.T) {
+		env := build(t)
+		env.setAddrs("10.0.0.7", "10.0.0.8")
+		r := run(t, env)
 		r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
 	})
 	t.Run("sees members come and go", func(t *testing.T) {
-		w := build(t)
-		if w.isStatic() {
-			t.Log("what is fixed neither comes nor goes")
+		env := build(t)
+		if env.isStatic() {
+			t.Log("a static list does not change")
 			return
 		}
-		w.setAddrs("10.0.0.7")
-		r := run(t, w)
+		env.setAddrs("10.0.0.7")
+		r := run(t, env)
 		r.eventuallyServes(t, "10.0.0.7")
-		w.setAddrs("10.0.0.7", "10.0.0.8")
+		env.setAddrs("10.0.0.7", "10.0.0.8")
 		r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
-		w.setAddrs("10.0.0.8")
+		env.setAddrs("10.0.0.8")
 		r.eventuallyServes(t, "10.0.0.8")
-		w.setAddrs()
+		env.setAddrs()
 		r.eventuallyServes(t)
 	})
-	t.Run("starts while its world is down, and finds it later", func(t *testing.T) {
-		w := build(t)
-		w.setAddrs("10.0.0.7")
-		if w.isStatic() {
+	t.Run("starts while the environment is down, and finds the members later", func(t *testing.T) {
+		env := build(t)
+		env.setAddrs("10.0.0.7")
+		if env.isStatic() {
 			return
 		}
-		w.goDown()
-		r := run(t, w)
+		env.goDown()
+		r := run(t, env)
 		r.mu.Lock()
 		if len(r.names["api"]) > 0 {
-			t.Error("wrote what it can't have seen")
+			t.Error("the sink has members before the source can have seen any")
 		}
 		r.mu.Unlock()
-		w.goUp()
+		env.goUp()
 		r.eventuallyServes(t, "10.0.0.7")
 	})
-	t.Run("keeps what it knew through a short outage, and sees what changed in it", func(t *testing.T) {
-		w := build(t)
-		w.setAddrs("10.0.0.7")
-		if w.isStatic() {
+	t.Run("keeps the members during a short outage, and sees its changes later", func(t *testing.T) {
+		env := build(t)
+		env.setAddrs("10.0.0.7")
+		if env.isStatic() {
 			return
 		}
-		r := run(t, w)
+		r := run(t, env)
 		r.eventuallyServes(t, "10.0.0.7")
-		w.goDown()
-		w.setAddrs("10.0.0.8")
+		env.goDown()
+		env.setAddrs("10.0.0.8")
 		r.mu.Lock()
 		if got := r.names["api"]; len(got) != 1 {
-			t.Errorf("in the outage: %v", got)
+			t.Errorf("members during the outage: %v, want one", got)
 		}
 		r.mu.Unlock()
-		w.goUp()
+		env.goUp()
 		r.eventuallyServes(t, "10.0.0.8")
 	})
-	t.Run("ends with its context and leaves nothing behind", func(t *testing.T) {
-		w := build(t)
-		w.setAddrs("10.0.0.7")
+	t.Run("returns with its context and leaves no goroutine", func(t *testing.T) {
+		env := build(t)
+		env.setAddrs("10.0.0.7")
 		ctx, cancel := context.WithCancel(t.Context())
 		r, done := newRecordingSink(), make(chan struct{})
 		go func() {
 			defer close(done)
-			w.newSource().Run(ctx, r)
+			env.newSource().Run(ctx, r)
 		}()
 		r.eventuallyServes(t, "10.0.0.7")
 		cancel()
 		select {
 		case <-done:
 		case <-time.After(10 * time.Second):
-			t.Fatal("Run did not return")
+			t.Fatal("Run has not returned 10 s after its context ended")
 		}
 		waitForNoGoroutines(t, "discovery.")
 	})
 }
 
-// run runs the source of a world until the test ends.
-func run(t *testing.T, w environment) *recordingSink {
+// run runs a source of an environment until the test ends.
+func run(t *testing.T, env environment) *recordingSink {
 	t.Helper()
-	return runSource(t, w.newSource())
+	return runSource(t, env.newSource())
 }
 
 // runSource runs a source until the test ends.
@@ -240,32 +240,32 @@ func runSource(t *testing.T, s discovery.Source) *recordingSink {
 	return r
 }
 
-// waitForNoGoroutines waits until no goroutine runs code of the package under test.
-func waitForNoGoroutines(t *testing.T, of string) {
+// waitForNoGoroutines waits until no goroutine runs code of a package, except for its tests.
+func waitForNoGoroutines(t *testing.T, pkg string) {
 	t.Helper()
 	var stacks string
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		buf := make([]byte, 1<<20)
 		stacks = string(buf[:runtime.Stack(buf, true)])
-		left := false
+		isLeft := false
 		for _, g := range strings.Split(stacks, "\n\n") {
-			left = left || strings.Contains(g, of) && !strings.Contains(g, "_test.") && !strings.Contains(g, "testing.tRunner")
+			isLeft = isLeft || strings.Contains(g, pkg) && !strings.Contains(g, "_test.") && !strings.Contains(g, "testing.tRunner")
 		}
-		if !left {
+		if !isLeft {
 			return
 		}
 	}
-	t.Errorf("goroutines were left behind:\n%s", stacks)
+	t.Errorf("goroutines still run:\n%s", stacks)
 }
 
-// fakeStatic is a list.
+// fakeStatic is the environment of a static list.
 type fakeStatic struct{ addrs []netip.AddrPort }
 
-func (w *fakeStatic) newSource() discovery.Source { return discovery.Static{"api:80": w.addrs} }
-func (w *fakeStatic) setAddrs(addrs ...string) {
-	w.addrs = nil
+func (f *fakeStatic) newSource() discovery.Source { return discovery.Static{"api:80": f.addrs} }
+func (f *fakeStatic) setAddrs(addrs ...string) {
+	f.addrs = nil
 	for _, a := range addrs {
-		w.addrs = append(w.addrs, netip.AddrPortFrom(netip.MustParseAddr(a), 80))
+		f.addrs = append(f.addrs, netip.AddrPortFrom(netip.MustParseAddr(a), 80))
 	}
 }
 func (*fakeStatic) goDown()        {}

@@ -8,151 +8,189 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
+
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// containerIndex is all containers that the Engine has listed, by ID and by the names they answer to. Not safe for
-// concurrent use: the Engine source owns it.
+// containerIndex holds the containers that the Docker Engine has listed, by ID and by the names that they answer to, and what events
+// said about them. Its methods return the names whose members may have changed. It is not safe for concurrent use.
 type containerIndex struct {
-	project  string   // the project whose services are used; "": that of the edge itself, if it has one
-	networks []string // those used; none: all that the edge has an address in
-	subnets  []netip.Prefix
-
-	ownProject  string // the edge's own project, once found
-	containers  map[string]containerInfo
-	byName      map[string]map[string]struct{}
-	terminating map[string]struct{}  // IDs of containers that were told to stop
-	diedAt      map[string]time.Time // IDs of containers that died lately, and when that was seen
+	scope      scope
+	containers map[string]containerInfo
+	byName     map[string]map[string]struct{} // name → IDs
+	events     map[string]eventState          // by ID, also of containers that are not listed
 }
 
-// maxListLag is how long the Engine's list may go on showing a container as running after its death: the event is sent
-// before the list is updated.
-const maxListLag = 10 * time.Second
-
-func newContainerIndex(project string, networks []string) *containerIndex {
+func newContainerIndex(s scope) *containerIndex {
 	return &containerIndex{
-		project: project, networks: networks,
-		containers:  make(map[string]containerInfo),
-		byName:      make(map[string]map[string]struct{}),
-		terminating: make(map[string]struct{}),
-		diedAt:      make(map[string]time.Time),
+		scope:      s,
+		containers: make(map[string]containerInfo),
+		byName:     make(map[string]map[string]struct{}),
+		events:     make(map[string]eventState),
 	}
 }
 
-// markDead notes that a container died, and returns the names it had.
-func (r *containerIndex) markDead(id string) []string {
-	r.diedAt[id] = time.Now()
-	b, ok := r.containers[id]
+// applyFullList replaces all containers. It keeps those that are not listed if they are to be listed again after an event, because
+// the list may be older than the event.
+func (x *containerIndex) applyFullList(items []container.Summary, subnets []netip.Prefix) nameSet {
+	touched := make(nameSet)
+	missing := maps.Clone(x.containers)
+	for _, item := range items {
+		delete(missing, item.ID)
+		if c, ok := newContainerInfo(item); ok {
+			touched.add(x.put(c)...)
+		}
+	}
+	for id := range missing {
+		if e := x.events[id]; e.relistAt.IsZero() {
+			touched.add(x.remove(id)...)
+		}
+	}
+	x.updateScope(subnets, touched)
+	return touched
+}
+
+// applyPartialList replaces the containers with these IDs.
+func (x *containerIndex) applyPartialList(ids []string, items []container.Summary, subnets []netip.Prefix) nameSet {
+	touched := make(nameSet)
+	for _, id := range ids {
+		touched.add(x.containers[id].names...)
+		i := slices.IndexFunc(items, func(item container.Summary) bool { return item.ID == id })
+		if i < 0 {
+			touched.add(x.remove(id)...)
+			continue
+		}
+		if c, ok := newContainerInfo(items[i]); ok {
+			touched.add(x.put(c)...)
+		}
+	}
+	x.updateScope(subnets, touched)
+	return touched
+}
+
+func (x *containerIndex) updateScope(subnets []netip.Prefix, touched nameSet) {
+	if x.scope.update(subnets, x.containers) {
+		touched.add(slices.Collect(maps.Keys(x.byName))...)
+	}
+}
+
+// markStopping records that Docker has told the container to stop.
+func (x *containerIndex) markStopping(id string, expires time.Time) []string {
+	x.updateEventState(id, func(e *eventState) { e.stopExpires = expires })
+	return x.containers[id].names
+}
+
+// markDead records that the container died.
+func (x *containerIndex) markDead(id string) []string {
+	x.updateEventState(id, func(e *eventState) { e.stopExpires, e.diedAt = time.Time{}, time.Now() })
+	c, ok := x.containers[id]
 	if !ok {
 		return nil
 	}
-	b.running = false
-	return r.put(b)
+	c.running = false
+	return x.put(c)
 }
 
-// put takes in a container and returns the names whose members may have changed.
-func (r *containerIndex) put(b containerInfo) []string {
-	touched := append(r.remove(b.id), b.names...)
-	if at, dead := r.diedAt[b.id]; dead && time.Since(at) < maxListLag {
-		b.running = false
-	} else if dead {
-		delete(r.diedAt, b.id)
+// markDestroyed removes a container. A list that was requested before may still show it as running.
+func (x *containerIndex) markDestroyed(id string) []string {
+	names := x.remove(id)
+	x.updateEventState(id, func(e *eventState) {
+		e.diedAt = time.Now()
+		e.scheduleRelist(time.Now(), 1)
+	})
+	return names
+}
+
+// markStarted records that the container runs again.
+func (x *containerIndex) markStarted(id string) {
+	x.updateEventState(id, func(e *eventState) { e.diedAt = time.Time{} })
+}
+
+// setUnhealthyReason records why a running container must not be used; "" if it may be. The container is listed again later, when the
+// list shows the change.
+func (x *containerIndex) setUnhealthyReason(id, reason string) []string {
+	c, ok := x.containers[id]
+	if !ok {
+		return nil
 	}
-	r.containers[b.id] = b
-	for _, n := range b.names {
-		ids := r.byName[n]
+	x.updateEventState(id, func(e *eventState) { e.scheduleRelist(time.Now(), 1) })
+	c.unhealthyReason = reason
+	return x.put(c)
+}
+
+// put adds or replaces a container.
+func (x *containerIndex) put(c containerInfo) []string {
+	touched := append(x.unlink(c.id), c.names...)
+	x.updateEventState(c.id, func(e *eventState) {
+		if time.Since(e.diedAt) < maxListLag {
+			c.running = false
+		} else {
+			e.diedAt = time.Time{}
+		}
+		if !c.running {
+			e.stopExpires = time.Time{}
+		}
+	})
+	x.containers[c.id] = c
+	for _, n := range c.names {
+		ids := x.byName[n]
 		if ids == nil {
 			ids = make(map[string]struct{})
-			r.byName[n] = ids
+			x.byName[n] = ids
 		}
-		ids[b.id] = struct{}{}
-	}
-	if !b.running {
-		delete(r.terminating, b.id)
+		ids[c.id] = struct{}{}
 	}
 	return touched
 }
 
-// remove forgets a container and returns the names it had.
-func (r *containerIndex) remove(id string) []string {
-	b, ok := r.containers[id]
+// remove removes a container and what events said about it, except that it is to be listed again.
+func (x *containerIndex) remove(id string) []string {
+	x.updateEventState(id, func(e *eventState) { e.stopExpires, e.diedAt = time.Time{}, time.Time{} })
+	return x.unlink(id)
+}
+
+// unlink removes a container from the maps, and returns the names that it had.
+func (x *containerIndex) unlink(id string) []string {
+	c, ok := x.containers[id]
 	if !ok {
 		return nil
 	}
-	delete(r.containers, id)
-	for _, n := range b.names {
-		delete(r.byName[n], id)
-		if len(r.byName[n]) == 0 {
-			delete(r.byName, n)
+	delete(x.containers, id)
+	for _, n := range c.names {
+		delete(x.byName[n], id)
+		if len(x.byName[n]) == 0 {
+			delete(x.byName, n)
 		}
 	}
-	return slices.Clone(b.names)
+	return slices.Clone(c.names)
 }
 
-// detectOwnProject looks for the container whose address is one of this machine's own: it is the edge, and its project is
-// the edge's.
-func (r *containerIndex) detectOwnProject() {
-	r.ownProject = ""
-	for _, b := range r.containers {
-		for _, addrs := range b.networks {
-			for _, a := range addrs {
-				if slices.ContainsFunc(r.subnets, func(p netip.Prefix) bool { return p.Addr() == a }) {
-					r.ownProject = b.project
-				}
-			}
-		}
-	}
-}
-
-// servedProject returns the project whose services are used; "" means all.
-func (r *containerIndex) servedProject() string {
-	if r.project != "" {
-		return r.project
-	}
-	return r.ownProject
-}
-
-// address returns where the edge reaches the container, by the first of its networks in the order of their names;
-// IPv4 before IPv6. The zero Addr: nowhere.
-func (r *containerIndex) address(b containerInfo) netip.Addr {
-	for _, network := range slices.Sorted(maps.Keys(b.networks)) {
-		if len(r.networks) > 0 && !slices.Contains(r.networks, network) {
-			continue
-		}
-		for _, a := range b.networks[network] {
-			if len(r.networks) > 0 || inSubnets(a, r.subnets) {
-				return a
-			}
-		}
-	}
-	return netip.Addr{}
-}
-
-// members returns who answers to a name, sorted by ID, and what is wrong about it.
-func (r *containerIndex) members(name string) (members []registry.Member, problem string) {
-	project := r.servedProject()
-	others := make(map[string]struct{}) // projects that have a service of this name, though they should not
-	for id := range r.byName[name] {
-		b := r.containers[id]
-		addr := r.address(b)
-		if b.project != project && (project != "" || b.project != "") {
-			if b.service == name && (project == "" || addr.IsValid()) {
-				others[b.project] = struct{}{}
+// members returns the members of a name, sorted by ID, and what is wrong about the name.
+func (x *containerIndex) members(name string) (members []registry.Member, problem string) {
+	project := x.scope.servedProject()
+	others := make(map[string]struct{}) // projects that have a service of this name and are not served
+	for id := range x.byName[name] {
+		c := x.containers[id]
+		addr := x.scope.address(c)
+		if c.project != project && (project != "" || c.project != "") {
+			if c.service == name && (project == "" || addr.IsValid()) {
+				others[c.project] = struct{}{}
 			}
 			if project != "" {
 				continue
 			}
 		}
-		_, leaving := r.terminating[id]
-		members = append(members, b.member(addr, leaving))
+		e := x.events[id]
+		members = append(members, c.member(addr, e.isStopping()))
 	}
 	slices.SortFunc(members, func(a, b registry.Member) int { return strings.Compare(a.ID, b.ID) })
-	return r.resolveProjectConflict(name, project, members, others)
+	return resolveProjectConflict(name, project, members, others)
 }
 
-// resolveProjectConflict says what is wrong when containers of several projects answer to one name.
-func (r *containerIndex) resolveProjectConflict(name, project string, members []registry.Member, others map[string]struct{}) ([]registry.Member, string) {
-	delete(others, "") // a container that Compose did not make is not a project
+// resolveProjectConflict returns the members to use and the problem if several projects have a service of one name.
+func resolveProjectConflict(name, project string, members []registry.Member, others map[string]struct{}) ([]registry.Member, string) {
+	delete(others, "") // containers that Compose did not create belong to no project
 	list := strings.Join(slices.Sorted(maps.Keys(others)), ", ")
 	switch {
 	case len(others) == 0:

@@ -3,40 +3,37 @@ package discovery
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/resource"
 )
 
-// The defaults of [DNS].
+// Defaults of [DNS].
 const (
 	DefaultResolver  = "127.0.0.11:53"
 	DefaultRefresh   = time.Second
 	DefaultHostsFile = "/etc/hosts"
 
-	dnsTimeout           = 2 * time.Second
-	dnsMaxStale          = 10 * time.Second // how long an answer outlives a resolver that fails
-	maxConcurrentLookups = 16               // questions under way
+	dnsMaxStale          = 10 * time.Second // how long an answer is kept while the resolver fails
+	maxConcurrentLookups = 16
 )
 
-// DNS asks a resolver, Docker's embedded one by default, for every name that services stand on: every Refresh, and
-// at once when nudged. NXDOMAIN and an empty answer mean that nobody answers to the name; a resolver that fails or
-// stays silent keeps the last answer for 10 s.
+// DNS asks a resolver, by default Docker's embedded one, for the host of every service: every Refresh, and at once on a lookup request.
+// NXDOMAIN and an empty answer mean that the host has no members. While the resolver fails or does not answer, DNS keeps the last
+// answer for 10 s.
 //
-// Docker forwards names that it doesn't know to outside resolvers, so that answers outside Subnets are dropped, and
-// its answers shuffle, so that they are sorted. Names are asked fully qualified: no search domain is tried.
+// Docker forwards names that it does not know to external resolvers, so DNS drops addresses outside Subnets. Docker also shuffles its
+// answers, so DNS sorts them. It asks for fully qualified names: no search domain is appended.
 //
-// An IP address is its own answer, and a name in HostsFile has the addresses that it has there, in any subnet: localhost, and
-// what `extra_hosts` in a compose file names, such as host.docker.internal.
+// An IP address is its own answer. A name in HostsFile has the addresses there, in any subnet: localhost, and the `extra_hosts` of a
+// compose file, such as host.docker.internal.
 type DNS struct {
 	Names    Names
 	Resolver string                // host:port; "": DefaultResolver
@@ -44,10 +41,10 @@ type DNS struct {
 	Subnets  func() []netip.Prefix // nil: LocalSubnets
 	// HostsFile is a file of addresses and names, hosts(5); "": DefaultHostsFile.
 	HostsFile string
-	Log       *zap.Logger // nil: silent
+	Log       *zap.Logger // nil: no log
 }
 
-// Run asks until ctx ends.
+// Run looks up the hosts until ctx ends.
 func (d DNS) Run(ctx context.Context, sink Sink) {
 	if d.Resolver == "" {
 		d.Resolver = DefaultResolver
@@ -64,56 +61,60 @@ func (d DNS) Run(ctx context.Context, sink Sink) {
 	if d.Log == nil {
 		d.Log = zap.NewNop()
 	}
-	a := &dnsPoller{
+	p := &dnsPoller{
 		DNS: d, sink: sink, slots: make(chan struct{}, maxConcurrentLookups),
 		inFlight: make(map[string]bool), failing: make(map[string]bool), answeredAt: make(map[string]time.Time),
 	}
-	defer a.wg.Wait()
-	ticker := time.NewTicker(d.Refresh)
+	p.run(ctx)
+}
+
+// dnsPoller is a running DNS source. Each host has a lookup of its own, at most one at a time, so that a slow answer delays no other
+// host.
+type dnsPoller struct {
+	DNS
+	sink  Sink
+	slots chan struct{} // one value for each running lookup
+	wg    sync.WaitGroup
+
+	mu           sync.Mutex
+	inFlight     map[string]bool      // hosts with a lookup in flight; true: look up again after it
+	failing      map[string]bool      // hosts whose last lookup failed
+	answeredAt   map[string]time.Time // when the last lookup of each host succeeded
+	everAnswered bool                 // any lookup has ever succeeded
+}
+
+func (p *dnsPoller) run(ctx context.Context) {
+	defer p.wg.Wait()
+	ticker := time.NewTicker(p.Refresh)
 	defer ticker.Stop()
-	a.startLookups(ctx, d.Names.Hosts()...)
+	p.startLookups(ctx, p.Names.Hosts()...)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			hosts := d.Names.Hosts()
-			a.prune(hosts)
-			a.refresh(ctx, hosts)
-		case host := <-d.Names.LookupRequests():
-			a.startLookups(ctx, host)
+			hosts := p.Names.Hosts()
+			p.prune(hosts)
+			p.refresh(ctx, hosts)
+		case host := <-p.Names.LookupRequests():
+			p.startLookups(ctx, host)
 		}
 	}
 }
 
-// dnsPoller is a running DNS source. A name whose answer is slow holds up no other one: each has a question of its own under
-// way, and one at the most.
-type dnsPoller struct {
-	DNS
-	sink  Sink
-	slots chan struct{}
-	wg    sync.WaitGroup
-
-	mu           sync.Mutex
-	inFlight     map[string]bool      // names with a question under way; true: to be asked again after it
-	failing      map[string]bool      // names whose last question was not answered
-	answeredAt   map[string]time.Time // when each name was last answered
-	everAnswered bool                 // something was answered at least once
-}
-
-// startLookups looks hosts up in the background and sets what comes back.
-func (a *dnsPoller) startLookups(ctx context.Context, hosts ...string) {
-	subnets := a.Subnets()
+// startLookups looks up hosts in the background and sets their members.
+func (p *dnsPoller) startLookups(ctx context.Context, hosts ...string) {
+	subnets := p.Subnets()
 	for _, host := range hosts {
-		if !a.beginLookup(host) {
+		if !p.beginLookup(host) {
 			continue
 		}
-		a.wg.Go(func() {
-			for again := true; again; again = a.finishLookup(host) && ctx.Err() == nil {
+		p.wg.Go(func() {
+			for repeat := true; repeat; repeat = p.finishLookup(host) && ctx.Err() == nil {
 				select {
-				case a.slots <- struct{}{}:
-					a.lookupHost(ctx, host, subnets)
-					<-a.slots
+				case p.slots <- struct{}{}:
+					p.lookupHost(ctx, host, subnets)
+					<-p.slots
 				case <-ctx.Done():
 				}
 			}
@@ -121,88 +122,89 @@ func (a *dnsPoller) startLookups(ctx context.Context, hosts ...string) {
 	}
 }
 
-// refresh asks for names that nothing is known to have happened to: one with a question under way need not be asked for again.
-func (a *dnsPoller) refresh(ctx context.Context, hosts []string) {
-	a.mu.Lock()
-	idle := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { _, busy := a.inFlight[host]; return busy })
-	a.mu.Unlock()
-	a.startLookups(ctx, idle...)
+// refresh looks up the hosts that have no lookup in flight.
+func (p *dnsPoller) refresh(ctx context.Context, hosts []string) {
+	p.mu.Lock()
+	idle := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { _, isBusy := p.inFlight[host]; return isBusy })
+	p.mu.Unlock()
+	p.startLookups(ctx, idle...)
 }
 
-// beginLookup reports whether a name is to be asked for. While a question is under way it is not, but again after that: the answer may
-// be of before what it is asked again for.
-func (a *dnsPoller) beginLookup(host string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if _, busy := a.inFlight[host]; busy {
-		a.inFlight[host] = true
+// beginLookup reports whether to look up a host now. While a lookup is in flight it returns false, and the host is looked up again
+// after it: the answer may be older than the request.
+func (p *dnsPoller) beginLookup(host string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, isBusy := p.inFlight[host]; isBusy {
+		p.inFlight[host] = true
 		return false
 	}
-	a.inFlight[host] = false
+	p.inFlight[host] = false
 	return true
 }
 
-// finishLookup ends a question, and reports whether the name is to be asked for again.
-func (a *dnsPoller) finishLookup(host string) (again bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if again = a.inFlight[host]; again {
-		a.inFlight[host] = false
+// finishLookup ends a lookup, and reports whether to look up the host again.
+func (p *dnsPoller) finishLookup(host string) (repeat bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if repeat = p.inFlight[host]; repeat {
+		p.inFlight[host] = false
 	} else {
-		delete(a.inFlight, host)
+		delete(p.inFlight, host)
 	}
-	return again
+	return repeat
 }
 
-// prune forgets what is known of names that no service stands on any more: one that failed last would count as failing for ever.
-func (a *dnsPoller) prune(hosts []string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// prune removes the state of hosts that no service has any more. A host whose last lookup failed would count as failing for ever.
+func (p *dnsPoller) prune(hosts []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	gone := func(host string) bool { return !slices.Contains(hosts, host) }
-	maps.DeleteFunc(a.failing, func(host string, _ bool) bool { return gone(host) })
-	maps.DeleteFunc(a.answeredAt, func(host string, _ time.Time) bool { return gone(host) })
+	maps.DeleteFunc(p.failing, func(host string, _ bool) bool { return gone(host) })
+	maps.DeleteFunc(p.answeredAt, func(host string, _ time.Time) bool { return gone(host) })
 }
 
-func (a *dnsPoller) lookupHost(ctx context.Context, host string, subnets []netip.Prefix) {
-	addrs, err := fixedAddresses(a.HostsFile, host)
-	fixed := len(addrs) > 0 // the operator has written them down
+// lookupHost looks up a host and sets its members.
+func (p *dnsPoller) lookupHost(ctx context.Context, host string, subnets []netip.Prefix) {
+	addrs, err := fixedAddresses(p.HostsFile, host)
+	isFixed := len(addrs) > 0 // the operator has configured them
 	switch {
-	case err != nil || fixed:
-	case len(subnets) == 0: // it can't be known which of the answers are containers'
+	case err != nil || isFixed:
+	case len(subnets) == 0: // nothing tells which addresses are containers
 		err = errNoSubnets
 	default:
-		addrs, err = lookup(ctx, a.Resolver, host)
+		addrs, err = lookup(ctx, p.Resolver, host)
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	if err != nil {
-		a.handleFailure(host, err)
+		p.handleFailure(host, err)
 		return
 	}
-	a.mu.Lock()
-	a.answeredAt[host], a.everAnswered = time.Now(), true
-	recovered := a.failing[host] && len(a.failing) == 1
-	delete(a.failing, host)
-	a.mu.Unlock()
+	p.mu.Lock()
+	p.answeredAt[host], p.everAnswered = time.Now(), true
+	recovered := p.failing[host] && len(p.failing) == 1
+	delete(p.failing, host)
+	p.mu.Unlock()
 	if recovered {
-		a.Log.Info("the resolver answers again", zap.String("resolver", a.Resolver))
+		p.Log.Info("the resolver answers again", zap.String("resolver", p.Resolver))
 	}
-	a.sink.Set(host, a.members(host, addrs, subnets, fixed))
-	a.sink.SetOnline(true)
+	p.sink.Set(host, p.members(host, addrs, subnets, isFixed))
+	p.sink.SetOnline(true)
 }
 
-var errNoSubnets = errors.New("this machine's own networks can't be listed")
+var errNoSubnets = errors.New("cannot list the networks of this machine")
 
-// members turns an answer into members: sorted, and only where containers of the edge's own networks can be, unless it is
-// fixed.
-func (a *dnsPoller) members(host string, addrs []netip.Addr, subnets []netip.Prefix, fixed bool) []registry.Member {
+// members returns the members for an answer, sorted and without duplicates. It drops addresses outside the subnets, unless isFixed is
+// set.
+func (p *dnsPoller) members(host string, addrs []netip.Addr, subnets []netip.Prefix, isFixed bool) []registry.Member {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	addrs = slices.Compact(addrs)
 	members := make([]registry.Member, 0, len(addrs))
 	for _, addr := range addrs {
-		if !fixed && !inSubnets(addr, subnets) {
-			if c := a.Log.Check(zap.DebugLevel, "dropped a foreign address"); c != nil {
+		if !isFixed && !inSubnets(addr, subnets) {
+			if c := p.Log.Check(zap.DebugLevel, "dropped an address outside the edge's networks"); c != nil {
 				c.Write(zap.String("name", host), zap.Stringer("address", addr))
 			}
 			continue
@@ -212,79 +214,29 @@ func (a *dnsPoller) members(host string, addrs []netip.Addr, subnets []netip.Pre
 	return members
 }
 
-// handleFailure keeps the last answer while it is fresh, and withdraws it when it is not.
-func (a *dnsPoller) handleFailure(host string, err error) {
-	a.mu.Lock()
-	last, ever := a.answeredAt[host]
-	_, ours := resource.Exhausted(err) // which says nothing about the resolver
-	stale := ever && time.Since(last) > dnsMaxStale && !ours
-	if stale {
-		delete(a.answeredAt, host)
+// handleFailure keeps the last answer for dnsMaxStale, and then withdraws it.
+func (p *dnsPoller) handleFailure(host string, err error) {
+	p.mu.Lock()
+	answeredAt, isKnown := p.answeredAt[host]
+	_, isExhausted := resource.Exhausted(err) // the edge's own limits, which say nothing about the resolver
+	isStale := isKnown && time.Since(answeredAt) > dnsMaxStale && !isExhausted
+	if isStale {
+		delete(p.answeredAt, host)
 	}
-	first := len(a.failing) == 0
-	a.failing[host] = true
-	spoke := a.everAnswered
-	a.mu.Unlock()
-	if !spoke {
-		a.sink.SetOnline(false) // a machine without Docker's resolver: nobody need wait for it
+	isFirst := len(p.failing) == 0
+	p.failing[host] = true
+	everAnswered := p.everAnswered
+	p.mu.Unlock()
+	if !everAnswered {
+		p.sink.SetOnline(false) // on a machine without Docker's resolver, the registry must not wait for it
 	}
-	if first {
-		a.Log.Warn("the resolver does not answer; keeping what is known for a while",
-			zap.String("resolver", a.Resolver), zap.String("name", host), zap.Duration("for", dnsMaxStale), zap.Error(err))
+	if isFirst {
+		p.Log.Warn("the resolver does not answer; keeping the last answers for a while",
+			zap.String("resolver", p.Resolver), zap.String("name", host), zap.Duration("for", dnsMaxStale), zap.Error(err))
 	}
-	if stale {
-		a.sink.Withdraw(host)
+	if isStale {
+		p.sink.Withdraw(host)
 	}
-}
-
-// lookup asks for the addresses of host: IPv4, or IPv6 where there is no IPv4, so that a container counts once.
-// No address and no error means that the name answers to nobody.
-func lookup(ctx context.Context, resolver, host string) ([]netip.Addr, error) {
-	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		addrs, err := query(ctx, resolver, host, kind)
-		if err != nil || len(addrs) > 0 {
-			return addrs, err
-		}
-	}
-	return nil, nil
-}
-
-func query(ctx context.Context, resolver, host string, kind uint16) ([]netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
-	defer cancel()
-	question := new(dns.Msg).SetQuestion(dns.Fqdn(host), kind)
-	question.SetEdns0(4096, false)
-	answer, _, err := (&dns.Client{}).ExchangeContext(ctx, question, resolver)
-	if err == nil && answer.Truncated {
-		answer, _, err = (&dns.Client{Net: "tcp"}).ExchangeContext(ctx, question, resolver)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("ask %s for %s: %w", resolver, host, err)
-	}
-	switch answer.Rcode {
-	case dns.RcodeSuccess, dns.RcodeNameError:
-		return addresses(answer), nil
-	default:
-		return nil, fmt.Errorf("ask %s for %s: %w", resolver, host, errors.New(dns.RcodeToString[answer.Rcode]))
-	}
-}
-
-// addresses returns the addresses in an answer.
-func addresses(answer *dns.Msg) []netip.Addr {
-	var addrs []netip.Addr
-	for _, record := range answer.Answer {
-		var addr netip.Addr
-		switch r := record.(type) {
-		case *dns.A:
-			addr, _ = netip.AddrFromSlice(r.A)
-		case *dns.AAAA:
-			addr, _ = netip.AddrFromSlice(r.AAAA)
-		}
-		if addr.IsValid() {
-			addrs = append(addrs, addr.Unmap())
-		}
-	}
-	return addrs
 }
 
 var _ Source = DNS{}

@@ -1,25 +1,43 @@
 package discovery
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
 )
 
-// EventActions are the Engine's events that change who can take requests. Those of exec are left out: health checks
-// make them all the time, and they show command lines.
+// EventActions are the events of the Docker Engine that can change the members of a name. The exec events are not among them: health
+// checks cause them all the time, and they contain command lines.
 var EventActions = []string{
 	"create", "start", "kill", "die", "oom", "stop", "destroy", "rename", "pause", "unpause", "update",
 	"health_status", "connect", "disconnect",
 }
 
-// batch returns m and all events that have arrived behind it, so that a burst costs one list.
-func batch(m events.Message, more <-chan events.Message) []events.Message {
+// queueEvents copies events into a buffered channel, so that batch finds those of a burst.
+func queueEvents(ctx context.Context, from <-chan events.Message, to chan<- events.Message) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-from:
+			select {
+			case to <- m:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// batch returns m and the events that are queued behind it, so that a burst of events causes one list.
+func batch(m events.Message, queue <-chan events.Message) []events.Message {
 	all := []events.Message{m}
 	for len(all) < 1000 {
 		select {
-		case m := <-more:
+		case m := <-queue:
 			all = append(all, m)
 		default:
 			return all
@@ -28,96 +46,87 @@ func batch(m events.Message, more <-chan events.Message) []events.Message {
 	return all
 }
 
-// applyEvents takes in events in their order: what they say by themselves at once, the rest by listing the containers that
-// they are about.
+// applyEvents applies events in their order. It applies at once what an event says by itself, and requests a list of the containers
+// for the rest.
 func (s *session) applyEvents(all []events.Message) {
-	touched := make(map[string]struct{})
+	touched := make(nameSet)
 	for _, m := range all {
 		s.lastEventTime = max(s.lastEventTime, m.TimeNano)
-		id := m.Actor.ID
-		if m.Type == events.NetworkEventType {
-			id = m.Actor.Attributes["container"]
-		}
-		names, clear := s.applyEvent(m)
-		if clear && len(names) > 0 && isKillEvent(m) {
-			// at once, and not with what follows: whether it was told to stop says what the end of its requests means
-			stopping := make(map[string]struct{})
-			addNames(stopping, names)
+		switch names, isComplete := s.applyEvent(m); {
+		case isKillEvent(m) && len(names) > 0:
+			// Published before the events behind it: how the end of a container's requests is understood depends on whether the
+			// container was told to stop.
+			stopping := make(nameSet)
+			stopping.add(names...)
 			s.publish(stopping)
-			continue
+		case isComplete:
+			touched.add(names...)
+		default:
+			s.relist(containerID(m))
 		}
-		addNames(touched, names)
-		if clear || id == "" {
-			continue
-		}
-		s.pendingList.add(id)
-		s.relists[id] = scheduledRelist{at: time.Now().Add(relistDelays[0])}
 	}
 	s.publish(touched)
 }
 
-// isKillEvent reports whether an event is of a signal; [session.applyEvent] names containers only for those that tell one to stop.
+// relist lists a container at once, and again later.
+func (s *session) relist(id string) {
+	if id == "" {
+		return
+	}
+	s.pendingList.add(id)
+	s.index.updateEventState(id, func(e *eventState) { e.scheduleRelist(time.Now(), 0) })
+}
+
+// isKillEvent reports whether an event is about a signal. applyEvent returns names only for signals that tell a container to stop.
 func isKillEvent(m events.Message) bool {
 	return m.Type == events.ContainerEventType && m.Action == events.ActionKill
 }
 
-// applyEvent takes in what an event says by itself. It returns the names that it concerns, and whether it said all.
-func (s *session) applyEvent(m events.Message) (names []string, clear bool) {
-	id := m.Actor.ID
+// containerID returns the ID of the container that an event is about.
+func containerID(m events.Message) string {
+	if m.Type == events.NetworkEventType {
+		return m.Actor.Attributes["container"]
+	}
+	return m.Actor.ID
+}
+
+// applyEvent applies what an event says by itself. It returns the names whose members may have changed. If isComplete is false, the
+// names are unknown, and the container has to be listed.
+func (s *session) applyEvent(m events.Message) (names []string, isComplete bool) {
 	if m.Type == events.NetworkEventType {
 		return nil, false
 	}
+	id := m.Actor.ID
 	action, detail, _ := strings.Cut(string(m.Action), ": ")
 	switch events.Action(action) {
 	case events.ActionKill:
-		if s.handleKill(id, m.Actor.Attributes) {
-			return s.index.containers[id].names, true
+		if !s.isStop(m) {
+			return nil, true
 		}
-		return nil, true
+		return s.index.markStopping(id, time.Now().Add(s.TerminationTimeout)), true
 	case events.ActionDie:
-		delete(s.terminationDeadlines, id)
-		delete(s.index.terminating, id)
 		return s.index.markDead(id), true
 	case events.ActionDestroy:
-		names = s.removeContainer(id)
-		s.index.diedAt[id] = time.Now() // a list that was asked for before may still show it as running
-		s.relists[id] = scheduledRelist{at: time.Now().Add(relistDelays[1]), attempt: 1}
-		return names, true
+		return s.index.markDestroyed(id), true
 	case events.ActionPause:
-		return s.setUnhealthyReason(id, reasonPaused), true
+		return s.index.setUnhealthyReason(id, reasonPaused), true
 	case events.ActionUnPause:
-		return s.setUnhealthyReason(id, ""), true
+		return s.index.setUnhealthyReason(id, ""), true
 	case events.ActionHealthStatus:
-		broken := ""
+		reason := ""
 		if detail == "unhealthy" {
-			broken = reasonUnhealthy
+			reason = reasonUnhealthy
 		}
-		return s.setUnhealthyReason(id, broken), true
+		return s.index.setUnhealthyReason(id, reason), true
 	case events.ActionStart:
-		delete(s.index.diedAt, id)
+		s.index.markStarted(id)
 	}
 	return nil, false
 }
 
-// setUnhealthyReason notes why a container must not be used although it runs, and has it listed later, when the list knows of it.
-func (s *session) setUnhealthyReason(id, broken string) []string {
-	b, ok := s.index.containers[id]
-	if !ok {
-		return nil
-	}
-	s.relists[id] = scheduledRelist{at: time.Now().Add(relistDelays[1]), attempt: 1}
-	b.unhealthyReason = broken
-	return s.index.put(b)
-}
-
-// handleKill notes that a container got a signal, and reports whether it was told to stop by it.
-func (s *session) handleKill(id string, attributes map[string]string) bool {
-	exceptions := append(strings.Split(attributes[labelStopSignals], ","), s.StopSignals...)
-	b, known := s.index.containers[id]
-	if !known || !b.running || !isStopSignal(attributes["signal"], exceptions) {
-		return false
-	}
-	s.index.terminating[id] = struct{}{}
-	s.terminationDeadlines[id] = time.Now().Add(s.TerminationTimeout)
-	return true
+// isStop reports whether a kill event tells a running container to stop.
+func (s *session) isStop(m events.Message) bool {
+	signals := slices.Concat(strings.Split(m.Actor.Attributes[labelStopSignals], ","), s.StopSignals)
+	c, listed := s.index.containers[m.Actor.ID]
+	return listed && c.running && isStopSignal(m.Actor.Attributes["signal"], signals)
 }

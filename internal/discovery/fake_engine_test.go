@@ -18,48 +18,48 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 )
 
-// fakeEngine is a Docker Engine, as far as the source may see of one.
+// fakeEngine is a Docker Engine with the requests that the source needs.
 type fakeEngine struct {
 	url string
 
 	mu         sync.Mutex
 	containers map[string]container.Summary
 	streams    map[chan events.Message]struct{}
-	history    []events.Message
+	history    []events.Message // all events, for streams with since
 	down       bool
 	since      []string
 	listCount  int
-	listGate   chan struct{} // lists wait for it to be closed
+	listGate   chan struct{} // if not nil, lists wait until it is closed
 }
 
 func newFakeEngine(t *testing.T) *fakeEngine {
 	t.Helper()
-	w := &fakeEngine{containers: make(map[string]container.Summary), streams: make(map[chan events.Message]struct{})}
+	f := &fakeEngine{containers: make(map[string]container.Summary), streams: make(map[chan events.Message]struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/_ping", func(out http.ResponseWriter, _ *http.Request) { out.Header().Set("Api-Version", "1.41") })
-	mux.HandleFunc("/v1.41/containers/json", w.serveList)
-	mux.HandleFunc("/v1.41/events", w.serveEvents)
+	mux.HandleFunc("/v1.41/containers/json", f.serveList)
+	mux.HandleFunc("/v1.41/events", f.serveEvents)
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		if w.isDown() {
+		if f.isDown() {
 			panic(http.ErrAbortHandler)
 		}
 		mux.ServeHTTP(out, r)
 	}))
 	t.Cleanup(server.Close)
-	w.url = "tcp://" + server.Listener.Addr().String()
-	w.put("edge", "10.0.0.2", func(c *container.Summary) {
+	f.url = "tcp://" + server.Listener.Addr().String()
+	f.put("edge", "10.0.0.2", func(c *container.Summary) {
 		c.Labels["com.docker.compose.service"] = "edge"
 	})
-	return w
+	return f
 }
 
-func (w *fakeEngine) isDown() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.down
+func (f *fakeEngine) isDown() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.down
 }
 
-func (w *fakeEngine) serveList(out http.ResponseWriter, r *http.Request) {
+func (f *fakeEngine) serveList(out http.ResponseWriter, r *http.Request) {
 	var filters struct {
 		ID map[string]bool `json:"id"`
 	}
@@ -69,17 +69,17 @@ func (w *fakeEngine) serveList(out http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	w.mu.Lock()
-	hold := w.listGate
-	w.mu.Unlock()
-	if hold != nil {
-		<-hold
+	f.mu.Lock()
+	gate := f.listGate
+	f.mu.Unlock()
+	if gate != nil {
+		<-gate
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.listCount++
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.listCount++
 	all := []container.Summary{}
-	for id, c := range w.containers {
+	for id, c := range f.containers {
 		if filters.ID == nil || filters.ID[id] {
 			all = append(all, c)
 		}
@@ -87,25 +87,25 @@ func (w *fakeEngine) serveList(out http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(out).Encode(all)
 }
 
-func (w *fakeEngine) serveEvents(out http.ResponseWriter, r *http.Request) {
-	mine := make(chan events.Message, 1000)
-	w.mu.Lock()
+func (f *fakeEngine) serveEvents(out http.ResponseWriter, r *http.Request) {
+	stream := make(chan events.Message, 1000)
+	f.mu.Lock()
 	since := r.URL.Query().Get("since")
-	w.since = append(w.since, since)
-	for _, m := range w.history {
+	f.since = append(f.since, since)
+	for _, m := range f.history {
 		if at := fmt.Sprintf("%d.%09d", m.TimeNano/1e9, m.TimeNano%1e9); since != "" && at >= since {
-			mine <- m
+			stream <- m
 		}
 	}
-	w.streams[mine] = struct{}{}
-	w.mu.Unlock()
+	f.streams[stream] = struct{}{}
+	f.mu.Unlock()
 	out.Header().Set("Content-Type", "application/json")
 	_ = http.NewResponseController(out).Flush()
 	for {
 		select {
 		case <-r.Context().Done():
 			return
-		case m, open := <-mine:
+		case m, open := <-stream:
 			if !open {
 				panic(http.ErrAbortHandler)
 			}
@@ -115,8 +115,8 @@ func (w *fakeEngine) serveEvents(out http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// put makes or changes a running container of project p, service api.
-func (w *fakeEngine) put(id, addr string, change func(*container.Summary)) {
+// put adds or replaces a running container of service api in project p.
+func (f *fakeEngine) put(id, addr string, change func(*container.Summary)) {
 	c := container.Summary{
 		ID: id, Names: []string{"/p-api-" + id}, State: container.StateRunning, Status: "Up 1 second",
 		Labels: map[string]string{
@@ -131,83 +131,83 @@ func (w *fakeEngine) put(id, addr string, change func(*container.Summary)) {
 	if change != nil {
 		change(&c)
 	}
-	w.mu.Lock()
-	w.containers[id] = c
-	w.mu.Unlock()
+	f.mu.Lock()
+	f.containers[id] = c
+	f.mu.Unlock()
 }
 
-func (w *fakeEngine) remove(id string) {
-	w.mu.Lock()
-	delete(w.containers, id)
-	w.mu.Unlock()
+func (f *fakeEngine) remove(id string) {
+	f.mu.Lock()
+	delete(f.containers, id)
+	f.mu.Unlock()
 }
 
-// emit sends an event about a container, now.
-func (w *fakeEngine) emit(action events.Action, id string, attributes map[string]string) {
+// emit sends an event about a container.
+func (f *fakeEngine) emit(action events.Action, id string, attributes map[string]string) {
 	m := events.Message{
 		Type: events.ContainerEventType, Action: action,
 		Actor: events.Actor{ID: id, Attributes: attributes}, TimeNano: time.Now().UnixNano(),
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.history = append(w.history, m)
-	for s := range w.streams {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.history = append(f.history, m)
+	for s := range f.streams {
 		s <- m
 	}
 }
 
-// emitAll sends events so that they arrive as one burst.
-func (w *fakeEngine) emitAll(all ...events.Message) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// emitAll sends events as one burst.
+func (f *fakeEngine) emitAll(all ...events.Message) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for i := range all {
 		all[i].TimeNano = time.Now().UnixNano()
-		w.history = append(w.history, all[i])
+		f.history = append(f.history, all[i])
 	}
-	for s := range w.streams {
+	for s := range f.streams {
 		for _, m := range all {
 			s <- m
 		}
 	}
 }
 
-func (w *fakeEngine) newSource() discovery.Source {
-	return discovery.Engine{DockerHost: w.url, Subnets: subnets}
+func (f *fakeEngine) newSource() discovery.Source {
+	return discovery.Engine{DockerHost: f.url, Subnets: subnets}
 }
 
-func (w *fakeEngine) setAddrs(addrs ...string) {
-	w.mu.Lock()
+func (f *fakeEngine) setAddrs(addrs ...string) {
+	f.mu.Lock()
 	var old []string
-	for id, c := range w.containers {
+	for id, c := range f.containers {
 		if id != "edge" && !slices.Contains(addrs, c.NetworkSettings.Networks["net"].IPAddress.String()) {
 			old = append(old, id)
 		}
 	}
-	w.mu.Unlock()
+	f.mu.Unlock()
 	for _, id := range old {
-		w.remove(id)
-		w.emit(events.ActionDestroy, id, nil)
+		f.remove(id)
+		f.emit(events.ActionDestroy, id, nil)
 	}
 	for _, addr := range addrs {
-		w.put("c"+addr, addr, nil)
-		w.emit(events.ActionStart, "c"+addr, nil)
+		f.put("c"+addr, addr, nil)
+		f.emit(events.ActionStart, "c"+addr, nil)
 	}
 }
 
-func (w *fakeEngine) goDown() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down = true
-	for s := range w.streams {
+func (f *fakeEngine) goDown() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = true
+	for s := range f.streams {
 		close(s)
-		delete(w.streams, s)
+		delete(f.streams, s)
 	}
 }
 
-func (w *fakeEngine) goUp() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down = false
+func (f *fakeEngine) goUp() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = false
 }
 
 func (*fakeEngine) isStatic() bool { return false }

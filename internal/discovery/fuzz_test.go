@@ -16,7 +16,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// checkingSink is a sink that checks what it is told.
+// checkingSink is a sink that checks the members that it gets.
 type checkingSink struct {
 	t       *testing.T
 	members map[string][]registry.Member
@@ -26,7 +26,7 @@ func (a checkingSink) Set(name string, members []registry.Member) {
 	a.members[name] = members
 	for _, m := range members {
 		if m.ID == "" || (m.Phase == registry.Running || m.Phase == registry.Terminating) && !m.Addr.IsValid() {
-			a.t.Errorf("%s is answered by %+v", name, m)
+			a.t.Errorf("%s has the member %+v, without an ID or an address", name, m)
 		}
 	}
 }
@@ -35,7 +35,7 @@ func (a checkingSink) SetProblem(string, string) {}
 func (a checkingSink) Withdraw(name string)      { delete(a.members, name) }
 func (a checkingSink) SetOnline(bool)            {}
 
-// FuzzEngineListAndEvents: a list and events behind it, one JSON value a line, of any content.
+// FuzzEngineListAndEvents: the Docker Engine may send any list, and any events after it, one JSON value in a line.
 func FuzzEngineListAndEvents(f *testing.F) {
 	const list = `[{"Id":"a1","Names":["/p-api-1"],"State":"running","Labels":{"com.docker.compose.project":"p","com.docker.compose.service":"api"},` +
 		`"NetworkSettings":{"Networks":{"n":{"IPAddress":"10.0.0.2"}}}}]`
@@ -51,20 +51,16 @@ func FuzzEngineListAndEvents(f *testing.F) {
 	}
 	f.Add(`[{"Id":"","Names":["/"],"NetworkSettings":{"Networks":{"n":null}}},{}]`, `{}`)
 	f.Fuzz(func(t *testing.T, list, stream string) {
-		var boxes []container.Summary
-		if json.Unmarshal([]byte(list), &boxes) != nil {
+		var containers []container.Summary
+		if json.Unmarshal([]byte(list), &containers) != nil {
 			return
 		}
 		sink := checkingSink{t, make(map[string][]registry.Member)}
-		s := &session{
-			Engine: Engine{
-				TerminationTimeout: time.Minute, Log: zap.NewNop(),
-				Subnets: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")} },
-			},
-			sink: sink, index: newContainerIndex("", nil),
-			terminationDeadlines: make(map[string]time.Time), relists: make(map[string]scheduledRelist), loggedProblems: make(map[string]string),
-		}
-		s.applyFullList(boxes)
+		s := newSession(Engine{
+			TerminationTimeout: time.Minute, Log: zap.NewNop(),
+			Subnets: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")} },
+		}, sink)
+		s.publish(s.index.applyFullList(containers, s.Subnets()))
 		for decoder := json.NewDecoder(strings.NewReader(stream)); ; {
 			var m events.Message
 			if decoder.Decode(&m) != nil {
@@ -72,19 +68,18 @@ func FuzzEngineListAndEvents(f *testing.F) {
 			}
 			s.applyEvents([]events.Message{m})
 		}
-		s.expireTerminations(time.Now().Add(time.Hour))
-		s.queueDueRelists(time.Now().Add(time.Hour))
+		s.applyDeadlines(time.Now().Add(time.Hour))
 		for name, ids := range s.index.byName {
 			for id := range ids {
 				if !slices.Contains(s.index.containers[id].names, name) {
-					t.Errorf("%q leads to %q, which does not have that name", name, id)
+					t.Errorf("the name %q has the container %q, which does not have the name", name, id)
 				}
 			}
 		}
 	})
 }
 
-// FuzzDNSAnswerYieldsOnlyLocalAddresses: whatever bytes a resolver sends.
+// FuzzDNSAnswerYieldsOnlyLocalAddresses: a resolver may send any bytes.
 func FuzzDNSAnswerYieldsOnlyLocalAddresses(f *testing.F) {
 	for _, records := range [][]string{
 		{"api. 600 IN A 10.0.0.2", "api. 600 IN A 10.0.0.3", "api. 600 IN A 10.0.0.2"},
@@ -115,11 +110,11 @@ func FuzzDNSAnswerYieldsOnlyLocalAddresses(f *testing.F) {
 		if answer.Unpack(packed) != nil {
 			return
 		}
-		a := &dnsPoller{DNS: DNS{Log: zap.NewNop()}}
+		p := &dnsPoller{DNS: DNS{Log: zap.NewNop()}}
 		last := netip.Addr{}
-		for _, m := range a.members("api", addresses(answer), subnets, false) {
+		for _, m := range p.members("api", addresses(answer), subnets, false) {
 			if !inSubnets(m.Addr, subnets) || m.Addr.Compare(last) <= 0 || m.ID != m.Addr.String() {
-				t.Errorf("%+v behind %s", m, last)
+				t.Errorf("member %+v after %s, want local addresses in order", m, last)
 			}
 			last = m.Addr
 		}

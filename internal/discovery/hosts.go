@@ -10,18 +10,19 @@ import (
 	"strings"
 )
 
-// fixedAddresses returns the addresses of a host that need no resolver: of an IP address itself, or of a name in a hosts file.
-// None, and no error, means that it has to be asked for. As in [lookup], IPv6 counts only where there is no IPv4.
+// fixedAddresses returns the addresses of a host that needs no resolver: an IP address is its own address, and a name in the hosts
+// file has the addresses there. It returns none, and no error, if the resolver has to be asked. As in [lookup], it returns IPv6
+// addresses only if there are no IPv4 ones.
 func fixedAddresses(file, host string) ([]netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr.Unmap()}, nil
 	}
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // an image made from scratch, outside of Docker
+		return nil, nil // an image built from scratch, outside of Docker
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the names of this machine: %w", err)
+		return nil, fmt.Errorf("read the hosts file: %w", err)
 	}
 	defer f.Close()
 	var v4, v6 []netip.Addr
@@ -45,7 +46,8 @@ func fixedAddresses(file, host string) ([]netip.Addr, error) {
 	return v6, nil
 }
 
-// parseHostsLine returns the address in a line of a hosts file if it is one of host: an address, names, and a comment (hosts(5)).
+// parseHostsLine returns the address in a line of a hosts file if the line is about host. A line has an address, names and a comment
+// (hosts(5)).
 func parseHostsLine(line, host string) (addr netip.Addr, ok bool) {
 	line, _, _ = strings.Cut(line, "#")
 	fields := strings.Fields(line)

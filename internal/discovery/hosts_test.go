@@ -14,11 +14,11 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 )
 
-// runWithHostsFile runs a source whose names are in a hosts file, or are addresses, and whose resolver knows none of them.
+// runWithHostsFile runs a DNS source with a hosts file, and with a resolver that knows none of the names.
 func runWithHostsFile(t *testing.T, hosts string, names ...string) *recordingSink {
 	t.Helper()
-	w := newFakeDNS(t)
-	source := w.newSource().(discovery.DNS)
+	server := newFakeDNS(t)
+	source := server.newSource().(discovery.DNS)
 	source.Names = fixedNames(names)
 	source.HostsFile = filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(source.HostsFile, []byte(hosts), 0o600); err != nil {
@@ -27,7 +27,7 @@ func runWithHostsFile(t *testing.T, hosts string, names ...string) *recordingSin
 	return runSource(t, source)
 }
 
-// eventuallyResolves waits until a name has exactly one address.
+// eventuallyResolves waits until addr is the only address of a name.
 func (r *recordingSink) eventuallyResolves(t *testing.T, name, addr string) {
 	t.Helper()
 	r.eventually(t, name+" at "+addr, func() bool {
@@ -53,65 +53,65 @@ func TestHostsFileNamesNeedNoResolver(t *testing.T) {
 }
 
 func TestMissingHostsFileFallsBackToResolver(t *testing.T) {
-	w := newFakeDNS(t)
-	w.setAddrs("10.0.0.7")
-	source := w.newSource().(discovery.DNS)
+	server := newFakeDNS(t)
+	server.setAddrs("10.0.0.7")
+	source := server.newSource().(discovery.DNS)
 	source.HostsFile = filepath.Join(t.TempDir(), "none")
 	runSource(t, source).eventuallyServes(t, "10.0.0.7")
 }
 
 func TestLookupRequestDuringLookupRepeatsIt(t *testing.T) {
-	w := newFakeDNS(t)
-	w.setAddrs("10.0.0.7")
-	source := w.newSource().(discovery.DNS)
+	server := newFakeDNS(t)
+	server.setAddrs("10.0.0.7")
+	source := server.newSource().(discovery.DNS)
 	source.Refresh = time.Hour
-	reached, answer := make(chan struct{}, 1), make(chan struct{})
-	w.update(func() {
-		w.beforeAnswer = func() {
+	reached, send := make(chan struct{}, 1), make(chan struct{})
+	server.update(func() {
+		server.beforeAnswer = func() {
 			reached <- struct{}{}
-			<-answer
+			<-send
 		}
 	})
 	r := runSource(t, source)
-	<-reached // its answer is made: 10.0.0.7
-	w.update(func() { w.beforeAnswer, w.addrs = nil, []string{"10.0.0.8"} })
-	w.lookupRequests <- "api"
-	for len(w.lookupRequests) > 0 { // taken
+	<-reached // the answer is built: 10.0.0.7
+	server.update(func() { server.beforeAnswer, server.addrs = nil, []string{"10.0.0.8"} })
+	server.lookupRequests <- "api"
+	for len(server.lookupRequests) > 0 { // until the source has received it
 		time.Sleep(time.Millisecond)
 	}
-	close(answer)
+	close(send)
 	r.eventuallyServes(t, "10.0.0.8")
 }
 
-// TestUndeclaredNameNoLongerCountsAsFailing: the resolver's failures would be logged never again.
+// TestUndeclaredNameNoLongerCountsAsFailing: otherwise no later failure of the resolver would be logged.
 func TestUndeclaredNameNoLongerCountsAsFailing(t *testing.T) {
-	w := newFakeDNS(t)
-	w.setAddrs("10.0.0.7")
+	server := newFakeDNS(t)
+	server.setAddrs("10.0.0.7")
 	logs, log := observer.New(zap.WarnLevel)
-	source := w.newSource().(discovery.DNS)
+	source := server.newSource().(discovery.DNS)
 	declared := &changingNames{hosts: []string{"silent", "api"}}
 	source.Names, source.Log = declared, zap.New(logs)
 	r := runSource(t, source)
 	r.eventuallyServes(t, "10.0.0.7")
-	waitForLogEntries(t, log, 1) // the silent name's failure
+	waitForLogEntries(t, log, 1) // the failure of the silent name
 	declared.set("api")
-	w.setAddrs("10.0.0.8")
-	r.eventuallyServes(t, "10.0.0.8") // several rounds without it
-	w.goDown()
-	waitForLogEntries(t, log, 2) // the resolver's
+	server.setAddrs("10.0.0.8")
+	r.eventuallyServes(t, "10.0.0.8") // several refreshes without the name
+	server.goDown()
+	waitForLogEntries(t, log, 2) // the failure of the resolver
 }
 
-// waitForLogEntries waits for so many entries.
+// waitForLogEntries waits until the log has n entries.
 func waitForLogEntries(t *testing.T, log *observer.ObservedLogs, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); log.Len() < n; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d entries, want %d", log.Len(), n)
+			t.Fatalf("%d log entries, want %d", log.Len(), n)
 		}
 	}
 }
 
-// changingNames is names that change.
+// changingNames are names that a test changes.
 type changingNames struct {
 	mu    sync.Mutex
 	hosts []string

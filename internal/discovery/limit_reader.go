@@ -12,20 +12,20 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// What an Engine may say at the most: a list of 1,000 containers has about 3 MB, an event 2 kB.
+// Limits of the Docker Engine's responses. A list of 1,000 containers has about 3 MB, an event 2 kB.
 const (
 	maxResponseSize = 8 << 20
 	maxEventSize    = 1 << 20
 )
 
-var errResponseTooLarge = errors.New("the Engine's answer is longer than any that makes sense")
+var errResponseTooLarge = errors.New("the Docker Engine's response exceeds the size limit")
 
-// limitTransport keeps an Engine that is out of its mind from filling the memory: its answers, and each of its events, have
-// an end. (The client's own hooks are shown copies of answers.)
+// limitTransport limits the size of each list and each event, so that a faulty Docker Engine can't exhaust the memory. (The Docker
+// client's own hooks get copies of the responses, so they can't do this.)
 type limitTransport struct{ *http.Transport }
 
-func newLimitTransport(endpoint string) (limitTransport, error) {
-	u, err := client.ParseHostURL(endpoint)
+func newLimitTransport(dockerHost string) (limitTransport, error) {
+	u, err := client.ParseHostURL(dockerHost)
 	if err != nil {
 		return limitTransport{}, err
 	}
@@ -43,29 +43,29 @@ func (t limitTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &limitReader{ReadCloser: resp.Body, remaining: maxResponseSize}
+	l := &limitReader{ReadCloser: resp.Body, remaining: maxResponseSize}
 	if strings.HasSuffix(r.URL.Path, "/events") {
-		b.remaining, b.perLine = maxEventSize, true
+		l.remaining, l.perLine = maxEventSize, true
 	}
-	resp.Body = b
+	resp.Body = l
 	return resp, nil
 }
 
-// limitReader fails after so many bytes; with perLine, in one line.
+// limitReader fails with errResponseTooLarge when more than the remaining bytes have been read.
 type limitReader struct {
 	io.ReadCloser
 	remaining int
-	perLine   bool
+	perLine   bool // the limit is for each line, and is maxEventSize
 }
 
 // Read implements io.Reader.
-func (b *limitReader) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.remaining -= n
-	if end := bytes.LastIndexByte(p[:n], '\n'); b.perLine && end >= 0 {
-		b.remaining = maxEventSize - (n - end - 1)
+func (l *limitReader) Read(p []byte) (int, error) {
+	n, err := l.ReadCloser.Read(p)
+	l.remaining -= n
+	if end := bytes.LastIndexByte(p[:n], '\n'); l.perLine && end >= 0 {
+		l.remaining = maxEventSize - (n - end - 1)
 	}
-	if b.remaining < 0 {
+	if l.remaining < 0 {
 		return 0, errResponseTooLarge
 	}
 	return n, err

@@ -18,7 +18,7 @@ func TestEngineResponsesAreLimitedInSize(t *testing.T) {
 	for _, c := range []struct {
 		path string
 		body io.Reader
-		read int64 // all of it can be; -1: it can't
+		size int64 // of the body; -1: reading it must fail
 	}{
 		{"/v1.41/containers/json", io.LimitReader(endlessReader{}, maxResponseSize), maxResponseSize},
 		{"/v1.41/containers/json", io.LimitReader(endlessReader{}, maxResponseSize+1), -1},
@@ -28,7 +28,7 @@ func TestEngineResponsesAreLimitedInSize(t *testing.T) {
 		{"/v1.41/events", io.MultiReader(io.LimitReader(endlessReader{}, maxEventSize/2), strings.NewReader("\n"), io.LimitReader(endlessReader{}, maxEventSize)), maxEventSize*3/2 + 1},
 	} {
 		engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.Copy(w, c.body) // the client may leave
+			_, _ = io.Copy(w, c.body) // the client may close the connection
 		}))
 		transport, err := newLimitTransport("tcp://" + engine.Listener.Addr().String())
 		if err != nil {
@@ -39,15 +39,15 @@ func TestEngineResponsesAreLimitedInSize(t *testing.T) {
 			t.Fatal(err)
 		}
 		n, err := io.Copy(io.Discard, resp.Body)
-		if c.read < 0 && !errors.Is(err, errResponseTooLarge) || c.read >= 0 && (err != nil || n != c.read) {
-			t.Errorf("%s: %d bytes, %v, want %d", c.path, n, err, c.read)
+		if c.size < 0 && !errors.Is(err, errResponseTooLarge) || c.size >= 0 && (err != nil || n != c.size) {
+			t.Errorf("%s: read %d bytes, error %v, want %d bytes", c.path, n, err, c.size)
 		}
 		resp.Body.Close()
 		transport.CloseIdleConnections()
 		engine.Close()
 	}
 	if _, err := newLimitTransport("nowhere"); err == nil {
-		t.Error("an endpoint that is none is taken for one")
+		t.Error("newLimitTransport accepts an invalid Docker host")
 	}
 }
 
@@ -76,7 +76,7 @@ func TestEngineOnUnixSocketIsReached(t *testing.T) {
 	}
 }
 
-// endlessReader is read without end.
+// endlessReader returns data without end.
 type endlessReader struct{}
 
 func (endlessReader) Read(p []byte) (int, error) {

@@ -14,119 +14,181 @@ import (
 )
 
 const (
-	engineTimeout    = 5 * time.Second  // for a ping or a list
-	pingInterval     = 10 * time.Second // a cut stream is silent
+	engineTimeout    = 5 * time.Second  // of a ping or a list
+	pingInterval     = 10 * time.Second // a broken event stream may fall silent without an error
 	fullListInterval = 60 * time.Second
+
+	minReconnectDelay = 100 * time.Millisecond
+	maxReconnectDelay = 5 * time.Second
+
+	// reconnectGrace is how long the Docker Engine may be unreachable before the source goes offline and the registry uses DNS. DNS
+	// knows neither which containers are stopping nor which are paused, so using it at every reconnect would send them requests.
+	reconnectGrace = 2 * time.Second
 )
 
-// session is what an Engine source knows; it outlives reconnects, so that events can be resumed and changes compared.
+// session is a running Engine source. It survives reconnects, so that it can resume the events and keep what they said. It is not
+// safe for concurrent use.
 type session struct {
 	Engine
-	sink                 Sink
-	index                *containerIndex
-	terminationDeadlines map[string]time.Time       // container ID → when its stop is taken back
-	relists              map[string]scheduledRelist // container ID → when to list it again
-	lastEventTime        int64                      // time of the last event seen, in Unix nanoseconds
-	pendingList          listRequest                // what is to be listed next
-
-	loggedProblems map[string]string // name → the problem that was logged for it
+	sink          Sink
+	publisher     *publisher
+	index         *containerIndex
+	lastEventTime int64       // time of the last event, in Unix nanoseconds by the Docker Engine's clock
+	pendingList   listRequest // the containers to list next
 }
 
-// runConnection serves one connection to the Engine until it breaks. connected tells whether it ever stood.
+func newSession(e Engine, sink Sink) *session {
+	return &session{
+		Engine: e, sink: sink,
+		publisher: &publisher{sink: sink, names: e.Names, log: e.Log, logged: make(map[string]string)},
+		index:     newContainerIndex(scope{project: e.Project, networks: e.Networks}),
+	}
+}
+
+// run connects to the Docker Engine again and again until ctx ends.
+func (s *session) run(ctx context.Context) {
+	delay, online, lostAt := minReconnectDelay, false, time.Time{}
+	for ctx.Err() == nil {
+		connected, err := s.runConnection(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if connected {
+			delay, online = minReconnectDelay, true
+		}
+		if connected || lostAt.IsZero() {
+			lostAt = time.Now()
+			s.Log.Warn("cannot reach the Docker Engine; using DNS and the last known containers until it is back",
+				zap.String("endpoint", s.DockerHost), zap.Error(err))
+		}
+		if online && time.Since(lostAt) > reconnectGrace {
+			online = false
+		}
+		if !online {
+			s.sink.SetOnline(false)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, maxReconnectDelay)
+	}
+}
+
+// runConnection uses one connection to the Docker Engine until it fails. connected reports whether the containers were listed.
 func (s *session) runConnection(ctx context.Context) (connected bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	transport, err := newLimitTransport(s.DockerHost)
+	api, closeClient, err := newEngineClient(s.DockerHost)
 	if err != nil {
 		return false, err
 	}
-	defer transport.CloseIdleConnections()
-	api, err := client.New(client.WithHost(s.DockerHost), client.WithHTTPClient(&http.Client{Transport: transport}))
-	if err != nil {
-		return false, err
-	}
-	defer api.Close()
+	defer closeClient()
 	if err := ping(ctx, api); err != nil {
 		return false, err
 	}
-	filters := client.Filters{}.Add("type", "container", "network").Add("event", EventActions...)
-	options := client.EventsListOptions{Filters: filters}
-	if s.lastEventTime > 0 {
-		next := s.lastEventTime + 1
-		options.Since = fmt.Sprintf("%d.%09d", next/1e9, next%1e9)
-	}
-	if s.lastEventTime == 0 {
-		s.lastEventTime = time.Now().UnixNano() // until an event tells the Engine's own time
-	}
-	stream := api.Events(ctx, options)
+	stream := api.Events(ctx, s.eventOptions())
 	all, err := listContainers(ctx, api, nil)
 	if err != nil {
 		return false, err
 	}
-	s.applyFullList(all)
+	s.publish(s.index.applyFullList(all, s.Subnets()))
 	s.pendingList = listRequest{}
 	s.sink.SetOnline(true)
 	s.Log.Info("connected to the Docker Engine", zap.String("endpoint", s.DockerHost),
-		zap.String("project", s.index.servedProject()), zap.Int("containers", len(s.index.containers)))
+		zap.String("project", s.index.scope.servedProject()), zap.Int("containers", len(s.index.containers)))
+
 	queue := make(chan events.Message, 1024)
-	var helpers sync.WaitGroup
-	helpers.Go(func() { forward(ctx, stream.Messages, queue) })
-	defer helpers.Wait()
+	var wg sync.WaitGroup
+	wg.Go(func() { queueEvents(ctx, stream.Messages, queue) })
+	defer wg.Wait()
 	defer cancel()
-	return true, s.followEvents(ctx, &asyncClient{api: api, wg: &helpers, results: make(chan engineResult, 2)}, queue, stream.Err)
+	return true, s.followEvents(ctx, &asyncClient{api: api, wg: &wg, results: make(chan engineResult, 2)}, queue, stream.Err)
 }
 
-// forward queues events, so that a burst of them is read at once and costs few lists.
-func forward(ctx context.Context, from <-chan events.Message, to chan<- events.Message) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case m := <-from:
-			select {
-			case to <- m:
-			case <-ctx.Done():
-				return
-			}
-		}
+func newEngineClient(dockerHost string) (api *client.Client, closeClient func(), err error) {
+	transport, err := newLimitTransport(dockerHost)
+	if err != nil {
+		return nil, nil, err
 	}
+	api, err = client.New(client.WithHost(dockerHost), client.WithHTTPClient(&http.Client{Transport: transport}))
+	if err != nil {
+		transport.CloseIdleConnections()
+		return nil, nil, err
+	}
+	return api, func() {
+		_ = api.Close() // it closes idle connections, and never fails
+		transport.CloseIdleConnections()
+	}, nil
 }
 
-// followEvents applies events until the stream or the Engine fails. It never waits for an answer of the Engine: an event that
-// a container is told to stop must not stand behind a list.
-func (s *session) followEvents(ctx context.Context, e *asyncClient, queue <-chan events.Message, broken <-chan error) error {
-	ping, list := time.NewTicker(pingInterval), time.NewTicker(fullListInterval)
-	defer ping.Stop()
-	defer list.Stop()
+// eventOptions asks for the events after the last one, or from now on.
+func (s *session) eventOptions() client.EventsListOptions {
+	options := client.EventsListOptions{
+		Filters: client.Filters{}.Add("type", "container", "network").Add("event", EventActions...),
+	}
+	if s.lastEventTime == 0 {
+		s.lastEventTime = time.Now().UnixNano() // until the first event has the Docker Engine's own time
+		return options
+	}
+	next := s.lastEventTime + 1
+	options.Since = fmt.Sprintf("%d.%09d", next/1e9, next%1e9)
+	return options
+}
+
+// followEvents applies events until the stream or the Docker Engine fails. It never waits for a response of the Docker Engine, so that
+// no list delays the event that a container is told to stop.
+func (s *session) followEvents(ctx context.Context, e *asyncClient, queue <-chan events.Message, streamErr <-chan error) error {
+	pings, fullLists := time.NewTicker(pingInterval), time.NewTicker(fullListInterval)
+	defer pings.Stop()
+	defer fullLists.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case m := <-queue:
 			s.applyEvents(batch(m, queue))
-		case err := <-broken:
+		case err := <-streamErr:
 			if err == nil {
 				err = errors.New("the event stream ended")
 			}
 			return err
-		case <-ping.C:
+		case <-pings.C:
 			e.ping(ctx)
 		case <-s.PingRequests:
-			e.ping(ctx) // its stream may have fallen silent without an end
-		case <-list.C:
+			e.ping(ctx)
+		case <-fullLists.C:
 			s.pendingList.all = true
-		case now := <-s.nextDeadline():
-			s.expireTerminations(now)
-			s.queueDueRelists(now)
-		case a := <-e.results:
-			if a.err != nil {
-				return a.err
+		case now := <-s.index.nextDeadline():
+			s.applyDeadlines(now)
+		case result := <-e.results:
+			if result.err != nil {
+				return result.err
 			}
-			s.handleResult(a)
+			s.applyResult(result)
 		}
 		s.pendingList = e.list(ctx, s.pendingList)
 	}
 }
+
+func (s *session) applyDeadlines(now time.Time) {
+	touched, relist := s.index.applyDeadlines(now)
+	s.publish(touched)
+	s.pendingList.add(relist...)
+}
+
+func (s *session) applyResult(result engineResult) {
+	*result.inFlight = false
+	switch {
+	case !result.isList:
+	case result.ids == nil:
+		s.publish(s.index.applyFullList(result.items, s.Subnets()))
+	default:
+		s.publish(s.index.applyPartialList(result.ids, result.items, s.Subnets()))
+	}
+}
+
+func (s *session) publish(touched nameSet) { s.publisher.publish(s.index, touched) }
 
 func ping(ctx context.Context, api *client.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)

@@ -1,7 +1,7 @@
-// Package discovery finds the containers that services stand on and writes them to the registry.
+// Package discovery finds the containers of each service and writes them to the registry.
 //
-// Three sources stand behind one contract, [Source], and pass one conformance suite: the Docker [Engine] (list and
-// events), [DNS] (names asked in the background) and a [Static] list. None of them is ever asked on the request path.
+// It has three sources, which implement [Source] and pass one conformance suite: the Docker [Engine] (a list and events), [DNS]
+// (lookups in the background) and a [Static] list. The request path never waits for any of them.
 package discovery
 
 import (
@@ -12,35 +12,35 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// Source watches one place that knows containers.
+// Source watches one system that knows containers.
 type Source interface {
-	// Run writes what it sees to sink until ctx ends, and returns only then. What it watches may be absent, slow,
-	// restarting or forbidding: Run waits and tries again, and never writes what it did not see.
-	// For each name, the last Set holds what answers to it; a name that vanished is set to no members.
+	// Run writes what it sees to sink until ctx ends, and returns only then. The watched system may be absent, slow, restarting
+	// or refuse access: Run waits, retries, and never writes what it did not see.
+	// For each name, the last Set has the current members; a name that no container has any more is set to no members.
 	Run(ctx context.Context, sink Sink)
 }
 
-// Sink takes what a source sees. [registry.Feed] is one.
+// Sink receives what a source sees. [registry.Feed] is a sink.
 type Sink interface {
-	// Set says that name is answered by exactly these members.
+	// Set replaces the members of a name.
 	Set(name string, members []registry.Member)
-	// Withdraw says that the source could not look for so long that its last word on a name is worth nothing.
+	// Withdraw says that the source has seen nothing for so long that the members of the name are no longer valid.
 	Withdraw(name string)
-	// SetProblem notes what the owner must mend about a name; "" clears it.
+	// SetProblem sets what the operator must fix about a name; "" clears it.
 	SetProblem(name, text string)
-	// SetOnline says whether the source is in touch with what it watches, as soon as it knows. It has Set all names before it goes
-	// online.
+	// SetOnline says whether the source is in contact with the watched system, as soon as the source knows. It goes online only
+	// after it has Set all names.
 	SetOnline(online bool)
 }
 
-// Names is what a source that must ask asks for.
+// Names are the names that a source looks up.
 type Names interface {
-	Hosts() []string               // all names that services stand on
-	LookupRequests() <-chan string // a name to ask for at once
+	Hosts() []string               // the hosts of all services
+	LookupRequests() <-chan string // hosts to look up at once
 }
 
-// LocalSubnets returns the subnets that this machine, or container, has an address in: what it reaches without a
-// router, and so where the containers of its networks are. Loopback is not among them.
+// LocalSubnets returns the subnets that this machine, or container, has an address in, without loopback and link-local ones. It
+// reaches them without a router, so the containers of its networks have their addresses there.
 func LocalSubnets() []netip.Prefix {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -56,7 +56,7 @@ func LocalSubnets() []netip.Prefix {
 	return subnets
 }
 
-// inSubnets reports whether addr lies in one of the subnets.
+// inSubnets reports whether addr is in one of the subnets.
 func inSubnets(addr netip.Addr, subnets []netip.Prefix) bool {
 	for _, p := range subnets {
 		if p.Masked().Contains(addr) {

@@ -7,11 +7,10 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// Static is a fixed list: each service with the addresses that serve it. For demos, tests, and backends that are no
-// containers.
+// Static is a fixed list of the addresses of each service, for demos, tests and backends that are not containers.
 type Static map[string][]netip.AddrPort
 
-// Run sets the list once.
+// Run sets the list once, and waits until ctx ends.
 func (s Static) Run(ctx context.Context, sink Sink) {
 	for service, addrs := range s {
 		members := make([]registry.Member, 0, len(addrs))

@@ -1,0 +1,49 @@
+package discovery
+
+import (
+	"slices"
+
+	"go.uber.org/zap"
+)
+
+// nameSet is a set of names whose members may have changed.
+type nameSet map[string]struct{}
+
+func (s nameSet) add(names ...string) {
+	for _, n := range names {
+		s[n] = struct{}{}
+	}
+}
+
+// publisher writes the members and problems of names to a sink, and logs each new problem.
+type publisher struct {
+	sink   Sink
+	names  Names // whose problems are logged; nil: all
+	log    *zap.Logger
+	logged map[string]string // name → the problem that was logged last
+}
+
+func (p *publisher) publish(index *containerIndex, touched nameSet) {
+	for name := range touched {
+		members, problem := index.members(name)
+		p.logProblem(name, problem)
+		p.sink.SetProblem(name, problem)
+		p.sink.Set(name, members)
+	}
+}
+
+func (p *publisher) logProblem(name, problem string) {
+	if problem == "" {
+		delete(p.logged, name)
+		return
+	}
+	if p.logged[name] != problem && p.isServiceName(name) {
+		p.logged[name] = problem
+		p.log.Error(problem, zap.String("name", name))
+	}
+}
+
+// isServiceName reports whether a service has the name; problems of other names concern nobody.
+func (p *publisher) isServiceName(name string) bool {
+	return p.names == nil || slices.Contains(p.names.Hosts(), name)
+}
