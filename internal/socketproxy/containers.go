@@ -6,9 +6,9 @@ import (
 	"net/url"
 )
 
-// serveContainers answers with the list of containers, each stripped to what discovery needs. Command lines, mounts,
-// foreign labels and published ports stay behind the guard.
-func (g *Proxy) serveContainers(w http.ResponseWriter, r *http.Request) {
+// serveContainers answers with the list of containers, stripped to what discovery needs: without command lines, mounts, published
+// ports and the labels of other programs.
+func (p *Proxy) serveContainers(w http.ResponseWriter, r *http.Request) {
 	query := url.Values{}
 	for _, name := range []string{"all", "limit"} {
 		if value := r.URL.Query().Get(name); value != "" {
@@ -17,30 +17,30 @@ func (g *Proxy) serveContainers(w http.ResponseWriter, r *http.Request) {
 	}
 	if filters := r.URL.Query().Get("filters"); filters != "" {
 		if !filtersOnlyByID(filters) {
-			writeError(w, http.StatusForbidden, "the guard passes filters by id only: others would tell what it strips")
+			writeError(w, http.StatusForbidden, "the socket proxy forwards only filters by id: others would reveal what it strips")
 			return
 		}
 		query.Set("filters", filters)
 	}
-	resp := g.fetch(w, r, query)
+	resp := p.fetch(w, r, query)
 	if resp == nil {
 		return
 	}
 	defer resp.Body.Close()
 	var list []container
 	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
-		writeError(w, http.StatusBadGateway, "read the Docker Engine's list: "+err.Error())
+		writeError(w, http.StatusBadGateway, "read the list of the Docker Engine: "+err.Error())
 		return
 	}
 	for i := range list {
 		stripLabels(list[i].Labels)
 	}
 	copyStatusAndHeader(w, resp)
-	_ = json.NewEncoder(w).Encode(list) // a client that left needs no answer
+	_ = json.NewEncoder(w).Encode(list) // the client may have disconnected
 }
 
-// filtersOnlyByID reports whether filters, as the Engine's API writes them ({"id": {"4f6c…": true}} or {"id": ["4f6c…"]}), are by ID.
-// A filter by label or volume would answer yes or no to what the list is stripped of.
+// filtersOnlyByID reports whether filters in the format of the Docker Engine's API ({"id": {"4f6c…": true}} or {"id": ["4f6c…"]}) are
+// by ID only. A filter by label or volume would reveal, one guess at a time, what is stripped from the list.
 func filtersOnlyByID(filters string) bool {
 	var byName map[string]json.RawMessage
 	if json.Unmarshal([]byte(filters), &byName) != nil {
@@ -50,7 +50,7 @@ func filtersOnlyByID(filters string) bool {
 	return len(byName) == 0
 }
 
-// container is what is passed on of a container. Anything else that the Engine tells is dropped.
+// container has the fields of a container that are forwarded.
 type container struct {
 	ID              string            `json:"Id"`
 	Names           []string          `json:"Names"`
@@ -63,7 +63,7 @@ type container struct {
 	} `json:"NetworkSettings"`
 }
 
-// networkAddresses is what is passed on of a container's place in a network.
+// networkAddresses has the fields of a container's network that are forwarded.
 type networkAddresses struct {
 	IPAddress         string `json:"IPAddress,omitempty"`
 	GlobalIPv6Address string `json:"GlobalIPv6Address,omitempty"`

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// fullList is a list as an Engine of API 1.51 gives it, with a secret in every place that discovery has no need of.
+// fullList is a list of a Docker Engine of API 1.51, with a secret in each field that discovery does not need.
 const fullList = `[{
 	"Id": "3fc1", "Names": ["/p-api-1"], "Created": 1700000000,
 	"ImageManifestDescriptor": {"annotations": {"a": "hunter2"}},
@@ -60,7 +60,7 @@ func TestListIsStrippedToNeededFields(t *testing.T) {
 			t.Errorf("%s: got %s\nwant %s", path, got.body, strippedList)
 		}
 		if strings.Contains(got.body, "hunter2") || strings.Contains(got.body, "31337") {
-			t.Errorf("%s: a secret was passed on: %s", path, got.body)
+			t.Errorf("%s: the list contains a secret: %s", path, got.body)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func decodeJSON(t *testing.T, text string) (value any) {
 func TestEmptyListIsAnEmptyArray(t *testing.T) {
 	e := newFakeEngine(t, dockerHandler)
 	if got := newProxyServer(t, e.socket).get("/containers/json"); got.status != http.StatusOK || strings.TrimSpace(got.body) != "[]" {
-		t.Errorf("%d %q, want an empty list", got.status, got.body)
+		t.Errorf("%d %q, want 200 and []", got.status, got.body)
 	}
 }
 
@@ -84,7 +84,7 @@ func TestListForwardsOnlyAllowedParameters(t *testing.T) {
 	e := newFakeEngine(t, dockerHandler)
 	s := newProxyServer(t, e.socket)
 	filters := `{"id":{"3fc1":true}}`
-	for _, c := range []struct{ given, passed url.Values }{
+	for _, c := range []struct{ given, forwarded url.Values }{
 		{nil, nil},
 		{url.Values{"all": {"1"}}, url.Values{"all": {"1"}}},
 		{url.Values{"limit": {"5"}}, url.Values{"limit": {"5"}}},
@@ -96,8 +96,8 @@ func TestListForwardsOnlyAllowedParameters(t *testing.T) {
 		if got := s.get("/v1.51/containers/json?" + c.given.Encode()); got.status != http.StatusOK {
 			t.Fatalf("%v: %d %s", c.given, got.status, got.body)
 		}
-		if asked := e.onlyRequest(t).URL.Query(); asked.Encode() != c.passed.Encode() {
-			t.Errorf("%v: the Engine was asked with %v, want %v", c.given, asked, c.passed)
+		if query := e.onlyRequest(t).URL.Query(); query.Encode() != c.forwarded.Encode() {
+			t.Errorf("%v: the Engine got the query %v, want %v", c.given, query, c.forwarded)
 		}
 		e.takeRequests()
 	}

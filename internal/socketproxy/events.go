@@ -10,9 +10,9 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 )
 
-// serveEvents streams the Engine's events about containers and networks, each at once. The guard's own filter replaces the
-// client's: exec events would show command lines.
-func (g *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
+// serveEvents streams the Docker Engine's events about containers and networks, and flushes each one at once. Its own filter replaces
+// the client's: exec events would show command lines.
+func (p *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
 	query := url.Values{}
 	for _, name := range []string{"since", "until"} {
 		if value := r.URL.Query().Get(name); value != "" {
@@ -20,7 +20,7 @@ func (g *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	query.Set("filters", eventFilter)
-	resp := g.fetch(w, r, query)
+	resp := p.fetch(w, r, query)
 	if resp == nil {
 		return
 	}
@@ -35,7 +35,7 @@ func (g *Proxy) serveEvents(w http.ResponseWriter, r *http.Request) {
 	for {
 		var e event
 		if in.Decode(&e) != nil {
-			return // the Engine stops, or the client left: the stream ends, and the edge asks anew
+			return // the Docker Engine or the client has closed the stream; the edge reconnects
 		}
 		if !e.isRequested() {
 			continue
@@ -57,7 +57,7 @@ var eventFilter = func() string {
 	return string(filter)
 }()
 
-// event is what is passed on of an event.
+// event has the fields of an event that are forwarded.
 type event struct {
 	Type     string `json:"Type"`
 	Action   string `json:"Action"`
@@ -72,14 +72,14 @@ type actor struct {
 	Attributes map[string]string `json:"Attributes"`
 }
 
-// isRequested reports whether the event is one that the Engine was asked for. One that takes no notice of filters, as others
-// that speak its API may, must not make the guard tell more.
+// isRequested reports whether the filter selects the event. Another program with the Docker Engine's API may ignore the filter, and the
+// proxy must not forward more then.
 func (e *event) isRequested() bool {
 	action, _, _ := strings.Cut(e.Action, ": ") // "health_status: unhealthy"
 	return (e.Type == "container" || e.Type == "network") && slices.Contains(discovery.EventActions, action)
 }
 
-// strip drops the container's labels, which the Engine mixes into the attributes, but for those that are needed.
+// strip removes the container's labels, which the Docker Engine adds to the attributes, except for needed ones.
 func (e *event) strip() {
 	for name := range e.Actor.Attributes {
 		switch name {

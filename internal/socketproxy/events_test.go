@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// streamingEngine is an Engine that sends what the test hands it, and says when a stream of it has ended.
+// streamingEngine is a fake Docker Engine that streams the texts of send, and reports the end of each stream.
 type streamingEngine struct {
 	*fakeEngine
 	send  chan string
@@ -46,17 +46,17 @@ func newStreamingEngine(t *testing.T) *streamingEngine {
 	return s
 }
 
-// waitForStreamEnd waits until the Engine sees its stream end.
+// waitForStreamEnd waits until the proxy has closed the Engine's stream.
 func (s *streamingEngine) waitForStreamEnd(t *testing.T) {
 	t.Helper()
 	select {
 	case <-s.ended:
 	case <-time.After(testTimeout):
-		t.Fatal("the Engine goes on sending to nobody")
+		t.Fatal("the Engine's stream is still open")
 	}
 }
 
-// openEventStream opens an event stream through the guard, and returns its lines.
+// openEventStream opens an event stream through the proxy, and returns a reader of its lines.
 func (s *proxyServer) openEventStream(ctx context.Context, query string) (*http.Response, *bufio.Reader) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, testTimeout)
@@ -67,11 +67,11 @@ func (s *proxyServer) openEventStream(ctx context.Context, query string) (*http.
 	}
 	resp, err := s.server.Client().Do(req)
 	if err != nil {
-		s.t.Fatalf("no stream: %v", err)
+		s.t.Fatalf("open the stream: %v", err)
 	}
 	s.t.Cleanup(func() { resp.Body.Close() })
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/json" {
-		s.t.Fatalf("the stream begins with %d %v", resp.StatusCode, resp.Header)
+		s.t.Fatalf("the stream has the status %d and the header %v", resp.StatusCode, resp.Header)
 	}
 	return resp, bufio.NewReader(resp.Body)
 }
@@ -93,23 +93,23 @@ func TestClientEventFiltersAreReplaced(t *testing.T) {
 		query := e.onlyRequest(t).URL.Query()
 		e.takeRequests()
 		if len(query) != 1 || len(query["filters"]) != 1 {
-			t.Fatalf("%v: the Engine was asked with %v, want filters alone", given, query)
+			t.Fatalf("%v: the Engine got the query %v, want only filters", given, query)
 		}
 		var filters map[string][]string
 		if err := json.Unmarshal([]byte(query.Get("filters")), &filters); err != nil {
 			t.Fatal(err)
 		}
 		if len(filters) != 2 || !slices.Equal(filters["type"], []string{"container", "network"}) {
-			t.Errorf("%v: the Engine filters by %v, want the types container and network, and events", given, filters)
+			t.Errorf("%v: the Engine got the filters %v, want the types container and network, and events", given, filters)
 		}
 		for _, needed := range []string{"start", "kill", "die", "destroy", "pause", "unpause", "health_status", "connect", "disconnect"} {
 			if !slices.Contains(filters["event"], needed) {
-				t.Errorf("%v: the event %s, which discovery needs, is not asked for", given, needed)
+				t.Errorf("%v: the filters lack the event %s, which discovery needs", given, needed)
 			}
 		}
 		for _, event := range filters["event"] {
 			if event == "" || strings.HasPrefix(event, "exec") || event == "attach" || event == "top" {
-				t.Errorf("%v: the event %q is asked for", given, event)
+				t.Errorf("%v: the filters have the event %q", given, event)
 			}
 		}
 	}
@@ -122,16 +122,16 @@ func TestEventStreamForwardsSinceAndUntil(t *testing.T) {
 	query := e.onlyRequest(t).URL.Query()
 	query.Del("filters")
 	if want := (url.Values{"since": {"1700000000.000000001"}, "until": {"1700000099"}}); !reflect.DeepEqual(query, want) {
-		t.Errorf("the Engine was asked with %v, want %v", query, want)
+		t.Errorf("the Engine got the query %v, want %v", query, want)
 	}
 }
 
 func TestEventsAreFlushedAtOnce(t *testing.T) {
 	e := newStreamingEngine(t)
-	_, lines := newProxyServer(t, e.socket).openEventStream(t.Context(), "") // the head comes before there is any event
+	_, lines := newProxyServer(t, e.socket).openEventStream(t.Context(), "") // the proxy sends the header before the first event
 	for i := range 3 {
 		id := fmt.Sprintf("c%d", i)
-		e.send <- `{"Type":"container","Action":"start","Actor":{"ID":"` + id + `"}}` // without a line's end, as some Engines do
+		e.send <- `{"Type":"container","Action":"start","Actor":{"ID":"` + id + `"}}` // without a newline, as some Docker Engines send it
 		line, err := lines.ReadString('\n')
 		if err != nil || !strings.Contains(line, id) {
 			t.Fatalf("event %d: got %q %v", i, line, err)
@@ -139,15 +139,15 @@ func TestEventsAreFlushedAtOnce(t *testing.T) {
 	}
 	close(e.send)
 	if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
-		t.Errorf("the Engine's end is not the stream's: %q %v", rest, err)
+		t.Errorf("after the end of the Engine's stream: %q %v, want the end", rest, err)
 	}
 }
 
 func TestEventsAreStrippedToNeededFields(t *testing.T) {
 	e := newStreamingEngine(t)
 	_, lines := newProxyServer(t, e.socket).openEventStream(t.Context(), "")
-	for _, c := range []struct{ sent, passed string }{
-		{ // a container's labels are mixed into the attributes
+	for _, c := range []struct{ sent, forwarded string }{
+		{ // the attributes include the container's labels
 			`{"status":"hunter2","id":"hunter2","from":"hunter2","Type":"container","Action":"kill","scope":"local","time":17,"timeNano":17000,
 			  "Actor":{"ID":"3fc1","Attributes":{"signal":"15","name":"p-api-1","image":"api:1","token":"hunter2","execID":"hunter2",
 			  "com.docker.compose.service":"api","com.docker.compose.project.environment_file":"/home/hunter2/.env",
@@ -173,8 +173,8 @@ func TestEventsAreStrippedToNeededFields(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(decodeJSON(t, line), decodeJSON(t, c.passed)) {
-			t.Errorf("got %s\nwant %s", line, c.passed)
+		if !reflect.DeepEqual(decodeJSON(t, line), decodeJSON(t, c.forwarded)) {
+			t.Errorf("got %s\nwant %s", line, c.forwarded)
 		}
 	}
 }
@@ -182,7 +182,7 @@ func TestEventsAreStrippedToNeededFields(t *testing.T) {
 func TestUnrequestedEventsAreDropped(t *testing.T) {
 	e := newStreamingEngine(t)
 	_, lines := newProxyServer(t, e.socket).openEventStream(t.Context(), "")
-	for _, sent := range []string{ // of an Engine that takes no notice of filters
+	for _, sent := range []string{ // by a Docker Engine that ignores the filters
 		`{"Type":"container","Action":"exec_create: sh -c 'login hunter2'","Actor":{"ID":"3fc1"}}`,
 		`{"Type":"container","Action":"exec_start: sh -c 'login hunter2'","Actor":{"ID":"3fc1"}}`,
 		`{"Type":"container","Action":"exec_die","Actor":{"ID":"3fc1"}}`,
@@ -196,7 +196,7 @@ func TestUnrequestedEventsAreDropped(t *testing.T) {
 	}
 	e.send <- `{"Type":"container","Action":"start","Actor":{"ID":"last"}}`
 	if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, `"last"`) {
-		t.Errorf("passed %q %v, want only the last", line, err)
+		t.Errorf("forwarded %q %v, want only the last event", line, err)
 	}
 }
 
@@ -208,7 +208,7 @@ func TestInvalidEventEndsTheStream(t *testing.T) {
 			e.send <- `{"Type":"container","Action":"start","Actor":{"ID":"3fc1"}}` + "\n" + garbage + "\n"
 			rest, err := io.ReadAll(lines)
 			if err != nil || strings.Count(string(rest), "\n") != 1 || !strings.Contains(string(rest), "3fc1") {
-				t.Errorf("got %q %v, want the one event and the end", rest, err)
+				t.Errorf("got %q %v, want one event and the end", rest, err)
 			}
 			e.waitForStreamEnd(t)
 			waitForNoGoroutines(t)
@@ -218,13 +218,13 @@ func TestInvalidEventEndsTheStream(t *testing.T) {
 
 func TestClientDisconnectEndsEngineStream(t *testing.T) {
 	e := newStreamingEngine(t)
-	ctx, leave := context.WithCancel(t.Context())
+	ctx, disconnect := context.WithCancel(t.Context())
 	_, lines := newProxyServer(t, e.socket).openEventStream(ctx, "")
 	e.send <- `{"Type":"container","Action":"start","Actor":{"ID":"3fc1"}}`
 	if _, err := lines.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	leave()
+	disconnect()
 	e.waitForStreamEnd(t)
 	waitForNoGoroutines(t)
 }
@@ -244,7 +244,7 @@ func TestClientDisconnectCancelsEngineRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: guard\r\n\r\n", path); err != nil {
+			if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: proxy\r\n\r\n", path); err != nil {
 				t.Fatal(err)
 			}
 			<-arrived
@@ -252,7 +252,7 @@ func TestClientDisconnectCancelsEngineRequest(t *testing.T) {
 			select {
 			case <-ended:
 			case <-time.After(testTimeout):
-				t.Fatal("the Engine's answer is still waited for")
+				t.Fatal("the request to the Engine still runs")
 			}
 			waitForNoGoroutines(t)
 		})

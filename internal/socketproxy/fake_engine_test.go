@@ -18,10 +18,10 @@ import (
 	"github.com/theworklabs/edge/internal/socketproxy"
 )
 
-// testTimeout bounds every wait for something that must happen.
+// testTimeout limits each wait for something that must happen.
 const testTimeout = 10 * time.Second
 
-// fakeEngine is a Docker Engine that the test plays, on a unix socket.
+// fakeEngine is a fake Docker Engine on a unix socket, which records its requests.
 type fakeEngine struct {
 	socket string
 
@@ -29,8 +29,8 @@ type fakeEngine struct {
 	requests []*http.Request
 }
 
-// newFakeEngine starts an Engine that answers with a handler, and remembers what it was asked.
-func newFakeEngine(t testing.TB, answer http.HandlerFunc) *fakeEngine {
+// newFakeEngine starts a fake Docker Engine that answers with a handler.
+func newFakeEngine(t testing.TB, handler http.HandlerFunc) *fakeEngine {
 	t.Helper()
 	e := &fakeEngine{socket: filepath.Join(t.TempDir(), "e.sock")}
 	ln, err := net.Listen("unix", e.socket)
@@ -41,7 +41,7 @@ func newFakeEngine(t testing.TB, answer http.HandlerFunc) *fakeEngine {
 		e.mu.Lock()
 		e.requests = append(e.requests, r)
 		e.mu.Unlock()
-		answer(w, r)
+		handler(w, r)
 	}))
 	server.Listener.Close()
 	server.Listener = ln
@@ -50,7 +50,7 @@ func newFakeEngine(t testing.TB, answer http.HandlerFunc) *fakeEngine {
 	return e
 }
 
-// takeRequests returns what the Engine was asked since the last call, as "GET /path?query".
+// takeRequests returns the requests since the last call, as "GET /path?query".
 func (e *fakeEngine) takeRequests() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -62,18 +62,18 @@ func (e *fakeEngine) takeRequests() []string {
 	return all
 }
 
-// onlyRequest returns the one question that the Engine was asked.
+// onlyRequest returns the only request since the last call of takeRequests.
 func (e *fakeEngine) onlyRequest(t *testing.T) *http.Request {
 	t.Helper()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.requests) != 1 {
-		t.Fatalf("the Engine was asked %d times, want once", len(e.requests))
+		t.Fatalf("the Engine got %d requests, want one", len(e.requests))
 	}
 	return e.requests[0]
 }
 
-// serveRawBytes is an Engine's socket that answers every connection with the same bytes, whatever they are.
+// serveRawBytes listens on a unix socket and answers each request with the same bytes, valid or not.
 func serveRawBytes(t *testing.T, bytes string) (socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "e.sock")
@@ -81,18 +81,18 @@ func serveRawBytes(t *testing.T, bytes string) (socket string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); all.Wait() })
-	all.Go(func() {
+	var wg sync.WaitGroup
+	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	wg.Go(func() {
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			all.Go(func() {
+			wg.Go(func() {
 				defer conn.Close()
 				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.WriteString(conn, bytes) // the guard may have enough before the end
+					_, _ = io.WriteString(conn, bytes) // the proxy may close the connection before the end
 				}
 			})
 		}
@@ -100,7 +100,7 @@ func serveRawBytes(t *testing.T, bytes string) (socket string) {
 	return socket
 }
 
-// proxyServer is a guard that listens.
+// proxyServer is a proxy that listens.
 type proxyServer struct {
 	t      *testing.T
 	server *httptest.Server
@@ -113,23 +113,23 @@ func newProxyServer(t *testing.T, socket string) *proxyServer {
 	return s
 }
 
-// response is what a client of the guard got.
+// response is a response of the proxy.
 type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// get asks the guard with GET.
+// get sends a GET request to the proxy.
 func (s *proxyServer) get(path string) response { return s.do(http.MethodGet, path) }
 
-// do sends a request line that no client library has put in order.
+// do sends a request line without the normalization of a client library.
 func (s *proxyServer) do(method, target string) response {
 	s.t.Helper()
-	return s.sendRaw(method, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: guard\r\nConnection: close\r\n\r\n", method, target))
+	return s.sendRaw(method, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n", method, target))
 }
 
-// sendRaw sends the bytes of a request.
+// sendRaw sends the bytes of a request with a method.
 func (s *proxyServer) sendRaw(method, request string) response {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.server.Listener.Addr().String())
@@ -145,7 +145,7 @@ func (s *proxyServer) sendRaw(method, request string) response {
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
-		s.t.Fatalf("%.60q: no answer: %v", request, err)
+		s.t.Fatalf("%.60q: no response: %v", request, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
@@ -155,7 +155,7 @@ func (s *proxyServer) sendRaw(method, request string) response {
 	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
-// waitForNoGoroutines waits until no goroutine runs the guard's code.
+// waitForNoGoroutines waits until no goroutine runs code of the package.
 func waitForNoGoroutines(t *testing.T) {
 	t.Helper()
 	var left []string
@@ -169,5 +169,5 @@ func waitForNoGoroutines(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("goroutines were left behind:\n%s", strings.Join(left, "\n\n"))
+	t.Errorf("goroutines still run:\n%s", strings.Join(left, "\n\n"))
 }

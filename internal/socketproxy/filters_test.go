@@ -15,7 +15,7 @@ func TestOnlyFiltersByIDAreForwarded(t *testing.T) {
 		`no json`:                                     false,
 	} {
 		if got := filtersOnlyByID(filters); got != ok {
-			t.Errorf("%s: passed %v, want %v", filters, got, ok)
+			t.Errorf("filtersOnlyByID(%s): %t, want %t", filters, got, ok)
 		}
 	}
 }

@@ -17,13 +17,13 @@ import (
 	"github.com/theworklabs/edge/internal/socketproxy"
 )
 
-// allowedRequests are the only requests that may ever reach the Engine.
+// allowedRequests matches the only requests that may reach the Docker Engine.
 var allowedRequests = regexp.MustCompile(`^((GET|HEAD) (/v1\.\d{1,3})?/(_ping|version)|GET (/v1\.\d{1,3})?/(events|containers/json)(\?[^ ]*)?)$`)
 
 func FuzzOnlyAllowedRequestsReachEngine(f *testing.F) {
 	for _, target := range []string{
 		"/_ping", "/v1.41/events?since=1", "/containers/json?all=1", "//_ping", "/v1.41/../info", "/containers%2Fjson",
-		"http://guard/version", "*", "/v1.41/containers/json/../../secrets", "/containers/json?filters=%7B%7D#x", "/_PING",
+		"http://proxy/version", "*", "/v1.41/containers/json/../../secrets", "/containers/json?filters=%7B%7D#x", "/_PING",
 	} {
 		f.Add("GET", target)
 		f.Add("POST", target)
@@ -31,45 +31,45 @@ func FuzzOnlyAllowedRequestsReachEngine(f *testing.F) {
 	f.Add("HEAD", "/_ping")
 	f.Add("GET", "/_ping HTTP/1.1\r\nX: /info")
 	e := newFakeEngine(f, dockerHandler)
-	g := socketproxy.New(e.socket)
+	p := socketproxy.New(e.socket)
 	f.Fuzz(func(t *testing.T, method, target string) {
-		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + target + " HTTP/1.1\r\nHost: guard\r\n\r\n")))
+		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + target + " HTTP/1.1\r\nHost: proxy\r\n\r\n")))
 		if err != nil {
-			return // a server would not take it
+			return // a server rejects it
 		}
 		e.takeRequests()
 		w := httptest.NewRecorder()
-		g.ServeHTTP(w, req)
-		asked := e.takeRequests()
-		for _, q := range asked {
+		p.ServeHTTP(w, req)
+		requests := e.takeRequests()
+		for _, q := range requests {
 			if !allowedRequests.MatchString(q) {
-				t.Errorf("%q %q made the Engine be asked %q", method, target, q)
+				t.Errorf("%q %q: the Engine got the request %q", method, target, q)
 			}
 		}
-		if w.Code != http.StatusForbidden && len(asked) != 1 {
-			t.Errorf("%q %q: answered with %d after %d questions to the Engine", method, target, w.Code, len(asked))
+		if w.Code != http.StatusForbidden && len(requests) != 1 {
+			t.Errorf("%q %q: answered with %d after %d requests to the Engine", method, target, w.Code, len(requests))
 		}
 		if strings.Contains(w.Body.String(), "hunter2") {
-			t.Errorf("%q %q: got a secret: %s", method, target, w.Body)
+			t.Errorf("%q %q: the response contains a secret: %s", method, target, w.Body)
 		}
 	})
 }
 
-// newFuzzedProxy is a guard of an Engine that answers with what a fuzzer made up.
-func newFuzzedProxy(f *testing.F) (g *socketproxy.Proxy, say func([]byte)) {
+// newFuzzedProxy returns a proxy for a Docker Engine whose responses setBody sets.
+func newFuzzedProxy(f *testing.F) (p *socketproxy.Proxy, setBody func([]byte)) {
 	f.Helper()
 	var bytes atomic.Pointer[[]byte]
 	e := newFakeEngine(f, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(*bytes.Load()) })
 	return socketproxy.New(e.socket), func(b []byte) { e.takeRequests(); bytes.Store(&b) }
 }
 
-func get(g *socketproxy.Proxy, target string) *httptest.ResponseRecorder {
+func get(p *socketproxy.Proxy, target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	g.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+	p.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
 	return w
 }
 
-// unexpectedFields returns those of the fields that a client must not see.
+// unexpectedFields returns the names of the fields that a client must not get.
 func unexpectedFields(fields map[string]json.RawMessage, needed ...string) []string {
 	for _, name := range needed {
 		delete(fields, name)
@@ -93,16 +93,16 @@ func FuzzListIsStripped(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	g, say := newFuzzedProxy(f)
+	p, setBody := newFuzzedProxy(f)
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		say(sent)
-		w := get(g, "/containers/json")
+		setBody(sent)
+		w := get(p, "/containers/json")
 		if w.Code == http.StatusBadGateway {
 			return
 		}
 		var list []map[string]json.RawMessage
 		if err := json.Unmarshal(w.Body.Bytes(), &list); w.Code != http.StatusOK || err != nil {
-			t.Fatalf("%q became %d %q: %v", sent, w.Code, w.Body, err)
+			t.Fatalf("%q: the proxy answers %d %q: %v", sent, w.Code, w.Body, err)
 		}
 		for _, c := range list {
 			var labels map[string]string
@@ -111,11 +111,11 @@ func FuzzListIsStripped(f *testing.F) {
 			}
 			for name := range labels {
 				if !isAllowedLabel(name) {
-					t.Errorf("%q: the label %q was passed", sent, name)
+					t.Errorf("%q: the list has the label %q", sent, name)
 				}
 			}
 			if extra := unexpectedFields(c, "Id", "Names", "Image", "ImageID", "Created", "State", "Status", "Labels", "NetworkSettings"); len(extra) > 0 {
-				t.Errorf("%q: passed %q", sent, extra)
+				t.Errorf("%q: the list has the fields %q", sent, extra)
 			}
 		}
 	})
@@ -130,19 +130,19 @@ func FuzzEventsAreStripped(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	g, say := newFuzzedProxy(f)
+	p, setBody := newFuzzedProxy(f)
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		say(sent)
-		w := get(g, "/events")
+		setBody(sent)
+		w := get(p, "/events")
 		if w.Code != http.StatusOK {
-			t.Fatalf("%q became %d %q", sent, w.Code, w.Body)
+			t.Fatalf("%q: the proxy answers %d %q", sent, w.Code, w.Body)
 		}
 		for in := json.NewDecoder(w.Body); ; {
 			var e map[string]json.RawMessage
 			if err := in.Decode(&e); err == io.EOF {
 				return
 			} else if err != nil {
-				t.Fatalf("%q: a broken stream: %v", sent, err)
+				t.Fatalf("%q: an invalid stream: %v", sent, err)
 			}
 			checkEvent(t, sent, e)
 		}
@@ -154,12 +154,12 @@ func checkEvent(t *testing.T, sent []byte, e map[string]json.RawMessage) {
 	var action string
 	var actor map[string]json.RawMessage
 	var attributes map[string]string
-	for what, part := range map[string]struct {
+	for name, part := range map[string]struct {
 		raw json.RawMessage
 		to  any
 	}{"action": {e["Action"], &action}, "actor": {e["Actor"], &actor}} {
 		if err := json.Unmarshal(part.raw, part.to); err != nil {
-			t.Fatalf("%q: %s: %v", sent, what, err)
+			t.Fatalf("%q: %s: %v", sent, name, err)
 		}
 	}
 	if err := json.Unmarshal(actor["Attributes"], &attributes); err != nil {
@@ -167,28 +167,28 @@ func checkEvent(t *testing.T, sent []byte, e map[string]json.RawMessage) {
 	}
 	name, _, _ := strings.Cut(action, ": ")
 	if !slices.Contains(discovery.EventActions, name) {
-		t.Errorf("%q: passed the event %q", sent, action)
+		t.Errorf("%q: forwarded the event %q", sent, action)
 	}
 	for name := range attributes {
 		if !isAllowedLabel(name) && !slices.Contains([]string{"signal", "exitCode", "container", "name", "type", "image", "oldName"}, name) {
-			t.Errorf("%q: passed the attribute %q", sent, name)
+			t.Errorf("%q: forwarded the attribute %q", sent, name)
 		}
 	}
 	if extra := unexpectedFields(e, "Type", "Action", "Actor", "scope", "time", "timeNano"); len(extra) > 0 {
-		t.Errorf("%q: passed %q", sent, extra)
+		t.Errorf("%q: the event has the fields %q", sent, extra)
 	}
 	if extra := unexpectedFields(actor, "ID", "Attributes"); len(extra) > 0 {
-		t.Errorf("%q: passed %q of the actor", sent, extra)
+		t.Errorf("%q: the actor has the fields %q", sent, extra)
 	}
 }
 
-// A secret in a place that real Engines have secrets in: whatever the label is called, it stays behind the guard.
-func FuzzNoSecretIsPassed(f *testing.F) {
+// FuzzNoSecretIsForwarded: the proxy strips secrets from all fields in which Docker Engines have them, whatever a label is called.
+func FuzzNoSecretIsForwarded(f *testing.F) {
 	for _, label := range []string{"token", "edge", "edge.x", "EDGE.x", "com.docker.compose.project", "com.docker.compose.project ", "", "signal"} {
 		f.Add(label)
 	}
 	const secret = "hunter2-c0ffee"
-	g, say := newFuzzedProxy(f)
+	p, setBody := newFuzzedProxy(f)
 	f.Fuzz(func(t *testing.T, label string) {
 		if strings.Contains(label, secret) || isAllowedLabel(strings.ToValidUTF8(label, "\uFFFD")) {
 			return
@@ -201,12 +201,12 @@ func FuzzNoSecretIsPassed(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		say(list)
-		if w := get(g, "/containers/json"); w.Code != http.StatusOK || strings.Contains(w.Body.String(), secret) {
-			t.Errorf("label %q: the list: %d %s", label, w.Code, w.Body)
+		setBody(list)
+		if w := get(p, "/containers/json"); w.Code != http.StatusOK || strings.Contains(w.Body.String(), secret) {
+			t.Errorf("label %q: list %d %s, want no secret", label, w.Code, w.Body)
 		}
 		if slices.Contains([]string{"signal", "exitCode", "container", "name", "type", "image", "oldName"}, label) {
-			return // the Engine's own word for something else
+			return // the Docker Engine's own attribute
 		}
 		event, err := json.Marshal(map[string]any{
 			"Type": "container", "Action": "start", "status": secret,
@@ -215,9 +215,9 @@ func FuzzNoSecretIsPassed(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		say(event)
-		if w := get(g, "/events"); !strings.Contains(w.Body.String(), `"start"`) || strings.Contains(w.Body.String(), secret) {
-			t.Errorf("label %q: the event: %s", label, w.Body)
+		setBody(event)
+		if w := get(p, "/events"); !strings.Contains(w.Body.String(), `"start"`) || strings.Contains(w.Body.String(), secret) {
+			t.Errorf("label %q: events %s, want no secret", label, w.Body)
 		}
 	})
 }

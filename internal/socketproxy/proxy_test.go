@@ -16,7 +16,7 @@ import (
 	"github.com/theworklabs/edge/internal/socketproxy"
 )
 
-// dockerHandler answers the four questions as an Engine does, and any other one with a secret.
+// dockerHandler answers the four allowed requests as a Docker Engine does, and every other request with a secret.
 func dockerHandler(w http.ResponseWriter, r *http.Request) {
 	path := regexp.MustCompile(`^/v1\.\d+`).ReplaceAllString(r.URL.Path, "")
 	w.Header().Set("Api-Version", "1.41")
@@ -39,7 +39,7 @@ func dockerHandler(w http.ResponseWriter, r *http.Request) {
 func TestAllowedRequestsAreForwarded(t *testing.T) {
 	e := newFakeEngine(t, dockerHandler)
 	s := newProxyServer(t, e.socket)
-	for _, c := range []struct{ method, target, asked string }{
+	for _, c := range []struct{ method, target, forwarded string }{
 		{"GET", "/_ping", "GET /_ping"},
 		{"HEAD", "/_ping", "HEAD /_ping"},
 		{"GET", "/version", "GET /version"},
@@ -50,25 +50,25 @@ func TestAllowedRequestsAreForwarded(t *testing.T) {
 		{"GET", "/v1.41/version", "GET /v1.41/version"},
 		{"GET", "/v1.41/containers/json", "GET /v1.41/containers/json"},
 		{"GET", "/v1.41/containers/json?all=1", "GET /v1.41/containers/json?all=1"},
-		{"GET", "http://guard/containers/json", "GET /containers/json"}, // the absolute form, as proxies are asked
+		{"GET", "http://proxy/containers/json", "GET /containers/json"}, // the absolute form, which clients send to proxies
 		{"GET", "/_ping?secret=1", "GET /_ping"},
 	} {
 		got := s.do(c.method, c.target)
 		if got.status != http.StatusOK {
 			t.Errorf("%s %s: %d %s, want 200", c.method, c.target, got.status, got.body)
 		}
-		if asked := e.takeRequests(); !slices.Equal(asked, []string{c.asked}) {
-			t.Errorf("%s %s: the Engine was asked %q, want %q", c.method, c.target, asked, c.asked)
+		if requests := e.takeRequests(); !slices.Equal(requests, []string{c.forwarded}) {
+			t.Errorf("%s %s: the Engine got the requests %q, want %q", c.method, c.target, requests, c.forwarded)
 		}
 		if got.header.Get("Api-Version") != "1.41" || got.header.Get("X-Secret") != "" {
-			t.Errorf("%s %s: passed the headers %v", c.method, c.target, got.header)
+			t.Errorf("%s %s: the response has the header %v", c.method, c.target, got.header)
 		}
 	}
 	if got := s.get("/_ping"); got.body != "OK" {
-		t.Errorf("/_ping: %q, want the Engine's own answer", got.body)
+		t.Errorf("/_ping: %q, want the Engine's response", got.body)
 	}
 	if got := s.get("/v1.41/version"); got.body != `{"Version":"29.0.0"}` {
-		t.Errorf("/version: %q, want the Engine's own answer", got.body)
+		t.Errorf("/version: %q, want the Engine's response", got.body)
 	}
 }
 
@@ -133,7 +133,7 @@ func TestOtherRequestsAreForbidden(t *testing.T) {
 		{"GET", "//containers/json"},
 		{"GET", "/containers//json"},
 		{"GET", "/v1.41//containers/json"},
-		{"GET", "//guard/_ping"},
+		{"GET", "//proxy/_ping"},
 		// dot segments
 		{"GET", "/./_ping"},
 		{"GET", "/x/../_ping"},
@@ -155,28 +155,28 @@ func TestOtherRequestsAreForbidden(t *testing.T) {
 		if got.status != http.StatusForbidden {
 			t.Errorf("%s %s: %d %s, want 403", c.method, c.target, got.status, got.body)
 		}
-		if asked := e.takeRequests(); len(asked) > 0 {
-			t.Errorf("%s %s: the Engine was asked %q", c.method, c.target, asked)
+		if requests := e.takeRequests(); len(requests) > 0 {
+			t.Errorf("%s %s: the Engine got the requests %q, want none", c.method, c.target, requests)
 		}
 		if c.method != http.MethodHead {
-			wantMessage(t, c.method+" "+c.target, got, "the guard does not pass "+c.method)
+			wantMessage(t, c.method+" "+c.target, got, "the socket proxy does not forward "+c.method)
 		}
 	}
 }
 
-// wantMessage checks that an answer is an error in the Engine's own shape, {"message":"…"} and nothing else.
-func wantMessage(t *testing.T, what string, got response, contains string) {
+// wantMessage checks that a response is an error in the Docker Engine's format, {"message":"…"}.
+func wantMessage(t *testing.T, request string, got response, contains string) {
 	t.Helper()
-	var shape map[string]string
-	if err := json.Unmarshal([]byte(got.body), &shape); err != nil {
-		t.Errorf("%s: the answer is not an Engine's error: %v: %q", what, err, got.body)
+	var fields map[string]string
+	if err := json.Unmarshal([]byte(got.body), &fields); err != nil {
+		t.Errorf("%s: the response is not an error of a Docker Engine: %v: %q", request, err, got.body)
 		return
 	}
-	if len(shape) != 1 || !strings.Contains(shape["message"], contains) {
-		t.Errorf("%s: %q, want one message with %q", what, got.body, contains)
+	if len(fields) != 1 || !strings.Contains(fields["message"], contains) {
+		t.Errorf("%s: %q, want only a message with %q", request, got.body, contains)
 	}
 	if kind := got.header.Get("Content-Type"); kind != "application/json" {
-		t.Errorf("%s: Content-Type %q, want application/json", what, kind)
+		t.Errorf("%s: Content-Type %q, want application/json", request, kind)
 	}
 }
 
@@ -252,9 +252,9 @@ func TestEngineErrorStatusIsKept(t *testing.T) {
 	for _, status := range []int{301, 400, 403, 404, 500, 503} {
 		e := newFakeEngine(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("Location", "http://docker/containers/abc/json") // not followed
+			w.Header().Set("Location", "http://docker/containers/abc/json") // the proxy must not follow it
 			w.WriteHeader(status)
-			_, _ = io.WriteString(w, `{"message":"the Engine's own words"}`)
+			_, _ = io.WriteString(w, `{"message":"an error of the Engine"}`)
 		})
 		s := newProxyServer(t, e.socket)
 		for _, path := range allowedPaths {
@@ -264,36 +264,36 @@ func TestEngineErrorStatusIsKept(t *testing.T) {
 			}
 			wantMessage(t, path, got, "ngine")
 			if got.header.Get("Location") != "" {
-				t.Errorf("%s: the client is sent to %s", path, got.header.Get("Location"))
+				t.Errorf("%s: the response has the Location %s", path, got.header.Get("Location"))
 			}
-			if asked := e.takeRequests(); len(asked) != 1 {
-				t.Errorf("%s: the Engine was asked %q, want once", path, asked)
+			if requests := e.takeRequests(); len(requests) != 1 {
+				t.Errorf("%s: the Engine got the requests %q, want one", path, requests)
 			}
 		}
 	}
 }
 
 func TestInvalidEngineResponseIsBadGateway(t *testing.T) {
-	const list = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-	everywhere, onList := allowedPaths, []string{"/containers/json", "/v1.41/containers/json"}
+	const okHeader = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+	allPaths, onList := allowedPaths, []string{"/containers/json", "/v1.41/containers/json"}
 	for name, c := range map[string]struct {
 		bytes string
 		paths []string
 	}{
-		"nothing":               {"", everywhere},
-		"no HTTP":               {"\x00\xff\xfe\r\n\r\n", everywhere},
-		"half a head":           {"HTTP/1.1 200 OK\r\nContent-Le", everywhere},
-		"a status below all":    {"HTTP/1.1 099 hunter2\r\nContent-Length: 0\r\n\r\n", everywhere},
-		"a status of zero":      {"HTTP/1.1 000 hunter2\r\nContent-Length: 0\r\n\r\n", everywhere},
-		"another protocol":      {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n", everywhere},
-		"a list of no JSON":     {list + "hunter2", onList},
-		"half a list":           {list + `[{"Id":"abc","Labels":{"token":"hunt`, onList},
-		"an empty list answer":  {list, onList},
-		"an object, not a list": {list + `{"Id":"hunter2"}`, onList},
-		"a list of numbers":     {list + `[1,2,3]`, onList},
-		"labels that are none":  {list + `[{"Id":"abc","Labels":["hunter2"]}]`, onList},
-		"a bottomless list":     {list + strings.Repeat("[", 1<<20), onList},
-		"a bottomless network":  {list + `[{"NetworkSettings":` + strings.Repeat(`{"a":`, 1<<20), onList},
+		"an empty response":       {"", allPaths},
+		"not HTTP":                {"\x00\xff\xfe\r\n\r\n", allPaths},
+		"a truncated header":      {"HTTP/1.1 200 OK\r\nContent-Le", allPaths},
+		"a status below 100":      {"HTTP/1.1 099 hunter2\r\nContent-Length: 0\r\n\r\n", allPaths},
+		"a status of zero":        {"HTTP/1.1 000 hunter2\r\nContent-Length: 0\r\n\r\n", allPaths},
+		"another protocol":        {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n", allPaths},
+		"a list that is not JSON": {okHeader + "hunter2", onList},
+		"a truncated list":        {okHeader + `[{"Id":"abc","Labels":{"token":"hunt`, onList},
+		"an empty body":           {okHeader, onList},
+		"an object, not a list":   {okHeader + `{"Id":"hunter2"}`, onList},
+		"a list of numbers":       {okHeader + `[1,2,3]`, onList},
+		"labels that are a list":  {okHeader + `[{"Id":"abc","Labels":["hunter2"]}]`, onList},
+		"a deeply nested list":    {okHeader + strings.Repeat("[", 1<<20), onList},
+		"a deeply nested network": {okHeader + `[{"NetworkSettings":` + strings.Repeat(`{"a":`, 1<<20), onList},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newProxyServer(t, serveRawBytes(t, c.bytes))
@@ -304,7 +304,7 @@ func TestInvalidEngineResponseIsBadGateway(t *testing.T) {
 				}
 				wantMessage(t, path, got, "Docker Engine")
 				if strings.Contains(got.body, "hunter2") {
-					t.Errorf("%s: the garbage was passed on: %s", path, got.body)
+					t.Errorf("%s: the response contains the Engine's bytes: %s", path, got.body)
 				}
 			}
 		})
