@@ -1,4 +1,5 @@
-// Package upstreams is `dynamic docker_dns`: the ready endpoints of a service for Caddy's own load balancing.
+// Package upstreams is the upstream source `dynamic docker_dns`, which gives the ready endpoints of a service to Caddy's own load
+// balancing.
 package upstreams
 
 import (
@@ -17,11 +18,11 @@ func init() {
 	caddy.RegisterModule(new(DockerDNS))
 }
 
-// DockerDNS gives reverse_proxy the ready endpoints of a service. They are known already when a request comes: no name
-// is looked up on the way.
+// DockerDNS gives reverse_proxy the ready endpoints of a service. The edge knows them before a request arrives, so no request waits for
+// a lookup.
 //
-// Prefer `edge_proxy`, which also holds requests while no endpoint is ready; this is for those who need one of Caddy's
-// own load balancing policies.
+// Prefer `edge_proxy`, which also holds requests while no endpoint is ready. Use this source for one of Caddy's own load balancing
+// policies.
 type DockerDNS struct {
 	// The service, such as `bigcapital-server:3000`.
 	Service string `json:"service"`
@@ -49,7 +50,7 @@ func (u *DockerDNS) Provision(ctx caddy.Context) error {
 	return err
 }
 
-// GetUpstreams returns an upstream for each ready endpoint, new ones each time: reverse_proxy writes into them.
+// GetUpstreams returns an upstream for each ready endpoint. It creates new ones for each call, because reverse_proxy changes them.
 func (u *DockerDNS) GetUpstreams(*http.Request) ([]*reverseproxy.Upstream, error) {
 	addrs := u.service.ReadyAddresses()
 	upstreams := make([]*reverseproxy.Upstream, len(addrs))
@@ -59,7 +60,7 @@ func (u *DockerDNS) GetUpstreams(*http.Request) ([]*reverseproxy.Upstream, error
 	return upstreams, nil
 }
 
-// UnmarshalCaddyfile sets up the source. Syntax:
+// UnmarshalCaddyfile parses the source and its block. Syntax:
 //
 //	dynamic docker_dns <service:port> {
 //		probe {
@@ -67,7 +68,7 @@ func (u *DockerDNS) GetUpstreams(*http.Request) ([]*reverseproxy.Upstream, error
 //		}
 //	}
 func (u *DockerDNS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the source's name
+	d.Next() // docker_dns
 	args := d.RemainingArgs()
 	if len(args) != 1 {
 		return d.Err("docker_dns: want one service, such as dynamic docker_dns bigcapital-server:3000")
