@@ -2,22 +2,71 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 )
 
-// Claim is one request's hold on one endpoint, or that of the socket it became. It stays valid whatever becomes of the
-// endpoint, the service or the configuration, until [Claim.Release]. The zero Claim claims nothing.
+// Claim is one request's hold on one endpoint, or that of the socket that the request became. It stays valid until
+// [Claim.Release], whatever happens to the endpoint, the service or the configuration. The zero Claim claims nothing.
 type Claim struct {
 	e        *Endpoint
 	upgraded bool
 }
 
-// Endpoint returns what was claimed.
+// Acquire claims an endpoint for a request: the one that holds its session, else the less busy of two random ready ones.
+// If none is ready, Acquire waits for one. It fails when ctx ends or when the service has had no ready endpoint for its hold
+// time ([ErrDown]), and at once if too many requests wait ([ErrFull]), too many of this client wait ([ErrClientFull]), or no
+// container is known ([ErrUnknown]). Its cost does not depend on the number of services and endpoints.
+//
+// Acquire counts the request on the endpoint under the same lock that takes endpoints out of rotation, so that no request is
+// added after a drain has begun.
+func (s *Service) Acquire(ctx context.Context, opts PickOptions) (Claim, error) {
+	if claim, ok := s.TryAcquire(opts); ok {
+		return claim, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	opts.ArrivedAt = time.Time{} // TryAcquire has counted the request
+	if claim, ok := s.claim(opts); ok {
+		return claim, nil
+	}
+	return s.holdRequest(ctx, opts)
+}
+
+// TryAcquire claims an endpoint as [Service.Acquire] does, or reports that the request would have to wait.
+func (s *Service) TryAcquire(opts PickOptions) (Claim, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claim(opts)
+}
+
+// claim picks an endpoint and counts the request. The caller holds s.mu.
+func (s *Service) claim(opts PickOptions) (Claim, bool) {
+	if !opts.ArrivedAt.IsZero() {
+		requests, _ := s.retryBudget.second(opts.ArrivedAt)
+		*requests++
+	}
+	if e := s.pick(opts); e != nil {
+		return Claim{e: e}, true
+	}
+	if len(s.ready) > 0 || opts.Session != "" {
+		return Claim{}, false // the request waits for a certain endpoint
+	}
+	e := s.pickTerminating(opts)
+	if e == nil {
+		return Claim{}, false
+	}
+	e.inFlight++
+	e.requests++
+	return Claim{e: e}, true
+}
+
+// Endpoint returns the claimed endpoint.
 func (c Claim) Endpoint() *Endpoint { return c.e }
 
-// Upgrade turns the claim of a request into that of the socket which an upgrade made of it, and returns that. Release the
-// returned claim, not this one.
+// Upgrade turns the claim of a request into the claim of the socket that the request became, and returns it. Release the
+// returned claim, and not this one.
 func (c Claim) Upgrade() Claim {
 	s := c.e.service
 	s.mu.Lock()
@@ -42,89 +91,39 @@ func (c Claim) Release() {
 	}
 }
 
-// ReportDialError reports that the endpoint could not be dialled: nothing listens there, or nobody answers. It leaves
-// rotation at once, its probe looks again, and sources that can be asked are asked.
+// ReportSuccess reports that the endpoint answered without an error. It takes no lock.
+func (c Claim) ReportSuccess() { c.e.ejection.resetFailures() }
+
+// ReportFailure reports that the endpoint got a request and failed: it did not answer, or it answered that it cannot serve.
+// Several failures in a row eject the endpoint, each time for longer. The last ready endpoint is never ejected, and failures of
+// one client alone do not eject either: its requests may be the cause. The zero client counts as several clients.
+func (c Claim) ReportFailure(reason string, client netip.Addr) {
+	e := c.e
+	e.service.mu.Lock()
+	defer e.service.mu.Unlock()
+	e.termination.observeStop()
+	failures := e.ejection.countFailure(client)
+	if e.canEject(failures) {
+		e.eject(fmt.Sprintf("%d bad answers in a row, the last: %s", failures, reason))
+	}
+}
+
+// ReportDialError reports that a connection to the endpoint could not be made: nothing listens there, or nobody answers. The
+// endpoint leaves rotation and its probe checks it at once. The registry requests a DNS lookup and, if the Docker Engine has
+// reported the endpoint, a ping of the Engine.
 func (c Claim) ReportDialError(reason string) {
 	e := c.e
 	e.service.mu.Lock()
-	e.markStopObserved()
-	if e.probeState == Ready && e.state != Gone && e.stopProbe != nil { // without a probe, nothing would bring it back
+	e.termination.observeStop()
+	if e.probeState == Ready && e.state != Gone && e.stopProbe != nil { // without a probe, nothing would make it ready again
 		e.probeState, e.probeReason = Failing, reason
 		e.updateState()
 	}
-	bySource := e.source
+	source := e.source
 	e.service.mu.Unlock()
 	e.checkNow()
 	e.service.r.requestLookup(e.service.host)
-	if bySource == Engine {
+	if source == Engine {
 		e.service.r.requestPing()
 	}
-}
-
-// PickOptions is what a request asks of the endpoint that it is given. The zero Want takes any.
-type PickOptions struct {
-	// Avoid is where it has been: another one is taken, if there is another.
-	Avoid []*Endpoint
-	// Session is the identity of the endpoint that holds the request's session, which no other knows. It is taken while it
-	// is ready, and while it drains.
-	Session string
-	// Prefer is the identity of the endpoint that the request should go to, but need not. It is taken while it is ready.
-	Prefer string
-	// Upgrade tells that the request may become a socket, so that open sockets count as work too.
-	Upgrade bool
-	// Replayable tells that the request may be sent again if it is not answered.
-	Replayable bool
-	// Client is who sent it, of whom only so many may wait ([Settings].MaxHeldPerClient); the zero Addr is nobody in
-	// particular.
-	Client netip.Addr
-	// ArrivedAt is when the request came, to be counted in the service's retry budget; zero for an attempt after the first.
-	ArrivedAt time.Time
-}
-
-// Acquire claims an endpoint for a request: the one it has a session on, else the less busy of two random ready ones.
-// With none ready it waits for one, until ctx ends, the service has had none for its hold time ([ErrDown]), or at once
-// if too many wait ([ErrFull]), too many of one client ([ErrClientFull]), or no container is known ([ErrUnknown]). Its cost does not depend on how many services
-// and endpoints there are.
-//
-// The request is counted on the endpoint under the same lock that takes endpoints out of rotation, so that none
-// slips in after a drain has begun.
-func (s *Service) Acquire(ctx context.Context, w PickOptions) (Claim, error) {
-	if claim, ok := s.TryAcquire(w); ok {
-		return claim, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w.ArrivedAt = time.Time{} // it is counted
-	if claim, ok := s.claim(w); ok {
-		return claim, nil
-	}
-	return s.holdRequest(ctx, w)
-}
-
-// TryAcquire claims an endpoint as [Service.Acquire] does, or reports that the request would have to wait.
-func (s *Service) TryAcquire(w PickOptions) (Claim, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.claim(w)
-}
-
-// claim picks an endpoint and counts the request. The caller holds s.mu.
-func (s *Service) claim(w PickOptions) (Claim, bool) {
-	if !w.ArrivedAt.IsZero() {
-		requests, _ := s.retryBudget.second(w.ArrivedAt)
-		*requests++
-	}
-	if e := s.pick(w); e != nil {
-		return Claim{e: e}, true
-	}
-	if len(s.ready) > 0 || w.Session != "" {
-		return Claim{}, false // it waits for a certain one
-	}
-	e := s.pickTerminating(w)
-	if e == nil {
-		return Claim{}, false
-	}
-	e.inFlight++
-	e.requests++
-	return Claim{e: e}, true
 }

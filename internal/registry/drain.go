@@ -8,58 +8,64 @@ import (
 	"time"
 )
 
-// DrainOptions is an operator's word on endpoints: to finish what they have, and take nothing new.
+// DrainOptions are an operator's request to drain endpoints: they finish the requests that they have, and get no new ones.
 type DrainOptions struct {
-	// SessionGrace is for how long requests of sessions that began on an endpoint may still come to it.
+	// SessionGrace is for how long a drained endpoint still gets requests of sessions that began on it.
 	SessionGrace time.Duration
-	// Undo takes an earlier word back.
+	// Undo cancels an earlier drain.
 	Undo bool
 }
 
-// DrainStatus is an endpoint that an operator has spoken of.
+// DrainStatus is an endpoint that an operator has drained, or no longer drains.
 type DrainStatus struct {
 	Service string `json:"service"`
 	EndpointStatus
 }
 
-// ErrNoEndpoint is wrapped by the error of [Registry.Drain] for what is not known.
+// ErrNoEndpoint is wrapped by the error of [Registry.Drain] for each ID that no endpoint has.
 var ErrNoEndpoint = errors.New("no endpoint has this ID")
 
-// minIDPrefix is the length of the shortest part of a container's ID that names it, as `docker ps` prints it.
+// minIDPrefix is the length of the shortest accepted prefix of a container ID, as `docker ps` prints it.
 const minIDPrefix = 12
 
-// Drain has every endpoint drained, or no longer, that one of ids names: a container's ID, the first 12 or more characters
-// of it, or an address. If one of them names nothing, or two containers, nothing is done. It holds until it is undone or
-// the container is gone.
-func (r *Registry) Drain(ids []string, d DrainOptions) ([]DrainStatus, error) {
+// drain is an operator's drain of one endpoint. It is guarded by service.mu.
+type drain struct {
+	isRequested   bool
+	sessionsUntil time.Time // until when the endpoint gets requests of its sessions
+}
+
+// Drain drains every endpoint that one of ids names, or cancels that. An ID is a container ID, the first 12 or more characters
+// of one, or an address. If one of them names nothing, or two containers, Drain changes nothing and returns an error. A drain
+// lasts until it is undone or the container is gone.
+func (r *Registry) Drain(ids []string, opts DrainOptions) ([]DrainStatus, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found []*Endpoint
-	var wrong []error
+	var errs []error
 	for _, id := range ids {
-		named, err := r.findEndpoints(id)
+		matching, err := r.findEndpoints(id)
 		if err != nil {
-			wrong = append(wrong, err)
+			errs = append(errs, err)
 		}
-		found = append(found, named...)
+		found = append(found, matching...)
 	}
-	if len(wrong) > 0 {
-		return nil, errors.Join(wrong...)
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	all := make([]DrainStatus, 0, len(found))
 	for _, e := range found {
-		all = append(all, e.applyDrain(d))
+		all = append(all, e.applyDrain(opts))
 	}
 	return all, nil
 }
 
-// findEndpoints returns the endpoints that an ID, a part of one, or an address names. The caller holds r.mu.
+// findEndpoints returns the endpoints that an ID, a prefix of one, or an address names. The caller holds r.mu.
 func (r *Registry) findEndpoints(name string) ([]*Endpoint, error) {
 	exact := r.filterEndpoints(func(e *Endpoint) bool { return e.ID() == name || e.address == name })
 	if len(exact) > 0 {
 		return exact, nil
 	}
-	if len(name) < minIDPrefix || strings.ContainsAny(name, ".:") { // a part of an address names nobody
+	if len(name) < minIDPrefix || strings.ContainsAny(name, ".:") { // a prefix of an address names nothing
 		return nil, fmt.Errorf("%q: %w", name, ErrNoEndpoint)
 	}
 	found := r.filterEndpoints(func(e *Endpoint) bool { return strings.HasPrefix(e.ID(), name) })
@@ -67,17 +73,17 @@ func (r *Registry) findEndpoints(name string) ([]*Endpoint, error) {
 		return nil, fmt.Errorf("%q: %w", name, ErrNoEndpoint)
 	}
 	if slices.ContainsFunc(found, func(e *Endpoint) bool { return e.ID() != found[0].ID() }) {
-		return nil, fmt.Errorf("%q: more than one container's ID begins so", name)
+		return nil, fmt.Errorf("%q: more than one container ID begins with this", name)
 	}
 	return found, nil
 }
 
-// filterEndpoints returns those of all services that are chosen. The caller holds r.mu.
-func (r *Registry) filterEndpoints(chosen func(*Endpoint) bool) (found []*Endpoint) {
+// filterEndpoints returns the endpoints of all services for which isMatch returns true. The caller holds r.mu.
+func (r *Registry) filterEndpoints(isMatch func(*Endpoint) bool) (found []*Endpoint) {
 	for _, s := range r.services {
 		s.mu.Lock()
 		for _, e := range s.endpoints {
-			if chosen(e) {
+			if isMatch(e) {
 				found = append(found, e)
 			}
 		}
@@ -86,14 +92,12 @@ func (r *Registry) filterEndpoints(chosen func(*Endpoint) bool) (found []*Endpoi
 	return found
 }
 
-// applyDrain carries out an operator's word.
-func (e *Endpoint) applyDrain(d DrainOptions) DrainStatus {
+// applyDrain drains the endpoint, or cancels that, and returns its new status.
+func (e *Endpoint) applyDrain(opts DrainOptions) DrainStatus {
 	s := e.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.drainRequested = !d.Undo
-	e.stopExpected = e.drainRequested || !e.termination.since.IsZero()
-	e.sessionsUntil = time.Now().Add(d.SessionGrace)
+	e.drain = drain{isRequested: !opts.Undo, sessionsUntil: time.Now().Add(opts.SessionGrace)}
 	e.updateState()
 	return DrainStatus{s.name, e.status()}
 }

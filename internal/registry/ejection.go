@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,69 +14,102 @@ const (
 	DefaultEjectMax   = 5 * time.Minute
 )
 
-// Ejection is when an endpoint that passes its probe but fails its requests is taken out of rotation.
+// Ejection configures when an endpoint that passes its probe but fails its requests is taken out of rotation, and for how
+// long (outlier ejection).
 type Ejection struct {
 	After int           // bad answers in a row; 0: DefaultEjectAfter; negative: never
-	Base  time.Duration // for how long at first, doubled each time; 0: DefaultEjectBase
-	Max   time.Duration // and at most; 0: DefaultEjectMax
+	Base  time.Duration // the first ejection's duration, doubled each time; 0: DefaultEjectBase
+	Max   time.Duration // the longest duration; 0: DefaultEjectMax
 }
 
-func (j Ejection) withDefaults() Ejection {
-	if j.After == 0 {
-		j.After = DefaultEjectAfter
+func (s Ejection) withDefaults() Ejection {
+	if s.After == 0 {
+		s.After = DefaultEjectAfter
 	}
-	if j.Base == 0 {
-		j.Base = DefaultEjectBase
+	if s.Base == 0 {
+		s.Base = DefaultEjectBase
 	}
-	if j.Max == 0 {
-		j.Max = max(DefaultEjectMax, j.Base)
+	if s.Max == 0 {
+		s.Max = max(DefaultEjectMax, s.Base)
 	}
-	return j
+	return s
 }
 
-// ReportSuccess reports that the endpoint answered as it should. It costs next to nothing.
-func (c Claim) ReportSuccess() {
-	if c.e.consecutiveFailures.Load() != 0 {
-		c.e.consecutiveFailures.Store(0)
+// duration returns how long an endpoint stays out that has been ejected several times in a row before.
+func (s Ejection) duration(before int) time.Duration {
+	if before >= 16 { // the shift could overflow
+		return s.Max
+	}
+	return min(s.Base<<before, s.Max)
+}
+
+// ejection is the state of one endpoint: its failures in a row, and its present ejection. All fields but consecutiveFailures
+// are guarded by service.mu, which the caller of each method but resetFailures holds.
+type ejection struct {
+	consecutiveFailures atomic.Int32
+	firstClient         netip.Addr // of the first of those failures
+	hasSeveralClients   bool       // the failures are not all firstClient's
+
+	reason        string // why the endpoint is out although it passes its probe; empty: it is not ejected
+	timer         *time.Timer
+	count         int // ejections in a row
+	endedAt       time.Time
+	awaitingProbe bool // the ejection has ended, and the probe has not reported since
+}
+
+func (x *ejection) isActive() bool { return x.reason != "" }
+
+func (x *ejection) resetFailures() {
+	if x.consecutiveFailures.Load() != 0 {
+		x.consecutiveFailures.Store(0)
 	}
 }
 
-// ReportFailure reports that the endpoint took a request and failed it: no answer, or one that says that the endpoint can't
-// answer. A run of those ejects it for a time that grows, unless it is the last ready one, or all are one client's requests:
-// what one client asks for may be what fails. The zero client is nobody in particular.
-func (c Claim) ReportFailure(reason string, client netip.Addr) {
-	e := c.e
-	s := e.service
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	run := int(e.consecutiveFailures.Add(1))
-	e.markStopObserved()
-	if run == 1 {
-		e.firstFailureClient, e.severalFailureClients = client, false
+// countFailure counts a failed request of a client, and returns the number of failures in a row.
+func (x *ejection) countFailure(client netip.Addr) (failures int) {
+	failures = int(x.consecutiveFailures.Add(1))
+	if failures == 1 {
+		x.firstClient, x.hasSeveralClients = client, false
 	}
-	if !client.IsValid() || client != e.firstFailureClient {
-		e.severalFailureClients = true
+	if !client.IsValid() || client != x.firstClient {
+		x.hasSeveralClients = true
 	}
-	j := s.settings.Eject
-	if j.After < 0 || run < j.After || !e.severalFailureClients || e.state != Ready || len(s.ready) < 2 {
-		return
+	return failures
+}
+
+// begin starts an ejection, which calls end when its time is over.
+func (x *ejection) begin(settings Ejection, reason string, end func()) {
+	if time.Since(x.endedAt) > settings.Max {
+		x.count = 0 // the endpoint has not been ejected for long
 	}
-	e.eject(fmt.Sprintf("%d bad answers in a row, the last: %s", run, reason))
+	duration := settings.duration(x.count)
+	x.count++
+	x.reason = fmt.Sprintf("ejected for %s: %s", duration, reason)
+	x.timer = time.AfterFunc(duration, end)
+}
+
+// end ends the ejection.
+func (x *ejection) end() {
+	x.timer.Stop()
+	x.reason, x.endedAt = "", time.Now()
+	x.consecutiveFailures.Store(0)
+}
+
+func (x *ejection) stopTimer() {
+	if x.timer != nil {
+		x.timer.Stop()
+	}
+}
+
+// canEject reports whether an endpoint with so many failures in a row is to be ejected. The caller holds service.mu.
+func (e *Endpoint) canEject(failures int) bool {
+	after := e.service.settings.Eject.After
+	return after >= 0 && failures >= after && e.ejection.hasSeveralClients && e.state == Ready && len(e.service.ready) >= 2
 }
 
 // eject takes the endpoint out of rotation. The caller holds service.mu.
 func (e *Endpoint) eject(reason string) {
-	j := e.service.settings.Eject
-	if time.Since(e.unejectedAt) > j.Max {
-		e.ejections = 0 // it has been well for long
-	}
-	term := j.Max
-	if e.ejections < 16 {
-		term = min(j.Base<<e.ejections, j.Max)
-	}
-	e.ejections++
-	e.ejectReason = fmt.Sprintf("ejected for %s: %s", term, reason)
-	e.ejectTimer = time.AfterFunc(term, func() {
+	e.ejection.begin(e.service.settings.Eject, reason, func() {
 		e.service.mu.Lock()
 		defer e.service.mu.Unlock()
 		e.uneject()
@@ -85,20 +119,19 @@ func (e *Endpoint) eject(reason string) {
 
 // uneject ends an ejection: the endpoint is ready again as soon as its probe passes. The caller holds service.mu.
 func (e *Endpoint) uneject() {
-	if e.ejectReason == "" {
+	if !e.ejection.isActive() {
 		return
 	}
-	e.ejectTimer.Stop()
-	e.ejectReason, e.unejectedAt = "", time.Now()
-	e.consecutiveFailures.Store(0)
+	e.ejection.end()
 	if e.stopProbe != nil && e.probeState == Ready {
-		e.probeState, e.probeReason, e.awaitingProbe = Failing, "its ejection is over; waiting for its probe", true
+		e.probeState, e.probeReason = Failing, "its ejection is over; waiting for its probe"
+		e.ejection.awaitingProbe = true
 		e.checkNow()
 	}
 	e.updateState()
 }
 
-// unejectAll gives the ejected endpoints another chance: they are all that is left. The caller holds s.mu.
+// unejectAll ends all ejections, when the service has no ready endpoint left. The caller holds s.mu.
 func (s *Service) unejectAll() {
 	for _, e := range s.endpoints {
 		e.uneject()

@@ -1,11 +1,14 @@
 package registry
 
-import "slices"
+import (
+	"net/netip"
+	"slices"
+)
 
-// Source says who speaks through a [Feed]. Of several sources that know a name, the lower value decides.
+// Source identifies who writes a [Feed]. If several sources know a name, the one with the lower value decides.
 type Source int
 
-// The sources, in the order of their say: a static list beats everything, the Engine beats DNS while it is connected.
+// The sources, by precedence: a static list comes first, and the Docker Engine comes before DNS while it is connected.
 const (
 	Static Source = iota
 	Engine
@@ -16,18 +19,56 @@ const (
 // String returns the source's name as logs, the admin API and `edge status` show it.
 func (s Source) String() string { return [...]string{"static", "engine", "dns"}[s] }
 
-// Feed is how one source writes the registry. Safe for concurrent use, but a source writes in the order of what it saw.
+// Phase is the phase of a member's container as its source reports it, whether it answers or not.
+type Phase string
+
+// The phases of a member. Stopped and unreachable members become no endpoints, but make their service known: they may return.
+const (
+	Running     Phase = "running"
+	Terminating Phase = "terminating" // Docker told the container to stop, and it has not stopped yet
+	Stopped     Phase = "stopped"     // created, exited or dead
+	Unreachable Phase = "unreachable" // running, but on no network that the edge can reach: its connections get no FIN
+)
+
+// Member is one container or address behind a name, as one source reports it.
+type Member struct {
+	ID              string     // container ID; from DNS and static lists, the address
+	Name            string     // for display: project/service/number; may be empty
+	Addr            netip.Addr // the zero Addr if it has none
+	Port            uint16     // 0: the port that the service names
+	Phase           Phase
+	UnhealthyReason string // why it must not get requests although it runs ("unhealthy", "paused"); empty if it may
+}
+
+// canBeEndpoint reports whether the member can be an endpoint.
+func (m Member) canBeEndpoint() bool {
+	return m.Addr.IsValid() && (m.Phase == Running || m.Phase == Terminating)
+}
+
+// address returns where the member listens for a service whose name contains port.
+func (m Member) address(port uint16) netip.AddrPort {
+	if m.Port != 0 {
+		port = m.Port
+	}
+	return netip.AddrPortFrom(m.Addr, port)
+}
+
+// hasAddressID reports whether the member's ID is its address, so that a source that knows more may replace it.
+func (m Member) hasAddressID() bool { return m.ID == m.Addr.String() || m.ID == m.address(0).String() }
+
+// Feed is how one source writes to the registry. It is safe for concurrent use, but a source must write in the order in which
+// it observed the changes.
 type Feed struct {
 	r      *Registry
 	source Source
 }
 
-// Feed returns the writing end for a source.
+// Feed returns the feed of a source.
 func (r *Registry) Feed(s Source) *Feed { return &Feed{r, s} }
 
-// Set says that name is answered by exactly these members, now. A name is a host ("bigcapital-server") or, from a
-// static list, a service ("bigcapital-server:3000"). No members means that the source has looked and found none.
-// The cost is that of the name's own members, however many other names there are.
+// Set reports that exactly these members have a name now. A name is a host ("bigcapital-server") or, from a static list, a
+// service ("bigcapital-server:3000"). No members means that the source has looked and found none.
+// The cost depends on the name's own members only, however many other names there are.
 func (f *Feed) Set(key string, members []Member) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
@@ -43,13 +84,10 @@ func (f *Feed) Set(key string, members []Member) {
 	view.reported = true
 	view.everFound = view.everFound || len(members) > 0
 	view.members = slices.Clone(members)
-	for _, s := range n.services {
-		f.r.reconcile(s)
-	}
-	f.r.prune(n)
+	f.r.reconcileName(n)
 }
 
-// SetProblem notes an error about a name that only its owner can mend ("two projects answer to it"). Empty clears it.
+// SetProblem reports a problem with a name that only its owner can solve ("two projects answer to it"). Empty clears it.
 func (f *Feed) SetProblem(key, text string) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
@@ -63,14 +101,11 @@ func (f *Feed) SetProblem(key, text string) {
 		return
 	}
 	view.problem = text
-	for _, s := range n.services {
-		f.r.reconcile(s)
-	}
-	f.r.prune(n)
+	f.r.reconcileName(n)
 }
 
-// Withdraw says that the source no longer knows who answers to a name: it could not look for too long. Another source's
-// word then holds.
+// Withdraw reports that the source no longer knows which members a name has: it could not look for too long. The report of
+// another source then holds.
 func (f *Feed) Withdraw(key string) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
@@ -79,13 +114,11 @@ func (f *Feed) Withdraw(key string) {
 		return
 	}
 	n.views[f.source] = view{everFound: n.views[f.source].everFound}
-	for _, s := range n.services {
-		f.r.reconcile(s)
-	}
-	f.r.prune(n)
+	f.r.reconcileName(n)
 }
 
-// SetOnline says whether the source is in touch with what it reads, when it has tried. While the Engine is not, DNS decides.
+// SetOnline reports whether the source is connected to what it reads, once it has tried to connect. While the Docker Engine is
+// not connected, DNS decides.
 func (f *Feed) SetOnline(online bool) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
@@ -104,11 +137,11 @@ func (f *Feed) SetOnline(online bool) {
 	for _, s := range f.r.services {
 		f.r.reconcile(s)
 	}
-	f.r.checkInitialSync() // those that wait for it look at what the source has said
+	f.r.checkInitialSync() // after reconcile: the requests that wait for it need what the source has reported
 }
 
-// Expect says that the source is configured but may take a while to speak: until it has, a name that no other source
-// knows may still turn out to be known.
+// Expect announces that the source is configured but has not reported yet. Until it has, a name that no other source knows may
+// still become known.
 func (f *Feed) Expect() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
@@ -116,8 +149,8 @@ func (f *Feed) Expect() {
 	f.r.startInitialSync()
 }
 
-// MarkStale says that the source begins anew, with other settings. What it said so far holds until it is online again; what
-// it has not repeated by then is withdrawn.
+// MarkStale announces that the source restarts with other settings. Its reports hold until it is online again; the registry
+// then drops those that it has not repeated.
 func (f *Feed) MarkStale() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
@@ -127,8 +160,8 @@ func (f *Feed) MarkStale() {
 	}
 }
 
-// dropStale empties the views that were not renewed: the source that asks found nobody, and a list says nothing of a name any
-// more. The caller holds r.mu.
+// dropStale empties the views that the source has not repeated. A static list has then no opinion on the name; another source
+// has looked for the name and not found it. The caller holds r.mu.
 func (f *Feed) dropStale() {
 	for _, n := range f.r.names {
 		if v := &n.views[f.source]; v.stale {
@@ -138,7 +171,7 @@ func (f *Feed) dropStale() {
 	}
 }
 
-// Clear forgets all that the source ever said, as when it is taken out of the configuration.
+// Clear drops all reports of the source, for example when it is removed from the configuration.
 func (f *Feed) Clear() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
@@ -146,9 +179,6 @@ func (f *Feed) Clear() {
 	defer f.r.checkInitialSync()
 	for _, n := range f.r.names {
 		n.views[f.source] = view{}
-		for _, s := range n.services {
-			f.r.reconcile(s)
-		}
-		f.r.prune(n)
+		f.r.reconcileName(n)
 	}
 }

@@ -4,88 +4,112 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 )
 
-// holdRequest lets a request wait if there is hope, and room. The caller holds s.mu.
-func (s *Service) holdRequest(ctx context.Context, w PickOptions) (Claim, error) {
+// replacementGrace is for how long requests to a known name wait after its last container has gone. When the Docker Engine's
+// events are delayed, the end of a container and the start of its successor arrive together, and the edge must still look
+// up the successor.
+const replacementGrace = time.Second
+
+// Hold returns how long a request may wait for a ready endpoint.
+func (s *Service) Hold() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.settings.Hold, 0)
+}
+
+// StopHolding ends all waits with [ErrClosed], now and later. Endpoints and claims stay: the process is about to end, and
+// requests that have an endpoint may finish.
+func (r *Registry) StopHolding() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.services {
+		s.mu.Lock()
+		s.queue.stop()
+		s.mu.Unlock()
+	}
+}
+
+// Pause makes a request wait although endpoints may be ready, until done is closed: during maintenance, for example. It
+// returns nil then. The request counts as held, like one that waits for an endpoint. Pause fails at once if too many requests
+// wait ([ErrFull], [ErrClientFull]), when the hold time since start is over ([ErrPauseTimeout]), when the edge stops
+// ([ErrClosed]), and with the error of ctx when that ends.
+func (s *Service) Pause(ctx context.Context, client netip.Addr, start time.Time, done <-chan struct{}) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.queueError(client); err != nil {
+		return err
+	}
+	defer s.queue.add(client)()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if s.queue.isStopped {
+			return s.newError(ErrClosed, "")
+		}
+		remaining := time.Until(start.Add(max(s.settings.Hold, 0))) // a reload may have changed Hold
+		if remaining <= 0 {
+			return s.newError(ErrPauseTimeout, "")
+		}
+		timer.Reset(remaining)
+		if isDone, err := s.queue.wait(ctx, timer, done); isDone || err != nil {
+			return err
+		}
+	}
+}
+
+// holdRequest makes a request wait, if an endpoint may become ready in time and the queue has room. The caller holds s.mu.
+func (s *Service) holdRequest(ctx context.Context, opts PickOptions) (Claim, error) {
 	if err := s.waitError(time.Now()); err != nil {
 		return Claim{}, err
 	}
-	if err := s.fullError(w.Client); err != nil {
-		if e := s.pick(PickOptions{Avoid: w.Avoid, Upgrade: w.Upgrade}); e != nil {
-			return Claim{e: e}, nil // it would have waited for another one only
+	if err := s.queueError(opts.Client); err != nil {
+		// The request may be one that would wait for a certain endpoint although another is ready.
+		if e := s.pick(PickOptions{Avoid: opts.Avoid, Upgrade: opts.Upgrade}); e != nil {
+			return Claim{e: e}, nil
 		}
 		return Claim{}, err
 	}
-	defer s.addHeld(w.Client)()
-	return s.wait(ctx, w)
+	defer s.queue.add(opts.Client)()
+	return s.waitForEndpoint(ctx, opts)
 }
 
-// fullError returns why one more request of a client may not wait, or nil. The caller holds s.mu.
-func (s *Service) fullError(client netip.Addr) error {
-	if s.held >= s.settings.MaxHeld {
-		return s.newError(ErrFull, plural(s.held, "request"))
-	}
-	if most := s.settings.MaxHeldPerClient; most > 0 && client.IsValid() && s.heldBy[client] >= most {
-		return s.newError(ErrClientFull, plural(most, "request"))
+// queueError returns why one more request of a client may not wait, or nil. The caller holds s.mu.
+func (s *Service) queueError(client netip.Addr) error {
+	waiting, err := s.queue.checkRoom(client, s.settings.MaxHeld, s.settings.MaxHeldPerClient)
+	if err != nil {
+		return s.newError(err, plural(waiting, "request"))
 	}
 	return nil
 }
 
-// addHeld counts a request that waits, until the returned function is called. The caller holds s.mu, both times.
-func (s *Service) addHeld(client netip.Addr) (leave func()) {
-	s.held++
-	if client.IsValid() {
-		s.heldBy[client]++
-	}
-	return func() {
-		s.held--
-		if client.IsValid() {
-			if s.heldBy[client]--; s.heldBy[client] == 0 {
-				delete(s.heldBy, client)
-			}
-		}
-	}
-}
-
-// wait holds a request until an endpoint is ready. The caller holds s.mu, and holds it again when wait returns.
+// waitForEndpoint holds a request until an endpoint is ready. The caller holds s.mu, which the wait releases.
 //
-// All who wait for a service give up at the same instant, when it has had no ready endpoint for the hold time: one
-// that is down for good then fails fast.
-func (s *Service) wait(ctx context.Context, w PickOptions) (Claim, error) {
-	w.ArrivedAt = time.Time{} // it is counted
-	timer := time.NewTimer(s.waitTimeout(w, time.Now()))
+// All requests that wait for a service fail at the same instant, when it has had no ready endpoint for the hold time.
+// Requests to a service that is down for longer then fail at once.
+func (s *Service) waitForEndpoint(ctx context.Context, opts PickOptions) (Claim, error) {
+	opts.ArrivedAt = time.Time{} // the retry budget has counted the request
+	timer := time.NewTimer(s.waitTimeout(opts, time.Now()))
 	defer timer.Stop()
 	for {
-		wake := s.wake
-		s.mu.Unlock()
-		var err error
-		select {
-		case <-wake:
-		case <-timer.C:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		s.mu.Lock()
-		if err != nil {
+		if _, err := s.queue.wait(ctx, timer, nil); err != nil {
 			return Claim{}, err
 		}
-		if claim, ok := s.claim(w); ok {
+		if claim, ok := s.claim(opts); ok {
 			return claim, nil
 		}
 		now := time.Now()
 		if err := s.waitError(now); err != nil {
 			return Claim{}, err
 		}
-		timer.Reset(s.waitTimeout(w, now)) // an endpoint that was ready in between moves the end
+		timer.Reset(s.waitTimeout(opts, now)) // an endpoint that was ready meanwhile has moved the deadline
 	}
 }
 
-// waitTimeout returns how long a request may go on waiting, as things stand.
-func (s *Service) waitTimeout(w PickOptions, now time.Time) time.Duration {
-	if len(s.ready) > 0 { // it waits for another one
+// waitTimeout returns how much longer a request may wait, given the present state of the service.
+func (s *Service) waitTimeout(opts PickOptions, now time.Time) time.Duration {
+	if len(s.ready) > 0 { // the request waits for its preferred endpoint
 		return s.r.remainingStartupGrace(now)
 	}
 	if s.decided && !s.known {
@@ -94,11 +118,8 @@ func (s *Service) waitTimeout(w PickOptions, now time.Time) time.Duration {
 	return s.holdDeadline().Sub(now)
 }
 
-// replacementGrace is for how long a name that was known may be nobody's before requests to it fail. Events that were held up tell of a
-// container's end and of its successor's beginning one after the other, and the latter is looked up first.
-const replacementGrace = time.Second
-
-// holdDeadline returns when waiting ends: the hold time after the last endpoint that could take requests.
+// holdDeadline returns when waiting requests fail: the hold time after the service last had an endpoint that could take
+// requests.
 func (s *Service) holdDeadline() time.Time {
 	since := s.since
 	if s.terminatingServedAt.After(since) {
@@ -107,10 +128,10 @@ func (s *Service) holdDeadline() time.Time {
 	return since.Add(max(s.settings.Hold, 0))
 }
 
-// waitError returns why waiting would be in vain, or nil.
+// waitError returns why a request must fail instead of waiting (longer), or nil.
 func (s *Service) waitError(now time.Time) error {
 	switch {
-	case s.closed || s.holdingStopped:
+	case s.queue.isStopped:
 		return s.newError(ErrClosed, "")
 	case s.decided && !s.known && !now.Before(s.unknownSince.Add(replacementGrace)):
 		return s.newError(ErrUnknown, s.problem)
@@ -120,7 +141,8 @@ func (s *Service) waitError(now time.Time) error {
 	return nil
 }
 
-// describeEndpoints says in words how the endpoints are.
+// describeEndpoints returns the detail of an [ErrDown]: the problem that a source reports, the state of the first endpoint, or
+// for how long there has been none.
 func (s *Service) describeEndpoints(now time.Time) string {
 	if s.problem != "" {
 		return s.problem
@@ -129,18 +151,4 @@ func (s *Service) describeEndpoints(now time.Time) string {
 		return fmt.Sprintf("%s; %s is %s: %s", plural(len(s.endpoints), "endpoint"), e.address, e.state, e.reason)
 	}
 	return fmt.Sprintf("none for %s", now.Sub(s.since).Round(100*time.Millisecond))
-}
-
-// Explain adds to an [ErrUnknown] the names that are known, so that a typing error shows itself. Other errors are
-// returned as they are. It is not for the request path.
-func (r *Registry) Explain(err error) string {
-	known := r.knownNames()
-	const most = 12
-	if len(known) > most {
-		known = append(known[:most], "…")
-	}
-	if len(known) == 0 {
-		return err.Error() + " (no container is known at all)"
-	}
-	return err.Error() + " (known: " + strings.Join(known, ", ") + ")"
 }

@@ -7,88 +7,89 @@ import (
 	"time"
 )
 
-// startupGrace is how long endpoints have to answer for the first time once the sources have spoken, and how long a source that can't
-// be reached is waited for. Right after the start, sources speak one after the other, and
-// endpoints answer one after the other. Who takes the first that is there may take one that does not know him: so what
-// belongs to an endpoint waits a little.
+// startupGrace is how long endpoints may take to answer for the first time after the sources have reported, and how long the
+// edge waits for a source that cannot connect. After the start of the edge, sources report one after the other, and endpoints
+// answer one after the other. A request that takes the first ready endpoint may get one that does not know its session, so
+// requests that belong to an endpoint wait a little.
 const startupGrace = 3 * time.Second
 
-// initialSyncTimeout is how long a source is waited for that neither speaks nor fails, on a machine that is very busy.
+// initialSyncTimeout is how long the edge waits for a source that neither reports nor fails, on a very busy machine.
 const initialSyncTimeout = 15 * time.Second
 
-// initialSync is the time until every source that was expected at first has spoken.
+// initialSync is the time until every source that is expected at the start has reported.
 type initialSync struct {
 	once        sync.Once
 	startedAt   time.Time
-	done        chan struct{} // closed
-	completedAt atomic.Int64  // when, in Unix nanoseconds; 0: not yet
+	done        chan struct{} // closed by complete
+	completedAt atomic.Int64  // Unix nanoseconds; 0: not yet
 }
 
-// startInitialSync notes that sources are at work. The caller holds r.mu.
+// startInitialSync starts the initial sync when the first source is expected. The caller holds r.mu.
 func (r *Registry) startInitialSync() {
 	if r.initialSync.Load() != nil {
 		return
 	}
-	b := &initialSync{startedAt: time.Now(), done: make(chan struct{})}
-	r.initialSync.Store(b)
+	i := &initialSync{startedAt: time.Now(), done: make(chan struct{})}
+	r.initialSync.Store(i)
 	time.AfterFunc(startupGrace, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.checkInitialSync()
 	})
-	time.AfterFunc(initialSyncTimeout, b.complete)
+	time.AfterFunc(initialSyncTimeout, i.complete)
 }
 
-// checkInitialSync ends the beginning when every source that is expected has spoken, or, after the startupGrace, has failed to. The caller holds
-// r.mu.
+// checkInitialSync completes the initial sync when every expected source has reported or, after startupGrace, has failed. The
+// caller holds r.mu.
 func (r *Registry) checkInitialSync() {
-	b := r.initialSync.Load()
-	if b == nil {
+	i := r.initialSync.Load()
+	if i == nil {
 		return
 	}
-	late := time.Since(b.startedAt) >= startupGrace
+	isLate := time.Since(i.startedAt) >= startupGrace
 	for source, expected := range r.expected {
-		if expected && !(late && r.failed[source]) {
+		if expected && !(isLate && r.failed[source]) {
 			return
 		}
 	}
-	b.complete()
+	i.complete()
 }
 
-// complete is safe for concurrent use, and with a nil beginning.
-func (b *initialSync) complete() {
-	if b != nil {
-		b.once.Do(func() {
-			b.completedAt.Store(time.Now().UnixNano())
-			close(b.done)
+// complete is safe for concurrent use, and does nothing with a nil receiver.
+func (i *initialSync) complete() {
+	if i != nil {
+		i.once.Do(func() {
+			i.completedAt.Store(time.Now().UnixNano())
+			close(i.done)
 		})
 	}
 }
 
-// WaitForSync waits, after the start, until every source that is expected has spoken. One that can't be reached is waited for for three
-// seconds, one that does not say so for 15. Later it returns at once. It is for what carries the identity of an endpoint that is not known.
+// WaitForSync waits, after the start of the edge, until every expected source has reported. It waits for three seconds for a
+// source that cannot connect, for 15 seconds for one that does not report at all, and no longer than ctx. Later it returns at
+// once. It is for requests that carry the identity of an endpoint that the registry does not know.
 func (r *Registry) WaitForSync(ctx context.Context) {
-	b := r.initialSync.Load()
-	if b == nil {
+	i := r.initialSync.Load()
+	if i == nil {
 		return
 	}
 	select {
-	case <-b.done:
+	case <-i.done:
 	case <-ctx.Done():
 	}
 }
 
-// isInStartupGrace reports whether the sources have spoken less than the startupGrace ago, so that endpoints may be about to answer for the
-// first time.
+// isInStartupGrace reports whether less than startupGrace has passed since the sources reported, so that endpoints may be about
+// to answer for the first time.
 func (r *Registry) isInStartupGrace() bool { return r.remainingStartupGrace(time.Now()) > 0 }
 
-// remainingStartupGrace returns how long the registry will be young.
+// remainingStartupGrace returns how much of the startup grace is left.
 func (r *Registry) remainingStartupGrace(now time.Time) time.Duration {
-	b := r.initialSync.Load()
-	if b == nil {
+	i := r.initialSync.Load()
+	if i == nil {
 		return 0
 	}
-	if at := b.completedAt.Load(); at != 0 {
+	if at := i.completedAt.Load(); at != 0 {
 		return time.Unix(0, at).Add(startupGrace).Sub(now)
 	}
 	return startupGrace

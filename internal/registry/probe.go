@@ -2,10 +2,18 @@ package registry
 
 import "context"
 
-// Target is an endpoint as its probe sees it.
+// Prober checks a service's endpoints actively.
+type Prober interface {
+	// Run checks one endpoint until ctx ends, and reports the results to the target. The registry calls it once per endpoint.
+	Run(ctx context.Context, t Target)
+	// Same reports whether another prober checks in the same way.
+	Same(other Prober) bool
+}
+
+// Target is an endpoint from the point of view of its probe. Reports are ignored after the context of the probe has ended.
 type Target struct {
 	e   *Endpoint
-	ctx context.Context // of the probe: what is reported after its end is not taken
+	ctx context.Context // of the probe
 }
 
 // Address returns where to probe, "172.18.0.7:3000".
@@ -17,50 +25,50 @@ func (t Target) Service() string { return t.e.service.name }
 // ReportReady reports that the endpoint passed its check.
 func (t Target) ReportReady(reason string) { t.report(Ready, reason) }
 
-// ReportFailing reports that it did not. An endpoint that has never answered stays in starting.
+// ReportFailing reports that the endpoint fails its checks. An endpoint that has never been ready stays in starting.
 func (t Target) ReportFailing(reason string) { t.report(Failing, reason) }
 
-// ReportFailedCheck reports a check that failed without being enough for [Target.ReportFailing]. It shows that an endpoint that was told to stop
-// does so.
+// ReportFailedCheck reports a check that failed without being enough for [Target.ReportFailing]. It shows that an endpoint
+// whose container was told to stop does so.
 func (t Target) ReportFailedCheck() {
 	t.e.service.mu.Lock()
 	defer t.e.service.mu.Unlock()
 	if t.ctx.Err() == nil {
-		t.e.markStopObserved()
+		t.e.termination.observeStop()
 	}
 }
 
-// CheckRequests is sent to when it is time to look again: a request could not be sent to the endpoint, or its container is
-// well again.
+// CheckRequests returns the channel on which the registry asks for a check at once: a connection to the endpoint failed, or its
+// container has recovered.
 func (t Target) CheckRequests() <-chan struct{} { return t.e.checkRequests }
 
-// IsReady reports whether the last thing that was found of the endpoint is that it answers.
+// IsReady reports whether the endpoint passed its last check, and no connection to it has failed since.
 func (t Target) IsReady() bool {
 	t.e.service.mu.Lock()
 	defer t.e.service.mu.Unlock()
 	return t.e.probeState == Ready
 }
 
-func (t Target) report(verdict State, reason string) {
+func (t Target) report(state State, reason string) {
 	e := t.e
 	e.service.mu.Lock()
 	defer e.service.mu.Unlock()
 	if e.state == Gone || t.ctx.Err() != nil {
 		return
 	}
-	if verdict == Failing && e.probeState == Starting {
-		verdict = Starting
+	if state == Failing && e.probeState == Starting {
+		state = Starting
 	}
-	e.probeState, e.probeReason, e.awaitingProbe = verdict, reason, false
-	if verdict == Ready {
+	e.probeState, e.probeReason, e.ejection.awaitingProbe = state, reason, false
+	if state == Ready {
 		e.recordTerminatingPass()
 	} else {
-		e.markStopObserved()
+		e.termination.observeStop()
 	}
 	e.updateState()
 }
 
-// startProbe begins to probe the endpoint, ending an earlier probe of it. The caller holds service.mu.
+// startProbe starts to probe the endpoint, and ends an earlier probe of it. The caller holds service.mu.
 func (e *Endpoint) startProbe() {
 	if e.stopProbe != nil {
 		e.stopProbe()
@@ -70,9 +78,9 @@ func (e *Endpoint) startProbe() {
 	prober := s.settings.Probe
 	switch {
 	case !s.configured:
-		return // it is not known yet how it is to be probed
+		return // Configure sets the probe, and starts it
 	case prober == nil:
-		e.probeState, e.probeReason = Ready, "known; no probe is set"
+		e.probeState, e.probeReason = Ready, "known; no probe is configured"
 		e.updateState()
 		return
 	}

@@ -1,7 +1,7 @@
-// Package registry knows, at every instant, which endpoints can take a request for which service.
+// Package registry knows at every moment which endpoints can take a request for which service.
 //
-// Sources (Docker Engine, DNS, a static list) write what they see through a [Feed]; probes report what answers;
-// the request path only reads: [Service.Acquire] picks an endpoint and counts the request on it.
+// Sources (the Docker Engine, DNS, a static list) write what they observe through a [Feed], and probes report whether endpoints
+// answer. The request path only reads: [Service.Acquire] picks an endpoint and counts the request on it.
 // Data flows one way, and nothing on the request path asks DNS or Docker.
 package registry
 
@@ -16,20 +16,19 @@ import (
 	"sync/atomic"
 )
 
-// Options are what a registry is made with. The zero value is usable: endpoints then have no [Conns] and
-// nobody is told of changes.
+// Options are the options of [New]. With the zero value, endpoints have no [Conns] and changes are not reported.
 type Options struct {
-	// OpenConns makes the connections of a new endpoint at addr ("172.18.0.7:3000"). It must not block.
+	// OpenConns returns the connections of a new endpoint at addr ("172.18.0.7:3000"). It must not block.
 	OpenConns func(addr string) Conns
-	// OnChange is told of every change of an endpoint's state, in order, with the service locked: it must not
-	// call back into the registry and must not block.
+	// OnChange is called for every change of an endpoint's state, in order. The service is locked: OnChange must not call
+	// back into the registry and must not block.
 	OnChange func(Change)
 }
 
-// Registry holds the services and what the sources say of the names they stand on. It is safe for concurrent
-// use and outlives configuration reloads.
+// Registry holds the services, and the sources' reports on their names. It is safe for concurrent use and outlives
+// configuration reloads.
 //
-// Lock order: Registry.mu before Service.mu. [Service.Acquire] takes the service's lock alone.
+// Lock order: Registry.mu before Service.mu. [Service.Acquire] takes only the service's lock.
 type Registry struct {
 	opts           Options
 	lookupRequests chan string
@@ -41,13 +40,13 @@ type Registry struct {
 	services map[string]*Service
 	names    map[string]*nameEntry
 	online   [sourceCount]bool
-	expected [sourceCount]bool // configured, but has not been online yet
-	failed   [sourceCount]bool // of those: it has tried, and can't be reached
+	expected [sourceCount]bool // the source is configured, and has not been online yet
+	failed   [sourceCount]bool // an expected source has tried to connect, and could not
 
 	initialSync atomic.Pointer[initialSync]
 }
 
-// New returns an empty registry. End it with [Registry.Close].
+// New returns an empty registry. The caller must call [Registry.Close].
 func New(opts Options) *Registry {
 	if opts.OpenConns == nil {
 		opts.OpenConns = func(string) Conns { return nil }
@@ -64,8 +63,8 @@ func New(opts Options) *Registry {
 	}
 }
 
-// Declare returns the service of a name such as "bigcapital-server:3000" and takes a reference to it, making it
-// if it is new. A declared service has no probes and default settings until [Service.Configure].
+// Declare returns the service of a name such as "bigcapital-server:3000", which it creates if needed, and takes a reference to
+// it. A declared service has no probes and default settings until [Service.Configure].
 // Give the reference back with [Service.Drop].
 func (r *Registry) Declare(service string) (*Service, error) {
 	host, port, err := ParseName(service)
@@ -92,7 +91,7 @@ func (r *Registry) Declare(service string) (*Service, error) {
 	return s, nil
 }
 
-// Hosts returns the host names that declared services stand on, sorted: what a source that must ask needs to ask for.
+// Hosts returns the host names of the declared services, sorted: the names that DNS is to look up.
 func (r *Registry) Hosts() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,14 +102,16 @@ func (r *Registry) Hosts() []string {
 	return slices.Sorted(maps.Keys(hosts))
 }
 
-// LookupRequests delivers a host name when it is worth asking for at once: it was just declared, or a dial to it was refused.
-// When nobody listens, nudges are dropped.
+// LookupRequests returns the channel of host names that DNS should look up at once: a service was just declared, or a connection
+// to it failed. Requests that nobody receives are dropped.
 func (r *Registry) LookupRequests() <-chan string { return r.lookupRequests }
 
-// PingRequests delivers something when an endpoint that the Engine says is there could not be dialled: its word may be old.
+// PingRequests returns the channel on which the registry asks for a ping of the Docker Engine: a connection to an endpoint that
+// the Engine reports failed, so that the report may be outdated.
 func (r *Registry) PingRequests() <-chan struct{} { return r.pingRequests }
 
-// Close ends every probe and every wait ([ErrClosed]) and closes the endpoints' links. Claims stay valid until released.
+// Close ends every probe and every wait ([ErrClosed]), and closes the endpoints' connections. It waits for the probes. Claims
+// stay valid until released.
 func (r *Registry) Close() {
 	r.mu.Lock()
 	r.closed = true
@@ -137,7 +138,7 @@ func ParseName(service string) (host string, port uint16, err error) {
 		return "", 0, fmt.Errorf("service %q: the port must be a number from 1 to 65535", service)
 	}
 	if strings.ContainsAny(host, "/{}@ \t") {
-		return "", 0, fmt.Errorf("service %q: %q is not a name that Docker could give", service, host)
+		return "", 0, fmt.Errorf("service %q: %q is not a valid container or service name", service, host)
 	}
 	if host != strings.ToLower(host) {
 		return "", 0, fmt.Errorf("service %q: names are compared in lower case; write %q", service, strings.ToLower(service))
@@ -156,20 +157,5 @@ func (r *Registry) requestLookup(host string) {
 	select {
 	case r.lookupRequests <- host:
 	default:
-	}
-}
-
-// StopHolding ends all waits with [ErrClosed], now and from now on, but leaves endpoints and claims alone: the process is
-// about to end, and what is under way may finish.
-func (r *Registry) StopHolding() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range r.services {
-		s.mu.Lock()
-		if !s.closed && !s.holdingStopped {
-			s.holdingStopped = true
-			s.broadcast()
-		}
-		s.mu.Unlock()
 	}
 }

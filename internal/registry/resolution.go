@@ -3,33 +3,34 @@ package registry
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
-// nameEntry is one name that sources answer for, and the services that stand on it.
+// nameEntry is one name that sources report on, with the services that use it.
 type nameEntry struct {
 	key      string
 	services []*Service
 	views    [sourceCount]view
 }
 
-// view is the last word of one source on one name.
+// view is the last report of one source on one name.
 type view struct {
 	members   []Member
 	reported  bool // the source has looked at least once
-	everFound bool // it has found someone at least once
+	everFound bool // it has found a member at least once
 	problem   string
-	stale     bool // said before the source began anew
+	stale     bool // reported before the source restarted
 }
 
-// resolution is what the sources together say of a service.
+// resolution is the result of all sources' reports on a service.
 type resolution struct {
-	source  Source
+	source  Source // the source that decides
 	members []Member
 	decided bool // some source has looked
-	known   bool // a container is known, be it a stopped one
+	known   bool // some container has the name, even if it is stopped
 }
 
-// nameEntry returns the entry of a key, made if it is new. The caller holds r.mu.
+// nameEntry returns the entry of a key, and creates it if needed. The caller holds r.mu.
 func (r *Registry) nameEntry(key string) *nameEntry {
 	n := r.names[key]
 	if n == nil {
@@ -39,7 +40,8 @@ func (r *Registry) nameEntry(key string) *nameEntry {
 	return n
 }
 
-// prune drops a name that nobody stands on and nobody answers to: containers come with names that never return.
+// prune removes a name that no service uses and no source reports a member for: containers come and go with names that never
+// return.
 func (r *Registry) prune(n *nameEntry) {
 	if len(n.services) > 0 {
 		return
@@ -52,33 +54,113 @@ func (r *Registry) prune(n *nameEntry) {
 	delete(r.names, n.key)
 }
 
-// resolve merges the sources' views of a service. The Engine decides for every name that it has ever known, while it is
-// connected: an address that DNS still gives may belong to another container by now. Names that the Engine never
-// listed, such as network aliases, are left to DNS. When the Engine is out of reach, DNS decides, and where DNS has
-// not answered either, what the Engine said last still holds.
+// reconcileName reconciles the services that use a name, and removes the name if nothing needs it. The caller holds r.mu.
+func (r *Registry) reconcileName(n *nameEntry) {
+	for _, s := range n.services {
+		r.reconcile(s)
+	}
+	r.prune(n)
+}
+
+// reconcile changes the service's endpoints to what the sources report. Endpoints that remain keep their state, their
+// connections and the requests on them. The caller holds r.mu.
+func (r *Registry) reconcile(s *Service) {
+	res := r.resolve(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if s.known && !res.known {
+		s.unknownSince = time.Now()
+	}
+	s.decided, s.known, s.source = res.decided, res.known, res.source
+	s.problem = r.problem(s)
+
+	kept := make(map[*Endpoint]bool, len(s.endpoints))
+	var added []Member
+	for _, m := range res.members {
+		if !m.canBeEndpoint() {
+			continue
+		}
+		e := s.find(m)
+		if e == nil {
+			added = append(added, m)
+			continue
+		}
+		kept[e] = true
+		e.updateMember(m, res.source)
+	}
+	for _, e := range slices.Clone(s.endpoints) {
+		if !kept[e] && e.removedReason == "" {
+			reason, abort := explainRemoval(e, res)
+			s.startRemoval(e, reason, abort)
+		}
+	}
+	for _, m := range added {
+		s.add(m, res.source)
+	}
+	if res.decided && !res.known {
+		s.queue.wake() // requests wait only for the replacement grace now
+	}
+}
+
+// resolve merges the sources' reports on a service. While the Docker Engine is connected, it decides on every name that it
+// has ever known: an address that DNS still gives may belong to another container by now. Names that the Engine never listed,
+// such as network aliases, are left to DNS. While the Engine is not connected, DNS decides; until DNS has answered, the last
+// report of the Engine holds.
 func (r *Registry) resolve(s *Service) resolution {
 	if v := r.nameEntry(s.name).views[Static]; v.reported {
 		return resolution{Static, v.members, true, len(v.members) > 0}
 	}
 	n := r.nameEntry(s.host)
 	engine, dns := n.views[Engine], n.views[DNS]
-	online := r.online[Engine]
+	isOnline := r.online[Engine]
 	switch {
-	case online && engine.problem != "" && len(engine.members) == 0:
-		return resolution{source: Engine, decided: true} // asking DNS would mix up whose containers they are
-	case engine.everFound && (online || !dns.reported):
+	case isOnline && engine.problem != "" && len(engine.members) == 0:
+		return resolution{source: Engine, decided: true} // DNS would mix the containers of two owners
+	case engine.everFound && (isOnline || !dns.reported):
 		return resolution{Engine, engine.members, true, len(engine.members) > 0}
 	case dns.reported:
 		known := dns.everFound || engine.everFound
 		return resolution{DNS, dns.members, known || !r.expected[Engine], known}
-	case online && !r.online[DNS]:
-		return resolution{source: Engine, decided: true} // not listed, and there is no DNS to ask: a host without containers' names
+	case isOnline && !r.online[DNS]:
+		// The name is not listed, and there is no DNS to ask: the edge runs on a host that does not resolve container names.
+		return resolution{source: Engine, decided: true}
 	default:
 		return resolution{Engine, nil, engine.reported, engine.everFound}
 	}
 }
 
-// knownNames lists the names that any source has found a container for, for error messages.
+// problem returns the first problem that a source reports for the service's names. The caller holds r.mu.
+func (r *Registry) problem(s *Service) string {
+	for _, key := range s.keys() {
+		n := r.names[key]
+		if n == nil {
+			continue
+		}
+		for _, v := range n.views {
+			if v.problem != "" {
+				return v.problem
+			}
+		}
+	}
+	return ""
+}
+
+// find returns the endpoint of a member: the same container at the same address, or the same address if one of the two
+// reports contains no more than that. The caller holds s.mu.
+func (s *Service) find(m Member) *Endpoint {
+	addr := m.address(s.port)
+	for _, e := range s.endpoints {
+		if e.removedReason == "" && e.addr == addr && (e.member.ID == m.ID || e.member.hasAddressID() || m.hasAddressID()) {
+			return e
+		}
+	}
+	return nil
+}
+
+// knownNames lists the names for which some source reports a container, sorted, for error messages.
 func (r *Registry) knownNames() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -5,38 +5,38 @@ import (
 	"time"
 )
 
-// The retry budget: of the requests of ten seconds, at most a fifth are retries, so that a service in trouble is not given
-// several times the work.
+// At most a fifth of the requests of the last ten seconds may be retries, so that a service in trouble does not get several
+// times the load.
 const (
 	DefaultRetryBudget = 0.2
 	budgetSeconds      = 10
-	// minRetries is how many retries in ten seconds are always allowed: a fifth of a few requests is nothing.
+	// minRetries is how many retries in ten seconds are always allowed, since a fifth of a few requests is none.
 	minRetries = 10
-	// maxRetryWait is how long a retry waits when the budget is spent.
+	// maxRetryWait is how long a retry waits when the budget is used up.
 	maxRetryWait = 2 * time.Second
-	// retryPollInterval is how often it then looks whether it may go.
+	// retryPollInterval is how often it then checks whether it is allowed.
 	retryPollInterval = 25 * time.Millisecond
 )
 
-// retryBudget counts requests and retries by the second.
+// retryBudget counts requests and retries by the second. It is guarded by the service's lock.
 type retryBudget [budgetSeconds]struct {
 	at                int64 // Unix time
 	requests, retries int
 }
 
-// second returns the counts of a time's second.
+// second returns the counters of the second that contains now.
 func (b *retryBudget) second(now time.Time) (requests, retries *int) {
 	at := now.Unix()
 	second := &b[at%budgetSeconds]
-	if second.at < at { // a time that has long passed must not wipe what is counted since
+	if second.at < at { // an old arrival time must not reset the counters of a later second
 		second.at, second.requests, second.retries = at, 0, 0
 	}
 	return &second.requests, &second.retries
 }
 
-// spend counts a retry, if part of the requests of the last ten seconds allows for one more.
+// spend counts a retry and returns true, if the retries of the last ten seconds are less than part of the requests.
 func (b *retryBudget) spend(now time.Time, part float64) bool {
-	_, mine := b.second(now)
+	_, current := b.second(now)
 	requests, retries := 0, 0
 	for _, second := range b {
 		if now.Unix()-second.at < budgetSeconds {
@@ -47,17 +47,17 @@ func (b *retryBudget) spend(now time.Time, part float64) bool {
 	if retries >= max(minRetries, int(part*float64(requests))) {
 		return false
 	}
-	*mine++
+	*current++
 	return true
 }
 
-// AllowRetry says whether a request that was sent to an endpoint and not answered may be sent again. A retry counts against
-// the service's budget, except one whose endpoint has left rotation meanwhile: the work that it had is gone with it, so
-// that nothing is multiplied. When the budget is spent the endpoint's probe is told to look, and Retry waits: for the
-// endpoint's fate, for the budget, or for two seconds, when the answer is no.
+// AllowRetry reports whether a request that e got and did not answer may be sent again. A retry counts against the service's
+// budget, unless e has left rotation: the load that e had is gone with it, so that the retry multiplies nothing. If the budget
+// is used up, AllowRetry makes the probe of e check at once, and waits until e leaves rotation, until the budget allows the
+// retry, or for two seconds, when it returns false. It returns the error of ctx when that ends.
 func (s *Service) AllowRetry(ctx context.Context, e *Endpoint) (bool, error) {
 	var ticker *time.Ticker
-	for began := time.Now(); ; {
+	for start := time.Now(); ; {
 		now := time.Now()
 		s.mu.Lock()
 		allowed := e.state != Ready || s.settings.RetryBudget < 0 || s.retryBudget.spend(now, s.settings.RetryBudget)
@@ -66,7 +66,7 @@ func (s *Service) AllowRetry(ctx context.Context, e *Endpoint) (bool, error) {
 			s.requestCounters.retries.Add(1)
 			return true, nil
 		}
-		if now.Sub(began) >= maxRetryWait {
+		if now.Sub(start) >= maxRetryWait {
 			return false, nil
 		}
 		if ticker == nil {

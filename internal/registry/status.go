@@ -2,31 +2,31 @@ package registry
 
 import (
 	"cmp"
-	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
-// ServiceStatus is a service at one instant, as the admin API and `edge status` show it.
+// ServiceStatus is the state of a service at one instant, as the admin API and `edge status` show it.
 type ServiceStatus struct {
 	Service  string    `json:"service"`           // "bigcapital-server:3000"
 	Ready    int       `json:"ready"`             // endpoints that take requests
-	Since    time.Time `json:"since"`             // when it got its first or lost its last ready endpoint
+	Since    time.Time `json:"since"`             // when it last got its first, or lost its last, ready endpoint
 	Held     int       `json:"held"`              // requests that wait for a ready endpoint
 	InFlight int       `json:"in_flight"`         // requests on its endpoints
 	Sockets  int       `json:"sockets"`           // open upgraded connections, such as WebSockets
-	Traffic  Traffic   `json:"traffic"`           // bytes that those have carried, on all endpoints there were
+	Traffic  Traffic   `json:"traffic"`           // bytes that sockets have carried, on all present and former endpoints
 	Retries  uint64    `json:"retries"`           // requests that were sent again
 	Lost     Lost      `json:"lost"`              // requests without an answer
-	Source   string    `json:"source,omitempty"`  // who decided: engine, dns or static; empty before anyone has
-	Known    bool      `json:"known"`             // some container answers to the name, be it a stopped one
-	Problem  string    `json:"problem,omitempty"` // what only its owner can mend
-	// refuse or hold, while an operator has it in maintenance; not the registry's to say
+	Source   string    `json:"source,omitempty"`  // which source decides: engine, dns or static; empty until one has reported
+	Known    bool      `json:"known"`             // some container has the name, even if it is stopped
+	Problem  string    `json:"problem,omitempty"` // what only the owner of the name can solve
+	// Maintenance is "refuse" or "hold" while the service is in maintenance; not set by the registry.
 	Maintenance string           `json:"maintenance,omitempty"`
 	Endpoints   []EndpointStatus `json:"endpoints"`
 }
 
-// EndpointStatus is an endpoint at one instant.
+// EndpointStatus is the state of an endpoint at one instant.
 type EndpointStatus struct {
 	ID       string    `json:"id"`             // container ID, or address
 	Name     string    `json:"name,omitempty"` // project/service/number
@@ -37,12 +37,12 @@ type EndpointStatus struct {
 	Source   string    `json:"source"`
 	InFlight int       `json:"in_flight"`
 	Sockets  int       `json:"sockets"`
-	Sessions int       `json:"sessions"` // of socket.io, that only this endpoint knows; not the registry's to say
-	Requests uint64    `json:"requests"` // given to it so far
+	Sessions int       `json:"sessions"` // socket.io sessions that only this endpoint knows; not set by the registry
+	Requests uint64    `json:"requests"` // that it has got so far
 	Traffic  Traffic   `json:"traffic"`
 }
 
-// Snapshot returns all services, sorted by name, each consistent in itself.
+// Snapshot returns the status of all services, sorted by name. Each status is consistent in itself.
 func (r *Registry) Snapshot() []ServiceStatus {
 	r.mu.Lock()
 	services := make([]*Service, 0, len(r.services))
@@ -58,12 +58,12 @@ func (r *Registry) Snapshot() []ServiceStatus {
 	return all
 }
 
-// Status returns the service at this instant, its endpoints sorted by name and address.
+// Status returns the present state of the service, with its endpoints sorted by name and address.
 func (s *Service) Status() ServiceStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := ServiceStatus{
-		Service: s.name, Ready: len(s.ready), Since: s.since, Held: s.held, Known: s.known,
+		Service: s.name, Ready: len(s.ready), Since: s.since, Held: s.queue.count, Known: s.known,
 		Problem: s.problem, Traffic: s.removedTraffic, Retries: s.requestCounters.retries.Load(), Lost: s.requestCounters.lost(),
 		Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
 	}
@@ -74,8 +74,7 @@ func (s *Service) Status() ServiceStatus {
 		one := e.status()
 		status.InFlight += one.InFlight
 		status.Sockets += one.Sockets
-		status.Traffic.FromClients += one.Traffic.FromClients
-		status.Traffic.FromEndpoint += one.Traffic.FromEndpoint
+		status.Traffic.add(one.Traffic)
 		status.Endpoints = append(status.Endpoints, one)
 	}
 	slices.SortFunc(status.Endpoints, func(a, b EndpointStatus) int {
@@ -84,7 +83,7 @@ func (s *Service) Status() ServiceStatus {
 	return status
 }
 
-// status returns the endpoint at this instant. The caller holds service.mu.
+// status returns the present state of the endpoint. The caller holds service.mu.
 func (e *Endpoint) status() EndpointStatus {
 	status := EndpointStatus{
 		ID: e.ID(), Name: e.member.Name, Address: e.address, State: e.state, Reason: e.reason, Since: e.since,
@@ -96,7 +95,7 @@ func (e *Endpoint) status() EndpointStatus {
 	return status
 }
 
-// StateCounts returns how many endpoints are in each state; those that there are none in are there with 0.
+// StateCounts returns the number of endpoints in each state but [Gone], also where it is 0.
 func (s ServiceStatus) StateCounts() map[State]int {
 	states := map[State]int{Starting: 0, Ready: 0, Failing: 0, Draining: 0}
 	for _, e := range s.Endpoints {
@@ -105,42 +104,45 @@ func (s ServiceStatus) StateCounts() map[State]int {
 	return states
 }
 
-// IsReady reports whether the service has a ready endpoint.
-func (s *Service) IsReady() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.ready) > 0
+// Outcome is what became of a request that got no answer from the service.
+type Outcome int
+
+// The outcomes of requests without an answer.
+const (
+	OutcomeRefused     Outcome = iota // no endpoint could take it in time
+	OutcomeNotSent                    // the edge could make no connection in time
+	OutcomeNotAnswered                // sent and not answered, without harm: its method is idempotent
+	OutcomeUnknown                    // sent and not answered: only the application knows whether it acted on it
+	outcomeCount                      // the number of outcomes
+)
+
+// String returns the outcome's name in logs, metrics and the admin API.
+func (o Outcome) String() string {
+	return [...]string{"refused", "not sent", "not answered", "unknown"}[o]
 }
 
-// Identities returns the identities that the endpoints have and have had, and a number that is another one when they may
-// have changed.
-func (s *Service) Identities() (ids []string, version uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.byID)), s.identitiesVersion.Load()
+// Lost counts the requests without an answer, by outcome, since a route first named the service.
+type Lost struct {
+	Refused     uint64 `json:"refused"`
+	NotSent     uint64 `json:"not_sent"`
+	NotAnswered uint64 `json:"not_answered"`
+	Unknown     uint64 `json:"unknown"`
 }
 
-// IsSameEndpoint reports whether two identities are those of one endpoint, one of them a former one.
-func (s *Service) IsSameEndpoint(id, other string) bool {
-	if id == other {
-		return true
+// CountLost counts a request without an answer.
+func (s *Service) CountLost(o Outcome) { s.requestCounters.outcomes[o].Add(1) }
+
+// requestCounters counts a service's retries and its requests without an answer.
+type requestCounters struct {
+	outcomes [outcomeCount]atomic.Uint64
+	retries  atomic.Uint64
+}
+
+func (c *requestCounters) lost() Lost {
+	return Lost{
+		Refused:     c.outcomes[OutcomeRefused].Load(),
+		NotSent:     c.outcomes[OutcomeNotSent].Load(),
+		NotAnswered: c.outcomes[OutcomeNotAnswered].Load(),
+		Unknown:     c.outcomes[OutcomeUnknown].Load(),
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.byID[id]
-	return e != nil && e == s.byID[other]
-}
-
-// IdentitiesVersion returns the number of [Service.Identities] without the cost of it.
-func (s *Service) IdentitiesVersion() uint64 { return s.identitiesVersion.Load() }
-
-// ReadyAddresses returns the addresses of the ready endpoints: for load balancing that is not ours.
-func (s *Service) ReadyAddresses() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	addrs := make([]string, len(s.ready))
-	for i, e := range s.ready {
-		addrs[i] = e.address
-	}
-	return addrs
 }
