@@ -9,7 +9,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// newBenchRegistry makes services with ten endpoints each.
+// newBenchRegistry returns a registry with services of ten endpoints each.
 func newBenchRegistry(b *testing.B, services int, slowStart time.Duration) (*registry.Registry, []*registry.Service, [][]registry.Member) {
 	b.Helper()
 	r := registry.New(registry.Options{})
@@ -34,8 +34,8 @@ func newBenchRegistry(b *testing.B, services int, slowStart time.Duration) (*reg
 	return r, all, members
 }
 
-// BenchmarkAcquire: one claim and its release cost the same however much else there is; in the first seconds of an endpoint,
-// slow start asks for the time.
+// BenchmarkAcquire measures one claim and its release. The cost does not depend on the number of services and endpoints; during
+// slow start, it contains a reading of the clock.
 func BenchmarkAcquire(b *testing.B) {
 	for _, c := range []struct {
 		name      string
@@ -58,7 +58,7 @@ func BenchmarkAcquire(b *testing.B) {
 	}
 }
 
-// BenchmarkUpdate: a container that leaves and comes back costs what changed, however much else there is.
+// BenchmarkUpdate measures the removal and the return of a container. The cost does not depend on the number of services.
 func BenchmarkUpdate(b *testing.B) {
 	for _, services := range []int{1, 1000} {
 		b.Run(fmt.Sprintf("endpoints=%d", services*10), func(b *testing.B) {

@@ -1,143 +1,112 @@
 package registry_test
 
 import (
+	"net/netip"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-func TestTheEngineDecidesWhileItIsConnected(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.9")})
-	s.wantStates(t, "10.0.0.1:80 ready; 10.0.0.9:80 ready; ")
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	s.wantStates(t, "10.0.0.1:80 ready; ") // .9 may be another's by now
-}
-
-func TestDNSTakesOverAndKeepsSharedEndpoints(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	claim, err := s.service.Acquire(t.Context(), registry.PickOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")})
-	s.engine.SetOnline(false)
-	s.wantStates(t, "10.0.0.2:80 ready; 10.0.0.1:80 ready; ") // those without a name come first
-	status := s.service.Status()
-	if status.InFlight != 1 || status.Endpoints[1].ID != "a" && status.Endpoints[0].ID != "a" {
-		t.Errorf("the endpoint lost its request or its identity: %+v", status)
-	}
-	claim.Release()
-	if n := len(s.conns["10.0.0.1:80"]); n != 1 {
-		t.Errorf("its connections were made %d times, want once", n)
-	}
-}
-
-func TestEnginesLastReportHoldsUntilDNSReports(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	s.engine.SetOnline(false)
-	s.wantStates(t, "10.0.0.1:80 ready; ")
-}
-
-func TestANameThatTheEngineNeverListedIsLeftToDNS(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.SetOnline(true)
-	s.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
-	s.wantStates(t, "10.0.0.1:80 ready; ")
-}
-
-func TestANameOfAnotherProjectIsNotLeftToDNS(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.SetProblem("api", "project other answers to api")
-	s.engine.Set("api", nil)
-	s.engine.SetOnline(true)
-	s.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
-	s.wantStates(t, "")
-	if got := s.service.Status().Problem; got == "" {
-		t.Error("the problem is not shown")
-	}
-}
-
 func TestReusedAddressIsANewEndpoint(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	s.engine.Set("api", []registry.Member{engineMember("b", "10.0.0.1")})
-	links := s.conns["10.0.0.1:80"]
-	if len(links) != 2 || links[0].closes == 0 {
-		t.Errorf("the new container got the old one's connections")
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	f.engine.Set("api", []registry.Member{engineMember("b", "10.0.0.1")})
+	conns := f.conns["10.0.0.1:80"]
+	if len(conns) != 2 || conns[0].closes == 0 {
+		t.Error("the new container got the old one's connections")
 	}
 }
 
 func TestConnectionsToAnUnreachableContainerAreAborted(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	s.engine.Set("api", []registry.Member{{ID: "a", Phase: registry.Unreachable}})
-	s.wantStates(t, "")
-	if s.conns["10.0.0.1:80"][0].aborts != 1 {
-		t.Error("its connections, which get no FIN, were not cut")
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	f.engine.Set("api", []registry.Member{{ID: "a", Phase: registry.Unreachable}})
+	f.wantStates(t, "")
+	if f.conns["10.0.0.1:80"][0].aborts != 1 {
+		t.Error("its connections, which get no FIN, were not aborted")
 	}
 }
 
 func TestRequestsToAStoppedContainerMayFinish(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	claim, err := s.service.Acquire(t.Context(), registry.PickOptions{})
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	claim, err := f.service.Acquire(t.Context(), registry.PickOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.engine.Set("api", []registry.Member{{ID: "a", Phase: registry.Stopped}})
-	l := s.conns["10.0.0.1:80"][0]
-	if l.aborts != 0 {
-		t.Error("its connections were cut; the kernel ends them when there is nothing left to read")
+	f.engine.Set("api", []registry.Member{{ID: "a", Phase: registry.Stopped}})
+	conns := f.conns["10.0.0.1:80"][0]
+	if conns.aborts != 0 {
+		t.Error("its connections were aborted before the edge could read the rest of the answers")
 	}
-	before := l.closes
+	before := conns.closes
 	claim.Release()
-	if l.closes <= before {
-		t.Error("the connection that came back after the end was kept")
+	if conns.closes <= before {
+		t.Error("a connection that was returned after the removal stays open")
 	}
 }
 
-func TestAStaticListBeatsEverything(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	m := dnsMember("127.0.0.1")
-	m.Port = 3001
-	s.Feed(registry.Static).Set("api:80", []registry.Member{m})
-	s.wantStates(t, "127.0.0.1:3001 ready; ")
-	s.Feed(registry.Static).Clear()
-	s.wantStates(t, "10.0.0.1:80 ready; ")
-}
-
-func TestRecoveredContainerIsProbedAtOnce(t *testing.T) {
-	probe := newManualProbe()
-	s := newFixture(t, registry.Settings{Probe: probe})
-	paused := engineMember("a", "10.0.0.1")
-	paused.UnhealthyReason = "paused"
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	target := probe.target(t, "10.0.0.1:80")
-	target.ReportReady("ok")
-	s.engine.Set("api", []registry.Member{paused})
-	s.wantStates(t, "10.0.0.1:80 failing; ")
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.wantStates(t, "10.0.0.1:80 ready; ")
-	<-target.CheckRequests()
-}
-
-func TestUnusedNamesAreRemoved(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("passing-by", []registry.Member{engineMember("x", "10.0.0.7")})
-	s.engine.Set("passing-by", nil)
-	if got := s.Explain(registry.ErrUnknown); got != registry.ErrUnknown.Error()+" (no container is known at all)" {
-		t.Errorf("still known: %s", got)
+func TestAddressThatLeavesDNSDrains(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")})
+	claim := f.mustAcquire(t, registry.PickOptions{Prefer: "10.0.0.1"})
+	socket := f.mustAcquire(t, registry.PickOptions{Prefer: "10.0.0.1"}).Upgrade()
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.2")})
+	f.wantStates(t, "10.0.0.1:80 draining; 10.0.0.2:80 ready; ")
+	conns := f.conns["10.0.0.1:80"][0]
+	if !conns.draining || conns.closes == 0 || conns.aborts > 0 {
+		t.Errorf("draining %t, %d closes, %d aborts; want no new connections, and no aborted ones", conns.draining, conns.closes, conns.aborts)
 	}
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")}) // another container has the address
+	f.wantStates(t, "10.0.0.1:80 draining; 10.0.0.1:80 ready; 10.0.0.2:80 ready; ")
+	claim.Release()
+	if status := f.service.Status(); status.Sockets != 1 || status.InFlight != 0 {
+		t.Errorf("%d sockets, %d in flight", status.Sockets, status.InFlight)
+	}
+	socket.Release()
+	f.wantStates(t, "10.0.0.1:80 ready; 10.0.0.2:80 ready; ")
+	if f.mustAcquire(t, registry.PickOptions{Session: "10.0.0.1"}).Endpoint().ID() != "10.0.0.1" {
+		t.Error("the new endpoint lost its identity with the removal of the old one")
+	}
+	if traffic := f.service.Status().Traffic; traffic != (registry.Traffic{FromClients: 9, FromEndpoint: 12}) {
+		t.Errorf("%+v: the traffic of the removed endpoint is not counted", traffic)
+	}
+}
+
+func TestRemovedEndpointStaysGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last registry.State
+		r := registry.New(registry.Options{OnChange: func(c registry.Change) {
+			if c.Endpoint == idA {
+				last = c.To
+			}
+		}})
+		defer r.Close()
+		s, err := r.Declare("api:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Configure(registry.Settings{Eject: registry.Ejection{After: 1, Base: time.Second}})
+		feed := r.Feed(registry.Engine)
+		feed.Set("api", []registry.Member{engineMember(idA, "10.0.0.1"), engineMember(idB, "10.0.0.2")})
+		feed.SetOnline(true)
+		claim, err := s.Acquire(t.Context(), registry.PickOptions{Session: idA})
+		if err != nil {
+			t.Fatal(err)
+		}
+		claim.ReportFailure("connection reset", netip.Addr{})
+		claim.Release()
+		feed.Set("api", []registry.Member{engineMember(idB, "10.0.0.2")})
+		claim.ReportFailure("connection reset again", netip.Addr{}) // by a late holder of the claim
+		time.Sleep(time.Minute)                                     // longer than the ejection
+		synctest.Wait()
+		if last != registry.Gone {
+			t.Errorf("the endpoint is %s", last)
+		}
+	})
 }

@@ -9,52 +9,135 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
+func TestEngineDecidesWhileItIsConnected(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.9")})
+	f.wantStates(t, "10.0.0.1:80 ready; 10.0.0.9:80 ready; ")
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	f.wantStates(t, "10.0.0.1:80 ready; ") // .9 may be another container's by now
+}
+
+func TestDNSTakesOverAndKeepsSharedEndpoints(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	claim, err := f.service.Acquire(t.Context(), registry.PickOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")})
+	f.engine.SetOnline(false)
+	f.wantStates(t, "10.0.0.2:80 ready; 10.0.0.1:80 ready; ") // endpoints without a name come first
+	status := f.service.Status()
+	if status.InFlight != 1 || status.Endpoints[1].ID != "a" && status.Endpoints[0].ID != "a" {
+		t.Errorf("the endpoint lost its request or its identity: %+v", status)
+	}
+	claim.Release()
+	if n := len(f.conns["10.0.0.1:80"]); n != 1 {
+		t.Errorf("OpenConns was called %d times for it, want once", n)
+	}
+}
+
+func TestEnginesLastReportHoldsUntilDNSReports(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	f.engine.SetOnline(false)
+	f.wantStates(t, "10.0.0.1:80 ready; ")
+}
+
+func TestNameThatTheEngineNeverListedIsLeftToDNS(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.engine.SetOnline(true)
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
+	f.wantStates(t, "10.0.0.1:80 ready; ")
+}
+
+func TestNameOfAnotherProjectIsNotLeftToDNS(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.engine.SetProblem("api", "project other answers to api")
+	f.engine.Set("api", nil)
+	f.engine.SetOnline(true)
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
+	f.wantStates(t, "")
+	if got := f.service.Status().Problem; got == "" {
+		t.Error("the status lacks the problem")
+	}
+}
+
+func TestStaticListHasPrecedence(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	m := dnsMember("127.0.0.1")
+	m.Port = 3001
+	f.Feed(registry.Static).Set("api:80", []registry.Member{m})
+	f.wantStates(t, "127.0.0.1:3001 ready; ")
+	f.Feed(registry.Static).Clear()
+	f.wantStates(t, "10.0.0.1:80 ready; ")
+}
+
+func TestNameRemovedFromStaticListIsLeftToOtherSources(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	static := f.Feed(registry.Static)
+	static.Set("api:80", []registry.Member{dnsMember("127.0.0.1")})
+	static.SetOnline(true)
+	f.wantStates(t, "127.0.0.1:80 ready; ")
+	static.MarkStale()
+	f.wantStates(t, "127.0.0.1:80 ready; ")
+	static.SetOnline(true) // without the name
+	f.wantStates(t, "10.0.0.1:80 ready; ")
+}
+
 func TestLateProblemRemovesDNSEndpoints(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", nil) // another project's container, not running yet
-	s.engine.SetOnline(true)
-	s.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")}) // now it runs
-	s.wantStates(t, "10.0.0.1:80 ready; ")
-	s.engine.SetProblem("api", "project q answers to api")
-	s.engine.Set("api", nil)
-	s.wantStates(t, "")
-	s.engine.SetProblem("api", "")
-	s.wantStates(t, "10.0.0.1:80 ready; ")
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", nil) // another project's container, not running yet
+	f.engine.SetOnline(true)
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")}) // now the container runs
+	f.wantStates(t, "10.0.0.1:80 ready; ")
+	f.engine.SetProblem("api", "project q answers to api")
+	f.engine.Set("api", nil)
+	f.wantStates(t, "")
+	f.engine.SetProblem("api", "")
+	f.wantStates(t, "10.0.0.1:80 ready; ")
 }
 
 func TestAfterWithdrawTheOtherSourcesReportHolds(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	s.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
-	s.engine.SetOnline(false)
-	s.dns.Withdraw("api") // the Engine and its DNS are both away: the containers need not be
-	s.wantStates(t, "10.0.0.1:80 ready; ")
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
+	f.engine.SetOnline(false)
+	f.dns.Withdraw("api") // without the Engine and DNS, the containers may still run
+	f.wantStates(t, "10.0.0.1:80 ready; ")
 }
 
 func TestRestartedSourceDropsNamesItDoesNotRepeat(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	s.engine.MarkStale()
-	s.wantStates(t, "10.0.0.1:80 ready; ") // until it has looked
-	s.engine.Set("other", []registry.Member{engineMember("b", "10.0.0.2")})
-	s.engine.SetOnline(true)
-	s.wantStates(t, "")
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	f.engine.MarkStale()
+	f.wantStates(t, "10.0.0.1:80 ready; ") // until the source is online again
+	f.engine.Set("other", []registry.Member{engineMember("b", "10.0.0.2")})
+	f.engine.SetOnline(true)
+	f.wantStates(t, "")
 }
 
 func TestUnknownNamesAreHeldUntilTheEngineReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newFixture(t, registry.Settings{})
-		s.engine.Expect()
-		s.dns.Set("api", nil)
-		s.dns.SetOnline(true)
-		result := s.acquireAsync(t.Context())
+		f := newFixture(t, registry.Settings{})
+		f.engine.Expect()
+		f.dns.Set("api", nil)
+		f.dns.SetOnline(true)
+		result := f.acquireAsync(t.Context())
 		time.Sleep(3 * time.Second)
-		s.engine.Set("api", []registry.Member{stoppedMember("a")})
-		s.engine.SetOnline(true)
+		f.engine.Set("api", []registry.Member{stoppedMember("a")})
+		f.engine.SetOnline(true)
 		time.Sleep(3 * time.Second)
-		s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+		f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
 		if got := <-result; got.err != nil || got.after != 6*time.Second {
 			t.Errorf("got %v after %s, want an endpoint after 6s", got.err, got.after)
 		}
@@ -62,56 +145,12 @@ func TestUnknownNamesAreHeldUntilTheEngineReports(t *testing.T) {
 }
 
 func TestUnknownNamesFailOnceTheEngineHasReported(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Expect()
-	s.dns.Set("api", nil)
-	s.dns.SetOnline(true)
-	s.engine.SetOnline(true)
-	if _, err := s.service.Acquire(t.Context(), registry.PickOptions{}); !errors.Is(err, registry.ErrUnknown) {
+	f := newFixture(t, registry.Settings{})
+	f.engine.Expect()
+	f.dns.Set("api", nil)
+	f.dns.SetOnline(true)
+	f.engine.SetOnline(true)
+	if _, err := f.service.Acquire(t.Context(), registry.PickOptions{}); !errors.Is(err, registry.ErrUnknown) {
 		t.Errorf("got %v, want ErrUnknown", err)
 	}
-}
-
-func TestServiceIsNotReadyBeforeItIsConfigured(t *testing.T) {
-	r := registry.New(registry.Options{})
-	t.Cleanup(r.Close)
-	r.Feed(registry.Engine).Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	r.Feed(registry.Engine).SetOnline(true)
-	s, err := r.Declare("api:80")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.IsReady() {
-		t.Error("ready before it was configured")
-	}
-	s.Configure(registry.Settings{})
-	if !s.IsReady() {
-		t.Error("not ready although no probe is set")
-	}
-}
-
-func TestReplacedProbesLateReportIsIgnored(t *testing.T) {
-	first, second := newManualProbe(), newManualProbe()
-	s := newFixture(t, registry.Settings{Probe: first})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	old := first.target(t, "10.0.0.1:80")
-	s.service.Configure(registry.Settings{Probe: second})
-	second.target(t, "10.0.0.1:80").ReportReady("ok")
-	old.ReportFailing("canceled")
-	s.wantStates(t, "10.0.0.1:80 ready; ")
-}
-
-func TestNameRemovedFromStaticListIsLeftToOtherSources(t *testing.T) {
-	s := newFixture(t, registry.Settings{})
-	s.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
-	s.engine.SetOnline(true)
-	static := s.Feed(registry.Static)
-	static.Set("api:80", []registry.Member{dnsMember("127.0.0.1")})
-	static.SetOnline(true)
-	s.wantStates(t, "127.0.0.1:80 ready; ")
-	static.MarkStale()
-	s.wantStates(t, "127.0.0.1:80 ready; ")
-	static.SetOnline(true) // without the name
-	s.wantStates(t, "10.0.0.1:80 ready; ")
 }

@@ -14,30 +14,23 @@ var (
 	nonReplayableRequest = registry.PickOptions{}
 )
 
-// terminatingMember is a container that was told to stop.
-func terminatingMember(id, addr string) registry.Member {
-	m := engineMember(id, addr)
-	m.Phase = registry.Terminating
-	return m
-}
-
-// newTerminatingFixture starts a service whose only container has just been told to stop by Docker.
+// newTerminatingFixture has one endpoint, whose container Docker has just told to stop.
 func newTerminatingFixture(t *testing.T) (*fixture, registry.Target) {
 	t.Helper()
 	probe := newManualProbe()
-	s := newFixture(t, registry.Settings{Probe: probe})
-	s.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
-	s.engine.SetOnline(true)
+	f := newFixture(t, registry.Settings{Probe: probe})
+	f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
+	f.engine.SetOnline(true)
 	target := probe.target(t, "10.0.0.1:80")
 	target.ReportReady("ok")
 	time.Sleep(time.Minute)
-	s.engine.Set("api", []registry.Member{terminatingMember(idA, "10.0.0.1")})
-	return s, target
+	f.engine.Set("api", []registry.Member{terminatingMember(idA, "10.0.0.1")})
+	return f, target
 }
 
-// canAcquire reports whether a request goes to an endpoint now.
-func (s *fixture) canAcquire(w registry.PickOptions) bool {
-	claim, ok := s.service.TryAcquire(w)
+// canAcquire reports whether a request gets an endpoint without waiting.
+func (f *fixture) canAcquire(opts registry.PickOptions) bool {
+	claim, ok := f.service.TryAcquire(opts)
 	if ok {
 		claim.Release()
 	}
@@ -46,87 +39,87 @@ func (s *fixture) canAcquire(w registry.PickOptions) bool {
 
 func TestContainerThatIgnoresSIGTERMKeepsServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, probe := newTerminatingFixture(t)
-		defer s.Close()
-		if s.canAcquire(replayableRequest) {
-			t.Error("it takes requests before its probe has looked again")
+		f, probe := newTerminatingFixture(t)
+		defer f.Close()
+		if f.canAcquire(replayableRequest) {
+			t.Error("the endpoint takes requests before its probe has checked it again")
 		}
-		<-probe.CheckRequests() // by itself, soon after the signal
+		<-probe.CheckRequests() // sent by the registry soon after the signal
 		probe.ReportReady("ok")
-		if !s.canAcquire(replayableRequest) || s.canAcquire(nonReplayableRequest) {
-			t.Errorf("right after the signal: repeatable %t, once %t; want only the first", s.canAcquire(replayableRequest), s.canAcquire(nonReplayableRequest))
+		if !f.canAcquire(replayableRequest) || f.canAcquire(nonReplayableRequest) {
+			t.Errorf("right after the signal: replayable %t, not replayable %t; want only the first", f.canAcquire(replayableRequest), f.canAcquire(nonReplayableRequest))
 		}
 		for range 4 {
 			<-probe.CheckRequests()
 			probe.ReportReady("ok")
 		}
-		if !s.canAcquire(nonReplayableRequest) {
-			t.Error("its probe passed a second after the signal: a POST is safe there")
+		if !f.canAcquire(nonReplayableRequest) {
+			t.Error("it takes no POST although its probe passed a second after the signal")
 		}
-		if s.canAcquire(registry.PickOptions{Replayable: true, Upgrade: true}) {
-			t.Error("a WebSocket was opened that must be closed at once")
+		if f.canAcquire(registry.PickOptions{Replayable: true, Upgrade: true}) {
+			t.Error("it takes a WebSocket, which would have to be closed at once")
 		}
-		claim, _ := s.service.TryAcquire(replayableRequest)
+		claim, _ := f.service.TryAcquire(replayableRequest)
 		if !claim.Endpoint().IsStopExpected() {
-			t.Error("the endpoint doesn't tell that its container was told to stop")
+			t.Error("no stop is expected although the container was told to stop")
 		}
 		claim.Release()
 	})
 }
 
 func TestSignsOfStoppingEndRequestsToTheContainer(t *testing.T) {
-	for name, show := range map[string]func(*fixture, registry.Target, registry.Claim){
-		"a failed check":      func(_ *fixture, probe registry.Target, _ registry.Claim) { probe.ReportFailedCheck() },
-		"checks that fail":    func(_ *fixture, probe registry.Target, _ registry.Claim) { probe.ReportFailing("status 503") },
-		"a refused dial":      func(_ *fixture, _ registry.Target, c registry.Claim) { c.ReportDialError("connection refused") },
-		"a bad answer":        func(_ *fixture, _ registry.Target, c registry.Claim) { c.ReportFailure("status 503", netip.Addr{}) },
-		"a probe that stalls": func(*fixture, registry.Target, registry.Claim) { time.Sleep(time.Second) },
-		"an operator's drain": func(s *fixture, _ registry.Target, _ registry.Claim) {
-			_, _ = s.Drain([]string{idA}, registry.DrainOptions{})
+	for name, report := range map[string]func(*fixture, registry.Target, registry.Claim){
+		"failed check":   func(_ *fixture, probe registry.Target, _ registry.Claim) { probe.ReportFailedCheck() },
+		"failing":        func(_ *fixture, probe registry.Target, _ registry.Claim) { probe.ReportFailing("status 503") },
+		"dial error":     func(_ *fixture, _ registry.Target, c registry.Claim) { c.ReportDialError("connection refused") },
+		"failed request": func(_ *fixture, _ registry.Target, c registry.Claim) { c.ReportFailure("status 503", netip.Addr{}) },
+		"no check":       func(*fixture, registry.Target, registry.Claim) { time.Sleep(time.Second) },
+		"operator's drain": func(f *fixture, _ registry.Target, _ registry.Claim) {
+			_, _ = f.Drain([]string{idA}, registry.DrainOptions{})
 		},
-		"the end of the process": func(s *fixture, _ registry.Target, _ registry.Claim) {
-			s.engine.Set("api", []registry.Member{stoppedMember(idA)})
+		"end of the process": func(f *fixture, _ registry.Target, _ registry.Claim) {
+			f.engine.Set("api", []registry.Member{stoppedMember(idA)})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, probe := newTerminatingFixture(t)
-				defer s.Close()
+				f, probe := newTerminatingFixture(t)
+				defer f.Close()
 				<-probe.CheckRequests()
 				probe.ReportReady("ok")
-				claim, ok := s.service.TryAcquire(replayableRequest)
+				claim, ok := f.service.TryAcquire(replayableRequest)
 				if !ok {
-					t.Fatal("it does not serve")
+					t.Fatal("the endpoint takes no requests")
 				}
-				show(s, probe, claim)
+				report(f, probe, claim)
 				claim.Release()
-				if s.canAcquire(replayableRequest) {
-					t.Error("it still takes requests")
+				if f.canAcquire(replayableRequest) {
+					t.Error("the endpoint still takes requests")
 				}
 			})
 		})
 	}
 }
 
-func TestAHeldRequestGoesToAContainerThatStillServes(t *testing.T) {
+func TestHeldRequestGoesToAContainerThatStillServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, probe := newTerminatingFixture(t)
-		defer s.Close()
-		began := time.Now()
+		f, probe := newTerminatingFixture(t)
+		defer f.Close()
+		start := time.Now()
 		got := make(chan time.Duration)
 		go func() {
-			claim, err := s.service.Acquire(t.Context(), replayableRequest)
+			claim, err := f.service.Acquire(t.Context(), replayableRequest)
 			if err != nil {
 				t.Error(err)
 			} else {
 				claim.Release()
 			}
-			got <- time.Since(began)
+			got <- time.Since(start)
 		}()
 		<-probe.CheckRequests()
 		probe.ReportReady("ok")
 		if after := <-got; after > 500*time.Millisecond {
-			t.Errorf("it waited %s", after)
+			t.Errorf("the request waited %s", after)
 		}
 	})
 }
@@ -134,19 +127,19 @@ func TestAHeldRequestGoesToAContainerThatStillServes(t *testing.T) {
 func TestDrainedTerminatingContainerGetsNoRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		probe := newManualProbe()
-		s := newFixture(t, registry.Settings{Probe: probe})
-		defer s.Close()
-		s.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
-		s.engine.SetOnline(true)
+		f := newFixture(t, registry.Settings{Probe: probe})
+		defer f.Close()
+		f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
+		f.engine.SetOnline(true)
 		probe.target(t, "10.0.0.1:80").ReportReady("ok")
-		if _, err := s.Drain([]string{idA}, registry.DrainOptions{}); err != nil {
+		if _, err := f.Drain([]string{idA}, registry.DrainOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		s.engine.Set("api", []registry.Member{terminatingMember(idA, "10.0.0.1")})
+		f.engine.Set("api", []registry.Member{terminatingMember(idA, "10.0.0.1")})
 		time.Sleep(time.Second)
 		probe.target(t, "10.0.0.1:80").ReportReady("ok")
-		if s.canAcquire(replayableRequest) {
-			t.Error("an operator's drain lets requests in")
+		if f.canAcquire(replayableRequest) {
+			t.Error("the endpoint takes requests although an operator has drained it")
 		}
 	})
 }
@@ -154,42 +147,42 @@ func TestDrainedTerminatingContainerGetsNoRequests(t *testing.T) {
 func TestReadyContainerIsPreferredToATerminatingOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		probe := newManualProbe()
-		s := newFixture(t, registry.Settings{Probe: probe})
-		defer s.Close()
-		s.engine.Set("api", []registry.Member{terminatingMember(idA, "10.0.0.1"), engineMember(idB, "10.0.0.2")})
-		s.engine.SetOnline(true)
+		f := newFixture(t, registry.Settings{Probe: probe})
+		defer f.Close()
+		f.engine.Set("api", []registry.Member{terminatingMember(idA, "10.0.0.1"), engineMember(idB, "10.0.0.2")})
+		f.engine.SetOnline(true)
 		probe.target(t, "10.0.0.1:80").ReportReady("ok")
 		probe.target(t, "10.0.0.2:80").ReportReady("ok")
 		for range 50 {
-			if id := s.mustAcquire(t, replayableRequest).Endpoint().ID(); id != idB {
-				t.Fatalf("it went to %s", id)
+			if id := f.mustAcquire(t, replayableRequest).Endpoint().ID(); id != idB {
+				t.Fatalf("a request went to %s", id)
 			}
 		}
 	})
 }
 
-// TestTheHoldTimeBeginsWhenNothingServes: it must not be over already when Docker kills what has served until then.
-func TestTheHoldTimeBeginsWhenNothingServes(t *testing.T) {
+// When Docker kills a terminating container that has served until then, the hold time must not be over already.
+func TestHoldTimeBeginsWhenNoEndpointServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		probe := newManualProbe()
-		s := newFixture(t, registry.Settings{Probe: probe, Hold: 2 * time.Second})
-		defer s.Close()
-		s.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
-		s.engine.SetOnline(true)
+		f := newFixture(t, registry.Settings{Probe: probe, Hold: 2 * time.Second})
+		defer f.Close()
+		f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
+		f.engine.SetOnline(true)
 		target := probe.target(t, "10.0.0.1:80")
 		target.ReportReady("ok")
-		s.engine.Set("api", []registry.Member{terminatingMember(idA, "10.0.0.1")})
+		f.engine.Set("api", []registry.Member{terminatingMember(idA, "10.0.0.1")})
 		for range 40 { // ten seconds
 			<-target.CheckRequests()
 			target.ReportReady("ok")
-			if !s.canAcquire(replayableRequest) {
-				t.Fatal("it does not serve")
+			if !f.canAcquire(replayableRequest) {
+				t.Fatal("the endpoint takes no requests")
 			}
 		}
-		s.engine.Set("api", []registry.Member{stoppedMember(idA)})
-		result := s.acquireAsync(t.Context())
+		f.engine.Set("api", []registry.Member{stoppedMember(idA)})
+		result := f.acquireAsync(t.Context())
 		time.Sleep(time.Second)
-		s.engine.Set("api", []registry.Member{engineMember(idB, "10.0.0.2")})
+		f.engine.Set("api", []registry.Member{engineMember(idB, "10.0.0.2")})
 		probe.target(t, "10.0.0.2:80").ReportReady("ok")
 		if got := <-result; got.err != nil {
 			t.Error(got.err)
@@ -197,14 +190,23 @@ func TestTheHoldTimeBeginsWhenNothingServes(t *testing.T) {
 	})
 }
 
+func TestCanceledStopMakesTheEndpointReadyAgain(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.engine.Set("api", []registry.Member{terminatingMember("a", "10.0.0.1")})
+	f.engine.SetOnline(true)
+	f.wantStates(t, "10.0.0.1:80 draining; ")
+	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
+	f.wantStates(t, "10.0.0.1:80 ready; ")
+}
+
 func TestCanceledStopIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := newTerminatingFixture(t)
-		defer s.Close()
-		s.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
-		claim := s.mustAcquire(t, nonReplayableRequest)
+		f, _ := newTerminatingFixture(t)
+		defer f.Close()
+		f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
+		claim := f.mustAcquire(t, nonReplayableRequest)
 		if claim.Endpoint().IsStopExpected() {
-			t.Error("it counts as told to stop")
+			t.Error("a stop is still expected")
 		}
 		claim.Release()
 	})
