@@ -87,7 +87,7 @@ func TestWaitForSyncWaitsForSourcesWithALimit(t *testing.T) {
 	})
 	for _, source := range []struct {
 		fails bool
-		want  time.Duration
+		limit time.Duration
 	}{{true, 3 * time.Second}, {false, 15 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, registry.Settings{})
@@ -97,8 +97,8 @@ func TestWaitForSyncWaitsForSourcesWithALimit(t *testing.T) {
 			if source.fails {
 				f.engine.SetOnline(false)
 			}
-			if f.WaitForSync(t.Context()); time.Since(start) != source.want {
-				t.Errorf("WaitForSync waited %s for a source that never reports (fails: %t), want %s", time.Since(start), source.fails, source.want)
+			if f.WaitForSync(t.Context()); time.Since(start) != source.limit {
+				t.Errorf("WaitForSync waited %s for a source that never reports (fails: %t), want %s", time.Since(start), source.fails, source.limit)
 			}
 		})
 	}
