@@ -12,16 +12,17 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
+// maxBodySize is how many bytes of a body the probe reads.
 const maxBodySize = 64 << 10
 
-// checker is the probing of one endpoint: what it has learned of it so far.
+// checker makes the checks of one endpoint, one at a time.
 type checker struct {
 	*Prober
 	address     string
 	host        string
 	client      *http.Client
-	passingURI  int  // index of the URI that passed first; -1: none yet
-	tcpFallback bool // no URI exists: TCP is all there is
+	passingURI  int  // index of the first URI that passed; -1: none yet
+	tcpFallback bool // the endpoint has none of the URIs
 }
 
 func newChecker(p *Prober, t registry.Target) *checker {
@@ -41,7 +42,7 @@ func newChecker(p *Prober, t registry.Target) *checker {
 
 func (c *checker) close() { c.client.CloseIdleConnections() }
 
-// checkTCP reports whether something listens.
+// checkTCP returns nil if the endpoint accepts connections.
 func (c *checker) checkTCP(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
@@ -52,8 +53,8 @@ func (c *checker) checkTCP(ctx context.Context) error {
 	return conn.Close()
 }
 
-// run makes one check and says how it was passed.
-func (c *checker) run(ctx context.Context) (how string, err error) {
+// run makes one check, and returns the reason why the endpoint passes, or an error.
+func (c *checker) run(ctx context.Context) (reason string, err error) {
 	if len(c.config.URIs) == 0 || c.tcpFallback {
 		return "accepts connections", c.checkTCP(ctx)
 	}
@@ -62,16 +63,16 @@ func (c *checker) run(ctx context.Context) (how string, err error) {
 	}
 	missing := 0
 	for i, uri := range c.config.URIs {
-		e := c.checkURI(ctx, uri)
-		if e == nil {
+		uriErr := c.checkURI(ctx, uri)
+		if uriErr == nil {
 			c.passingURI = i
 			return c.passReason(i), nil
 		}
-		if no, ok := e.(*statusError); ok && no.isMissing() {
+		if status, ok := uriErr.(*statusError); ok && status.isMissing() {
 			missing++
 		}
 		if err == nil {
-			err = e
+			err = uriErr
 		}
 	}
 	if c.config.TCP && missing == len(c.config.URIs) {
@@ -83,7 +84,7 @@ func (c *checker) run(ctx context.Context) (how string, err error) {
 
 func (c *checker) passReason(i int) string { return "GET " + c.config.URIs[i] + " passed" }
 
-// checkURI asks one URI and returns why the answer does not pass.
+// checkURI requests one URI, and returns why the answer does not pass, or nil.
 func (c *checker) checkURI(ctx context.Context, uri string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.address+uri, nil)
 	if err != nil {
@@ -112,27 +113,27 @@ func (c *checker) checkURI(ctx context.Context, uri string) error {
 	return nil
 }
 
-// matchesStatus reports whether a status code is one that "200" or "2xx" means.
-func matchesStatus(want string, code int) bool {
-	got := strconv.Itoa(code)
-	if class, ok := strings.CutSuffix(want, "xx"); ok {
-		return strings.HasPrefix(got, class)
+// matchesStatus reports whether a status code matches a pattern such as "200" or "2xx".
+func matchesStatus(pattern string, code int) bool {
+	text := strconv.Itoa(code)
+	if class, ok := strings.CutSuffix(pattern, "xx"); ok {
+		return strings.HasPrefix(text, class)
 	}
-	return got == want
+	return text == pattern
 }
 
 // statusError is an answer with a status that does not pass.
 type statusError struct {
-	uri  string
-	code int
-	want string
+	uri     string
+	code    int
+	pattern string
 }
 
 func (e *statusError) Error() string {
-	return fmt.Sprintf("GET %s: status %d, want %s", e.uri, e.code, e.want)
+	return fmt.Sprintf("GET %s: status %d, want %s", e.uri, e.code, e.pattern)
 }
 
-// isMissing reports whether the status says that the URI is not one of the application's.
+// isMissing reports whether the status means that the application does not have the URI.
 func (e *statusError) isMissing() bool {
 	return e.code == http.StatusNotFound || e.code == http.StatusMethodNotAllowed || e.code == http.StatusNotImplemented
 }

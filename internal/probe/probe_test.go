@@ -14,8 +14,8 @@ import (
 func TestInvalidConfigIsRejected(t *testing.T) {
 	uri := []string{"/health"}
 	for _, c := range []struct {
-		config  probe.Config
-		mention string // in the error; "": there is none
+		config   probe.Config
+		wantText string // in the error; "": no error
 	}{
 		{probe.Config{}, ""},
 		{probe.Config{URIs: uri}, ""},
@@ -48,24 +48,24 @@ func TestInvalidConfigIsRejected(t *testing.T) {
 		err := c.config.Validate()
 		_, newErr := probe.New(c.config, nil, nil)
 		if (err == nil) != (newErr == nil) {
-			t.Errorf("%+v: Check says %v, New says %v", c.config, err, newErr)
+			t.Errorf("%+v: Validate returns %v, New returns %v", c.config, err, newErr)
 		}
 		switch {
-		case c.mention == "" && err != nil:
+		case c.wantText == "" && err != nil:
 			t.Errorf("%+v: %v", c.config, err)
-		case c.mention != "" && (err == nil || !strings.Contains(err.Error(), c.mention) || !strings.HasPrefix(err.Error(), "probe")):
-			t.Errorf("%+v: %v, want an error about the probe with %q", c.config, err, c.mention)
+		case c.wantText != "" && (err == nil || !strings.Contains(err.Error(), c.wantText) || !strings.HasPrefix(err.Error(), "probe")):
+			t.Errorf("%+v: %v, want an error that begins with probe and contains %q", c.config, err, c.wantText)
 		}
 	}
 }
 
-// otherProber is a prober of another make.
+// otherProber is a prober of another type.
 type otherProber struct{}
 
 func (otherProber) Run(context.Context, registry.Target) {}
 func (otherProber) Same(registry.Prober) bool            { return true }
 
-func TestProbersAreTheSameWhenTheyCheckInTheSameWay(t *testing.T) {
+func TestProbersAreTheSameIfTheirChecksAre(t *testing.T) {
 	full := func() probe.Config {
 		return probe.Config{
 			URIs: []string{"/a", "/b"}, Host: "shop.example", Status: "200", Body: "ok", TCP: true,
@@ -79,13 +79,13 @@ func TestProbersAreTheSameWhenTheyCheckInTheSameWay(t *testing.T) {
 	}
 	uri := []string{"/a"}
 	for name, c := range map[string]struct{ a, b probe.Config }{
-		"equal":                   {base, full()},
-		"defaults, said or not":   {probe.Config{}, defaults},
-		"the status, said or not": {probe.Config{URIs: uri}, probe.Config{URIs: uri, Status: "2xx"}},
-		"no jitter, two ways":     {probe.Config{Jitter: -1}, probe.Config{Jitter: -2}},
+		"equal":             {base, full()},
+		"explicit defaults": {probe.Config{}, defaults},
+		"explicit status":   {probe.Config{URIs: uri}, probe.Config{URIs: uri, Status: "2xx"}},
+		"negative jitters":  {probe.Config{Jitter: -1}, probe.Config{Jitter: -2}},
 	} {
 		if a, b := newExactProber(t, c.a), newExactProber(t, c.b); !a.Same(b) || !b.Same(a) {
-			t.Errorf("%s: not the same", name)
+			t.Errorf("%s: want the same", name)
 		}
 	}
 	for name, change := range map[string]func(*probe.Config){
@@ -105,15 +105,15 @@ func TestProbersAreTheSameWhenTheyCheckInTheSameWay(t *testing.T) {
 		changed := full()
 		change(&changed)
 		if a, b := newExactProber(t, base), newExactProber(t, changed); a.Same(b) || b.Same(a) {
-			t.Errorf("another %s, but the same", name)
+			t.Errorf("another %s: want not the same", name)
 		}
 	}
 	if p := newExactProber(t, base); p.Same(otherProber{}) || p.Same(nil) {
-		t.Error("the same as what is no prober of its kind")
+		t.Error("want not the same as a prober of another type")
 	}
 }
 
-// newExactProber makes a prober of a configuration as it is.
+// newExactProber returns a prober without the short interval of newFastProber.
 func newExactProber(t *testing.T, c probe.Config) *probe.Prober {
 	t.Helper()
 	p, err := probe.New(c, nil, nil)
@@ -123,7 +123,7 @@ func newExactProber(t *testing.T, c probe.Config) *probe.Prober {
 	return p
 }
 
-func TestChecksAreSpreadAroundTheInterval(t *testing.T) {
+func TestJitterSpreadsChecksAroundTheInterval(t *testing.T) {
 	const interval = time.Second
 	for _, c := range []struct {
 		jitter   float64
@@ -141,10 +141,10 @@ func TestChecksAreSpreadAroundTheInterval(t *testing.T) {
 			shortest, longest = min(shortest, d), max(longest, d)
 		}
 		if shortest < c.from || longest > c.to {
-			t.Errorf("jitter %v: from %s to %s, want within %s and %s", c.jitter, shortest, longest, c.from, c.to)
+			t.Errorf("jitter %v: delays from %s to %s, want them within %s to %s", c.jitter, shortest, longest, c.from, c.to)
 		}
 		if spread, want := longest-shortest, c.to-c.from; spread < want*9/10 {
-			t.Errorf("jitter %v: from %s to %s, want nearly all between %s and %s", c.jitter, shortest, longest, c.from, c.to)
+			t.Errorf("jitter %v: delays from %s to %s, want them to fill %s to %s", c.jitter, shortest, longest, c.from, c.to)
 		}
 	}
 }
