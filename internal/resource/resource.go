@@ -1,4 +1,4 @@
-// Package resource tells errors that come from the edge's own limits from those of the other side.
+// Package resource recognizes errors that come from the limits of the edge and its machine, not from the other side.
 package resource
 
 import (
@@ -7,22 +7,22 @@ import (
 	"syscall"
 )
 
-// Kind is what the edge, or the machine it runs on, has run out of.
+// Kind is a resource of the edge, or of the machine it runs on.
 type Kind string
 
-// The kinds, as metrics and the log name them.
+// The kinds, as metrics and logs name them.
 const (
 	Descriptors Kind = "descriptors" // open files: EMFILE of the process, ENFILE of the machine
 	Ports       Kind = "ports"       // local ports for one destination: EADDRNOTAVAIL
-	Memory      Kind = "memory"      // the kernel's, for sockets: ENOBUFS, ENOMEM
+	Memory      Kind = "memory"      // of the kernel, for sockets: ENOBUFS, ENOMEM
 )
 
-// Kinds are all of them.
+// Kinds lists all kinds.
 var Kinds = []Kind{Descriptors, Ports, Memory}
 
-// Exhausted returns what the edge ran out of if that is why an operation on the network failed. Such an error says nothing
-// about the other side: it is never a reason to take an endpoint out of rotation, and it passes. The errors are those of
-// socket(2) and connect(2).
+// Exhausted returns the resource that the edge has run out of, if err says that a network operation failed for this reason.
+// Such an error is temporary and says nothing about the other side: an endpoint must not leave rotation because of it. The
+// errors are those of socket(2) and connect(2).
 func Exhausted(err error) (kind Kind, ok bool) {
 	errno, ok := errors.AsType[syscall.Errno](err)
 	if !ok {
@@ -31,7 +31,7 @@ func Exhausted(err error) (kind Kind, ok bool) {
 	switch errno {
 	case syscall.EMFILE, syscall.ENFILE:
 		return Descriptors, true
-	case syscall.EADDRNOTAVAIL: // or, of an IPv6 address, that this machine has no IPv6
+	case syscall.EADDRNOTAVAIL: // for an IPv6 address, it can also mean that the machine has no IPv6
 		return Ports, !isToIPv6(err)
 	case syscall.ENOBUFS, syscall.ENOMEM:
 		return Memory, true
@@ -39,7 +39,7 @@ func Exhausted(err error) (kind Kind, ok bool) {
 	return "", false
 }
 
-// isToIPv6 reports whether an operation was one on an IPv6 address.
+// isToIPv6 reports whether the failed operation had an IPv6 address.
 func isToIPv6(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok {
@@ -49,7 +49,7 @@ func isToIPv6(err error) bool {
 	return ok && addr.IP.To4() == nil
 }
 
-// Hint returns what an operator can do about it.
+// Hint returns what an operator can do when the resource runs out.
 func (k Kind) Hint() string {
 	switch k {
 	case Descriptors:

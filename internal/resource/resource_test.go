@@ -18,7 +18,7 @@ func TestExhaustedRecognizesLocalLimits(t *testing.T) {
 	} {
 		err := fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", errno)})
 		if kind, ok := resource.Exhausted(err); !ok || kind != want {
-			t.Errorf("%v: %q %t, want %q", errno, kind, ok, want)
+			t.Errorf("%v: got %q, %t, want %q", errno, kind, ok, want)
 		}
 	}
 }
@@ -26,16 +26,16 @@ func TestExhaustedRecognizesLocalLimits(t *testing.T) {
 func TestExhaustedIgnoresRemoteErrors(t *testing.T) {
 	for _, err := range []error{nil, io.EOF, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EHOSTUNREACH, os.ErrDeadlineExceeded} {
 		if kind, ok := resource.Exhausted(err); ok {
-			t.Errorf("%v: %q", err, kind)
+			t.Errorf("%v: got %q, want no resource", err, kind)
 		}
 	}
 }
 
-func TestAMachineWithoutIPv6HasNotRunOutOfPorts(t *testing.T) {
+func TestMachineWithoutIPv6HasNotRunOutOfPorts(t *testing.T) {
 	for address, want := range map[string]bool{"192.0.2.1": true, "2001:db8::1": false} {
 		err := &net.OpError{Op: "dial", Addr: &net.TCPAddr{IP: net.ParseIP(address), Port: 80}, Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}
 		if _, ok := resource.Exhausted(err); ok != want {
-			t.Errorf("%s: %t, want %t", address, ok, want)
+			t.Errorf("%s: got %t, want %t", address, ok, want)
 		}
 	}
 }
@@ -44,7 +44,7 @@ func TestEveryKindHasAHint(t *testing.T) {
 	seen := make(map[string]resource.Kind)
 	for _, kind := range resource.Kinds {
 		hint := kind.Hint()
-		if other, twice := seen[hint]; twice || hint == "" {
+		if other, isRepeated := seen[hint]; isRepeated || hint == "" {
 			t.Errorf("%s and %s have the hint %q", kind, other, hint)
 		}
 		seen[hint] = kind
