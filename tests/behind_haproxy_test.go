@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // haproxyProject is the edge behind HAProxy, with three ports of loopback: two of HAProxy, and the edge's own.
@@ -24,14 +26,9 @@ type haproxyProject struct {
 func newHAProxyProject(t *testing.T, network string, trusts bool) *haproxyProject {
 	t.Helper()
 	f := &haproxyProject{
-		project:  &project{name: "edge" + strings.ToLower(t.Name()), files: []string{"front/compose.yaml"}},
+		project: &project{name: "edge" + strings.ToLower(t.Name()), files: []string{"front/compose.yaml"}},
+		http:    harness.FreePort(t), tls: harness.FreePort(t), direct: harness.FreePort(t),
 		clientIP: network + ".1", proxyIP: network + ".2",
-	}
-	for _, port := range []*string{&f.http, &f.tls, &f.direct} {
-		var err error
-		if *port, err = freePort(); err != nil {
-			t.Fatal(err)
-		}
 	}
 	f.env = []string{
 		"FRONT_HTTP=" + f.http, "FRONT_TLS=" + f.tls, "FRONT_DIRECT=" + f.direct,
@@ -50,11 +47,11 @@ func newHAProxyProject(t *testing.T, network string, trusts bool) *haproxyProjec
 		}
 	})
 	f.mustCompose(t, "up", "--detach")
-	eventually(t, "the docs answer", func() bool {
+	harness.Eventually(t, "the docs answer", func() bool {
 		a, err := f.do(f.clientVia(f.direct, nil), http.MethodGet, docs+"/_test/echo", nil)
 		return err == nil && a.status == http.StatusOK
 	})
-	eventually(t, "HAProxy answers", func() bool {
+	harness.Eventually(t, "HAProxy answers", func() bool {
 		a, err := f.do(f.clientVia(f.http, nil), http.MethodGet, "http://docs.localhost/_test/echo", nil)
 		return err == nil && a.status == http.StatusOK
 	})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/theworklabs/edge/internal/preflight"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // Files of most stacks below: an edge for app:3000. They publish ports on an address of loopback that nothing else uses.
@@ -375,7 +376,7 @@ func (s checkCase) check(t *testing.T) preflight.Report {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(edgeBinary, append([]string{"check", "--json", "--offline"}, s.flags...)...)
+	cmd := exec.Command(harness.Edge(t), append([]string{"check", "--json", "--offline"}, s.flags...)...)
 	cmd.Dir, cmd.Env = dir, os.Environ()
 	if !s.engine {
 		cmd.Env = append(cmd.Env, "DOCKER_HOST=unix:///nowhere/docker.sock")

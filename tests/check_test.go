@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/theworklabs/edge/internal/preflight"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // check runs `edge check` on a project and returns its report.
@@ -19,7 +20,7 @@ func (p *project) check(t *testing.T, flags ...string) preflight.Report {
 	for _, f := range p.files {
 		args = append(args, "--file", f)
 	}
-	cmd := exec.Command(edgeBinary, append(args, flags...)...)
+	cmd := exec.Command(harness.Edge(t), append(args, flags...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	out, err := cmd.Output()
 	var report preflight.Report
@@ -196,7 +197,7 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 func unstartedStack(t *testing.T, dir string) *project {
 	t.Helper()
 	env := filepath.Join(dir, ".env")
-	if out, err := exec.Command(edgeBinary, "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
+	if out, err := exec.Command(harness.Edge(t), "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
 		t.Fatalf("edge init: %v\n%s", err, out)
 	}
 	return &project{

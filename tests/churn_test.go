@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 const (
@@ -82,7 +84,7 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	p := newLab(t)
 	p.waitReady(t, labService, 1)
 	p.mustCompose(t, "stop", "--timeout", "1", "api")
-	eventually(t, "not ready", func() bool {
+	harness.Eventually(t, "not ready", func() bool {
 		a := p.get(t, "http://api.localhost/health/ready")
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "api:8080")
 	})
@@ -113,13 +115,13 @@ func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
 // TestEdgeFallsBackToDNSWhileTheGuardIsDown: DNS takes over, and the Engine again when the guard is back.
 func TestEdgeFallsBackToDNSWhileTheGuardIsDown(t *testing.T) {
 	p := newLab(t)
-	eventually(t, "the Engine decides", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
+	harness.Eventually(t, "the Engine decides", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
 	p.waitReady(t, labService, 1)
 	since := p.serviceStatus(t, labService).Endpoints[0].Since
 	p.mustCompose(t, "kill", "docker-guard")
-	eventually(t, "DNS takes over", func() bool { return p.serviceStatus(t, labService).Source == "dns" })
+	harness.Eventually(t, "DNS takes over", func() bool { return p.serviceStatus(t, labService).Source == "dns" })
 	p.mustCompose(t, "start", "docker-guard")
-	eventually(t, "the Engine decides again", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
+	harness.Eventually(t, "the Engine decides again", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
 	if now := p.serviceStatus(t, labService).Endpoints[0].Since; !now.Equal(since) {
 		t.Errorf("the endpoint was touched: ready since %s, before since %s", now, since)
 	}
@@ -166,7 +168,7 @@ func TestUnknownServiceFailsAtOnceAndIsLogged(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	eventually(t, "the log names what is wanted and what is known", func() bool {
+	harness.Eventually(t, "the log names what is wanted and what is known", func() bool {
 		logs := p.mustCompose(t, "logs", "--no-color", "edge")
 		return strings.Contains(logs, "nowhere:8080") && strings.Contains(logs, "known: ")
 	})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // project is a Compose project that a test runs.
@@ -177,38 +177,6 @@ func (p *project) serviceStatus(t *testing.T, name string) registry.ServiceStatu
 	return registry.ServiceStatus{}
 }
 
-// stateTimeout is how long tests wait for a state that must come, however busy the machine is.
-const stateTimeout = 2 * time.Minute
-
-// eventually waits until something holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	eventuallyWithin(t, stateTimeout, what, holds)
-}
-
-// eventuallyWithin waits until something holds, and fails the test if that takes longer than it may.
-func eventuallyWithin(t *testing.T, limit time.Duration, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
-		if holds() {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", limit, what)
-		}
-	}
-}
-
-// freePort returns a port of loopback that nobody listens on.
-func freePort() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	return port, errors.Join(err, ln.Close())
-}
-
 // shippedStack is compose.yaml with test images, brought up by the first test that needs it.
 type shippedStack struct {
 	project
@@ -237,12 +205,16 @@ func (s *shippedStack) up() error {
 	}
 	ports := make([]string, 2)
 	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
+		if ports[i], err = harness.ReservePort(); err != nil {
 			return err
 		}
 	}
+	edge, err := harness.EdgeBinary()
+	if err != nil {
+		return err
+	}
 	env := filepath.Join(s.dir, ".env")
-	if out, err := exec.Command(edgeBinary, "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
+	if out, err := exec.Command(edge, "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
 		return fmt.Errorf("edge init: %w\n%s", err, out)
 	}
 	s.project = project{
@@ -256,26 +228,22 @@ func (s *shippedStack) up() error {
 	return err
 }
 
-func (s *shippedStack) down() {
+// down takes the stack down, if a test has brought it up.
+func (s *shippedStack) down() error {
 	if s.dir == "" {
-		return
+		return nil
 	}
-	if _, err := s.compose("down", "--volumes", "--timeout", "5"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.RemoveAll(s.dir)
+	defer os.RemoveAll(s.dir)
+	_, err := s.compose("down", "--volumes", "--timeout", "5")
+	return err
 }
 
 // newLab brings up the lab with extra environment for one test.
 func newLab(t *testing.T, env ...string) *project {
 	t.Helper()
-	p := &project{name: "edgelab" + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name())), files: []string{"lab/compose.yaml"}}
-	var err error
-	if p.http, err = freePort(); err != nil {
-		t.Fatal(err)
-	}
-	if p.admin, err = freePort(); err != nil {
-		t.Fatal(err)
+	p := &project{
+		name: "edgelab" + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name())), files: []string{"lab/compose.yaml"},
+		http: harness.FreePort(t), admin: harness.FreePort(t),
 	}
 	p.env = append([]string{"LAB_HTTP=" + p.http, "LAB_ADMIN=" + p.admin}, env...)
 	t.Cleanup(func() {
@@ -294,7 +262,7 @@ func newLab(t *testing.T, env ...string) *project {
 // waitReady waits until the service has n ready endpoints.
 func (p *project) waitReady(t *testing.T, service string, n int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%s has %d ready endpoints", service, n), func() bool {
+	harness.Eventually(t, fmt.Sprintf("%s has %d ready endpoints", service, n), func() bool {
 		return p.serviceStatus(t, service).Ready == n
 	})
 }

@@ -13,19 +13,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestDemoServesThreeSites: one process, no Docker, the shipped Caddyfile.
 func TestDemoServesThreeSites(t *testing.T) {
-	p := &project{}
-	for _, port := range []*string{&p.http, &p.https} {
-		var err error
-		if *port, err = freePort(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	p := &project{http: harness.FreePort(t), https: harness.FreePort(t)}
 	temp := t.TempDir()
-	cmd := exec.Command(edgeBinary, "demo", "--http-port", p.http, "--https-port", p.https)
+	cmd := exec.Command(harness.Edge(t), "demo", "--http-port", p.http, "--https-port", p.https)
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -111,7 +107,7 @@ func TestDemoReportsAPortInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(edgeBinary, "demo", "--https-port", port)
+	cmd := exec.Command(harness.Edge(t), "demo", "--https-port", port)
 	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestContainerChangesAreRoutedQuickly measures, 20 times, from the moment a container listens to its first routed
@@ -46,7 +48,7 @@ func (p *project) measureDiscovery(t *testing.T, name string) (found, left time.
 	defer client.CloseIdleConnections()
 	id := p.runServiceContainer(t, "api", name, "--env", "BOOT_DELAY=300ms")
 	var first time.Time
-	eventually(t, name+" gets a request", func() bool {
+	harness.Eventually(t, name+" gets a request", func() bool {
 		for range 20 {
 			a, err := p.do(client, http.MethodGet, labURL, nil)
 			if err == nil && strings.Contains(a.body, `"`+name+`"`) {

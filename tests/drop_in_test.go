@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // dropIn is the edge as a new user has it: in a compose file and with a Caddyfile of their own.
@@ -21,10 +23,7 @@ func newDropIn(t *testing.T, files map[string]string) *dropIn {
 	t.Helper()
 	d := &dropIn{dir: t.TempDir()}
 	d.project = &project{name: "edge" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), files: []string{filepath.Join(d.dir, "compose.yaml")}}
-	var err error
-	if d.http, err = freePort(); err != nil {
-		t.Fatal(err)
-	}
+	d.http = harness.FreePort(t)
 	if err := os.Chmod(d.dir, 0o755); err != nil { // user 1000 reads what is mounted
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // earlyResponder is Node with an application that refuses every upload before it has read it.
@@ -26,7 +28,7 @@ http.createServer((req, res) => {
 // TestClientsGetEarlyResponsesToUploads: at least as often as through Caddy's own reverse_proxy, in one run.
 func TestClientsGetEarlyResponsesToUploads(t *testing.T) {
 	const uploads, size = 30, 5_000_000
-	node, edge, stock := mustFreePort(t), mustFreePort(t), mustFreePort(t)
+	node, edge, stock := harness.FreePort(t), harness.FreePort(t), harness.FreePort(t)
 	backend := exec.Command("node", "-e", earlyResponder, node)
 	out, err := backend.StdoutPipe()
 	if err != nil {
@@ -44,14 +46,14 @@ func TestClientsGetEarlyResponsesToUploads(t *testing.T) {
 		"http://127.0.0.1:%[2]s {\n\tedge_proxy node:80\n}\nhttp://127.0.0.1:%[3]s {\n\treverse_proxy 127.0.0.1:%[1]s\n}\n", node, edge, stock)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	proxy := exec.Command(edgeBinary, "run", "--config", config)
+	proxy := exec.Command(harness.Edge(t), "run", "--config", config)
 	proxy.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
 	if err := proxy.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = proxy.Process.Kill(); _ = proxy.Wait() })
 	for _, port := range []string{edge, stock} {
-		eventually(t, "the proxy answers", func() bool {
+		harness.Eventually(t, "the proxy answers", func() bool {
 			resp, err := http.Get("http://127.0.0.1:" + port + "/")
 			if err == nil {
 				resp.Body.Close()
@@ -94,13 +96,4 @@ func getsEarlyResponse(port string, size int) bool {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	return err == nil && resp.StatusCode == http.StatusRequestEntityTooLarge && len(body) == 20000
-}
-
-func mustFreePort(t *testing.T) string {
-	t.Helper()
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

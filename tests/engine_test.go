@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // engine is a Docker Engine of the test's own, in a network namespace of its own, so that the one of the machine, its
@@ -67,7 +69,7 @@ func (e *engine) start() {
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatal(err)
 	}
-	eventually(e.t, "dockerd answers", func() bool {
+	harness.Eventually(e.t, "dockerd answers", func() bool {
 		return exec.Command("docker", "--host", "unix://"+e.socket, "info").Run() == nil
 	})
 }
@@ -149,7 +151,7 @@ http:// {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := e.commandInNetns(edgeBinary, "run", "--config", config)
+	cmd := e.commandInNetns(harness.Edge(t), "run", "--config", config)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -193,7 +195,7 @@ func TestRequestsAreServedWhileTheEngineIsDown(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	e := newEngine(t, "--live-restore")
 	client := e.startEdge()
-	eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
+	harness.Eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
 	for _, how := range []struct {
 		name       string
 		away, back func()
@@ -210,9 +212,9 @@ func TestRequestsAreServedWhileTheEngineIsDown(t *testing.T) {
 		}
 		how.back()
 		e.docker("rm", "--force", "api")
-		eventually(t, how.name+": that the container went is seen", func() bool { return getStatus(client, time.Second) != 200 })
+		harness.Eventually(t, how.name+": that the container went is seen", func() bool { return getStatus(client, time.Second) != 200 })
 		e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
-		eventually(t, how.name+": that another came is seen", func() bool { return getStatus(client, time.Second) == 200 })
+		harness.Eventually(t, how.name+": that another came is seen", func() bool { return getStatus(client, time.Second) == 200 })
 	}
 }
 
@@ -221,7 +223,7 @@ func TestRequestsAreHeldUntilEngineAndContainersReturn(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	e := newEngine(t)
 	client := e.startEdge()
-	eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
+	harness.Eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
 	e.stop(syscall.SIGTERM)
 	held := make(chan int)
 	go func() { held <- getStatus(client, 40*time.Second) }()

@@ -10,16 +10,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // startGuard runs `edge guard` in front of the real Engine and returns its URL.
 func startGuard(t *testing.T) string {
 	t.Helper()
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(edgeBinary, "guard", "--listen", "127.0.0.1:"+port)
+	port := harness.FreePort(t)
+	cmd := exec.Command(harness.Edge(t), "guard", "--listen", "127.0.0.1:"+port)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -32,11 +31,11 @@ func startGuard(t *testing.T) string {
 		}
 	})
 	url := "http://127.0.0.1:" + port
-	eventually(t, "the guard answers", func() bool {
+	harness.Eventually(t, "the guard answers", func() bool {
 		resp, err := http.Get(url + "/_ping")
 		return err == nil && resp.Body.Close() == nil
 	})
-	if out, err := exec.Command(edgeBinary, "guard", "--health", "--listen", "127.0.0.1:"+port).CombinedOutput(); err != nil {
+	if out, err := exec.Command(harness.Edge(t), "guard", "--health", "--listen", "127.0.0.1:"+port).CombinedOutput(); err != nil {
 		t.Errorf("edge guard --health: %v %s", err, out)
 	}
 	return url
@@ -174,7 +173,7 @@ func TestGuardStreamsEventsWithoutExec(t *testing.T) {
 }
 
 func TestGuardHealthFailsWithoutAGuard(t *testing.T) {
-	out, err := exec.Command(edgeBinary, "guard", "--health", "--listen", "127.0.0.1:1").CombinedOutput()
+	out, err := exec.Command(harness.Edge(t), "guard", "--health", "--listen", "127.0.0.1:1").CombinedOutput()
 	if err == nil || !strings.HasPrefix(string(out), "edge: error: ") {
 		t.Errorf("edge guard --health without a guard: %v %s", err, out)
 	}

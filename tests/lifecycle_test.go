@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestOOMKilledContainerGetsNoRequests: nobody told it to stop, so that its death is the first that is heard of it.
@@ -18,10 +20,10 @@ func TestOOMKilledContainerGetsNoRequests(t *testing.T) {
 	docker(t, "update", "--memory", "64m", "--memory-swap", "64m", id)
 	// Of the container's processes the kernel is to take the first, whichever it is that eats.
 	_, _ = p.compose("exec", "-T", "api", "sh", "-c", "echo 1000 >/proc/1/oom_score_adj; tail /dev/zero") // ends with the container
-	eventually(t, "the kernel has killed it", func() bool {
+	harness.Eventually(t, "the kernel has killed it", func() bool {
 		return docker(t, "inspect", "--format", "{{.State.Running}} {{.State.OOMKilled}}", id) == "false true"
 	})
-	eventuallyWithin(t, 2*time.Second, "the edge knows", func() bool { return p.serviceStatus(t, labService).Ready == 0 })
+	harness.EventuallyWithin(t, 2*time.Second, "the edge knows", func() bool { return p.serviceStatus(t, labService).Ready == 0 })
 	docker(t, "start", id)
 	p.waitReady(t, labService, 1)
 }
@@ -30,7 +32,7 @@ func TestDockerHealthCheckRemovesAndRestoresEndpoint(t *testing.T) {
 	p := newLab(t, "LAB_NO_HEALTHCHECK=false")
 	p.waitReady(t, labService, 1) // before Docker's first word on its health
 	p.mustCompose(t, "exec", "-T", "api", "touch", "/tmp/sick")
-	eventually(t, "the edge knows that it is unhealthy", func() bool {
+	harness.Eventually(t, "the edge knows that it is unhealthy", func() bool {
 		s := p.serviceStatus(t, labService)
 		return s.Ready == 0 && len(s.Endpoints) == 1 && strings.Contains(s.Endpoints[0].Reason, "unhealthy")
 	})

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // maintenance runs `edge maintenance` in the edge's container, as an operator does.
@@ -33,13 +35,13 @@ func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, page.body)
 		}
 	}
-	eventually(t, "the access log has the request's ID", func() bool {
+	harness.Eventually(t, "the access log has the request's ID", func() bool {
 		return id != "" && strings.Contains(p.mustCompose(t, "logs", "--no-color", "edge"), `"uuid":"`+id+`"`)
 	})
 
 	refused := func(when string) {
 		t.Helper()
-		eventually(t, "the edge answers "+when, func() bool {
+		harness.Eventually(t, "the edge answers "+when, func() bool {
 			a, err := p.do(p.client(false), http.MethodGet, "http://localhost/", nil)
 			return err == nil && a.status != 0
 		})
@@ -71,7 +73,7 @@ func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 		}
 		result <- a.status
 	}()
-	eventually(t, "the request waits", func() bool { return p.serviceStatus(t, "api:8080").Held == 1 })
+	harness.Eventually(t, "the request waits", func() bool { return p.serviceStatus(t, "api:8080").Held == 1 })
 	if out := p.maintenance(t, "off"); !strings.Contains(out, "no service is in maintenance") {
 		t.Errorf("at the end: %s", out)
 	}

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // runServiceContainer runs a container of the lab's project by hand: role answers to `service`, and says its name.
@@ -79,7 +81,7 @@ func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 		"--label", "com.docker.compose.project=another", "--label", "com.docker.compose.service=api",
 		"--env", "PORT=8080", "--env", "NAME=foreign", "edge-test/generic:test")
 	t.Cleanup(func() { docker(t, "rm", "--force", foreign) })
-	eventually(t, "the problem is shown", func() bool {
+	harness.Eventually(t, "the problem is shown", func() bool {
 		return strings.Contains(p.serviceStatus(t, labService).Problem, "project another answers to api too")
 	})
 	for range 50 {

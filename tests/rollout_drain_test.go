@@ -10,6 +10,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestOperatorDrainsAnEndpoint: the same thing in single steps.
@@ -36,7 +37,7 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "a request is under way there", func() bool {
+	harness.Eventually(t, "a request is under way there", func() bool {
 		return slices.ContainsFunc(p.serviceStatus(t, webService).Endpoints, func(e registry.EndpointStatus) bool {
 			return strings.HasPrefix(e.ID, id) && e.InFlight > 0
 		})

@@ -8,13 +8,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // interruptRollout runs a rollout and sends it a signal when it has printed a text. It returns the rest of what it printed, and
 // its exit status.
 func (p *project) interruptRollout(t *testing.T, text string, s syscall.Signal, args ...string) (string, int) {
 	t.Helper()
-	cmd := p.rolloutCommand(args...)
+	cmd := p.rolloutCommand(t, args...)
 	out := &outputWatcher{text: text, found: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
@@ -96,7 +98,7 @@ func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 	p.setenv("SHOP_VERSION", "2")
 	p.loadAllMethodsDuring(t, webURL, func() {
 		p.interruptRollout(t, " ready", syscall.SIGKILL, "web", "--sessions", "3s")
-		eventually(t, "four containers are there", func() bool { return len(p.containerIDs(t, "web")) == 4 })
+		harness.Eventually(t, "four containers are there", func() bool { return len(p.containerIDs(t, "web")) == 4 })
 		out := p.mustRollout(t, "web", "--sessions", "0s")
 		if !strings.Contains(out, "of the new version already run") {
 			t.Errorf("printed\n%s", out)
@@ -114,14 +116,14 @@ func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
 	p.setenv("SHOP_VERSION", "2")
-	first := p.rolloutCommand("web", "--sessions", "4s")
+	first := p.rolloutCommand(t, "web", "--sessions", "4s")
 	out := &outputWatcher{text: " ready", found: make(chan struct{})}
 	first.Stdout, first.Stderr = out, out
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
 	<-out.found
-	text, err := p.rolloutCommand("web").CombinedOutput()
+	text, err := p.rolloutCommand(t, "web").CombinedOutput()
 	if err == nil || !strings.Contains(string(text), "edge: error: another rollout of web is under way") {
 		t.Errorf("%v\n%s", err, text)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 const (
@@ -28,10 +30,7 @@ var allMethods = []string{
 func newRolloutProject(t *testing.T, env ...string) *project {
 	t.Helper()
 	p := &project{name: "edgeshop" + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name())), files: []string{"rollout/compose.yaml"}}
-	var err error
-	if p.http, err = freePort(); err != nil {
-		t.Fatal(err)
-	}
+	p.http = harness.FreePort(t)
 	p.env = append([]string{"SHOP_HTTP=" + p.http}, env...)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -52,12 +51,13 @@ func newRolloutProject(t *testing.T, env ...string) *project {
 func (p *project) setenv(name, value string) { p.env = append(p.env, name+"="+value) }
 
 // rolloutCommand returns a rollout that has not been started.
-func (p *project) rolloutCommand(args ...string) *exec.Cmd {
+func (p *project) rolloutCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
 	all := []string{"rollout", "--project-name", p.name}
 	for _, f := range p.files {
 		all = append(all, "--file", f)
 	}
-	cmd := exec.Command(edgeBinary, append(all, args...)...)
+	cmd := exec.Command(harness.Edge(t), append(all, args...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	return cmd
 }
@@ -65,7 +65,7 @@ func (p *project) rolloutCommand(args ...string) *exec.Cmd {
 // mustRollout runs a rollout that has to succeed, and returns what it printed.
 func (p *project) mustRollout(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := p.rolloutCommand(args...).CombinedOutput()
+	out, err := p.rolloutCommand(t, args...).CombinedOutput()
 	if err != nil {
 		t.Errorf("edge rollout %v: %v\n%s", args, err, out)
 	}

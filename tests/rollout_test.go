@@ -70,7 +70,7 @@ func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 		was := p.env
 		p.setenv(c.variable, c.value)
 		p.loadAllMethodsDuring(t, webURL, func() {
-			out, err := p.rolloutCommand("web", "--timeout", "3s", "--sessions", "0s", "--force").CombinedOutput()
+			out, err := p.rolloutCommand(t, "web", "--timeout", "3s", "--sessions", "0s", "--force").CombinedOutput()
 			if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
 				t.Errorf("%s: %v, want exit status 1", c.variable, err)
 			}
@@ -131,7 +131,7 @@ func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 	if out := p.mustRollout(t, "worker"); !strings.Contains(out, "the edge has no route to it") || slices.Equal(worker, p.containerIDs(t, "worker")) {
 		t.Errorf("the worker is as before, or that wasn't said:\n%s", out)
 	}
-	if out, err := p.rolloutCommand("edge").CombinedOutput(); err == nil || !strings.Contains(string(out), "is the edge itself") {
+	if out, err := p.rolloutCommand(t, "edge").CombinedOutput(); err == nil || !strings.Contains(string(out), "is the edge itself") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -143,7 +143,7 @@ func TestRolloutConflictsAreFoundBeforeAnyChange(t *testing.T) {
 	before := fmt.Sprint(p.containerIDs(t, "web"), p.containerIDs(t, "migration"))
 	refused := func(want string, args ...string) {
 		t.Helper()
-		out, err := p.rolloutCommand(args...).CombinedOutput()
+		out, err := p.rolloutCommand(t, args...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%v: %v, want %q in\n%s", args, err, want, out)
 		}

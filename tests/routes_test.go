@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 func readyStack(t *testing.T) *project {
 	t.Helper()
 	p := stack(t)
-	eventually(t, "/health/ready answers 200", func() bool {
+	harness.Eventually(t, "/health/ready answers 200", func() bool {
 		a, err := p.do(p.client(false), http.MethodGet, "http://localhost/health/ready", nil)
 		return err == nil && a.status == http.StatusOK
 	})

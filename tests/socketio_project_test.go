@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/socketio"
 )
 
@@ -23,12 +24,7 @@ type socketIOProject struct {
 func newSocketIOProject(t *testing.T, affinity string, n int) *socketIOProject {
 	t.Helper()
 	l := &socketIOProject{&project{name: "edgesocketio", files: []string{"socketio/compose.yaml"}}, make(map[string]time.Time)}
-	for _, port := range []*string{&l.http, &l.admin} {
-		var err error
-		if *port, err = freePort(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	l.http, l.admin = harness.FreePort(t), harness.FreePort(t)
 	l.env = []string{"LAB_HTTP=" + l.http, "LAB_ADMIN=" + l.admin, "LAB_AFFINITY=" + affinity}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -60,7 +56,7 @@ func (l *socketIOProject) startFleet(t *testing.T, o socketio.Options) *socketio
 		t.Logf("%d messages, %d answered", sent, answered)
 	})
 	t.Cleanup(func() { logClientsWithoutSession(t, f) })
-	eventually(t, "all are greeted", func() bool { return len(f.Sessions()) == o.V2+o.V4 })
+	harness.Eventually(t, "all are greeted", func() bool { return len(f.Sessions()) == o.V2+o.V4 })
 	waitAllAnswered(t, f, o.V2+o.V4)
 	return f
 }
@@ -71,7 +67,7 @@ func waitAllAnswered(t *testing.T, f *socketio.Fleet, n int) {
 	if err := f.ResetAnswered(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all are answered", func() bool { return f.AnsweredCount() == n })
+	harness.Eventually(t, "all are answered", func() bool { return f.AnsweredCount() == n })
 }
 
 // serverNames returns the names by which the servers call themselves.
@@ -131,7 +127,7 @@ func serverWithSessions(f *socketio.Fleet) string {
 // waitHealthy waits until the edge answers.
 func (l *socketIOProject) waitHealthy(t *testing.T) {
 	t.Helper()
-	eventually(t, "the edge answers", func() bool {
+	harness.Eventually(t, "the edge answers", func() bool {
 		a, err := l.do(l.client(false), http.MethodGet, "http://edge.localhost/health", nil)
 		return err == nil && a.status == http.StatusOK
 	})

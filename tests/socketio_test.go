@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/socketio"
 )
 
@@ -39,7 +40,7 @@ func TestSocketIOSessionsSurviveReplacingTheEdge(t *testing.T) {
 	if err := f.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "nothing is under way", func() bool { return len(f.Events(socketio.Idle)) == 1 })
+	harness.Eventually(t, "nothing is under way", func() bool { return len(f.Events(socketio.Idle)) == 1 })
 	l.mustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "edge")
 	l.waitHealthy(t)
 	if err := f.Resume(); err != nil {
@@ -139,7 +140,7 @@ func TestUpgradedSocketIOClientsSurviveReloads(t *testing.T) {
 	const clients = 20
 	l := newSocketIOProject(t, "socketio cookie", 3)
 	f := l.startFleet(t, socketio.Options{V2: clients / 2, V4: clients / 2})
-	eventually(t, "all have upgraded", func() bool { return l.serviceStatus(t, socketIOService).Sockets == clients })
+	harness.Eventually(t, "all have upgraded", func() bool { return l.serviceStatus(t, socketIOService).Sockets == clients })
 	for _, n := range []string{"1", "2", "3", "4", "5"} {
 		l.reloadWith(t, "header X-Reload "+n)
 		if a := l.get(t, "http://edge.localhost/health"); a.header.Get("X-Reload") != n {

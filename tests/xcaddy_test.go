@@ -6,16 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestXcaddyMainBuilds: from a module outside, with nothing but imports.
 func TestXcaddyMainBuilds(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
+	root, dir := harness.Root(), t.TempDir()
 	gomod, err := os.ReadFile("../go.mod")
 	if err != nil {
 		t.Fatal(err)
@@ -49,10 +47,8 @@ func main() {
 			t.Fatal(err)
 		}
 	}
-	build := exec.Command("go", "build", "-mod=mod", "-o", "caddy", ".")
-	build.Dir = dir
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := harness.Build(dir, "caddy", ".", "-mod=mod"); err != nil {
+		t.Fatal(err)
 	}
 	modules, err := exec.Command(filepath.Join(dir, "caddy"), "list-modules").Output()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/tests/acme/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // retryTimeout is longer than the edge waits before its second attempt, a minute, and its work.
@@ -119,11 +121,9 @@ func TestForeignServerAtOneSiteDoesNotAffectOthers(t *testing.T) {
 // waitForOrders waits until n certificates were ordered for a name.
 func (s *stack) waitForOrders(name string, n int, within time.Duration) {
 	s.t.Helper()
-	for deadline := time.Now().Add(within); len(s.ca.Orders(name)) < n; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("%d orders for %s within %s, want %d", len(s.ca.Orders(name)), name, within, n)
-		}
-	}
+	harness.EventuallyWithin(s.t, within, fmt.Sprintf("%d certificates were ordered for %s", n, name), func() bool {
+		return len(s.ca.Orders(name)) >= n
+	})
 }
 
 // TestRateLimitAppliesToOneNameOnly: the authority wants no orders for one site until a time that is later than certmagic's second
@@ -202,14 +202,9 @@ func TestStartWhileTheAuthorityIsDown(t *testing.T) {
 // waitForLog waits until the edge has written a text into its log.
 func (s *stack) waitForLog(text string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		if strings.Contains(s.mustCompose("logs", "--no-log-prefix", "edge"), text) {
-			return
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("no %q in the log", text)
-		}
-	}
+	harness.EventuallyWithin(s.t, 30*time.Second, fmt.Sprintf("the edge has logged %q", text), func() bool {
+		return strings.Contains(s.mustCompose("logs", "--no-log-prefix", "edge"), text)
+	})
 }
 
 // TestRenewalWhileTheAuthorityIsDown: the sites go on with what they have, and are renewed when it is back.

@@ -3,56 +3,34 @@
 package acme
 
 import (
-	"flag"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
-var (
-	edgeBinary string // for `edge init`; the edge itself runs from its image
-	gateway    string // the host, as containers reach it
-)
+// gateway is the address of the host, as containers reach it.
+var gateway string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if testing.Short() {
-		fmt.Println("tests/acme: -short: left out; it needs a Docker Engine")
-		os.Exit(0)
-	}
-	os.Exit(runAll(m))
+	harness.Main(m, harness.Suite{
+		Dir:      "tests/acme",
+		Requires: []harness.Requirement{harness.Docker, harness.Compose, harness.Images("edge:dev")},
+		Setup:    func(string) error { return findGateway() },
+	})
 }
 
-func runAll(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "edge-acme-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := prepare(dir); err != nil {
-		fmt.Fprintf(os.Stderr, "edge: error: %v\nedge: hint: run `make test`, or tests/setup and make image; `go test -short ./...` needs no Docker\n", err)
-		return 1
-	}
-	return m.Run()
-}
-
-func prepare(dir string) error {
-	edgeBinary = filepath.Join(dir, "edge")
-	if out, err := exec.Command("go", "build", "-o", edgeBinary, "../../cmd/edge").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the edge: %w\n%s", err, out)
-	}
+// findGateway finds the address of Docker's bridge.
+func findGateway() error {
 	bridge, err := net.InterfaceByName("docker0")
 	if err != nil {
 		return fmt.Errorf("find Docker's bridge: %w", err)
 	}
 	addrs, err := bridge.Addrs()
 	if err != nil || len(addrs) == 0 {
-		return fmt.Errorf("docker's bridge has no address (%v)", err)
+		return fmt.Errorf("docker0 has no address (%v)", err)
 	}
 	gateway, _, _ = strings.Cut(addrs[0].String(), "/")
 	return nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/theworklabs/edge/tests/acme/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestShortLivedCertificatesAreRenewedWhileTheyAreServed: no handshake fails while a certificate of a minute is replaced,
@@ -74,14 +75,12 @@ func TestCertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
 	s.up()
 	docs := s.sites()[2]
 	first := s.waitForCertificate(30*time.Second, docs, anyCertificate)
-	for deadline := time.Now().Add(30 * time.Second); !asks; time.Sleep(50 * time.Millisecond) {
+	harness.EventuallyWithin(t, 30*time.Second, "the edge has asked for the renewal window of all three certificates", func() bool {
 		mu.Lock()
+		defer mu.Unlock()
 		asks = len(firsts) == 3
-		mu.Unlock()
-		if time.Now().After(deadline) {
-			t.Fatal("not all three certificates have asked when they are to be renewed")
-		}
-	}
+		return asks
+	})
 	s.waitForCertificate(30*time.Second, docs, otherThan(first))
 	s.logCase(began, "renewed 60 days early")
 	s.checkMaxOrders(2)
@@ -112,21 +111,17 @@ func TestRevokedCertificateIsReplaced(t *testing.T) {
 // waitForStaple waits until a name is served with an answer of the responder, and fails the test if that is not good.
 func (s *stack) waitForStaple(name string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	harness.EventuallyWithin(s.t, 20*time.Second, name+" is served with a good OCSP response", func() bool {
 		state, err := s.handshake(name)
-		if err == nil && len(state.OCSPResponse) > 0 {
-			answer, err := ocsp.ParseResponseForCert(state.OCSPResponse, state.PeerCertificates[0], state.PeerCertificates[1])
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			if answer.Status == ocsp.Good {
-				return
-			}
+		if err != nil || len(state.OCSPResponse) == 0 {
+			return false
 		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("%s has no staple: %v", name, err)
+		response, err := ocsp.ParseResponseForCert(state.OCSPResponse, state.PeerCertificates[0], state.PeerCertificates[1])
+		if err != nil {
+			s.t.Fatal(err)
 		}
-	}
+		return response.Status == ocsp.Good
+	})
 }
 
 // ocspResponder answers OCSP requests (RFC 6960) in Pebble's place, which has none.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/tests/acme/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // What internal/certs makes of certmagic's schedule: so many attempts in vain within an hour; after two that an authority
@@ -93,11 +94,9 @@ func failRequests(path string, fault lab.Fault) func(*stack, string) {
 // waitForFailures waits until n attempts for a name have failed, and returns how many orders there were.
 func (s *stack) waitForFailures(name string, n int) int {
 	s.t.Helper()
-	for deadline := time.Now().Add(retryTimeout + 20*time.Second); len(s.retryWaits(name)) < n; time.Sleep(500 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("attempt %d for %s has not failed", n, name)
-		}
-	}
+	harness.EventuallyWithin(s.t, retryTimeout+20*time.Second, fmt.Sprintf("attempt %d for %s has failed", n, name), func() bool {
+		return len(s.retryWaits(name)) >= n
+	})
 	return len(s.ca.Orders(name))
 }
 

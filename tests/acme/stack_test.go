@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/tests/acme/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // stack is the shipped stack: its Caddyfile and its compose.yaml, with nothing but the environment changed. Only the edge,
@@ -36,9 +37,9 @@ func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
 	t.Helper()
 	short := strings.ToLower(strings.NewReplacer("/", "", "_", "", "-", "").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	short = short[:min(len(short), 40)]
-	s := &stack{t: t, ca: ca, domain: short + ".test", name: "edgeacme" + short, http: lab.FreePort(t), https: lab.FreePort(t)}
+	s := &stack{t: t, ca: ca, domain: short + ".test", name: "edgeacme" + short, http: harness.FreePort(t), https: harness.FreePort(t)}
 	file := filepath.Join(t.TempDir(), ".env")
-	if out, err := exec.Command(edgeBinary, "init", "--domain", s.domain, "--file", file).CombinedOutput(); err != nil {
+	if out, err := exec.Command(harness.Edge(t), "init", "--domain", s.domain, "--file", file).CombinedOutput(); err != nil {
 		t.Fatalf("edge init: %v\n%s", err, out)
 	}
 	s.env = append([]string{
@@ -144,16 +145,16 @@ func (s *stack) handshakeTrusting(name string, roots *x509.CertPool) (*tls.Conne
 // waitForCertificate waits until a name is served with a certificate that wanted accepts, and returns it.
 func (s *stack) waitForCertificate(within time.Duration, name string, wanted func(*x509.Certificate) bool) *x509.Certificate {
 	s.t.Helper()
-	var last error
-	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	return harness.EventuallyValue(s.t, within, name+" is served with the wanted certificate", func() (*x509.Certificate, error) {
 		state, err := s.handshake(name)
-		if err == nil && wanted(state.PeerCertificates[0]) {
-			return state.PeerCertificates[0]
+		if err != nil {
+			return nil, err
 		}
-		last = err
-	}
-	s.t.Fatalf("%s has not the wanted certificate within %s: %v", name, within, last)
-	return nil
+		if got := state.PeerCertificates[0]; !wanted(got) {
+			return nil, fmt.Errorf("it is served with the certificate %s", got.SerialNumber)
+		}
+		return state.PeerCertificates[0], nil
+	})
 }
 
 func anyCertificate(*x509.Certificate) bool { return true }
@@ -200,18 +201,14 @@ func (s *stack) client() *http.Client {
 func (s *stack) waitHealthy() {
 	s.t.Helper()
 	client := s.client()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	harness.EventuallyWithin(s.t, 30*time.Second, "/health answers with 200", func() bool {
 		resp, err := client.Get("http://" + s.sites()[0] + "/health")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
+		if err != nil {
+			return false
 		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("/health does not answer: %v", err)
-		}
-	}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
 }
 
 // logCase prints what came of a case: how long it took, and what the authority was asked for.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // knownDeviations are where Go's HTTP/2 does otherwise than h2spec wants, each of them on purpose and without harm.
@@ -22,9 +24,7 @@ var knownDeviations = map[string]string{
 // so this edge takes such a client for one of the accounting site.
 func TestHTTP2ConformsToH2spec(t *testing.T) {
 	t.Parallel()
-	if out, err := exec.Command("make", "--silent", "-C", "../..", ".tools/h2spec").CombinedOutput(); err != nil {
-		t.Fatalf("build h2spec: %v\n%s", err, out)
-	}
+	h2spec := harness.Tool(t, "h2spec")
 	lax, err := startEdge(filepath.Join(t.TempDir(), "lax"), func(config map[string]any) {
 		for _, server := range config["apps"].(map[string]any)["http"].(map[string]any)["servers"].(map[string]any) {
 			if policies, secure := server.(map[string]any)["tls_connection_policies"].([]any); secure {
@@ -53,7 +53,7 @@ func TestHTTP2ConformsToH2spec(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, _ := exec.Command("../../.tools/h2spec", "--host", host, "--port", port, "--tls", "--insecure", "--timeout", "3", "--path", "/api/x").CombinedOutput() // its status says that some failed
+	out, _ := exec.Command(h2spec, "--host", host, "--port", port, "--tls", "--insecure", "--timeout", "3", "--path", "/api/x").CombinedOutput() // its status says that some failed
 	text := regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`).ReplaceAllString(string(out), "")
 	summary := regexp.MustCompile(`(\d+) tests, (\d+) passed, (\d+) skipped, (\d+) failed`).FindStringSubmatch(text)
 	if summary == nil || summary[3] != "0" || len(summary[1]) < 3 {

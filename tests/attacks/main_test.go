@@ -1,13 +1,13 @@
-// Package attacks tries to get past the shipped configuration, and to keep it from serving others: what a stranger sends to the
-// edge, what a backend gets of it, byte for byte, and what comes back. `go test ./tests/attacks -v` prints it as a table.
+// Package attacks tries to get past the shipped configuration, and to keep it from serving others. A case shows what an attacker
+// sends to the edge, what a backend gets of it, byte for byte, and what comes back. `go test ./tests/attacks -v` prints all cases
+// as a table.
 package attacks
 
 import (
-	"flag"
-	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 var (
@@ -16,38 +16,26 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv(attackerEnv); name != "" {
-		os.Exit(attackerMain(name)) // this process is a stranger
-	}
-	flag.Parse()
-	if testing.Short() {
-		fmt.Println("tests/attacks: -short: left out; they run the edge")
-		os.Exit(0)
-	}
-	os.Exit(runAll(m))
+	harness.Main(m, harness.Suite{
+		Dir:       "tests/attacks",
+		Processes: map[string]func(string) int{attackerEnv: attackerMain},
+		Setup:     startTargets,
+		Teardown:  stopEdge,
+	})
 }
 
-func runAll(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "edge-attacks-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+// startTargets starts what all tests attack.
+func startTargets(dir string) (err error) {
+	if backend, err = newRecordingBackend(); err != nil {
+		return err
 	}
-	defer os.RemoveAll(dir)
-	if err = buildEdge(dir); err == nil {
-		backend, err = newRecordingBackend()
+	edge, err = startEdge(filepath.Join(dir, "shipped"), nil)
+	return err
+}
+
+func stopEdge(bool) error {
+	if edge == nil {
+		return nil
 	}
-	if err == nil {
-		edge, err = startEdge(filepath.Join(dir, "shipped"), nil)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	if err := edge.stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return edge.stop()
 }

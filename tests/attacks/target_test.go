@@ -16,20 +16,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"sync"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
-
-var edgeBinary string
-
-// buildEdge builds the edge.
-func buildEdge(dir string) error {
-	edgeBinary = filepath.Join(dir, "edge")
-	if out, err := exec.Command("go", "build", "-o", edgeBinary, "../../cmd/edge").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the edge: %w\n%s", err, out)
-	}
-	return nil
-}
 
 // target is a running edge with the shipped Caddyfile, for localhost.
 type target struct {
@@ -47,7 +37,14 @@ func startEdge(dir string, change func(config map[string]any)) (*target, error) 
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2)
+	var ports [2]string
+	for i := range ports {
+		var err error
+		if ports[i], err = harness.ReservePort(); err != nil {
+			return nil, err
+		}
+	}
+	binary, err := harness.EdgeBinary()
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +52,7 @@ func startEdge(dir string, change func(config map[string]any)) (*target, error) 
 	env := append(os.Environ(), "DOMAIN=localhost", "HTTP_PORT="+ports[0], "HTTPS_PORT="+ports[1], "PUBLIC_HTTPS_PORT="+ports[1],
 		"GOMEMLIMIT=460MiB", // what Caddy makes of the container's 512 MiB
 		"EDGE_ADMIN=unix/"+socket, "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	adapt := exec.Command(edgeBinary, "adapt", "--config", "../../Caddyfile")
+	adapt := exec.Command(binary, "adapt", "--config", "../../Caddyfile")
 	adapt.Env = env
 	text, err := adapt.Output()
 	if err != nil {
@@ -86,7 +83,7 @@ func startEdge(dir string, change func(config map[string]any)) (*target, error) 
 	}
 	t := &target{
 		dir: dir, https: "127.0.0.1:" + ports[1], http: "127.0.0.1:" + ports[0],
-		process: exec.Command(edgeBinary, "run", "--config", file), ended: make(chan error, 1),
+		process: exec.Command(binary, "run", "--config", file), ended: make(chan error, 1),
 	}
 	t.admin = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -100,41 +97,15 @@ func startEdge(dir string, change func(config map[string]any)) (*target, error) 
 		return nil, err
 	}
 	go func() { t.ended <- t.process.Wait() }()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		got, err := t.send("accounting.localhost", "GET /api/ready HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\n\r\n")
-		if err == nil && len(got) == 1 && got[0].StatusCode == http.StatusOK {
-			return t, nil
-		}
-		if time.Now().After(deadline) {
-			return nil, errors.Join(fmt.Errorf("the edge does not serve: %v %v", got, err), t.stop())
-		}
+	var answers []*http.Response
+	waitErr := harness.EventuallyContext(context.Background(), 30*time.Second, "the edge serves", func() bool {
+		answers, err = t.send("accounting.localhost", "GET /api/ready HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\n\r\n")
+		return err == nil && len(answers) == 1 && answers[0].StatusCode == http.StatusOK
+	})
+	if waitErr != nil {
+		return nil, errors.Join(waitErr, fmt.Errorf("the last answers: %v %w", answers, err), t.stop())
 	}
-}
-
-var (
-	takenMu sync.Mutex
-	taken   = make(map[string]bool)
-)
-
-// freePorts returns ports that nobody listens on, and that it has not returned before: two edges can listen on one.
-func freePorts(n int) (ports []string, err error) {
-	takenMu.Lock()
-	defer takenMu.Unlock()
-	for len(ports) < n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		_, port, _ := net.SplitHostPort(ln.Addr().String())
-		if err := ln.Close(); err != nil {
-			return nil, err
-		}
-		if !taken[port] {
-			taken[port] = true
-			ports = append(ports, port)
-		}
-	}
-	return ports, nil
+	return t, nil
 }
 
 // stop ends the edge; an error says that it had ended before, with the last that it said.

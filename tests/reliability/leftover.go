@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // Leftover is what a Caddy has open when it is idle again, after scenarios, beside what it had before them.
@@ -64,7 +66,7 @@ func (s *testbed) compareWithBaselines(ctx context.Context) error {
 			continue // another process, with nothing to compare it to
 		}
 		l := Leftover{Proxy: p.name, GoroutinesBefore: before.usage.goroutines, FilesBefore: before.usage.files}
-		_ = eventually(ctx, 20*time.Second, "nothing is left", func() bool { // what is left then is in the report
+		_ = harness.EventuallyContext(ctx, 20*time.Second, "nothing is left", func() bool { // what is left then is in the report
 			now, err := p.resourceUsage(ctx)
 			l.GoroutinesAfter, l.FilesAfter = now.goroutines, now.files
 			return err == nil && l.Clean()

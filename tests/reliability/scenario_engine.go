@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
@@ -108,7 +109,7 @@ func (s *testbed) startHostEdge(ctx context.Context, e *lab.Engine) (p proxy, st
 		_ = cmd.Wait() // how it ends is not what is tried
 		return err
 	}
-	err = eventually(ctx, 30*time.Second, "the edge beside the Engine serves", func() bool {
+	err = harness.EventuallyContext(ctx, 30*time.Second, "the edge beside the Engine serves", func() bool {
 		return p.routesTo(ctx, apiHost, 1) && p.routesTo(ctx, controlHost, 1)
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/reliability/load"
 )
 
@@ -70,7 +71,7 @@ func (s *testbed) withoutBackend(ctx context.Context, p proxy, name string, n in
 	if _, err := s.project.Compose(ctx, "stop", "--timeout", "1", "api"); err != nil {
 		return nil, err
 	}
-	if err := eventually(ctx, 10*time.Second, "the edge knows", func() bool { return s.edgeServiceStatus(ctx, p, "api:8080").Ready == 0 }); err != nil {
+	if err := harness.EventuallyContext(ctx, 10*time.Second, "the edge knows", func() bool { return s.edgeServiceStatus(ctx, p, "api:8080").Ready == 0 }); err != nil {
 		return nil, err
 	}
 	sending, leave := context.WithCancel(ctx)
@@ -111,7 +112,7 @@ func (s *testbed) startBackend(ctx context.Context) error {
 
 // waitHeld waits until n requests to api are held.
 func (s *testbed) waitHeld(ctx context.Context, p proxy, n int) error {
-	return eventually(ctx, 10*time.Second, fmt.Sprintf("%d requests are held", n), func() bool {
+	return harness.EventuallyContext(ctx, 10*time.Second, fmt.Sprintf("%d requests are held", n), func() bool {
 		return s.edgeServiceStatus(ctx, p, "api:8080").Held == n
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 var proxyRecreated = scenario{
@@ -45,7 +47,7 @@ var edgeOnSharedPort = scenario{
 			_, _ = s.project.Compose(ctx, "--profile", "door", "rm", "--stop", "--force", "edge-a", "edge-b", "door") // the project's end does it, too
 		}()
 		door := proxy{name: "edge", service: "door", address: net.JoinHostPort("127.0.0.1", s.project.Get("LAB_DOOR_HTTP"))}
-		err := eventually(ctx, 30*time.Second, "the door's edge serves", func() bool { return door.routesTo(ctx, controlHost, 1) })
+		err := harness.EventuallyContext(ctx, 30*time.Second, "the door's edge serves", func() bool { return door.routesTo(ctx, controlHost, 1) })
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +68,7 @@ var edgeOnSharedPort = scenario{
 // waitEdgeReady waits until an edge of the door has a ready endpoint of both services. It is asked by its own admin socket:
 // over the shared port, either of the two could answer.
 func (s *testbed) waitEdgeReady(ctx context.Context, service string) error {
-	return eventually(ctx, 30*time.Second, service+" is ready", func() bool {
+	return harness.EventuallyContext(ctx, 30*time.Second, service+" is ready", func() bool {
 		out, err := s.project.Compose(ctx, "--profile", "door", "exec", "-T", service, "edge", "status", "--json")
 		return err == nil && strings.Count(out, `"ready":1`) == 2
 	})

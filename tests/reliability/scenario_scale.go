@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // scaleScenario returns the scenario in which replicas are added and taken away again.
@@ -46,7 +48,7 @@ var slowStart = scenario{
 	what: "A second replica is added that answers one request at a time, each after 0.2 s, and gets better for four seconds.",
 	env:  map[string]string{"LAB_SLOW_START": slowStartTime.String()},
 	prepare: func(ctx context.Context, s *testbed) error {
-		return eventually(ctx, 2*slowStartTime, "the first replica is quick", func() bool {
+		return harness.EventuallyContext(ctx, 2*slowStartTime, "the first replica is quick", func() bool {
 			quick, cancel := context.WithTimeout(ctx, 200*time.Millisecond) // Docker is asked for its address, too
 			defer cancel()
 			return s.askReplica(quick, 0, "/_test/echo") == nil

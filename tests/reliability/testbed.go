@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
@@ -99,7 +100,7 @@ func (s *testbed) setVariables() (err error) {
 		return err
 	}
 	s.project.Set("LAB_CERTS", s.tempDir)
-	door, err := lab.FreePort()
+	door, err := harness.ReservePort()
 	if err != nil {
 		return err
 	}
@@ -163,7 +164,7 @@ func (s *testbed) enterState(ctx context.Context, env map[string]string, replica
 // resetBehaviour undoes what an earlier scenario told the replicas of api.
 func (s *testbed) resetBehaviour(ctx context.Context, replicas int) error {
 	for i := range replicas {
-		err := eventually(ctx, time.Minute, "api takes orders", func() bool { return s.setBehaviour(ctx, i, "silent=false&health=up") == nil })
+		err := harness.EventuallyContext(ctx, time.Minute, "api takes orders", func() bool { return s.setBehaviour(ctx, i, "silent=false&health=up") == nil })
 		if err != nil {
 			return err
 		}
@@ -184,7 +185,7 @@ func (s *testbed) waitRouted(ctx context.Context, replicas int) error {
 		if p.service == "" {
 			n = 1 // a stranger may keep to one of them
 		}
-		err := eventually(ctx, proxyReadyTimeout, fmt.Sprintf("%s (%s) reaches replicas of %s, %d of them, and %s", p.name, p.address, apiHost, n, controlHost), func() bool {
+		err := harness.EventuallyContext(ctx, proxyReadyTimeout, fmt.Sprintf("%s (%s) reaches replicas of %s, %d of them, and %s", p.name, p.address, apiHost, n, controlHost), func() bool {
 			return p.routesTo(ctx, apiHost, n) && p.routesTo(ctx, controlHost, 1)
 		})
 		if err != nil {
@@ -196,7 +197,7 @@ func (s *testbed) waitRouted(ctx context.Context, replicas int) error {
 
 // waitAnswering waits until n replicas of api are there and each of them answers, asked without any proxy.
 func (s *testbed) waitAnswering(ctx context.Context, n int) error {
-	return eventually(ctx, time.Minute, fmt.Sprintf("%d replicas answer", n), func() bool {
+	return harness.EventuallyContext(ctx, time.Minute, fmt.Sprintf("%d replicas answer", n), func() bool {
 		addresses, err := s.project.Addresses(ctx, "api", "lab")
 		return err == nil && len(addresses) == n && !slices.ContainsFunc(addresses, func(a string) bool {
 			return getOK(ctx, "http://"+a+":8080/_test/health") != nil
@@ -236,18 +237,6 @@ func getOK(ctx context.Context, url string) error {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s: %s", url, resp.Status)
-	}
-	return nil
-}
-
-// eventually waits for a condition.
-func eventually(ctx context.Context, within time.Duration, what string, holds func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	for !holds() {
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
-			return fmt.Errorf("not within %s: %s", within, what)
-		}
 	}
 	return nil
 }

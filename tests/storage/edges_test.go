@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/tests/acme/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 const site = "shared.test"
@@ -32,21 +33,7 @@ type node struct {
 
 func newNode(t *testing.T, name string) *node {
 	t.Helper()
-	return &node{name: name, http: freePort(t), https: freePort(t)}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	_, p, err := net.SplitHostPort(ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return &node{name: name, http: harness.FreePort(t), https: harness.FreePort(t)}
 }
 
 // start runs the edge with the shared storage, in a table of the test's own.
@@ -83,7 +70,7 @@ func (n *node) start(t *testing.T, ca *lab.Authority) {
 		t.Fatal(err)
 	}
 	n.log = log.Name()
-	n.process = exec.Command(edgeBinary, "run", "--config", caddyfile)
+	n.process = exec.Command(harness.Edge(t), "run", "--config", caddyfile)
 	n.process.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir,
 		"EDGE_STORAGE_DSN="+testOptions(cmp.Or(n.database, database)).DSN, "EDGE_STORAGE_KEY="+keyOne)
 	n.process.Stdout, n.process.Stderr = log, log
@@ -115,31 +102,20 @@ func (n *node) kill() {
 // waitListening waits until the edge accepts connections.
 func (n *node) waitListening(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+n.https)
-		if err == nil {
-			_ = conn.Close() // it was only tried
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+	conn := harness.EventuallyValue(t, 30*time.Second, n.name+" listens", func() (net.Conn, error) {
+		return net.Dial("tcp", "127.0.0.1:"+n.https)
+	})
+	_ = conn.Close() // nothing was sent
 }
 
 // waitForCertificate waits until the edge serves the site, and returns its certificate.
 func (n *node) waitForCertificate(t *testing.T, ca *lab.Authority, within time.Duration) *x509.Certificate {
 	t.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := tls.Dial("tcp", "127.0.0.1:"+n.https, &tls.Config{ServerName: site, RootCAs: ca.Issued})
-		if err == nil {
-			defer conn.Close()
-			return conn.ConnectionState().PeerCertificates[0]
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not serve %s within %s: %v", n.name, site, within, err)
-		}
-	}
+	conn := harness.EventuallyValue(t, within, n.name+" serves "+site, func() (*tls.Conn, error) {
+		return tls.Dial("tcp", "127.0.0.1:"+n.https, &tls.Config{ServerName: site, RootCAs: ca.Issued})
+	})
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0]
 }
 
 // newAuthority validates at one node's ports, whoever asked.
@@ -254,15 +230,10 @@ func TestDisconnectedEdgeServesTheOthersCertificate(t *testing.T) {
 // waitForLog waits until the edge has written a text into its log.
 func (n *node) waitForLog(t *testing.T, text string, within time.Duration) {
 	t.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
-		said, err := os.ReadFile(n.log)
-		if err == nil && strings.Contains(string(said), text) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not say %q (%v)", n.name, text, err)
-		}
-	}
+	harness.EventuallyWithin(t, within, fmt.Sprintf("%s has logged %q", n.name, text), func() bool {
+		log, err := os.ReadFile(n.log)
+		return err == nil && strings.Contains(string(log), text)
+	})
 }
 
 // TestEdgeExitsIfItsDatabaseIsDownAtStart: it ends, to be started again, and says why.

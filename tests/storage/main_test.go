@@ -3,17 +3,15 @@ package storage
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/theworklabs/edge/internal/pgstorage"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 const (
@@ -22,57 +20,27 @@ const (
 )
 
 var (
-	edgeBinary string
-	container  string // PostgreSQL's
-	database   string // its address on loopback
+	container string // the ID of PostgreSQL's container
+	database  string // its address on loopback
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if name := os.Getenv("EDGE_TEST_HOLD_LOCK"); name != "" {
-		holdLock(name)
-	}
-	if testing.Short() {
-		fmt.Println("tests/storage: -short: left out; it needs a Docker Engine")
-		os.Exit(0)
-	}
-	os.Exit(runAll(m))
+	harness.Main(m, harness.Suite{
+		Dir:       "tests/storage",
+		Requires:  []harness.Requirement{harness.Docker, harness.Images("edge-test/postgres:test")},
+		Processes: map[string]func(string) int{"EDGE_TEST_HOLD_LOCK": holdLock},
+		Setup:     func(string) error { return startPostgres() },
+		Teardown:  func(bool) error { return removePostgres() },
+	})
 }
 
-func runAll(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "edge-storage-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	err = prepare(dir)
-	defer func() {
-		if container != "" {
-			_ = exec.Command("docker", "rm", "--force", "--volumes", container).Run() // the tests are over
-		}
-	}()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "edge: error: %v\nedge: hint: run `make test`, or tests/setup; `go test -short ./...` needs no Docker\n", err)
-		return 1
-	}
-	return m.Run()
-}
-
-// prepare builds the edge and runs PostgreSQL.
-func prepare(dir string) error {
-	edgeBinary = filepath.Join(dir, "edge")
-	if out, err := exec.Command("go", "build", "-o", edgeBinary, "../../cmd/edge").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the edge: %w\n%s", err, out)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// startPostgres runs PostgreSQL and waits until it stores something.
+func startPostgres() error {
+	port, err := harness.ReservePort()
 	if err != nil {
 		return err
 	}
-	database = ln.Addr().String() // the same after a restart
-	if err := ln.Close(); err != nil {
-		return err
-	}
+	database = "127.0.0.1:" + port // the same after a restart
 	out, err := exec.Command("docker", "run", "--detach", "--publish", database+":5432", "--env", "POSTGRES_USER=edge",
 		"--env", "POSTGRES_PASSWORD=hunter2", "edge-test/postgres:test").CombinedOutput()
 	if err != nil {
@@ -86,12 +54,23 @@ func prepare(dir string) error {
 	defer s.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	for ctx.Err() == nil {
-		if err = s.Store(ctx, "is/it/there", []byte("yes")); err == nil {
-			return nil
-		}
+	if waitErr := harness.EventuallyContext(ctx, time.Minute, "PostgreSQL stores a value", func() bool {
+		err = s.Store(ctx, "is/it/there", []byte("yes"))
+		return err == nil
+	}); waitErr != nil {
+		return fmt.Errorf("%w: %w", waitErr, err)
 	}
-	return fmt.Errorf("wait for PostgreSQL: %w", err)
+	return nil
+}
+
+func removePostgres() error {
+	if container == "" {
+		return nil
+	}
+	if out, err := exec.Command("docker", "rm", "--force", "--volumes", container).CombinedOutput(); err != nil {
+		return fmt.Errorf("remove PostgreSQL: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // testOptions are those of the tests: a short lease and little patience.
@@ -112,15 +91,15 @@ func openStore(t *testing.T, o pgstorage.Options) *pgstorage.Store {
 	return s
 }
 
-// holdLock is what a process does that will be killed.
-func holdLock(name string) {
+// holdLock is the main function of a process that takes a lock, prints "held" and waits until it is killed.
+func holdLock(name string) int {
 	s, err := pgstorage.New(testOptions(os.Getenv("EDGE_TEST_DATABASE"), keyOne))
 	if err == nil {
 		err = s.Lock(context.Background(), name)
 	}
 	if err != nil {
 		fmt.Println(err)
-		os.Exit(1)
+		return 1
 	}
 	fmt.Println("held")
 	select {}

@@ -10,6 +10,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -21,9 +22,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // Options are what differs between authorities.
@@ -96,7 +98,7 @@ func (ca *Authority) startPebble(t testing.TB, dir, resolver string, o Options) 
 	config := map[string]any{"pebble": map[string]any{
 		"listenAddress": listen, "managementListenAddress": management,
 		"certificate": filepath.Join(dir, "front.pem"), "privateKey": filepath.Join(dir, "front.key"),
-		"httpPort": or(o.HTTPPort, 80), "tlsPort": or(o.TLSPort, 443), "ocspResponderURL": o.OCSP,
+		"httpPort": cmp.Or(o.HTTPPort, 80), "tlsPort": cmp.Or(o.TLSPort, 443), "ocspResponderURL": o.OCSP,
 		"retryAfter":   map[string]int{"authz": 1, "order": 1},
 		"keyAlgorithm": algorithm,
 		"profiles":     map[string]any{"default": map[string]any{"validityPeriod": int(validity.Seconds())}},
@@ -112,13 +114,6 @@ func (ca *Authority) startPebble(t testing.TB, dir, resolver string, o Options) 
 	startTool(t, dir, []string{
 		"PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0", fmt.Sprintf("PEBBLE_WFE_NONCEREJECT=%d", o.BadNonce),
 	}, "pebble", "-config", file, "-dnsserver", resolver)
-}
-
-func or(n, other int) int {
-	if n != 0 {
-		return n
-	}
-	return other
 }
 
 // Resolve has the authority find a name at an address; with none, nowhere.
@@ -164,30 +159,18 @@ func (ca *Authority) post(t testing.TB, url string, body any) {
 // waitFor waits until something answers.
 func (ca *Authority) waitFor(t testing.TB, url string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := ca.insecureClient.Get(url)
-		if err == nil {
-			resp.Body.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not answer: %v", url, err)
-		}
-	}
+	resp := harness.EventuallyValue(t, 30*time.Second, url+" answers", func() (*http.Response, error) { return ca.insecureClient.Get(url) })
+	resp.Body.Close()
 }
 
 // startTool starts a program of tools/go.mod, which the test's end ends.
 func startTool(t testing.TB, dir string, env []string, name string, args ...string) {
 	t.Helper()
-	program, err := toolPath(name)
-	if err != nil {
-		t.Fatal(err)
-	}
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(harness.Tool(t, name), args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -211,37 +194,5 @@ func tail(text string, n int) string {
 
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	return net.JoinHostPort("127.0.0.1", FreePort(t))
-}
-
-var (
-	takenMu sync.Mutex
-	taken   = make(map[string]bool)
-)
-
-// FreePort returns a port of loopback that nobody listens on, neither by TCP nor by UDP, and that it has not returned before:
-// tests that run at the same time must not meet.
-func FreePort(t testing.TB) string {
-	t.Helper()
-	takenMu.Lock()
-	defer takenMu.Unlock()
-	for {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, err := net.SplitHostPort(ln.Addr().String())
-		packets, udpErr := net.ListenPacket("udp", ln.Addr().String())
-		if udpErr == nil {
-			packets.Close()
-		}
-		ln.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if udpErr == nil && !taken[port] {
-			taken[port] = true
-			return port
-		}
-	}
+	return net.JoinHostPort("127.0.0.1", harness.FreePort(t))
 }

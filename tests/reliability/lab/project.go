@@ -5,10 +5,8 @@ package lab
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -115,14 +113,4 @@ func runCommand(cmd *exec.Cmd) (string, error) {
 		return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, strings.Join(lines[max(len(lines)-8, 0):], "\n"))
 	}
 	return strings.TrimSpace(out.String()), nil
-}
-
-// FreePort returns a port of loopback that nobody listens on.
-func FreePort() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	return port, errors.Join(err, ln.Close())
 }

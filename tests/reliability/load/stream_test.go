@@ -5,28 +5,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
-// checkNoLeaks fails the test if goroutines that it started outlive it.
-func checkNoLeaks(t *testing.T) {
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				stacks := make([]byte, 64<<10)
-				t.Fatalf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
-			}
-		}
-	})
-}
-
 func TestTheRateIsKeptWhileNothingIsAnswered(t *testing.T) {
-	checkNoLeaks(t)
+	harness.CheckNoLeaks(t)
 	const enough = 30
 	var arrived atomic.Int32
 	release := make(chan struct{})
@@ -63,7 +51,7 @@ func TestTheRateIsKeptWhileNothingIsAnswered(t *testing.T) {
 }
 
 func TestMethodsAreMixed(t *testing.T) {
-	checkNoLeaks(t)
+	harness.CheckNoLeaks(t)
 	var mu sync.Mutex
 	bodies := make(map[string]int64)
 	ctx, stop := context.WithCancel(t.Context())

@@ -5,13 +5,14 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // backend accepts WebSockets and does with each of them what it is made to do.
@@ -22,7 +23,7 @@ type backend struct {
 
 func newBackend(t *testing.T, start func(*httptest.Server), serve func(n int, c *websocket.Conn)) *backend {
 	t.Helper()
-	before := runtime.NumGoroutine()
+	harness.CheckNoLeaks(t)
 	b := &backend{}
 	var n atomic.Int32
 	b.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -39,11 +40,6 @@ func newBackend(t *testing.T, start func(*httptest.Server), serve func(n int, c 
 	t.Cleanup(func() {
 		b.handlers.Wait()
 		b.Close()
-		for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-			}
-		}
 	})
 	return b
 }
@@ -106,11 +102,7 @@ func TestSocketsRememberHowTheyEnded(t *testing.T) {
 	})
 	c := openFour(t, b.target())
 	defer close(silence)
-	for deadline := time.Now().Add(5 * time.Second); c.Alive() != 2; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d are alive, want 2", c.Alive())
-		}
-	}
+	harness.EventuallyWithin(t, 5*time.Second, "two sockets are alive", func() bool { return c.Alive() == 2 })
 	got := c.Count(began, 300*time.Millisecond)
 	if got.Alive != 1 || got.Codes[1001] != 1 || got.Codes[CodeNone] != 1 || got.Codes[CodeSilent] != 1 {
 		t.Errorf("%+v, want one each alive, closed with 1001, cut, and silent", got)

@@ -1,0 +1,78 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var root = sync.OnceValue(func() string {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	file := strings.TrimSpace(string(out))
+	if err != nil || filepath.Base(file) != "go.mod" {
+		panic(fmt.Sprintf("find the top of the repository: go env GOMOD printed %q: %v", out, err))
+	}
+	return filepath.Dir(file)
+})
+
+// Root returns the top of the repository: the directory of go.mod. It panics outside of the module.
+func Root() string { return root() }
+
+var edgeBinary = sync.OnceValues(func() (string, error) {
+	if suiteDir == "" {
+		return "", errors.New("build the edge: no suite is running; call harness.Main in TestMain")
+	}
+	path := filepath.Join(suiteDir, "edge")
+	return path, Build(Root(), path, "./cmd/edge")
+})
+
+// EdgeBinary returns the path of the edge's binary. The first call builds it.
+func EdgeBinary() (string, error) { return edgeBinary() }
+
+// Edge returns the path of the edge's binary, as EdgeBinary does.
+func Edge(t testing.TB) string {
+	t.Helper()
+	path, err := EdgeBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Build builds a package of the module in dir. output and pkg are relative to dir.
+func Build(dir, output, pkg string, flags ...string) error {
+	args := append([]string{"build", "-C", dir, "-o", output}, flags...)
+	out, err := exec.Command("go", append(args, pkg)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build %s in %s: %w\n%s", pkg, dir, err, out)
+	}
+	return nil
+}
+
+var (
+	toolsMu sync.Mutex
+	tools   = make(map[string]error) // built by this process: name → error of the build
+)
+
+// Tool returns the path of a program that tools/go.mod pins, such as pebble. The first call for a name has make build it.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	toolsMu.Lock()
+	defer toolsMu.Unlock()
+	err, isBuilt := tools[name]
+	if !isBuilt {
+		var out []byte
+		if out, err = exec.Command("make", "--silent", "-C", Root(), ".tools/"+name).CombinedOutput(); err != nil {
+			err = fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+		tools[name] = err
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(Root(), ".tools", name)
+}
