@@ -26,27 +26,18 @@ type haproxyProject struct {
 func newHAProxyProject(t *testing.T, network string, trusts bool) *haproxyProject {
 	t.Helper()
 	f := &haproxyProject{
-		project: &project{name: "edge" + strings.ToLower(t.Name()), files: []string{"front/compose.yaml"}},
+		project: newProject(t, "", "front/compose.yaml"),
 		http:    harness.FreePort(t), tls: harness.FreePort(t), direct: harness.FreePort(t),
 		clientIP: network + ".1", proxyIP: network + ".2",
 	}
-	f.env = []string{
+	f.Env = []string{
 		"FRONT_HTTP=" + f.http, "FRONT_TLS=" + f.tls, "FRONT_DIRECT=" + f.direct,
 		"FRONT_NET=" + network, "FRONT_TRUSTED=static", "FRONT_PROXY_PROTOCOL=",
 	}
 	if trusts {
-		f.env = append(f.env, "FRONT_TRUSTED=static "+f.proxyIP, "FRONT_PROXY_PROTOCOL="+f.proxyIP+"/32")
+		f.Env = append(f.Env, "FRONT_TRUSTED=static "+f.proxyIP, "FRONT_PROXY_PROTOCOL="+f.proxyIP+"/32")
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			logs, err := f.compose("logs", "--no-color", "--tail", "40")
-			t.Logf("the last lines (%v):\n%s", err, logs)
-		}
-		if _, err := f.compose("down", "--volumes", "--timeout", "1"); err != nil {
-			t.Error(err)
-		}
-	})
-	f.mustCompose(t, "up", "--detach")
+	f.MustCompose(t, "up", "--detach")
 	harness.Eventually(t, "the docs answer", func() bool {
 		a, err := f.do(f.clientVia(f.direct, nil), http.MethodGet, docs+"/_test/echo", nil)
 		return err == nil && a.status == http.StatusOK
@@ -115,7 +106,7 @@ func TestClientAddressIsKnownBehindHAProxy(t *testing.T) {
 		}
 	}
 
-	if logged := f.mustCompose(t, "logs", "--no-log-prefix", "edge"); strings.Contains(logged, `"client_ip":"`+spoofedIP) ||
+	if logged := f.MustCompose(t, "logs", "--no-log-prefix", "edge"); strings.Contains(logged, `"client_ip":"`+spoofedIP) ||
 		strings.Contains(logged, `"client_ip":"`+f.proxyIP) || !strings.Contains(logged, `"client_ip":"`+f.clientIP) {
 		t.Errorf("the access log has the wrong clients:\n%s", logged)
 	}

@@ -16,12 +16,8 @@ import (
 // check runs `edge check` on a project and returns its report.
 func (p *project) check(t *testing.T, flags ...string) preflight.Report {
 	t.Helper()
-	args := []string{"check", "--json", "--project-name", p.name}
-	for _, f := range p.files {
-		args = append(args, "--file", f)
-	}
-	cmd := exec.Command(harness.Edge(t), append(args, flags...)...)
-	cmd.Env = append(os.Environ(), p.env...)
+	cmd := exec.Command(harness.Edge(t), append(append([]string{"check", "--json"}, p.FileArgs()...), flags...)...)
+	cmd.Env = p.Environ()
 	out, err := cmd.Output()
 	var report preflight.Report
 	if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
@@ -172,9 +168,9 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			p := unstartedStack(t, dir)
-			p.env = append(p.env, c.env...)
+			p.Env = append(p.Env, c.env...)
 			if c.overlay != "" {
-				p.files = append(p.files, writeFile(t, dir, "overlay.yaml", c.overlay))
+				p.Files = append(p.Files, writeFile(t, dir, "overlay.yaml", c.overlay))
 			}
 			var flags []string
 			if c.config[0] != "" {
@@ -200,10 +196,10 @@ func unstartedStack(t *testing.T, dir string) *project {
 	if out, err := exec.Command(harness.Edge(t), "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
 		t.Fatalf("edge init: %v\n%s", err, out)
 	}
-	return &project{
-		name: "edgefresh", files: []string{"../compose.yaml"},
-		env: []string{"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:0", "PUBLISH_HTTPS=127.0.0.1:0"},
-	}
+	return &project{Project: harness.Project{
+		Name: "edgefresh", Files: []string{"../compose.yaml"},
+		Env: []string{"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:0", "PUBLISH_HTTPS=127.0.0.1:0"},
+	}}
 }
 
 func writeFile(t *testing.T, dir, name, text string) string {
@@ -218,7 +214,7 @@ func writeFile(t *testing.T, dir, name, text string) string {
 // TestCheckWorksOffline: without an Engine and without DNS there is nothing wrong with the shipped files.
 func TestCheckWorksOffline(t *testing.T) {
 	p := unstartedStack(t, t.TempDir())
-	p.env = append(p.env, "DOCKER_HOST=unix:///nowhere/docker.sock", "DOMAIN=shop.invalid")
+	p.Env = append(p.Env, "DOCKER_HOST=unix:///nowhere/docker.sock", "DOMAIN=shop.invalid")
 	report := p.check(t, "--offline")
 	logReport(t, report)
 	if report.Errors > 0 || report.Warnings != 1 {

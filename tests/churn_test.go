@@ -47,7 +47,7 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 			p.waitReady(t, labService, 1)
 			l := loadDuring(t, p, labURL, func() {
 				for range times {
-					p.mustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "api")
+					p.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "api")
 					p.waitReady(t, labService, 1)
 				}
 			})
@@ -69,9 +69,9 @@ func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
 	p := newLab(t, "LAB_BOOT_DELAY=500ms", "LAB_ON_TERM=polite")
 	p.waitReady(t, labService, 1)
 	l := loadDuring(t, p, labURL, func() {
-		p.mustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=3", "api")
+		p.MustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=3", "api")
 		p.waitReady(t, labService, 3)
-		p.mustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=1", "api")
+		p.MustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=1", "api")
 		p.waitReady(t, labService, 1)
 	})
 	l.logOutcomes(t, "scale 1 → 3 → 1")
@@ -83,7 +83,7 @@ func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
 func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	p := newLab(t)
 	p.waitReady(t, labService, 1)
-	p.mustCompose(t, "stop", "--timeout", "1", "api")
+	p.MustCompose(t, "stop", "--timeout", "1", "api")
 	harness.Eventually(t, "not ready", func() bool {
 		a := p.get(t, "http://api.localhost/health/ready")
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "api:8080")
@@ -91,7 +91,7 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	if a := p.get(t, "http://api.localhost/health"); a.status != http.StatusOK {
 		t.Errorf("/health: %d while a service is down", a.status)
 	}
-	p.mustCompose(t, "start", "api")
+	p.MustCompose(t, "start", "api")
 	p.waitReady(t, labService, 1)
 }
 
@@ -102,8 +102,8 @@ func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
 	if a := p.get(t, labURL); a.status != http.StatusOK {
 		t.Errorf("status %d", a.status)
 	}
-	p.mustCompose(t, "exec", "-T", "edge", "edge", "validate", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
-	p.mustCompose(t, "exec", "-T", "edge", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
+	p.MustCompose(t, "exec", "-T", "edge", "edge", "validate", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
+	p.MustCompose(t, "exec", "-T", "edge", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
 	if a := p.get(t, labURL); a.status != http.StatusOK {
 		t.Errorf("status %d after the reload", a.status)
 	}
@@ -118,9 +118,9 @@ func TestEdgeFallsBackToDNSWhileTheGuardIsDown(t *testing.T) {
 	harness.Eventually(t, "the Engine decides", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
 	p.waitReady(t, labService, 1)
 	since := p.serviceStatus(t, labService).Endpoints[0].Since
-	p.mustCompose(t, "kill", "docker-guard")
+	p.MustCompose(t, "kill", "docker-guard")
 	harness.Eventually(t, "DNS takes over", func() bool { return p.serviceStatus(t, labService).Source == "dns" })
-	p.mustCompose(t, "start", "docker-guard")
+	p.MustCompose(t, "start", "docker-guard")
 	harness.Eventually(t, "the Engine decides again", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
 	if now := p.serviceStatus(t, labService).Endpoints[0].Since; !now.Equal(since) {
 		t.Errorf("the endpoint was touched: ready since %s, before since %s", now, since)
@@ -129,20 +129,20 @@ func TestEdgeFallsBackToDNSWhileTheGuardIsDown(t *testing.T) {
 
 func TestAPausedContainerGetsNoNewRequests(t *testing.T) {
 	p := newLab(t)
-	p.mustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
+	p.MustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
 	p.waitReady(t, labService, 2)
-	p.mustCompose(t, "pause", "api")
+	p.MustCompose(t, "pause", "api")
 	p.waitReady(t, labService, 0)
-	p.mustCompose(t, "unpause", "api")
+	p.MustCompose(t, "unpause", "api")
 	p.waitReady(t, labService, 2)
-	docker(t, "pause", p.container(t, "api"))
+	harness.MustDocker(t, "pause", p.container(t, "api"))
 	p.waitReady(t, labService, 1)
 	for range 20 {
 		if a := p.get(t, labURL); a.status != http.StatusOK {
 			t.Fatalf("status %d with one of two paused", a.status)
 		}
 	}
-	docker(t, "unpause", p.container(t, "api"))
+	harness.MustDocker(t, "unpause", p.container(t, "api"))
 	p.waitReady(t, labService, 2)
 }
 
@@ -150,10 +150,10 @@ func TestDisconnectedContainerGetsNoRequests(t *testing.T) {
 	p := newLab(t)
 	p.waitReady(t, labService, 1)
 	id := p.container(t, "api")
-	network := p.name + "_lab"
-	docker(t, "network", "disconnect", network, id)
+	network := p.Name + "_lab"
+	harness.MustDocker(t, "network", "disconnect", network, id)
 	p.waitReady(t, labService, 0)
-	docker(t, "network", "connect", "--alias", "api", network, id)
+	harness.MustDocker(t, "network", "connect", "--alias", "api", network, id)
 	p.waitReady(t, labService, 1)
 }
 
@@ -169,14 +169,14 @@ func TestUnknownServiceFailsAtOnceAndIsLogged(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	harness.Eventually(t, "the log names what is wanted and what is known", func() bool {
-		logs := p.mustCompose(t, "logs", "--no-color", "edge")
+		logs := p.MustCompose(t, "logs", "--no-color", "edge")
 		return strings.Contains(logs, "nowhere:8080") && strings.Contains(logs, "known: ")
 	})
 }
 
 func TestDockerDNSUpstreamsFollowTheContainers(t *testing.T) {
 	p := newLab(t)
-	p.mustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
+	p.MustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
 	p.waitReady(t, labService, 2)
 	seen := make(map[string]bool)
 	for range 50 {

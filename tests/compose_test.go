@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -23,62 +22,20 @@ import (
 
 // project is a Compose project that a test runs.
 type project struct {
-	name  string
-	files []string
-	env   []string
+	harness.Project
 	http  string // port of HTTP on loopback
 	https string
 	admin string
 }
 
-// compose runs `docker compose` on the project and returns what it printed.
-func (p *project) compose(args ...string) (string, error) {
-	all := []string{"compose", "--project-name", p.name}
-	for _, f := range p.files {
-		all = append(all, "--file", f)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "docker", append(all, args...)...)
-	cmd.Env = append(os.Environ(), p.env...)
-	var out, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("docker compose %s: %w\n%s", strings.Join(args, " "), err, &stderr)
-	}
-	return out.String(), nil
-}
-
-func (p *project) mustCompose(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := p.compose(args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
 // container returns the ID of one of the service's containers.
 func (p *project) container(t *testing.T, service string) string {
 	t.Helper()
-	id, _, _ := strings.Cut(p.mustCompose(t, "ps", "--all", "--quiet", service), "\n")
+	id, _, _ := strings.Cut(p.MustCompose(t, "ps", "--all", "--quiet", service), "\n")
 	if id == "" {
 		t.Fatalf("%s has no container", service)
 	}
 	return id
-}
-
-// docker runs the docker command and returns what it printed.
-func docker(t *testing.T, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("docker", args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, &stderr)
-	}
-	return strings.TrimSpace(string(out))
 }
 
 // client returns an HTTP client for which every *.localhost name is the project's edge on loopback, whatever port the
@@ -157,7 +114,7 @@ func (p *project) serviceStatuses(t *testing.T) []registry.ServiceStatus {
 		}
 		text = string(body)
 	} else {
-		text = p.mustCompose(t, "exec", "-T", "edge", "edge", "status", "--json")
+		text = p.MustCompose(t, "exec", "-T", "edge", "edge", "status", "--json")
 	}
 	var all []registry.ServiceStatus
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
@@ -180,9 +137,10 @@ func (p *project) serviceStatus(t *testing.T, name string) registry.ServiceStatu
 // shippedStack is compose.yaml with test images, brought up by the first test that needs it.
 type shippedStack struct {
 	project
-	once sync.Once
-	err  error
-	dir  string
+	once      sync.Once
+	err       error
+	dir       string
+	isStarted bool
 }
 
 var shipped shippedStack
@@ -217,45 +175,49 @@ func (s *shippedStack) up() error {
 	if out, err := exec.Command(edge, "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
 		return fmt.Errorf("edge init: %w\n%s", err, out)
 	}
-	s.project = project{
-		name: "edgetest", files: []string{"../compose.yaml", "compose.test.yaml"}, http: ports[0], https: ports[1],
-		env: []string{
+	s.project = project{http: ports[0], https: ports[1], Project: harness.Project{
+		Name: "edgetest", Files: []string{"../compose.yaml", "compose.test.yaml"},
+		Env: []string{
 			"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:" + ports[0], "PUBLISH_HTTPS=127.0.0.1:" + ports[1],
 			"PUBLIC_HTTPS_PORT=" + ports[1],
 		},
+	}}
+	if err := s.CheckNotKept(); err != nil {
+		return err
 	}
-	_, err = s.compose("up", "--detach", "--quiet-pull")
+	s.isStarted = true
+	_, err = s.Compose(context.Background(), "up", "--detach", "--quiet-pull")
 	return err
 }
 
-// down takes the stack down, if a test has brought it up.
-func (s *shippedStack) down() error {
+// finish takes the stack down, if a test has brought it up.
+func (s *shippedStack) finish(isFailed bool) error {
 	if s.dir == "" {
 		return nil
 	}
 	defer os.RemoveAll(s.dir)
-	_, err := s.compose("down", "--volumes", "--timeout", "5")
-	return err
+	if !s.isStarted {
+		return nil
+	}
+	return s.Finish(isFailed, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
+}
+
+// newProject returns a project that is named after the test and finished at its end. It is not started.
+func newProject(t *testing.T, prefix string, files ...string) *project {
+	t.Helper()
+	name := "edge" + prefix + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name()))
+	p := &project{Project: harness.Project{Name: name, Files: files}, http: harness.FreePort(t)}
+	p.Cleanup(t)
+	return p
 }
 
 // newLab brings up the lab with extra environment for one test.
 func newLab(t *testing.T, env ...string) *project {
 	t.Helper()
-	p := &project{
-		name: "edgelab" + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name())), files: []string{"lab/compose.yaml"},
-		http: harness.FreePort(t), admin: harness.FreePort(t),
-	}
-	p.env = append([]string{"LAB_HTTP=" + p.http, "LAB_ADMIN=" + p.admin}, env...)
-	t.Cleanup(func() {
-		if t.Failed() {
-			logs, err := p.compose("logs", "--no-color", "--tail", "60", "edge")
-			t.Logf("the edge's last lines (%v):\n%s", err, logs)
-		}
-		if _, err := p.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "1"); err != nil {
-			t.Error(err)
-		}
-	})
-	p.mustCompose(t, "up", "--detach")
+	p := newProject(t, "lab", "lab/compose.yaml")
+	p.admin = harness.FreePort(t)
+	p.Env = append([]string{"LAB_HTTP=" + p.http, "LAB_ADMIN=" + p.admin}, env...)
+	p.MustCompose(t, "up", "--detach")
 	return p
 }
 

@@ -59,16 +59,16 @@ func (p *project) measureDiscovery(t *testing.T, name string) (found, left time.
 		return false
 	})
 	found = first.Sub(listeningSince(t, id))
-	address := docker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id) + ":8080"
+	address := harness.MustDocker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id) + ":8080"
 	done := make(chan time.Time)
 	go func() {
 		for p.hasReadyEndpoint(t, address) {
 		}
 		done <- time.Now()
 	}()
-	docker(t, "kill", id)
+	harness.MustDocker(t, "kill", id)
 	last := <-done
-	ended, err := time.Parse(time.RFC3339Nano, docker(t, "inspect", "--format", "{{.State.FinishedAt}}", id))
+	ended, err := time.Parse(time.RFC3339Nano, harness.MustDocker(t, "inspect", "--format", "{{.State.FinishedAt}}", id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func (p *project) hasReadyEndpoint(t *testing.T, address string) bool {
 // listeningSince reads from a container's log when it began to listen.
 func listeningSince(t *testing.T, id string) time.Time {
 	t.Helper()
-	logs := docker(t, "logs", "--timestamps", id)
+	logs := harness.MustDocker(t, "logs", "--timestamps", id)
 	for _, line := range strings.Split(logs, "\n") {
 		if !strings.Contains(line, "listening") {
 			continue

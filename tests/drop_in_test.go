@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/theworklabs/edge/tests/harness"
 )
 
 // dropIn is the edge as a new user has it: in a compose file and with a Caddyfile of their own.
@@ -22,8 +20,7 @@ type dropIn struct {
 func newDropIn(t *testing.T, files map[string]string) *dropIn {
 	t.Helper()
 	d := &dropIn{dir: t.TempDir()}
-	d.project = &project{name: "edge" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), files: []string{filepath.Join(d.dir, "compose.yaml")}}
-	d.http = harness.FreePort(t)
+	d.project = newProject(t, "", filepath.Join(d.dir, "compose.yaml"))
 	if err := os.Chmod(d.dir, 0o755); err != nil { // user 1000 reads what is mounted
 		t.Fatal(err)
 	}
@@ -36,16 +33,7 @@ func newDropIn(t *testing.T, files map[string]string) *dropIn {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			logs, err := d.compose("logs", "--no-color", "--tail", "40")
-			t.Logf("the last lines (%v):\n%s", err, logs)
-		}
-		if _, err := d.compose("down", "--volumes", "--timeout", "1"); err != nil {
-			t.Error(err)
-		}
-	})
-	d.mustCompose(t, "up", "--detach", "--wait", "--wait-timeout", "60")
+	d.MustCompose(t, "up", "--detach", "--wait", "--wait-timeout", "60")
 	return d
 }
 
@@ -79,7 +67,7 @@ volumes:
 	if status := d.status(t, "web.localhost", echoPath); status != http.StatusOK {
 		t.Errorf("the site answers %d", status)
 	}
-	logs, err := d.compose("logs", "--no-color", "caddy")
+	logs, err := d.Compose(t.Context(), "logs", "--no-color", "caddy")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +96,7 @@ func TestImageAloneRequestsNoCertificate(t *testing.T) {
 	if status := d.status(t, "localhost", "/health"); status != http.StatusOK {
 		t.Errorf("/health answers %d", status)
 	}
-	logs, err := d.compose("logs", "--no-color", "edge")
+	logs, err := d.Compose(t.Context(), "logs", "--no-color", "edge")
 	if err != nil {
 		t.Fatal(err)
 	}

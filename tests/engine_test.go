@@ -46,7 +46,7 @@ func newEngine(t *testing.T, flags ...string) *engine {
 	e.start()
 	t.Cleanup(e.remove)
 	image := filepath.Join(dir, "image.tar")
-	docker(t, "save", "--output", image, "edge-test/generic:test")
+	harness.MustDocker(t, "save", "--output", image, "edge-test/generic:test")
 	e.docker("load", "--quiet", "--input", image)
 	e.docker("network", "create", "lab")
 	e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
@@ -105,7 +105,7 @@ func (e *engine) stop(s syscall.Signal) {
 
 func (e *engine) docker(args ...string) string {
 	e.t.Helper()
-	return docker(e.t, append([]string{"--host", "unix://" + e.socket}, args...)...)
+	return harness.MustDocker(e.t, append([]string{"--host", "unix://" + e.socket}, args...)...)
 }
 
 // remove takes down all that the Engine made outside of its directory.

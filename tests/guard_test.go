@@ -44,9 +44,9 @@ func startGuard(t *testing.T) string {
 // startContainerWithSecrets runs a container whose command line and environment nobody should see.
 func startContainerWithSecrets(t *testing.T) string {
 	t.Helper()
-	id := docker(t, "run", "--detach", "--env", "PASSWORD=hunter2", "--label", "token=hunter2", "--label", "edge.test=kept",
+	id := harness.MustDocker(t, "run", "--detach", "--env", "PASSWORD=hunter2", "--label", "token=hunter2", "--label", "edge.test=kept",
 		"--tmpfs", "/hunter2", "edge-test/generic:test", "hunter2")
-	t.Cleanup(func() { docker(t, "rm", "--force", id) })
+	t.Cleanup(func() { harness.MustDocker(t, "rm", "--force", id) })
 	return id
 }
 
@@ -152,7 +152,7 @@ func TestGuardStreamsEventsWithoutExec(t *testing.T) {
 	}()
 	_ = exec.Command("docker", "exec", id, "hunter2").Run() // fails, but makes events
 	began := time.Now()
-	docker(t, "kill", "--signal", "HUP", id)
+	harness.MustDocker(t, "kill", "--signal", "HUP", id)
 	for {
 		select {
 		case e := <-events:

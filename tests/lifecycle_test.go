@@ -17,26 +17,26 @@ func TestOOMKilledContainerGetsNoRequests(t *testing.T) {
 	p := newLab(t)
 	p.waitReady(t, labService, 1)
 	id := p.container(t, "api")
-	docker(t, "update", "--memory", "64m", "--memory-swap", "64m", id)
+	harness.MustDocker(t, "update", "--memory", "64m", "--memory-swap", "64m", id)
 	// Of the container's processes the kernel is to take the first, whichever it is that eats.
-	_, _ = p.compose("exec", "-T", "api", "sh", "-c", "echo 1000 >/proc/1/oom_score_adj; tail /dev/zero") // ends with the container
+	_, _ = p.Compose(t.Context(), "exec", "-T", "api", "sh", "-c", "echo 1000 >/proc/1/oom_score_adj; tail /dev/zero") // ends with the container
 	harness.Eventually(t, "the kernel has killed it", func() bool {
-		return docker(t, "inspect", "--format", "{{.State.Running}} {{.State.OOMKilled}}", id) == "false true"
+		return harness.MustDocker(t, "inspect", "--format", "{{.State.Running}} {{.State.OOMKilled}}", id) == "false true"
 	})
 	harness.EventuallyWithin(t, 2*time.Second, "the edge knows", func() bool { return p.serviceStatus(t, labService).Ready == 0 })
-	docker(t, "start", id)
+	harness.MustDocker(t, "start", id)
 	p.waitReady(t, labService, 1)
 }
 
 func TestDockerHealthCheckRemovesAndRestoresEndpoint(t *testing.T) {
 	p := newLab(t, "LAB_NO_HEALTHCHECK=false")
 	p.waitReady(t, labService, 1) // before Docker's first word on its health
-	p.mustCompose(t, "exec", "-T", "api", "touch", "/tmp/sick")
+	p.MustCompose(t, "exec", "-T", "api", "touch", "/tmp/sick")
 	harness.Eventually(t, "the edge knows that it is unhealthy", func() bool {
 		s := p.serviceStatus(t, labService)
 		return s.Ready == 0 && len(s.Endpoints) == 1 && strings.Contains(s.Endpoints[0].Reason, "unhealthy")
 	})
-	p.mustCompose(t, "exec", "-T", "api", "rm", "/tmp/sick")
+	p.MustCompose(t, "exec", "-T", "api", "rm", "/tmp/sick")
 	p.waitReady(t, labService, 1)
 }
 
@@ -68,7 +68,7 @@ func TestStoppingEdgeStaggersWebSocketCloses(t *testing.T) {
 		t.Errorf("%d sockets are counted, want %d", n, sockets)
 	}
 	began := time.Now()
-	p.mustCompose(t, "stop", "--timeout", "20", "edge")
+	p.MustCompose(t, "stop", "--timeout", "20", "edge")
 	if took := time.Since(began); took > 12*time.Second {
 		t.Errorf("the edge took %s to stop", took)
 	}

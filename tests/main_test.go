@@ -15,6 +15,6 @@ func TestMain(m *testing.M) {
 			harness.Docker, harness.Compose, harness.Node, harness.IPRoute,
 			harness.Images("edge:dev", "edge-test/generic:test", "edge-test/bigcapital-server:test"),
 		},
-		Teardown: func(bool) error { return shipped.down() },
+		Teardown: shipped.finish,
 	})
 }

@@ -11,13 +11,13 @@ import (
 // maintenance runs `edge maintenance` in the edge's container, as an operator does.
 func (p *project) maintenance(t *testing.T, args ...string) string {
 	t.Helper()
-	return p.mustCompose(t, append([]string{"exec", "-T", "edge", "edge", "maintenance", "--address", "0.0.0.0:2019"}, args...)...)
+	return p.MustCompose(t, append([]string{"exec", "-T", "edge", "edge", "maintenance", "--address", "0.0.0.0:2019"}, args...)...)
 }
 
 func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 	p := newLab(t)
-	p.files = append(p.files, "lab/data.yaml")
-	p.mustCompose(t, "up", "--detach")
+	p.Files = append(p.Files, "lab/data.yaml")
+	p.MustCompose(t, "up", "--detach")
 	p.waitReady(t, "api:8080", 1)
 	const url = "http://pages.localhost/_test/echo"
 	if a := p.get(t, url); a.status != http.StatusOK {
@@ -36,7 +36,7 @@ func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 		}
 	}
 	harness.Eventually(t, "the access log has the request's ID", func() bool {
-		return id != "" && strings.Contains(p.mustCompose(t, "logs", "--no-color", "edge"), `"uuid":"`+id+`"`)
+		return id != "" && strings.Contains(p.MustCompose(t, "logs", "--no-color", "edge"), `"uuid":"`+id+`"`)
 	})
 
 	refused := func(when string) {
@@ -54,9 +54,9 @@ func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 		}
 	}
 	refused("at first")
-	p.mustCompose(t, "restart", "edge")
+	p.MustCompose(t, "restart", "edge")
 	refused("after a restart")
-	p.mustCompose(t, "up", "--detach", "--force-recreate", "--no-deps", "edge")
+	p.MustCompose(t, "up", "--detach", "--force-recreate", "--no-deps", "edge")
 	refused("after a replacement")
 
 	p.waitReady(t, "api:8080", 1) // it is probed on

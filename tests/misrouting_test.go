@@ -16,13 +16,13 @@ import (
 func (p *project) runServiceContainer(t *testing.T, service, name string, extra ...string) string {
 	t.Helper()
 	args := append([]string{
-		"run", "--detach", "--network", p.name + "_lab", "--network-alias", service,
-		"--label", "com.docker.compose.project=" + p.name, "--label", "com.docker.compose.service=" + service,
+		"run", "--detach", "--network", p.Name + "_lab", "--network-alias", service,
+		"--label", "com.docker.compose.project=" + p.Name, "--label", "com.docker.compose.service=" + service,
 		"--label", "com.docker.compose.container-number=9", "--label", "com.docker.compose.oneoff=False",
 		"--env", "PORT=8080", "--env", "NAME=" + name,
 	}, extra...)
-	id := docker(t, append(args, "edge-test/generic:test")...)
-	t.Cleanup(func() { docker(t, "rm", "--force", id) })
+	id := harness.MustDocker(t, append(args, "edge-test/generic:test")...)
+	t.Cleanup(func() { harness.MustDocker(t, "rm", "--force", id) })
 	return id
 }
 
@@ -54,14 +54,14 @@ func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 			for range 3 {
 				old := p.runServiceContainer(t, "api", "ours")
 				p.waitReady(t, labService, 2)
-				addr := docker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", old)
-				docker(t, "rm", "--force", old)
+				addr := harness.MustDocker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", old)
+				harness.MustDocker(t, "rm", "--force", old)
 				foreign := p.runServiceContainer(t, "other", "foreign")
-				if got := docker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", foreign); got != addr {
+				if got := harness.MustDocker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", foreign); got != addr {
 					t.Fatalf("the address %s was not given to the next container, which has %s", addr, got)
 				}
 				p.waitReady(t, "other:8080", 1)
-				docker(t, "rm", "--force", foreign)
+				harness.MustDocker(t, "rm", "--force", foreign)
 			}
 			cancel()
 			senders.Wait()
@@ -77,10 +77,10 @@ func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 	p := newLab(t)
 	p.waitReady(t, labService, 1)
-	foreign := docker(t, "run", "--detach", "--network", p.name+"_lab", "--network-alias", "api",
+	foreign := harness.MustDocker(t, "run", "--detach", "--network", p.Name+"_lab", "--network-alias", "api",
 		"--label", "com.docker.compose.project=another", "--label", "com.docker.compose.service=api",
 		"--env", "PORT=8080", "--env", "NAME=foreign", "edge-test/generic:test")
-	t.Cleanup(func() { docker(t, "rm", "--force", foreign) })
+	t.Cleanup(func() { harness.MustDocker(t, "rm", "--force", foreign) })
 	harness.Eventually(t, "the problem is shown", func() bool {
 		return strings.Contains(p.serviceStatus(t, labService).Problem, "project another answers to api too")
 	})
@@ -89,7 +89,7 @@ func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 	}
-	status := p.mustCompose(t, "exec", "-T", "edge", "edge", "status", "--address", "0.0.0.0:2019")
+	status := p.MustCompose(t, "exec", "-T", "edge", "edge", "status", "--address", "0.0.0.0:2019")
 	if !strings.Contains(status, "project another answers to api too") {
 		t.Errorf("edge status does not show it:\n%s", status)
 	}
@@ -100,7 +100,7 @@ func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 func TestPOSTsSucceedWhileNodeClosesIdleConnections(t *testing.T) {
 	t.Parallel() // with the one that waits for 130 s
 	p := newLab(t)
-	p.mustCompose(t, "--profile", "node", "up", "--detach", "node")
+	p.MustCompose(t, "--profile", "node", "up", "--detach", "node")
 	p.waitReady(t, "node:3000", 1)
 	client := p.client(true)
 	const atOnce = 50

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestEdgeReachesApplicationsButNotTheirDatabases tries it from the edge's own network namespace, by name and by
@@ -54,7 +56,7 @@ func canConnect(t *testing.T, container string, port int, hosts []string) bool {
 	for _, host := range hosts {
 		fmt.Fprintf(&script, "timeout 1 bash -c '</dev/tcp/%s/%d' 2>/dev/null && echo reached &\n", host, port)
 	}
-	out := docker(t, "run", "--rm", "--network", "container:"+container, "edge-test/base:test", "bash", "-c", script.String()+"wait")
+	out := harness.MustDocker(t, "run", "--rm", "--network", "container:"+container, "edge-test/base:test", "bash", "-c", script.String()+"wait")
 	return strings.Contains(out, "reached")
 }
 
@@ -62,7 +64,7 @@ func canConnect(t *testing.T, container string, port int, hosts []string) bool {
 func containerAddresses(t *testing.T, container string) (all []string) {
 	t.Helper()
 	var networks map[string]struct{ IPAddress string }
-	if err := json.Unmarshal([]byte(docker(t, "inspect", "--format", "{{json .NetworkSettings.Networks}}", container)), &networks); err != nil {
+	if err := json.Unmarshal([]byte(harness.MustDocker(t, "inspect", "--format", "{{json .NetworkSettings.Networks}}", container)), &networks); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range networks {
@@ -75,7 +77,7 @@ func containerAddresses(t *testing.T, container string) (all []string) {
 func TestEdgeListensOnItsPortsOnly(t *testing.T) {
 	p := readyStack(t)
 	edge := p.container(t, "edge")
-	sockets := docker(t, "run", "--rm", "--network", "container:"+edge, "edge-test/base:test", "cat", "/proc/net/tcp", "/proc/net/tcp6")
+	sockets := harness.MustDocker(t, "run", "--rm", "--network", "container:"+edge, "edge-test/base:test", "cat", "/proc/net/tcp", "/proc/net/tcp6")
 	ports := make(map[string]bool)
 	for line := range strings.Lines(sockets) {
 		fields := strings.Fields(line)
@@ -90,12 +92,12 @@ func TestEdgeListensOnItsPortsOnly(t *testing.T) {
 	if len(ports) != 2 || !ports["0050"] || !ports["01BB"] {
 		t.Errorf("it listens on %v (hexadecimal), want 80 and 443 alone", ports)
 	}
-	run := docker(t, "run", "--rm", "--user", "1000:1000", "--cap-drop", "ALL", "--pid", "container:"+edge, "edge-test/base:test", "stat", "--format", "%u %a %F %n",
+	run := harness.MustDocker(t, "run", "--rm", "--user", "1000:1000", "--cap-drop", "ALL", "--pid", "container:"+edge, "edge-test/base:test", "stat", "--format", "%u %a %F %n",
 		"/proc/1/root/run/edge", "/proc/1/root/run/edge/admin.sock")
 	if !strings.HasPrefix(run, "1000 700 directory /proc/1/root/run/edge\n1000 ") || !strings.Contains(run, " socket ") {
 		t.Errorf("its admin API: %s", run)
 	}
-	kept := docker(t, "run", "--rm", "--user", "1000:1000", "--cap-drop", "ALL", "--pid", "container:"+edge, "edge-test/base:test", "find", "/proc/1/root/config", "/proc/1/root/data", "-name", "autosave.json")
+	kept := harness.MustDocker(t, "run", "--rm", "--user", "1000:1000", "--cap-drop", "ALL", "--pid", "container:"+edge, "edge-test/base:test", "find", "/proc/1/root/config", "/proc/1/root/data", "-name", "autosave.json")
 	if kept != "" {
 		t.Errorf("it keeps its configuration in %s", kept)
 	}
@@ -106,7 +108,7 @@ func TestEdgeRunsWithoutPrivileges(t *testing.T) {
 	p := readyStack(t)
 	t.Parallel()
 	for service, uid := range map[string]string{"edge": "1000", "docker-guard": "0"} {
-		status := docker(t, "run", "--rm", "--pid", "container:"+p.container(t, service), "edge-test/base:test", "cat", "/proc/1/status")
+		status := harness.MustDocker(t, "run", "--rm", "--pid", "container:"+p.container(t, service), "edge-test/base:test", "cat", "/proc/1/status")
 		fields := make(map[string]string)
 		for line := range strings.Lines(status) {
 			name, value, _ := strings.Cut(line, ":")
@@ -121,7 +123,7 @@ func TestEdgeRunsWithoutPrivileges(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q", service, name, fields[name], want)
 			}
 		}
-		if got := docker(t, "inspect", "--format", "{{.HostConfig.ReadonlyRootfs}}", p.container(t, service)); got != "true" {
+		if got := harness.MustDocker(t, "inspect", "--format", "{{.HostConfig.ReadonlyRootfs}}", p.container(t, service)); got != "true" {
 			t.Errorf("%s can write to its image's files", service)
 		}
 	}

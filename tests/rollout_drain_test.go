@@ -19,13 +19,13 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 	p := newRolloutProject(t)
 	id := p.container(t, "web")[:12]
 	drain := func(args ...string) (string, error) {
-		return p.compose(append([]string{"exec", "-T", "edge", "edge", "drain", id}, args...)...)
+		return p.Compose(t.Context(), append([]string{"exec", "-T", "edge", "edge", "drain", id}, args...)...)
 	}
 	p.loadAllMethodsDuring(t, webURL, func() {
 		if out, err := drain("--sessions", "0s", "--wait", "10s"); err != nil || !strings.Contains(out, "draining") {
 			t.Errorf("%v\n%s", err, out)
 		}
-		docker(t, "restart", "--time", "1", id)
+		harness.MustDocker(t, "restart", "--time", "1", id)
 		p.waitReady(t, webService, 2) // it began anew: the drain ended with what it was
 	})
 	var slow sync.WaitGroup
@@ -50,7 +50,7 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 	}
 	slow.Wait()
 	p.waitReady(t, webService, 2)
-	if _, err := p.compose("exec", "-T", "edge", "edge", "drain", "0123456789ab"); err == nil || !strings.Contains(err.Error(), "no endpoint has this ID") {
+	if _, err := p.Compose(t.Context(), "exec", "-T", "edge", "edge", "drain", "0123456789ab"); err == nil || !strings.Contains(err.Error(), "no endpoint has this ID") {
 		t.Error(err)
 	}
 }
@@ -59,7 +59,7 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 func TestRolloutClosesWebSocketsWith1001(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
-	p.setenv("SHOP_VERSION", "2")
+	p.Setenv("SHOP_VERSION", "2")
 	const sockets = 50
 	told := make(chan error, sockets)
 	for range sockets {

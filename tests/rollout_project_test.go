@@ -3,7 +3,6 @@ package tests
 import (
 	"context"
 	"net/http"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -29,36 +28,19 @@ var allMethods = []string{
 // newRolloutProject brings up the stack of tests/rollout.
 func newRolloutProject(t *testing.T, env ...string) *project {
 	t.Helper()
-	p := &project{name: "edgeshop" + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name())), files: []string{"rollout/compose.yaml"}}
-	p.http = harness.FreePort(t)
-	p.env = append([]string{"SHOP_HTTP=" + p.http}, env...)
-	t.Cleanup(func() {
-		if t.Failed() {
-			logs, err := p.compose("logs", "--no-color", "--tail", "60", "edge")
-			t.Logf("the edge's last lines (%v):\n%s", err, logs)
-		}
-		if _, err := p.compose("down", "--volumes", "--remove-orphans", "--timeout", "1"); err != nil {
-			t.Error(err)
-		}
-	})
-	p.mustCompose(t, "up", "--detach")
+	p := newProject(t, "shop", "rollout/compose.yaml")
+	p.Env = append([]string{"SHOP_HTTP=" + p.http}, env...)
+	p.MustCompose(t, "up", "--detach")
 	p.waitReady(t, webService, 2)
 	p.waitReady(t, storeService, 1)
 	return p
 }
 
-// setenv changes a variable of the compose file.
-func (p *project) setenv(name, value string) { p.env = append(p.env, name+"="+value) }
-
 // rolloutCommand returns a rollout that has not been started.
 func (p *project) rolloutCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	all := []string{"rollout", "--project-name", p.name}
-	for _, f := range p.files {
-		all = append(all, "--file", f)
-	}
-	cmd := exec.Command(harness.Edge(t), append(all, args...)...)
-	cmd.Env = append(os.Environ(), p.env...)
+	cmd := exec.Command(harness.Edge(t), append(append([]string{"rollout"}, p.FileArgs()...), args...)...)
+	cmd.Env = p.Environ()
 	return cmd
 }
 
@@ -75,7 +57,7 @@ func (p *project) mustRollout(t *testing.T, args ...string) string {
 // containerIDs returns the IDs of a service's containers, sorted.
 func (p *project) containerIDs(t *testing.T, service string) []string {
 	t.Helper()
-	ids := strings.Fields(p.mustCompose(t, "ps", "--all", "--quiet", "--no-trunc", service))
+	ids := strings.Fields(p.MustCompose(t, "ps", "--all", "--quiet", "--no-trunc", service))
 	slices.Sort(ids)
 	return ids
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestNoRequestOfAnyMethodIsLostInARollout: two backends that die rudely, deployed again and again. EDGE_TEST_ROLLOUTS says
@@ -25,7 +27,7 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 	before := p.containerIDs(t, "web")
 	l := p.loadAllMethodsDuring(t, webURL, func() {
 		for i := range times {
-			p.setenv("SHOP_VERSION", strconv.Itoa(i+2))
+			p.Setenv("SHOP_VERSION", strconv.Itoa(i+2))
 			out := p.mustRollout(t, "web", "--sessions", "2s")
 			t.Logf("printed:\n%s", out)
 		}
@@ -36,19 +38,19 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 		t.Errorf("before: %v, after: %v", before, after)
 	}
 	for _, id := range after {
-		if env := docker(t, "inspect", "--format", "{{.Config.Env}}", id); !strings.Contains(env, "VERSION="+strconv.Itoa(times+1)) {
+		if env := harness.MustDocker(t, "inspect", "--format", "{{.Config.Env}}", id); !strings.Contains(env, "VERSION="+strconv.Itoa(times+1)) {
 			t.Errorf("%s has %s", id, env)
 		}
 		// The migration came first.
-		if logs := p.mustCompose(t, "logs", "--no-log-prefix", "migration"); !strings.Contains(logs, "migrating to "+strconv.Itoa(times+1)) {
+		if logs := p.MustCompose(t, "logs", "--no-log-prefix", "migration"); !strings.Contains(logs, "migrating to "+strconv.Itoa(times+1)) {
 			t.Errorf("the migration printed %q", logs)
 		}
-		migrated := docker(t, "inspect", "--format", "{{.State.FinishedAt}}", p.container(t, "migration"))
-		if created := docker(t, "inspect", "--format", "{{.Created}}", id); created < migrated {
+		migrated := harness.MustDocker(t, "inspect", "--format", "{{.State.FinishedAt}}", p.container(t, "migration"))
+		if created := harness.MustDocker(t, "inspect", "--format", "{{.Created}}", id); created < migrated {
 			t.Errorf("created %s, migrated %s", created, migrated)
 		}
 	}
-	p.mustCompose(t, "up", "--detach", "web")
+	p.MustCompose(t, "up", "--detach", "web")
 	if again := p.containerIDs(t, "web"); !slices.Equal(again, after) {
 		t.Errorf("`docker compose up` changed %v to %v", after, again)
 	}
@@ -67,8 +69,8 @@ func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 		{"SHOP_BOOT_DELAY", "1h", "not ready within 3s: ", "is starting"},
 		{"SHOP_MIGRATION_STATUS", "3", "migration exited with status 3; nothing else was changed", "migrating to 1"},
 	} {
-		was := p.env
-		p.setenv(c.variable, c.value)
+		was := p.Env
+		p.Setenv(c.variable, c.value)
 		p.loadAllMethodsDuring(t, webURL, func() {
 			out, err := p.rolloutCommand(t, "web", "--timeout", "3s", "--sessions", "0s", "--force").CombinedOutput()
 			if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
@@ -80,7 +82,7 @@ func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 				}
 			}
 		})
-		p.env = was
+		p.Env = was
 		if after := p.containerIDs(t, "web"); !slices.Equal(before, after) {
 			t.Errorf("%s: before %v, after %v", c.variable, before, after)
 		}
@@ -96,7 +98,7 @@ func TestStopFirstRolloutHoldsRequests(t *testing.T) {
 	before := p.containerIDs(t, "store")
 	l := p.loadAllMethodsDuring(t, storeURL, func() {
 		for i := range 2 {
-			p.setenv("SHOP_VERSION", strconv.Itoa(i+2))
+			p.Setenv("SHOP_VERSION", strconv.Itoa(i+2))
 			out := p.mustRollout(t, "store")
 			if !strings.Contains(out, "two can't run at once: it writes to volume goods") {
 				t.Errorf("printed\n%s", out)
@@ -109,7 +111,7 @@ func TestStopFirstRolloutHoldsRequests(t *testing.T) {
 	if len(after) != 1 || slices.Equal(before, after) {
 		t.Errorf("before %v, after %v", before, after)
 	}
-	p.mustCompose(t, "up", "--detach", "store")
+	p.MustCompose(t, "up", "--detach", "store")
 	if again := p.containerIDs(t, "store"); !slices.Equal(again, after) {
 		t.Errorf("`docker compose up` changed %v to %v", after, again)
 	}
@@ -120,7 +122,7 @@ func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
 	web, store, worker, edge := p.containerIDs(t, "web"), p.containerIDs(t, "store"), p.containerIDs(t, "worker"), p.containerIDs(t, "edge")
-	p.setenv("SHOP_VERSION", "2")
+	p.Setenv("SHOP_VERSION", "2")
 	out := p.mustRollout(t, "--all", "--sessions", "0s")
 	if slices.Equal(web, p.containerIDs(t, "web")) || slices.Equal(store, p.containerIDs(t, "store")) {
 		t.Errorf("web or store is as before, printed\n%s", out)
@@ -151,22 +153,22 @@ func TestRolloutConflictsAreFoundBeforeAnyChange(t *testing.T) {
 			t.Errorf("%v: before %s, after %s", args, before, after)
 		}
 	}
-	p.setenv("SHOP_VERSION", "2")
+	p.Setenv("SHOP_VERSION", "2")
 	refused(`has no service "wbe"`, "wbe")
 	refused("is not on this machine, and is not to be pulled", "web", "--file", "rollout/missing.yaml", "--no-pull")
 
-	was := p.env
-	p.setenv("SHOP_NETWORK_VERSION", "2") // for which Compose would stop everything on the network
+	was := p.Env
+	p.Setenv("SHOP_NETWORK_VERSION", "2") // for which Compose would stop everything on the network
 	refused("more has changed in the file than a rollout can bring about", "web")
-	p.env = was
+	p.Env = was
 
-	docker(t, "pause", before[1:65])
+	harness.MustDocker(t, "pause", before[1:65])
 	refused("is paused", "web")
-	docker(t, "unpause", before[1:65])
+	harness.MustDocker(t, "unpause", before[1:65])
 
-	p.mustCompose(t, "stop", "--timeout", "1", "edge")
+	p.MustCompose(t, "stop", "--timeout", "1", "edge")
 	refused("0 containers of edge run", "web")
-	p.mustCompose(t, "start", "edge")
+	p.MustCompose(t, "start", "edge")
 }
 
 // TestShippedStackCanBeRolledOut: what compose.yaml says allows two of all but one.
@@ -195,7 +197,7 @@ func TestShippedStackCanBeRolledOut(t *testing.T) {
 		}
 		before[name] = after
 	}
-	p.mustCompose(t, "up", "--detach")
+	p.MustCompose(t, "up", "--detach")
 	for _, name := range routed {
 		if again := p.containerIDs(t, name); !slices.Equal(again, before[name]) {
 			t.Errorf("`docker compose up` changed %s from %v to %v", name, before[name], again)

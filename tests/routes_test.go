@@ -102,7 +102,7 @@ func TestHealthIsServedOnEveryHostAndSite(t *testing.T) {
 	if a := p.get(t, "http://localhost/health", "Host", "203.0.113.5"); a.status != http.StatusOK {
 		t.Errorf("/health by address: %d", a.status)
 	}
-	out := p.mustCompose(t, "exec", "-T", "edge", "edge", "health", "--ready")
+	out := p.MustCompose(t, "exec", "-T", "edge", "edge", "health", "--ready")
 	if out != "" {
 		t.Errorf("edge health printed %q", out)
 	}
@@ -171,10 +171,10 @@ func TestOnlyTheEdgePublishesPorts(t *testing.T) {
 		}
 		Volumes map[string]struct{ Name string }
 	}
-	p.mustCompose(t, "config", "--quiet")
+	p.MustCompose(t, "config", "--quiet")
 	plain := *p
-	plain.name = "infrastructure"
-	if err := json.Unmarshal([]byte(plain.mustCompose(t, "--profile", "*", "config", "--format", "json")), &config); err != nil {
+	plain.Name = "infrastructure"
+	if err := json.Unmarshal([]byte(plain.MustCompose(t, "--profile", "*", "config", "--format", "json")), &config); err != nil {
 		t.Fatal(err)
 	}
 	for name, s := range config.Services {
@@ -207,8 +207,8 @@ func TestOnlyTheEdgePublishesPorts(t *testing.T) {
 }
 
 func TestStackDoesNotStartWithoutSecrets(t *testing.T) {
-	p := project{name: "edgenoenv", files: []string{"../compose.yaml"}, env: []string{"COMPOSE_ENV_FILES=/dev/null"}}
-	_, err := p.compose("config", "--quiet")
+	p := harness.Project{Name: "edgenoenv", Files: []string{"../compose.yaml"}, Env: []string{"COMPOSE_ENV_FILES=/dev/null"}}
+	_, err := p.Compose(t.Context(), "config", "--quiet")
 	if err == nil || !strings.Contains(err.Error(), "edge init") {
 		t.Errorf("got %v, want an error that names `edge init`", err)
 	}

@@ -23,19 +23,10 @@ type socketIOProject struct {
 // newSocketIOProject brings up an edge with that affinity in front of n servers.
 func newSocketIOProject(t *testing.T, affinity string, n int) *socketIOProject {
 	t.Helper()
-	l := &socketIOProject{&project{name: "edgesocketio", files: []string{"socketio/compose.yaml"}}, make(map[string]time.Time)}
-	l.http, l.admin = harness.FreePort(t), harness.FreePort(t)
-	l.env = []string{"LAB_HTTP=" + l.http, "LAB_ADMIN=" + l.admin, "LAB_AFFINITY=" + affinity}
-	t.Cleanup(func() {
-		if t.Failed() {
-			logs, err := l.compose("logs", "--no-color", "--tail", "20", "edge")
-			t.Logf("the edge's last lines (%v):\n%s", err, logs)
-		}
-		if _, err := l.compose("down", "--volumes", "--remove-orphans", "--timeout", "1"); err != nil {
-			t.Error(err)
-		}
-	})
-	l.mustCompose(t, "up", "--detach", "--scale", fmt.Sprintf("server=%d", n))
+	l := &socketIOProject{newProject(t, "socketio", "socketio/compose.yaml"), make(map[string]time.Time)}
+	l.admin = harness.FreePort(t)
+	l.Env = []string{"LAB_HTTP=" + l.http, "LAB_ADMIN=" + l.admin, "LAB_AFFINITY=" + affinity}
+	l.MustCompose(t, "up", "--detach", "--scale", fmt.Sprintf("server=%d", n))
 	l.waitReady(t, socketIOService, n)
 	return l
 }
@@ -73,7 +64,7 @@ func waitAllAnswered(t *testing.T, f *socketio.Fleet, n int) {
 // serverNames returns the names by which the servers call themselves.
 func (l *socketIOProject) serverNames(t *testing.T) []string {
 	t.Helper()
-	ids := strings.Fields(l.mustCompose(t, "ps", "--quiet", "server"))
+	ids := strings.Fields(l.MustCompose(t, "ps", "--quiet", "server"))
 	for i, id := range ids {
 		ids[i] = id[:12]
 	}
@@ -84,7 +75,7 @@ func (l *socketIOProject) serverNames(t *testing.T) []string {
 func (l *socketIOProject) scale(t *testing.T, n int) {
 	t.Helper()
 	before, began := l.serverNames(t), time.Now()
-	l.mustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", fmt.Sprintf("server=%d", n), "server")
+	l.MustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", fmt.Sprintf("server=%d", n), "server")
 	after := l.serverNames(t)
 	for _, server := range before {
 		if !slices.Contains(after, server) {
@@ -99,8 +90,8 @@ func (l *socketIOProject) recreate(t *testing.T, server string) {
 	t.Helper()
 	n := len(l.serverNames(t))
 	l.stopTimes[server] = time.Now()
-	docker(t, "stop", "--time", "5", server)
-	docker(t, "rm", server)
+	harness.MustDocker(t, "stop", "--time", "5", server)
+	harness.MustDocker(t, "rm", server)
 	l.scale(t, n)
 }
 

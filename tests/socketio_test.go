@@ -41,7 +41,7 @@ func TestSocketIOSessionsSurviveReplacingTheEdge(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness.Eventually(t, "nothing is under way", func() bool { return len(f.Events(socketio.Idle)) == 1 })
-	l.mustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "edge")
+	l.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "edge")
 	l.waitHealthy(t)
 	if err := f.Resume(); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestSocketIOSessionsSurviveReplacingTheEdge(t *testing.T) {
 func (l *socketIOProject) restartEdge(t *testing.T, f *socketio.Fleet) {
 	t.Helper()
 	before, refused := f.Sessions(), len(f.Events(socketio.Refused))
-	l.mustCompose(t, "restart", "edge")
+	l.MustCompose(t, "restart", "edge")
 	l.waitHealthy(t)
 	waitAllAnswered(t, f, 500)
 	back := 0
@@ -90,7 +90,7 @@ func TestDrainMovesSocketIOClientsGradually(t *testing.T) {
 	f := l.startFleet(t, socketio.Options{V2: 250, V4: 250, Transports: "websocket", Ramp: 4 * time.Second})
 	l.scale(t, 3)
 	drained, began := serverWithSessions(f), time.Now()
-	l.mustCompose(t, "exec", "-T", "edge", "edge", "drain", drained, "--wait", "20s")
+	l.MustCompose(t, "exec", "-T", "edge", "edge", "drain", drained, "--wait", "20s")
 	waitAllAnswered(t, f, 500)
 
 	closed, opened := f.Events(socketio.Closed), f.Events(socketio.Open)[500:]

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // zeros is a reader of zeros, n bytes.
@@ -29,7 +31,7 @@ func (zeroReader) Read(p []byte) (int, error) {
 // edgeMemory returns what the edge's container uses, in bytes, without the page cache, as `docker stats` counts.
 func edgeMemory(t *testing.T, p *project) int64 {
 	t.Helper()
-	text := docker(t, "stats", "--no-stream", "--format", "{{.MemUsage}}", p.container(t, "edge"))
+	text := harness.MustDocker(t, "stats", "--no-stream", "--format", "{{.MemUsage}}", p.container(t, "edge"))
 	used, _, _ := strings.Cut(text, " /")
 	for unit, factor := range map[string]float64{"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10} {
 		if number, ok := strings.CutSuffix(used, unit); ok {

@@ -86,7 +86,7 @@ func TestWrongDNSOfOneSiteDoesNotAffectOthers(t *testing.T) {
 	if _, err := s.handshake(crm); err == nil {
 		t.Error("a site without a certificate is served over TLS")
 	}
-	said, err := s.compose("exec", "-T", "edge", "edge", "certs")
+	said, err := s.Compose(s.t.Context(), "exec", "-T", "edge", "edge", "certs")
 	if err == nil || !strings.Contains(said, "can't connect to "+crm) || !strings.Contains(said, "1 attempt failed") {
 		t.Errorf("edge certs says (%v):\n%s", err, said)
 	}
@@ -110,7 +110,7 @@ func TestForeignServerAtOneSiteDoesNotAffectOthers(t *testing.T) {
 	})
 	s.waitForCertificate(20*time.Second, accounting, anyCertificate)
 	s.waitForFailures(crm, 1)
-	said, err := s.compose("exec", "-T", "edge", "edge", "certs")
+	said, err := s.Compose(s.t.Context(), "exec", "-T", "edge", "edge", "certs")
 	if err == nil || !strings.Contains(said, "another server answers for "+crm) {
 		t.Errorf("edge certs says (%v):\n%s", err, said)
 	}

@@ -1,7 +1,6 @@
 package acme
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -23,13 +21,12 @@ import (
 // stack is the shipped stack: its Caddyfile and its compose.yaml, with nothing but the environment changed. Only the edge,
 // its guard and the docs run.
 type stack struct {
+	harness.Project
 	t      testing.TB
 	ca     *lab.Authority
 	domain string
-	name   string // the Compose project
 	http   string // ports of loopback
 	https  string
-	env    []string
 }
 
 // newStack describes a stack for the domain NAME.test; env is more of its environment.
@@ -37,24 +34,19 @@ func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
 	t.Helper()
 	short := strings.ToLower(strings.NewReplacer("/", "", "_", "", "-", "").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	short = short[:min(len(short), 40)]
-	s := &stack{t: t, ca: ca, domain: short + ".test", name: "edgeacme" + short, http: harness.FreePort(t), https: harness.FreePort(t)}
+	s := &stack{
+		Project: harness.Project{Name: "edgeacme" + short, Files: []string{"../../compose.yaml", "../compose.test.yaml"}},
+		t:       t, ca: ca, domain: short + ".test", http: harness.FreePort(t), https: harness.FreePort(t),
+	}
 	file := filepath.Join(t.TempDir(), ".env")
 	if out, err := exec.Command(harness.Edge(t), "init", "--domain", s.domain, "--file", file).CombinedOutput(); err != nil {
 		t.Fatalf("edge init: %v\n%s", err, out)
 	}
-	s.env = append([]string{
+	s.Env = append([]string{
 		"COMPOSE_ENV_FILES=" + file, "PUBLISH_HTTP=127.0.0.1:" + s.http, "PUBLISH_HTTPS=127.0.0.1:" + s.https,
 		"ACME_CA=" + ca.URL, "ACME_CA_ROOT=" + ca.RootFile,
 	}, env...)
-	t.Cleanup(func() {
-		if t.Failed() {
-			logs, err := s.compose("logs", "--no-log-prefix", "--tail", "40", "edge")
-			t.Logf("the edge's last lines (%v):\n%s", err, logs)
-		}
-		if _, err := s.compose("down", "--volumes", "--timeout", "1"); err != nil {
-			t.Error(err)
-		}
-	})
+	s.Cleanup(t)
 	return s
 }
 
@@ -82,7 +74,7 @@ func (s *stack) resolveToEdge(name string) {
 func (s *stack) resolveTo(name, service string) {
 	s.t.Helper()
 	id := strings.TrimSpace(s.mustCompose("ps", "--quiet", service))
-	s.ca.Resolve(s.t, name, docker(s.t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+s.name+`_network").IPAddress}}`, id))
+	s.ca.Resolve(s.t, name, harness.MustDocker(s.t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+s.Name+`_network").IPAddress}}`, id))
 }
 
 // sites are the names of the three sites.
@@ -90,37 +82,9 @@ func (s *stack) sites() []string {
 	return []string{"accounting." + s.domain, "crm." + s.domain, "docs." + s.domain}
 }
 
-func (s *stack) compose(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "docker", append([]string{
-		"compose", "--project-name", s.name, "--file", "../../compose.yaml", "--file", "../compose.test.yaml",
-	}, args...)...)
-	cmd.Env = append(os.Environ(), s.env...)
-	var out, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("docker compose %s: %w\n%s", strings.Join(args, " "), err, &stderr)
-	}
-	return out.String(), nil
-}
-
 func (s *stack) mustCompose(args ...string) string {
 	s.t.Helper()
-	out, err := s.compose(args...)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return out
-}
-
-func docker(t testing.TB, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
+	return s.MustCompose(s.t, args...)
 }
 
 // handshake makes a TLS connection for a name, as a browser that trusts the authority does.

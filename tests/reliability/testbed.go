@@ -111,8 +111,10 @@ func (s *testbed) setVariables() (err error) {
 
 // removeAll removes all that is the project's.
 func (s *testbed) removeAll(ctx context.Context) error {
-	_, err := s.project.Compose(ctx, "--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "2")
-	return err
+	return harness.RetryActiveEndpoints(ctx, func() error {
+		_, err := s.project.Compose(ctx, "--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "2")
+		return err
+	})
 }
 
 // close takes the lab down.

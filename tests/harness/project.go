@@ -1,0 +1,94 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Project is a Compose project that tests run. Its methods may be called concurrently while no field changes.
+type Project struct {
+	Name  string
+	Files []string // compose files, relative to the working directory
+	Env   []string // NAME=VALUE; the compose files see them after the variables of this process
+}
+
+// Environ returns the environment of commands that read the compose files.
+func (p *Project) Environ() []string { return append(os.Environ(), p.Env...) }
+
+// Setenv sets a variable of the compose files for the calls that follow.
+func (p *Project) Setenv(name, value string) { p.Env = append(p.Env, name+"="+value) }
+
+// FileArgs returns the flags by which `docker compose` and `edge` find the project.
+func (p *Project) FileArgs() []string {
+	args := []string{"--project-name", p.Name}
+	for _, file := range p.Files {
+		args = append(args, "--file", file)
+	}
+	return args
+}
+
+// Compose runs `docker compose` on the project, for at most five minutes, and returns what it printed to stdout. An error has what
+// it printed to stderr.
+func (p *Project) Compose(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker", append(append([]string{"compose"}, p.FileArgs()...), args...)...)
+	cmd.Env = p.Environ()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("docker compose %s: %w\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return stdout.String(), nil
+}
+
+// MustCompose runs `docker compose` as Compose does, and fails the test on an error.
+func (p *Project) MustCompose(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := p.Compose(context.Background(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Down removes the project's containers, networks and volumes, those of all profiles included.
+func (p *Project) Down(ctx context.Context) error {
+	return RetryActiveEndpoints(ctx, func() error {
+		_, err := p.Compose(ctx, "--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "1")
+		return err
+	})
+}
+
+// activeEndpointsTimeout is how long RetryActiveEndpoints tries.
+const activeEndpointsTimeout = 30 * time.Second
+
+// RetryActiveEndpoints calls down, and again while the error is that a network has active endpoints, for at most 30 s. On a busy
+// machine the Docker Engine counts the endpoint of a container on its network for a while after `docker compose down` has removed
+// the container.
+func RetryActiveEndpoints(ctx context.Context, down func() error) (err error) {
+	_ = EventuallyContext(ctx, activeEndpointsTimeout, "no network has active endpoints", func() bool { // err says more
+		err = down()
+		return err == nil || !strings.Contains(err.Error(), "has active endpoints")
+	})
+	return err
+}
+
+// MustDocker runs the docker command and returns what it printed to stdout, without the last newline.
+func MustDocker(t testing.TB, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("docker", args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return strings.TrimSpace(string(out))
+}
