@@ -2,21 +2,32 @@
 
 TOOLS := .tools
 
-# After this time a suite hangs. A busy machine takes three times as long as an idle one.
+# A suite that runs for longer than this hangs. A busy machine takes three times as long as an idle one.
 HANGS := 45m
 
-.PHONY: test test-bare short setup lint bench fuzz image sbom testssl reliability env
+# The packages with the benchmarks that `make bench` runs.
+BENCHMARKS := internal/registry internal/ratelimit modules/proxy
 
-# Everything: sets up what is missing (and says what it installs), then all tests with the race detector.
-test: setup image lint sbom
-	go test -race ./... -short -timeout $(HANGS)
-	go test -run '^$$' -bench . -benchtime 1x ./internal/registry ./internal/ratelimit ./modules/proxy
-	tests/fuzz 300x
-	go test -race -count=1 -timeout $(HANGS) ./tests
-	go test -race -count=1 -timeout $(HANGS) -parallel 3 ./tests/acme # they mostly wait
-	go test -race -count=1 -timeout $(HANGS) ./tests/storage
-	go test -race -count=1 -timeout $(HANGS) ./tests/attacks
-	go test -race -count=1 -timeout $(HANGS) ./tests/reliability
+STEP := @tests/step
+SUITE := go test -race -count=1 -timeout $(HANGS)
+
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability env
+
+# Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
+# how long it took.
+test:
+	$(STEP) setup tests/setup
+	$(STEP) image deploy/image
+	$(STEP) lint $(MAKE) --no-print-directory lint
+	$(STEP) sbom deploy/sbom
+	$(STEP) 'tests that need no Docker' go test -race ./... -short -timeout $(HANGS)
+	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
+	$(STEP) fuzz tests/fuzz 300x
+	$(STEP) tests $(SUITE) ./tests
+	$(STEP) tests/acme $(SUITE) -parallel 3 ./tests/acme # they mostly wait
+	$(STEP) tests/storage $(SUITE) ./tests/storage
+	$(STEP) tests/attacks $(SUITE) ./tests/attacks
+	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
 # The commands of the README in a privileged container of the bare Debian base, from a clone of HEAD.
 test-bare:
@@ -35,12 +46,18 @@ lint: $(TOOLS)/gofumpt $(TOOLS)/staticcheck
 	@unformatted=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofumpt -w on: $$unformatted"; exit 1; fi
 	go vet ./...
+	go run ./tests/names
 	$(TOOLS)/staticcheck ./...
 	deploy/vulncheck
 
 # A claim about speed has a benchmark here.
 bench:
-	go test -run '^$$' -bench . ./internal/registry ./internal/ratelimit ./modules/proxy
+	go test -run '^$$' -bench . $(addprefix ./,$(BENCHMARKS))
+
+# The benchmarks of the working tree and of BASE, 10 times each, compared: make bench-compare BASE=v1.0.0
+bench-compare:
+	@test -n '$(BASE)' || { echo 'usage: make bench-compare BASE=REVISION' >&2; exit 1; }
+	tests/bench-compare '$(BASE)' $(BENCHMARKS)
 
 # What parses bytes from outside, for longer than `make test` does.
 fuzz:
@@ -68,6 +85,9 @@ env:
 
 $(TOOLS)/gofumpt: tools/go.mod
 	go build -C tools -o ../$@ mvdan.cc/gofumpt
+
+$(TOOLS)/benchstat: tools/go.mod
+	go build -C tools -o ../$@ golang.org/x/perf/cmd/benchstat
 
 $(TOOLS)/staticcheck: tools/go.mod
 	go build -C tools -o ../$@ honnef.co/go/tools/cmd/staticcheck
