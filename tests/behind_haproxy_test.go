@@ -26,16 +26,16 @@ type haproxyProject struct {
 func newHAProxyProject(t *testing.T, network string, trusts bool) *haproxyProject {
 	t.Helper()
 	f := &haproxyProject{
-		project: newProject(t, "", "front/compose.yaml"),
+		project: newProject(t, "", "haproxy/compose.yaml"),
 		http:    harness.FreePort(t), tls: harness.FreePort(t), direct: harness.FreePort(t),
 		clientIP: network + ".1", proxyIP: network + ".2",
 	}
 	f.Env = []string{
-		"FRONT_HTTP=" + f.http, "FRONT_TLS=" + f.tls, "FRONT_DIRECT=" + f.direct,
-		"FRONT_NET=" + network, "FRONT_TRUSTED=static", "FRONT_PROXY_PROTOCOL=",
+		"HAPROXY_HTTP=" + f.http, "HAPROXY_TLS=" + f.tls, "HAPROXY_DIRECT=" + f.direct,
+		"HAPROXY_NET=" + network, "HAPROXY_TRUSTED=static", "HAPROXY_PROXY_PROTOCOL=",
 	}
 	if trusts {
-		f.Env = append(f.Env, "FRONT_TRUSTED=static "+f.proxyIP, "FRONT_PROXY_PROTOCOL="+f.proxyIP+"/32")
+		f.Env = append(f.Env, "HAPROXY_TRUSTED=static "+f.proxyIP, "HAPROXY_PROXY_PROTOCOL="+f.proxyIP+"/32")
 	}
 	f.MustCompose(t, "up", "--detach")
 	harness.Eventually(t, "the docs answer", func() bool {

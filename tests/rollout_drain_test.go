@@ -59,7 +59,7 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 func TestRolloutClosesWebSocketsWith1001(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
-	p.Setenv("SHOP_VERSION", "2")
+	p.Setenv("ROLLOUT_VERSION", "2")
 	const sockets = 50
 	told := make(chan error, sockets)
 	for range sockets {

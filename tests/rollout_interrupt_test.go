@@ -70,7 +70,7 @@ func TestInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "web")
 	for i, at := range []string{"migration has completed", "started ", " ready", "drained "} {
-		p.Setenv("SHOP_VERSION", "next"+strconv.Itoa(i))
+		p.Setenv("ROLLOUT_VERSION", "next"+strconv.Itoa(i))
 		p.loadAllMethodsDuring(t, webURL, func() {
 			signal := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2]
 			out, status := p.interruptRollout(t, at, signal, "web", "--sessions", "3s")
@@ -95,7 +95,7 @@ func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "web")
-	p.Setenv("SHOP_VERSION", "2")
+	p.Setenv("ROLLOUT_VERSION", "2")
 	p.loadAllMethodsDuring(t, webURL, func() {
 		p.interruptRollout(t, " ready", syscall.SIGKILL, "web", "--sessions", "3s")
 		harness.Eventually(t, "four containers are there", func() bool { return len(p.containerIDs(t, "web")) == 4 })
@@ -115,7 +115,7 @@ func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
-	p.Setenv("SHOP_VERSION", "2")
+	p.Setenv("ROLLOUT_VERSION", "2")
 	first := p.rolloutCommand(t, "web", "--sessions", "4s")
 	out := &outputWatcher{text: " ready", found: make(chan struct{})}
 	first.Stdout, first.Stderr = out, out

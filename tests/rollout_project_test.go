@@ -28,8 +28,8 @@ var allMethods = []string{
 // newRolloutProject brings up the stack of tests/rollout.
 func newRolloutProject(t *testing.T, env ...string) *project {
 	t.Helper()
-	p := newProject(t, "shop", "rollout/compose.yaml")
-	p.Env = append([]string{"SHOP_HTTP=" + p.http}, env...)
+	p := newProject(t, "rollout", "rollout/compose.yaml")
+	p.Env = append([]string{"ROLLOUT_HTTP=" + p.http}, env...)
 	p.MustCompose(t, "up", "--detach")
 	p.waitReady(t, webService, 2)
 	p.waitReady(t, storeService, 1)

@@ -27,7 +27,7 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 	before := p.containerIDs(t, "web")
 	l := p.loadAllMethodsDuring(t, webURL, func() {
 		for i := range times {
-			p.Setenv("SHOP_VERSION", strconv.Itoa(i+2))
+			p.Setenv("ROLLOUT_VERSION", strconv.Itoa(i+2))
 			out := p.mustRollout(t, "web", "--sessions", "2s")
 			t.Logf("printed:\n%s", out)
 		}
@@ -65,9 +65,9 @@ func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "web")
 	for _, c := range []struct{ variable, value, says, line string }{
-		{"SHOP_ROLE", "nonsense", "exited with status 1", `app: error: unknown ROLE "nonsense"`},
-		{"SHOP_BOOT_DELAY", "1h", "not ready within 3s: ", "is starting"},
-		{"SHOP_MIGRATION_STATUS", "3", "migration exited with status 3; nothing else was changed", "migrating to 1"},
+		{"ROLLOUT_ROLE", "nonsense", "exited with status 1", `app: error: unknown ROLE "nonsense"`},
+		{"ROLLOUT_BOOT_DELAY", "1h", "not ready within 3s: ", "is starting"},
+		{"ROLLOUT_MIGRATION_STATUS", "3", "migration exited with status 3; nothing else was changed", "migrating to 1"},
 	} {
 		was := p.Env
 		p.Setenv(c.variable, c.value)
@@ -98,7 +98,7 @@ func TestStopFirstRolloutHoldsRequests(t *testing.T) {
 	before := p.containerIDs(t, "store")
 	l := p.loadAllMethodsDuring(t, storeURL, func() {
 		for i := range 2 {
-			p.Setenv("SHOP_VERSION", strconv.Itoa(i+2))
+			p.Setenv("ROLLOUT_VERSION", strconv.Itoa(i+2))
 			out := p.mustRollout(t, "store")
 			if !strings.Contains(out, "two can't run at once: it writes to volume goods") {
 				t.Errorf("printed\n%s", out)
@@ -122,7 +122,7 @@ func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
 	web, store, worker, edge := p.containerIDs(t, "web"), p.containerIDs(t, "store"), p.containerIDs(t, "worker"), p.containerIDs(t, "edge")
-	p.Setenv("SHOP_VERSION", "2")
+	p.Setenv("ROLLOUT_VERSION", "2")
 	out := p.mustRollout(t, "--all", "--sessions", "0s")
 	if slices.Equal(web, p.containerIDs(t, "web")) || slices.Equal(store, p.containerIDs(t, "store")) {
 		t.Errorf("web or store is as before, printed\n%s", out)
@@ -153,12 +153,12 @@ func TestRolloutConflictsAreFoundBeforeAnyChange(t *testing.T) {
 			t.Errorf("%v: before %s, after %s", args, before, after)
 		}
 	}
-	p.Setenv("SHOP_VERSION", "2")
+	p.Setenv("ROLLOUT_VERSION", "2")
 	refused(`has no service "wbe"`, "wbe")
 	refused("is not on this machine, and is not to be pulled", "web", "--file", "rollout/missing.yaml", "--no-pull")
 
 	was := p.Env
-	p.Setenv("SHOP_NETWORK_VERSION", "2") // for which Compose would stop everything on the network
+	p.Setenv("ROLLOUT_NETWORK_VERSION", "2") // for which Compose would stop everything on the network
 	refused("more has changed in the file than a rollout can bring about", "web")
 	p.Env = was
 

@@ -37,39 +37,39 @@ var edgeOnSharedPort = scenario{
 	edgeOnly: true,
 	run: func(ctx context.Context, s *testbed, _ []proxy) ([]Result, error) {
 		up := func(services ...string) error {
-			_, err := s.project.Compose(ctx, append([]string{"--profile", "door", "up", "--detach", "--no-deps"}, services...)...)
+			_, err := s.project.Compose(ctx, append([]string{"--profile", "shared-port", "up", "--detach", "--no-deps"}, services...)...)
 			return err
 		}
-		if err := up("door", "edge-a"); err != nil {
+		if err := up("port-owner", "edge-a"); err != nil {
 			return nil, err
 		}
 		defer func() {
-			_, _ = s.project.Compose(ctx, "--profile", "door", "rm", "--stop", "--force", "edge-a", "edge-b", "door") // the project's end does it, too
+			_, _ = s.project.Compose(ctx, "--profile", "shared-port", "rm", "--stop", "--force", "edge-a", "edge-b", "port-owner") // the project's end does it, too
 		}()
-		door := proxy{name: "edge", service: "door", address: net.JoinHostPort("127.0.0.1", s.project.Get("LAB_DOOR_HTTP"))}
-		err := harness.EventuallyContext(ctx, 30*time.Second, "the door's edge serves", func() bool { return door.routesTo(ctx, controlHost, 1) })
+		shared := proxy{name: "edge", service: "port-owner", address: net.JoinHostPort("127.0.0.1", s.project.Get("LAB_SHARED_PORT"))}
+		err := harness.EventuallyContext(ctx, 30*time.Second, "the first edge on the shared port serves", func() bool { return shared.routesTo(ctx, controlHost, 1) })
 		if err != nil {
 			return nil, err
 		}
-		results, err := s.observe(ctx, "another edge takes over", []proxy{door}, func(ctx context.Context) error {
+		results, err := s.observe(ctx, "another edge takes over", []proxy{shared}, func(ctx context.Context) error {
 			if err := up("edge-b"); err != nil {
 				return err
 			}
 			if err := s.waitEdgeReady(ctx, "edge-b"); err != nil {
 				return err
 			}
-			_, err := s.project.Compose(ctx, "--profile", "door", "stop", "edge-a")
+			_, err := s.project.Compose(ctx, "--profile", "shared-port", "stop", "edge-a")
 			return err
 		})
 		return results, err
 	},
 }
 
-// waitEdgeReady waits until an edge of the door has a ready endpoint of both services. It is asked by its own admin socket:
+// waitEdgeReady waits until an edge on the shared port has a ready endpoint of both services. It is asked by its own admin socket:
 // over the shared port, either of the two could answer.
 func (s *testbed) waitEdgeReady(ctx context.Context, service string) error {
 	return harness.EventuallyContext(ctx, 30*time.Second, service+" is ready", func() bool {
-		out, err := s.project.Compose(ctx, "--profile", "door", "exec", "-T", service, "edge", "status", "--json")
+		out, err := s.project.Compose(ctx, "--profile", "shared-port", "exec", "-T", service, "edge", "status", "--json")
 		return err == nil && strings.Count(out, `"ready":1`) == 2
 	})
 }

@@ -84,7 +84,7 @@ func (s *testbed) open(ctx context.Context) error {
 	if s.arrivalLog, err = lab.OpenArrivalLog(gateway); err != nil {
 		return err
 	}
-	s.project.Set("LAB_LEDGER", s.arrivalLog.Address())
+	s.project.Set("LAB_ARRIVAL_LOG", s.arrivalLog.Address())
 	if err := s.enterState(ctx, nil, 1); err != nil {
 		return err
 	}
@@ -100,11 +100,11 @@ func (s *testbed) setVariables() (err error) {
 		return err
 	}
 	s.project.Set("LAB_CERTS", s.tempDir)
-	door, err := harness.ReservePort()
+	sharedPort, err := harness.ReservePort()
 	if err != nil {
 		return err
 	}
-	s.project.Set("LAB_DOOR_HTTP", door)
+	s.project.Set("LAB_SHARED_PORT", sharedPort)
 	s.project.Set("LAB_STOP", s.effort.Stop.String())
 	return lab.WriteCertificate(s.tempDir, controlHost)
 }
@@ -209,7 +209,7 @@ func (s *testbed) waitAnswering(ctx context.Context, n int) error {
 
 // setBehaviour tells one replica of api how to behave; see tests/backends/app/behave.go.
 func (s *testbed) setBehaviour(ctx context.Context, replica int, how string) error {
-	return s.askReplica(ctx, replica, "/_test/behave?"+how)
+	return s.askReplica(ctx, replica, "/_test/behaviour?"+how)
 }
 
 // askReplica asks a replica of api, the oldest is 0, without any proxy.

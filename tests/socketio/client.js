@@ -77,7 +77,7 @@ export class Client {
     this.socket.emit('say', n, (echo, server) => {
       session.unanswered--;
       this.answered++;
-      if (echo !== n || server !== session.server) this.report('strayed', { sid: session.sid, server: session.server, by: server });
+      if (echo !== n || server !== session.server) this.report('misrouted', { sid: session.sid, server: session.server, by: server });
       if (!marked || !this.marked) return;
       this.marked = false;
       this.report('answered', { sid: session.sid, server, transport: this.socket.io.engine.transport.name });

@@ -13,9 +13,9 @@ const (
 	Closed    = "closed"
 	Refused   = "refused"
 	Failed    = "failed"
-	Misrouted = "strayed"
+	Misrouted = "misrouted"
 	Answered  = "answered"
-	Idle      = "quiet"
+	Idle      = "idle"
 	Total     = "total"
 )
 
@@ -92,10 +92,10 @@ func (f *Fleet) AnsweredCount() int {
 
 // Pause has the clients keep back what they would send. A Quiet event follows when nothing is under way any more, after
 // about the time in which each says something. It is for clients that poll.
-func (f *Fleet) Pause() error { return f.sendCommand("hold") }
+func (f *Fleet) Pause() error { return f.sendCommand("pause") }
 
 // Resume lets go what Hold kept back.
-func (f *Fleet) Resume() error { return f.sendCommand("release") }
+func (f *Fleet) Resume() error { return f.sendCommand("resume") }
 
 func (f *Fleet) sendCommand(command string) error {
 	if _, err := io.WriteString(f.input, command+"\n"); err != nil {

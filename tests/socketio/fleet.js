@@ -7,21 +7,21 @@
 //   closed    a session is over:                         sid, server, reason, cause, code (WebSocket's), lost (not answered)
 //   refused   an answer over HTTP was an error:          sid, server (that began it), by (that refused), status, body
 //   failed    a session could not begin:                 sid, server (if there was one already), reason, cause
-//   strayed   another server answered, or something else: sid, server, by
+//   misrouted another server answered, or something else: sid, server, by
 //   answered  the first answer after a mark:             sid, server, transport
-//   quiet     after hold: nothing is under way
+//   idle      after pause: no request is in flight
 //   total     at the end:                                sent, answered
 //
 // and takes a command in each line of its input, the end of which is its own:
 //
 //   mark      have each client report its next answer
-//   hold      keep back what clients would send
-//   release   let it go
+//   pause     keep back what clients would send
+//   resume    send what pause kept back
 import { createInterface } from 'node:readline';
 import { setTimeout as after } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Client } from './client.js';
-import { hold, release } from './wire.js';
+import { pause, resume } from './wire.js';
 
 const { values, positionals: [url] } = parseArgs({
   allowPositionals: true,
@@ -39,8 +39,8 @@ const clients = [];
 
 const commands = {
   mark: () => clients.forEach((client) => (client.marked = true)),
-  hold: () => hold(() => report('quiet')),
-  release,
+  pause: () => pause(() => report('idle')),
+  resume,
 };
 
 createInterface({ input: process.stdin })

@@ -2,29 +2,29 @@ import { subscribe } from 'node:diagnostics_channel';
 import { Agent } from 'node:http';
 import { connect } from 'node:net';
 
-// Wire is the connections of one client. It sees what the libraries hide: refusals with their bodies, which server answered,
-// and cookies.
+// Wire owns the connections of one client. It sees what the libraries hide: error responses with their bodies, which server
+// answered, and cookies.
 export class Wire extends Agent {
-  server = ''; // that began the last session
-  trouble = ''; // what first went wrong in this session
+  server = ''; // the one that began the last session
+  trouble = ''; // the first error of this session
   headers = {}; // that go out with every request
 
-  // refused(status, sid, by, body) is called for every answer that is an error. With keepsCookies, it plays the browser that
-  // the library leaves cookies to.
+  // Wire calls refused(status, sid, by, body) for every response with an error status. With keepsCookies it keeps cookies, as
+  // browsers do: version 2 of the library leaves that to them.
   constructor(refused, keepsCookies) {
-    super({ keepAlive: !held });
+    super({ keepAlive: !paused });
     this.refused = refused;
     this.cookies = keepsCookies && new Map();
     wires.add(this);
   }
 
   createConnection(options, done) {
-    if (held !== 'all' && (held !== 'polls' || options.method !== 'GET')) return connect(options);
+    if (paused !== 'all' && (paused !== 'polls' || options.method !== 'GET')) return connect(options);
     waiting.push(() => done(null, connect(options)));
   }
 
   started(request) {
-    underWay++;
+    inFlight++;
     request.once('close', ended);
     request.on('error', (error) => (this.trouble ||= error.code ?? error.message));
   }
@@ -53,42 +53,42 @@ export class Wire extends Agent {
 }
 
 const wires = new Set();
-const waiting = []; // connections, until release
-let held = ''; // '', 'polls' or 'all'
-let underWay = 0;
-let onQuiet;
+const waiting = []; // functions that open the connections which pause kept back
+let paused = ''; // '', 'polls' or 'all'
+let inFlight = 0;
+let onIdle;
 
-// hold keeps back what clients would send, and calls quiet once nothing is under way: for a proxy that is to be away
-// without cutting a request, because a poll that is cut ends a session whatever the proxy knows. First only polls are
-// held: what a client still says is answered on the poll that it has.
-export function hold(quiet) {
-  held = 'polls';
+// pause keeps back what clients would send, and calls idle once no request is in flight. A test can then replace the proxy
+// without cutting a request: a poll that is cut ends its session, whatever the proxy knows. At first pause keeps back only
+// polls, because the server answers what a client still sends on the poll that the client has.
+export function pause(idle) {
+  paused = 'polls';
   for (const wire of wires) {
     wire.keepAlive = false;
     for (const socket of Object.values(wire.freeSockets).flat()) socket.destroy();
   }
-  onQuiet = () => {
-    held = 'all';
-    quiet();
+  onIdle = () => {
+    paused = 'all';
+    idle();
   };
-  underWay++;
+  inFlight++;
   ended();
 }
 
-// release lets go what was held.
-export function release() {
-  held = '';
+// resume sends what pause kept back.
+export function resume() {
+  paused = '';
   for (const wire of wires) wire.keepAlive = true;
   for (const go of waiting.splice(0)) go();
 }
 
 function ended() {
-  if (--underWay > 0 || !onQuiet) return;
-  onQuiet();
-  onQuiet = undefined;
+  if (--inFlight > 0 || !onIdle) return;
+  onIdle();
+  onIdle = undefined;
 }
 
-// Said when a request has been written, so not of one whose connection is held.
+// This event comes when a request has been written, so not for one whose connection is kept back.
 subscribe('http.client.request.start', ({ request }) => {
   if (request.agent instanceof Wire) request.agent.started(request);
 });

@@ -10,7 +10,7 @@ import (
 // withArrivalLog writes every request that has an X-Test-Id into the ledger, a UDP address in LEDGER, before it is carried
 // out: whoever keeps the ledger sees which requests arrived, and which arrived twice, even at backends that are gone.
 func withArrivalLog(next http.Handler) (http.Handler, error) {
-	address := os.Getenv("LEDGER")
+	address := os.Getenv("ARRIVAL_LOG")
 	if address == "" {
 		return next, nil
 	}

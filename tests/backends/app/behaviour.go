@@ -13,8 +13,8 @@ import (
 
 // behaviour is how a backend misbehaves. It is switched while the backend runs, by a request of its own:
 //
-//	/_test/behave?silent=true   accepts every request and answers none; false answers again
-//	/_test/behave?health=down   /_test/health says 503; up says 200; flap turns every four seconds
+//	/_test/behaviour?silent=true   accepts every request and answers none; false answers again
+//	/_test/behaviour?health=down   /_test/health says 503; up says 200; flap turns every four seconds
 //
 // SLOW_START is how long after its start a backend is slow: its requests are answered one at a time, each after as much
 // as 0.2 s at first and at once in the end, as with caches that have to be filled.
@@ -45,7 +45,7 @@ func newBehaviour() (*behaviour, error) {
 func (b *behaviour) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.URL.Path == "/_test/behave":
+		case r.URL.Path == "/_test/behaviour":
 			b.update(w, r)
 		case b.isSilent():
 			// net/http notices a client that leaves only once the body is consumed.

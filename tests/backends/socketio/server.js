@@ -14,7 +14,7 @@ import { createServer } from 'node:http';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { answer } from './api.js';
-import { awaitTCP } from './await.js';
+import { awaitTCP } from './tcp.js';
 import { serveSockets } from './sockets.js';
 
 const { env } = process;
