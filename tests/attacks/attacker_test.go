@@ -18,7 +18,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// attacks are what a process of strangers does: each prints a line that says what became of its connections.
+// attacks are the main functions of attacker processes. Each prints lines that say how its connections ended, and the line
+// "measure" while the attack is at its peak.
 var attacks = map[string]func(s *attacker){
 	"slow clients":       (*attacker).slowClients,
 	"10,000 connections": (*attacker).manyConnections,
@@ -28,13 +29,13 @@ var attacks = map[string]func(s *attacker){
 	"open streams":       (*attacker).openStreams,
 }
 
-// attacker attacks the edge, from an address of its own.
+// attacker attacks the edge from an IP address that no other client has.
 type attacker struct {
 	target   string
 	outputMu sync.Mutex
 }
 
-// attackerMain is the main function of a process of strangers.
+// attackerMain is the main function of an attacker process.
 func attackerMain(name string) int {
 	f := attacks[name]
 	if f == nil {
@@ -73,10 +74,10 @@ func (s *attacker) dialTLS(protocol string) (*tls.Conn, error) {
 	return conn, conn.SetDeadline(time.Time{})
 }
 
-// slowClients are a thousand connections that never get to the point, three ways at once.
+// slowClients opens a thousand connections that never complete what they began: a body, headers or a TLS handshake.
 func (s *attacker) slowClients() {
 	var all sync.WaitGroup
-	said := make([]string, 3)
+	results := make([]string, 3)
 	each := func(at int, what string, n int, open func() (net.Conn, error), first, drip string) {
 		var closed, refused, served atomic.Int64
 		var longest atomic.Int64
@@ -120,7 +121,7 @@ func (s *attacker) slowClients() {
 			time.Sleep(5 * time.Millisecond)
 		}
 		group.Wait()
-		said[at] = fmt.Sprintf("%s: %d of %d closed by the edge, after %.0f s at most, %d of them with an answer", what, closed.Load(), n-int(refused.Load()), time.Duration(longest.Load()).Seconds(), served.Load())
+		results[at] = fmt.Sprintf("%s: %d of %d closed by the edge, after %.0f s at most, %d of them with an answer", what, closed.Load(), n-int(refused.Load()), time.Duration(longest.Load()).Seconds(), served.Load())
 	}
 	h1 := func() (net.Conn, error) { return s.dialTLS("http/1.1") }
 	all.Go(func() {
@@ -135,12 +136,12 @@ func (s *attacker) slowClients() {
 	time.Sleep(15 * time.Second)
 	s.printf("measure")
 	all.Wait()
-	for _, line := range said {
+	for _, line := range results {
 		s.printf("%s", line)
 	}
 }
 
-// manyConnections opens ten thousand TLS connections, and says nothing on them.
+// manyConnections opens ten thousand TLS connections and sends nothing on them.
 func (s *attacker) manyConnections() {
 	const n = 10_000
 	conns := make(chan *tls.Conn, n)
@@ -182,7 +183,7 @@ func (s *attacker) manyConnections() {
 	s.printf("%d opened in %.0f s, %d failed, %d closed by the edge because nothing came", opened, took.Seconds(), failed.Load(), closed)
 }
 
-// http2Conn is an HTTP/2 connection on which anything can be sent.
+// http2Conn is an HTTP/2 connection on which a test can send any frame.
 type http2Conn struct {
 	conn *tls.Conn
 	*http2.Framer
@@ -214,7 +215,7 @@ func (s *attacker) dialHTTP2() (*http2Conn, error) {
 	return p, nil
 }
 
-// read takes in what the edge says.
+// read records what the edge sends, until the connection ends.
 func (p *http2Conn) read() {
 	defer close(p.closed)
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -240,17 +241,17 @@ func (p *http2Conn) read() {
 func (p *http2Conn) headers(fields ...string) []byte {
 	p.block.Reset()
 	for i := 0; i+1 < len(fields); i += 2 {
-		_ = p.encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]}) // a buffer takes all
+		_ = p.encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]}) // a buffer does not fail
 	}
 	return p.block.Bytes()
 }
 
 var plainGet = []string{":method", "GET", ":scheme", "https", ":authority", "accounting.localhost", ":path", "/api/flood"}
 
-// flood has n connections do something again and again for a while, together so many times a second, and says how they ended.
-// There is a rate because the edge shares this machine's two processors with its attackers and everybody else: what a
-// stranger's line could carry beyond it needs somebody further up (SECURITY.md).
-func (s *attacker) flood(what string, n, perSecond int, lasts time.Duration, step func(p *http2Conn, i int) error) {
+// flood calls step on n connections perSecond times a second in total, for the given time, and prints how the connections ended.
+// The rate is limited because the edge shares the two CPUs of this machine with its attackers and with other users. What an
+// attacker with more bandwidth sends has to be filtered before it reaches the edge (SECURITY.md).
+func (s *attacker) flood(what string, n, perSecond int, duration time.Duration, step func(p *http2Conn, i int) error) {
 	const beat = 10 * time.Millisecond
 	if speed, err := strconv.ParseFloat(os.Getenv(speedEnv), 64); err == nil {
 		perSecond = int(float64(perSecond) * speed)
@@ -258,9 +259,9 @@ func (s *attacker) flood(what string, n, perSecond int, lasts time.Duration, ste
 	perBeat := max(1, perSecond*int(beat/time.Millisecond)/1000/n)
 	var ended, steps, resets, opened atomic.Int64
 	var mu sync.Mutex
-	ends, statuses := make(map[string]int), make(map[string]int)
+	goaways, statuses := make(map[string]int), make(map[string]int)
 	var group sync.WaitGroup
-	until := time.Now().Add(lasts)
+	until := time.Now().Add(duration)
 	for range n {
 		group.Go(func() {
 			for time.Now().Before(until) {
@@ -284,14 +285,14 @@ func (s *attacker) flood(what string, n, perSecond int, lasts time.Duration, ste
 					ended.Add(1)
 				}
 				if err == nil {
-					_ = p.conn.Close() // it was not cut
+					_ = p.conn.Close() // the edge has not closed it
 				}
 				<-p.closed
 				p.conn.Close()
 				resets.Add(p.resets.Load())
 				mu.Lock()
 				if err != nil {
-					ends[p.goaway.String()]++
+					goaways[p.goaway.String()]++
 				}
 				for status, n := range p.status {
 					statuses[status] += n
@@ -300,13 +301,13 @@ func (s *attacker) flood(what string, n, perSecond int, lasts time.Duration, ste
 			}
 		})
 	}
-	time.Sleep(lasts / 2)
+	time.Sleep(duration / 2)
 	s.printf("measure")
 	group.Wait()
-	s.printf("%s: %d sent on %d connections, %d of which the edge closed %v; answers %v, %d streams reset", what, steps.Load(), opened.Load(), ended.Load(), ends, statuses, resets.Load())
+	s.printf("%s: %d sent on %d connections, %d of which the edge closed %v; answers %v, %d streams reset", what, steps.Load(), opened.Load(), ended.Load(), goaways, statuses, resets.Load())
 }
 
-// rapidReset opens streams and takes them back at once; CVE-2023-44487.
+// rapidReset opens streams and resets them at once (CVE-2023-44487).
 func (s *attacker) rapidReset() {
 	s.flood("HEADERS and RST_STREAM", 10, 5_000, 5*time.Second, func(p *http2Conn, i int) error {
 		id := uint32(2*i + 1)
@@ -317,7 +318,7 @@ func (s *attacker) rapidReset() {
 	})
 }
 
-// continuationFlood sends headers that never end; CVE-2023-45288.
+// continuationFlood sends headers that never end (CVE-2023-45288).
 func (s *attacker) continuationFlood() {
 	filler := bytes.Repeat([]byte{0x00, 0x01, 'x', 0x01, 'y'}, 3000) // fields x: y, not indexed
 	s.flood("CONTINUATION of 15 kB", 10, 5_000, 5*time.Second, func(p *http2Conn, i int) error {
@@ -328,7 +329,7 @@ func (s *attacker) continuationFlood() {
 	})
 }
 
-// controlFrames sends frames that are cheap to send and have to be answered, or are of no use.
+// controlFrames sends frames that are cheap to send and that the edge has to answer or to parse for nothing.
 func (s *attacker) controlFrames() {
 	s.flood("PING", 4, 50_000, 2500*time.Millisecond, func(p *http2Conn, i int) error { return p.WritePing(false, [8]byte{byte(i)}) })
 	s.flood("SETTINGS", 4, 50_000, 2500*time.Millisecond, func(p *http2Conn, _ int) error {
@@ -346,7 +347,7 @@ func (s *attacker) controlFrames() {
 	})
 }
 
-// openStreams opens as many streams as it may and more, with bodies that never come, and windows that let no answer out.
+// openStreams opens more streams than the edge allows, with bodies that never come, or with a flow-control window of 0.
 func (s *attacker) openStreams() {
 	s.flood("POST without its body", 10, 2_500, 4*time.Second, func(p *http2Conn, i int) error {
 		fields := append([]string{":method", "POST"}, plainGet[2:]...)
@@ -360,5 +361,5 @@ func (s *attacker) openStreams() {
 	})
 }
 
-// joinLines joins lines that attackers said.
-func joinLines(said []string) string { return strings.Join(said, "\n") }
+// joinLines joins the lines that attackers have printed.
+func joinLines(lines []string) string { return strings.Join(lines, "\n") }

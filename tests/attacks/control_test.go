@@ -16,20 +16,21 @@ import (
 	"time"
 )
 
-// controlResult is a client that is none of the attackers: it asks a hundred times a second, and every tenth time on a new connection.
+// controlResult is what a client measures that is not an attacker. It sends a hundred requests a second, and every tenth on a new
+// connection.
 type controlResult struct {
 	latencies []time.Duration
 	errors    []error
 }
 
-// runControlClient asks until ctx ends, and then says what became of it.
-func runControlClient(ctx context.Context, t *target) (c controlResult) {
+// runControlClient sends requests until ctx ends.
+func runControlClient(ctx context.Context, e *target) (c controlResult) {
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{ServerName: "accounting.localhost", InsecureSkipVerify: true},
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			// An address of its own: limits are by address.
+			// No other client has this address: the edge limits by address.
 			dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
-			return dialer.DialContext(ctx, "tcp", t.https)
+			return dialer.DialContext(ctx, "tcp", e.https)
 		},
 	}
 	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
@@ -69,110 +70,110 @@ func (c controlResult) p99() time.Duration {
 // baselineDuration is how long the control client is measured before an attack.
 const baselineDuration = 5 * time.Second
 
-// attackerEnv makes a process of this test binary a stranger, who runs the attack that it names.
+// attackerEnv names the attack that a process of this test binary runs.
 const attackerEnv = "EDGE_TEST_ATTACK"
 
-// speedEnv tells the attackers how fast this machine is today, as a part of the one that their rates were chosen on.
+// speedEnv tells attackers how fast this machine is now, compared with the machine that their rates were chosen on: 1 is as fast.
 const speedEnv = "EDGE_TEST_SPEED"
 
-// referenceP99 is how long the slowest 1 % of the control client's requests take on that machine when nobody attacks.
+// referenceP99 is the 99th percentile of the control client's latency on that machine without an attack.
 const referenceP99 = 4500 * time.Microsecond
 
-// machineSpeed returns how fast the machine is, by the control client's slowest 1 % before the attack. A rate is a part of what the edge
-// can do: on a machine that others slow down by half, the same number of requests a second is twice the attack.
-func machineSpeed(calmly time.Duration) float64 {
-	return min(1, max(0.25, float64(referenceP99)/float64(calmly)))
+// machineSpeed returns how fast the machine is now, from the 99th percentile before the attack. The attack has to load the edge to
+// the same degree on each machine: where other programs take half of the CPUs, the same rate would be twice the load.
+func machineSpeed(p99 time.Duration) float64 {
+	return min(1, max(0.25, float64(referenceP99)/float64(p99)))
 }
 
-// attackWithRetry runs an attack, and again if others were kept waiting: on a machine with other users that may be anyone's doing once.
-func (t *target) attackWithRetry(tt *testing.T, name string) []string {
-	tt.Helper()
-	said, before, meanwhile := t.attackOnce(tt, name)
-	if meanwhile > 3*before {
-		tt.Logf("the slowest 1 %% of others' requests took %s, and %s before: once more", meanwhile, before)
-		if said, before, meanwhile = t.attackOnce(tt, name); meanwhile > 3*before {
-			tt.Errorf("the slowest 1 %% of others' requests took %s, and %s before", meanwhile, before)
+// attackWithRetry runs an attack, and runs it again if other clients had to wait: other programs of the machine can cause that once.
+func (e *target) attackWithRetry(t *testing.T, name string) []string {
+	t.Helper()
+	lines, before, during := e.attackOnce(t, name)
+	if during > 3*before {
+		t.Logf("the p99 latency of other clients is %s during the attack, and %s before; trying again", during, before)
+		if lines, before, during = e.attackOnce(t, name); during > 3*before {
+			t.Errorf("the p99 latency of other clients is %s during the attack, and %s before", during, before)
 		}
 	}
-	return said
+	return lines
 }
 
-// attackOnce runs an attack, by a process of its own that leaves the processors to others when they want them, as a machine
-// elsewhere would. Meanwhile a client that has nothing to do with it must be served, and afterwards nothing must be left of it.
-// It returns what the attackers say became of them, and how long the slowest 1 % of others' requests took before and meanwhile.
-func (t *target) attackOnce(tt *testing.T, name string) (said []string, calmly, meanwhile time.Duration) {
-	tt.Helper()
-	before, err := t.resourceUsage()
+// attackOnce runs an attack in a process of its own, which yields the CPUs to others (nice 19), as an attacker on another machine
+// would. During the attack the edge must serve the control client, and after it the edge must free what the attack took. It
+// returns what the attackers printed, and the control client's 99th percentiles before and during the attack.
+func (e *target) attackOnce(t *testing.T, name string) (printed []string, p99Before, p99During time.Duration) {
+	t.Helper()
+	before, err := e.resourceUsage()
 	if err != nil {
-		tt.Fatal(err)
+		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(tt.Context(), baselineDuration)
-	peace := runControlClient(ctx, t)
+	ctx, cancel := context.WithTimeout(t.Context(), baselineDuration)
+	calm := runControlClient(ctx, e)
 	cancel()
 	backend.takeRecorded()
 
-	ctx, cancel = context.WithCancel(tt.Context())
+	ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
 	result := make(chan controlResult, 1)
-	go func() { result <- runControlClient(ctx, t) }()
-	stranger := exec.CommandContext(tt.Context(), "nice", "-n", "19", os.Args[0])
-	stranger.Env = append(os.Environ(), attackerEnv+"="+name, "EDGE_TEST_TARGET="+t.https,
-		fmt.Sprintf("%s=%.2f", speedEnv, machineSpeed(peace.p99())))
-	stranger.Stderr = os.Stderr
-	output, err := stranger.StdoutPipe()
+	go func() { result <- runControlClient(ctx, e) }()
+	process := exec.CommandContext(t.Context(), "nice", "-n", "19", os.Args[0])
+	process.Env = append(os.Environ(), attackerEnv+"="+name, "EDGE_TEST_TARGET="+e.https,
+		fmt.Sprintf("%s=%.2f", speedEnv, machineSpeed(calm.p99())))
+	process.Stderr = os.Stderr
+	output, err := process.StdoutPipe()
 	if err != nil {
-		tt.Fatal(err)
+		t.Fatal(err)
 	}
-	if err := stranger.Start(); err != nil {
-		tt.Fatal(err)
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
 	}
 	peak := before
 	for lines := bufio.NewScanner(output); lines.Scan(); {
 		if lines.Text() == "measure" {
-			if peak, err = t.resourceUsage(); err != nil {
-				tt.Error(err)
+			if peak, err = e.resourceUsage(); err != nil {
+				t.Error(err)
 			}
 			continue
 		}
-		said = append(said, lines.Text())
+		printed = append(printed, lines.Text())
 	}
-	if err := stranger.Wait(); err != nil {
-		tt.Errorf("the attack: %v", err)
+	if err := process.Wait(); err != nil {
+		t.Errorf("the attack: %v", err)
 	}
 	cancel()
-	war := <-result
+	loaded := <-result
 	seen := 0
-	for _, e := range backend.takeRecorded() {
-		if e.path != "/api/control" {
+	for _, request := range backend.takeRecorded() {
+		if request.path != "/api/control" {
 			seen++
 		}
 	}
-	if len(war.errors) > 0 {
-		tt.Errorf("%d of %d requests of others failed, such as: %v", len(war.errors), len(war.latencies), war.errors[0])
+	if len(loaded.errors) > 0 {
+		t.Errorf("%d of %d requests of other clients failed; the first: %v", len(loaded.errors), len(loaded.latencies), loaded.errors[0])
 	}
-	after := t.waitForRecovery(tt, before)
-	tt.Logf("ATTACK %s | backend saw %d | client got: %s | others' p99: %s before, %s meanwhile (n = %d, %d) | edge: %s before, %s at most, %s after",
-		name, seen, strings.Join(said, "; "), ms(peace.p99()), ms(war.p99()), len(peace.latencies), len(war.latencies), before, peak, after)
-	return said, peace.p99(), war.p99()
+	after := e.waitForRecovery(t, before)
+	t.Logf("ATTACK %s | backend saw %d | client got: %s | others' p99: %s before, %s during (n = %d, %d) | edge: %s before, %s at the peak, %s after",
+		name, seen, strings.Join(printed, "; "), ms(calm.p99()), ms(loaded.p99()), len(calm.latencies), len(loaded.latencies), before, peak, after)
+	return printed, calm.p99(), loaded.p99()
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
 
-// waitForRecovery waits until the edge has given back what an attack took. Idle connections to the backend last three seconds, those of
-// clients until they are closed.
-func (t *target) waitForRecovery(tt *testing.T, before resourceUsage) resourceUsage {
-	tt.Helper()
-	const slack = 20 // what comes and goes by itself
+// waitForRecovery waits until the edge has freed the goroutines and files that an attack took. The edge closes idle connections to
+// the backend after three seconds; those of clients last until the client closes them.
+func (e *target) waitForRecovery(t *testing.T, before resourceUsage) resourceUsage {
+	t.Helper()
+	const slack = 20 // goroutines and files that come and go without an attack
 	for deadline := time.Now().Add(45 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		now, err := t.resourceUsage()
+		now, err := e.resourceUsage()
 		if err != nil {
-			tt.Fatal(err)
+			t.Fatal(err)
 		}
 		if now.goroutines <= before.goroutines+slack && now.files <= before.files+slack {
 			return now
 		}
 		if time.Now().After(deadline) {
-			tt.Errorf("something is left: %s, and before %s", now, before)
+			t.Errorf("the edge has %s after the attack, and had %s before", now, before)
 			return now
 		}
 	}

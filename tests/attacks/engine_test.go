@@ -16,23 +16,23 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// TestMalformedEngineAnswersDoNoHarm: what answers for Docker says all that an Engine never says. The edge serves what it
-// knows, sends nothing to addresses that are not its own networks', and takes no more memory than it has.
+// TestMalformedEngineAnswersDoNoHarm runs an edge whose Docker Engine answers what no Docker Engine answers. The edge goes on to
+// serve the services that it knows, sends nothing to addresses outside of its own networks, and stays within its memory limit.
 func TestMalformedEngineAnswersDoNoHarm(t *testing.T) {
 	t.Parallel()
-	var told atomic.Int64
+	var answered atomic.Int64
 	engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() { _ = recover() }() // a client that leaves in the middle is no matter
+		defer func() { _ = recover() }() // the edge may close the connection in the middle of an answer
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/_ping"):
 			w.Header().Set("Api-Version", "1.41")
 			w.WriteHeader(http.StatusOK)
 		default: // a list or events
-			writeMalformed(w, malformedAnswers[int(told.Add(1))%len(malformedAnswers)])
+			writeMalformed(w, malformedAnswers[int(answered.Add(1))%len(malformedAnswers)])
 		}
 	}))
 	defer engine.Close()
-	mad, err := startEdge(filepath.Join(t.TempDir(), "mad"), func(config map[string]any) {
+	e, err := startEdge(filepath.Join(t.TempDir(), "edge"), func(config map[string]any) {
 		app := config["apps"].(map[string]any)["edge"].(map[string]any)
 		app["endpoint"] = "tcp://" + engine.Listener.Addr().String()
 		delete(app["static"].(map[string][]string), "corteza-docs:80")
@@ -41,37 +41,37 @@ func TestMalformedEngineAnswersDoNoHarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := mad.stop(); err != nil {
+		if err := e.stop(); err != nil {
 			t.Error(err)
 		}
 	}()
-	before, err := mad.resourceUsage()
+	before, err := e.resourceUsage()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const enough = 20 // each a list or a stream of events; all ravings are among them
+	const enough = 20 // lists and streams of events; each of malformedAnswers is among them
 	peak := before
-	for deadline := time.Now().Add(90 * time.Second); told.Load() < enough && time.Now().Before(deadline); {
-		answers, err := mad.send("accounting.localhost", "GET /api/ready HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\n\r\n")
+	for deadline := time.Now().Add(90 * time.Second); answered.Load() < enough && time.Now().Before(deadline); {
+		answers, err := e.send("accounting.localhost", "GET /api/ready HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\n\r\n")
 		if err != nil || len(answers) != 1 || answers[0].StatusCode != http.StatusOK {
-			t.Fatalf("after %d answers: %s", told.Load(), describeAnswers(answers, err))
+			t.Fatalf("after %d malformed answers: %s", answered.Load(), describeAnswers(answers, err))
 		}
-		now, err := mad.resourceUsage()
+		now, err := e.resourceUsage()
 		if err != nil {
 			t.Fatal(err)
 		}
 		peak.memory, peak.goroutines = max(peak.memory, now.memory), max(peak.goroutines, now.goroutines)
 		time.Sleep(50 * time.Millisecond)
 	}
-	t.Logf("ATTACK an Engine out of its mind | %d answers and streams of events | edge: %s before, %s at most", told.Load(), before, peak)
-	if told.Load() < enough {
-		t.Errorf("it has asked only %d times: this has not shown all", told.Load())
+	t.Logf("ATTACK malformed answers of the Docker Engine | %d lists and streams of events | edge: %s before, %s at the peak", answered.Load(), before, peak)
+	if answered.Load() < enough {
+		t.Errorf("the edge has made only %d requests, want %d", answered.Load(), enough)
 	}
 	if peak.memory > 460 {
-		t.Errorf("it took %d MiB", peak.memory)
+		t.Errorf("the edge takes %d MiB, want at most 460", peak.memory)
 	}
-	// The Engine has named many addresses for the documentation, none of which is on a network of the edge's.
-	resp, err := mad.admin.Get("http://localhost/edge/services")
+	// None of the addresses that the Docker Engine has named for corteza-docs is on a network of the edge.
+	resp, err := e.admin.Get("http://localhost/edge/services")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,12 +82,12 @@ func TestMalformedEngineAnswersDoNoHarm(t *testing.T) {
 	}
 	for _, s := range services {
 		if s.Service == "corteza-docs:80" && len(s.Endpoints) > 0 {
-			t.Errorf("it believes that %s is at %s", s.Service, s.Endpoints[0].Address)
+			t.Errorf("the edge accepts %s for %s", s.Endpoints[0].Address, s.Service)
 		}
 	}
 }
 
-// malformedAnswers are answers to whatever is asked.
+// malformedAnswers write answers, whatever the request is.
 var malformedAnswers = []func(w io.Writer){
 	func(w io.Writer) { fmt.Fprint(w, "<html>no</html>") },
 	func(w io.Writer) { fmt.Fprint(w, `{"message": 1}`) },
@@ -110,7 +110,7 @@ var malformedAnswers = []func(w io.Writer){
 			}
 		}
 	},
-	func(w io.Writer) { // ever more containers
+	func(w io.Writer) { // a list of containers without an end
 		fmt.Fprint(w, "[")
 		for i := range 1 << 22 {
 			if _, err := fmt.Fprintf(w, `{"Id": "%064d", "Names": ["/corteza-docs"], "State": "running", "Labels": {}},`, i); err != nil {
@@ -118,13 +118,13 @@ var malformedAnswers = []func(w io.Writer){
 			}
 		}
 	},
-	func(w io.Writer) { // addresses that are nobody's business
+	func(w io.Writer) { // addresses that no container has
 		for _, address := range []string{"169.254.169.254", "0.0.0.0", "255.255.255.255", "::", "224.0.0.1", "x", "", "127.0.0.1\u0000", "10.1.2.3/8"} {
 			fmt.Fprintf(w, `[{"Id": "%064d", "Names": ["/corteza-docs"], "State": "running", "Labels": {"com.docker.compose.service": "corteza-docs"},
 				"NetworkSettings": {"Networks": {"n": {"IPAddress": %q, "GlobalIPv6Address": %q}}}}]`, rand.Int64(), address, address)
 		}
 	},
-	func(w io.Writer) { // events of all kinds of nothing
+	func(w io.Writer) { // events without a type, with wrong types and with numbers that are too large
 		for _, event := range []string{
 			`{}`, `null`, `[]`, `{"Type": "container", "Action": "kill", "Actor": {"ID": "x", "Attributes": {"signal": "99999999999999999999"}}}`,
 			`{"Type": "container", "Action": "die", "timeNano": -9223372036854775808}`, `{"Type": "container", "Action": "start", "timeNano": 9223372036854775807}`,
@@ -138,11 +138,11 @@ var malformedAnswers = []func(w io.Writer){
 	func(io.Writer) { panic(http.ErrAbortHandler) },
 }
 
-// writeMalformed answers, some of the times with an error's status.
-func writeMalformed(w http.ResponseWriter, raving func(io.Writer)) {
+// writeMalformed writes an answer, every fourth time with an unexpected status.
+func writeMalformed(w http.ResponseWriter, answer func(io.Writer)) {
 	w.Header().Set("Content-Type", "application/json")
 	if rand.IntN(4) == 0 {
 		w.WriteHeader([]int{http.StatusInternalServerError, http.StatusForbidden, http.StatusNoContent, http.StatusMultipleChoices}[rand.IntN(4)])
 	}
-	raving(w)
+	answer(w)
 }

@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// TestHostMustMatchTheConnection: over a connection that was opened for one site, no other site can be reached, and what a
-// backend is told is that site.
+// TestHostMustMatchTheConnection checks that a client cannot reach another site over a connection that it opened for one site
+// (SNI), and that backends get the host of that site.
 func TestHostMustMatchTheConnection(t *testing.T) {
 	const ours = "accounting.localhost"
 	for _, c := range []struct {
-		attack, request string // its target and its headers, without the last line
-		ours            bool   // it is ours, in another way to write it
+		attack, request string // target and headers, without the empty line
+		ours            bool   // it is another spelling of the site's host
 	}{
 		{"another site", "/x HTTP/1.1\r\nHost: crm.localhost", false},
-		{"a stranger", "/x HTTP/1.1\r\nHost: evil.example", false},
+		{"an unknown host", "/x HTTP/1.1\r\nHost: evil.example", false},
 		{"no host", "/x HTTP/1.1", false},
 		{"an empty host", "/x HTTP/1.1\r\nHost:", false},
 		{"two hosts", "/x HTTP/1.1\r\nHost: accounting.localhost\r\nHost: crm.localhost", false},
@@ -34,7 +34,7 @@ func TestHostMustMatchTheConnection(t *testing.T) {
 		{"an address", "/x HTTP/1.1\r\nHost: 127.0.0.1", false},
 		{"a tab", "/x HTTP/1.1\r\nHost: accounting.localhost\tcrm.localhost", false},
 		{"a target with another host", "https://crm.localhost/x HTTP/1.1\r\nHost: accounting.localhost", false},
-		{"a target of a stranger", "http://evil.example/x HTTP/1.1\r\nHost: accounting.localhost", false},
+		{"a target with an unknown host", "http://evil.example/x HTTP/1.1\r\nHost: accounting.localhost", false},
 		{"HTTP/1.0 without a host", "/x HTTP/1.0", false},
 		{"capitals", "/x HTTP/1.1\r\nHost: ACCOUNTING.localhost", true},
 		{"a port", "/x HTTP/1.1\r\nHost: accounting.localhost:1", true},
@@ -48,29 +48,29 @@ func TestHostMustMatchTheConnection(t *testing.T) {
 			got := backend.takeRecorded()
 			t.Logf("ATTACK host: %-40s backend: %-40s client: %s", c.attack, describeRequests(got), describeAnswers(answers, err))
 			if len(answers) > 1 || len(got) > 1 || !c.ours && len(got) > 0 {
-				t.Errorf("%d requests reached the backend, %d answers", len(got), len(answers))
+				t.Errorf("the backend got %d requests, and the client %d answers", len(got), len(answers))
 			}
 			for _, e := range got {
 				hosts := append(e.hosts(), e.headers["X-Forwarded-Host"]...)
 				name := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(hosts[0]), ":1"), ".")
 				if name != ours || slices.ContainsFunc(hosts, func(h string) bool { return h != hosts[0] }) {
-					t.Errorf("the backend is told the hosts %q", hosts)
+					t.Errorf("the backend gets the hosts %q", hosts)
 				}
 			}
 			for _, a := range answers {
 				if !c.ours && (a.StatusCode < 400 || a.StatusCode >= 500) {
 					t.Errorf("the client got %d", a.StatusCode)
 				}
-				body, _ := io.ReadAll(a.Body) // it is in memory
+				body, _ := io.ReadAll(a.Body) // send has read it into memory
 				if bytes.Contains(body, []byte("evil.example")) || strings.Contains(a.Header.Get("Location"), "evil") {
-					t.Errorf("the answer has the stranger's name in it: %v %s", a.Header, body)
+					t.Errorf("the answer contains the attacker's host: %v %s", a.Header, body)
 				}
 			}
 		})
 	}
 }
 
-// TestPlainHTTPRedirectsOnlyToConfiguredSites: the redirect to HTTPS is of use to nobody who brings a host of his own.
+// TestPlainHTTPRedirectsOnlyToConfiguredSites checks that the redirect to HTTPS is not an open redirect.
 func TestPlainHTTPRedirectsOnlyToConfiguredSites(t *testing.T) {
 	for _, c := range []struct{ target, host, want string }{
 		{"/x", "accounting.localhost", "https://accounting.localhost:"},
@@ -97,15 +97,15 @@ func TestPlainHTTPRedirectsOnlyToConfiguredSites(t *testing.T) {
 		location, _, _ = strings.Cut(location, "\r\n")
 		t.Logf("ATTACK redirect: %-50s client: %q", c.host+" "+c.target, location)
 		if (location == "") != (c.want == "") || !strings.HasPrefix(location, c.want) || strings.Contains(strings.TrimPrefix(location, c.want), "\n") || strings.Contains(head, "\r\nSet-Cookie") {
-			t.Errorf("%s at %s leads to %q:\n%s", c.target, c.host, location, head)
+			t.Errorf("%s at %s redirects to %q:\n%s", c.target, c.host, location, head)
 		}
 	}
 }
 
-// TestSpoofedHeadersReachNoBackend: addresses, schemes and hosts that a client claims, in every spelling that some program folds
-// into another.
+// TestSpoofedHeadersReachNoBackend sends the headers by which a client can claim another address, scheme or host, in every spelling
+// that some program treats as the same name.
 func TestSpoofedHeadersReachNoBackend(t *testing.T) {
-	const lie = "6.6.6.6"
+	const spoofed = "6.6.6.6"
 	var names []string
 	for _, name := range []string{
 		"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix",
@@ -117,25 +117,25 @@ func TestSpoofedHeadersReachNoBackend(t *testing.T) {
 	for _, host := range []string{"accounting.localhost", "crm.localhost", "docs.localhost"} {
 		for _, name := range names {
 			backend.takeRecorded()
-			answers, err := edge.send(host, "GET /api/claim HTTP/1.1\r\nHost: "+host+"\r\n"+name+": "+lie+"\r\nConnection: close\r\n\r\n")
+			answers, err := edge.send(host, "GET /api/claim HTTP/1.1\r\nHost: "+host+"\r\n"+name+": "+spoofed+"\r\nConnection: close\r\n\r\n")
 			got := backend.takeRecorded()
-			t.Logf("ATTACK claim: %-60s backend: %-30s client: %s", host+" "+name, describeRequests(got), describeAnswers(answers, err))
+			t.Logf("ATTACK spoofed header: %-60s backend: %-30s client: %s", host+" "+name, describeRequests(got), describeAnswers(answers, err))
 			if len(answers) != 1 || len(got) > 1 {
 				t.Errorf("%s %s: %s", host, name, describeAnswers(answers, err))
 			}
 			for _, e := range got {
-				if strings.Contains(e.head, lie) {
-					t.Errorf("%s is believed:\n%s", name, e.head)
+				if strings.Contains(e.head, spoofed) {
+					t.Errorf("the backend gets the value of %s:\n%s", name, e.head)
 				}
 				if e.headers.Get("X-Real-IP") != "127.0.0.1" || e.headers.Get("X-Forwarded-For") != "127.0.0.1" || e.headers.Get("X-Forwarded-Proto") != "https" {
-					t.Errorf("%s: the truth is missing: %v", name, e.headers)
+					t.Errorf("%s: the edge's own headers are missing: %v", name, e.headers)
 				}
 			}
 		}
 	}
 }
 
-// TestCrossOriginWebSocketsAreRefused: browsers let them, and send our cookies along.
+// TestCrossOriginWebSocketsAreRefused: browsers allow pages of any site to open WebSockets, and send the user's cookies along.
 func TestCrossOriginWebSocketsAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		host, path, origin string

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestNothingIsSmuggledThroughHTTP2: what HTTP/2 can say and HTTP/1.1, which the backend speaks, can't without saying
-// something else.
+// TestNothingIsSmuggledThroughHTTP2 sends requests that HTTP/2 can carry, but that would mean something else if the edge wrote
+// them unchanged to its backend, which speaks HTTP/1.1.
 func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 	fields := func(method, scheme, authority, path string, more ...string) []string {
 		return append([]string{":method", method, ":scheme", scheme, ":authority", authority, ":path", path}, more...)
@@ -26,7 +26,7 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 		headers []string
 		body    string
 		trailer []string
-		passes  bool // it may reach the backend, as one request that can be read in one way
+		passes  bool // it may reach the backend, as one unambiguous request
 	}{
 		{attack: "CR LF in the path", headers: fields("GET", "https", host, "/api/x HTTP/1.1\r\nHost: evil\r\n\r\nGET /api/smuggled")},
 		{attack: "a space in the path", headers: fields("GET", "https", host, "/api/x HTTP/1.1"), passes: true},
@@ -44,7 +44,7 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 		{attack: "Host beside the authority", headers: fields("GET", "https", host, "/api/x", "host", "crm.localhost"), passes: true},
 		{attack: "two hosts", headers: []string{":method", "GET", ":scheme", "https", ":path", "/api/x", "host", host, "host", "crm.localhost"}},
 		{attack: "an address as the scheme", headers: fields("GET", "https://crm.localhost/?", host, "/api/x"), passes: true},
-		{attack: "a pseudo-header that is none", headers: plain(":x", "y")},
+		{attack: "an unknown pseudo-header", headers: plain(":x", "y")},
 		{attack: "a pseudo-header after others", headers: append([]string{"x", "y"}, plain()...)},
 		{attack: "a status", headers: plain(":status", "200")},
 		{attack: "CR LF in a value", headers: plain("x", "y\r\nTransfer-Encoding: chunked")},
@@ -62,7 +62,7 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 		{attack: "a length that is too short", headers: plain("content-length", "3"), body: "abc" + smuggledRequest},
 		{attack: "a length that is too long", headers: plain("content-length", "1000"), body: "abc", passes: true},
 		{attack: "two lengths", headers: plain("content-length", "3", "content-length", "5"), body: "abc", passes: true},
-		{attack: "a length that is none", headers: plain("content-length", "3x"), body: "abc"},
+		{attack: "a length that is not a number", headers: plain("content-length", "3x"), body: "abc"},
 		{attack: "pseudo-headers in the trailer", headers: plain("trailer", "x"), body: "abc", trailer: []string{":path", "/api/queues"}, passes: true},
 		{attack: "a length in the trailer", headers: plain("trailer", "content-length"), body: "abc", trailer: []string{"content-length", "99"}, passes: true},
 		{attack: "CONNECT", headers: []string{":method", "CONNECT", ":authority", "127.0.0.1:22"}},
@@ -80,7 +80,7 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 				t.Fatal(err)
 			}
 			if c.body != "" {
-				_ = p.WriteData(1, c.trailer == nil, []byte(c.body)) // it may be refused by now
+				_ = p.WriteData(1, c.trailer == nil, []byte(c.body)) // the edge may have refused the stream already
 			}
 			if c.trailer != nil {
 				_ = p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.headers(c.trailer...), EndStream: true, EndHeaders: true})
@@ -89,7 +89,7 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 			got := backend.takeRecorded()
 			t.Logf("ATTACK h2: %-32s backend: %-40s client: %s", c.attack, describeRequests(got), answer)
 			if !c.passes && len(got) > 0 {
-				t.Errorf("it reaches the backend:\n%s", got[0].head)
+				t.Errorf("the request reaches the backend:\n%s", got[0].head)
 			}
 			if len(got) > 1 {
 				t.Errorf("the backend saw %d requests", len(got))
@@ -103,7 +103,7 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 				}
 			}
 			if answer == "nothing" {
-				t.Error("the client is neither answered nor refused")
+				t.Error("the client gets neither an answer nor an error")
 			}
 			if strings.Contains(answer, "200") && !c.passes {
 				t.Errorf("the client got %s", answer)
@@ -112,7 +112,7 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 	}
 }
 
-// waitForAnswer waits until the edge has answered or refused what was sent, and says what it did.
+// waitForAnswer waits until the edge has answered, reset the stream or closed the connection, and describes which it was.
 func (p *http2Conn) waitForAnswer() string {
 	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		p.mu.Lock()

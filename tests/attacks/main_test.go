@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// startTargets starts what all tests attack.
+// startTargets starts the edge that most tests attack, and its backend.
 func startTargets(dir string) (err error) {
 	if backend, err = newRecordingBackend(); err != nil {
 		return err

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestOversizedRequestsAreRefused: before a backend sees it, where its size is known at the beginning.
+// TestOversizedRequestsAreRefused: the size is known at the beginning of each request, so the edge refuses it before a backend sees
+// it.
 func TestOversizedRequestsAreRefused(t *testing.T) {
 	many := func(n int) string {
 		var all strings.Builder
@@ -40,7 +41,7 @@ func TestOversizedRequestsAreRefused(t *testing.T) {
 			got := backend.takeRecorded()
 			t.Logf("ATTACK size: %-32s backend: %-20s client: %s", c.attack, describeRequests(got), describeAnswers(answers, err))
 			if len(got) > 0 {
-				t.Error("it reaches the backend")
+				t.Error("the request reaches the backend")
 			}
 			if len(answers) != 1 || !slices.Contains(c.statuses, answers[0].StatusCode) {
 				t.Errorf("the client got %s, want one of %v", describeAnswers(answers, err), c.statuses)
@@ -49,7 +50,6 @@ func TestOversizedRequestsAreRefused(t *testing.T) {
 	}
 }
 
-// TestRequestsJustUnderTheLimitsPass.
 func TestRequestsJustUnderTheLimitsPass(t *testing.T) {
 	for _, c := range []struct{ host, head, body string }{
 		{"accounting.localhost", "X: " + strings.Repeat("x", 15<<10) + "\r\n", ""},

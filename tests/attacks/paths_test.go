@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestBlockedPathsStayBlockedInEverySpelling: whatever a backend could make of what it gets, it is none of these.
+// TestBlockedPathsStayBlockedInEverySpelling checks that no backend gets a path that it could interpret as a blocked one.
 func TestBlockedPathsStayBlockedInEverySpelling(t *testing.T) {
 	for host, blocked := range map[string][]string{
 		"accounting.localhost": {"/api/queues", "/agendash"},
@@ -20,7 +20,7 @@ func TestBlockedPathsStayBlockedInEverySpelling(t *testing.T) {
 				got := backend.takeRecorded()
 				for _, e := range got {
 					if reached := canonicalPath(e.path); reached == target || strings.HasPrefix(reached, target+"/") {
-						t.Errorf("%s%s: the backend gets %q, which it may take for %s; the client got %s", host, spelled, e.path, target, describeAnswers(answers, err))
+						t.Errorf("%s%s: the backend gets %q, which can mean %s; the client gets %s", host, spelled, e.path, target, describeAnswers(answers, err))
 					}
 				}
 				t.Logf("ATTACK %s%-34s backend: %-40s client: %s", host, spelled, describeRequests(got), describeAnswers(answers, err))
@@ -29,7 +29,7 @@ func TestBlockedPathsStayBlockedInEverySpelling(t *testing.T) {
 	}
 }
 
-// spellings are ways to write a path that some program somewhere takes for the same.
+// spellings returns the ways to write a path that some program treats as the same path.
 func spellings(target string) []string {
 	last := target[strings.LastIndex(target, "/")+1:]
 	dir := strings.TrimSuffix(target, last)
@@ -52,7 +52,7 @@ func hexByte(b byte) string {
 	return string([]byte{digits[b>>4], digits[b&15]})
 }
 
-// canonicalPath is what the most obliging of programs would make of a request's target.
+// canonicalPath returns the path of a request's target after every normalization that some program does.
 func canonicalPath(target string) string {
 	if u, err := url.Parse(target); err == nil && u.IsAbs() {
 		target = u.RequestURI()

@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// recordingBackend is a backend that keeps what it gets.
+// recordingBackend is a backend that records the requests that it gets.
 type recordingBackend struct {
 	ln net.Listener
 
@@ -73,16 +73,16 @@ func (w *recordingBackend) serve(conn net.Conn) {
 		w.mu.Lock()
 		w.recorded = append(w.recorded, &recordedRequest{head: head, path: req.RequestURI, headers: req.Header, body: string(body)})
 		w.mu.Unlock()
-		// Corteza's probe wants this line.
+		// The edge's probe of Corteza expects this line.
 		const answer = "PASS Primary store\n"
 		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(answer), answer)
 	}
 }
 
-// probePaths are what the edge itself asks.
+// probePaths are the paths that the edge's own probes request.
 var probePaths = map[string]bool{"/api/system_db": true, "/healthcheck": true, "/": true}
 
-// takeRecorded returns what the backend has got since the last call, but for the edge's probes.
+// takeRecorded returns the requests since the last call, without the edge's probes.
 func (w *recordingBackend) takeRecorded() []*recordedRequest {
 	w.mu.Lock()
 	defer w.mu.Unlock()

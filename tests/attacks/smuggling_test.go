@@ -7,18 +7,18 @@ import (
 	"testing"
 )
 
-// smuggledRequest is the request that an attacker would like to be taken for one of its own.
+// smuggledRequest is the request that an attacker hides in the body of another one.
 const smuggledRequest = "GET /api/smuggled HTTP/1.1\r\nHost: accounting.localhost\r\n\r\n"
 
-// TestNothingIsSmuggled sends requests whose end can be seen in two ways. The backend must never see the inner one as a
-// request, and what it gets must have one end only.
+// TestNothingIsSmuggled sends requests whose end two programs can see in two places. The backend must never see the inner request
+// as a request, and the end of what it gets must be unambiguous.
 func TestNothingIsSmuggled(t *testing.T) {
 	length := func(n int) string { return fmt.Sprintf("Content-Length: %d\r\n", n) }
 	const chunked = "Transfer-Encoding: chunked\r\n"
 	const empty = "0\r\n\r\n"
 	for _, c := range []struct {
 		attack, head, body string
-		refused            bool // with 400 or 501, and nothing gets through
+		refused            bool // with 400, 417 or 501, and nothing reaches the backend
 	}{
 		{"CL.TE", length(len(empty)+len(smuggledRequest)) + chunked, empty + smuggledRequest, false},
 		{"TE.CL", chunked + length(4), "5c\r\n" + smuggledRequest + "\r\n" + empty, false},
@@ -78,14 +78,14 @@ func TestNothingIsSmuggled(t *testing.T) {
 			}
 			if c.refused {
 				if len(got) > 0 || len(answers) != 1 || answers[0].StatusCode != 400 && answers[0].StatusCode != 501 && answers[0].StatusCode != 417 {
-					t.Errorf("it is not refused")
+					t.Errorf("the edge does not refuse it")
 				}
 				return
 			}
-			// What follows the end of the outer request is one of its own, if it is there at all: the client has sent two, and
-			// gets two answers. Smuggled is what the backend sees and the edge does not.
+			// What follows the end of the outer request may be a second request: then the client gets two answers. A request is
+			// smuggled if the backend sees it and the edge does not.
 			if len(got) > len(answers) {
-				t.Errorf("the backend saw %d requests, and the client got %d answers", len(got), len(answers))
+				t.Errorf("the backend sees %d requests, and the client gets %d answers", len(got), len(answers))
 			}
 		})
 	}
@@ -98,14 +98,14 @@ var (
 	foldedLine     = regexp.MustCompile(`\r\n[ \t]`)
 )
 
-// ambiguity says why the head of a request could be read in two ways; RFC 9112, section 6.3.
+// ambiguity returns why the head of a request can be interpreted in two ways (RFC 9112, section 6.3), or "".
 func ambiguity(head string) string {
 	n, e := len(lengthHeader.FindAllString(head, -1)), len(encodingHeader.FindAllString(head, -1))
 	switch {
 	case n+e > 1:
 		return fmt.Sprintf("%d lengths and %d encodings", n, e)
 	case bareLineEnd.MatchString(head):
-		return "a lone CR or LF, or NUL"
+		return "a bare CR or LF, or NUL"
 	case foldedLine.MatchString(head):
 		return "a folded line"
 	}

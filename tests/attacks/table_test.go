@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// describeRequests says what a backend got, in a few words.
+// describeRequests describes in a few words what a backend got.
 func describeRequests(all []*recordedRequest) string {
 	if len(all) == 0 {
 		return "nothing"
@@ -19,7 +19,7 @@ func describeRequests(all []*recordedRequest) string {
 	return strings.Join(words, ", ")
 }
 
-// describeAnswers says what a client got.
+// describeAnswers describes in a few words what a client got.
 func describeAnswers(answers []*http.Response, err error) string {
 	if len(answers) == 0 {
 		return fmt.Sprintf("nothing (%v)", err)

@@ -21,7 +21,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// target is a running edge with the shipped Caddyfile, for localhost.
+// target is a running edge with the shipped Caddyfile and the domain localhost.
 type target struct {
 	dir     string
 	https   string // address
@@ -31,8 +31,8 @@ type target struct {
 	ended   chan error
 }
 
-// startEdge runs the shipped Caddyfile. Nothing of it is changed but where the services are: all of them are the witness; and what
-// change changes.
+// startEdge runs the edge with the shipped Caddyfile. Only the addresses of the services differ: each is the recording backend.
+// change may change more.
 func startEdge(dir string, change func(config map[string]any)) (*target, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -81,49 +81,49 @@ func startEdge(dir string, change func(config map[string]any)) (*target, error) 
 	if err != nil {
 		return nil, err
 	}
-	t := &target{
+	e := &target{
 		dir: dir, https: "127.0.0.1:" + ports[1], http: "127.0.0.1:" + ports[0],
 		process: exec.Command(binary, "run", "--config", file), ended: make(chan error, 1),
 	}
-	t.admin = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	e.admin = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}
-	t.process.Env = env
-	t.process.Stdout, t.process.Stderr = log, log
-	if err := t.process.Start(); err != nil {
+	e.process.Env = env
+	e.process.Stdout, e.process.Stderr = log, log
+	if err := e.process.Start(); err != nil {
 		return nil, err
 	}
-	go func() { t.ended <- t.process.Wait() }()
+	go func() { e.ended <- e.process.Wait() }()
 	var answers []*http.Response
 	waitErr := harness.EventuallyContext(context.Background(), 30*time.Second, "the edge serves", func() bool {
-		answers, err = t.send("accounting.localhost", "GET /api/ready HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\n\r\n")
+		answers, err = e.send("accounting.localhost", "GET /api/ready HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\n\r\n")
 		return err == nil && len(answers) == 1 && answers[0].StatusCode == http.StatusOK
 	})
 	if waitErr != nil {
-		return nil, errors.Join(waitErr, fmt.Errorf("the last answers: %v %w", answers, err), t.stop())
+		return nil, errors.Join(waitErr, fmt.Errorf("the last answers: %v, %v", answers, err), e.stop())
 	}
-	return t, nil
+	return e, nil
 }
 
-// stop ends the edge; an error says that it had ended before, with the last that it said.
-func (t *target) stop() error {
+// stop kills the edge. If the edge had ended before, stop returns an error with the end of its log.
+func (e *target) stop() error {
 	select {
-	case err := <-t.ended:
-		text, _ := os.ReadFile(filepath.Join(t.dir, "log"))
-		return fmt.Errorf("the edge ended by itself: %v\n%s", err, text[max(0, len(text)-20_000):])
+	case err := <-e.ended:
+		text, _ := os.ReadFile(filepath.Join(e.dir, "log"))
+		return fmt.Errorf("the edge had ended by itself: %v\n%s", err, text[max(0, len(text)-20_000):])
 	default:
 	}
-	_ = t.process.Process.Kill() // it runs
-	<-t.ended
+	_ = e.process.Process.Kill() // it may end in this moment
+	<-e.ended
 	return nil
 }
 
-// resourceUsage is how much of a machine a process takes.
+// resourceUsage is what a process uses.
 type resourceUsage struct {
-	goroutines, files, memory int // the last in MiB
+	goroutines, files, memory int // memory in MiB
 }
 
 func (s resourceUsage) String() string {
@@ -133,8 +133,8 @@ func (s resourceUsage) String() string {
 var usagePattern = regexp.MustCompile(`goroutine profile: total (\d+)|VmRSS:\s+(\d+) kB`)
 
 // resourceUsage measures the edge.
-func (t *target) resourceUsage() (resourceUsage, error) {
-	resp, err := t.admin.Get("http://localhost/debug/pprof/goroutine?debug=1")
+func (e *target) resourceUsage() (resourceUsage, error) {
+	resp, err := e.admin.Get("http://localhost/debug/pprof/goroutine?debug=1")
 	if err != nil {
 		return resourceUsage{}, err
 	}
@@ -143,7 +143,7 @@ func (t *target) resourceUsage() (resourceUsage, error) {
 	if err != nil {
 		return resourceUsage{}, err
 	}
-	proc := filepath.Join("/proc", strconv.Itoa(t.process.Process.Pid))
+	proc := filepath.Join("/proc", strconv.Itoa(e.process.Process.Pid))
 	status, err := os.ReadFile(filepath.Join(proc, "status"))
 	if err != nil {
 		return resourceUsage{}, err
@@ -166,9 +166,10 @@ func (t *target) resourceUsage() (resourceUsage, error) {
 	return s, nil
 }
 
-// send sends bytes over TLS as they are, and returns the answers until the edge closes or is silent for a while.
-func (t *target) send(host, raw string) ([]*http.Response, error) {
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", t.https, &tls.Config{
+// send sends bytes over TLS unchanged. It returns the answers that come until the edge closes the connection or sends nothing for
+// 0.7 s.
+func (e *target) send(host, raw string) ([]*http.Response, error) {
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", e.https, &tls.Config{
 		ServerName: host, InsecureSkipVerify: true, NextProtos: []string{"http/1.1"},
 	})
 	if err != nil {
