@@ -20,8 +20,8 @@ import (
 	"github.com/theworklabs/edge/tests/acme/lab"
 )
 
-// TestRealClientsAcceptTheCertificateOverEveryHTTP: curl over HTTP/1.1 and HTTP/2, quic-go over HTTP/3, the socket.io
-// client over polling and WebSocket, and Chromium over all of them, none of which looks the other way.
+// TestRealClientsAcceptTheCertificateOverEveryHTTP uses curl over HTTP/1.1 and HTTP/2, quic-go over HTTP/3, the socket.io client
+// over polling and WebSocket, and Chromium over all of them. All of them verify certificates.
 func TestRealClientsAcceptTheCertificateOverEveryHTTP(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
@@ -63,19 +63,19 @@ func TestRealClientsAcceptTheCertificateOverEveryHTTP(t *testing.T) {
 		browser := exec.Command("node", "../browser/browser.js", "https://"+accounting+":"+s.https+"/", "127.0.0.1",
 			base64.StdEncoding.EncodeToString(pin[:]), protocol)
 		out, err := browser.CombinedOutput()
-		var saw struct {
+		var result struct {
 			Protocol, APIProtocol, Title, Socket string
 			Status, API                          int
 		}
-		if err != nil || json.Unmarshal(out, &saw) != nil || saw.Protocol != protocol || saw.APIProtocol != protocol ||
-			saw.Status != http.StatusOK || saw.API != http.StatusOK || !strings.HasPrefix(saw.Socket, `0{"sid":"`) {
+		if err != nil || json.Unmarshal(out, &result) != nil || result.Protocol != protocol || result.APIProtocol != protocol ||
+			result.Status != http.StatusOK || result.API != http.StatusOK || !strings.HasPrefix(result.Socket, `0{"sid":"`) {
 			t.Errorf("Chromium over %s: %v %s", protocol, err, out)
 		}
 	}
 	s.logCase(began, "curl, Chromium, socket.io and quic-go: HTTP/1.1, HTTP/2, HTTP/3, WebSocket and polling work")
 }
 
-// overHTTP3 asks the edge's UDP port, which needs one of its own: Docker publishes it beside the TCP port.
+// overHTTP3 makes a request to the edge's UDP port. Docker publishes it with the number of the TCP port.
 func (s *stack) overHTTP3(url string) (*http.Response, error) {
 	transport := &http3.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: s.ca.Issued},

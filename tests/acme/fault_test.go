@@ -19,11 +19,11 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// retryTimeout is longer than the edge waits before its second attempt, a minute, and its work.
+// retryTimeout is how long tests wait for the edge's second attempt: it makes that a minute after the first, and it takes some time.
 const retryTimeout = 80 * time.Second
 
-// TestRandomAuthorityErrorsAreRetried: a fifth of its answers are errors 500, until shortly before the second
-// attempt. (With chance in the second, too, the test would fail by chance.)
+// TestRandomAuthorityErrorsAreRetried: a fifth of the authority's answers have status 500, until shortly before the second attempt.
+// (With random errors in the second attempt, too, the test would fail at random.)
 func TestRandomAuthorityErrorsAreRetried(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
@@ -41,7 +41,7 @@ func TestRandomAuthorityErrorsAreRetried(t *testing.T) {
 		s.waitForCertificate(retryTimeout, site, anyCertificate)
 	}
 	s.logCase(began, "three sites have certificates, and "+number(failed.Load())+" requests failed")
-	s.checkMaxOrders(8) // acmez sends a new order that fails three times
+	s.checkMaxOrders(8) // acmez sends a newOrder request up to three times
 }
 
 func number(n int64) string { return string(json.RawMessage(mustJSON(n))) }
@@ -54,7 +54,7 @@ func mustJSON(v any) []byte {
 	return text
 }
 
-// TestBadNoncesDoNotPreventIssuance: almost a third of the requests are told that their nonce is bad.
+// TestBadNoncesDoNotPreventIssuance: the authority answers badNonce to almost a third of the requests.
 func TestBadNoncesDoNotPreventIssuance(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, BadNonce: 30}))
@@ -64,11 +64,10 @@ func TestBadNoncesDoNotPreventIssuance(t *testing.T) {
 		s.waitForCertificate(retryTimeout+20*time.Second, site, anyCertificate)
 	}
 	s.logCase(began, "three sites have certificates")
-	s.checkMaxOrders(4) // the proxy counts what is sent again, too
+	s.checkMaxOrders(4) // the fault proxy also counts requests that are sent again
 }
 
-// TestWrongDNSOfOneSiteDoesNotAffectOthers: two sites get their certificates at once, the third when its DNS is
-// mended.
+// TestWrongDNSOfOneSiteDoesNotAffectOthers: two sites get their certificates at once, the third when its DNS is corrected.
 func TestWrongDNSOfOneSiteDoesNotAffectOthers(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
@@ -76,7 +75,7 @@ func TestWrongDNSOfOneSiteDoesNotAffectOthers(t *testing.T) {
 	accounting, crm, docs := s.sites()[0], s.sites()[1], s.sites()[2]
 	s.ca.HoldRequestsDuring(func() {
 		s.start()
-		s.ca.Resolve(t, crm, "127.0.0.9") // nobody's
+		s.ca.Resolve(t, crm, "127.0.0.9") // nothing listens there
 	})
 	s.waitForCertificate(20*time.Second, accounting, anyCertificate)
 	s.waitForCertificate(20*time.Second, docs, anyCertificate)
@@ -91,14 +90,14 @@ func TestWrongDNSOfOneSiteDoesNotAffectOthers(t *testing.T) {
 		t.Errorf("edge certs says (%v):\n%s", err, said)
 	}
 	t.Logf("edge certs:\n%s", said)
-	// All that its first attempt orders comes at once, one for each kind of challenge; the next attempt is a minute later.
+	// The first attempt makes all its orders at once, one for each kind of challenge. The next attempt is a minute later.
 	s.resolveToEdge(crm)
 	s.waitForCertificate(retryTimeout, crm, anyCertificate)
-	s.logCase(began, "the third has one after its DNS was mended")
+	s.logCase(began, "the third site has one after its DNS was corrected")
 	s.checkMaxOrders(3)
 }
 
-// TestForeignServerAtOneSiteDoesNotAffectOthers: nginx answers there, with something else.
+// TestForeignServerAtOneSiteDoesNotAffectOthers: the name of one site resolves to another web server.
 func TestForeignServerAtOneSiteDoesNotAffectOthers(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}), "ACME_OPTIONS=cert_issuer acme {\ndisable_tlsalpn_challenge\n}")
@@ -126,8 +125,8 @@ func (s *stack) waitForOrders(name string, n int, within time.Duration) {
 	})
 }
 
-// TestRateLimitAppliesToOneNameOnly: the authority wants no orders for one site until a time that is later than certmagic's second
-// attempt; the others have theirs at once, and that one is not asked for before.
+// TestRateLimitAppliesToOneNameOnly: the authority refuses orders for one site until a time after certmagic's second attempt. The
+// other sites get their certificates at once, and the edge makes no order for that site before that time.
 func TestRateLimitAppliesToOneNameOnly(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
@@ -147,17 +146,17 @@ func TestRateLimitAppliesToOneNameOnly(t *testing.T) {
 	s.waitForCertificate(20*time.Second, s.sites()[0], anyCertificate)
 	s.waitForCertificate(20*time.Second, s.sites()[2], anyCertificate)
 	s.waitForOrders(crm, 1, 20*time.Second)
-	s.waitForFailures(crm, 2) // the second attempt, which is held back
+	s.waitForFailures(crm, 2) // the second attempt, for which the edge sends no order
 	if n := len(s.ca.Orders(crm)); n != 1 {
 		t.Errorf("%d orders before %s, want 1", n, until)
 	}
 	if said := s.mustCompose("logs", "--no-log-prefix", "edge"); !strings.Contains(said, "a certificate is not asked for now") {
-		t.Error("the log doesn't say that it is held back")
+		t.Error("the log does not say that the edge waits with the order")
 	}
 	s.waitForCertificate(retryIntervals(t)[1]+retryTimeout, crm, anyCertificate) // the third
 	all := s.ca.Orders(crm)
 	if again := all[len(all)-1]; again.Before(until) {
-		t.Errorf("it was asked again at %s, and had said not before %s", again, until)
+		t.Errorf("the edge orders again at %s, and the authority had said not before %s", again, until)
 	}
 	s.logCase(began, "the limited site has its certificate, too")
 	s.checkMaxOrders(3)
@@ -174,12 +173,12 @@ func isOrderFor(r *http.Request, name string) bool {
 	if json.Unmarshal(body, &jws) != nil {
 		return false
 	}
-	payload, _ := base64.RawURLEncoding.DecodeString(jws.Payload) // what is no payload orders nothing
+	payload, _ := base64.RawURLEncoding.DecodeString(jws.Payload) // an invalid payload orders nothing
 	return strings.Contains(string(payload), `"`+name+`"`)
 }
 
-// TestStartWhileTheAuthorityIsDown: the edge is there, says that it is healthy, refuses TLS, and has its certificates
-// soon after the authority is back.
+// TestStartWhileTheAuthorityIsDown: the edge runs, reports that it is healthy, refuses TLS, and gets its certificates soon after the
+// authority is back.
 func TestStartWhileTheAuthorityIsDown(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
@@ -207,10 +206,10 @@ func (s *stack) waitForLog(text string) {
 	})
 }
 
-// TestRenewalWhileTheAuthorityIsDown: the sites go on with what they have, and are renewed when it is back.
+// TestRenewalWhileTheAuthorityIsDown: the edge serves the old certificates, and renews them when the authority is back.
 func TestRenewalWhileTheAuthorityIsDown(t *testing.T) {
 	t.Parallel()
-	// Renewed when a tenth of its five minutes is over.
+	// The edge renews a certificate when a tenth of its five minutes is over.
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, Validity: 5 * time.Minute}),
 		"ACME_OPTIONS=renewal_window_ratio 0.9\nrenew_interval 1s")
 	s.ca.EditResponses(removeARI)
@@ -226,11 +225,11 @@ func TestRenewalWhileTheAuthorityIsDown(t *testing.T) {
 	}
 	s.ca.Up(t)
 	s.waitForCertificate(retryTimeout+10*time.Second, docs, otherThan(first))
-	s.logCase(began, "renewed after the authority came back, served all the time")
+	s.logCase(began, "the certificate was served all the time, and renewed after the authority came back")
 	s.checkMaxOrders(4)
 }
 
-// removeARI has the authority not say when it wants certificates renewed.
+// removeARI removes renewalInfo from the directory: the authority does not suggest when to renew certificates (RFC 9773).
 func removeARI(path string, resp *http.Response) error {
 	if path != "/dir" {
 		return nil
@@ -257,7 +256,6 @@ func editJSON(resp *http.Response, edit func(map[string]any)) error {
 	return nil
 }
 
-// TestFallbackAuthorityIsUsedWhenTheFirstIsDown.
 func TestFallbackAuthorityIsUsedWhenTheFirstIsDown(t *testing.T) {
 	t.Parallel()
 	first, second := lab.Start(t, lab.Options{Host: gateway}), lab.Start(t, lab.Options{Host: gateway})
@@ -268,7 +266,7 @@ func TestFallbackAuthorityIsUsedWhenTheFirstIsDown(t *testing.T) {
 	for _, site := range s.sites() {
 		s.waitForCertificate(30*time.Second, site, anyCertificate)
 	}
-	s.logCase(began, "three sites have certificates of the second")
+	s.logCase(began, "three sites have certificates of the second authority")
 	s.checkMaxOrders(1)
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/theworklabs/edge/tests/acme/lab"
 )
 
-// TestFirstIssuance: three sites get their certificates, by either challenge, and by whichever works.
+// TestFirstIssuance: three sites get their certificates by each kind of challenge alone, and by the one that works.
 func TestFirstIssuance(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -18,7 +18,7 @@ func TestFirstIssuance(t *testing.T) {
 	}{
 		{"HTTP-01", lab.Options{Host: gateway}, []string{"ACME_OPTIONS=cert_issuer acme {\ndisable_tlsalpn_challenge\n}"}, 1},
 		{"TLS-ALPN-01", lab.Options{Host: gateway}, []string{"ACME_OPTIONS=cert_issuer acme {\ndisable_http_challenge\n}"}, 1},
-		// As shipped. Whichever is tried first and fails, the other one is tried with an order of its own.
+		// With the shipped configuration. If one kind of challenge fails, the edge tries the other one with a second order.
 		{"as shipped", lab.Options{Host: gateway}, nil, 1},
 		{"port 80 closed on the way", lab.Options{Host: gateway, HTTPPort: 81}, nil, 2},
 		{"port 443 closed on the way", lab.Options{Host: gateway, TLSPort: 444}, nil, 2},
@@ -37,8 +37,8 @@ func TestFirstIssuance(t *testing.T) {
 	}
 }
 
-// TestCertificatesAndAccountSurviveRecreation: the volume has all that is needed, and nobody is asked again. On the way,
-// HTTP goes to HTTPS, but for the health check.
+// TestCertificatesAndAccountSurviveRecreation: they are in the volume, and the recreated edge orders nothing. The test also checks
+// that the edge redirects HTTP to HTTPS, except for the health check.
 func TestCertificatesAndAccountSurviveRecreation(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}))
@@ -53,18 +53,18 @@ func TestCertificatesAndAccountSurviveRecreation(t *testing.T) {
 	s.up("--force-recreate")
 	again := s.waitForCertificate(30*time.Second, accounting, anyCertificate)
 	if first.SerialNumber.Cmp(again.SerialNumber) != 0 {
-		t.Error("the edge that was recreated has another certificate")
+		t.Error("the recreated edge serves another certificate")
 	}
 	s.checkMaxOrders(1)
 	if got := s.ca.Count("sign-me-up"); got != accounts {
-		t.Errorf("%d accounts were made, and before the recreation %d", got, accounts)
+		t.Errorf("%d accounts after the recreation, %d before", got, accounts)
 	}
 	s.logCase(began, "the recreated edge serves the same certificates, with no new order and no new account")
 
 	for url, want := range map[string]int{
 		"http://" + accounting + "/health":                          http.StatusOK,
 		"http://" + accounting + "/invoices":                        http.StatusPermanentRedirect,
-		"http://stranger.test/":                                     http.StatusNotFound,
+		"http://unknown.test/":                                      http.StatusNotFound,
 		"http://" + accounting + "/.well-known/acme-challenge/none": http.StatusPermanentRedirect,
 	} {
 		if status, header, _ := s.get(url); status != want || want == http.StatusPermanentRedirect && header.Get("Location") != "https"+url[len("http"):] {

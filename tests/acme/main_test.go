@@ -1,5 +1,5 @@
-// Package acme tries the shipped stack against a real certificate authority, in order and out of order: Pebble, on a real
-// Docker Engine. `go test ./tests/acme -v` prints a line about each case.
+// Package acme tests the shipped stack with a real certificate authority, Pebble, which works or fails, on a real Docker Engine.
+// `go test ./tests/acme -v` prints a line about each case.
 package acme
 
 import (

@@ -20,8 +20,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// TestShortLivedCertificatesAreRenewedWhileTheyAreServed: no handshake fails while a certificate of a minute is replaced,
-// again and again.
+// TestShortLivedCertificatesAreRenewedWhileTheyAreServed: no handshake fails while the edge renews a certificate of 40 s twice.
 func TestShortLivedCertificatesAreRenewedWhileTheyAreServed(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway, Validity: 40 * time.Second}), "ACME_OPTIONS=renew_interval 1s")
@@ -41,30 +40,31 @@ func TestShortLivedCertificatesAreRenewedWhileTheyAreServed(t *testing.T) {
 			serving, renewals = cert, renewals+1
 		}
 		if time.Since(began) > 2*time.Minute {
-			t.Fatalf("renewed %d times", renewals)
+			t.Fatalf("%d renewals in two minutes, want 2", renewals)
 		}
 	}
 	s.logCase(began, "renewed twice, and "+number(int64(handshakes))+" handshakes of as many succeeded")
 	s.checkMaxOrders(4)
 }
 
-// TestCertificateIsRenewedWhenTheAuthorityAsks: by ACME Renewal Information (RFC 9773), long before its end.
+// TestCertificateIsRenewedWhenTheAuthorityAsks: the authority asks for it by ACME Renewal Information (RFC 9773), long before the
+// certificate expires.
 func TestCertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, lab.Start(t, lab.Options{Host: gateway}), "ACME_OPTIONS=renew_interval 1s")
 	var mu sync.Mutex
-	asks, firsts := false, make(map[string]bool) // the paths of the first certificates
+	isRenewalDue, first3 := false, make(map[string]bool) // the paths of the first three certificates
 	s.ca.EditResponses(func(path string, resp *http.Response) error {
 		if !strings.Contains(path, "renewalInfo") {
 			return nil
 		}
-		resp.Header.Set("Retry-After", "2") // else it would be asked in six hours
+		resp.Header.Set("Retry-After", "2") // without it, the edge would ask again in six hours
 		start := time.Now().Add(60 * 24 * time.Hour)
 		mu.Lock()
 		defer mu.Unlock()
-		if !asks {
-			firsts[path] = true
-		} else if firsts[path] {
+		if !isRenewalDue {
+			first3[path] = true
+		} else if first3[path] {
 			start = time.Now().Add(-time.Hour)
 		}
 		return editJSON(resp, func(info map[string]any) {
@@ -78,16 +78,16 @@ func TestCertificateIsRenewedWhenTheAuthorityAsks(t *testing.T) {
 	harness.EventuallyWithin(t, 30*time.Second, "the edge has asked for the renewal window of all three certificates", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		asks = len(firsts) == 3
-		return asks
+		isRenewalDue = len(first3) == 3
+		return isRenewalDue
 	})
 	s.waitForCertificate(30*time.Second, docs, otherThan(first))
 	s.logCase(began, "renewed 60 days early")
 	s.checkMaxOrders(2)
 }
 
-// TestRevokedCertificateIsReplaced: the edge staples what the responder says, and when that says that the certificate
-// is revoked, gets another one.
+// TestRevokedCertificateIsReplaced: the edge staples the OCSP responder's answers, and orders another certificate when the responder
+// answers that the certificate is revoked.
 func TestRevokedCertificateIsReplaced(t *testing.T) {
 	t.Parallel()
 	responder := newOCSPResponder(t)
@@ -99,7 +99,7 @@ func TestRevokedCertificateIsReplaced(t *testing.T) {
 	docs := s.sites()[2]
 	first := s.waitForCertificate(30*time.Second, docs, anyCertificate)
 	s.waitForStaple(docs)
-	s.logCase(began, "an answer that the certificate is good is stapled")
+	s.logCase(began, "a good OCSP response is stapled")
 
 	responder.revoked.Store(first.SerialNumber.String())
 	s.waitForCertificate(40*time.Second, docs, otherThan(first))
@@ -108,7 +108,7 @@ func TestRevokedCertificateIsReplaced(t *testing.T) {
 	s.checkMaxOrders(2)
 }
 
-// waitForStaple waits until a name is served with an answer of the responder, and fails the test if that is not good.
+// waitForStaple waits until a name is served with an OCSP response whose status is good.
 func (s *stack) waitForStaple(name string) {
 	s.t.Helper()
 	harness.EventuallyWithin(s.t, 20*time.Second, name+" is served with a good OCSP response", func() bool {
@@ -124,10 +124,10 @@ func (s *stack) waitForStaple(name string) {
 	})
 }
 
-// ocspResponder answers OCSP requests (RFC 6960) in Pebble's place, which has none.
+// ocspResponder answers OCSP requests (RFC 6960), because Pebble has no responder.
 type ocspResponder struct {
 	url     string
-	revoked atomic.Value // a serial number, as a decimal
+	revoked atomic.Value // a decimal serial number; "": none
 	issuer  atomic.Pointer[x509.Certificate]
 	key     crypto.Signer
 }
@@ -147,7 +147,7 @@ func newOCSPResponder(t *testing.T) *ocspResponder {
 	return r
 }
 
-// useKeyOf has it sign with the authority's key.
+// useKeyOf makes the responder sign with the authority's key.
 func (r *ocspResponder) useKeyOf(t *testing.T, ca *lab.Authority) {
 	t.Helper()
 	cert, _ := pem.Decode(ca.FetchManagement(t, "/intermediates/0"))
@@ -169,18 +169,18 @@ func (r *ocspResponder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return
 	}
-	asked, err := ocsp.ParseRequest(body)
+	request, err := ocsp.ParseRequest(body)
 	issuer := r.issuer.Load()
 	if err != nil || issuer == nil {
 		http.Error(w, "no request", http.StatusBadRequest)
 		return
 	}
-	// Asked for again when half of its time is over.
+	// The edge asks again when half of this time is over.
 	answer := ocsp.Response{
-		Status: ocsp.Good, SerialNumber: asked.SerialNumber,
+		Status: ocsp.Good, SerialNumber: request.SerialNumber,
 		ThisUpdate: time.Now().Add(-time.Second), NextUpdate: time.Now().Add(6 * time.Second),
 	}
-	if r.revoked.Load() == asked.SerialNumber.String() {
+	if r.revoked.Load() == request.SerialNumber.String() {
 		answer.Status, answer.RevokedAt, answer.RevocationReason = ocsp.Revoked, time.Now(), ocsp.Superseded
 	}
 	text, err := ocsp.CreateResponse(issuer, issuer, answer, r.key)
@@ -189,5 +189,5 @@ func (r *ocspResponder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/ocsp-response")
-	_, _ = w.Write(text) // whoever is gone needs none
+	_, _ = w.Write(text) // an error means that the client has left
 }

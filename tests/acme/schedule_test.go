@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// certmagicAttempts returns when, after its first attempt, certmagic makes the others of the first hour. Its schedule is no part
-// of its API, so it is read from the source that the edge is built of.
+// certmagicAttempts returns the times of certmagic's attempts in the first hour, as durations since the first. The schedule is not
+// part of certmagic's API, so the test reads it from the source that the edge is built from.
 func certmagicAttempts(t *testing.T) (at []time.Duration) {
 	t.Helper()
 	var after time.Duration
@@ -67,12 +67,12 @@ func retryIntervals(t *testing.T) (waits []time.Duration) {
 func evalDuration(e ast.Expr) (time.Duration, error) {
 	product, ok := e.(*ast.BinaryExpr)
 	if !ok || product.Op != token.MUL {
-		return 0, fmt.Errorf("%T is no product", e)
+		return 0, fmt.Errorf("%T is not a product", e)
 	}
 	number, isNumber := product.X.(*ast.BasicLit)
 	unit, isUnit := product.Y.(*ast.SelectorExpr)
 	if !isNumber || !isUnit {
-		return 0, fmt.Errorf("a product of %T and %T", product.X, product.Y)
+		return 0, fmt.Errorf("product of %T and %T", product.X, product.Y)
 	}
 	n, err := strconv.Atoi(number.Value)
 	units := map[string]time.Duration{"Second": time.Second, "Minute": time.Minute, "Hour": time.Hour}

@@ -18,8 +18,8 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// stack is the shipped stack: its Caddyfile and its compose.yaml, with nothing but the environment changed. Only the edge,
-// its guard and the docs run.
+// stack is the shipped stack: the shipped Caddyfile and compose.yaml, with other variables. Only the edge, its socket proxy and the
+// documentation site run.
 type stack struct {
 	harness.Project
 	t      testing.TB
@@ -29,7 +29,7 @@ type stack struct {
 	https  string
 }
 
-// newStack describes a stack for the domain NAME.test; env is more of its environment.
+// newStack returns a stack, not yet started, whose domain is named after the test; env are more variables.
 func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
 	t.Helper()
 	short := strings.ToLower(strings.NewReplacer("/", "", "_", "", "-", "").Replace(strings.TrimPrefix(t.Name(), "Test")))
@@ -50,7 +50,7 @@ func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
 	return s
 }
 
-// up brings the stack up and has the authority find its names before it answers anything.
+// up starts the stack. The authority answers no request before its DNS has the stack's names.
 func (s *stack) up(args ...string) {
 	s.t.Helper()
 	s.ca.HoldRequestsDuring(func() { s.start(args...) })
@@ -64,20 +64,20 @@ func (s *stack) start(args ...string) {
 	}
 }
 
-// resolveToEdge has the authority find a name at the edge.
+// resolveToEdge sets the edge's address as that of a name in the authority's DNS.
 func (s *stack) resolveToEdge(name string) {
 	s.t.Helper()
 	s.resolveTo(name, "edge")
 }
 
-// resolveTo has the authority find a name at a service's container.
+// resolveTo sets the address of a service's container as that of a name in the authority's DNS.
 func (s *stack) resolveTo(name, service string) {
 	s.t.Helper()
 	id := strings.TrimSpace(s.mustCompose("ps", "--quiet", service))
 	s.ca.Resolve(s.t, name, harness.MustDocker(s.t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+s.Name+`_network").IPAddress}}`, id))
 }
 
-// sites are the names of the three sites.
+// sites returns the names of the three sites: accounting, CRM, documentation.
 func (s *stack) sites() []string {
 	return []string{"accounting." + s.domain, "crm." + s.domain, "docs." + s.domain}
 }
@@ -127,7 +127,7 @@ func otherThan(old *x509.Certificate) func(*x509.Certificate) bool {
 	return func(c *x509.Certificate) bool { return c.SerialNumber.Cmp(old.SerialNumber) != 0 }
 }
 
-// get asks over HTTP, without following redirects.
+// get makes a request and follows no redirect.
 func (s *stack) get(url string) (int, http.Header, string) {
 	s.t.Helper()
 	client := s.client()
@@ -161,7 +161,7 @@ func (s *stack) client() *http.Client {
 	}
 }
 
-// waitHealthy waits until /health answers over HTTP, which needs no certificate.
+// waitHealthy waits until /health answers with 200 over HTTP, which needs no certificate.
 func (s *stack) waitHealthy() {
 	s.t.Helper()
 	client := s.client()
@@ -175,7 +175,7 @@ func (s *stack) waitHealthy() {
 	})
 }
 
-// logCase prints what came of a case: how long it took, and what the authority was asked for.
+// logCase logs the result of a case, how long it took, and how many orders each site has made.
 func (s *stack) logCase(began time.Time, what string) {
 	s.t.Helper()
 	var orders []string

@@ -18,9 +18,9 @@ type recorder struct {
 	cleanups []func()
 }
 
-func (r *recorder) Helper()          {}
-func (r *recorder) Failed() bool     { return len(r.failures) > 0 }
-func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+func (r *recorder) Helper()           {}
+func (r *recorder) Failed() bool      { return len(r.failures) > 0 }
+func (r *recorder) Cleanup(f func())  { r.cleanups = append(r.cleanups, f) }
 func (r *recorder) Error(args ...any) { r.failures = append(r.failures, fmt.Sprint(args...)) }
 
 func (r *recorder) Errorf(f string, a ...any) { r.failures = append(r.failures, fmt.Sprintf(f, a...)) }

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// databaseProxy is a way to the database that can be cut, and on which everything can get lost.
+// databaseProxy is a TCP proxy in front of the database that can close all connections, or stop to deliver anything.
 type databaseProxy struct {
 	ln net.Listener
 
 	mu        sync.Mutex
 	down      bool
 	blackhole bool
-	delivered *sync.Cond // told when lossy changes
+	delivered *sync.Cond // signals that blackhole has changed
 	conns     map[net.Conn]bool
 }
 
@@ -27,7 +27,7 @@ func newDatabaseProxy(t *testing.T) *databaseProxy {
 	w := &databaseProxy{ln: ln, conns: make(map[net.Conn]bool)}
 	w.delivered = sync.NewCond(&w.mu)
 	t.Cleanup(func() {
-		_ = ln.Close() // it was only listened on
+		_ = ln.Close() // a listener has nothing to lose
 		w.setBlackhole(false)
 		w.setDown(true)
 	})
@@ -53,20 +53,20 @@ func (w *databaseProxy) serve(conn net.Conn) {
 	}
 	defer back.Close()
 	w.mu.Lock()
-	cut := w.down
+	isDown := w.down
 	w.conns[conn] = true
 	w.mu.Unlock()
-	if cut {
+	if isDown {
 		return
 	}
 	go func() {
-		_, _ = io.Copy(back, w.reader(conn)) // ends with either
+		_, _ = io.Copy(back, w.reader(conn)) // ends with either connection
 		_ = back.Close()
 	}()
 	_, _ = io.Copy(conn, w.reader(back))
 }
 
-// reader reads from a connection, and nothing as long as everything gets lost.
+// reader returns a reader of the connection that returns nothing while the proxy is a black hole.
 func (w *databaseProxy) reader(conn net.Conn) io.Reader { return blackholeReader{conn, w} }
 
 type blackholeReader struct {
@@ -84,21 +84,21 @@ func (l blackholeReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// setDown cuts the wire, and all that is on it, or mends it.
-func (w *databaseProxy) setDown(cut bool) {
+// setDown closes all connections, and new ones at once as long as the proxy is down.
+func (w *databaseProxy) setDown(down bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.down = cut
+	w.down = down
 	for conn := range w.conns {
 		_ = conn.Close()
 		delete(w.conns, conn)
 	}
 }
 
-// setBlackhole has everything get lost on the wire without a word, until it is called again.
-func (w *databaseProxy) setBlackhole(lossy bool) {
+// setBlackhole stops the proxy from delivering anything; connections stay open. With false it delivers again.
+func (w *databaseProxy) setBlackhole(blackhole bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.blackhole = lossy
+	w.blackhole = blackhole
 	w.delivered.Broadcast()
 }

@@ -22,11 +22,11 @@ import (
 
 const site = "shared.test"
 
-// node is one of several edges with one storage.
+// node is one of several edges that share one storage.
 type node struct {
 	name        string
 	http, https string // ports
-	database    string // address, if it is not the database's own
+	database    string // address of the database; "": PostgreSQL's own
 	log         string // file
 	process     *exec.Cmd
 }
@@ -36,7 +36,7 @@ func newNode(t *testing.T, name string) *node {
 	return &node{name: name, http: harness.FreePort(t), https: harness.FreePort(t)}
 }
 
-// start runs the edge with the shared storage, in a table of the test's own.
+// start runs the edge with the shared storage, in a table that only this test uses.
 func (n *node) start(t *testing.T, ca *lab.Authority) {
 	t.Helper()
 	dir := t.TempDir()
@@ -82,19 +82,19 @@ func (n *node) start(t *testing.T, ca *lab.Authority) {
 		if text, err := os.ReadFile(log.Name()); t.Failed() {
 			t.Logf("%s (%v):\n%s", n.name, err, text)
 		} else if strings.Contains(string(text), "hunter2") || strings.Contains(string(text), keyOne) {
-			t.Errorf("%s's log has a secret", n.name)
+			t.Errorf("the log of %s contains a secret", n.name)
 		}
-		_ = log.Close() // written by someone else
+		_ = log.Close() // the edge has written it, not this process
 	})
 }
 
 func tableName(t *testing.T) string { return strings.ToLower(t.Name()) }
 
-// kill is what a crash is to the others: no goodbye.
+// kill ends the edge as a crash does: it releases no lock.
 func (n *node) kill() {
 	if n.process != nil {
-		_ = n.process.Process.Kill() // it may have ended
-		_ = n.process.Wait()         // by that
+		_ = n.process.Process.Kill() // it may have ended already
+		_ = n.process.Wait()         // the error is that of a killed process
 		n.process = nil
 	}
 }
@@ -118,7 +118,7 @@ func (n *node) waitForCertificate(t *testing.T, ca *lab.Authority, within time.D
 	return conn.ConnectionState().PeerCertificates[0]
 }
 
-// newAuthority validates at one node's ports, whoever asked.
+// newAuthority starts an authority that validates all orders at the ports of one node.
 func newAuthority(t *testing.T, at *node) *lab.Authority {
 	t.Helper()
 	var o lab.Options
@@ -132,21 +132,21 @@ func newAuthority(t *testing.T, at *node) *lab.Authority {
 	return ca
 }
 
-// blockRequest has the first request to a path wait, and returns when that has come, and what lets it go on.
-func blockRequest(ca *lab.Authority, path string) (came <-chan struct{}, free func()) {
-	arrived, open := make(chan struct{}), make(chan struct{})
-	var later atomic.Bool
+// blockRequest blocks the first request to a path until unblock is called. It closes arrived when the request has arrived.
+func blockRequest(ca *lab.Authority, path string) (arrived <-chan struct{}, unblock func()) {
+	hasArrived, unblocked := make(chan struct{}), make(chan struct{})
+	var isLater atomic.Bool
 	ca.SetFault(func(r *http.Request) *lab.Fault {
-		if r.URL.Path == path && !later.Swap(true) {
-			close(arrived)
-			<-open
+		if r.URL.Path == path && !isLater.Swap(true) {
+			close(hasArrived)
+			<-unblocked
 		}
 		return nil
 	})
-	return arrived, sync.OnceFunc(func() { close(open) })
+	return hasArrived, sync.OnceFunc(func() { close(unblocked) })
 }
 
-// TestTwoEdgesMakeOneOrder: both start at once, one obtains the certificate, both serve it.
+// TestTwoEdgesMakeOneOrder starts both at once: one obtains the certificate, and both serve it.
 func TestTwoEdgesMakeOneOrder(t *testing.T) {
 	one, two := newNode(t, "one"), newNode(t, "two")
 	ca := newAuthority(t, one)
@@ -155,76 +155,76 @@ func TestTwoEdgesMakeOneOrder(t *testing.T) {
 	two.start(t, ca)
 	first, second := one.waitForCertificate(t, ca, 30*time.Second), two.waitForCertificate(t, ca, 30*time.Second)
 	if first.SerialNumber.Cmp(second.SerialNumber) != 0 {
-		t.Error("they serve different certificates")
+		t.Error("the edges serve different certificates")
 	}
 	if n := len(ca.Orders(site)); n != 1 {
 		t.Errorf("%d orders, want 1", n)
 	}
-	t.Logf("both serve one certificate after %s; orders: %d", time.Since(began).Round(10*time.Millisecond), len(ca.Orders(site)))
+	t.Logf("both edges serve one certificate after %s; orders: %d", time.Since(began).Round(10*time.Millisecond), len(ca.Orders(site)))
 }
 
-// TestTheOtherEdgeAnswersTheChallenge: the authority knows only the edge that did not order.
+// TestTheOtherEdgeAnswersTheChallenge: the authority validates at the edge that has not ordered.
 func TestTheOtherEdgeAnswersTheChallenge(t *testing.T) {
 	one, two := newNode(t, "one"), newNode(t, "two")
 	ca := newAuthority(t, two)
-	came, free := blockRequest(ca, "/order-plz")
-	defer free()
+	arrived, unblock := blockRequest(ca, "/order-plz")
+	defer unblock()
 	one.start(t, ca)
-	<-came // one has the lock
+	<-arrived // one has the lock
 	two.start(t, ca)
 	two.waitListening(t)
-	free()
+	unblock()
 	first, second := one.waitForCertificate(t, ca, 30*time.Second), two.waitForCertificate(t, ca, 30*time.Second)
 	if first.SerialNumber.Cmp(second.SerialNumber) != 0 || len(ca.Orders(site)) != 1 {
-		t.Errorf("%d orders, and the same certificate: %t", len(ca.Orders(site)), first.SerialNumber.Cmp(second.SerialNumber) == 0)
+		t.Errorf("%d orders, want 1; the edges serve the same certificate: %t", len(ca.Orders(site)), first.SerialNumber.Cmp(second.SerialNumber) == 0)
 	}
 }
 
-// TestOtherEdgeTakesOverAKilledEdgesOrder by the other one, when its lease is over.
+// TestOtherEdgeTakesOverAKilledEdgesOrder: it takes over when the lease of the killed edge is over.
 func TestOtherEdgeTakesOverAKilledEdgesOrder(t *testing.T) {
 	one, two := newNode(t, "one"), newNode(t, "two")
 	ca := newAuthority(t, two)
-	came, free := blockRequest(ca, "/order-plz")
-	defer free()
+	arrived, unblock := blockRequest(ca, "/order-plz")
+	defer unblock()
 	one.start(t, ca)
-	<-came
+	<-arrived
 	two.start(t, ca)
 	two.waitListening(t)
 	one.kill()
 	began := time.Now()
-	free()
+	unblock()
 	two.waitForCertificate(t, ca, 20*time.Second)
 	took := time.Since(began)
-	if took > 10*time.Second { // the lease of 5 s, and the order
-		t.Errorf("the other one took %s", took)
+	if took > 10*time.Second { // the lease takes 5 s, and the order some time
+		t.Errorf("the other edge serves after %s, want at most 10s", took)
 	}
 	t.Logf("the other edge serves %s after the kill, with a lease of 5s; orders: %d", took.Round(10*time.Millisecond), len(ca.Orders(site)))
 }
 
-// TestDisconnectedEdgeServesTheOthersCertificate, when it reaches the database again: without a restart.
+// TestDisconnectedEdgeServesTheOthersCertificate: it does so without a restart, when it reaches the database again.
 func TestDisconnectedEdgeServesTheOthersCertificate(t *testing.T) {
-	t.Parallel() // it waits for certmagic's second attempt, a minute later
+	t.Parallel() // the edge waits a minute before certmagic's second attempt
 	w := newDatabaseProxy(t)
 	one, two := newNode(t, "one"), newNode(t, "two")
 	one.database = w.address()
 	ca := newAuthority(t, two)
-	came, free := blockRequest(ca, "/order-plz")
-	defer free()
+	arrived, unblock := blockRequest(ca, "/order-plz")
+	defer unblock()
 	one.start(t, ca)
-	<-came // one has the lock
+	<-arrived // one has the lock
 	two.start(t, ca)
 	two.waitListening(t)
 	w.setDown(true)
 	second := two.waitForCertificate(t, ca, 30*time.Second) // after the lease
-	free()
-	one.waitForLog(t, "will retry", time.Minute) // what it obtained can't be kept
+	unblock()
+	one.waitForLog(t, "will retry", time.Minute) // it cannot store the certificate that it obtained
 	w.setDown(false)
 	began := time.Now()
 	first := one.waitForCertificate(t, ca, 2*time.Minute)
 	if first.SerialNumber.Cmp(second.SerialNumber) != 0 {
-		t.Error("it serves another certificate")
+		t.Error("it serves another certificate than the other edge")
 	}
-	t.Logf("the edge that was cut off serves the other's certificate %s after it was back; orders: %d", time.Since(began).Round(time.Second), len(ca.Orders(site)))
+	t.Logf("the disconnected edge serves the other's certificate %s after its connection is back; orders: %d", time.Since(began).Round(time.Second), len(ca.Orders(site)))
 }
 
 // waitForLog waits until the edge has written a text into its log.
@@ -236,7 +236,7 @@ func (n *node) waitForLog(t *testing.T, text string, within time.Duration) {
 	})
 }
 
-// TestEdgeExitsIfItsDatabaseIsDownAtStart: it ends, to be started again, and says why.
+// TestEdgeExitsIfItsDatabaseIsDownAtStart: it exits with an error message, so that Docker starts it again.
 func TestEdgeExitsIfItsDatabaseIsDownAtStart(t *testing.T) {
 	t.Parallel()
 	w := newDatabaseProxy(t)
@@ -251,13 +251,13 @@ func TestEdgeExitsIfItsDatabaseIsDownAtStart(t *testing.T) {
 	case err := <-ended:
 		one.process = nil
 		if err == nil {
-			t.Error("it ends as if all were well")
+			t.Error("the edge exits with status 0")
 		}
 	case <-time.After(40 * time.Second):
-		t.Fatal("it runs")
+		t.Fatal("the edge still runs after 40 s")
 	}
 	text, err := os.ReadFile(one.log)
 	if err != nil || !strings.Contains(string(text), "certificates can't be kept") || !strings.Contains(string(text), "hint: can the edge reach it") {
-		t.Errorf("%v: it says:\n%s", err, text)
+		t.Errorf("%v: the edge logs:\n%s", err, text)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestWrongKeyCanNeitherReadNorOverwrite.
 func TestWrongKeyCanNeitherReadNorOverwrite(t *testing.T) {
 	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_keys"
@@ -22,24 +21,24 @@ func TestWrongKeyCanNeitherReadNorOverwrite(t *testing.T) {
 		t.Errorf("load: %v", err)
 	}
 	if err := other.Store(t.Context(), "a/b", []byte("overwritten")); err == nil {
-		t.Error("it overwrites what it can't read")
+		t.Error("the store overwrites a value that it cannot read")
 	}
 	o.Keys = []string{keyTwo, keyOne}
 	rotated := openStore(t, o)
 	if got, err := rotated.Load(t.Context(), "a/b"); err != nil || string(got) != "secret" {
-		t.Errorf("with the old key after the new one: %q %v", got, err)
+		t.Errorf("with the new and the old key: %q %v", got, err)
 	}
 	if err := rotated.Store(t.Context(), "a/b", []byte("anew")); err != nil {
 		t.Fatal(err)
 	}
 	o.Keys = []string{keyTwo}
 	if got, err := openStore(t, o).Load(t.Context(), "a/b"); err != nil || string(got) != "anew" {
-		t.Errorf("with the new key alone: %q %v", got, err)
+		t.Errorf("with only the new key: %q %v", got, err)
 	}
 }
 
-// TestAnOldKeyCanBeRetired when an edge has started with the new one: it has encrypted everything anew, also what is never
-// written again.
+// TestAnOldKeyCanBeRetired: once an edge has started with the new key, it has encrypted all values with it, including those that
+// nobody writes again.
 func TestAnOldKeyCanBeRetired(t *testing.T) {
 	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_retired"
@@ -51,18 +50,18 @@ func TestAnOldKeyCanBeRetired(t *testing.T) {
 	}
 	o.Keys = []string{keyTwo, keyOne}
 	if !openStore(t, o).Exists(t.Context(), "acme/account") {
-		t.Fatal("with both keys nothing is there")
+		t.Fatal("acme/account does not exist with both keys")
 	}
 	o.Keys = []string{keyTwo}
-	alone := openStore(t, o)
+	retired := openStore(t, o)
 	for _, key := range []string{"acme/account", "acme/certificate", "pki/root"} {
-		if got, err := alone.Load(t.Context(), key); err != nil || string(got) != "of "+key {
-			t.Errorf("%s with the new key alone: %q %v", key, got, err)
+		if got, err := retired.Load(t.Context(), key); err != nil || string(got) != "of "+key {
+			t.Errorf("%s with only the new key: %q %v", key, got, err)
 		}
 	}
 }
 
-// TestOneValueUnderAnUnknownKeyStopsTheStore: not only the newest one counts.
+// TestOneValueUnderAnUnknownKeyStopsTheStore checks that the store looks at all values, not only at the newest one.
 func TestOneValueUnderAnUnknownKeyStopsTheStore(t *testing.T) {
 	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_mixed"
@@ -87,7 +86,6 @@ func TestOneValueUnderAnUnknownKeyStopsTheStore(t *testing.T) {
 	}
 }
 
-// TestExistingTablesNeedNoCreatePrivilege.
 func TestExistingTablesNeedNoCreatePrivilege(t *testing.T) {
 	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_restricted"
@@ -125,7 +123,7 @@ func TestExistingTablesNeedNoCreatePrivilege(t *testing.T) {
 	}
 }
 
-// TestValuesAreEncryptedAndAuthenticated, and what was changed or moved there is refused.
+// TestValuesAreEncryptedAndAuthenticated checks that the store refuses values that somebody has changed or moved in the database.
 func TestValuesAreEncryptedAndAuthenticated(t *testing.T) {
 	o := testOptions(database, keyOne)
 	o.Table = "edge_storage_sealed"
@@ -154,7 +152,7 @@ func TestValuesAreEncryptedAndAuthenticated(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := s.Load(t.Context(), "one"); err == nil {
-			t.Errorf("after %s: %q is taken", change, got)
+			t.Errorf("after %s: the store accepts %q", change, got)
 		}
 	}
 }

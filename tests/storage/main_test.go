@@ -1,4 +1,4 @@
-// Package storage tries caddy.storage.postgres with a real PostgreSQL, real edges and a real certificate authority.
+// Package storage tests caddy.storage.postgres with a real PostgreSQL, real edges and a real certificate authority.
 package storage
 
 import (
@@ -73,7 +73,7 @@ func removePostgres() error {
 	return nil
 }
 
-// testOptions are those of the tests: a short lease and little patience.
+// testOptions returns the options of the tests: a short lease and a short retry timeout.
 func testOptions(address string, keys ...string) pgstorage.Options {
 	return pgstorage.Options{
 		DSN: "postgres://edge:hunter2@" + address + "/edge?sslmode=disable", Keys: keys, Table: "edge_storage",

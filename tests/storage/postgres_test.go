@@ -20,7 +20,8 @@ func TestPostgresStorageConformance(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) certmagic.Storage { return openStore(t, testOptions(database, keyOne)) })
 }
 
-// TestLockOfAKilledProcessExpiresWithItsLease, and not before, however long it is held.
+// TestLockOfAKilledProcessExpiresWithItsLease also checks that a lock does not expire while its holder lives, however long it holds
+// it.
 func TestLockOfAKilledProcessExpiresWithItsLease(t *testing.T) {
 	o := testOptions(database, keyOne)
 	holder := exec.Command(os.Args[0])
@@ -34,25 +35,25 @@ func TestLockOfAKilledProcessExpiresWithItsLease(t *testing.T) {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if line != "held\n" {
-		t.Fatalf("the holder says %q %v", line, err)
+		t.Fatalf("the holder prints %q, %v; want held", line, err)
 	}
 	s := openStore(t, o)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*o.Lease)
 	defer cancel()
 	if err := s.Lock(ctx, t.Name()); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("after two leases, while it is held: %v", err)
+		t.Fatalf("Lock after two leases, while another process holds the lock: %v, want a timeout", err)
 	}
 	if err := holder.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = holder.Wait() // by the kill
+	_ = holder.Wait() // the error is that of a killed process
 	began := time.Now()
 	if err := s.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(began)
 	if took > o.Lease+time.Second {
-		t.Errorf("it took %s, and the lease is %s", took, o.Lease)
+		t.Errorf("the lock is free %s after the kill; the lease is %s", took, o.Lease)
 	}
 	t.Logf("taken over %s after the kill, with a lease of %s", took.Round(10*time.Millisecond), o.Lease)
 	if err := s.Unlock(t.Context(), t.Name()); err != nil {
@@ -60,49 +61,49 @@ func TestLockOfAKilledProcessExpiresWithItsLease(t *testing.T) {
 	}
 }
 
-// TestDisconnectedHolderLosesItsLock, learns of it, and works again when the network is back.
+// TestDisconnectedHolderLosesItsLock also checks that the holder gets an error, and works again when the network is back.
 func TestDisconnectedHolderLosesItsLock(t *testing.T) {
 	w := newDatabaseProxy(t)
 	o := testOptions(w.address(), keyOne)
 	o.RetryTimeout = 500 * time.Millisecond
-	cutOff, other := openStore(t, o), openStore(t, testOptions(database, keyOne))
-	if err := cutOff.Lock(t.Context(), t.Name()); err != nil {
+	disconnected, other := openStore(t, o), openStore(t, testOptions(database, keyOne))
+	if err := disconnected.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
 	w.setDown(true)
-	if err := cutOff.Store(t.Context(), "cut/off", []byte("x")); err == nil {
-		t.Error("a store succeeds without a network")
+	if err := disconnected.Store(t.Context(), "cut/off", []byte("x")); err == nil {
+		t.Error("Store succeeds without a network")
 	}
 	if err := other.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
 	w.setDown(false)
-	if err := cutOff.Unlock(t.Context(), t.Name()); err == nil || !strings.Contains(err.Error(), "somebody else") {
-		t.Errorf("the release of a lock that was lost: %v", err)
+	if err := disconnected.Unlock(t.Context(), t.Name()); err == nil || !strings.Contains(err.Error(), "somebody else") {
+		t.Errorf("the disconnected store releases a lock that it has lost: %v", err)
 	}
-	if err := cutOff.Store(t.Context(), "cut/off", []byte("x")); err != nil {
+	if err := disconnected.Store(t.Context(), "cut/off", []byte("x")); err != nil {
 		t.Errorf("after the network is back: %v", err)
 	}
 	if err := other.Unlock(t.Context(), t.Name()); err != nil {
-		t.Errorf("whoever took it over can't release it: %v", err)
+		t.Errorf("the other store cannot release the lock: %v", err)
 	}
 }
 
-// TestRenewalReacquiresALostLock when it is free: that is what certmagic asks for before each of its attempts.
+// TestRenewalReacquiresALostLock checks it for a lock that is free again. certmagic renews its lock before each of its attempts.
 func TestRenewalReacquiresALostLock(t *testing.T) {
 	w := newDatabaseProxy(t)
 	o := testOptions(w.address(), keyOne)
 	o.RetryTimeout = 500 * time.Millisecond
-	cutOff, other := openStore(t, o), openStore(t, testOptions(database, keyOne))
-	if err := cutOff.Lock(t.Context(), t.Name()); err != nil {
+	disconnected, other := openStore(t, o), openStore(t, testOptions(database, keyOne))
+	if err := disconnected.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
-	if err := cutOff.RenewLockLease(t.Context(), t.Name(), time.Minute); err != nil {
-		t.Fatalf("while it is held: %v", err)
+	if err := disconnected.RenewLockLease(t.Context(), t.Name(), time.Minute); err != nil {
+		t.Fatalf("renewal of a lock that the store holds: %v", err)
 	}
 	w.setDown(true)
-	if err := cutOff.RenewLockLease(t.Context(), t.Name(), time.Minute); err == nil {
-		t.Error("it is renewed without a network")
+	if err := disconnected.RenewLockLease(t.Context(), t.Name(), time.Minute); err == nil {
+		t.Error("the renewal succeeds without a network")
 	}
 	if err := other.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
@@ -110,30 +111,30 @@ func TestRenewalReacquiresALostLock(t *testing.T) {
 	w.setDown(false)
 	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 	defer cancel()
-	if err := cutOff.RenewLockLease(ctx, t.Name(), time.Minute); err == nil {
-		t.Fatal("two have it")
+	if err := disconnected.RenewLockLease(ctx, t.Name(), time.Minute); err == nil {
+		t.Fatal("two stores hold the lock")
 	}
-	again := make(chan error, 1)
-	go func() { again <- cutOff.RenewLockLease(t.Context(), t.Name(), time.Minute) }()
+	renewed := make(chan error, 1)
+	go func() { renewed <- disconnected.RenewLockLease(t.Context(), t.Name(), time.Minute) }()
 	if err := other.Unlock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-again; err != nil {
-		t.Fatalf("after it was released: %v", err)
+	if err := <-renewed; err != nil {
+		t.Fatalf("renewal after the other store has released the lock: %v", err)
 	}
-	time.Sleep(o.Lease * 3 / 2) // it is renewed again
-	if taken, err := other.TryLock(t.Context(), t.Name()); taken || err != nil {
-		t.Errorf("it can be taken (%v)", err)
+	time.Sleep(o.Lease * 3 / 2) // the store renews its lease by itself again
+	if isLocked, err := other.TryLock(t.Context(), t.Name()); isLocked || err != nil {
+		t.Errorf("the lock is free after a lease and a half (%v)", err)
 	}
-	if err := cutOff.Unlock(t.Context(), t.Name()); err != nil {
+	if err := disconnected.Unlock(t.Context(), t.Name()); err != nil {
 		t.Error(err)
 	}
-	if err := cutOff.RenewLockLease(t.Context(), t.Name(), time.Minute); err == nil {
-		t.Error("what is not held is renewed")
+	if err := disconnected.RenewLockLease(t.Context(), t.Name(), time.Minute); err == nil {
+		t.Error("the store renews a lock that it does not hold")
 	}
 }
 
-// TestLockWaitsWhileTheDatabaseIsDown, longer than there is patience for anything else.
+// TestLockWaitsWhileTheDatabaseIsDown checks that Lock waits for longer than the retry timeout, after which other methods fail.
 func TestLockWaitsWhileTheDatabaseIsDown(t *testing.T) {
 	w := newDatabaseProxy(t)
 	o := testOptions(w.address(), keyOne)
@@ -148,12 +149,12 @@ func TestLockWaitsWhileTheDatabaseIsDown(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if err := waiter.Store(ctx, "away/x", nil); err == nil {
-		t.Error("a store succeeds without a network")
+		t.Error("Store succeeds without a network")
 	}
 	<-ctx.Done()
 	select {
 	case err := <-got:
-		t.Fatalf("it has given up: %v", err)
+		t.Fatalf("Lock has given up: %v", err)
 	default:
 	}
 	w.setDown(false)
@@ -168,7 +169,7 @@ func TestLockWaitsWhileTheDatabaseIsDown(t *testing.T) {
 	}
 }
 
-// TestSilentDatabaseTimesOut: nothing refuses and nothing ends, and nobody waits longer than his patience.
+// TestSilentDatabaseTimesOut: connections stay open and nothing arrives, and each method returns after the retry timeout.
 func TestSilentDatabaseTimesOut(t *testing.T) {
 	w := newDatabaseProxy(t)
 	o := testOptions(w.address(), keyOne)
@@ -201,11 +202,11 @@ func TestSilentDatabaseTimesOut(t *testing.T) {
 	began := time.Now()
 	s.ReleaseLocks()
 	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("giving back a lock took %s", took)
+		t.Errorf("ReleaseLocks takes %s", took)
 	}
 }
 
-// TestCloseReleasesLocks, and not only when their leases are over.
+// TestCloseReleasesLocks checks that the locks are free before their leases are over.
 func TestCloseReleasesLocks(t *testing.T) {
 	o := testOptions(database, keyOne)
 	o.Lease = time.Minute
@@ -214,18 +215,18 @@ func TestCloseReleasesLocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	one.Close()
-	if taken, err := two.TryLock(t.Context(), t.Name()); !taken || err != nil {
-		t.Errorf("it is still held (%v)", err)
+	if isLocked, err := two.TryLock(t.Context(), t.Name()); !isLocked || err != nil {
+		t.Errorf("the lock is not free (%v)", err)
 	}
 	if err := two.Unlock(t.Context(), t.Name()); err != nil {
 		t.Error(err)
 	}
 	if err := one.Store(t.Context(), "ended/x", nil); err == nil {
-		t.Error("a store that has ended stores")
+		t.Error("Store succeeds after Close")
 	}
 }
 
-// TestLostLockIsTakenOnlyAfterItsRelease: in one process, a lock that was lost is taken by the next only when it was released.
+// TestLostLockIsTakenOnlyAfterItsRelease: within one process, the next Lock succeeds only after Unlock, even if the lease was lost.
 func TestLostLockIsTakenOnlyAfterItsRelease(t *testing.T) {
 	w := newDatabaseProxy(t)
 	o := testOptions(w.address(), keyOne)
@@ -235,21 +236,21 @@ func TestLostLockIsTakenOnlyAfterItsRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.setDown(true)
-	time.Sleep(o.Lease + 500*time.Millisecond) // its lease is over
+	time.Sleep(o.Lease + 500*time.Millisecond) // until the lease is over
 	w.setDown(false)
-	if taken, err := s.TryLock(t.Context(), t.Name()); taken || err != nil {
-		t.Errorf("another one in this process has it as well (%v)", err)
+	if isLocked, err := s.TryLock(t.Context(), t.Name()); isLocked || err != nil {
+		t.Errorf("two callers in this process hold the lock (%v)", err)
 	}
-	_ = s.Unlock(t.Context(), t.Name()) // it may have been renewed in time or not
-	if taken, err := s.TryLock(t.Context(), t.Name()); !taken || err != nil {
-		t.Errorf("after its release: %t %v", taken, err)
+	_ = s.Unlock(t.Context(), t.Name()) // an error if the lease was not renewed in time
+	if isLocked, err := s.TryLock(t.Context(), t.Name()); !isLocked || err != nil {
+		t.Errorf("after Unlock: %t %v", isLocked, err)
 	}
 	if err := s.Unlock(t.Context(), t.Name()); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestNothingFailsWhileTheDatabaseRestarts while values and locks are in use: nothing fails, nothing is lost.
+// TestNothingFailsWhileTheDatabaseRestarts uses values and a lock during the restart.
 func TestNothingFailsWhileTheDatabaseRestarts(t *testing.T) {
 	o := testOptions(database, keyOne)
 	o.Lease, o.RetryTimeout = 20*time.Second, 30*time.Second
@@ -279,7 +280,7 @@ func TestNothingFailsWhileTheDatabaseRestarts(t *testing.T) {
 		}
 	}
 	if got, err := s.Load(t.Context(), "restart/before"); err != nil || string(got) != "before" {
-		t.Errorf("what was there before: %q %v", got, err)
+		t.Errorf("the value from before the restart: %q %v", got, err)
 	}
 	if err := s.Unlock(t.Context(), t.Name()); err != nil {
 		t.Error(err)

@@ -1,11 +1,10 @@
-// Package lab runs a certificate authority for tests: Pebble, the DNS server that its validation asks, and in front of
-// it a proxy that counts what is asked of it and can make it fail. All of them are processes of this machine, and end
-// with the test.
+// Package lab runs a certificate authority for tests: Pebble, the DNS server that Pebble uses for validation, and a proxy in front
+// of Pebble that counts requests and can make them fail. All of them are processes of this machine that end with the test.
 //
 //	ca := lab.Start(t, lab.Options{})
-//	ca.Resolve("edge.test", "172.20.0.3")   // where the authority looks for whoever asks
+//	ca.Resolve(t, "edge.test", "172.20.0.3") // where the authority validates the name
 //	… run an edge with ACME_CA=ca.URL and ACME_CA_ROOT=ca.RootFile …
-//	ca.Orders("edge.test")                  // how often it was asked
+//	ca.Orders("edge.test")                   // when certificates for the name were ordered
 package lab
 
 import (
@@ -28,28 +27,28 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// Options are what differs between authorities.
+// Options configure an authority.
 type Options struct {
-	Host     string        // the address that edges reach it at; default 127.0.0.1
-	HTTPPort int           // where it validates HTTP-01; default 80
-	TLSPort  int           // where it validates TLS-ALPN-01; default 443
+	Host     string        // the address at which edges reach the authority; default 127.0.0.1
+	HTTPPort int           // the port of HTTP-01 validation; default 80
+	TLSPort  int           // the port of TLS-ALPN-01 validation; default 443
 	Validity time.Duration // of certificates; default 90 days
-	OCSP     string        // the responder that certificates name; none by default
-	BadNonce int           // how many of 100 requests are told that their nonce is bad
+	OCSP     string        // the URL of the OCSP responder in certificates; default none
+	BadNonce int           // the percentage of requests that get the error badNonce
 }
 
 // Authority is a running certificate authority.
 type Authority struct {
 	*FaultProxy
-	RootFile string         // PEM; who signs for the authority's own address
-	Issued   *x509.CertPool // who signs the certificates that it issues
+	RootFile string         // PEM file with the root of the authority's own HTTPS certificate
+	Issued   *x509.CertPool // the root of the certificates that it issues
 
-	management     string // Pebble's
-	dns            string // the DNS server's
+	management     string // URL of Pebble's management API
+	dns            string // URL of the DNS server's management API
 	insecureClient *http.Client
 }
 
-// Start builds what is missing and runs an authority until the test ends.
+// Start builds Pebble if necessary and runs an authority until the test ends.
 func Start(t testing.TB, o Options) *Authority {
 	t.Helper()
 	if o.Host == "" {
@@ -93,7 +92,7 @@ func (ca *Authority) startPebble(t testing.TB, dir, resolver string, o Options) 
 	}
 	algorithm := "ecdsa"
 	if o.OCSP != "" {
-		algorithm = "rsa" // the only keys that the management API shows
+		algorithm = "rsa" // the management API returns only RSA keys
 	}
 	config := map[string]any{"pebble": map[string]any{
 		"listenAddress": listen, "managementListenAddress": management,
@@ -116,7 +115,7 @@ func (ca *Authority) startPebble(t testing.TB, dir, resolver string, o Options) 
 	}, "pebble", "-config", file, "-dnsserver", resolver)
 }
 
-// Resolve has the authority find a name at an address; with none, nowhere.
+// Resolve sets the address of a name in the authority's DNS. With "", the name does not resolve.
 func (ca *Authority) Resolve(t testing.TB, name, address string) {
 	t.Helper()
 	ca.post(t, ca.dns+"/clear-a", map[string]any{"host": name + "."})
@@ -125,7 +124,7 @@ func (ca *Authority) Resolve(t testing.TB, name, address string) {
 	}
 }
 
-// FetchManagement asks Pebble's management API: /roots/0, /intermediates/0, /intermediate-keys/0.
+// FetchManagement makes a GET request to Pebble's management API: /roots/0, /intermediates/0, /intermediate-keys/0.
 func (ca *Authority) FetchManagement(t testing.TB, path string) []byte {
 	t.Helper()
 	resp, err := ca.insecureClient.Get(ca.management + path)
@@ -156,14 +155,14 @@ func (ca *Authority) post(t testing.TB, url string, body any) {
 	}
 }
 
-// waitFor waits until something answers.
+// waitFor waits until a URL answers.
 func (ca *Authority) waitFor(t testing.TB, url string) {
 	t.Helper()
 	resp := harness.EventuallyValue(t, 30*time.Second, url+" answers", func() (*http.Response, error) { return ca.insecureClient.Get(url) })
 	resp.Body.Close()
 }
 
-// startTool starts a program of tools/go.mod, which the test's end ends.
+// startTool starts a program of tools/go.mod. The end of the test kills it.
 func startTool(t testing.TB, dir string, env []string, name string, args ...string) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(dir, name+".log"))
@@ -177,13 +176,13 @@ func startTool(t testing.TB, dir string, env []string, name string, args ...stri
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended
-		_ = cmd.Wait()         // by that
+		_ = cmd.Process.Kill() // it may have ended already
+		_ = cmd.Wait()         // the error is that of a killed process
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
 			t.Logf("the last lines of %s:\n%s", name, tail(string(text), 40))
 		}
-		_ = log.Close() // it was written by someone else
+		_ = log.Close() // the program has written it, not this process
 	})
 }
 

@@ -26,12 +26,12 @@ import (
 	"time"
 )
 
-// FaultProxy stands before Pebble: it counts, and answers itself where a fault is wanted. Its methods are safe for
+// FaultProxy is a proxy in front of Pebble. It counts requests, and answers with faults in Pebble's place. Its methods are safe for
 // concurrent use.
 type FaultProxy struct {
 	URL string // of the directory
 
-	pebbleAddr string // Pebble's address
+	pebbleAddr string
 	host       string
 	server     *httptest.Server
 	cert       tls.Certificate
@@ -39,19 +39,19 @@ type FaultProxy struct {
 
 	mu     sync.Mutex
 	orders map[string][]time.Time // by name
-	counts map[string]int         // by path's first part
+	counts map[string]int         // by the first segment of the path
 	fault  func(r *http.Request) *Fault
 	edit   func(path string, resp *http.Response) error
 
-	gate sync.RWMutex // held while nothing is answered
+	gate sync.RWMutex // write-locked while the proxy answers nothing
 }
 
-// Fault is an answer in Pebble's place.
+// Fault is an error response in Pebble's place.
 type Fault struct {
 	Status     int
-	Type       string        // after urn:ietf:params:acme:error:
-	Detail     string        // in words
-	RetryAfter time.Duration // none if 0
+	Type       string // after urn:ietf:params:acme:error:
+	Detail     string
+	RetryAfter time.Duration // 0: no such header
 }
 
 func newFaultProxy(t testing.TB, dir, host string) (*FaultProxy, string) {
@@ -61,7 +61,7 @@ func newFaultProxy(t testing.TB, dir, host string) (*FaultProxy, string) {
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "https", Host: f.pebbleAddr})
-			r.Out.Host = r.In.Host // Pebble's links name the host that was asked
+			r.Out.Host = r.In.Host // Pebble's links use the host of the request
 		},
 		Transport:      &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
 		ModifyResponse: f.modify,
@@ -87,7 +87,7 @@ func (f *FaultProxy) serve(ln net.Listener) {
 	f.mu.Unlock()
 }
 
-// Down has nobody listen at the authority's address.
+// Down closes the authority's listener and connections: connection attempts fail.
 func (f *FaultProxy) Down() {
 	f.mu.Lock()
 	server := f.server
@@ -99,7 +99,7 @@ func (f *FaultProxy) Down() {
 	}
 }
 
-// Up ends what Down began.
+// Up listens again at the authority's address after Down.
 func (f *FaultProxy) Up(t testing.TB) {
 	t.Helper()
 	u, err := url.Parse(f.URL)
@@ -113,46 +113,46 @@ func (f *FaultProxy) Up(t testing.TB) {
 	f.serve(ln)
 }
 
-// HoldRequestsDuring has whoever asks wait for what is done to be done.
+// HoldRequestsDuring calls do and makes all requests wait until it returns.
 func (f *FaultProxy) HoldRequestsDuring(do func()) {
 	f.gate.Lock()
 	defer f.gate.Unlock()
 	do()
 }
 
-// SetFault has faults decide, until the next call, which requests are answered otherwise; nil ends it.
+// SetFault sets the function that decides which requests get a fault: it returns nil for the others. A nil function ends faults.
 func (f *FaultProxy) SetFault(faults func(r *http.Request) *Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fault = faults
 }
 
-// EditResponses has a function change Pebble's answers.
+// EditResponses sets a function that changes Pebble's responses.
 func (f *FaultProxy) EditResponses(edit func(path string, resp *http.Response) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.edit = edit
 }
 
-// Orders returns when certificates for a name were ordered, faults included.
+// Orders returns when certificates for a name were ordered, including orders that got a fault.
 func (f *FaultProxy) Orders(name string) []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]time.Time(nil), f.orders[name]...)
 }
 
-// Count returns how many requests there were to a path's first part: "sign-me-up" are new accounts.
+// Count returns the number of requests whose path begins with a segment. "sign-me-up" counts new accounts.
 func (f *FaultProxy) Count(first string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.counts[first]
 }
 
-// ServeHTTP counts a request and passes it on, or not.
+// ServeHTTP counts a request, and answers it with a fault or forwards it to Pebble.
 func (f *FaultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // it left
+		return // the client has left
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	f.gate.RLock()
@@ -194,7 +194,7 @@ func firstSegment(path string) string {
 	return path[min(1, len(path)):]
 }
 
-// orderedNames returns the names in a new order: a JWS whose payload is RFC 8555, section 7.4.
+// orderedNames returns the names in a newOrder request, a JWS (RFC 8555, section 7.4).
 func orderedNames(body []byte) (names []string) {
 	var jws struct{ Payload string }
 	var order struct{ Identifiers []struct{ Value string } }
@@ -212,19 +212,19 @@ func orderedNames(body []byte) (names []string) {
 }
 
 func (p *Fault) write(w http.ResponseWriter) {
-	// The nonce keeps clients from failing for another reason. (RFC 8555, section 6.5)
+	// Without a nonce, clients would fail for another reason (RFC 8555, section 6.5).
 	w.Header().Set("Replay-Nonce", base64.RawURLEncoding.EncodeToString([]byte(time.Now().String())))
 	w.Header().Set("Content-Type", "application/problem+json")
 	if p.RetryAfter > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(int(p.RetryAfter.Seconds())))
 	}
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(map[string]any{ // whoever is gone needs none
+	_ = json.NewEncoder(w).Encode(map[string]any{ // an error means that the client has left
 		"type": "urn:ietf:params:acme:error:" + p.Type, "detail": p.Detail, "status": p.Status,
 	})
 }
 
-// makeCertificate makes an authority for the authority's own address, and a certificate.
+// makeCertificate makes a self-signed certificate for the authority's own address. It returns the PEM file of the certificate.
 func makeCertificate(t testing.TB, dir, host string) (tls.Certificate, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
