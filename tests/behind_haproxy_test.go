@@ -14,16 +14,17 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// haproxyProject is the edge behind HAProxy, with three ports of loopback: two of HAProxy, and the edge's own.
+// haproxyProject is the shipped edge behind HAProxy, with three ports of loopback: two of HAProxy, and one of the edge.
 type haproxyProject struct {
 	*project
 	http, tls, direct string
-	clientIP          string // who a client on this host is: Docker's gateway
+	clientIP          string // the address of clients on this host: Docker's gateway
 	proxyIP           string // HAProxy's address
 }
 
-// newHAProxyProject starts it in a network of its own, "10.213.107", with the environment of the edge that depends on it.
-func newHAProxyProject(t *testing.T, network string, trusts bool) *haproxyProject {
+// newHAProxyProject starts the project in the network NETWORK.0/24, such as "10.213.107". isTrusted configures the edge to trust
+// HAProxy.
+func newHAProxyProject(t *testing.T, network string, isTrusted bool) *haproxyProject {
 	t.Helper()
 	f := &haproxyProject{
 		project: newProject(t, "", "haproxy/compose.yaml"),
@@ -34,11 +35,11 @@ func newHAProxyProject(t *testing.T, network string, trusts bool) *haproxyProjec
 		"HAPROXY_HTTP=" + f.http, "HAPROXY_TLS=" + f.tls, "HAPROXY_DIRECT=" + f.direct,
 		"HAPROXY_NET=" + network, "HAPROXY_TRUSTED=static", "HAPROXY_PROXY_PROTOCOL=",
 	}
-	if trusts {
+	if isTrusted {
 		f.Env = append(f.Env, "HAPROXY_TRUSTED=static "+f.proxyIP, "HAPROXY_PROXY_PROTOCOL="+f.proxyIP+"/32")
 	}
 	f.MustCompose(t, "up", "--detach")
-	harness.Eventually(t, "the docs answer", func() bool {
+	harness.Eventually(t, "the documentation site answers", func() bool {
 		a, err := f.do(f.clientVia(f.direct, nil), http.MethodGet, docs+"/_test/echo", nil)
 		return err == nil && a.status == http.StatusOK
 	})
@@ -49,7 +50,7 @@ func newHAProxyProject(t *testing.T, network string, trusts bool) *haproxyProjec
 	return f
 }
 
-// clientVia returns a client whose connections go to a port of loopback and begin with what preface says.
+// clientVia returns a client whose connections go to a port of loopback and begin with preface.
 func (f *haproxyProject) clientVia(port string, preface []byte) *http.Client {
 	return &http.Client{
 		Timeout: 10 * time.Second,
@@ -67,25 +68,25 @@ func (f *haproxyProject) clientVia(port string, preface []byte) *http.Client {
 	}
 }
 
-// clientIPSeen returns who the application is told that a client is.
+// clientIPSeen returns the client address that the application gets.
 func (f *haproxyProject) clientIPSeen(t *testing.T, c *http.Client, url string, header ...string) string {
 	t.Helper()
 	a, err := f.do(c, http.MethodGet, url+"/_test/echo", nil, header...)
 	if err != nil || a.status != http.StatusOK {
 		t.Fatalf("%s: %d %v %s", url, a.status, err, a.body)
 	}
-	var seen struct{ Headers http.Header }
-	if err := json.Unmarshal([]byte(a.body), &seen); err != nil {
+	var echo struct{ Headers http.Header }
+	if err := json.Unmarshal([]byte(a.body), &echo); err != nil {
 		t.Fatal(err)
 	}
-	return strings.Join(seen.Headers["X-Real-Ip"], " ")
+	return strings.Join(echo.Headers["X-Real-Ip"], " ")
 }
 
-// spoofedIP is what a stranger would like to be.
+// spoofedIP is the address that clients claim to have.
 const spoofedIP = "198.51.100.7"
 
-// TestClientAddressIsKnownBehindHAProxy: by X-Forwarded-For and by the PROXY protocol, from the proxy that is trusted and
-// from nobody else.
+// TestClientAddressIsKnownBehindHAProxy: the edge accepts X-Forwarded-For and the PROXY protocol from the trusted proxy, and from
+// nobody else.
 func TestClientAddressIsKnownBehindHAProxy(t *testing.T) {
 	t.Parallel()
 	f := newHAProxyProject(t, "10.213.107", true)
@@ -94,15 +95,15 @@ func TestClientAddressIsKnownBehindHAProxy(t *testing.T) {
 		header          []string
 	}{
 		{"HTTP", f.http, "http://docs.localhost", nil},
-		{"HTTP, with a claim", f.http, "http://docs.localhost", []string{"X-Forwarded-For", spoofedIP}},
-		{"HTTP, with other claims", f.http, "http://docs.localhost", []string{"X-Real-Ip", spoofedIP, "True-Client-Ip", spoofedIP, "Forwarded", "for=" + spoofedIP}},
+		{"HTTP, with a spoofed header", f.http, "http://docs.localhost", []string{"X-Forwarded-For", spoofedIP}},
+		{"HTTP, with other spoofed headers", f.http, "http://docs.localhost", []string{"X-Real-Ip", spoofedIP, "True-Client-Ip", spoofedIP, "Forwarded", "for=" + spoofedIP}},
 		{"PROXY protocol", f.tls, docs, nil},
-		{"PROXY protocol, with a claim", f.tls, docs, []string{"X-Forwarded-For", spoofedIP}},
+		{"PROXY protocol, with a spoofed header", f.tls, docs, []string{"X-Forwarded-For", spoofedIP}},
 		{"no proxy", f.direct, docs, nil},
-		{"no proxy, with a claim", f.direct, docs, []string{"X-Forwarded-For", spoofedIP, "Cf-Connecting-Ip", spoofedIP}},
+		{"no proxy, with spoofed headers", f.direct, docs, []string{"X-Forwarded-For", spoofedIP, "Cf-Connecting-Ip", spoofedIP}},
 	} {
 		if got := f.clientIPSeen(t, f.clientVia(c.port, nil), c.url, c.header...); got != f.clientIP {
-			t.Errorf("%s: the application is told that the client is %q, want %s", c.what, got, f.clientIP)
+			t.Errorf("%s: the application gets the client address %q, want %s", c.what, got, f.clientIP)
 		}
 	}
 
@@ -113,18 +114,18 @@ func TestClientAddressIsKnownBehindHAProxy(t *testing.T) {
 
 	preface := fmt.Appendf(nil, "PROXY TCP4 %s 192.0.2.1 40000 443\r\n", spoofedIP)
 	if a, err := f.do(f.clientVia(f.direct, preface), http.MethodGet, docs+"/_test/echo", nil); err == nil {
-		t.Errorf("a stranger's PROXY header is answered with %d", a.status)
+		t.Errorf("a client's PROXY header is answered with %d, want no answer", a.status)
 	}
 }
 
-// TestUntrustedProxyIsTreatedAsAClient: without a setting nothing that anybody says is believed.
+// TestUntrustedProxyIsTreatedAsAClient: without trusted_proxies, the edge believes no header.
 func TestUntrustedProxyIsTreatedAsAClient(t *testing.T) {
 	t.Parallel()
 	f := newHAProxyProject(t, "10.213.108", false)
 	if got := f.clientIPSeen(t, f.clientVia(f.http, nil), "http://docs.localhost", "X-Forwarded-For", spoofedIP); got != f.proxyIP {
-		t.Errorf("the application is told that the client is %q, want the proxy %s", got, f.proxyIP)
+		t.Errorf("the application gets the client address %q, want that of the proxy, %s", got, f.proxyIP)
 	}
 	if a, err := f.do(f.clientVia(f.tls, nil), http.MethodGet, docs+"/_test/echo", nil); err == nil {
-		t.Errorf("a PROXY header of nobody's proxy is answered with %d", a.status)
+		t.Errorf("an untrusted proxy's PROXY header is answered with %d, want no answer", a.status)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// Files of most stacks below: an edge for app:3000. They publish ports on an address of loopback that nothing else uses.
+// The files of most cases: an edge for app:3000. They publish ports on an address of loopback that nothing else uses.
 const (
 	appCaddyfile = `
 http:// {
@@ -33,19 +33,20 @@ http:// {
 `
 )
 
-// checkCase is a stack, as the files of a directory, and what `edge check --offline` says about it. Compose resolves the files.
+// checkCase is a stack, given as the files of a directory, and a finding of `edge check --offline` on it. Compose resolves the
+// files.
 type checkCase struct {
 	name  string
 	files map[string]string // a Caddyfile is added
 	flags []string
-	// want is one finding: LEVEL CHECK: TEXT. Beside it there may be notes, but no other error and no other warning, except that
-	// there is no Engine and what allowed names.
+	// want is one finding: LEVEL CHECK: TEXT. There may also be notes, but no other error and no other warning, except that the
+	// Docker Engine cannot be reached, and those of the check that allowed names.
 	want    string
 	allowed string
-	engine  bool // ask the Engine of this machine
+	engine  bool // the check may use the Docker Engine of this machine
 }
 
-// TestCheckUnderstandsComposeSyntax has each way to write a compose file, right and with a fault in it.
+// TestCheckUnderstandsComposeSyntax has each element of the Compose syntax that matters, correct and with a fault.
 func TestCheckUnderstandsComposeSyntax(t *testing.T) {
 	const services = "services:" + edgeServiceYAML + appServiceYAML
 	runCheckCases(t, []checkCase{
@@ -143,7 +144,7 @@ services:` + edgeServiceYAML + `
 			want: "ok port: TCP port 127.83.0.1:17000 is free",
 		},
 		{
-			name: "a short and a long port that are one",
+			name: "the same port in short and long syntax",
 			files: map[string]string{"compose.yaml": services + `
     ports:
       - {target: 3000, published: "17000", host_ip: 127.83.0.1}
@@ -151,7 +152,7 @@ services:` + edgeServiceYAML + `
 			want: "error port: app and edge both publish port 127.83.0.1:17000",
 		},
 		{
-			name:  "a port without one of the host",
+			name:  "a port without a host port",
 			files: map[string]string{"compose.yaml": services + "    ports: ['8000']\n"},
 			want:  "warning port: app publishes port 8000, on a port of the host that Docker chooses, itself",
 		},
@@ -166,7 +167,7 @@ services:` + edgeServiceYAML + `
 			want:  "ok route: app:3000: app exposes it on default",
 		},
 		{
-			name: "a range that has a port of another service",
+			name: "a range with a port of another service",
 			files: map[string]string{"compose.yaml": services + "    ports: ['127.83.0.1:17010-17012:3000-3002']\n" +
 				"  other:\n    image: example/other:1.2\n    ports: ['127.83.0.1:17011:80']\n"},
 			want: "error port: app and other both publish port 127.83.0.1:17011",
@@ -249,7 +250,7 @@ services:` + edgeServiceYAML + `
 				"compose.yaml":  "services:" + edgeServiceYAML + "    environment: {PART: part$$1.caddy}\n" + appServiceYAML,
 				"Caddyfile":     "import {$PART}\n",
 				"part$1.caddy":  appCaddyfile,
-				"part$$1.caddy": "this is no Caddyfile {",
+				"part$$1.caddy": "this is not a Caddyfile {",
 			},
 			want: "ok route: app:3000: app exposes it on default",
 		},
@@ -272,7 +273,7 @@ services:` + edgeServiceYAML + `
 	})
 }
 
-// TestCheckOnStacksThatUsersReported has the stacks on which the check was silent, or raised a false alarm.
+// TestCheckOnStacksThatUsersReported has the stacks on which the check missed a fault or raised a false alarm.
 func TestCheckOnStacksThatUsersReported(t *testing.T) {
 	wildcard := strings.Replace(appCaddyfile, "edge_proxy app:3000", "", 1) + "*.example.com {\n\tedge_proxy app:3000\n}\n"
 	runCheckCases(t, []checkCase{
@@ -355,7 +356,7 @@ func (s checkCase) parseWant() (level, kind, text string) {
 	return level, kind, text
 }
 
-// check writes the files, and runs `edge check --offline` where they are.
+// check writes the files, and runs `edge check --offline` in their directory.
 func (s checkCase) check(t *testing.T) preflight.Report {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "stack")

@@ -24,7 +24,7 @@ func (p *project) check(t *testing.T, flags ...string) preflight.Report {
 		t.Fatalf("edge check: %v, %v in %q", err, jsonErr, out)
 	}
 	if (err != nil) != (report.Errors > 0) {
-		t.Errorf("the exit status doesn't fit %d errors: %v", report.Errors, err)
+		t.Errorf("the exit status does not fit %d errors: %v", report.Errors, err)
 	}
 	return report
 }
@@ -38,7 +38,8 @@ func logReport(t *testing.T, report preflight.Report) {
 	t.Logf("edge check:\n%s", &text)
 }
 
-// TestShippedStackPassesEveryCheck: while it runs, with the guard and the storage tried from inside.
+// TestShippedStackPassesEveryCheck checks the running stack, with the checks of the socket proxy and the storage from within the
+// edge's container.
 func TestShippedStackPassesEveryCheck(t *testing.T) {
 	p := readyStack(t)
 	report := p.check(t)
@@ -52,18 +53,18 @@ func TestShippedStackPassesEveryCheck(t *testing.T) {
 	}
 	for _, kind := range []string{"compose file", "secret", "engine", "file", "configuration", "route", "domain", "port", "image", "volume", "guard", "storage", "clock"} {
 		if !seen[kind] {
-			t.Errorf("nothing is said about %s", kind)
+			t.Errorf("there is no finding about %s", kind)
 		}
 	}
 }
 
-// TestCheckNamesEachFaultOfABrokenStack: the shipped stack, each time with one thing wrong.
+// TestCheckNamesEachFaultOfABrokenStack checks the shipped stack with one fault at a time.
 func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	inUse, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { taken.Close() }) // after the parallel ones
+	t.Cleanup(func() { inUse.Close() }) // runs after the parallel subtests
 	shippedConfig, err := os.ReadFile("../Caddyfile")
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +73,7 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		env        []string
-		overlay    string // a compose file on top
+		overlay    string // a second compose file
 		config     [2]string
 		check      string
 		level      preflight.Level
@@ -83,11 +84,11 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 			check: "secret", level: preflight.Error, want: "BIGCAPITAL_JWT_SECRET is missing a value", hint: "edge init",
 		},
 		{
-			name: "the secret that everybody knows", env: []string{"BIGCAPITAL_JWT_SECRET=123123"},
+			name: "a published secret", env: []string{"BIGCAPITAL_JWT_SECRET=123123"},
 			check: "secret", level: preflight.Error, want: `bigcapital-server: APP_JWT_SECRET is "123123", which everybody knows`, hint: "openssl rand",
 		},
 		{
-			name: "a secret that the application would make up", overlay: "services: {corteza-server: {environment: {AUTH_JWT_SECRET: ''}}}",
+			name: "a secret that the application would generate", overlay: "services: {corteza-server: {environment: {AUTH_JWT_SECRET: ''}}}",
 			check: "secret", level: preflight.Error, want: "corteza-server: AUTH_JWT_SECRET is empty: Corteza then makes one", hint: "openssl rand",
 		},
 		{
@@ -95,16 +96,16 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 			check: "configuration", level: preflight.Error, want: "unrecognized directive: edge_porxy", hint: "edge adapt --config",
 		},
 		{
-			name: "a file that only loading misses", env: []string{"ACME_OPTIONS=acme_ca_root /nowhere/root.pem"},
+			name: "a missing file that only provisioning finds", env: []string{"ACME_OPTIONS=acme_ca_root /nowhere/root.pem"},
 			check: "configuration", level: preflight.Error, want: "open /nowhere/root.pem: no such file", hint: "edge adapt --config",
 		},
 		{
-			name: "a service that is none", config: [2]string{anyRoute, "edge_proxy corteza-dosc:80"},
+			name: "a service that does not exist", config: [2]string{anyRoute, "edge_proxy corteza-dosc:80"},
 			check: "route", level: preflight.Error, want: "the compose file has no service corteza-dosc", hint: "there are: bigcapital-gotenberg",
 		},
 		{
 			name: "another port", config: [2]string{anyRoute, "edge_proxy corteza-docs:8080"},
-			overlay: "services: {corteza-docs: {image: edge-test/nowhere:1}}", // an image that is not on this machine
+			overlay: "services: {corteza-docs: {image: edge-test/nowhere:1}}", // this machine does not have the image
 			check:   "route", level: preflight.Note, want: "corteza-docs exposes 80, and not 8080", hint: "add it to expose",
 		},
 		{
@@ -112,7 +113,7 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 			check: "route", level: preflight.Error, want: "corteza-docs and edge have no network in common", hint: "guard, infrastructure_network",
 		},
 		{
-			name: "a service of a profile that is not in use", config: [2]string{anyRoute, "edge_proxy bigcapital-mongo:27017"},
+			name: "a service of a profile that is not active", config: [2]string{anyRoute, "edge_proxy bigcapital-mongo:27017"},
 			check: "route", level: preflight.Error, want: "bigcapital-mongo is of the profile mongo, which is not in use", hint: "--profile mongo",
 		},
 		{
@@ -120,7 +121,7 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 			check: "domain", level: preflight.Error, want: "crm.shop.invalid does not resolve", hint: "an A record",
 		},
 		{
-			name: "a port that is taken", env: []string{"PUBLISH_HTTPS=" + taken.Addr().String()},
+			name: "a port in use", env: []string{"PUBLISH_HTTPS=" + inUse.Addr().String()},
 			check: "port", level: preflight.Error, want: "is taken by another program", hint: "ss -lnp",
 		},
 		{
@@ -128,23 +129,23 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 			check: "port", level: preflight.Error, want: "this machine has no such address", hint: "PUBLISH_HTTPS",
 		},
 		{
-			name: "a database that is published", overlay: "services: {corteza-db: {ports: ['5432:5432']}}",
+			name: "a database with a published port", overlay: "services: {corteza-db: {ports: ['5432:5432']}}",
 			check: "port", level: preflight.Warning, want: "corteza-db publishes port 5432 itself", hint: "take it out",
 		},
 		{
-			name: "an image that moves", overlay: "services: {corteza-docs: {image: cortezaproject/corteza-docs}}",
+			name: "an image without a version", overlay: "services: {corteza-docs: {image: cortezaproject/corteza-docs}}",
 			check: "image", level: preflight.Warning, want: "is another image whenever it is pulled", hint: "cortezaproject/corteza-docs:1.2.3",
 		},
 		{
-			name: "a volume that somebody else should have made", overlay: "volumes: {corteza_db: {external: true, name: edge_test_nowhere}}",
+			name: "an external volume that does not exist", overlay: "volumes: {corteza_db: {external: true, name: edge_test_nowhere}}",
 			check: "volume", level: preflight.Error, want: "edge_test_nowhere is not there", hint: "docker volume create edge_test_nowhere",
 		},
 		{
-			name: "a network that somebody else should have made", overlay: "networks: {infrastructure_network: !override {external: true, name: edge_test_nowhere}}",
+			name: "an external network that does not exist", overlay: "networks: {infrastructure_network: !override {external: true, name: edge_test_nowhere}}",
 			check: "network", level: preflight.Error, want: "the external network edge_test_nowhere of", hint: "docker network create edge_test_nowhere",
 		},
 		{
-			name: "a root that is not there", env: []string{"ACME_CA=https://ca.test/dir", "ACME_CA_ROOT=/nowhere/root.pem"},
+			name: "a root certificate that does not exist", env: []string{"ACME_CA=https://ca.test/dir", "ACME_CA_ROOT=/nowhere/root.pem"},
 			check: "file", level: preflight.Error, want: "edge: /nowhere/root.pem is not there", hint: "name it otherwise in .env",
 		},
 		{
@@ -152,15 +153,15 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 			check: "guard", level: preflight.Error, want: "edge has Docker's socket: whoever owns it owns this machine", hint: "edge guard",
 		},
 		{
-			name: "an endpoint that is no service", overlay: "services: {edge: {environment: {DOCKER_ENDPOINT: 'tcp://guard:2375'}}}",
+			name: "a Docker host that is not a service", overlay: "services: {edge: {environment: {DOCKER_ENDPOINT: 'tcp://guard:2375'}}}",
 			check: "guard", level: preflight.Error, want: "the endpoint is tcp://guard:2375, and the compose file has no service guard", hint: "add the service",
 		},
 		{
-			name: "others reach the guard", overlay: "services: {docker-guard: {networks: [infrastructure_network]}}",
+			name: "applications reach the guard", overlay: "services: {docker-guard: {networks: [infrastructure_network]}}",
 			check: "guard", level: preflight.Warning, want: "corteza-docs reaches docker-guard, by the network infrastructure_network", hint: "nobody else is on",
 		},
 		{
-			name: "no Engine", env: []string{"DOCKER_HOST=unix:///nowhere/docker.sock"},
+			name: "no Docker Engine", env: []string{"DOCKER_HOST=unix:///nowhere/docker.sock"},
 			check: "engine", level: preflight.Error, want: "the Docker Engine can't be asked", hint: "systemctl start docker",
 		},
 	} {
@@ -189,7 +190,7 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 	}
 }
 
-// unstartedStack returns the shipped stack as it is before its first start, with a .env of its own.
+// unstartedStack returns the shipped stack before its first start, with a .env in dir.
 func unstartedStack(t *testing.T, dir string) *project {
 	t.Helper()
 	env := filepath.Join(dir, ".env")
@@ -211,18 +212,18 @@ func writeFile(t *testing.T, dir, name, text string) string {
 	return file
 }
 
-// TestCheckWorksOffline: without an Engine and without DNS there is nothing wrong with the shipped files.
+// TestCheckWorksOffline: without a Docker Engine and without DNS, the check finds nothing wrong with the shipped files.
 func TestCheckWorksOffline(t *testing.T) {
 	p := unstartedStack(t, t.TempDir())
 	p.Env = append(p.Env, "DOCKER_HOST=unix:///nowhere/docker.sock", "DOMAIN=shop.invalid")
 	report := p.check(t, "--offline")
 	logReport(t, report)
 	if report.Errors > 0 || report.Warnings != 1 {
-		t.Errorf("%d errors and %d warnings, want none but that the Engine can't be asked", report.Errors, report.Warnings)
+		t.Errorf("%d errors and %d warnings, want only the warning that the Docker Engine cannot be reached", report.Errors, report.Warnings)
 	}
 	for _, f := range report.Findings {
 		if f.Check == "domain" {
-			t.Errorf("it has looked up a name: %+v", f)
+			t.Errorf("the check has looked up a name: %+v", f)
 		}
 	}
 }

@@ -17,7 +17,7 @@ const (
 	labService = "api:8080"
 )
 
-// loadDuring runs a load at 100 requests a second while change happens, and for a second before and after.
+// loadDuring sends 100 requests a second while change runs, and for a second before and after.
 func loadDuring(t *testing.T, p *project, url string, change func()) *loadResult {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -30,8 +30,8 @@ func loadDuring(t *testing.T, p *project, url string, change func()) *loadResult
 	return <-done
 }
 
-// TestNoGETIsLostWhileAReplicaIsRecreated: one replica, a backend that takes a second to listen and exits at once when
-// it is told to stop. EDGE_TEST_RECREATES says how often; 2 by default.
+// TestNoGETIsLostWhileAReplicaIsRecreated has one replica, whose backend listens after a second and exits at once on SIGTERM.
+// EDGE_TEST_RECREATES is how often the test recreates it; default 2.
 func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 	times := 2
 	if text := os.Getenv("EDGE_TEST_RECREATES"); text != "" {
@@ -53,7 +53,7 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 			})
 			l.logOutcomes(t, "recreate, "+mode.name)
 			if l.lost(http.MethodGet) > 0 {
-				t.Errorf("%d GETs were lost: %v", l.lost(http.MethodGet), l.outcomes[http.MethodGet])
+				t.Errorf("%d GETs are lost: %v", l.lost(http.MethodGet), l.outcomes[http.MethodGet])
 			}
 			for outcome, n := range l.outcomes[http.MethodPost] {
 				if outcome != "answered" && outcome != "unknown" {
@@ -64,7 +64,7 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 	}
 }
 
-// TestNoRequestIsLostWhileAServiceIsScaled: 1 → 3 → 1.
+// TestNoGETIsLostWhileAServiceIsScaled scales from 1 replica to 3 and back to 1.
 func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
 	p := newLab(t, "LAB_BOOT_DELAY=500ms", "LAB_ON_TERM=polite")
 	p.waitReady(t, labService, 1)
@@ -76,7 +76,7 @@ func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
 	})
 	l.logOutcomes(t, "scale 1 → 3 → 1")
 	if l.lost(http.MethodGet) > 0 {
-		t.Errorf("%d GETs were lost: %v", l.lost(http.MethodGet), l.outcomes[http.MethodGet])
+		t.Errorf("%d GETs are lost: %v", l.lost(http.MethodGet), l.outcomes[http.MethodGet])
 	}
 }
 
@@ -84,7 +84,7 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	p := newLab(t)
 	p.waitReady(t, labService, 1)
 	p.MustCompose(t, "stop", "--timeout", "1", "api")
-	harness.Eventually(t, "not ready", func() bool {
+	harness.Eventually(t, "/health/ready answers 503 and names the service", func() bool {
 		a := p.get(t, "http://api.localhost/health/ready")
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "api:8080")
 	})
@@ -95,7 +95,7 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	p.waitReady(t, labService, 1)
 }
 
-// TestEdgeUsesDNSWithoutItsGuard: it starts, serves and reloads while what it is told to ask is not there.
+// TestEdgeUsesDNSWithoutItsGuard: the edge starts, serves and reloads while its Docker host does not exist.
 func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
 	p := newLab(t, "LAB_ENDPOINT=tcp://nobody:2375")
 	p.waitReady(t, labService, 1)
@@ -112,18 +112,18 @@ func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
 	}
 }
 
-// TestEdgeFallsBackToDNSWhileTheGuardIsDown: DNS takes over, and the Engine again when the guard is back.
+// TestEdgeFallsBackToDNSWhileTheGuardIsDown: the edge uses DNS, and the Docker Engine again when the guard is back.
 func TestEdgeFallsBackToDNSWhileTheGuardIsDown(t *testing.T) {
 	p := newLab(t)
-	harness.Eventually(t, "the Engine decides", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
+	harness.Eventually(t, "the source is the Docker Engine", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
 	p.waitReady(t, labService, 1)
 	since := p.serviceStatus(t, labService).Endpoints[0].Since
 	p.MustCompose(t, "kill", "docker-guard")
-	harness.Eventually(t, "DNS takes over", func() bool { return p.serviceStatus(t, labService).Source == "dns" })
+	harness.Eventually(t, "the source is DNS", func() bool { return p.serviceStatus(t, labService).Source == "dns" })
 	p.MustCompose(t, "start", "docker-guard")
-	harness.Eventually(t, "the Engine decides again", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
+	harness.Eventually(t, "the source is the Docker Engine again", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
 	if now := p.serviceStatus(t, labService).Endpoints[0].Since; !now.Equal(since) {
-		t.Errorf("the endpoint was touched: ready since %s, before since %s", now, since)
+		t.Errorf("the endpoint has been replaced: ready since %s, before since %s", now, since)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestAPausedContainerGetsNoNewRequests(t *testing.T) {
 	p.waitReady(t, labService, 1)
 	for range 20 {
 		if a := p.get(t, labURL); a.status != http.StatusOK {
-			t.Fatalf("status %d with one of two paused", a.status)
+			t.Fatalf("status %d while one of two containers is paused", a.status)
 		}
 	}
 	harness.MustDocker(t, "unpause", p.container(t, "api"))
@@ -168,7 +168,7 @@ func TestUnknownServiceFailsAtOnceAndIsLogged(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	harness.Eventually(t, "the log names what is wanted and what is known", func() bool {
+	harness.Eventually(t, "the log names the unknown service and the known ones", func() bool {
 		logs := p.MustCompose(t, "logs", "--no-color", "edge")
 		return strings.Contains(logs, "nowhere:8080") && strings.Contains(logs, "known: ")
 	})

@@ -20,12 +20,12 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// project is a Compose project that a test runs.
+// project is a Compose project with an edge that a test runs.
 type project struct {
 	harness.Project
-	http  string // port of HTTP on loopback
+	http  string // ports of the edge on loopback
 	https string
-	admin string
+	admin string // "" if the admin API is not published
 }
 
 // container returns the ID of one of the service's containers.
@@ -38,16 +38,16 @@ func (p *project) container(t *testing.T, service string) string {
 	return id
 }
 
-// client returns an HTTP client for which every *.localhost name is the project's edge on loopback, whatever port the
-// URL has. keep says whether it keeps connections.
-func (p *project) client(keep bool) *http.Client {
+// client returns an HTTP client that connects to the project's edge on loopback, whatever host and port the URL has: to the HTTPS
+// port if the URL's port is 443, else to the HTTP port.
+func (p *project) client(keepAlive bool) *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			DisableKeepAlives:   !keep,
+			DisableKeepAlives:   !keepAlive,
 			MaxIdleConnsPerHost: 64,
-			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // the internal authority's, new with each run
+			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // the internal authority is new in each run
 			ForceAttemptHTTP2:   true,
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				port := p.http
@@ -60,14 +60,14 @@ func (p *project) client(keep bool) *http.Client {
 	}
 }
 
-// response is what a test reads of a response.
+// response is an HTTP response that has been read.
 type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// get asks a URL and fails the test when there is no answer.
+// get makes a GET request and fails the test if there is no answer.
 func (p *project) get(t *testing.T, url string, header ...string) response {
 	t.Helper()
 	a, err := p.do(p.client(false), http.MethodGet, url, nil, header...)
@@ -77,7 +77,7 @@ func (p *project) get(t *testing.T, url string, header ...string) response {
 	return a
 }
 
-// do makes a request; header is names and values in turn.
+// do makes a request. header are names and values in turn.
 func (p *project) do(c *http.Client, method, url string, body io.Reader, header ...string) (response, error) {
 	req, err := http.NewRequest(method, url, body)
 	if err != nil {
@@ -87,7 +87,7 @@ func (p *project) do(c *http.Client, method, url string, body io.Reader, header 
 		if header[i] == "Host" {
 			req.Host = header[i+1]
 		}
-		req.Header[header[i]] = []string{header[i+1]} // as spelled: aliases are what is tried
+		req.Header[header[i]] = []string{header[i+1]} // not canonicalized: tests send other spellings of a name
 	}
 	resp, err := c.Do(req)
 	if err != nil {
@@ -98,14 +98,14 @@ func (p *project) do(c *http.Client, method, url string, body io.Reader, header 
 	return response{resp.StatusCode, resp.Header, string(text)}, err
 }
 
-// serviceStatuses asks the edge for its services, by the command that an operator uses, or over the lab's admin port.
+// serviceStatuses returns the status of the edge's services, from `edge status` or from the published admin API.
 func (p *project) serviceStatuses(t *testing.T) []registry.ServiceStatus {
 	t.Helper()
 	var text string
 	if p.admin != "" {
 		resp, err := http.Get("http://127.0.0.1:" + p.admin + "/edge/services")
 		if err != nil {
-			return nil // it starts, or restarts
+			return nil // the edge starts or restarts
 		}
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
@@ -123,7 +123,7 @@ func (p *project) serviceStatuses(t *testing.T) []registry.ServiceStatus {
 	return all
 }
 
-// serviceStatus returns the status of one service.
+// serviceStatus returns the status of one service; the zero value if the edge does not know it.
 func (p *project) serviceStatus(t *testing.T, name string) registry.ServiceStatus {
 	t.Helper()
 	for _, s := range p.serviceStatuses(t) {
@@ -134,7 +134,7 @@ func (p *project) serviceStatus(t *testing.T, name string) registry.ServiceStatu
 	return registry.ServiceStatus{}
 }
 
-// shippedStack is compose.yaml with test images, brought up by the first test that needs it.
+// shippedStack is the shipped compose.yaml with test images. The first test that needs it starts it.
 type shippedStack struct {
 	project
 	once      sync.Once
@@ -155,7 +155,7 @@ func stack(t *testing.T) *project {
 	return &shipped.project
 }
 
-// up writes a .env with `edge init`, as a user does, and brings the stack up.
+// up writes a .env with `edge init`, as users do, and starts the stack.
 func (s *shippedStack) up() error {
 	var err error
 	if s.dir, err = os.MkdirTemp("", "edge-stack-"); err != nil {
@@ -211,7 +211,7 @@ func newProject(t *testing.T, prefix string, files ...string) *project {
 	return p
 }
 
-// newLab brings up the lab with extra environment for one test.
+// newLab starts the stack of tests/lab for one test; env are more variables.
 func newLab(t *testing.T, env ...string) *project {
 	t.Helper()
 	p := newProject(t, "lab", "lab/compose.yaml")

@@ -17,7 +17,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// TestDemoServesThreeSites: one process, no Docker, the shipped Caddyfile.
+// TestDemoServesThreeSites runs the demo: one process, without Docker, with the shipped Caddyfile.
 func TestDemoServesThreeSites(t *testing.T) {
 	p := &project{http: harness.FreePort(t), https: harness.FreePort(t)}
 	temp := t.TempDir()
@@ -31,13 +31,13 @@ func TestDemoServesThreeSites(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // when the test ended before its end
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // if the test has failed before the demo's end
 	lines := bufio.NewReader(out)
 	printed := ""
 	for !strings.Contains(printed, "What happens:") {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			t.Fatalf("%v after %s", err, printed)
+			t.Fatalf("%v after the demo has printed %s", err, printed)
 		}
 		printed += line
 	}
@@ -55,11 +55,11 @@ func TestDemoServesThreeSites(t *testing.T) {
 			t.Errorf("%s: %d %.100q", url, a.status, a.body)
 		}
 	}
-	// How small a page gets would tell another site what is in it (BREACH).
+	// The compressed size of a page would reveal its contents to another site (BREACH).
 	for site, want := range map[string]string{"same-origin": "gzip", "none": "gzip", "cross-site": "", "": ""} {
 		for _, url := range []string{accounting + "/", docs + "/"} {
 			if a := p.get(t, url, "Accept-Encoding", "gzip", "Sec-Fetch-Site", site); a.header.Get("Content-Encoding") != want {
-				t.Errorf("%s, asked for by a page that is %q: encoding %q, want %q", url, site, a.header.Get("Content-Encoding"), want)
+				t.Errorf("%s with Sec-Fetch-Site %q: encoding %q, want %q", url, site, a.header.Get("Content-Encoding"), want)
 			}
 		}
 	}
@@ -72,7 +72,7 @@ func TestDemoServesThreeSites(t *testing.T) {
 		servers[accounts.Server] = true
 	}
 	if len(servers) != 2 {
-		t.Errorf("40 requests met the servers %v, want two", servers)
+		t.Errorf("40 requests reach the servers %v, want two", servers)
 	}
 	for _, path := range []string{"/socket", "/socket.io"} {
 		node := exec.Command("node", "backends/socketio/client.js", "https://accounting.localhost:"+p.https, path, "websocket", "5")
@@ -87,13 +87,13 @@ func TestDemoServesThreeSites(t *testing.T) {
 	}
 	text := <-rest
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("Ctrl-C: %v", err)
+		t.Errorf("the demo exits on SIGINT with %v", err)
 	}
 	if !strings.Contains(printed, "bigcapital-server:3000") || !strings.Contains(printed, "ready") || !strings.Contains(text, "socket connected") {
-		t.Errorf("what happened was not told: %s%s", printed, text)
+		t.Errorf("the demo does not print what happens: %s%s", printed, text)
 	}
 	if left, err := filepath.Glob(filepath.Join(temp, "*")); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v %v", left, err)
+		t.Errorf("the demo leaves files behind: %v %v", left, err)
 	}
 }
 

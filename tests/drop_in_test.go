@@ -10,13 +10,14 @@ import (
 	"testing"
 )
 
-// dropIn is the edge as a new user has it: in a compose file and with a Caddyfile of their own.
+// dropIn is an edge with a user's own compose file and Caddyfile.
 type dropIn struct {
 	*project
 	dir string
 }
 
-// newDropIn starts a stack of these files, in which $PORT is a free port, and waits until Docker says that all is well.
+// newDropIn starts a stack of these files and waits until Docker reports that all its containers are healthy. It replaces $PORT in
+// the files by a free port.
 func newDropIn(t *testing.T, files map[string]string) *dropIn {
 	t.Helper()
 	d := &dropIn{dir: t.TempDir()}
@@ -37,7 +38,7 @@ func newDropIn(t *testing.T, files map[string]string) *dropIn {
 	return d
 }
 
-// status returns the status that a host answers with over HTTP.
+// status returns the status of a request over HTTP.
 func (d *dropIn) status(t *testing.T, host, path string) int {
 	t.Helper()
 	return d.get(t, "http://"+host+path).status
@@ -45,7 +46,7 @@ func (d *dropIn) status(t *testing.T, host, path string) int {
 
 const echoPath = "/_test/echo"
 
-// TestImageReplacesTheCaddyImage: with the Caddyfile where that has it, and a site that the edge knows nothing of.
+// TestImageReplacesTheCaddyImage has the Caddyfile where the Caddy image expects it, and a site that uses no directive of the edge.
 func TestImageReplacesTheCaddyImage(t *testing.T) {
 	d := newDropIn(t, map[string]string{
 		"compose.yaml": `
@@ -65,14 +66,14 @@ volumes:
 		"config/Caddyfile": "http://web.localhost {\n\treverse_proxy web:8080 {\n\t\tflush_interval -1\n\t}\n}\n",
 	})
 	if status := d.status(t, "web.localhost", echoPath); status != http.StatusOK {
-		t.Errorf("the site answers %d", status)
+		t.Errorf("the site answers %d, want 200", status)
 	}
 	logs, err := d.Compose(t.Context(), "logs", "--no-color", "caddy")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(logs, "obtaining certificate") || strings.Contains(logs, "theworklabs.cc") {
-		t.Errorf("certificates are asked for:\n%s", logs)
+		t.Errorf("the edge requests certificates:\n%s", logs)
 	}
 }
 
@@ -90,7 +91,7 @@ func TestImageRefusesTwoConfigurations(t *testing.T) {
 	}
 }
 
-// TestImageAloneRequestsNoCertificate: without DOMAIN nothing of it is anybody's.
+// TestImageAloneRequestsNoCertificate: without DOMAIN, the shipped Caddyfile has no public host.
 func TestImageAloneRequestsNoCertificate(t *testing.T) {
 	d := newDropIn(t, map[string]string{"compose.yaml": "services:\n  edge:\n    image: edge:dev\n    ports: [\"127.0.0.1:$PORT:80\"]\n"})
 	if status := d.status(t, "localhost", "/health"); status != http.StatusOK {
@@ -102,12 +103,12 @@ func TestImageAloneRequestsNoCertificate(t *testing.T) {
 	}
 	for _, name := range []string{"theworklabs", "acme-v02", "zerossl"} {
 		if strings.Contains(logs, name) {
-			t.Errorf("the log names %s:\n%s", name, logs)
+			t.Errorf("the log contains %s:\n%s", name, logs)
 		}
 	}
 }
 
-// TestEveryRunningConfigurationIsHealthy: as Docker sees it.
+// TestEveryRunningConfigurationIsHealthy checks the health that Docker reports.
 func TestEveryRunningConfigurationIsHealthy(t *testing.T) {
 	for name, caddyfile := range map[string]string{
 		"README":    "{\n\tedge {\n\t\tendpoint tcp://docker-guard:2375\n\t}\n}\n\napp.localhost {\n\thealth\n\tedge_proxy app:8080 {\n\t\tprobe {\n\t\t\turi /health\n\t\t}\n\t}\n}\n",
@@ -123,7 +124,7 @@ func TestEveryRunningConfigurationIsHealthy(t *testing.T) {
 	}
 }
 
-// TestReloadResolvesRelativeImports: from standard input, as the README has it.
+// TestReloadResolvesRelativeImports reloads from standard input, as in the README.
 func TestReloadResolvesRelativeImports(t *testing.T) {
 	const caddyfile = "{\n\tedge {\n\t\thold 10s\n\t}\n}\nhttp:// {\n\thealth\n}\nimport sites/*.caddy\n"
 	d := newDropIn(t, map[string]string{
@@ -145,7 +146,7 @@ func TestReloadResolvesRelativeImports(t *testing.T) {
 	}
 }
 
-// TestFixedAddressesAreServed: of the host, and of other machines.
+// TestFixedAddressesAreServed has upstreams that are addresses and names outside of Docker's DNS.
 func TestFixedAddressesAreServed(t *testing.T) {
 	d := newDropIn(t, map[string]string{
 		"compose.yaml": fmt.Sprintf(`

@@ -15,7 +15,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// earlyResponder is Node with an application that refuses every upload before it has read it.
+// earlyResponder is a Node program that refuses every upload before it has read the body.
 const earlyResponder = `
 const http = require('http');
 http.createServer((req, res) => {
@@ -25,7 +25,7 @@ http.createServer((req, res) => {
 }).listen(process.argv[1], '127.0.0.1', () => console.log('listening'));
 `
 
-// TestClientsGetEarlyResponsesToUploads: at least as often as through Caddy's own reverse_proxy, in one run.
+// TestClientsGetEarlyResponsesToUploads: clients get the response at least as often as through Caddy's reverse_proxy in the same run.
 func TestClientsGetEarlyResponsesToUploads(t *testing.T) {
 	const uploads, size = 30, 5_000_000
 	node, edge, stock := harness.FreePort(t), harness.FreePort(t), harness.FreePort(t)
@@ -62,20 +62,20 @@ func TestClientsGetEarlyResponsesToUploads(t *testing.T) {
 		})
 	}
 	got := make(map[string]int)
-	for range uploads { // in turn, so that both have the same machine
+	for range uploads { // alternately, so that a busy machine affects both
 		for name, port := range map[string]string{"edge": edge, "stock": stock} {
 			if getsEarlyResponse(port, size) {
 				got[name]++
 			}
 		}
 	}
-	t.Logf("of %d uploads of 5 MB that Node refuses with 413, clients got all of it: %d through edge_proxy, %d through reverse_proxy", uploads, got["edge"], got["stock"])
+	t.Logf("of %d uploads of 5 MB that Node refuses with 413, clients got the whole response of %d through edge_proxy, and of %d through reverse_proxy", uploads, got["edge"], got["stock"])
 	if got["edge"] < got["stock"] || got["edge"] < uploads-1 {
-		t.Errorf("%d of %d arrived, %d through reverse_proxy", got["edge"], uploads, got["stock"])
+		t.Errorf("clients got %d of %d responses, and %d through reverse_proxy", got["edge"], uploads, got["stock"])
 	}
 }
 
-// getsEarlyResponse reports whether a client that sends while it reads gets the whole answer.
+// getsEarlyResponse reports whether a client that reads while it sends gets the whole response.
 func getsEarlyResponse(port string, size int) bool {
 	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 	if err != nil {

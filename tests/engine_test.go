@@ -17,8 +17,8 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// engine is a Docker Engine of the test's own, in a network namespace of its own, so that the one of the machine, its
-// bridges and its firewall rules are left alone.
+// engine is a second Docker Engine. It runs in a network namespace of its own, so that it does not change the machine's Docker
+// Engine, bridges and firewall rules.
 type engine struct {
 	t      *testing.T
 	netns  string // the network namespace
@@ -28,13 +28,13 @@ type engine struct {
 	cmd    *exec.Cmd
 }
 
-// newEngine starts an Engine with the generic image, a network `lab`, and a container `api` that restarts by itself.
+// newEngine starts a Docker Engine with the generic image, a network `lab`, and a container `api` with the restart policy always.
 func newEngine(t *testing.T, flags ...string) *engine {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Fatal("this test starts a Docker Engine of its own, which takes root: run it as root")
+		t.Fatal("this test starts a second Docker Engine: run it as root")
 	}
-	dir, err := os.MkdirTemp("/tmp", "ee-") // short: the paths of its sockets have a limit
+	dir, err := os.MkdirTemp("/tmp", "ee-") // short, because the length of socket paths is limited
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,13 +74,13 @@ func (e *engine) start() {
 	})
 }
 
-// commandInNetns returns a command that runs in the Engine's network namespace, and in no other of its own: `ip netns exec`
-// would hide the cgroups. nsenter becomes the command, so that a signal goes to it.
+// commandInNetns returns a command that runs in the Docker Engine's network namespace. `ip netns exec` would hide the cgroups.
+// nsenter replaces itself by the command, so that the command gets signals.
 func (e *engine) commandInNetns(name string, args ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.netns, name}, args...)...)
 }
 
-// mustRun runs a command that must not fail.
+// mustRun runs a command and fails the test on an error.
 func mustRun(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
@@ -88,7 +88,7 @@ func mustRun(t *testing.T, name string, args ...string) {
 	}
 }
 
-// signal sends a signal to dockerd; with one that ends it, stop waits until it is gone.
+// signal sends a signal to dockerd.
 func (e *engine) signal(s syscall.Signal) {
 	e.t.Helper()
 	if err := e.cmd.Process.Signal(s); err != nil {
@@ -96,10 +96,11 @@ func (e *engine) signal(s syscall.Signal) {
 	}
 }
 
+// stop sends a signal that ends dockerd, and waits until dockerd has ended.
 func (e *engine) stop(s syscall.Signal) {
 	e.t.Helper()
 	e.signal(s)
-	_ = e.cmd.Wait() // its exit status is that of a killed process
+	_ = e.cmd.Wait() // the error is that of a killed process
 	os.Remove(filepath.Join(e.dir, "pid"))
 }
 
@@ -108,7 +109,7 @@ func (e *engine) docker(args ...string) string {
 	return harness.MustDocker(e.t, append([]string{"--host", "unix://" + e.socket}, args...)...)
 }
 
-// remove takes down all that the Engine made outside of its directory.
+// remove removes what the Docker Engine has made outside of its directory, and stops it.
 func (e *engine) remove() {
 	for _, id := range strings.Fields(e.docker("ps", "--all", "--quiet")) {
 		e.docker("rm", "--force", id)
@@ -117,8 +118,8 @@ func (e *engine) remove() {
 	e.stop(syscall.SIGTERM)
 }
 
-// startEdge runs an edge as a process beside the Engine, in front of its api:8080, and returns a client of it. The edge listens
-// on a unix socket, which can be reached from every network namespace.
+// startEdge runs an edge in the Docker Engine's network namespace, in front of api:8080, and returns a client of the edge. The edge
+// listens on a unix socket, which processes in every network namespace can reach.
 func (e *engine) startEdge() *http.Client {
 	t := e.t
 	t.Helper()
@@ -172,7 +173,7 @@ http:// {
 	}}
 }
 
-// getStatus asks the edge; 0 means that there was no answer.
+// getStatus makes a request to the edge and returns the status; 0 if there is no answer within a time.
 func getStatus(client *http.Client, within time.Duration) int {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -189,38 +190,38 @@ func getStatus(client *http.Client, within time.Duration) int {
 	return resp.StatusCode
 }
 
-// TestRequestsAreServedWhileTheEngineIsDown: containers that outlive it are served throughout, and what happens after it is back
-// is seen.
+// TestRequestsAreServedWhileTheEngineIsDown: containers outlive the Docker Engine. The edge serves them all the time, and sees
+// changes after the Docker Engine is back.
 func TestRequestsAreServedWhileTheEngineIsDown(t *testing.T) {
-	t.Parallel() // with the one that waits for 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
 	e := newEngine(t, "--live-restore")
 	client := e.startEdge()
 	harness.Eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
-	for _, how := range []struct {
-		name       string
-		away, back func()
+	for _, c := range []struct {
+		name     string
+		down, up func()
 	}{
 		{"killed and started", func() { e.stop(syscall.SIGKILL) }, e.start},
 		{"stopped and started", func() { e.stop(syscall.SIGTERM) }, e.start},
-		{"hung, and going on", func() { e.signal(syscall.SIGSTOP) }, func() { e.signal(syscall.SIGCONT) }},
+		{"hung and resumed", func() { e.signal(syscall.SIGSTOP) }, func() { e.signal(syscall.SIGCONT) }},
 	} {
-		how.away()
+		c.down()
 		for deadline := time.Now().Add(12 * time.Second); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
 			if got := getStatus(client, time.Second); got != 200 {
-				t.Fatalf("%s: status %d while the Engine was away", how.name, got)
+				t.Fatalf("%s: status %d while the Docker Engine is down", c.name, got)
 			}
 		}
-		how.back()
+		c.up()
 		e.docker("rm", "--force", "api")
-		harness.Eventually(t, how.name+": that the container went is seen", func() bool { return getStatus(client, time.Second) != 200 })
+		harness.Eventually(t, c.name+": the edge does not use the removed container", func() bool { return getStatus(client, time.Second) != 200 })
 		e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
-		harness.Eventually(t, how.name+": that another came is seen", func() bool { return getStatus(client, time.Second) == 200 })
+		harness.Eventually(t, c.name+": the edge uses the new container", func() bool { return getStatus(client, time.Second) == 200 })
 	}
 }
 
-// TestRequestsAreHeldUntilEngineAndContainersReturn: requests are held until both are back.
+// TestRequestsAreHeldUntilEngineAndContainersReturn: without --live-restore, containers stop with the Docker Engine.
 func TestRequestsAreHeldUntilEngineAndContainersReturn(t *testing.T) {
-	t.Parallel() // with the one that waits for 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
 	e := newEngine(t)
 	client := e.startEdge()
 	harness.Eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
@@ -229,6 +230,6 @@ func TestRequestsAreHeldUntilEngineAndContainersReturn(t *testing.T) {
 	go func() { held <- getStatus(client, 40*time.Second) }()
 	e.start()
 	if got := <-held; got != 200 {
-		t.Errorf("the request that came while both were away got %d", got)
+		t.Errorf("a request that came while both were down gets %d, want 200", got)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// startGuard runs `edge guard` in front of the real Engine and returns its URL.
+// startGuard runs `edge guard` in front of the machine's Docker Engine and returns its URL.
 func startGuard(t *testing.T) string {
 	t.Helper()
 	port := harness.FreePort(t)
@@ -27,7 +27,7 @@ func startGuard(t *testing.T) string {
 			t.Error(err)
 		}
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("the guard ended with %v", err)
+			t.Errorf("the guard exits on SIGTERM with %v", err)
 		}
 	})
 	url := "http://127.0.0.1:" + port
@@ -41,7 +41,7 @@ func startGuard(t *testing.T) string {
 	return url
 }
 
-// startContainerWithSecrets runs a container whose command line and environment nobody should see.
+// startContainerWithSecrets runs a container with a secret in its command, environment, labels and mounts.
 func startContainerWithSecrets(t *testing.T) string {
 	t.Helper()
 	id := harness.MustDocker(t, "run", "--detach", "--env", "PASSWORD=hunter2", "--label", "token=hunter2", "--label", "edge.test=kept",
@@ -122,7 +122,7 @@ func TestGuardListsContainersWithoutSecrets(t *testing.T) {
 		for _, c := range list {
 			for _, secret := range []string{"Command", "Mounts", "Ports", "HostConfig"} {
 				if _, there := c[secret]; there {
-					t.Errorf("%s: the list has %s", path, secret)
+					t.Errorf("%s: the list contains %s", path, secret)
 				}
 			}
 			if c["Id"] == id {
@@ -130,7 +130,7 @@ func TestGuardListsContainersWithoutSecrets(t *testing.T) {
 			}
 		}
 		if !found || strings.Contains(string(body), "hunter2") {
-			t.Errorf("%s: the container is missing, or its secrets are not", path)
+			t.Errorf("%s: the container is missing, or a secret is not", path)
 		}
 	}
 }
@@ -150,20 +150,20 @@ func TestGuardStreamsEventsWithoutExec(t *testing.T) {
 			events <- lines.Text()
 		}
 	}()
-	_ = exec.Command("docker", "exec", id, "hunter2").Run() // fails, but makes events
+	_ = exec.Command("docker", "exec", id, "hunter2").Run() // it fails, but causes events
 	began := time.Now()
 	harness.MustDocker(t, "kill", "--signal", "HUP", id)
 	for {
 		select {
 		case e := <-events:
 			if strings.Contains(e, "exec") || strings.Contains(e, "hunter2") {
-				t.Fatalf("the guard passed %s", e)
+				t.Fatalf("the guard forwards %s", e)
 			}
 			if strings.Contains(e, `"Action":"kill"`) && strings.Contains(e, id) {
 				if !strings.Contains(e, `"signal":"1"`) {
-					t.Errorf("the signal is missing: %s", e)
+					t.Errorf("the kill event has no signal: %s", e)
 				}
-				t.Logf("the kill event arrived within %s of the command", time.Since(began))
+				t.Logf("the kill event arrives %s after the command", time.Since(began))
 				return
 			}
 		case <-time.After(10 * time.Second):

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestResponsesHaveSecurityHeadersAndNoServerNames: those of the applications, and the edge's own errors.
+// TestResponsesHaveSecurityHeadersAndNoServerNames checks responses of the applications and the edge's own errors.
 func TestResponsesHaveSecurityHeadersAndNoServerNames(t *testing.T) {
 	p := readyStack(t)
 	for _, url := range []string{
@@ -24,7 +24,7 @@ func TestResponsesHaveSecurityHeadersAndNoServerNames(t *testing.T) {
 		}
 		checkNoServerHeaders(t, url, a.header)
 	}
-	for _, url := range []string{"http://accounting.localhost/", "http://localhost/health", "http://stranger.localhost/"} {
+	for _, url := range []string{"http://accounting.localhost/", "http://localhost/health", "http://unknown.localhost/"} {
 		checkNoServerHeaders(t, url, p.get(t, url).header)
 	}
 
@@ -40,7 +40,7 @@ func checkNoServerHeaders(t *testing.T, url string, header http.Header) {
 	t.Helper()
 	for _, name := range []string{"Server", "Via", "X-Powered-By"} {
 		if got := header.Values(name); len(got) > 0 {
-			t.Errorf("%s: %s tells strangers what runs here: %q", url, name, got)
+			t.Errorf("%s: the header %s reveals the server's software: %q", url, name, got)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// loadResult is requests at a steady rate, a part of them POST, and what came of each.
+// loadResult has the outcomes of requests at a steady rate.
 type loadResult struct {
 	mu        sync.Mutex
 	outcomes  map[string]map[string]int // method → outcome → count
@@ -20,7 +20,7 @@ type loadResult struct {
 	errors    []string
 }
 
-// runLoad sends rate requests a second to url until ctx ends, every fourth a POST, and waits for all answers.
+// runLoad sends rate requests a second to url until ctx ends, and waits for all responses. Every fourth request is a POST.
 func runLoad(ctx context.Context, p *project, url string, rate int) *loadResult {
 	l := &loadResult{outcomes: map[string]map[string]int{http.MethodGet: {}, http.MethodPost: {}}}
 	client := p.client(true)
@@ -52,7 +52,7 @@ func (l *loadResult) send(p *project, client *http.Client, method, url, body str
 	case err != nil:
 		outcome = "no answer"
 	case a.status == http.StatusBadGateway:
-		outcome = "unknown" // it was sent, and cut before an answer
+		outcome = "unknown" // the edge has sent it, and the connection was closed before the response
 	case a.status != http.StatusOK:
 		outcome = fmt.Sprintf("status %d", a.status)
 	}
@@ -74,7 +74,7 @@ func (l *loadResult) count(method string) int {
 	return n
 }
 
-// lost returns how many requests of a method were not answered by the application.
+// lost returns how many requests of a method the application has not answered.
 func (l *loadResult) lost(method string) int { return l.count(method) - l.outcomes[method]["answered"] }
 
 func (l *loadResult) percentile(p float64) time.Duration {

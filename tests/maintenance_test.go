@@ -59,10 +59,10 @@ func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 	p.MustCompose(t, "up", "--detach", "--force-recreate", "--no-deps", "edge")
 	refused("after a replacement")
 
-	p.waitReady(t, "api:8080", 1) // it is probed on
+	p.waitReady(t, "api:8080", 1) // the edge goes on to probe it
 	p.maintenance(t, "on", "api", "--allow", "0.0.0.0/0,::/0")
 	if a := p.get(t, url); a.status != http.StatusOK {
-		t.Errorf("who is allowed gets %d", a.status)
+		t.Errorf("an allowed client gets %d, want 200", a.status)
 	}
 	p.maintenance(t, "on", "api", "--hold")
 	result := make(chan int, 1)
@@ -75,9 +75,9 @@ func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 	}()
 	harness.Eventually(t, "the request waits", func() bool { return p.serviceStatus(t, "api:8080").Held == 1 })
 	if out := p.maintenance(t, "off"); !strings.Contains(out, "no service is in maintenance") {
-		t.Errorf("at the end: %s", out)
+		t.Errorf("edge maintenance off prints %s", out)
 	}
 	if status := <-result; status != http.StatusOK {
-		t.Errorf("who has waited gets %d", status)
+		t.Errorf("the held request gets %d, want 200", status)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// runServiceContainer runs a container of the lab's project by hand: role answers to `service`, and says its name.
+// runServiceContainer runs a container with the labels of a service of the lab's project. The container answers with its name.
 func (p *project) runServiceContainer(t *testing.T, service, name string, extra ...string) string {
 	t.Helper()
 	args := append([]string{
@@ -26,14 +26,14 @@ func (p *project) runServiceContainer(t *testing.T, service, name string, extra 
 	return id
 }
 
-// TestReusedAddressGetsNoRequestsOfTheOldService: a container of another service gets the address that one of ours had, while
-// requests flow. None may reach it.
+// TestReusedAddressGetsNoRequestsOfTheOldService: under load, a container of another service gets the address that a container of
+// api had. It must get no request for api.
 func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 	for _, mode := range []struct{ name, endpoint string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
 			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint)
 			p.waitReady(t, labService, 1)
-			var astray, answered atomic.Int64
+			var misrouted, answered atomic.Int64
 			ctx, cancel := context.WithCancel(t.Context())
 			client := p.client(true)
 			var senders sync.WaitGroup
@@ -46,7 +46,7 @@ func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 						}
 						answered.Add(1)
 						if strings.Contains(a.body, `"foreign"`) {
-							astray.Add(1)
+							misrouted.Add(1)
 						}
 					}
 				})
@@ -58,22 +58,22 @@ func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 				harness.MustDocker(t, "rm", "--force", old)
 				foreign := p.runServiceContainer(t, "other", "foreign")
 				if got := harness.MustDocker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", foreign); got != addr {
-					t.Fatalf("the address %s was not given to the next container, which has %s", addr, got)
+					t.Fatalf("the next container has the address %s, want the free one, %s", got, addr)
 				}
 				p.waitReady(t, "other:8080", 1)
 				harness.MustDocker(t, "rm", "--force", foreign)
 			}
 			cancel()
 			senders.Wait()
-			t.Logf("%d answers, %d from the wrong application", answered.Load(), astray.Load())
-			if astray.Load() > 0 || answered.Load() == 0 {
-				t.Errorf("%d requests went astray", astray.Load())
+			t.Logf("%d responses, %d from the wrong application", answered.Load(), misrouted.Load())
+			if misrouted.Load() > 0 || answered.Load() == 0 {
+				t.Errorf("%d of %d requests are misrouted, want none of many", misrouted.Load(), answered.Load())
 			}
 		})
 	}
 }
 
-// TestTwoProjectsWithTheSameServiceName: only the edge's own is used, and the other one is complained of.
+// TestTwoProjectsWithTheSameServiceName: the edge uses the service of its own project, and reports the other one as a problem.
 func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 	p := newLab(t)
 	p.waitReady(t, labService, 1)
@@ -81,7 +81,7 @@ func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 		"--label", "com.docker.compose.project=another", "--label", "com.docker.compose.service=api",
 		"--env", "PORT=8080", "--env", "NAME=foreign", "edge-test/generic:test")
 	t.Cleanup(func() { harness.MustDocker(t, "rm", "--force", foreign) })
-	harness.Eventually(t, "the problem is shown", func() bool {
+	harness.Eventually(t, "the status shows the problem", func() bool {
 		return strings.Contains(p.serviceStatus(t, labService).Problem, "project another answers to api too")
 	})
 	for range 50 {
@@ -95,16 +95,16 @@ func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 	}
 }
 
-// TestPOSTsSucceedWhileNodeClosesIdleConnections: Node closes idle connections after 5 s. Rounds of POSTs with pauses around that
-// time must never meet a closing one.
+// TestPOSTsSucceedWhileNodeClosesIdleConnections: Node closes idle connections after 5 s. The test sends POSTs after pauses of about
+// that length. No POST may fail on a connection that Node closes.
 func TestPOSTsSucceedWhileNodeClosesIdleConnections(t *testing.T) {
-	t.Parallel() // with the one that waits for 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
 	p := newLab(t)
 	p.MustCompose(t, "--profile", "node", "up", "--detach", "node")
 	p.waitReady(t, "node:3000", 1)
 	client := p.client(true)
 	const atOnce = 50
-	pauses := []time.Duration{0, 2900, 3000, 3100, 4900, 4950, 5000, 5050, 5100, 5500}
+	pauses := []time.Duration{0, 2900, 3000, 3100, 4900, 4950, 5000, 5050, 5100, 5500} // in milliseconds
 	var failed atomic.Int64
 	sent := 0
 	for round := range 10 {

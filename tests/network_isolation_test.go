@@ -9,8 +9,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// TestEdgeReachesApplicationsButNotTheirDatabases tries it from the edge's own network namespace, by name and by
-// address.
+// TestEdgeReachesApplicationsButNotTheirDatabases connects from the edge's network namespace, by name and by address.
 func TestEdgeReachesApplicationsButNotTheirDatabases(t *testing.T) {
 	p := readyStack(t)
 	t.Parallel()
@@ -37,7 +36,7 @@ func TestEdgeReachesApplicationsButNotTheirDatabases(t *testing.T) {
 	}
 }
 
-// TestApplicationsCannotReachTheGuard: the socket behind it is root on the host.
+// TestApplicationsCannotReachTheGuard: whoever can use the Docker socket has root on the host.
 func TestApplicationsCannotReachTheGuard(t *testing.T) {
 	p := readyStack(t)
 	t.Parallel()
@@ -73,7 +72,7 @@ func containerAddresses(t *testing.T, container string) (all []string) {
 	return all
 }
 
-// TestEdgeListensOnItsPortsOnly, and its admin API is a socket in a directory that only its user can enter.
+// TestEdgeListensOnItsPortsOnly also checks that the admin API is a unix socket in a directory that only the edge's user can enter.
 func TestEdgeListensOnItsPortsOnly(t *testing.T) {
 	p := readyStack(t)
 	edge := p.container(t, "edge")
@@ -90,20 +89,20 @@ func TestEdgeListensOnItsPortsOnly(t *testing.T) {
 		}
 	}
 	if len(ports) != 2 || !ports["0050"] || !ports["01BB"] {
-		t.Errorf("it listens on %v (hexadecimal), want 80 and 443 alone", ports)
+		t.Errorf("the edge listens on the ports %v (hexadecimal), want only 80 and 443", ports)
 	}
 	run := harness.MustDocker(t, "run", "--rm", "--user", "1000:1000", "--cap-drop", "ALL", "--pid", "container:"+edge, "edge-test/base:test", "stat", "--format", "%u %a %F %n",
 		"/proc/1/root/run/edge", "/proc/1/root/run/edge/admin.sock")
 	if !strings.HasPrefix(run, "1000 700 directory /proc/1/root/run/edge\n1000 ") || !strings.Contains(run, " socket ") {
-		t.Errorf("its admin API: %s", run)
+		t.Errorf("the permissions of the admin API are %s", run)
 	}
 	kept := harness.MustDocker(t, "run", "--rm", "--user", "1000:1000", "--cap-drop", "ALL", "--pid", "container:"+edge, "edge-test/base:test", "find", "/proc/1/root/config", "/proc/1/root/data", "-name", "autosave.json")
 	if kept != "" {
-		t.Errorf("it keeps its configuration in %s", kept)
+		t.Errorf("the edge saves its configuration in %s", kept)
 	}
 }
 
-// TestEdgeRunsWithoutPrivileges looks at what the kernel says of the process, not at what was asked for.
+// TestEdgeRunsWithoutPrivileges looks at the kernel's view of the process, not at the compose file.
 func TestEdgeRunsWithoutPrivileges(t *testing.T) {
 	p := readyStack(t)
 	t.Parallel()
@@ -124,7 +123,7 @@ func TestEdgeRunsWithoutPrivileges(t *testing.T) {
 			}
 		}
 		if got := harness.MustDocker(t, "inspect", "--format", "{{.HostConfig.ReadonlyRootfs}}", p.container(t, service)); got != "true" {
-			t.Errorf("%s can write to its image's files", service)
+			t.Errorf("the root filesystem of %s is writable", service)
 		}
 	}
 }

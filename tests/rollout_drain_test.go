@@ -13,7 +13,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// TestOperatorDrainsAnEndpoint: the same thing in single steps.
+// TestOperatorDrainsAnEndpoint does the steps of a rollout by hand: drain, restart, wait.
 func TestOperatorDrainsAnEndpoint(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
@@ -26,18 +26,18 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 		harness.MustDocker(t, "restart", "--time", "1", id)
-		p.waitReady(t, webService, 2) // it began anew: the drain ended with what it was
+		p.waitReady(t, webService, 2) // the drain ends when the container has restarted
 	})
 	var slow sync.WaitGroup
 	client := p.client(false)
-	for range 8 { // some of them go there
+	for range 8 { // some of them go to the endpoint
 		slow.Go(func() {
 			if a, err := p.do(client, http.MethodPost, webURL+"/_test/slow?d=3s", nil); err != nil || a.status != http.StatusOK {
 				t.Errorf("%d, %v", a.status, err)
 			}
 		})
 	}
-	harness.Eventually(t, "a request is under way there", func() bool {
+	harness.Eventually(t, "the endpoint has a request in flight", func() bool {
 		return slices.ContainsFunc(p.serviceStatus(t, webService).Endpoints, func(e registry.EndpointStatus) bool {
 			return strings.HasPrefix(e.ID, id) && e.InFlight > 0
 		})
@@ -55,13 +55,13 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 	}
 }
 
-// TestRolloutClosesWebSocketsWith1001: each is closed with 1001, whereupon clients connect again, and none holds the rollout up.
+// TestRolloutClosesWebSocketsWith1001: clients connect again after the code 1001. No WebSocket may delay the rollout.
 func TestRolloutClosesWebSocketsWith1001(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
 	p.Setenv("ROLLOUT_VERSION", "2")
 	const sockets = 50
-	told := make(chan error, sockets)
+	closed := make(chan error, sockets)
 	for range sockets {
 		conn, _, err := websocket.Dial(t.Context(), "ws://web.localhost/_test/websocket", &websocket.DialOptions{HTTPClient: p.client(false)})
 		if err != nil {
@@ -70,16 +70,16 @@ func TestRolloutClosesWebSocketsWith1001(t *testing.T) {
 		defer conn.CloseNow()
 		go func() {
 			_, _, err := conn.Read(t.Context())
-			told <- err
+			closed <- err
 		}()
 	}
 	out := p.mustRollout(t, "web", "--sessions", "0s", "--drain-timeout", "20s")
 	if strings.Contains(out, "will be cut") {
-		t.Errorf("some were still open:\n%s", out)
+		t.Errorf("some WebSockets were still open:\n%s", out)
 	}
 	for range sockets {
-		if err := <-told; websocket.CloseStatus(err) != websocket.StatusGoingAway {
-			t.Errorf("%v, want 1001", err)
+		if err := <-closed; websocket.CloseStatus(err) != websocket.StatusGoingAway {
+			t.Errorf("a WebSocket ends with %v, want the close code 1001", err)
 		}
 	}
 }

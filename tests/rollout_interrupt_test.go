@@ -12,8 +12,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// interruptRollout runs a rollout and sends it a signal when it has printed a text. It returns the rest of what it printed, and
-// its exit status.
+// interruptRollout runs a rollout and sends it a signal when it has printed a text. It returns the rollout's output and exit status.
 func (p *project) interruptRollout(t *testing.T, text string, s syscall.Signal, args ...string) (string, int) {
 	t.Helper()
 	cmd := p.rolloutCommand(t, args...)
@@ -27,9 +26,9 @@ func (p *project) interruptRollout(t *testing.T, text string, s syscall.Signal, 
 	select {
 	case <-out.found:
 	case err := <-ended:
-		t.Fatalf("it ended before it printed %q: %v\n%s", text, err, out)
+		t.Fatalf("the rollout ended before it printed %q: %v\n%s", text, err, out)
 	case <-time.After(time.Minute):
-		t.Fatalf("it has not printed %q:\n%s", text, out)
+		t.Fatalf("the rollout has not printed %q:\n%s", text, out)
 	}
 	if err := cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)
@@ -38,21 +37,22 @@ func (p *project) interruptRollout(t *testing.T, text string, s syscall.Signal, 
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// outputWatcher keeps what is written, and tells when a text has come.
+// outputWatcher keeps what is written to it, and closes found when a text was written.
 type outputWatcher struct {
-	mu     sync.Mutex
-	output strings.Builder
-	text   string
-	found  chan struct{}
-	seen   bool
+	text  string
+	found chan struct{}
+
+	mu      sync.Mutex
+	output  strings.Builder
+	isFound bool
 }
 
 func (a *outputWatcher) Write(b []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.output.Write(b)
-	if !a.seen && strings.Contains(a.output.String(), a.text) {
-		a.seen = true
+	if !a.isFound && strings.Contains(a.output.String(), a.text) {
+		a.isFound = true
 		close(a.found)
 	}
 	return len(b), nil
@@ -64,7 +64,7 @@ func (a *outputWatcher) String() string {
 	return a.output.String()
 }
 
-// TestInterruptedRolloutLeavesAWorkingService: at whatever step it is.
+// TestInterruptedRolloutLeavesAWorkingService interrupts a rollout at each of its steps.
 func TestInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
@@ -79,7 +79,7 @@ func TestInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 			case status == 1 && (!strings.Contains(out, "interrupted") || !slices.Equal(before, after)):
 				t.Errorf("%s: before %v, after %v, printed\n%s", at, before, after, out)
 			case status == 0 && (at != "drained " || len(after) != 2 || slices.Equal(before, after)):
-				t.Errorf("%s: it went on: before %v, after %v, printed\n%s", at, before, after, out)
+				t.Errorf("%s: the rollout went on: before %v, after %v, printed\n%s", at, before, after, out)
 			case status != 0 && status != 1:
 				t.Errorf("%s: exit status %d, printed\n%s", at, status, out)
 			}
@@ -90,7 +90,7 @@ func TestInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 	}
 }
 
-// TestRolloutResumesAfterBeingKilled: with what it left, nobody notices either.
+// TestRolloutResumesAfterBeingKilled: the next rollout uses the containers that the killed one left, and no request is lost.
 func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
@@ -98,7 +98,7 @@ func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 	p.Setenv("ROLLOUT_VERSION", "2")
 	p.loadAllMethodsDuring(t, webURL, func() {
 		p.interruptRollout(t, " ready", syscall.SIGKILL, "web", "--sessions", "3s")
-		harness.Eventually(t, "four containers are there", func() bool { return len(p.containerIDs(t, "web")) == 4 })
+		harness.Eventually(t, "web has four containers", func() bool { return len(p.containerIDs(t, "web")) == 4 })
 		out := p.mustRollout(t, "web", "--sessions", "0s")
 		if !strings.Contains(out, "of the new version already run") {
 			t.Errorf("printed\n%s", out)
@@ -111,7 +111,6 @@ func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 	p.waitReady(t, webService, 2)
 }
 
-// TestSecondRolloutOfAServiceIsRefused.
 func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
@@ -128,6 +127,6 @@ func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 		t.Errorf("%v\n%s", err, text)
 	}
 	if err := first.Wait(); err != nil {
-		t.Errorf("the first: %v\n%s", err, out)
+		t.Errorf("the first rollout fails: %v\n%s", err, out)
 	}
 }

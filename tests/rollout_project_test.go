@@ -20,12 +20,12 @@ const (
 	storeService = "store:8080"
 )
 
-// allMethods are those that a proxy passes on.
+// allMethods are the methods that the edge forwards.
 var allMethods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
-// newRolloutProject brings up the stack of tests/rollout.
+// newRolloutProject starts the stack of tests/rollout; env are more variables.
 func newRolloutProject(t *testing.T, env ...string) *project {
 	t.Helper()
 	p := newProject(t, "rollout", "rollout/compose.yaml")
@@ -36,7 +36,7 @@ func newRolloutProject(t *testing.T, env ...string) *project {
 	return p
 }
 
-// rolloutCommand returns a rollout that has not been started.
+// rolloutCommand returns the command `edge rollout`, not yet started.
 func (p *project) rolloutCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(harness.Edge(t), append(append([]string{"rollout"}, p.FileArgs()...), args...)...)
@@ -44,7 +44,7 @@ func (p *project) rolloutCommand(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// mustRollout runs a rollout that has to succeed, and returns what it printed.
+// mustRollout runs a rollout and returns its output. The test fails if the rollout does.
 func (p *project) mustRollout(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := p.rolloutCommand(t, args...).CombinedOutput()
@@ -54,7 +54,7 @@ func (p *project) mustRollout(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// containerIDs returns the IDs of a service's containers, sorted.
+// containerIDs returns the sorted IDs of a service's containers, including stopped ones.
 func (p *project) containerIDs(t *testing.T, service string) []string {
 	t.Helper()
 	ids := strings.Fields(p.MustCompose(t, "ps", "--all", "--quiet", "--no-trunc", service))
@@ -62,8 +62,8 @@ func (p *project) containerIDs(t *testing.T, service string) []string {
 	return ids
 }
 
-// loadAllMethodsDuring has change happen under 150 requests a second of all methods, every fifth of which takes 300 ms, and returns
-// what came of them.
+// loadAllMethodsDuring sends 150 requests a second of all methods while change runs. Every fifth request takes 300 ms. The test fails
+// if a request is lost.
 func (p *project) loadAllMethodsDuring(t *testing.T, url string, change func()) *loadResult {
 	t.Helper()
 	l := &loadResult{outcomes: make(map[string]map[string]int)}
@@ -80,7 +80,7 @@ func (p *project) loadAllMethodsDuring(t *testing.T, url string, change func()) 
 		n := l.count(m)
 		t.Logf("%s: n=%d %v; lost %d; the 95 %% bound is 3/n = %.2f %%", m, n, l.outcomes[m], l.lost(m), 300/float64(max(n, 1)))
 		if l.lost(m) > 0 {
-			t.Errorf("%d of %d %s were lost: %v %v", l.lost(m), n, m, l.outcomes[m], l.errors)
+			t.Errorf("%d of %d %s are lost: %v %v", l.lost(m), n, m, l.outcomes[m], l.errors)
 		}
 	}
 	t.Logf("p50 %s p99 %s max %s", l.percentile(0.5), l.percentile(0.99), l.percentile(1))
@@ -108,7 +108,7 @@ func (l *loadResult) runAllMethods(ctx context.Context, p *project, url string) 
 	}
 }
 
-// requireCount fails the test if there were too few requests of a method to say anything.
+// requireCount fails the test if there were fewer than n requests of a method.
 func (l *loadResult) requireCount(t *testing.T, n int) {
 	t.Helper()
 	for _, m := range allMethods {

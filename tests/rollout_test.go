@@ -12,8 +12,8 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// TestNoRequestOfAnyMethodIsLostInARollout: two backends that die rudely, deployed again and again. EDGE_TEST_ROLLOUTS says
-// how often; 3 by default.
+// TestNoRequestOfAnyMethodIsLostInARollout rolls out two replicas whose backends exit at once on SIGTERM. EDGE_TEST_ROLLOUTS is how
+// often; default 3.
 func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 	t.Parallel()
 	times := 3
@@ -41,13 +41,13 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 		if env := harness.MustDocker(t, "inspect", "--format", "{{.Config.Env}}", id); !strings.Contains(env, "VERSION="+strconv.Itoa(times+1)) {
 			t.Errorf("%s has %s", id, env)
 		}
-		// The migration came first.
+		// The migration has to run before the new containers are created.
 		if logs := p.MustCompose(t, "logs", "--no-log-prefix", "migration"); !strings.Contains(logs, "migrating to "+strconv.Itoa(times+1)) {
 			t.Errorf("the migration printed %q", logs)
 		}
 		migrated := harness.MustDocker(t, "inspect", "--format", "{{.State.FinishedAt}}", p.container(t, "migration"))
 		if created := harness.MustDocker(t, "inspect", "--format", "{{.Created}}", id); created < migrated {
-			t.Errorf("created %s, migrated %s", created, migrated)
+			t.Errorf("%s was created at %s, before the migration's end at %s", id, created, migrated)
 		}
 	}
 	p.MustCompose(t, "up", "--detach", "web")
@@ -55,34 +55,34 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 		t.Errorf("`docker compose up` changed %v to %v", after, again)
 	}
 	if out := p.mustRollout(t, "web"); !strings.Contains(out, "nothing to do") {
-		t.Errorf("a second time: %s", out)
+		t.Errorf("a rollout without a change prints %s", out)
 	}
 }
 
-// TestBrokenNewVersionKeepsTheOldOneRunning: nobody notices, and it says what is wrong.
+// TestBrokenNewVersionKeepsTheOldOneRunning: no request is lost, and the rollout prints what is wrong.
 func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "web")
-	for _, c := range []struct{ variable, value, says, line string }{
+	for _, c := range []struct{ variable, value, reason, line string }{
 		{"ROLLOUT_ROLE", "nonsense", "exited with status 1", `app: error: unknown ROLE "nonsense"`},
 		{"ROLLOUT_BOOT_DELAY", "1h", "not ready within 3s: ", "is starting"},
 		{"ROLLOUT_MIGRATION_STATUS", "3", "migration exited with status 3; nothing else was changed", "migrating to 1"},
 	} {
-		was := p.Env
+		env := p.Env
 		p.Setenv(c.variable, c.value)
 		p.loadAllMethodsDuring(t, webURL, func() {
 			out, err := p.rolloutCommand(t, "web", "--timeout", "3s", "--sessions", "0s", "--force").CombinedOutput()
 			if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
 				t.Errorf("%s: %v, want exit status 1", c.variable, err)
 			}
-			for _, want := range []string{"edge: error: web: ", c.says, c.line} {
+			for _, want := range []string{"edge: error: web: ", c.reason, c.line} {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("%s: %q is missing in\n%s", c.variable, want, out)
 				}
 			}
 		})
-		p.Env = was
+		p.Env = env
 		if after := p.containerIDs(t, "web"); !slices.Equal(before, after) {
 			t.Errorf("%s: before %v, after %v", c.variable, before, after)
 		}
@@ -90,8 +90,8 @@ func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 	}
 }
 
-// TestStopFirstRolloutHoldsRequests: it is drained before it is told to stop, so that nothing is cut, and what comes
-// meanwhile waits.
+// TestStopFirstRolloutHoldsRequests: the rollout drains the container before it stops it, and the edge holds requests until the new
+// one is ready.
 func TestStopFirstRolloutHoldsRequests(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
@@ -117,7 +117,7 @@ func TestStopFirstRolloutHoldsRequests(t *testing.T) {
 	}
 }
 
-// TestRolloutAllCoversRoutedServicesOnly, and the rest is not touched unless it is named.
+// TestRolloutAllCoversRoutedServicesOnly also checks that a service without a route is replaced if it is named.
 func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
@@ -125,25 +125,24 @@ func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 	p.Setenv("ROLLOUT_VERSION", "2")
 	out := p.mustRollout(t, "--all", "--sessions", "0s")
 	if slices.Equal(web, p.containerIDs(t, "web")) || slices.Equal(store, p.containerIDs(t, "store")) {
-		t.Errorf("web or store is as before, printed\n%s", out)
+		t.Errorf("web or store has not been replaced; printed\n%s", out)
 	}
 	if !slices.Equal(worker, p.containerIDs(t, "worker")) || !slices.Equal(edge, p.containerIDs(t, "edge")) {
-		t.Errorf("worker or edge is not as before, printed\n%s", out)
+		t.Errorf("worker or edge has been replaced; printed\n%s", out)
 	}
 	if out := p.mustRollout(t, "worker"); !strings.Contains(out, "the edge has no route to it") || slices.Equal(worker, p.containerIDs(t, "worker")) {
-		t.Errorf("the worker is as before, or that wasn't said:\n%s", out)
+		t.Errorf("worker has not been replaced, or the rollout does not say that it has no route:\n%s", out)
 	}
 	if out, err := p.rolloutCommand(t, "edge").CombinedOutput(); err == nil || !strings.Contains(string(out), "is the edge itself") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-// TestRolloutConflictsAreFoundBeforeAnyChange.
 func TestRolloutConflictsAreFoundBeforeAnyChange(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
 	before := fmt.Sprint(p.containerIDs(t, "web"), p.containerIDs(t, "migration"))
-	refused := func(want string, args ...string) {
+	checkRefused := func(want string, args ...string) {
 		t.Helper()
 		out, err := p.rolloutCommand(t, args...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), want) {
@@ -154,24 +153,23 @@ func TestRolloutConflictsAreFoundBeforeAnyChange(t *testing.T) {
 		}
 	}
 	p.Setenv("ROLLOUT_VERSION", "2")
-	refused(`has no service "wbe"`, "wbe")
-	refused("is not on this machine, and is not to be pulled", "web", "--file", "rollout/missing.yaml", "--no-pull")
+	checkRefused(`has no service "wbe"`, "wbe")
+	checkRefused("is not on this machine, and is not to be pulled", "web", "--file", "rollout/missing.yaml", "--no-pull")
 
-	was := p.Env
-	p.Setenv("ROLLOUT_NETWORK_VERSION", "2") // for which Compose would stop everything on the network
-	refused("more has changed in the file than a rollout can bring about", "web")
-	p.Env = was
-
+	env := p.Env
+	p.Setenv("ROLLOUT_NETWORK_VERSION", "2") // Compose would stop all containers of the network to recreate it
+	checkRefused("more has changed in the file than a rollout can bring about", "web")
+	p.Env = env
 	harness.MustDocker(t, "pause", before[1:65])
-	refused("is paused", "web")
+	checkRefused("is paused", "web")
 	harness.MustDocker(t, "unpause", before[1:65])
 
 	p.MustCompose(t, "stop", "--timeout", "1", "edge")
-	refused("0 containers of edge run", "web")
+	checkRefused("0 containers of edge run", "web")
 	p.MustCompose(t, "start", "edge")
 }
 
-// TestShippedStackCanBeRolledOut: what compose.yaml says allows two of all but one.
+// TestShippedStackCanBeRolledOut: the shipped compose.yaml allows two containers of each routed service except corteza-server.
 func TestShippedStackCanBeRolledOut(t *testing.T) {
 	p := stack(t)
 	routed := []string{"bigcapital-server", "bigcapital-webapp", "corteza-docs", "corteza-server"}
@@ -185,10 +183,10 @@ func TestShippedStackCanBeRolledOut(t *testing.T) {
 	out := p.mustRollout(t, "--all", "--force", "--sessions", "1s")
 	t.Logf("printed:\n%s", out)
 	if n := strings.Count(out, "two can't run at once"); n != 1 || !strings.Contains(out, "corteza-server: two can't run at once: it writes to volume corteza_data") {
-		t.Errorf("two can't run of %d services, want corteza-server alone", n)
+		t.Errorf("%d services cannot run twice, want only corteza-server", n)
 	}
 	if strings.Count(out, "bigcapital-migration has completed") != 1 {
-		t.Error("the migration has not run once")
+		t.Error("the migration has not run exactly once")
 	}
 	for _, name := range routed {
 		after := p.containerIDs(t, name)

@@ -48,7 +48,7 @@ func TestEveryRouteReachesItsService(t *testing.T) {
 		}
 	}
 	if a := p.get(t, docs+"/no/such/page"); a.status != http.StatusNotFound {
-		t.Errorf("a missing page of the docs: %d, want the docs' own 404", a.status)
+		t.Errorf("a missing page of the documentation site: %d, want its own 404", a.status)
 	}
 }
 
@@ -69,7 +69,7 @@ func TestInternalPathsAreBlocked(t *testing.T) {
 	if a := p.get(t, accounting+"/api/queues", "Accept", "text/html,*/*"); !strings.Contains(a.body, "<h1>Page not found</h1>") {
 		t.Errorf("a browser gets %s", a.body)
 	}
-	for _, path := range []string{"/swagger", "/public/x"} { // the server's, but not on a routed path
+	for _, path := range []string{"/swagger", "/public/x"} { // the server has them, but no route leads there
 		if a := p.get(t, accounting+path); strings.Contains(a.body, "LEAK") {
 			t.Errorf("%s reached the server", path)
 		}
@@ -110,7 +110,7 @@ func TestHealthIsServedOnEveryHostAndSite(t *testing.T) {
 
 func TestAnUnknownHostNeverGetsAnotherSite(t *testing.T) {
 	p := readyStack(t)
-	refused := func(sni string) error {
+	handshake := func(sni string) error {
 		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", "127.0.0.1:"+p.https,
 			&tls.Config{ServerName: sni, InsecureSkipVerify: true})
 		if err == nil {
@@ -119,12 +119,12 @@ func TestAnUnknownHostNeverGetsAnotherSite(t *testing.T) {
 		return err
 	}
 	for _, sni := range []string{"evil.example", "x.localhost", ""} {
-		if refused(sni) == nil {
-			t.Errorf("a TLS handshake for %q was accepted", sni)
+		if handshake(sni) == nil {
+			t.Errorf("the edge accepts a TLS handshake for %q", sni)
 		}
 	}
 	for _, host := range []string{"evil.example", "crm.localhost", "docs.localhost"} {
-		a := p.get(t, accounting+"/", "Host", host) // SNI accounting, Host another
+		a := p.get(t, accounting+"/", "Host", host) // the SNI is accounting.localhost
 		if a.status != http.StatusMisdirectedRequest && a.status != http.StatusNotFound {
 			t.Errorf("SNI accounting with Host %s: %d %.80q, want 421 or 404", host, a.status, a.body)
 		}
@@ -133,26 +133,26 @@ func TestAnUnknownHostNeverGetsAnotherSite(t *testing.T) {
 
 func TestSpoofedClientHeadersAreRemoved(t *testing.T) {
 	p := readyStack(t)
-	const lie = "6.6.6.6"
+	const spoofed = "6.6.6.6"
 	var header []string
 	for _, name := range []string{
 		"True-Client-IP", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
 		"X-Forwarded-Server", "X-Forwarded-Prefix", "Forwarded", "X-Client-IP", "CF-Connecting-IP", "X-Cluster-Client-Ip",
 		"True_Client_IP", "X_Real_IP", "X_Forwarded_For", "X_FORWARDED_PROTO", "X.Real.IP", "true.client.ip", "X-Forwarded_For",
 	} {
-		header = append(header, name, lie)
+		header = append(header, name, spoofed)
 	}
 	for _, url := range []string{accounting + "/api/echo", crm + "/api/echo", docs + "/_test/echo"} {
 		a := p.get(t, url, header...)
-		var seen struct{ Headers map[string][]string }
-		if err := json.Unmarshal([]byte(a.body), &seen); err != nil {
+		var echo struct{ Headers map[string][]string }
+		if err := json.Unmarshal([]byte(a.body), &echo); err != nil {
 			t.Fatalf("%s: %v in %.200q", url, err, a.body)
 		}
-		if text, _ := json.Marshal(seen.Headers); strings.Contains(string(text), lie) {
-			t.Errorf("%s: the backend saw %s", url, text)
+		if text, _ := json.Marshal(echo.Headers); strings.Contains(string(text), spoofed) {
+			t.Errorf("%s: the backend gets %s", url, text)
 		}
-		if len(seen.Headers["X-Real-Ip"]) != 1 || len(seen.Headers["X-Forwarded-For"]) != 1 {
-			t.Errorf("%s: the real address is missing: %v", url, seen.Headers)
+		if len(echo.Headers["X-Real-Ip"]) != 1 || len(echo.Headers["X-Forwarded-For"]) != 1 {
+			t.Errorf("%s: the real address is missing: %v", url, echo.Headers)
 		}
 	}
 }
@@ -201,7 +201,7 @@ func TestOnlyTheEdgePublishesPorts(t *testing.T) {
 			found = found || v.Name == volume
 		}
 		if !found {
-			t.Errorf("volume %s of the document is missing", volume)
+			t.Errorf("volume %s, which compose.yaml promises, is missing", volume)
 		}
 	}
 }

@@ -48,10 +48,10 @@ var missingOnBareDebian = []string{
 	"image edge-test/caddy:test",
 }
 
-// TestSetupCheckListsEverythingMissing compares the whole list, so that each new requirement of tests/setup is seen
-// missing once.
+// TestSetupCheckListsEverythingMissing compares the whole list, so that each requirement of tests/setup has been reported as missing
+// once.
 func TestSetupCheckListsEverythingMissing(t *testing.T) {
-	t.Parallel() // with the one that waits for 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func checkBareDebian(t *testing.T, flags ...string) []string {
 	args := []string{
 		"run", "--rm", "--network", "none", "--workdir", "/edge", "--mount", "type=bind,readonly,target=/edge,source=" + root,
 	}
-	for _, pattern := range []string{"*/node_modules", "*/*/node_modules"} { // installed here, but in no clone
+	for _, pattern := range []string{"*/node_modules", "*/*/node_modules"} { // this working directory may have them, a clone does not
 		dirs, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// bodyIdleTimeout is how long the shipped Caddyfile lets a client pause within a body (read_body_idle).
+// bodyIdleTimeout is how long a client may pause within a body with the shipped Caddyfile (read_body_idle).
 const bodyIdleTimeout = 30 * time.Second
 
-// TestSlowUploadSucceedsAndStalledOneIsClosed: a body may take longer than any pause in it may.
+// TestSlowUploadSucceedsAndStalledOneIsClosed: the limit is on pauses within a body, not on the time of the whole body.
 func TestSlowUploadSucceedsAndStalledOneIsClosed(t *testing.T) {
 	p := readyStack(t)
 	t.Parallel()
@@ -23,17 +23,17 @@ func TestSlowUploadSucceedsAndStalledOneIsClosed(t *testing.T) {
 	began := time.Now()
 	ended := make(chan time.Duration, 1)
 	go func() {
-		_, _ = io.Copy(io.Discard, stalled) // an answer or none: what counts is that it ends
+		_, _ = io.Copy(io.Discard, stalled) // with or without a response, the connection has to end
 		ended <- time.Since(began)
 	}()
 
 	slow := p.beginUpload(t, 36)
-	pieces := time.NewTicker(time.Second) // the line's pace
-	defer pieces.Stop()
+	ticker := time.NewTicker(time.Second) // the speed of the client's network
+	defer ticker.Stop()
 	for range 36 {
-		<-pieces.C
+		<-ticker.C
 		if _, err := slow.Write([]byte("x")); err != nil {
-			t.Fatalf("the slow upload is cut after %s: %v", time.Since(began), err)
+			t.Fatalf("the edge closes the slow upload after %s: %v", time.Since(began), err)
 		}
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(slow), nil)
@@ -42,12 +42,12 @@ func TestSlowUploadSucceedsAndStalledOneIsClosed(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		t.Errorf("a slow upload of %s is answered with %d", time.Since(began), resp.StatusCode)
+		t.Errorf("a slow upload of %s gets %d, want 200", time.Since(began), resp.StatusCode)
 	}
 	select {
 	case after := <-ended:
 		if after < bodyIdleTimeout-time.Second {
-			t.Errorf("the stalled upload was cut after %s, want %s", after, bodyIdleTimeout)
+			t.Errorf("the edge closes the stalled upload after %s, want %s", after, bodyIdleTimeout)
 		}
 	case <-time.After(2 * bodyIdleTimeout):
 		t.Error("the stalled upload is still open")
@@ -63,7 +63,7 @@ func (p *project) beginUpload(t *testing.T, size int) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() }) // may be closed already
+	t.Cleanup(func() { _ = conn.Close() }) // the edge may have closed it
 	if _, err := fmt.Fprintf(conn, "POST /api/upload HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n", size); err != nil {
 		t.Fatal(err)
 	}

@@ -17,10 +17,10 @@ const socketIOService = "server:3000"
 // socketIOProject is an edge in front of socket.io servers.
 type socketIOProject struct {
 	*project
-	stopTimes map[string]time.Time // servers that were told to stop, and when
+	stopTimes map[string]time.Time // by server: when the test began to stop it
 }
 
-// newSocketIOProject brings up an edge with that affinity in front of n servers.
+// newSocketIOProject starts an edge with an affinity setting in front of n servers.
 func newSocketIOProject(t *testing.T, affinity string, n int) *socketIOProject {
 	t.Helper()
 	l := &socketIOProject{newProject(t, "socketio", "socketio/compose.yaml"), make(map[string]time.Time)}
@@ -31,7 +31,7 @@ func newSocketIOProject(t *testing.T, affinity string, n int) *socketIOProject {
 	return l
 }
 
-// startFleet starts clients and waits until each has been answered.
+// startFleet starts clients and waits until each has got an answer.
 func (l *socketIOProject) startFleet(t *testing.T, o socketio.Options) *socketio.Fleet {
 	t.Helper()
 	o.URL = "http://127.0.0.1:" + l.http
@@ -47,21 +47,21 @@ func (l *socketIOProject) startFleet(t *testing.T, o socketio.Options) *socketio
 		t.Logf("%d messages, %d answered", sent, answered)
 	})
 	t.Cleanup(func() { logClientsWithoutSession(t, f) })
-	harness.Eventually(t, "all are greeted", func() bool { return len(f.Sessions()) == o.V2+o.V4 })
+	harness.Eventually(t, "all clients have a session", func() bool { return len(f.Sessions()) == o.V2+o.V4 })
 	waitAllAnswered(t, f, o.V2+o.V4)
 	return f
 }
 
-// waitAllAnswered waits until each of n clients gets an answer to something that it says from now on.
+// waitAllAnswered waits until each of n clients gets an answer to a message that it sends from now on.
 func waitAllAnswered(t *testing.T, f *socketio.Fleet, n int) {
 	t.Helper()
 	if err := f.ResetAnswered(); err != nil {
 		t.Fatal(err)
 	}
-	harness.Eventually(t, "all are answered", func() bool { return f.AnsweredCount() == n })
+	harness.Eventually(t, "all clients get an answer", func() bool { return f.AnsweredCount() == n })
 }
 
-// serverNames returns the names by which the servers call themselves.
+// serverNames returns the names of the servers: the first 12 characters of their containers' IDs.
 func (l *socketIOProject) serverNames(t *testing.T) []string {
 	t.Helper()
 	ids := strings.Fields(l.MustCompose(t, "ps", "--quiet", "server"))
@@ -71,7 +71,7 @@ func (l *socketIOProject) serverNames(t *testing.T) []string {
 	return ids
 }
 
-// scale changes how many servers there are. Which ones go is Compose's choice.
+// scale changes the number of servers. Compose chooses which ones it stops.
 func (l *socketIOProject) scale(t *testing.T, n int) {
 	t.Helper()
 	before, began := l.serverNames(t), time.Now()
@@ -95,12 +95,12 @@ func (l *socketIOProject) recreate(t *testing.T, server string) {
 	l.scale(t, n)
 }
 
-// churn scales the servers up and down and recreates one that has sessions, while the fleet talks.
+// churn scales the servers up and down and recreates one that has sessions, while the fleet sends messages.
 func (l *socketIOProject) churn(t *testing.T, f *socketio.Fleet, n int) {
 	t.Helper()
 	l.scale(t, 4)
 	l.recreate(t, serverWithSessions(f))
-	waitAllAnswered(t, f, n) // those of the one that died elsewhere, also on those that are new
+	waitAllAnswered(t, f, n) // clients of the stopped server are on other servers now, also on new ones
 	l.scale(t, 3)
 	l.scale(t, 4)
 	l.scale(t, 3)

@@ -10,50 +10,50 @@ import (
 	"github.com/theworklabs/edge/tests/socketio"
 )
 
-// unknownSession is what a server says that gets a request of a session which it doesn't have.
+// unknownSession is a server's error message for requests of a session that it does not have.
 const unknownSession = "Session ID unknown"
 
-// sessionOutcomes says what became of the sessions of the servers that died, and of those that lived.
+// sessionOutcomes counts what happened to sessions of the servers that were stopped, and of those that were not.
 type sessionOutcomes struct {
 	stoppedServers, runningServers struct{ unknown, refused, closed, lost int }
-	violations                     []error // what befell sessions of servers that lived, and clients that had none
+	violations                     []error // events of sessions of running servers, and of clients without a session
 }
 
-func (l *socketIOProject) sessionOutcomes(f *socketio.Fleet) (fate sessionOutcomes) {
+func (l *socketIOProject) sessionOutcomes(f *socketio.Fleet) (o sessionOutcomes) {
 	for _, kind := range []string{socketio.Refused, socketio.Closed, socketio.Failed, socketio.Misrouted} {
 		for _, e := range f.Events(kind) {
-			of := &fate.runningServers
-			if told, ok := l.stopTimes[e.Server]; ok && !e.Time().Before(told.Truncate(time.Millisecond)) {
-				of = &fate.stoppedServers
+			counts := &o.runningServers
+			if stopped, ok := l.stopTimes[e.Server]; ok && !e.Time().Before(stopped.Truncate(time.Millisecond)) {
+				counts = &o.stoppedServers
 			} else {
-				fate.violations = append(fate.violations, errors.New(e.String()))
+				o.violations = append(o.violations, errors.New(e.String()))
 			}
 			switch {
 			case strings.Contains(e.Body, unknownSession):
-				of.unknown++
+				counts.unknown++
 			case kind == socketio.Refused:
-				of.refused++
+				counts.refused++
 			case kind == socketio.Closed:
-				of.closed++
-				of.lost += e.Lost
+				counts.closed++
+				counts.lost += e.Lost
 			}
 		}
 	}
-	return fate
+	return o
 }
 
-// check logs the numbers, and fails the test if a session of a server that lived came to harm.
-func (fate sessionOutcomes) check(t *testing.T, f *socketio.Fleet, what string) {
+// check logs the numbers, and fails the test if something happened to a session of a server that was not stopped.
+func (o sessionOutcomes) check(t *testing.T, f *socketio.Fleet, what string) {
 	t.Helper()
-	t.Logf("%s: %d sessions. Of servers that lived: %d closed, %d × %q, %d other errors. Of servers that died: %d closed, %d × %q, %d other errors, %d messages without an answer",
-		what, len(f.Events(socketio.Open)), fate.runningServers.closed, fate.runningServers.unknown, unknownSession, fate.runningServers.refused,
-		fate.stoppedServers.closed, fate.stoppedServers.unknown, unknownSession, fate.stoppedServers.refused, fate.stoppedServers.lost)
-	if n := len(fate.violations); n > 0 {
-		t.Errorf("%s: %d things went wrong with servers that lived, the first of them:\n%v", what, n, errors.Join(fate.violations[:min(n, 5)]...))
+	t.Logf("%s: %d sessions. Of running servers: %d closed, %d × %q, %d other errors. Of stopped servers: %d closed, %d × %q, %d other errors, %d messages without an answer",
+		what, len(f.Events(socketio.Open)), o.runningServers.closed, o.runningServers.unknown, unknownSession, o.runningServers.refused,
+		o.stoppedServers.closed, o.stoppedServers.unknown, unknownSession, o.stoppedServers.refused, o.stoppedServers.lost)
+	if n := len(o.violations); n > 0 {
+		t.Errorf("%s: %d errors on sessions of running servers, the first:\n%v", what, n, errors.Join(o.violations[:min(n, 5)]...))
 	}
 }
 
-// clientHistory tells what happened to a client, in order.
+// clientHistory returns a client's events in order.
 func clientHistory(f *socketio.Fleet, client string) string {
 	var events []socketio.Event
 	for _, kind := range []string{socketio.Open, socketio.Closed, socketio.Refused, socketio.Failed, socketio.Misrouted} {
@@ -77,16 +77,16 @@ func logClientsWithoutSession(t *testing.T, f *socketio.Fleet) {
 	if !t.Failed() {
 		return
 	}
-	sessions, lonely := f.Sessions(), make(map[string]bool)
+	sessions, without := f.Sessions(), make(map[string]bool)
 	for _, kind := range []string{socketio.Closed, socketio.Failed} {
 		for _, e := range f.Events(kind) {
 			if _, ok := sessions[e.Client]; !ok {
-				lonely[e.Client] = true
+				without[e.Client] = true
 			}
 		}
 	}
-	t.Logf("%d clients have a session; %d lost one, or could not begin", len(sessions), len(lonely))
-	for client := range lonely {
-		t.Logf("%s has none:\n%s", client, clientHistory(f, client))
+	t.Logf("%d clients have a session; %d lost theirs or got none", len(sessions), len(without))
+	for client := range without {
+		t.Logf("%s has no session:\n%s", client, clientHistory(f, client))
 	}
 }

@@ -14,23 +14,23 @@ import (
 	"github.com/theworklabs/edge/tests/socketio"
 )
 
-// pollingClients is 500 clients that never open a WebSocket.
+// pollingClients are 500 clients that never open a WebSocket.
 var pollingClients = socketio.Options{V2: 250, V4: 250, Transports: "polling", Ramp: 4 * time.Second}
 
-// TestSocketIOSessionsStayOnTheirServer: 500 clients that only poll and keep no cookie.
+// TestSocketIOSessionsStayOnTheirServer has 500 clients that only poll and keep no cookie.
 func TestSocketIOSessionsStayOnTheirServer(t *testing.T) {
 	l := newSocketIOProject(t, "socketio", 3)
 	f := l.startFleet(t, pollingClients)
 	l.churn(t, f, 500)
-	fate := l.sessionOutcomes(f)
-	fate.check(t, f, "scaled and recreated")
-	if fate.stoppedServers.closed == 0 {
-		t.Error("no session was on the servers that died: this has shown nothing")
+	outcomes := l.sessionOutcomes(f)
+	outcomes.check(t, f, "scaled and recreated")
+	if outcomes.stoppedServers.closed == 0 {
+		t.Error("no session was on a stopped server: the test has shown nothing")
 	}
 }
 
-// TestSocketIOSessionsSurviveReplacingTheEdge: 500 clients that only poll and keep cookies. The edge's successor has learned no
-// session; the cookies lead each to its server. Between the two, clients keep back what they would send.
+// TestSocketIOSessionsSurviveReplacingTheEdge has 500 clients that only poll and keep cookies. The new edge has learned no session;
+// the cookies lead each client to its server. Clients send nothing while there is no edge.
 func TestSocketIOSessionsSurviveReplacingTheEdge(t *testing.T) {
 	l := newSocketIOProject(t, "socketio cookie", 3)
 	o := pollingClients
@@ -40,7 +40,7 @@ func TestSocketIOSessionsSurviveReplacingTheEdge(t *testing.T) {
 	if err := f.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	harness.Eventually(t, "nothing is under way", func() bool { return len(f.Events(socketio.Idle)) == 1 })
+	harness.Eventually(t, "no request is in flight", func() bool { return len(f.Events(socketio.Idle)) == 1 })
 	l.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "edge")
 	l.waitHealthy(t)
 	if err := f.Resume(); err != nil {
@@ -48,17 +48,17 @@ func TestSocketIOSessionsSurviveReplacingTheEdge(t *testing.T) {
 	}
 	waitAllAnswered(t, f, 500)
 	if after := f.Sessions(); !maps.Equal(before, after) {
-		t.Error("some sessions are others after the edge was replaced")
+		t.Error("some clients have another session after the edge was replaced")
 	}
-	l.sessionOutcomes(f).check(t, f, "the edge replaced")
+	l.sessionOutcomes(f).check(t, f, "edge replaced")
 	l.churn(t, f, 500)
 	l.sessionOutcomes(f).check(t, f, "then scaled and recreated")
 	l.restartEdge(t, f)
 }
 
-// restartEdge restarts the edge under the clients. That ends their sessions, as a poll that is cut does; but their cookies
-// lead them back. (Only those of version 2, for whom the fleet plays a browser: version 4 begins a session without the
-// cookies of the last.)
+// restartEdge restarts the edge while clients poll. That ends their sessions, because an interrupted poll does, and the cookies lead
+// the clients back to their servers. (Only those of version 2, for which the fleet keeps cookies as browsers do: version 4 begins a
+// session without the cookies of the last one.)
 func (l *socketIOProject) restartEdge(t *testing.T, f *socketio.Fleet) {
 	t.Helper()
 	before, refused := f.Sessions(), len(f.Events(socketio.Refused))
@@ -74,8 +74,8 @@ func (l *socketIOProject) restartEdge(t *testing.T, f *socketio.Fleet) {
 			t.Errorf("%s was on %s and is on %s:\n%s", client, before[client].Server, session.Server, clientHistory(f, client))
 		}
 	}
-	t.Logf("restarted: %d of 500 clients are back on their server", back)
-	// A server forgets a session whose poll was cut, and says so to a client that has not noticed yet.
+	t.Logf("after a restart of the edge, %d of 500 clients are back on their server", back)
+	// A server forgets a session whose poll was interrupted. It answers so to a client that has not noticed yet.
 	for _, e := range f.Events(socketio.Refused)[refused:] {
 		if strings.Contains(e.Body, unknownSession) && e.AnsweredBy != e.Server {
 			t.Error(e)
@@ -83,7 +83,7 @@ func (l *socketIOProject) restartEdge(t *testing.T, f *socketio.Fleet) {
 	}
 }
 
-// TestDrainMovesSocketIOClientsGradually: 500 WebSockets on one server.
+// TestDrainMovesSocketIOClientsGradually drains a server with 500 WebSockets.
 func TestDrainMovesSocketIOClientsGradually(t *testing.T) {
 	const window = 5 * time.Second // the default of close_window
 	l := newSocketIOProject(t, "socketio", 1)
@@ -104,14 +104,14 @@ func TestDrainMovesSocketIOClientsGradually(t *testing.T) {
 	}
 	for _, e := range opened {
 		if e.Server == drained {
-			t.Errorf("it came back to the server that is drained: %s", e)
+			t.Errorf("a client connects again to the draining server: %s", e)
 		}
 	}
 	checkSpread(t, "closed", closed, began, window)
 	checkSpread(t, "connected again", opened, began, window)
 }
 
-// checkSpread logs when events happened, and fails the test if they were not spread over the window.
+// checkSpread logs a histogram of events, and fails the test if they were not spread over the window.
 func checkSpread(t *testing.T, what string, events []socketio.Event, began time.Time, window time.Duration) {
 	t.Helper()
 	const step = 500 * time.Millisecond
@@ -135,16 +135,16 @@ func checkSpread(t *testing.T, what string, events []socketio.Event, began time.
 	}
 }
 
-// TestUpgradedSocketIOClientsSurviveReloads: from polling to a WebSocket, as clients do by themselves.
+// TestUpgradedSocketIOClientsSurviveReloads has clients that upgrade from polling to a WebSocket, as clients do by default.
 func TestUpgradedSocketIOClientsSurviveReloads(t *testing.T) {
 	const clients = 20
 	l := newSocketIOProject(t, "socketio cookie", 3)
 	f := l.startFleet(t, socketio.Options{V2: clients / 2, V4: clients / 2})
-	harness.Eventually(t, "all have upgraded", func() bool { return l.serviceStatus(t, socketIOService).Sockets == clients })
+	harness.Eventually(t, "all clients have upgraded", func() bool { return l.serviceStatus(t, socketIOService).Sockets == clients })
 	for _, n := range []string{"1", "2", "3", "4", "5"} {
 		l.reloadWith(t, "header X-Reload "+n)
 		if a := l.get(t, "http://edge.localhost/health"); a.header.Get("X-Reload") != n {
-			t.Fatalf("the answer is of configuration %q, want %s", a.header.Get("X-Reload"), n)
+			t.Fatalf("the response is of configuration %q, want %s", a.header.Get("X-Reload"), n)
 		}
 		waitAllAnswered(t, f, clients)
 	}
@@ -156,7 +156,7 @@ func TestUpgradedSocketIOClientsSurviveReloads(t *testing.T) {
 	}
 }
 
-// reloadWith gives the edge its configuration with one more line in its site.
+// reloadWith reloads the edge's configuration with one more line in its site.
 func (l *socketIOProject) reloadWith(t *testing.T, line string) {
 	t.Helper()
 	text, err := os.ReadFile("socketio/Caddyfile")
@@ -170,6 +170,6 @@ func (l *socketIOProject) reloadWith(t *testing.T, line string) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("the reload was refused: %s", resp.Status)
+		t.Fatalf("the edge refuses the reload: %s", resp.Status)
 	}
 }

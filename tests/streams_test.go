@@ -28,7 +28,7 @@ func (zeroReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// edgeMemory returns what the edge's container uses, in bytes, without the page cache, as `docker stats` counts.
+// edgeMemory returns the memory of the edge's container in bytes, without the page cache, as `docker stats` counts it.
 func edgeMemory(t *testing.T, p *project) int64 {
 	t.Helper()
 	text := harness.MustDocker(t, "stats", "--no-stream", "--format", "{{.MemUsage}}", p.container(t, "edge"))
@@ -46,13 +46,13 @@ func edgeMemory(t *testing.T, p *project) int64 {
 	return 0
 }
 
-// TestLargeBodiesStream: 200 MB up and down, and the edge's memory does not grow with them.
+// TestLargeBodiesStream uploads and downloads 200 MB. The edge's memory must not grow with the size.
 func TestLargeBodiesStream(t *testing.T) {
 	p := readyStack(t)
 	const size = 200 << 20
-	const growth = 48 << 20 // buffers and garbage, but not the body
+	const maxGrowth = 48 << 20 // for buffers and garbage, but not for the body
 	before := edgeMemory(t, p)
-	most := before
+	peak := before
 	stop, sampled := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(sampled)
@@ -61,7 +61,7 @@ func TestLargeBodiesStream(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				most = max(most, edgeMemory(t, p))
+				peak = max(peak, edgeMemory(t, p))
 			}
 		}
 	}()
@@ -76,7 +76,7 @@ func TestLargeBodiesStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(a.body, hex.EncodeToString(hash.Sum(nil))) {
-		t.Errorf("the upload arrived changed: %s", a.body)
+		t.Errorf("the backend has got a different body: %s", a.body)
 	}
 	up := time.Since(began)
 
@@ -92,15 +92,15 @@ func TestLargeBodiesStream(t *testing.T) {
 	}
 	close(stop)
 	<-sampled
-	t.Logf("200 MB up in %s, down in %s; memory %d MiB before, at most %d MiB", up, time.Since(began), before>>20, most>>20)
-	if most-before > growth {
-		t.Errorf("memory grew by %d MiB", (most-before)>>20)
+	t.Logf("200 MB up in %s, down in %s; memory %d MiB before, at most %d MiB", up, time.Since(began), before>>20, peak>>20)
+	if peak-before > maxGrowth {
+		t.Errorf("the edge's memory grows by %d MiB, want at most %d", (peak-before)>>20, maxGrowth>>20)
 	}
 }
 
 func TestABodyAboveTheLimitGets413(t *testing.T) {
 	p := readyStack(t)
-	// Its size is not announced: the limit is reached on the way. (tests/attacks announces it.)
+	// The request has no Content-Length: the edge reaches the limit while it forwards the body. (tests/attacks has the other case.)
 	a, err := p.do(p.client(false), http.MethodPost, accounting+"/api/upload", zeros(520<<20))
 	if err != nil || a.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("520 MiB to BigCapital: %v %d, want 413", err, a.status)
@@ -126,7 +126,7 @@ func TestServerSentEventsArriveOneByOne(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		if got := resp.Header.Get("Content-Encoding"); got != "" {
-			t.Errorf("events were encoded: %s", got)
+			t.Errorf("the edge encodes events with %s", got)
 		}
 		var times []time.Time
 		lines := bufio.NewScanner(resp.Body)
@@ -139,12 +139,12 @@ func TestServerSentEventsArriveOneByOne(t *testing.T) {
 			t.Fatalf("%d events, want 4", len(times))
 		}
 		if spread := times[3].Sub(times[0]); spread < 700*time.Millisecond {
-			t.Errorf("4 events at 300 ms arrived within %s: they were buffered", spread)
+			t.Errorf("4 events that are sent every 300 ms arrive within %s: the edge buffers them", spread)
 		}
 	}
 }
 
-// TestSlowResponseIsNotCutOff: PDFs are made while the client waits, and 130 s is longer than most proxies' default.
+// TestSlowResponseIsNotCutOff waits 130 s for a response, as for a large PDF: longer than the default timeout of most proxies.
 func TestSlowResponseIsNotCutOff(t *testing.T) {
 	t.Parallel()
 	p := readyStack(t)
@@ -154,11 +154,11 @@ func TestSlowResponseIsNotCutOff(t *testing.T) {
 		t.Fatalf("after %s: %v %d", time.Since(began), err, a.status)
 	}
 	if took := time.Since(began); took < 130*time.Second {
-		t.Errorf("answered after %s", took)
+		t.Errorf("the response came after %s, before the application sent it", took)
 	}
 }
 
-// TestSocketIOEchoesOverEveryTransport: the real client from npm, on both mount points, over polling and WebSocket.
+// TestSocketIOEchoesOverEveryTransport runs the real client from npm on both paths, over polling and WebSocket.
 func TestSocketIOEchoesOverEveryTransport(t *testing.T) {
 	p := readyStack(t)
 	for _, path := range []string{"/socket", "/socket.io"} {

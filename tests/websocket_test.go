@@ -9,7 +9,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// echoOverWebSocket sends n messages and expects each to come back.
+// echoOverWebSocket sends n messages and expects an echo of each.
 func echoOverWebSocket(t *testing.T, p *project, url string, n int) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -10,9 +10,9 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// TestXcaddyMainBuilds: from a module outside, with nothing but imports.
+// TestXcaddyMainBuilds builds the main package that xcaddy writes, in a module of its own.
 func TestXcaddyMainBuilds(t *testing.T) {
-	t.Parallel() // with the one that waits for 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
 	root, dir := harness.Root(), t.TempDir()
 	gomod, err := os.ReadFile("../go.mod")
 	if err != nil {
