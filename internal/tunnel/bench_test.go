@@ -15,24 +15,25 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// remotePeersEnv tells a child process of the benchmark to be clients and endpoints, so that their memory is not counted:
-// the listeners' addresses, and whether clients speak TLS.
-const remotePeersEnv = "EDGE_TUNNEL_FAR_ENDS"
+// remotePeersEnv makes a child process of the benchmark play the clients and endpoints, so that their memory is not
+// counted. It holds the listeners' addresses, and whether clients use TLS.
+const remotePeersEnv = "EDGE_TUNNEL_REMOTE_PEERS"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(remotePeersEnv) == "" {
 		os.Exit(m.Run())
 	}
 	if err := runRemotePeers(); err != nil {
-		fmt.Fprintln(os.Stderr, "the far ends:", err)
+		fmt.Fprintln(os.Stderr, "remote peers:", err)
 		os.Exit(1)
 	}
 }
 
-// idleTunnels is how many there are when memory is measured.
+// idleTunnels is the number of tunnels for which memory is measured.
 const idleTunnels = 1000
 
-// runRemotePeers opens the connections, sends a message through each tunnel and back, says so, and waits to be killed.
+// runRemotePeers opens the connections, sends a message through each tunnel in both directions, prints "ready", and exits
+// when its input is closed.
 func runRemotePeers() error {
 	var clientsTo, endpointsTo string
 	var secure bool
@@ -70,12 +71,12 @@ func runRemotePeers() error {
 	return err
 }
 
-// openConns are connections that the garbage collector must not close.
+// openConns keeps the garbage collector from closing the connections.
 var openConns []net.Conn
 
-// BenchmarkIdle: what a tunnel costs in which nothing moves, after a message went each way. A plain one's stacks are 2 KiB in
-// a process that is new (-benchtime 1x -run NONE), and 4 KiB in one that has had many goroutines: Go gives new ones the
-// size that others needed (GODEBUG=adaptivestackstart=0 ends that).
+// BenchmarkIdle measures the memory of an idle tunnel, after a message was sent in each direction. The stacks of a plain
+// one take 2 KiB in a new process (-benchtime 1x -run NONE), and 4 KiB in one that has had many goroutines: Go starts
+// goroutines with the stack size that others needed (GODEBUG=adaptivestackstart=0 turns that off).
 func BenchmarkIdle(b *testing.B) {
 	for _, secure := range []bool{false, true} {
 		b.Run(map[bool]string{false: "plain", true: "tls"}[secure], func(b *testing.B) {
@@ -109,16 +110,16 @@ func measureIdle(b *testing.B, secure bool) (heap, stacks, goroutines float64) {
 	}
 	group := tunnel.NewGroup(tunnel.NewGroup(nil))
 	for range idleTunnels {
-		ends := tunnel.Config{Client: accept(b, clients), WebSocket: true, Traffic: new(tunnel.Traffic)}
+		tunnelConfig := tunnel.Config{Client: accept(b, clients), WebSocket: true, Traffic: new(tunnel.Traffic)}
 		if secure {
-			server := tls.Server(ends.Client, config)
+			server := tls.Server(tunnelConfig.Client, config)
 			if err := server.Handshake(); err != nil {
 				b.Fatal(err)
 			}
-			ends.Client = server
+			tunnelConfig.Client = server
 		}
-		ends.Endpoint = accept(b, endpoints)
-		group.Open(ends)
+		tunnelConfig.Endpoint = accept(b, endpoints)
+		group.Open(tunnelConfig)
 	}
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		b.Fatal(err)
@@ -134,7 +135,7 @@ func measureIdle(b *testing.B, secure bool) (heap, stacks, goroutines float64) {
 	return heap, stacks, goroutines
 }
 
-// memoryInUse returns what is in use when the garbage is gone and stacks have shrunk to what they need.
+// memoryInUse returns the memory in use after garbage collections, which also shrink stacks.
 func memoryInUse() (m runtime.MemStats) {
 	for range 5 {
 		runtime.GC()
@@ -160,12 +161,13 @@ func accept(b *testing.B, ln net.Listener) net.Conn {
 	return conn
 }
 
-// noSpliceConn hides what lets io.Copy leave the work to the kernel, which counts nothing.
+// noSpliceConn hides the methods with which io.Copy uses splice, which counts no bytes.
 type noSpliceConn struct{ net.Conn }
 
-// BenchmarkCopy: one direction at full speed, beside io.Copy with a buffer of the same size, and with splice.
+// BenchmarkCopy measures one direction at full speed, and compares it with io.Copy with a buffer of the same size and with
+// splice.
 func BenchmarkCopy(b *testing.B) {
-	for _, way := range []struct {
+	for _, variant := range []struct {
 		name string
 		open func(client, endpoint net.Conn)
 	}{
@@ -183,18 +185,18 @@ func BenchmarkCopy(b *testing.B) {
 		}},
 	} {
 		for _, secure := range []bool{false, true} {
-			b.Run(fmt.Sprintf("%s/tls=%v", way.name, secure), func(b *testing.B) { measureCopy(b, secure, way.open) })
+			b.Run(fmt.Sprintf("%s/tls=%v", variant.name, secure), func(b *testing.B) { measureCopy(b, secure, variant.open) })
 		}
 	}
 }
 
 func measureCopy(b *testing.B, tlsClient bool, open func(client, endpoint net.Conn)) {
-	client, near := tcpPair(b)
-	endpoint, nearEndpoint := tcpPair(b)
+	client, localClient := tcpPair(b)
+	endpoint, localEndpoint := tcpPair(b)
 	if tlsClient {
-		client, near = asConns(startTLS(b, client, near))
+		client, localClient = asConns(startTLS(b, client, localClient))
 	}
-	open(near, nearEndpoint)
+	open(localClient, localEndpoint)
 	block := frame(final|opBinary, true, make([]byte, 64<<10))
 	b.SetBytes(int64(len(block)))
 	done := make(chan int64, 1)

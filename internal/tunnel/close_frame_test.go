@@ -11,10 +11,10 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// goingAwayFrame is what a client is told when the edge, or the endpoint, goes.
+// goingAwayFrame is the close frame that a client gets when the edge or the endpoint closes the tunnel.
 const goingAwayFrame = "\x88\x02\x03\xe9"
 
-// expectMaskedGoingAway checks that the endpoint is told the same, masked.
+// expectMaskedGoingAway checks that the endpoint gets the same close frame, masked.
 func (s *fixture) expectMaskedGoingAway() {
 	s.Helper()
 	got := make([]byte, 8)
@@ -40,20 +40,20 @@ func TestDrainSendsCloseFramesToBothPeers(t *testing.T) {
 		s.expectEOF(s.client)
 		s.expectEOF(s.endpoint)
 		if r := s.waitClosed(tunnel.Edge, "drain"); r.FromClient != int64(len(hello)) || r.FromEndpoint != 0 {
-			t.Errorf("got %+v", r)
+			t.Errorf("got report %+v", r)
 		}
 	}, webSocket)
 }
 
 func TestDrainFinishesTheEndpointsFrameFirst(t *testing.T) {
 	forEachKind(t, func(s *fixture) {
-		begun, tooLate := frame(final|opText, false, []byte("from the endpoint")), frame(final|opText, false, []byte("too late"))
-		s.send(s.endpoint, string(begun[:1]))
-		s.expect(s.client, string(begun[:1]))
+		unfinished, tooLate := frame(final|opText, false, []byte("from the endpoint")), frame(final|opText, false, []byte("too late"))
+		s.send(s.endpoint, string(unfinished[:1]))
+		s.expect(s.client, string(unfinished[:1]))
 		s.group.Drain(0, "drain")
 		s.expectMaskedGoingAway()
-		s.send(s.endpoint, string(begun[1:])+string(tooLate[:3]))
-		s.expect(s.client, string(begun[1:])+goingAwayFrame)
+		s.send(s.endpoint, string(unfinished[1:])+string(tooLate[:3]))
+		s.expect(s.client, string(unfinished[1:])+goingAwayFrame)
 		s.client.Close()
 		s.endpoint.Close()
 		s.waitClosed(tunnel.Edge, "drain")
@@ -62,13 +62,13 @@ func TestDrainFinishesTheEndpointsFrameFirst(t *testing.T) {
 
 func TestDrainFinishesTheClientsFrameFirst(t *testing.T) {
 	forEachKind(t, func(s *fixture) {
-		begun := frame(opText, true, []byte("from the client")) // the message goes on in another frame
-		s.send(s.client, string(begun[:5]))
-		s.expect(s.endpoint, string(begun[:5]))
+		unfinished := frame(opText, true, []byte("from the client")) // not the last frame of its message
+		s.send(s.client, string(unfinished[:5]))
+		s.expect(s.endpoint, string(unfinished[:5]))
 		s.group.Drain(0, "drain")
 		s.expect(s.client, goingAwayFrame)
-		s.send(s.client, string(begun[5:]))
-		s.expect(s.endpoint, string(begun[5:]))
+		s.send(s.client, string(unfinished[5:]))
+		s.expect(s.endpoint, string(unfinished[5:]))
 		s.expectMaskedGoingAway()
 		s.client.Close()
 		s.endpoint.Close()
@@ -83,7 +83,7 @@ func TestDrainLimitsTheWaitForAnUnfinishedFrame(t *testing.T) {
 		s.expect(s.client, string(down))
 		began := time.Now()
 		s.group.Drain(0, "drain")
-		s.expectEOF(s.client) // and no close frame in the middle
+		s.expectEOF(s.client) // without a close frame in the middle of a frame
 		if took := time.Since(began); took < 1900*time.Millisecond || took > 5*time.Second {
 			t.Errorf("closed after %s, want about 2s", took)
 		}
@@ -93,11 +93,11 @@ func TestDrainLimitsTheWaitForAnUnfinishedFrame(t *testing.T) {
 
 func TestPeerGetsOnlyOneCloseFrame(t *testing.T) {
 	forPlainAndTLS(t, func(s *fixture) {
-		bye := frame(final|opClose, false, []byte{3, 232})
-		s.send(s.endpoint, string(bye))
-		s.expect(s.client, string(bye))
+		closeFrame := frame(final|opClose, false, []byte{3, 232})
+		s.send(s.endpoint, string(closeFrame))
+		s.expect(s.client, string(closeFrame))
 		s.group.Drain(0, "drain")
-		s.expectMaskedGoingAway() // to the endpoint it is the answer
+		s.expectMaskedGoingAway() // for the endpoint, this is the answer
 		s.expectEOF(s.client)
 		s.waitClosed(tunnel.Endpoint, "close frame")
 	}, webSocket)
@@ -119,8 +119,8 @@ func TestClientThatDoesNotReadDoesNotDelayDrain(t *testing.T) {
 		began := time.Now()
 		s.group.Drain(0, "drain")
 		s.waitClosed(tunnel.Edge, "drain")
-		if took := time.Since(began); took > 5*time.Second { // the promise is 3 s
-			t.Errorf("it took %s", took)
+		if took := time.Since(began); took > 5*time.Second { // Drain promises 3 s
+			t.Errorf("closed after %s, want at most 3s", took)
 		}
 	}, webSocket)
 }
@@ -155,11 +155,11 @@ func TestInvalidFramesPassUnchanged(t *testing.T) {
 	}, webSocket)
 }
 
-func TestACloseHandshakePassesThrough(t *testing.T) {
+func TestCloseHandshakePassesThrough(t *testing.T) {
 	forEachKind(t, func(s *fixture) {
-		ask, answer := frame(final|opClose, true, []byte{3, 232}), frame(final|opClose, false, []byte{3, 232})
-		s.send(s.client, string(ask))
-		s.expect(s.endpoint, string(ask))
+		request, answer := frame(final|opClose, true, []byte{3, 232}), frame(final|opClose, false, []byte{3, 232})
+		s.send(s.client, string(request))
+		s.expect(s.endpoint, string(request))
 		s.send(s.endpoint, string(answer))
 		s.endpoint.Close()
 		s.expect(s.client, string(answer))

@@ -10,35 +10,35 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// transparentConn is a wrapper like the ones that dial.
+// transparentConn is a wrapper like the upstream connections of the edge.
 type transparentConn struct {
 	*net.TCPConn
 	closes atomic.Int32
 }
 
-func (b *transparentConn) UnderlyingConn() net.Conn { return b.TCPConn }
+func (c *transparentConn) UnderlyingConn() net.Conn { return c.TCPConn }
 
-func (b *transparentConn) Close() error { b.closes.Add(1); return b.TCPConn.Close() }
+func (c *transparentConn) Close() error { c.closes.Add(1); return c.TCPConn.Close() }
 
 // opaqueConn hides what kind of connection it is.
 type opaqueConn struct{ net.Conn }
 
 func (o opaqueConn) CloseWrite() error { return o.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
-// connKinds are the ways in which connections are read.
+// connKinds are the kinds of connections that the tunnel reads differently.
 var connKinds = []struct {
 	name string
-	wrap func(t *testing.T, s *fixture, e *tunnel.Config)
+	wrap func(t *testing.T, s *fixture, c *tunnel.Config)
 }{
 	{"plain", func(*testing.T, *fixture, *tunnel.Config) {}},
-	{"bare", func(_ *testing.T, _ *fixture, e *tunnel.Config) {
-		e.Endpoint = &transparentConn{TCPConn: e.Endpoint.(*net.TCPConn)}
+	{"transparent", func(_ *testing.T, _ *fixture, c *tunnel.Config) {
+		c.Endpoint = &transparentConn{TCPConn: c.Endpoint.(*net.TCPConn)}
 	}},
-	{"opaque", func(_ *testing.T, _ *fixture, e *tunnel.Config) {
-		e.Client, e.Endpoint = opaqueConn{e.Client}, opaqueConn{e.Endpoint}
+	{"opaque", func(_ *testing.T, _ *fixture, c *tunnel.Config) {
+		c.Client, c.Endpoint = opaqueConn{c.Client}, opaqueConn{c.Endpoint}
 	}},
-	{"tls", func(t *testing.T, s *fixture, e *tunnel.Config) {
-		s.client, e.Client = asConns(startTLS(t, s.client, e.Client))
+	{"tls", func(t *testing.T, s *fixture, c *tunnel.Config) {
+		s.client, c.Client = asConns(startTLS(t, s.client, c.Client))
 	}},
 }
 
@@ -46,10 +46,10 @@ func asConns(a, b *tls.Conn) (x, y net.Conn) { return a, b }
 
 // forEachKind runs a test with every kind of connection.
 func forEachKind(t *testing.T, test func(s *fixture), change ...func(*tunnel.Config)) {
-	forKinds(t, []string{"plain", "bare", "opaque", "tls"}, test, change...)
+	forKinds(t, []string{"plain", "transparent", "opaque", "tls"}, test, change...)
 }
 
-// forPlainAndTLS runs a test that takes its time with the two kinds that differ most.
+// forPlainAndTLS runs a slow test with the two kinds that differ most.
 func forPlainAndTLS(t *testing.T, test func(s *fixture), change ...func(*tunnel.Config)) {
 	forKinds(t, []string{"plain", "tls"}, test, change...)
 }
@@ -61,11 +61,11 @@ func forKinds(t *testing.T, names []string, test func(s *fixture), change ...fun
 		}
 		t.Run(kind.name, func(t *testing.T) {
 			s := newFixture(t)
-			var ends tunnel.Config
-			s.client, ends.Client = tcpPair(t)
-			s.endpoint, ends.Endpoint = tcpPair(t)
-			kind.wrap(t, s, &ends)
-			s.start(ends, change...)
+			var config tunnel.Config
+			s.client, config.Client = tcpPair(t)
+			s.endpoint, config.Endpoint = tcpPair(t)
+			kind.wrap(t, s, &config)
+			s.start(config, change...)
 			test(s)
 		})
 	}

@@ -28,56 +28,56 @@ func TestResetClosesBothConnections(t *testing.T) {
 	})
 }
 
-// failingWriter is an endpoint that takes nothing any more, and still has something to say.
+// failingWriter is a connection to an endpoint that still sends, but to which every write fails.
 type failingWriter struct{ net.Conn }
 
 func (failingWriter) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
 func TestLastDataOfFailedEndpointIsDelivered(t *testing.T) {
-	s := openTunnel(t, func(e *tunnel.Config) { e.Endpoint = failingWriter{e.Endpoint} })
-	s.send(s.client, "is anybody there?")
+	s := openTunnel(t, func(c *tunnel.Config) { c.Endpoint = failingWriter{c.Endpoint} })
+	s.send(s.client, "request")
 	for range 100 {
-		s.send(s.client, strings.Repeat("?", 10_000)) // which must not be left unread: closing would become a reset
+		s.send(s.client, strings.Repeat("?", 10_000)) // the tunnel must read this: to close with unread bytes would send a reset
 	}
-	s.send(s.endpoint, "I was")
+	s.send(s.endpoint, "reply")
 	s.endpoint.Close()
-	s.expect(s.client, "I was")
-	s.expectEOF(s.client) // and nobody waits for this client for ever, although it doesn't close
+	s.expect(s.client, "reply")
+	s.expectEOF(s.client) // although the client does not close its side
 	if r := s.waitClosed(tunnel.Endpoint, ""); r.FromClient != 0 || r.FromEndpoint != 5 {
-		t.Errorf("got %+v", r)
+		t.Errorf("got report %+v", r)
 	}
 }
 
 func TestClientGetsCloseFrameWhenEndpointFails(t *testing.T) {
-	for _, end := range []struct {
+	for _, failure := range []struct {
 		name, reason string
 		do           func(s *fixture)
 	}{
-		{"that ended", "end", func(s *fixture) { s.endpoint.Close() }},
-		{"that broke", "reset", func(s *fixture) { s.reset(s.endpoint) }},
+		{"closes", "end", func(s *fixture) { s.endpoint.Close() }},
+		{"resets", "reset", func(s *fixture) { s.reset(s.endpoint) }},
 	} {
-		t.Run(end.name, func(t *testing.T) {
+		t.Run(failure.name, func(t *testing.T) {
 			s := openTunnel(t, webSocket)
 			hello := frame(final|opText, false, []byte("hello"))
 			s.send(s.endpoint, string(hello))
 			s.expect(s.client, string(hello))
-			end.do(s)
+			failure.do(s)
 			s.expect(s.client, goingAwayFrame)
 			s.send(s.client, string(frame(final|opClose, true, []byte{3, 233})))
 			began := time.Now()
 			s.expectEOF(s.client)
 			if took := time.Since(began); took > 900*time.Millisecond {
-				t.Errorf("the answer was not noticed: closed after %s", took)
+				t.Errorf("closed after %s, want at once after the answer", took)
 			}
-			s.waitClosed(tunnel.Endpoint, end.reason)
+			s.waitClosed(tunnel.Endpoint, failure.reason)
 		})
-		t.Run(end.name+" within a frame", func(t *testing.T) {
+		t.Run(failure.name+" within a frame", func(t *testing.T) {
 			s := openTunnel(t, webSocket)
 			s.send(s.endpoint, "\x82\x7e")
 			s.expect(s.client, "\x82\x7e")
-			end.do(s)
+			failure.do(s)
 			s.expectEOF(s.client)
-			s.waitClosed(tunnel.Endpoint, end.reason)
+			s.waitClosed(tunnel.Endpoint, failure.reason)
 		})
 	}
 }
@@ -103,7 +103,7 @@ func TestAbortSendsCloseFrameWithoutWaiting(t *testing.T) {
 	s.group.Abort()
 	s.expectEOF(s.client)
 	if took := time.Since(began); took > 900*time.Millisecond {
-		t.Errorf("the frame was waited for: closed after %s", took)
+		t.Errorf("closed after %s, want without waiting for the frame", took)
 	}
 	s.client.Close()
 	s.waitClosed(tunnel.Edge, "cut")
@@ -111,14 +111,14 @@ func TestAbortSendsCloseFrameWithoutWaiting(t *testing.T) {
 
 func TestTLSClientGetsCloseNotify(t *testing.T) {
 	s := newFixture(t)
-	var ends tunnel.Config
-	far, near := tcpPair(t)
-	s.client, ends.Client = asConns(startTLS(t, far, near))
-	s.endpoint, ends.Endpoint = tcpPair(t)
-	s.start(ends, webSocket)
+	var config tunnel.Config
+	remote, local := tcpPair(t)
+	s.client, config.Client = asConns(startTLS(t, remote, local))
+	s.endpoint, config.Endpoint = tcpPair(t)
+	s.start(config, webSocket)
 	s.endpoint.Close()
 	s.expect(s.client, goingAwayFrame)
-	if _, err := s.client.Read(make([]byte, 1)); err != io.EOF { // close_notify, not just the end of the stream
+	if _, err := s.client.Read(make([]byte, 1)); err != io.EOF { // a close_notify, or the error would be io.ErrUnexpectedEOF
 		t.Errorf("got %v, want EOF", err)
 	}
 	s.waitClosed(tunnel.Endpoint, "end")
@@ -134,7 +134,7 @@ func TestAbortDoesNotWaitForDrain(t *testing.T) {
 	s.group.Abort()
 	s.expectEOF(s.client)
 	if took := time.Since(began); took > 900*time.Millisecond {
-		t.Errorf("the frame was waited for: closed after %s", took)
+		t.Errorf("closed after %s, want without waiting for the frame", took)
 	}
 	s.client.Close()
 	s.waitClosed(tunnel.Edge, "drain")

@@ -17,9 +17,9 @@ func TestBothDirectionsAreCopiedAndCounted(t *testing.T) {
 		s.expect(s.endpoint, "ping")
 		s.send(s.endpoint, "pong!")
 		s.expect(s.client, "pong!")
-		live := s.traffic.Parent // of the service
+		service := s.traffic.Parent
 		counted := func() [3]int64 {
-			return [3]int64{live.Sockets.Load(), live.FromClient.Load(), live.FromEndpoint.Load()}
+			return [3]int64{service.Sockets.Load(), service.FromClient.Load(), service.FromEndpoint.Load()}
 		}
 		want := [3]int64{1, 4, 5}
 		s.eventually(func() bool { return counted() == want }, func() any { return counted() })
@@ -29,7 +29,7 @@ func TestBothDirectionsAreCopiedAndCounted(t *testing.T) {
 		s.expectEOF(s.client)
 		r := s.waitClosed(tunnel.Client, "end")
 		if r.FromClient != 4 || r.FromEndpoint != 5 || r.Duration <= 0 {
-			t.Errorf("got %+v", r)
+			t.Errorf("got report %+v", r)
 		}
 	})
 }
@@ -38,11 +38,11 @@ func TestLargeTransfersAreCopiedUnchanged(t *testing.T) {
 	for _, size := range []int{511, 512, 513, 1024, 16 << 10, 32 << 10, 32<<10 + 512, 5 << 20} {
 		forEachKind(t, func(s *fixture) {
 			sent := []byte(strings.Repeat("0123456789abcde", size/15+1)[:size])
-			for _, way := range [][2]net.Conn{{s.client, s.endpoint}, {s.endpoint, s.client}} {
-				go func() { _, _ = way[0].Write(sent) }()
+			for _, pair := range [][2]net.Conn{{s.client, s.endpoint}, {s.endpoint, s.client}} {
+				go func() { _, _ = pair[0].Write(sent) }()
 				got := make([]byte, size)
-				if _, err := io.ReadFull(way[1], got); err != nil || !bytes.Equal(got, sent) {
-					t.Errorf("%d bytes arrived otherwise: %v", size, err)
+				if _, err := io.ReadFull(pair[1], got); err != nil || !bytes.Equal(got, sent) {
+					t.Errorf("%d bytes arrived changed: %v", size, err)
 				}
 			}
 			s.client.Close()
@@ -54,15 +54,15 @@ func TestLargeTransfersAreCopiedUnchanged(t *testing.T) {
 
 func TestClientMayHalfClose(t *testing.T) {
 	forEachKind(t, func(s *fixture) {
-		s.send(s.client, "all I have")
+		s.send(s.client, "request")
 		s.halfClose(s.client)
-		s.expect(s.endpoint, "all I have")
+		s.expect(s.endpoint, "request")
 		s.expectEOF(s.endpoint)
-		s.send(s.endpoint, "the answer")
-		s.expect(s.client, "the answer")
-		s.send(s.endpoint, "and more")
+		s.send(s.endpoint, "answer")
+		s.expect(s.client, "answer")
+		s.send(s.endpoint, "more")
 		s.halfClose(s.endpoint)
-		s.expect(s.client, "and more")
+		s.expect(s.client, "more")
 		s.expectEOF(s.client)
 		s.waitClosed(tunnel.Client, "end")
 	})
@@ -74,8 +74,8 @@ func TestEndpointMayHalfClose(t *testing.T) {
 		s.halfClose(s.endpoint)
 		s.expect(s.client, "bye")
 		s.expectEOF(s.client)
-		s.send(s.client, "just one more thing")
-		s.expect(s.endpoint, "just one more thing")
+		s.send(s.client, "more")
+		s.expect(s.endpoint, "more")
 		s.client.Close()
 		s.expectEOF(s.endpoint)
 		s.waitClosed(tunnel.Endpoint, "end")
@@ -91,14 +91,14 @@ func TestBufferedBytesAreForwardedFirst(t *testing.T) {
 		s.client.Close()
 		s.endpoint.Close()
 		if r := s.waitClosed("", ""); r.FromClient != 6 || r.FromEndpoint != 6 {
-			t.Errorf("got %+v", r)
+			t.Errorf("got report %+v", r)
 		}
-	}, func(e *tunnel.Config) { e.BufferedFromClient, e.BufferedFromEndpoint = []byte("one"), []byte("un") })
+	}, func(c *tunnel.Config) { c.BufferedFromClient, c.BufferedFromEndpoint = []byte("one"), []byte("un") })
 }
 
 func TestExistingDeadlinesAreCleared(t *testing.T) {
-	s := openTunnel(t, func(e *tunnel.Config) {
-		for _, c := range []net.Conn{e.Client, e.Endpoint} {
+	s := openTunnel(t, func(c *tunnel.Config) {
+		for _, c := range []net.Conn{c.Client, c.Endpoint} {
 			if err := c.SetDeadline(time.Unix(1, 0)); err != nil {
 				t.Fatal(err)
 			}
@@ -115,44 +115,44 @@ func TestExistingDeadlinesAreCleared(t *testing.T) {
 
 func TestConnWithoutCloseWriteIsClosedWhole(t *testing.T) {
 	s := newFixture(t)
-	var ends tunnel.Config
-	s.client, ends.Client = net.Pipe()
-	s.endpoint, ends.Endpoint = net.Pipe()
-	s.start(ends)
+	var config tunnel.Config
+	s.client, config.Client = net.Pipe()
+	s.endpoint, config.Endpoint = net.Pipe()
+	s.start(config)
 	s.client.Close()
 	s.expectEOF(s.endpoint)
 	s.waitClosed(tunnel.Client, "end")
 }
 
-func TestAWrapperIsClosedOnce(t *testing.T) {
+func TestWrapperIsClosedOnce(t *testing.T) {
 	var wrapper *transparentConn
-	s := openTunnel(t, func(e *tunnel.Config) {
-		wrapper = &transparentConn{TCPConn: e.Endpoint.(*net.TCPConn)}
-		e.Endpoint = wrapper
+	s := openTunnel(t, func(c *tunnel.Config) {
+		wrapper = &transparentConn{TCPConn: c.Endpoint.(*net.TCPConn)}
+		c.Endpoint = wrapper
 	})
 	s.client.Close()
 	s.endpoint.Close()
 	s.waitClosed("", "")
 	if n := wrapper.closes.Load(); n != 1 {
-		t.Errorf("closed %d times, want once", n)
+		t.Errorf("the wrapper was closed %d times, want once", n)
 	}
 }
 
-func TestATunnelNeedsTwoGoroutines(t *testing.T) {
+func TestTunnelUsesTwoGoroutines(t *testing.T) {
 	const tunnels = 50
 	s := openTunnel(t)
-	stages := []*fixture{s}
+	fixtures := []*fixture{s}
 	for range tunnels - 1 {
-		stages = append(stages, openTunnel(t))
+		fixtures = append(fixtures, openTunnel(t))
 	}
-	for _, s := range stages {
+	for _, s := range fixtures {
 		s.send(s.client, "x")
 		s.expect(s.endpoint, "x")
 	}
 	if n := len(goroutines()); n != 2*tunnels {
-		t.Errorf("%d goroutines for %d tunnels", n, tunnels)
+		t.Errorf("%d goroutines for %d tunnels, want two for each", n, tunnels)
 	}
-	for _, s := range stages {
+	for _, s := range fixtures {
 		s.client.Close()
 		s.endpoint.Close()
 		s.waitClosed("", "")

@@ -6,76 +6,77 @@ import (
 	"time"
 )
 
-// aLongTimeAgo is a deadline that is over.
+// aLongTimeAgo is a deadline that has passed: it ends a pending read at once.
 var aLongTimeAgo = time.Unix(1, 0)
 
-// deadline is how long a direction may last. It owns the read deadline of the direction's source and the write deadline of
-// its destination: that is how others wake a direction that waits in a read or in a write. A term can be cut short,
-// but not made longer.
+// deadline limits how long a direction may last. It owns the read deadline of the direction's source and the write deadline
+// of its destination, through which other goroutines wake a direction that waits in a read or in a write. It can be brought
+// forward, but not put off.
 type deadline struct {
 	src, dst net.Conn
 
 	mu             sync.Mutex
-	at             time.Time // zero: there is none yet
-	closeRequested bool      // to say farewell
+	at             time.Time // zero while the direction may last for ever
+	closeRequested bool      // the direction has to send a close frame
 }
 
-// requestClose wakes the direction to say farewell and be over at the end. Of that time, replyTimeout is for what comes after.
-func (m *deadline) requestClose(end time.Time) { m.shorten(end, true, end.Add(-replyTimeout)) }
+// requestClose wakes the direction, which sends a close frame and ends at the given time. The last replyTimeout before it
+// is for the answer: writes have to be done by then.
+func (d *deadline) requestClose(at time.Time) { d.shorten(at, true, at.Add(-replyTimeout)) }
 
-// limit has the direction be over at the end, going on as before until then.
-func (m *deadline) limit(end time.Time) { m.shorten(end, false, end) }
+// limit makes the direction end at the given time. It goes on as before until then.
+func (d *deadline) limit(at time.Time) { d.shorten(at, false, at) }
 
-func (m *deadline) shorten(end time.Time, ask bool, write time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closeRequested = m.closeRequested || ask
-	if m.at.IsZero() || end.Before(m.at) {
-		m.at = end
+func (d *deadline) shorten(at time.Time, requestClose bool, writeBy time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closeRequested = d.closeRequested || requestClose
+	if d.at.IsZero() || at.Before(d.at) {
+		d.at = at
 	}
-	if m.at.Before(write) {
-		write = m.at
+	if d.at.Before(writeBy) {
+		writeBy = d.at
 	}
-	// An error of a deadline means that the connection is closed, which wakes too.
-	_ = m.src.SetReadDeadline(aLongTimeAgo)
-	_ = m.dst.SetWriteDeadline(write)
+	// These fail only on a closed connection, whose reads and writes have returned.
+	_ = d.src.SetReadDeadline(aLongTimeAgo)
+	_ = d.dst.SetWriteDeadline(writeBy)
 }
 
-// rearm sets the deadlines anew after a read timed out, and says what the direction has to do.
-func (m *deadline) rearm() (asked, over bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_ = m.src.SetReadDeadline(m.at)
-	return m.closeRequested, !m.at.IsZero() && !time.Now().Before(m.at)
+// rearm sets the read deadline again after a read timed out, and returns what the direction has to do.
+func (d *deadline) rearm() (closeRequested, expired bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_ = d.src.SetReadDeadline(d.at)
+	return d.closeRequested, !d.at.IsZero() && !time.Now().Before(d.at)
 }
 
-// isSet reports whether the term has an end.
-func (m *deadline) isSet() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return !m.at.IsZero()
+// isSet reports whether the direction has to end at some time.
+func (d *deadline) isSet() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.at.IsZero()
 }
 
-// limitNextRead limits the next read to so long, unless the term has an end: then reads are limited anyway.
-func (m *deadline) limitNextRead(wait time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.at.IsZero() {
-		_ = m.src.SetReadDeadline(time.Now().Add(wait))
+// limitNextRead lets the next read time out after the given time, unless the deadline is set: it limits all reads then.
+func (d *deadline) limitNextRead(timeout time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.at.IsZero() {
+		_ = d.src.SetReadDeadline(time.Now().Add(timeout))
 	}
 }
 
-// setForFrame leaves the direction the time to finish a frame.
-func (m *deadline) setForFrame() { m.reserve(replyTimeout) }
+// setForFrame gives the direction the time before the last replyTimeout, to finish a frame.
+func (d *deadline) setForFrame() { d.setBefore(replyTimeout) }
 
-// setForReply leaves it all the time there is.
-func (m *deadline) setForReply() { m.reserve(0) }
+// setForReply gives the direction all the time until the deadline.
+func (d *deadline) setForReply() { d.setBefore(0) }
 
-func (m *deadline) reserve(rest time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.at.IsZero() {
-		_ = m.src.SetReadDeadline(m.at.Add(-rest))
-		_ = m.dst.SetWriteDeadline(m.at.Add(-rest))
+func (d *deadline) setBefore(reserve time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.at.IsZero() {
+		_ = d.src.SetReadDeadline(d.at.Add(-reserve))
+		_ = d.dst.SetWriteDeadline(d.at.Add(-reserve))
 	}
 }

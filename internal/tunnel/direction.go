@@ -5,21 +5,21 @@ import (
 	"os"
 )
 
-// direction copies from one end to the other. Its goroutine alone reads the one and writes to the other; others only
-// shorten its term.
+// direction copies from one peer to the other. Only its own goroutine reads the source and writes to the destination; other
+// goroutines only shorten its deadline.
 type direction struct {
 	tunnel   *tunnel
 	src, dst *peer
 	other    *direction
 	reader   reader
-	buffered []byte // what was read before there was a tunnel
+	buffered []byte // bytes that were read before the tunnel was opened
 	frames   frameTracker
 	copied   int64 // bytes
 	deadline deadline
 }
 
-func (d *direction) setup(t *tunnel, src, dst *peer, first []byte) {
-	d.tunnel, d.src, d.dst, d.buffered = t, src, dst, first
+func (d *direction) setup(t *tunnel, src, dst *peer, buffered []byte) {
+	d.tunnel, d.src, d.dst, d.buffered = t, src, dst, buffered
 	d.other = src.writer
 	d.deadline.src, d.deadline.dst = src.Conn, dst.Conn
 	d.reader = newReader(src.Conn, &d.deadline)
@@ -27,38 +27,38 @@ func (d *direction) setup(t *tunnel, src, dst *peer, first []byte) {
 	d.frames.invalid = !t.websocket
 }
 
-// run copies until the end, and then sees both ends off.
+// run copies until the direction ends, and then closes it on both peers.
 func (d *direction) run() {
 	defer d.tunnel.directionDone()
 	err := d.forward()
 	if err == errCloseRequested {
 		err = d.announceClose()
 	}
-	failed, unwanted := err.(*writeError)
+	failed, writeFailed := err.(*writeError)
 	switch {
 	case err == errCloseRequested, err == errDone:
-	case unwanted:
+	case writeFailed:
 		d.handleWriteError(failed)
 	default:
 		d.handleReadError(err)
 	}
 	d.dst.release()
-	if err == errCloseRequested || unwanted {
+	if err == errCloseRequested || writeFailed {
 		d.discard()
 	}
 	d.src.release()
 }
 
-// Why a direction stops, when neither end is the reason.
+// Why a direction stops if neither peer is the cause.
 var (
-	errCloseRequested = errors.New("asked to say farewell")
-	errDone           = errors.New("its time is over")
+	errCloseRequested = errors.New("close requested")
+	errDone           = errors.New("direction is done")
 )
 
-// writeError is why the destination takes no more.
+// writeError is the error of a write to the destination.
 type writeError struct{ error }
 
-// forward passes on what the source sends. It returns errCloseRequested, errDone, a *writeError, or what ended the source.
+// forward forwards what the source sends. It returns errCloseRequested, errDone, a *writeError, or the error of a read.
 func (d *direction) forward() error {
 	err := d.forwardChunk(d.buffered)
 	d.buffered = nil
@@ -74,24 +74,24 @@ func (d *direction) forward() error {
 		}
 	}
 	if err == nil {
-		return errDone // all has been said
+		return errDone // the tunnel is closing, and a close frame was forwarded: nothing may follow it
 	}
 	return err
 }
 
-// handleReadTimeout returns why the direction has to stop after a read timed out, if it has to.
+// handleReadTimeout returns why the direction has to stop after a read timed out, or nil if it goes on.
 func (d *direction) handleReadTimeout() error {
-	asked, over := d.deadline.rearm()
+	closeRequested, expired := d.deadline.rearm()
 	switch {
-	case asked:
+	case closeRequested:
 		return errCloseRequested
-	case over:
+	case expired:
 		return errDone
 	}
 	return nil
 }
 
-// forwardChunk passes on what was read.
+// forwardChunk tracks the frames of p and writes it to the destination.
 func (d *direction) forwardChunk(p []byte) error {
 	if len(p) == 0 {
 		return nil
@@ -105,7 +105,7 @@ func (d *direction) forwardChunk(p []byte) error {
 	return d.writeAndCount(p)
 }
 
-// writeAndCount writes p and counts it. A failed write is no timeout of the source.
+// writeAndCount writes p and counts it. It wraps the error, so that a timeout of the write is not taken for one of a read.
 func (d *direction) writeAndCount(p []byte) error {
 	n, err := d.dst.Write(p)
 	d.copied += int64(n)

@@ -1,20 +1,18 @@
 package tunnel
 
 import (
-	"encoding/binary"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"time"
 )
 
-// announceClose has the destination know that the edge ends the tunnel. It returns errCloseRequested, or a *writeError.
+// announceClose tells the destination that the edge closes the tunnel. It returns errCloseRequested, or a *writeError.
 func (d *direction) announceClose() error {
-	whole, err := d.finishFrame()
+	isAtBoundary, err := d.finishFrame()
 	if err == nil {
-		err = d.sendClose(whole)
+		err = d.sendClose(isAtBoundary)
 	}
 	if err == nil {
 		err = errCloseRequested
@@ -22,15 +20,15 @@ func (d *direction) announceClose() error {
 	return err
 }
 
-// finishFrame passes on the rest of a frame that has begun, and drops what came behind it. It reports whether the
-// destination has got whole frames.
-func (d *direction) finishFrame() (whole bool, failed error) {
+// finishFrame forwards the rest of an unfinished frame, and drops what the source sent behind it. It reports whether the
+// destination has got whole frames only.
+func (d *direction) finishFrame() (isAtBoundary bool, failed error) {
 	d.deadline.setForFrame()
-	whole = d.frames.isAtBoundary()
-	for !whole && !d.frames.invalid {
+	isAtBoundary = d.frames.isAtBoundary()
+	for !isAtBoundary && !d.frames.invalid {
 		p, err := d.reader.read()
-		if end := d.frames.track(p); end > 0 {
-			p, whole = p[:end], true
+		if frameEnd := d.frames.track(p); frameEnd > 0 {
+			p, isAtBoundary = p[:frameEnd], true
 		}
 		if len(p) > 0 {
 			failed = d.writeAndCount(p)
@@ -40,13 +38,13 @@ func (d *direction) finishFrame() (whole bool, failed error) {
 			break
 		}
 	}
-	return whole, failed
+	return isAtBoundary, failed
 }
 
-// sendClose is the last that is said to the destination: a close frame where there can be one and none has passed, or
-// else the end of the stream.
-func (d *direction) sendClose(whole bool) error {
-	if !whole || d.frames.closed {
+// sendClose sends a close frame, or half-closes the connection if the destination is in the middle of a frame or has got a
+// close frame already.
+func (d *direction) sendClose(isAtBoundary bool) error {
+	if !isAtBoundary || d.frames.closed {
 		d.halfClose()
 		return nil
 	}
@@ -58,34 +56,23 @@ func (d *direction) sendClose(whole bool) error {
 	return nil
 }
 
-// goingAwayFrame returns a close frame with code 1001 (RFC 6455 section 7.4.1): unmasked for a client, masked for a server.
-func goingAwayFrame(masked bool) []byte {
-	const code = 1001
-	if !masked {
-		return binary.BigEndian.AppendUint16([]byte{0x88, 2}, code)
-	}
-	key := rand.Uint32()
-	frame := binary.BigEndian.AppendUint32([]byte{0x88, 0x80 | 2}, key)
-	return binary.BigEndian.AppendUint16(frame, code^uint16(key>>16))
-}
-
-// halfClose ends the stream to the destination. Where only both can be ended, both are.
+// halfClose closes the destination for writing. If the connection can only be closed whole, the opposite direction ends too.
 func (d *direction) halfClose() {
 	if err := d.dst.closeWrite(); errors.Is(err, errors.ErrUnsupported) {
 		d.other.deadline.limit(time.Now())
 	}
 }
 
-// handleReadError passes on that the source has ended.
+// handleReadError tells the destination that the source sends no more.
 func (d *direction) handleReadError(err error) {
 	d.tunnel.recordCause(d.src.side, closeReason(err))
-	soon := time.Now().Add(replyTimeout)
+	replyDeadline := time.Now().Add(replyTimeout)
 	switch {
 	case d.tunnel.websocket && d.src.side == Endpoint:
-		// A server that has ended its stream has ended the connection (RFC 6455 section 7.1.1).
-		d.deadline.limit(soon)
+		// A server that closes its stream closes the connection (RFC 6455 section 7.1.1).
+		d.deadline.limit(replyDeadline)
 		_ = d.sendClose(d.frames.isAtBoundary())
-		d.other.deadline.limit(soon)
+		d.other.deadline.limit(replyDeadline)
 	case err == io.EOF:
 		d.halfClose()
 	default:
@@ -93,8 +80,8 @@ func (d *direction) handleReadError(err error) {
 	}
 }
 
-// handleWriteError deals with a destination that takes no more. What it still had to say arrives from its own direction,
-// and then its end. Only a client that takes nothing is left at once when its time is over.
+// handleWriteError handles a failed write. The opposite direction still forwards what the destination has sent, and then
+// its EOF. Only a client that reads nothing until the deadline is closed at once.
 func (d *direction) handleWriteError(failed *writeError) {
 	d.tunnel.recordCause(d.dst.side, closeReason(failed.error))
 	if errors.Is(failed.error, os.ErrDeadlineExceeded) && d.dst.side == Client {
@@ -102,8 +89,8 @@ func (d *direction) handleWriteError(failed *writeError) {
 	}
 }
 
-// discard reads on until the source has answered the farewell, so that the answer and the farewell don't get lost in
-// the reset that closing with unread bytes causes.
+// discard reads until the source has answered the close frame. To close a connection with unread bytes would send a reset,
+// in which the close frame could get lost.
 func (d *direction) discard() {
 	d.deadline.setForReply()
 	for !d.frames.closed {
@@ -111,7 +98,7 @@ func (d *direction) discard() {
 		d.frames.track(p)
 		d.reader.release()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			if _, over := d.deadline.rearm(); over {
+			if _, expired := d.deadline.rearm(); expired {
 				return
 			}
 		} else if err != nil {
@@ -120,7 +107,7 @@ func (d *direction) discard() {
 	}
 }
 
-// closeReason returns why a connection ended, without the addresses that net repeats.
+// closeReason returns why a connection ended, without the addresses that the errors of package net repeat.
 func closeReason(err error) string {
 	if err == io.EOF {
 		return "end"

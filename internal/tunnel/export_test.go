@@ -1,16 +1,16 @@
 package tunnel
 
-// FrameTracker gives the tests the tracker of frames.
+// FrameTracker exports frameTracker to the tests.
 type FrameTracker struct{ frameTracker }
 
 // NewFrameTracker returns a tracker of a client's frames, or of a server's.
 func NewFrameTracker(masked bool) *FrameTracker { return &FrameTracker{newFrameTracker(masked)} }
 
-// Track goes on through p.
-func (f *FrameTracker) Track(p []byte) (end int) { return f.track(p) }
+// Track reads p and returns the offset behind the last frame that ends in it, or 0.
+func (f *FrameTracker) Track(p []byte) (frameEnd int) { return f.track(p) }
 
-// IsAtBoundary reports whether it saw whole frames only.
+// IsAtBoundary reports whether only whole frames were read.
 func (f *FrameTracker) IsAtBoundary() bool { return f.isAtBoundary() }
 
-// State returns what else is known.
-func (f *FrameTracker) State() (lost, closed bool) { return f.invalid, f.closed }
+// State returns whether the bytes are not frames, and whether a close frame has passed.
+func (f *FrameTracker) State() (invalid, closed bool) { return f.invalid, f.closed }

@@ -19,26 +19,26 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// testTimeout bounds every wait for something that must happen.
+// testTimeout limits every wait for something that must happen.
 const testTimeout = 20 * time.Second
 
-// fixture is one tunnel, and what is at its two ends.
+// fixture is one tunnel with its two remote peers.
 type fixture struct {
 	testing.TB
 	group            *tunnel.Group
 	traffic          *tunnel.Traffic
-	client, endpoint net.Conn // the far ends
+	client, endpoint net.Conn // the remote ends of the tunnel's connections
 	report           chan tunnel.Report
 }
 
-// openTunnel opens a tunnel over TCP. Its ends may be changed before.
+// openTunnel opens a tunnel over TCP, after the functions have changed its Config.
 func openTunnel(t testing.TB, change ...func(*tunnel.Config)) *fixture {
 	t.Helper()
 	s := newFixture(t)
-	var ends tunnel.Config
-	s.client, ends.Client = tcpPair(t)
-	s.endpoint, ends.Endpoint = tcpPair(t)
-	s.start(ends, change...)
+	var config tunnel.Config
+	s.client, config.Client = tcpPair(t)
+	s.endpoint, config.Endpoint = tcpPair(t)
+	s.start(config, change...)
 	return s
 }
 
@@ -51,11 +51,11 @@ func newFixture(t testing.TB) *fixture {
 	return s
 }
 
-func (s *fixture) start(ends tunnel.Config, change ...func(*tunnel.Config)) {
-	ends.Traffic = s.traffic
-	ends.OnClose = func(r tunnel.Report) { s.report <- r }
+func (s *fixture) start(config tunnel.Config, change ...func(*tunnel.Config)) {
+	config.Traffic = s.traffic
+	config.OnClose = func(r tunnel.Report) { s.report <- r }
 	for _, c := range change {
-		c(&ends)
+		c(&config)
 	}
 	s.Cleanup(func() { s.client.Close(); s.endpoint.Close() })
 	for _, c := range []net.Conn{s.client, s.endpoint} {
@@ -63,33 +63,48 @@ func (s *fixture) start(ends tunnel.Config, change ...func(*tunnel.Config)) {
 			s.Fatal(err)
 		}
 	}
-	s.group.Open(ends)
+	s.group.Open(config)
 }
 
-func webSocket(e *tunnel.Config) { e.WebSocket = true }
+// openPipeTunnel opens a tunnel over net.Pipe connections, which use the clock of synctest.
+func openPipeTunnel(t *testing.T, change ...func(*tunnel.Config)) *fixture {
+	s := newFixture(t)
+	var config tunnel.Config
+	s.client, config.Client = net.Pipe()
+	s.endpoint, config.Endpoint = net.Pipe()
+	s.start(config, change...)
+	for _, c := range []net.Conn{s.client, s.endpoint} {
+		if err := c.SetDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
 
-// tcpPair returns the two ends of a TCP connection.
-func tcpPair(t testing.TB) (far, near net.Conn) {
+func webSocket(c *tunnel.Config) { c.WebSocket = true }
+
+// tcpPair returns both ends of a TCP connection.
+func tcpPair(t testing.TB) (remote, local net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if far, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+	if remote, err = net.Dial("tcp", ln.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	if near, err = ln.Accept(); err != nil {
+	if local, err = ln.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	return far, near
+	return remote, local
 }
 
-// startTLS puts TLS on a connection.
-func startTLS(t testing.TB, far, near net.Conn) (client, server *tls.Conn) {
+// startTLS starts TLS on both ends of a connection.
+func startTLS(t testing.TB, remote, local net.Conn) (client, server *tls.Conn) {
 	t.Helper()
-	client = tls.Client(far, &tls.Config{InsecureSkipVerify: true})
-	server = tls.Server(near, serverTLSConfig(t))
+	client = tls.Client(remote, &tls.Config{InsecureSkipVerify: true})
+	server = tls.Server(local, serverTLSConfig(t))
 	done := make(chan error, 1)
 	go func() { done <- client.Handshake() }()
 	if err := errors.Join(server.Handshake(), <-done); err != nil {
@@ -112,31 +127,32 @@ func serverTLSConfig(t testing.TB) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-// waitClosed returns the tunnel's report, and checks that nothing is open. An empty name stands for anybody.
+// waitClosed waits until the tunnel has closed, checks who closed it and why, and returns its report. Empty strings match
+// anything.
 func (s *fixture) waitClosed(by, reason string) tunnel.Report {
 	s.Helper()
 	select {
 	case r := <-s.report:
 		if by != "" && r.ClosedBy != by || r.ClosedBy == "" || !strings.Contains(r.Reason, reason) {
-			s.Errorf("ended by %s (%s), want by %s (%s)", r.ClosedBy, r.Reason, by, reason)
+			s.Errorf("closed by %s (%s), want by %s (%s)", r.ClosedBy, r.Reason, by, reason)
 		}
 		if n := s.traffic.Parent.Sockets.Load(); n != 0 {
 			s.Errorf("%d sockets are still counted", n)
 		}
 		return r
 	case <-time.After(testTimeout):
-		s.Fatal("it did not end")
+		s.Fatal("the tunnel did not close")
 		panic("unreachable")
 	}
 }
 
-// eventually waits for a state.
+// eventually waits until reached returns true.
 func (s *fixture) eventually(reached func() bool, state func() any) {
 	s.Helper()
 	deadline := time.Now().Add(testTimeout)
 	for tick := time.NewTicker(time.Millisecond); !reached(); <-tick.C {
 		if time.Now().After(deadline) {
-			s.Fatalf("still %v", state())
+			s.Fatalf("the state is still %v", state())
 		}
 	}
 }
@@ -149,7 +165,7 @@ func (s *fixture) send(conn net.Conn, p string) {
 	}
 }
 
-// expect checks what comes next.
+// expect reads as many bytes as wanted and compares them.
 func (s *fixture) expect(conn net.Conn, want string) {
 	s.Helper()
 	got := make([]byte, len(want))
@@ -158,15 +174,15 @@ func (s *fixture) expect(conn net.Conn, want string) {
 	}
 }
 
-// expectEOF checks that nothing comes any more.
+// expectEOF checks that the connection ends without further bytes.
 func (s *fixture) expectEOF(conn net.Conn) {
 	s.Helper()
 	if rest, err := io.ReadAll(conn); err != nil || len(rest) > 0 {
-		s.Errorf("got %q, %v, want the end", rest, err)
+		s.Errorf("got %q, %v, want EOF", rest, err)
 	}
 }
 
-// halfClose ends what a side says.
+// halfClose closes a connection for writing.
 func (s *fixture) halfClose(conn net.Conn) {
 	s.Helper()
 	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
@@ -174,7 +190,7 @@ func (s *fixture) halfClose(conn net.Conn) {
 	}
 }
 
-// reset breaks a connection.
+// reset closes a connection with a TCP reset.
 func (s *fixture) reset(conn net.Conn) {
 	s.Helper()
 	if err := errors.Join(conn.(*net.TCPConn).SetLinger(0), conn.Close()); err != nil {
@@ -182,7 +198,7 @@ func (s *fixture) reset(conn net.Conn) {
 	}
 }
 
-// goroutines returns the stacks of those that run the package's code.
+// goroutines returns the stacks of the goroutines that run the package's code.
 func goroutines() []string {
 	stacks := make([]byte, 8<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
@@ -200,5 +216,5 @@ func (s *fixture) expectNoGoroutines() {
 			return
 		}
 	}
-	s.Errorf("%d goroutines were left behind:\n%s", len(left), strings.Join(left, "\n\n"))
+	s.Errorf("%d goroutines are left:\n%s", len(left), strings.Join(left, "\n\n"))
 }

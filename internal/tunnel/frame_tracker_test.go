@@ -18,7 +18,7 @@ const (
 	opPing   = 9
 )
 
-// frame returns a frame with a payload, masked if it is a client's.
+// frame returns a frame with a payload, masked if it comes from a client.
 func frame(first byte, masked bool, payload []byte) []byte {
 	b := []byte{first, 0}
 	switch n := len(payload); {
@@ -43,14 +43,14 @@ func frame(first byte, masked bool, payload []byte) []byte {
 	return b
 }
 
-// frameScan is what there is to know about a stream of frames.
+// frameScan describes a stream of frames.
 type frameScan struct {
 	ends    []int // offsets behind frames
-	invalid int   // offset behind the byte that can't be, or -1
+	invalid int   // offset behind the first invalid byte, or -1
 	closed  int   // offset behind the close frame, or -1
 }
 
-// scanFrames reads a stream in one piece, the plain way.
+// scanFrames scans a whole stream, in the simplest way.
 func scanFrames(p []byte, masked bool) frameScan {
 	r := frameScan{invalid: -1, closed: -1}
 	for at := 0; ; {
@@ -129,31 +129,32 @@ func FuzzFrameTrackerIgnoresHowDataIsSplit(f *testing.F) {
 			if len(cuts) > 0 {
 				to = min(to, from+int(cuts[i%len(cuts)])%50+1)
 			}
-			end := got.Track(stream[from:to])
-			compareTracker(t, want, got, from, to, end)
+			frameEnd := got.Track(stream[from:to])
+			compareTracker(t, want, got, from, to, frameEnd)
 			from = to
 		}
 	})
 }
 
-// compareTracker compares what is known after the bytes of a stream from one offset to another.
-func compareTracker(t *testing.T, want frameScan, got *tunnel.FrameTracker, from, to, end int) {
+// compareTracker compares the tracker's state after it has read the bytes of a stream up to offset to, the last of them
+// from offset from.
+func compareTracker(t *testing.T, want frameScan, got *tunnel.FrameTracker, from, to, frameEnd int) {
 	t.Helper()
-	last := 0 // the end of the last frame so far
-	for _, e := range want.ends {
-		if e <= to {
-			last = e
+	last := 0 // where the last frame so far ends
+	for _, offset := range want.ends {
+		if offset <= to {
+			last = offset
 		}
 	}
-	lost, closed := want.invalid >= 0 && want.invalid <= to, want.closed >= 0 && want.closed <= to
-	if l, c := got.State(); l != lost || c != closed {
-		t.Fatalf("at %d lost is %v and closed %v, want %v and %v", to, l, c, lost, closed)
+	invalid, closed := want.invalid >= 0 && want.invalid <= to, want.closed >= 0 && want.closed <= to
+	if i, c := got.State(); i != invalid || c != closed {
+		t.Fatalf("at %d invalid is %v and closed %v, want %v and %v", to, i, c, invalid, closed)
 	}
-	if atEnd := !lost && (last == to || closed); got.IsAtBoundary() != atEnd {
-		t.Fatalf("at %d a frame's end is seen: %v, want %v", to, got.IsAtBoundary(), atEnd)
+	if atBoundary := !invalid && (last == to || closed); got.IsAtBoundary() != atBoundary {
+		t.Fatalf("at %d IsAtBoundary is %v, want %v", to, got.IsAtBoundary(), atBoundary)
 	}
-	if wantEnd := max(0, last-from); end != wantEnd {
-		t.Fatalf("from %d to %d the last frame's end is at %d, want %d", from, to, end, wantEnd)
+	if wantEnd := max(0, last-from); frameEnd != wantEnd {
+		t.Fatalf("from %d to %d the last frame ends at %d, want %d", from, to, frameEnd, wantEnd)
 	}
 }
 
@@ -162,7 +163,7 @@ func TestFrameLengthMayHave63Bits(t *testing.T) {
 	f := tunnel.NewFrameTracker(false)
 	f.Track(head)
 	f.Track(bytes.Repeat([]byte{final | opClose, 0}, 10_000)) // payload that looks like frames
-	if lost, closed := f.State(); lost || closed || f.IsAtBoundary() {
-		t.Errorf("lost %v, closed %v, at an end %v; want it within the frame", lost, closed, f.IsAtBoundary())
+	if invalid, closed := f.State(); invalid || closed || f.IsAtBoundary() {
+		t.Errorf("invalid %v, closed %v, at a boundary %v; want it within the frame", invalid, closed, f.IsAtBoundary())
 	}
 }

@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-// Group is tunnels that are closed together: those of an endpoint, within those of the process. It is safe for
-// concurrent use.
+// Group is a set of tunnels that are closed together, such as those of an endpoint, whose parent is the group of the
+// process. It is safe for concurrent use.
 type Group struct {
 	parent *Group
 
 	mu              sync.Mutex
 	tunnels         map[*tunnel]struct{}
-	allClosed       chan struct{}   // closed when the last tunnel is over; nil if nobody waits
-	draining        *staggeredClose // that closes them; nil if they may stay
-	closingExisting *staggeredClose // that closes those that were open when it began; nil if there was none
+	allClosed       chan struct{}   // closed when the last tunnel has closed; nil if nobody waits
+	draining        *staggeredClose // closes all tunnels, also later ones; nil if the group does not drain
+	closingExisting *staggeredClose // closes the tunnels that were open when it began; nil if there was none
 }
 
-// NewGroup returns a group whose tunnels belong to the parent too. The parent may be nil. A group that is not needed
-// any more needs no closing.
+// NewGroup returns a group whose tunnels belong to the parent too. The parent may be nil. A group that is no longer used
+// need not be closed.
 func NewGroup(parent *Group) *Group {
 	return &Group{parent: parent, tunnels: make(map[*tunnel]struct{})}
 }
 
-// Open begins to copy between two connections and returns at once. If the group or a parent is being drained, the
-// tunnel is closed like the others; after the drain's window at once.
-func (g *Group) Open(ends Config) {
-	t := newTunnel(g, ends)
-	ends.Traffic.opened()
-	for at := g; at != nil; at = at.parent {
-		at.add(t)
+// Open opens a tunnel and returns at once. If the group or a parent drains, it closes the tunnel within the window like the
+// others, or at once if the window is over.
+func (g *Group) Open(config Config) {
+	t := newTunnel(g, config)
+	config.Traffic.opened()
+	for group := g; group != nil; group = group.parent {
+		group.add(t)
 	}
 	t.start()
 }
@@ -44,7 +44,7 @@ func (g *Group) add(t *tunnel) {
 	}
 }
 
-// remove forgets a tunnel that is over, here and in the parents.
+// remove removes a tunnel that has closed from the group and its parents.
 func (g *Group) remove(t *tunnel) {
 	for ; g != nil; g = g.parent {
 		g.mu.Lock()
@@ -65,10 +65,10 @@ func (g *Group) remove(t *tunnel) {
 	}
 }
 
-// Drain begins to close the tunnels, spread evenly over the window, each at a random time of its share. It returns at
-// once. A tunnel's close takes at most 3 s: what has begun of a frame is finished, both ends of a WebSocket get a close
-// frame with 1001, those of any other protocol the end of the stream, and there is time for the answer. Tunnels that
-// are opened later are closed too, until [Group.Resume]. A further Drain replaces the one before.
+// Drain starts to close the tunnels, spread evenly over the window, each at a random time within its share, and returns at
+// once. To close one tunnel takes at most 3 s: it finishes an unfinished frame, sends both peers a close frame with code
+// 1001, or half-closes the connections if the protocol is not WebSocket, and waits for the answers. Drain also closes
+// tunnels that are opened later, until [Group.Resume]. A further Drain replaces the one before.
 func (g *Group) Drain(window time.Duration, reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -81,7 +81,7 @@ func (g *Group) Drain(window time.Duration, reason string) {
 	}
 }
 
-// Resume ends a drain. The tunnels that it has not closed yet stay, and new ones too.
+// Resume ends a drain. Tunnels that it has not closed yet stay open, and so do new ones.
 func (g *Group) Resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -91,8 +91,8 @@ func (g *Group) Resume() {
 	}
 }
 
-// CloseExisting closes the tunnels that are open now as [Group.Drain] does, and lets those stay that are opened later. It returns at
-// once. A further Shed replaces the one before.
+// CloseExisting closes the tunnels that are open now as [Group.Drain] does. Tunnels that are opened later stay open. It
+// returns at once. A further CloseExisting replaces the one before.
 func (g *Group) CloseExisting(window time.Duration, reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -105,8 +105,8 @@ func (g *Group) CloseExisting(window time.Duration, reason string) {
 	}
 }
 
-// Abort closes all tunnels that are open at once, because nobody is at their endpoints any more and no one will say so.
-// It does not wait. Clients are told as when an endpoint dies, and have 1 s to answer.
+// Abort closes all open tunnels at once, for endpoints that no longer exist and will never close their connections. It does
+// not wait. Clients get a close frame, as when an endpoint fails, and have 1 s to answer it.
 func (g *Group) Abort() {
 	g.mu.Lock()
 	all := make([]*tunnel, 0, len(g.tunnels))
@@ -119,8 +119,8 @@ func (g *Group) Abort() {
 	}
 }
 
-// Wait waits until no tunnel is left and their Ended functions have returned, or until ctx ends, whose error it returns
-// then.
+// Wait waits until all tunnels have closed and their OnClose functions have returned. If ctx ends first, it returns the
+// error of ctx.
 func (g *Group) Wait(ctx context.Context) error {
 	g.mu.Lock()
 	if len(g.tunnels) == 0 {
@@ -130,17 +130,17 @@ func (g *Group) Wait(ctx context.Context) error {
 	if g.allClosed == nil {
 		g.allClosed = make(chan struct{})
 	}
-	empty := g.allClosed
+	allClosed := g.allClosed
 	g.mu.Unlock()
 	select {
-	case <-empty:
+	case <-allClosed:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// Len returns how many tunnels are not over yet.
+// Len returns how many tunnels have not closed yet.
 func (g *Group) Len() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// tunnelSet is many tunnels of one group, over connections that know the time of synctest. Its clients note when they are
-// told to go, and go.
+// tunnelSet is many tunnels of one group, over net.Pipe connections, which use the clock of synctest. Its clients record
+// when they get a close frame, and close.
 type tunnelSet struct {
 	*testing.T
 	group *tunnel.Group
@@ -44,15 +44,15 @@ func newTunnelSet(t *testing.T, group *tunnel.Group, size int) *tunnelSet {
 	return c
 }
 
-// add opens a tunnel more.
+// add opens another tunnel.
 func (c *tunnelSet) add() {
-	var ends tunnel.Config
+	var config tunnel.Config
 	var client, endpoint net.Conn
-	client, ends.Client = net.Pipe()
-	endpoint, ends.Endpoint = net.Pipe()
-	ends.WebSocket = true
+	client, config.Client = net.Pipe()
+	endpoint, config.Endpoint = net.Pipe()
+	config.WebSocket = true
 	c.remoteConns = append(c.remoteConns, client, endpoint)
-	c.group.Open(ends)
+	c.group.Open(config)
 	c.readers.Go(func() { _, _ = io.Copy(io.Discard, endpoint) })
 	c.readers.Go(func() {
 		got := make([]byte, len(goingAwayFrame))
@@ -66,7 +66,7 @@ func (c *tunnelSet) add() {
 	})
 }
 
-// closedCount returns how many were told.
+// closedCount returns how many clients have got a close frame.
 func (c *tunnelSet) closedCount() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,24 +75,24 @@ func (c *tunnelSet) closedCount() int {
 
 const histogramBins = 5
 
-// logHistogram logs how many of the times are in each part of the window.
-func logHistogram(t *testing.T, told []time.Duration, window time.Duration) (histogram [histogramBins]int) {
+// logHistogram logs how many of the times are in each bin of the window.
+func logHistogram(t *testing.T, times []time.Duration, window time.Duration) (histogram [histogramBins]int) {
 	t.Helper()
-	for _, at := range told {
+	for _, at := range times {
 		histogram[min(histogramBins-1, int(at*histogramBins/window))]++
 	}
 	for i, n := range histogram {
-		t.Logf("%6s %4d %s", window*time.Duration(i)/histogramBins, n, strings.Repeat("#", n*100/len(told)))
+		t.Logf("%6s %4d %s", window*time.Duration(i)/histogramBins, n, strings.Repeat("#", n*100/len(times)))
 	}
 	return histogram
 }
 
-// expectEvenSpread fails unless the times cover the window evenly: each part has at least half of its share.
-func expectEvenSpread(t *testing.T, told []time.Duration, window time.Duration) {
+// expectEvenSpread checks that the times cover the window evenly: each bin has at least half of its share.
+func expectEvenSpread(t *testing.T, times []time.Duration, window time.Duration) {
 	t.Helper()
-	for i, n := range logHistogram(t, told, window) {
-		if n < len(told)/histogramBins/2 {
-			t.Errorf("from %s on only %d of %d were closed", window*time.Duration(i)/histogramBins, n, len(told))
+	for i, n := range logHistogram(t, times, window) {
+		if n < len(times)/histogramBins/2 {
+			t.Errorf("in the bin from %s only %d of %d were closed", window*time.Duration(i)/histogramBins, n, len(times))
 		}
 	}
 }
@@ -105,7 +105,7 @@ func TestDrainIsSpreadOverItsWindow(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
 			if n := c.closedCount(); n != size {
-				t.Fatalf("%d of %d were told within the window", n, size)
+				t.Fatalf("%d of %d were closed within the window", n, size)
 			}
 			expectEvenSpread(t, c.closeTimes, 5*time.Second)
 			instants := make(map[time.Duration]bool)
@@ -113,7 +113,7 @@ func TestDrainIsSpreadOverItsWindow(t *testing.T) {
 				instants[at] = true
 			}
 			if len(instants) < size*9/10 {
-				t.Errorf("%d were told at %d instants", size, len(instants))
+				t.Errorf("%d were closed at %d different times", size, len(instants))
 			}
 		})
 	}
@@ -132,10 +132,10 @@ func TestTunnelOpenedWhileDrainingIsClosed(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if n := c.closedCount(); n != 40 {
-			t.Errorf("%d of 40 were told within the window", n)
+			t.Errorf("%d of 40 were closed within the window", n)
 		}
 		time.Sleep(time.Hour)
-		c.add() // its 101 came late
+		c.add() // the application sent its 101 late
 		synctest.Wait()
 		if n := c.closedCount(); n != 41 {
 			t.Error("a tunnel that was opened after the window was not closed at once")
@@ -150,23 +150,23 @@ func TestResumeKeepsTheRemainingTunnels(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		c.group.Resume()
 		synctest.Wait()
-		told := c.closedCount()
-		if told < 45 || told > 55 {
-			t.Errorf("%d of 100 were told in half the time", told)
+		closed := c.closedCount()
+		if closed < 45 || closed > 55 {
+			t.Errorf("%d of 100 were closed in half the time", closed)
 		}
 		c.add()
 		time.Sleep(time.Hour)
-		if n := c.closedCount(); n != told {
-			t.Errorf("%d more were told after that", n-told)
+		if n := c.closedCount(); n != closed {
+			t.Errorf("%d more were closed after Resume", n-closed)
 		}
-		if n := c.group.Len(); n != 101-told {
-			t.Errorf("%d are open, want the other %d", n, 101-told)
+		if n := c.group.Len(); n != 101-closed {
+			t.Errorf("%d are open, want the other %d", n, 101-closed)
 		}
 		c.group.Drain(time.Second, "drain")
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if n := c.closedCount(); n != 101 {
-			t.Errorf("%d of 101 were told by the second drain", n)
+			t.Errorf("%d of 101 were closed after the second drain", n)
 		}
 	})
 }
@@ -179,7 +179,7 @@ func TestDrainReplacesAnEarlierDrain(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if n := c.closedCount(); n != 100 {
-			t.Errorf("%d of 100 were told", n)
+			t.Errorf("%d of 100 were closed", n)
 		}
 	})
 }
@@ -194,14 +194,14 @@ func TestDrainCoversSubgroupsButNotSiblings(t *testing.T) {
 		a.group.Drain(0, "drain")
 		synctest.Wait()
 		if a.closedCount() != 10 || b.closedCount() != 0 {
-			t.Errorf("%d of the group and %d of another one were told", a.closedCount(), b.closedCount())
+			t.Errorf("%d of the group and %d of its sibling were closed", a.closedCount(), b.closedCount())
 		}
 		process.Drain(4*time.Second, "exit")
 		b.add()
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		if b.closedCount() != 11 {
-			t.Errorf("%d of 11 were told when the process stopped", b.closedCount())
+			t.Errorf("%d of 11 were closed when the process stopped", b.closedCount())
 		}
 	})
 }
@@ -220,8 +220,8 @@ func TestDrainOfClosedTunnelsLeavesNoGoroutine(t *testing.T) {
 func TestWaitReturnsAfterTheLastReport(t *testing.T) {
 	reported := make(chan struct{})
 	finish := make(chan struct{})
-	s := openTunnel(t, func(e *tunnel.Config) {
-		e.OnClose = func(tunnel.Report) { close(reported); <-finish }
+	s := openTunnel(t, func(c *tunnel.Config) {
+		c.OnClose = func(tunnel.Report) { close(reported); <-finish }
 	})
 	s.client.Close()
 	s.endpoint.Close()
@@ -229,7 +229,7 @@ func TestWaitReturnsAfterTheLastReport(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := s.group.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v before the report was taken", err)
+		t.Errorf("got %v before OnClose returned", err)
 	}
 	close(finish)
 	if err := s.group.Wait(t.Context()); err != nil {
@@ -251,18 +251,18 @@ func TestCloseExistingKeepsLaterTunnels(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		if n := c.closedCount(); n != 100 {
-			t.Errorf("%d were told within the window, want the 100 that were open", n)
+			t.Errorf("%d were closed within the window, want the 100 that were open", n)
 		}
 		expectEvenSpread(t, c.closeTimes, 5*time.Second)
 		time.Sleep(time.Hour)
 		if n := c.closedCount(); n != 100 {
-			t.Errorf("%d of those that came later were told", n-100)
+			t.Errorf("%d of the later tunnels were closed", n-100)
 		}
 		c.group.CloseExisting(0, "maintenance")
 		c.group.CloseExisting(0, "maintenance")
 		synctest.Wait()
 		if n := c.closedCount(); n != 110 {
-			t.Errorf("%d were told, want all 110", n)
+			t.Errorf("%d were closed, want all 110", n)
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func idleTimeout(d time.Duration) func(*tunnel.Config) {
-	return func(e *tunnel.Config) { e.IdleTimeout = d }
+	return func(c *tunnel.Config) { c.IdleTimeout = d }
 }
 
 func TestIdleTunnelIsClosedAfterItsTimeout(t *testing.T) {
@@ -32,7 +32,7 @@ func TestIdleTunnelIsClosedAfterItsTimeout(t *testing.T) {
 		s.expectMaskedGoingAway()
 		s.expectEOF(s.client)
 		if r := s.waitClosed(tunnel.Edge, "idle"); r.Duration != 3*time.Minute+3*time.Second {
-			t.Errorf("over after %s, want 3s for the frame and the answer", r.Duration)
+			t.Errorf("closed after %s, want 3s more for the frame and the answer", r.Duration)
 		}
 	})
 }
@@ -54,5 +54,5 @@ func TestIdleTimeoutEndsHalfClosedTunnel(t *testing.T) {
 	s.halfClose(s.client)
 	s.expectEOF(s.endpoint)
 	s.expectEOF(s.client)
-	s.waitClosed(tunnel.Client, "end") // who began it
+	s.waitClosed(tunnel.Client, "end") // the side that closed first
 }

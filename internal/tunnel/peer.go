@@ -7,48 +7,49 @@ import (
 	"time"
 )
 
-// peer is one of a tunnel's two connections. One direction reads it and the other writes to it.
+// peer is one of the two connections of a tunnel. One direction reads it, and the other writes to it.
 type peer struct {
 	net.Conn
-	side   string
-	writer *direction // to this end, from the other one
+	side   string     // Client or Endpoint
+	writer *direction // the one that writes to this peer
 
 	mu          sync.Mutex
-	refs        int
+	refs        int // directions that still use the connection
 	writeFailed bool
 }
 
-func (e *peer) setup(c net.Conn, who string, writer *direction) {
-	e.Conn, e.side, e.writer, e.refs = c, who, writer, 2
+func (p *peer) setup(c net.Conn, side string, writer *direction) {
+	p.Conn, p.side, p.writer, p.refs = c, side, writer, 2
 }
 
-// markWriteFailed notes that a write failed.
-func (e *peer) markWriteFailed() {
-	e.mu.Lock()
-	e.writeFailed = true
-	e.mu.Unlock()
+// markWriteFailed records that a write failed.
+func (p *peer) markWriteFailed() {
+	p.mu.Lock()
+	p.writeFailed = true
+	p.mu.Unlock()
 }
 
-// release is called once by each direction, when it is done with the end. The last one closes it. Nothing can be passed
-// on from the other end then, which gets some time to take what is on its way to it.
-func (e *peer) release() {
-	e.mu.Lock()
-	e.refs--
-	last, broken := e.refs == 0, e.writeFailed
-	e.mu.Unlock()
-	if !last {
+// release is called once by each direction, when it no longer uses the connection. The second call closes it. The direction
+// that wrote to it may still discard what the opposite peer sends; it gets replyTimeout more, in which that peer can read
+// what is on its way to it.
+func (p *peer) release() {
+	p.mu.Lock()
+	p.refs--
+	isLast, writeFailed := p.refs == 0, p.writeFailed
+	p.mu.Unlock()
+	if !isLast {
 		return
 	}
-	if secure, ok := e.Conn.(interface{ NetConn() net.Conn }); ok && broken {
-		_ = secure.NetConn().Close() // or tls.Conn would wait 5 s for room for its goodbye
+	if secure, ok := p.Conn.(interface{ NetConn() net.Conn }); ok && writeFailed {
+		_ = secure.NetConn().Close() // tls.Conn.Close would wait 5 s to write its close_notify
 	}
-	_ = e.Close() // nobody is left to whom an error would matter
-	e.writer.deadline.limit(time.Now().Add(replyTimeout))
+	_ = p.Close() // no caller is left to report the error to
+	p.writer.deadline.limit(time.Now().Add(replyTimeout))
 }
 
-// closeWrite ends the direction to this end, as far as the connection can do that.
-func (e *peer) closeWrite() error {
-	if half, ok := e.Conn.(interface{ CloseWrite() error }); ok {
+// closeWrite closes the connection for writing, or returns [errors.ErrUnsupported] if it can only be closed whole.
+func (p *peer) closeWrite() error {
+	if half, ok := p.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported

@@ -6,108 +6,108 @@ import (
 	"time"
 )
 
-// staggeredClose closes tunnels one after the other, so that not all of their clients come back at the same instant. It runs one
-// goroutine, as long as there is something to close.
+// staggeredClose closes tunnels one after the other, so that their clients do not all reconnect at the same time. It runs
+// one goroutine while there are tunnels to close.
 type staggeredClose struct {
-	reason string
-	end    time.Time
-	added  chan struct{} // told when a tunnel was added
+	reason    string
+	windowEnd time.Time
+	added     chan struct{} // holds a value after a tunnel was added
 
 	mu      sync.Mutex
 	waiting []*tunnel
-	quit    chan struct{} // nil when no goroutine runs; closed to stop it
+	quit    chan struct{} // closed to stop the goroutine; nil while none runs
 	stopped bool
 }
 
 func newStaggeredClose(window time.Duration, reason string) *staggeredClose {
-	return &staggeredClose{reason: reason, end: time.Now().Add(window), added: make(chan struct{}, 1)}
+	return &staggeredClose{reason: reason, windowEnd: time.Now().Add(window), added: make(chan struct{}, 1)}
 }
 
 // add adds a tunnel.
-func (w *staggeredClose) add(t *tunnel) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	i := rand.IntN(len(w.waiting) + 1) // a random order: those of one service came one after the other
-	w.waiting = append(w.waiting, t)
-	last := len(w.waiting) - 1
-	w.waiting[i], w.waiting[last] = w.waiting[last], w.waiting[i]
+func (c *staggeredClose) add(t *tunnel) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := rand.IntN(len(c.waiting) + 1) // in random order, since the tunnels of one service are often opened one after the other
+	c.waiting = append(c.waiting, t)
+	last := len(c.waiting) - 1
+	c.waiting[i], c.waiting[last] = c.waiting[last], c.waiting[i]
 	select {
-	case w.added <- struct{}{}:
-	default: // it has been told, and has not looked yet
+	case c.added <- struct{}{}:
+	default: // the goroutine has not taken the earlier value yet
 	}
-	if w.quit == nil && !w.stopped {
-		w.quit = make(chan struct{})
-		go w.run(w.quit)
-	}
-}
-
-// clear drops the tunnels: all are over.
-func (w *staggeredClose) clear() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.waiting = nil
-	if w.quit != nil {
-		close(w.quit)
-		w.quit = nil
+	if c.quit == nil && !c.stopped {
+		c.quit = make(chan struct{})
+		go c.run(c.quit)
 	}
 }
 
-// stop ends the wave. What it has not closed stays.
-func (w *staggeredClose) stop() {
-	w.clear()
-	w.mu.Lock()
-	w.stopped = true
-	w.mu.Unlock()
+// clear drops the waiting tunnels and stops the goroutine.
+func (c *staggeredClose) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = nil
+	if c.quit != nil {
+		close(c.quit)
+		c.quit = nil
+	}
 }
 
-// run closes each tunnel at a random time of its share of the window. The shares follow each other, and become smaller
-// when tunnels are added: also the one that has begun, because it may have been the whole window, when there was one tunnel.
-func (w *staggeredClose) run(running chan struct{}) {
+// stop ends the close for good. Tunnels that it has not closed stay open.
+func (c *staggeredClose) stop() {
+	c.clear()
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
+}
+
+// run closes each tunnel at a random time within its share of the window. The shares follow each other. When tunnels are
+// added, all shares become smaller, also the current one: it may be the whole window if there was only one tunnel.
+func (c *staggeredClose) run(quit chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for begin := time.Now(); ; {
-		share, ok := w.share(begin, running)
+		share, ok := c.share(begin, quit)
 		if !ok {
 			return
 		}
 		timer.Reset(time.Until(begin.Add(rand.N(share + 1))))
 		select {
 		case <-timer.C:
-		case <-w.added:
+		case <-c.added:
 			continue
-		case <-running:
+		case <-quit:
 			return
 		}
-		for t := w.next(running); t != nil && !t.close(w.reason, frameTimeout); {
-			t = w.next(running) // that one was over already and needs no share
+		for t := c.next(quit); t != nil && !t.close(c.reason, frameTimeout); {
+			t = c.next(quit) // the one before had closed already and needs no share
 		}
 		begin = begin.Add(share)
 	}
 }
 
-// share returns how much of the window there is for the next tunnel. It is not ok when none waits.
-func (w *staggeredClose) share(begin time.Time, running chan struct{}) (share time.Duration, ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.quit != running {
+// share returns the part of the window that the next tunnel has. It is not ok if no tunnel waits.
+func (c *staggeredClose) share(begin time.Time, quit chan struct{}) (share time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quit != quit {
 		return 0, false
 	}
-	if len(w.waiting) == 0 {
-		w.quit = nil
+	if len(c.waiting) == 0 {
+		c.quit = nil
 		return 0, false
 	}
-	return max(0, w.end.Sub(begin)) / time.Duration(len(w.waiting)), true
+	return max(0, c.windowEnd.Sub(begin)) / time.Duration(len(c.waiting)), true
 }
 
-// next takes a tunnel out, or returns nil when none waits.
-func (w *staggeredClose) next(running chan struct{}) *tunnel {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	last := len(w.waiting) - 1
-	if w.quit != running || last < 0 {
+// next removes a tunnel and returns it, or nil if none waits.
+func (c *staggeredClose) next(quit chan struct{}) *tunnel {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := len(c.waiting) - 1
+	if c.quit != quit || last < 0 {
 		return nil
 	}
-	t := w.waiting[last]
-	w.waiting = w.waiting[:last]
+	t := c.waiting[last]
+	c.waiting = c.waiting[:last]
 	return t
 }

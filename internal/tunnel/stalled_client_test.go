@@ -10,25 +10,10 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// openPipeTunnel opens a tunnel over connections that know the time of synctest.
-func openPipeTunnel(t *testing.T, change ...func(*tunnel.Config)) *fixture {
-	s := newFixture(t)
-	var ends tunnel.Config
-	s.client, ends.Client = net.Pipe()
-	s.endpoint, ends.Endpoint = net.Pipe()
-	s.start(ends, change...)
-	for _, c := range []net.Conn{s.client, s.endpoint} {
-		if err := c.SetDeadline(time.Time{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
-}
-
 func TestClientThatReadsNothingIsClosedInTime(t *testing.T) {
 	for name, message := range map[string]string{
-		"idle":         "",
-		"with a queue": string(frame(final|opText, false, []byte("who reads this?"))),
+		"idle":             "",
+		"with unread data": string(frame(final|opText, false, []byte("who reads this?"))),
 	} {
 		for _, tlsClient := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, TLS %v", name, tlsClient), func(t *testing.T) {
@@ -42,7 +27,7 @@ func TestClientThatReadsNothingIsClosedInTime(t *testing.T) {
 					synctest.Wait()
 					s.group.Drain(0, "drain")
 					if r := s.waitClosed(tunnel.Edge, "drain"); r.Duration > 3*time.Second {
-						t.Errorf("over after %s, want at most 3s", r.Duration)
+						t.Errorf("closed after %s, want at most 3s", r.Duration)
 					}
 				})
 			})
@@ -50,10 +35,10 @@ func TestClientThatReadsNothingIsClosedInTime(t *testing.T) {
 	}
 }
 
-// unreadTLSConn returns a TLS connection to a client that has read nothing since the handshake.
-func unreadTLSConn(t *testing.T, within net.Conn) net.Conn {
-	far, near := net.Pipe()
-	t.Cleanup(func() { far.Close(); within.Close() })
-	_, server := startTLS(t, far, near)
+// unreadTLSConn closes conn with the test, and returns a TLS connection to a client that reads nothing after the handshake.
+func unreadTLSConn(t *testing.T, conn net.Conn) net.Conn {
+	remote, local := net.Pipe()
+	t.Cleanup(func() { remote.Close(); conn.Close() })
+	_, server := startTLS(t, remote, local)
 	return server
 }

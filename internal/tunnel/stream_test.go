@@ -16,7 +16,7 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// readFrame reads a server's frame.
+// readFrame reads an unmasked frame.
 func readFrame(r *bufio.Reader) (first byte, payload []byte, err error) {
 	head := make([]byte, 2)
 	if _, err = io.ReadFull(r, head); err != nil {
@@ -38,15 +38,15 @@ func readFrame(r *bufio.Reader) (first byte, payload []byte, err error) {
 	return head[0], payload, nil
 }
 
-// flow is what one side streams to the other. Little of it is on its way at a time, or a close frame would arrive
-// seconds after it was sent.
+// flow is the stream of one side to the other. It keeps few bytes in flight, or a close frame would arrive seconds after it
+// was sent.
 type flow struct {
 	sent, received atomic.Int64
 	progress       chan struct{}
 	closed         <-chan struct{}
 }
 
-// addReceived counts what arrived.
+// addReceived counts bytes that arrived.
 func (f *flow) addReceived(n int) {
 	f.received.Add(int64(n))
 	select {
@@ -55,28 +55,28 @@ func (f *flow) addReceived(n int) {
 	}
 }
 
-// Write takes what arrives.
+// Write counts bytes that arrived, and drops them.
 func (f *flow) Write(p []byte) (int, error) { f.addReceived(len(p)); return len(p), nil }
 
-// writeFrames streams frames of all sizes, whole messages and fragments, cut anywhere: as fast as they are taken, or with a
-// pause after each piece.
+// writeFrames writes frames of all sizes, whole messages and fragments, in chunks that end anywhere: as fast as the peer
+// reads them, or with a pause after each chunk.
 func (f *flow) writeFrames(conn net.Conn, masked bool, sizes []int, pause time.Duration) {
-	var much []byte
-	for len(much) < 64<<10 {
+	var frames []byte
+	for len(frames) < 64<<10 {
 		size := sizes[rand.IntN(len(sizes))]
 		payload := bytes.Repeat([]byte{byte(size)}, size)
-		much = append(much, frame(final|opBinary, masked, payload)...)
-		much = append(much, frame(opBinary, masked, payload)...)
-		much = append(much, frame(final|opPing, masked, nil)...)
-		much = append(much, frame(final, masked, payload)...)
+		frames = append(frames, frame(final|opBinary, masked, payload)...)
+		frames = append(frames, frame(opBinary, masked, payload)...)
+		frames = append(frames, frame(final|opPing, masked, nil)...)
+		frames = append(frames, frame(final, masked, payload)...)
 	}
-	for rest := much; ; {
+	for rest := frames; ; {
 		n := min(len(rest), 1+rand.IntN(8<<10))
 		if _, err := conn.Write(rest[:n]); err != nil {
 			return
 		}
 		if rest = rest[n:]; len(rest) == 0 {
-			rest = much
+			rest = frames
 		}
 		if pause > 0 {
 			time.Sleep(pause)
@@ -98,7 +98,7 @@ type streamEnd struct {
 	at   time.Time
 }
 
-// readUntilClose reads frames until the close frame, and checks that each is as it was sent.
+// readUntilClose reads frames until the close frame, and checks that each arrives as it was sent.
 func readUntilClose(conn io.Reader) streamEnd {
 	for r := bufio.NewReader(conn); ; {
 		first, payload, err := readFrame(r)
@@ -110,16 +110,16 @@ func readUntilClose(conn io.Reader) streamEnd {
 		}
 		want := bytes.Repeat([]byte{byte(len(payload))}, len(payload))
 		if first&^final > opPing || !bytes.Equal(payload, want) {
-			return streamEnd{err: fmt.Errorf("a frame 0x%x with %d bytes that nobody sent", first, len(payload))}
+			return streamEnd{err: fmt.Errorf("got frame 0x%x with %d bytes, which nobody sent", first, len(payload))}
 		}
 	}
 }
 
-// openStreams opens tunnels whose two sides send, some of them as fast as they can, and waits until all do. What their
-// clients see comes from the channel.
+// openStreams opens n tunnels whose two sides send, fast of them without a pause, and waits until all sides send. The
+// channel returns how each client's stream ended.
 func (s *fixture) openStreams(n, fast int, sizes []int, tlsClients bool) <-chan streamEnd {
-	told := make(chan streamEnd, n)
-	var each []*tunnel.Traffic
+	streamEnds := make(chan streamEnd, n)
+	var counters []*tunnel.Traffic
 	start := make(chan struct{})
 	for i := range n {
 		pause := 200 * time.Millisecond
@@ -127,36 +127,36 @@ func (s *fixture) openStreams(n, fast int, sizes []int, tlsClients bool) <-chan 
 			pause = 0
 		}
 		traffic := &tunnel.Traffic{Parent: s.traffic}
-		each = append(each, traffic)
-		s.openStream(traffic, start, told, sizes, pause, tlsClients)
+		counters = append(counters, traffic)
+		s.openStream(traffic, start, streamEnds, sizes, pause, tlsClients)
 	}
 	close(start)
-	for _, traffic := range each {
+	for _, traffic := range counters {
 		const enough = 20_000
 		s.eventually(func() bool { return traffic.FromClient.Load() > enough && traffic.FromEndpoint.Load() > enough },
 			func() any { return traffic.FromClient.Load() })
 	}
-	return told
+	return streamEnds
 }
 
-func (s *fixture) openStream(traffic *tunnel.Traffic, start <-chan struct{}, told chan<- streamEnd, sizes []int, pause time.Duration, tlsClient bool) {
-	var ends tunnel.Config
+func (s *fixture) openStream(traffic *tunnel.Traffic, start <-chan struct{}, streamEnds chan<- streamEnd, sizes []int, pause time.Duration, tlsClient bool) {
+	var config tunnel.Config
 	var client, endpoint net.Conn
-	client, ends.Client = tcpPair(s)
+	client, config.Client = tcpPair(s)
 	if tlsClient {
-		client, ends.Client = asConns(startTLS(s, client, ends.Client))
+		client, config.Client = asConns(startTLS(s, client, config.Client))
 	}
-	endpoint, ends.Endpoint = tcpPair(s)
-	over := make(chan struct{})
-	ends.WebSocket, ends.Traffic = true, traffic
-	ends.OnClose = func(r tunnel.Report) {
+	endpoint, config.Endpoint = tcpPair(s)
+	closed := make(chan struct{})
+	config.WebSocket, config.Traffic = true, traffic
+	config.OnClose = func(r tunnel.Report) {
 		if r.ClosedBy != tunnel.Edge || r.Reason != "drain" {
-			s.Errorf("ended: %+v", r)
+			s.Errorf("got report %+v", r)
 		}
-		close(over)
+		close(closed)
 	}
-	up, down := &flow{progress: make(chan struct{}, 1), closed: over}, &flow{progress: make(chan struct{}, 1), closed: over}
-	s.group.Open(ends)
+	up, down := &flow{progress: make(chan struct{}, 1), closed: closed}, &flow{progress: make(chan struct{}, 1), closed: closed}
+	s.group.Open(config)
 	go func() { <-start; up.writeFrames(client, true, sizes, pause) }()
 	go func() { <-start; down.writeFrames(endpoint, false, sizes, pause) }()
 	go func() {
@@ -164,7 +164,7 @@ func (s *fixture) openStream(traffic *tunnel.Traffic, start <-chan struct{}, tol
 		endpoint.Close()
 	}()
 	go func() {
-		told <- readUntilClose(io.TeeReader(client, down))
+		streamEnds <- readUntilClose(io.TeeReader(client, down))
 		client.Close()
 	}()
 }
@@ -175,27 +175,27 @@ func TestDrainClosesStreamsBetweenFrames(t *testing.T) {
 		sizes         []int
 		tls           bool
 	}{
-		{500, 10, []int{0, 1, 5, 125, 126, 300, 4000}, false}, // were all of them fast, each would wait seconds for the CPU
+		{500, 10, []int{0, 1, 5, 125, 126, 300, 4000}, false}, // with more fast ones, each would wait seconds for the CPU
 		{20, 20, []int{0, 1, 126, 1000, 4000, 70_000}, false},
 		{10, 10, []int{0, 1, 126, 1000, 4000, 70_000}, true},
 	} {
 		t.Run(fmt.Sprintf("%d of which %d are fast, TLS %v", test.sockets, test.fast, test.tls), func(t *testing.T) {
 			const window = 5 * time.Second
 			s := newFixture(t)
-			told := s.openStreams(test.sockets, test.fast, test.sizes, test.tls)
+			streamEnds := s.openStreams(test.sockets, test.fast, test.sizes, test.tls)
 			began := time.Now()
 			s.group.Drain(window, "drain")
 			var times []time.Duration
 			for range test.sockets {
-				f := <-told
-				if f.code != 1001 {
-					t.Errorf("a client was told %d, %v", f.code, f.err)
+				end := <-streamEnds
+				if end.code != 1001 {
+					t.Errorf("a client got close code %d, %v, want 1001", end.code, end.err)
 					continue
 				}
-				times = append(times, f.at.Sub(began))
+				times = append(times, end.at.Sub(began))
 			}
-			logHistogram(t, times, window) // how even it is, the tests say whose time nobody else uses
-			t.Logf("the last was told after %s; %d MiB were passed on", slices.Max(times).Round(time.Millisecond),
+			logHistogram(t, times, window) // group_test.go checks how even it is, with the clock of synctest
+			t.Logf("the last close frame came after %s; %d MiB were forwarded", slices.Max(times).Round(time.Millisecond),
 				(s.traffic.FromClient.Load()+s.traffic.FromEndpoint.Load())>>20)
 			if err := s.group.Wait(t.Context()); err != nil {
 				t.Fatal(err)

@@ -2,14 +2,14 @@ package tunnel
 
 import "sync/atomic"
 
-// Traffic counts tunnels and their bytes while they are open, and adds all to its parent too. The zero Traffic is
-// ready for use, and safe for concurrent use.
+// Traffic counts open tunnels and the bytes that they forward, and adds both to its parent too. The zero Traffic is ready
+// for use. It is safe for concurrent use.
 type Traffic struct {
-	// Parent is nil or counts for more, such as a service for its endpoints. Set it before use.
+	// Parent is nil or counts more tunnels, such as those of a service for the Traffic of an endpoint. Set it before use.
 	Parent *Traffic
 
 	Sockets      atomic.Int64 // open now
-	FromClient   atomic.Int64 // bytes that were passed on, ever
+	FromClient   atomic.Int64 // bytes that were forwarded since the start
 	FromEndpoint atomic.Int64
 }
 
@@ -25,7 +25,7 @@ func (c *Traffic) closed() {
 	}
 }
 
-// addBytes counts bytes that one side sent.
+// addBytes counts bytes that one side, Client or Endpoint, has sent.
 func (c *Traffic) addBytes(from string, n int) {
 	for ; c != nil; c = c.Parent {
 		if from == Client {

@@ -1,6 +1,7 @@
-// Package tunnel carries upgraded connections: it copies both ways, counts, and closes many of them in waves.
+// Package tunnel copies the bytes of upgraded connections in both directions, counts them, and closes groups of such
+// connections over a time window.
 //
-// An idle tunnel is what an edge has most of, so it costs two goroutines with small stacks and no buffer.
+// Most tunnels of an edge are idle, so an idle tunnel costs two goroutines with small stacks and no buffer.
 package tunnel
 
 import (
@@ -11,55 +12,55 @@ import (
 )
 
 const (
-	// frameTimeout is how long a tunnel that is being closed waits for the end of a frame that has begun.
+	// frameTimeout is how long a tunnel that is being closed waits for the end of an unfinished frame.
 	frameTimeout = 2 * time.Second
-	// replyTimeout is how long the two ends have to say their last words, once it is known that it is over.
+	// replyTimeout is how long a peer has to answer a close frame and to take the bytes that are on their way to it.
 	replyTimeout = time.Second
 )
 
-// Config are the two connections of an upgrade, after the 101 was sent.
+// Config describes a tunnel: the two connections of an upgrade, after the 101 was sent, and how to treat them.
 type Config struct {
-	// Client and Endpoint are closed by the tunnel. A connection that is a *net.TCPConn or *net.UnixConn, or is [TransparentConn],
-	// costs no buffer while it is idle; any other, such as a *tls.Conn, costs half a KiB. Deadlines that were left on
-	// them are cleared.
+	// Client and Endpoint are closed by the tunnel. An idle connection that is a *net.TCPConn, a *net.UnixConn or a
+	// [TransparentConn] holds no buffer; any other, such as a *tls.Conn, holds half a KiB. The tunnel clears deadlines that
+	// are set on them.
 	Client, Endpoint net.Conn
 
-	// BufferedFromClient and BufferedFromEndpoint are what was read already of what either side sent right behind the handshake.
-	// They are passed on first.
+	// BufferedFromClient and BufferedFromEndpoint are the bytes that each side sent right behind the handshake and that
+	// have been read already. They are forwarded first.
 	BufferedFromClient, BufferedFromEndpoint []byte
 
-	// WebSocket says that both sides speak RFC 6455, so that a close frame can tell them why it is over.
+	// WebSocket says that both sides speak RFC 6455, so that the tunnel can send close frames.
 	WebSocket bool
 
-	// IdleTimeout is after how long without a byte in either direction the tunnel is closed. 0 means never.
+	// IdleTimeout is how long the tunnel stays open without a byte in either direction. 0 means without limit.
 	IdleTimeout time.Duration
 
 	// Traffic counts the tunnel and its bytes. It may be shared, and may be nil.
 	Traffic *Traffic
 
-	// OnClose is called once, when both connections are closed. It may be nil. The group waits for it to return.
+	// OnClose is called once, after both connections have been closed. It may be nil. [Group.Wait] waits for it to return.
 	OnClose func(Report)
 }
 
-// Who ended a tunnel.
+// The values of [Report.ClosedBy].
 const (
 	Client   = "client"
 	Endpoint = "endpoint"
 	Edge     = "edge"
 )
 
-// Report is what there is to say about a tunnel that is over.
+// Report describes a tunnel that has closed.
 type Report struct {
 	Duration time.Duration
 
-	// BufferedFromClient and BufferedFromEndpoint are the bytes that were passed on, without close frames of the edge's own.
+	// FromClient and FromEndpoint are the bytes that were forwarded. Close frames that the edge sent itself do not count.
 	FromClient, FromEndpoint int64
 
-	// ClosedBy is who ended it: whose end, error or close frame came first.
+	// ClosedBy is the side whose EOF, error or close frame came first.
 	ClosedBy string
 
-	// Reason is "end" or "close frame", or an error's text, of a client or an endpoint; what [Group.Drain] was given,
-	// "idle" or "cut", of the edge.
+	// Reason is "end" (EOF), "close frame" or an error's text if a client or an endpoint closed the tunnel. If the edge
+	// did, it is the reason that was given to [Group.Drain] or [Group.CloseExisting], "idle", or "cut" for [Group.Abort].
 	Reason string
 }
 
@@ -73,53 +74,53 @@ type tunnel struct {
 	onClose          func(Report)
 	startedAt        time.Time
 	idle             *idleTimer
-	activeDirections atomic.Int32 // directions that are not over
+	activeDirections atomic.Int32
 
 	mu               sync.Mutex
-	closing          bool // closedBy the edge, or it is over
+	closing          bool // the edge closes the tunnel, or it has closed
 	closedBy, reason string
 }
 
 // newTunnel returns a tunnel that does not copy yet.
-func newTunnel(g *Group, ends Config) *tunnel {
+func newTunnel(g *Group, config Config) *tunnel {
 	t := &tunnel{
-		group: g, websocket: ends.WebSocket, traffic: ends.Traffic, onClose: ends.OnClose, startedAt: time.Now(),
+		group: g, websocket: config.WebSocket, traffic: config.Traffic, onClose: config.OnClose, startedAt: time.Now(),
 	}
-	// What fails on a connection that is broken already, the first read will tell.
-	_ = ends.Client.SetDeadline(time.Time{})
-	_ = ends.Endpoint.SetDeadline(time.Time{})
-	t.client.setup(ends.Client, Client, &t.down)
-	t.endpoint.setup(ends.Endpoint, Endpoint, &t.up)
-	t.up.setup(t, &t.client, &t.endpoint, ends.BufferedFromClient)
-	t.down.setup(t, &t.endpoint, &t.client, ends.BufferedFromEndpoint)
-	if ends.IdleTimeout > 0 {
-		t.idle = newIdleTimer(ends.IdleTimeout, t)
+	// If a connection is broken already, the first read reports it.
+	_ = config.Client.SetDeadline(time.Time{})
+	_ = config.Endpoint.SetDeadline(time.Time{})
+	t.client.setup(config.Client, Client, &t.down)
+	t.endpoint.setup(config.Endpoint, Endpoint, &t.up)
+	t.up.setup(t, &t.client, &t.endpoint, config.BufferedFromClient)
+	t.down.setup(t, &t.endpoint, &t.client, config.BufferedFromEndpoint)
+	if config.IdleTimeout > 0 {
+		t.idle = newIdleTimer(config.IdleTimeout, t)
 	}
 	return t
 }
 
-// start begins to copy.
+// start starts the goroutines of both directions.
 func (t *tunnel) start() {
 	t.activeDirections.Store(2)
 	go t.up.run()
 	go t.down.run()
 }
 
-// close has both directions say farewell: after the frame that they are in, if it ends within the patience. It does
-// not wait for that. It reports whether this was news; if not, it can only make it happen sooner.
-func (t *tunnel) close(reason string, patience time.Duration) bool {
+// close makes both directions send a close frame, after the frame that they are forwarding if that ends within frameWait.
+// It does not wait for them. It reports whether the tunnel was open until now; a further call can only shorten the time.
+func (t *tunnel) close(reason string, frameWait time.Duration) bool {
 	t.recordCause(Edge, reason)
-	until := time.Now().Add(patience + replyTimeout)
-	t.down.deadline.requestClose(until)
-	t.up.deadline.requestClose(until)
+	limit := time.Now().Add(frameWait + replyTimeout)
+	t.down.deadline.requestClose(limit)
+	t.up.deadline.requestClose(limit)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	news := !t.closing
+	wasOpen := !t.closing
 	t.closing = true
-	return news
+	return wasOpen
 }
 
-// recordCause notes who ended the tunnel. What others say later is only the consequence.
+// recordCause records which side closed the tunnel and why. Only the first call counts: later ones report consequences.
 func (t *tunnel) recordCause(by, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,7 +129,7 @@ func (t *tunnel) recordCause(by, reason string) {
 	}
 }
 
-// directionDone is called by each direction when it is done with both connections.
+// directionDone is called by each direction when it no longer uses the connections.
 func (t *tunnel) directionDone() {
 	if t.activeDirections.Add(-1) > 0 {
 		return

@@ -4,5 +4,6 @@ package tunnel
 
 import "net"
 
-// newDescriptor returns nil: where a descriptor can't be waited for without a buffer, all connections are layers.
-func newDescriptor(net.Conn) source { return nil }
+// newUnbufferedReader returns nil: on this system, waiting for a file descriptor takes a buffer, so every connection has a
+// [bufferedReader].
+func newUnbufferedReader(net.Conn) reader { return nil }

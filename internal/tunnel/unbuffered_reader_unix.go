@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// unbufferedReader waits until the kernel has bytes, and only then borrows a buffer.
+// unbufferedReader waits until the kernel has bytes to read, and only then takes a buffer.
 type unbufferedReader struct {
 	raw      syscall.RawConn
 	readFunc func(fd uintptr) bool
@@ -18,7 +18,7 @@ type unbufferedReader struct {
 	err      error
 }
 
-// newUnbufferedReader returns nil for a connection that may hold bytes which its descriptor doesn't show.
+// newUnbufferedReader returns nil for a connection that may hold bytes which its file descriptor does not show.
 func newUnbufferedReader(conn net.Conn) reader {
 	var raw syscall.RawConn
 	var err error
@@ -31,43 +31,43 @@ func newUnbufferedReader(conn net.Conn) reader {
 	if raw == nil || err != nil {
 		return nil
 	}
-	s := &unbufferedReader{raw: raw}
-	s.readFunc = s.tryRead // made once: each method value is an allocation
-	return s
+	r := &unbufferedReader{raw: raw}
+	r.readFunc = r.tryRead // once, since each method value is an allocation
+	return r
 }
 
-func (s *unbufferedReader) read() ([]byte, error) {
-	if err := s.raw.Read(s.readFunc); err != nil {
+func (r *unbufferedReader) read() ([]byte, error) {
+	if err := r.raw.Read(r.readFunc); err != nil {
 		return nil, err
 	}
-	if s.err != nil {
-		return nil, os.NewSyscallError("read", s.err)
+	if r.err != nil {
+		return nil, os.NewSyscallError("read", r.err)
 	}
-	if s.n == 0 {
+	if r.n == 0 {
 		return nil, io.EOF
 	}
-	return s.buf[:s.n], nil
+	return r.buf[:r.n], nil
 }
 
-// tryRead reports whether there is a result; if not, the runtime waits for the descriptor and calls it again.
-func (s *unbufferedReader) tryRead(fd uintptr) bool {
-	s.buf = buffers.Get().(*buffer)
+// tryRead reports whether the read has a result. If not, the runtime waits for the file descriptor and calls it again.
+func (r *unbufferedReader) tryRead(fd uintptr) bool {
+	r.buf = buffers.Get().(*buffer)
 	for {
-		s.n, s.err = syscall.Read(int(fd), s.buf[:])
-		if s.err != syscall.EINTR {
+		r.n, r.err = syscall.Read(int(fd), r.buf[:])
+		if r.err != syscall.EINTR {
 			break
 		}
 	}
-	if s.err == syscall.EAGAIN {
-		s.release()
+	if r.err == syscall.EAGAIN {
+		r.release()
 		return false
 	}
 	return true
 }
 
-func (s *unbufferedReader) release() {
-	if s.buf != nil {
-		buffers.Put(s.buf)
-		s.buf = nil
+func (r *unbufferedReader) release() {
+	if r.buf != nil {
+		buffers.Put(r.buf)
+		r.buf = nil
 	}
 }
