@@ -1,7 +1,7 @@
-// Package demo is the stack that `edge demo` puts behind the edge: small, real servers on loopback, in one process, without Docker.
+// Package demo runs the backends of `edge demo`: small HTTP servers on loopback, in one process, without Docker.
 //
-// They behave as BigCapital and Corteza do where an edge can tell: paths, health checks, Socket.IO sessions that
-// one server keeps for itself, limits, status codes. What they know is made up.
+// They behave like BigCapital and Corteza as far as an edge can observe: paths, health checks, Socket.IO sessions that only
+// one server knows, limits and status codes. Their data is invented.
 package demo
 
 import (
@@ -10,20 +10,20 @@ import (
 	"sync"
 )
 
-// Backends are the demo's servers. Its methods are safe for concurrent use.
+// Backends are the servers of the demo. It is safe for concurrent use.
 type Backends struct {
 	endpoints map[string][]string
 	backends  []*backend
 	cancel    context.CancelFunc
-	done      chan struct{} // closed when all have stopped
-	err       error         // what stopping them came to; read after done
+	done      chan struct{} // closed when all servers have stopped
+	err       error         // of stopping them; read it after done
 }
 
-// Start listens on free loopback ports and serves until ctx ends or Close is called.
+// Start starts the servers on free loopback ports. They serve until ctx ends or Close is called.
 //
-// It tells log what is worth a line ("socket connected"), with the name of the server, such as "bigcapital-server-2".
-// log is called from several goroutines at once, must not block, and may be nil.
-// An error means that nothing is left running.
+// log is called for each event that a user may want to see, such as "socket connected", with the name of the server, such as
+// "bigcapital-server-2". It is called from several goroutines at once, must not block, and may be nil.
+// If Start returns an error, it has stopped all servers.
 func Start(ctx context.Context, log func(service, event string)) (*Backends, error) {
 	if log == nil {
 		log = func(string, string) {}
@@ -47,21 +47,20 @@ func Start(ctx context.Context, log func(service, event string)) (*Backends, err
 	return b, nil
 }
 
-// newApps is what runs. The two BigCapital servers share their books, as the real ones share a database,
-// and nothing else.
+// newApps returns the applications of the demo. The two BigCapital servers share a ledger, as the real ones share a
+// database, and nothing else.
 func newApps(log func(server, event string)) []app {
-	books := newLedger()
+	shared := newLedger()
 	return []app{
-		newBigCapital("bigcapital-server-1", books, log),
-		newBigCapital("bigcapital-server-2", books, log),
+		newBigCapital("bigcapital-server-1", shared, log),
+		newBigCapital("bigcapital-server-2", shared, log),
 		newWebApp(),
 		newCorteza("corteza-server", log),
 		newDocs(),
 	}
 }
 
-// Endpoints maps each service that a route names, as host:port, to the loopback addresses that serve it.
-// The map is the caller's.
+// Endpoints returns the loopback addresses of each service, by its host:port as routes name it. The caller may change the map.
 func (b *Backends) Endpoints() map[string][]string {
 	endpoints := make(map[string][]string, len(b.endpoints))
 	for service, addresses := range b.endpoints {
@@ -70,15 +69,15 @@ func (b *Backends) Endpoints() map[string][]string {
 	return endpoints
 }
 
-// Close stops all servers and waits for every goroutine: a moment if clients let go, a second or two if they don't.
-// Further calls return what the first did.
+// Close stops all servers and waits for every goroutine. That takes a moment if the clients close their connections, and at
+// most two seconds or so if they do not. Further calls return the same error.
 func (b *Backends) Close() error {
 	b.cancel()
 	<-b.done
 	return b.err
 }
 
-// stop ends all servers at once, since each may have to wait for its clients. Their context has ended.
+// stop stops all servers at the same time, since each may have to wait for its clients. Their context must have ended.
 func (b *Backends) stop() error {
 	failures := make([]error, len(b.backends))
 	var all sync.WaitGroup

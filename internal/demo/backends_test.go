@@ -21,10 +21,10 @@ func TestEveryServiceAnswersAtItsEndpoints(t *testing.T) {
 		}
 		for n, address := range addresses {
 			if host, _, err := net.SplitHostPort(address); err != nil || host != "127.0.0.1" {
-				t.Errorf("%s is at %s, %v", service, address, err)
+				t.Errorf("%s has the address %s, %v, want one on 127.0.0.1", service, address, err)
 			}
 			if got := s.get(s.url(service, n, "/")).status; got >= 500 {
-				t.Errorf("%s answers %d", service, got)
+				t.Errorf("%s answers with status %d", service, got)
 			}
 		}
 	}
@@ -34,7 +34,7 @@ func TestEndpointsReturnsACopy(t *testing.T) {
 	s := startDemo(t)
 	s.Endpoints()["corteza-docs:80"][0] = "gone"
 	if got := s.Endpoints()["corteza-docs:80"][0]; got == "gone" {
-		t.Error("a caller changed them for all")
+		t.Error("a caller changed the addresses for all callers")
 	}
 }
 
@@ -56,25 +56,25 @@ func TestCloseStopsListenersAndGoroutines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := startDemo(t)
 			leaveOpen(s)
-			begun := time.Now()
+			start := time.Now()
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
-			if took := time.Since(begun); took > 3*time.Second {
+			if took := time.Since(start); took > 3*time.Second {
 				t.Errorf("Close took %v", took)
 			}
-			// Only as long as a goroutine needs to return; less than Close waits for clients that don't let go.
+			// Long enough for a goroutine to return, and shorter than Close waits for its clients.
 			expectNoGoroutines(t, 500*time.Millisecond)
 			for service, addresses := range s.Endpoints() {
 				for _, address := range addresses {
 					if conn, err := net.Dial("tcp", address); err == nil {
 						conn.Close()
-						t.Errorf("%s still listens", service)
+						t.Errorf("%s still listens after Close", service)
 					}
 				}
 			}
 			if err := s.Close(); err != nil {
-				t.Errorf("a second time: %v", err)
+				t.Errorf("second Close: %v", err)
 			}
 		})
 	}
@@ -87,7 +87,7 @@ func TestCanceledContextStopsTheServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	expectNoGoroutines(t, 5*time.Second) // before Close could help
+	expectNoGoroutines(t, 5*time.Second) // without a call of Close
 	if err := backends.Close(); err != nil {
 		t.Error(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestHealthAtBothPaths(t *testing.T) {
+func TestHealthIsServedAtBothPaths(t *testing.T) {
 	s := startDemo(t)
 	for _, path := range []string{"/api/system_db", "/api/health"} {
 		if got := s.get(s.url("bigcapital-server:3000", 0, path)); got.status != 200 || got.body != `{"status":"ok"}` {

@@ -12,7 +12,7 @@ import (
 //go:embed corteza/index.html
 var cortezaPage []byte
 
-// statusPeriod is how often a client of the WebSocket hears something.
+// statusPeriod is how often the server sends a status to each WebSocket.
 const statusPeriod = 5 * time.Second
 
 // corteza is the CRM server.
@@ -26,7 +26,7 @@ func newCorteza(name string, log func(server, event string)) app {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", c.index)
 	mux.HandleFunc("HEAD /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusMethodNotAllowed) // as the real one, to the grief of many a health check
+		w.WriteHeader(http.StatusMethodNotAllowed) // as Corteza does, so health checks must use GET
 	})
 	mux.HandleFunc("GET /healthcheck", c.health)
 	mux.HandleFunc("GET /api/websocket", c.serveWebSocket)
@@ -39,15 +39,15 @@ func (c *corteza) index(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(cortezaPage)
 }
 
-// health has the line that tells a server that is up from one that answers 200 while it boots.
+// health sends the line by which an edge knows a server that is ready from one that answers 200 while it boots.
 func (c *corteza) health(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, "PASS Primary store\n")
 }
 
-// serveWebSocket sends a status every five seconds and returns each message to its sender.
+// serveWebSocket sends a status every five seconds and echoes each message.
 func (c *corteza) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	// As with BigCapital's sockets, any origin may connect: there are no cookies to abuse.
+	// Any origin may connect, as with the sockets of BigCapital: there are no cookies that another site could use.
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		return

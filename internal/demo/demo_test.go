@@ -12,7 +12,7 @@ import (
 	"github.com/theworklabs/edge/internal/demo"
 )
 
-// newApps is a running demo, and what it logged.
+// runningDemo is a running demo with the events that it has logged.
 type runningDemo struct {
 	*demo.Backends
 	t *testing.T
@@ -46,7 +46,7 @@ func (s *runningDemo) log(service, event string) {
 	s.logged = make(chan struct{})
 }
 
-// waitForLog returns when the event has been logged.
+// waitForLog waits until the event has been logged.
 func (s *runningDemo) waitForLog(event string) {
 	s.t.Helper()
 	for {
@@ -59,17 +59,17 @@ func (s *runningDemo) waitForLog(event string) {
 		select {
 		case <-logged:
 		case <-s.t.Context().Done():
-			s.t.Fatalf("never logged: %s", event)
+			s.t.Fatalf("the event was never logged: %s", event)
 		}
 	}
 }
 
-// url is that of the nth server of a service.
+// url returns the URL of a path on the nth server of a service.
 func (s *runningDemo) url(service string, n int, path string) string {
 	return "http://" + s.Endpoints()[service][n] + path
 }
 
-// httpResult is a response that has been read.
+// httpResult is a response with its whole body.
 type httpResult struct {
 	status int
 	header http.Header
@@ -102,11 +102,11 @@ func (s *runningDemo) get(url string) httpResult {
 	return s.do("GET", url, "")
 }
 
-// decode reads a JSON answer.
-func decode[T any](t *testing.T, a httpResult) (body T) {
+// decode parses a JSON response.
+func decode[T any](t *testing.T, result httpResult) (body T) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
-		t.Fatalf("%v in %d %s", err, a.status, a.body)
+	if err := json.Unmarshal([]byte(result.body), &body); err != nil {
+		t.Fatalf("decode %d %s: %v", result.status, result.body, err)
 	}
 	return body
 }

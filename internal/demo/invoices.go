@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	bodyLimit     = 100 << 10     // bytes; the real server's limit for JSON
+	bodyLimit     = 100 << 10     // bytes; BigCapital's limit for JSON
 	customerLimit = 120           // characters
-	amountLimit   = 10_000_000_00 // far from where a balance could overflow
+	amountLimit   = 10_000_000_00 // cents; no sum of such amounts overflows a balance
 )
 
-// draft is an invoice as a client posts it.
+// draft is the invoice in a client's request.
 type draft struct {
 	Customer string `json:"customer"`
 	Amount   cents  `json:"amount"`
@@ -30,7 +30,7 @@ func (b *bigCapital) listInvoices(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (b *bigCapital) postInvoice(w http.ResponseWriter, r *http.Request) {
-	// Anything else could be posted by a form on a foreign page.
+	// A form on a page of another site can send other types, but not this one.
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		writeError(w, http.StatusUnsupportedMediaType, "send application/json")
 		return
@@ -55,7 +55,7 @@ func (b *bigCapital) postInvoice(w http.ResponseWriter, r *http.Request) {
 	}{b.name, posted})
 }
 
-// readDraft reads the whole body first, so that one over the limit is told apart from one that isn't JSON.
+// readDraft reads the whole body first, so that a body over the limit and a body that is not JSON give different errors.
 func readDraft(body io.Reader) (d draft, err error) {
 	text, err := io.ReadAll(body)
 	if err != nil {
@@ -71,7 +71,7 @@ func readDraft(body io.Reader) (d draft, err error) {
 	return d, nil
 }
 
-// validate says, for a person, what keeps the draft from being posted.
+// validate returns an error with a message for users if the draft cannot be posted.
 func (d draft) validate() error {
 	switch {
 	case d.Customer == "":

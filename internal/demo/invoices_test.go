@@ -28,7 +28,7 @@ func (s *runningDemo) post(n int, body string, header ...string) httpResult {
 	return s.do("POST", s.url("bigcapital-server:3000", n, "/api/invoices"), body, header...)
 }
 
-func TestAnInvoicePostedToOneServerIsSeenByTheOther(t *testing.T) {
+func TestServersShareInvoices(t *testing.T) {
 	s := startDemo(t)
 	before := decode[invoices](t, s.get(s.url("bigcapital-server:3000", 1, "/api/invoices")))
 	got := s.post(0, `{"customer":" Harbour Print Works ","amount":1250.5}`)
@@ -38,11 +38,11 @@ func TestAnInvoicePostedToOneServerIsSeenByTheOther(t *testing.T) {
 	s.waitForLog("bigcapital-server-1: invoice posted")
 	after := decode[invoices](t, s.get(s.url("bigcapital-server:3000", 1, "/api/invoices")))
 	if after.Server != "bigcapital-server-2" || len(after.Invoices) != len(before.Invoices)+1 {
-		t.Fatalf("%+v after %+v", after, before)
+		t.Fatalf("got %+v, want one invoice more than %+v", after, before)
 	}
 	newest := after.Invoices[0]
 	if newest.Customer != "Harbour Print Works" || newest.Amount != 1250.5 || newest.PostedBy != "bigcapital-server-1" {
-		t.Errorf("%+v", newest)
+		t.Errorf("newest invoice: %+v", newest)
 	}
 }
 
@@ -61,7 +61,7 @@ func TestLedgerBalances(t *testing.T) {
 			case "liability", "equity", "income":
 				sum -= account.Balance
 			default:
-				t.Errorf("%s is a %q", account.Name, account.Type)
+				t.Errorf("%s has the type %q", account.Name, account.Type)
 			}
 		}
 		if math.Abs(sum) > 0.001 {
@@ -78,21 +78,21 @@ func TestInvoicesAreValidated(t *testing.T) {
 		status int
 		want   string
 	}{
-		"not JSON":          {`customer=x`, 400, "must be a JSON object"},
-		"empty":             {``, 400, "must be a JSON object"},
-		"a list":            {`[]`, 400, "must be a JSON object"},
-		"no customer":       {`{"amount":1}`, 400, "customer is missing"},
-		"blank customer":    {`{"customer":"  ","amount":1}`, 400, "customer is missing"},
-		"long customer":     {`{"customer":"` + strings.Repeat("é", 121) + `","amount":1}`, 400, "longer than 120"},
-		"no amount":         {`{"customer":"x"}`, 400, "more than zero"},
-		"negative":          {`{"customer":"x","amount":-0.01}`, 400, "more than zero"},
-		"three decimals":    {`{"customer":"x","amount":1.001}`, 400, "two decimals"},
-		"amount in a text":  {`{"customer":"x","amount":"1"}`, 400, "two decimals"},
-		"amount as a power": {`{"customer":"x","amount":1e3}`, 400, "two decimals"},
-		"too much":          {`{"customer":"x","amount":10000000.01}`, 400, "over 10,000,000"},
-		"longest name":      {`{"customer":"` + strings.Repeat("é", 120) + `","amount":10000000}`, 201, `"number":"INV-`},
-		"100 kB":            {`{"customer":"x","amount":1}` + strings.Repeat(" ", 102400-27), 201, `"number":"INV-`},
-		"one byte more":     {`{"customer":"x","amount":1}` + strings.Repeat(" ", 102400-26), 413, "too large"},
+		"not JSON":             {`customer=x`, 400, "must be a JSON object"},
+		"empty":                {``, 400, "must be a JSON object"},
+		"a list":               {`[]`, 400, "must be a JSON object"},
+		"no customer":          {`{"amount":1}`, 400, "customer is missing"},
+		"blank customer":       {`{"customer":"  ","amount":1}`, 400, "customer is missing"},
+		"long customer":        {`{"customer":"` + strings.Repeat("é", 121) + `","amount":1}`, 400, "longer than 120"},
+		"no amount":            {`{"customer":"x"}`, 400, "more than zero"},
+		"negative":             {`{"customer":"x","amount":-0.01}`, 400, "more than zero"},
+		"three decimals":       {`{"customer":"x","amount":1.001}`, 400, "two decimals"},
+		"amount as a string":   {`{"customer":"x","amount":"1"}`, 400, "two decimals"},
+		"amount with exponent": {`{"customer":"x","amount":1e3}`, 400, "two decimals"},
+		"too much":             {`{"customer":"x","amount":10000000.01}`, 400, "over 10,000,000"},
+		"longest name":         {`{"customer":"` + strings.Repeat("é", 120) + `","amount":10000000}`, 201, `"number":"INV-`},
+		"100 kB":               {`{"customer":"x","amount":1}` + strings.Repeat(" ", 102400-27), 201, `"number":"INV-`},
+		"one byte more":        {`{"customer":"x","amount":1}` + strings.Repeat(" ", 102400-26), 413, "too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := s.post(0, test.body); got.status != test.status || !strings.Contains(got.body, test.want) {
@@ -118,6 +118,6 @@ func TestOldInvoicesAreDropped(t *testing.T) {
 	}
 	got := decode[invoices](t, s.get(s.url("bigcapital-server:3000", 0, "/api/invoices")))
 	if len(got.Invoices) != 200 || got.Invoices[0].Number != "INV-1207" {
-		t.Errorf("%d invoices, newest %s", len(got.Invoices), got.Invoices[0].Number)
+		t.Errorf("got %d invoices, newest %s, want 200 up to INV-1207", len(got.Invoices), got.Invoices[0].Number)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// account is one line of the chart of accounts. Its balance is on the side that is normal for its type:
-// debit for assets and expenses, credit for the others.
+// account is one line of the chart of accounts. Its balance is a debit for assets and expenses, and a credit for the other
+// types.
 type account struct {
 	Code    string `json:"code"`
 	Name    string `json:"name"`
@@ -22,26 +22,27 @@ type invoice struct {
 	Customer string    `json:"customer"`
 	Amount   cents     `json:"amount"`
 	Posted   time.Time `json:"posted"`
-	PostedBy string    `json:"postedBy"` // the server that took it
+	PostedBy string    `json:"postedBy"` // the server that posted it
 }
 
 const (
 	receivableCode = "1100"
 	salesCode      = "4000"
-	// maxInvoices is how many invoices are remembered. Balances keep those that are forgotten.
+	// maxInvoices is how many invoices the ledger keeps. The balances include those that it has dropped.
 	maxInvoices = 200
 )
 
-// ledger are what the BigCapital servers share. They balance at all times. Safe for concurrent use.
+// ledger holds the accounts and invoices that the BigCapital servers share. Debits always equal credits. It is safe for
+// concurrent use.
 type ledger struct {
 	mu         sync.Mutex
 	accounts   []account
 	invoices   []invoice // oldest first
-	lastNumber int       // number of the newest invoice
+	lastNumber int       // of the newest invoice
 }
 
 func newLedger() *ledger {
-	b := &ledger{lastNumber: 1000, accounts: []account{
+	l := &ledger{lastNumber: 1000, accounts: []account{
 		{"1010", "Operating bank account", "asset", 84_210_55},
 		{"1020", "Petty cash", "asset", 320_00},
 		{receivableCode, "Accounts receivable", "asset", 0},
@@ -57,41 +58,41 @@ func newLedger() *ledger {
 		{"6200", "Salaries", "expense", 41_750_00},
 		{"6300", "Software subscriptions", "expense", 1_284_80},
 	}}
-	b.post("Fern & Field Bakery", 4_860_00, "bigcapital-server-1")
-	b.post("Northside Cycles", 7_620_00, "bigcapital-server-2")
-	return b
+	l.post("Fern & Field Bakery", 4_860_00, "bigcapital-server-1")
+	l.post("Northside Cycles", 7_620_00, "bigcapital-server-2")
+	return l
 }
 
-// post enters an invoice that has been checked.
-func (b *ledger) post(customer string, amount cents, server string) invoice {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lastNumber++
-	posted := invoice{fmt.Sprintf("INV-%d", b.lastNumber), customer, amount, time.Now().UTC().Truncate(time.Second), server}
-	b.invoices = append(b.invoices, posted)
-	if over := len(b.invoices) - maxInvoices; over > 0 {
-		b.invoices = slices.Delete(b.invoices, 0, over)
+// post adds a validated invoice and updates the balances.
+func (l *ledger) post(customer string, amount cents, server string) invoice {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastNumber++
+	posted := invoice{fmt.Sprintf("INV-%d", l.lastNumber), customer, amount, time.Now().UTC().Truncate(time.Second), server}
+	l.invoices = append(l.invoices, posted)
+	if over := len(l.invoices) - maxInvoices; over > 0 {
+		l.invoices = slices.Delete(l.invoices, 0, over)
 	}
-	for i := range b.accounts {
-		if code := b.accounts[i].Code; code == receivableCode || code == salesCode {
-			b.accounts[i].Balance += amount
+	for i := range l.accounts {
+		if code := l.accounts[i].Code; code == receivableCode || code == salesCode {
+			l.accounts[i].Balance += amount
 		}
 	}
 	return posted
 }
 
-// chartOfAccounts returns the accounts, by code.
-func (b *ledger) chartOfAccounts() []account {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.accounts)
+// chartOfAccounts returns the accounts, in the order of their codes.
+func (l *ledger) chartOfAccounts() []account {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.accounts)
 }
 
 // newestInvoices returns the invoices, newest first.
-func (b *ledger) newestInvoices() []invoice {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	newest := slices.Clone(b.invoices)
+func (l *ledger) newestInvoices() []invoice {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	newest := slices.Clone(l.invoices)
 	slices.Reverse(newest)
 	return newest
 }

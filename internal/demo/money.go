@@ -21,8 +21,8 @@ func (c cents) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, "%s%d.%02d", sign, n/100, n%100), nil
 }
 
-// UnmarshalJSON implements json.Unmarshaler. It takes digits and at most two decimals, and by design no
-// exponent and no string: a float's rounding has no place in books.
+// UnmarshalJSON implements json.Unmarshaler. It accepts digits with at most two decimals. It rejects exponents and strings,
+// because an amount must not be rounded as a float is.
 func (c *cents) UnmarshalJSON(text []byte) error {
 	whole, fraction, _ := strings.Cut(string(text), ".")
 	if len(fraction) > 2 || len(whole) > len("-999999999999") {

@@ -21,7 +21,7 @@ func TestCentsInJSON(t *testing.T) {
 	}
 }
 
-// No amount that is taken changes on its way out and in again.
+// FuzzCents checks that an amount does not change when it is encoded and decoded again.
 func FuzzCents(f *testing.F) {
 	for _, text := range []string{"1", "-1.5", "0.005", "1e9", `"1"`, "null", "9999999999999999999", "-0"} {
 		f.Add(text)
@@ -36,7 +36,7 @@ func FuzzCents(f *testing.F) {
 			t.Fatal(err)
 		}
 		if err := json.Unmarshal(out, &second); err != nil || first != second {
-			t.Errorf("%s: %d, then %s: %d, %v", text, first, out, second, err)
+			t.Errorf("%s is %d, and its encoding %s is %d, %v", text, first, out, second, err)
 		}
 	})
 }

@@ -31,7 +31,7 @@ func TestPageLinksAssetsByContentHash(t *testing.T) {
 	}
 	for _, outside := range []string{"http://", "https://", "//"} {
 		if strings.Contains(page, `"`+outside) {
-			t.Errorf("the page asks %s for something", outside)
+			t.Errorf("the page links to another site with %s", outside)
 		}
 	}
 }

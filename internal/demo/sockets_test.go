@@ -7,7 +7,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// webSocketClient is a WebSocket to one of the servers.
+// webSocketClient is the client side of a WebSocket.
 type webSocketClient struct {
 	t    *testing.T
 	conn *websocket.Conn
@@ -30,13 +30,13 @@ func (k *webSocketClient) send(text string) {
 	}
 }
 
-// readUntil returns the first message with this beginning.
+// readUntil reads messages until one has the prefix, and returns it.
 func (k *webSocketClient) readUntil(prefix string) string {
 	k.t.Helper()
 	for {
 		_, text, err := k.conn.Read(k.t.Context())
 		if err != nil {
-			k.t.Fatalf("waiting for %s: %v", prefix, err)
+			k.t.Fatalf("wait for %s: %v", prefix, err)
 		}
 		if strings.HasPrefix(string(text), prefix) {
 			return string(text)
@@ -44,12 +44,12 @@ func (k *webSocketClient) readUntil(prefix string) string {
 	}
 }
 
-func decodeSID(t *testing.T, a httpResult) string {
+func decodeSID(t *testing.T, result httpResult) string {
 	t.Helper()
-	_, rest, _ := strings.Cut(a.body, `"sid":"`)
+	_, rest, _ := strings.Cut(result.body, `"sid":"`)
 	sid, _, found := strings.Cut(rest, `"`)
 	if !found {
-		t.Fatalf("handshake: %d %s", a.status, a.body)
+		t.Fatalf("handshake: %d %s", result.status, result.body)
 	}
 	return sid
 }
@@ -76,11 +76,11 @@ func TestSessionIsUnknownToOtherServers(t *testing.T) {
 	const path = "/socket/?EIO=4&transport=polling"
 	query := path + "&sid=" + decodeSID(t, s.get(s.url("bigcapital-server:3000", 0, path)))
 	if got := s.do("POST", s.url("bigcapital-server:3000", 0, query), "40"); got.status != 200 {
-		t.Errorf("its own server: %d %s", got.status, got.body)
+		t.Errorf("the server of the session: %d %s", got.status, got.body)
 	}
 	got := s.do("POST", s.url("bigcapital-server:3000", 1, query), "40")
 	if got.status != 400 || got.body != `{"code":1,"message":"Session ID unknown"}` {
-		t.Errorf("the other one: %d %s", got.status, got.body)
+		t.Errorf("the other server: %d %s", got.status, got.body)
 	}
 }
 

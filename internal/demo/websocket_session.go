@@ -10,20 +10,20 @@ import (
 )
 
 const (
-	// sendTimeout bounds how long a client may take to make room for one message.
+	// sendTimeout is how long a client may take to read one message.
 	sendTimeout = 10 * time.Second
-	// closeTimeout bounds the wait for a client's close frame.
+	// closeTimeout is how long a session waits for the client's close frame.
 	closeTimeout = time.Second
 )
 
-// statusMessage is the message that a client of Corteza's WebSocket gets of itself.
+// statusMessage is the message that the server sends to each WebSocket.
 type statusMessage struct {
 	Type   string    `json:"@type"`
 	Server string    `json:"server"`
 	Time   time.Time `json:"time"`
 }
 
-// webSocketSession is the server's end of one WebSocket.
+// webSocketSession is the server side of one WebSocket.
 type webSocketSession struct {
 	name string
 	conn *websocket.Conn
@@ -33,34 +33,35 @@ func newWebSocketSession(name string, conn *websocket.Conn) *webSocketSession {
 	return &webSocketSession{name, conn}
 }
 
-// serve returns when the client has gone, or ctx has ended and the client was told.
+// serve serves the WebSocket until the client closes it or ctx ends. When ctx ends, it sends a close frame.
 func (s *webSocketSession) serve(ctx context.Context) {
-	ctx, leave := context.WithCancel(ctx)
-	defer leave()
-	// Messages have a context of their own: the library drops the connection when it ends, and a close frame is to come first.
-	alive, drop := context.WithCancel(context.Background())
-	defer drop()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeTimeout, drop) })()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	// Reads and writes have a context of their own: the library closes the connection when that ends, and the close frame
+	// must come first.
+	connCtx, closeConn := context.WithCancel(context.Background())
+	defer closeConn()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeTimeout, closeConn) })()
 	var sender sync.WaitGroup
 	sender.Go(func() {
-		s.sendStatus(ctx, alive)
+		s.sendStatus(ctx, connCtx)
 		_ = s.conn.Close(websocket.StatusGoingAway, "")
 	})
-	s.echo(alive)
-	leave()
+	s.echo(connCtx)
+	stop()
 	sender.Wait()
 }
 
 // sendStatus sends a status at once and then periodically, until ctx ends.
-func (s *webSocketSession) sendStatus(ctx, alive context.Context) {
+func (s *webSocketSession) sendStatus(ctx, connCtx context.Context) {
 	ticker := time.NewTicker(statusPeriod)
 	defer ticker.Stop()
 	for {
 		text, err := json.Marshal(statusMessage{"status", s.name, time.Now().UTC().Truncate(time.Millisecond)})
 		if err != nil {
-			panic(err) // strings and a time: can't fail
+			panic(err) // impossible for strings and a time
 		}
-		if s.send(alive, websocket.MessageText, text) != nil {
+		if s.send(connCtx, websocket.MessageText, text) != nil {
 			return
 		}
 		select {
@@ -71,17 +72,17 @@ func (s *webSocketSession) sendStatus(ctx, alive context.Context) {
 	}
 }
 
-func (s *webSocketSession) echo(alive context.Context) {
+func (s *webSocketSession) echo(connCtx context.Context) {
 	for {
-		kind, text, err := s.conn.Read(alive)
-		if err != nil || s.send(alive, kind, text) != nil {
+		kind, text, err := s.conn.Read(connCtx)
+		if err != nil || s.send(connCtx, kind, text) != nil {
 			return
 		}
 	}
 }
 
-func (s *webSocketSession) send(alive context.Context, kind websocket.MessageType, text []byte) error {
-	ctx, cancel := context.WithTimeout(alive, sendTimeout)
+func (s *webSocketSession) send(connCtx context.Context, kind websocket.MessageType, text []byte) error {
+	ctx, cancel := context.WithTimeout(connCtx, sendTimeout)
 	defer cancel()
 	return s.conn.Write(ctx, kind, text)
 }

@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const plural = { asset: 'Assets', liability: 'Liabilities', equity: 'Equity', income: 'Income', expense: 'Expenses' };
 const money = (amount) => amount.toLocaleString('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
-// element makes one, with text or children; nothing from the server is ever read as HTML.
+// element returns a new element with text or children. Nothing from the server is parsed as HTML.
 function element(tag, attributes, ...children) {
   const e = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) e.setAttribute(name, value);
@@ -12,8 +12,8 @@ function element(tag, attributes, ...children) {
   return e;
 }
 
-// api resolves with the JSON of a good answer and rejects with words for a person, and with whether the server refused:
-// if it didn't, what was asked of it may have been done.
+// api resolves with the JSON of a successful response. It rejects with an error whose message is for users and whose `refused` says
+// whether the server refused the request. If not, the server may have carried it out.
 async function api(path, options) {
   let response;
   try {
@@ -24,7 +24,7 @@ async function api(path, options) {
   const body = await response.json().catch(() => null);
   if (response.ok && body !== null) return body;
   const refused = response.status >= 400 && response.status < 500;
-  throw Object.assign(new Error(body?.message ?? `The answer was ${response.status}.`), { refused });
+  throw Object.assign(new Error(body?.message ?? `The server answered with status ${response.status}.`), { refused });
 }
 
 async function showAccounts() {
@@ -46,7 +46,7 @@ async function showInvoices() {
   const { server, invoices } = await api('/api/invoices');
   $('invoices').replaceChildren(...invoices.slice(0, 8).map(({ number, customer, amount, postedBy }) => element('tr', {},
     element('td', {}, number),
-    element('td', {}, customer, element('small', {}, `taken by ${postedBy}`)),
+    element('td', {}, customer, element('small', {}, `posted by ${postedBy}`)),
     element('td', { class: 'money' }, money(amount)))));
   $('invoices-by').textContent = `from ${server}`;
 }
@@ -56,7 +56,7 @@ async function refresh() {
     await Promise.all([showAccounts(), showInvoices()]);
     $('accounts-problem').textContent = '';
   } catch (problem) {
-    $('accounts-problem').textContent = `The books could not be loaded. ${problem.message}`;
+    $('accounts-problem').textContent = `The accounts could not be loaded. ${problem.message}`;
   }
 }
 
@@ -75,21 +75,21 @@ $('invoice').addEventListener('submit', async (submit) => {
     form.reset();
     await refresh();
   } catch (problem) {
-    const outcome = problem.refused ? 'The invoice was not posted:' : 'Look below whether the invoice was posted.';
+    const outcome = problem.refused ? 'The invoice was not posted:' : 'The invoice may have been posted; reload the page to see.';
     $('invoice-problem').textContent = `${outcome} ${problem.message}`;
   } finally {
     button.disabled = false;
   }
 });
 
-let missed = false; // whether the books may have changed unseen
-const live = new Live('/socket/', {
+let isStale = false; // whether the accounts may have changed while the socket was lost
+const client = new SocketIOClient('/socket/', {
   state(name, attempt) {
     $('socket-state').textContent = name === 'reconnecting' ? `reconnecting (attempt ${attempt})` : name;
     $('socket-pill').dataset.state = name;
     $('echo').disabled = name !== 'live';
-    if (name === 'live' && missed) refresh();
-    missed = name === 'reconnecting';
+    if (name === 'live' && isStale) refresh();
+    isStale = name === 'reconnecting';
   },
   event(name, argument) {
     $('socket-server').textContent = argument.server;
@@ -102,7 +102,7 @@ const live = new Live('/socket/', {
 $('echo').addEventListener('click', async () => {
   const sent = performance.now();
   try {
-    await live.ask('echo', sent);
+    await client.emitWithAck('echo', sent);
     $('echo-time').textContent = `${(performance.now() - sent).toFixed(1)} ms`;
   } catch {
     $('echo-time').textContent = 'lost';
