@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// message is a Socket.IO packet, the text of an Engine.IO message:
-// a digit for its kind, then what it has of "namespace,", acknowledgement number and JSON.
+// message is a Socket.IO packet, the text of an Engine.IO message: a digit for its kind, then "namespace,", the number of the
+// acknowledgement and JSON, each if it has one.
 // https://socket.io/docs/v4/socket-io-protocol/
 type message struct {
 	kind      byte
 	namespace string // "/" for the default, which is not written
-	ack       string // digits; empty when nobody asked
+	ack       string // digits; empty if no acknowledgement is asked for
 	data      json.RawMessage
 }
 
@@ -26,7 +26,7 @@ const (
 	messageBinary     = '5' // and 6: an event or acknowledgement with attachments
 )
 
-// maxAckDigits is as long as a number is that a client in JavaScript can count to.
+// maxAckDigits is the number of digits of the largest integer that a client in JavaScript can count to.
 const maxAckDigits = 16
 
 func parseMessage(text string) (message, error) {
@@ -58,7 +58,7 @@ func parseMessage(text string) (message, error) {
 	return m, nil
 }
 
-// event takes apart the array that an event carries: its name, then its arguments.
+// event parses the array of an event: its name, then its arguments.
 func (m message) event() (name string, arguments []json.RawMessage, err error) {
 	if err := json.Unmarshal(m.data, &arguments); err != nil {
 		return "", nil, fmt.Errorf("event is not an array: %w", err)
@@ -72,7 +72,7 @@ func (m message) event() (name string, arguments []json.RawMessage, err error) {
 	return name, arguments[1:], nil
 }
 
-// packet wraps the message for the wire.
+// packet returns the Engine.IO packet of the message.
 func (m message) packet() packet {
 	text := string(m.kind)
 	if m.namespace != "/" {
@@ -81,7 +81,7 @@ func (m message) packet() packet {
 	return packet{kindMessage, text + m.ack + string(m.data)}
 }
 
-// newMessage makes a message in the default namespace. It fails if data has no JSON form.
+// newMessage returns a message in the default namespace, or an error if data has no JSON form.
 func newMessage(kind byte, ack string, data any) (message, error) {
 	text, err := json.Marshal(data)
 	if err != nil {

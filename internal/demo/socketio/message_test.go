@@ -27,7 +27,7 @@ func TestParseMessage(t *testing.T) {
 	}
 }
 
-// Whatever is taken from a client can be sent to one, and means the same there.
+// FuzzMessage checks that each valid message is encoded as it was parsed.
 func FuzzMessage(f *testing.F) {
 	for _, text := range []string{"0", "0/admin,", `213["echo",{"a":[1]}]`, `2/x,["a"]`, "1", `3["a"]`, `2["a"`, "2é"} {
 		f.Add(text)
@@ -46,6 +46,7 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
+// FuzzPayload checks that each valid payload is encoded as it was parsed.
 func FuzzPayload(f *testing.F) {
 	for _, body := range []string{"", "2", "40\x1e42[]", "\x1e", "bAQID", "6\x1e"} {
 		f.Add(body)

@@ -5,7 +5,33 @@ import (
 	"encoding/json"
 )
 
-// handleMessage takes a message from the client. An error means that it broke the protocol.
+// Socket is a client that is connected to the default namespace. It is safe for concurrent use.
+type Socket struct{ session *session }
+
+// Transport returns the socket's current transport: "polling" or "websocket".
+func (k *Socket) Transport() string { return string(k.session.currentTransport()) }
+
+// Emit sends an event with one argument. It does not wait, and does nothing once the socket has ended. If the argument has
+// no JSON form, it returns an error.
+func (k *Socket) Emit(event string, argument any) error {
+	m, err := newEvent(event, argument)
+	if err != nil {
+		return err
+	}
+	k.session.send(m)
+	return nil
+}
+
+// send queues a message if the client is connected to the namespace.
+func (s *session) send(m message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.socket != nil {
+		s.pushLocked(m.packet())
+	}
+}
+
+// handleMessage handles a message from the client. It returns an error if the message breaks the protocol.
 func (s *session) handleMessage(text string) error {
 	m, err := parseMessage(text)
 	if err != nil {
@@ -21,10 +47,10 @@ func (s *session) handleMessage(text string) error {
 	case m.kind == messageEvent:
 		return s.dispatchEvent(m)
 	}
-	return nil // an acknowledgement: nothing of ours asks for one
+	return nil // an acknowledgement, although this server asks for none
 }
 
-// rejectNamespace refuses a namespace in the words of the original.
+// rejectNamespace rejects a namespace with the error message of the original server.
 func (s *session) rejectNamespace(m message) error {
 	if m.kind != messageConnect {
 		return errUnexpectedPacket
@@ -34,7 +60,8 @@ func (s *session) rejectNamespace(m message) error {
 	return nil
 }
 
-// connect lets the client in. The answer is queued before anyone can see the socket, so that no event overtakes it.
+// connect connects the client to the namespace. It queues the answer before others can see the socket, so that no event
+// precedes it.
 func (s *session) connect() error {
 	m, err := newMessage(messageConnect, "", map[string]string{"sid": rand.Text()})
 	if err != nil {
@@ -53,7 +80,7 @@ func (s *session) connect() error {
 	return nil
 }
 
-// dispatchEvent gives an event to the application, and its answer to the client.
+// dispatchEvent passes an event to the application, and sends its result if the client asked for an acknowledgement.
 func (s *session) dispatchEvent(m message) error {
 	s.mu.Lock()
 	socket := s.socket
@@ -65,14 +92,14 @@ func (s *session) dispatchEvent(m message) error {
 	if err != nil {
 		return err
 	}
-	reply := s.server.options.Received(socket, name, arguments)
+	result := s.server.options.Received(socket, name, arguments)
 	if m.ack == "" {
 		return nil
 	}
-	if reply == nil {
-		reply = []any{}
+	if result == nil {
+		result = []any{}
 	}
-	answer, err := newMessage(messageAck, m.ack, reply)
+	answer, err := newMessage(messageAck, m.ack, result)
 	if err != nil {
 		return err
 	}
@@ -80,14 +107,15 @@ func (s *session) dispatchEvent(m message) error {
 	return nil
 }
 
-// isConnected reports whether the client is in the namespace.
+// isConnected reports whether the client is connected to the namespace.
 func (s *session) isConnected() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.socket != nil
 }
 
-// disconnect takes the client out, and tells the application once. It may come back as long as its session lasts.
+// disconnect disconnects the client from the namespace, and calls Disconnected once. The client may connect again while its
+// session lasts.
 func (s *session) disconnect() {
 	s.mu.Lock()
 	socket := s.socket
@@ -98,7 +126,7 @@ func (s *session) disconnect() {
 	}
 }
 
-// closeNamespace is leave at the end of the session.
+// closeNamespace disconnects the client at the end of the session, so that it cannot connect again.
 func (s *session) closeNamespace() {
 	s.mu.Lock()
 	s.ended = true

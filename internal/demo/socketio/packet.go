@@ -22,22 +22,22 @@ const (
 	kindNoop    = '6'
 )
 
-// separator stands between the packets of one HTTP body.
+// separator separates the packets of an HTTP body.
 const separator = "\x1e"
 
 var (
 	errEmpty            = errors.New("empty packet")
 	errBinary           = errors.New("binary packets are not supported")
 	errUnknownType      = errors.New("unknown packet type")
-	errUnexpectedPacket = errors.New("packet out of turn")
+	errUnexpectedPacket = errors.New("unexpected packet")
 )
 
-// parsePacket reads one packet as it comes in a WebSocket text message or between separators.
+// parsePacket parses one packet, the text of a WebSocket message or of a part of an HTTP body.
 func parsePacket(text string) (packet, error) {
 	switch {
 	case text == "":
 		return packet{}, errEmpty
-	case text[0] == 'b': // base64, the form that bytes have in polling
+	case text[0] == 'b': // base64, which polling uses for binary data
 		return packet{}, errBinary
 	case text[0] < kindOpen || text[0] > kindNoop:
 		return packet{}, errUnknownType
@@ -47,7 +47,7 @@ func parsePacket(text string) (packet, error) {
 
 func (p packet) String() string { return string(p.kind) + p.data }
 
-// parsePayload reads a posted body. It fails as a whole if one of its packets is bad.
+// parsePayload parses a posted body. It returns an error if one of the packets is invalid.
 func parsePayload(body string) ([]packet, error) {
 	var packets []packet
 	for text := range strings.SplitSeq(body, separator) {
@@ -60,7 +60,7 @@ func parsePayload(body string) ([]packet, error) {
 	return packets, nil
 }
 
-// formatPayload is the body of the answer to a poll.
+// formatPayload returns the body of the response to a poll.
 func formatPayload(packets []packet) string {
 	var b strings.Builder
 	for i, p := range packets {

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// servePoll answers with what waits for the client, or as soon as something does.
+// servePoll sends the queued packets, or waits for the first.
 func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 	if !s.beginPoll() {
-		// Two polls at once would tear the packets' order, so the protocol has this end the session.
+		// Two polls at once would mix up the order of packets, so the protocol ends the session.
 		s.end()
 		badRequest.write(w)
 		return
@@ -23,8 +23,8 @@ func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, formatPayload(packets))
 }
 
-// poll returns at least one packet. While a WebSocket is taking over it doesn't wait, since the client
-// moves on only when no poll is left.
+// poll returns at least one packet. It does not wait during an upgrade, since the client completes that only after its last
+// poll has returned.
 func (s *session) poll(ctx context.Context) []packet {
 	for {
 		packets, changed := s.takeQueue(polling)
@@ -36,7 +36,7 @@ func (s *session) poll(ctx context.Context) []packet {
 		}
 		select {
 		case <-changed:
-		case <-ctx.Done(): // the client is gone, and with it what it was sent
+		case <-ctx.Done(): // the client has closed the connection, and may have lost packets
 			s.end()
 			return []packet{{kind: kindClose}}
 		case <-s.ctx.Done():
@@ -49,9 +49,9 @@ func (s *session) poll(ctx context.Context) []packet {
 func (s *session) beginPoll() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	begun := !s.pollActive
+	isFirst := !s.pollActive
 	s.pollActive = true
-	return begun
+	return isFirst
 }
 
 func (s *session) endPoll() {
@@ -60,7 +60,7 @@ func (s *session) endPoll() {
 	s.pollActive = false
 }
 
-// servePost takes a body of packets.
+// servePost handles a body of packets.
 func (s *session) servePost(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.server.options.MaxPayload))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
@@ -85,7 +85,7 @@ func (s *session) servePost(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	w.Header().Set("Content-Type", "text/html") // what a browser gets from the original
+	w.Header().Set("Content-Type", "text/html") // as the original server sends to browsers
 	w.Header().Set("Cache-Control", "no-store")
 	_, _ = io.WriteString(w, "ok")
 }

@@ -10,17 +10,17 @@ import (
 
 func TestPollingHandshakeHasProtocolDefaults(t *testing.T) {
 	_, c := startServer(t, socketio.Options{})
-	greeting := c.openSession()
+	handshake := c.openSession()
 	for name, want := range map[string]any{"pingInterval": 25000.0, "pingTimeout": 20000.0, "maxPayload": 1e6} {
-		if greeting[name] != want {
-			t.Errorf("%s = %v, want %v", name, greeting[name], want)
+		if handshake[name] != want {
+			t.Errorf("%s = %v, want %v", name, handshake[name], want)
 		}
 	}
-	if upgrades, ok := greeting["upgrades"].([]any); !ok || len(upgrades) != 1 || upgrades[0] != "websocket" {
-		t.Errorf("upgrades = %v", greeting["upgrades"])
+	if upgrades, ok := handshake["upgrades"].([]any); !ok || len(upgrades) != 1 || upgrades[0] != "websocket" {
+		t.Errorf("upgrades = %v", handshake["upgrades"])
 	}
 	if len(c.sid) < 20 {
-		t.Errorf("sid %q can be guessed", c.sid)
+		t.Errorf("the sid %q is too short to be secret", c.sid)
 	}
 }
 
@@ -32,7 +32,7 @@ func TestPollingRoundTrip(t *testing.T) {
 	if len(packets) != 2 || !strings.HasPrefix(packets[0], `40{"sid":"`) || packets[1] != `42["hello","polling"]` {
 		t.Fatalf("after the connect: %q", packets)
 	}
-	c.post(`4217["echo",{"a":1},"b"]` + "\x1e" + `4218["unheard"]`)
+	c.post(`4217["echo",{"a":1},"b"]` + "\x1e" + `4218["unknown"]`)
 	if got, want := c.poll(), `4317[{"a":1},"b"]`+"\x1e"+`4318[]`; got != want {
 		t.Fatalf("acknowledgements: %q, want %q", got, want)
 	}
@@ -67,7 +67,7 @@ func TestBroadcastReachesOnlyConnectedSockets(t *testing.T) {
 	}
 	c.post("40")
 	if n := sockets.Connected(); n != 1 {
-		t.Fatalf("%d sockets after it", n)
+		t.Fatalf("%d sockets after the connect", n)
 	}
 	if got := c.poll(); strings.Contains(got, "news") {
 		t.Fatalf("got %q", got)
@@ -103,6 +103,6 @@ func TestSocketMayDisconnectAndReconnect(t *testing.T) {
 	}
 	c.post("40")
 	if n := sockets.Connected(); n != 1 {
-		t.Fatalf("%d sockets after coming back", n)
+		t.Fatalf("%d sockets after the second connect", n)
 	}
 }

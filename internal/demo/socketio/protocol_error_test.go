@@ -18,13 +18,13 @@ func TestProtocolErrors(t *testing.T) {
 		"unknown transport":         {"GET", "&transport=smoke", "", 400, `{"code":0,"message":"Transport unknown"}`},
 		"no transport":              {"GET", "", "", 400, `{"code":0,"message":"Transport unknown"}`},
 		"unknown session":           {"GET", "&transport=polling&sid=x", "", 400, `{"code":1,"message":"Session ID unknown"}`},
-		"post to an unknown one":    {"POST", "&transport=polling&sid=x", "40", 400, `{"code":1,"message":"Session ID unknown"}`},
+		"post to unknown session":   {"POST", "&transport=polling&sid=x", "40", 400, `{"code":1,"message":"Session ID unknown"}`},
 		"handshake by POST":         {"POST", "&transport=polling", "", 400, `{"code":2,"message":"Bad handshake method"}`},
 		"websocket without upgrade": {"GET", "&transport=websocket", "", 400, `{"code":3,"message":"Bad request"}`},
-		"its own session by PUT":    {"PUT", "&transport=polling&sid=SID", "", 400, `{"code":3,"message":"Bad request"}`},
+		"PUT to a session":          {"PUT", "&transport=polling&sid=SID", "", 400, `{"code":3,"message":"Bad request"}`},
 		"empty payload":             {"POST", "&transport=polling&sid=SID", "", 400, `{"code":3,"message":"Bad request"}`},
 		"unknown packet":            {"POST", "&transport=polling&sid=SID", "9", 400, `{"code":3,"message":"Bad request"}`},
-		"a client's ping":           {"POST", "&transport=polling&sid=SID", "2", 400, `{"code":3,"message":"Bad request"}`},
+		"ping from a client":        {"POST", "&transport=polling&sid=SID", "2", 400, `{"code":3,"message":"Bad request"}`},
 		"binary":                    {"POST", "&transport=polling&sid=SID", "bAQID", 400, `{"code":3,"message":"Bad request"}`},
 		"event before the connect":  {"POST", "&transport=polling&sid=SID", `42["echo"]`, 400, `{"code":3,"message":"Bad request"}`},
 		"second connect":            {"POST", "&transport=polling&sid=SID", "40\x1e40", 400, `{"code":3,"message":"Bad request"}`},
@@ -68,7 +68,8 @@ func TestSessionsAreLimited(t *testing.T) {
 	}
 }
 
-// Which of the two is refused is open; the other one learns that the session has ended.
+// TestTwoPollsAtOnceEndTheSession accepts either poll as the one that is refused. The other returns because the session has
+// ended.
 func TestTwoPollsAtOnceEndTheSession(t *testing.T) {
 	_, c := startServer(t, socketio.Options{})
 	c.openSession()
@@ -80,6 +81,6 @@ func TestTwoPollsAtOnceEndTheSession(t *testing.T) {
 		}()
 	}
 	if a, b := <-answers, <-answers; a+b != http.StatusOK+http.StatusBadRequest {
-		t.Errorf("answers: %d and %d", a, b)
+		t.Errorf("statuses %d and %d, want 200 and 400", a, b)
 	}
 }

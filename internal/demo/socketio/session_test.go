@@ -2,7 +2,7 @@ package socketio
 
 import "testing"
 
-func TestALatePollTakesNothingFromTheWebSocket(t *testing.T) {
+func TestLatePollTakesNoPacketsOfTheWebSocket(t *testing.T) {
 	server := New(Options{})
 	defer server.Close()
 	s := newSession(server, webSocket)

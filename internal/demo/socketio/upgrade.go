@@ -7,8 +7,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// serveUpgrade moves a session from polling to the WebSocket that asks for it:
-// the client sends 2probe and is answered 3probe, ends its polls, and sends 5. If it doesn't get that far, the session goes on polling.
+// serveUpgrade moves a session from polling to a WebSocket: the client sends 2probe, the server answers 3probe, the client
+// ends its polls and sends 5. If one of these steps fails, the session stays with polling.
 func (s *session) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 	if !s.beginUpgrade() {
 		badRequest.write(w)
@@ -28,7 +28,7 @@ func (s *session) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 	s.serveConn(conn)
 }
 
-// completeUpgrade reports whether the connection has taken over.
+// completeUpgrade performs the steps of an upgrade, and reports whether the session now uses the WebSocket.
 func (s *session) completeUpgrade(conn *websocket.Conn) bool {
 	if p, err := s.readUpgradePacket(conn); err != nil || p != (packet{kindPing, "probe"}) {
 		return false
@@ -41,14 +41,14 @@ func (s *session) completeUpgrade(conn *websocket.Conn) bool {
 	return err == nil && p.kind == kindUpgrade && s.finishUpgrade()
 }
 
-// readUpgradePacket reads the next packet of the upgrade, for no longer than one may take.
+// readUpgradePacket reads the next packet of the upgrade. It waits at most UpgradeTimeout.
 func (s *session) readUpgradePacket(conn *websocket.Conn) (packet, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.server.options.UpgradeTimeout)
 	defer cancel()
 	return readPacket(ctx, conn)
 }
 
-// beginUpgrade reports whether the session is free to move.
+// beginUpgrade starts an upgrade. It returns false if the session uses a WebSocket or is upgrading already.
 func (s *session) beginUpgrade() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,7 @@ func (s *session) beginUpgrade() bool {
 	return true
 }
 
-// releasePolls ends the poll that waits and lets none wait until the upgrade is through.
+// releasePolls ends a waiting poll, and lets none wait until the upgrade is complete.
 func (s *session) releasePolls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +84,7 @@ func (s *session) abandonUpgrade() {
 	s.upgrading, s.probeAnswered = false, false
 }
 
-// mustEndPoll reports whether a poll must not wait.
+// mustEndPoll reports whether a poll must return without waiting.
 func (s *session) mustEndPoll() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,9 +26,9 @@ func TestUpgradeFromPollingToWebSocket(t *testing.T) {
 	w.send("2probe")
 	w.expect("3probe")
 	if got := <-waiting; got != "6" {
-		t.Fatalf("the poll that waited got %q, want a noop", got)
+		t.Fatalf("the waiting poll got %q, want a noop", got)
 	}
-	// What is sent between the last poll and the upgrade must wait for the WebSocket.
+	// The server must keep what it sends between the last poll and the upgrade for the WebSocket.
 	c.post(`421["echo","late"]`)
 	w.send("5")
 	w.expect(`431["late"]`)
@@ -42,10 +42,10 @@ func TestUpgradeFromPollingToWebSocket(t *testing.T) {
 
 func TestFailedUpgradeKeepsPolling(t *testing.T) {
 	for name, probe := range map[string]func(*webSocketClient){
-		"no probe":     func(w *webSocketClient) { w.send("40") },
-		"gone":         func(w *webSocketClient) { _ = w.conn.CloseNow() },
-		"probe alone":  func(w *webSocketClient) { w.send("2probe"); w.expect("3probe"); _ = w.conn.CloseNow() },
-		"never says 5": func(w *webSocketClient) { w.send("2probe"); w.expect("3probe") },
+		"no probe":      func(w *webSocketClient) { w.send("40") },
+		"closed":        func(w *webSocketClient) { _ = w.conn.CloseNow() },
+		"only probe":    func(w *webSocketClient) { w.send("2probe"); w.expect("3probe"); _ = w.conn.CloseNow() },
+		"never sends 5": func(w *webSocketClient) { w.send("2probe"); w.expect("3probe") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, c := startServer(t, socketio.Options{UpgradeTimeout: 50 * time.Millisecond})
@@ -64,7 +64,7 @@ func TestFailedUpgradeKeepsPolling(t *testing.T) {
 	}
 }
 
-// upgrade moves the session, as soon as the server has noticed the end of an attempt before.
+// upgrade upgrades the session. It tries again until the server has noticed that the earlier attempt failed.
 func (c *client) upgrade() {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
@@ -72,7 +72,7 @@ func (c *client) upgrade() {
 	for {
 		conn, _, err := websocket.Dial(ctx, c.url+c.query("websocket"), nil)
 		if ctx.Err() != nil {
-			c.t.Fatal("no further attempt is accepted")
+			c.t.Fatal("the server accepts no further upgrade")
 		}
 		if err != nil {
 			continue
@@ -96,11 +96,11 @@ func TestOnlyOneUpgradeAtATime(t *testing.T) {
 	first.expect("3probe")
 	_, response, err := websocket.Dial(t.Context(), c.url+c.query("websocket"), nil)
 	if err == nil || response == nil || response.StatusCode != 400 {
-		t.Errorf("a second one: %v, %v", response, err)
+		t.Errorf("a second upgrade: %v, %v, want status 400", response, err)
 	}
 	first.send("5")
 	first.send("40")
 	if got := first.receive(); !strings.HasPrefix(got, "40{") {
-		t.Errorf("the first one: %q", got)
+		t.Errorf("the first upgrade got %q", got)
 	}
 }

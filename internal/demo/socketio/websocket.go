@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// writeTimeout bounds how long a client may take to make room for one packet.
+	// writeTimeout is how long a client may take to read one packet.
 	writeTimeout = 10 * time.Second
-	// closeTimeout bounds what a client can do to the end of its session: the wait for room to write, and for its close frame.
+	// closeTimeout is how long the end of a session waits for the client, to read packets and to answer the close frame.
 	closeTimeout = time.Second
 )
 
-// serveWebSocket serves a session that begins as a WebSocket.
+// serveWebSocket serves a session that starts with a WebSocket.
 func (s *session) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	conn, err := s.accept(w, r)
 	if err != nil {
@@ -27,9 +27,9 @@ func (s *session) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	s.serveConn(conn)
 }
 
-// accept has answered the request if it fails.
+// accept accepts a WebSocket. If it returns an error, it has sent the response.
 func (s *session) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
-	// As in the original, any origin may connect: there are no cookies to abuse.
+	// Any origin may connect, as with the original server: there are no cookies that another site could use.
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		return nil, fmt.Errorf("accept WebSocket: %w", err)
@@ -38,25 +38,25 @@ func (s *session) accept(w http.ResponseWriter, r *http.Request) (*websocket.Con
 	return conn, nil
 }
 
-// serveConn carries the session's packets until it ends, and closes the connection.
+// serveConn sends and receives the session's packets until the session ends, and closes the connection.
 func (s *session) serveConn(conn *websocket.Conn) {
-	// Not the session's context: the library drops the connection when the context of a read or write ends,
-	// and the client is to see a close frame first.
-	alive, drop := context.WithCancel(context.Background())
-	defer drop()
-	defer context.AfterFunc(s.ctx, func() { time.AfterFunc(closeTimeout, drop) })()
+	// Not the session's context: the library closes the connection when the context of a read or write ends, and the close
+	// frame must come first.
+	connCtx, closeConn := context.WithCancel(context.Background())
+	defer closeConn()
+	defer context.AfterFunc(s.ctx, func() { time.AfterFunc(closeTimeout, closeConn) })()
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		s.writePackets(alive, conn)
+		s.writePackets(connCtx, conn)
 		s.end()
 		_ = conn.Close(websocket.StatusGoingAway, "")
 	})
-	s.readPackets(alive, conn)
+	s.readPackets(connCtx, conn)
 	s.end()
 	writer.Wait()
 }
 
-// readPackets hands on what the client sends, until it breaks the protocol or the connection is gone.
+// readPackets handles packets from the client, until one breaks the protocol or the connection closes.
 func (s *session) readPackets(ctx context.Context, conn *websocket.Conn) {
 	for {
 		p, err := readPacket(ctx, conn)
@@ -66,7 +66,7 @@ func (s *session) readPackets(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// writePackets sends what waits for the client, until the session ends or the connection is gone.
+// writePackets sends the queued packets, until the session ends or the connection closes.
 func (s *session) writePackets(ctx context.Context, conn *websocket.Conn) {
 	for {
 		packets, changed := s.takeQueue(webSocket)

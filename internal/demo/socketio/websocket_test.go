@@ -39,7 +39,7 @@ func TestLostWebSocketEndsItsSession(t *testing.T) {
 	_ = w.conn.CloseNow()
 	<-gone
 	if n := sockets.Connected(); n != 0 {
-		t.Errorf("%d sockets are left", n)
+		t.Errorf("%d sockets, want none", n)
 	}
 }
 
@@ -49,7 +49,7 @@ func TestInvalidMessageClosesTheWebSocket(t *testing.T) {
 		data string
 	}{
 		"binary":    {websocket.MessageBinary, "40"},
-		"nonsense":  {websocket.MessageText, "x"},
+		"no packet": {websocket.MessageText, "x"},
 		"not JSON":  {websocket.MessageText, "42["},
 		"too large": {websocket.MessageText, "4" + strings.Repeat("x", 1000)},
 	} {
@@ -61,7 +61,7 @@ func TestInvalidMessageClosesTheWebSocket(t *testing.T) {
 				t.Fatal(err)
 			}
 			if code := w.waitClosed(t.Context()); code == -1 {
-				t.Error("ended without a close frame")
+				t.Error("closed without a close frame")
 			}
 		})
 	}
@@ -81,14 +81,14 @@ func TestCloseEndsWebSocketsAndPolls(t *testing.T) {
 	closed := make(chan struct{})
 	go func() { sockets.Close(); close(closed) }()
 	if code := w.waitClosed(context.Background()); code != websocket.StatusGoingAway {
-		t.Errorf("closed with %d", code)
+		t.Errorf("closed with code %d, want 1001", code)
 	}
 	<-closed
-	// The poll was waiting, or came too late.
+	// The poll was waiting, or came after Close.
 	if got := <-body; got != "1" && got != `{"code":1,"message":"Session ID unknown"}` {
 		t.Errorf("poll: %q", got)
 	}
 	if status, _ := c.request("GET", "&transport=polling", ""); status != 503 {
-		t.Errorf("handshake with a closed server: %d", status)
+		t.Errorf("handshake after Close: %d, want 503", status)
 	}
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/theworklabs/edge/internal/demo/socketio"
 )
 
-// serveRequest is a request without a network, so that time is synctest's.
+// serveRequest sends a request without a network, so that it uses the clock of synctest.
 func serveRequest(s http.Handler, method, query, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequest(method, "/socket.io/?EIO=4&transport=polling"+query, strings.NewReader(body)))
 	return w
 }
 
-// openSession begins a session and returns the query that names it.
+// openSession starts a session and returns its part of the query.
 func openSession(t *testing.T, s http.Handler) string {
 	t.Helper()
 	body := serveRequest(s, "GET", "", "").Body.String()
@@ -35,18 +35,18 @@ func TestSessionEndsWithoutPong(t *testing.T) {
 		gone := make(chan struct{})
 		s := socketio.New(socketio.Options{Disconnected: func(*socketio.Socket) { close(gone) }})
 		defer s.Close()
-		session, begun := openSession(t, s), time.Now()
+		session, start := openSession(t, s), time.Now()
 		serveRequest(s, "POST", session, "40")
 		serveRequest(s, "GET", session, "")
-		if got, after := serveRequest(s, "GET", session, "").Body.String(), time.Since(begun); got != "2" || after != 25*time.Second {
+		if got, after := serveRequest(s, "GET", session, "").Body.String(), time.Since(start); got != "2" || after != 25*time.Second {
 			t.Errorf("%q after %v, want a ping after 25 s", got, after)
 		}
-		if got, after := serveRequest(s, "GET", session, "").Body.String(), time.Since(begun); got != "1" || after != 45*time.Second {
-			t.Errorf("%q after %v, want the end after 45 s", got, after)
+		if got, after := serveRequest(s, "GET", session, "").Body.String(), time.Since(start); got != "1" || after != 45*time.Second {
+			t.Errorf("%q after %v, want the end of the session after 45 s", got, after)
 		}
 		<-gone
 		if w := serveRequest(s, "GET", session, ""); w.Code != http.StatusBadRequest {
-			t.Errorf("afterwards: %d", w.Code)
+			t.Errorf("a poll after the end: %d, want 400", w.Code)
 		}
 	})
 }
@@ -55,13 +55,13 @@ func TestSessionStaysWhileClientPongs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := socketio.New(socketio.Options{})
 		defer s.Close()
-		session, begun := openSession(t, s), time.Now()
-		for beat := 1; beat <= 10; beat++ {
-			got, after := serveRequest(s, "GET", session, "").Body.String(), time.Since(begun)
-			if want := time.Duration(beat) * 35 * time.Second; got != "2" || after != want-10*time.Second {
-				t.Fatalf("%q after %v, want ping %d after %v", got, after, beat, want-10*time.Second)
+		session, start := openSession(t, s), time.Now()
+		for ping := 1; ping <= 10; ping++ {
+			got, after := serveRequest(s, "GET", session, "").Body.String(), time.Since(start)
+			if want := time.Duration(ping) * 35 * time.Second; got != "2" || after != want-10*time.Second {
+				t.Fatalf("%q after %v, want ping %d after %v", got, after, ping, want-10*time.Second)
 			}
-			time.Sleep(10 * time.Second) // the client is slow, but not too slow
+			time.Sleep(10 * time.Second) // less than PingTimeout
 			serveRequest(s, "POST", session, "3")
 			synctest.Wait()
 		}
@@ -72,12 +72,12 @@ func TestUnsolicitedPongsDoNotDelayThePing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := socketio.New(socketio.Options{})
 		defer s.Close()
-		session, begun := openSession(t, s), time.Now()
+		session, start := openSession(t, s), time.Now()
 		time.Sleep(20 * time.Second)
 		serveRequest(s, "POST", session, "3\x1e3\x1e3")
 		serveRequest(s, "GET", session, "")
-		if after := time.Since(begun); after != 25*time.Second {
-			t.Errorf("ping after %v", after)
+		if after := time.Since(start); after != 25*time.Second {
+			t.Errorf("ping after %v, want 25 s", after)
 		}
 	})
 }
@@ -90,6 +90,6 @@ func TestWebSocketIsClosedWithoutPong(t *testing.T) {
 	w.send("3")
 	w.expect("2")
 	if code := w.waitClosed(t.Context()); code != 1001 {
-		t.Errorf("closed with %d", code)
+		t.Errorf("closed with code %d, want 1001", code)
 	}
 }
