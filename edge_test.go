@@ -17,7 +17,7 @@ import (
 // the variables is set.
 func TestShippedCaddyfileAdaptsToCaddyJSON(t *testing.T) {
 	for _, name := range []string{
-		"DOMAIN", "ACME_EMAIL", "HTTP_PORT", "HTTPS_PORT", "PUBLIC_HTTPS_PORT", "DOCKER_ENDPOINT", "EDGE_ADMIN",
+		"DOMAIN", "ACME_EMAIL", "HTTP_PORT", "HTTPS_PORT", "PUBLIC_HTTPS_PORT", "EDGE_DOCKER_HOST", "DOCKER_ENDPOINT", "EDGE_ADMIN",
 		"TRUSTED_PROXIES", "PROXY_PROTOCOL_FROM", "ACME_OPTIONS",
 	} {
 		t.Setenv(name, "")
@@ -53,7 +53,7 @@ func TestShippedCaddyfileAdaptsToCaddyJSON(t *testing.T) {
 func TestCaddyfileReadsEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
 		"DOMAIN": "example.org", "ACME_EMAIL": "ops@example.org", "HTTP_PORT": "8080", "HTTPS_PORT": "8443",
-		"PUBLIC_HTTPS_PORT": "9443", "DOCKER_ENDPOINT": "tcp://guard:2375", "EDGE_ADMIN": "localhost:2020",
+		"PUBLIC_HTTPS_PORT": "9443", "EDGE_DOCKER_HOST": "tcp://guard:2375", "EDGE_ADMIN": "localhost:2020",
 		"TRUSTED_PROXIES": "cloudflare 192.0.2.10", "PROXY_PROTOCOL_FROM": "192.0.2.11/32",
 		"ACME_OPTIONS": "acme_ca https://ca.example/dir\nacme_ca_root /ca.pem\n\n",
 	} {

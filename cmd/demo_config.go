@@ -19,7 +19,7 @@ func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static ma
 	for name, value := range map[string]string{
 		"DOMAIN": "localhost", "HTTP_PORT": strconv.Itoa(httpPort), "HTTPS_PORT": strconv.Itoa(httpsPort),
 		"PUBLIC_HTTPS_PORT": strconv.Itoa(httpsPort), "EDGE_ADMIN": "unix/" + filepath.Join(dir, "admin.sock"),
-		"ACME_EMAIL": "", "DOCKER_ENDPOINT": "", "TRUSTED_PROXIES": "static", "PROXY_PROTOCOL_FROM": "",
+		"ACME_EMAIL": "", "EDGE_DOCKER_HOST": "", "TRUSTED_PROXIES": "static", "PROXY_PROTOCOL_FROM": "",
 		"ACME_OPTIONS": "",
 	} {
 		if err := os.Setenv(name, value); err != nil {

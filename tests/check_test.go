@@ -153,7 +153,7 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 			check: "guard", level: preflight.Error, want: "edge has Docker's socket: whoever owns it owns this machine", hint: "edge guard",
 		},
 		{
-			name: "a Docker host that is not a service", overlay: "services: {edge: {environment: {DOCKER_ENDPOINT: 'tcp://guard:2375'}}}",
+			name: "a Docker host that is not a service", overlay: "services: {edge: {environment: {EDGE_DOCKER_HOST: 'tcp://guard:2375'}}}",
 			check: "guard", level: preflight.Error, want: "the endpoint is tcp://guard:2375, and the compose file has no service guard", hint: "add the service",
 		},
 		{

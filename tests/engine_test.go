@@ -129,7 +129,7 @@ func (e *engine) startEdge() *http.Client {
 	auto_https off
 	grace_period 1s
 	edge {
-		endpoint unix://%s
+		docker_host unix://%s
 		resolver 127.0.0.1:1
 		hold 40s
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -12,11 +13,16 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the commands as a person at a terminal does: testdata/*.txtar.
 func TestScripts(t *testing.T) {
+	compat, err := filepath.Abs(filepath.Join("..", "..", "tests", "testdata", "compat"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir) // Caddy keeps its data there
 			env.Setenv("EDGE_ADMIN", "")
+			env.Setenv("COMPAT", compat)
 			return nil
 		},
 	})

@@ -49,10 +49,10 @@ func (e Engine) Run(ctx context.Context, sink Sink) {
 func CheckDockerHost(endpoint string) error {
 	u, err := client.ParseHostURL(endpoint)
 	if err != nil {
-		return fmt.Errorf("endpoint %q: want unix:///var/run/docker.sock or tcp://HOST:PORT", endpoint)
+		return fmt.Errorf("docker_host %q: want unix:///var/run/docker.sock or tcp://HOST:PORT", endpoint)
 	}
 	if u.Scheme != "unix" && u.Scheme != "tcp" || u.Host == "" && u.Path == "" {
-		return fmt.Errorf("endpoint %q: want a unix:// or tcp:// address", endpoint)
+		return fmt.Errorf("docker_host %q: want a unix:// or tcp:// address", endpoint)
 	}
 	return nil
 }

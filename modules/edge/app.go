@@ -29,9 +29,14 @@ func init() {
 // What it finds outlives configuration reloads. A Docker Engine that is down, slow, restarting or forbidding never
 // stops a start, a reload, a validation or the serving of what is known.
 type App struct {
-	// Where the Docker Engine, or the guard in front of it, is reached: `unix:///var/run/docker.sock` or
-	// `tcp://docker-guard:2375`. Default: none; DNS alone is used.
-	DockerHost string `json:"endpoint,omitempty"`
+	// Where the Docker Engine, or the socket proxy in front of it, listens: `unix:///var/run/docker.sock` or
+	// `tcp://docker-guard:2375`. Default: none; the edge uses DNS alone.
+	DockerHost string `json:"docker_host,omitempty"`
+
+	// The old name of docker_host, accepted until version 1.0.
+	//
+	// Deprecated: use docker_host.
+	Endpoint string `json:"endpoint,omitempty"`
 
 	// The Compose project whose services are served. Default: the edge's own.
 	Project string `json:"project,omitempty"`
@@ -43,8 +48,14 @@ type App struct {
 	// HUP, USR1, USR2 and WINCH are taken for something else by default.
 	StopSignals []string `json:"stop_signals,omitempty"`
 
-	// How long a container that was told to stop may take to die before it takes requests again. Default: 60s.
-	TerminatingTimeout caddy.Duration `json:"drain_timeout,omitempty"`
+	// How long a container that was told to stop may take to exit. If it still runs after that, it gets requests again.
+	// Default: 60s.
+	TerminatingTimeout caddy.Duration `json:"terminating_timeout,omitempty"`
+
+	// The old name of terminating_timeout, accepted until version 1.0.
+	//
+	// Deprecated: use terminating_timeout.
+	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
 
 	// The DNS resolver. Default: Docker's own, `127.0.0.11:53`.
 	Resolver string `json:"resolver,omitempty"`
@@ -109,6 +120,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.storage = ctx.Storage()
 	a.startCheck = func() error { return a.checkStart(ctx) }
 	a.services = make(map[string]*serviceRef)
+	if err := a.acceptOldNames(); err != nil {
+		return err
+	}
 	if err := a.check(); err != nil {
 		return err
 	}
@@ -136,7 +150,7 @@ func (a *App) check() error {
 			return fmt.Errorf("resolver %q: want ADDRESS:PORT, such as 127.0.0.11:53", a.Resolver)
 		}
 	}
-	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "drain_timeout": a.TerminatingTimeout, "close_window": a.CloseWindow} {
+	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "terminating_timeout": a.TerminatingTimeout, "close_window": a.CloseWindow} {
 		if d < 0 {
 			return fmt.Errorf("%s can't be negative", name)
 		}

@@ -28,7 +28,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 // UnmarshalCaddyfile sets up the app from the global option. Syntax, with the defaults:
 //
 //	edge {
-//		endpoint      <unix:///path|tcp://host:port>   # none: DNS alone
+//		docker_host   <unix:///path|tcp://host:port>   # none: DNS alone
 //		project       <compose project>                # the edge's own
 //		network       <networks...>                    # those the edge is attached to
 //		resolver      <address:port>                   # 127.0.0.11:53
@@ -39,19 +39,21 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		keep_headers  <names...>                       # none
 //		static        <service:port> <address:port...>
 //		stop_signals  <signals...>                     # none
-//		drain_timeout <duration>                       # 60s
+//		terminating_timeout <duration>                 # 60s
 //		close_window  <duration>                       # 5s
 //		affinity_secret <secret>                       # one is made and kept
 //	}
 //
-// An empty value, as an unset environment variable leaves it, is the default.
+// An empty value, as an unset environment variable leaves it, is the default. The old names endpoint (of docker_host) and
+// drain_timeout (of terminating_timeout) are accepted with a warning in the log.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the option's name
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	given := make(map[string]bool) // the current names of the options so far
 	for d.NextBlock(0) {
-		if err := a.unmarshalLine(d); err != nil {
+		if err := a.unmarshalLine(d, given); err != nil {
 			return err
 		}
 		// what the line says is checked here, where file and line are known
@@ -62,10 +64,14 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
-	switch name := d.Val(); name {
-	case "endpoint":
-		return service.StringArg(d, &a.DockerHost)
+func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error {
+	name, err := currentName(d, given)
+	if err != nil {
+		return err
+	}
+	switch name {
+	case "docker_host":
+		return dockerHostArg(d, given["endpoint"], &a.DockerHost)
 	case "project":
 		return service.StringArg(d, &a.Project)
 	case "affinity_secret":
@@ -82,7 +88,7 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 		return service.DurationArg(d, &a.Hold)
 	case "close_window":
 		return service.DurationArg(d, &a.CloseWindow)
-	case "drain_timeout":
+	case "terminating_timeout":
 		return service.DurationArg(d, &a.TerminatingTimeout)
 	case "max_held":
 		return service.CountArg(d, &a.MaxHeld)
@@ -107,6 +113,6 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser) error {
 		a.Static[args[0]] = args[1:]
 		return nil
 	default:
-		return d.Errf("edge: unknown option %q; there are endpoint, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, drain_timeout, close_window and affinity_secret", name)
+		return d.Errf("edge: unknown option %q; there are docker_host, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, terminating_timeout, close_window and affinity_secret", name)
 	}
 }

@@ -41,8 +41,8 @@ func equalJSON(t *testing.T, a, b string) bool {
 func TestGlobalOptionAdaptsToJSON(t *testing.T) {
 	for _, c := range []struct{ block, want string }{
 		{"", `{}`},
-		{"endpoint tcp://docker-guard:2375", `{"endpoint":"tcp://docker-guard:2375"}`},
-		{"endpoint unix:///var/run/docker.sock", `{"endpoint":"unix:///var/run/docker.sock"}`},
+		{"docker_host tcp://docker-guard:2375", `{"docker_host":"tcp://docker-guard:2375"}`},
+		{"docker_host unix:///var/run/docker.sock", `{"docker_host":"unix:///var/run/docker.sock"}`},
 		{"project shop", `{"project":"shop"}`},
 		{"network front back", `{"networks":["front","back"]}`},
 		{"network front\nnetwork back", `{"networks":["front","back"]}`},
@@ -51,14 +51,16 @@ func TestGlobalOptionAdaptsToJSON(t *testing.T) {
 		{"resolver [::1]:53", `{"resolver":"[::1]:53"}`},
 		{"refresh 100ms", `{"refresh":100000000}`},
 		{"hold 1m30s", `{"hold":90000000000}`},
-		{"drain_timeout 1d", `{"drain_timeout":86400000000000}`},
+		{"terminating_timeout 1d", `{"terminating_timeout":86400000000000}`},
 		{"max_held 5", `{"max_held":5}`},
 		{"static api:3000 127.0.0.1:3001 [::1]:3002", `{"static":{"api:3000":["127.0.0.1:3001","[::1]:3002"]}}`},
 		{"static api:3000 127.0.0.1:1\nstatic api:3001 127.0.0.1:1", `{"static":{"api:3000":["127.0.0.1:1"],"api:3001":["127.0.0.1:1"]}}`},
 		// as an unset environment variable leaves it: the default
-		{`endpoint ""` + "\n" + `project ""` + "\n" + `network ""` + "\n" + `resolver ""` + "\n" + `refresh ""` + "\n" + `hold ""` + "\n" +
-			`max_held ""` + "\n" + `stop_signals ""` + "\n" + `drain_timeout ""`, `{}`},
+		{`docker_host ""` + "\n" + `project ""` + "\n" + `network ""` + "\n" + `resolver ""` + "\n" + `refresh ""` + "\n" + `hold ""` + "\n" +
+			`max_held ""` + "\n" + `stop_signals ""` + "\n" + `terminating_timeout ""`, `{}`},
 		{`network "" front`, `{"networks":["front"]}`},
+		// the names of earlier versions
+		{"endpoint tcp://docker-guard:2375\ndrain_timeout 30s", `{"docker_host":"tcp://docker-guard:2375","terminating_timeout":30000000000}`},
 	} {
 		got, err := adapt(t, "edge {\n"+c.block+"\n}")
 		if err != nil {
@@ -79,16 +81,16 @@ func TestGlobalOptionAdaptsToJSON(t *testing.T) {
 
 func TestGlobalOptionErrorsNameTheirLine(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
-		{"endpoints tcp://x:1", `unknown option "endpoints"; there are endpoint,`},
+		{"endpoints tcp://x:1", `unknown option "endpoints"; there are docker_host,`},
 		{"Hold 5s", `unknown option "Hold"`},
-		{"endpoint docker-guard:2375", `endpoint "docker-guard:2375": want`},
-		{"endpoint docker-guard", `endpoint "docker-guard": want unix:///var/run/docker.sock or tcp://HOST:PORT`},
-		{"endpoint http://docker-guard:2375", `endpoint "http://docker-guard:2375": want`},
-		{"endpoint npipe:////./pipe/docker_engine", `want a unix:// or tcp:// address`},
-		{"endpoint tcp://", `endpoint "tcp://": want`},
-		{"endpoint unix://", `endpoint "unix://": want`},
-		{"endpoint", "argument count"},
-		{"endpoint tcp://a:1 tcp://b:1", "argument count"},
+		{"docker_host docker-guard:2375", `docker_host "docker-guard:2375": want`},
+		{"docker_host docker-guard", `docker_host "docker-guard": want unix:///var/run/docker.sock or tcp://HOST:PORT`},
+		{"docker_host http://docker-guard:2375", `docker_host "http://docker-guard:2375": want`},
+		{"docker_host npipe:////./pipe/docker_engine", `want a unix:// or tcp:// address`},
+		{"docker_host tcp://", `docker_host "tcp://": want`},
+		{"docker_host unix://", `docker_host "unix://": want`},
+		{"docker_host", "argument count"},
+		{"docker_host tcp://a:1 tcp://b:1", "argument count"},
 		{"project", "argument count"},
 		{"network", "argument count"},
 		{"stop_signals", "argument count"},
@@ -102,7 +104,7 @@ func TestGlobalOptionErrorsNameTheirLine(t *testing.T) {
 		{"hold 60", `"60": want a positive duration`},
 		{"hold soon", `"soon": want a positive duration`},
 		{"hold 1s 2s", "argument count"},
-		{"drain_timeout -1d", `"-1d": want a positive duration`},
+		{"terminating_timeout -1d", `"-1d": want a positive duration`},
 		{"max_held 0", `"0": want a number above 0`},
 		{"max_held -1", `"-1": want a number above 0`},
 		{"max_held 1.5", `"1.5": want a number above 0`},
@@ -130,6 +132,10 @@ func TestGlobalOptionErrorsNameTheirLine(t *testing.T) {
 	for _, c := range []struct{ options, want, line string }{
 		{"edge on {\n}", "argument count", "Caddyfile:2"},
 		{"edge {\n}\nedge {\n}", "put everything into one block", "Caddyfile:4"},
+		{"edge {\nendpoint tcp://a:1\ndocker_host tcp://a:1\n}", "edge: endpoint is the old name of docker_host; give docker_host only", "Caddyfile:4"},
+		{"edge {\ndocker_host tcp://a:1\nendpoint tcp://a:1\n}", "edge: endpoint is the old name of docker_host; give docker_host only", "Caddyfile:4"},
+		{"edge {\ndrain_timeout 1s\nterminating_timeout 1s\n}", "edge: drain_timeout is the old name of terminating_timeout", "Caddyfile:4"},
+		{"edge {\nterminating_timeout 1s\ndrain_timeout 1s\n}", "edge: drain_timeout is the old name of terminating_timeout", "Caddyfile:4"},
 	} {
 		if _, err := adapt(t, c.options); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.line) {
 			t.Errorf("%q: got %v, want %q at %s", c.options, err, c.want, c.line)

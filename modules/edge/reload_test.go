@@ -51,8 +51,8 @@ func TestReloadWithNewSettingsKeepsEndpoints(t *testing.T) {
 		"nothing":           {object{"static": static}, []object{{"service": "api:80"}}},
 		"hold and max_held": {object{"static": static, "hold": "5s", "max_held": 3}, []object{{"service": "api:80", "hold": "7s"}}},
 		"the resolver":      {object{"static": static, "resolver": "127.0.0.1:2", "refresh": "2s"}, []object{{"service": "api:80"}}},
-		"the engine":        {object{"static": static, "endpoint": "tcp://" + closedAddress}, []object{{"service": "api:80"}}},
-		"the engine's":      {object{"static": static, "endpoint": "tcp://" + closedAddress, "drain_timeout": "5s"}, []object{{"service": "api:80"}}},
+		"the engine":        {object{"static": static, "docker_host": "tcp://" + closedAddress}, []object{{"service": "api:80"}}},
+		"the engine's":      {object{"static": static, "docker_host": "tcp://" + closedAddress, "terminating_timeout": "5s"}, []object{{"service": "api:80"}}},
 		"routes":            {object{"static": static}, []object{{"service": "web:80"}, {"service": "api:80"}, {"service": "api:80"}}},
 	} {
 		s.load(c.app, c.routes...)
@@ -213,7 +213,7 @@ func TestConfigurationFailingAfterStartIsRolledBack(t *testing.T) {
 func TestStopLeavesNothingRunning(t *testing.T) {
 	api := listen(t, "127.0.0.1:0")
 	s := newTestEdge(t)
-	s.load(object{"static": object{"api:80": []any{api, closedAddress}}, "endpoint": "tcp://" + closedAddress}, object{"service": "api:80"}, object{"service": "web:80"})
+	s.load(object{"static": object{"api:80": []any{api, closedAddress}}, "docker_host": "tcp://" + closedAddress}, object{"service": "api:80"}, object{"service": "web:80"})
 	s.eventuallyServes("api:80", api)
 	if len(edgeGoroutines()) == 0 {
 		t.Fatal("nothing of the edge runs: the test sees nothing")
@@ -231,7 +231,7 @@ func TestValidationHasNoSideEffects(t *testing.T) {
 	}
 	defer engine.Close()
 	api := listen(t, "127.0.0.1:0")
-	raw := newTestEdge(t).config(object{"static": object{"api:80": []any{api}}, "endpoint": "tcp://" + engine.Addr().String()}, object{"service": "api:80"})
+	raw := newTestEdge(t).config(object{"static": object{"api:80": []any{api}}, "docker_host": "tcp://" + engine.Addr().String()}, object{"service": "api:80"})
 	parse := func() *caddy.Config {
 		config := new(caddy.Config)
 		if err := json.Unmarshal(raw, config); err != nil {

@@ -34,7 +34,7 @@ func TestMalformedEngineAnswersDoNoHarm(t *testing.T) {
 	defer engine.Close()
 	e, err := startEdge(filepath.Join(t.TempDir(), "edge"), func(config map[string]any) {
 		app := config["apps"].(map[string]any)["edge"].(map[string]any)
-		app["endpoint"] = "tcp://" + engine.Listener.Addr().String()
+		app["docker_host"] = "tcp://" + engine.Listener.Addr().String()
 		delete(app["static"].(map[string][]string), "corteza-docs:80")
 	})
 	if err != nil {

@@ -61,7 +61,7 @@ const engineCaddyfile = `{
 	auto_https off
 	grace_period 1s
 	edge {
-		endpoint unix://%s
+		docker_host unix://%s
 		resolver 127.0.0.1:1
 		hold 30s
 	}
