@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -11,19 +10,19 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/certificates"
 )
 
 func certsCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "certs",
 		Usage: "[--address <admin>] [--json]",
-		Short: "Shows the certificates, when they are renewed, and what is wrong with them",
+		Short: "Shows the certificates, their renewal times and their failures",
 		Long: `
-Asks the admin API of a running edge. In the stack: docker compose exec edge edge certs
+Uses the admin API of a running edge. In the stack: docker compose exec edge edge certs
 
   --address is the admin address, as for edge status.
-  --json    prints what GET /edge/certificates answers.
+  --json    prints the answer of GET /edge/certificates.
 
 Exit status 1 if a certificate is missing, failing or expired.
 `,
@@ -37,14 +36,10 @@ Exit status 1 if a certificate is missing, failing or expired.
 
 func runCerts(cmd *cobra.Command) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	address := adminAddress(flags.String("address"))
-	body, err := getAdmin(address, "/edge/certificates")
+	var all []certificates.Status
+	body, err := newAdminClient(flags.String("address")).get("/edge/certificates", &all)
 	if err != nil {
-		return withHint(err, "is the edge running? its admin address can be given with --address")
-	}
-	var all []edge.CertificateStatus
-	if err := json.Unmarshal(body, &all); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", address, err)
+		return err
 	}
 	if flags.Bool("json") {
 		_, err = cmd.OutOrStdout().Write(body)
@@ -57,26 +52,26 @@ func runCerts(cmd *cobra.Command) error {
 	return failedCertsError(all)
 }
 
-// failedCertsError returns an error that names the certificates that somebody should look after.
-func failedCertsError(all []edge.CertificateStatus) error {
+// failedCertsError returns an error that names the certificates that need attention, or nil if there are none.
+func failedCertsError(all []certificates.Status) error {
 	var names []string
 	for _, c := range all {
-		if c.State != edge.CertificateOK && c.State != edge.CertificateTrying {
+		if c.State != certificates.OK && c.State != certificates.Trying {
 			names = append(names, c.Name+" is "+string(c.State))
 		}
 	}
 	if len(names) == 0 {
 		return nil
 	}
-	return fmt.Errorf("not all certificates are well: %s", strings.Join(names, ", "))
+	return fmt.Errorf("some certificates need attention: %s", strings.Join(names, ", "))
 }
 
-// printCertWarning prints a line about certificates that somebody should look after; none if all are well, or can't be asked for.
-func printCertWarning(w io.Writer, address string) error {
-	var all []edge.CertificateStatus
-	body, err := getAdmin(address, "/edge/certificates")
-	if err != nil || json.Unmarshal(body, &all) != nil {
-		return nil // an older edge; the services are what was asked for
+// printCertWarning prints a line about the certificates that need attention. It prints nothing if there are none, or if they can't be
+// read.
+func printCertWarning(w io.Writer, admin adminClient) error {
+	var all []certificates.Status
+	if _, err := admin.get("/edge/certificates", &all); err != nil {
+		return nil // an older edge; the user asked for the services
 	}
 	if err := failedCertsError(all); err != nil {
 		_, err = fmt.Fprintf(w, "\n%v; edge certs says why\n", err)
@@ -85,10 +80,10 @@ func printCertWarning(w io.Writer, address string) error {
 	return nil
 }
 
-// printCerts prints a table, and below it what is wrong and what to do.
-func printCerts(w io.Writer, all []edge.CertificateStatus, now time.Time) error {
+// printCerts prints a table, and below it the failures, with what to do about them.
+func printCerts(w io.Writer, all []certificates.Status, now time.Time) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(w, "no certificates: the configuration has no site with HTTPS, or has only just started")
+		_, err := fmt.Fprintln(w, "no certificates: the configuration has no site with HTTPS, or the edge has just started")
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -103,30 +98,12 @@ func printCerts(w io.Writer, all []edge.CertificateStatus, now time.Time) error 
 		if c.LastError == nil {
 			continue
 		}
-		times := fmt.Sprintf("%d attempts failed", c.Tries)
+		attempts := fmt.Sprintf("%d attempts failed", c.Tries)
 		if c.Tries == 1 {
-			times = "1 attempt failed"
+			attempts = "1 attempt failed"
 		}
 		fmt.Fprintf(w, "\n%s: %s (%s, the last one %s ago)\n  to do: %s\n  detail: %s\n",
-			c.Name, c.LastError.Message, times, now.Sub(c.LastError.At).Round(time.Second), c.LastError.Hint, c.LastError.Detail)
+			c.Name, c.LastError.Message, attempts, now.Sub(c.LastError.At).Round(time.Second), c.LastError.Hint, c.LastError.Detail)
 	}
 	return nil
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
-}
-
-// relativeTime says how far away a time is: "in 59d", "in 4m", "2h ago".
-func relativeTime(now, at time.Time) string {
-	switch {
-	case at.IsZero():
-		return "-"
-	case at.Before(now):
-		return age(now, at) + " ago"
-	}
-	return "in " + age(at, now)
 }

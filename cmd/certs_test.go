@@ -7,24 +7,24 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/certs"
-	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/certificates"
 )
 
 func TestCertTableShowsErrorsAndHints(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	all := []edge.CertificateStatus{
+	all := []certificates.Status{
 		{
-			Name: "a.example", State: edge.CertificateOK, Managed: true, Issuer: "R11", NotAfter: now.Add(60 * 24 * time.Hour),
+			Name: "a.example", State: certificates.OK, Managed: true, Issuer: "R11", NotAfter: now.Add(60 * 24 * time.Hour),
 			RenewalAt: now.Add(30 * 24 * time.Hour),
 		},
 		{
-			Name: "b.example", State: edge.CertificateFailing, Managed: true, Tries: 3, NextTry: now.Add(5 * time.Minute),
+			Name: "b.example", State: certificates.Failing, Managed: true, Tries: 3, NextTry: now.Add(5 * time.Minute),
 			LastError: &certs.Failure{
 				Reason: certs.DNS, Message: "b.example leads nowhere", Hint: "make an A record", Detail: "NXDOMAIN", At: now.Add(-time.Minute),
 			},
 		},
-		{Name: "c.example", State: edge.CertificateExpired, Issuer: "R10", NotAfter: now.Add(-2 * time.Hour)},
-		{Name: "d.example", State: edge.CertificateTrying},
+		{Name: "c.example", State: certificates.Expired, Issuer: "R10", NotAfter: now.Add(-2 * time.Hour)},
+		{Name: "d.example", State: certificates.Trying},
 	}
 	var out bytes.Buffer
 	if err := printCerts(&out, all, now); err != nil {

@@ -21,46 +21,46 @@ func checkCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "check",
 		Usage: "[--file compose.yaml] [--config <Caddyfile>] [--offline] [--json]",
-		Short: "Looks, before a stack goes live, for what would keep it from working",
+		Short: "Checks a stack for what would keep it from working, before it goes live",
 		Long: `
-Prints a line for each thing that it looks at: ok, note, warning, or error, with a hint.
-Exit status 1 if there is an error. It changes nothing. Run it on the host, where you run docker
-compose; --file, --project-name, --project-directory, --env-file and --profile mean the
-same as there.
+Prints a line for each check: ok, note, warning, or error, with a hint. The exit status is
+1 if there is an error. The command changes nothing. Run it on the host, where you run
+docker compose; --file, --project-name, --project-directory, --env-file and --profile
+mean the same as there.
 
-  compose file   can be read, has the edge, and all variables that it uses are set
-  secret         none is missing, empty, or one that everybody knows, such as 123123
-  engine         answers
-  file           what is mounted from this machine is there, and the edge may read it
-  configuration  is valid, with the environment and the files that the compose file gives it
+  compose file   it can be read, has the edge, and all variables that it uses are set
+  secret         none is missing, empty, or publicly known, such as 123123
+  engine         the Docker Engine answers
+  file           files that are mounted from this machine exist, and the edge can read them
+  configuration  it is valid, with the environment and the files of the compose file
   route          each service is in the compose file, and shares a network with the edge; a
                  port that nothing names is a note, since expose and EXPOSE enforce nothing
   certificate    a site with a wildcard has a DNS challenge
-  domain         each site's name resolves; to this machine, as far as that can be told
-  port           no two services publish the same; what is published is free, or the stack's
-                 own; no other service publishes what could come through the edge
-  image          names a version, unless it is never pulled
-  network        an external one exists
-  volume         is there
-  edge           its containers, if they run, are healthy, and are not started again and again
-  container      the same of the other services
-  guard          only a guard has Docker's socket, and only the edge reaches it; if the stack
-                 runs, it lets nothing through but the list of containers
-  storage        if the stack runs: certificates can be kept
-  clock          is right, by that of the certificate authority
+  domain         the name of each site resolves to this machine, as far as can be checked
+  port           no two services publish the same port; published ports are free, or in use
+                 by the stack; no other service publishes what could come through the edge
+  image          its tag is a version, unless the image is never pulled
+  network        external networks exist
+  volume         external volumes exist
+  edge           if its containers run, they are healthy and not restarting
+  container      the same for the other services
+  guard          only a guard has Docker's socket, and only the edge reaches the guard; if
+                 the stack runs, the guard allows nothing but the list of containers
+  storage        if the stack runs, certificates can be stored
+  clock          it agrees with the clock of the certificate authority
 
   --config   is the edge's configuration; default: the file that the compose file mounts.
-  --offline  asks nobody beyond this machine, and does without a Docker Engine.
-  --inside   asks a running edge, by its admin API, for guard, storage and clock as it sees
-             them. edge check does that by itself, in the edge's container.
+  --offline  makes no request beyond this machine, and needs no Docker Engine.
+  --inside   asks a running edge, by its admin API, for its own checks of guard, storage and
+             clock. edge check does that by itself, in the edge's container.
   --address  is the admin address for --inside, as for edge status.
   --json     prints {"findings": [{"check", "level", "message", "hint"}], "errors", "warnings"}.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			addProjectFlags(cmd)
 			cmd.Flags().String("config", "", "The edge's configuration")
-			cmd.Flags().Bool("offline", false, "Ask nobody beyond this machine")
-			cmd.Flags().Bool("inside", false, "Check what can only be seen from where the edge runs")
+			cmd.Flags().Bool("offline", false, "Make no request beyond this machine")
+			cmd.Flags().Bool("inside", false, "Run only the checks of the running edge")
 			cmd.Flags().String("address", "", "The admin API's address")
 			cmd.Flags().Bool("json", false, "Print JSON")
 			cmd.RunE = runNoArgs(runCheck)
@@ -70,11 +70,11 @@ same as there.
 
 func runCheck(cmd *cobra.Command) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	find := checkStack
+	check := checkStack
 	if flags.Bool("inside") {
-		find = checkFromEdge
+		check = checkFromEdge
 	}
-	all, err := find(cmd)
+	all, err := check(cmd)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func runCheck(cmd *cobra.Command) error {
 	return err
 }
 
-// checkStack checks from an operator's shell.
+// checkStack returns the findings of the checks that an operator's shell can do.
 func checkStack(cmd *cobra.Command) ([]preflight.Finding, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	project, err := projectFromFlags(cmd)
@@ -112,10 +112,10 @@ func checkStack(cmd *cobra.Command) ([]preflight.Finding, error) {
 	return all, os.RemoveAll(dir)
 }
 
-// executable is this program, run in an environment of its own, so that neither a configuration nor this machine sees the other.
+// executable runs this program in a separate environment, so that a configuration sees only its own variables, and writes only to dir.
 type executable struct {
 	program string
-	dir     string // what it may write to
+	dir     string // the only directory that it writes to
 }
 
 func newExecutable(dir string) (*executable, error) {
@@ -131,13 +131,13 @@ func (s *executable) adapt(ctx context.Context, file string, env []string) ([]by
 	return s.run(ctx, env, "adapt", "--adapter", "caddyfile", "--config", file)
 }
 
-// validate implements [preflight.Check.Validate]. What would be kept beside the certificates is kept here, and thrown away.
+// validate implements [preflight.Check.Validate]. The configuration keeps its data in s.dir, which the caller removes.
 func (s *executable) validate(ctx context.Context, config []byte, env []string) error {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(config, &all); err != nil {
 		return err
 	}
-	delete(all, "storage") // of which only the running edge can tell whether it works
+	delete(all, "storage") // only the running edge can check it
 	if err := discardLogs(all); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (s *executable) validate(ctx context.Context, config []byte, env []string) 
 	return err
 }
 
-// discardLogs has a configuration write no log: loading it would make the files.
+// discardLogs makes a configuration discard its logs, because loading it would create the log files.
 func discardLogs(config map[string]json.RawMessage) error {
 	if config["logging"] == nil {
 		return nil
@@ -180,22 +180,22 @@ func discardLogs(config map[string]json.RawMessage) error {
 	return err
 }
 
-// run runs this program. Its error is the last thing that it said.
+// run runs this program with arguments, and returns its output. Its error is the last message that the program logged.
 func (s *executable) run(ctx context.Context, env []string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, s.program, args...)
 	cmd.Env = append(env, "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir)
-	var said strings.Builder
-	cmd.Stderr = &said
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, errors.New(lastLogMessage(said.String()))
+		return nil, errors.New(lastLogMessage(stderr.String()))
 	}
 	return out, nil
 }
 
-// lastLogMessage returns what Caddy said last: a line for people, or one of its log.
-func lastLogMessage(said string) string {
-	lines := strings.Split(strings.TrimSpace(said), "\n")
+// lastLogMessage returns the last message that Caddy wrote to its standard error: plain text, or an entry of its log.
+func lastLogMessage(stderr string) string {
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	last := lines[len(lines)-1]
 	var entry struct{ Msg string }
 	if json.Unmarshal([]byte(last), &entry) == nil && entry.Msg != "" {
@@ -204,17 +204,10 @@ func lastLogMessage(said string) string {
 	return strings.TrimPrefix(last, "Error: ")
 }
 
-// checkFromEdge asks the running edge for what is only to be seen from where it runs.
+// checkFromEdge returns the findings of the checks that only the running edge can do.
 func checkFromEdge(cmd *cobra.Command) ([]preflight.Finding, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	address := adminAddress(flags.String("address"))
-	body, err := getAdmin(address, "/edge/checks")
-	if err != nil {
-		return nil, withHint(err, "is the edge running? its admin address can be given with --address")
-	}
 	var report preflight.Report
-	if err := json.Unmarshal(body, &report); err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", address, err)
-	}
-	return report.Findings, nil
+	_, err := newAdminClient(flags.String("address")).get("/edge/checks", &report)
+	return report.Findings, err
 }

@@ -2,12 +2,14 @@ package cmd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -26,12 +28,12 @@ func demoCommand(caddyfile []byte) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "demo",
 		Usage: "[--http-port 8080] [--https-port 8443]",
-		Short: "Serves the three sites with small backends of its own: no Docker, no configuration",
+		Short: "Serves the three sites with backends of its own, without Docker and configuration",
 		Long: `
-Starts small but real backends on loopback (two BigCapital servers with an API and an
-Engine.IO endpoint, a web app, Corteza, docs) and serves the shipped Caddyfile,
-unchanged, in front of them, for *.localhost names. Prints the URLs and what happens
-to each service. Ctrl-C ends it; nothing is left behind.
+Starts small backends on loopback (two BigCapital servers with an API and an Engine.IO
+endpoint, a web app, Corteza, docs), and in front of them an edge with the shipped
+Caddyfile, unchanged, for *.localhost names. Prints the URLs, and a line for each change
+of an endpoint. Ctrl-C stops the demo, which leaves nothing behind.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().Int("http-port", 8080, "Port for HTTP")
@@ -72,63 +74,102 @@ func runDemo(cmd *cobra.Command, caddyfile []byte) (err error) {
 	})
 	defer unwatch()
 	if err := caddy.Load(config, true); err != nil {
-		return withHint(fmt.Errorf("start the edge: %w", err), "if a port is taken, choose others with --http-port and --https-port")
+		return withHint(fmt.Errorf("start the edge: %w", err), "if a port is in use, choose others with --http-port and --https-port")
 	}
 	if err := waitUntilReady(ctx, httpsPort); err != nil {
 		return err
 	}
 	out.print(demoBanner(httpPort, httpsPort))
 	<-ctx.Done()
-	stop() // a second Ctrl-C ends it the hard way
+	stop() // a second Ctrl-C kills the process
 	unwatch()
-	out.print("\nending …\n")
+	out.print("\nstopping …\n")
 	return caddy.Stop()
 }
 
-// checkPort sees that a port can be listened on, for a better error than the server would give.
+// checkPort returns an error if the edge can't listen on a port. It has a hint, which the error of the server has not.
 func checkPort(ctx context.Context, flag string, port int) error {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
 	if err == nil {
 		return ln.Close()
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
-		err = fmt.Errorf("port %d is taken by another program", port)
+		err = fmt.Errorf("port %d is in use by another program", port)
 	}
 	return withHint(err, "choose another one: edge demo --%s %d", flag, port+1000)
 }
 
+// waitUntilReady waits until each site has its certificate and each service has a ready endpoint, for 30 seconds at most.
+func waitUntilReady(ctx context.Context, httpsPort int) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for _, site := range []string{"accounting", "crm", "docs"} {
+		dialer := tls.Dialer{Config: &tls.Config{ServerName: site + ".localhost", InsecureSkipVerify: true}} // the certificate only has to exist
+		for {
+			conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(httpsPort)))
+			if err == nil {
+				_ = conn.Close()
+				break
+			}
+			if ctx.Err() != nil {
+				return fmt.Errorf("%s.localhost has no certificate: %w", site, err)
+			}
+			pause(ctx)
+		}
+	}
+	for !allReady() {
+		if ctx.Err() != nil {
+			return errors.New("the demo's backends are not ready")
+		}
+		pause(ctx)
+	}
+	return nil
+}
+
+func allReady() bool {
+	services := edge.Snapshot()
+	return len(services) > 0 && !slices.ContainsFunc(services, func(s registry.ServiceStatus) bool { return s.Ready == 0 })
+}
+
+func pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(20 * time.Millisecond):
+	}
+}
+
 func demoBanner(httpPort, httpsPort int) string {
 	return fmt.Sprintf(`
-The edge runs. Its certificates are its own, so that browsers ask once.
+The edge runs. It signs its certificates itself, so that browsers warn once.
 
   https://accounting.localhost:%[2]d/            the accounting app, with its live socket
   https://accounting.localhost:%[2]d/api/accounts
   https://crm.localhost:%[2]d/                   Corteza
   https://docs.localhost:%[2]d/                  its documentation
   http://localhost:%[1]d/health                  the edge's own health
-  http://localhost:%[1]d/health/ready            and that of all behind it
+  http://localhost:%[1]d/health/ready            and whether all services are ready
 
 Try:
-  curl -k https://accounting.localhost:%[2]d/api/accounts     again and again: two servers share the work
-  curl -i http://accounting.localhost:%[1]d/                  goes to HTTPS
+  curl -k https://accounting.localhost:%[2]d/api/accounts     several times: two servers share the requests
+  curl -i http://accounting.localhost:%[1]d/                  is redirected to HTTPS
   curl -k https://accounting.localhost:%[2]d/api/queues       is blocked
 
-Ctrl-C ends it. What happens:
+Ctrl-C stops it. Changes of the endpoints:
 `, httpPort, httpsPort)
 }
 
-// eventPrinter writes what happens, a line each, from many goroutines.
+// eventPrinter writes a line for each event. It is safe for concurrent use.
 type eventPrinter struct {
 	mu sync.Mutex
 	w  io.Writer
 }
 
-func (l *eventPrinter) printEvent(service, event string) {
-	l.print(fmt.Sprintf("%s  %-24s %s\n", time.Now().Format(time.TimeOnly), service, event))
+func (p *eventPrinter) printEvent(service, event string) {
+	p.print(fmt.Sprintf("%s  %-24s %s\n", time.Now().Format(time.TimeOnly), service, event))
 }
 
-func (l *eventPrinter) print(text string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	fmt.Fprint(l.w, text)
+func (p *eventPrinter) print(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprint(p.w, text)
 }

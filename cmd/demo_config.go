@@ -13,8 +13,8 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// demoConfig adapts the shipped Caddyfile for localhost and adds what a configuration can't know: where the backends
-// are, and a place for the internal CA that goes away with the demo.
+// demoConfig adapts the shipped Caddyfile for localhost. It adds the addresses of the backends, and a storage that is removed with the
+// demo for the internal certificate authority.
 func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static map[string][]string) ([]byte, error) {
 	for name, value := range map[string]string{
 		"DOMAIN": "localhost", "HTTP_PORT": strconv.Itoa(httpPort), "HTTPS_PORT": strconv.Itoa(httpsPort),
@@ -46,7 +46,6 @@ func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static ma
 		return nil, err
 	}
 	app.Static = static
-	// whoever ends a demo does not want to wait for a browser's open requests
 	if err := shortenGrace(config.Apps); err != nil {
 		return nil, err
 	}
@@ -54,6 +53,7 @@ func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static ma
 	return json.Marshal(config)
 }
 
+// shortenGrace sets a short grace period, so that a demo stops although a browser has open requests.
 func shortenGrace(apps map[string]json.RawMessage) error {
 	var http map[string]json.RawMessage
 	if err := json.Unmarshal(apps["http"], &http); err != nil {

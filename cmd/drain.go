@@ -1,7 +1,7 @@
 package cmd
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,27 +24,28 @@ func drainCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "drain",
 		Usage: "<container>... [--undo] [--sessions 10s] [--wait <duration>] [--address <admin>] [--json]",
-		Short: "Has a running edge send nothing more to containers",
+		Short: "Tells a running edge to send no new requests to containers",
 		Long: `
-Containers are named by their ID, or the first 12 or more characters of it, as docker ps
-prints it; where the edge knows only addresses, by these. If one of them is not known,
-nothing is done. What is under way is finished; WebSockets are asked to connect again
-elsewhere. It lasts until it is undone, or the container is gone.
+Name containers by their ID, or the first 12 or more characters of it, as docker ps
+prints it. Where the edge knows only addresses, name these. If the edge does not know
+one of them, it changes nothing. Requests that are in flight are finished, and WebSockets
+are closed, so that clients connect again elsewhere. A drain lasts until it is undone, or
+the container is gone.
 
 In the stack: docker compose exec edge edge drain 3f2a8c1d9e07
 
-  --undo     sends requests there again.
-  --sessions is for how long requests of sticky sessions may still come.
-  --wait     waits until nothing is under way there; exit status 1, and what is left,
-             if it takes longer.
+  --undo     sends requests to the containers again.
+  --sessions is how long the containers still get requests of sticky sessions.
+  --wait     waits until the containers have no requests and no WebSockets. If that takes
+             longer, the exit status is 1, and the error says what is left.
   --address  is the admin address, as for edge status.
-  --json     prints what POST /edge/drain answers.
+  --json     prints the answer of POST /edge/drain.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("address", "", "The admin API's address")
-			cmd.Flags().Bool("undo", false, "Send requests there again")
-			cmd.Flags().Duration("sessions", 10*time.Second, "For how long requests of sticky sessions may still come")
-			cmd.Flags().Duration("wait", 0, "How long to wait until nothing is under way")
+			cmd.Flags().Bool("undo", false, "Send requests to the containers again")
+			cmd.Flags().Duration("sessions", 10*time.Second, "How long the containers still get requests of sticky sessions")
+			cmd.Flags().Duration("wait", 0, "How long to wait until the containers are idle")
 			cmd.Flags().Bool("json", false, "Print JSON")
 			cmd.RunE = runWithArgs(runDrain)
 		},
@@ -62,14 +63,11 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 	case undo && cmd.Flags().Changed("wait"):
 		return withHint(errors.New("there is nothing to wait for when a drain is undone"), "leave --wait out")
 	}
-	address := adminAddress(flags.String("address"))
-	body, err := requestDrain(address, ids, sessions, undo)
+	admin := newAdminClient(flags.String("address"))
+	var answer struct{ Endpoints []registry.DrainStatus }
+	body, err := requestDrain(admin, ids, sessions, undo, &answer)
 	if err != nil {
 		return err
-	}
-	var answer struct{ Endpoints []registry.DrainStatus }
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", address, err)
 	}
 	if flags.Bool("json") {
 		_, err = cmd.OutOrStdout().Write(body)
@@ -81,37 +79,21 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return waitIdle(ctx, answer.Endpoints, wait, func() ([]byte, error) { return getAdmin(address, "/edge/services") })
+	return waitIdle(ctx, answer.Endpoints, wait, func() (services []registry.ServiceStatus, err error) {
+		_, err = admin.get("/edge/services", &services)
+		return services, err
+	})
 }
 
-// requestDrain has the edge drain endpoints, or undo it, and returns its answer.
-func requestDrain(address string, ids []string, sessions time.Duration, undo bool) ([]byte, error) {
-	order, err := json.Marshal(map[string]any{"endpoints": ids, "sessions": sessions.String(), "undo": undo})
+// requestDrain asks the edge to drain endpoints, or to undo that, and returns its answer.
+func requestDrain(admin adminClient, ids []string, sessions time.Duration, undo bool, to any) ([]byte, error) {
+	request, err := json.Marshal(map[string]any{"endpoints": ids, "sessions": sessions.String(), "undo": undo})
 	if err != nil {
 		return nil, err
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, http.MethodPost, "/edge/drain", nil, bytes.NewReader(order))
-	switch {
-	case err == nil:
-		defer resp.Body.Close()
-		return io.ReadAll(resp.Body)
-	case strings.Contains(err.Error(), "HTTP 404"):
-		return nil, withHint(adminError(err), "edge status --json shows the IDs that it knows")
-	case strings.Contains(err.Error(), "HTTP "):
-		return nil, adminError(err)
-	default:
-		return nil, withHint(err, "is the edge running? its admin address can be given with --address")
-	}
-}
-
-// adminError returns what the admin API said, without the JSON around it.
-func adminError(err error) error {
-	var answer struct{ Error string }
-	_, text, _ := strings.Cut(err.Error(), "{")
-	if json.Unmarshal([]byte("{"+text), &answer) != nil || answer.Error == "" {
-		return err
-	}
-	return errors.New(answer.Error)
+	return admin.post("/edge/drain", request, to, map[int]string{
+		http.StatusNotFound: "edge status --json shows the IDs that it knows",
+	})
 }
 
 func printDrainStatus(w io.Writer, all []registry.DrainStatus) error {
@@ -121,4 +103,38 @@ func printDrainStatus(w io.Writer, all []registry.DrainStatus) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\n", e.Service, e.ID, e.State, e.InFlight, e.Sockets)
 	}
 	return t.Flush()
+}
+
+// waitIdle polls the services until the endpoints have no requests and no sockets. If that takes longer than timeout, or ctx ends, its
+// error names what is left.
+func waitIdle(ctx context.Context, drained []registry.DrainStatus, timeout time.Duration, poll func() ([]registry.ServiceStatus, error)) error {
+	watched := make(map[string]bool, len(drained))
+	for _, e := range drained {
+		watched[e.Service+" "+e.ID] = true
+	}
+	deadline := time.After(timeout)
+	for {
+		services, err := poll()
+		if err != nil {
+			return err
+		}
+		var left []string
+		for _, s := range services {
+			for _, e := range s.Endpoints {
+				if watched[s.Service+" "+e.ID] && e.InFlight+e.Sockets > 0 {
+					left = append(left, fmt.Sprintf("%s on %s (in flight: %d, sockets: %d)", s.Service, e.ID, e.InFlight, e.Sockets))
+				}
+			}
+		}
+		if len(left) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-deadline:
+			return withHint(fmt.Errorf("still under way after %s: %s", timeout, strings.Join(left, "; ")), "the drain goes on; give --wait more time")
+		case <-ctx.Done():
+			return fmt.Errorf("interrupted; still under way: %s", strings.Join(left, "; "))
+		}
+	}
 }

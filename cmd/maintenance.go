@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,31 +20,31 @@ func maintenanceCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "maintenance",
 		Usage: "[on|off [<service>...]] [--hold] [--allow <address or range>] [--retry-after 5m] [--message <text>] [--address <admin>] [--json]",
-		Short: "Has a running edge take services out of service for a while",
+		Short: "Closes services to visitors for a while",
 		Long: `
-Without an argument, shows what is in maintenance. A service is named as in edge status, or
-without its port; without one, all services are meant.
+Without an argument, shows which services are in maintenance. Name services as edge status
+does, or without their port; without a name, the command is about all services.
 
-Requests get 503 with Retry-After: browsers a page with your message, programs a problem.
-Those that are under way are finished; WebSockets are closed. It lasts until it is ended,
-also through restarts and replacements of the edge.
+Requests get 503 with Retry-After: browsers get a page with your message, programs get
+problem+json. Requests that are in flight are finished, and WebSockets are closed. The
+maintenance lasts until you end it, also when the edge is restarted or replaced.
 
 In the stack: docker compose exec edge edge maintenance on bigcapital-server
 
-  --hold        has requests wait for the end of it, at most for the service's hold, and
-                max_held of them.
-  --allow       addresses and ranges of clients that pass as usual. May be repeated.
-  --retry-after is when those who are refused are told to come again.
-  --message     is what they read, as plain text.
+  --hold        makes requests wait for the end of the maintenance, at most for the hold of
+                the service, and at most max_held of them.
+  --allow       is addresses and ranges of clients whose requests pass. May be repeated.
+  --retry-after is the Retry-After of refused requests.
+  --message     is the message to visitors, as plain text.
   --address     is the admin address, as for edge status.
-  --json        prints what /edge/maintenance answers.
+  --json        prints the answer of /edge/maintenance.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("address", "", "The admin API's address")
-			cmd.Flags().Bool("hold", false, "Have requests wait")
-			cmd.Flags().StringSlice("allow", nil, "Clients that pass as usual")
-			cmd.Flags().Duration("retry-after", maintenance.DefaultRetryAfter, "When clients are told to come again")
-			cmd.Flags().String("message", "", "What those who come read")
+			cmd.Flags().Bool("hold", false, "Make requests wait")
+			cmd.Flags().StringSlice("allow", nil, "Clients whose requests pass")
+			cmd.Flags().Duration("retry-after", maintenance.DefaultRetryAfter, "The Retry-After of refused requests")
+			cmd.Flags().String("message", "", "The message to visitors")
 			cmd.Flags().Bool("json", false, "Print JSON")
 			cmd.RunE = runWithArgs(runMaintenance)
 		},
@@ -53,7 +52,7 @@ In the stack: docker compose exec edge edge maintenance on bigcapital-server
 }
 
 func runMaintenance(cmd *cobra.Command, args []string) error {
-	order, err := maintenanceRequestBody(cmd, args)
+	request, err := maintenanceRequestBody(cmd, args)
 	if err != nil {
 		return err
 	}
@@ -61,7 +60,8 @@ func runMaintenance(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	body, err := requestMaintenance(adminAddress(address), order)
+	snapshot := new(maintenance.Snapshot)
+	body, err := requestMaintenance(newAdminClient(address), request, snapshot)
 	if err != nil {
 		return err
 	}
@@ -69,14 +69,10 @@ func runMaintenance(cmd *cobra.Command, args []string) error {
 		_, writeErr := cmd.OutOrStdout().Write(body)
 		return errors.Join(err, writeErr)
 	}
-	book := new(maintenance.Snapshot)
-	if err := json.Unmarshal(body, book); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", adminAddress(address), err)
-	}
-	return printMaintenance(cmd.OutOrStdout(), book.Windows(), time.Now())
+	return printMaintenance(cmd.OutOrStdout(), snapshot.Windows(), time.Now())
 }
 
-// maintenanceRequestBody makes the request's body of the command line; none where it only asks.
+// maintenanceRequestBody returns the body of the request that the command line asks for, or nil if it only asks what is in maintenance.
 func maintenanceRequestBody(cmd *cobra.Command, args []string) ([]byte, error) {
 	on := len(args) > 0 && args[0] == "on"
 	if len(args) > 0 && !on && args[0] != "off" {
@@ -90,9 +86,9 @@ func maintenanceRequestBody(cmd *cobra.Command, args []string) ([]byte, error) {
 	if len(args) == 0 {
 		return nil, nil
 	}
-	order := map[string]any{"on": on}
+	request := map[string]any{"on": on}
 	if len(args) > 1 {
-		order["services"] = args[1:]
+		request["services"] = args[1:]
 	}
 	if on {
 		hold, holdErr := cmd.Flags().GetBool("hold")
@@ -103,53 +99,42 @@ func maintenanceRequestBody(cmd *cobra.Command, args []string) ([]byte, error) {
 			return nil, err
 		}
 		if retry <= 0 {
-			return nil, errors.New("--retry-after must be more than nothing")
+			return nil, errors.New("--retry-after must be positive")
 		}
-		order["hold"], order["allow"], order["retry_after"], order["message"] = hold, allow, retry.String(), message
+		request["hold"], request["allow"], request["retry_after"], request["message"] = hold, allow, retry.String(), message
 	}
-	return json.Marshal(order)
+	return json.Marshal(request)
 }
 
-// requestMaintenance gives the edge an order, or only asks if there is none, and returns its answer.
-func requestMaintenance(address string, order []byte) ([]byte, error) {
-	method := http.MethodGet
-	var body io.Reader
-	if order != nil {
-		method, body = http.MethodPost, bytes.NewReader(order)
+// requestMaintenance sends a request to the edge, or reads what is in maintenance if there is none, and returns the answer.
+func requestMaintenance(admin adminClient, request []byte, to any) ([]byte, error) {
+	const path = "/edge/maintenance"
+	if request == nil {
+		return admin.get(path, to)
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, "/edge/maintenance", nil, body)
-	switch {
-	case err == nil:
-		defer resp.Body.Close()
-		return io.ReadAll(resp.Body)
-	case strings.Contains(err.Error(), "HTTP 404"):
-		return nil, withHint(adminError(err), "edge status shows the services")
-	case strings.Contains(err.Error(), "HTTP 500"):
-		return nil, withHint(adminError(err), "can the edge write to its storage? (/data in the stack)")
-	case strings.Contains(err.Error(), "HTTP "):
-		return nil, adminError(err)
-	default:
-		return nil, withHint(err, "is the edge running? its admin address can be given with --address")
-	}
+	return admin.post(path, request, to, map[int]string{
+		http.StatusNotFound:            "edge status shows the services",
+		http.StatusInternalServerError: "can the edge write to its storage? (/data in the stack)",
+	})
 }
 
-func printMaintenance(w io.Writer, all []*maintenance.Window, now time.Time) error {
+func printMaintenance(out io.Writer, all []*maintenance.Window, now time.Time) error {
 	if len(all) == 0 {
-		_, err := fmt.Fprintln(w, "no service is in maintenance")
+		_, err := fmt.Fprintln(out, "no service is in maintenance")
 		return err
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tFOR\tREQUESTS\tRETRY AFTER\tALLOWED\tMESSAGE")
-	for _, c := range all {
+	for _, w := range all {
 		requests, allowed := "refused", "nobody"
-		if c.Hold {
+		if w.Hold {
 			requests = "held"
 		}
-		if len(c.Allow) > 0 {
-			allowed = strings.Trim(fmt.Sprint(c.Allow), "[]")
+		if len(w.Allow) > 0 {
+			allowed = strings.Trim(fmt.Sprint(w.Allow), "[]")
 		}
-		message := strings.Join(strings.Fields(c.Message), " ")
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Service, age(now, c.Since), requests, c.RetryAfter, allowed, message)
+		message := strings.Join(strings.Fields(w.Message), " ")
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", w.Service, age(now, w.Since), requests, w.RetryAfter, allowed, message)
 	}
 	return t.Flush()
 }

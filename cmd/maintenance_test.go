@@ -48,7 +48,7 @@ func TestMaintenanceSendsRequestAndPrintsWindows(t *testing.T) {
 		a := &fakeAdmin{status: 200, body: maintenanceResponse}
 		out, _, err := runMaintenanceCommand(t, a, c.args...)
 		if err != nil || len(a.requests) != 1 || a.requests[0] != c.want {
-			t.Errorf("%v: %v\norders %q, want\n%s", c.args, err, a.requests, c.want)
+			t.Errorf("%v: %v\nrequests %q, want\n%s", c.args, err, a.requests, c.want)
 		}
 		if !strings.Contains(out, "api:80") || !strings.Contains(out, "held      5m0s         10.0.0.0/8 ::1/128  Back at noon.\n") {
 			t.Errorf("printed\n%s", out)
@@ -75,7 +75,7 @@ func TestMaintenancePrintsErrorsAndHints(t *testing.T) {
 		{fakeAdmin{}, []string{"api"}, "maintenance is on or off, got \"api\"\nedge: hint: edge maintenance on api"},
 		{fakeAdmin{}, []string{"off", "--hold"}, "--hold has a meaning only when maintenance is turned on"},
 		{fakeAdmin{}, []string{"--message", "x"}, "--message has a meaning only when"},
-		{fakeAdmin{}, []string{"on", "--retry-after", "0s"}, "--retry-after must be more than nothing"},
+		{fakeAdmin{}, []string{"on", "--retry-after", "0s"}, "--retry-after must be positive"},
 	} {
 		if _, stderr, err := runMaintenanceCommand(t, &c.admin, c.args...); err == nil || !strings.Contains(stderr, c.want) {
 			t.Errorf("%v: %v, printed %q, want %q", c.args, err, stderr, c.want)

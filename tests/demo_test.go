@@ -34,7 +34,7 @@ func TestDemoServesThreeSites(t *testing.T) {
 	t.Cleanup(func() { _ = cmd.Process.Kill() }) // if the test has failed before the demo's end
 	lines := bufio.NewReader(out)
 	printed := ""
-	for !strings.Contains(printed, "What happens:") {
+	for !strings.Contains(printed, "Changes of the endpoints:") {
 		line, err := lines.ReadString('\n')
 		if err != nil {
 			t.Fatalf("%v after the demo has printed %s", err, printed)

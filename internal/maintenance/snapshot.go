@@ -3,90 +3,91 @@ package maintenance
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 )
 
-// Snapshot is all closures at one instant. It is never changed; the nil Book has none.
+// Snapshot is the set of all windows at one moment. It never changes; a nil Snapshot has no windows.
 type Snapshot struct{ windows map[string]*Window }
 
-// Window returns what closes a service, or nil.
-func (b *Snapshot) Window(service string) *Window {
-	if b == nil || len(b.windows) == 0 {
+// Window returns the window of a service, or nil.
+func (s *Snapshot) Window(service string) *Window {
+	if s == nil || len(s.windows) == 0 {
 		return nil
 	}
-	return b.windows[service]
+	return s.windows[service]
 }
 
-// Windows returns all of them, sorted by service.
-func (b *Snapshot) Windows() []*Window {
-	if b == nil {
+// Windows returns all windows, sorted by service.
+func (s *Snapshot) Windows() []*Window {
+	if s == nil {
 		return []*Window{}
 	}
-	all := slices.AppendSeq([]*Window{}, maps.Values(b.windows))
+	all := slices.AppendSeq([]*Window{}, maps.Values(s.windows))
 	slices.SortFunc(all, func(x, y *Window) int { return cmp.Compare(x.Service, y.Service) })
 	return all
 }
 
-// With returns a book that has these closures too, in the place of those of the same services, whose beginning they keep.
-func (b *Snapshot) With(added ...Window) *Snapshot {
-	book := b.clone()
-	for _, c := range added {
-		if was := book.windows[c.Service]; was != nil {
-			c.Since = was.Since
+// With returns a snapshot with these windows added. A window replaces the one of the same service, and keeps its Since.
+func (s *Snapshot) With(added ...Window) *Snapshot {
+	snapshot := s.clone()
+	for _, w := range added {
+		if previous := snapshot.windows[w.Service]; previous != nil {
+			w.Since = previous.Since
 		}
-		c.done = make(chan struct{})
-		book.windows[c.Service] = &c
+		w.done = make(chan struct{})
+		snapshot.windows[w.Service] = &w
 	}
-	return book
+	return snapshot
 }
 
-// Without returns a book without the closures of these services.
-func (b *Snapshot) Without(services ...string) *Snapshot {
-	book := b.clone()
+// Without returns a snapshot without the windows of these services.
+func (s *Snapshot) Without(services ...string) *Snapshot {
+	snapshot := s.clone()
 	for _, service := range services {
-		delete(book.windows, service)
+		delete(snapshot.windows, service)
 	}
-	return book
+	return snapshot
 }
 
-func (b *Snapshot) clone() *Snapshot {
-	book := &Snapshot{make(map[string]*Window)}
-	if b != nil {
-		maps.Copy(book.windows, b.windows)
+func (s *Snapshot) clone() *Snapshot {
+	snapshot := &Snapshot{make(map[string]*Window)}
+	if s != nil {
+		maps.Copy(snapshot.windows, s.windows)
 	}
-	return book
+	return snapshot
 }
 
-// snapshotJSON is a book as it is kept and shown.
+// snapshotJSON is a snapshot in the storage and in the admin API.
 type snapshotJSON struct {
 	Services []*Window `json:"services"`
 }
 
-// MarshalJSON writes {"services": [closures…]}.
-func (b *Snapshot) MarshalJSON() ([]byte, error) { return json.Marshal(snapshotJSON{b.Windows()}) }
+// MarshalJSON writes {"services": [windows…]}.
+func (s *Snapshot) MarshalJSON() ([]byte, error) { return json.Marshal(snapshotJSON{s.Windows()}) }
 
-// UnmarshalJSON reads what MarshalJSON has written, and refuses what nobody could have closed a service with.
-func (b *Snapshot) UnmarshalJSON(text []byte) error {
-	var s snapshotJSON
-	if err := json.Unmarshal(text, &s); err != nil {
+// UnmarshalJSON reads what MarshalJSON writes, and returns an error for a window that [Window.Check] rejects.
+func (s *Snapshot) UnmarshalJSON(text []byte) error {
+	var read snapshotJSON
+	if err := json.Unmarshal(text, &read); err != nil {
 		return err
 	}
-	closures := make(map[string]*Window, len(s.Services))
-	for _, c := range s.Services {
-		if c == nil {
-			return fmt.Errorf("an empty closure")
+	windows := make(map[string]*Window, len(read.Services))
+	for _, w := range read.Services {
+		if w == nil {
+			return errors.New("an empty maintenance window")
 		}
-		if err := c.Check(); err != nil {
-			return fmt.Errorf("service %q: %w", c.Service, err)
+		if err := w.Check(); err != nil {
+			return fmt.Errorf("service %q: %w", w.Service, err)
 		}
-		if closures[c.Service] != nil {
-			return fmt.Errorf("service %q is there twice", c.Service)
+		if windows[w.Service] != nil {
+			return fmt.Errorf("service %q is listed twice", w.Service)
 		}
-		c.done = make(chan struct{})
-		closures[c.Service] = c
+		w.done = make(chan struct{})
+		windows[w.Service] = w
 	}
-	b.windows = closures
+	s.windows = windows
 	return nil
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// serviceNames returns the services of closures, in their order.
-func serviceNames(closures []*maintenance.Window) string {
+// serviceNames returns the services of windows, in their order.
+func serviceNames(windows []*maintenance.Window) string {
 	var all []string
-	for _, c := range closures {
+	for _, c := range windows {
 		all = append(all, c.Service)
 	}
 	return strings.Join(all, " ")
@@ -30,14 +30,14 @@ func TestSnapshotIsImmutable(t *testing.T) {
 		t.Errorf("%v of %v", left.Windows(), two.Windows())
 	}
 	if none.Window("b:80") != nil || two.Window("c:80") != nil || two.Window("b:80") != one.Window("b:80") {
-		t.Error("a closure is not the one that was put in")
+		t.Error("With does not return the window that was added")
 	}
 }
 
 func TestReplacedWindowKeepsItsStart(t *testing.T) {
-	book := new(maintenance.Snapshot).With(newWindow("a:80"))
-	book = book.With(newWindow("a:80", func(c *maintenance.Window) { c.Since, c.Hold = time.Now(), true }))
-	if c := book.Window("a:80"); !c.Hold || !c.Since.Equal(time.Unix(1e9, 0)) {
+	snapshot := new(maintenance.Snapshot).With(newWindow("a:80"))
+	snapshot = snapshot.With(newWindow("a:80", func(c *maintenance.Window) { c.Since, c.Hold = time.Now(), true }))
+	if c := snapshot.Window("a:80"); !c.Hold || !c.Since.Equal(time.Unix(1e9, 0)) {
 		t.Errorf("%+v", c)
 	}
 }
@@ -47,10 +47,10 @@ func TestSnapshotSurvivesJSONRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book := new(maintenance.Snapshot).With(newWindow("b:80"), newWindow("a:80", func(c *maintenance.Window) {
+	snapshot := new(maintenance.Snapshot).With(newWindow("b:80"), newWindow("a:80", func(c *maintenance.Window) {
 		c.Hold, c.Allow, c.Message = true, allow, "<b>"
 	}))
-	text, err := json.Marshal(book)
+	text, err := json.Marshal(snapshot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,38 +77,38 @@ func TestInvalidSnapshotIsRejected(t *testing.T) {
 	for text, want := range map[string]string{
 		`{`:                    "unexpected end",
 		`[]`:                   "cannot unmarshal",
-		`{"services": [null]}`: "an empty closure",
-		`{"services": [{}]}`:   "without a service",
-		`{"services": [{"service": "a:80", "retry_after": "soon"}]}`:                                         "want a time such as 5m",
+		`{"services": [null]}`: "an empty maintenance window",
+		`{"services": [{}]}`:   "names no service",
+		`{"services": [{"service": "a:80", "retry_after": "soon"}]}`:                                         "want a duration such as 5m",
 		`{"services": [{"service": "a:80"}]}`:                                                                `service "a:80": retry_after 0s`,
-		`{"services": [{"service": "a:80", "retry_after": "5m"}, {"service": "a:80", "retry_after": "5m"}]}`: "there twice",
+		`{"services": [{"service": "a:80", "retry_after": "5m"}, {"service": "a:80", "retry_after": "5m"}]}`: "listed twice",
 		`{"services": [{"service": "a:80", "retry_after": "5m", "allow": ["x"]}]}`:                           "ParsePrefix",
 	} {
-		book := new(maintenance.Snapshot).With(newWindow("kept:80"))
-		if err := json.Unmarshal([]byte(text), book); err == nil || !strings.Contains(err.Error(), want) || serviceNames(book.Windows()) != "kept:80" {
-			t.Errorf("%s: %v, %v", text, err, book.Windows())
+		snapshot := new(maintenance.Snapshot).With(newWindow("kept:80"))
+		if err := json.Unmarshal([]byte(text), snapshot); err == nil || !strings.Contains(err.Error(), want) || serviceNames(snapshot.Windows()) != "kept:80" {
+			t.Errorf("%s: %v, %v", text, err, snapshot.Windows())
 		}
 	}
 }
 
-// FuzzMaintenanceSnapshot: what the storage has may be anybody's; a book that is read is as it should be, and is written as it was read.
+// FuzzMaintenanceSnapshot: the storage may hold anything. A snapshot that can be read has valid windows only, and survives a round trip.
 func FuzzMaintenanceSnapshot(f *testing.F) {
 	f.Add([]byte(`{"services":[{"service":"a:80","since":"2001-09-09T01:46:40Z","hold":true,"allow":["10.0.0.0/8"],"retry_after":"1m0s","message":"x"}]}`))
 	f.Add([]byte(`{"services":[{"service":"a:80","retry_after":"5m"},{"service":"b:80","retry_after":"1h","allow":[""]}]}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		book := new(maintenance.Snapshot)
-		if json.Unmarshal(text, book) != nil {
+		snapshot := new(maintenance.Snapshot)
+		if json.Unmarshal(text, snapshot) != nil {
 			return
 		}
-		for _, c := range book.Windows() {
-			if err := c.Check(); err != nil || c.Done() == nil || book.Window(c.Service) != c {
+		for _, c := range snapshot.Windows() {
+			if err := c.Check(); err != nil || c.Done() == nil || snapshot.Window(c.Service) != c {
 				t.Errorf("%v of %+v", err, c)
 			}
 		}
-		written, err := json.Marshal(book)
+		written, err := json.Marshal(snapshot)
 		if err != nil {
-			return // a year that RFC 3339 does not have: Go reads more than it writes
+			return // Go reads years that RFC 3339 does not have, and does not write them
 		}
 		again := new(maintenance.Snapshot)
 		if err := json.Unmarshal(written, again); err != nil {

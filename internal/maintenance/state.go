@@ -5,43 +5,44 @@ import (
 	"sync/atomic"
 )
 
-// State is where requests look up whether a service is closed. It is safe for concurrent use, and looking takes no lock.
-// The zero Board has no book yet.
+// State holds the snapshot in force, where requests look up whether a service is closed. It is safe for concurrent use, and a lookup
+// takes no lock. The zero State has no snapshot yet.
 type State struct {
 	current atomic.Pointer[Snapshot]
-	mu      sync.Mutex // for those who put one up
+	mu      sync.Mutex // serializes Replace
 }
 
-// Snapshot returns what holds now; nil before the first [State.Replace].
-func (b *State) Snapshot() *Snapshot { return b.current.Load() }
+// Snapshot returns the snapshot in force; nil before the first [State.Replace].
+func (s *State) Snapshot() *Snapshot { return s.current.Load() }
 
-// Replace has another book hold from now on. Closures that are the same in both go on; those who wait for the end of one that is
-// not are woken. It returns what was closed, what was opened, and whose terms are others now.
-func (b *State) Replace(next *Snapshot) (closed, opened, changed []*Window) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	was := b.current.Load()
-	book := next.clone()
-	var over []*Window
-	for _, c := range next.Windows() {
-		switch old := was.Window(c.Service); {
+// Replace puts another snapshot in force. A window that is equal in both stays the same, and requests that wait for its end go on
+// waiting; Done of every other old window is closed. Replace returns the windows that begin, those that end, and those that replace a
+// window of the same service with other settings.
+func (s *State) Replace(next *Snapshot) (closed, opened, changed []*Window) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	previous := s.current.Load()
+	snapshot := next.clone()
+	var ended []*Window
+	for _, w := range next.Windows() {
+		switch old := previous.Window(w.Service); {
 		case old == nil:
-			closed = append(closed, c)
-		case old.equal(c):
-			book.windows[c.Service] = old
+			closed = append(closed, w)
+		case old.equal(w):
+			snapshot.windows[w.Service] = old
 		default:
-			changed = append(changed, c)
-			over = append(over, old)
+			changed = append(changed, w)
+			ended = append(ended, old)
 		}
 	}
-	for _, old := range was.Windows() {
+	for _, old := range previous.Windows() {
 		if next.Window(old.Service) == nil {
 			opened = append(opened, old)
-			over = append(over, old)
+			ended = append(ended, old)
 		}
 	}
-	b.current.Store(book)
-	for _, old := range over { // after the store: those who wake look again
+	s.current.Store(snapshot)
+	for _, old := range ended { // after the store, because those who wait then look up the window anew
 		close(old.done)
 	}
 	return closed, opened, changed

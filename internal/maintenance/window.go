@@ -1,3 +1,4 @@
+// Package maintenance holds the services that an operator has closed to visitors for a while.
 package maintenance
 
 import (
@@ -10,33 +11,33 @@ import (
 )
 
 const (
-	// DefaultRetryAfter is when clients are told to come again, if the operator doesn't say.
+	// DefaultRetryAfter is the Retry-After of refused requests, unless the operator sets another one.
 	DefaultRetryAfter = 5 * time.Minute
 
 	maxRetryAfter    = 30 * 24 * time.Hour
-	maxMessageLength = 1000 // characters: a page stays small
+	maxMessageLength = 1000 // characters, so that the page stays small
 	maxAllowed       = 100
 )
 
-// Window is one service in maintenance. It is not changed once it is in a [Snapshot].
+// Window is the maintenance of one service: a period in which it is closed to visitors. It does not change once it is in a [Snapshot].
 type Window struct {
-	Service    string         `json:"service"`           // "bigcapital-server:3000"
-	Since      time.Time      `json:"since"`             // when it was closed
-	Hold       bool           `json:"hold,omitempty"`    // requests wait instead of being refused
-	Allow      []netip.Prefix `json:"allow,omitempty"`   // clients that are not concerned
-	RetryAfter Duration       `json:"retry_after"`       // what those who are refused are told
-	Message    string         `json:"message,omitempty"` // the operator's words, as plain text
+	Service    string         `json:"service"`           // its name, such as "bigcapital-server:3000"
+	Since      time.Time      `json:"since"`             // when the maintenance began
+	Hold       bool           `json:"hold,omitempty"`    // requests wait for the end instead of being refused
+	Allow      []netip.Prefix `json:"allow,omitempty"`   // clients whose requests pass
+	RetryAfter Duration       `json:"retry_after"`       // the Retry-After of refused requests
+	Message    string         `json:"message,omitempty"` // the operator's message to visitors, as plain text
 
-	done chan struct{} // closed when this closure holds no more
+	done chan struct{} // closed when the window is no longer in force
 }
 
-// Done returns a channel that is closed when the closure has been taken back, or has given way to another one.
-func (c *Window) Done() <-chan struct{} { return c.done }
+// Done returns a channel that is closed when the window has ended, or another one has replaced it.
+func (w *Window) Done() <-chan struct{} { return w.done }
 
-// Allows reports whether a client's requests pass nevertheless. The zero address is nobody's.
-func (c *Window) Allows(client netip.Addr) bool {
+// Allows reports whether the requests of a client pass. Those of the zero address, an unknown client, do not.
+func (w *Window) Allows(client netip.Addr) bool {
 	client = client.Unmap().WithZone("")
-	for _, p := range c.Allow {
+	for _, p := range w.Allow {
 		if p.Contains(client) {
 			return true
 		}
@@ -44,50 +45,60 @@ func (c *Window) Allows(client netip.Addr) bool {
 	return false
 }
 
-// Err returns the error of a request that does not pass.
-func (c *Window) Err() *Error {
-	return &Error{Service: c.Service, Message: c.Message, RetryAfter: time.Duration(c.RetryAfter)}
+// Err returns the error of a refused request.
+func (w *Window) Err() *Error {
+	return &Error{Service: w.Service, Message: w.Message, RetryAfter: time.Duration(w.RetryAfter)}
 }
 
-// equal reports whether requests fare the same under other.
-func (c *Window) equal(other *Window) bool {
-	if c.Hold != other.Hold || c.RetryAfter != other.RetryAfter || c.Message != other.Message || len(c.Allow) != len(other.Allow) {
+// equal reports whether the edge treats requests the same under both windows.
+func (w *Window) equal(other *Window) bool {
+	if w.Hold != other.Hold || w.RetryAfter != other.RetryAfter || w.Message != other.Message || len(w.Allow) != len(other.Allow) {
 		return false
 	}
-	for i := range c.Allow {
-		if c.Allow[i] != other.Allow[i] {
+	for i := range w.Allow {
+		if w.Allow[i] != other.Allow[i] {
 			return false
 		}
 	}
 	return true
 }
 
-// Check returns what is wrong with a closure that somebody has written.
-func (c *Window) Check() error {
+// Check returns an error that says what is wrong with a window that an operator, or a storage, has given; nil if it is valid.
+func (w *Window) Check() error {
 	switch {
-	case c.Service == "":
-		return errors.New("a closure without a service")
-	case c.RetryAfter < Duration(time.Second) || c.RetryAfter > Duration(maxRetryAfter):
-		return fmt.Errorf("retry_after %s: want something from 1s to 720h", c.RetryAfter)
-	case utf8.RuneCountInString(c.Message) > maxMessageLength:
+	case w.Service == "":
+		return errors.New("the maintenance window names no service")
+	case w.RetryAfter < Duration(time.Second) || w.RetryAfter > Duration(maxRetryAfter):
+		return fmt.Errorf("retry_after %s: want a duration from 1s to 720h", w.RetryAfter)
+	case utf8.RuneCountInString(w.Message) > maxMessageLength:
 		return fmt.Errorf("message: it has more than %d characters", maxMessageLength)
-	case !utf8.ValidString(c.Message):
+	case !utf8.ValidString(w.Message):
 		return errors.New("message: it is not UTF-8")
-	case len(c.Allow) > maxAllowed:
-		return fmt.Errorf("allow: %d addresses and ranges, at most %d are kept", len(c.Allow), maxAllowed)
+	case len(w.Allow) > maxAllowed:
+		return fmt.Errorf("allow: %d addresses and ranges, at most %d are allowed", len(w.Allow), maxAllowed)
 	}
-	for _, r := range c.Message {
+	for _, r := range w.Message {
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return fmt.Errorf("message: %q is no character to show", r)
+			return fmt.Errorf("message: it contains the control character %q", r)
 		}
 	}
-	for _, p := range c.Allow {
+	for _, p := range w.Allow {
 		if !p.IsValid() {
 			return errors.New("allow: an empty range")
 		}
 	}
 	return nil
 }
+
+// Error is the error of a request to a service in maintenance that is refused.
+type Error struct {
+	Service    string
+	Message    string        // the operator's message to visitors; may be empty
+	RetryAfter time.Duration // when the client should try again
+}
+
+// Error names the service.
+func (e *Error) Error() string { return e.Service + ": in maintenance" }
 
 // ParseAllowed reads addresses and ranges, such as 192.0.2.7 and 10.0.0.0/8.
 func ParseAllowed(texts []string) ([]netip.Prefix, error) {
@@ -110,21 +121,21 @@ func ParseAllowed(texts []string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// Duration is a time that JSON has as text: "5m0s".
+// Duration is a time.Duration that is text in JSON, such as "5m0s".
 type Duration time.Duration
 
-// String returns it as Go writes it.
-func (s Duration) String() string { return time.Duration(s).String() }
+// String formats the duration as time.Duration does.
+func (d Duration) String() string { return time.Duration(d).String() }
 
 // MarshalText implements encoding.TextMarshaler.
-func (s Duration) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (s *Duration) UnmarshalText(text []byte) error {
-	d, err := time.ParseDuration(string(text))
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%q: want a time such as 5m", text)
+		return fmt.Errorf("%q: want a duration such as 5m", text)
 	}
-	*s = Duration(d)
+	*d = Duration(parsed)
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// newWindow returns a closure that is as it should be.
+// newWindow returns a valid window, with changes.
 func newWindow(service string, change ...func(*maintenance.Window)) maintenance.Window {
 	c := maintenance.Window{Service: service, Since: time.Unix(1e9, 0).UTC(), RetryAfter: maintenance.Duration(time.Minute)}
 	for _, f := range change {
@@ -51,15 +51,15 @@ func TestParseAllowedRejectsInvalidAddresses(t *testing.T) {
 
 func TestCheckRejectsInvalidWindows(t *testing.T) {
 	for want, change := range map[string]func(*maintenance.Window){
-		"":                      func(c *maintenance.Window) { c.Message = "Back at noon.\n\tTruly – ☕" },
-		"without a service":     func(c *maintenance.Window) { c.Service = "" },
-		"from 1s to 720h":       func(c *maintenance.Window) { c.RetryAfter = 0 },
-		"retry_after 721h0m0s":  func(c *maintenance.Window) { c.RetryAfter = maintenance.Duration(721 * time.Hour) },
-		"more than 1000 chara":  func(c *maintenance.Window) { c.Message = strings.Repeat("ü", 1001) },
-		"not UTF-8":             func(c *maintenance.Window) { c.Message = "\xff" },
-		`'\x1b' is no charac`:   func(c *maintenance.Window) { c.Message = "\x1b[31m" },
-		"at most 100 are kept":  func(c *maintenance.Window) { c.Allow = make([]netip.Prefix, 101) },
-		"allow: an empty range": func(c *maintenance.Window) { c.Allow = make([]netip.Prefix, 1) },
+		"":                         func(c *maintenance.Window) { c.Message = "Back at noon.\n\tTruly – ☕" },
+		"names no service":         func(c *maintenance.Window) { c.Service = "" },
+		"from 1s to 720h":          func(c *maintenance.Window) { c.RetryAfter = 0 },
+		"retry_after 721h0m0s":     func(c *maintenance.Window) { c.RetryAfter = maintenance.Duration(721 * time.Hour) },
+		"more than 1000 chara":     func(c *maintenance.Window) { c.Message = strings.Repeat("ü", 1001) },
+		"not UTF-8":                func(c *maintenance.Window) { c.Message = "\xff" },
+		`control character '\x1b'`: func(c *maintenance.Window) { c.Message = "\x1b[31m" },
+		"at most 100 are allowed":  func(c *maintenance.Window) { c.Allow = make([]netip.Prefix, 101) },
+		"allow: an empty range":    func(c *maintenance.Window) { c.Allow = make([]netip.Prefix, 1) },
 	} {
 		c := newWindow("api:80", change)
 		if err := c.Check(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

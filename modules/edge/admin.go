@@ -2,12 +2,18 @@ package edge
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/certificates"
 )
 
 func init() {
@@ -17,11 +23,11 @@ func init() {
 // adminAPI serves on Caddy's admin endpoint:
 //
 //	GET  /edge/services      a JSON list of [registry.ServiceStatus]
-//	GET  /edge/certificates  a JSON list of [CertificateStatus]
-//	GET  /edge/checks        a [check.Report]
+//	GET  /edge/certificates  a JSON list of [certificates.Status]
+//	GET  /edge/checks        a [preflight.Report]
 //	POST /edge/drain         takes a [DrainRequest], answers a [DrainResponse]
 //	GET  /edge/maintenance   a [maintenance.Snapshot]
-//	POST /edge/maintenance   takes a [MaintenanceRequest], answers the book after it
+//	POST /edge/maintenance   takes a [MaintenanceRequest], answers the snapshot after the change
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -32,53 +38,129 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 // Routes returns the admin routes of the app.
 func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: "/edge/services", Handler: caddy.AdminHandlerFunc(serveServices)},
-		{Pattern: "/edge/certificates", Handler: caddy.AdminHandlerFunc(serveCertificates)},
-		{Pattern: "/edge/checks", Handler: caddy.AdminHandlerFunc(serveChecks)},
-		{Pattern: "/edge/drain", Handler: caddy.AdminHandlerFunc(serveDrain)},
-		{Pattern: "/edge/maintenance", Handler: caddy.AdminHandlerFunc(serveMaintenance)},
+		{Pattern: "/edge/services", Handler: jsonHandler{http.MethodGet: func(*http.Request) (any, error) { return Snapshot(), nil }}},
+		{Pattern: "/edge/certificates", Handler: jsonHandler{http.MethodGet: func(*http.Request) (any, error) { return Certificates(), nil }}},
+		{Pattern: "/edge/checks", Handler: jsonHandler{http.MethodGet: getChecks}},
+		{Pattern: "/edge/drain", Handler: jsonHandler{http.MethodPost: postDrain}},
+		{Pattern: "/edge/maintenance", Handler: jsonHandler{http.MethodGet: getMaintenance, http.MethodPost: postMaintenance}},
 	}
 }
 
-func serveServices(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s not allowed; use GET", r.Method)}
+// jsonHandler answers each method with the JSON of what its function returns. GET answers HEAD too; other methods get 405.
+type jsonHandler map[string]func(*http.Request) (any, error)
+
+// maxAdminBody is the largest body of a request, in bytes.
+const maxAdminBody = 1 << 20
+
+// ServeHTTP implements caddy.AdminHandler.
+func (h jsonHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	answer := h[method]
+	if answer == nil {
+		allowed := strings.Join(slices.Sorted(maps.Keys(h)), " or ")
+		return apiError(http.StatusMethodNotAllowed, fmt.Errorf("method %s not allowed; use %s", r.Method, allowed))
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxAdminBody)
+	value, err := answer(r)
+	if err != nil {
+		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(Snapshot())
+	return json.NewEncoder(w).Encode(value)
 }
 
-// Snapshot returns the services of the running edge, sorted by name; none when no configuration uses the app.
+// decodeBody reads a request's body. Its error is an API error of status 400.
+func decodeBody(r *http.Request, to any) error {
+	body := json.NewDecoder(r.Body)
+	body.DisallowUnknownFields()
+	if err := body.Decode(to); err != nil {
+		return apiError(http.StatusBadRequest, fmt.Errorf("read the request: %w", err))
+	}
+	return nil
+}
+
+func apiError(status int, err error) error { return caddy.APIError{HTTPStatus: status, Err: err} }
+
+// errNoEdge is the error of a request that needs an edge, when no configuration has one.
+var errNoEdge = apiError(http.StatusServiceUnavailable, errors.New("no configuration uses the edge app"))
+
+// Snapshot returns the services of the running edge, sorted by name; none if no configuration uses the app.
 func Snapshot() []registry.ServiceStatus {
-	l := sharedRuntime()
-	if l == nil {
+	r := sharedRuntime()
+	if r == nil {
 		return []registry.ServiceStatus{}
 	}
-	services := l.registry.Snapshot()
+	services := r.registry.Snapshot()
 	for i := range services {
-		l.setMaintenanceStatus(&services[i])
+		r.setMaintenanceStatus(&services[i])
 	}
 	for _, s := range services {
 		for i := range s.Endpoints {
-			l.setSessionCount(s.Service, &s.Endpoints[i])
+			r.setSessionCount(s.Service, &s.Endpoints[i])
 		}
 	}
 	return services
 }
 
-// setSessionCount completes an endpoint's status. It comes after what is in flight was counted: a session that a request
-// begins is learned before that is over.
-func (l *runtime) setSessionCount(service string, e *registry.EndpointStatus) {
-	e.Sessions = l.sessions.EndpointSessions(service, e.ID) + l.adoptedSessions.EndpointSessions(service, e.ID)
+// setSessionCount completes the status of an endpoint. The requests in flight must have been counted before: the edge learns of a new
+// session before the request that begins it ends.
+func (r *runtime) setSessionCount(service string, e *registry.EndpointStatus) {
+	e.Sessions = r.sessions.EndpointSessions(service, e.ID) + r.adoptedSessions.EndpointSessions(service, e.ID)
 }
 
-// sharedRuntime returns what outlives configurations, or nil when no configuration uses the app.
-func sharedRuntime() (l *runtime) {
-	pool.Range(func(_, value any) bool {
-		l = value.(*runtime)
-		return false
-	})
-	return l
+// Certificates returns the certificates of the running configuration, sorted by name; none if it does not use the app.
+func Certificates() []certificates.Status {
+	r := sharedRuntime()
+	if r == nil {
+		return []certificates.Status{}
+	}
+	return r.certificates.Status(caddy.ActiveContext())
+}
+
+// DrainRequest asks the edge to drain endpoints before their containers are told to stop.
+type DrainRequest struct {
+	// The endpoints: IDs of containers, or the first 12 or more characters of them, or addresses.
+	Endpoints []string `json:"endpoints"`
+	// How long the endpoints still get requests of the socket.io sessions that began there. Default: 10s.
+	Sessions caddy.Duration `json:"sessions,omitempty"`
+	// Puts the endpoints back into rotation.
+	Undo bool `json:"undo,omitempty"`
+}
+
+// DrainResponse has the status of the endpoints, with one entry for each service that a container is an endpoint of.
+type DrainResponse struct {
+	Endpoints []registry.DrainStatus `json:"endpoints"`
+}
+
+// defaultDrainSessions is how long an endpoint that drains still gets requests of its sessions.
+const defaultDrainSessions = 10 * time.Second
+
+func postDrain(r *http.Request) (any, error) {
+	request := DrainRequest{Sessions: caddy.Duration(defaultDrainSessions)}
+	if err := decodeBody(r, &request); err != nil {
+		return nil, err
+	}
+	if len(request.Endpoints) == 0 || request.Sessions < 0 {
+		return nil, apiError(http.StatusBadRequest, errors.New(`want {"endpoints": ["<container ID>"], "sessions": "10s"}`))
+	}
+	shared := sharedRuntime()
+	if shared == nil {
+		return nil, errNoEdge
+	}
+	endpoints, err := shared.registry.Drain(request.Endpoints, registry.DrainOptions{SessionGrace: time.Duration(request.Sessions), Undo: request.Undo})
+	switch {
+	case errors.Is(err, registry.ErrNoEndpoint):
+		return nil, apiError(http.StatusNotFound, err)
+	case err != nil:
+		return nil, apiError(http.StatusBadRequest, err)
+	}
+	for i := range endpoints {
+		shared.setSessionCount(endpoints[i].Service, &endpoints[i].EndpointStatus)
+	}
+	return DrainResponse{endpoints}, nil
 }
 
 var _ caddy.AdminRouter = adminAPI{}

@@ -1,8 +1,9 @@
-// Package edge is the app `edge`: it owns the registry and the sources that feed it, and gives services to the
-// modules that route to them.
+// Package edge is the app `edge`: it owns the registry of services and the sources that feed it, and gives services to the modules
+// that route to them.
 package edge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,7 +17,9 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/theworklabs/edge/internal/affinity"
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -24,10 +27,10 @@ func init() {
 	caddy.RegisterModule(new(App))
 }
 
-// App configures how the edge finds containers. An edge without it goes by DNS alone, with the defaults below.
+// App configures how the edge finds containers. A configuration without it uses DNS alone, with the defaults below.
 //
-// What it finds outlives configuration reloads. A Docker Engine that is down, slow, restarting or forbidding never
-// stops a start, a reload, a validation or the serving of what is known.
+// What the edge finds outlives reloads. A Docker Engine that is down, slow, restarting or refuses requests prevents neither a start, nor
+// a reload, nor a validation, and known containers go on getting requests.
 type App struct {
 	// Where the Docker Engine, or the socket proxy in front of it, listens: `unix:///var/run/docker.sock` or
 	// `tcp://docker-guard:2375`. Default: none; the edge uses DNS alone.
@@ -41,11 +44,11 @@ type App struct {
 	// The Compose project whose services are served. Default: the edge's own.
 	Project string `json:"project,omitempty"`
 
-	// The Docker networks whose addresses are used. Default: all that the edge is attached to.
+	// The Docker networks whose addresses are used. Default: all networks that the edge is attached to.
 	Networks []string `json:"networks,omitempty"`
 
-	// Signals that tell a container to stop although they usually don't, such as `WINCH`; names or numbers.
-	// HUP, USR1, USR2 and WINCH are taken for something else by default.
+	// Signals, as names or numbers, that tell a container to stop, in addition to those that usually do. By default HUP, USR1, USR2 and
+	// WINCH do not, because programs use them for something else.
 	StopSignals []string `json:"stop_signals,omitempty"`
 
 	// How long a container that was told to stop may take to exit. If it still runs after that, it gets requests again.
@@ -60,49 +63,48 @@ type App struct {
 	// The DNS resolver. Default: Docker's own, `127.0.0.11:53`.
 	Resolver string `json:"resolver,omitempty"`
 
-	// How often names are asked for. Default: 1s.
+	// How often the edge looks up each name. Default: 1s.
 	Refresh caddy.Duration `json:"refresh,omitempty"`
 
-	// How long a request waits for a ready endpoint of its service. It must exceed the time that a container takes
-	// to stop and to boot. Default: 60s.
+	// How long a request waits for a ready endpoint of its service. It must exceed the time that a container takes to stop and to
+	// start. Default: 60s.
 	Hold caddy.Duration `json:"hold,omitempty"`
 
 	// How many requests may wait for one service. Default: 1000.
 	MaxHeld int `json:"max_held,omitempty"`
 
-	// How many requests of one client may wait for one service; negative: any number. A trusted proxy's own requests are not
-	// counted, and neither are those of the container's gateway, behind which Docker may hide every client. Default: a
-	// tenth of `max_held`, but at least 10.
+	// How many requests of one client may wait for one service; negative: any number. The requests of a trusted proxy itself are not
+	// counted, and neither are those from the container's gateway, behind which Docker may hide all clients. Default: a tenth of
+	// `max_held`, but at least 10.
 	MaxHeldPerClient int `json:"max_held_per_client,omitempty"`
 
-	// Request headers that reach the application although a client could claim by them to be someone else, such as
-	// `X-Original-URL`. Case and separators make no difference. Default: none.
+	// Spoofable request headers, such as `X-Original-URL`, that reach the application nevertheless. Case and separators make no
+	// difference. Default: none.
 	KeepHeaders []string `json:"keep_headers,omitempty"`
 
-	// The time over which WebSockets are closed: those of a container that is to stop, and all when the edge stops. It must
-	// be shorter than the containers' stop timeout. Default: 5s.
+	// The time over which the edge closes WebSockets: those of a container that is told to stop, and all when the edge stops. It must be
+	// shorter than the stop timeout of the containers. Default: 5s.
 	CloseWindow caddy.Duration `json:"close_window,omitempty"`
 
-	// Services with fixed addresses, by the name that routes use: {"bigcapital-server:3000": ["127.0.0.1:3001"]}.
-	// No source is asked about these.
+	// Services with fixed addresses, by the name that routes use: {"bigcapital-server:3000": ["127.0.0.1:3001"]}. No other source is
+	// used for these.
 	Static map[string][]string `json:"static,omitempty"`
 
-	// What affinity cookies are signed with, at least 16 characters; several edges in front of the same containers need the
-	// same. Default: one is made, and kept in Caddy's storage.
+	// The secret that affinity cookies are signed with, at least 16 characters. Several edges in front of the same containers need the
+	// same secret. Default: the edge makes a key and keeps it in Caddy's storage.
 	AffinitySecret string `json:"affinity_secret,omitempty"`
 
 	static               discovery.Static
 	keptHeaders          map[string]bool // KeepHeaders in lower case without separators
 	storage              certmagic.Storage
-	startCheck           func() error // whether it may start
+	startCheck           func() error // returns an error if the edge had better not start
 	affinityKeyRequested atomic.Bool
 	affinityKeyOnce      sync.Once
 	affinityKey          []byte
 	runtime              *runtime
-	// Before anything is heard of its certificates.
-	provisionedAt time.Time
-	log           *zap.Logger
-	httpLog       *zap.Logger
+	provisionedAt        time.Time // before the first event about its certificates
+	log                  *zap.Logger
+	httpLog              *zap.Logger
 
 	mu       sync.Mutex
 	services map[string]*serviceRef
@@ -113,8 +115,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "edge", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision checks the configuration and takes a reference to what outlives it. It touches neither Docker nor DNS:
-// validation provisions too.
+// Provision checks the configuration and acquires the runtime. It uses neither Docker nor DNS, because validation provisions too.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log, a.httpLog = ctx.Logger(), ctx.Logger(httpApp{})
 	a.storage = ctx.Storage()
@@ -126,11 +127,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.check(); err != nil {
 		return err
 	}
-	l, err := acquireRuntime()
+	r, err := acquireRuntime(a.log, a.httpLog)
 	if err != nil {
 		return err
 	}
-	a.runtime = l
+	a.runtime = r
 	a.provisionedAt = time.Now()
 	if err := a.registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
@@ -138,7 +139,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return a.subscribe(ctx)
 }
 
-// check validates the values and parses the static list.
+// check validates the values, and parses KeepHeaders and Static.
 func (a *App) check() error {
 	if a.DockerHost != "" {
 		if err := discovery.CheckDockerHost(a.DockerHost); err != nil {
@@ -166,8 +167,8 @@ func (a *App) check() error {
 			return err
 		}
 	}
-	if err := a.checkSecret(); err != nil {
-		return err
+	if n := len(a.AffinitySecret); n > 0 && n < affinity.MinSecretLength {
+		return fmt.Errorf("affinity_secret has %d characters, want at least %d; leave it out to have one made", n, affinity.MinSecretLength)
 	}
 	a.keptHeaders = make(map[string]bool, len(a.KeepHeaders))
 	for _, name := range a.KeepHeaders {
@@ -195,8 +196,17 @@ func (a *App) check() error {
 	return nil
 }
 
-// Start puts the configuration in force. In a reload, that waits until Caddy has started all of it: one that fails leaves
-// what runs as it is. Only the first one has to pass the checks of what would be worse than not to start.
+// sourceSettings returns the settings of the sources.
+func (a *App) sourceSettings() sourceSettings {
+	return sourceSettings{
+		static: a.static,
+		engine: engineSettings{a.DockerHost, a.Project, a.Networks, a.StopSignals, time.Duration(a.TerminatingTimeout)},
+		dns:    dnsSettings{a.Resolver, time.Duration(a.Refresh)},
+	}
+}
+
+// Start activates the first configuration. In a reload, the active configuration stays active until Caddy has started all of the new
+// one, so that a failed reload changes nothing. Only the first configuration has to pass the start check.
 func (a *App) Start() error {
 	if a.runtime.isFirstStart() {
 		if err := a.startCheck(); err != nil {
@@ -204,33 +214,57 @@ func (a *App) Start() error {
 		}
 	}
 	if a.affinityKeyRequested.Load() {
-		a.AffinityKey() // not while a client waits
+		a.AffinityKey() // now, so that no client waits for the storage
 	}
-	a.runtime.restoreMaintenance(a) // likewise
-	if inForce := a.runtime.addStartedApp(a); inForce != nil {
-		return a.configureServices(inForce)
+	a.runtime.maintenance.Load(a.storage) // likewise
+	if active := a.runtime.addStartedApp(a); active != nil {
+		return a.configureServices(active)
 	}
 	return a.activate()
 }
 
-// KeepsHeader reports whether an operator lets a header pass that a client could claim to be someone else by; its name is in
-// lower case without separators.
+// KeepsHeader reports whether the operator lets a spoofable header pass. Its name is in lower case without separators.
 func (a *App) KeepsHeader(name string) bool { return a.keptHeaders[name] }
 
-// CountSpoofedHeader counts a header that was dropped, by what it claimed.
+// CountSpoofedHeader counts a header that was dropped, by its kind: one of spoofedKinds.
 func (a *App) CountSpoofedHeader(kind string) { a.runtime.spoofedHeaders.add(kind) }
 
-// Stop leaves everything running: after a reload, the next configuration uses it.
+// Sessions returns the socket.io sessions whose handshakes the edge has seen, and the adopted sessions. There is less room for the
+// latter, because clients can make them up. Both outlive configurations.
+func (a *App) Sessions() (sessions, adopted *engineio.Table) {
+	return a.runtime.sessions, a.runtime.adoptedSessions
+}
+
+// WaitForSync waits, after the start of the edge, until all sources have reported, for three seconds at most.
+func (a *App) WaitForSync(ctx context.Context) { a.runtime.registry.WaitForSync(ctx) }
+
+// PreloadAffinityKey makes Start load the affinity key. Call it while provisioning.
+func (a *App) PreloadAffinityKey() { a.affinityKeyRequested.Store(true) }
+
+// AffinityKey returns the key that affinity cookies are signed with: made of affinity_secret, or else kept in Caddy's storage. If the
+// storage fails, AffinityKey logs the error, and the key lasts as long as the process.
+func (a *App) AffinityKey() []byte {
+	a.affinityKeyOnce.Do(func() {
+		if a.AffinitySecret != "" {
+			a.affinityKey = affinity.KeyFromSecret(a.AffinitySecret)
+			return
+		}
+		a.affinityKey = a.runtime.affinityKeys.Key(a.storage, a.log)
+	})
+	return a.affinityKey
+}
+
+// Stop does nothing, because the next configuration uses the runtime after a reload. Cleanup releases it.
 func (*App) Stop() error { return nil }
 
-// Cleanup gives back the services and what outlives the configuration; the last one to do so ends it.
+// Cleanup releases the services and the runtime, which ends with the last configuration that releases it.
 func (a *App) Cleanup() error {
 	if a.runtime == nil {
 		return nil
 	}
 	var err error
-	if heir := a.runtime.removeStartedApp(a); heir != nil {
-		err = heir.activate()
+	if fallback := a.runtime.removeStartedApp(a); fallback != nil {
+		err = fallback.activate()
 	}
 	a.mu.Lock()
 	for _, u := range a.services {

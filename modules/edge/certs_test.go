@@ -20,6 +20,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/metrics"
 
 	"github.com/theworklabs/edge/internal/certs"
+	"github.com/theworklabs/edge/modules/certificates"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
@@ -88,10 +89,10 @@ func (s *testEdge) loadCerts(ca *refusingCA, names ...string) {
 }
 
 // eventuallyCertificate waits until a name's certificate is as wanted.
-func eventuallyCertificate(t *testing.T, name string, wanted func(edge.CertificateStatus) bool) edge.CertificateStatus {
+func eventuallyCertificate(t *testing.T, name string, wanted func(certificates.Status) bool) certificates.Status {
 	t.Helper()
 	for deadline := time.Now().Add(eventuallyTimeout); ; time.Sleep(5 * time.Millisecond) {
-		var got edge.CertificateStatus
+		var got certificates.Status
 		for _, c := range edge.Certificates() {
 			if c.Name == name {
 				got = c
@@ -106,8 +107,8 @@ func eventuallyCertificate(t *testing.T, name string, wanted func(edge.Certifica
 	}
 }
 
-func isOK(c edge.CertificateStatus) bool      { return c.State == edge.CertificateOK }
-func isFailing(c edge.CertificateStatus) bool { return c.State == edge.CertificateFailing }
+func isOK(c certificates.Status) bool      { return c.State == certificates.OK }
+func isFailing(c certificates.Status) bool { return c.State == certificates.Failing }
 
 const forbiddenProblem = `{"type": "urn:ietf:params:acme:error:rejectedIdentifier", "detail": "not for you", "status": 403}`
 
@@ -127,11 +128,11 @@ func TestCertificatesShowSuccessAndFailure(t *testing.T) {
 		t.Errorf("the next try is in %s, want about a minute", in)
 	}
 
-	rec, err := adminAPI(t, http.MethodGet, "/edge/certificates", "")
+	rec, err := adminRequest(t, http.MethodGet, "/edge/certificates", "")
 	if err != nil || !strings.Contains(rec.Body.String(), `"name":"outside.test","state":"failing"`) {
 		t.Errorf("the admin API: %v %s", err, rec.Body)
 	}
-	if _, err := adminAPI(t, http.MethodDelete, "/edge/certificates", ""); err == nil {
+	if _, err := adminRequest(t, http.MethodDelete, "/edge/certificates", ""); err == nil {
 		t.Error("the admin API takes a DELETE")
 	}
 	metrics := s.metrics()
@@ -181,7 +182,7 @@ func TestRemovedNamesAreNotListed(t *testing.T) {
 	}
 	// Nor after a restart, by what was kept.
 	s.loadCerts(ca, "another.test")
-	eventuallyCertificate(t, "another.test", func(c edge.CertificateStatus) bool { return isFailing(c) && c.Tries > 1 })
+	eventuallyCertificate(t, "another.test", func(c certificates.Status) bool { return isFailing(c) && c.Tries > 1 })
 	for _, c := range edge.Certificates() {
 		if c.Name == "outside.test" {
 			t.Errorf("a name of an earlier configuration: %+v", c)
@@ -198,6 +199,7 @@ func TestSiteWithoutCertificateEventsIsListed(t *testing.T) {
 		"storage": object{"module": "file_system", "root": s.storage},
 		"apps": object{
 			"edge": object{"resolver": closedAddress},
+			"pki":  object{"certificate_authorities": object{"local": object{"install_trust": false}}},
 			"tls":  object{"disable_storage_clean": true},
 			"http": object{"https_port": 1, "http_port": 2, "servers": object{"srv": object{
 				"listen": []any{s.listen}, "tls_connection_policies": []any{object{}},
@@ -217,8 +219,8 @@ func TestSiteWithoutCertificateEventsIsListed(t *testing.T) {
 	if err := caddy.Load(raw, true); err != nil {
 		t.Fatal(err)
 	}
-	got := eventuallyCertificate(t, "silent.localhost", func(c edge.CertificateStatus) bool { return c.Name != "" })
-	if got.State != edge.CertificateTrying && got.State != edge.CertificateMissing {
+	got := eventuallyCertificate(t, "silent.localhost", func(c certificates.Status) bool { return c.Name != "" })
+	if got.State != certificates.Trying && got.State != certificates.Missing {
 		t.Errorf("%+v", got)
 	}
 	for _, c := range edge.Certificates() {
@@ -233,7 +235,7 @@ func TestCertificateBackoffSurvivesRestarts(t *testing.T) {
 	s, ca := newTestEdge(t), newRefusingCA(t, forbiddenProblem)
 	for tries := 1; tries <= 5; tries++ {
 		s.loadCerts(ca, "outside.test")
-		eventuallyCertificate(t, "outside.test", func(c edge.CertificateStatus) bool { return isFailing(c) && c.Tries == tries })
+		eventuallyCertificate(t, "outside.test", func(c certificates.Status) bool { return isFailing(c) && c.Tries == tries })
 		if err := caddy.Stop(); err != nil {
 			t.Fatal(err)
 		}

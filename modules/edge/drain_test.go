@@ -15,7 +15,7 @@ import (
 // postDrain posts a drain request and returns the only endpoint of the answer as "service state".
 func postDrain(t *testing.T, body string) string {
 	t.Helper()
-	w, err := adminAPI(t, http.MethodPost, "/edge/drain", body)
+	w, err := adminRequest(t, http.MethodPost, "/edge/drain", body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestOperatorDrainsAndRestoresEndpoint(t *testing.T) {
 }
 
 func TestInvalidDrainRequestChangesNothing(t *testing.T) {
-	if _, err := adminAPI(t, http.MethodPost, "/edge/drain", `{"endpoints": ["x"]}`); apiErrorStatus(err) != http.StatusServiceUnavailable {
+	if _, err := adminRequest(t, http.MethodPost, "/edge/drain", `{"endpoints": ["x"]}`); apiErrorStatus(err) != http.StatusServiceUnavailable {
 		t.Errorf("without an edge: %v", err)
 	}
 	a := listen(t, "127.0.0.1:0")
@@ -67,7 +67,7 @@ func TestInvalidDrainRequestChangesNothing(t *testing.T) {
 		{http.MethodPost, `{"endpoints": ["` + a + `"], "sessions": "-1s"}`, http.StatusBadRequest, "want {"},
 		{http.MethodPost, `{"endpoints": ["` + a + `", "10.1.2.3:4"]}`, http.StatusNotFound, `"10.1.2.3:4": no endpoint`},
 	} {
-		_, err := adminAPI(t, c.method, "/edge/drain", c.body)
+		_, err := adminRequest(t, c.method, "/edge/drain", c.body)
 		if apiErrorStatus(err) != c.status || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s %s: got %v, want %d with %q", c.method, c.body, err, c.status, c.words)
 		}

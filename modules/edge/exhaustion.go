@@ -9,21 +9,21 @@ import (
 	"github.com/theworklabs/edge/internal/resource"
 )
 
-// exhaustionLogInterval is how often the log says that the edge has run out of something, as long as it has.
+// exhaustionLogInterval is the shortest time between two log lines about exhausted resources.
 const exhaustionLogInterval = 10 * time.Second
 
-// exhaustionMonitor notes that the edge has run out of descriptors, ports or memory.
+// exhaustionMonitor counts the attempts that failed because the edge ran out of file descriptors, ports or memory.
 type exhaustionMonitor struct {
 	counts     counters
-	lastLogged atomic.Int64 // when the log said so last, in Unix nanoseconds
+	lastLogged atomic.Int64 // time of the last log line, in Unix nanoseconds
 }
 
-// ReportExhausted counts an attempt that failed because the edge has run out of something, and says so in the log.
+// ReportExhausted counts an attempt that failed because a resource of the edge is exhausted, and logs it.
 func (a *App) ReportExhausted(kind resource.Kind, err error) {
-	x := &a.runtime.exhaustion
-	x.counts.add(string(kind))
-	now, said := time.Now().UnixNano(), x.lastLogged.Load()
-	if now-said < int64(exhaustionLogInterval) || !x.lastLogged.CompareAndSwap(said, now) {
+	m := &a.runtime.exhaustion
+	m.counts.add(string(kind))
+	now, last := time.Now().UnixNano(), m.lastLogged.Load()
+	if now-last < int64(exhaustionLogInterval) || !m.lastLogged.CompareAndSwap(last, now) {
 		return
 	}
 	a.log.Error("the edge has run out of "+string(kind)+": requests wait until it has some again",

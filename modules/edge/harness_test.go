@@ -163,11 +163,11 @@ func (s *testEdge) eventuallyServes(service, address string) {
 // requestServices asks the admin API's list of services.
 func requestServices(t *testing.T, method string) (*httptest.ResponseRecorder, error) {
 	t.Helper()
-	return adminAPI(t, method, "/edge/services", "")
+	return adminRequest(t, method, "/edge/services", "")
 }
 
-// adminAPI makes a request to the admin API.
-func adminAPI(t *testing.T, method, path, body string) (*httptest.ResponseRecorder, error) {
+// adminRequest makes a request to the admin API.
+func adminRequest(t *testing.T, method, path, body string) (*httptest.ResponseRecorder, error) {
 	t.Helper()
 	info, err := caddy.GetModule("admin.api.edge")
 	if err != nil {
@@ -231,7 +231,10 @@ func edgeGoroutines() []string {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	return slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
-		for _, path := range []string{"edge/internal/discovery.", "edge/internal/registry.", "edge/internal/probe.", "edge/internal/upstreamconn.", "edge/modules/edge."} {
+		for _, path := range []string{
+			"edge/internal/discovery.", "edge/internal/maintenance.", "edge/internal/probe.", "edge/internal/registry.", "edge/internal/upstreamconn.",
+			"edge/modules/certificates.", "edge/modules/edge.",
+		} {
 			if strings.Contains(stack, path) {
 				return false
 			}

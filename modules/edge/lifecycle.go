@@ -1,65 +1,57 @@
 package edge
 
 import (
+	"cmp"
 	"context"
-	"slices"
+	"errors"
+	"fmt"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/theworklabs/edge/internal/registry"
 )
 
-// Caddy starts a new configuration beside the old one, and only then finds whether all of its apps can start: a port may
-// be taken. So the new one leaves alone what the old one uses until Caddy says that all of it has started.
+// Caddy starts a new configuration while the old one runs, and finds out only then whether all of its apps can start: a port may be
+// in use. So a new configuration changes nothing that the old one uses until Caddy reports that all of it has started.
 
-// isFirstStart reports whether no configuration has started yet.
-func (l *runtime) isFirstStart() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.startedApps) == 0
-}
-
-// addStartedApp adds a configuration to those that use the living, and returns the one that is in force; nil if there is none.
-func (l *runtime) addStartedApp(a *App) (inForce *App) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.startedApps = append(l.startedApps, a)
-	return l.active
-}
-
-// removeStartedApp removes a configuration, and returns the one that must take its place if it was in force.
-func (l *runtime) removeStartedApp(a *App) (heir *App) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.startedApps = slices.DeleteFunc(l.startedApps, func(other *App) bool { return other == a })
-	if l.active != a {
-		return nil
+// subscribe handles the events of Caddy that this configuration needs.
+func (a *App) subscribe(ctx caddy.Context) error {
+	app, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("load the events app: %w", err)
 	}
-	l.active = nil
-	if last := len(l.startedApps) - 1; last >= 0 {
-		heir = l.startedApps[last]
-	}
-	return heir
+	events := app.(*caddyevents.App)
+	return errors.Join(
+		events.On("started", startedHandler{a}),
+		events.On("stopping", stoppingHandler{a}),
+		a.runtime.certificates.Subscribe(events, a.storage, a.log),
+	)
 }
 
-// startedHandler puts a configuration in force, now that Caddy has started all of it.
+// startedHandler activates a configuration when Caddy has started all of it.
 type startedHandler struct{ app *App }
 
 // Handle implements caddyevents.Handler.
-func (s startedHandler) Handle(context.Context, caddy.Event) error {
-	s.app.runtime.provisionedAt.Store(s.app.provisionedAt.UnixNano())
-	return s.app.activate()
+func (h startedHandler) Handle(context.Context, caddy.Event) error {
+	h.app.runtime.certificates.Activate(h.app.provisionedAt)
+	return h.app.activate()
 }
 
-// activate applies the settings to the living registry and sees that the sources run as configured.
+// activate puts the configuration in force: its logs, the settings of its services, and its sources.
 func (a *App) activate() error {
-	a.runtime.setLoggers(a.log, a.httpLog)
+	a.runtime.logs.set(a.log, a.httpLog)
 	if err := a.configureServices(nil); err != nil {
 		return err
 	}
-	a.runtime.reconcileSources(a)
+	a.runtime.setActive(a)
+	a.runtime.maintenance.Start()
+	a.runtime.sources.reconcile(a.sourceSettings())
 	return nil
 }
 
-// configureServices applies the settings of the services, except those that another configuration uses.
+// configureServices applies the settings of the services, except those that another configuration routes to.
 func (a *App) configureServices(except *App) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -74,7 +66,7 @@ func (a *App) configureServices(except *App) error {
 	return nil
 }
 
-// routesTo reports whether the configuration routes to a service; none does not.
+// routesTo reports whether the configuration routes to a service. A nil configuration routes to none.
 func (a *App) routesTo(name string) bool {
 	if a == nil {
 		return false
@@ -82,4 +74,30 @@ func (a *App) routesTo(name string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.services[name] != nil
+}
+
+// stoppingHandler shuts the edge down when the process ends. Caddy reports the stop of every configuration, also in a reload.
+type stoppingHandler struct{ app *App }
+
+// Handle implements caddyevents.Handler.
+func (h stoppingHandler) Handle(ctx context.Context, _ caddy.Event) error {
+	if caddy.Exiting() {
+		h.app.shutdown(ctx)
+	}
+	return nil
+}
+
+// closeGrace is how long the last WebSockets may take to close.
+const closeGrace = 4 * time.Second
+
+// shutdown fails the requests that are held, which would otherwise wait for the grace period, and closes the WebSockets over the
+// close window. It returns when they are closed. Until then the listeners are open, so that clients whose socket is closed early can
+// still connect.
+func (a *App) shutdown(ctx context.Context) {
+	a.runtime.registry.StopHolding()
+	window := cmp.Or(time.Duration(a.CloseWindow), registry.DefaultCloseWindow)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), window+closeGrace)
+	defer cancel()
+	a.runtime.tunnels.Drain(window, "the edge stops")
+	_ = a.runtime.tunnels.Wait(ctx) // sockets that are still open end with the process
 }

@@ -9,22 +9,43 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// logger returns a logger for what outlives configurations: it writes to the log of whichever is in force.
-func (l *runtime) logger(name string) *zap.Logger {
-	return zap.New(dynamicCore{log: &l.log}).Named("edge").Named(name)
+// activeLogs are loggers for what outlives configurations. They write to the logs of the configuration that is active when they
+// write.
+type activeLogs struct {
+	edge atomic.Pointer[zap.Logger]
+	http atomic.Pointer[zap.Logger]
 }
 
-// AccessLog returns the logger http.log.access of whichever configuration is in force, for what is logged when the
-// configuration that it came by may be gone.
+// set makes the loggers write to those of a configuration.
+func (l *activeLogs) set(edge, http *zap.Logger) {
+	l.edge.Store(edge)
+	l.http.Store(http)
+}
+
+// edgeLogger returns the logger "edge".
+func (l *activeLogs) edgeLogger() *zap.Logger {
+	return zap.New(dynamicCore{log: &l.edge}).Named("edge")
+}
+
+// named returns the logger "edge.NAME".
+func (l *activeLogs) named(name string) *zap.Logger { return l.edgeLogger().Named(name) }
+
+// access returns the logger "http.log.access".
+func (l *activeLogs) access() *zap.Logger {
+	return zap.New(dynamicCore{log: &l.http}).Named("http.log.access")
+}
+
+// AccessLog returns the logger http.log.access of the active configuration, for requests that may outlive the configuration that
+// they arrived with.
 func (a *App) AccessLog() *zap.Logger { return a.runtime.accessLog }
 
-// httpApp stands for Caddy's app of that name, whose access logs go where the logs of the app go.
+// httpApp stands for Caddy's app of that name, because access logs go to where the logs of that app go.
 type httpApp struct{}
 
 // CaddyModule returns the Caddy module information.
 func (httpApp) CaddyModule() caddy.ModuleInfo { return caddy.ModuleInfo{ID: "http"} }
 
-// dynamicCore is a zap core that passes entries on to the logger that is current when they are written.
+// dynamicCore is a zap core that passes entries to the logger that is current when they are written.
 type dynamicCore struct {
 	log    *atomic.Pointer[zap.Logger]
 	fields []zapcore.Field

@@ -7,14 +7,14 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-func TestRuntimeLoggerWritesToActiveLog(t *testing.T) {
+func TestLoggerWritesToActiveLog(t *testing.T) {
 	first, firstLog := observer.New(zap.InfoLevel)
 	second, secondLog := observer.New(zap.WarnLevel)
-	l := new(runtime)
-	l.setLoggers(zap.New(first), zap.NewNop())
-	log := l.logger("probe").With(zap.String("service", "api:80"))
+	l := new(activeLogs)
+	l.set(zap.New(first), zap.NewNop())
+	log := l.named("probe").With(zap.String("service", "api:80"))
 	log.Info("one")
-	l.setLoggers(zap.New(second), zap.NewNop())
+	l.set(zap.New(second), zap.NewNop())
 	log.Info("two: below the level of the second")
 	log.Warn("three", zap.Int("n", 3))
 	if firstLog.Len() != 1 || secondLog.Len() != 1 {

@@ -1,150 +1,176 @@
 package edge
 
 import (
-	"context"
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// MaintenanceCloseReason is why sockets are closed when their service's maintenance begins, as the access log has it.
+// MaintenanceCloseReason is the reason in the access log of sockets that are closed because the maintenance of their service begins.
 const MaintenanceCloseReason = "maintenance"
 
-// maintenancePollInterval is how often the storage is asked what other edges, which share it, have been told.
-const maintenancePollInterval = 10 * time.Second
-
-// MaintenanceWindow returns the maintenance that a service is in, or nil. After the start of the edge it has the storage asked first.
+// MaintenanceWindow returns the maintenance window of a service, or nil.
 func (a *App) MaintenanceWindow(service string) *maintenance.Window {
-	book := a.runtime.maintenanceState.Snapshot()
-	if book == nil {
-		book = a.runtime.restoreMaintenance(a)
+	snapshot := a.runtime.maintenance.Snapshot()
+	if snapshot == nil {
+		snapshot = a.runtime.maintenance.Load(a.storage)
 	}
-	return book.Window(service)
+	return snapshot.Window(service)
 }
 
-// restoreMaintenance puts up what was left when the edge was last stopped. Where that can't be read, nothing is closed: the storage is
-// asked again soon.
-func (l *runtime) restoreMaintenance(a *App) *maintenance.Snapshot {
-	l.maintenanceMu.Lock()
-	defer l.maintenanceMu.Unlock()
-	if book := l.maintenanceState.Snapshot(); book != nil {
-		return book
-	}
-	book, err := loadMaintenance(context.Background(), a.storage)
-	if err != nil {
-		a.log.Error("whether services are in maintenance is not known: they are taken for open", zap.Error(err))
-		l.storageFailureLogged = true
-		book = new(maintenance.Snapshot)
-	}
-	l.applyMaintenance(book, a.log, "the storage")
-	return l.maintenanceState.Snapshot()
-}
-
-// applyMaintenance has a book hold, and says in the log what that changes. The caller holds maintenanceMu.
-func (l *runtime) applyMaintenance(book *maintenance.Snapshot, log *zap.Logger, by string) {
-	closed, opened, changed := l.maintenanceState.Replace(book)
-	for _, c := range append(closed, changed...) {
-		log.Info("maintenance is on", append(windowLogFields(c), zap.String("by", by))...)
-	}
-	for _, c := range opened {
-		log.Info("maintenance is off", zap.String("service", c.Service), zap.Duration("lasted", time.Since(c.Since)), zap.String("by", by))
-	}
-	for _, c := range closed {
-		l.registry.CloseSockets(c.Service, MaintenanceCloseReason)
-	}
-}
-
-func windowLogFields(c *maintenance.Window) []zap.Field {
-	allow := make([]string, len(c.Allow))
-	for i, p := range c.Allow {
-		allow[i] = p.String()
-	}
-	return []zap.Field{
-		zap.String("service", c.Service), zap.Bool("hold", c.Hold), zap.Strings("allow", allow),
-		zap.Duration("retry_after", time.Duration(c.RetryAfter)), zap.String("message", c.Message),
-	}
-}
-
-// startMaintenanceFollower begins to follow the storage, until stopMaintenanceFollower. The caller holds l.mu.
-func (l *runtime) startMaintenanceFollower() {
-	ctx, cancel := context.WithCancel(context.Background())
-	l.stopFollower, l.followerDone = cancel, make(chan struct{})
-	go func() {
-		defer close(l.followerDone)
-		l.pollMaintenance(ctx)
-	}()
-}
-
-// stopMaintenanceFollower waits until the storage is followed no more. No configuration uses the living.
-func (l *runtime) stopMaintenanceFollower() {
-	l.mu.Lock()
-	unfollow := l.stopFollower
-	l.mu.Unlock()
-	if unfollow != nil {
-		unfollow()
-		<-l.followerDone
-	}
-}
-
-// pollMaintenance keeps to what the storage says, until ctx ends: another edge may have been told.
-func (l *runtime) pollMaintenance(ctx context.Context) {
-	ticker := time.NewTicker(maintenancePollInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			l.reloadMaintenance(ctx)
-		}
-	}
-}
-
-// reloadMaintenance puts up what the storage says now. Where that can't be read, what holds goes on, and the log says it once.
-func (l *runtime) reloadMaintenance(ctx context.Context) {
-	l.mu.Lock()
-	a := l.active
-	l.mu.Unlock()
-	if a == nil {
-		return // between two configurations
-	}
-	l.maintenanceMu.Lock()
-	defer l.maintenanceMu.Unlock()
-	book, err := loadMaintenance(ctx, a.storage)
-	switch {
-	case ctx.Err() != nil:
-	case err == nil:
-		l.storageFailureLogged = false
-		l.applyMaintenance(book, a.log, "the storage")
-	case !l.storageFailureLogged:
-		l.storageFailureLogged = true
-		a.log.Error("what other edges say of maintenance can't be read: what is known holds", zap.Error(err))
-	}
-}
-
-// updateMaintenance edits the book in the storage and puts it up. If it can't be kept, nothing changes.
-func (l *runtime) updateMaintenance(ctx context.Context, a *App, edit func(*maintenance.Snapshot) *maintenance.Snapshot) (*maintenance.Snapshot, error) {
-	l.maintenanceMu.Lock()
-	defer l.maintenanceMu.Unlock()
-	book, err := editMaintenance(ctx, a.storage, edit)
-	if err != nil {
-		return nil, err
-	}
-	l.storageFailureLogged = false
-	l.applyMaintenance(book, a.log, "the admin API")
-	return l.maintenanceState.Snapshot(), nil
-}
-
-// setMaintenanceStatus completes a service's status.
-func (l *runtime) setMaintenanceStatus(s *registry.ServiceStatus) {
-	switch c := l.maintenanceState.Snapshot().Window(s.Service); {
-	case c == nil:
-	case c.Hold:
+// setMaintenanceStatus completes the status of a service.
+func (r *runtime) setMaintenanceStatus(s *registry.ServiceStatus) {
+	switch w := r.maintenance.Snapshot().Window(s.Service); {
+	case w == nil:
+	case w.Hold:
 		s.Maintenance = "hold"
 	default:
 		s.Maintenance = "refuse"
 	}
+}
+
+// MaintenanceRequest begins or ends maintenance.
+type MaintenanceRequest struct {
+	// Whether the maintenance begins or ends.
+	On *bool `json:"on"`
+	// Services, such as `bigcapital-server:3000`, or the name alone for all its ports. Default: all services that routes lead to when
+	// maintenance begins, all services in maintenance when it ends.
+	Services []string `json:"services,omitempty"`
+	// Requests wait for the end of the maintenance, at most for the service's hold, instead of being refused.
+	Hold bool `json:"hold,omitempty"`
+	// Clients whose requests pass: addresses and ranges (CIDR).
+	Allow []string `json:"allow,omitempty"`
+	// The Retry-After of refused requests. Default: 5m.
+	RetryAfter maintenance.Duration `json:"retry_after,omitempty"`
+	// The message to visitors, as plain text.
+	Message string `json:"message,omitempty"`
+}
+
+// getMaintenance answers with the [maintenance.Snapshot] that is in force.
+func getMaintenance(*http.Request) (any, error) {
+	shared, a := activeEdge()
+	if a == nil {
+		return nil, errNoEdge
+	}
+	return shared.maintenance.Load(a.storage), nil
+}
+
+// postMaintenance carries out a [MaintenanceRequest], and answers with the [maintenance.Snapshot] after it.
+func postMaintenance(r *http.Request) (any, error) {
+	shared, a := activeEdge()
+	if a == nil {
+		return nil, errNoEdge
+	}
+	var request MaintenanceRequest
+	if err := decodeBody(r, &request); err != nil {
+		return nil, err
+	}
+	if request.On == nil {
+		return nil, apiError(http.StatusBadRequest, errors.New(`want {"on": true} or {"on": false}`))
+	}
+	services, err := shared.matchServices(request, shared.maintenance.Load(a.storage))
+	if err != nil {
+		return nil, apiError(http.StatusNotFound, err)
+	}
+	edit := request.removeWindows(services)
+	if *request.On {
+		if edit, err = request.addWindows(services); err != nil {
+			return nil, apiError(http.StatusBadRequest, err)
+		}
+	}
+	snapshot, err := shared.maintenance.Update(r.Context(), a.storage, edit)
+	if err != nil {
+		return nil, apiError(http.StatusInternalServerError, fmt.Errorf("nothing is changed: %w", err))
+	}
+	return snapshot, nil
+}
+
+// activeEdge returns the runtime and the active configuration, or nil.
+func activeEdge() (*runtime, *App) {
+	shared := sharedRuntime()
+	if shared == nil {
+		return nil, nil
+	}
+	return shared, shared.activeApp()
+}
+
+// matchServices returns the services that a request names. For a request that ends all maintenance it returns none.
+func (r *runtime) matchServices(request MaintenanceRequest, current *maintenance.Snapshot) ([]string, error) {
+	var known []string
+	for _, s := range r.registry.Snapshot() {
+		known = append(known, s.Service)
+	}
+	if len(request.Services) == 0 && *request.On {
+		if len(known) == 0 {
+			return nil, errors.New("no route leads to any service")
+		}
+		return known, nil
+	}
+	if !*request.On {
+		for _, w := range current.Windows() { // these may include services that no route leads to any more
+			known = append(known, w.Service)
+		}
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	var found []string
+	for _, wanted := range request.Services {
+		before := len(found)
+		for _, service := range known {
+			host, _, _ := net.SplitHostPort(service) // the registry has parsed it
+			if service == wanted || host == wanted {
+				found = append(found, service)
+			}
+		}
+		if len(found) == before {
+			return nil, fmt.Errorf("no service %q (known: %s)", wanted, cmp.Or(strings.Join(known, ", "), "none"))
+		}
+	}
+	return found, nil
+}
+
+// removeWindows returns an edit that ends the maintenance of services, or of all services if there are none. The latter works without
+// the current snapshot, so that it works with a corrupt storage too.
+func (MaintenanceRequest) removeWindows(services []string) func(*maintenance.Snapshot) *maintenance.Snapshot {
+	return func(current *maintenance.Snapshot) *maintenance.Snapshot {
+		switch {
+		case len(services) == 0:
+			return new(maintenance.Snapshot)
+		case current == nil:
+			return nil
+		}
+		return current.Without(services...)
+	}
+}
+
+// addWindows returns an edit that begins the maintenance of services, or an error that says what is wrong with the request.
+func (m MaintenanceRequest) addWindows(services []string) (func(*maintenance.Snapshot) *maintenance.Snapshot, error) {
+	allow, err := maintenance.ParseAllowed(m.Allow)
+	if err != nil {
+		return nil, err
+	}
+	windows := make([]maintenance.Window, len(services))
+	for i, service := range services {
+		windows[i] = maintenance.Window{
+			Service: service, Since: time.Now().UTC().Truncate(time.Second), Hold: m.Hold, Allow: allow,
+			RetryAfter: cmp.Or(m.RetryAfter, maintenance.Duration(maintenance.DefaultRetryAfter)), Message: m.Message,
+		}
+		if err := windows[i].Check(); err != nil {
+			return nil, err
+		}
+	}
+	return func(current *maintenance.Snapshot) *maintenance.Snapshot {
+		if current == nil {
+			return nil
+		}
+		return current.With(windows...)
+	}, nil
 }

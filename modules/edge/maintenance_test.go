@@ -15,7 +15,7 @@ import (
 // servicesInMaintenance returns the services that the admin API says are in maintenance.
 func servicesInMaintenance(t *testing.T) string {
 	t.Helper()
-	w, err := adminAPI(t, http.MethodGet, "/edge/maintenance", "")
+	w, err := adminRequest(t, http.MethodGet, "/edge/maintenance", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func decodeServices(t *testing.T, w *httptest.ResponseRecorder) string {
 // postMaintenance gives an order, and returns what is in maintenance then.
 func postMaintenance(t *testing.T, body string) string {
 	t.Helper()
-	w, err := adminAPI(t, http.MethodPost, "/edge/maintenance", body)
+	w, err := adminRequest(t, http.MethodPost, "/edge/maintenance", body)
 	if err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
@@ -75,7 +75,7 @@ func TestMaintenanceCoversNamedServicesOrAll(t *testing.T) {
 }
 
 func TestInvalidMaintenanceRequestChangesNothing(t *testing.T) {
-	if _, err := adminAPI(t, http.MethodGet, "/edge/maintenance", ""); apiErrorStatus(err) != http.StatusServiceUnavailable {
+	if _, err := adminRequest(t, http.MethodGet, "/edge/maintenance", ""); apiErrorStatus(err) != http.StatusServiceUnavailable {
 		t.Errorf("without an edge: %v", err)
 	}
 	newThreeServiceEdge(t)
@@ -92,15 +92,15 @@ func TestInvalidMaintenanceRequestChangesNothing(t *testing.T) {
 		{http.MethodPost, `{"on": true, "services": ["web:80", "wbe"]}`, http.StatusNotFound, `no service "wbe" (known: api:80, api:81, web:80)`},
 		{http.MethodPost, `{"on": false, "services": ["wbe"]}`, http.StatusNotFound, `no service "wbe" (known: api:80, api:81, web:80)`},
 		{http.MethodPost, `{"on": true, "allow": ["home"]}`, http.StatusBadRequest, `allow "home": want an address`},
-		{http.MethodPost, `{"on": true, "retry_after": "soon"}`, http.StatusBadRequest, "want a time such as 5m"},
+		{http.MethodPost, `{"on": true, "retry_after": "soon"}`, http.StatusBadRequest, "want a duration such as 5m"},
 		{http.MethodPost, `{"on": true, "retry_after": "-5m"}`, http.StatusBadRequest, "from 1s to 720h"},
-		{http.MethodPost, `{"on": true, "message": "\u001b"}`, http.StatusBadRequest, "no character to show"},
+		{http.MethodPost, `{"on": true, "message": "\u001b"}`, http.StatusBadRequest, "contains the control character"},
 	} {
-		if _, err := adminAPI(t, c.method, "/edge/maintenance", c.body); apiErrorStatus(err) != c.status || !strings.Contains(err.Error(), c.words) {
+		if _, err := adminRequest(t, c.method, "/edge/maintenance", c.body); apiErrorStatus(err) != c.status || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s %s: got %v, want %d with %q", c.method, c.body, err, c.status, c.words)
 		}
 	}
-	w, err := adminAPI(t, http.MethodGet, "/edge/maintenance", "")
+	w, err := adminRequest(t, http.MethodGet, "/edge/maintenance", "")
 	if err != nil || !strings.Contains(w.Body.String(), `"message":"kept"`) || decodeServices(t, w) != "web:80" {
 		t.Errorf("%v %s", err, w.Body)
 	}
@@ -108,7 +108,7 @@ func TestInvalidMaintenanceRequestChangesNothing(t *testing.T) {
 
 func TestMaintenanceWithoutServicesIsNotFound(t *testing.T) {
 	newTestEdge(t).load(object{})
-	if _, err := adminAPI(t, http.MethodPost, "/edge/maintenance", `{"on": true}`); apiErrorStatus(err) != http.StatusNotFound {
+	if _, err := adminRequest(t, http.MethodPost, "/edge/maintenance", `{"on": true}`); apiErrorStatus(err) != http.StatusNotFound {
 		t.Errorf("got %v, want 404", err)
 	}
 }
@@ -116,7 +116,7 @@ func TestMaintenanceWithoutServicesIsNotFound(t *testing.T) {
 func TestMaintenanceSurvivesReloadsAndRestarts(t *testing.T) {
 	s := newThreeServiceEdge(t)
 	postMaintenance(t, `{"on": true, "services": ["web:80"], "hold": true, "allow": ["10.0.0.0/8"], "retry_after": "1h", "message": "Back at noon."}`)
-	before, err := adminAPI(t, http.MethodGet, "/edge/maintenance", "")
+	before, err := adminRequest(t, http.MethodGet, "/edge/maintenance", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestMaintenanceSurvivesReloadsAndRestarts(t *testing.T) {
 		"a recreation": func() { s.stop(); s.loadThreeServices() },
 	} {
 		again()
-		after, err := adminAPI(t, http.MethodGet, "/edge/maintenance", "")
+		after, err := adminRequest(t, http.MethodGet, "/edge/maintenance", "")
 		if err != nil || after.Body.String() != before.Body.String() {
 			t.Errorf("after %s: %v\n%s, before:\n%s", name, err, after.Body, before.Body)
 		}
@@ -151,7 +151,7 @@ func TestMaintenanceIsRefusedIfItCannotBeStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, body := range []string{`{"on": true, "services": ["api:80"]}`, `{"on": false, "services": ["web:80"]}`, `{"on": false}`} {
-		_, err := adminAPI(t, http.MethodPost, "/edge/maintenance", body)
+		_, err := adminRequest(t, http.MethodPost, "/edge/maintenance", body)
 		if apiErrorStatus(err) != http.StatusInternalServerError || !strings.Contains(err.Error(), "nothing is changed: ") {
 			t.Errorf("%s: got %v, want 500", body, err)
 		}
@@ -175,7 +175,7 @@ func TestAllMaintenanceCanEndWithCorruptStorage(t *testing.T) {
 	if got := servicesInMaintenance(t); got != "" {
 		t.Errorf("in maintenance: %q", got)
 	}
-	_, err := adminAPI(t, http.MethodPost, "/edge/maintenance", `{"on": true, "services": ["web"]}`)
+	_, err := adminRequest(t, http.MethodPost, "/edge/maintenance", `{"on": true, "services": ["web"]}`)
 	if apiErrorStatus(err) != http.StatusInternalServerError || !strings.Contains(err.Error(), "`edge maintenance off` writes it anew") {
 		t.Errorf("got %v", err)
 	}

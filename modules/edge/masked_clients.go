@@ -1,22 +1,16 @@
 package edge
 
 import (
-	"bufio"
-	"encoding/binary"
-	"encoding/hex"
-	"io"
 	"net/netip"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
 )
 
-// maskedClientDetector notices when nearly every client has the address of the container's own gateway: then Docker's userland
-// proxy, or IPv6 to a network without it, hides who they are, and limits and logs by address are worth nothing.
+// maskedClientDetector detects that nearly all clients have the address of the container's own gateway. Then Docker's userland proxy, or
+// IPv6 to a network without IPv6, hides their addresses, and limits and logs by address are useless.
 type maskedClientDetector struct {
 	once        sync.Once
 	gateways    []netip.Addr
@@ -25,15 +19,15 @@ type maskedClientDetector struct {
 	warned      atomic.Bool
 }
 
-// clientDetector lives as long as the process: a reload is no reason to warn again.
+// clientDetector lives as long as the process, so that a reload does not repeat the warning.
 var clientDetector maskedClientDetector
 
 const (
-	gatewaySampleSize  = 200 // clients' requests to look at before judging
+	gatewaySampleSize  = 200 // requests to count before the detector decides
 	gatewayWarnPercent = 95  // percent
 )
 
-// ObservePeer counts a request from a peer's address, "172.18.0.1:54321". It is cheap: two counters.
+// ObservePeer counts a request from the address of a peer, such as "172.18.0.1:54321". It only increments two counters.
 func (a *App) ObservePeer(remote string) {
 	if clientDetector.warned.Load() {
 		return
@@ -52,9 +46,9 @@ func (a *App) ObservePeer(remote string) {
 	}
 }
 
-// ClientKey returns whom a request of a client counts for in a service's queue, given the client's address, and that of the
-// peer that its connection comes from: an IPv6 client with the others of its /64, which one customer has, and nobody where many
-// clients may be behind the address.
+// ClientKey returns the address that a request counts for in the queue of a service: the address of an IPv4 client, or the /64 of an
+// IPv6 client, which belongs to one customer. It returns the zero address if many clients may share the address. peer is the other end
+// of the connection, and peerIsProxy says that it is a trusted proxy.
 func (a *App) ClientKey(client, peer netip.Addr, peerIsProxy bool) netip.Addr {
 	client, peer = client.Unmap(), peer.Unmap()
 	clientDetector.once.Do(func() { clientDetector.gateways = defaultGateways() })
@@ -71,78 +65,17 @@ func (a *App) ClientKey(client, peer netip.Addr, peerIsProxy bool) netip.Addr {
 	return client
 }
 
-// observe counts a peer and reports whether it is time to warn.
+// observe counts a peer, and reports whether the caller should warn.
 func (w *maskedClientDetector) observe(peer netip.Addr) bool {
-	met := w.observed.Add(1)
+	observed := w.observed.Add(1)
 	if slices.Contains(w.gateways, peer) {
 		w.fromGateway.Add(1)
 	}
-	if met < gatewaySampleSize {
+	if observed < gatewaySampleSize {
 		return false
 	}
-	warn := w.fromGateway.Load()*100 >= met*gatewayWarnPercent
+	warn := w.fromGateway.Load()*100 >= observed*gatewayWarnPercent
 	w.observed.Store(0)
 	w.fromGateway.Store(0)
 	return warn
-}
-
-// defaultGateways returns the gateways of this container; none outside of one, where a gateway is a real router.
-func defaultGateways() []netip.Addr {
-	if _, err := os.Stat("/.dockerenv"); err != nil {
-		return nil
-	}
-	var gateways []netip.Addr
-	for _, table := range []struct {
-		path  string
-		parse func(io.Reader) []netip.Addr
-	}{{"/proc/net/route", parseRoutes}, {"/proc/net/ipv6_route", parseRoutes6}} {
-		f, err := os.Open(table.path)
-		if err != nil {
-			continue // a kernel without it
-		}
-		gateways = append(gateways, table.parse(f)...)
-		_ = f.Close() // it was only read
-	}
-	return gateways
-}
-
-// parseRoutes6 reads the gateways from Linux's /proc/net/ipv6_route: destination, its prefix length, source, its prefix
-// length, next hop and more, in hexadecimal digits.
-func parseRoutes6(r io.Reader) []netip.Addr {
-	var gateways []netip.Addr
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 5 || fields[1] != "00" {
-			continue
-		}
-		raw, err := hex.DecodeString(fields[4])
-		if err != nil {
-			continue
-		}
-		if addr, ok := netip.AddrFromSlice(raw); ok && addr.Is6() && !addr.IsUnspecified() {
-			gateways = append(gateways, addr)
-		}
-	}
-	return gateways
-}
-
-// parseRoutes reads the gateways from Linux's /proc/net/route: columns of hexadecimal numbers in host byte order.
-func parseRoutes(r io.Reader) []netip.Addr {
-	var gateways []netip.Addr
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 3 || fields[1] != "00000000" {
-			continue
-		}
-		raw, err := hex.DecodeString(fields[2])
-		if err != nil || len(raw) != 4 {
-			continue
-		}
-		var addr [4]byte
-		binary.LittleEndian.PutUint32(addr[:], binary.BigEndian.Uint32(raw))
-		gateways = append(gateways, netip.AddrFrom4(addr))
-	}
-	return gateways
 }

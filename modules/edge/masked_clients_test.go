@@ -39,6 +39,18 @@ func TestIPv4GatewaysAreRead(t *testing.T) {
 	}
 }
 
+func TestIPv6GatewaysAreRead(t *testing.T) {
+	const table = `fd880000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 fd880000000000000000000000000001 00000400 00000001 00000000 00000003     eth0
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo
+00000000000000000000000000000000 00 short
+zz 00 zz 00 zz
+`
+	if got, want := parseRoutes6(strings.NewReader(table)), []netip.Addr{netip.MustParseAddr("fd88::1")}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func FuzzRoutes(f *testing.F) {
 	f.Add("eth0\t00000000\t010012AC\t0003\n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -80,7 +92,7 @@ func TestDetectorWarnsWhenGatewayMasksClients(t *testing.T) {
 }
 
 func TestDetectorWarnsOnce(t *testing.T) {
-	clientDetector.once.Do(func() {}) // whatever this machine's gateways are
+	clientDetector.once.Do(func() {}) // so that the gateways of this machine are not read
 	clientDetector.gateways = []netip.Addr{netip.MustParseAddr("172.18.0.1")}
 	t.Cleanup(func() {
 		clientDetector.gateways = nil
@@ -93,16 +105,16 @@ func TestDetectorWarnsOnce(t *testing.T) {
 		first.ObservePeer("no address")
 	}
 	if logs.Len() > 0 {
-		t.Errorf("complained after 199 clients: %v", logs.All())
+		t.Errorf("warned after 199 requests: %v", logs.All())
 	}
 	second.ObservePeer("172.18.0.1:54321") // after a reload
 	if logs.Len() != 1 {
-		t.Errorf("%d complaints after 200 clients", logs.Len())
+		t.Errorf("%d warnings after 200 requests, want one", logs.Len())
 	}
 	for range 1000 {
 		second.ObservePeer("172.18.0.1:54321")
 	}
 	if all := logs.FilterLevelExact(zap.WarnLevel).All(); len(all) != 1 || !strings.Contains(all[0].Message, "docs/client-addresses.md") {
-		t.Errorf("the log says %v, want one warning that says where to read on", logs.All())
+		t.Errorf("the log says %v, want one warning that names the page to read", logs.All())
 	}
 }

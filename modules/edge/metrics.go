@@ -2,41 +2,45 @@ package edge
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/resource"
+	"github.com/theworklabs/edge/modules/certificates"
 )
 
-// metrics tells Prometheus what the registry knows, when it asks.
+// metrics collects the metrics of the registry.
 type metrics struct{ runtime *runtime }
 
 var (
 	serviceLabels = []string{"service"}
 
-	descEndpoints = prometheus.NewDesc("edge_endpoints", "Endpoints of a service by state.", []string{"service", "state"}, nil)
-	descInFlight  = prometheus.NewDesc("edge_requests_in_flight", "Requests on the endpoints of a service.", serviceLabels, nil)
-	descHeld      = prometheus.NewDesc("edge_requests_held", "Requests that wait for a ready endpoint.", serviceLabels, nil)
-	descRetries   = prometheus.NewDesc("edge_retries_total", "Requests that were sent again after they were sent and not answered.", serviceLabels, nil)
-	descLost      = prometheus.NewDesc("edge_requests_lost_total", "Requests without an answer of the service, by outcome.", []string{"service", "outcome"}, nil)
-	descSockets   = prometheus.NewDesc("edge_sockets", "Open WebSockets and other upgraded connections.", serviceLabels, nil)
-	descExhausted = prometheus.NewDesc("edge_resource_exhausted_total", "Attempts that failed because the edge had run out of something of its own.", []string{"resource"}, nil)
-	descSpoofed   = prometheus.NewDesc("edge_spoofed_headers_total", "Request headers and trailers that were dropped, by what they claimed.", []string{"claim"}, nil)
-	descBytes     = prometheus.NewDesc("edge_socket_bytes_total", "Bytes that upgraded connections have carried, by who sent them.", []string{"service", "from"}, nil)
+	descEndpoints   = prometheus.NewDesc("edge_endpoints", "Endpoints of a service by state.", []string{"service", "state"}, nil)
+	descInFlight    = prometheus.NewDesc("edge_requests_in_flight", "Requests on the endpoints of a service.", serviceLabels, nil)
+	descHeld        = prometheus.NewDesc("edge_requests_held", "Requests that wait for a ready endpoint.", serviceLabels, nil)
+	descRetries     = prometheus.NewDesc("edge_retries_total", "Requests that were sent again after they were sent and not answered.", serviceLabels, nil)
+	descLost        = prometheus.NewDesc("edge_requests_lost_total", "Requests without an answer of the service, by outcome.", []string{"service", "outcome"}, nil)
+	descSockets     = prometheus.NewDesc("edge_sockets", "Open WebSockets and other upgraded connections.", serviceLabels, nil)
+	descExhausted   = prometheus.NewDesc("edge_resource_exhausted_total", "Attempts that failed because the edge had run out of something of its own.", []string{"resource"}, nil)
+	descSpoofed     = prometheus.NewDesc("edge_spoofed_headers_total", "Request headers and trailers that were dropped, by what they claimed.", []string{"claim"}, nil)
+	descMaintenance = prometheus.NewDesc("edge_maintenance", "1 while an operator has a service in maintenance, else 0.", serviceLabels, nil)
+	descBytes       = prometheus.NewDesc("edge_socket_bytes_total", "Bytes that upgraded connections have carried, by who sent them.", []string{"service", "from"}, nil)
 )
 
-// spoofedKinds are what dropped headers claimed, as modules/downstream names it.
+// spoofedKinds are the kinds of dropped headers, by what they would have told the application, as modules/downstream names them.
 var spoofedKinds = []string{"address", "host", "scheme", "url", "certificate"}
 
-// registerMetrics adds the metrics to a configuration's, of which each has its own.
+// registerMetrics adds the metrics to those of a configuration; each configuration has its own registry of metrics.
 func (a *App) registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{metrics{a.runtime}, certMetrics{a.runtime}, maintenanceMetrics{a.runtime}} {
+	for _, collector := range []prometheus.Collector{metrics{a.runtime}, certificates.Collector{Monitor: a.runtime.certificates}, maintenanceMetrics{a.runtime}} {
 		err := to.Register(collector)
-		if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !again {
+		if _, isRegistered := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isRegistered {
 			return err
 		}
 	}
@@ -84,4 +88,44 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-var _ prometheus.Collector = metrics{}
+// maintenanceMetrics collects which services are in maintenance.
+type maintenanceMetrics struct{ runtime *runtime }
+
+// Describe implements prometheus.Collector.
+func (maintenanceMetrics) Describe(to chan<- *prometheus.Desc) { to <- descMaintenance }
+
+// Collect implements prometheus.Collector.
+func (m maintenanceMetrics) Collect(to chan<- prometheus.Metric) {
+	snapshot := m.runtime.maintenance.Snapshot()
+	for _, s := range m.runtime.registry.Snapshot() {
+		value := 0.0
+		if snapshot.Window(s.Service) != nil {
+			value = 1
+		}
+		to <- prometheus.MustNewConstMetric(descMaintenance, prometheus.GaugeValue, value, s.Service)
+	}
+}
+
+// counters is a set of counters with names. The zero value is ready to use, and safe for concurrent use.
+type counters struct{ byName sync.Map }
+
+func (c *counters) add(name string) {
+	n, ok := c.byName.Load(name)
+	if !ok {
+		n, _ = c.byName.LoadOrStore(name, new(atomic.Uint64))
+	}
+	n.(*atomic.Uint64).Add(1)
+}
+
+func (c *counters) get(name string) uint64 {
+	if n, ok := c.byName.Load(name); ok {
+		return n.(*atomic.Uint64).Load()
+	}
+	return 0
+}
+
+// Interface guards
+var (
+	_ prometheus.Collector = metrics{}
+	_ prometheus.Collector = maintenanceMetrics{}
+)

@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
 
+	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -78,9 +81,34 @@ edge_spoofed_headers_total{claim="host"} 0
 edge_spoofed_headers_total{claim="scheme"} 0
 edge_spoofed_headers_total{claim="url"} 0
 `
-	l := &runtime{registry: r}
-	l.spoofedHeaders.add("address")
-	if err := testutil.CollectAndCompare(metrics{l}, strings.NewReader(want)); err != nil {
+	rt := &runtime{registry: r}
+	rt.spoofedHeaders.add("address")
+	if err := testutil.CollectAndCompare(metrics{rt}, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMetricsShowMaintenance(t *testing.T) {
+	r := newRuntime(zap.NewNop(), zap.NewNop())
+	t.Cleanup(func() { _ = r.Destruct() })
+	for _, name := range []string{"api:80", "web:80"} {
+		if _, err := r.registry.Declare(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := r.maintenance.Update(t.Context(), &certmagic.FileStorage{Path: t.TempDir()}, func(current *maintenance.Snapshot) *maintenance.Snapshot {
+		return current.With(maintenance.Window{Service: "api:80", RetryAfter: maintenance.Duration(time.Minute)})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `
+# HELP edge_maintenance 1 while an operator has a service in maintenance, else 0.
+# TYPE edge_maintenance gauge
+edge_maintenance{service="api:80"} 1
+edge_maintenance{service="web:80"} 0
+`
+	if err := testutil.CollectAndCompare(maintenanceMetrics{r}, strings.NewReader(want)); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/modules/service"
 )
 
 // oldNames are the names that options had in earlier versions, and the current names. They are accepted until version 1.0.
@@ -72,7 +74,7 @@ func errBothNames(old string) error {
 // dockerHostArg reads the argument of docker_host, or of its old name. The shipped Caddyfile takes it from EDGE_DOCKER_HOST, and the
 // one of earlier versions from DOCKER_ENDPOINT: if only one of the two variables is set, it counts for either Caddyfile.
 func dockerHostArg(d *caddyfile.Dispenser, isOldName bool, to *string) error {
-	if err := stringArg(d, to); err != nil {
+	if err := service.StringArg(d, to); err != nil {
 		return err
 	}
 	host, hasHost := os.LookupEnv(dockerHostVariable)

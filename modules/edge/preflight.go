@@ -2,39 +2,30 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/theworklabs/edge/internal/discovery"
 	"github.com/theworklabs/edge/internal/preflight"
+	"github.com/theworklabs/edge/modules/certificates"
 )
 
 // storageCheckTimeout bounds the check of the storage.
 const storageCheckTimeout = 20 * time.Second
 
-// serveChecks answers with what `edge check` can only find out from where the edge runs.
-func serveChecks(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s not allowed; use GET", r.Method)}
-	}
+// getChecks answers with the checks of `edge check` that only the running edge can do.
+func getChecks(r *http.Request) (any, error) {
 	all := []preflight.Finding{}
-	if l := sharedRuntime(); l != nil {
-		all = append(all, l.runChecks(r.Context())...)
+	if shared := sharedRuntime(); shared != nil {
+		all = append(all, shared.activeApp().runChecks(r.Context())...)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(preflight.NewReport(all))
+	return preflight.NewReport(all), nil
 }
 
-// runChecks looks at what the configuration in force relies on.
-func (l *runtime) runChecks(ctx context.Context) (all []preflight.Finding) {
-	l.mu.Lock()
-	a := l.active
-	l.mu.Unlock()
+// runChecks checks what the configuration needs: the Docker host, the storage and the clock. A nil configuration needs nothing.
+func (a *App) runChecks(ctx context.Context) (all []preflight.Finding) {
 	if a == nil {
 		return nil
 	}
@@ -46,15 +37,15 @@ func (l *runtime) runChecks(ctx context.Context) (all []preflight.Finding) {
 	return append(all, preflight.CheckStorage(ctx, a.storage), preflight.CheckClock(time.Now()))
 }
 
-// checkStart returns an error if the edge had better not start: by a clock that is wrong no certificate is good, and by a storage
-// that keeps none every restart would ask the authority for all of them. A full disk is no such thing, as long as it has
-// what it needs. Only sites are concerned whose certificates the edge obtains.
+// checkStart returns an error if the edge must not start: with a wrong clock no certificate is valid, and with a storage that keeps no
+// certificates every restart would ask the authority for all of them. With a full disk it starts, because it may have all that it
+// needs. Configurations for which the edge obtains no certificates always pass.
 func (a *App) checkStart(ctx caddy.Context) error {
-	sites := sitesWithTLS(ctx)
-	if app := tlsAppFrom(ctx); app != nil {
+	sites := certificates.Sites(ctx)
+	if app := certificates.TLSApp(ctx); app != nil {
 		for site := range sites {
 			if app.HasCertificateForSubject(site) {
-				delete(sites, site) // from a file
+				delete(sites, site) // it is loaded from a file
 			}
 		}
 	}
@@ -64,49 +55,12 @@ func (a *App) checkStart(ctx caddy.Context) error {
 	if err := preflight.CheckClock(time.Now()).Err(); err != nil {
 		return err
 	}
-	patient, cancel := context.WithTimeout(ctx, storageCheckTimeout)
+	checkCtx, cancel := context.WithTimeout(ctx, storageCheckTimeout)
 	defer cancel()
-	err := preflight.CheckStorage(patient, a.storage).Err()
+	err := preflight.CheckStorage(checkCtx, a.storage).Err()
 	if preflight.IsStorageFull(err) {
 		a.log.Error("certificates can't be kept", zap.Error(err))
 		return nil
 	}
 	return err
-}
-
-// auditedEngine is an Engine whose endpoint is tried once, so that the log says if it lets through too much.
-type auditedEngine struct {
-	discovery.Engine
-	log *zap.Logger
-}
-
-// auditInterval is how often an endpoint is tried that can't be asked yet.
-const auditInterval = 10 * time.Second
-
-// Run implements discovery.Source.
-func (a auditedEngine) Run(ctx context.Context, sink discovery.Sink) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.audit(ctx)
-	}()
-	a.Engine.Run(ctx, sink)
-	<-done
-}
-
-func (a auditedEngine) audit(ctx context.Context) {
-	for {
-		found := preflight.CheckDockerHost(ctx, a.DockerHost)
-		if !found.IsInconclusive() {
-			if found.Level != preflight.OK {
-				a.log.Warn(found.Message, zap.String("hint", found.Hint))
-			}
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(auditInterval):
-		}
-	}
 }

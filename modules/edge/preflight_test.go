@@ -75,11 +75,11 @@ func TestStartFailsWithoutCertificateStorage(t *testing.T) {
 	if err := caddy.Load(s.httpsConfig("shop.test", object{"load_pem": []any{pair}}), true); err != nil {
 		t.Errorf("with a certificate of its own: %v", err)
 	}
-	rec, err := adminAPI(t, http.MethodGet, "/edge/checks", "")
+	rec, err := adminRequest(t, http.MethodGet, "/edge/checks", "")
 	if err != nil || !strings.Contains(rec.Body.String(), `"check":"storage","level":"error"`) || !strings.Contains(rec.Body.String(), `"errors":1`) {
 		t.Errorf("the admin API: %v %s", err, rec.Body)
 	}
-	if _, err := adminAPI(t, http.MethodPost, "/edge/checks", ""); err == nil {
+	if _, err := adminRequest(t, http.MethodPost, "/edge/checks", ""); err == nil {
 		t.Error("the admin API takes a POST")
 	}
 }

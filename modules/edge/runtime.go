@@ -1,199 +1,149 @@
 package edge
 
 import (
-	"context"
-	"fmt"
+	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
-	"github.com/theworklabs/edge/internal/certs"
-	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/affinity"
 	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/tunnel"
 	"github.com/theworklabs/edge/internal/upstreamconn"
+	"github.com/theworklabs/edge/modules/certificates"
 )
 
-// pool holds the one [runtime]: what must outlive a reload lives here, never in a module.
+// pool holds the one [runtime]. Everything that must outlive a reload is there, and never in a module.
 var pool = caddy.NewUsagePool()
 
 const poolKey = "edge"
 
-// runtime is what the configurations share, one after the other: the registry and the sources that feed it.
+// adoptedSessionLimit is how many sessions are remembered whose handshake the edge has not seen.
+const adoptedSessionLimit = 10_000
+
+// runtime holds what configurations share across reloads. Each part owns its state, its lock and its goroutines.
 type runtime struct {
 	registry        *registry.Registry
+	sources         *sourceRunner
 	sessions        *engineio.Table
 	adoptedSessions *engineio.Table
-	tunnels         *tunnel.Group // all of the process
-	log             atomic.Pointer[zap.Logger]
-
-	httpLog   atomic.Pointer[zap.Logger]
-	accessLog *zap.Logger // writes to httpLog
-
-	spoofedHeaders counters
-	exhaustion     exhaustionMonitor
+	tunnels         *tunnel.Group // all upgraded connections of the process
+	affinityKeys    affinity.KeyStore
+	maintenance     *maintenance.Follower
+	certificates    *certificates.Monitor
+	logs            activeLogs
+	accessLog       *zap.Logger // http.log.access, made of logs
+	spoofedHeaders  counters
+	exhaustion      exhaustionMonitor
 
 	mu          sync.Mutex
-	sources     map[registry.Source]*runningSource
 	startedApps []*App // the configurations that have started, the newest last
-	active      *App   // the one of them whose settings hold
-
-	certTracker   certs.Tracker
-	certStorageMu sync.Mutex   // it is being written there
-	provisionedAt atomic.Int64 // when the configuration that runs was provisioned, in Unix nanoseconds
-
-	affinityKeyMu        sync.Mutex
-	storedAffinityKey    []byte // of affinity cookies, as it is in the storage
-	temporaryAffinityKey []byte // when none can be kept
-
-	maintenanceState     maintenance.State
-	maintenanceMu        sync.Mutex // held while the storage is asked, so that what holds is what it said last
-	storageFailureLogged bool       // the storage can't be read, and the log says so
-	followerDone         chan struct{}
-	stopFollower         context.CancelFunc
+	active      *App   // the one of them that is in force
 }
 
-// runningSource is a source at work.
-type runningSource struct {
-	settings string // what it was started with; other settings need another one
-	cancel   context.CancelFunc
-	done     chan struct{}
-}
-
-func acquireRuntime() (*runtime, error) {
-	value, _, err := pool.LoadOrNew(poolKey, func() (caddy.Destructor, error) {
-		l := &runtime{sources: make(map[registry.Source]*runningSource), sessions: engineio.NewTable(engineio.DefaultLimit), adoptedSessions: engineio.NewTable(adoptedSessionLimit), tunnels: tunnel.NewGroup(nil)}
-		l.setLoggers(zap.NewNop(), zap.NewNop())
-		l.accessLog = zap.New(dynamicCore{log: &l.httpLog}).Named("http.log.access")
-		l.registry = registry.New(registry.Options{OpenConns: upstreamconn.Opener(l.tunnels), OnChange: l.logEndpointChange})
-		return l, nil
-	})
+// acquireRuntime returns the runtime, and makes it if no configuration holds it. Until a configuration is active, the runtime writes
+// to the given loggers. The caller must call release.
+func acquireRuntime(log, httpLog *zap.Logger) (*runtime, error) {
+	value, _, err := pool.LoadOrNew(poolKey, func() (caddy.Destructor, error) { return newRuntime(log, httpLog), nil })
 	if err != nil {
 		return nil, err
 	}
 	return value.(*runtime), nil
 }
 
-func (l *runtime) release() error {
+func newRuntime(log, httpLog *zap.Logger) *runtime {
+	r := &runtime{
+		sessions:        engineio.NewTable(engineio.DefaultLimit),
+		adoptedSessions: engineio.NewTable(adoptedSessionLimit),
+		tunnels:         tunnel.NewGroup(nil),
+		certificates:    certificates.NewMonitor(),
+	}
+	r.logs.set(log, httpLog)
+	r.accessLog = r.logs.access()
+	r.registry = registry.New(registry.Options{OpenConns: upstreamconn.Opener(r.tunnels), OnChange: r.reportEndpointChange})
+	r.sources = newSourceRunner(r.registry, r.logs.named("discovery"))
+	r.maintenance = maintenance.NewFollower(r.activeStorage, r.logs.edgeLogger(), func(service string) {
+		r.registry.CloseSockets(service, MaintenanceCloseReason)
+	})
+	return r
+}
+
+// sharedRuntime returns the runtime, or nil if no configuration uses the app.
+func sharedRuntime() (r *runtime) {
+	pool.Range(func(_, value any) bool {
+		r = value.(*runtime)
+		return false
+	})
+	return r
+}
+
+func (r *runtime) release() error {
 	_, err := pool.Delete(poolKey)
 	return err
 }
 
-// Destruct ends the sources and the registry, when no configuration uses them any more.
-func (l *runtime) Destruct() error {
-	l.stopMaintenanceFollower() // which may want the lock
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range l.sources {
-		r.stopAndWait()
-	}
-	clear(l.sources)
-	l.registry.Close()
+// Destruct stops the goroutines of the runtime. Caddy calls it when the last configuration has released the runtime.
+func (r *runtime) Destruct() error {
+	r.maintenance.Stop()
+	r.sources.stop()
+	r.registry.Close()
 	return nil
 }
 
-// reconcileSources sees that the sources run as the app is configured: one that already does is left alone.
-func (l *runtime) reconcileSources(a *App) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.active = a
-	if l.stopFollower == nil {
-		l.startMaintenanceFollower()
-	}
-	want := make(map[registry.Source]discovery.Source)
-	if len(a.static) > 0 {
-		want[registry.Static] = a.static
-	}
-	log := l.logger("discovery")
-	if a.DockerHost != "" {
-		want[registry.Engine] = auditedEngine{discovery.Engine{
-			DockerHost: a.DockerHost, Project: a.Project, Networks: a.Networks,
-			StopSignals: a.StopSignals, TerminationTimeout: time.Duration(a.TerminatingTimeout), Names: l.registry, PingRequests: l.registry.PingRequests(), Log: log,
-		}, log}
-	}
-	want[registry.DNS] = discovery.DNS{
-		Names: l.registry, Resolver: a.Resolver, Refresh: time.Duration(a.Refresh), Log: log,
-	}
-	settings := map[registry.Source]string{
-		registry.Static: fmt.Sprint(a.static),
-		registry.Engine: fmt.Sprintf("%q %q %q %q %d", a.DockerHost, a.Project, a.Networks, a.StopSignals, a.TerminatingTimeout),
-		registry.DNS:    fmt.Sprintf("%q %d", a.Resolver, a.Refresh),
-	}
-	for kind, r := range l.sources {
-		if want[kind] == nil || r.settings != settings[kind] {
-			r.stopAndWait()
-			delete(l.sources, kind)
-			switch feed := l.registry.Feed(kind); {
-			case want[kind] == nil:
-				feed.Clear()
-			case kind != registry.DNS: // which asks again for every name anyway
-				feed.MarkStale() // what is known holds until the new one knows better
-			}
-		}
-	}
-	for kind := range want {
-		if l.sources[kind] == nil {
-			l.registry.Feed(kind).Expect() // all, before the first one can speak: cookies wait until all have
-		}
-	}
-	for kind, source := range want {
-		if l.sources[kind] == nil {
-			l.sources[kind] = startSource(source, l.registry.Feed(kind), settings[kind])
-		}
-	}
+// isFirstStart reports whether no configuration has started yet.
+func (r *runtime) isFirstStart() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.startedApps) == 0
 }
 
-func startSource(source discovery.Source, feed *registry.Feed, settings string) *runningSource {
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &runningSource{settings: settings, cancel: cancel, done: make(chan struct{})}
-	go func() {
-		defer close(r.done)
-		source.Run(ctx, feed)
-	}()
-	return r
+// addStartedApp adds a configuration that has started, and returns the active one, or nil.
+func (r *runtime) addStartedApp(a *App) (active *App) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.startedApps = append(r.startedApps, a)
+	return r.active
 }
 
-func (r *runningSource) stopAndWait() {
-	r.cancel()
-	<-r.done
-}
-
-func (l *runtime) setLoggers(log, http *zap.Logger) {
-	l.log.Store(log)
-	l.httpLog.Store(http)
-}
-
-// endpointWatchers are told of every step of every endpoint, beside the log.
-var endpointWatchers sync.Map
-
-// WatchEndpoints has f told of every step of every endpoint until stop is called. f must not block.
-func WatchEndpoints(f func(registry.Change)) (stop func()) {
-	key := new(int)
-	endpointWatchers.Store(key, f)
-	return func() { endpointWatchers.Delete(key) }
-}
-
-// logEndpointChange writes an endpoint's step to the log, as the operator wants to read it.
-func (l *runtime) logEndpointChange(c registry.Change) {
-	endpointWatchers.Range(func(_, f any) bool {
-		f.(func(registry.Change))(c)
-		return true
-	})
-	level := zap.InfoLevel
-	if c.To == registry.Failing {
-		level = zap.WarnLevel
+// removeStartedApp removes a configuration. If it is the active one, removeStartedApp returns the configuration to activate instead;
+// otherwise, or if there is none, it returns nil.
+func (r *runtime) removeStartedApp(a *App) (fallback *App) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.startedApps = slices.DeleteFunc(r.startedApps, func(other *App) bool { return other == a })
+	if r.active != a {
+		return nil
 	}
-	if ce := l.log.Load().Check(level, "endpoint is "+string(c.To)); ce != nil {
-		ce.Write(
-			zap.String("service", c.Service), zap.String("endpoint", c.Name), zap.String("id", c.Endpoint),
-			zap.String("address", c.Address), zap.String("from", string(c.From)), zap.String("reason", c.Reason),
-		)
+	r.active = nil
+	if last := len(r.startedApps) - 1; last >= 0 {
+		fallback = r.startedApps[last]
 	}
+	return fallback
+}
+
+func (r *runtime) setActive(a *App) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.active = a
+}
+
+// activeApp returns the active configuration, or nil between two configurations.
+func (r *runtime) activeApp() *App {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.active
+}
+
+// activeStorage returns the storage of the active configuration, or nil.
+func (r *runtime) activeStorage() certmagic.Storage {
+	if a := r.activeApp(); a != nil {
+		return a.storage
+	}
+	return nil
 }
 
 var _ caddy.Destructor = (*runtime)(nil)

@@ -8,7 +8,7 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("health", parseDirective)
-	// before redir, so that the checks of those who speak no TLS are answered and not redirected
+	// Before redir, so that a check over plain HTTP is answered and not redirected.
 	httpcaddyfile.RegisterDirectiveOrder("health", httpcaddyfile.Before, "redir")
 }
 

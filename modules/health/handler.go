@@ -1,4 +1,4 @@
-// Package health is the directive `health`: it answers whether the edge works, and whether what is behind it does.
+// Package health is the directive `health`, which answers whether the edge runs, and whether all services are ready.
 package health
 
 import (
@@ -18,16 +18,16 @@ func init() {
 	caddy.RegisterModule(new(Handler))
 }
 
-// Handler answers two paths and passes every other request on:
+// Handler answers two paths, and passes all other requests to the next handler:
 //
-//   - `/health`: 200 as long as the edge works, whatever the services do.
-//   - `/health/ready`: 200 while every service that is routed to has a ready endpoint, else 503.
+//   - `/health`: 200 as long as the edge runs, whatever the state of the services.
+//   - `/health/ready`: 200 while every service that routes lead to has a ready endpoint, else 503.
 //
-// Both answer GET and HEAD with `application/health+json` (draft-inadarei-api-health-check-06). The names and addresses
-// of services are told only to clients in the configured ranges.
+// Both answer GET and HEAD with `application/health+json` (draft-inadarei-api-health-check-06). Only clients in the configured ranges
+// get the names and addresses of services.
 type Handler struct {
-	// The clients, as addresses or ranges (CIDR), that are told names and addresses of services.
-	// Default: private and loopback ranges. An empty list in JSON is the default too; `none` means nobody.
+	// The clients, as addresses or ranges (CIDR), that get the names and addresses of services. Default: private and loopback ranges; an
+	// empty list in JSON is the default too. `none` means no client.
 	DetailsFor []string `json:"details_for,omitempty"`
 
 	ranges []netip.Prefix
@@ -39,7 +39,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.edge_health", New: func() caddy.Module { return new(Handler) }}
 }
 
-// privateRanges are those that no stranger on the Internet has an address in.
+// privateRanges are the ranges of addresses that no client on the Internet has.
 var privateRanges = []string{
 	"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fd00::/8", "::1/128",
 }
@@ -95,7 +95,7 @@ const (
 	readyPath = "/health/ready"
 )
 
-// ServeHTTP answers the two paths and passes on the rest.
+// ServeHTTP answers the two paths, and passes all other requests to the next handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	if path != livePath && path != readyPath {
@@ -124,7 +124,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return json.NewEncoder(w).Encode(answer)
 }
 
-// showsDetailsTo reports whether the client may see names and addresses.
+// showsDetailsTo reports whether the client of a request may see names and addresses of services.
 func (h *Handler) showsDetailsTo(r *http.Request) bool {
 	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	addr, err := netip.ParseAddr(text)

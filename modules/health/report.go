@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/edge"
 )
 
 // The statuses of a report, as the draft names them.
@@ -13,24 +14,24 @@ const (
 	statusFail = "fail"
 )
 
-// report is an answer in the shape of draft-inadarei-api-health-check-06.
+// report is an answer, in the format of draft-inadarei-api-health-check-06.
 type report struct {
 	Status string             `json:"status"`
 	Output string             `json:"output,omitempty"`
 	Checks map[string][]check `json:"checks,omitempty"`
 }
 
-// check is one endpoint of a service, or the service itself when it has none.
+// check is an endpoint of a service, or the service itself if it has no endpoint.
 type check struct {
 	ComponentID   string    `json:"componentId,omitempty"` // the endpoint's address
 	ComponentType string    `json:"componentType"`
 	Status        string    `json:"status"`
-	ObservedValue string    `json:"observedValue"` // the state
-	Time          time.Time `json:"time"`          // since when
+	ObservedValue string    `json:"observedValue"` // the state of the endpoint, or "none"
+	Time          time.Time `json:"time"`          // when the state began
 	Output        string    `json:"output,omitempty"`
 }
 
-// readiness reports on all services that are routed to; with details, also which they are.
+// readiness reports whether all services that routes lead to are ready; with details, it lists their endpoints.
 func (h *Handler) readiness(details bool) report {
 	services := h.app.Services()
 	checks := make(map[string][]check, len(services))
@@ -55,18 +56,10 @@ func (h *Handler) readiness(details bool) report {
 	return answer
 }
 
+// endpointChecks returns a check for each endpoint of a service.
 func endpointChecks(s registry.ServiceStatus) []check {
 	if len(s.Endpoints) == 0 {
-		output := "not looked for yet"
-		switch {
-		case s.Problem != "":
-			output = s.Problem
-		case s.Known:
-			output = "its containers are stopped"
-		case s.Source != "":
-			output = "no container is known"
-		}
-		return []check{{ComponentType: "system", Status: statusFail, ObservedValue: "none", Time: s.Since, Output: output}}
+		return []check{{ComponentType: "system", Status: statusFail, ObservedValue: "none", Time: s.Since, Output: edge.ServiceProblem(s)}}
 	}
 	checks := make([]check, 0, len(s.Endpoints))
 	for _, e := range s.Endpoints {

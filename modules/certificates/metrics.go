@@ -1,6 +1,7 @@
-package edge
+package certificates
 
 import (
+	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/theworklabs/edge/internal/certs"
@@ -15,20 +16,20 @@ var (
 	descCertFailures = prometheus.NewDesc("edge_certificate_failures_total", "Attempts to get a name's certificate that failed, by reason.", []string{"name", "reason"}, nil)
 )
 
-// certMetrics tells Prometheus what is known of certificates, when it asks.
-type certMetrics struct{ runtime *runtime }
+// Collector collects the metrics of the certificates of the active configuration.
+type Collector struct{ Monitor *Monitor }
 
 // Describe implements prometheus.Collector.
-func (certMetrics) Describe(to chan<- *prometheus.Desc) {
+func (Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descCertNotAfter, descCertRenewal, descCertSuccess, descCertFailures} {
 		to <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (m certMetrics) Collect(to chan<- prometheus.Metric) {
+func (c Collector) Collect(to chan<- prometheus.Metric) {
 	shown := make(map[string]bool)
-	for _, s := range Certificates() {
+	for _, s := range c.Monitor.Status(caddy.ActiveContext()) {
 		shown[s.Name] = true
 		for desc, at := range map[*prometheus.Desc]int64{descCertNotAfter: s.NotAfter.Unix(), descCertRenewal: s.RenewalAt.Unix()} {
 			if at > 0 {
@@ -36,7 +37,7 @@ func (m certMetrics) Collect(to chan<- prometheus.Metric) {
 			}
 		}
 	}
-	for _, e := range m.runtime.certTracker.Entries() {
+	for _, e := range c.Monitor.tracker.Entries() {
 		if !shown[e.Name] || !e.Attempted {
 			continue
 		}
@@ -53,4 +54,4 @@ func (m certMetrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-var _ prometheus.Collector = certMetrics{}
+var _ prometheus.Collector = Collector{}

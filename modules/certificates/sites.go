@@ -1,4 +1,4 @@
-package edge
+package certificates
 
 import (
 	"slices"
@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// sitesWithTLS returns the names for which a configuration serves HTTPS, as far as its routes name them.
-func sitesWithTLS(ctx caddy.Context) map[string]bool {
+// Sites returns the names for which a configuration serves HTTPS with certificates that Caddy obtains, as far as its routes name them.
+func Sites(ctx caddy.Context) map[string]bool {
 	sites := make(map[string]bool)
 	if ctx.Context == nil {
 		return sites
@@ -19,7 +19,7 @@ func sitesWithTLS(ctx caddy.Context) map[string]bool {
 	if err != nil {
 		return sites
 	}
-	tls := tlsAppFrom(ctx)
+	tls := TLSApp(ctx)
 	for _, server := range app.(*caddyhttp.App).Servers {
 		if len(server.TLSConnPolicies) == 0 || server.AutoHTTPS != nil && (server.AutoHTTPS.Disabled || server.AutoHTTPS.DisableCerts) {
 			continue
@@ -47,7 +47,7 @@ func isSkipped(c *caddyhttp.AutoHTTPSConfig, host string) bool {
 	return c != nil && (slices.Contains(c.Skip, host) || slices.Contains(c.SkipCerts, host))
 }
 
-// isOnDemand reports whether a name's certificate is obtained, or asked of somebody else, only when a client wants it.
+// isOnDemand reports whether Caddy gets the certificate of a name only when a client asks for it, from an authority or a manager.
 func isOnDemand(app *caddytls.TLS, host string) bool {
 	if app == nil || app.Automation == nil {
 		return false
@@ -58,4 +58,17 @@ func isOnDemand(app *caddytls.TLS, host string) bool {
 		}
 	}
 	return false
+}
+
+// TLSApp returns the TLS app of a configuration, or nil.
+func TLSApp(ctx caddy.Context) *caddytls.TLS {
+	if ctx.Context == nil {
+		return nil
+	}
+	app, err := ctx.AppIfConfigured("tls")
+	if err != nil {
+		return nil
+	}
+	tls, _ := app.(*caddytls.TLS)
+	return tls
 }

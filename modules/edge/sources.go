@@ -1,0 +1,135 @@
+package edge
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// sourceRunner runs the sources that feed a registry. A reload restarts only the sources whose settings it changes.
+type sourceRunner struct {
+	registry *registry.Registry
+	log      *zap.Logger
+
+	mu      sync.Mutex
+	running map[registry.Source]*runningSource
+}
+
+// sourceSettings are the settings of all sources in one configuration.
+type sourceSettings struct {
+	static discovery.Static // none if it is empty
+	engine engineSettings   // none if its dockerHost is empty
+	dns    dnsSettings
+}
+
+type engineSettings struct {
+	dockerHost         string
+	project            string
+	networks           []string
+	stopSignals        []string
+	terminatingTimeout time.Duration
+}
+
+type dnsSettings struct {
+	resolver string
+	refresh  time.Duration
+}
+
+// sourceSpec is a source to run, with the settings that it comes from.
+type sourceSpec struct {
+	settings any
+	source   discovery.Source
+}
+
+// runningSource is a source and the goroutine that runs it.
+type runningSource struct {
+	settings any
+	cancel   context.CancelFunc
+	done     chan struct{}
+}
+
+func newSourceRunner(r *registry.Registry, log *zap.Logger) *sourceRunner {
+	return &sourceRunner{registry: r, log: log, running: make(map[registry.Source]*runningSource)}
+}
+
+// reconcile stops the sources that the settings do not have, starts those that are new, and restarts those whose settings differ.
+// What a source has found stays until its successor knows better, or is removed with a source that has no successor.
+func (r *sourceRunner) reconcile(settings sourceSettings) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wanted := r.specs(settings)
+	for kind, running := range r.running {
+		spec, isWanted := wanted[kind]
+		if isWanted && reflect.DeepEqual(running.settings, spec.settings) {
+			continue
+		}
+		running.stopAndWait()
+		delete(r.running, kind)
+		switch feed := r.registry.Feed(kind); {
+		case !isWanted:
+			feed.Clear()
+		case kind != registry.DNS: // a new DNS source looks up every name anyway
+			feed.MarkStale()
+		}
+	}
+	// All feeds expect a source before the first source reports: affinity cookies wait until all sources have reported.
+	for kind := range wanted {
+		if r.running[kind] == nil {
+			r.registry.Feed(kind).Expect()
+		}
+	}
+	for kind, spec := range wanted {
+		if r.running[kind] == nil {
+			r.running[kind] = startSource(spec, r.registry.Feed(kind))
+		}
+	}
+}
+
+// stop stops all sources and waits for their end.
+func (r *sourceRunner) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, running := range r.running {
+		running.stopAndWait()
+	}
+	clear(r.running)
+}
+
+// specs returns the sources that the settings ask for.
+func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
+	specs := map[registry.Source]sourceSpec{
+		registry.DNS: {s.dns, discovery.DNS{Names: r.registry, Resolver: s.dns.resolver, Refresh: s.dns.refresh, Log: r.log}},
+	}
+	if len(s.static) > 0 {
+		specs[registry.Static] = sourceSpec{s.static, s.static}
+	}
+	if s.engine.dockerHost != "" {
+		specs[registry.Engine] = sourceSpec{s.engine, auditedEngine{discovery.Engine{
+			DockerHost: s.engine.dockerHost, Project: s.engine.project, Networks: s.engine.networks,
+			StopSignals: s.engine.stopSignals, TerminationTimeout: s.engine.terminatingTimeout,
+			Names: r.registry, PingRequests: r.registry.PingRequests(), Log: r.log,
+		}, r.log}}
+	}
+	return specs
+}
+
+func startSource(spec sourceSpec, feed *registry.Feed) *runningSource {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &runningSource{settings: spec.settings, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		spec.source.Run(ctx, feed)
+	}()
+	return r
+}
+
+func (r *runningSource) stopAndWait() {
+	r.cancel()
+	<-r.done
+}
