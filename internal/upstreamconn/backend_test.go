@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// waitTimeout bounds every wait for something that must happen.
+	// waitTimeout is the longest wait for a state that must come.
 	waitTimeout = 10 * time.Second
-	// belowIdleTimeout is less than a connection is kept for.
+	// belowIdleTimeout is shorter than the time for which an idle connection is kept.
 	belowIdleTimeout = 2 * time.Second
 )
 
@@ -30,12 +30,12 @@ type backend struct {
 	changed        chan struct{}
 }
 
-func newBackend(t *testing.T, answer http.HandlerFunc) *backend {
+func newBackend(t *testing.T, handler http.HandlerFunc) *backend {
 	t.Helper()
 	b := &backend{changed: make(chan struct{}, 1)}
 	b.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // before its end, net/http does not notice that a client leaves
-		answer(w, r)
+		_, _ = io.Copy(io.Discard, r.Body) // net/http detects a disconnect only after it
+		handler(w, r)
 	}))
 	b.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		switch s {
@@ -54,28 +54,28 @@ func newBackend(t *testing.T, answer http.HandlerFunc) *backend {
 	return b
 }
 
-// eventuallyClosed waits until the backend has seen n of its connections end, which must not take the time that idle ones have.
+// eventuallyClosed waits until n of the backend's connections are closed. They must not stay until the idle timeout.
 func (b *backend) eventuallyClosed(t *testing.T, n int32) {
 	t.Helper()
 	for deadline := time.After(belowIdleTimeout); b.closed.Load() < n; {
 		select {
 		case <-b.changed:
 		case <-deadline:
-			t.Fatalf("%d of %d connections ended, want %d", b.closed.Load(), b.opened.Load(), n)
+			t.Fatalf("%d of %d connections were closed, want %d", b.closed.Load(), b.opened.Load(), n)
 		}
 	}
 }
 
-// open returns a link to the backend.
+// open returns the connections to the backend.
 func (b *backend) open(t *testing.T) *upstreamconn.Conns {
 	t.Helper()
-	l := upstreamconn.Open(b.Listener.Addr().String()).(*upstreamconn.Conns)
-	t.Cleanup(func() { l.Close(); l.Abort() })
-	return l
+	c := upstreamconn.Open(b.Listener.Addr().String()).(*upstreamconn.Conns)
+	t.Cleanup(func() { c.Close(); c.Abort() })
+	return c
 }
 
-// newRequest makes a request to the service that no name server knows. With once its body can't be read a second time.
-func newRequest(t *testing.T, method, body string, once bool) *http.Request {
+// newRequest makes a request to a name that does not resolve. With isSingleUse, its body can't be read a second time.
+func newRequest(t *testing.T, method, body string, isSingleUse bool) *http.Request {
 	t.Helper()
 	var reader io.Reader
 	if body != "" {
@@ -85,16 +85,16 @@ func newRequest(t *testing.T, method, body string, once bool) *http.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if once {
+	if isSingleUse {
 		req.GetBody = nil
 	}
 	return req
 }
 
-// exchange sends a request and reads its answer to the end.
-func exchange(t *testing.T, l *upstreamconn.Conns, req *http.Request) string {
+// exchange sends a request and reads the response to the end.
+func exchange(t *testing.T, c *upstreamconn.Conns, req *http.Request) string {
 	t.Helper()
-	resp, err := l.Send(req)
+	resp, err := c.Send(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func exchange(t *testing.T, l *upstreamconn.Conns, req *http.Request) string {
 	return string(body)
 }
 
-// pausingHandler is a handler that sends the head and the first half of its answer, and the rest when it is told to.
+// pausingHandler sends the head and the first half of its response, and the rest after finish.
 type pausingHandler struct {
 	started, resume chan struct{}
 	once            sync.Once
@@ -131,7 +131,7 @@ func (p *pausingHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// eventuallyNoGoroutines waits until no goroutine keeps a connection or runs the link's code.
+// eventuallyNoGoroutines waits until no goroutine runs this package's code or holds a connection of net/http.
 func eventuallyNoGoroutines(t *testing.T) {
 	t.Helper()
 	var left []string
@@ -145,5 +145,5 @@ func eventuallyNoGoroutines(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("goroutines were left behind:\n%s", strings.Join(left, "\n\n"))
+	t.Errorf("goroutines are still running:\n%s", strings.Join(left, "\n\n"))
 }

@@ -12,15 +12,15 @@ import (
 	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
-// TestARejectionIsReadWhileTheBodyIsStillSent: an application that refuses an upload answers, and closes the connection, which
-// the kernel then resets because there is unread data.
+// TestARejectionIsReadWhileTheBodyIsStillSent: an application that rejects an upload responds and closes the connection. The
+// kernel then resets the connection because it has unread data.
 func TestARejectionIsReadWhileTheBodyIsStillSent(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	refusal := "HTTP/1.1 413 Too Large\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("x", 20000)
+	rejection := "HTTP/1.1 413 Too Large\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("x", 20000)
 	go func() {
 		for {
 			conn, err := ln.Accept()
@@ -28,77 +28,77 @@ func TestARejectionIsReadWhileTheBodyIsStillSent(t *testing.T) {
 				return
 			}
 			_, _ = conn.Read(make([]byte, 1024))
-			_, _ = io.WriteString(conn, refusal)
+			_, _ = io.WriteString(conn, rejection)
 			_ = conn.Close()
 		}
 	}()
-	l := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
-	t.Cleanup(func() { l.Close(); l.Abort() })
+	c := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
+	t.Cleanup(func() { c.Close(); c.Abort() })
 	for range 30 {
-		req := newRequest(t, http.MethodPost, "once", true)
+		req := newRequest(t, http.MethodPost, "body", true)
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(make([]byte, 5<<20))), 5<<20
-		resp, err := l.Send(req)
+		resp, err := c.Send(req)
 		if err != nil {
-			t.Fatalf("the refusal was lost: %v", err)
+			t.Fatalf("the rejection was lost: %v", err)
 		}
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge || len(body) != 20000 {
-			t.Fatalf("%d with %d bytes, %v", resp.StatusCode, len(body), err)
+			t.Fatalf("got %d with %d bytes, %v; want 413 with 20000", resp.StatusCode, len(body), err)
 		}
 	}
 	eventuallyNoGoroutines(t)
 }
 
-// TestNoConnectionEscapesAbort: one that was dialled while the link is closed and cut is in neither's list, or is closed.
+// TestNoConnectionEscapesAbort: a connection that was dialed during Close and Abort is closed.
 func TestNoConnectionEscapesAbort(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	var held sync.Map
+	var accepted sync.Map // keeps the connections open
 	go func() {
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			held.Store(conn, true) // and never answered
+			accepted.Store(conn, true) // without a response
 		}
 	}()
 	for range 200 {
-		l := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
+		c := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
 		done := make(chan error, 4)
 		for range cap(done) {
 			go func() {
-				resp, err := l.Send(newRequest(t, http.MethodPost, "", false))
+				resp, err := c.Send(newRequest(t, http.MethodPost, "", false))
 				if err == nil {
 					resp.Body.Close()
 				}
 				done <- err
 			}()
 		}
-		l.Close()
-		l.Abort()
+		c.Close()
+		c.Abort()
 		for range cap(done) {
 			if err := <-done; err == nil {
-				t.Fatal("a request was answered")
+				t.Fatal("a request got a response")
 			}
 		}
-		if n := l.Connections(); n != 0 {
-			t.Fatalf("%d connections are left", n)
+		if n := c.Connections(); n != 0 {
+			t.Fatalf("%d connections are still open", n)
 		}
 	}
 }
 
-// TestKeepAliveFindsADeadEndpointWithinSeconds: the FIN of a container that is removed may be lost with its network namespace.
+// TestKeepAliveFindsADeadEndpointWithinSeconds: when a container is removed, its FIN may be lost with its network namespace.
 func TestKeepAliveFindsADeadEndpointWithinSeconds(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
-	l := b.open(t)
-	exchange(t, l, newRequest(t, http.MethodGet, "", false))
-	idle, interval, count := l.KeepAlive(t)
+	c := b.open(t)
+	exchange(t, c, newRequest(t, http.MethodGet, "", false))
+	idle, interval, count := c.KeepAlive(t)
 	if idle > 5 || interval > 2 || count > 3 || idle*interval*count == 0 {
-		t.Errorf("after %d s of silence %d probes are sent, each %d s; want it known within 11 s", idle, count, interval)
+		t.Errorf("after %d s of silence the kernel sends %d probes, one each %d s; want a dead peer detected within 11 s", idle, count, interval)
 	}
 }

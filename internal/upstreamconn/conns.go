@@ -1,20 +1,16 @@
 // Package upstreamconn keeps the HTTP/1.1 connections to one endpoint.
 //
-// Every endpoint has connections of its own, because Docker gives a freed address to the next container at once: a
-// pool by address would send one application's requests to another.
+// Every endpoint has its own connections, because Docker gives a freed address to the next container at once: a pool by
+// address could send one application's requests to another.
 package upstreamconn
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
-	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
@@ -22,83 +18,86 @@ import (
 )
 
 const (
-	// idleConnTimeout is how long a connection is kept for the next request. Node closes its side after 5 s, and a request
-	// on a connection that is being closed has no sure outcome.
+	// idleConnTimeout is how long an idle connection is kept for the next request. Node closes its side after 5 s, and
+	// the outcome of a request on a connection that is being closed is unknown.
 	idleConnTimeout = 3 * time.Second
 	maxIdleConns    = 512
 
-	// expectContinueTimeout is how long a body with `Expect: 100-continue` is held back for the endpoint's reaction. An endpoint that
-	// refuses it does so at once, and one that ignores the header must not cost its clients a second.
+	// expectContinueTimeout is how long a body with `Expect: 100-continue` waits for the endpoint's reaction. An endpoint
+	// that rejects the body does so at once, and one that ignores the header must not delay its clients by a second.
 	expectContinueTimeout = 100 * time.Millisecond
 
-	// DefaultDialTimeout bounds a connect within the host's own networks.
+	// DefaultDialTimeout is the longest time for a connect within the host's own networks.
 	DefaultDialTimeout = 3 * time.Second
 )
 
-// keepAlive finds out within seconds that nothing answers at the other end any more: a container that is removed takes its
-// network namespace with it, and the FIN of its connections may be lost there. A paused container's kernel still answers.
+// keepAlive detects a dead peer within seconds. A container that is removed takes its network namespace with it, so that
+// the FIN of its connections may be lost. The kernel of a paused container still answers the probes.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // Conns is the connections to one endpoint. It is safe for concurrent use.
 type Conns struct {
 	addr               string
-	pooledTransport    *http.Transport // for requests that can be sent again when a kept connection turns out to be closed
-	singleUseTransport *http.Transport // for those that can't: each gets a connection of its own
+	pooledTransport    *http.Transport // for requests that can be sent again if a reused connection turns out to be closed
+	singleUseTransport *http.Transport // for all others: each request gets its own connection
 
-	ctx    context.Context // ends with Close: the address may be another container's from then on
+	ctx    context.Context // done after Close: from then on, the address may be another container's
 	cancel context.CancelFunc
 
 	tunnels *tunnel.Group
 	traffic tunnel.Traffic
 
 	mu    sync.Mutex
-	conns map[*conn]struct{}
+	conns map[*conn]struct{} // open connections
 }
 
-// Opener returns what opens links whose tunnels belong to a group too; nil is none.
+// Opener returns a function that opens the connections of an endpoint. Their tunnels belong to the group too; nil is no
+// group.
 func Opener(tunnels *tunnel.Group) func(addr string) registry.Conns {
 	return func(addr string) registry.Conns { return open(addr, tunnels) }
 }
 
-// Open returns the link to an address. It dials when there is something to send.
+// Open returns the connections to an address ("172.18.0.7:3000"). It dials only when there is a request to send.
 func Open(addr string) registry.Conns { return open(addr, nil) }
 
 func open(addr string, parent *tunnel.Group) *Conns {
-	l := &Conns{addr: addr, conns: make(map[*conn]struct{}), tunnels: tunnel.NewGroup(parent)}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.pooledTransport = &http.Transport{
-		DialContext:           l.dial,
+	c := &Conns{addr: addr, conns: make(map[*conn]struct{}), tunnels: tunnel.NewGroup(parent)}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.pooledTransport = &http.Transport{
+		DialContext:           c.dial,
 		DisableCompression:    true,
 		MaxIdleConns:          maxIdleConns,
 		MaxIdleConnsPerHost:   maxIdleConns,
 		IdleConnTimeout:       idleConnTimeout,
 		ExpectContinueTimeout: expectContinueTimeout,
 	}
-	l.singleUseTransport = l.pooledTransport.Clone()
-	// Not DisableKeepAlives, which asks the endpoint to close the connection: Node then closes it without reading the rest of
-	// a body that it refuses, and the answer is lost.
-	l.singleUseTransport.MaxIdleConnsPerHost = -1
-	return l
+	c.singleUseTransport = c.pooledTransport.Clone()
+	// Not DisableKeepAlives, which asks the endpoint to close the connection: Node then closes it without reading the rest
+	// of a body that it rejects, and the response is lost.
+	c.singleUseTransport.MaxIdleConnsPerHost = -1
+	return c
 }
 
-// Send sends a request to the endpoint, whatever its URL's host is, and returns the answer's head. A [*DialError]
-// means that nothing was sent, a [*ReusedConnError] that the request can be tried once more on a new connection ([WithNewConn]). It is
-// sent once in any case. The body of a 101 is an [*UpgradedConn] if the request asked for an upgrade. [IsMalformed] tells
-// errors of an answer that came from those of an answer that did not come.
+// Send sends a request to the endpoint, whatever the host of its URL is, and returns the head of the response. It makes one
+// attempt. The body of a 101 response is an [*UpgradedConn] if the request asked for an upgrade.
 //
-// A request that can't be sent again, by its method or its body, never travels on a kept connection: the endpoint may close
-// that at the same instant, and nobody would know what became of the request.
-func (l *Conns) Send(req *http.Request) (*http.Response, error) {
+// A [*DialError] or an [*InvalidRequestError] means that nothing was sent. A [*ReusedConnError] means that the request can
+// be tried once more on a new connection ([WithNewConn]). [IsMalformed] tells whether the endpoint responded with something
+// that is not HTTP, or did not respond.
+//
+// A request that can't be sent again, because of its method or its body, never uses a reused connection: the endpoint may
+// close that connection at the same instant, and the outcome of the request would be unknown.
+func (c *Conns) Send(req *http.Request) (*http.Response, error) {
 	target := *req.URL
-	target.Scheme, target.Host = "http", l.addr
+	target.Scheme, target.Host = "http", c.addr
 	out := *req
 	out.URL = &target
 	if req.Header.Get("Upgrade") != "" {
-		return l.upgrade(&out)
+		return c.upgrade(&out)
 	}
-	via := l.pooledTransport
+	via := c.pooledTransport
 	if !isReplayable(req) || req.Context().Value(newConnKey{}) != nil {
-		via = l.singleUseTransport
+		via = c.singleUseTransport
 	}
 	var a attempt
 	resp, err := via.RoundTrip(disableRetry(a.trace(&out)))
@@ -108,131 +107,31 @@ func (l *Conns) Send(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// attempt is what net/http does with one request.
-type attempt struct {
-	reused  atomic.Bool // it has the request on a connection that was used before
-	written atomic.Bool // it has begun to write the request
+// Close lets requests in flight finish, dials no more, and closes idle connections. It may be called more than once.
+func (c *Conns) Close() {
+	c.cancel()
+	c.pooledTransport.CloseIdleConnections()
+	c.singleUseTransport.CloseIdleConnections()
 }
 
-// trace returns the request with what notes that.
-func (a *attempt) trace(req *http.Request) *http.Request {
-	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn:      func(info httptrace.GotConnInfo) { a.reused.Store(info.Reused) },
-		WroteHeaders: func() { a.written.Store(true) },
-	}))
-}
-
-// wrapError returns the error of the attempt with what it means.
-func (a *attempt) wrapError(err error) error {
-	_, unsent := errors.AsType[*DialError](err)
-	switch {
-	case unsent || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-		return err
-	case isConnError(err):
-		if a.reused.Load() {
-			return &ReusedConnError{err}
-		}
-		return err
-	case !a.written.Load():
-		return &InvalidRequestError{err}
+// Abort closes all connections, with the requests and the tunnels on them.
+func (c *Conns) Abort() {
+	c.tunnels.Abort() // first, so that the tunnels report the edge as the side that closed them
+	c.mu.Lock()
+	conns := make([]*conn, 0, len(c.conns))
+	for open := range c.conns {
+		conns = append(conns, open)
 	}
-	return err
-}
-
-// disableRetry returns the request in a shape that net/http sends once only, unless nothing of it was written. It would send some
-// requests again by itself, on one kept connection after the other, and then dial: a request that ends its container would go
-// out many times, and the error would say that it could not be sent.
-func disableRetry(req *http.Request) *http.Request { // it is the caller's own copy
-	req.GetBody = nil
-	switch req.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "":
-		if req.Body == nil || req.Body == http.NoBody {
-			// A body without bytes, which can't be had again. With this encoding net/http writes no header about it.
-			req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(nil)), 0, []string{"identity"}
-		}
+	c.mu.Unlock()
+	for _, open := range conns {
+		_ = open.Close() // it may be closed already
 	}
-	return req
-}
-
-// InvalidRequestError is a request that can't be sent as it is, such as one with a line break in a header. Nothing was sent.
-type InvalidRequestError struct{ Err error }
-
-// Error says what is wrong with the request.
-func (e *InvalidRequestError) Error() string { return e.Err.Error() }
-
-// Unwrap returns what is wrong with the request.
-func (e *InvalidRequestError) Unwrap() error { return e.Err }
-
-// ReusedConnError is a request that was sent on a kept connection, which ended before an answer came. Most often the endpoint
-// had closed it because it was idle, before it read the request.
-type ReusedConnError struct{ Err error }
-
-// Error says how the connection ended.
-func (e *ReusedConnError) Error() string { return "on a kept connection: " + e.Err.Error() }
-
-// Unwrap returns how the connection ended.
-func (e *ReusedConnError) Unwrap() error { return e.Err }
-
-// isReplayable reports whether a request can be sent again when a kept connection turns out to be closed: GetBody tells so of a
-// body.
-func isReplayable(req *http.Request) bool {
-	switch req.Method {
-	case http.MethodPut, http.MethodDelete:
-		if req.Header.Get("Idempotency-Key") != "" || req.Header.Get("X-Idempotency-Key") != "" {
-			return false // which net/http would send again by itself
-		}
-		fallthrough
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "":
-		return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
-	}
-	return false
-}
-
-// Close lets requests on connections finish, makes no new connection, and keeps none for later.
-func (l *Conns) Close() {
-	l.cancel()
-	l.pooledTransport.CloseIdleConnections()
-	l.singleUseTransport.CloseIdleConnections()
-}
-
-// Abort breaks all connections, with the requests and the tunnels on them.
-func (l *Conns) Abort() {
-	l.tunnels.Abort() // first, so that they know who ended them
-	l.mu.Lock()
-	conns := make([]*conn, 0, len(l.conns))
-	for c := range l.conns {
-		conns = append(conns, c)
-	}
-	l.mu.Unlock()
-	for _, c := range conns {
-		_ = c.Close() // it may have been closed in the meantime
-	}
-}
-
-// DialError is a connection that could not be made: no byte of any request was sent.
-type DialError struct {
-	Address string
-	Err     error
-}
-
-// Error says what was dialled, and why that failed.
-func (e *DialError) Error() string { return fmt.Sprintf("dial %s: %v", e.Address, cause(e.Err)) }
-
-// Unwrap returns why the dial failed.
-func (e *DialError) Unwrap() error { return e.Err }
-
-// cause drops the address that net's own errors repeat.
-func cause(err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
-		return op.Err
-	}
-	return err
 }
 
 type newConnKey struct{}
 
-// WithNewConn returns a context under which [Conns.Send] uses a new connection: a kept one has just failed, and others may be as
-// dead.
+// WithNewConn returns a context under which [Conns.Send] uses a new connection. It is for a retry after a reused connection
+// has failed: other idle connections may be dead too.
 func WithNewConn(ctx context.Context) context.Context {
 	return context.WithValue(ctx, newConnKey{}, true)
 }
@@ -244,42 +143,81 @@ func WithDialTimeout(ctx context.Context, d time.Duration) context.Context {
 	return context.WithValue(ctx, dialTimeoutKey{}, d)
 }
 
-func (l *Conns) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+func (c *Conns) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	timeout, ok := ctx.Value(dialTimeoutKey{}).(time.Duration)
 	if !ok {
 		timeout = DefaultDialTimeout
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(l.ctx, cancel)()
-	raw, err := (&net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}).DialContext(ctx, network, l.addr)
+	defer context.AfterFunc(c.ctx, cancel)()
+	raw, err := (&net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}).DialContext(ctx, network, c.addr)
 	if err != nil {
-		if l.ctx.Err() != nil {
-			err = errRemoved // and not what ended the dial, which is no doing of the client's
+		if c.ctx.Err() != nil {
+			err = errRemoved // instead of "operation was canceled", which would look like the client's doing
 		}
-		return nil, &DialError{l.addr, err}
+		return nil, &DialError{c.addr, err}
 	}
-	c := &conn{Conn: raw, owner: l, closed: make(chan struct{})}
-	if !l.register(c) {
-		_ = raw.Close() // whoever answered need not be who was asked for
-		return nil, &DialError{l.addr, errRemoved}
+	dialed := &conn{Conn: raw, owner: c, closed: make(chan struct{})}
+	if !c.register(dialed) {
+		_ = raw.Close() // the address may be another container's by now
+		return nil, &DialError{c.addr, errRemoved}
 	}
-	return c, nil
+	return dialed, nil
 }
 
-// register adds a connection to those that Cut breaks, unless the link has been closed.
-func (l *Conns) register(c *conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ctx.Err() != nil {
+// register adds a connection to those that Abort closes. It returns false after Close.
+func (c *Conns) register(dialed *conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
 		return false
 	}
-	l.conns[c] = struct{}{}
+	c.conns[dialed] = struct{}{}
 	return true
 }
 
-// errRemoved is why a closed link dials no more.
-var errRemoved = errors.New("the endpoint is gone")
+// conn is a connection that its owner can abort.
+type conn struct {
+	net.Conn
+	owner  *Conns
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Write sends bytes. An endpoint that rejects a request before it has read all of it, such as an upload that is too large,
+// responds and closes the connection. The response can still be read then, but net/http would drop it because of the failed
+// write. So a write to a closed connection fails only after Close, which net/http calls when it has read the response or
+// the end of the connection.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		<-c.closed
+	}
+	return n, err
+}
+
+// UnderlyingConn returns the wrapped connection, for tunnels.
+func (c *conn) UnderlyingConn() net.Conn { return c.Conn }
+
+// CloseWrite closes the direction to the endpoint, as an upgraded connection may.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// Close closes the connection and removes it from its owner.
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		close(c.closed)
+		c.owner.mu.Lock()
+		delete(c.owner.conns, c)
+		c.owner.mu.Unlock()
+	})
+	return c.Conn.Close()
+}
 
 var (
 	_ registry.Conns         = (*Conns)(nil)

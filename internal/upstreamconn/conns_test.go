@@ -19,56 +19,56 @@ func TestRequestsGoToTheEndpointWhateverTheURLsHost(t *testing.T) {
 	b := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.Host, r.RequestURI)
 		for name := range r.Header {
-			if name != "User-Agent" && name != "Content-Length" && name != "X-Kept" {
+			if name != "User-Agent" && name != "Content-Length" && name != "X-Forwarded-Test" {
 				fmt.Fprintf(w, " %s", name)
 			}
 		}
 	})
-	l := b.open(t)
-	for _, c := range []struct{ url, host, want string }{
+	c := b.open(t)
+	for _, test := range []struct{ url, host, want string }{
 		{"http://bigcapital-server:3000/api?a=1", "accounting.example", "GET accounting.example /api?a=1"},
 		{"https://elsewhere.invalid/", "accounting.example", "GET accounting.example /"},
 		{"http://127.0.0.1:1/a%2Fb//c", "localhost:8443", "GET localhost:8443 /a%2Fb//c"},
 	} {
 		req := newRequest(t, http.MethodGet, "", false)
-		u, err := req.URL.Parse(c.url)
+		u, err := req.URL.Parse(test.url)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.URL, req.Host = u, c.host
-		req.Header.Set("X-Kept", "yes")
-		if got := exchange(t, l, req); got != c.want {
-			t.Errorf("%s of %s: the backend saw %q, want %q", c.url, c.host, got, c.want)
+		req.URL, req.Host = u, test.host
+		req.Header.Set("X-Forwarded-Test", "yes")
+		if got := exchange(t, c, req); got != test.want {
+			t.Errorf("%s with the host %s: the backend got %q, want %q", test.url, test.host, got, test.want)
 		}
-		if req.URL.String() != c.url || req.Host != c.host {
-			t.Errorf("the caller's request became %s of %s", req.URL, req.Host)
+		if req.URL.String() != test.url || req.Host != test.host {
+			t.Errorf("Send changed the caller's request to %s with the host %s", req.URL, req.Host)
 		}
 	}
 }
 
 func TestReplayableRequestsReuseAConnection(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
-	l := b.open(t)
+	c := b.open(t)
 	for range 3 {
-		exchange(t, l, newRequest(t, http.MethodGet, "", false))
-		exchange(t, l, newRequest(t, http.MethodPut, "twice", false))
-		exchange(t, l, newRequest(t, http.MethodDelete, "", false))
+		exchange(t, c, newRequest(t, http.MethodGet, "", false))
+		exchange(t, c, newRequest(t, http.MethodPut, "twice", false))
+		exchange(t, c, newRequest(t, http.MethodDelete, "", false))
 	}
 	if n := b.opened.Load(); n != 1 {
 		t.Errorf("9 requests took %d connections, want 1", n)
 	}
 }
 
-// TestAPOSTNeverReusesAConnection: which the backend may close at that instant, so that nobody would know whether it
-// was carried out. Neither does a request that was cut off once.
+// TestAPOSTNeverReusesAConnection: the backend may close an idle connection at the same instant, and the outcome of the POST
+// would be unknown. A retry (WithNewConn) does not reuse a connection either.
 func TestAPOSTNeverReusesAConnection(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
-	l := b.open(t)
-	exchange(t, l, newRequest(t, http.MethodGet, "", false)) // leaves one behind
-	exchange(t, l, newRequest(t, http.MethodPost, "twice", false))
-	exchange(t, l, newRequest(t, http.MethodPatch, "", false))
-	again := newRequest(t, http.MethodGet, "", false)
-	exchange(t, l, again.WithContext(upstreamconn.WithNewConn(again.Context())))
+	c := b.open(t)
+	exchange(t, c, newRequest(t, http.MethodGet, "", false)) // leaves an idle connection
+	exchange(t, c, newRequest(t, http.MethodPost, "twice", false))
+	exchange(t, c, newRequest(t, http.MethodPatch, "", false))
+	retry := newRequest(t, http.MethodGet, "", false)
+	exchange(t, c, retry.WithContext(upstreamconn.WithNewConn(retry.Context())))
 	if n := b.opened.Load(); n != 4 {
 		t.Errorf("4 requests took %d connections, want 4", n)
 	}
@@ -79,12 +79,12 @@ func TestANonReplayableBodyGetsItsOwnConnection(t *testing.T) {
 	b := newBackend(t, func(_ http.ResponseWriter, r *http.Request) {
 		closes <- r.Close
 	})
-	l := b.open(t)
-	exchange(t, l, newRequest(t, http.MethodGet, "", false)) // leaves one behind that must not be taken
+	c := b.open(t)
+	exchange(t, c, newRequest(t, http.MethodGet, "", false)) // leaves an idle connection that must not be reused
 	<-closes
 	for i := range int32(3) {
-		exchange(t, l, newRequest(t, http.MethodPost, "once", true))
-		if <-closes { // Node would then close it under a body that it refuses, and its answer be lost
+		exchange(t, c, newRequest(t, http.MethodPost, "body", true))
+		if <-closes { // Node would close it while it rejects a body, and the response would be lost
 			t.Error("the backend was asked to close the connection")
 		}
 		b.eventuallyClosed(t, i+1)
@@ -92,9 +92,9 @@ func TestANonReplayableBodyGetsItsOwnConnection(t *testing.T) {
 	if n := b.opened.Load(); n != 4 {
 		t.Errorf("4 requests took %d connections, want 4", n)
 	}
-	exchange(t, l, newRequest(t, http.MethodGet, "", false))
+	exchange(t, c, newRequest(t, http.MethodGet, "", false))
 	if n := b.opened.Load(); n != 4 {
-		t.Error("the kept connection was not kept")
+		t.Error("the idle connection was not reused")
 	}
 }
 
@@ -102,15 +102,15 @@ func TestAnIdleConnectionIsClosedAfterThreeSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := make(chan time.Time, 10)
 		dials := 0
-		l := upstreamconn.Open("172.18.0.7:3000").(*upstreamconn.Conns)
-		l.DialWith(func() net.Conn {
+		c := upstreamconn.Open("172.18.0.7:3000").(*upstreamconn.Conns)
+		c.DialWith(func() net.Conn {
 			dials++
 			near, far := net.Pipe()
 			go serveConn(far, ends)
 			return near
 		})
-		use := func() {
-			resp, err := l.Send(newRequest(t, http.MethodGet, "", false))
+		send := func() {
+			resp, err := c.Send(newRequest(t, http.MethodGet, "", false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,29 +119,29 @@ func TestAnIdleConnectionIsClosedAfterThreeSeconds(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		use()
+		send()
 		time.Sleep(2999 * time.Millisecond)
-		use()
+		send()
 		if dials != 1 {
-			t.Errorf("%d connections before 3 s, want the one that was kept", dials)
+			t.Errorf("%d connections within 3 s, want 1 that is reused", dials)
 		}
 		since := time.Now()
 		if idle := (<-ends).Sub(since); idle != 3*time.Second {
-			t.Errorf("the connection was kept for %s, want 3s", idle)
+			t.Errorf("the idle connection was closed after %s, want 3s", idle)
 		}
-		use()
+		send()
 		if dials != 2 {
-			t.Errorf("%d connections, want a second one after the first went", dials)
+			t.Errorf("%d connections, want a second one after the first was closed", dials)
 		}
 		since = time.Now()
-		l.Close()
+		c.Close()
 		if idle := (<-ends).Sub(since); idle != 0 {
-			t.Errorf("a closed link kept the connection for %s", idle)
+			t.Errorf("Close left the idle connection open for %s", idle)
 		}
 	})
 }
 
-// serveConn answers requests on one connection, and tells when it ends.
+// serveConn responds to the requests on one connection, and sends the time at which the connection ends.
 func serveConn(conn net.Conn, ends chan<- time.Time) {
 	in := bufio.NewReader(conn)
 	for {
@@ -150,27 +150,27 @@ func serveConn(conn net.Conn, ends chan<- time.Time) {
 			conn.Close()
 			return
 		}
-		_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n") // an error shows at the next read
+		_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n") // the next read returns an error, if any
 	}
 }
 
 func TestCloseLetsRequestsInFlightFinish(t *testing.T) {
-	for _, once := range []bool{false, true} {
-		t.Run(fmt.Sprintf("once=%v", once), func(t *testing.T) {
+	for _, isSingleUse := range []bool{false, true} {
+		t.Run(fmt.Sprintf("single-use=%v", isSingleUse), func(t *testing.T) {
 			p := newPausingHandler(t)
 			b := newBackend(t, p.ServeHTTP)
-			l := b.open(t)
-			resp, err := l.Send(newRequest(t, http.MethodPost, "body", once))
+			c := b.open(t)
+			resp, err := c.Send(newRequest(t, http.MethodPost, "body", isSingleUse))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
 			<-p.started
-			l.Close()
-			l.Close() // more than once is allowed
+			c.Close()
+			c.Close() // a second call is allowed
 			p.finish()
 			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "first second" {
-				t.Errorf("the request under way got %q %v", body, err)
+				t.Errorf("the request in flight got %q %v", body, err)
 			}
 			resp.Body.Close()
 			b.eventuallyClosed(t, 1)
@@ -181,9 +181,9 @@ func TestCloseLetsRequestsInFlightFinish(t *testing.T) {
 
 func TestCloseEndsIdleConnections(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
-	l := b.open(t)
-	exchange(t, l, newRequest(t, http.MethodGet, "", false))
-	l.Close()
+	c := b.open(t)
+	exchange(t, c, newRequest(t, http.MethodGet, "", false))
+	c.Close()
 	b.eventuallyClosed(t, 1)
 	eventuallyNoGoroutines(t)
 }
@@ -209,11 +209,11 @@ func TestAbortBreaksRequestsInFlight(t *testing.T) {
 			p.ServeHTTP(w, r)
 		}
 	})
-	l := b.open(t)
+	c := b.open(t)
 
 	var bodies []io.ReadCloser
 	for _, kind := range requestKinds {
-		resp, err := l.Send(newRequest(t, kind.method, kind.body, kind.once))
+		resp, err := c.Send(newRequest(t, kind.method, kind.body, kind.isSingleUse))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,33 +224,33 @@ func TestAbortBreaksRequestsInFlight(t *testing.T) {
 	req.URL.Path = "/upgrade"
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "websocket")
-	resp, err := l.Send(req)
+	resp, err := c.Send(req)
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("no upgrade: %v %v", resp, err)
+		t.Fatalf("got %v %v, want 101", resp, err)
 	}
 	bodies = append(bodies, resp.Body)
-	waiting := make(chan error, 1)
+	unanswered := make(chan error, 1)
 	go func() {
 		req := newRequest(t, http.MethodPost, "body", true)
 		req.URL.Path = "/silent"
-		_, err := l.Send(req)
-		waiting <- err
+		_, err := c.Send(req)
+		unanswered <- err
 	}()
 	<-silent
 
-	l.Abort()
+	c.Abort()
 	for i, body := range bodies {
 		if _, err := io.ReadAll(body); err == nil {
-			t.Errorf("request %d ended as if it were whole", i)
+			t.Errorf("the body of request %d ended without an error", i)
 		}
 		body.Close()
 	}
-	err = <-waiting
+	err = <-unanswered
 	if _, ok := errors.AsType[*upstreamconn.DialError](err); err == nil || ok {
-		t.Errorf("a request that was sent and cut got %v; want an error, but not that nothing was sent", err)
+		t.Errorf("a request that was sent and aborted got %v; want an error other than a DialError", err)
 	}
-	if n := l.Connections(); n != 0 {
-		t.Errorf("%d connections are left", n)
+	if n := c.Connections(); n != 0 {
+		t.Errorf("%d connections are still open", n)
 	}
 	b.eventuallyClosed(t, 5)
 	eventuallyNoGoroutines(t)
@@ -258,45 +258,45 @@ func TestAbortBreaksRequestsInFlight(t *testing.T) {
 
 func TestConnsDialAgainAfterAbort(t *testing.T) {
 	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	l := b.open(t)
-	exchange(t, l, newRequest(t, http.MethodGet, "", false))
-	l.Abort()
+	c := b.open(t)
+	exchange(t, c, newRequest(t, http.MethodGet, "", false))
+	c.Abort()
 	b.eventuallyClosed(t, 1)
-	if got := exchange(t, l, newRequest(t, http.MethodGet, "", false)); got != "ok" {
+	if got := exchange(t, c, newRequest(t, http.MethodGet, "", false)); got != "ok" {
 		t.Errorf("got %q", got)
 	}
 }
 
 func TestAbortAndCloseWhileRequestsAreSent(t *testing.T) {
 	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	l := b.open(t)
-	var senders, breakers sync.WaitGroup
+	c := b.open(t)
+	var senders, aborters sync.WaitGroup
 	stop := make(chan struct{})
 	var mu sync.Mutex
-	whole := 0
+	complete := 0
 	for i := range 6 {
 		kind := requestKinds[i%len(requestKinds)]
 		senders.Go(func() {
 			for range 60 {
-				resp, err := l.Send(newRequest(t, kind.method, kind.body, kind.once))
+				resp, err := c.Send(newRequest(t, kind.method, kind.body, kind.isSingleUse))
 				if err != nil {
-					continue // it was cut
+					continue // it was aborted
 				}
 				body, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
 				if err == nil && string(body) != "ok" {
-					t.Errorf("an answer that was cut passes as whole: %q", body)
+					t.Errorf("an aborted response ended without an error: %q", body)
 				}
 				if err == nil {
 					mu.Lock()
-					whole++
+					complete++
 					mu.Unlock()
 				}
 			}
 		})
 	}
-	for _, act := range []func(){l.Abort, l.Close} {
-		breakers.Go(func() {
+	for _, act := range []func(){c.Abort, c.Close} {
+		aborters.Go(func() {
 			for {
 				select {
 				case <-stop:
@@ -309,12 +309,12 @@ func TestAbortAndCloseWhileRequestsAreSent(t *testing.T) {
 	}
 	senders.Wait()
 	close(stop)
-	breakers.Wait()
-	t.Logf("%d of 360 requests were not cut, over %d connections", whole, b.opened.Load())
-	l.Close()
+	aborters.Wait()
+	t.Logf("%d of 360 requests were complete, over %d connections", complete, b.opened.Load())
+	c.Close()
 	b.eventuallyClosed(t, b.opened.Load())
-	if n := l.Connections(); n != 0 {
-		t.Errorf("%d connections are still counted", n)
+	if n := c.Connections(); n != 0 {
+		t.Errorf("%d connections are still open", n)
 	}
 	eventuallyNoGoroutines(t)
 }

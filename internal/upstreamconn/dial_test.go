@@ -14,57 +14,57 @@ import (
 	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
-// readCounter is a body that notices if anybody looks at it.
+// readCounter is an empty body that counts its reads.
 type readCounter struct{ reads int }
 
-func (u *readCounter) Read([]byte) (int, error) { u.reads++; return 0, io.EOF }
+func (c *readCounter) Read([]byte) (int, error) { c.reads++; return 0, io.EOF }
 
-// requestKinds are the requests that travel in different ways.
+// requestKinds are requests that Send sends in different ways.
 var requestKinds = []struct {
-	name   string
-	method string
-	body   string
-	once   bool
+	name        string
+	method      string
+	body        string
+	isSingleUse bool
 }{
 	{"no body", http.MethodGet, "", false},
 	{"a body that can be sent again", http.MethodPost, "body", false},
-	{"a body that can't", http.MethodPost, "body", true},
+	{"a body that can't be sent again", http.MethodPost, "body", true},
 }
 
-// wantDialError checks that no kind of request was sent, and that the error says so.
-func wantDialError(t *testing.T, l *upstreamconn.Conns, address string, timeout time.Duration, cause func(error) bool) {
+// wantDialError checks that no kind of request is sent, and that the error says so.
+func wantDialError(t *testing.T, c *upstreamconn.Conns, address string, timeout time.Duration, cause func(error) bool) {
 	t.Helper()
 	for _, kind := range requestKinds {
 		t.Run(kind.name, func(t *testing.T) {
 			body := new(readCounter)
-			req := newRequest(t, kind.method, kind.body, kind.once)
+			req := newRequest(t, kind.method, kind.body, kind.isSingleUse)
 			if req.Body != nil {
 				req.Body = io.NopCloser(body)
 			}
-			began := time.Now()
-			resp, err := l.Send(req.WithContext(upstreamconn.WithDialTimeout(t.Context(), timeout)))
+			startedAt := time.Now()
+			resp, err := c.Send(req.WithContext(upstreamconn.WithDialTimeout(t.Context(), timeout)))
 			if err == nil {
 				resp.Body.Close()
-				t.Fatal("it was sent")
+				t.Fatal("the request was sent")
 			}
 			dial, ok := errors.AsType[*upstreamconn.DialError](err)
 			if !ok {
 				t.Fatalf("got %T %v, want a DialError", err, err)
 			}
 			if dial.Address != address || !cause(err) {
-				t.Errorf("got %v, want another cause or address (%s)", err, address)
+				t.Errorf("got %v, want the cause and the address %s", err, address)
 			}
 			if text := err.Error(); !strings.HasPrefix(text, "dial "+address+": ") || strings.Count(text, address) != 1 {
-				t.Errorf("%q, want the address once", text)
+				t.Errorf("got %q, want the address once", text)
 			}
 			if body.reads > 0 {
-				t.Error("the body was read for a connection that was not there")
+				t.Error("the body was read without a connection")
 			}
-			if took := time.Since(began); took > belowIdleTimeout {
+			if took := time.Since(startedAt); took > belowIdleTimeout {
 				t.Errorf("it took %s", took)
 			}
-			if n := l.Connections(); n != 0 {
-				t.Errorf("%d connections are counted", n)
+			if n := c.Connections(); n != 0 {
+				t.Errorf("%d connections are open", n)
 			}
 		})
 	}
@@ -77,20 +77,20 @@ func TestARefusedDialIsADialErrorAndNothingIsSent(t *testing.T) {
 	}
 	address := ln.Addr().String()
 	ln.Close()
-	l := upstreamconn.Open(address).(*upstreamconn.Conns)
-	wantDialError(t, l, address, time.Minute, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
+	c := upstreamconn.Open(address).(*upstreamconn.Conns)
+	wantDialError(t, c, address, time.Minute, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
 }
 
 func TestADialTimeoutIsADialErrorAndNothingIsSent(t *testing.T) {
 	address := fullBacklogAddress(t)
-	l := upstreamconn.Open(address).(*upstreamconn.Conns)
-	wantDialError(t, l, address, 100*time.Millisecond, func(err error) bool {
+	c := upstreamconn.Open(address).(*upstreamconn.Conns)
+	wantDialError(t, c, address, 100*time.Millisecond, func(err error) bool {
 		timeout, ok := errors.AsType[net.Error](err)
 		return ok && timeout.Timeout()
 	})
 }
 
-// fullBacklogAddress returns an address whose queue of connections is full: the kernel answers no one any more.
+// fullBacklogAddress returns an address whose accept queue is full: the kernel completes no further connect.
 func fullBacklogAddress(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -104,11 +104,11 @@ func fullBacklogAddress(t *testing.T) (address string) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	bound, err := syscall.Getsockname(fd)
+	name, err := syscall.Getsockname(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address = (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: bound.(*syscall.SockaddrInet4).Port}).String()
+	address = (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*syscall.SockaddrInet4).Port}).String()
 	for {
 		conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
 		if err != nil {
@@ -119,11 +119,11 @@ func fullBacklogAddress(t *testing.T) (address string) {
 }
 
 func TestARequestCanceledWhileDialingIsNoDialError(t *testing.T) {
-	l := upstreamconn.Open(fullBacklogAddress(t)).(*upstreamconn.Conns)
+	c := upstreamconn.Open(fullBacklogAddress(t)).(*upstreamconn.Conns)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := l.Send(newRequest(t, http.MethodGet, "", false).WithContext(ctx))
+	_, err := c.Send(newRequest(t, http.MethodGet, "", false).WithContext(ctx))
 	if _, ok := errors.AsType[*upstreamconn.DialError](err); ok || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want the request's own end: the endpoint is not to blame", err)
+		t.Errorf("got %v, want the request's own deadline, which is not the endpoint's fault", err)
 	}
 }

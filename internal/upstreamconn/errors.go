@@ -2,6 +2,7 @@ package upstreamconn
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/textproto"
@@ -11,11 +12,52 @@ import (
 	"syscall"
 )
 
-// IsMalformed reports whether [Conns.Send] failed because the endpoint's answer is not HTTP/1.1, such as one with two different
-// lengths. The endpoint has answered then, however wrongly. A connection that ends within the head, or after a 1xx, is no
-// answer.
+// DialError is a connection that could not be made: no byte of any request was sent.
+type DialError struct {
+	Address string
+	Err     error
+}
+
+// Error names the address and the cause.
+func (e *DialError) Error() string { return fmt.Sprintf("dial %s: %v", e.Address, cause(e.Err)) }
+
+// Unwrap returns the cause.
+func (e *DialError) Unwrap() error { return e.Err }
+
+// cause removes the address that net's own errors repeat.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
+		return op.Err
+	}
+	return err
+}
+
+// errRemoved is the cause of a [DialError] after [Conns.Close].
+var errRemoved = errors.New("the endpoint was removed")
+
+// InvalidRequestError is a request that can't be sent as it is, such as one with a line break in a header. Nothing was sent.
+type InvalidRequestError struct{ Err error }
+
+// Error says what is wrong with the request.
+func (e *InvalidRequestError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong with the request.
+func (e *InvalidRequestError) Unwrap() error { return e.Err }
+
+// ReusedConnError is a request that was sent on a reused connection, which ended before a response came. Most often the
+// endpoint had closed the idle connection before it read the request.
+type ReusedConnError struct{ Err error }
+
+// Error says how the connection ended.
+func (e *ReusedConnError) Error() string { return "on a reused connection: " + e.Err.Error() }
+
+// Unwrap returns how the connection ended.
+func (e *ReusedConnError) Unwrap() error { return e.Err }
+
+// IsMalformed reports whether [Conns.Send] failed because the endpoint's response is not HTTP/1.1, such as one with two
+// different lengths. A connection that ends within the head, or after a 1xx response, is no response, not a malformed one.
 func IsMalformed(err error) bool {
-	if _, unsendable := errors.AsType[*InvalidRequestError](err); err == nil || unsendable || isConnError(err) {
+	if _, isInvalid := errors.AsType[*InvalidRequestError](err); err == nil || isInvalid || isConnError(err) {
 		return false
 	}
 	if _, ok := errors.AsType[textproto.ProtocolError](err); ok || errors.Is(err, errTooMany1xx) {
@@ -25,13 +67,14 @@ func IsMalformed(err error) bool {
 	return slices.ContainsFunc(malformedErrorTexts, func(part string) bool { return strings.Contains(text, part) })
 }
 
-// malformedErrorTexts are parts of net/http's errors about answers, for which it has no types (response.go, transfer.go, transport.go).
+// malformedErrorTexts are parts of net/http's errors about responses, for which it has no types (response.go, transfer.go,
+// transport.go).
 var malformedErrorTexts = []string{
 	"malformed HTTP", "malformed MIME header", "Content-Length", "transfer encoding", "trailer key", "response headers exceeded",
 }
 
-// isConnError reports whether an exchange failed because its connection did, or was closed before it could be used. net/http has
-// no types for its parse errors, but wraps those of the connection.
+// isConnError reports whether a request failed because its connection failed, or was closed before it could be used.
+// net/http has no types for its parse errors, but wraps the errors of the connection.
 func isConnError(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
@@ -47,8 +90,7 @@ func isConnError(err error) bool {
 	return false
 }
 
-// closedConnErrorTexts are net/http's own errors of a kept connection that it, or the endpoint, closed in the meantime
-// (transport.go).
+// closedConnErrorTexts are net/http's own errors for an idle connection that it or the endpoint has closed (transport.go).
 var closedConnErrorTexts = []string{
 	"http: server closed idle connection",
 	"http: idle connection timeout",

@@ -10,8 +10,9 @@ import (
 	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
-// openRawEndpoint returns the link to an endpoint that reads the head of each request, sends these bytes and closes the connection.
-func openRawEndpoint(t *testing.T, answer string) *upstreamconn.Conns {
+// openRawEndpoint starts an endpoint that reads the head of each request, sends the response's bytes and closes the
+// connection.
+func openRawEndpoint(t *testing.T, response string) *upstreamconn.Conns {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -27,60 +28,42 @@ func openRawEndpoint(t *testing.T, answer string) *upstreamconn.Conns {
 			go func() {
 				defer conn.Close()
 				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.WriteString(conn, answer)
+					_, _ = io.WriteString(conn, response)
 				}
 			}()
 		}
 	}()
-	l := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
-	t.Cleanup(func() { l.Close(); l.Abort() })
-	return l
+	c := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
+	t.Cleanup(func() { c.Close(); c.Abort() })
+	return c
 }
 
-func TestAnInvalidResponseHeadIsMalformed(t *testing.T) {
-	for _, answer := range []string{
-		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
-		"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-		"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n",
-		"HTTP/1.1 two hundred\r\n\r\n",
-		"SSH-2.0-OpenSSH_9.2\r\n",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: lzma\r\n\r\n",
+func TestOnlyAnInvalidResponseHeadIsMalformed(t *testing.T) {
+	for response, want := range map[string]bool{
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!": true,
+		"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n":                           true,
+		"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n":                                true,
+		"HTTP/1.1 two hundred\r\n\r\n":                                            true,
+		"SSH-2.0-OpenSSH_9.2\r\n":                                                 true,
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: lzma\r\n\r\n":                      true,
+		// The connection ends within the head, or after a 1xx response.
+		"":                    false,
+		"HTTP/1.1 200 OK\r\n": false,
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n":           false,
+		"HTTP/1.1 100 Continue\r\n\r\n":                      false,
+		"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n": false,
 	} {
-		for _, upgrade := range []bool{false, true} {
+		for _, isUpgrade := range []bool{false, true} {
 			req := newRequest(t, http.MethodGet, "", false)
-			if upgrade {
+			if isUpgrade {
 				req.Header.Set("Upgrade", "websocket")
 			}
-			resp, err := openRawEndpoint(t, answer).Send(req)
+			resp, err := openRawEndpoint(t, response).Send(req)
 			if err == nil {
 				resp.Body.Close()
-				t.Errorf("%q was taken for an answer", answer)
-			} else if !upstreamconn.IsMalformed(err) {
-				t.Errorf("%q, upgrade %t: %v is not malformed", answer, upgrade, err)
-			}
-		}
-	}
-}
-
-func TestAConnectionClosedWithinTheHeadIsNotMalformed(t *testing.T) {
-	for _, answer := range []string{
-		"",
-		"HTTP/1.1 200 OK\r\n",
-		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
-		"HTTP/1.1 100 Continue\r\n\r\n",
-		"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n",
-	} {
-		for _, upgrade := range []bool{false, true} {
-			req := newRequest(t, http.MethodGet, "", false)
-			if upgrade {
-				req.Header.Set("Upgrade", "websocket")
-			}
-			resp, err := openRawEndpoint(t, answer).Send(req)
-			if err == nil {
-				resp.Body.Close()
-				t.Errorf("%q was taken for an answer", answer)
-			} else if upstreamconn.IsMalformed(err) {
-				t.Errorf("%q, upgrade %t: %v is malformed", answer, upgrade, err)
+				t.Errorf("%q was accepted as a response", response)
+			} else if upstreamconn.IsMalformed(err) != want {
+				t.Errorf("%q, upgrade %t: IsMalformed(%v) is %t, want %t", response, isUpgrade, err, !want, want)
 			}
 		}
 	}
@@ -98,7 +81,7 @@ func TestAFailedDialIsNotMalformed(t *testing.T) {
 			resp.Body.Close()
 		}
 		if err == nil || upstreamconn.IsMalformed(err) {
-			t.Errorf("%s: %v", method, err)
+			t.Errorf("%s: got %v, want an error that is not malformed", method, err)
 		}
 	}
 }

@@ -8,26 +8,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DialWith replaces how the link connects, for connections that know the test's time.
-func (l *Conns) DialWith(dial func() net.Conn) {
-	l.pooledTransport.DialContext = func(context.Context, string, string) (net.Conn, error) { return dial(), nil }
-	l.singleUseTransport.DialContext = l.pooledTransport.DialContext
+// DialWith replaces the dial function, so that connections can live in a synctest bubble.
+func (c *Conns) DialWith(dial func() net.Conn) {
+	c.pooledTransport.DialContext = func(context.Context, string, string) (net.Conn, error) { return dial(), nil }
+	c.singleUseTransport.DialContext = c.pooledTransport.DialContext
 }
 
 // Connections returns how many connections are open.
-func (l *Conns) Connections() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.conns)
+func (c *Conns) Connections() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.conns)
 }
 
-// KeepAlive returns how the kernel looks after an open connection: seconds of silence, seconds between probes, and probes.
-func (l *Conns) KeepAlive(t *testing.T) (idle, interval, count int) {
+// KeepAlive returns the kernel's keep-alive settings of an open connection: seconds of silence before the first probe, seconds
+// between probes, and the number of probes.
+func (c *Conns) KeepAlive(t *testing.T) (idle, interval, count int) {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for c := range l.conns {
-		raw, err := c.Conn.(*net.TCPConn).SyscallConn()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for open := range c.conns {
+		raw, err := open.Conn.(*net.TCPConn).SyscallConn()
 		if err != nil {
 			t.Fatal(err)
 		}
