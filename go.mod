@@ -3,7 +3,6 @@ module github.com/theworklabs/edge
 go 1.26.0
 
 require (
-	github.com/andybalholm/brotli v1.2.8
 	github.com/caddyserver/caddy/v2 v2.11.9
 	github.com/caddyserver/certmagic v0.25.6
 	github.com/coder/websocket v1.8.15

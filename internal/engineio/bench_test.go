@@ -8,7 +8,7 @@ import (
 	"github.com/theworklabs/edge/internal/engineio"
 )
 
-// BenchmarkParse: what every request pays, and what those of a session pay.
+// BenchmarkParse measures the cost for every request, and for the requests of a session.
 func BenchmarkParse(b *testing.B) {
 	for _, q := range []struct{ name, query string }{
 		{"request=none", ""},
@@ -24,7 +24,7 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// filledTable returns a table with so many sessions, and their sids.
+// filledTable returns a table with the given number of sessions, and their sids.
 func filledTable(b *testing.B, sessions int) (*engineio.Table, []string) {
 	b.Helper()
 	table := engineio.NewTable(sessions)
@@ -36,7 +36,7 @@ func filledTable(b *testing.B, sessions int) (*engineio.Table, []string) {
 	return table, sids
 }
 
-// BenchmarkLookup: it costs the same however many sessions there are, but for what the processor's cache holds.
+// BenchmarkLookup shows that the cost does not depend on the number of sessions, except for the processor's cache.
 func BenchmarkLookup(b *testing.B) {
 	for _, sessions := range []int{100, engineio.DefaultLimit} {
 		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
@@ -45,7 +45,7 @@ func BenchmarkLookup(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				if _, ok := table.Lookup(serviceName, sids[i]); !ok {
-					b.Fatal("a session is gone")
+					b.Fatal("a session is missing")
 				}
 				i = (i + 7919) % len(sids)
 			}
@@ -53,7 +53,7 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkLearn: with a full table, each new session takes the place of the oldest.
+// BenchmarkLearn uses a full table: each new session evicts the oldest.
 func BenchmarkLearn(b *testing.B) {
 	table, _ := filledTable(b, engineio.DefaultLimit)
 	b.ReportAllocs()
@@ -64,12 +64,12 @@ func BenchmarkLearn(b *testing.B) {
 	}
 }
 
-// BenchmarkReadHandshake: once for each session, in the form that servers answer with today.
+// BenchmarkReadHandshake measures the cost for each session, in the form that current servers send.
 func BenchmarkReadHandshake(b *testing.B) {
 	body := readCapture(b, "v4-text")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := engineio.ReadHandshake("", body); err != nil {
+		if _, err := engineio.ReadHandshake(body); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,8 +1,8 @@
-// Package engineio understands as much of Engine.IO, the protocol under socket.io, as it takes to send all requests of
-// a session to the endpoint that began it.
+// Package engineio reads as much of Engine.IO, the protocol below socket.io, as the edge needs to send all requests of a
+// session to the endpoint that began it.
 //
-// Only that endpoint knows the session, and the only place where it says so is the body of its answer to the first
-// request. The protocol is described at https://socket.io/docs/v4/engine-io-protocol/, for revisions 3 and 4.
+// Only that endpoint knows the session, and it names the session only in the body of its response to the first request. The
+// protocol is described at https://socket.io/docs/v4/engine-io-protocol/, for revisions 3 and 4.
 package engineio
 
 import (
@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// MaxBody is how much of an answer's body counts, in bytes, before and after it is decompressed. A handshake has some
-// hundred, but messages may follow it.
+// MaxBody is how many bytes of a response's body are read. A handshake has some hundred, but messages may follow it.
 const MaxBody = 16 << 10
 
 const (
@@ -23,38 +22,32 @@ const (
 	minPing = time.Second
 	maxPing = time.Hour
 
-	// DefaultLifetime is the life of a session whose handshake was not seen.
+	// DefaultLifetime is the lifetime of a session whose handshake the edge has not seen.
 	DefaultLifetime = defaultPingInterval + defaultPingTimeout + lifetimeMargin
 
-	// lifetimeMargin is for a request that comes late to the server, which counts from when it sent its answer.
+	// lifetimeMargin is for a request that reaches the server late. The server counts from when it sent its response.
 	lifetimeMargin = 15 * time.Second
 )
 
-// Handshake is what a server tells a client when a session begins.
+// Handshake is what a server sends to a client when a session begins.
 type Handshake struct {
 	SID          string
-	PingInterval time.Duration // 25 s if it is missing, and from 1 s to 1 h
-	PingTimeout  time.Duration // 20 s if it is missing, and from 1 s to 1 h
-	Upgrades     []string      // the transports that the session can change to
+	PingInterval time.Duration // from 1 s to 1 h; 25 s if the server sends none
+	PingTimeout  time.Duration // from 1 s to 1 h; 20 s if the server sends none
+	Upgrades     []string      // the transports that the session can be upgraded to
 }
 
-// Lifetime returns for how long the session lives on without a request, with a margin.
+// Lifetime returns how long the session lasts without a request, with a margin.
 func (h Handshake) Lifetime() time.Duration {
 	return h.PingInterval + h.PingTimeout + lifetimeMargin
 }
 
-// ReadHandshake reads the body of the answer with status 200 to a request that is a [Query.IsHandshake]. The body tells
-// which form it has: revision 4, revision 3 as text or binary, and both as JSONP. The beginning of a body will do, as long
-// as the handshake is in it whole (as JSONP, all of the body).
-//
-// encoding is the answer's Content-Encoding: "", identity, gzip, deflate or br. Whatever the body is, only
-// [MaxBody] of it is looked at.
-func ReadHandshake(encoding string, body []byte) (Handshake, error) {
-	plain, broken := decode(encoding, body)
-	h, err := parseOpenPacket(plain)
-	if err != nil && broken != nil {
-		err = broken // the reason why too little was there to read
-	}
+// ReadHandshake reads the body of the response with status 200 to a request for which [Query.IsHandshake] is true. It detects
+// the form of the body: revision 4, revision 3 as text or binary, and both as JSONP. The beginning of the body is enough if
+// it has the complete handshake (as JSONP, the complete body). ReadHandshake reads only the first [MaxBody] bytes, and
+// decompresses nothing.
+func ReadHandshake(body []byte) (Handshake, error) {
+	h, err := parseOpenPacket(body[:min(len(body), MaxBody)])
 	if err != nil {
 		return Handshake{}, fmt.Errorf("read engine.io handshake: %w", err)
 	}
@@ -67,7 +60,7 @@ func parseOpenPacket(payload []byte) (Handshake, error) {
 	if err != nil {
 		return Handshake{}, err
 	}
-	var fields map[string]json.RawMessage // not a struct: its fields would match names in any case
+	var fields map[string]json.RawMessage // not a struct, whose fields match names in any case
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return Handshake{}, fmt.Errorf("open packet: %w", err)
 	}
@@ -79,22 +72,22 @@ func parseOpenPacket(payload []byte) (Handshake, error) {
 		return Handshake{}, fmt.Errorf("sid: %w", err)
 	}
 	if !validSID(h.SID) {
-		return Handshake{}, fmt.Errorf("sid %.*q is empty, too long or of strange characters", MaxSID, h.SID)
+		return Handshake{}, fmt.Errorf("sid %.*q is empty, too long or has invalid characters", MaxSID, h.SID)
 	}
 	h.PingInterval = pingDuration(fields["pingInterval"], defaultPingInterval)
 	h.PingTimeout = pingDuration(fields["pingTimeout"], defaultPingTimeout)
 	if json.Unmarshal(fields["upgrades"], &h.Upgrades) != nil {
-		h.Upgrades = nil // like the times, not worth losing a session for
+		h.Upgrades = nil // like invalid ping times, not a reason to reject the session
 	}
 	return h, nil
 }
 
-// pingDuration returns a time that is told in milliseconds, or what it is when it is missing.
-func pingDuration(field json.RawMessage, missing time.Duration) time.Duration {
+// pingDuration reads a time in milliseconds, from 1 s to 1 h. It returns byDefault if there is none.
+func pingDuration(field json.RawMessage, byDefault time.Duration) time.Duration {
 	var ms *float64
 	if json.Unmarshal(field, &ms) != nil || ms == nil {
-		return missing
+		return byDefault
 	}
-	least, most := float64(minPing), float64(maxPing)
-	return time.Duration(min(max(*ms*float64(time.Millisecond), least), most)) // in this order: a float may not fit
+	ping := min(max(*ms*float64(time.Millisecond), float64(minPing)), float64(maxPing))
+	return time.Duration(ping) // only now: an unbounded float may overflow
 }

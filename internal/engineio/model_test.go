@@ -10,7 +10,7 @@ import (
 	"github.com/theworklabs/edge/internal/engineio"
 )
 
-// model is a table in its simplest form: it looks at everything each time.
+// model is a table in its simplest form: each operation visits every session.
 type model struct {
 	limit    int
 	sessions map[string]*modelEntry
@@ -22,7 +22,7 @@ type modelEntry struct {
 	lifetime          time.Duration
 }
 
-func (m *model) learn(sid, endpoint string, life time.Duration) {
+func (m *model) learn(sid, endpoint string, lifetime time.Duration) {
 	now := time.Now()
 	if m.sessions[sid] == nil && len(m.sessions) == m.limit {
 		oldest := ""
@@ -33,7 +33,7 @@ func (m *model) learn(sid, endpoint string, life time.Duration) {
 		}
 		delete(m.sessions, oldest)
 	}
-	m.sessions[sid] = &modelEntry{endpoint, now, now.Add(life), life}
+	m.sessions[sid] = &modelEntry{endpoint, now, now.Add(lifetime), lifetime}
 }
 
 func (m *model) lookup(sid string) string {
@@ -46,8 +46,8 @@ func (m *model) lookup(sid string) string {
 	return e.endpoint
 }
 
-// TestTableMatchesItsModel for a long sequence of random operations. The bound leaves room for what has expired: a
-// table and its model may drop it at different times.
+// TestTableMatchesItsModel runs a long sequence of random operations. Sessions expire only with the limit that they can't
+// reach, because a table and its model may remove expired sessions at different times.
 func TestTableMatchesItsModel(t *testing.T) {
 	for _, limit := range []int{30, 1000} {
 		t.Run(fmt.Sprint("limit=", limit), func(t *testing.T) {
@@ -55,9 +55,9 @@ func TestTableMatchesItsModel(t *testing.T) {
 				random := rand.New(rand.NewPCG(1, uint64(limit)))
 				m := &model{limit, make(map[string]*modelEntry)}
 				table := engineio.NewTable(limit)
-				lives := []time.Duration{time.Hour, 90 * time.Minute} // longer than the test with the small bound
+				lifetimes := []time.Duration{time.Hour, 90 * time.Minute} // longer than the test with the smaller limit
 				if limit > 100 {
-					lives = []time.Duration{4 * time.Second, 64 * time.Second, 1024 * time.Second}
+					lifetimes = []time.Duration{4 * time.Second, 64 * time.Second, 1024 * time.Second}
 				}
 				known := 0
 				for range 20_000 {
@@ -65,10 +65,10 @@ func TestTableMatchesItsModel(t *testing.T) {
 					sid := fmt.Sprint(random.IntN(100))
 					switch random.IntN(5) {
 					case 0:
-						life := lives[random.IntN(len(lives))]
+						lifetime := lifetimes[random.IntN(len(lifetimes))]
 						endpoint := fmt.Sprint("endpoint ", random.IntN(3))
-						table.Learn(serviceName, sid, endpoint, life)
-						m.learn(sid, endpoint, life)
+						table.Learn(serviceName, sid, endpoint, lifetime)
+						m.learn(sid, endpoint, lifetime)
 					case 1:
 						if random.IntN(10) == 0 {
 							table.Forget(serviceName, sid)
@@ -82,11 +82,11 @@ func TestTableMatchesItsModel(t *testing.T) {
 						}
 					}
 					if n := table.Len(); n > limit {
-						t.Fatalf("%d sessions, %d are the most", n, limit)
+						t.Fatalf("got %d sessions, want at most %d", n, limit)
 					}
 				}
 				if known < 1000 {
-					t.Errorf("only %d times a session was known: this tests too little", known)
+					t.Errorf("only %d lookups found a session, want at least 1000", known)
 				}
 			})
 		})

@@ -9,16 +9,16 @@ import (
 	"unicode/utf8"
 )
 
-// What the forms of a payload begin with, or have between their packets.
+// The prefixes and separators of the payload forms.
 var (
 	jsonpPrefix     = []byte("___eio[")
 	packetSeparator = []byte{0x1e}
 	binaryLengthEnd = byte(0xff)
 )
 
-var errTruncated = errors.New("the first packet is longer than what there is of the payload")
+var errTruncated = errors.New("the first packet is longer than the payload")
 
-// openPacket returns the data of a payload's first packet, which must be of type open.
+// openPacket returns the data of the payload's first packet, which must have the type open.
 func openPacket(payload []byte) ([]byte, error) {
 	if bytes.HasPrefix(payload, jsonpPrefix) {
 		var err error
@@ -30,7 +30,7 @@ func openPacket(payload []byte) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(packet) == 0 || packet[0] != '0' && packet[0] != 0: // as a digit in text, as a number in binary packets
+	case len(packet) == 0 || packet[0] != '0' && packet[0] != 0: // a digit in text packets, a number in binary packets
 		return nil, fmt.Errorf("the first packet is not an open packet: %.40q", packet)
 	}
 	return packet[1:], nil
@@ -42,14 +42,14 @@ func firstPacket(payload []byte) ([]byte, error) {
 		return nil, errors.New("the body is empty")
 	case payload[0] <= 1:
 		return firstBinaryPacket(payload)
-	case bytes.HasPrefix(payload, []byte("0{")): // no length of revision 3 goes on like that
+	case bytes.HasPrefix(payload, []byte("0{")): // a length of revision 3 never continues with a brace
 		packet, _, _ := bytes.Cut(payload, packetSeparator)
 		return packet, nil
 	}
 	return firstTextPacket(payload)
 }
 
-// unwrapJSONP returns the payload in a JSONP answer: ___eio[7]("…"); with a string that is JSON's, too.
+// unwrapJSONP returns the payload of a JSONP response: ___eio[7]("…"); whose argument is a valid JSON string.
 func unwrapJSONP(script []byte) ([]byte, error) {
 	_, argument, ok := bytes.Cut(script, []byte("]("))
 	if !ok {
@@ -62,8 +62,8 @@ func unwrapJSONP(script []byte) ([]byte, error) {
 	return []byte(payload), nil
 }
 
-// firstTextPacket returns the first packet of revision 3's text payloads: 96:0{…}2:40. The length is that of a string of
-// JavaScript, in UTF-16 code units.
+// firstTextPacket returns the first packet of a text payload of revision 3: 96:0{…}2:40. The length is that of a JavaScript
+// string, in UTF-16 code units.
 func firstTextPacket(payload []byte) ([]byte, error) {
 	length, rest, ok := bytes.Cut(payload, []byte(":"))
 	units, err := strconv.ParseUint(string(length[:min(len(length), 10)]), 10, 31)
@@ -85,8 +85,8 @@ func firstTextPacket(payload []byte) ([]byte, error) {
 	return rest[:end], nil
 }
 
-// firstBinaryPacket returns the first packet of revision 3's binary payloads: 0 for text or 1, the digits of the length as
-// numbers, 255, the packet. The length is in bytes, whichever it is.
+// firstBinaryPacket returns the first packet of a binary payload of revision 3: 0 for text or 1 for binary, the digits of the
+// length as numbers, 255, the packet. The length is in bytes for both types.
 func firstBinaryPacket(payload []byte) ([]byte, error) {
 	length := 0
 	for i, b := range payload[1:] {

@@ -5,38 +5,38 @@ import (
 	"strings"
 )
 
-// The transports of Engine.IO. WebTransport has neither sid nor query: it says in its stream which session it is of.
+// The transports of Engine.IO. WebTransport has neither a sid nor a query: it names its session in its stream.
 const (
 	Polling      = "polling"
 	WebSocket    = "websocket"
 	WebTransport = "webtransport"
 )
 
-// Query is what a request's query says to an Engine.IO server. The zero Query is that of any other request.
+// Query is what a request's query means to an Engine.IO server. The zero Query is that of any other request.
 type Query struct {
-	Protocol   int    // 3 or 4, and 3 for all that is not 4, as servers read it; 0 without EIO
-	Transport  string // the last one named, "" if it is none of the above
-	SID        string // the session, unescaped; "" if there is none, or if it is Garbled
-	JSONP      bool   // asks for the answer as a script, with j
-	InvalidSID bool   // has a sid that no session has: too long, of strange characters, or several that differ
+	Protocol   int    // 4, or 3 for any other value, as servers read it; 0 without EIO
+	Transport  string // the last one in the query; "" if it is none of the above
+	SID        string // the session, unescaped; "" if there is none, or if InvalidSID
+	JSONP      bool   // requests the response as a script, with the parameter j
+	InvalidSID bool   // the sid is too long, has invalid characters, or is given several times with different values
 }
 
-// IsHandshake reports that the answer to the request begins a session, and tells its sid in the body. A session that begins
-// as a WebSocket has no other request, and needs no [Handshake].
+// IsHandshake reports whether the response to the request begins a session, and names its sid in the body. A session that
+// begins as a WebSocket has no other request, and needs no [Handshake].
 func (q Query) IsHandshake() bool {
 	return q.Transport == Polling && q.SID == "" && !q.InvalidSID
 }
 
-// Parse reads a request's undecoded query, in any order. It allocates nothing, unless the query is Engine.IO's and has
-// escapes. A name's last value counts, as it does in engine.io 6; but engine.io 3 takes several for a list, so that sids
-// which differ are none. EIO itself must not be written with escapes, which no client does.
+// Parse reads a request's undecoded query, with its parameters in any order. It allocates nothing, unless the query is
+// Engine.IO's and has escapes. Of several values of a parameter it takes the last, as engine.io 6 does. Because engine.io 3
+// reads several values as a list, different sids are an invalid sid. EIO itself must not have escapes; no client writes them.
 func Parse(rawQuery string) Query {
 	if !strings.Contains(rawQuery, "EIO=") {
 		return Query{}
 	}
 	var q Query
 	var pair string
-	named := false
+	hasSID := false
 	for rest := rawQuery; rest != ""; {
 		pair, rest, _ = strings.Cut(rest, "&")
 		name, value, _ := strings.Cut(pair, "=")
@@ -47,8 +47,8 @@ func Parse(rawQuery string) Query {
 		case "transport":
 			q.Transport = transport(value)
 		case "sid":
-			q.InvalidSID = q.InvalidSID || named && value != q.SID
-			q.SID, named = value, true
+			q.InvalidSID = q.InvalidSID || hasSID && value != q.SID
+			q.SID, hasSID = value, true
 		case "j":
 			q.JSONP = true
 		}
@@ -81,8 +81,8 @@ func transport(name string) string {
 	return ""
 }
 
-// unescape returns what s stands for in a query. What can't be unescaped, or is too long to be of interest, stays as it
-// is: with its percent sign, it is no sid.
+// unescape decodes a part of a query. It returns s unchanged if s has an invalid escape or is longer than any sid: with its
+// percent sign, such a text is not a valid sid.
 func unescape(s string) string {
 	if len(s) > 3*MaxSID || strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
 		return s
@@ -92,4 +92,24 @@ func unescape(s string) string {
 		return s
 	}
 	return plain
+}
+
+// MaxSID is the length of the longest valid session id, in bytes. Engine.IO's own ids have 20.
+const MaxSID = 128
+
+// validSID reports whether s can be a session's id. Engine.IO makes its ids of letters, digits, - and _, but an application
+// may generate its own. validSID accepts all printable ASCII characters except quotes and separators.
+func validSID(s string) bool {
+	if s == "" || len(s) > MaxSID {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c <= ' ' || c >= 0x7f:
+			return false
+		case c == '"' || c == '\'' || c == '`' || c == '\\' || c == '%' || c == '&' || c == ',' || c == ';' || c == '<' || c == '>':
+			return false
+		}
+	}
+	return true
 }

@@ -13,7 +13,7 @@ const (
 	v4Poll = "EIO=4&transport=polling&t=PlCZ1fW&sid=" + sid
 )
 
-// is4 is what a request of a session says; garbled4 is one that says nothing of use about it.
+// The parsed queries that several tests expect.
 var (
 	sessionQuery     = engineio.Query{Protocol: 4, Transport: "polling", SID: sid}
 	invalidSIDQuery  = engineio.Query{Protocol: 4, Transport: "polling", InvalidSID: true}
@@ -30,40 +30,40 @@ var queries = []struct {
 	{"a poll", v4Poll, sessionQuery},
 	{"any order", "sid=" + sid + "&t=1&transport=polling&EIO=4", sessionQuery},
 	{"revision 3", "EIO=3&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
-	{"revision 2, for which servers take all that is not 4 for 3", "EIO=2&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
-	{"no revision at all", "EIO=&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
+	{"revision 2, which servers read as 3", "EIO=2&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
+	{"an empty revision", "EIO=&transport=polling", engineio.Query{Protocol: 3, Transport: "polling"}},
 	{"an upgrade", "EIO=4&transport=websocket&sid=" + sid, engineio.Query{Protocol: 4, Transport: "websocket", SID: sid}},
-	{"a WebSocket from the start", "EIO=4&transport=websocket", engineio.Query{Protocol: 4, Transport: "websocket"}},
+	{"a session that begins as a WebSocket", "EIO=4&transport=websocket", engineio.Query{Protocol: 4, Transport: "websocket"}},
 	{"WebTransport", "EIO=4&transport=webtransport", engineio.Query{Protocol: 4, Transport: "webtransport"}},
-	{"a transport that no one knows", "EIO=4&transport=flashsocket", engineio.Query{Protocol: 4}},
+	{"an unknown transport", "EIO=4&transport=flashsocket", engineio.Query{Protocol: 4}},
 	{"no transport", "EIO=4", engineio.Query{Protocol: 4}},
 	{"JSONP", "EIO=3&transport=polling&j=0", engineio.Query{Protocol: 3, Transport: "polling", JSONP: true}},
 	{"JSONP without a number", "EIO=4&transport=polling&j=", engineio.Query{Protocol: 4, Transport: "polling", JSONP: true}},
 
 	{"no query", "", notEngineIOQuery},
-	{"another request's", "page=2&filter%5Bname%5D=EIO&sid=" + sid, notEngineIOQuery},
-	{"another name that ends alike", "myEIO=4&transport=polling", notEngineIOQuery},
-	{"another name that begins alike", "EIO=4&transports=polling&sids=x&jj=1", engineio.Query{Protocol: 4}},
+	{"another query", "page=2&filter%5Bname%5D=EIO&sid=" + sid, notEngineIOQuery},
+	{"a name that ends with EIO", "myEIO=4&transport=polling", notEngineIOQuery},
+	{"names that begin like the parameters", "EIO=4&transports=polling&sids=x&jj=1", engineio.Query{Protocol: 4}},
 	{"names in another case", "EIO=4&Transport=polling&SID=x", engineio.Query{Protocol: 4}},
 
 	{"escapes in a name", "EIO=4&transport=polling&s%69d=" + sid, sessionQuery},
 	{"escapes in a value", "EIO=4&transport=%70olling&sid=%51" + sid[1:], sessionQuery},
-	{"an escaped character of an application's own sid", "EIO=4&transport=polling&sid=a%2Bb%3D%23", engineio.Query{Protocol: 4, Transport: "polling", SID: "a+b=#"}},
+	{"escaped characters in an application's sid", "EIO=4&transport=polling&sid=a%2Bb%3D%23", engineio.Query{Protocol: 4, Transport: "polling", SID: "a+b=#"}},
 	{"a plus, which is a space", "EIO=4&transport=polling&sid=a+b", invalidSIDQuery},
-	{"half an escape", "EIO=4&transport=polling&sid=abc%4", invalidSIDQuery},
-	{"half an escape in a name that does not matter", "%4=1&" + v4Poll, sessionQuery},
+	{"an incomplete escape", "EIO=4&transport=polling&sid=abc%4", invalidSIDQuery},
+	{"an incomplete escape in another name", "%4=1&" + v4Poll, sessionQuery},
 	{"an escaped separator", "EIO=4&transport=polling&sid=a%26b", invalidSIDQuery},
-	{"a semicolon, which separates nothing", "EIO=4&transport=polling&sid=a;b", invalidSIDQuery},
+	{"a semicolon, which is no separator", "EIO=4&transport=polling&sid=a;b", invalidSIDQuery},
 	{"a line break", "EIO=4&transport=polling&sid=a%0Ab", invalidSIDQuery},
 	{"a letter outside of ASCII", "EIO=4&transport=polling&sid=w%C3%B6rker", invalidSIDQuery},
 	{"a quote", `EIO=4&transport=polling&sid="a"`, invalidSIDQuery},
 
-	{"an empty sid, which servers take for none", "EIO=4&transport=polling&sid=", handshakeQuery},
+	{"an empty sid, which servers ignore", "EIO=4&transport=polling&sid=", handshakeQuery},
 	{"a sid without a value", "EIO=4&transport=polling&sid", handshakeQuery},
 	{"the longest sid", "EIO=4&transport=polling&sid=" + strings.Repeat("a", engineio.MaxSID), engineio.Query{Protocol: 4, Transport: "polling", SID: strings.Repeat("a", engineio.MaxSID)}},
-	{"a longer one", "EIO=4&transport=polling&sid=" + strings.Repeat("a", engineio.MaxSID+1), invalidSIDQuery},
+	{"a sid that is too long", "EIO=4&transport=polling&sid=" + strings.Repeat("a", engineio.MaxSID+1), invalidSIDQuery},
 	{"the longest sid, all of it escaped", "EIO=4&transport=polling&sid=" + strings.Repeat("%61", engineio.MaxSID), engineio.Query{Protocol: 4, Transport: "polling", SID: strings.Repeat("a", engineio.MaxSID)}},
-	{"a longer one, escaped", "EIO=4&transport=polling&sid=" + strings.Repeat("%61", engineio.MaxSID+1), invalidSIDQuery},
+	{"an escaped sid that is too long", "EIO=4&transport=polling&sid=" + strings.Repeat("%61", engineio.MaxSID+1), invalidSIDQuery},
 
 	{"the same sid twice", v4Poll + "&sid=" + sid, sessionQuery},
 	{"the same sid, once with escapes", v4Poll + "&sid=%51" + sid[1:], sessionQuery},
@@ -71,10 +71,10 @@ var queries = []struct {
 	{"two sids, one of them twice", v4Poll + "&sid=another&sid=" + sid, invalidSIDQuery},
 	{"an empty sid and another", "sid=&" + v4Poll, invalidSIDQuery},
 	{"a sid and an empty one", v4Poll + "&sid=", invalidSIDQuery},
-	{"two revisions: the last", "EIO=3&" + v4Poll, sessionQuery},
-	{"two transports: the last", "transport=websocket&" + v4Poll, sessionQuery},
+	{"two revisions: the last one counts", "EIO=3&" + v4Poll, sessionQuery},
+	{"two transports: the last one counts", "transport=websocket&" + v4Poll, sessionQuery},
 
-	{"separators alone", "&&&=&EIO=4&&=", engineio.Query{Protocol: 4}},
+	{"empty pairs", "&&&=&EIO=4&&=", engineio.Query{Protocol: 4}},
 }
 
 func TestParse(t *testing.T) {
@@ -106,8 +106,8 @@ func TestOnlyAPollWithoutSessionIsAHandshake(t *testing.T) {
 
 func TestParseAllocatesNothing(t *testing.T) {
 	for name, query := range map[string]string{
-		"another request's": "page=2&filter%5Bname%5D=%C3%BC+b&sort=-date",
-		"a poll":            v4Poll,
+		"another query": "page=2&filter%5Bname%5D=%C3%BC+b&sort=-date",
+		"a poll":        v4Poll,
 	} {
 		if n := testing.AllocsPerRun(100, func() { engineio.Parse(query) }); n > 0 {
 			t.Errorf("%s: %v allocations", name, n)

@@ -8,17 +8,17 @@ import (
 	"unique"
 )
 
-// DefaultLimit is how many sessions a [Table] holds if nothing else is said: they take some 15 MB.
+// DefaultLimit is how many sessions a [Table] holds by default. They take some 15 MB.
 const DefaultLimit = 100_000
 
-// Table knows which endpoint began which session. It is safe for concurrent use, needs no goroutine, and no operation
-// depends on how many sessions there are.
+// Table maps sessions to the endpoints that began them. It is safe for concurrent use and needs no goroutine. The cost of an
+// operation does not depend on the number of sessions.
 type Table struct {
 	limit     int
 	startedAt time.Time
 
 	mu       sync.Mutex
-	services map[string]*serviceSessions // those with sessions
+	services map[string]*serviceSessions // services that have sessions
 	queues   [lifetimeClasses]queue
 	count    int
 }
@@ -27,10 +27,10 @@ type Table struct {
 type serviceSessions struct {
 	name            string
 	sessions        map[string]*session           // by sid
-	countByEndpoint map[unique.Handle[string]]int // how many each endpoint holds
+	countByEndpoint map[unique.Handle[string]]int // sessions of each endpoint
 }
 
-// NewTable returns an empty table for that many sessions, or for [DefaultLimit] if limit is 0 or less.
+// NewTable returns an empty table for limit sessions, or for [DefaultLimit] if limit is 0 or less.
 func NewTable(limit int) *Table {
 	if limit <= 0 {
 		limit = DefaultLimit
@@ -38,12 +38,11 @@ func NewTable(limit int) *Table {
 	return &Table{limit: limit, startedAt: time.Now(), services: make(map[string]*serviceSessions)}
 }
 
-// Learn remembers that the endpoint with this identity began the session, for as long as it is used again within ttl,
-// which is rounded up to seconds that are a power of two, at most 8192. What was known of the session before is
-// replaced. If the table is full, the session that was not used for the longest time is forgotten.
+// Learn records that the endpoint with this identity began the session. It replaces an earlier record of the session. The
+// session expires when it is unused for ttl, which is rounded up to a power of two in seconds, at most 8192. A full table
+// evicts the least recently used session.
 //
-// Nothing is learned of a sid that is empty or longer than [MaxSID], nor with a ttl that is not positive. The strings
-// given are not kept.
+// Learn ignores a sid that is empty or longer than [MaxSID], and a ttl that is not positive. It does not keep the strings.
 func (t *Table) Learn(name, sid, endpoint string, ttl time.Duration) {
 	if sid == "" || len(sid) > MaxSID || ttl <= 0 {
 		return
@@ -60,9 +59,9 @@ func (t *Table) Learn(name, sid, endpoint string, ttl time.Duration) {
 	t.add(name, &session{sid: strings.Clone(sid), endpoint: unique.Make(endpoint), lastUsed: now, lifetimeClass: lifetimeClassOf(ttl)})
 }
 
-// Lookup returns the endpoint that began the session, and lets the session's ttl begin anew. It allocates nothing.
+// Lookup returns the endpoint that began the session, and restarts the session's ttl. It allocates nothing.
 func (t *Table) Lookup(name, sid string) (endpoint string, ok bool) {
-	now := time.Since(t.startedAt) // before the lock, which others wait for: the order of uses is exact enough
+	now := time.Since(t.startedAt) // outside of the lock, to hold it for less time; the order of uses need not be exact
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.find(name, sid)
@@ -88,14 +87,14 @@ func (t *Table) Forget(name, sid string) {
 	}
 }
 
-// Len returns how many sessions take up room. Some may have expired: they leave as others are learned.
+// Len returns how many sessions the table has. Some may have expired: Learn removes those.
 func (t *Table) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.count
 }
 
-// EndpointSessions returns how many sessions of a service an endpoint holds: those that it began and that have not expired.
+// EndpointSessions returns how many unexpired sessions of a service the endpoint began.
 func (t *Table) EndpointSessions(name, endpoint string) int {
 	now := time.Since(t.startedAt)
 	t.mu.Lock()
@@ -141,7 +140,7 @@ func (t *Table) remove(s *session) {
 	}
 }
 
-// expire removes some of those that have expired: more of them than are added, and few enough to keep no one waiting.
+// expire removes some expired sessions: more than one call of Learn adds, and few enough not to delay the caller.
 func (t *Table) expire(now time.Duration) {
 	for i := range t.queues {
 		for range 2 {
@@ -154,7 +153,7 @@ func (t *Table) expire(now time.Duration) {
 	}
 }
 
-// oldest returns the session that was not used for the longest time. There must be one.
+// oldest returns the least recently used session. The table must not be empty.
 func (t *Table) oldest() (oldest *session) {
 	for i := range t.queues {
 		if s := t.queues[i].oldest(); s != nil && (oldest == nil || s.lastUsed < oldest.lastUsed) {
@@ -164,8 +163,52 @@ func (t *Table) oldest() (oldest *session) {
 	return oldest
 }
 
-// lifetimeClassOf returns which queue a session with that ttl is in.
+// lifetimeClassOf returns the queue of a session with that ttl.
 func lifetimeClassOf(ttl time.Duration) uint8 {
-	seconds := uint64((ttl - 1) / time.Second) // one less than they are, rounded up
+	seconds := uint64((ttl - 1) / time.Second) // the ttl rounded up to seconds, minus one
 	return uint8(min(bits.Len64(seconds), lifetimeClasses-1))
+}
+
+// lifetimeClasses is the number of different lifetimes: 1, 2, 4 … 8192 seconds.
+const lifetimeClasses = 14
+
+// session is a session in a [Table], and its place in a queue.
+type session struct {
+	sid           string
+	service       *serviceSessions
+	endpoint      unique.Handle[string] // few different values, each long
+	lastUsed      time.Duration         // on the table's clock
+	lifetimeClass uint8                 // it expires after 1<<lifetimeClass unused seconds
+	older, newer  *session
+}
+
+func (s *session) isExpired(now time.Duration) bool {
+	return now-s.lastUsed >= time.Second<<s.lifetimeClass
+}
+
+func (s *session) unlink() {
+	s.older.newer, s.newer.older = s.newer, s.older
+	s.older, s.newer = nil, nil
+}
+
+// queue is the sessions with one lifetime, in the order of their last use, which is also the order in which they expire. They
+// form a ring, with the sentinel between the newest and the oldest.
+type queue struct {
+	sentinel session
+}
+
+func (q *queue) push(s *session) {
+	if q.sentinel.newer == nil {
+		q.sentinel.older, q.sentinel.newer = &q.sentinel, &q.sentinel
+	}
+	s.older, s.newer = q.sentinel.older, &q.sentinel
+	s.older.newer, s.newer.older = s, s
+}
+
+// oldest returns the least recently used session, or nil if the queue is empty.
+func (q *queue) oldest() *session {
+	if s := q.sentinel.newer; s != &q.sentinel {
+		return s // nil before the first push
+	}
+	return nil
 }

@@ -18,18 +18,18 @@ const (
 	secondEndpoint = "1b2c3d4e5f6a7b8c8f1f3c1e9d0b6a2f4c7d5e8b9a0c1d2e3f4a5b6c7d8e9f0a"
 )
 
-// wantEndpoint checks where a session is; with endpoint "" it must be unknown.
+// wantEndpoint checks the endpoint of a session; "" means that the session must be unknown.
 func wantEndpoint(t *testing.T, table *engineio.Table, service, sid, endpoint string) {
 	t.Helper()
 	if got, ok := table.Lookup(service, sid); got != endpoint || ok != (endpoint != "") {
-		t.Errorf("session %s of %s is at %q (%t), want %q", sid, service, got, ok, endpoint)
+		t.Errorf("session %s of %s: got endpoint %q (%t), want %q", sid, service, got, ok, endpoint)
 	}
 }
 
 func wantLen(t *testing.T, table *engineio.Table, want int) {
 	t.Helper()
 	if got := table.Len(); got != want {
-		t.Errorf("%d sessions, want %d", got, want)
+		t.Errorf("got %d sessions, want %d", got, want)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestLearnIgnoresInvalidSessions(t *testing.T) {
 }
 
 func TestUnusedSessionExpires(t *testing.T) {
-	for ttl, life := range map[time.Duration]time.Duration{
+	for ttl, lifetime := range map[time.Duration]time.Duration{
 		1:                            time.Second,
 		time.Second:                  time.Second,
 		time.Second + 1:              2 * time.Second,
@@ -104,11 +104,11 @@ func TestUnusedSessionExpires(t *testing.T) {
 			table := engineio.NewTable(0)
 			table.Learn(serviceName, "a", firstEndpoint, ttl)
 			for range 3 {
-				time.Sleep(life - 1)
+				time.Sleep(lifetime - 1)
 				wantEndpoint(t, table, serviceName, "a", firstEndpoint)
 			}
-			time.Sleep(life)
-			wantLen(t, table, 1) // nobody looked
+			time.Sleep(lifetime)
+			wantLen(t, table, 1) // no operation has removed it
 			wantEndpoint(t, table, serviceName, "a", "")
 			wantLen(t, table, 0)
 		})
@@ -118,7 +118,7 @@ func TestUnusedSessionExpires(t *testing.T) {
 func TestFullTableEvictsTheLeastRecentlyUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := engineio.NewTable(3)
-		for i, sid := range []string{"a", "b", "c"} { // in queues of their own
+		for i, sid := range []string{"a", "b", "c"} { // each in its own queue
 			table.Learn(serviceName, sid, firstEndpoint, time.Duration(30+40*i)*time.Second)
 			time.Sleep(time.Second)
 		}
@@ -164,13 +164,13 @@ func TestATableIsSafeForConcurrentUse(t *testing.T) {
 				sid := fmt.Sprint(i % 40)
 				table.Learn(service, sid, service, time.Duration(1+i%9)*time.Second)
 				if endpoint, ok := table.Lookup(service, sid); ok && endpoint != service {
-					t.Errorf("a session of %s is at %s", service, endpoint)
+					t.Errorf("a session of %s has the endpoint %s", service, endpoint)
 				}
 				if i%7 == 0 {
 					table.Forget(service, sid)
 				}
 				if n := table.Len(); n > limit {
-					t.Errorf("%d sessions, %d are the most", n, limit)
+					t.Errorf("got %d sessions, want at most %d", n, limit)
 				}
 			}
 		})
@@ -182,14 +182,14 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	table := engineio.NewTable(0)
 	table.Learn(serviceName, sid, firstEndpoint, time.Minute)
 	if n := testing.AllocsPerRun(100, func() { table.Lookup(serviceName, sid) }); n > 0 {
-		t.Errorf("%v allocations for a session that is known", n)
+		t.Errorf("%v allocations for a known session, want 0", n)
 	}
 	if n := testing.AllocsPerRun(100, func() { table.Lookup(serviceName, "unknown") }); n > 0 {
-		t.Errorf("%v allocations for one that is not", n)
+		t.Errorf("%v allocations for an unknown session, want 0", n)
 	}
 }
 
-// sidOfRequest returns the sid as it comes: in a long string of its own.
+// sidOfRequest returns a sid as a request has it: as a part of a long string.
 func sidOfRequest(i int) (sid string) {
 	return engineio.Parse(fmt.Sprintf("EIO=4&transport=polling&sid=%020d&pad=%01000d", i, i)).SID
 }
@@ -209,7 +209,7 @@ func TestMemoryPerSessionIsBounded(t *testing.T) {
 	wantEndpoint(t, table, serviceName, sidOfRequest(0), firstEndpoint)
 }
 
-// heapInUse returns how many bytes are in use.
+// heapInUse returns the bytes of live heap objects.
 func heapInUse() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -227,16 +227,16 @@ func TestTableCountsSessionsPerEndpoint(t *testing.T) {
 			table.Learn("web:80", fmt.Sprint("c", i), "one", time.Hour)
 		}
 		table.Forget("api:80", "a0")
-		table.Learn("api:80", "b0", "one", time.Minute) // it moved
+		table.Learn("api:80", "b0", "one", time.Minute) // it changes its endpoint
 		if one, two := table.EndpointSessions("api:80", "one"), table.EndpointSessions("api:80", "two"); one != 100 || two != 99 {
-			t.Errorf("%d and %d, want 100 and 99", one, two)
+			t.Errorf("got %d and %d sessions, want 100 and 99", one, two)
 		}
 		time.Sleep(2 * time.Minute)
 		if one, two := table.EndpointSessions("api:80", "one"), table.EndpointSessions("api:80", "two"); one != 0 || two != 99 {
-			t.Errorf("after their time, %d and %d, want 0 and 99", one, two)
+			t.Errorf("after two minutes: got %d and %d sessions, want 0 and 99", one, two)
 		}
 		if n := table.EndpointSessions("nobody:80", "one"); n != 0 {
-			t.Errorf("%d of an unknown service", n)
+			t.Errorf("got %d sessions of an unknown service, want 0", n)
 		}
 	})
 }

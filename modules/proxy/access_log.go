@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,11 +16,11 @@ import (
 	"github.com/theworklabs/edge/internal/tunnel"
 )
 
-// accessLogEntry is the access log's line about a socket, written when that ends. It keeps strings and no more, because there may
-// be thousands of them. A nil entry is not written.
+// accessLogEntry is the access log's entry for a socket, written when the socket is closed. It has only strings, because there
+// may be thousands of them. A nil entry is not written.
 type accessLogEntry struct {
 	log     *zap.Logger
-	loggers []string // names below http.log.access; "" is that one
+	loggers []string // names below http.log.access; "" is http.log.access itself
 
 	remoteIP, remotePort, clientIP string
 	proto, method, host, uri       string
@@ -27,26 +28,25 @@ type accessLogEntry struct {
 	service, endpoint              string
 }
 
-// newAccessLogEntry returns the line for a request, or nil if the server does not log it.
-func (t *Transport) newAccessLogEntry(to *hijacker, e *registry.Endpoint) *accessLogEntry {
-	r := to.r
+// newAccessLogEntry returns the entry for a request, or nil if the server does not log the request.
+func (t *Transport) newAccessLogEntry(r *http.Request, e *registry.Endpoint) *accessLogEntry {
 	loggers := accessLoggers(r)
 	if len(loggers) == 0 {
 		return nil
 	}
-	n := &accessLogEntry{
+	logEntry := &accessLogEntry{
 		log: t.app.AccessLog(), loggers: loggers, proto: r.Proto, method: r.Method, host: r.Host, uri: r.RequestURI,
 		userAgent: r.UserAgent(), service: t.Service, endpoint: e.Address(),
 	}
-	n.remoteIP, n.remotePort, _ = net.SplitHostPort(r.RemoteAddr)
-	n.clientIP, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	logEntry.remoteIP, logEntry.remotePort, _ = net.SplitHostPort(r.RemoteAddr)
+	logEntry.clientIP, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		n.userID, _ = repl.GetString("http.auth.user.id")
+		logEntry.userID, _ = repl.GetString("http.auth.user.id")
 	}
-	return n
+	return logEntry
 }
 
-// write writes the line, in the fields of Caddy's own and with what only a socket has.
+// write writes the entry, with the fields of Caddy's own entries and those that only a socket has.
 func (n *accessLogEntry) write(r tunnel.Report) {
 	if n == nil {
 		return
@@ -66,7 +66,7 @@ func (n *accessLogEntry) write(r tunnel.Report) {
 	}
 }
 
-// MarshalLogObject writes the request as Caddy does, with the one header that tells clients apart.
+// MarshalLogObject writes the request as Caddy does, with User-Agent as the only header.
 func (n *accessLogEntry) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	enc.AddString("remote_ip", n.remoteIP)
 	enc.AddString("remote_port", n.remotePort)
@@ -78,8 +78,8 @@ func (n *accessLogEntry) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	return enc.AddObject("headers", caddyhttp.LoggableHTTPHeader{Header: http.Header{"User-Agent": {n.userAgent}}})
 }
 
-// accessLoggers returns the names of the access logs that a request goes to, by the server's configuration; none if it is
-// not logged. Caddy has the same rules, but keeps them to itself.
+// accessLoggers returns the names of the access logs for a request, by the server's configuration; none if the request is not
+// logged. Caddy applies the same rules, but does not export them (shouldLogRequest and wrapLogger).
 func accessLoggers(r *http.Request) []string {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server.Logs == nil {
@@ -93,42 +93,30 @@ func accessLoggers(r *http.Request) []string {
 		host = r.Host
 	}
 	host = strings.ToLower(host)
-	named, mapped := namedLoggers(server.Logs.LoggerNames, host)
-	switch {
-	case !mapped && (server.Logs.SkipUnmappedHosts || matchesAny(server.Logs.SkipHosts, host)):
-		return nil
-	case !mapped:
-		named = []string{server.Logs.DefaultLoggerName}
+	names, isMapped := loggersOfHost(server.Logs.LoggerNames, host)
+	if !isMapped {
+		matchesHost := func(pattern string) bool { return certmagic.MatchWildcard(host, pattern) }
+		if server.Logs.SkipUnmappedHosts || slices.ContainsFunc(server.Logs.SkipHosts, matchesHost) {
+			return nil
+		}
+		names = []string{server.Logs.DefaultLoggerName}
 	}
-	if names, ok := caddyhttp.GetVar(r.Context(), caddyhttp.AccessLoggerNameVarKey).([]any); ok {
-		named = make([]string, len(names))
-		for i, name := range names {
-			named[i], _ = name.(string)
+	if override, ok := caddyhttp.GetVar(r.Context(), caddyhttp.AccessLoggerNameVarKey).([]any); ok {
+		names = make([]string, len(override))
+		for i, name := range override {
+			names[i], _ = name.(string)
 		}
 	}
-	return named
+	return names
 }
 
-// namedLoggers looks a host up: itself, then with its labels replaced by asterisks from the left.
-func namedLoggers(names map[string]caddyhttp.StringArray, host string) (loggers []string, ok bool) {
-	if loggers, ok := names[host]; ok {
-		return loggers, true
-	}
+// loggersOfHost looks up a host, then the host with its labels replaced by asterisks from the left.
+func loggersOfHost(names map[string]caddyhttp.StringArray, host string) (loggers []string, ok bool) {
 	labels := strings.Split(host, ".")
-	for i := range labels {
+	loggers, ok = names[host]
+	for i := 0; !ok && i < len(labels); i++ {
 		labels[i] = "*"
-		if loggers, ok := names[strings.Join(labels, ".")]; ok {
-			return loggers, true
-		}
+		loggers, ok = names[strings.Join(labels, ".")]
 	}
-	return nil, false
-}
-
-func matchesAny(patterns []string, host string) bool {
-	for _, pattern := range patterns {
-		if certmagic.MatchWildcard(host, pattern) {
-			return true
-		}
-	}
-	return false
+	return loggers, ok
 }

@@ -1,14 +1,18 @@
 package proxy_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// BenchmarkRoundTrip compares edge_proxy with Caddy's own reverse_proxy in one run: client and backend included, so
-// that the ratio counts and not the numbers.
+// BenchmarkRoundTrip compares edge_proxy with Caddy's own reverse_proxy in one run. The numbers include the client and the
+// backend, so only their ratio is meaningful.
 func BenchmarkRoundTrip(b *testing.B) {
 	body := strings.Repeat("x", 1024)
 	a := newBackend(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }).start(b)
@@ -31,7 +35,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
-// exchange makes a request, with 60 bytes if it is a POST, and reads the answer.
+// exchange sends a request, a POST with 60 bytes, and reads the response.
 func exchange(b *testing.B, client *http.Client, method, url string) {
 	var body io.Reader
 	if method == http.MethodPost {
@@ -51,4 +55,60 @@ func exchange(b *testing.B, client *http.Client, method, url string) {
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		b.Error(err)
 	}
+}
+
+// BenchmarkWaiting measures the memory of requests that wait for their response, through edge_proxy and through Caddy's own
+// reverse_proxy in one run. The numbers include the client and the backend, so only their ratio is meaningful.
+func BenchmarkWaiting(b *testing.B) {
+	const requests = 80 // one QUIC connection has 100 streams
+	for _, version := range []string{"HTTP/1.1", "HTTP/2.0", "HTTP/3.0"} {
+		for _, path := range []string{"/stock", "/edge"} {
+			b.Run(version+path, func(b *testing.B) {
+				arrived, release := make(chan struct{}, requests), make(chan struct{})
+				a := newBackend(b, func(w http.ResponseWriter, _ *http.Request) {
+					arrived <- struct{}{}
+					<-release
+				}).start(b)
+				url := serveTLS(b, a.address, "handle /edge {\n edge_proxy api:80\n}\nhandle /stock {\n reverse_proxy "+a.address+"\n}")
+				client := transportPerVersion(b)[version]
+				var done sync.WaitGroup
+				send := func() {
+					req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url+path, nil)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					resp, err := client.RoundTrip(req)
+					if err != nil {
+						if !errors.Is(err, context.Canceled) {
+							b.Error(err)
+						}
+						return
+					}
+					resp.Body.Close()
+				}
+				before := memoryInUse()
+				for range requests {
+					done.Go(send)
+				}
+				for range requests {
+					<-arrived
+				}
+				used := memoryInUse() - before
+				close(release)
+				done.Wait()
+				b.ReportMetric(float64(used)/requests/1024, "KiB/request")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+// memoryInUse returns the bytes of live heap objects and stacks.
+func memoryInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
 }

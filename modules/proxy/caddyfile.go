@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/theworklabs/edge/internal/affinity"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/downstream"
 	"github.com/theworklabs/edge/modules/service"
@@ -32,24 +33,24 @@ func init() {
 //		}
 //		hold         <duration>
 //		max_held     <requests>
-//		eject        <bad answers> [<base> [<max>]]|off   # 5 5s 5m
+//		eject        <failures> [<base> [<max>]]|off      # 5 5s 5m
 //		slow_start   <duration>|off                       # 10s
 //		retry_budget <percent>|off                        # 20%
 //		close_window <duration>                           # 5s
 //		affinity     <socketio|cookie...>
 //		timeouts {
 //			dial     <duration>     # 3s
-//			response <duration>     # until the answer begins; no limit
+//			response <duration>     # until the response begins; no limit
 //			idle     <duration>     # of a WebSocket without a byte in either direction; no limit
 //		}
-//		# and of reverse_proxy's subdirectives those that keep their meaning:
+//		# and the subdirectives of reverse_proxy that have the same meaning here:
 //		# header_up, header_down, handle_response, replace_status, rewrite, method, flush_interval,
 //		# request_buffers, response_buffers, stream_*, verbose_logs, proxy_status_name
 //	}
 //
-// It becomes two handlers in one route: edge_proxy, and reverse_proxy with the transport edge.
+// The directive becomes two handlers in one route: edge_proxy, and reverse_proxy with the transport edge.
 func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	matcher, d, at, err := ParseMatcher(h)
+	matcher, d, position, err := ParseMatcher(h)
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +58,8 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := service.Declare(h, t.Service, t.Config, at); err != nil {
-		return nil, err // it names both places itself
+	if err := service.Declare(h, t.Service, t.Config, position); err != nil {
+		return nil, err // it names both positions itself
 	}
 	rp := new(reverseproxy.Handler)
 	d.Reset()
@@ -75,23 +76,23 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
 }
 
-// ParseMatcher reads a directive's matcher. It returns that, the directive's own tokens with the dispenser on its name, and where
-// it stands ("Caddyfile:12").
-func ParseMatcher(h httpcaddyfile.Helper) (matcher caddy.ModuleMap, d *caddyfile.Dispenser, at string, err error) {
+// ParseMatcher reads a directive's matcher. It returns the matcher, the directive's tokens with the dispenser on the
+// directive's name, and its position ("Caddyfile:12").
+func ParseMatcher(h httpcaddyfile.Helper) (matcher caddy.ModuleMap, d *caddyfile.Dispenser, position string, err error) {
 	if !h.Next() {
 		return nil, nil, "", h.ArgErr()
 	}
 	if matcher, err = h.ExtractMatcherSet(); err != nil {
 		return nil, nil, "", err
 	}
-	h.Next() // ExtractMatcherSet went back to the beginning
+	h.Next() // ExtractMatcherSet has reset the dispenser
 	d = h.NewFromNextSegment()
 	d.Next()
 	return matcher, d, fmt.Sprintf("%s:%d", d.File(), d.Line()), nil
 }
 
-// Handlers returns the handlers of a route to a service. rp holds what else is configured of reverse_proxy; it may be
-// empty.
+// Handlers returns the handlers of a route to a service. rp has the configuration of reverse_proxy, and may be empty.
+// Handlers sets its transport and its upstream.
 func Handlers(t *Transport, rp *reverseproxy.Handler) []json.RawMessage {
 	rp.TransportRaw = caddyconfig.JSONModuleObject(t, "protocol", "edge", nil)
 	rp.Upstreams = reverseproxy.UpstreamPool{{Dial: t.Service}}
@@ -101,9 +102,9 @@ func Handlers(t *Transport, rp *reverseproxy.Handler) []json.RawMessage {
 	}
 }
 
-// extractSubdirectives reads the service and our own subdirectives, and deletes them from d, so that reverse_proxy's parser sees
-// only its own.
-func extractSubdirectives(d *caddyfile.Dispenser, kept func(header string) bool) (*Transport, error) {
+// extractSubdirectives reads the service and edge_proxy's own subdirectives, and deletes them from d, so that reverse_proxy's
+// parser sees only its own. isKept reports whether the edge lets a spoofable header pass.
+func extractSubdirectives(d *caddyfile.Dispenser, isKept func(header string) bool) (*Transport, error) {
 	t := new(Transport)
 	if !d.NextArg() {
 		return nil, d.Err("edge_proxy: want a service, such as edge_proxy bigcapital-server:3000")
@@ -114,20 +115,20 @@ func extractSubdirectives(d *caddyfile.Dispenser, kept func(header string) bool)
 	}
 	d.Delete()
 	if d.NextArg() {
-		return nil, d.Errf("edge_proxy: one service per directive; %q is too much (its containers are found by themselves)", d.Val())
+		return nil, d.Errf("edge_proxy: unexpected %q: a directive has one service, and the edge finds its containers itself", d.Val())
 	}
 	for d.NextBlock(0) {
 		name := d.Val()
-		if hint, bad := unsupportedSubdirective(name); bad {
+		if hint, isUnsupported := unsupportedSubdirective(name); isUnsupported {
 			return nil, d.Errf("edge_proxy: %s can't be used here: %s", name, hint)
 		}
 		if !slices.Contains(inheritedSubdirectives, name) && !strings.HasPrefix(name, "@") && name != "timeouts" && name != "affinity" &&
 			!slices.Contains(service.Options, name) {
-			return nil, d.Errf("edge_proxy: unknown subdirective %q; there are %s, affinity, timeouts, and of reverse_proxy's: %s",
+			return nil, d.Errf("edge_proxy: unknown subdirective %q, want %s, affinity, timeouts, or from reverse_proxy: %s",
 				name, strings.Join(service.Options, ", "), strings.Join(inheritedSubdirectives, ", "))
 		}
 		segment := d.NewFromNextSegment()
-		if err := checkHeaderUp(segment, kept); err != nil {
+		if err := checkHeaderUp(segment, isKept); err != nil {
 			return nil, err
 		}
 		if slices.Contains(inheritedSubdirectives, name) || strings.HasPrefix(name, "@") {
@@ -142,44 +143,45 @@ func extractSubdirectives(d *caddyfile.Dispenser, kept func(header string) bool)
 	return t, nil
 }
 
-// headerPlaceholder is a placeholder of a request's header: in full, and the Caddyfile's shorter ways to write it.
+// headerPlaceholder matches the placeholder of a request header, and the Caddyfile's short forms of it.
 var headerPlaceholder = regexp.MustCompile(`\{(?:http\.request\.header\.|header\.|>)([^}]+)\}`)
 
-// checkHeaderUp refuses a header_up whose value is a header that has been dropped by then: the application would get an empty
-// one.
-func checkHeaderUp(d *caddyfile.Dispenser, kept func(header string) bool) error {
+// checkHeaderUp returns an error if the value of a header_up is a header that the edge drops: the application would get an
+// empty one.
+func checkHeaderUp(d *caddyfile.Dispenser, isKept func(header string) bool) error {
 	defer d.Reset()
 	if d.Next(); d.Val() != "header_up" {
 		return nil
 	}
 	for _, arg := range d.RemainingArgs() {
 		for _, match := range headerPlaceholder.FindAllStringSubmatch(arg, -1) {
-			if _, claims := downstream.Spoofable(match[1]); !claims || kept(match[1]) || downstream.IsXForwarded(match[1]) {
+			if _, isSpoofable := downstream.Spoofable(match[1]); !isSpoofable || isKept(match[1]) || downstream.IsXForwarded(match[1]) {
 				continue
 			}
-			return d.Errf("edge_proxy: %s is always empty here, since clients could claim to be anyone by it. If a proxy in front sets %s, "+
-				"name that proxy in the global option servers (trusted_proxies), with client_ip_headers %[2]s if it holds the client's address: "+
-				"applications then get the address in X-Real-IP and X-Forwarded-For by themselves, and {client_ip} is it. "+
-				"If it shall pass from anyone, add keep_headers %[2]s to the global option edge", match[0], match[1])
+			return d.Errf("edge_proxy: %s is always empty here, because the edge drops headers that clients can spoof. "+
+				"If a proxy in front of the edge sets %s, add the proxy to trusted_proxies in the global option servers, "+
+				"and client_ip_headers %[2]s if the header has the client's address: applications then get that address "+
+				"in X-Real-IP and X-Forwarded-For, and {client_ip} has it. "+
+				"To accept the header from any client, add keep_headers %[2]s to the global option edge", match[0], match[1])
 		}
 	}
 	return nil
 }
 
-// keptHeaderFilter returns what tells whether the global option edge lets a header pass.
+// keptHeaderFilter returns a function that reports whether the global option edge lets a header pass.
 func keptHeaderFilter(h httpcaddyfile.Helper) func(header string) bool {
 	var app struct {
 		KeepHeaders []string `json:"keep_headers"`
 	}
 	if option, ok := h.Option("edge").(httpcaddyfile.App); ok {
-		_ = json.Unmarshal(option.Value, &app) // it was made from the same type
+		_ = json.Unmarshal(option.Value, &app) // the value was encoded from the same field
 	}
 	return func(header string) bool {
 		return slices.ContainsFunc(app.KeepHeaders, func(kept string) bool { return downstream.SameHeader(kept, header) })
 	}
 }
 
-// countTokens returns how many tokens a segment has, leaving the segment at its beginning.
+// countTokens returns the number of tokens of a segment, and resets the segment.
 func countTokens(d *caddyfile.Dispenser) int {
 	n := 0
 	for d.Next() {
@@ -202,7 +204,7 @@ func (t *Transport) unmarshalSubdirective(d *caddyfile.Dispenser) error {
 	}
 }
 
-// UnmarshalAffinity reads the line's kinds of affinity; off is none.
+// UnmarshalAffinity reads the kinds of affinity in a line into to. The kind off is none.
 func UnmarshalAffinity(d *caddyfile.Dispenser, to *[]string) error {
 	kinds := d.RemainingArgs()
 	if len(kinds) == 0 {
@@ -211,7 +213,7 @@ func UnmarshalAffinity(d *caddyfile.Dispenser, to *[]string) error {
 	if len(kinds) == 1 && kinds[0] == "off" {
 		kinds = nil
 	}
-	if err := checkAffinity(kinds); err != nil {
+	if err := affinity.CheckKinds(kinds); err != nil {
 		return d.WrapErr(err)
 	}
 	*to = kinds
@@ -225,7 +227,7 @@ func (t *Transport) unmarshalTimeouts(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		to := map[string]*caddy.Duration{"dial": &t.DialTimeout, "response": &t.ResponseTimeout, "idle": &t.IdleTimeout}[d.Val()]
 		if to == nil {
-			return d.Errf("timeouts: unknown option %q; there are dial, response and idle", d.Val())
+			return d.Errf("timeouts: unknown option %q, want dial, response or idle", d.Val())
 		}
 		if !d.NextArg() {
 			return d.ArgErr()
@@ -237,29 +239,29 @@ func (t *Transport) unmarshalTimeouts(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// inheritedSubdirectives are reverse_proxy's subdirectives that mean here what they mean there.
+// inheritedSubdirectives are the subdirectives of reverse_proxy that have the same meaning here.
 var inheritedSubdirectives = []string{
 	"header_up", "header_down", "handle_response", "replace_status", "rewrite", "method", "flush_interval",
 	"request_buffers", "response_buffers", "stream_timeout", "stream_buffer_size",
 	"stream_close_delay", "verbose_logs", "proxy_status_name",
 }
 
-// unsupportedSubdirective tells why a subdirective of reverse_proxy would do harm here, and what to write instead.
-func unsupportedSubdirective(name string) (hint string, bad bool) {
+// unsupportedSubdirective reports whether a subdirective of reverse_proxy is not allowed here, and says what to use instead.
+func unsupportedSubdirective(name string) (hint string, isUnsupported bool) {
 	switch {
 	case name == "to" || name == "dynamic":
-		return "the service's containers are found by themselves; for fixed addresses use `static` in the edge option", true
+		return "the edge finds the service's containers itself; for fixed addresses, use `static` in the global option edge", true
 	case name == "transport":
-		return "it speaks HTTP/1.1 without TLS to containers, and has `timeouts` for its times; for HTTPS, h2c or FastCGI use reverse_proxy with " +
-			"`dynamic docker_dns <service:port>` and this transport in it", true
+		return "edge_proxy sends HTTP/1.1 without TLS, and its limits are in `timeouts`; for HTTPS, h2c or FastCGI, use reverse_proxy with " +
+			"`dynamic docker_dns <service:port>` and this transport", true
 	case name == "trusted_proxies":
-		return "who is trusted must be known before the route: use `trusted_proxies` in the global option `servers`", true
+		return "Caddy must know trusted proxies before the route: use `trusted_proxies` in the global option `servers`", true
 	case strings.HasPrefix(name, "lb_"):
-		return "the less busy of two ready containers is taken, and requests that could not be sent are repeated; for other policies use reverse_proxy with `dynamic docker_dns`", true
+		return "edge_proxy picks the less busy of two random ready containers, and retries requests that were not sent; for another policy, use reverse_proxy with `dynamic docker_dns`", true
 	case strings.HasPrefix(name, "health_"):
 		return "use `probe`", true
 	case name == "fail_duration" || name == "max_fails" || strings.HasPrefix(name, "unhealthy_"):
-		return "to reverse_proxy the service is one upstream, so a failure of one container would take down all; use `probe` and `eject`", true
+		return "reverse_proxy sees the service as one upstream, so that a failure of one container would take down all; use `probe` and `eject`", true
 	}
 	return "", false
 }

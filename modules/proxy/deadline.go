@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// errResponseTimeout ends an attempt whose answer did not begin in time.
-var errResponseTimeout = errors.New("the answer took too long to begin")
+// errResponseTimeout is why an attempt failed whose response did not begin in time.
+var errResponseTimeout = errors.New("the response did not begin in time")
 
-// deadline ends an attempt when its answer does not begin in time. The time does not run while the client is waited for:
-// an upload may take as long as the line needs. It runs while the endpoint is: to answer, or to read on.
+// deadline cancels an attempt whose response does not begin in time. Its timer runs while the edge waits for the endpoint, to
+// respond or to read the body. It is paused while the edge waits for the client, because an upload may take any time.
 type deadline struct {
 	timeout time.Duration
 	cancel  context.CancelCauseFunc
@@ -22,12 +22,12 @@ type deadline struct {
 	fired   bool
 }
 
-// newDeadline returns a deadline that has not begun; after 0 there is none.
-func newDeadline(after time.Duration, cancel context.CancelCauseFunc) *deadline {
-	return &deadline{timeout: after, cancel: cancel}
+// newDeadline returns a deadline that has not started. A timeout of 0 is no limit.
+func newDeadline(timeout time.Duration, cancel context.CancelCauseFunc) *deadline {
+	return &deadline{timeout: timeout, cancel: cancel}
 }
 
-// start starts the time anew: the endpoint has all that the client sent so far.
+// start restarts the timer: the endpoint has everything that the client has sent so far.
 func (d *deadline) start() {
 	if d.timeout <= 0 {
 		return
@@ -43,7 +43,7 @@ func (d *deadline) start() {
 	}
 }
 
-// fire ends the attempt, unless its answer has begun.
+// fire cancels the attempt, unless its response has begun.
 func (d *deadline) fire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -53,7 +53,7 @@ func (d *deadline) fire() {
 	}
 }
 
-// pause stops the time: the client is waited for.
+// pause stops the timer while the edge waits for the client.
 func (d *deadline) pause() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -62,7 +62,7 @@ func (d *deadline) pause() {
 	}
 }
 
-// stop ends the time for good: the answer has begun, or the attempt is over. It reports whether that was in time.
+// stop ends the deadline, because the response has begun or the attempt has failed. It reports whether that was in time.
 func (d *deadline) stop() (inTime bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestADeadlineDoesNotCancelAStartedResponse: an answer that comes at the instant at which it would be too late is either late, or
-// is not cancelled.
+// TestADeadlineDoesNotCancelAStartedResponse: a response that begins at the instant of the deadline is either late, or not
+// canceled.
 func TestADeadlineDoesNotCancelAStartedResponse(t *testing.T) {
 	for range 1000 {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -17,11 +17,11 @@ func TestADeadlineDoesNotCancelAStartedResponse(t *testing.T) {
 		d.start()
 		time.Sleep(time.Microsecond)
 		if inTime := d.stop(); inTime && ctx.Err() != nil {
-			t.Fatal("the answer was in time, and cancelled")
+			t.Fatal("the response was in time, but canceled")
 		}
-		d.fire() // by a timer that had gone off already
+		d.fire() // as a timer that has already expired does
 		if d.fired != (ctx.Err() != nil) {
-			t.Fatal("it was stopped, and cancels later")
+			t.Fatal("the deadline canceled after stop")
 		}
 		cancel(nil)
 	}
@@ -38,11 +38,11 @@ func TestADeadlineIsPausedWhileTheClientSends(t *testing.T) {
 		d.start()
 		time.Sleep(900 * time.Millisecond)
 		if ctx.Err() != nil {
-			t.Fatal("it ran while it was paused")
+			t.Fatal("the timer ran during the pause")
 		}
 		time.Sleep(200 * time.Millisecond)
 		if !errors.Is(context.Cause(ctx), errResponseTimeout) || d.stop() {
-			t.Errorf("%v, want that it is late", context.Cause(ctx))
+			t.Errorf("got %v, want a response timeout", context.Cause(ctx))
 		}
 	})
 }

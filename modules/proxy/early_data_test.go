@@ -18,13 +18,13 @@ import (
 	"github.com/quic-go/quic-go/quicvarint"
 )
 
-// TestReplayedEarlyDataExecutesNoPOST: whoever records the datagrams of a resumed connection can send them again.
+// TestReplayedEarlyDataExecutesNoPOST: an attacker can record the datagrams of a resumed connection and send them again.
 func TestReplayedEarlyDataExecutesNoPOST(t *testing.T) {
-	var carriedOut, safe atomic.Int32
+	var executed, safe atomic.Int32
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method == http.MethodPost:
-			carriedOut.Add(1)
+			executed.Add(1)
 		case r.Header.Get("Early-Data") == "1":
 			safe.Add(1)
 		}
@@ -47,29 +47,29 @@ func TestReplayedEarlyDataExecutesNoPOST(t *testing.T) {
 			t.Fatal(err)
 		}
 		if resumed && !conn.ConnectionState().Used0RTT {
-			t.Fatalf("%s: no early data was used", method)
+			t.Fatalf("%s: the client sent no early data", method)
 		}
 		return status
 	}
-	if status := early("GET"); status != "200" { // which gets a ticket
+	if status := early("GET"); status != "200" { // the first connection gets a ticket
 		t.Fatal(status)
 	}
 	config.ClientSessionCache.(*ticketCache).wait(t)
 	resumed = true
 	relay.record()
 	if status := early("POST"); status != "425" {
-		t.Errorf("a POST in early data: %s, want 425", status)
+		t.Errorf("a POST in early data: got %s, want 425", status)
 	}
 	relay.replay(t)
-	if n := carriedOut.Load(); n != 0 {
-		t.Errorf("the backend carried the POST out %d times", n)
+	if n := executed.Load(); n != 0 {
+		t.Errorf("the backend executed the POST %d times, want 0", n)
 	}
 	if status := early("GET"); status != "200" || safe.Load() == 0 {
-		t.Errorf("a GET in early data: %s, %d with Early-Data", status, safe.Load())
+		t.Errorf("a GET in early data: got %s, %d requests with Early-Data; want 200 and at least 1", status, safe.Load())
 	}
 }
 
-// sendEarly sends one request on a new QUIC connection, as early as that allows, and returns the status of the answer.
+// sendEarly sends one request on a new QUIC connection, in early data if possible, and returns the status of the response.
 func sendEarly(conn *quic.Conn, method string) (string, error) {
 	control, err := conn.OpenUniStream()
 	if err != nil {
@@ -99,7 +99,7 @@ func sendEarly(conn *quic.Conn, method string) (string, error) {
 	return readStatus(stream)
 }
 
-// readStatus reads the head of an answer.
+// readStatus reads the head of a response and returns its status.
 func readStatus(stream io.Reader) (string, error) {
 	reader := quicvarint.NewReader(stream)
 	if kind, err := quicvarint.Read(reader); err != nil || kind != 1 {
@@ -125,7 +125,7 @@ func readStatus(stream io.Reader) (string, error) {
 	}
 }
 
-// ticketCache is a client's cache of tickets that tells when it has one.
+// ticketCache is a client's cache of session tickets that signals when it has one.
 type ticketCache struct {
 	tls.ClientSessionCache
 	stored chan struct{}
@@ -135,23 +135,23 @@ func newTicketCache() *ticketCache {
 	return &ticketCache{ClientSessionCache: tls.NewLRUClientSessionCache(1), stored: make(chan struct{}, 10)}
 }
 
-func (s *ticketCache) Put(key string, state *tls.ClientSessionState) {
-	s.ClientSessionCache.Put(key, state)
+func (c *ticketCache) Put(key string, state *tls.ClientSessionState) {
+	c.ClientSessionCache.Put(key, state)
 	if state != nil {
-		s.stored <- struct{}{}
+		c.stored <- struct{}{}
 	}
 }
 
-func (s *ticketCache) wait(t *testing.T) {
+func (c *ticketCache) wait(t *testing.T) {
 	t.Helper()
 	select {
-	case <-s.stored:
+	case <-c.stored:
 	case <-time.After(10 * time.Second):
-		t.Fatal("the server gave no ticket")
+		t.Fatal("the server sent no ticket")
 	}
 }
 
-// relay passes datagrams between a client and the site, and remembers the client's.
+// relay forwards datagrams between a client and the site, and records those of the client.
 type relay struct {
 	clientSide net.PacketConn
 	site       *net.UDPAddr
@@ -167,12 +167,12 @@ func newRelay(t *testing.T, port string) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front, err := net.ListenPacket("udp", "127.0.0.1:0")
+	clientSide, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { front.Close() })
-	r := &relay{clientSide: front, site: site}
+	t.Cleanup(func() { clientSide.Close() })
+	r := &relay{clientSide: clientSide, site: site}
 	go r.run()
 	return r
 }
@@ -180,7 +180,7 @@ func newRelay(t *testing.T, port string) *relay {
 func (r *relay) address() string { return r.clientSide.LocalAddr().String() }
 
 func (r *relay) run() {
-	backs := make(map[string]*net.UDPConn)
+	siteSides := make(map[string]*net.UDPConn)
 	buf := make([]byte, 64<<10)
 	for {
 		n, from, err := r.clientSide.ReadFrom(buf)
@@ -192,36 +192,36 @@ func (r *relay) run() {
 			r.recorded = append(r.recorded, bytes.Clone(buf[:n]))
 		}
 		r.mu.Unlock()
-		back := backs[from.String()]
-		if back == nil {
-			if back, err = net.DialUDP("udp", nil, r.site); err != nil {
+		siteSide := siteSides[from.String()]
+		if siteSide == nil {
+			if siteSide, err = net.DialUDP("udp", nil, r.site); err != nil {
 				return
 			}
-			backs[from.String()] = back
+			siteSides[from.String()] = siteSide
 			go func() {
-				answer := make([]byte, 64<<10)
+				response := make([]byte, 64<<10)
 				for {
-					n, err := back.Read(answer)
+					n, err := siteSide.Read(response)
 					if err != nil {
 						return
 					}
-					_, _ = r.clientSide.WriteTo(answer[:n], from)
+					_, _ = r.clientSide.WriteTo(response[:n], from)
 				}
 			}()
 		}
-		_, _ = back.Write(buf[:n])
+		_, _ = siteSide.Write(buf[:n])
 	}
 }
 
-// record begins to remember datagrams.
+// record begins to record datagrams.
 func (r *relay) record() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.recording, r.recorded = true, nil
 }
 
-// replay sends the datagrams again from other sockets, until the server takes them for a new connection: it remembers for some
-// seconds which ones it has closed.
+// replay sends the recorded datagrams from new sockets, until the server accepts them as a new connection. For some seconds the
+// server still knows the closed connection.
 func (r *relay) replay(t *testing.T) {
 	t.Helper()
 	r.mu.Lock()
@@ -229,17 +229,17 @@ func (r *relay) replay(t *testing.T) {
 	datagrams := r.recorded
 	r.mu.Unlock()
 	if len(datagrams) == 0 {
-		t.Fatal("nothing was recorded")
+		t.Fatal("the relay has recorded no datagram")
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
 		if answered := r.replayOnce(t, datagrams); answered >= len(datagrams) {
 			return
 		}
 	}
-	t.Error("the server took no notice of the replay")
+	t.Error("the server did not accept the replay")
 }
 
-// replayOnce returns how many datagrams the server answered with.
+// replayOnce sends the datagrams once, and returns how many the server sent back.
 func (r *relay) replayOnce(t *testing.T, datagrams [][]byte) (answered int) {
 	t.Helper()
 	conn, err := net.DialUDP("udp", nil, r.site)

@@ -16,20 +16,20 @@ import (
 	"github.com/theworklabs/edge/modules/downstream"
 )
 
-// failureKind is whose doing it is that an attempt failed, and how far it came.
+// failureKind is why an attempt failed, and how far it got.
 type failureKind int
 
 const (
-	clientFault         failureKind = iota // it has left, or its body is too large, too slow or not HTTP
-	edgeExhausted                          // the edge has run out of something
-	invalidRequest                         // the request is not one that can be sent
+	clientFault         failureKind = iota // the client disconnected, or its body is too large, too slow or malformed
+	edgeExhausted                          // the edge has run out of descriptors, ports or memory
+	invalidRequest                         // the request can't be sent as it is
 	dialFailed                             // no connection could be made
-	endpointTerminating                    // it was answered by a container that stops, and can be asked for elsewhere
-	badResponse                            // an answer came, which is none
-	noResponse                             // it was sent, and no answer came
+	endpointTerminating                    // a stopping container responded that it can't serve
+	badResponse                            // the response is malformed or an unrequested upgrade
+	noResponse                             // the request was sent, and no response came
 )
 
-// classify says what it means that an attempt failed.
+// classify returns why an attempt failed.
 func (x *exchange) classify(err error) failureKind {
 	if x.req.Context().Err() != nil || x.body.clientErr() != nil {
 		return clientFault
@@ -38,7 +38,7 @@ func (x *exchange) classify(err error) failureKind {
 		return clientFault
 	}
 	if _, ok := errors.AsType[*upstreamconn.DialError](err); ok {
-		if _, ours := resource.Exhausted(err); ours {
+		if _, isExhausted := resource.Exhausted(err); isExhausted {
 			return edgeExhausted
 		}
 		return dialFailed
@@ -57,18 +57,24 @@ func (x *exchange) classify(err error) failureKind {
 	return noResponse
 }
 
-// reportFailure tells the registry that an attempt failed if that speaks against the endpoint, and returns the error.
+// reportFailure tells the registry about a failed attempt if it is the endpoint's fault, and returns the error.
 func (x *exchange) reportFailure(claim registry.Claim, err error) error {
-	kind := x.classify(err)
-	// A dial that fails takes the endpoint out of rotation anyway, and an upgrade may be refused without an answer.
-	// So may a kept connection be closed that was idle.
-	if (kind == badResponse || kind == noResponse) && x.req.Header.Get("Upgrade") == "" && !isReusedConn(err) && !errors.Is(err, errNotReplayable) {
+	if x.isEndpointFault(err) {
 		claim.ReportFailure(err.Error(), x.client())
 	}
 	return err
 }
 
-// handleClientFault is the answer to a client whose own doing it is that there is no other.
+// isEndpointFault reports whether an error counts against the endpoint. A failed dial does not, because it takes the endpoint
+// out of rotation anyway. Neither does an unanswered upgrade, which the application may reject so, nor a reused connection
+// that the endpoint may have closed because it was idle.
+func (x *exchange) isEndpointFault(err error) bool {
+	kind := x.classify(err)
+	return (kind == badResponse || kind == noResponse) && x.req.Header.Get("Upgrade") == "" &&
+		!isReusedConn(err) && !errors.Is(err, errNotReplayable)
+}
+
+// handleClientFault returns the error for a client that caused the failure itself.
 func (x *exchange) handleClientFault(err error) error {
 	if bodyErr := x.body.clientErr(); bodyErr != nil {
 		err = bodyErr
@@ -79,11 +85,11 @@ func (x *exchange) handleClientFault(err error) error {
 	return x.handleDisconnect()
 }
 
-// handleDisconnect ends the exchange with a client that has left. reverse_proxy notes status 499 in the log then, which a client that
-// closed its sending end alone must not get.
+// handleDisconnect ends the exchange with a client that has disconnected. reverse_proxy then logs status 499, and would send
+// it to a client that has only closed its sending direction.
 func (x *exchange) handleDisconnect() error {
 	if err := x.req.Context().Err(); errors.Is(err, context.DeadlineExceeded) {
-		return err // another handler's time is over, and the client is there
+		return err // another handler's deadline has passed, and the client is still connected
 	}
 	downstream.ConnOf(x.req).CloseWrite()
 	return context.Canceled
@@ -94,10 +100,11 @@ const (
 	maxResourceBackoff = time.Second
 )
 
-// errExhausted is why a request failed that found the edge without something it needs, until the hold time was over.
+// errExhausted is why a request failed for which the edge had no resources until the end of the hold time.
 var errExhausted = errors.New("the edge has run out of resources of its own")
 
-// waitForResources waits a little for the edge to have again what it has run out of. It returns the answer if that takes too long.
+// waitForResources waits before the next attempt after the edge has run out of a resource. It returns the error for the
+// client after the hold time.
 func (x *exchange) waitForResources(e *registry.Endpoint, err error) error {
 	kind, _ := resource.Exhausted(err)
 	x.app.ReportExhausted(kind, err)
@@ -118,29 +125,64 @@ func (x *exchange) waitForResources(e *registry.Endpoint, err error) error {
 	}
 }
 
-// fail turns the error of a last attempt into an answer, and says in the log when nobody knows what became of the
-// request.
+// fail returns the error for the client after the last attempt, counts the lost request, and logs its outcome.
 func (x *exchange) fail(e *registry.Endpoint, err error) error {
 	status := http.StatusBadGateway
 	if errors.Is(err, errResponseTimeout) {
 		status = http.StatusGatewayTimeout
 	}
-	_, notSent := errors.AsType[*upstreamconn.DialError](err)
+	_, isUnsent := errors.AsType[*upstreamconn.DialError](err)
 	if _, ok := errors.AsType[*upstreamconn.InvalidRequestError](err); ok {
-		notSent, status = true, http.StatusInternalServerError
+		isUnsent, status = true, http.StatusInternalServerError
 	}
 	outcome := registry.OutcomeUnknown
-	if notSent {
+	if isUnsent {
 		outcome = registry.OutcomeNotSent
-	} else if isIdempotent(x.req) {
+	} else if x.isIdempotent() {
 		outcome = registry.OutcomeNotAnswered
 	}
 	x.service.CountLost(outcome)
 	setPlaceholder(x.req, "edge.service.down", "")
 	if c := x.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
 		c.Write(zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", x.req.URL.Path),
-			zap.String("address", e.Address()), zap.Stringer("outcome", outcome), zap.Int("deaths", len(x.unansweredBy)), zap.Error(err))
+			zap.String("address", e.Address()), zap.Stringer("outcome", outcome), zap.Int("deaths", len(x.retry.unansweredBy)), zap.Error(err))
 	}
 	return caddyhttp.Error(status, fmt.Errorf("%s: %s %s at %s: outcome %s: %w",
 		x.Service, x.req.Method, x.req.URL.Path, e.Address(), outcome, err))
+}
+
+// refuse returns the error for the client when the registry has no endpoint for its request.
+func (x *exchange) refuse(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return x.handleDisconnect()
+	}
+	setPlaceholder(x.req, "edge.service.down", downtimeText(err, x.service))
+	x.service.CountLost(registry.OutcomeRefused)
+	x.logRefusal(err)
+	return caddyhttp.Error(http.StatusServiceUnavailable, err)
+}
+
+// downtimeText returns for how long a service has had no ready endpoint, such as "3 minutes"; "" if the request was refused
+// for another reason.
+func downtimeText(err error, s *registry.Service) string {
+	if !errors.Is(err, registry.ErrDown) && !errors.Is(err, registry.ErrUnknown) {
+		return ""
+	}
+	down := time.Since(s.Status().Since)
+	switch {
+	case down < 2*time.Minute:
+		return fmt.Sprintf("%d seconds", int(down.Seconds()))
+	case down < 3*time.Hour:
+		return fmt.Sprintf("%d minutes", int(down.Minutes()))
+	}
+	return fmt.Sprintf("%d hours", int(down.Hours()))
+}
+
+// logRefusal logs why requests are refused, at most every ten seconds: most requests are refused for the same reason.
+func (t *Transport) logRefusal(err error) {
+	const interval = 10 // seconds
+	now, last := time.Now().Unix(), t.lastRefusalLog.Load()
+	if now-last >= interval && t.lastRefusalLog.CompareAndSwap(last, now) {
+		t.log.Error("requests are refused", zap.String("service", t.Service), zap.String("reason", t.app.Explain(err)))
+	}
 }

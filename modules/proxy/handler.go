@@ -18,12 +18,12 @@ func init() {
 	caddy.RegisterModule(Handler{})
 }
 
-// Handler stands in front of reverse_proxy in an `edge_proxy` route. It takes from the request every header in which
-// a client could claim to be someone else, and adds `Retry-After` when the service can't take requests. (The transport
-// sets `X-Real-IP` to the client's address.)
+// Handler comes before reverse_proxy in an `edge_proxy` route. It removes spoofable headers from the request, and adds
+// `Retry-After` to the response when the service can't take requests. (The transport sets `X-Real-IP` to the client's
+// address.)
 //
-// Clients that are trusted proxies (the server's `trusted_proxies`) keep the `X-Forwarded-*` headers that
-// reverse_proxy builds on.
+// Clients that are trusted proxies (the server's `trusted_proxies`) keep the `X-Forwarded-*` headers that reverse_proxy
+// extends.
 type Handler struct {
 	app *edge.App
 }
@@ -33,7 +33,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.edge_proxy", New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision gets the edge app, which watches where clients seem to come from.
+// Provision gets the edge app, and tracks the connections of the server.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	app, err := ctx.App("edge")
 	if err != nil {
@@ -44,11 +44,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// defaultRetryAfter is how many seconds a client is asked to wait when a service has nothing to take requests with: about the time that a
-// container takes to boot.
-const defaultRetryAfter = "5"
-
-// ServeHTTP cleans the request's headers, passes it on, and completes the answer to a refusal.
+// ServeHTTP sanitizes the request, passes it to the next handler, and completes the response if the service refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	w, done, err := downstream.Sanitize(w, r, h.app)
 	if err == nil {
@@ -61,7 +57,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.app.ObservePeer(r.RemoteAddr)
 	if _, set := w.Header()["Content-Type"]; !set {
-		w.Header()["Content-Type"] = nil // net/http invents none for an answer that has none
+		w.Header()["Content-Type"] = nil // so that net/http does not guess one if the response has none
 	}
 	err := next.ServeHTTP(w, withHijacker(w, r))
 	if errors.Is(err, errHijacked) {
@@ -70,13 +66,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok && he.StatusCode == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfterHeader(err))
 	}
-	if _, closed := errors.AsType[*maintenance.Error](err); closed && !hasErrorRoutes(r) {
+	if _, isMaintenance := errors.AsType[*maintenance.Error](err); isMaintenance && !hasErrorRoutes(r) {
 		return errorpages.ServeError(w, r, err)
 	}
 	return err
 }
 
-// hasErrorRoutes reports whether the site has error routes, which have a say in what its visitors see.
+// hasErrorRoutes reports whether an error route of the site matches the request. Then the site decides what visitors see.
 func hasErrorRoutes(r *http.Request) bool {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server.Errors == nil {

@@ -18,100 +18,100 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// errHijacked is what the transport returns to reverse_proxy when it has answered the client itself: the handler in
-// front makes it no error.
-var errHijacked = errors.New("the client's connection was taken over")
+// errHijacked is what the transport returns to reverse_proxy after it has hijacked the client's connection and responded
+// itself. The handler edge_proxy removes the error.
+var errHijacked = errors.New("the client's connection was hijacked")
 
-// hijacker is what the handler in front leaves for the transport, which reverse_proxy gives no ResponseWriter.
+// hijacker can hijack the client's connection. The handler edge_proxy passes it to the transport in the request's context,
+// because reverse_proxy gives a transport no ResponseWriter.
 type hijacker struct {
-	w         http.ResponseWriter
-	r         *http.Request
-	startedAt time.Time
+	w http.ResponseWriter
+	r *http.Request
 }
 
 type hijackerKey struct{}
 
-// withHijacker returns the request with what it takes to take its connection over, if it asks for another protocol. Over HTTP/2
-// and HTTP/3 there is no connection to take over: reverse_proxy handles these.
+// withHijacker returns the request with a hijacker if it asks for an upgrade. Over HTTP/2 and HTTP/3 there is no connection to
+// hijack: reverse_proxy handles those.
 func withHijacker(w http.ResponseWriter, r *http.Request) *http.Request {
 	if !filterUpgrade(r) || r.ProtoMajor != 1 {
 		return r
 	}
-	return r.WithContext(context.WithValue(r.Context(), hijackerKey{}, &hijacker{w, r, time.Now()}))
+	return r.WithContext(context.WithValue(r.Context(), hijackerKey{}, &hijacker{w, r}))
 }
 
-// canHijack reports whether the answer is a change of protocols that the transport is to carry out.
+// canHijack reports whether the response is an upgrade that the transport performs itself.
 func canHijack(req *http.Request, resp *http.Response) bool {
-	_, upgraded := resp.Body.(*upstreamconn.UpgradedConn)
-	_, offered := req.Context().Value(hijackerKey{}).(*hijacker)
-	return upgraded && offered && resp.StatusCode == http.StatusSwitchingProtocols
+	_, isUpgraded := resp.Body.(*upstreamconn.UpgradedConn)
+	_, hasHijacker := req.Context().Value(hijackerKey{}).(*hijacker)
+	return isUpgraded && hasHijacker && resp.StatusCode == http.StatusSwitchingProtocols
 }
 
-// hijack sends a 101 on to the client and hands both connections to a tunnel, which belongs to the endpoint and not to
-// the configuration. It returns errHijacked, or why it could not be done. The claim is the tunnel's from now on.
+// hijack forwards a 101 response to the client and hands both connections to a tunnel, which belongs to the endpoint and not to
+// the configuration. The tunnel releases the claim. hijack returns errHijacked, or the reason of a failure.
 func (t *Transport) hijack(req *http.Request, resp *http.Response, claim registry.Claim) error {
-	to := req.Context().Value(hijackerKey{}).(*hijacker)
+	h := req.Context().Value(hijackerKey{}).(*hijacker)
 	upgraded := resp.Body.(*upstreamconn.UpgradedConn)
-	got := resp.Header.Get("Upgrade")
-	entry := t.newAccessLogEntry(to, claim.Endpoint())
-	client, early, err := to.hijack(resp.Header, got)
+	protocol := resp.Header.Get("Upgrade")
+	logEntry := t.newAccessLogEntry(h.r, claim.Endpoint())
+	client, fromClient, err := h.hijack(resp.Header, protocol)
 	if err != nil {
 		return t.failUpgrade(claim, upgraded, err)
 	}
-	endpoint, ahead := upgraded.Hijack()
-	l := claim.Endpoint().Conns().(*upstreamconn.Conns)
+	endpoint, fromEndpoint := upgraded.Hijack()
+	conns := claim.Endpoint().Conns().(*upstreamconn.Conns)
 	claim = claim.Upgrade()
-	l.Tunnels().Open(tunnel.Config{
-		Client: client, Endpoint: endpoint, BufferedFromClient: early, BufferedFromEndpoint: ahead,
-		WebSocket: strings.EqualFold(got, "websocket"), IdleTimeout: time.Duration(t.IdleTimeout), Traffic: l.TrafficCounters(),
+	conns.Tunnels().Open(tunnel.Config{
+		Client: client, Endpoint: endpoint, BufferedFromClient: fromClient, BufferedFromEndpoint: fromEndpoint,
+		WebSocket: strings.EqualFold(protocol, "websocket"), IdleTimeout: time.Duration(t.IdleTimeout), Traffic: conns.TrafficCounters(),
 		OnClose: func(r tunnel.Report) {
 			claim.Release()
-			entry.write(r)
+			logEntry.write(r)
 		},
 	})
-	if t.maintenanceWindow(to.r) != nil {
-		t.service.CloseSockets(edge.MaintenanceCloseReason) // it began while this one was on its way
+	if t.maintenanceWindow(h.r) != nil {
+		t.service.CloseSockets(edge.MaintenanceCloseReason) // the maintenance began during the upgrade
 	}
 	return errHijacked
 }
 
-// failUpgrade ends a change of protocols that went wrong.
+// failUpgrade closes the endpoint's connection after a failed upgrade, and returns the error for the client.
 func (t *Transport) failUpgrade(claim registry.Claim, upgraded *upstreamconn.UpgradedConn, err error) error {
 	address := claim.Endpoint().Address()
-	_ = upgraded.Close() // what is left of it is of no use
+	_ = upgraded.Close() // the upgrade failed anyway
 	claim.Release()
 	return caddyhttp.Error(http.StatusBadGateway, fmt.Errorf("%s at %s: %w", t.Service, address, err))
 }
 
-// hijack sends the 101 through all that is around the ResponseWriter, so that the access log, metrics and header
-// directives see it, and then takes the connection from the innermost one: those around it would keep their memory for as
-// long as the socket lives, and hide what kind of connection it is. It returns what the client has sent already.
-func (to *hijacker) hijack(answer http.Header, protocol string) (conn net.Conn, early []byte, err error) {
-	copyHeaders(to.w.Header(), answer)
-	to.w.Header()["Connection"], to.w.Header()["Upgrade"] = []string{"Upgrade"}, []string{protocol}
-	to.w.WriteHeader(http.StatusSwitchingProtocols)
-	conn, buffered, err := http.NewResponseController(innermostWriter(to.w)).Hijack()
+// hijack sends the 101 response through all wrappers of the ResponseWriter, so that the access log, metrics and header
+// directives see it. Then it hijacks the connection from the innermost one: the wrappers would keep their memory for as long as
+// the socket is open, and hide the type of the connection. It returns the bytes that the client has already sent.
+func (h *hijacker) hijack(header http.Header, protocol string) (conn net.Conn, fromClient []byte, err error) {
+	copyHeaders(h.w.Header(), header)
+	h.w.Header()["Connection"], h.w.Header()["Upgrade"] = []string{"Upgrade"}, []string{protocol}
+	h.w.WriteHeader(http.StatusSwitchingProtocols)
+	conn, buffered, err := http.NewResponseController(innermostWriter(h.w)).Hijack()
 	if err != nil {
-		return nil, nil, fmt.Errorf("take over the client's connection: %w", err)
+		return nil, nil, fmt.Errorf("hijack the client's connection: %w", err)
 	}
 	if err := buffered.Flush(); err != nil {
-		_ = conn.Close() // the client is gone
-		return nil, nil, fmt.Errorf("answer the client: %w", err)
+		_ = conn.Close() // the client has disconnected
+		return nil, nil, fmt.Errorf("send the response to the client: %w", err)
 	}
-	caddyhttp.SetVar(to.r.Context(), caddyhttp.LogSkipVar, true) // it is logged when the socket ends
-	early, err = buffered.Reader.Peek(buffered.Reader.Buffered())
-	return conn, append([]byte(nil), early...), err
+	caddyhttp.SetVar(h.r.Context(), caddyhttp.LogSkipVar, true) // the tunnel logs the request when it is closed
+	fromClient, err = buffered.Reader.Peek(buffered.Reader.Buffered())
+	return conn, append([]byte(nil), fromClient...), err
 }
 
-// copyHeaders adds an answer's headers to those that are set already, but for what is about the endpoint's connection.
-func copyHeaders(h, answer http.Header) {
-	var named []string
-	for _, line := range answer["Connection"] {
+// copyHeaders copies a response's headers to h, except those that concern only the endpoint's connection.
+func copyHeaders(h, response http.Header) {
+	var named []string // by the Connection header
+	for _, line := range response["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
 			named = append(named, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
 	}
-	for name, values := range answer {
+	for name, values := range response {
 		switch {
 		case hopHeaders[name] || slices.Contains(named, name):
 		case name == "Set-Cookie":
@@ -132,13 +132,13 @@ func innermostWriter(w http.ResponseWriter) http.ResponseWriter {
 	}
 }
 
-// hopHeaders are the headers that are about one connection only (RFC 9110 section 7.6.1).
+// hopHeaders are the hop-by-hop headers (RFC 9110 section 7.6.1).
 var hopHeaders = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
 	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 }
 
-// webSocketHeaderName returns a header's name as RFC 6455 spells it: some clients don't know that case makes no difference.
+// webSocketHeaderName returns a header's name as RFC 6455 writes it: some clients compare it with case.
 func webSocketHeaderName(name string) string {
 	if rest, ok := strings.CutPrefix(name, "Sec-Websocket-"); ok {
 		return "Sec-WebSocket-" + rest

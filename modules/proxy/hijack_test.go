@@ -16,14 +16,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/coder/websocket"
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// newWebSocketEcho is an application that sends every message back.
+// newWebSocketEcho returns a backend that echoes WebSocket messages.
 func newWebSocketEcho(t *testing.T) *backend {
 	t.Helper()
 	return newBackend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +51,7 @@ func (s *site) openWebSocket(t *testing.T) *websocket.Conn {
 	return conn
 }
 
-// wantEcho sees that a message comes back.
+// wantEcho checks that a message comes back.
 func wantEcho(t *testing.T, conn *websocket.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -65,7 +64,7 @@ func wantEcho(t *testing.T, conn *websocket.Conn) {
 	}
 }
 
-// awaitCloseCode waits until the other side closes the socket, and returns with which code.
+// awaitCloseCode waits until the other side closes the socket, and returns the close code.
 func awaitCloseCode(t *testing.T, conn *websocket.Conn) websocket.StatusCode {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -85,7 +84,7 @@ func TestAReloadKeepsWebSocketsOpen(t *testing.T) {
 		wantEcho(t, conn)
 	}
 	if status := edge.Snapshot()[0]; status.Sockets != 1 || status.InFlight != 0 || status.Traffic.FromClients == 0 {
-		t.Errorf("%d sockets, %d requests in flight, %+v", status.Sockets, status.InFlight, status.Traffic)
+		t.Errorf("got %d sockets, %d requests in flight, %+v; want 1 socket, 0 requests and traffic", status.Sockets, status.InFlight, status.Traffic)
 	}
 }
 
@@ -96,39 +95,11 @@ func TestADrainClosesWebSocketsWithGoingAway(t *testing.T) {
 	<-ready
 	conn := s.openWebSocket(t)
 	wantEcho(t, conn)
-	drain(t, a.address)
+	drainEndpoint(t, a.address)
 	if code := awaitCloseCode(t, conn); code != websocket.StatusGoingAway {
 		t.Errorf("closed with %d, want 1001", code)
 	}
 }
-
-// drain takes an endpoint out of rotation as an operator does.
-func drain(t *testing.T, address string) {
-	t.Helper()
-	info, err := caddy.GetModule("admin.api.edge")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, route := range info.New().(caddy.AdminRouter).Routes() {
-		if route.Pattern != "/edge/drain" {
-			continue
-		}
-		req, err := http.NewRequest(http.MethodPost, "/edge/drain", strings.NewReader(`{"endpoints": ["`+address+`"]}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := route.Handler.ServeHTTP(discardWriter{}, req); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// discardWriter is a ResponseWriter for an answer that nobody reads.
-type discardWriter struct{}
-
-func (discardWriter) Header() http.Header         { return make(http.Header) }
-func (discardWriter) Write(b []byte) (int, error) { return len(b), nil }
-func (discardWriter) WriteHeader(int)             {}
 
 func TestAWebSocketIsLoggedWhenItEnds(t *testing.T) {
 	a := newWebSocketEcho(t)
@@ -139,7 +110,7 @@ func TestAWebSocketIsLoggedWhenItEnds(t *testing.T) {
 	<-ready
 	conn := s.openWebSocket(t)
 	wantEcho(t, conn)
-	s.load(t, "header X-Other 1\n"+directives) // the configuration that it came by is gone when it ends
+	s.load(t, "header X-Other 1\n"+directives) // the configuration of its request is replaced before it is closed
 	if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {
 		t.Fatal(err)
 	}
@@ -149,39 +120,37 @@ func TestAWebSocketIsLoggedWhenItEnds(t *testing.T) {
 		"closed_by": "client", "close_reason": "close frame",
 	} {
 		if line[field] != want {
-			t.Errorf("%s is %v, want %v", field, line[field], want)
+			t.Errorf("%s: got %v, want %v", field, line[field], want)
 		}
 	}
 	if line["bytes_read"].(float64) < 11 || line["size"].(float64) < 7 || line["duration"].(float64) <= 0 {
-		t.Errorf("%v bytes read, %v sent, in %v s", line["bytes_read"], line["size"], line["duration"])
+		t.Errorf("got %v bytes read, %v sent, in %v s; want at least 11, 7 and more than 0", line["bytes_read"], line["size"], line["duration"])
 	}
 	request := line["request"].(map[string]any)
 	if request["uri"] != "/live" || request["method"] != "GET" || request["client_ip"] != "127.0.0.1" || request["host"] != "127.0.0.1:"+s.port {
-		t.Errorf("the request is %v", request)
+		t.Errorf("got the request %v", request)
 	}
 }
 
-// awaitLogLine waits for the one line of a log.
+// awaitLogLine waits for the only line of a log.
 func awaitLogLine(t *testing.T, file string) (line map[string]any) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	var lines []string
+	eventually(t, func() bool {
 		text, err := os.ReadFile(file)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}
-		if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); lines[0] != "" {
-			if len(lines) != 1 {
-				t.Errorf("%d lines, want one for the socket:\n%s", len(lines), text)
-			}
-			if err := json.Unmarshal([]byte(lines[0]), &line); err != nil {
-				t.Fatal(err)
-			}
-			return line
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("nothing was logged")
-		}
+		lines = strings.Split(strings.TrimSpace(string(text)), "\n")
+		return lines[0] != ""
+	}, file+" is empty")
+	if len(lines) != 1 {
+		t.Errorf("got %d lines, want one for the socket:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
+	if err := json.Unmarshal([]byte(lines[0]), &line); err != nil {
+		t.Fatal(err)
+	}
+	return line
 }
 
 func TestLogSkipAppliesToWebSockets(t *testing.T) {
@@ -193,13 +162,13 @@ func TestLogSkipAppliesToWebSockets(t *testing.T) {
 	if err := s.openWebSocket(t).Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	s.eventuallyResponds(t, "/other", "") // is logged behind it
+	s.eventuallyResponds(t, "/other", "") // it is logged after the socket
 	if line := awaitLogLine(t, file); line["request"].(map[string]any)["uri"] != "/other" {
-		t.Errorf("logged %v", line)
+		t.Errorf("got the log entry %v, want that of /other", line)
 	}
 }
 
-// newHijackingBackend is an application that takes over its connections without asking what they want.
+// newHijackingBackend returns a backend that hijacks its connections and switches to a protocol, whatever the request asks for.
 func newHijackingBackend(t *testing.T, protocol string, then func(conn net.Conn, buffered *bufio.ReadWriter)) *backend {
 	t.Helper()
 	return newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -208,16 +177,16 @@ func newHijackingBackend(t *testing.T, protocol string, then func(conn net.Conn,
 			return
 		}
 		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\nX-App: 1\r\n\r\nfirst words;")
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+protocol+"\r\nX-App: 1\r\n\r\nfirst bytes;")
 		then(conn, buffered)
 	}).start(t)
 }
 
 func TestBytesSentRightAfterTheHandshakeArrive(t *testing.T) {
 	a := newHijackingBackend(t, "talk", func(conn net.Conn, buffered *bufio.ReadWriter) {
-		heard := make([]byte, len("early"))
-		if _, err := io.ReadFull(buffered, heard); err == nil {
-			fmt.Fprintf(conn, " heard %s", heard)
+		early := make([]byte, len("early"))
+		if _, err := io.ReadFull(buffered, early); err == nil {
+			fmt.Fprintf(conn, " got %s", early)
 		}
 	})
 	ready := watchState(t, a.address, registry.Ready)
@@ -234,16 +203,16 @@ func TestBytesSentRightAfterTheHandshakeArrive(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("X-App") != "1" || resp.Header.Get("Upgrade") != "talk" {
 		t.Fatalf("%+v %v", resp, err)
 	}
-	if text, err := io.ReadAll(reader); err != nil || string(text) != "first words; heard early" {
+	if text, err := io.ReadAll(reader); err != nil || string(text) != "first bytes; got early" {
 		t.Errorf("%q %v", text, err)
 	}
 }
 
 func TestASwitchToADifferentProtocolIs502(t *testing.T) {
-	over := make(chan struct{})
+	closed := make(chan struct{})
 	a := newHijackingBackend(t, "smuggle", func(conn net.Conn, _ *bufio.ReadWriter) {
 		_, _ = io.Copy(io.Discard, conn)
-		close(over)
+		close(closed)
 	})
 	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
@@ -253,9 +222,9 @@ func TestASwitchToADifferentProtocolIs502(t *testing.T) {
 		t.Errorf("%v %v", resp, err)
 	}
 	select {
-	case <-over:
+	case <-closed:
 	case <-time.After(10 * time.Second):
-		t.Error("the application's connection was left open")
+		t.Error("the connection to the backend is still open")
 	}
 }
 
@@ -283,7 +252,7 @@ func TestAWebSocketPassesOverTLS(t *testing.T) {
 	}
 }
 
-// openSecureWebSocket opens a WebSocket through the site over TLS, whoever has signed its certificate.
+// openSecureWebSocket opens a WebSocket through the site over TLS, without verifying the certificate.
 func (s *site) openSecureWebSocket(t *testing.T) *websocket.Conn {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"}}}

@@ -15,7 +15,7 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// TestClientsThatLeaveAreNoLongerHeld: whatever they have announced, and sent of it.
+// TestClientsThatLeaveAreNoLongerHeld for bodies of which nothing, a part or almost all was sent.
 func TestClientsThatLeaveAreNoLongerHeld(t *testing.T) {
 	a := newBackend(t, echo("a"))
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
@@ -51,19 +51,19 @@ func TestOneClientCanHoldOnlyItsShare(t *testing.T) {
 	}
 	for range 2 {
 		if status := <-results; status != http.StatusServiceUnavailable {
-			t.Errorf("%d, want 503", status)
+			t.Errorf("got %d, want 503", status)
 		}
 	}
 	eventuallyHeld(t, 3)
 	a.start(t)
 	for range 3 {
 		if status := <-results; status != http.StatusOK {
-			t.Errorf("%d, want 200", status)
+			t.Errorf("got %d, want 200", status)
 		}
 	}
 }
 
-// TestAPOSTMovesOnIfItsContainerIsRemovedDuringTheDial: it got an empty 499.
+// TestAPOSTMovesOnIfItsContainerIsRemovedDuringTheDial: it used to get an empty 499.
 func TestAPOSTMovesOnIfItsContainerIsRemovedDuringTheDial(t *testing.T) {
 	full := fullBacklogAddress(t)
 	good := newBackend(t, echo("good")).start(t)
@@ -80,11 +80,11 @@ func TestAPOSTMovesOnIfItsContainerIsRemovedDuringTheDial(t *testing.T) {
 	s.load(t, "edge_proxy api:80")
 	<-ready
 	if text := <-result; text != "good POST 5" {
-		t.Errorf("%q", text)
+		t.Errorf("got %q, want good POST 5", text)
 	}
 }
 
-// fullBacklogAddress returns an address whose queue of connections is full: the kernel answers no one any more.
+// fullBacklogAddress returns an address whose accept queue is full: the kernel completes no further connect.
 func fullBacklogAddress(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -98,11 +98,11 @@ func fullBacklogAddress(t *testing.T) string {
 	if err := syscall.Listen(fd, 0); err != nil {
 		t.Fatal(err)
 	}
-	bound, err := syscall.Getsockname(fd)
+	name, err := syscall.Getsockname(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: bound.(*syscall.SockaddrInet4).Port}).String()
+	address := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*syscall.SockaddrInet4).Port}).String()
 	for {
 		conn, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
 		if err != nil {
@@ -112,35 +112,35 @@ func fullBacklogAddress(t *testing.T) string {
 	}
 }
 
-// TestRunningOutOfDescriptorsFailsNoEndpoint: requests wait until it has some again.
+// TestRunningOutOfDescriptorsFailsNoEndpoint: requests wait until the edge has descriptors again.
 func TestRunningOutOfDescriptorsFailsNoEndpoint(t *testing.T) {
-	var asked atomic.Int32
-	a := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); _, _ = io.WriteString(w, "ok") }).start(t)
+	var requests atomic.Int32
+	a := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { requests.Add(1); _, _ = io.WriteString(w, "ok") }).start(t)
 	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n probe {\n uri /\n interval 100ms\n fall 1\n }\n}")
 	<-ready
 	failing := watchState(t, a.address, registry.Failing)
 	conn := s.dial(t)
-	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\n") // its connection is there, the endpoint's is not
+	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\n") // the client is connected, the endpoint is not
 	release := exhaustDescriptors(t)
 	if _, err := io.WriteString(conn, "hello"); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-failing:
-		t.Error("the endpoint was blamed for it")
-	case <-time.After(time.Second): // several checks, and attempts
+		t.Error("the endpoint is failing")
+	case <-time.After(time.Second): // longer than several probes and attempts
 	}
-	if got := edge.Snapshot()[0]; got.Ready != 1 || asked.Load() == 0 {
-		t.Errorf("%d are ready", got.Ready)
+	if got := edge.Snapshot()[0]; got.Ready != 1 || requests.Load() == 0 {
+		t.Errorf("got %d ready endpoints and %d requests, want 1 and at least 1", got.Ready, requests.Load())
 	}
 	release()
 	if resp, body := readResponse(t, conn); resp.StatusCode != http.StatusOK || body != "ok" {
-		t.Errorf("%s %q", resp.Status, body)
+		t.Errorf("got %s %q, want 200 \"ok\"", resp.Status, body)
 	}
 }
 
-// exhaustDescriptors takes all descriptors of the process, and returns what gives them back.
+// exhaustDescriptors opens all descriptors that the process may have. release closes them.
 func exhaustDescriptors(t *testing.T) (release func()) {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -173,15 +173,13 @@ func exhaustDescriptors(t *testing.T) (release func()) {
 	}
 }
 
-// TestA503FromATerminatingContainerIsRetried: an answer of 503 after its signal is asked for again, elsewhere.
+// TestA503FromATerminatingContainerIsRetried on another endpoint. A drain stands for Docker's stop event: the edge treats both
+// alike.
 func TestA503FromATerminatingContainerIsRetried(t *testing.T) {
-	// An operator's word stands for Docker's: both are known of the endpoint.
-	var stopping atomic.Bool
+	stopping := make(chan struct{})
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
-			for !stopping.Load() {
-				time.Sleep(time.Millisecond)
-			}
+			<-stopping
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}).start(t)
@@ -195,19 +193,17 @@ func TestA503FromATerminatingContainerIsRetried(t *testing.T) {
 			results <- status*10 + len(method)
 		}()
 	}
-	for edge.Snapshot()[0].InFlight < 2 {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, func() bool { return edge.Snapshot()[0].InFlight == 2 }, "want 2 requests in flight")
 	drainEndpoint(t, a.address)
 	b := newBackend(t, echo("b")).start(t)
 	readyB := watchState(t, b.address, registry.Ready)
 	s.static["api:80"] = []string{a.address, b.address}
 	s.load(t, "edge_proxy api:80")
 	<-readyB
-	stopping.Store(true)
+	close(stopping)
 	got := map[int]bool{<-results: true, <-results: true}
 	if !got[200*10+3] || !got[503*10+4] {
-		t.Errorf("%v, want 200 for the GET and the application's own 503 for the POST", got)
+		t.Errorf("got %v, want 200 for the GET and the backend's 503 for the POST", got)
 	}
 }
 

@@ -25,11 +25,11 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// serveTLS runs a site over TLS, with all versions of HTTP, in front of an endpoint, and waits until that is ready.
+// serveTLS runs a site over TLS, with all versions of HTTP and api:80 at the address, and waits until the endpoint is ready.
 func serveTLS(t testing.TB, address, directives string) (url string) {
 	t.Helper()
 	port := freePort(t)
-	cert, key := writeSelfSignedCert(t) // a managed one would have Caddy's own goroutines race with its start
+	cert, key := writeSelfSignedCert(t) // with a managed certificate, Caddy's own goroutines race with its start
 	text := fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %s\n auto_https disable_redirects\n skip_install_trust\n grace_period 1s\n"+
 		" log {\n level ERROR\n }\n edge {\n resolver 127.0.0.1:1\n static api:80 %s\n }\n}\nhttps://localhost:%s {\n tls %s %s\n %s\n}\n",
 		storageDir, address, port, cert, key, directives)
@@ -50,7 +50,7 @@ func serveTLS(t testing.TB, address, directives string) (url string) {
 	return "https://localhost:" + port
 }
 
-// writeSelfSignedCert writes a certificate for localhost and its key to files.
+// writeSelfSignedCert writes a certificate for localhost, and its key, to files.
 func writeSelfSignedCert(t testing.TB) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -79,12 +79,12 @@ func writeSelfSignedCert(t testing.TB) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// insecureTLSConfig is a client's configuration that takes the site's own certificate.
+// insecureTLSConfig returns a client's configuration that verifies no certificate.
 func insecureTLSConfig() *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true, RootCAs: x509.NewCertPool()}
 }
 
-// transportPerVersion returns a client of each version of HTTP.
+// transportPerVersion returns a client for each version of HTTP.
 func transportPerVersion(t testing.TB) map[string]http.RoundTripper {
 	t.Helper()
 	one := &http.Transport{TLSClientConfig: insecureTLSConfig()}
@@ -102,9 +102,9 @@ func TestTrailersArriveOverEveryHTTPVersion(t *testing.T) {
 	b := newHeaderEcho(t)
 	url := serveTLS(t, b.address, "edge_proxy api:80")
 	for version, client := range transportPerVersion(t) {
-		arrives := "trailer X-Checksum: abc"
+		want := "trailer X-Checksum: abc"
 		if version == "HTTP/3.0" {
-			arrives = "trailer X-Checksum" // quic-go's server reads the names that are announced, and drops the values
+			want = "trailer X-Checksum" // quic-go's server reads the announced names, and drops the values
 		}
 		for _, method := range []string{"PUT", "POST"} {
 			for _, body := range []string{"hello", ""} {
@@ -121,15 +121,15 @@ func TestTrailersArriveOverEveryHTTPVersion(t *testing.T) {
 				}
 				text, _ := io.ReadAll(resp.Body)
 				resp.Body.Close()
-				if resp.Proto != version || !bytes.Contains(text, []byte(arrives)) || bytes.Contains(text, []byte("6.6.6.6")) {
-					t.Errorf("%s %s with %d bytes, by %s: the backend saw\n%s", version, method, len(body), resp.Proto, text)
+				if resp.Proto != version || !bytes.Contains(text, []byte(want)) || bytes.Contains(text, []byte("6.6.6.6")) {
+					t.Errorf("%s %s with %d bytes, over %s: the backend got\n%s", version, method, len(body), resp.Proto, text)
 				}
 			}
 		}
 	}
 }
 
-// TestForbiddenTrailersAreIgnored: HTTP/3 lets a client announce the length of a body that has been sent.
+// TestForbiddenTrailersAreIgnored: over HTTP/3, a client can announce trailers such as Content-Length.
 func TestForbiddenTrailersAreIgnored(t *testing.T) {
 	b := newHeaderEcho(t)
 	url := serveTLS(t, b.address, "edge_proxy api:80")
@@ -147,7 +147,7 @@ func TestForbiddenTrailersAreIgnored(t *testing.T) {
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: %s", method, resp.Status)
+			t.Errorf("%s: got %s, want 200", method, resp.Status)
 		}
 	}
 }
@@ -169,7 +169,7 @@ func TestABodylessRequestStaysSoOverEveryHTTPVersion(t *testing.T) {
 			text, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
 			if resp.Proto != version || bytes.Contains(text, []byte("Transfer-Encoding")) {
-				t.Errorf("%s %s, by %s: the backend saw\n%s", version, method, resp.Proto, text)
+				t.Errorf("%s %s, over %s: the backend got\n%s", version, method, resp.Proto, text)
 			}
 		}
 	}

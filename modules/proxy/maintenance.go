@@ -14,56 +14,68 @@ import (
 	"github.com/theworklabs/edge/modules/downstream"
 )
 
-// maintenanceWindow returns the maintenance that keeps a request from the service; nil if none does.
+// maintenanceWindow returns the maintenance window that keeps a request from the service; nil if there is none.
 func (t *Transport) maintenanceWindow(req *http.Request) *maintenance.Window {
-	c := t.app.MaintenanceWindow(t.Service)
-	if c == nil || len(c.Allow) > 0 && c.Allows(clientAddr(req)) {
+	window := t.app.MaintenanceWindow(t.Service)
+	if window == nil || len(window.Allow) > 0 && window.Allows(clientAddr(req)) {
 		return nil
 	}
-	return c
+	return window
 }
 
-// clientAddr returns the address that Caddy takes for the client's, which strangers can't claim; the zero one if there is none.
+// clientAddr returns the client's address as Caddy determines it, so that clients can't spoof it; the zero Addr if there is
+// none.
 func clientAddr(req *http.Request) netip.Addr {
 	text, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
 	addr, _ := netip.ParseAddr(text) // or the zero one
 	return addr
 }
 
-// waitForMaintenanceEnd holds a request until the service is open to it. It returns the answer if that takes too long, or if requests are
-// refused from now on.
-func (x *exchange) waitForMaintenanceEnd(c *maintenance.Window) error {
-	if !c.Hold {
-		return maintenanceError(c)
+// awaitMaintenanceEnd holds the request while the service is closed to it. It returns the error for the client if the
+// maintenance refuses requests, or lasts too long.
+func (x *exchange) awaitMaintenanceEnd() error {
+	for {
+		window := x.maintenanceWindow(x.req)
+		if window == nil {
+			return nil
+		}
+		if !window.Hold {
+			return maintenanceError(window)
+		}
+		if err := x.pause(window); err != nil {
+			return err
+		}
 	}
+}
+
+// pause holds the request until a maintenance window ends or is replaced.
+func (x *exchange) pause(window *maintenance.Window) error {
 	ctx, stop := downstream.Watch(x.req)
 	defer stop()
-	for ; c != nil; c = x.maintenanceWindow(x.req) {
-		if !c.Hold {
-			return maintenanceError(c)
-		}
-		err := x.service.Pause(ctx, x.client(), x.startedAt, c.Done())
-		switch {
-		case ctx.Err() != nil:
-			return x.handleDisconnect()
-		case errors.Is(err, registry.ErrClosed):
-			return x.refuse(err) // the edge stops
-		case err != nil:
-			return maintenanceError(c)
-		}
+	err := x.service.Pause(ctx, x.client(), x.startedAt, window.Done())
+	switch {
+	case ctx.Err() != nil:
+		return x.handleDisconnect()
+	case errors.Is(err, registry.ErrClosed):
+		return x.refuse(err) // the edge stops
+	case err != nil:
+		return maintenanceError(window)
 	}
 	return nil
 }
 
-// maintenanceError is the answer of a service in maintenance.
-func maintenanceError(c *maintenance.Window) error {
-	return caddyhttp.Error(http.StatusServiceUnavailable, c.Err())
+// maintenanceError returns the error for a client of a service in maintenance.
+func maintenanceError(window *maintenance.Window) error {
+	return caddyhttp.Error(http.StatusServiceUnavailable, window.Err())
 }
 
-// retryAfterHeader returns the Retry-After of a refusal.
+// defaultRetryAfter is how many seconds a refused client should wait: about the time in which a container starts.
+const defaultRetryAfter = "5"
+
+// retryAfterHeader returns the Retry-After of a refused request, in seconds.
 func retryAfterHeader(err error) string {
-	if closed, ok := errors.AsType[*maintenance.Error](err); ok {
-		return strconv.Itoa(int((closed.RetryAfter + time.Second - 1) / time.Second))
+	if maintenanceErr, ok := errors.AsType[*maintenance.Error](err); ok {
+		return strconv.Itoa(int((maintenanceErr.RetryAfter + time.Second - 1) / time.Second))
 	}
 	return defaultRetryAfter
 }

@@ -19,10 +19,10 @@ import (
 	_ "github.com/theworklabs/edge/modules/errorpages"
 )
 
-// setMaintenance gives an order as an operator does.
-func setMaintenance(t testing.TB, order string) {
+// setMaintenance posts to the admin API's /edge/maintenance.
+func setMaintenance(t testing.TB, body string) {
 	t.Helper()
-	postAdmin(t, "/edge/maintenance", order)
+	postAdmin(t, "/edge/maintenance", body)
 }
 
 // postAdmin posts to the admin API.
@@ -44,7 +44,7 @@ func postAdmin(t testing.TB, path, body string) {
 	t.Fatalf("the admin API has no %s", path)
 }
 
-// serveForMaintenance serves api:80, ready, of which maintenance ends with the test.
+// serveForMaintenance serves api:80, and waits until it is ready. The test's cleanup ends the maintenance.
 func serveForMaintenance(t testing.TB, a *backend, directives string) *site {
 	t.Helper()
 	var once sync.Once
@@ -61,28 +61,28 @@ func serveForMaintenance(t testing.TB, a *backend, directives string) *site {
 }
 
 func TestMaintenanceRefusesWithTheGivenRetryAfter(t *testing.T) {
-	var reached atomic.Int32
-	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) { reached.Add(1); echo("a")(w, r) }).start(t)
+	var requests atomic.Int32
+	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) { requests.Add(1); echo("a")(w, r) }).start(t)
 	s := serveForMaintenance(t, a, "edge_proxy api:80\nhandle_errors {\n error_pages\n}")
 	setMaintenance(t, `{"on": true, "retry_after": "90500ms", "message": "Back at noon."}`)
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodHead} {
 		status, text, h := s.send(t, method, "/", []byte("hello"))
 		if status != http.StatusServiceUnavailable || h.Get("Retry-After") != "91" {
-			t.Errorf("%s: %d, Retry-After %q; want 503 and 91", method, status, h.Get("Retry-After"))
+			t.Errorf("%s: got %d, Retry-After %q; want 503 and 91", method, status, h.Get("Retry-After"))
 		}
 		if method != http.MethodHead && !strings.Contains(text, `"detail":"Back at noon."`) {
-			t.Errorf("%s: %s", method, text)
+			t.Errorf("%s: got %s, want the operator's message", method, text)
 		}
 	}
-	if reached.Load() > 0 {
-		t.Error("a request reached the application")
+	if requests.Load() > 0 {
+		t.Error("a request reached the backend")
 	}
 	if lost := edge.Snapshot()[0].Lost; lost != (registry.Lost{}) {
-		t.Errorf("what is refused on purpose counts as lost: %+v", lost)
+		t.Errorf("lost requests: got %+v, want none", lost)
 	}
 	setMaintenance(t, `{"on": false}`)
 	if status, text, h := s.send(t, http.MethodPost, "/", []byte("hello")); status != 200 || text != "a POST 5" || h.Get("Retry-After") != "" {
-		t.Errorf("afterwards: %d %q", status, text)
+		t.Errorf("after the maintenance: got %d %q, want 200", status, text)
 	}
 }
 
@@ -99,10 +99,10 @@ func TestMaintenanceOfOneServiceLeavesOthersOpen(t *testing.T) {
 	})
 	setMaintenance(t, `{"on": true, "services": ["api"]}`)
 	if status, _, _ := s.send(t, http.MethodGet, "/api", nil); status != http.StatusServiceUnavailable {
-		t.Errorf("/api: %d", status)
+		t.Errorf("/api: got %d, want 503", status)
 	}
 	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusOK {
-		t.Errorf("/: %d", status)
+		t.Errorf("/: got %d, want 200", status)
 	}
 }
 
@@ -115,12 +115,12 @@ func TestAllowedClientsAreMatchedByCaddysClientIP(t *testing.T) {
 		"127.0.0.1": 503, "2001:db8::8": 503, "": 503, "192.0.2.9,127.0.0.1": 503,
 	} {
 		if status, _, _ := s.send(t, http.MethodGet, "/?client="+client, nil); status != want {
-			t.Errorf("%q: %d, want %d", client, status, want)
+			t.Errorf("%q: got %d, want %d", client, status, want)
 		}
 	}
 }
 
-// postAsync sends a POST in the background, and delivers the status and the text.
+// postAsync sends a POST in the background. The channel gets the status and the body of the response, or the error.
 func (s *site) postAsync(t *testing.T, size int) <-chan string {
 	result := make(chan string, 1)
 	go func() {
@@ -151,10 +151,10 @@ func TestRequestsWaitForTheEndOfMaintenance(t *testing.T) {
 	eventuallyHeld(t, 2)
 	setMaintenance(t, `{"on": false}`)
 	if got := <-small; got != "200 OK a POST 5" {
-		t.Error(got)
+		t.Errorf("got %q", got)
 	}
 	if got := <-large; got != "200 OK a POST 1048576" {
-		t.Error(got)
+		t.Errorf("got %q", got)
 	}
 	eventuallyHeld(t, 0)
 }
@@ -163,20 +163,20 @@ func TestMaintenanceRefusesRequestsHeldTooLongOrTooMany(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
 	s := serveForMaintenance(t, a, "edge_proxy api:80 {\n max_held 1\n hold 2s\n}")
 	setMaintenance(t, `{"on": true, "hold": true}`)
-	began := time.Now()
+	startedAt := time.Now()
 	first := s.postAsync(t, 5)
 	eventuallyHeld(t, 1)
-	if got := <-s.postAsync(t, 5); !strings.HasPrefix(got, "503 ") || time.Since(began) > time.Second {
-		t.Errorf("one too many: %s after %s", got, time.Since(began))
+	if got := <-s.postAsync(t, 5); !strings.HasPrefix(got, "503 ") || time.Since(startedAt) > time.Second {
+		t.Errorf("above max_held: got %s after %s, want 503 at once", got, time.Since(startedAt))
 	}
-	if got, took := <-first, time.Since(began); !strings.HasPrefix(got, "503 ") || took < 2*time.Second {
-		t.Errorf("%s after %s, want 503 after 2s", got, took)
+	if got, took := <-first, time.Since(startedAt); !strings.HasPrefix(got, "503 ") || took < 2*time.Second {
+		t.Errorf("got %s after %s, want 503 after 2s", got, took)
 	}
 	second := s.postAsync(t, 5)
 	eventuallyHeld(t, 1)
 	setMaintenance(t, `{"on": true}`)
 	if got := <-second; !strings.HasPrefix(got, "503 ") {
-		t.Errorf("when requests are refused from now on: %s", got)
+		t.Errorf("after the maintenance stopped holding: got %s, want 503", got)
 	}
 }
 
@@ -184,7 +184,7 @@ func TestAClientThatLeavesInMaintenanceIsNoLongerHeld(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
 	s := serveForMaintenance(t, a, "edge_proxy api:80")
 	setMaintenance(t, `{"on": true, "hold": true}`)
-	ctx, leave := context.WithCancel(t.Context())
+	ctx, disconnect := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader("hello"))
 	if err != nil {
 		t.Fatal(err)
@@ -198,9 +198,9 @@ func TestAClientThatLeavesInMaintenanceIsNoLongerHeld(t *testing.T) {
 		done <- err
 	}()
 	eventuallyHeld(t, 1)
-	leave()
+	disconnect()
 	if err := <-done; err == nil {
-		t.Error("the client that left got an answer")
+		t.Error("the disconnected client got a response")
 	}
 	eventuallyHeld(t, 0)
 }
@@ -209,29 +209,29 @@ func TestMaintenanceAppliesToRequestsAlreadyHeld(t *testing.T) {
 	a := newBackend(t, echo("a"))
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
 	t.Cleanup(func() { setMaintenance(t, `{"on": false}`) })
-	waits := s.postAsync(t, 5)
+	held := s.postAsync(t, 5)
 	eventuallyHeld(t, 1)
 	setMaintenance(t, `{"on": true}`)
 	a.start(t)
-	if got := <-waits; !strings.HasPrefix(got, "503 ") {
-		t.Errorf("it got %s", got)
+	if got := <-held; !strings.HasPrefix(got, "503 ") {
+		t.Errorf("the held request got %s, want 503", got)
 	}
 }
 
 func TestMaintenanceLetsRequestsInFlightFinish(t *testing.T) {
-	came, finish := make(chan struct{}), make(chan struct{})
+	arrived, finish := make(chan struct{}), make(chan struct{})
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
-		close(came)
+		close(arrived)
 		<-finish
 		echo("a")(w, r)
 	}).start(t)
 	s := serveForMaintenance(t, a, "edge_proxy api:80")
 	result := s.postAsync(t, 5)
-	<-came
+	<-arrived
 	setMaintenance(t, `{"on": true}`)
 	close(finish)
 	if got := <-result; got != "200 OK a POST 5" {
-		t.Error(got)
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -246,21 +246,21 @@ func TestMaintenanceClosesWebSocketsAndRefusesNewOnes(t *testing.T) {
 	}
 	_, resp, err := websocket.Dial(t.Context(), s.url, nil)
 	if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "300" {
-		t.Errorf("a new one: %v %v", err, resp)
+		t.Errorf("a new WebSocket: got %v, %v; want 503", err, resp)
 	}
 	allowed, _, err := websocket.Dial(t.Context(), s.url+"/?client=192.0.2.9", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer allowed.CloseNow()
-	time.Sleep(200 * time.Millisecond) // longer than the window in which it would be closed
+	time.Sleep(200 * time.Millisecond) // longer than close_window
 	wantEcho(t, allowed)
-	setMaintenance(t, `{"on": true, "allow": ["192.0.2.9"], "message": "Other words close nothing."}`)
+	setMaintenance(t, `{"on": true, "allow": ["192.0.2.9"], "message": "Another message closes nothing."}`)
 	time.Sleep(200 * time.Millisecond)
 	wantEcho(t, allowed)
 }
 
-// TestTogglingMaintenanceLosesNoRequest turns it on and off amid requests, of which each is answered or refused.
+// TestTogglingMaintenanceLosesNoRequest turns maintenance on and off during requests. Each one is answered or refused.
 func TestTogglingMaintenanceLosesNoRequest(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
 	s := serveForMaintenance(t, a, "edge_proxy api:80")
@@ -281,7 +281,7 @@ func TestTogglingMaintenanceLosesNoRequest(t *testing.T) {
 				case status == 503:
 					refused.Add(1)
 				default:
-					t.Errorf("%d %q", status, text)
+					t.Errorf("got %d %q, want 200 or 503", status, text)
 				}
 			}
 		})
@@ -293,7 +293,7 @@ func TestTogglingMaintenanceLosesNoRequest(t *testing.T) {
 	close(stop)
 	clients.Wait()
 	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != 200 {
-		t.Errorf("at the end: %d", status)
+		t.Errorf("after the maintenance: got %d, want 200", status)
 	}
 }
 
@@ -307,7 +307,7 @@ func TestMaintenanceHasAPageWithoutErrorPagesConfigured(t *testing.T) {
 		setMaintenance(t, `{"on": true, "message": "Back at noon."}`)
 		status, text, header := s.send(t, http.MethodGet, "/", nil)
 		if status != http.StatusServiceUnavailable || !strings.Contains(text, want) || header.Get("Retry-After") == "" {
-			t.Errorf("%q: %d %q", directives, status, text)
+			t.Errorf("%q: got %d %q, want 503 with %q", directives, status, text, want)
 		}
 		setMaintenance(t, `{"on": false}`)
 		stopCaddy(t)

@@ -13,26 +13,28 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
-// maxReplayBody is the largest body that is kept to be sent again.
+// maxReplayBody is the size of the largest body that the edge buffers for a retry, in bytes.
 const maxReplayBody = 64 << 10
 
-// replayBody is a request's body on its way through attempts. It is passed on as it comes, and kept while it is: the next attempt
-// is sent what came so far, and then what comes. A body that grows beyond maxReplayBody is not kept any more, and can't be
-// sent again, and neither can that of a request that must not be. A nil replayBody is none.
+// replayBody is the body of a request that may need several attempts. It is streamed and buffered at the same time: the next
+// attempt sends the buffer first, and then what the client sends. The buffer is dropped if the body grows beyond maxReplayBody
+// or the request is not idempotent; then the body can't be sent again. A nil replayBody is no body.
 //
-// Only one attempt reads at a time, but the reads of one that failed may not be over: what they still get is kept as well.
+// Only one attempt reads at a time. A read of a failed attempt may still be in progress: its bytes are buffered as well.
 type replayBody struct {
-	req *http.Request // whose it is
+	req *http.Request
 	src io.ReadCloser
 
 	mu            sync.Mutex
 	buffer        []byte
-	unbuffered    bool          // something was passed on and not kept
-	currentReader *bodyReader   // the last one that was opened, which alone may read on when something is lost
-	readDone      chan struct{} // closed when the read from the client that is under way is over; nil: none is
-	err           error         // that the client's body ended with; io.EOF: all of it has come
+	unbuffered    bool          // bytes were sent to an endpoint and not buffered
+	currentReader *bodyReader   // the reader of the last attempt, the only one that may continue if unbuffered
+	readDone      chan struct{} // closed when the current read from the client ends; nil: there is none
+	err           error         // with which the client's body ended; io.EOF: it is complete
 }
 
 // errNotReplayable is why a body can't be sent again.
@@ -44,21 +46,21 @@ func newReplayBody(req *http.Request) *replayBody {
 		return nil
 	}
 	b := &replayBody{req: req, src: req.Body}
-	if req.ProtoMajor == 3 && req.ContentLength < 0 && isIdempotent(req) {
+	if req.ProtoMajor == 3 && req.ContentLength < 0 && upstreamconn.IsIdempotent(req.Method) {
 		b.peek()
 	}
 	return b
 }
 
-// attach puts the body on one attempt's request. The deadline does not run while the client is waited for.
-func (b *replayBody) attach(req *http.Request, late *deadline) *http.Request {
-	late.start()
+// attach sets the body of one attempt's request. It pauses the deadline while the edge waits for the client.
+func (b *replayBody) attach(req *http.Request, timeout *deadline) *http.Request {
+	timeout.start()
 	req.Body, req.GetBody = nil, nil
 	if b == nil {
 		return req
 	}
 	if b.isSmall() {
-		req.GetBody = func() (io.ReadCloser, error) { return nil, errNotReplayable } // it tells that the request may be repeated
+		req.GetBody = func() (io.ReadCloser, error) { return nil, errNotReplayable } // it tells upstreamconn that the request is replayable
 	}
 	if length, ok := b.length(); ok && len(req.Trailer) == 0 {
 		req.ContentLength = length
@@ -67,11 +69,11 @@ func (b *replayBody) attach(req *http.Request, late *deadline) *http.Request {
 			return req
 		}
 	}
-	req.Body = b.open(late)
+	req.Body = b.open(timeout)
 	return req
 }
 
-// isSmall reports whether the body is known to be one that will be kept whole.
+// isSmall reports whether the body is known to fit into the buffer.
 func (b *replayBody) isSmall() bool {
 	if b == nil {
 		return true
@@ -79,18 +81,18 @@ func (b *replayBody) isSmall() bool {
 	if b.req.ContentLength >= 0 {
 		return b.req.ContentLength <= maxReplayBody
 	}
-	_, whole := b.length()
-	return whole
+	_, isComplete := b.length()
+	return isComplete
 }
 
-// length returns the body's length, if all of it has come and is kept.
+// length returns the length of the body, and whether all of it is buffered.
 func (b *replayBody) length() (n int64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return int64(len(b.buffer)), b.err == io.EOF && !b.unbuffered
 }
 
-// isReplayable reports whether the body can be sent once more, as far as it has come.
+// isReplayable reports whether all bytes so far are buffered, so that the body can be sent again.
 func (b *replayBody) isReplayable() bool {
 	if b == nil {
 		return true
@@ -100,7 +102,7 @@ func (b *replayBody) isReplayable() bool {
 	return !b.unbuffered
 }
 
-// detach ends the reading of the attempt under way, so that nothing more is passed on by it, if the body can be sent once more.
+// detach ends the current attempt's reading, so that it sends no more bytes. It returns false if the body can't be sent again.
 func (b *replayBody) detach() bool {
 	if b == nil {
 		return true
@@ -117,23 +119,23 @@ func (b *replayBody) detach() bool {
 }
 
 const (
-	// peekTimeout is how long the beginning of a body may take to come that may be none.
+	// peekTimeout is how long the edge waits for the first bytes of a body that may be empty.
 	peekTimeout = 10 * time.Millisecond
-	// peekSize is how much is read of it meanwhile.
+	// peekSize is how many bytes it reads during that time.
 	peekSize = 512
 )
 
 // peek finds out whether a body of unknown length is empty, or short: over HTTP/3 every request has one.
 func (b *replayBody) peek() {
-	r := &bodyReader{body: b, deadline: newDeadline(0, nil), closed: true} // closed: what it gets is for others
-	var late atomic.Bool
+	r := &bodyReader{body: b, deadline: newDeadline(0, nil), closed: true} // closed: it reads only into the buffer
+	var isTimedOut atomic.Bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		for b.err == nil && len(b.buffer) < peekSize && !late.Load() {
-			_, _ = r.fetch(make([]byte, peekSize)) // the error is kept
+		for b.err == nil && len(b.buffer) < peekSize && !isTimedOut.Load() {
+			_, _ = r.fetch(make([]byte, peekSize)) // b.err has the error
 		}
 	}()
 	timer := time.NewTimer(peekTimeout)
@@ -141,25 +143,25 @@ func (b *replayBody) peek() {
 	select {
 	case <-done:
 	case <-timer.C:
-		late.Store(true)
+		isTimedOut.Store(true)
 	}
 }
 
-// clientErrTimeout is how long a read from the client that is about to fail may take to do so.
+// clientErrTimeout is how long clientErr waits for a read from the client to fail.
 const clientErrTimeout = 200 * time.Millisecond
 
-// clientErr returns why the client's body could not be read; nil if that is not what went wrong. net/http ends a request's context just
-// before the read fails that shows that the client has left, or has stalled.
+// clientErr returns why the client's body could not be read; nil if it could. When a client disconnects or stalls, net/http
+// cancels the request's context just before the read fails.
 func (b *replayBody) clientErr() error {
 	if b == nil {
 		return nil
 	}
 	b.mu.Lock()
-	reading := b.readDone
+	readDone := b.readDone
 	b.mu.Unlock()
-	if reading != nil && b.req.Context().Err() != nil {
+	if readDone != nil && b.req.Context().Err() != nil {
 		select {
-		case <-reading:
+		case <-readDone:
 		case <-time.After(clientErrTimeout):
 		}
 	}
@@ -171,31 +173,31 @@ func (b *replayBody) clientErr() error {
 	return b.err
 }
 
-// open begins to read the body anew, and ends an earlier attempt's reading.
-func (b *replayBody) open(late *deadline) *bodyReader {
-	r := &bodyReader{body: b, deadline: late}
+// open returns a reader from the start of the body, and ends the reading of the previous attempt.
+func (b *replayBody) open(timeout *deadline) *bodyReader {
+	r := &bodyReader{body: b, deadline: timeout}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.currentReader != nil {
 		b.currentReader.closed = true
 	}
-	if !b.unbuffered { // else what it would read has a hole
+	if !b.unbuffered { // else r would miss bytes
 		b.currentReader = r
 	}
 	return r
 }
 
-// bodyReader reads the body from its beginning, for one attempt.
+// bodyReader reads the body from its start, for one attempt.
 type bodyReader struct {
 	body     *replayBody
 	deadline *deadline
 
 	// Guarded by body.mu.
-	offset int // in kept
+	offset int // in body.buffer
 	closed bool
 }
 
-// Read returns what is kept, then what the client sends.
+// Read returns the buffered bytes, then reads from the client.
 func (r *bodyReader) Read(p []byte) (int, error) {
 	b := r.body
 	b.mu.Lock()
@@ -215,16 +217,16 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 		case b.readDone == nil:
 			return r.fetch(p)
 		}
-		reading := b.readDone
+		readDone := b.readDone
 		b.mu.Unlock()
 		r.deadline.pause()
-		<-reading
+		<-readDone
 		r.deadline.start()
 		b.mu.Lock()
 	}
 }
 
-// fetch reads from the client, and keeps what it gets. The caller holds body.mu.
+// fetch reads from the client and buffers the bytes. The caller holds body.mu.
 func (r *bodyReader) fetch(p []byte) (int, error) {
 	b := r.body
 	b.readDone = make(chan struct{})
@@ -246,22 +248,22 @@ func (r *bodyReader) fetch(p []byte) (int, error) {
 	return n, err
 }
 
-// appendBuffer adds what a reader got from the client, if there is room. The caller holds mu.
-func (b *replayBody) appendBuffer(p []byte, by *bodyReader) {
+// appendBuffer buffers what a reader has read from the client, if it fits. The caller holds mu.
+func (b *replayBody) appendBuffer(p []byte, r *bodyReader) {
 	switch {
 	case len(p) == 0:
 	case b.unbuffered:
-	case by.closed: // it is for the next attempt
+	case r.closed: // the bytes are for the next attempt
 		b.buffer = append(b.buffer, p...)
-	case b.req.ContentLength > maxReplayBody || len(b.buffer)+len(p) > maxReplayBody || !isIdempotent(b.req):
-		b.buffer, b.unbuffered, by.offset = nil, true, 0
+	case b.req.ContentLength > maxReplayBody || len(b.buffer)+len(p) > maxReplayBody || !upstreamconn.IsIdempotent(b.req.Method):
+		b.buffer, b.unbuffered, r.offset = nil, true, 0
 	default:
 		b.buffer = append(b.buffer, p...)
-		by.offset = len(b.buffer)
+		r.offset = len(b.buffer)
 	}
 }
 
-// Close ends the attempt's reading. It leaves the client's body open, which another attempt may read on.
+// Close ends the attempt's reading. It does not close the client's body, which another attempt may read.
 func (r *bodyReader) Close() error {
 	r.body.mu.Lock()
 	defer r.body.mu.Unlock()
@@ -269,27 +271,17 @@ func (r *bodyReader) Close() error {
 	return nil
 }
 
-// classifyBodyError says what it means that the client's body could not be read: it was too large for a limit, did not come in time, was
-// not HTTP, or its client has left.
+// classifyBodyError returns the error for the client whose body could not be read: it is too large or malformed, did not arrive
+// in time, or the client has disconnected.
 func classifyBodyError(req *http.Request, err error) error {
 	if _, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 		return err // request_body's limit
 	}
 	if timeout, ok := errors.AsType[net.Error](err); errors.Is(err, os.ErrDeadlineExceeded) || ok && timeout.Timeout() {
-		return caddyhttp.Error(http.StatusRequestTimeout, fmt.Errorf("the request's body did not come in time: %w", err))
+		return caddyhttp.Error(http.StatusRequestTimeout, fmt.Errorf("the request body did not arrive in time: %w", err))
 	}
 	if req.Context().Err() != nil {
 		return context.Canceled
 	}
-	return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("read the request's body: %w", err))
-}
-
-// isIdempotent reports whether sending the request twice has the effect of sending it once (RFC 9110 section 9.2.2). That
-// holds for a GET that asks for an upgrade too: without an answer, nothing was taken over.
-func isIdempotent(req *http.Request) bool {
-	switch req.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-		return true
-	}
-	return false
+	return caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("read the request body: %w", err))
 }

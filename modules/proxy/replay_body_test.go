@@ -13,9 +13,9 @@ import (
 )
 
 func TestAResponseTimeoutIs504AndIsNotRetried(t *testing.T) {
-	var asked atomic.Int32
+	var requests atomic.Int32
 	slow := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
+		requests.Add(1)
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 	}).start(t)
@@ -23,10 +23,10 @@ func TestAResponseTimeoutIs504AndIsNotRetried(t *testing.T) {
 	s := serve(t, map[string][]string{"api:80": {slow.address}}, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}")
 	<-ready
 	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusGatewayTimeout {
-		t.Errorf("%d, want 504", status)
+		t.Errorf("got %d, want 504", status)
 	}
-	if n := asked.Load(); n != 1 {
-		t.Errorf("asked %d times", n)
+	if n := requests.Load(); n != 1 {
+		t.Errorf("the backend got %d requests, want 1", n)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestASlowUploadIsNoResponseTimeout(t *testing.T) {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil || string(text) != "a POST 10" {
-		t.Errorf("%q %v", text, err)
+		t.Errorf("got %q, %v", text, err)
 	}
 }
 
@@ -61,21 +61,22 @@ func TestABodyOverTheLimitGets413(t *testing.T) {
 	ready := watchState(t, a.address, registry.Ready)
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "request_body {\n max_size 1KB\n}\nedge_proxy api:80")
 	<-ready
-	for _, size := range []int{2 << 10, 200 << 10} { // one that is kept, one that is passed on
+	for _, size := range []int{2 << 10, 200 << 10} { // buffered, and streamed
 		if status, _, _ := s.send(t, http.MethodPost, "/", make([]byte, size)); status != http.StatusRequestEntityTooLarge {
-			t.Errorf("%d bytes: %d, want 413", size, status)
+			t.Errorf("%d bytes: got %d, want 413", size, status)
 		}
 	}
-	s.eventuallyResponds(t, "/", "a GET") // and the endpoint is still ready
+	s.eventuallyResponds(t, "/", "a GET") // the endpoint is still ready
 }
 
-func TestAShortBodyOfUnknownLengthIsReplayable(t *testing.T) { // as HTTP/3 has it for every GET
-	var cut atomic.Int32
-	rude := startAbortingServer(t, &cut)
+// TestAShortBodyOfUnknownLengthIsReplayable: over HTTP/3, every GET has such a body.
+func TestAShortBodyOfUnknownLengthIsReplayable(t *testing.T) {
+	var aborted atomic.Int32
+	aborting := startAbortingServer(t, &aborted)
 	good := newBackend(t, echo("good")).start(t)
-	readyRude, readyGood := watchState(t, rude, registry.Ready), watchState(t, good.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80 {\n retry_budget off\n}") // one client ejects nobody
-	<-readyRude
+	readyAborting, readyGood := watchState(t, aborting, registry.Ready), watchState(t, good.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {aborting, good.address}}, "edge_proxy api:80 {\n retry_budget off\n}") // one client alone ejects no endpoint
+	<-readyAborting
 	<-readyGood
 	for _, size := range []int{0, 5, 64 << 10} {
 		for range 10 {
@@ -90,16 +91,16 @@ func TestAShortBodyOfUnknownLengthIsReplayable(t *testing.T) { // as HTTP/3 has 
 			}
 			text, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if size == 64<<10 { // as much as is kept: it may be longer, so that it is passed on and can't be repeated
+			if size == 64<<10 { // the buffer is full, and the body may be longer: it is streamed and can't be sent again
 				continue
 			}
 			if want := fmt.Sprintf("good PUT %d", size); err != nil || string(text) != want {
-				t.Fatalf("%d %q %v, want %q", resp.StatusCode, text, err, want)
+				t.Fatalf("got %d %q, %v; want %q", resp.StatusCode, text, err, want)
 			}
 		}
 	}
-	if cut.Load() == 0 {
-		t.Error("the rude endpoint was never met")
+	if aborted.Load() == 0 {
+		t.Error("the aborting endpoint got no request")
 	}
 }
 
@@ -118,7 +119,7 @@ func TestALongBodyOfUnknownLengthArrivesWhole(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != fmt.Sprintf("a PUT %d", 300<<10) {
-		t.Errorf("%q %v", text, err)
+		t.Errorf("got %q, %v", text, err)
 	}
 }
 
@@ -131,15 +132,15 @@ func TestABackendThatStopsReadingTimesOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
+	startedAt := time.Now()
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err == nil {
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusGatewayTimeout {
-			t.Errorf("%d, want 504", resp.StatusCode)
+			t.Errorf("got %d, want 504", resp.StatusCode)
 		}
 	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("it took %s", took)
+	if took := time.Since(startedAt); took > 5*time.Second {
+		t.Errorf("the request failed after %s, want less than 5s", took)
 	}
 }

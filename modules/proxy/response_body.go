@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// responseBody is an answer's body that releases its claim when it is closed.
+// responseBody is the body of a response that releases its claim when it is closed.
 type responseBody struct {
 	io.ReadCloser
 	once    sync.Once
 	release func()
 }
 
-// newResponseBody wraps rc. What can be written to, as the connection behind a 101 can, stays so.
+// newResponseBody wraps rc. The result is a Writer if rc is one, as the connection after a 101 is.
 func newResponseBody(rc io.ReadCloser, release func()) io.ReadCloser {
 	b := &responseBody{ReadCloser: rc, release: release}
 	if w, ok := rc.(io.Writer); ok {
@@ -29,13 +29,13 @@ func (b *responseBody) Close() error {
 	return err
 }
 
-// upgradedBody is the connection that an upgrade turned the answer's body into.
+// upgradedBody is the body of a 101 response, which is the upgraded connection.
 type upgradedBody struct {
 	*responseBody
 	io.Writer
 }
 
-// CloseWrite ends the direction to the endpoint, so that what it still has to say arrives.
+// CloseWrite closes the direction to the endpoint, so that the rest of what the endpoint sends arrives.
 func (u *upgradedBody) CloseWrite() error {
 	if half, ok := u.Writer.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

@@ -11,30 +11,29 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// warmUpConns has a site keep so many connections to each of its endpoints.
-func warmUpConns(t *testing.T, s *site, requests int, waiting *sync.WaitGroup, release chan struct{}) {
+// warmUpConns makes a site open the given number of connections to its endpoints, and keep them idle.
+func warmUpConns(t *testing.T, s *site, requests int, arrivals *sync.WaitGroup, release chan struct{}) {
 	t.Helper()
 	var done sync.WaitGroup
-	waiting.Add(requests)
+	arrivals.Add(requests)
 	for range requests {
 		done.Go(func() { s.send(t, http.MethodGet, "/warm", nil) })
 	}
-	waiting.Wait()
+	arrivals.Wait()
 	close(release)
 	done.Wait()
 }
 
-// TestARequestIsTriedOnOnlyOneReusedConnection: net/http would send it on one after the other, and then dial.
+// TestARequestIsTriedOnOnlyOneReusedConnection: net/http by itself would try one after the other, and then dial.
 func TestARequestIsTriedOnOnlyOneReusedConnection(t *testing.T) {
 	for _, containers := range []int{1, 5} {
-		var carriedOut atomic.Int32
-		var waiting sync.WaitGroup
+		var executed atomic.Int32
+		var arrivals sync.WaitGroup
 		release := make(chan struct{})
 		var addresses []string
 		var ready []<-chan struct{}
@@ -43,12 +42,12 @@ func TestARequestIsTriedOnOnlyOneReusedConnection(t *testing.T) {
 			b = newBackend(t, func(_ http.ResponseWriter, r *http.Request) {
 				switch r.URL.Path {
 				case "/warm":
-					waiting.Done()
+					arrivals.Done()
 					<-release
 				case "/poison":
-					carriedOut.Add(1)
+					executed.Add(1)
 					if containers > 1 {
-						go b.stop() // the container ends; the only one of a service lives on, as with a crashing worker
+						go b.stop() // the container ends; the only container of a service stays, as if one of its workers had crashed
 					}
 					panic(http.ErrAbortHandler)
 				}
@@ -56,28 +55,29 @@ func TestARequestIsTriedOnOnlyOneReusedConnection(t *testing.T) {
 			addresses, ready = append(addresses, b.address), append(ready, watchState(t, b.address, registry.Ready))
 		}
 		s := serve(t, map[string][]string{"api:80": addresses}, "edge_proxy api:80 {\n hold 2s\n slow_start off\n}")
-		for _, r := range ready {
-			<-r
+		for _, isReady := range ready {
+			<-isReady
 		}
-		warmUpConns(t, s, 20*containers, &waiting, release)
+		warmUpConns(t, s, 20*containers, &arrivals, release)
 		status, _, _ := s.send(t, http.MethodGet, "/poison", nil)
-		if n := carriedOut.Load(); n != 2 || status != http.StatusBadGateway {
-			t.Errorf("%d containers: carried out %d times, status %d; want 2 and 502", containers, n, status)
+		if n := executed.Load(); n != 2 || status != http.StatusBadGateway {
+			t.Errorf("%d containers: executed %d times, status %d; want 2 and 502", containers, n, status)
 		}
 		stopCaddy(t)
 	}
 }
 
-// TestIdleConnectionsClosedByTheBackendCostNoRetry: a request on one that is being closed is sent again, outside of the budget.
+// TestIdleConnectionsClosedByTheBackendCostNoRetry: a request on a connection that is being closed is sent again, and does not
+// use the retry budget.
 func TestIdleConnectionsClosedByTheBackendCostNoRetry(t *testing.T) {
 	b := newWireBackend(t, func(conn net.Conn, r *http.Request, rest *bufio.Reader) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-		_, _ = rest.ReadByte() // and closes when the next request comes
+		_, _ = rest.ReadByte() // and closes the connection when the next request arrives
 	})
 	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	var clients sync.WaitGroup
-	for range 20 { // at a time, so that connections come back while others are made
+	for range 20 { // concurrent, so that some connections become idle while others are dialed
 		clients.Go(func() {
 			for i := range 40 {
 				method, body := http.MethodGet, []byte(nil)
@@ -95,12 +95,12 @@ func TestIdleConnectionsClosedByTheBackendCostNoRetry(t *testing.T) {
 	}
 	clients.Wait()
 	if status := edge.Snapshot()[0]; status.Retries != 0 || status.Ready != 1 {
-		t.Errorf("%d retries, %d ready", status.Retries, status.Ready)
+		t.Errorf("got %d retries and %d ready endpoints, want 0 and 1", status.Retries, status.Ready)
 	}
 }
 
-// TestABodyNeverArrivesWithMissingBytes: a container that was told to stop answers 503 in the middle of an upload, and the rest of
-// what is kept is passed on while that is looked at.
+// TestABodyNeverArrivesWithMissingBytes: a stopping container responds with 503 during an upload, while the edge still sends it
+// bytes of the body.
 func TestABodyNeverArrivesWithMissingBytes(t *testing.T) {
 	release := make(chan struct{})
 	first := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
@@ -124,9 +124,7 @@ func TestABodyNeverArrivesWithMissingBytes(t *testing.T) {
 		writeRequest(t, conn, fmt.Sprintf("%x\n%s\n", n, strings.Repeat(letter, n)))
 	}
 	chunk("a", 40_000)
-	for first.requests.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, func() bool { return first.requests.Load() > 0 }, "the first container gets no request")
 	drainEndpoint(t, first.address)
 	second.start(t)
 	ready := watchState(t, second.address, registry.Ready)
@@ -141,30 +139,30 @@ func TestABodyNeverArrivesWithMissingBytes(t *testing.T) {
 	select {
 	case counts := <-got:
 		if counts != "60000 10000 5000" {
-			t.Errorf("the second container got %s bytes of each part", counts)
+			t.Errorf("the second container got %s bytes of a, b and c, want 60000 10000 5000", counts)
 		}
 	default:
 		if resp.StatusCode == http.StatusOK {
-			t.Error("200, but nothing arrived")
+			t.Error("got 200, but the second container got no body")
 		}
 	}
 }
 
-// TestAnInvalidRequestEjectsNobody: what the client asks for and the configuration make a header that is none.
+// TestAnInvalidRequestEjectsNobody: the configuration makes an invalid header of the client's path.
 func TestAnInvalidRequestEjectsNobody(t *testing.T) {
 	s := serveTwoBackends(t, echo("ok"), "edge_proxy api:80 {\n header_up X-Path {path}\n eject 1\n}")
 	for _, method := range []string{"GET", "POST"} {
 		if status := s.sendRaw(t, method+" /a%0ab HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"); status != http.StatusInternalServerError {
-			t.Errorf("%s: %d, want 500", method, status)
+			t.Errorf("%s: got %d, want 500", method, status)
 		}
 	}
 	wantNoEjectionOrRetry(t)
 	if lost := edge.Snapshot()[0].Lost; lost.Unknown != 0 {
-		t.Errorf("%d are of unknown outcome", lost.Unknown)
+		t.Errorf("got %d requests of unknown outcome, want 0", lost.Unknown)
 	}
 }
 
-// TestAnUnreadBodyIsNotParsedAsARequest: on a site whose handlers answer nothing, with a body that is no HTTP.
+// TestAnUnreadBodyIsNotParsedAsARequest on a site whose handlers do not read the body, which is malformed.
 func TestAnUnreadBodyIsNotParsedAsARequest(t *testing.T) {
 	var smuggled atomic.Int32
 	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
@@ -176,18 +174,18 @@ func TestAnUnreadBodyIsNotParsedAsARequest(t *testing.T) {
 		conn := s.dial(t)
 		writeRequest(t, conn, "POST /none HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n"+body)
 		if resp, _ := readResponse(t, conn); !resp.Close {
-			t.Errorf("%q: the connection is kept", body)
+			t.Errorf("%q: the connection stays open", body)
 		}
 		if _, err := io.ReadAll(conn); err != nil {
 			t.Errorf("%q: %v", body, err)
 		}
 	}
 	if n := smuggled.Load(); n != 0 {
-		t.Errorf("%d requests were smuggled to the backend", n)
+		t.Errorf("%d requests were smuggled to the backend, want 0", n)
 	}
 }
 
-// TestErrorRoutesCannotEnableRequestSmuggling: by taking away the header that closes the connection.
+// TestErrorRoutesCannotEnableRequestSmuggling by removing the header that closes the connection.
 func TestErrorRoutesCannotEnableRequestSmuggling(t *testing.T) {
 	var smuggled atomic.Int32
 	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
@@ -195,14 +193,14 @@ func TestErrorRoutesCannotEnableRequestSmuggling(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	})
 	for _, line := range []string{"header -Connection", "header Connection keep-alive"} {
-		s := b.serveSite(t, new(site), "sanitize_request\nerror /x 404\nedge_proxy api:80\nhandle_errors {\n "+line+"\n respond hm\n}")
+		s := b.serveSite(t, new(site), "sanitize_request\nerror /x 404\nedge_proxy api:80\nhandle_errors {\n "+line+"\n respond error\n}")
 		conn := s.dial(t)
 		writeRequest(t, conn, "POST /x HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n5\nhello\nZZ\nGET /smuggled HTTP/1.1\nHost: a\n\n")
 		_, _ = io.ReadAll(conn)
 		stopCaddy(t)
 	}
 	if n := smuggled.Load(); n != 0 {
-		t.Errorf("%d requests were smuggled to the backend", n)
+		t.Errorf("%d requests were smuggled to the backend, want 0", n)
 	}
 }
 
@@ -220,7 +218,7 @@ func TestBodylessRequestsKeepTheirFraming(t *testing.T) {
 			conn := s.dial(t)
 			writeRequest(t, conn, method+" / HTTP/1.1\nHost: a\n"+extra+"\n")
 			if seen := <-got; seen != want {
-				t.Errorf("%s, %q: the backend saw %s, want %s", method, extra, seen, want)
+				t.Errorf("%s, %q: the backend got %s, want %s", method, extra, seen, want)
 			}
 			conn.Close()
 		}
@@ -235,6 +233,6 @@ func TestAnErrorPageFromAServiceHasNoBlankContentType(t *testing.T) {
 	<-ready
 	_, text, header := s.send(t, http.MethodPost, "/", []byte("hello"))
 	if kind, ok := header["Content-Type"]; text != "page" || ok {
-		t.Errorf("%q with the type %q", text, kind)
+		t.Errorf("got %q with the content type %q, want the page without one", text, kind)
 	}
 }

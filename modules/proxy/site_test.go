@@ -19,7 +19,7 @@ import (
 	_ "github.com/theworklabs/edge/modules/proxy"
 )
 
-// TestMain keeps Caddy's own data out of the home directory.
+// TestMain keeps Caddy's data out of the home directory.
 func TestMain(m *testing.M) {
 	var err error
 	if storageDir, err = os.MkdirTemp("", "edge-proxy-"); err != nil {
@@ -32,16 +32,16 @@ func TestMain(m *testing.M) {
 
 var storageDir string
 
-// site is a running Caddy with one site, and the addresses that its services are told to be at.
+// site is a running Caddy with one site, and the static addresses of its services.
 type site struct {
 	url           string
 	port          string
 	static        map[string][]string
-	globalOptions string // more global options
-	edgeOptions   string // more lines of the option edge
+	globalOptions string // additional global options
+	edgeOptions   string // additional lines of the option edge
 }
 
-// serve runs Caddy with a site that has these directives, and services at fixed addresses.
+// serve runs Caddy with a site that has these directives, and services at static addresses.
 func serve(t testing.TB, static map[string][]string, directives string) *site {
 	t.Helper()
 	return (&site{static: static}).start(t, directives)
@@ -61,7 +61,7 @@ func (s *site) start(t testing.TB, directives string) *site {
 	return s
 }
 
-// load loads or reloads the site.
+// load loads or reloads the configuration.
 func (s *site) load(t testing.TB, directives string) {
 	t.Helper()
 	var lines strings.Builder
@@ -109,7 +109,7 @@ func newBackend(t testing.TB, handler http.HandlerFunc) *backend {
 	return b
 }
 
-// start listens; a backend that isn't started refuses connections.
+// start listens. A backend that was not started refuses connections.
 func (b *backend) start(t testing.TB) *backend {
 	t.Helper()
 	ln, err := net.Listen("tcp", b.address)
@@ -124,7 +124,7 @@ func (b *backend) start(t testing.TB) *backend {
 	return b
 }
 
-// stop ends it as a process ends: connections are closed, the port refuses.
+// stop closes the connections and refuses new ones, as the end of a process does.
 func (b *backend) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -133,7 +133,7 @@ func (b *backend) stop() {
 	}
 }
 
-// echo answers with a name, the method and the body.
+// echo responds with a name, the method and the length of the body.
 func echo(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -144,7 +144,7 @@ func echo(name string) http.HandlerFunc {
 	}
 }
 
-// send makes a request on a connection of its own.
+// send sends a request on its own connection.
 func (s *site) send(t testing.TB, method, path string, body []byte) (int, string, http.Header) {
 	t.Helper()
 	var reader io.Reader
@@ -168,21 +168,38 @@ func (s *site) send(t testing.TB, method, path string, body []byte) (int, string
 	return resp.StatusCode, string(text), resp.Header
 }
 
-// eventuallyResponds waits for an answer.
-func (s *site) eventuallyResponds(t testing.TB, path, want string) {
+// eventually waits until a condition holds.
+func eventually(t testing.TB, condition func() bool, what string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		_, text, _ := s.send(t, http.MethodGet, path, nil)
-		if strings.Contains(text, want) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s never answered %q, last %q", path, want, text)
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.After(10 * time.Second); !condition(); {
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Fatalf("timeout: %s", what)
 		}
 	}
 }
 
-// adaptError returns why a Caddyfile is refused; nil if it is not.
+// eventuallyResponds waits for a response that contains a text.
+func (s *site) eventuallyResponds(t testing.TB, path, want string) {
+	t.Helper()
+	eventually(t, func() bool {
+		_, text, _ := s.send(t, http.MethodGet, path, nil)
+		return strings.Contains(text, want)
+	}, path+" does not respond with "+want)
+}
+
+// stopCaddy stops Caddy before the end of the test.
+func stopCaddy(t testing.TB) {
+	t.Helper()
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// adaptError returns the error of adapting a Caddyfile.
 func adaptError(t testing.TB, text string) error {
 	t.Helper()
 	_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})

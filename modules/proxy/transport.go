@@ -1,15 +1,12 @@
-// Package proxy is the directive `edge_proxy`: Caddy's reverse_proxy with a transport that finds an endpoint of a
-// service for each request, waits for one if there is none, and goes on to another if nothing could be sent.
+// Package proxy is the directive `edge_proxy`: Caddy's reverse_proxy with a transport that picks an endpoint of a service for
+// each request, holds the request while none is ready, and tries another endpoint if that is safe.
 package proxy
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -17,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
+	"github.com/theworklabs/edge/internal/affinity"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/upstreamconn"
 	"github.com/theworklabs/edge/modules/edge"
@@ -27,15 +25,15 @@ func init() {
 	caddy.RegisterModule(new(Transport))
 }
 
-// Transport sends each request to an endpoint of a service. It asks neither Docker nor DNS: the edge app knows.
+// Transport sends each request to an endpoint of a service. It asks neither Docker nor DNS: the edge app knows the endpoints.
 //
-// A request whose connection could not be made goes on to another endpoint, or waits for one, whatever its method.
-// One that was sent and not answered is sent again only if its method is idempotent (RFC 9110 section 9.2.2) and its
-// body is small enough to have been kept (64 KiB); otherwise what became of it is unknown, and the answer is 502. So it is if
-// two containers that nobody told to stop have ended with it: it may be what ends them.
+// If the connection can't be made, the request goes to another endpoint, or waits for one, whatever its method. A request that
+// was sent and not answered is sent again only if its method is idempotent (RFC 9110 section 9.2.2) and the edge has its body,
+// which may have 64 KiB. Otherwise its outcome is unknown, and the response is 502. The response is also 502 if two containers
+// ended during the request without having been told to stop: the request may crash them.
 //
-// It sets the placeholders `{edge.endpoint.id}` and `{edge.endpoint.address}`, and for the routes that handle its errors
-// `{edge.service.down}`: for how long the service has had no ready endpoint ("3 minutes"), or nothing if that is not why.
+// It sets the placeholders `{edge.endpoint.id}` and `{edge.endpoint.address}`, and in error routes `{edge.service.down}`: for
+// how long the service has had no ready endpoint ("3 minutes"), or "" if the request failed for another reason.
 type Transport struct {
 	// The service, such as `bigcapital-server:3000`: the name of a Compose service or container, and a port.
 	Service string `json:"service"`
@@ -45,23 +43,23 @@ type Transport struct {
 	// How long a connect may take. Default: 3s.
 	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
 
-	// How long the answer may take to begin after the request was sent. Default: no limit.
+	// How long the response may take to begin after the request was sent. Default: no limit.
 	ResponseTimeout caddy.Duration `json:"response_timeout,omitempty"`
 
-	// How long a WebSocket, or what else an upgrade over HTTP/1.1 makes of a request, may go without a byte in either
+	// How long a WebSocket, or another connection that was upgraded over HTTP/1.1, may stay open without a byte in either
 	// direction. Default: no limit.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
-	// What keeps a client's requests on one endpoint: `socketio` the sessions of socket.io, `cookie` a cookie that names
-	// the endpoint, also where a session is not known. Default: nothing does.
+	// What keeps the requests of a client on one endpoint: `socketio`, its socket.io session; `cookie`, a cookie that names the
+	// endpoint, also if the session is unknown. Default: nothing.
 	Affinity []string `json:"affinity,omitempty"`
 
 	app      *edge.App
 	service  *registry.Service
-	affinity *affinity
+	affinity *affinity.Binder // nil: no affinity
 	log      *zap.Logger
 
-	lastRefusalLog atomic.Int64 // when it was last said in the log that the service is unknown, in Unix seconds
+	lastRefusalLog atomic.Int64 // when a refusal was last logged, in Unix seconds
 }
 
 // CaddyModule returns the Caddy module information.
@@ -93,38 +91,43 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 }
 
 func (t *Transport) provisionAffinity() error {
-	if err := checkAffinity(t.Affinity); err != nil || len(t.Affinity) == 0 {
+	if err := affinity.CheckKinds(t.Affinity); err != nil || len(t.Affinity) == 0 {
 		return err
 	}
-	t.affinity = &affinity{service: t.Service, waitForSync: t.app.WaitForSync}
-	if slices.Contains(t.Affinity, affinitySocketIO) {
-		t.affinity.sessions, t.affinity.adopted = t.app.Sessions()
+	o := affinity.Options{Service: t.service, WaitForSync: t.app.WaitForSync}
+	if slices.Contains(t.Affinity, affinity.SocketIO) {
+		o.Sessions, o.Adopted = t.app.Sessions()
 	}
-	if slices.Contains(t.Affinity, affinityCookie) {
+	if slices.Contains(t.Affinity, affinity.Cookie) {
 		t.app.PreloadAffinityKey()
-		t.affinity.cookies = newCookies(t.service, t.app.AffinityKey)
+		o.Key = t.app.AffinityKey
 	}
+	t.affinity = affinity.New(o)
 	return nil
 }
 
-// RequestHeaderOps has reverse_proxy set `X-Real-IP` to the client's address, after it has dropped what the client's
-// Connection header names and before the configuration's own `header_up`.
+// RequestHeaderOps makes reverse_proxy set `X-Real-IP` to the client's address. reverse_proxy does so after it has removed the
+// headers that the client's Connection header names, and before the configuration's own `header_up`.
 func (*Transport) RequestHeaderOps() *headers.HeaderOps {
 	return &headers.HeaderOps{Set: http.Header{"X-Real-Ip": []string{"{http.vars." + caddyhttp.ClientIPVarKey + "}"}}}
 }
 
-// RoundTrip sends a request to an endpoint, to another one where that is right, and releases the endpoint when the answer's body is
-// closed.
+// RoundTrip sends a request to an endpoint, and to another one if that is safe. Closing the body of the response releases the
+// endpoint.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := t.newExchange(req)
-	if err := x.applyMaintenance(); err != nil {
-		return nil, err
-	}
-	x.bind()
 	for {
+		if err := x.awaitMaintenanceEnd(); err != nil {
+			return nil, err
+		}
+		x.bind()
 		claim, err := x.acquire()
 		if err != nil {
 			return nil, err
+		}
+		if x.maintenanceWindow(x.req) != nil { // it began while the request was held
+			claim.Release()
+			continue
 		}
 		resp, err := x.send(claim)
 		if err == nil {
@@ -140,41 +143,6 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func setPlaceholder(req *http.Request, name, value string) {
 	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set(name, value)
-	}
-}
-
-// refuse turns what Acquire says into an answer.
-func (x *exchange) refuse(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return x.handleDisconnect()
-	}
-	setPlaceholder(x.req, "edge.service.down", downtimeText(err, x.service))
-	x.service.CountLost(registry.OutcomeRefused)
-	x.logRefusal(err)
-	return caddyhttp.Error(http.StatusServiceUnavailable, err)
-}
-
-// downtimeText says for how long a service has had no ready endpoint, when that is why a request is refused.
-func downtimeText(err error, s *registry.Service) string {
-	if !errors.Is(err, registry.ErrDown) && !errors.Is(err, registry.ErrUnknown) {
-		return ""
-	}
-	down := time.Since(s.Status().Since)
-	switch {
-	case down < 2*time.Minute:
-		return fmt.Sprintf("%d seconds", int(down.Seconds()))
-	case down < 3*time.Hour:
-		return fmt.Sprintf("%d minutes", int(down.Minutes()))
-	}
-	return fmt.Sprintf("%d hours", int(down.Hours()))
-}
-
-// logRefusal says in the log why requests are refused, now and then: what is wrong for one is wrong for all.
-func (t *Transport) logRefusal(err error) {
-	const every = 10
-	now, last := time.Now().Unix(), t.lastRefusalLog.Load()
-	if now-last >= every && t.lastRefusalLog.CompareAndSwap(last, now) {
-		t.log.Error("requests are refused", zap.String("service", t.Service), zap.String("reason", t.app.Explain(err)))
 	}
 }
 

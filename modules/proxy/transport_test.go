@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,7 +17,7 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// watchState returns a channel that is closed when some endpoint enters a state.
+// watchState returns a channel that is closed when an endpoint enters a state.
 func watchState(t testing.TB, address string, state registry.State) <-chan struct{} {
 	t.Helper()
 	done := make(chan struct{})
@@ -37,9 +38,9 @@ func TestAFailedDialMovesOnToAnotherEndpoint(t *testing.T) {
 	<-readyA
 	<-readyB
 	a.stop()
-	for range 20 { // whatever the method; a's connections were never made, so that each dial is refused
+	for range 20 { // a has no open connections, so each dial is refused
 		if status, text, _ := s.send(t, http.MethodPost, "/", []byte("hello")); status != 200 || text != "b POST 5" {
-			t.Fatalf("%d %q, want b's answer", status, text)
+			t.Fatalf("got %d %q, want b's response", status, text)
 		}
 	}
 }
@@ -47,7 +48,7 @@ func TestAFailedDialMovesOnToAnotherEndpoint(t *testing.T) {
 func TestAHeldPOSTArrivesWhole(t *testing.T) {
 	a := newBackend(t, echo("a"))
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	for _, size := range []int{0, 1, 64 << 10, 1 << 20} { // kept, and passed on
+	for _, size := range []int{0, 1, 64 << 10, 1 << 20} { // buffered, and streamed
 		a.stop()
 		result := make(chan string)
 		go func() {
@@ -62,25 +63,18 @@ func TestAHeldPOSTArrivesWhole(t *testing.T) {
 	}
 }
 
-// eventuallyHeld waits until so many requests are held for api:80.
+// eventuallyHeld waits until the given number of requests is held for api:80.
 func eventuallyHeld(t *testing.T, want int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		for _, s := range edge.Snapshot() {
-			if s.Service == "api:80" && s.Held == want {
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("never %d held: %+v", want, edge.Snapshot())
-		}
-	}
+	eventually(t, func() bool {
+		return slices.ContainsFunc(edge.Snapshot(), func(s registry.ServiceStatus) bool { return s.Service == "api:80" && s.Held == want })
+	}, fmt.Sprintf("want %d held requests", want))
 }
 
 func TestAClientThatLeavesIsNoLongerHeld(t *testing.T) {
 	a := newBackend(t, echo("a"))
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	ctx, leave := context.WithCancel(t.Context())
+	ctx, disconnect := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader("hello"))
 	if err != nil {
 		t.Fatal(err)
@@ -94,9 +88,9 @@ func TestAClientThatLeavesIsNoLongerHeld(t *testing.T) {
 		done <- err
 	}()
 	eventuallyHeld(t, 1)
-	leave()
+	disconnect()
 	if err := <-done; err == nil {
-		t.Error("the client that left got an answer")
+		t.Error("the disconnected client got a response")
 	}
 	eventuallyHeld(t, 0)
 }
@@ -111,18 +105,18 @@ func TestAReloadNeitherFailsNorLosesAHeldRequest(t *testing.T) {
 	}()
 	eventuallyHeld(t, 1)
 	reloaded := make(chan struct{})
-	go func() { // it waits for the old configuration's requests
+	go func() { // the reload waits for the requests of the old configuration
 		s.load(t, "header X-New yes\nedge_proxy api:80")
 		close(reloaded)
 	}()
 	<-reloaded
 	a.start(t)
 	if text := <-result; text != "a POST 5" {
-		t.Errorf("the held request got %q", text)
+		t.Errorf("the held request got %q, want a POST 5", text)
 	}
 }
 
-// startAbortingServer is a server that reads a request and closes the connection; its first answers, to probes, are none.
+// startAbortingServer starts a server that reads a request and closes the connection without a response.
 func startAbortingServer(t *testing.T, requests *atomic.Int32) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -148,30 +142,30 @@ func startAbortingServer(t *testing.T, requests *atomic.Int32) string {
 }
 
 func TestASentRequestIsRetriedOnlyIfIdempotent(t *testing.T) {
-	var cut atomic.Int32
-	rude := startAbortingServer(t, &cut)
+	var aborted atomic.Int32
+	aborting := startAbortingServer(t, &aborted)
 	good := newBackend(t, echo("good")).start(t)
-	readyRude, readyGood := watchState(t, rude, registry.Ready), watchState(t, good.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {rude, good.address}}, "edge_proxy api:80 {\n eject off\n retry_budget off\n}")
-	<-readyRude
+	readyAborting, readyGood := watchState(t, aborting, registry.Ready), watchState(t, good.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {aborting, good.address}}, "edge_proxy api:80 {\n eject off\n retry_budget off\n}")
+	<-readyAborting
 	<-readyGood
 	for _, method := range []string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE"} {
 		for range 10 {
 			if status, _, _ := s.send(t, method, "/", nil); status != 200 {
-				t.Errorf("%s: %d, want the other endpoint's answer", method, status)
+				t.Errorf("%s: got %d, want the other endpoint's response", method, status)
 			}
 		}
 	}
 	for _, method := range []string{"POST", "PATCH"} {
-		before, unknown := cut.Load(), int32(0)
+		before, unknown := aborted.Load(), int32(0)
 		for range 20 {
 			status, _, _ := s.send(t, method, "/", []byte("x"))
 			if status == http.StatusBadGateway {
 				unknown++
 			}
 		}
-		if sent := cut.Load() - before; sent == 0 || sent != unknown {
-			t.Errorf("%s: sent %d times to the rude one, %d unknown; want each once, and each 502", method, sent, unknown)
+		if sent := aborted.Load() - before; sent == 0 || sent != unknown {
+			t.Errorf("%s: %d requests reached the aborting endpoint, %d got 502; want each sent once and answered with 502", method, sent, unknown)
 		}
 	}
 }
@@ -181,12 +175,12 @@ func TestAServiceThatIsDownGets503WithRetryAfter(t *testing.T) {
 	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n hold 300ms\n}")
 	status, _, header := s.send(t, http.MethodGet, "/", nil)
 	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
-		t.Errorf("%d with Retry-After %q, want 503 with one", status, header.Get("Retry-After"))
+		t.Errorf("got %d with Retry-After %q, want 503 with Retry-After", status, header.Get("Retry-After"))
 	}
-	began := time.Now()
+	startedAt := time.Now()
 	s.send(t, http.MethodGet, "/", nil)
-	if took := time.Since(began); took > 200*time.Millisecond {
-		t.Errorf("the next one waited %s; it should fail at once", took)
+	if took := time.Since(startedAt); took > 200*time.Millisecond {
+		t.Errorf("the next request failed after %s, want at once", took)
 	}
 }
 
@@ -220,6 +214,20 @@ func TestTheConnectionHeaderCannotRemoveXRealIP(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "[127.0.0.1] [127.0.0.1]" {
-		t.Errorf("the backend saw %q %v", text, err)
+		t.Errorf("the backend got %q, %v", text, err)
+	}
+}
+
+func TestAnErrorPageCanShowTheDowntime(t *testing.T) {
+	a := newBackend(t, echo("a")).start(t)
+	ready, failing := watchState(t, a.address, registry.Ready), watchState(t, a.address, registry.Failing)
+	s := serve(t, map[string][]string{"api:80": {a.address}},
+		"edge_proxy api:80 {\n hold 1s\n}\nhandle_errors {\n respond \"down:{edge.service.down}\"\n}")
+	<-ready
+	a.stop()
+	status, text, h := s.send(t, http.MethodGet, "/", nil)
+	<-failing
+	if status != http.StatusServiceUnavailable || text != "down:1 seconds" || h.Get("Retry-After") == "" {
+		t.Errorf("got %d %q, Retry-After %q; want 503 \"down:1 seconds\" with Retry-After", status, text, h.Get("Retry-After"))
 	}
 }

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// filterUpgrade leaves in a request the protocols that it may switch to, and reports whether there are any. If not, it goes on
-// as an ordinary request: what asks for an upgrade need not get one (RFC 9110 section 7.8), and Java's HttpClient always asks for
-// h2c.
+// filterUpgrade removes the protocols that a request may not switch to, and reports whether any are left. If none is, the
+// request continues as an ordinary one: a server may ignore an upgrade (RFC 9110 section 7.8), and Java's HttpClient always
+// asks for h2c.
 //
-// HTTP itself is never passed on, in no version and not over TLS: an application that takes it would be sent requests that no
-// route, limit or rule about headers has seen. HTTP/1.0 can't ask, and what comes with a large body, or one of unknown length,
-// would have to be kept until the other protocol begins.
+// The edge never forwards an upgrade to HTTP, in any version or over TLS: the application would get requests that no route,
+// limit or header rule has checked. HTTP/1.0 has no upgrades. A large body, or one of unknown length, would have to be
+// buffered until the other protocol begins.
 func filterUpgrade(r *http.Request) bool {
 	if len(r.Header["Upgrade"]) == 0 && len(r.Header["Http2-Settings"]) == 0 {
 		return false
@@ -42,13 +42,13 @@ func upgradeProtocols(h http.Header) (protocols []string) {
 	return protocols
 }
 
-// isHTTP reports whether a protocol is HTTP, or TLS, which may have it inside.
+// isHTTP reports whether a protocol is HTTP, or TLS, which may contain HTTP.
 func isHTTP(protocol string) bool {
 	name, _, _ := strings.Cut(strings.ToLower(protocol), "/")
 	return name == "h2c" || name == "h2" || name == "http" || name == "tls"
 }
 
-// hasRequestedUpgrade reports whether a request asks for the protocol that an endpoint has switched to.
+// hasRequestedUpgrade reports whether a request asks for the protocol to which an endpoint has switched.
 func hasRequestedUpgrade(req *http.Request, protocol string) bool {
-	return slices.ContainsFunc(upgradeProtocols(req.Header), func(asked string) bool { return strings.EqualFold(asked, protocol) })
+	return slices.ContainsFunc(upgradeProtocols(req.Header), func(requested string) bool { return strings.EqualFold(requested, protocol) })
 }

@@ -12,19 +12,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/theworklabs/edge/internal/registry"
 	_ "github.com/theworklabs/edge/modules/errorpages"
 )
 
-// wireBackend is an endpoint that is played on the wire: each connection on which something comes is given to play.
+// wireBackend is an endpoint that writes raw bytes: it calls a function for the first request of each connection.
 type wireBackend struct {
 	address  string
-	requests atomic.Int32 // requests whose head has come
+	requests atomic.Int32 // requests whose head has arrived
 }
 
-func newWireBackend(t testing.TB, play func(conn net.Conn, r *http.Request, body *bufio.Reader)) *wireBackend {
+func newWireBackend(t testing.TB, handle func(conn net.Conn, r *http.Request, body *bufio.Reader)) *wireBackend {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -46,14 +44,14 @@ func newWireBackend(t testing.TB, play func(conn net.Conn, r *http.Request, body
 					return // a probe
 				}
 				b.requests.Add(1)
-				play(conn, r, reader)
+				handle(conn, r, reader)
 			}()
 		}
 	}()
 	return b
 }
 
-// serveSite runs a site of edge_proxy in front of the backend, and waits until that is ready.
+// serveSite runs a site with api:80 at the backend, and waits until the backend is ready.
 func (b *wireBackend) serveSite(t testing.TB, s *site, directives string) *site {
 	t.Helper()
 	ready := watchState(t, b.address, registry.Ready)
@@ -77,7 +75,7 @@ func (s *site) dial(t testing.TB) net.Conn {
 	return conn
 }
 
-// writeRequest sends text on a connection, in which \n stands for CRLF.
+// writeRequest sends text on a connection, with CRLF for \n.
 func writeRequest(t testing.TB, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
@@ -85,7 +83,7 @@ func writeRequest(t testing.TB, conn net.Conn, text string) {
 	}
 }
 
-// readResponse reads an answer from a connection, with its body.
+// readResponse reads a response and its body from a connection.
 func readResponse(t testing.TB, conn net.Conn) (*http.Response, string) {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -100,7 +98,7 @@ func readResponse(t testing.TB, conn net.Conn) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// newCannedBackend returns a backend that answers each request with text, in which \n stands for CRLF, when all of it has come.
+// newCannedBackend returns a backend that reads each request to its end and responds with text, with CRLF for \n.
 func newCannedBackend(t testing.TB, text string) *wireBackend {
 	t.Helper()
 	return newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
@@ -116,12 +114,12 @@ func TestTheRejectionOfAnUploadArrives(t *testing.T) {
 	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	for i := range 20 {
 		conn := s.dial(t)
-		go func() { // as clients do that send while they wait
+		go func() { // the client sends while it waits for the response
 			_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n")
 			_, _ = conn.Write(make([]byte, 5_000_000))
 		}()
 		if resp, body := readResponse(t, conn); resp.StatusCode != http.StatusRequestEntityTooLarge || len(body) != 20000 {
-			t.Fatalf("upload %d: %s with %d bytes", i, resp.Status, len(body))
+			t.Fatalf("upload %d: got %s with %d bytes, want 413 with 20000", i, resp.Status, len(body))
 		}
 		conn.Close()
 	}
@@ -131,18 +129,18 @@ func TestARejectionReachesAClientThatIsStillSending(t *testing.T) {
 	b := newCannedBackend(t, "HTTP/1.1 200 OK\nContent-Length: 0\n\n")
 	s := b.serveSite(t, new(site), "sanitize_request\nrespond /full 404\nedge_proxy api:80")
 	for name, head := range map[string]string{
-		"its own": "POST /full HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n",
-		"a chunk": "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;" + strings.Repeat("a=b;", 5000) + "\r\nhello\r\nzz\r\n",
+		"edge's response": "POST /full HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n",
+		"malformed chunk": "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;" + strings.Repeat("a=b;", 5000) + "\r\nhello\r\nzz\r\n",
 	} {
 		conn := s.dial(t)
 		if _, err := io.WriteString(conn, head); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if _, err := conn.Write(make([]byte, 3_000_000)); err != nil {
-			t.Fatalf("%s: the connection was reset under the client: %v", name, err)
+			t.Fatalf("%s: the connection was reset while the client was sending: %v", name, err)
 		}
 		if resp, _ := readResponse(t, conn); resp.StatusCode < 400 {
-			t.Errorf("%s: %s", name, resp.Status)
+			t.Errorf("%s: got %s, want an error status", name, resp.Status)
 		}
 	}
 }
@@ -154,7 +152,7 @@ func TestAnEarlyResponseDoesNotWaitForTheBody(t *testing.T) {
 		})
 	}
 	b := unread("HTTP/1.1 401 U\nContent-Length: 6\nConnection: close\n\nnoauth")
-	// With HTTP/1.1 alone, Caddy puts a connection of its own between net/http and the listener's.
+	// With only HTTP/1.1, Caddy wraps the listener's connections in a type of its own.
 	for _, protocols := range []string{"h1 h2 h3", "h1"} {
 		t.Run(protocols, func(t *testing.T) { wantEarlyResponses(t, b, protocols) })
 	}
@@ -165,17 +163,17 @@ func wantEarlyResponses(t *testing.T, b *wireBackend, protocols string) {
 	for path, want := range map[string]int{"/api": 401, "/moved": 308, "/none": 404, "/full": 413, "/down": 503} {
 		for _, expect := range []string{"Expect: 100-continue\n", ""} {
 			conn := s.dial(t)
-			began := time.Now()
+			startedAt := time.Now()
 			writeRequest(t, conn, "POST "+path+" HTTP/1.1\nHost: a\n"+expect+"Content-Length: 3000000\n\n")
 			resp, _ := readResponse(t, conn)
 			if resp.StatusCode != want {
-				t.Errorf("%s, %q: %s, want %d", path, expect, resp.Status, want)
+				t.Errorf("%s, %q: got %s, want %d", path, expect, resp.Status, want)
 			}
-			if took := time.Since(began); took > time.Second {
-				t.Errorf("%s, %q: the answer took %s", path, expect, took)
+			if took := time.Since(startedAt); took > time.Second {
+				t.Errorf("%s, %q: the response took %s", path, expect, took)
 			}
 			if !resp.Close {
-				t.Errorf("%s, %q: the connection is kept, with a body on it that nobody will read", path, expect)
+				t.Errorf("%s, %q: the connection stays open with an unread body", path, expect)
 			}
 			conn.Close()
 		}
@@ -183,33 +181,33 @@ func wantEarlyResponses(t *testing.T, b *wireBackend, protocols string) {
 }
 
 func TestABackendThatIgnoresExpectAddsLittleDelay(t *testing.T) {
-	b := newCannedBackend(t, "HTTP/1.1 200 OK\nContent-Length: 2\n\nok") // it reads the body and never says 100
+	b := newCannedBackend(t, "HTTP/1.1 200 OK\nContent-Length: 2\n\nok") // it reads the body without sending 100
 	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	conn := s.dial(t)
-	began := time.Now()
+	startedAt := time.Now()
 	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 5\n\n")
 	reader := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(reader, nil)
 	if err != nil || resp.StatusCode != http.StatusContinue {
-		t.Fatalf("%v %v, want 100", resp, err)
+		t.Fatalf("got %v, %v; want 100", resp, err)
 	}
 	writeRequest(t, conn, "hello")
 	if resp, err = http.ReadResponse(reader, nil); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%v %v, want 200", resp, err)
+		t.Fatalf("got %v, %v; want 200", resp, err)
 	}
-	if took := time.Since(began); took > 500*time.Millisecond {
-		t.Errorf("it took %s", took)
+	if took := time.Since(startedAt); took > 500*time.Millisecond {
+		t.Errorf("the response took %s, want less than 500ms", took)
 	}
 }
 
 func TestRequestBodiesAreStreamed(t *testing.T) {
-	for _, request := range []string{"PUT", "GET", "DELETE", "POST"} {
-		came := make(chan string, 10)
+	for _, method := range []string{"PUT", "GET", "DELETE", "POST"} {
+		arrived := make(chan string, 10)
 		b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 			for buf := make([]byte, 100); ; {
 				n, err := r.Body.Read(buf)
 				if n > 0 {
-					came <- string(buf[:n])
+					arrived <- string(buf[:n])
 				}
 				if err != nil {
 					break
@@ -220,33 +218,33 @@ func TestRequestBodiesAreStreamed(t *testing.T) {
 		s := b.serveSite(t, new(site), "edge_proxy api:80")
 		conn := s.dial(t)
 		extra := ""
-		if request == "POST" {
+		if method == "POST" {
 			extra = "Incremental: ?1\n"
 		}
-		writeRequest(t, conn, request+" / HTTP/1.1\nHost: a\n"+extra+"Transfer-Encoding: chunked\n\n")
+		writeRequest(t, conn, method+" / HTTP/1.1\nHost: a\n"+extra+"Transfer-Encoding: chunked\n\n")
 		for i := range 3 {
 			writeRequest(t, conn, fmt.Sprintf("a\n0123456%03d\n", i))
 			select {
-			case <-came: // only then does the client go on
+			case <-arrived: // only then does the client continue
 			case <-time.After(5 * time.Second):
-				t.Fatalf("%s: part %d did not arrive before the next one was sent", request, i)
+				t.Fatalf("%s: part %d did not arrive before the next one was sent", method, i)
 			}
 		}
 		writeRequest(t, conn, "0\n\n")
 		if resp, _ := readResponse(t, conn); resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: %s", request, resp.Status)
+			t.Errorf("%s: got %s, want 200", method, resp.Status)
 		}
 	}
 }
 
-// TestARetrySendsTheBodyFromItsStart: though the first endpoint ended in its middle.
+// TestARetrySendsTheBodyFromItsStart after the first connection was closed in the middle of the body.
 func TestARetrySendsTheBodyFromItsStart(t *testing.T) {
-	met := make(chan struct{}, 1)
+	arrived := make(chan struct{}, 1)
 	var b *wireBackend
 	b = newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 		if b.requests.Load() == 1 {
 			_, _ = io.ReadFull(r.Body, make([]byte, 4))
-			met <- struct{}{}
+			arrived <- struct{}{}
 			return
 		}
 		text, _ := io.ReadAll(r.Body)
@@ -255,10 +253,10 @@ func TestARetrySendsTheBodyFromItsStart(t *testing.T) {
 	s := b.serveSite(t, new(site), "edge_proxy api:80")
 	conn := s.dial(t)
 	writeRequest(t, conn, "PUT / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n4\nfour\n")
-	<-met
+	<-arrived
 	writeRequest(t, conn, "4\nmore\n0\n\n")
 	if resp, body := readResponse(t, conn); resp.StatusCode != http.StatusOK || body != "fourmore" {
-		t.Errorf("%s %q", resp.Status, body)
+		t.Errorf("got %s %q, want 200 \"fourmore\"", resp.Status, body)
 	}
 }
 
@@ -275,21 +273,21 @@ func TestAMalformedResponseIsNotRetried(t *testing.T) {
 			failed++
 		}
 	}
-	if asked := bad.requests.Load(); failed == 0 || asked != failed {
-		t.Errorf("asked %d times, 502 %d times; want each once", asked, failed)
+	if sent := bad.requests.Load(); failed == 0 || sent != failed {
+		t.Errorf("the bad endpoint got %d requests, %d got 502; want each sent once and answered with 502", sent, failed)
 	}
-	wantNoEjectionOrRetry(t) // by one client alone
+	wantNoEjectionOrRetry(t) // the requests of one client alone do not eject an endpoint
 }
 
 func TestARequestThatCrashesContainersReachesOnlyTwo(t *testing.T) {
 	var addresses []string
 	var ready []<-chan struct{}
-	var killed atomic.Int32
+	var crashes atomic.Int32
 	for range 5 {
 		var b *backend
 		b = newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/poison" {
-				killed.Add(1)
+				crashes.Add(1)
 				go b.stop()
 				panic(http.ErrAbortHandler)
 			}
@@ -299,8 +297,8 @@ func TestARequestThatCrashesContainersReachesOnlyTwo(t *testing.T) {
 		ready = append(ready, watchState(t, b.address, registry.Ready))
 	}
 	s := serve(t, map[string][]string{"api:80": addresses}, "handle_errors {\n error_pages\n}\nedge_proxy api:80")
-	for _, r := range ready {
-		<-r
+	for _, isReady := range ready {
+		<-isReady
 	}
 	req, err := http.NewRequest(http.MethodGet, s.url+"/poison", nil)
 	if err != nil {
@@ -313,15 +311,15 @@ func TestARequestThatCrashesContainersReachesOnlyTwo(t *testing.T) {
 	}
 	body, _ := io.ReadAll(resp.Body)
 	resp.Body.Close()
-	if resp.StatusCode != http.StatusBadGateway || killed.Load() != 2 {
-		t.Errorf("%s after %d containers, want 502 after 2", resp.Status, killed.Load())
+	if resp.StatusCode != http.StatusBadGateway || crashes.Load() != 2 {
+		t.Errorf("%s after %d containers, want 502 after 2", resp.Status, crashes.Load())
 	}
 	if resp.Header.Get("Refresh") != "" || bytes.Contains(body, []byte("tries again by itself")) {
-		t.Error("the page asks for it again by itself")
+		t.Error("the error page reloads itself")
 	}
 	for range 10 {
 		if status, text, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusOK {
-			t.Errorf("another request: %d %s", status, text)
+			t.Errorf("another request: got %d %s, want 200", status, text)
 		}
 	}
 }
@@ -345,10 +343,8 @@ func TestNoContentTypeIsInvented(t *testing.T) {
 		}
 		resp.Body.Close()
 		if kind, ok := resp.Header["Content-Type"]; ok {
-			t.Errorf("%q: the answer has the type %q, which the application did not give it", directives, kind)
+			t.Errorf("%q: the response has the content type %q, want none", directives, kind)
 		}
-		if err := caddy.Stop(); err != nil {
-			t.Fatal(err)
-		}
+		stopCaddy(t)
 	}
 }

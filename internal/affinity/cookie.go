@@ -1,4 +1,4 @@
-package proxy
+package affinity
 
 import (
 	"crypto/hmac"
@@ -11,15 +11,15 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// cookies name the endpoints of one service to its clients. A cookie's value is a keyed hash of the endpoint's identity
-// (HMAC-SHA256, RFC 2104): nobody can make one up, and it tells nobody where a container is.
+// cookies are the cookies that name the endpoints of one service. The value of a cookie is a keyed hash of the endpoint's
+// identity (HMAC-SHA256, RFC 2104): clients can't forge it, and it does not reveal the container's address.
 type cookies struct {
 	name    string
 	key     func() []byte
 	service *registry.Service
 
 	mu      sync.RWMutex
-	version uint64 // of the identities that endpoints was made of
+	version uint64 // of the identities in the maps below
 	byValue map[string]string
 	byID    map[string]string
 }
@@ -28,19 +28,19 @@ func newCookies(service *registry.Service, key func() []byte) *cookies {
 	return &cookies{name: cookieName(service.Name()), key: key, service: service}
 }
 
-// cookieName returns what the cookie of a service such as "bigcapital-server:3000" is called.
+// cookieName returns the name of a service's cookie: "edge_bigcapital-server_3000" for "bigcapital-server:3000".
 func cookieName(service string) string {
 	return "edge_" + strings.Map(func(r rune) rune {
-		if r == ':' || r > '~' { // not in a cookie's name, RFC 6265 section 4.1.1
+		if r == ':' || r > '~' { // not allowed in a cookie name (RFC 6265 section 4.1.1)
 			return '_'
 		}
 		return r
 	}, service)
 }
 
-// endpoint returns the identity that a request's cookie names, and whether that is known: a request without a cookie
-// names none, one with the cookie of an endpoint that is gone, or not there yet, is not known.
-func (c *cookies) endpoint(r *http.Request) (id string, known bool) {
+// endpoint returns the identity of the endpoint that a request's cookie names; "" without a cookie. isKnown is false if the
+// cookie names an endpoint that was removed, or is not there yet.
+func (c *cookies) endpoint(r *http.Request) (id string, isKnown bool) {
 	if len(r.Header["Cookie"]) == 0 {
 		return "", true
 	}
@@ -51,11 +51,11 @@ func (c *cookies) endpoint(r *http.Request) (id string, known bool) {
 	c.refresh()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	id, known = c.byValue[cookie.Value]
-	return id, known
+	id, isKnown = c.byValue[cookie.Value]
+	return id, isKnown
 }
 
-// value returns the value that names an endpoint.
+// value returns the cookie value of an endpoint; "" if it was removed.
 func (c *cookies) value(id string) string {
 	c.refresh()
 	c.mu.RLock()
@@ -63,13 +63,13 @@ func (c *cookies) value(id string) string {
 	return c.byID[id]
 }
 
-// refresh makes the values of the endpoints that there are now.
+// refresh computes the values again if the endpoints have changed.
 func (c *cookies) refresh() {
 	version := c.service.IdentitiesVersion()
 	c.mu.RLock()
-	fresh := c.byValue != nil && c.version == version
+	isFresh := c.byValue != nil && c.version == version
 	c.mu.RUnlock()
-	if fresh {
+	if isFresh {
 		return
 	}
 	ids, version := c.service.Identities()
@@ -84,7 +84,7 @@ func (c *cookies) refresh() {
 }
 
 func (c *cookies) sign(id string) string {
-	const bytes = 18 // 24 characters, and more than can be guessed
+	const bytes = 18 // 24 characters in base64, too many to guess
 	mac := hmac.New(sha256.New, c.key())
 	mac.Write([]byte(c.service.Name()))
 	mac.Write([]byte{0})
@@ -92,11 +92,11 @@ func (c *cookies) sign(id string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:bytes])
 }
 
-// set has the client come back to an endpoint, until it closes its browser or the endpoint is gone.
+// set adds the cookie that names an endpoint. It lasts until the browser is closed.
 func (c *cookies) set(h http.Header, id string, secure bool) {
 	value := c.value(id)
 	if value == "" {
-		return // it is gone already
+		return // the endpoint was removed
 	}
 	cookie := http.Cookie{Name: c.name, Value: value, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode}
 	h.Add("Set-Cookie", cookie.String())

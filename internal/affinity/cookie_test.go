@@ -1,4 +1,4 @@
-package proxy
+package affinity
 
 import (
 	"net/http"
@@ -14,14 +14,14 @@ func newTestCookies(t testing.TB, key string) (*cookies, *registry.Feed) {
 	t.Helper()
 	r := registry.New(registry.Options{})
 	t.Cleanup(r.Close)
-	s, err := r.Declare("api:80")
+	service, err := r.Declare("api:80")
 	if err != nil {
 		t.Fatal(err)
 	}
 	feed := r.Feed(registry.Engine)
 	feed.Set("api", []registry.Member{member("a", "10.0.0.1"), member("b", "10.0.0.2")})
 	feed.SetOnline(true)
-	return newCookies(s, func() []byte { return []byte(key) }), feed
+	return newCookies(service, func() []byte { return []byte(key) }), feed
 }
 
 func member(id, addr string) registry.Member {
@@ -33,21 +33,21 @@ func requestWithCookie(header string) *http.Request {
 	return &http.Request{Header: http.Header{"Cookie": {header}}}
 }
 
-func TestACookieLeadsToItsEndpointUntilThatIsRemoved(t *testing.T) {
-	jar, feed := newTestCookies(t, "key")
-	a := jar.value("a")
-	if id, known := jar.endpoint(requestWithCookie("x=1; edge_api_80=" + a)); id != "a" || !known {
-		t.Errorf("it leads to %q, known %t", id, known)
+func TestACookieNamesItsEndpointUntilThatIsRemoved(t *testing.T) {
+	cookies, feed := newTestCookies(t, "key")
+	a := cookies.value("a")
+	if id, isKnown := cookies.endpoint(requestWithCookie("x=1; edge_api_80=" + a)); id != "a" || !isKnown {
+		t.Errorf("the cookie names %q, known %t", id, isKnown)
 	}
 	feed.Set("api", []registry.Member{member("b", "10.0.0.2"), member("c", "10.0.0.1")})
-	if id, known := jar.endpoint(requestWithCookie("edge_api_80=" + a)); id != "" || known {
-		t.Errorf("when its container is gone, it leads to %q, known %t", id, known)
+	if id, isKnown := cookies.endpoint(requestWithCookie("edge_api_80=" + a)); id != "" || isKnown {
+		t.Errorf("after its container was removed, the cookie names %q, known %t; want an unknown one", id, isKnown)
 	}
-	if id, known := jar.endpoint(requestWithCookie("edge_api_80=" + jar.value("c"))); id != "c" || !known {
-		t.Errorf("the new container's leads to %q, known %t", id, known)
+	if id, isKnown := cookies.endpoint(requestWithCookie("edge_api_80=" + cookies.value("c"))); id != "c" || !isKnown {
+		t.Errorf("the new container's cookie names %q, known %t", id, isKnown)
 	}
-	if id, known := jar.endpoint(requestWithCookie("other=1")); id != "" || !known {
-		t.Errorf("without a cookie: %q, known %t; there is nothing to wait for", id, known)
+	if id, isKnown := cookies.endpoint(requestWithCookie("other=1")); id != "" || !isKnown {
+		t.Errorf("without a cookie: %q, known %t; want \"\" and true", id, isKnown)
 	}
 }
 
@@ -55,10 +55,10 @@ func TestAnotherKeyMakesOtherCookies(t *testing.T) {
 	one, _ := newTestCookies(t, "one")
 	two, _ := newTestCookies(t, "two")
 	if one.value("a") == two.value("a") || one.value("a") == one.value("b") {
-		t.Error("the values don't depend on the key or the endpoint")
+		t.Error("the values do not depend on the key or the endpoint")
 	}
 	if id, _ := one.endpoint(requestWithCookie("edge_api_80=" + two.value("a"))); id != "" {
-		t.Errorf("a cookie of another key leads to %q", id)
+		t.Errorf("a cookie of another key names %q", id)
 	}
 }
 
@@ -69,27 +69,27 @@ func TestACookieIsValidAfterTheEndpointsIdentityChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jar := newCookies(service, func() []byte { return []byte("key") })
+	cookies := newCookies(service, func() []byte { return []byte("key") })
 	r.Feed(registry.DNS).Set("api", []registry.Member{member("10.0.0.1", "10.0.0.1")})
-	early := jar.value("10.0.0.1")
+	early := cookies.value("10.0.0.1")
 	engine := r.Feed(registry.Engine)
 	engine.Set("api", []registry.Member{member("a", "10.0.0.1")})
 	engine.SetOnline(true)
-	id, known := jar.endpoint(requestWithCookie("edge_api_80=" + early))
-	if !known || !jar.service.IsSameEndpoint(id, "a") {
-		t.Errorf("it leads to %q, known %t", id, known)
+	id, isKnown := cookies.endpoint(requestWithCookie("edge_api_80=" + early))
+	if !isKnown || !cookies.service.IsSameEndpoint(id, "a") {
+		t.Errorf("the cookie names %q, known %t", id, isKnown)
 	}
 }
 
-func FuzzForgedCookiesLeadNowhere(f *testing.F) {
-	jar, _ := newTestCookies(f, "key")
-	a, b := jar.value("a"), jar.value("b")
+func FuzzForgedCookiesNameNoEndpoint(f *testing.F) {
+	cookies, _ := newTestCookies(f, "key")
+	a, b := cookies.value("a"), cookies.value("b")
 	for _, header := range []string{"", "=", "edge_api_80", "edge_api_80=", "edge_api_80=" + a, "edge_api_80=\"" + b + "\"", "edge_api_80=" + a + "; edge_api_80=" + b, "\x00; edge_api_80=10.0.0.1"} {
 		f.Add(header)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		if id, _ := jar.endpoint(requestWithCookie(header)); id != "" && !strings.Contains(header, jar.value(id)) {
-			t.Errorf("%q leads to %s", header, id)
+		if id, _ := cookies.endpoint(requestWithCookie(header)); id != "" && !strings.Contains(header, cookies.value(id)) {
+			t.Errorf("%q names %s", header, id)
 		}
 	})
 }

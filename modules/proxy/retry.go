@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/upstreamconn"
+)
+
+const (
+	// maxRetries is how often a request is sent again after it was sent and not answered.
+	maxRetries = 4
+	// retryBackoffStep is how much longer each retry waits than the one before: if several containers fail together, the next
+	// attempt is likely to fail too.
+	retryBackoffStep = 20 * time.Millisecond
+	// maxCrashes is how many endpoints may end during the request, without having been told to stop, before the edge assumes
+	// that the request crashes them.
+	maxCrashes = 2
+
+	// stopEventTimeout is how long Docker's event that a container was told to stop may take to arrive.
+	stopEventTimeout = 100 * time.Millisecond
+	// statusStopEventTimeout is the same after a response of 502, 503 or 504, most of which have another reason. The Docker
+	// Engine reports a signal within 10 ms.
+	statusStopEventTimeout = 20 * time.Millisecond
+	// stopEventPollInterval is the time between two checks for the event.
+	stopEventPollInterval = 5 * time.Millisecond
+)
+
+// retryPolicy limits how often one request is sent again after it was sent and not answered.
+type retryPolicy struct {
+	count        int                  // retries so far
+	unansweredBy []*registry.Endpoint // the endpoints that did not answer
+}
+
+// isIdempotent reports whether sending the request twice has the same effect as sending it once.
+func (x *exchange) isIdempotent() bool { return upstreamconn.IsIdempotent(x.req.Method) }
+
+// isReplayable reports whether the request may be sent again after it was sent and not answered.
+func (x *exchange) isReplayable() bool { return x.isIdempotent() && x.body.isReplayable() }
+
+// retryOrFail decides what follows a failed attempt. It returns nil for another attempt, else the error for the client.
+func (x *exchange) retryOrFail(claim registry.Claim, err error) error {
+	e := claim.Endpoint()
+	switch x.classify(err) {
+	case clientFault:
+		return x.handleClientFault(err)
+	case edgeExhausted:
+		return x.waitForResources(e, err)
+	case badResponse, invalidRequest:
+		return x.fail(e, err)
+	case dialFailed:
+		if time.Since(x.startedAt) >= x.service.Hold() {
+			return x.fail(e, err)
+		}
+		claim.ReportDialError(err.Error())
+	case noResponse:
+		if err := x.retryUnanswered(e, err); err != nil {
+			return err
+		}
+	case endpointTerminating:
+	}
+	x.pickOptions.Avoid = append(x.pickOptions.Avoid, e)
+	if c := x.log.Check(zap.DebugLevel, "trying another endpoint"); c != nil {
+		c.Write(zap.String("service", x.Service), zap.String("address", e.Address()), zap.Error(err))
+	}
+	return nil
+}
+
+// retryUnanswered decides whether a request that was sent to an endpoint and not answered is sent again. It returns nil if it
+// is, else the error for the client.
+func (x *exchange) retryUnanswered(e *registry.Endpoint, err error) error {
+	x.retry.unansweredBy = append(x.retry.unansweredBy, e)
+	if !x.isReplayable() || x.retry.count == maxRetries || x.canBeIntentional(err) && e.IsReady() {
+		return x.fail(e, err)
+	}
+	if x.retry.countCrashes(x.req.Context()) >= maxCrashes {
+		setPlaceholder(x.req, "edge.request.repeatable", "false")
+		return x.fail(e, err)
+	}
+	if isReusedConn(err) && len(x.retry.unansweredBy) == 1 {
+		return nil // the endpoint may have closed an idle connection, which costs no retry
+	}
+	isAllowed, ctxErr := x.retry.awaitBudget(x.req.Context(), x.service, e)
+	switch {
+	case ctxErr != nil:
+		return x.handleDisconnect()
+	case !isAllowed:
+		return x.fail(e, fmt.Errorf("the retry budget is spent: %w", err))
+	}
+	x.retry.count++
+	return nil
+}
+
+// canBeIntentional reports whether an application may leave such a request unanswered on purpose: it works for longer than
+// the response timeout, or closes a connection instead of upgrading it. While its endpoint is ready, such a request is not
+// sent again.
+func (x *exchange) canBeIntentional(err error) bool {
+	return errors.Is(err, errResponseTimeout) || x.req.Header.Get("Upgrade") != ""
+}
+
+// isReusedConn reports whether an attempt failed on a reused connection.
+func isReusedConn(err error) bool {
+	_, ok := errors.AsType[*upstreamconn.ReusedConnError](err)
+	return ok
+}
+
+// countCrashes returns how many endpoints ended during the request without having been told to stop, so that the request may
+// be the cause. It waits for stop events that may still arrive.
+func (p *retryPolicy) countCrashes(ctx context.Context) int {
+	for startedAt := time.Now(); ; {
+		crashes := 0
+		for _, e := range p.unansweredBy {
+			if !e.IsStopExpected() {
+				crashes++
+			}
+		}
+		if crashes < maxCrashes || time.Since(startedAt) >= stopEventTimeout {
+			return crashes
+		}
+		select {
+		case <-time.After(stopEventPollInterval):
+		case <-ctx.Done():
+			return crashes
+		}
+	}
+}
+
+// awaitBudget waits for the backoff, and until the service's retry budget allows a retry of a request that e did not answer.
+// It returns false if the budget does not allow it in time, and an error if the context ends.
+func (p *retryPolicy) awaitBudget(ctx context.Context, service *registry.Service, e *registry.Endpoint) (bool, error) {
+	select {
+	case <-time.After(time.Duration(p.count) * retryBackoffStep):
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return service.AllowRetry(ctx, e)
+}
