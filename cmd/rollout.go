@@ -20,7 +20,7 @@ import (
 func rolloutCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "rollout",
-		Usage: "<service>... | --all [--file compose.yaml] [--force] [--pull <policy>] [--timeout 2m]",
+		Usage: "<service>... | --all [--file compose.yaml] [--dry-run] [--force] [--pull <policy>] [--timeout 2m]",
 		Short: "Deploys new containers of Compose services without losing a request",
 		Long: `
 For each service, in turn: gets the image, runs what it depends on to have completed,
@@ -38,13 +38,15 @@ publishes a port) is drained, stopped and started, and the edge holds requests m
 The label edge.rollout says otherwise: "true", its volumes may be shared; "false", never
 two.
 
-  --pull  is always, missing or never; without it the compose file decides. Images that
-          only this machine has are taken as they are.
+  --pull     is always, missing or never; without it the compose file decides. Images that
+             only this machine has are taken as they are.
+  --dry-run  prints the steps of the rollout, and changes nothing.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			f := cmd.Flags()
 			addProjectFlags(cmd)
 			f.Bool("all", false, "Roll out every service that the edge has a route to")
+			f.Bool("dry-run", false, "Print what the rollout would do, and change nothing")
 			f.Bool("force", false, "Replace containers that are up to date, too")
 			f.Bool("build", false, "Build images first, where the file says how")
 			f.String("pull", "", "When to pull images: always, missing or never")
@@ -71,10 +73,24 @@ func runRollout(cmd *cobra.Command, services []string) error {
 	defer stop()
 	r.ForceStop = hurry
 
-	err = r.Run(ctx)
+	if dryRun, _ := cmd.Flags().GetBool("dry-run"); dryRun {
+		err = printPlan(ctx, r)
+	} else {
+		err = r.Run(ctx)
+	}
 	if p, ok := errors.AsType[*rollout.HintError](err); ok {
 		return withHint(err, "%s", p.Hint)
 	}
+	return err
+}
+
+// printPlan prints what a rollout would do.
+func printPlan(ctx context.Context, r *rollout.Rollout) error {
+	plan, err := r.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(r.Out, plan)
 	return err
 }
 

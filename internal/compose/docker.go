@@ -1,4 +1,4 @@
-// Package compose runs docker and docker compose as a person at a terminal would.
+// Package compose runs the docker command, and models the compose files of a project.
 package compose
 
 import (
@@ -12,20 +12,20 @@ import (
 
 // Docker runs the docker command.
 type Docker interface {
-	// Run runs `docker args…` to its end and returns what it printed. The error names the command and its last words.
-	// When ctx ends, the command is interrupted.
+	// Run runs `docker args…`, waits until it exits, and returns its output. The error has the command and the last lines of stderr.
+	// When ctx ends, Run interrupts the command.
 	Run(ctx context.Context, args ...string) (stdout, stderr string, err error)
 }
 
-// CLI is the docker command of this machine, with the environment of this process: DOCKER_HOST and contexts work. It is
-// safe for concurrent use.
+// CLI is the docker command of this machine. It has the environment of this process, so that DOCKER_HOST and Docker contexts work.
+// It is safe for concurrent use.
 type CLI struct{}
 
-// interruptGrace is how long an interrupted command may take before it is killed.
+// interruptGrace is how long an interrupted command may take to exit before it is killed.
 const interruptGrace = 10 * time.Second
 
-// Run implements [Docker]. The command is in a process group of its own: a Ctrl-C at the terminal is for us alone, and
-// would otherwise end a `docker compose up` half-way, at a moment when nothing runs.
+// Run implements [Docker]. The command has a process group of its own, so that Ctrl-C at a terminal reaches only this process.
+// Otherwise it could end `docker compose up` after an old container has stopped and before a new one has started.
 func (CLI) Run(ctx context.Context, args ...string) (string, string, error) {
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	var stdout, stderr bytes.Buffer
@@ -43,7 +43,7 @@ func (CLI) Run(ctx context.Context, args ...string) (string, string, error) {
 	return stdout.String(), stderr.String(), err
 }
 
-// lastLines returns the last n lines of a text that are not empty.
+// lastLines returns the last n non-empty lines of a text.
 func lastLines(text string, n int) string {
 	var lines []string
 	for line := range strings.Lines(text) {

@@ -4,5 +4,5 @@ package compose
 
 import "os/exec"
 
-// interruptAsGroup leaves the command as it is.
+// interruptAsGroup does nothing: this system has no process groups.
 func interruptAsGroup(*exec.Cmd) (ended func()) { return func() {} }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// fakeDocker puts a shell script into PATH as docker.
+// fakeDocker installs a shell script as docker in PATH.
 func fakeDocker(t *testing.T, script string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -24,7 +24,7 @@ func TestRunReturnsDockerOutput(t *testing.T) {
 	fakeDocker(t, `echo "out $*"; echo err >&2`)
 	stdout, stderr, err := CLI{}.Run(t.Context(), "ps", "--all")
 	if err != nil || stdout != "out ps --all\n" || stderr != "err\n" {
-		t.Errorf("%q, %q, %v", stdout, stderr, err)
+		t.Errorf("got %q, %q, %v", stdout, stderr, err)
 	}
 }
 
@@ -32,15 +32,15 @@ func TestFailedCommandErrorHasItsLastLines(t *testing.T) {
 	fakeDocker(t, `for i in 1 2 3 4 5 6 7 8 9; do echo "line $i" >&2; echo >&2; done; exit 3`)
 	_, _, err := CLI{}.Run(t.Context(), "rm", "x")
 	if want := "docker rm x: exit status 3: line 2\nline 3\n"; err == nil || !strings.HasPrefix(err.Error(), want) {
-		t.Errorf("%v, want %s…", err, want)
+		t.Errorf("got %v, want %s…", err, want)
 	}
 	t.Setenv("PATH", t.TempDir())
 	if _, _, err = (CLI{}).Run(t.Context(), "rm"); err == nil || !strings.Contains(err.Error(), "executable file not found") {
-		t.Error(err)
+		t.Errorf("without docker in PATH: got %v", err)
 	}
 }
 
-// TestInterruptReachesChildProcesses: `docker compose` is two processes, and only their group has both.
+// TestInterruptReachesChildProcesses: `docker compose` is two processes, and a signal to their group reaches both.
 func TestInterruptReachesChildProcesses(t *testing.T) {
 	dir := fakeDocker(t, `dir=$(dirname "$0")
 sh -c 'trap "touch '"'$(dirname "$0")/child'"'; exit" INT; touch '"'$(dirname "$0")/started'"'; while :; do sleep 0.05; done'
@@ -60,20 +60,9 @@ exit 1`)
 	}
 	cancel()
 	if err := <-ended; err == nil {
-		t.Error("it succeeded")
+		t.Error("the interrupted command succeeded")
 	}
 	if !exists("child") {
 		t.Error("the child was not interrupted")
-	}
-}
-
-func TestProjectArgsMatchComposeFlags(t *testing.T) {
-	p := Project{Name: "shop", Directory: "dir", Files: []string{"a", "b"}, EnvFiles: []string{".env"}, Profiles: []string{"x"}}
-	want := "compose --project-name shop --project-directory dir --file a --file b --env-file .env --profile x up"
-	if got := strings.Join(p.Args("up"), " "); got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-	if got := strings.Join(Project{}.Args("up"), " "); got != "compose up" {
-		t.Error(got)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// interruptAsGroup gives the command a process group of its own, and has the end of its context interrupt all of it:
-// `docker compose` is two processes. What it returns is to be called when the command has ended.
+// interruptAsGroup gives the command a process group of its own, and has the end of its context interrupt the whole group:
+// `docker compose` is two processes. The caller calls ended when the command has exited.
 func interruptAsGroup(cmd *exec.Cmd) (ended func()) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var kill *time.Timer

@@ -2,8 +2,8 @@ package compose
 
 import "slices"
 
-// Project says which Compose project is meant, in the words of `docker compose`; the zero Project is the one that
-// `docker compose` finds by itself.
+// Project selects a Compose project, by the flags of `docker compose`. The zero Project is the one that `docker compose` finds
+// without flags.
 type Project struct {
 	Name      string
 	Directory string
@@ -12,7 +12,7 @@ type Project struct {
 	Profiles  []string
 }
 
-// Args returns the arguments of docker for a command of Compose on the project.
+// Args returns the arguments of docker that run a command of Compose on the project.
 func (p Project) Args(args ...string) []string {
 	all := []string{"compose"}
 	add := func(flag string, values ...string) {

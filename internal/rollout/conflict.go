@@ -4,22 +4,23 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// LabelRollout is the label of a service by which its owner says whether two of its containers may run at once: "false",
-// or "true" for one whose volumes don't forbid it.
+// LabelRollout is the label of a service that says whether two of its containers may run at once: "false" forbids it, and "true"
+// allows it although both write to the same volumes.
 const LabelRollout = "edge.rollout"
 
-// conflicts returns why n containers of the service can't run at once, and nothing if they can. What is running counts:
-// two that share a volume already are proof enough.
-func (s service) conflicts(services map[string]service, now []container, n int) ([]string, error) {
-	all := slices.Concat(s.identityConflicts(n), namespaceConflicts(services, s.name))
+// conflicts returns the reasons why n containers of a service cannot run at once. Shared volumes are no reason if several
+// containers run already, or if the compose file asks for several.
+func conflicts(stack *compose.Stack, s *compose.Service, existing []container, n int) ([]string, error) {
+	all := slices.Concat(identityConflicts(s, n), namespaceConflicts(stack, s.Name))
 	switch s.Labels[LabelRollout] {
 	case "":
-		if len(runningContainers(now)) < 2 && s.replicas() < 2 {
-			all = append(all, s.volumeConflicts(now)...)
+		if len(runningContainers(existing)) < 2 && s.Replicas() < 2 {
+			all = append(all, volumeConflicts(s, existing)...)
 		}
 	case "false":
 		all = append(all, "its label "+LabelRollout+" is false")
@@ -30,13 +31,14 @@ func (s service) conflicts(services map[string]service, now []container, n int) 
 	return all, nil
 }
 
-// identityConflicts names what only one container can have: a name, an address, a port of the host.
-func (s service) identityConflicts(n int) (all []string) {
+// identityConflicts returns the conflicts about resources that only one container can have: a name, an address, a port of the
+// host.
+func identityConflicts(s *compose.Service, n int) (all []string) {
 	if s.ContainerName != "" {
 		all = append(all, "its container_name "+s.ContainerName+" can exist once")
 	}
 	for _, p := range s.Ports {
-		if portCount(p.Published) < n {
+		if p.Capacity() < n {
 			all = append(all, "it publishes port "+p.Published+" of the host")
 		}
 	}
@@ -44,7 +46,7 @@ func (s service) identityConflicts(n int) (all []string) {
 		all = append(all, "it shares a network with others (network_mode "+s.NetworkMode+")")
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Networks)) {
-		if a := s.Networks[name]; a != nil && (a.IPv4 != "" || a.IPv6 != "" || a.MAC != "") {
+		if a := s.Networks[name]; a.IPv4 != "" || a.IPv6 != "" || a.MAC != "" {
 			all = append(all, "it has a fixed address on network "+name)
 		}
 	}
@@ -54,8 +56,8 @@ func (s service) identityConflicts(n int) (all []string) {
 	return all
 }
 
-// volumeConflicts names what two containers would write to.
-func (s service) volumeConflicts(now []container) (all []string) {
+// volumeConflicts returns the conflicts about volumes that two containers would write to.
+func volumeConflicts(s *compose.Service, existing []container) (all []string) {
 	for _, v := range s.Volumes {
 		if !v.ReadOnly && v.Source != "" && v.Type != "tmpfs" {
 			all = append(all, fmt.Sprintf("it writes to %s %s", v.Type, v.Source))
@@ -66,17 +68,18 @@ func (s service) volumeConflicts(now []container) (all []string) {
 			all = append(all, "it writes to volumes of "+from)
 		}
 	}
-	for _, target := range anonymousVolumeTargets(now) {
-		// `docker compose up` hands these on to a container's successor; containers side by side each have their own.
+	for _, target := range anonymousVolumeTargets(existing) {
+		// `docker compose up` moves an anonymous volume to the container that replaces another. Containers that run at the same
+		// time each have their own.
 		all = append(all, "what it writes to "+target+", a volume without a name, would be left behind")
 	}
 	return all
 }
 
-// namespaceConflicts names the services that live in the namespaces of this one, and would lose them.
-func namespaceConflicts(services map[string]service, name string) (all []string) {
-	for _, other := range slices.Sorted(maps.Keys(services)) {
-		s := services[other]
+// namespaceConflicts returns the conflicts about services that share a namespace of the named one's container, and would lose it.
+func namespaceConflicts(stack *compose.Stack, name string) (all []string) {
+	for _, other := range stack.ServiceNames() {
+		s := stack.Services[other]
 		for _, mode := range []string{s.NetworkMode, s.IPC, s.PID} {
 			if mode == "service:"+name {
 				all = append(all, other+" lives in its container")
@@ -85,21 +88,4 @@ func namespaceConflicts(services map[string]service, name string) (all []string)
 		}
 	}
 	return all
-}
-
-// portCount returns how many ports of the host a published port of Compose leaves to choose from.
-func portCount(published string) int {
-	if published == "" || published == "0" {
-		return 1 << 16
-	}
-	first, last, isRange := strings.Cut(published, "-")
-	if !isRange {
-		return 1
-	}
-	from, err := strconv.Atoi(first)
-	to, err2 := strconv.Atoi(last)
-	if err != nil || err2 != nil {
-		return 1
-	}
-	return to - from + 1
 }

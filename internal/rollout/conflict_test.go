@@ -3,16 +3,18 @@ package rollout
 import (
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// parseServices returns the services of the output of `docker compose config`.
-func parseServices(t *testing.T, text string) map[string]service {
+// parseServices returns a project with services as `docker compose config` prints them.
+func parseServices(t *testing.T, text string) *compose.Stack {
 	t.Helper()
-	_, services, err := parseConfig(`{"name": "shop", "services": ` + text + `}`)
+	s, err := compose.ParseStack(`{"name": "shop", "services": ` + text + `}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return services
+	return s
 }
 
 func TestConflictsAreResourcesThatCanExistOnce(t *testing.T) {
@@ -38,10 +40,10 @@ func TestConflictsAreResourcesThatCanExistOnce(t *testing.T) {
 		{`{"container_name": "web", "labels": {"edge.rollout": "true"}}`, "its container_name web can exist once"},
 		{`{"labels": {"edge.rollout": "false"}}`, "its label edge.rollout is false"},
 	} {
-		services := parseServices(t, `{"web": `+c.service+`}`)
-		got, err := services["web"].conflicts(services, nil, 4)
+		stack := parseServices(t, `{"web": `+c.service+`}`)
+		got, err := conflicts(stack, stack.Services["web"], nil, 4)
 		if err != nil || strings.Join(got, "; ") != c.want {
-			t.Errorf("%s: %q, %v; want %q", c.service, got, err, c.want)
+			t.Errorf("%s: got %q, %v; want %q", c.service, got, err, c.want)
 		}
 	}
 }
@@ -53,44 +55,27 @@ func TestAnonymousVolumeIsAConflict(t *testing.T) {
 		Type, Name, Destination string
 		RW                      bool
 	}{"volume", strings.Repeat("ab", 32), "/var/lib/data", true})
-	services := parseServices(t, `{"web": {}}`)
-	got, err := services["web"].conflicts(services, []container{c}, 2)
+	stack := parseServices(t, `{"web": {}}`)
+	got, err := conflicts(stack, stack.Services["web"], []container{c}, 2)
 	if err != nil || len(got) != 1 || !strings.Contains(got[0], "/var/lib/data") {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v", got, err)
 	}
-	if got, err = services["web"].conflicts(services, []container{c, c}, 4); err != nil || len(got) > 0 {
-		t.Errorf("two that run already: %q, %v", got, err)
+	if got, err = conflicts(stack, stack.Services["web"], []container{c, c}, 4); err != nil || len(got) > 0 {
+		t.Errorf("two containers that run already: got %q, %v; want none", got, err)
 	}
 }
 
 func TestSharedNamespaceIsAConflict(t *testing.T) {
-	services := parseServices(t, `{"web": {}, "sidecar": {"network_mode": "service:web"}, "viewer": {"pid": "service:web"}, "free": {}}`)
-	got, err := services["web"].conflicts(services, nil, 2)
+	stack := parseServices(t, `{"web": {}, "sidecar": {"network_mode": "service:web"}, "viewer": {"pid": "service:web"}, "free": {}}`)
+	got, err := conflicts(stack, stack.Services["web"], nil, 2)
 	if want := "sidecar lives in its container; viewer lives in its container"; err != nil || strings.Join(got, "; ") != want {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 }
 
 func TestRolloutLabelMustBeTrueOrFalse(t *testing.T) {
-	services := parseServices(t, `{"web": {"labels": {"edge.rollout": "maybe"}}}`)
-	if got, err := services["web"].conflicts(services, nil, 2); err == nil {
-		t.Errorf("%q, no error", got)
-	}
-}
-
-func TestOneShotsAreSortedByDependency(t *testing.T) {
-	const done = `{"condition": "service_completed_successfully"}`
-	services := parseServices(t, `{
-		"web": {"depends_on": {"seed": `+done+`, "migrate": `+done+`, "db": {"condition": "service_healthy"}, "gone": `+done+`}},
-		"seed": {"depends_on": {"migrate": `+done+`}}, "migrate": {"depends_on": {"init": `+done+`}}, "init": {}, "db": {"depends_on": {"init": `+done+`}}
-	}`)
-	if got := joinNames(oneShotDependencies(services, "web")); got != "init, migrate, seed" {
-		t.Errorf("%s, want init, migrate, seed", got)
-	}
-}
-
-func TestInvalidComposeConfigIsAnError(t *testing.T) {
-	if _, _, err := parseConfig(`{"services": [`); err == nil {
-		t.Error("no error")
+	stack := parseServices(t, `{"web": {"labels": {"edge.rollout": "maybe"}}}`)
+	if got, err := conflicts(stack, stack.Services["web"], nil, 2); err == nil {
+		t.Errorf("got %q and no error", got)
 	}
 }

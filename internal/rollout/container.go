@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// container is what a rollout reads of `docker inspect`.
+// container is the part of a container's `docker inspect` that a rollout uses.
 type container struct {
 	ID    string
-	Name  string // without the slash that Docker puts in front
+	Name  string // without the leading slash of Docker's name
 	Image string // the ID of its image
 	State struct {
 		Status   string
@@ -33,27 +33,29 @@ type container struct {
 	}
 }
 
-// version is what containers of one service can differ in.
+// version identifies a version of a service: containers with equal versions are interchangeable.
 type version struct{ configHash, imageID string }
 
-// version returns what Compose itself compares, by the labels that it has given the container.
+// version returns the container's version, from the labels that Compose compares itself.
 func (c container) version() version {
 	return version{
 		c.Config.Labels["com.docker.compose.config-hash"], cmp.Or(c.Config.Labels["com.docker.compose.image"], c.Image),
 	}
 }
 
-// isUp reports whether the container runs, or is to run again by itself.
+// isUp reports whether the container runs, or Docker will run it again.
 func (c container) isUp() bool {
 	return c.State.Status == "running" || c.State.Status == "restarting" || c.State.Status == "paused"
 }
 
+// number returns the container's number within its service, or 0.
 func (c container) number() int {
-	n, _ := strconv.Atoi(c.Config.Labels["com.docker.compose.container-number"]) // for sorting only
+	n, _ := strconv.Atoi(c.Config.Labels["com.docker.compose.container-number"])
 	return n
 }
 
-// matches reports whether an endpoint is the container: by its ID, or by its address where the edge knows only that.
+// matches reports whether an endpoint is the container. It compares addresses if the edge does not know the container's ID, which
+// is the case with DNS alone.
 func (c container) matches(e endpoint) bool {
 	host, _, err := net.SplitHostPort(e.Address)
 	if err != nil || e.ID != e.Address && e.ID != host {
@@ -67,13 +69,13 @@ func (c container) matches(e endpoint) bool {
 	return false
 }
 
-// containers returns all containers of a service, also those that don't run, in the order of their numbers.
+// containers returns all containers of a service, also those that do not run, by number.
 func (s *stack) containers(ctx context.Context, service string) ([]container, error) {
 	var err error
-	for range 3 { // one that ends between the two questions is not there to be inspected
+	for range 3 { // `docker inspect` fails if a container is removed after `docker ps` has listed it
 		var ids, text string
 		ids, _, err = s.docker.Run(ctx, "ps", "--all", "--quiet", "--no-trunc",
-			"--filter", "label=com.docker.compose.project="+s.projectName,
+			"--filter", "label=com.docker.compose.project="+s.Name,
 			"--filter", "label=com.docker.compose.service="+service,
 			"--filter", "label=com.docker.compose.oneoff=False")
 		if err != nil {
@@ -88,7 +90,7 @@ func (s *stack) containers(ctx context.Context, service string) ([]container, er
 		}
 		var all []container
 		if err := json.Unmarshal([]byte(text), &all); err != nil {
-			return nil, fmt.Errorf("read what `docker inspect` printed: %w", err)
+			return nil, fmt.Errorf("read the output of `docker inspect`: %w", err)
 		}
 		for i := range all {
 			all[i].Name = strings.TrimPrefix(all[i].Name, "/")
@@ -104,12 +106,12 @@ func runningContainers(all []container) []container {
 	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !c.isUp() })
 }
 
-// intersection returns the containers that are among others.
+// intersection returns those of all that are in others.
 func intersection(all, others []container) []container {
 	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !containsID(others, c.ID) })
 }
 
-// difference returns the containers that are not among others.
+// difference returns those of all that are not in others.
 func difference(all, others []container) []container {
 	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return containsID(others, c.ID) })
 }
@@ -126,7 +128,7 @@ func containerIDs(all []container) []string {
 	return texts
 }
 
-// containerNames returns the names of containers for a sentence.
+// containerNames returns the containers' names, joined for a message.
 func containerNames(all []container) string {
 	texts := make([]string, len(all))
 	for i, c := range all {
@@ -135,7 +137,8 @@ func containerNames(all []container) string {
 	return joinNames(texts)
 }
 
-// anonymousVolumeTargets returns the directories in which containers keep writable volumes that have no name but an ID.
+// anonymousVolumeTargets returns the directories at which containers have a writable anonymous volume. Docker names such a volume
+// by 64 hexadecimal digits.
 func anonymousVolumeTargets(all []container) []string {
 	targets := make(map[string]bool)
 	for _, c := range all {
@@ -148,14 +151,27 @@ func anonymousVolumeTargets(all []container) []string {
 	return slices.Sorted(maps.Keys(targets))
 }
 
-// largestVersionGroup returns the size of the largest group of one version: how many containers of the service there should be, whatever
-// an earlier rollout that was killed has left beside them.
+// largestVersionGroup returns how many of the containers have the most frequent version. That is how many containers the service
+// has, also if a killed rollout has left containers of two versions.
 func largestVersionGroup(all []container) int {
-	groups := make(map[version]int)
+	counts := make(map[version]int)
 	n := 0
 	for _, c := range all {
-		groups[c.version()]++
-		n = max(n, groups[c.version()])
+		counts[c.version()]++
+		n = max(n, counts[c.version()])
 	}
 	return n
 }
+
+// filterByVersion returns the containers of a version.
+func filterByVersion(all []container, want version) (same []container) {
+	for _, c := range all {
+		if c.version() == want {
+			same = append(same, c)
+		}
+	}
+	return same
+}
+
+// joinNames joins names for a message.
+func joinNames(names []string) string { return strings.Join(names, ", ") }

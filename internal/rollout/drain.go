@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// drainOptions is how containers are to be drained.
+// drainOptions says how to drain containers.
 type drainOptions struct {
-	sessionGrace time.Duration   // for how long requests of sticky sessions may still come
-	timeout      time.Duration   // for how long the end of what is under way is waited for
-	check        func() error    // asked again and again; its error ends the wait. May be nil
-	forceStop    <-chan struct{} // closed: wait no longer. May be nil
+	sessionGrace time.Duration   // how long the containers still get the requests of their sticky sessions
+	timeout      time.Duration   // how long requests and sockets may take to end
+	keepWaiting  func() error    // called at each poll; an error ends the wait. May be nil
+	forceStop    <-chan struct{} // ends the wait when it is closed. May be nil
 }
 
-// inFlightWork is what is under way, and how many sessions may send requests; at least one where that is not known.
+// inFlightWork counts the requests and sockets on containers, and the sessions that may send further requests: at least one if the
+// edge does not report sessions.
 type inFlightWork struct{ requests, sockets, sessions int }
 
 func (w inFlightWork) isIdle() bool { return w.requests == 0 && w.sockets == 0 }
@@ -31,12 +32,12 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %s", n, what)
 }
 
-// drainAndWait has the edge drain containers and waits until nothing is under way on them. For as long as sessions may
-// still come it waits if there are any: a request of theirs could arrive at any moment. It returns what is left when the bound
-// is over; and an error when ctx ends, the wait is ended by d, or the edge doesn't answer.
+// drainAndWait has the edge drain containers and waits until they are idle. While they have sessions, it waits for the whole
+// session grace, because a session can send a request at any moment. It returns the work that is left when the timeout is over. It
+// returns an error if ctx ends, d ends the wait, or the edge does not answer.
 func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d drainOptions) (inFlightWork, error) {
 	t.startStep("draining %s", containerNames(all))
-	began := time.Now()
+	start := time.Now()
 	if err := t.drain(ctx, all, d.sessionGrace); err != nil {
 		return inFlightWork{}, err
 	}
@@ -45,21 +46,21 @@ func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d dr
 		return inFlightWork{}, err
 	}
 	for {
-		left, idle, err := t.pollDrain(ctx, all, known, max(0, d.sessionGrace-time.Since(began)))
-		passed := time.Since(began)
-		if idle && (left.sessions == 0 || passed >= d.sessionGrace) {
+		left, idle, err := t.pollDrain(ctx, all, known, max(0, d.sessionGrace-time.Since(start)))
+		elapsed := time.Since(start)
+		if idle && (left.sessions == 0 || elapsed >= d.sessionGrace) {
 			return inFlightWork{}, nil
 		}
-		if passed >= max(d.timeout, d.sessionGrace) {
+		if elapsed >= max(d.timeout, d.sessionGrace) {
 			return left, err
 		}
-		if left.isIdle() && passed < d.sessionGrace {
-			t.updateStep("draining: sessions may still come for %.0fs to %s", (d.sessionGrace - passed).Seconds(), containerNames(all))
+		if left.isIdle() && elapsed < d.sessionGrace {
+			t.updateStep("draining: sessions may still come for %.0fs to %s", (d.sessionGrace - elapsed).Seconds(), containerNames(all))
 		} else {
 			t.updateStep("draining: %s under way on %s", left, containerNames(all))
 		}
-		if d.check != nil {
-			if err := d.check(); err != nil {
+		if d.keepWaiting != nil {
+			if err := d.keepWaiting(); err != nil {
 				return left, err
 			}
 		}
@@ -69,11 +70,11 @@ func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d dr
 	}
 }
 
-// pollDrain asks the edge what is under way on containers, of which it knew these endpoints when they began to drain. They
-// are idle if nothing is, and they are still draining or gone. An edge that has been started again since has forgotten: it
-// is told once more.
+// pollDrain asks the edge for the work on containers, of which it had the known endpoints when the drain began. They are idle if
+// there is no work, and each is still draining or has been removed. An edge that has restarted does not know of the drain, so
+// pollDrain requests it again.
 func (t *serviceRollout) pollDrain(ctx context.Context, all []container, known []endpoint, sessions time.Duration) (left inFlightWork, idle bool, err error) {
-	now, err := t.containers(ctx, t.service.name)
+	current, err := t.containers(ctx, t.service.Name)
 	if err != nil {
 		return inFlightWork{}, false, err
 	}
@@ -93,7 +94,7 @@ func (t *serviceRollout) pollDrain(ctx context.Context, all []container, known [
 			return left, false, t.drain(ctx, all, sessions)
 		}
 	}
-	for _, c := range runningContainers(intersection(now, all)) {
+	for _, c := range runningContainers(intersection(current, all)) {
 		if hasEndpointFor(known, c) && !hasEndpointFor(found, c) {
 			return left, false, fmt.Errorf("the edge doesn't know %s any more", c.Name)
 		}
@@ -101,7 +102,7 @@ func (t *serviceRollout) pollDrain(ctx context.Context, all []container, known [
 	return left, left.isIdle(), nil
 }
 
-// hasEndpointFor reports whether a container is among endpoints.
+// hasEndpointFor reports whether one of the endpoints is the container.
 func hasEndpointFor(all []endpoint, c container) bool {
 	for _, e := range all {
 		if c.matches(e) {
@@ -111,7 +112,7 @@ func hasEndpointFor(all []endpoint, c container) bool {
 	return false
 }
 
-// undrainHint returns the command that undoes the drain of containers.
+// undrainHint returns the command that ends the drain of containers.
 func (t *serviceRollout) undrainHint(all []container) string {
 	short := make([]string, len(all))
 	for i, c := range all {
@@ -120,14 +121,7 @@ func (t *serviceRollout) undrainHint(all []container) string {
 	return "docker compose exec " + t.edge + " edge drain --undo " + strings.Join(short, " ")
 }
 
-// drainTimeout returns how long the end of what is under way is waited for where new requests go elsewhere.
-func (t *serviceRollout) drainTimeout() time.Duration {
-	if t.rollout.DrainTimeout > 0 {
-		return t.rollout.DrainTimeout
-	}
-	return time.Minute
-}
-
+// reportDrained prints that containers are drained, and what Docker will abort when it stops them.
 func (t *serviceRollout) reportDrained(all []container, left inFlightWork) {
 	if left.isIdle() {
 		t.finishStep("drained %s", containerNames(all))

@@ -7,15 +7,17 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// route is a service as the edge knows it, by name and port. It is part of what `edge status --json` prints.
+// route is a service that the edge routes to, NAME:PORT, with its endpoints. It is part of the output of `edge status --json`.
 type route struct {
 	Service   string     `json:"service"`
 	Endpoints []endpoint `json:"endpoints"`
 }
 
-// endpoint is one container as the edge knows it.
+// endpoint is one container as the edge reports it.
 type endpoint struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -24,7 +26,7 @@ type endpoint struct {
 	Reason   string `json:"reason"`
 	InFlight int    `json:"in_flight"`
 	Sockets  int    `json:"sockets"`
-	Sessions *int   `json:"sessions"` // nil: an edge that does not say
+	Sessions *int   `json:"sessions"` // nil if the edge does not report sessions
 }
 
 // The states of an endpoint that a rollout waits for.
@@ -33,7 +35,7 @@ const (
 	stateDraining = "draining"
 )
 
-// routes asks the edge what it routes to.
+// routes asks the edge for its routes.
 func (s *stack) routes(ctx context.Context) ([]route, error) {
 	out, err := s.execEdge(ctx, "status", "--json")
 	if err != nil {
@@ -41,24 +43,24 @@ func (s *stack) routes(ctx context.Context) ([]route, error) {
 	}
 	var all []route
 	if err := json.Unmarshal([]byte(out), &all); err != nil {
-		return nil, fmt.Errorf("read what the edge's status printed: %w", err)
+		return nil, fmt.Errorf("read the output of `edge status`: %w", err)
 	}
 	return all, nil
 }
 
-// routesTo returns those of routes that go to a service of the project.
-func (s *stack) routesTo(to service, routes []route) []route {
-	ours := func(r route) bool {
+// routesTo returns the routes to a service of the project.
+func (s *stack) routesTo(to *compose.Service, routes []route) []route {
+	isTo := func(r route) bool {
 		host, _, _ := strings.Cut(r.Service, ":")
-		return host == to.name || to.ContainerName != "" && host == to.ContainerName ||
+		return host == to.Name || to.ContainerName != "" && host == to.ContainerName ||
 			slices.ContainsFunc(r.Endpoints, func(e endpoint) bool {
-				return strings.HasPrefix(e.Name, s.projectName+"/"+to.name+"/")
+				return strings.HasPrefix(e.Name, s.Name+"/"+to.Name+"/")
 			})
 	}
-	return slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return !ours(r) })
+	return slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return !isTo(r) })
 }
 
-// endpointsOf asks the edge for the endpoints that are among containers.
+// endpointsOf asks the edge for the endpoints of containers.
 func (s *stack) endpointsOf(ctx context.Context, all []container) ([]endpoint, error) {
 	routes, err := s.routes(ctx)
 	if err != nil {
@@ -75,20 +77,20 @@ func (s *stack) endpointsOf(ctx context.Context, all []container) ([]endpoint, e
 	return found, nil
 }
 
-// drain has the edge drain those of the containers that it knows, at once.
+// drain has the edge drain those of the containers that it knows, in one request.
 func (s *stack) drain(ctx context.Context, all []container, sessions time.Duration) error {
 	return s.sendDrainCommand(ctx, all, "--sessions", sessions.String())
 }
 
-// undrain has the edge give them requests again.
+// undrain has the edge send requests to the containers again.
 func (s *stack) undrain(ctx context.Context, all []container) error {
 	return s.sendDrainCommand(ctx, all, "--undo")
 }
 
-// sendDrainCommand gives the edge an order for those of the containers that it knows. It refuses the whole of it if one of them has
-// gone since it was asked, so it is asked again then.
+// sendDrainCommand runs `edge drain` for those of the containers that the edge knows. The edge refuses all of them if it has lost
+// one since it listed them; sendDrainCommand then tries again.
 func (s *stack) sendDrainCommand(ctx context.Context, all []container, flags ...string) error {
-	var failed error
+	var commandErr error
 	var before []string
 	for {
 		found, err := s.endpointsOf(ctx, all)
@@ -104,16 +106,17 @@ func (s *stack) sendDrainCommand(ctx context.Context, all []container, flags ...
 		switch {
 		case len(known) == 0:
 			return nil
-		case failed != nil && slices.Equal(known, before):
-			return failed
+		case commandErr != nil && slices.Equal(known, before):
+			return commandErr
 		}
-		if _, failed = s.execEdge(ctx, slices.Concat([]string{"drain"}, flags, known)...); failed == nil {
+		if _, commandErr = s.execEdge(ctx, slices.Concat([]string{"drain"}, flags, known)...); commandErr == nil {
 			return nil
 		}
 		before = known
 	}
 }
 
+// execEdge runs a command of the edge in its container.
 func (s *stack) execEdge(ctx context.Context, args ...string) (string, error) {
 	out, err := s.runCompose(ctx, slices.Concat([]string{"exec", "-T", s.edge, "edge"}, args)...)
 	if err != nil {

@@ -8,9 +8,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// runCompose stands in for `docker compose`.
+// runCompose fakes `docker compose`.
 func (w *fakeHost) runCompose(args []string) (stdout, stderr string, err error) {
 	service := args[len(args)-1]
 	switch args[0] {
@@ -21,11 +23,11 @@ func (w *fakeHost) runCompose(args []string) (stdout, stderr string, err error) 
 		text, err := json.Marshal(map[string]any{"name": "shop", "services": w.services})
 		return string(text), "", err
 	case "--dry-run":
-		harm := w.dryRunOutput
+		output := w.dryRunOutput
 		if n := w.scaleFromArgs(args, service); n < len(w.containersOf(service)) {
-			harm += fmt.Sprintf("DRY-RUN MODE -  Container shop-%s-%d  Stopping\n", service, n+1)
+			output += fmt.Sprintf("DRY-RUN MODE -  Container shop-%s-%d  Stopping\n", service, n+1)
 		}
-		return "", harm, nil
+		return "", output, nil
 	case "pull":
 		if strings.HasPrefix(w.services[service].Image, "local/") {
 			return "", "", errors.New("pull access denied")
@@ -33,7 +35,7 @@ func (w *fakeHost) runCompose(args []string) (stdout, stderr string, err error) 
 		w.imageIDs[w.services[service].Image] = "sha256:pulled"
 		return "", "", nil
 	case "build":
-		w.imageIDs[w.services[service].imageName("shop")] = "sha256:built"
+		w.imageIDs[w.imageName(service)] = "sha256:built"
 		return "", "", nil
 	case "up":
 		return "", "", w.composeUp(args, service)
@@ -44,7 +46,12 @@ func (w *fakeHost) runCompose(args []string) (stdout, stderr string, err error) 
 	return "", "", nil
 }
 
-// scaleFromArgs returns how many containers Compose is to have run.
+// imageName returns the image of a service.
+func (w *fakeHost) imageName(service string) string {
+	return (&compose.Stack{Name: "shop"}).ImageName(&compose.Service{Name: service, Image: w.services[service].Image})
+}
+
+// scaleFromArgs returns how many containers `docker compose up` has to run.
 func (w *fakeHost) scaleFromArgs(args []string, service string) int {
 	for _, arg := range args {
 		if _, text, found := strings.Cut(arg, service+"="); found {
@@ -55,11 +62,11 @@ func (w *fakeHost) scaleFromArgs(args []string, service string) int {
 			return n
 		}
 	}
-	return w.services[service].replicas()
+	return w.services[service].Replicas()
 }
 
-// composeUp stands in for `docker compose up`: it starts what is stopped, replaces what is old unless told not to, and starts as
-// many new ones as are missing.
+// composeUp fakes `docker compose up`: it starts stopped containers, replaces outdated ones unless the flags forbid it, and creates
+// the missing ones.
 func (w *fakeHost) composeUp(args []string, service string) error {
 	for _, flag := range []string{"--detach", "--no-deps", "--no-build", "never"} {
 		if !slices.Contains(args, flag) {
@@ -80,7 +87,7 @@ func (w *fakeHost) composeUp(args []string, service string) error {
 	return nil
 }
 
-// execEdge stands in for the edge's commands.
+// execEdge fakes the edge's commands.
 func (w *fakeHost) execEdge(args []string) (stdout, stderr string, err error) {
 	switch args[0] {
 	case "status":
@@ -93,6 +100,7 @@ func (w *fakeHost) execEdge(args []string) (stdout, stderr string, err error) {
 	return "", "", nil
 }
 
+// routes returns what `edge status --json` prints.
 func (w *fakeHost) routes() []route {
 	all := []route{{Service: "elsewhere:80"}}
 	for _, name := range w.routedServices {
@@ -114,6 +122,7 @@ func (w *fakeHost) routes() []route {
 	return all
 }
 
+// drain fakes `edge drain`. It fails, as the edge does, if it does not know one of the containers.
 func (w *fakeHost) drain(args []string) error {
 	var named []*fakeContainer
 	for _, arg := range args[1:] {

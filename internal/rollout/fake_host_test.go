@@ -10,49 +10,52 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// fakeHost stands in for a Docker Engine, Compose and an edge under load: it answers the docker commands of a rollout, as the
-// real ones have been seen to, and counts what would be lost. Its time is that of the test's bubble.
+// fakeHost is a fake of the docker command on a host with Compose, an edge and clients. It answers the commands of a rollout as
+// the real ones do, and counts the requests that would be aborted. It uses the fake clock of the test's synctest bubble.
 type fakeHost struct {
 	t               *testing.T
-	services        map[string]service
-	configHashes    map[string]string // service → what the file says now
-	imageIDs        map[string]string // image → ID, of those on this machine
-	routedServices  []string          // services with a route
+	services        map[string]*compose.Service
+	configHashes    map[string]string // service → hash of its definition in the compose file
+	imageIDs        map[string]string // image on this machine → ID
+	routedServices  []string          // services that the edge has a route to
 	containers      []*fakeContainer
 	lastNumber      map[string]int
 	commands        []string
-	dryRunOutput    string // what a dry run foresees
-	abortedRequests int    // requests that were cut
-	minServing      int    // how few containers of "web" have been serving at once
+	dryRunOutput    string // what Compose's dry run prints
+	abortedRequests int    // requests that were aborted
+	minServing      int    // the lowest number of containers of "web" that served at one time
 
-	onCreate    func(*fakeContainer)    // what becomes of a new container
-	onCommand   func(i int, cmd string) // called when the i-th command arrives
+	onCreate  func(*fakeContainer)    // changes a new container
+	onCommand func(i int, cmd string) // called before the i-th command
+	// failCommand is called before and after the i-th command; its error fails the command.
 	failCommand func(i int, cmd string, done bool) error
 }
 
-// fakeContainer is a container of a world.
+// fakeContainer is a container of a fakeHost.
 type fakeContainer struct {
 	container
 	service       string
 	readyAt       time.Time
-	drainedSince  time.Time // zero: it is not
+	drainedSince  time.Time // zero if it is not draining
 	drainDuration time.Duration
 	sockets       int
-	unknownToEdge bool // to the edge
+	unknownToEdge bool
 }
 
 const webImage = "web:1"
 
-// newFakeHost has an edge and n containers of "web", which serve, and whose file has been changed since.
+// newFakeHost returns a host with an edge and n containers of "web". They serve, and are outdated: the compose file has changed.
 func newFakeHost(t *testing.T, n int) *fakeHost {
 	w := &fakeHost{
 		t: t, lastNumber: make(map[string]int), routedServices: []string{"web"}, minServing: n,
-		services: map[string]service{
+		services: map[string]*compose.Service{
 			"edge": {Image: "edge:dev"}, "web": {Image: webImage, Scale: &n},
 		},
-		configHashes: map[string]string{"edge": "e", "web": "old", "migrate": "m"},
+		configHashes: map[string]string{"edge": "e", "web": "old", "migrate": "m", "api": "a"},
 		imageIDs:     map[string]string{webImage: "sha256:1", "edge:dev": "sha256:e"},
 	}
 	w.create("edge", 1)
@@ -92,11 +95,11 @@ func (w *fakeHost) containersOf(service string) (all []*fakeContainer) {
 	return all
 }
 
-// Run implements Docker.
+// Run implements [compose.Docker].
 func (w *fakeHost) Run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
 	cmd := strings.Join(args, " ")
 	if strings.HasPrefix(cmd, "compose up") && ctx.Done() != nil {
-		w.t.Errorf("docker %s could be interrupted, and leave half of what it does", cmd)
+		w.t.Errorf("docker %s is bound to a context, which can interrupt it half-way", cmd)
 	}
 	i := len(w.commands)
 	w.commands = append(w.commands, cmd)
@@ -180,7 +183,7 @@ func (w *fakeHost) stop(args []string) {
 	}
 }
 
-// exit ends a container, as rudely as can be.
+// exit ends a container, and aborts its requests.
 func (w *fakeHost) exit(b *fakeContainer, status int) {
 	if s := w.endpointState(b); s == stateReady || s == stateDraining && time.Since(b.drainedSince) < b.drainDuration {
 		w.abortedRequests++

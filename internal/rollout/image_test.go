@@ -5,31 +5,33 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-func TestImagesAreFetchedAsComposeWould(t *testing.T) {
+func TestImagesArePulledOrBuiltAsByComposeUp(t *testing.T) {
 	for name, c := range map[string]struct {
 		image, policy, flag string
-		build, buildable    bool
-		want                string // the command, or the error
+		build, canBuild     bool
+		want                string // the command, or error: and a part of the error
 	}{
-		"there":                   {webImage, "", "", false, false, ""},
-		"missing":                 {"web:2", "", "", false, false, "pull web"},
-		"always":                  {webImage, "always", "", false, false, "pull web"},
-		"always, but not now":     {webImage, "always", "never", false, false, ""},
-		"never there":             {"web:2", "never", "", false, false, "error: image web:2 is not on this machine"},
-		"not to be had":           {"local/web:2", "", "", false, false, "error: pull access denied"},
-		"here, and not to be had": {"local/web:1", "", "always", false, false, "error: pull access denied | --no-pull takes the image that is here"},
-		"to be built":             {"web:2", "", "", false, true, "build web"},
-		"built":                   {webImage, "", "", false, true, ""},
-		"built, and again":        {webImage, "", "", true, true, "build web"},
-		"always built":            {webImage, "build", "", false, true, "build web"},
-		"nameless, to be built":   {"", "", "", false, true, "build web"},
+		"local":                           {webImage, "", "", false, false, ""},
+		"missing":                         {"web:2", "", "", false, false, "pull web"},
+		"always":                          {webImage, "always", "", false, false, "pull web"},
+		"always, but --pull never":        {webImage, "always", "never", false, false, ""},
+		"missing and never pulled":        {"web:2", "never", "", false, false, "error: image web:2 is not on this machine"},
+		"missing and not in the registry": {"local/web:2", "", "", false, false, "error: pull access denied"},
+		"local and not in the registry":   {"local/web:1", "", "always", false, false, "error: pull access denied | --no-pull takes the image that is here"},
+		"missing and can be built":        {"web:2", "", "", false, true, "build web"},
+		"local and can be built":          {webImage, "", "", false, true, ""},
+		"local and --build":               {webImage, "", "", true, true, "build web"},
+		"always built":                    {webImage, "build", "", false, true, "build web"},
+		"without a name":                  {"", "", "", false, true, "build web"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runTestRollout(t, 1, func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
-				s := service{Image: c.image, PullPolicy: c.policy}
-				if c.buildable {
+				s := &compose.Service{Image: c.image, PullPolicy: c.policy}
+				if c.canBuild {
 					s.Build = json.RawMessage(`{"context": "."}`)
 				}
 				w.services["web"], r.Pull, r.Build = s, c.flag, c.build
@@ -43,7 +45,7 @@ func TestImagesAreFetchedAsComposeWould(t *testing.T) {
 				a.checkSucceeded(t, "new")
 				got := append(a.commandsWith("compose pull"), a.commandsWith("compose build")...)
 				if strings.TrimPrefix(strings.Join(got, "; "), "docker ") != strings.TrimSpace("compose "+c.want) && !(c.want == "" && len(got) == 0) {
-					t.Errorf("%q, want %q", got, c.want)
+					t.Errorf("got commands %q, want %q", got, c.want)
 				}
 			})
 		})

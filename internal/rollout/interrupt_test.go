@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// undisturbedCommands returns the commands of a rollout that nothing disturbs: the points at which one can be disturbed.
+// undisturbedCommands returns the commands of a rollout that succeeds. Tests interrupt a rollout, or let it fail, at each of them.
 func undisturbedCommands(t *testing.T, set func(*fakeHost, *Rollout, context.CancelFunc)) (commands []string) {
 	t.Helper()
 	runTestRollout(t, 2, set, func(t *testing.T, a *testRollout) {
@@ -20,13 +22,13 @@ func undisturbedCommands(t *testing.T, set func(*fakeHost, *Rollout, context.Can
 	return commands
 }
 
-// withMigration has "web" depend on a one-shot service, and take a while to be ready.
+// withMigration adds a one-shot service that "web" depends on. New containers are ready after a second.
 func withMigration(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
 	two := 2
-	w.services["migrate"] = service{Image: webImage}
-	w.services["web"] = service{
+	w.services["migrate"] = &compose.Service{Image: webImage}
+	w.services["web"] = &compose.Service{
 		Image: webImage, Scale: &two,
-		DependsOn: map[string]dependency{"migrate": {Condition: "service_completed_successfully"}},
+		DependsOn: map[string]compose.Dependency{"migrate": {Condition: "service_completed_successfully"}},
 	}
 	w.onCreate = func(b *fakeContainer) {
 		b.readyAt = time.Now().Add(time.Second)
@@ -36,8 +38,7 @@ func withMigration(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
 	}
 }
 
-// TestInterruptAtAnyCommandKeepsTheServiceUp ends the rollout's context at each of its commands: before the command does
-// anything, and when it has just done it.
+// TestInterruptAtAnyCommandKeepsTheServiceUp ends the rollout's context at each of its commands, before and after its execution.
 func TestInterruptAtAnyCommandKeepsTheServiceUp(t *testing.T) {
 	for i, cmd := range undisturbedCommands(t, withMigration) {
 		for _, done := range []bool{false, true} {
@@ -56,7 +57,7 @@ func TestInterruptAtAnyCommandKeepsTheServiceUp(t *testing.T) {
 					case a.err == nil && stopped:
 						a.checkSucceeded(t, "new", "new")
 					case a.err == nil:
-						t.Error("it was interrupted, and says that it succeeded")
+						t.Error("the interrupted rollout reports success")
 					default:
 						a.checkFailed(t, "interrupted")
 						a.checkVersions(t, "old", "old")
@@ -67,15 +68,14 @@ func TestInterruptAtAnyCommandKeepsTheServiceUp(t *testing.T) {
 	}
 }
 
-// firstWebID returns the ID of the first container that "web" had.
+// firstWebID returns the ID of the first container of "web".
 func firstWebID(w *fakeHost) string {
-	probe := &fakeHost{t: w.t, lastNumber: map[string]int{"edge": 1}, services: w.services, configHashes: w.configHashes, imageIDs: w.imageIDs}
-	probe.create("web", 1)
-	return probe.containers[0].ID
+	copied := &fakeHost{t: w.t, lastNumber: map[string]int{"edge": 1}, services: w.services, configHashes: w.configHashes, imageIDs: w.imageIDs}
+	copied.create("web", 1)
+	return copied.containers[0].ID
 }
 
-// TestFailureOfAnyCommandKeepsTheServiceUp fails each command of a rollout, once or from then on, with and without having
-// done what it should.
+// TestFailureOfAnyCommandKeepsTheServiceUp lets each command of a rollout fail once, before or after its execution.
 func TestFailureOfAnyCommandKeepsTheServiceUp(t *testing.T) {
 	commands := undisturbedCommands(t, withMigration)
 	for i, cmd := range commands {
@@ -85,16 +85,16 @@ func TestFailureOfAnyCommandKeepsTheServiceUp(t *testing.T) {
 					withMigration(w, r, cancel)
 					w.failCommand = func(at int, _ string, after bool) error {
 						if at == i && after == done {
-							return errors.New("exit status 1: out of order")
+							return errors.New("exit status 1: broken")
 						}
 						return nil
 					}
 				}, func(t *testing.T, a *testRollout) {
 					if a.host.abortedRequests > 0 || a.host.minServing < 2 {
-						t.Errorf("%d requests were cut, %d were serving at the worst moment", a.host.abortedRequests, a.host.minServing)
+						t.Errorf("%d requests were aborted, and at least %d containers served at any time", a.host.abortedRequests, a.host.minServing)
 					}
 					if a.host.servingCount() < 2 {
-						t.Errorf("%d are serving in the end", a.host.servingCount())
+						t.Errorf("%d containers serve at the end", a.host.servingCount())
 					}
 					if a.err == nil {
 						a.checkSucceeded(t, "new", "new")
@@ -105,7 +105,7 @@ func TestFailureOfAnyCommandKeepsTheServiceUp(t *testing.T) {
 	}
 }
 
-// TestUnreachableEdgeLosesNoRequests: whatever serves stays.
+// TestUnreachableEdgeLosesNoRequests: the rollout removes no container that serves.
 func TestUnreachableEdgeLosesNoRequests(t *testing.T) {
 	for i, cmd := range undisturbedCommands(t, nil) {
 		if !strings.Contains(cmd, "exec") {
@@ -122,14 +122,14 @@ func TestUnreachableEdgeLosesNoRequests(t *testing.T) {
 			}, func(t *testing.T, a *testRollout) {
 				a.checkFailed(t, "ask the edge")
 				if a.host.abortedRequests > 0 || a.host.servingCount() < 2 {
-					t.Errorf("%d requests were cut, %d are serving", a.host.abortedRequests, a.host.servingCount())
+					t.Errorf("%d requests were aborted, %d containers serve", a.host.abortedRequests, a.host.servingCount())
 				}
 			})
 		})
 	}
 }
 
-// TestRestartedEdgeIsToldToDrainAgain: it has forgotten that the old ones drain, and for a moment knows nobody.
+// TestRestartedEdgeIsToldToDrainAgain: a restarted edge does not know of the drain, and at first knows no endpoint.
 func TestRestartedEdgeIsToldToDrainAgain(t *testing.T) {
 	runTestRollout(t, 2, func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
 		var down time.Time
@@ -146,16 +146,15 @@ func TestRestartedEdgeIsToldToDrainAgain(t *testing.T) {
 		}
 	}, func(t *testing.T, a *testRollout) {
 		if a.err != nil || !slices.Equal(a.runningVersions(t), []string{"new", "new"}) || a.host.abortedRequests > 0 {
-			t.Errorf("%v, %d lost", a.err, a.host.abortedRequests)
+			t.Errorf("error %v, %d requests were aborted", a.err, a.host.abortedRequests)
 		}
 		if n := len(a.commandsWith("drain")); n != 2 {
-			t.Errorf("it was told %d times", n)
+			t.Errorf("the edge got %d drain commands, want 2", n)
 		}
 	})
 }
 
-// TestContainersThatVanishDoNotFailTheRollout: the edge refuses an order for one that has just gone, and Docker an
-// inspection.
+// TestContainersThatVanishDoNotFailTheRollout: `edge drain` and `docker inspect` fail for a container that has just been removed.
 func TestContainersThatVanishDoNotFailTheRollout(t *testing.T) {
 	for _, at := range []string{"drain --sessions", "inspect --type container"} {
 		runTestRollout(t, 2, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
@@ -169,28 +168,27 @@ func TestContainersThatVanishDoNotFailTheRollout(t *testing.T) {
 }
 
 func TestSecondInterruptSkipsTheDrainWait(t *testing.T) {
-	hurry := make(chan struct{})
+	forceStop := make(chan struct{})
 	runTestRollout(t, 2, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
-		r.ForceStop = hurry
+		r.ForceStop = forceStop
 		w.onCreate = func(b *fakeContainer) { b.drainDuration = time.Hour }
 		w.onCommand = func(_ int, cmd string) {
 			if strings.Contains(cmd, "drain") && !strings.Contains(cmd, "--undo") {
 				cancel()
 			}
 			if strings.Contains(cmd, "drain") && strings.Contains(cmd, "--sessions 0s") {
-				close(hurry)
+				close(forceStop)
 			}
 		}
 	}, func(t *testing.T, a *testRollout) {
 		a.checkFailed(t, "interrupted")
 		if got := a.runningVersions(t); !slices.Equal(got, []string{"old", "old"}) || a.elapsed > 10*time.Second {
-			t.Errorf("%v run after %s", got, a.elapsed)
+			t.Errorf("%v run after %s, want two old containers within 10 s", got, a.elapsed)
 		}
 		a.checkPrinted(t, "not waiting for what is under way on shop-web-3, shop-web-4")
 	})
 }
 
-// TestNewContainersThatDieDuringDrainAreRolledBack: the old ones are still there.
 func TestNewContainersThatDieDuringDrainAreRolledBack(t *testing.T) {
 	runTestRollout(t, 2, func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
 		r.SessionGrace = 10 * time.Second
@@ -204,12 +202,12 @@ func TestNewContainersThatDieDuringDrainAreRolledBack(t *testing.T) {
 	}, func(t *testing.T, a *testRollout) {
 		a.checkFailed(t, "shop-web-3 exited with status 9; the new containers are removed, the old ones serve as before")
 		if got := a.runningVersions(t); !slices.Equal(got, []string{"old", "old"}) {
-			t.Errorf("%v run", got)
+			t.Errorf("%v run, want two old containers", got)
 		}
 	})
 }
 
-// TestNewContainersStayIfOldOnesAreNotReadyAgain: interrupted while they drain, the new ones stay.
+// TestNewContainersStayIfOldOnesAreNotReadyAgain interrupts the drain of the old containers, which then do not become ready.
 func TestNewContainersStayIfOldOnesAreNotReadyAgain(t *testing.T) {
 	runTestRollout(t, 2, func(w *fakeHost, _ *Rollout, cancel context.CancelFunc) {
 		w.onCommand = func(_ int, cmd string) {
@@ -223,7 +221,7 @@ func TestNewContainersStayIfOldOnesAreNotReadyAgain(t *testing.T) {
 	}, func(t *testing.T, a *testRollout) {
 		a.checkFailed(t, "the new containers stay beside the old ones")
 		if got := a.runningVersions(t); !slices.Equal(got, []string{"new", "new", "old", "old"}) || a.host.servingCount() != 2 {
-			t.Errorf("%v run, %d serve", got, a.host.servingCount())
+			t.Errorf("%v run, and %d serve; want all four, and two", got, a.host.servingCount())
 		}
 	})
 }

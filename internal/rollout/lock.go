@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// lockServices keeps other rollouts on this machine away from the named services and from those that have to run before them,
-// until unlock or the end of this process.
+// lockServices locks the named services and their one-shot dependencies against other rollouts on this machine, until unlock is
+// called or this process ends.
 func (s *stack) lockServices(ctx context.Context, names []string) (unlock func(), err error) {
 	engine, _, err := s.docker.Run(ctx, "info", "--format", "{{.ID}}")
 	if err != nil {
@@ -22,21 +22,21 @@ func (s *stack) lockServices(ctx context.Context, names []string) (unlock func()
 	}
 	all := slices.Clone(names)
 	for _, name := range names {
-		for _, one := range oneShotDependencies(s.services, name) {
-			if !slices.Contains(all, one) {
-				all = append(all, one)
+		for _, dependency := range oneShotDependencies(s.Stack, name) {
+			if !slices.Contains(all, dependency) {
+				all = append(all, dependency)
 			}
 		}
 	}
 	var locked []*os.File
 	unlock = func() {
 		for _, f := range locked {
-			os.Remove(f.Name()) // while it is locked: who has opened it already will see that it is another's
+			os.Remove(f.Name()) // before it is unlocked: see isSameFile
 			f.Close()
 		}
 	}
 	for _, name := range all {
-		key := sha256.Sum256([]byte(strings.Join([]string{strings.TrimSpace(engine), s.projectName, name}, "\x00")))
+		key := sha256.Sum256([]byte(strings.Join([]string{strings.TrimSpace(engine), s.Name, name}, "\x00")))
 		f, err := lockFile(filepath.Join(os.TempDir(), "edge-rollout-"+hex.EncodeToString(key[:8])+".lock"))
 		if err != nil {
 			unlock()
@@ -53,10 +53,11 @@ func (s *stack) lockServices(ctx context.Context, names []string) (unlock func()
 	return unlock, nil
 }
 
-// lockFile locks the file of a name, and makes it if there is none. It returns nil if another process has it.
+// lockFile locks a file, and creates it if it does not exist. It returns nil if another process has locked it.
 func lockFile(name string) (*os.File, error) {
 	for range 100 {
-		// First without making it: a file of another user in a directory like /tmp can't be opened to be made.
+		// First without O_CREATE: in a sticky directory like /tmp, Linux may refuse it for a file of another user
+		// (fs.protected_regular).
 		f, err := os.Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			f, err = os.OpenFile(name, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o644)
@@ -67,23 +68,24 @@ func lockFile(name string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		mine, err := tryLock(f)
-		if err != nil || !mine {
+		isLocked, err := tryLock(f)
+		if err != nil || !isLocked {
 			return nil, errors.Join(err, f.Close())
 		}
 		if isSameFile(f, name) {
 			return f, nil
 		}
-		f.Close() // its owner has removed it in between
+		f.Close() // the process that had locked it has removed it
 	}
 	return nil, fmt.Errorf("%s is a link, or is removed all the time", name)
 }
 
+// isSameFile reports whether an open file still has the name.
 func isSameFile(f *os.File, name string) bool {
 	opened, err := f.Stat()
 	if err != nil {
 		return false
 	}
-	now, err := os.Lstat(name)
-	return err == nil && os.SameFile(opened, now)
+	current, err := os.Lstat(name)
+	return err == nil && os.SameFile(opened, current)
 }

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// tryLock can lock nothing here.
+// tryLock returns an error: this system has no flock.
 func tryLock(*os.File) (bool, error) {
 	return false, errors.New("a rollout can't be locked against another one on this system; run it on Linux or macOS")
 }

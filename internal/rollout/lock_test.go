@@ -4,47 +4,49 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-func TestALockIsHeldByOneAtATime(t *testing.T) {
+func TestLockIsHeldByOneAtATime(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "x.lock")
 	first, err := lockFile(name)
 	if err != nil || first == nil {
 		t.Fatal(first, err)
 	}
 	if second, err := lockFile(name); second != nil || err != nil {
-		t.Errorf("a second has it too: %v, %v", second, err)
+		t.Errorf("a second lock: got %v, %v; want none", second, err)
 	}
-	if err := first.Close(); err != nil { // as the end of a process does
+	if err := first.Close(); err != nil { // as when its process ends
 		t.Fatal(err)
 	}
 	again, err := lockFile(name)
 	if err != nil || again == nil {
-		t.Fatalf("it stays locked: %v, %v", again, err)
+		t.Fatalf("after unlock: got %v, %v; want a lock", again, err)
 	}
 	again.Close()
 }
 
-func TestALockFileThatCannotBeCreatedIsAnError(t *testing.T) {
+func TestUncreatableLockFileIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := lockFile(filepath.Join(dir, "none", "x.lock")); err == nil {
-		t.Error("no error without a directory")
+		t.Error("got no error for a missing directory")
 	}
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(dir, "nowhere"), link); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := lockFile(link); err == nil {
-		t.Error("no error for a link to nowhere")
+		t.Error("got no error for a dangling link")
 	}
 }
 
 func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	w := newFakeHost(t, 1)
-	s := &stack{docker: w, projectName: "shop", services: map[string]service{
-		"web": {DependsOn: map[string]dependency{"migrate": {Condition: "service_completed_successfully"}}}, "migrate": {}, "api": {},
-	}}
+	s := &stack{docker: w, Stack: &compose.Stack{Name: "shop", Services: map[string]*compose.Service{
+		"web": {DependsOn: map[string]compose.Dependency{"migrate": {Condition: "service_completed_successfully"}}}, "migrate": {}, "api": {},
+	}}}
 	unlock, err := s.lockServices(t.Context(), []string{"web"})
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +63,6 @@ func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	other()
 	unlock()
 	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "*")); err != nil || len(left) > 0 {
-		t.Errorf("files are left: %v, %v", left, err)
+		t.Errorf("files remain: %v, %v", left, err)
 	}
 }

@@ -2,40 +2,42 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
+	"maps"
+	"slices"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// pollInterval is how often the state of things is asked for.
-const pollInterval = 250 * time.Millisecond
-
-// runOneShots runs the services that have to complete before this one starts, such as migrations, each once in a rollout.
-// The old containers serve meanwhile.
-func (t *serviceRollout) runOneShots(ctx context.Context) error {
-	for _, name := range t.oneShots {
-		if t.completedOneShots[name] {
+// oneShotDependencies returns the services that have to complete before the named one starts, such as migrations, in the order in
+// which they depend on each other.
+func oneShotDependencies(s *compose.Stack, name string) []string {
+	var names []string
+	dependencies := s.Services[name].DependsOn
+	for _, on := range slices.Sorted(maps.Keys(dependencies)) {
+		if s.Services[on] == nil || !dependencies[on].IsOneShot() {
 			continue
 		}
-		if err := t.runOneShot(ctx, name); err != nil {
-			return err
+		for _, dependency := range append(oneShotDependencies(s, on), on) {
+			if !slices.Contains(names, dependency) {
+				names = append(names, dependency)
+			}
 		}
-		t.completedOneShots[name] = true
 	}
-	return nil
+	return names
 }
 
-// runOneShot starts a service anew and waits for its end, however long it takes. When ctx ends it is left alone: half a
-// migration is worse than one that nobody waits for.
+// runOneShot starts a one-shot service anew and waits until it exits, however long that takes. When ctx ends, it leaves the
+// container running: an aborted migration is worse than one that nobody waits for.
 func (t *serviceRollout) runOneShot(ctx context.Context, name string) error {
 	before, err := t.containers(ctx, name)
 	if err != nil {
 		return err
 	}
-	if now := runningContainers(before); len(now) > 0 {
+	if running := runningContainers(before); len(running) > 0 {
 		return &HintError{
-			fmt.Errorf("%s, which has to complete first, runs already", containerNames(now)),
-			"wait for its end: docker wait " + now[0].Name,
+			fmt.Errorf("%s, which has to complete first, runs already", containerNames(running)),
+			"wait for its end: docker wait " + running[0].Name,
 		}
 	}
 	t.startStep("running %s", name)
@@ -50,8 +52,8 @@ func (t *serviceRollout) runOneShot(ctx context.Context, name string) error {
 		if len(all) == 0 {
 			return fmt.Errorf("%s: its container has been removed by somebody else", name)
 		}
-		if !containsID(runningContainers(all), all[0].ID) && all[0].State.Status != "created" {
-			return t.checkExitStatus(ctx, name, all[0])
+		if c := all[0]; !c.isUp() && c.State.Status != "created" {
+			return t.checkExitStatus(ctx, name, c)
 		}
 		if err := waitForNextPoll(ctx, nil); err != nil {
 			return fmt.Errorf("%w; %s goes on, and nobody waits for it", err, all[0].Name)
@@ -59,7 +61,7 @@ func (t *serviceRollout) runOneShot(ctx context.Context, name string) error {
 	}
 }
 
-// checkExitStatus judges a one-shot service by its exit status.
+// checkExitStatus returns an error if a one-shot service has failed, and prints the end of its log.
 func (t *serviceRollout) checkExitStatus(ctx context.Context, name string, c container) error {
 	if c.State.ExitCode == 0 {
 		t.finishStep("%s has completed", name)
@@ -68,17 +70,3 @@ func (t *serviceRollout) checkExitStatus(ctx context.Context, name string, c con
 	t.showLogs(ctx, []container{c})
 	return fmt.Errorf("%s exited with status %d; nothing else was changed", name, c.State.ExitCode)
 }
-
-// waitForNextPoll waits until things are worth asking for again, ctx ends, or hurry is closed.
-func waitForNextPoll(ctx context.Context, hurry <-chan struct{}) error {
-	select {
-	case <-time.After(pollInterval):
-		return nil
-	case <-ctx.Done():
-		return errInterrupted
-	case <-hurry:
-		return errForceStopped
-	}
-}
-
-var errForceStopped = errors.New("interrupted twice")

@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// progress tells of the steps of one service's turn: a line for each that is done, and on a terminal one that is written
-// again and again while a step lasts. What can't be written is lost: a terminal that is gone must not stop a rollout.
+// progress prints the steps of one service's rollout: a line for each finished step and, on a terminal, a live line that is
+// overwritten while a step lasts. It ignores errors of the writer: a closed terminal must not stop a rollout.
 type progress struct {
 	out         io.Writer
 	isTerminal  bool
 	prefix      string
 	stepStart   time.Time
-	hasLiveLine bool // a line stands there that is to be written over
+	hasLiveLine bool // a live line has been printed, and not yet been overwritten
 }
 
-// maxLiveLine is how many characters of a line are shown that is to be written over: one that wraps can't be.
+// maxLiveLine is the length of a live line in characters. A line that wraps cannot be overwritten.
 const maxLiveLine = 76
 
-// startStep starts the clock of a step, and says on a terminal what is going on.
+// startStep starts the clock of a step, and prints a live line on a terminal.
 func (p *progress) startStep(format string, args ...any) {
 	p.stepStart = time.Now()
 	p.updateStep(format, args...)
 }
 
-// updateStep says on a terminal how far a step is.
+// updateStep overwrites the live line on a terminal.
 func (p *progress) updateStep(format string, args ...any) {
 	if p.isTerminal {
 		line := []rune(p.prefix + ": " + fmt.Sprintf(format, args...))
@@ -34,12 +34,12 @@ func (p *progress) updateStep(format string, args ...any) {
 	}
 }
 
-// finishStep prints the line of a step that is done, with the time it took.
+// finishStep prints the line of a finished step, with the time that it took.
 func (p *progress) finishStep(format string, args ...any) {
 	p.printLine("%s (%.1fs)", fmt.Sprintf(format, args...), time.Since(p.stepStart).Seconds())
 }
 
-// printLine prints a line.
+// printLine prints a line, over the live line if there is one.
 func (p *progress) printLine(format string, args ...any) {
 	if p.hasLiveLine {
 		fmt.Fprint(p.out, "\r\x1b[K")

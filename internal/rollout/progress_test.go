@@ -14,6 +14,6 @@ func TestTerminalShowsStepProgress(t *testing.T) {
 	p.updateStep("%s", strings.Repeat("long ", 20))
 	p.finishStep("ready")
 	if want := "\r\x1b[Kweb: waiting …\r\x1b[Kweb: waiting for 2 …\r\x1b[Kweb: " + strings.Repeat("long ", 14) + "l …\r\x1b[Kweb: ready (0.0s)\n"; out.String() != want {
-		t.Errorf("%q, want %q", out.String(), want)
+		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }

@@ -9,55 +9,105 @@ import (
 	"time"
 )
 
-// maxRestarts is how often a new container may be started again by Docker before it counts as broken.
+// pollInterval is how often a wait asks Docker and the edge.
+const pollInterval = 250 * time.Millisecond
+
+// maxRestarts is how often Docker may restart a new container before the container counts as broken.
 const maxRestarts = 3
 
-// awaitNewReady waits until the edge finds each of the containers ready, on each of its routes to the service.
+// logTailLines is how many lines of a failed container's log are printed.
+const logTailLines = 15
+
+var errForceStopped = errors.New("interrupted twice")
+
+// waitForNextPoll waits until it is time to ask again. It returns an error if ctx ends or forceStop is closed before.
+func waitForNextPoll(ctx context.Context, forceStop <-chan struct{}) error {
+	select {
+	case <-time.After(pollInterval):
+		return nil
+	case <-ctx.Done():
+		return errInterrupted
+	case <-forceStop:
+		return errForceStopped
+	}
+}
+
+// awaitNewReady waits until the new containers are ready. If they are not, it prints the end of their logs, except for a service
+// that was replaced by Compose alone.
+func (t *serviceRollout) awaitNewReady(ctx context.Context) error {
+	if err := t.findRecreated(ctx); err != nil {
+		return err
+	}
+	err := t.awaitReady(ctx, t.newContainers)
+	isProtected := t.plan.strategy == startFirst || t.plan.strategy == stopFirst
+	if err != nil && !errors.Is(err, errInterrupted) && isProtected {
+		t.showLogs(context.WithoutCancel(ctx), t.newContainers)
+	}
+	return err
+}
+
+// awaitNewRunning checks that the new containers run.
+func (t *serviceRollout) awaitNewRunning(ctx context.Context) error {
+	if err := t.findRecreated(ctx); err != nil {
+		return err
+	}
+	return t.checkRunning(ctx, t.newContainers)
+}
+
+// findRecreated lists the new containers after Compose has replaced all of them.
+func (t *serviceRollout) findRecreated(ctx context.Context) (err error) {
+	if t.plan.strategy != startFirst {
+		t.newContainers, err = t.containers(ctx, t.service.Name)
+	}
+	return err
+}
+
+// awaitReady waits until the edge reports each of the containers ready, on each of its routes to the service.
 func (t *serviceRollout) awaitReady(ctx context.Context, all []container) error {
 	t.startStep("waiting for %s to be ready", containerNames(all))
 	for deadline := time.Now().Add(t.rollout.ReadyTimeout); ; {
 		if err := t.checkRunning(ctx, all); err != nil {
 			return err
 		}
-		waiting, err := t.notReadyReasons(ctx, all)
+		reasons, err := t.notReadyReasons(ctx, all)
 		switch {
-		case err == nil && len(waiting) == 0:
+		case err == nil && len(reasons) == 0:
 			t.finishStep("the edge finds %s ready", containerNames(all))
 			return nil
 		case time.Now().After(deadline) && err != nil:
 			return err
 		case time.Now().After(deadline):
-			return fmt.Errorf("not ready within %s: %s", t.rollout.ReadyTimeout, strings.Join(waiting, "; "))
+			return fmt.Errorf("not ready within %s: %s", t.rollout.ReadyTimeout, strings.Join(reasons, "; "))
 		}
-		t.updateStep("waiting for %s", strings.Join(waiting, "; "))
+		t.updateStep("waiting for %s", strings.Join(reasons, "; "))
 		if err := waitForNextPoll(ctx, nil); err != nil {
 			return err
 		}
 	}
 }
 
-// checkRunning returns an error if one of the containers has ended, or goes on being started again.
+// checkRunning returns an error if one of the containers has exited, or if Docker restarts it again and again.
 func (t *serviceRollout) checkRunning(ctx context.Context, all []container) error {
-	now, err := t.containers(ctx, t.service.name)
+	current, err := t.containers(ctx, t.service.Name)
 	if err != nil {
 		return err
 	}
 	for _, c := range all {
-		i := slices.IndexFunc(now, func(other container) bool { return other.ID == c.ID })
+		i := slices.IndexFunc(current, func(other container) bool { return other.ID == c.ID })
 		switch {
 		case i < 0:
 			return fmt.Errorf("%s has been removed by somebody else", c.Name)
-		case !now[i].isUp():
-			return fmt.Errorf("%s exited with status %d", c.Name, now[i].State.ExitCode)
-		case now[i].RestartCount-c.RestartCount >= maxRestarts:
-			return fmt.Errorf("%s exits again and again, the last time with status %d", c.Name, now[i].State.ExitCode)
+		case !current[i].isUp():
+			return fmt.Errorf("%s exited with status %d", c.Name, current[i].State.ExitCode)
+		case current[i].RestartCount-c.RestartCount >= maxRestarts:
+			return fmt.Errorf("%s exits again and again, the last time with status %d", c.Name, current[i].State.ExitCode)
 		}
 	}
 	return nil
 }
 
-// notReadyReasons says of each of the containers that is not ready on a route why it isn't.
-func (t *serviceRollout) notReadyReasons(ctx context.Context, all []container) (waiting []string, err error) {
+// notReadyReasons returns, for each container that is not ready on a route, the reason.
+func (t *serviceRollout) notReadyReasons(ctx context.Context, all []container) (reasons []string, err error) {
 	routes, err := t.routes(ctx)
 	if err != nil {
 		return nil, err
@@ -71,11 +121,46 @@ func (t *serviceRollout) notReadyReasons(ctx context.Context, all []container) (
 			i := slices.IndexFunc(r.Endpoints, c.matches)
 			switch {
 			case i < 0:
-				waiting = append(waiting, c.Name+" is not known to the edge")
+				reasons = append(reasons, c.Name+" is not known to the edge")
 			case r.Endpoints[i].State != stateReady:
-				waiting = append(waiting, fmt.Sprintf("%s is %s, %s", c.Name, r.Endpoints[i].State, r.Endpoints[i].Reason))
+				reasons = append(reasons, fmt.Sprintf("%s is %s, %s", c.Name, r.Endpoints[i].State, r.Endpoints[i].Reason))
 			}
 		}
 	}
-	return waiting, nil
+	return reasons, nil
+}
+
+// showLogs prints the last lines of the containers' logs, oldest first.
+func (t *serviceRollout) showLogs(ctx context.Context, all []container) {
+	for _, c := range all {
+		stdout, stderr, err := t.docker.Run(ctx, "logs", "--timestamps", "--tail", "15", c.ID)
+		if err != nil {
+			t.printLine("the log of %s can't be read: %v", c.Name, err)
+			continue
+		}
+		lines := sortLogLines(stdout + stderr)
+		if len(lines) == 0 {
+			t.printLine("%s has logged nothing", c.Name)
+			continue
+		}
+		t.printLine("the last that %s logged:", c.Name)
+		for _, line := range lines[max(0, len(lines)-logTailLines):] {
+			t.printLine("  %s", line)
+		}
+	}
+}
+
+// sortLogLines sorts lines by the timestamps that Docker puts in front, all of one length, and removes these. `docker logs`
+// returns a container's two outputs one after the other.
+func sortLogLines(text string) []string {
+	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool { return line == "" })
+	slices.SortStableFunc(lines, func(a, b string) int {
+		aTime, _, _ := strings.Cut(a, " ")
+		bTime, _, _ := strings.Cut(b, " ")
+		return strings.Compare(aTime, bTime)
+	})
+	for i, line := range lines {
+		_, lines[i], _ = strings.Cut(line, " ")
+	}
+	return lines
 }

@@ -1,11 +1,13 @@
-// Package rollout replaces the containers of Compose services by new ones without losing a request: it starts the new ones
-// beside the old, waits until the edge finds them ready, has it drain the old ones, and only then stops those.
+// Package rollout replaces the containers of Compose services without losing a request: it starts new containers, waits until the
+// edge reports them ready, has the edge drain the old ones, and only then stops those.
 //
-// It works in an operator's shell, by the docker command alone; the edge is asked through `docker compose exec`.
+// It runs in an operator's shell and uses nothing but the docker command; it reaches the edge by `docker compose exec`. It first
+// makes a [Plan], which changes nothing, and then executes it.
 package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,107 +16,163 @@ import (
 	"github.com/theworklabs/edge/internal/compose"
 )
 
-// Rollout is what is to be rolled out, and how. Run it once.
+// Rollout says which services to roll out, and how. A Rollout runs once.
 type Rollout struct {
 	// Docker runs the docker command.
 	Docker  compose.Docker
 	Project compose.Project
-	// Edge is the Compose service that is the edge.
+	// Edge is the Compose service that runs the edge.
 	Edge string
-	// Services are rolled out in this order; none means all that the edge has a route to.
+	// Services are rolled out in this order. If there are none, all services are that the edge has a route to.
 	Services []string
-	// ReadyTimeout bounds the wait for new containers to be ready.
+	// ReadyTimeout bounds the wait until new containers are ready.
 	ReadyTimeout time.Duration
-	// DrainTimeout bounds the wait for what is under way on old containers; what is left is then cut. 0 means 60 s, or 15 s where
-	// requests are held meanwhile.
+	// DrainTimeout bounds the wait until the requests and sockets of old containers have ended; the rest is aborted. 0 means
+	// 60 s, or 15 s while the edge holds new requests.
 	DrainTimeout time.Duration
-	// SessionGrace is for how long requests of sticky sessions may still come to old containers.
+	// SessionGrace is how long old containers still get the requests of their sticky sessions.
 	SessionGrace time.Duration
-	// StopTimeout is how long a container may take to stop before it is killed; 0 leaves it to the container's own setting.
+	// StopTimeout is how long a container may take to stop before Docker kills it. 0 means the container's own setting.
 	StopTimeout time.Duration
-	// Pull is always, missing or never; empty leaves it to the compose file.
+	// Pull is always, missing or never. If it is empty, the compose file decides.
 	Pull string
-	// Build has images that can be built built first.
+	// Build builds the images that can be built, also those that exist.
 	Build bool
 	// Force replaces containers that are up to date, too.
 	Force bool
-	// Out is told of each step.
+	// Out gets a line for each step.
 	Out io.Writer
-	// IsTerminal says that Out is a terminal, on which a line can be written again while a step lasts.
+	// IsTerminal says that Out is a terminal, on which a line can be overwritten while a step lasts.
 	IsTerminal bool
-	// ForceStop is closed when an interrupted rollout should wait no longer for requests; nil: never.
+	// ForceStop is closed when an interrupted rollout must not wait for requests any longer. It may be nil.
 	ForceStop <-chan struct{}
 }
 
-// Run rolls the services out, one after the other. What it can find out without changing anything it finds out first, for
-// all of them.
+// HintError is an error with the one step that a person can take next.
+type HintError struct {
+	Err  error
+	Hint string
+}
+
+// Error returns the error's text without the hint.
+func (e *HintError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error.
+func (e *HintError) Unwrap() error { return e.Err }
+
+var errInterrupted = errors.New("interrupted")
+
+// Plan returns what [Rollout.Run] would do now. It changes nothing, and takes no lock. An error is a [*HintError] if there is a
+// next step to take.
+func (r *Rollout) Plan(ctx context.Context) (*Plan, error) {
+	s, names, err := r.readServices(ctx)
+	if err != nil {
+		return nil, errorOrInterrupted(ctx, err)
+	}
+	rollouts, err := r.planServices(ctx, s, names)
+	if err != nil {
+		return nil, errorOrInterrupted(ctx, err)
+	}
+	plan := new(Plan)
+	for _, t := range rollouts {
+		if len(t.plan.images) == 0 && t.plan.strategy != upToDate { // Compose's dry run needs the images
+			if err := t.dryRun(ctx); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.service.Name, errorOrInterrupted(ctx, err))
+			}
+		}
+		plan.Services = append(plan.Services, *t.plan)
+	}
+	return plan, nil
+}
+
+// Run rolls out the services, one after the other. It first plans all of them, and so finds most problems before it changes
+// anything.
 //
-// When a step fails, or ctx ends, the service goes on with its old containers and the new ones are removed, as long as no
-// old one has been stopped; from then on the rest is done. Services that have not had their turn are left alone. An error
-// is a [*HintError] if there is something to do about it.
+// If a step fails or ctx ends before an old container has been stopped, the service keeps its old containers and Run removes the
+// new ones; later, Run finishes the service. Services that have not been started stay as they are. An error is a [*HintError] if
+// there is a next step to take.
 func (r *Rollout) Run(ctx context.Context) error {
-	turns, unlock, err := r.lockAndPlan(ctx)
+	rollouts, unlock, err := r.lockAndPlan(ctx)
 	if err != nil {
 		return errorOrInterrupted(ctx, err)
 	}
 	defer unlock()
-	for i, t := range turns {
+	for _, t := range rollouts {
+		t.announce()
+	}
+	for i, t := range rollouts {
+		rest := rollouts[i+1:]
 		if err := t.run(ctx); err != nil {
-			return withNotStarted(t, err, turns[i+1:])
+			return withNotStarted(t, err, rest)
 		}
-		if rest := turns[i+1:]; len(rest) > 0 && ctx.Err() != nil {
+		if len(rest) > 0 && ctx.Err() != nil {
 			return withNotStarted(t, errInterrupted, rest)
 		}
 	}
 	return nil
 }
 
-// lockAndPlan takes the locks and plans the turns; unlock gives the locks back.
-func (r *Rollout) lockAndPlan(ctx context.Context) (turns []*serviceRollout, unlock func(), err error) {
-	s, err := r.readStack(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	names, err := s.selectServices(ctx, r.Services)
+// lockAndPlan locks the services against other rollouts and plans them.
+func (r *Rollout) lockAndPlan(ctx context.Context) (rollouts []*serviceRollout, unlock func(), err error) {
+	s, names, err := r.readServices(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	if unlock, err = s.lockServices(ctx, names); err != nil {
 		return nil, nil, err
 	}
-	if turns, err = r.plan(ctx, s, names); err != nil {
+	if rollouts, err = r.planServices(ctx, s, names); err != nil {
 		unlock()
 		return nil, nil, err
 	}
-	return turns, unlock, nil
+	return rollouts, unlock, nil
 }
 
-// plan prepares the turn of each service, and says of which two can't run at once.
-func (r *Rollout) plan(ctx context.Context, s *stack, names []string) ([]*serviceRollout, error) {
-	turns := make([]*serviceRollout, 0, len(names))
-	ran := make(map[string]bool)
+// readServices reads the compose file, and returns the names of the services to roll out.
+func (r *Rollout) readServices(ctx context.Context) (*stack, []string, error) {
+	s, err := r.readStack(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := s.selectServices(ctx, r.Services)
+	return s, names, err
+}
+
+// planServices reads the state of each service and plans its rollout. It changes nothing.
+func (r *Rollout) planServices(ctx context.Context, s *stack, names []string) ([]*serviceRollout, error) {
+	rollouts := make([]*serviceRollout, 0, len(names))
+	completed := make(map[string]bool)
+	planner := r.newPlanner(s, completed)
 	for _, name := range names {
-		t, err := r.planService(ctx, s, s.services[name])
-		if err != nil {
+		t := &serviceRollout{
+			stack: s, rollout: r, service: s.Services[name], completedOneShots: completed,
+			progress: progress{out: r.Out, isTerminal: r.IsTerminal, prefix: name},
+		}
+		if err := t.planFirst(ctx, planner); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		t.completedOneShots = ran
-		turns = append(turns, t)
+		rollouts = append(rollouts, t)
 	}
-	for _, t := range turns {
-		t.announce()
-	}
-	return turns, nil
+	return rollouts, nil
 }
 
+// withNotStarted adds to an error the services that it keeps from being rolled out.
 func withNotStarted(t *serviceRollout, err error, rest []*serviceRollout) error {
-	err = fmt.Errorf("%s: %w", t.service.name, err)
+	err = fmt.Errorf("%s: %w", t.service.Name, err)
 	if len(rest) == 0 {
 		return err
 	}
 	names := make([]string, len(rest))
 	for i, t := range rest {
-		names[i] = t.service.name
+		names[i] = t.service.Name
 	}
 	return fmt.Errorf("%w; not begun: %s", err, strings.Join(names, ", "))
+}
+
+// errorOrInterrupted returns errInterrupted instead of an error if ctx has ended.
+func errorOrInterrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, errInterrupted) {
+		return errInterrupted
+	}
+	return err
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// testRollout is a rollout of "web" in a world.
+// testRollout is a finished rollout of "web" on a fake host.
 type testRollout struct {
 	Rollout
 	host    *fakeHost
@@ -22,8 +22,12 @@ type testRollout struct {
 	elapsed time.Duration
 }
 
-// runTestRollout has a rollout run in a bubble of its own, with a world that set has changed, and looks at what it left.
-func runTestRollout(t *testing.T, n int, set func(*fakeHost, *Rollout, context.CancelFunc), look func(*testing.T, *testRollout)) {
+// setupFunc changes the host or the rollout of a test. Its last parameter interrupts the rollout.
+type setupFunc = func(*fakeHost, *Rollout, context.CancelFunc)
+
+// runTestRollout runs a rollout of n containers in a synctest bubble, after set has changed it, and calls check. It fails the test
+// if goroutines remain.
+func runTestRollout(t *testing.T, n int, set setupFunc, check func(*testing.T, *testRollout)) {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
@@ -36,26 +40,26 @@ func runTestRollout(t *testing.T, n int, set func(*fakeHost, *Rollout, context.C
 		if set != nil {
 			set(a.host, &a.Rollout, cancel)
 		}
-		began := time.Now()
+		start := time.Now()
 		a.err = a.Run(ctx)
-		a.elapsed = time.Since(began)
-		look(t, a)
+		a.elapsed = time.Since(start)
+		check(t, a)
 		if t.Failed() {
 			t.Logf("printed:\n%s\nerror: %v\ncommands:\n%s", &a.out, a.err, strings.Join(a.host.commands, "\n"))
 		}
 	})
-	if now := runtime.NumGoroutine(); now > goroutines+1 { // one of the bubble may be about to end
-		t.Errorf("%d goroutines, before %d", now, goroutines)
+	if n := runtime.NumGoroutine(); n > goroutines+1 { // a goroutine of the bubble may not have ended yet
+		t.Errorf("%d goroutines run after the rollout, and %d before", n, goroutines)
 	}
 }
 
-// runningVersions returns the hashes of the containers of "web" that run, and fails the test if one is left that doesn't, or that
+// runningVersions returns the config hashes of the containers of "web", sorted. It fails the test if one of them does not run, or
 // drains.
 func (a *testRollout) runningVersions(t *testing.T) (all []string) {
 	t.Helper()
 	for _, b := range a.host.containersOf("web") {
 		if b.State.Status != "running" || !b.drainedSince.IsZero() {
-			t.Errorf("%s is left behind: %s, draining since %s", b.Name, b.State.Status, b.drainedSince)
+			t.Errorf("%s remains: %s, draining since %s", b.Name, b.State.Status, b.drainedSince)
 		}
 		all = append(all, b.Config.Labels["com.docker.compose.config-hash"])
 	}
@@ -63,47 +67,50 @@ func (a *testRollout) runningVersions(t *testing.T) (all []string) {
 	return all
 }
 
+// checkSucceeded fails the test if the rollout failed, or left other versions.
 func (a *testRollout) checkSucceeded(t *testing.T, versions ...string) {
 	t.Helper()
 	if a.err != nil {
-		t.Errorf("it failed: %v", a.err)
+		t.Errorf("the rollout failed: %v", a.err)
 	}
 	a.checkVersions(t, versions...)
 }
 
-// checkVersions checks what runs, and that nothing was lost on the way.
+// checkVersions fails the test if other versions run, or if the rollout aborted a request or left too few containers to serve.
 func (a *testRollout) checkVersions(t *testing.T, versions ...string) {
 	t.Helper()
 	if got := a.runningVersions(t); !slices.Equal(got, versions) {
-		t.Errorf("%v run, want %v", got, versions)
+		t.Errorf("versions %v run, want %v", got, versions)
 	}
 	if a.host.abortedRequests > 0 {
-		t.Errorf("%d requests were cut", a.host.abortedRequests)
+		t.Errorf("%d requests were aborted", a.host.abortedRequests)
 	}
 	if a.host.minServing < len(versions) {
-		t.Errorf("at one time only %d of %d were serving", a.host.minServing, len(versions))
+		t.Errorf("at one time only %d of %d containers served", a.host.minServing, len(versions))
 	}
 }
 
-func (a *testRollout) checkFailed(t *testing.T, with string) {
+// checkFailed fails the test unless the error and its hint, joined by " | ", contain a text.
+func (a *testRollout) checkFailed(t *testing.T, want string) {
 	t.Helper()
 	text := fmt.Sprint(a.err)
-	if p, ok := errors.AsType[*HintError](a.err); ok {
-		text += " | " + p.Hint
+	if h, ok := errors.AsType[*HintError](a.err); ok {
+		text += " | " + h.Hint
 	}
-	if a.err == nil || !strings.Contains(text, with) {
-		t.Errorf("%q, want one with %q", text, with)
+	if a.err == nil || !strings.Contains(text, want) {
+		t.Errorf("got error %q, want one with %q", text, want)
 	}
 }
 
+// checkPrinted fails the test unless the rollout has printed a text.
 func (a *testRollout) checkPrinted(t *testing.T, want string) {
 	t.Helper()
 	if !strings.Contains(a.out.String(), want) {
-		t.Errorf("%q was not printed", want)
+		t.Errorf("the output lacks %q", want)
 	}
 }
 
-// commandsWith returns the commands that hold a text.
+// commandsWith returns the docker commands that contain a text.
 func (a *testRollout) commandsWith(text string) (found []string) {
 	for _, c := range a.host.commands {
 		if strings.Contains(c, text) {
@@ -119,7 +126,7 @@ func TestNewContainersReplaceOldOnes(t *testing.T) {
 	}, func(t *testing.T, a *testRollout) {
 		a.checkSucceeded(t, "new", "new")
 		if a.elapsed < 5*time.Second || a.elapsed > 7*time.Second {
-			t.Errorf("it took %s, want 3 s to be ready and 2 s for sessions", a.elapsed)
+			t.Errorf("the rollout took %s, want 3 s until ready and 2 s for sessions", a.elapsed)
 		}
 		for _, line := range []string{
 			"started shop-web-3, shop-web-4 beside shop-web-1, shop-web-2", "finds shop-web-3, shop-web-4 ready", "drained shop-web-1",
@@ -130,13 +137,13 @@ func TestNewContainersReplaceOldOnes(t *testing.T) {
 	})
 }
 
-func TestNothingIsDoneWhenNothingHasChanged(t *testing.T) {
+func TestUpToDateServiceIsLeftAloneUnlessForced(t *testing.T) {
 	same := func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.configHashes["web"] = "old" }
 	runTestRollout(t, 2, same, func(t *testing.T, a *testRollout) {
 		a.checkSucceeded(t, "old", "old")
 		a.checkPrinted(t, "nothing to do")
 		if len(a.commandsWith("compose up")) > 0 {
-			t.Error("Compose was told to start something")
+			t.Error("the rollout ran docker compose up")
 		}
 	})
 	runTestRollout(t, 2, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
@@ -145,26 +152,26 @@ func TestNothingIsDoneWhenNothingHasChanged(t *testing.T) {
 	}, func(t *testing.T, a *testRollout) {
 		a.checkSucceeded(t, "old", "old")
 		if a.host.lastNumber["web"] != 4 {
-			t.Error("forced, it started no new containers")
+			t.Error("with Force, it started no new containers")
 		}
 	})
 }
 
-func TestANewImageUnderTheSameNameIsAChange(t *testing.T) {
+func TestNewImageUnderTheSameNameIsRolledOut(t *testing.T) {
 	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
 		w.configHashes["web"], r.Pull = "old", "always"
 	}, func(t *testing.T, a *testRollout) {
 		a.checkSucceeded(t, "old")
 		if got := a.host.containersOf("web")[0].Image; got != "sha256:pulled" {
-			t.Errorf("it runs %s", got)
+			t.Errorf("the container runs image %s, want the pulled one", got)
 		}
 	})
 }
 
 func TestBrokenNewVersionKeepsOldContainers(t *testing.T) {
 	for name, c := range map[string]struct {
-		onStart func(*fakeContainer)
-		says    string
+		onCreate func(*fakeContainer)
+		want     string
 	}{
 		"it exits":               {func(b *fakeContainer) { b.State.Status, b.State.ExitCode = "exited", 7 }, "shop-web-3 exited with status 7"},
 		"it is never ready":      {func(b *fakeContainer) { b.readyAt = time.Now().Add(time.Hour) }, "not ready within 1m0s: shop-web-3 is starting, GET / answered 500"},
@@ -178,8 +185,8 @@ func TestBrokenNewVersionKeepsOldContainers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			runTestRollout(t, 2, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
-				w.onCreate = c.onStart
-				if c.onStart == nil {
+				w.onCreate = c.onCreate
+				if c.onCreate == nil {
 					w.onCreate = func(b *fakeContainer) { b.State.Status, b.readyAt = "restarting", time.Now().Add(time.Hour) }
 					w.onCommand = func(int, string) {
 						for _, b := range w.containersOf("web") {
@@ -190,7 +197,7 @@ func TestBrokenNewVersionKeepsOldContainers(t *testing.T) {
 					}
 				}
 			}, func(t *testing.T, a *testRollout) {
-				a.checkFailed(t, c.says)
+				a.checkFailed(t, c.want)
 				a.checkFailed(t, "the new containers are removed, the old ones serve as before")
 				a.checkVersions(t, "old", "old")
 				a.checkPrinted(t, "the last that shop-web-3 logged:\nweb:   first\nweb:   second")

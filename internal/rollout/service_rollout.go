@@ -4,136 +4,225 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// serviceRollout is the rollout of one service.
+// serviceRollout executes the plan of one service.
 type serviceRollout struct {
 	*stack
 	progress
-	rollout *Rollout
-	service service
+	rollout           *Rollout
+	service           *compose.Service
+	completedOneShots map[string]bool // by name; shared by the services of a rollout
+	hasRoute          bool            // the edge has a route to the service
 
-	oneShots          []string        // services that have to complete first
-	completedOneShots map[string]bool // those of them that have, in this rollout
-	hasRoute          bool            // the edge has a route to it
-	conflicts         []string        // why two can't run at once
-	existing          []container     // what there is before containers are started or stopped
-	targetReplicas    int             // how many are to run
+	plan           *ServicePlan
+	existing       []container // the containers when the plan was made
+	newContainers  []container // those of the new version, once they are started
+	drainRequested bool        // the edge has been told to drain the old containers
 }
 
-// planService looks at a service and decides how it can be rolled out. It changes nothing.
-func (r *Rollout) planService(ctx context.Context, s *stack, service service) (*serviceRollout, error) {
-	t := &serviceRollout{
-		stack: s, rollout: r, service: service, oneShots: oneShotDependencies(s.services, service.name),
-		progress: progress{out: r.Out, isTerminal: r.IsTerminal, prefix: service.name},
-	}
-	routes, err := s.routes(ctx)
+// planFirst asks the edge for its routes to the service, and plans the rollout.
+func (t *serviceRollout) planFirst(ctx context.Context, p *planner) error {
+	routes, err := t.routes(ctx)
 	if err != nil {
-		return nil, &HintError{err, "docker compose exec " + s.edge + " edge status"}
+		return &HintError{err, "docker compose exec " + t.edge + " edge status"}
 	}
-	t.hasRoute = len(s.routesTo(service, routes)) > 0
-	if err := t.inspectContainers(ctx); err != nil {
-		return nil, err
-	}
-	t.conflicts, err = service.conflicts(s.services, t.existing, 2*max(t.targetReplicas, 1))
-	return t, err
+	t.hasRoute = len(t.routesTo(t.service, routes)) > 0
+	return t.planWith(ctx, p)
 }
 
-// inspectContainers looks which containers there are.
-func (t *serviceRollout) inspectContainers(ctx context.Context) (err error) {
-	if t.existing, err = t.containers(ctx, t.service.name); err != nil {
+// planAgain makes the plan from what Docker says now.
+func (t *serviceRollout) planAgain(ctx context.Context) error {
+	return t.planWith(ctx, t.rollout.newPlanner(t.stack, t.completedOneShots))
+}
+
+func (t *serviceRollout) planWith(ctx context.Context, p *planner) error {
+	s, err := t.readSnapshot(ctx, t.service, t.hasRoute)
+	if err != nil {
 		return err
 	}
-	for _, c := range t.existing {
-		if c.State.Status == "paused" {
-			return &HintError{fmt.Errorf("%s is paused", c.Name), "docker unpause " + c.Name}
-		}
-	}
-	t.targetReplicas = largestVersionGroup(runningContainers(t.existing))
-	return nil
-}
-
-// announce says what will be different from a rollout without a lost request, and why.
-func (t *serviceRollout) announce() {
-	switch {
-	case t.targetReplicas == 0:
-	case !t.hasRoute:
-		t.printLine("the edge has no route to it: its containers are replaced by Compose, without holding anything")
-	case len(t.conflicts) > 0:
-		t.printLine("two can't run at once: %s", strings.Join(t.conflicts, "; "))
-		t.printLine("so it is drained, stopped and started, and the edge holds requests meanwhile")
-	}
-	if t.targetReplicas > 0 && t.targetReplicas != t.service.replicas() {
-		t.printLine("%d run and stay %d; the file says %d, to which `docker compose up` would change it", t.targetReplicas, t.targetReplicas, t.service.replicas())
-	}
-}
-
-// run takes the turn.
-func (t *serviceRollout) run(ctx context.Context) error {
-	began := time.Now()
-	current, err := t.prepare(ctx)
-	if err != nil {
-		return errorOrInterrupted(ctx, err)
-	}
-	switch {
-	case current == nil:
-		t.printLine("nothing to do: what runs is what the file says; --force replaces it anyway")
-		return nil
-	case t.targetReplicas == 0:
-		err = t.recreateWithoutDrain(ctx, "no container of it runs")
-	case !t.hasRoute:
-		err = t.recreateWithoutDrain(ctx, "replacing")
-	case len(t.conflicts) > 0:
-		err = t.stopFirst(ctx)
-	default:
-		err = t.startFirst(ctx, *current)
-	}
-	if err == nil {
-		t.printLine("done in %.1fs", time.Since(began).Seconds())
-	}
+	t.existing = s.containers
+	t.plan, err = p.plan(s)
 	return err
 }
 
-// prepare gets images and runs what has to complete first. It returns the version to roll out to, and nil if that is what
-// runs.
-func (t *serviceRollout) prepare(ctx context.Context) (*version, error) {
-	if err := t.fetchImages(ctx, slices.Concat(t.oneShots, []string{t.service.name})); err != nil {
-		return nil, err
+// announce prints why the rollout is not start-first, and a difference between the containers that run and the compose file.
+func (t *serviceRollout) announce() {
+	replicas := t.plan.replicas
+	switch {
+	case replicas == 0:
+		return
+	case !t.hasRoute:
+		t.printLine("the edge has no route to it: its containers are replaced by Compose, without holding anything")
+	case len(t.plan.conflicts) > 0:
+		t.printLine("two can't run at once: %s", strings.Join(t.plan.conflicts, "; "))
+		t.printLine("so it is drained, stopped and started, and the edge holds requests meanwhile")
 	}
-	want, err := t.desiredVersion(ctx, t.service.name)
-	if err != nil {
-		return nil, err
+	if replicas != t.plan.configured {
+		t.printLine("%d run and stay %d; the file says %d, to which `docker compose up` would change it", replicas, replicas, t.plan.configured)
 	}
-	if err := t.inspectContainers(ctx); err != nil {
-		return nil, err
-	}
-	if !t.rollout.Force && len(t.existing) > 0 && len(filterByVersion(runningContainers(t.existing), want)) == len(t.existing) {
-		return nil, nil
-	}
-	for _, name := range t.oneShots {
-		if err := t.dryRunUp(ctx, name); err != nil {
-			return nil, err
-		}
-	}
-	if err := t.dryRunUp(ctx, t.service.name, t.scaleFlags(len(t.existing))...); err != nil {
-		return nil, err
-	}
-	if err := t.runOneShots(ctx); err != nil {
-		return nil, err
-	}
-	return &want, t.inspectContainers(ctx)
 }
 
-// scaleFlags returns the flags of Compose that have so many containers run, however many the file says; none for 0.
+// run executes the plan.
+func (t *serviceRollout) run(ctx context.Context) error {
+	start := time.Now()
+	if err := t.prepare(ctx); err != nil {
+		return errorOrInterrupted(ctx, err)
+	}
+	if t.plan.strategy == upToDate {
+		t.printLine("nothing to do: what runs is what the file says; --force replaces it anyway")
+		return nil
+	}
+	if err := t.replaceContainers(ctx); err != nil {
+		return err
+	}
+	t.printLine("done in %.1fs", time.Since(start).Seconds())
+	return nil
+}
+
+// prepare gets the images and runs the one-shot services. It plans again after both: a pulled image can be a new version, and
+// containers can change while a one-shot service runs. Old containers serve meanwhile.
+func (t *serviceRollout) prepare(ctx context.Context) error {
+	for _, s := range t.plan.images {
+		if err := t.fetchImage(ctx, s); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := t.planAgain(ctx); err != nil || t.plan.strategy == upToDate {
+		return err
+	}
+	if err := t.dryRun(ctx); err != nil {
+		return err
+	}
+	for _, s := range t.plan.oneShots {
+		if err := t.runOneShot(ctx, s.service); err != nil {
+			return err
+		}
+		t.completedOneShots[s.service] = true
+	}
+	return t.planAgain(ctx)
+}
+
+// fetchImage has Compose pull or build an image.
+func (t *serviceRollout) fetchImage(ctx context.Context, s step) error {
+	command := "pull"
+	if s.action == buildImage {
+		command = "build"
+	}
+	t.startStep("%s of %s", command, s.image)
+	if _, err := t.runCompose(ctx, command, s.service); err != nil {
+		if s.isLocal {
+			return &HintError{err, "--no-pull takes the image that is here"}
+		}
+		return err
+	}
+	t.finishStep("%s of %s", command, s.image)
+	return nil
+}
+
+// dryRun returns an error if Compose would do more than start containers.
+func (t *serviceRollout) dryRun(ctx context.Context) error {
+	for _, s := range t.plan.oneShots {
+		if err := t.dryRunUp(ctx, s.service); err != nil {
+			return err
+		}
+	}
+	return t.dryRunUp(ctx, t.service.Name, t.scaleFlags(len(t.existing))...)
+}
+
+// replaceContainers executes the steps that replace the containers.
+func (t *serviceRollout) replaceContainers(ctx context.Context) error {
+	for _, s := range t.plan.steps {
+		err := error(errInterrupted)
+		if ctx.Err() == nil {
+			err = t.execute(ctx, s)
+		}
+		if err != nil {
+			return t.recoverFrom(ctx, s, err)
+		}
+	}
+	if ctx.Err() != nil && t.plan.strategy == startFirst {
+		t.printLine("interrupted too late to go back: it is finished")
+	}
+	return nil
+}
+
+// execute executes one step. A step that would leave the service broken if it were interrupted is not bound to ctx.
+func (t *serviceRollout) execute(ctx context.Context, s step) error {
+	switch s.action {
+	case keepReused:
+		return t.keepReused(ctx, s.containers)
+	case removeStopped:
+		return t.removeStopped(ctx, s.containers)
+	case startNew:
+		return t.startNew(ctx, s)
+	case drainOld:
+		return t.drainOld(ctx, s)
+	case removeOld:
+		return t.removeOld(context.WithoutCancel(ctx), s.containers)
+	case recreateAll:
+		return t.recreate(context.WithoutCancel(ctx))
+	case awaitReady:
+		return t.awaitNewReady(ctx)
+	case awaitRunning:
+		return t.awaitNewRunning(ctx)
+	default:
+		return fmt.Errorf("step %q replaces no container", s) // a defect of the planner
+	}
+}
+
+// recoverFrom brings the service back to its old containers after a step has failed, as far as the strategy can, and returns the
+// error with what is the case now.
+func (t *serviceRollout) recoverFrom(ctx context.Context, failed step, cause error) error {
+	switch t.plan.strategy {
+	case startFirst:
+		if failed.action == removeOld && !errors.Is(cause, errInterrupted) {
+			return cause
+		}
+		return t.rollBack(ctx, cause)
+	case stopFirst:
+		return t.recoverStopFirst(ctx, failed, cause)
+	default:
+		return cause
+	}
+}
+
+// recreate has Compose stop the old containers and start as many new ones.
+func (t *serviceRollout) recreate(ctx context.Context) error {
+	switch t.plan.strategy {
+	case startOnly:
+		t.printLine("no container of it runs")
+	case recreate:
+		t.printLine("replacing")
+	}
+	var flags []string
+	t.startStep("stopping and starting")
+	if t.rollout.Force {
+		flags = append(flags, "--force-recreate")
+	}
+	flags = append(flags, t.scaleFlags(t.plan.replicas)...)
+	flags = append(flags, t.stopFlags()...)
+	if err := t.composeUp(ctx, t.service.Name, flags...); err != nil {
+		return err
+	}
+	t.finishStep("Compose has stopped the old and started the new")
+	return nil
+}
+
+// scaleFlags returns the flags of Compose that set the number of containers, whatever the file says; none for 0.
 func (t *serviceRollout) scaleFlags(n int) []string {
 	if n == 0 {
 		return nil
 	}
-	return []string{"--scale", t.service.name + "=" + strconv.Itoa(n)}
+	return []string{"--scale", t.service.Name + "=" + strconv.Itoa(n)}
 }
 
 // stopFlags returns the flags of docker that bound the time a container may take to stop.
@@ -144,25 +233,7 @@ func (t *serviceRollout) stopFlags() []string {
 	return []string{"-t", seconds(t.rollout.StopTimeout)}
 }
 
-// seconds returns a duration in whole seconds, rounded up, as docker takes them.
+// seconds returns a duration in whole seconds, rounded up, as docker accepts it.
 func seconds(d time.Duration) string {
 	return strconv.Itoa(int((d + time.Second - 1) / time.Second))
-}
-
-// filterByVersion returns the containers that are of a version.
-func filterByVersion(all []container, want version) (same []container) {
-	for _, c := range all {
-		if c.version() == want {
-			same = append(same, c)
-		}
-	}
-	return same
-}
-
-// errorOrInterrupted replaces an error by what caused it, if that was the end of ctx.
-func errorOrInterrupted(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && !errors.Is(err, errInterrupted) {
-		return errInterrupted
-	}
-	return err
 }

@@ -7,10 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// setupFunc has a test's world changed in one respect.
-type setupFunc = func(*fakeHost, *Rollout, context.CancelFunc)
+	"github.com/theworklabs/edge/internal/compose"
+)
 
 func TestStoppedServiceIsStarted(t *testing.T) {
 	runTestRollout(t, 1, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
@@ -49,7 +48,8 @@ func TestServiceWithoutRouteIsRecreatedByCompose(t *testing.T) {
 	}, func(t *testing.T, a *testRollout) { a.checkFailed(t, "shop-web-2 exited with status 4") })
 }
 
-// TestContainersOfAKilledRolloutAreReused, be it that the edge was told to drain it: the file has been changed back.
+// TestContainersOfAKilledRolloutAreReused: first, the compose file has been changed back, and the containers that the killed
+// rollout was about to replace are draining; then, the killed rollout has started one of two new containers.
 func TestContainersOfAKilledRolloutAreReused(t *testing.T) {
 	runTestRollout(t, 2, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
 		w.create("web", 2)
@@ -61,20 +61,20 @@ func TestContainersOfAKilledRolloutAreReused(t *testing.T) {
 		a.checkSucceeded(t, "old", "old")
 		a.checkPrinted(t, "shop-web-1, shop-web-2 of the new version already run, and are kept")
 		if a.host.lastNumber["web"] != 4 {
-			t.Error("more were started")
+			t.Error("further containers were started")
 		}
 	})
 	runTestRollout(t, 2, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.create("web", 1) }, func(t *testing.T, a *testRollout) {
 		a.checkSucceeded(t, "new", "new")
 		if a.host.lastNumber["web"] != 4 {
-			t.Error("not one more was started")
+			t.Error("it did not start exactly one container")
 		}
 	})
 }
 
 func TestInterruptedRolloutStartsNoOtherService(t *testing.T) {
 	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
-		w.services["api"] = service{Image: webImage}
+		w.services["api"] = &compose.Service{Image: webImage}
 		r.Services = []string{"web", "api"}
 		w.onCommand = func(_ int, cmd string) {
 			if strings.HasPrefix(cmd, "stop") {

@@ -4,35 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/theworklabs/edge/internal/compose"
 )
 
-// stack is the Compose project as it is, seen and changed through the docker command.
+// stack is a Compose project, as its compose files describe it, and the docker command that reads and changes it.
 type stack struct {
-	docker      compose.Docker
-	project     compose.Project
-	projectName string
-	edge        string
-	services    map[string]service
+	*compose.Stack
+	docker  compose.Docker
+	project compose.Project
+	edge    string // the service that runs the edge
 }
 
-// readStack reads the compose file, and makes sure that the edge answers.
+// readStack reads the compose files, and checks that one container of the edge runs.
 func (r *Rollout) readStack(ctx context.Context) (*stack, error) {
 	s := &stack{docker: r.Docker, project: r.Project, edge: r.Edge}
 	text, err := s.runCompose(ctx, "config", "--format", "json")
 	if err != nil {
 		return nil, &HintError{err, "run it where compose.yaml is, or name the file with --file"}
 	}
-	if s.projectName, s.services, err = parseConfig(text); err != nil {
+	if s.Stack, err = compose.ParseStack(text); err != nil {
 		return nil, err
 	}
-	if _, known := s.services[s.edge]; !known {
+	if s.Services[s.edge] == nil {
 		return nil, &HintError{
-			fmt.Errorf("the project %s has no service %q that could be the edge", s.projectName, s.edge),
-			"name it with --edge; there are: " + joinNames(slices.Sorted(maps.Keys(s.services))),
+			fmt.Errorf("the project %s has no service %q that could be the edge", s.Name, s.edge),
+			"name it with --edge; there are: " + joinNames(s.ServiceNames()),
 		}
 	}
 	edges, err := s.containers(ctx, s.edge)
@@ -48,14 +46,18 @@ func (r *Rollout) readStack(ctx context.Context) (*stack, error) {
 	return s, nil
 }
 
-// selectServices returns which services are to be rolled out: those given, or all that the edge has a route to.
-func (s *stack) selectServices(ctx context.Context, given []string) ([]string, error) {
-	var all []string
-	for _, name := range given {
-		if _, known := s.services[name]; !known {
+// selectServices returns the services to roll out, each once: the named ones or, if none is named, all that the edge has a route
+// to.
+func (s *stack) selectServices(ctx context.Context, named []string) ([]string, error) {
+	if len(named) == 0 {
+		return s.routedServices(ctx)
+	}
+	var selected []string
+	for _, name := range named {
+		if s.Services[name] == nil {
 			return nil, &HintError{
-				fmt.Errorf("the project %s has no service %q", s.projectName, name),
-				"one of a profile needs --profile; there are: " + joinNames(slices.Sorted(maps.Keys(s.services))),
+				fmt.Errorf("the project %s has no service %q", s.Name, name),
+				"one of a profile needs --profile; there are: " + joinNames(s.ServiceNames()),
 			}
 		}
 		if name == s.edge {
@@ -64,24 +66,26 @@ func (s *stack) selectServices(ctx context.Context, given []string) ([]string, e
 				"docker compose up --detach --no-deps " + name + ", when it is quiet",
 			}
 		}
-		if !slices.Contains(all, name) {
-			all = append(all, name)
+		if !slices.Contains(selected, name) {
+			selected = append(selected, name)
 		}
 	}
-	if len(given) > 0 {
-		return all, nil
-	}
+	return selected, nil
+}
+
+// routedServices returns the services that the edge has a route to, sorted.
+func (s *stack) routedServices(ctx context.Context) (names []string, err error) {
 	routes, err := s.routes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.services)) {
-		if name != s.edge && len(s.routesTo(s.services[name], routes)) > 0 {
-			all = append(all, name)
+	for _, name := range s.ServiceNames() {
+		if name != s.edge && len(s.routesTo(s.Services[name], routes)) > 0 {
+			names = append(names, name)
 		}
 	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("the edge has no route to any service of the project %s", s.projectName)
+	if len(names) == 0 {
+		return nil, fmt.Errorf("the edge has no route to any service of the project %s", s.Name)
 	}
-	return all, nil
+	return names, nil
 }

@@ -8,128 +8,78 @@ import (
 	"strings"
 )
 
-// startFirst starts new containers beside the old ones, has these drained when the new ones are ready, and removes them. Up to
-// the moment when the first old one is stopped the way back is open, and is taken when a step fails or ctx ends.
-func (t *serviceRollout) startFirst(ctx context.Context, want version) error {
-	m := &replacement{serviceRollout: t}
-	if err := m.startNew(ctx, want); err != nil {
-		return m.rollBack(ctx, err)
-	}
-	if err := m.awaitNewReady(ctx); err != nil {
-		return m.rollBack(ctx, err)
-	}
-	if err := m.drainOld(ctx); err != nil {
-		return m.rollBack(ctx, err)
-	}
-	if ctx.Err() != nil {
-		return m.rollBack(ctx, errInterrupted)
-	}
-	if err := m.removeOld(context.WithoutCancel(ctx)); err != nil {
+// A start-first rollout starts new containers, has the edge drain the old ones once the new ones are ready, and removes them. If
+// a step before the removal fails, rollBack undoes the steps.
+
+// keepReused keeps containers of the new version that an earlier rollout left when it was killed. It ends their drain: that
+// rollout may have been about to replace them.
+func (t *serviceRollout) keepReused(ctx context.Context, reused []container) error {
+	t.newContainers = reused
+	t.printLine("%s of the new version already run, and are kept", containerNames(reused))
+	return t.undrain(ctx, reused)
+}
+
+// removeStopped removes containers that do not run. Otherwise Compose would start them, although they are old.
+func (t *serviceRollout) removeStopped(ctx context.Context, stopped []container) error {
+	t.startStep("removing %s", containerNames(stopped))
+	if err := t.stopAndRemove(ctx, stopped, nil); err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
-		m.printLine("interrupted too late to go back: it is finished")
-	}
+	t.finishStep("removed %s, which did not run", containerNames(stopped))
 	return nil
 }
 
-// replacement is a service on its way from old containers to new ones.
-type replacement struct {
-	*serviceRollout
-	oldContainers  []container // what is to be replaced
-	reused         []container // new ones that an earlier rollout has left, when it was killed
-	newContainers  []container // new ones
-	drainRequested bool        // the edge has been told to drain the old ones
-}
-
-// startNew starts as many new containers as are missing. Containers that don't run are removed before: Compose would start
-// them, and they are old.
-func (m *replacement) startNew(ctx context.Context, want version) error {
-	now := runningContainers(m.existing)
-	if !m.rollout.Force {
-		m.reused = filterByVersion(now, want)
-	}
-	m.oldContainers = difference(now, m.reused)
-	if len(m.reused) > 0 {
-		m.printLine("%s of the new version already run, and are kept", containerNames(m.reused))
-		// They may be what an earlier rollout was about to replace: now they are what is wanted.
-		if err := m.undrain(ctx, m.reused); err != nil {
-			return err
-		}
-	}
-	if dead := difference(m.existing, now); len(dead) > 0 {
-		m.startStep("removing %s", containerNames(dead))
-		if err := m.stopAndRemove(ctx, dead, nil); err != nil {
-			return err
-		}
-		m.finishStep("removed %s, which did not run", containerNames(dead))
-	}
-	if missing := m.targetReplicas - len(m.reused); missing > 0 {
-		m.startStep("starting %d beside %s", missing, containerNames(now))
-		// To the end: it takes a moment, and what is half created could appear after it was looked for.
-		flags := slices.Concat([]string{"--no-recreate"}, m.scaleFlags(len(now)+missing))
-		if err := m.composeUp(context.WithoutCancel(ctx), m.service.name, flags...); err != nil {
-			return err
-		}
-	}
-	if err := m.findNew(ctx); err != nil {
+// startNew has Compose start new containers beside those that run. It is not bound to ctx: a container that Compose has created
+// in part could appear after the rollback has listed the containers.
+func (t *serviceRollout) startNew(ctx context.Context, s step) error {
+	reused := t.newContainers
+	old := difference(s.containers, reused)
+	t.startStep("starting %d beside %s", s.count, containerNames(s.containers))
+	flags := slices.Concat([]string{"--no-recreate"}, t.scaleFlags(len(s.containers)+s.count))
+	if err := t.composeUp(context.WithoutCancel(ctx), t.service.Name, flags...); err != nil {
 		return err
 	}
-	if started := difference(m.newContainers, m.reused); len(started) > 0 {
-		m.finishStep("started %s beside %s", containerNames(started), containerNames(m.oldContainers))
-	}
-	return nil
-}
-
-// findNew looks for the new containers.
-func (m *replacement) findNew(ctx context.Context) error {
-	all, err := m.containers(ctx, m.service.name)
+	all, err := t.containers(ctx, t.service.Name)
 	if err != nil {
 		return err
 	}
-	m.newContainers = difference(all, m.oldContainers)
-	if len(m.newContainers) < m.targetReplicas {
-		return fmt.Errorf("%d of %d new containers are there, although Compose started them", len(m.newContainers), m.targetReplicas)
+	t.newContainers = difference(all, old)
+	if len(t.newContainers) < t.plan.replicas {
+		return fmt.Errorf("%d of %d new containers are there, although Compose started them", len(t.newContainers), t.plan.replicas)
 	}
+	t.finishStep("started %s beside %s", containerNames(difference(t.newContainers, reused)), containerNames(old))
 	return nil
 }
 
-func (m *replacement) awaitNewReady(ctx context.Context) error {
-	err := m.serviceRollout.awaitReady(ctx, m.newContainers)
-	if err != nil && !errors.Is(err, errInterrupted) {
-		m.showLogs(context.WithoutCancel(ctx), m.newContainers)
+// drainOld has the edge send no new requests to the old containers, and waits until their requests and sockets have ended or the
+// step's timeout is over.
+func (t *serviceRollout) drainOld(ctx context.Context, s step) error {
+	t.drainRequested = true // even if the command fails: the edge may have received it
+	options := drainOptions{timeout: s.timeout, sessionGrace: s.sessionGrace}
+	if len(t.newContainers) > 0 {
+		options.keepWaiting = func() error { return t.checkRunning(ctx, t.newContainers) }
 	}
-	return err
-}
-
-// drainOld has the edge send nothing more to the old containers, and waits until nothing is under way on them. What goes on
-// for longer than it may is left to be cut.
-func (m *replacement) drainOld(ctx context.Context) error {
-	m.drainRequested = true // also if that fails: the order may have arrived
-	left, err := m.drainAndWait(ctx, m.oldContainers, drainOptions{
-		sessionGrace: m.rollout.SessionGrace, timeout: m.drainTimeout(),
-		check: func() error { return m.checkRunning(ctx, m.newContainers) },
-	})
+	left, err := t.drainAndWait(ctx, s.containers, options)
 	if err == nil {
-		m.reportDrained(m.oldContainers, left)
+		t.reportDrained(s.containers, left)
 	}
 	return err
 }
 
-// removeOld stops and removes the old containers, by ID: Compose, told to run fewer, would take the new ones.
-func (m *replacement) removeOld(ctx context.Context) error {
-	m.startStep("stopping %s", containerNames(m.oldContainers))
-	err := m.stopAndRemove(ctx, m.oldContainers, m.stopFlags())
-	all, unseen := m.containers(ctx, m.service.name)
-	if unseen != nil {
-		return errors.Join(err, unseen)
+// removeOld stops and removes the old containers by ID. Compose does not: with a smaller scale it could remove the new ones.
+func (t *serviceRollout) removeOld(ctx context.Context, old []container) error {
+	t.startStep("stopping %s", containerNames(old))
+	err := t.stopAndRemove(ctx, old, t.stopFlags())
+	all, listErr := t.containers(ctx, t.service.Name)
+	if listErr != nil {
+		return errors.Join(err, listErr)
 	}
-	if left := intersection(all, m.oldContainers); len(left) > 0 {
+	if left := intersection(all, old); len(left) > 0 {
 		return &HintError{
 			fmt.Errorf("the new containers serve, but old ones are left: %w", errors.Join(err, errors.New(containerNames(left)))),
 			"docker rm --force " + strings.Join(containerIDs(left), " "),
 		}
 	}
-	m.finishStep("stopped and removed %s", containerNames(m.oldContainers))
+	t.finishStep("stopped and removed %s", containerNames(old))
 	return nil
 }

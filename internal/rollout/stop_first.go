@@ -2,90 +2,36 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
-// stopFirstDrainTimeout bounds the wait for requests where the old containers have no successor yet: all this while, and during
-// stop and start, new requests are held, and the edge does that for 60 s.
+// A stop-first rollout has the edge drain the old containers, and then has Compose replace them. The edge holds new requests
+// meanwhile. Once Compose has been told, there is no old container to go back to.
+
+// stopFirstDrainTimeout bounds the drain of a stop-first rollout. It is short because the edge holds new requests for 60 s, and
+// the old container has to stop and the new one has to start in that time, too. Sticky sessions get no grace: they end anyway.
 const stopFirstDrainTimeout = 15 * time.Second
 
-// stopFirst has the edge drain the containers, and Compose replace them: requests are held meanwhile. Up to the moment when
-// Compose is told, a failure or the end of ctx undoes the drain; afterwards there is no old one to go back to.
-func (t *serviceRollout) stopFirst(ctx context.Context) error {
-	old := runningContainers(t.existing)
-	bound := t.rollout.DrainTimeout
-	if bound == 0 {
-		bound = stopFirstDrainTimeout
+// recoverStopFirst ends the drain of the old containers if they still exist.
+func (t *serviceRollout) recoverStopFirst(ctx context.Context, failed step, cause error) error {
+	switch failed.action {
+	case drainOld:
+		return t.undoDrain(context.WithoutCancel(ctx), failed.containers, errorOrInterrupted(ctx, cause))
+	case recreateAll:
+		return t.undoDrain(context.WithoutCancel(ctx), failed.containers, cause)
+	default:
+		return fmt.Errorf("%w; the old container is gone, since two can't run at once", cause)
 	}
-	// Sessions end in any case: there is nobody who could be waited for.
-	left, err := t.drainAndWait(ctx, old, drainOptions{timeout: bound})
-	if err == nil && ctx.Err() != nil {
-		err = errInterrupted
-	}
-	if err != nil {
-		return t.undoDrain(context.WithoutCancel(ctx), old, errorOrInterrupted(ctx, err))
-	}
-	t.reportDrained(old, left)
-	if err := t.recreate(context.WithoutCancel(ctx)); err != nil {
-		return t.undoDrain(context.WithoutCancel(ctx), old, err)
-	}
-	fresh, err := t.containers(ctx, t.service.name)
-	if err != nil {
-		return err
-	}
-	if err := t.awaitReady(ctx, fresh); err != nil {
-		if !errors.Is(err, errInterrupted) {
-			t.showLogs(context.WithoutCancel(ctx), fresh)
-		}
-		return fmt.Errorf("%w; the old container is gone, since two can't run at once", err)
-	}
-	return nil
 }
 
-// recreate has Compose stop the containers and start new ones, as many as there were.
-func (t *serviceRollout) recreate(ctx context.Context) error {
-	var flags []string
-	t.startStep("stopping and starting")
-	if t.rollout.Force {
-		flags = append(flags, "--force-recreate")
-	}
-	if err := t.composeUp(ctx, t.service.name, slices.Concat(flags, t.scaleFlags(t.targetReplicas), t.stopFlags())...); err != nil {
-		return err
-	}
-	t.finishStep("Compose has stopped the old and started the new")
-	return nil
-}
-
-// undoDrain has the edge send requests to the containers again, as far as they are there.
-func (t *serviceRollout) undoDrain(ctx context.Context, all []container, cause error) error {
-	if err := t.undrain(ctx, all); err != nil {
+// undoDrain has the edge send requests to the containers again, as far as they still exist.
+func (t *serviceRollout) undoDrain(ctx context.Context, old []container, cause error) error {
+	if err := t.undrain(ctx, old); err != nil {
 		return &HintError{
 			fmt.Errorf("%w; and the drain can't be undone: %w", cause, err),
-			t.undrainHint(all),
+			t.undrainHint(old),
 		}
 	}
 	return fmt.Errorf("%w; what is left of the old containers serves as before", cause)
-}
-
-// recreateWithoutDrain has Compose replace or start the containers, with nobody's requests to think of.
-func (t *serviceRollout) recreateWithoutDrain(ctx context.Context, doing string) error {
-	if ctx.Err() != nil {
-		return errInterrupted
-	}
-	t.printLine("%s", doing)
-	// To the end: an interrupted Compose would leave it half done.
-	if err := t.recreate(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	all, err := t.containers(ctx, t.service.name)
-	if err != nil {
-		return err
-	}
-	if t.hasRoute {
-		return t.awaitReady(ctx, all)
-	}
-	return t.checkRunning(ctx, all)
 }

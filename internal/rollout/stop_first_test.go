@@ -9,23 +9,22 @@ import (
 	"time"
 )
 
-// withContainerName lets only one container of "web" exist.
+// withContainerName gives "web" a container_name, so that two containers cannot exist.
 func withContainerName(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
-	s := w.services["web"]
-	s.ContainerName = "web"
-	w.services["web"] = s
+	w.services["web"].ContainerName = "web"
 }
 
 func TestStopFirstDrainsBeforeStopping(t *testing.T) {
 	runTestRollout(t, 1, withContainerName, func(t *testing.T, a *testRollout) {
 		if a.err != nil || a.host.abortedRequests > 0 || !slices.Equal(a.runningVersions(t), []string{"new"}) {
-			t.Errorf("%v, %d requests were cut", a.err, a.host.abortedRequests)
+			t.Errorf("error %v, %d requests were aborted", a.err, a.host.abortedRequests)
 		}
 		a.checkPrinted(t, "two can't run at once: its container_name web can exist once")
 	})
 }
 
-// TestStopFirstKeepsOneContainerServingAfterAFailure: wherever it fails or is interrupted, one container serves, old or new.
+// TestStopFirstKeepsOneContainerServingAfterAFailure lets each command fail, or interrupts the rollout there. One container, old or
+// new, serves at the end.
 func TestStopFirstKeepsOneContainerServingAfterAFailure(t *testing.T) {
 	var commands []string
 	runTestRollout(t, 1, withContainerName, func(t *testing.T, a *testRollout) { commands = a.host.commands })
@@ -48,7 +47,7 @@ func TestStopFirstKeepsOneContainerServingAfterAFailure(t *testing.T) {
 						}
 					}, func(t *testing.T, a *testRollout) {
 						if a.host.abortedRequests > 0 || a.host.servingCount() != 1 {
-							t.Errorf("%d requests were cut, %d are serving, error %v", a.host.abortedRequests, a.host.servingCount(), a.err)
+							t.Errorf("%d requests were aborted, %d containers serve, error %v", a.host.abortedRequests, a.host.servingCount(), a.err)
 						}
 					})
 				})
@@ -65,7 +64,7 @@ func TestDrainTimeoutReportsAbortedRequests(t *testing.T) {
 	}
 	runTestRollout(t, 1, slow, func(t *testing.T, a *testRollout) {
 		if a.err != nil || a.elapsed < time.Minute || a.elapsed > 65*time.Second {
-			t.Errorf("%v after %s, want a minute", a.err, a.elapsed)
+			t.Errorf("error %v after %s, want none after a minute", a.err, a.elapsed)
 		}
 		a.checkPrinted(t, "except for 1 request and 2 sockets, which will be cut")
 	})
@@ -74,7 +73,7 @@ func TestDrainTimeoutReportsAbortedRequests(t *testing.T) {
 		withContainerName(w, r, cancel)
 	}, func(t *testing.T, a *testRollout) {
 		if a.err != nil || a.elapsed < 15*time.Second || a.elapsed > 20*time.Second {
-			t.Errorf("in place: %v after %s, want 15 s", a.err, a.elapsed)
+			t.Errorf("stop first: error %v after %s, want none after 15 s", a.err, a.elapsed)
 		}
 	})
 }
@@ -88,7 +87,7 @@ func TestStopFirstReportsABrokenVersion(t *testing.T) {
 		a.checkFailed(t, "shop-web-2 exited with status 0; the old container is gone, since two can't run at once")
 		a.checkPrinted(t, "the last that shop-web-2 logged")
 		if len(a.commandsWith("--scale web=1 -t 2 web")) != 1 {
-			t.Error("it was not given 2 s to stop")
+			t.Error("Compose did not get -t 2, the stop timeout in whole seconds")
 		}
 	})
 }
