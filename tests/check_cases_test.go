@@ -118,13 +118,13 @@ services:` + edgeServiceYAML + `
     <<: *app
     environment: {<<: *environment, PORT: "3000"}
 `},
-			want: "ok secret: all are set, and none is one that everybody knows (secrets: 1)",
+			want: "ok secret: all are set, and none is publicly known (secrets: 1)",
 		},
 		{
 			name: "an anchor with a published secret",
 			files: map[string]string{"compose.yaml": "x-environment: &environment {JWT_SECRET: b0JDZW56RnV6aEthb0RGPXVEcUI}\n" + services +
 				"    environment: *environment\n"},
-			want: `error secret: app: JWT_SECRET is "b0JDZW56RnV6aEthb0RGPXVEcUI", which everybody knows`,
+			want: `error secret: app: JWT_SECRET is "b0JDZW56RnV6aEthb0RGPXVEcUI", which is publicly known`,
 		},
 		{
 			name: "services that are only built",
@@ -154,7 +154,7 @@ services:` + edgeServiceYAML + `
 		{
 			name:  "a port without a host port",
 			files: map[string]string{"compose.yaml": services + "    ports: ['8000']\n"},
-			want:  "warning port: app publishes port 8000, on a port of the host that Docker chooses, itself",
+			want:  "warning port: app publishes port 8000 (on a host port that Docker chooses): clients can bypass the edge",
 		},
 		{
 			name:  "UDP ports of a call server",
@@ -226,7 +226,7 @@ services:` + edgeServiceYAML + `
 				"compose.yaml": services + "    environment: {DB_PASSWORD: $DB_PASSWORD, API_TOKEN: $API_TOKEN, HASH: $HASH}\n",
 				".env":         "DB_PASSWORD=\"9f86d#081884c7d659\" # of the database\nAPI_TOKEN=9f86d#081884c7d659 # after a space\nHASH='$2a$14$abc'\n",
 			},
-			want: "ok secret: all are set, and none is one that everybody knows (secrets: 2)",
+			want: "ok secret: all are set, and none is publicly known (secrets: 2)",
 		},
 		{
 			name: ".env with a published secret in quotes",
@@ -234,7 +234,7 @@ services:` + edgeServiceYAML + `
 				"compose.yaml": services + "    environment: {DB_PASSWORD: $DB_PASSWORD}\n",
 				".env":         "DB_PASSWORD='changeme' # later\n",
 			},
-			want: `error secret: app: DB_PASSWORD is "changeme", which everybody knows`,
+			want: `error secret: app: DB_PASSWORD is "changeme", which is publicly known`,
 		},
 		{
 			name: ".env with a $ that begins a variable",

@@ -85,11 +85,11 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 		},
 		{
 			name: "a published secret", env: []string{"BIGCAPITAL_JWT_SECRET=123123"},
-			check: "secret", level: preflight.Error, want: `bigcapital-server: APP_JWT_SECRET is "123123", which everybody knows`, hint: "openssl rand",
+			check: "secret", level: preflight.Error, want: `bigcapital-server: APP_JWT_SECRET is "123123", which is publicly known`, hint: "openssl rand",
 		},
 		{
 			name: "a secret that the application would generate", overlay: "services: {corteza-server: {environment: {AUTH_JWT_SECRET: ''}}}",
-			check: "secret", level: preflight.Error, want: "corteza-server: AUTH_JWT_SECRET is empty: Corteza then makes one", hint: "openssl rand",
+			check: "secret", level: preflight.Error, want: "corteza-server: AUTH_JWT_SECRET is empty: Corteza then derives one", hint: "openssl rand",
 		},
 		{
 			name: "a mistake in the Caddyfile", config: [2]string{anyRoute, "edge_porxy corteza-docs:80"},
@@ -130,15 +130,15 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 		},
 		{
 			name: "a database with a published port", overlay: "services: {corteza-db: {ports: ['5432:5432']}}",
-			check: "port", level: preflight.Warning, want: "corteza-db publishes port 5432 itself", hint: "take it out",
+			check: "port", level: preflight.Warning, want: "corteza-db publishes port 5432 (PostgreSQL) on all networks", hint: "take it out",
 		},
 		{
 			name: "an image without a version", overlay: "services: {corteza-docs: {image: cortezaproject/corteza-docs}}",
-			check: "image", level: preflight.Warning, want: "is another image whenever it is pulled", hint: "cortezaproject/corteza-docs:1.2.3",
+			check: "image", level: preflight.Warning, want: "can bring another version", hint: "cortezaproject/corteza-docs:1.2.3",
 		},
 		{
 			name: "an external volume that does not exist", overlay: "volumes: {corteza_db: {external: true, name: edge_test_nowhere}}",
-			check: "volume", level: preflight.Error, want: "edge_test_nowhere is not there", hint: "docker volume create edge_test_nowhere",
+			check: "volume", level: preflight.Error, want: "edge_test_nowhere does not exist", hint: "docker volume create edge_test_nowhere",
 		},
 		{
 			name: "an external network that does not exist", overlay: "networks: {infrastructure_network: !override {external: true, name: edge_test_nowhere}}",
@@ -146,23 +146,23 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 		},
 		{
 			name: "a root certificate that does not exist", env: []string{"ACME_CA=https://ca.test/dir", "ACME_CA_ROOT=/nowhere/root.pem"},
-			check: "file", level: preflight.Error, want: "edge: /nowhere/root.pem is not there", hint: "name it otherwise in .env",
+			check: "file", level: preflight.Error, want: "edge: /nowhere/root.pem does not exist", hint: "correct its path in .env",
 		},
 		{
 			name: "the edge has Docker's socket", overlay: "services: {edge: {volumes: ['/var/run/docker.sock:/var/run/docker.sock']}}",
-			check: "guard", level: preflight.Error, want: "edge has Docker's socket: whoever owns it owns this machine", hint: "edge guard",
+			check: "guard", level: preflight.Error, want: "edge has Docker's socket: an attacker who controls it controls this machine", hint: "edge guard",
 		},
 		{
 			name: "a Docker host that is not a service", overlay: "services: {edge: {environment: {EDGE_DOCKER_HOST: 'tcp://guard:2375'}}}",
-			check: "guard", level: preflight.Error, want: "the endpoint is tcp://guard:2375, and the compose file has no service guard", hint: "add the service",
+			check: "guard", level: preflight.Error, want: "docker_host is tcp://guard:2375, and the compose file has no service guard", hint: "add the service",
 		},
 		{
 			name: "applications reach the guard", overlay: "services: {docker-guard: {networks: [infrastructure_network]}}",
-			check: "guard", level: preflight.Warning, want: "corteza-docs reaches docker-guard, by the network infrastructure_network", hint: "nobody else is on",
+			check: "guard", level: preflight.Warning, want: "corteza-docs reaches docker-guard through the network infrastructure_network", hint: "no other service is on",
 		},
 		{
 			name: "no Docker Engine", env: []string{"DOCKER_HOST=unix:///nowhere/docker.sock"},
-			check: "engine", level: preflight.Error, want: "the Docker Engine can't be asked", hint: "systemctl start docker",
+			check: "engine", level: preflight.Error, want: "the Docker Engine does not answer", hint: "systemctl start docker",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,11 +1,16 @@
+// Package preflight checks, before a stack goes live, its compose files, its configuration, the machine and the containers that run
+// already for what would keep it from working. It changes nothing.
 package preflight
 
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,37 +18,37 @@ import (
 	"github.com/theworklabs/edge/internal/compose"
 )
 
-// Check is what is to be checked, and how the world is asked. Run it once.
+// Check says what to check, and how to ask the machine and the network. A Check runs once.
 type Check struct {
 	Docker  compose.Docker
 	Project compose.Project
-	// Edge is the Compose service that is the edge.
+	// Edge is the Compose service that runs the edge.
 	Edge string
-	// Config is the edge's configuration on this machine; "" is the file that the compose file mounts.
+	// Config is the edge's configuration file on this machine. If it is empty, it is the file that the compose file mounts.
 	Config string
-	// Offline asks nobody beyond this machine, and takes an Engine that can't be reached for a warning.
+	// Offline uses no network, and makes a Docker Engine that does not answer a warning instead of an error.
 	Offline bool
 
-	// Adapt makes JSON of a configuration, with exactly this environment, and Validate loads one without running it. An
-	// error is what a person should read.
+	// Adapt converts a configuration file to JSON, and Validate loads a JSON configuration without running it. Both use env as their
+	// whole environment. The text of an error is part of a finding.
 	Adapt    func(ctx context.Context, file string, env []string) ([]byte, error)
 	Validate func(ctx context.Context, config []byte, env []string) error
 
 	// LookupIP resolves a host name.
 	LookupIP func(ctx context.Context, host string) ([]netip.Addr, error)
-	// LocalAddresses are this machine's own.
+	// LocalAddresses returns the addresses of this machine's interfaces.
 	LocalAddresses func() ([]netip.Addr, error)
-	// TryListen tries to listen on "tcp" or "udp".
+	// TryListen returns an error if this machine cannot listen on an address. The network is "tcp" or "udp".
 	TryListen func(network, address string) error
-	// Client asks certificate authorities.
+	// Client sends requests to certificate authorities.
 	Client *http.Client
 	Now    func() time.Time
 }
 
-// insecureTransport asks whoever answers: by a clock that may be wrong, certificates can't be judged.
+// insecureTransport does not verify certificates: with a wrong clock, verification would fail.
 var insecureTransport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 
-// New returns a check of a project that asks this machine and the internet.
+// New returns a check of a project that uses this machine and its network. The caller sets Adapt and Validate.
 func New(docker compose.Docker, project compose.Project, edge string) *Check {
 	return &Check{
 		Docker: docker, Project: project, Edge: edge,
@@ -57,8 +62,8 @@ func New(docker compose.Docker, project compose.Project, edge string) *Check {
 	}
 }
 
-// Run checks everything, and returns what it found in the order in which a person would want to mend it. What can't be looked
-// at because something before it is broken is left out.
+// Run runs all checks, and returns the findings in the order in which to correct them. It skips a check that depends on something
+// broken.
 func (c *Check) Run(ctx context.Context) []Finding {
 	s, broken := c.readStack(ctx)
 	if broken != nil {
@@ -91,7 +96,7 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	return append(all, c.compareClock(ctx, config))
 }
 
-// checkEngine reports whether there is a Docker Engine to ask, and notes in s what it can do.
+// checkEngine checks that the Docker Engine answers, and sets in s what it can do.
 func (c *Check) checkEngine(ctx context.Context, s *stack) Finding {
 	version, _, err := c.Docker.Run(ctx, "version", "--format", "{{.Server.Version}}")
 	if err == nil {
@@ -99,11 +104,31 @@ func (c *Check) checkEngine(ctx context.Context, s *stack) Finding {
 		major, _, _ := strings.Cut(version, ".")
 		n, err := strconv.Atoi(major)
 		s.resolvesHostnames = err == nil && n >= 25
-		return okFinding("engine", "Docker Engine %s answers", trimmed(version))
+		return okFinding("engine", "Docker Engine %s answers", strings.TrimSpace(version))
 	}
-	const hint = "start it (systemctl start docker), and see that you may ask it: docker info"
+	const hint = "start it (systemctl start docker), and check that this user can reach it: docker info"
 	if c.Offline {
-		return warningFinding("engine", hint, "the Docker Engine can't be asked, so that images, volumes, ports of other containers and the guard were not looked at: %v", err)
+		return warningFinding("engine", hint, "the Docker Engine does not answer, so images, volumes, ports of other containers and the guard are not checked: %v", err)
 	}
-	return errorFinding("engine", hint, "the Docker Engine can't be asked: %v", err)
+	return errorFinding("engine", hint, "the Docker Engine does not answer: %v", err)
+}
+
+// checkFromEdge has the running edge check what only it can: which requests the guard lets through, and whether it can store
+// certificates.
+func (c *Check) checkFromEdge(ctx context.Context, s *stack) []Finding {
+	if !s.hasEngine {
+		return nil
+	}
+	const hint = "run edge check again when the stack is up"
+	out, _, err := c.Docker.Run(ctx, c.Project.Args("ps", "--quiet", "--status", "running", c.Edge)...)
+	if err != nil || strings.TrimSpace(out) == "" {
+		return []Finding{warningFinding("edge", hint, "it does not run, so the guard and the storage are not checked")}
+	}
+	out, _, runErr := c.Docker.Run(ctx, c.Project.Args("exec", "-T", c.Edge, "edge", "check", "--inside", "--json")...)
+	var report Report
+	if err := json.Unmarshal([]byte(out), &report); err != nil || len(report.Findings) == 0 {
+		return []Finding{warningFinding("edge", "is it an older version? "+hint, "the running edge cannot check the guard and the storage: %v", errors.Join(runErr, err))}
+	}
+	// The edge has this machine's clock, which compareClock checks.
+	return slices.DeleteFunc(report.Findings, func(f Finding) bool { return f.Check == "clock" && f.Level == OK })
 }

@@ -9,53 +9,52 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// minClock is a time before which this program was not made.
+// minClock is a time before this program was built.
 var minClock = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
-// clockHint is what to do about a wrong clock.
-const clockHint = "timedatectl set-ntp true, or set it: every certificate is judged by it"
+// clockHint is the hint for a wrong clock.
+const clockHint = "timedatectl set-ntp true, or set the clock: the validity of each certificate depends on it"
 
-// CheckClock says whether a time can be now.
+// CheckClock returns an error finding if the clock is certainly wrong, because it is earlier than this program.
 func CheckClock(now time.Time) Finding {
 	if now.Before(minClock) {
-		return errorFinding("clock", clockHint, "it says %s, which is before this program was made", now.UTC().Format(time.RFC3339))
+		return errorFinding("clock", clockHint, "it says %s, which is before this program was built", now.UTC().Format(time.RFC3339))
 	}
 	return okFinding("clock", "it says %s", now.UTC().Format(time.RFC3339))
 }
 
-// How far a clock may be off before somebody should know, and before certificates don't work.
+// How far the clock may differ from an authority's before it is a warning, and before it is an error: certificates then fail.
 const (
 	warnSkew = time.Minute
 	maxSkew  = time.Hour
 )
 
-// compareClock compares this machine's clock with that of a certificate authority, which is asked for nothing else; if there is none,
-// with nothing.
+// compareClock compares this machine's clock with the Date header of a certificate authority, if the edge uses one.
 func (c *Check) compareClock(ctx context.Context, config *edgeConfig) Finding {
 	now := c.Now()
 	if found := CheckClock(now); found.Level != OK || c.Offline || config == nil || !slices.ContainsFunc(config.hosts, certmagic.SubjectQualifiesForPublicCert) {
 		return found
 	}
-	var last error
+	var lastErr error
 	for _, ca := range config.acmeDirectories {
 		date, err := c.fetchDate(ctx, ca)
 		if err != nil {
-			last = err
+			lastErr = err
 			continue
 		}
-		off := c.Now().Sub(date).Abs()
+		skew := c.Now().Sub(date).Abs()
 		switch {
-		case off > maxSkew:
-			return errorFinding("clock", clockHint, "it says %s, and that of %s %s", now.UTC().Format(time.RFC3339), ca, date.UTC().Format(time.RFC3339))
-		case off > warnSkew:
-			return warningFinding("clock", clockHint, "it is %s off that of %s", off.Round(time.Second), ca)
+		case skew > maxSkew:
+			return errorFinding("clock", clockHint, "it says %s, and the clock of %s says %s", now.UTC().Format(time.RFC3339), ca, date.UTC().Format(time.RFC3339))
+		case skew > warnSkew:
+			return warningFinding("clock", clockHint, "it differs by %s from the clock of %s", skew.Round(time.Second), ca)
 		}
-		return okFinding("clock", "it agrees with that of %s", ca)
+		return okFinding("clock", "it agrees with the clock of %s", ca)
 	}
-	return warningFinding("clock", "is there a way out to the certificate authority, and to the internet at all? Or leave this out with --offline", "it could not be compared: %v", last)
+	return warningFinding("clock", "check that this machine reaches the certificate authority, or skip this check with --offline", "it could not be compared: %v", lastErr)
 }
 
-// fetchDate returns what an authority has for now.
+// fetchDate returns the time of an authority's clock.
 func (c *Check) fetchDate(ctx context.Context, ca string) (time.Time, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, ca, nil)
 	if err != nil {

@@ -9,26 +9,29 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// Where the image has its configuration, and where the official image of Caddy has, which `edge serve` takes too.
+// Paths of the configuration in a container: that of this project's image, and that of the official Caddy image, which `edge serve`
+// accepts, too.
 const (
 	edgeConfigPath  = "/etc/edge/Caddyfile"
 	caddyConfigPath = "/etc/caddy/Caddyfile"
 )
 
-// checkConfiguration adapts and validates the edge's configuration, with the environment that the compose file gives it and the
-// files that it mounts. It returns nil if there is none to go on with.
+// checkConfiguration adapts and validates the edge's configuration, with the environment and the files that the compose file gives
+// the edge. It returns nil if it cannot read the configuration.
 func (c *Check) checkConfiguration(ctx context.Context, s *stack) (*edgeConfig, Finding) {
 	file := c.Config
 	if file == "" {
-		if s.edge.mountsTwoConfigs() {
-			return nil, errorFinding("configuration", "mount one of them only", "%s mounts both %s and %s: it does not start", c.Edge, edgeConfigPath, caddyConfigPath)
+		if mountsTwoConfigs(s.edge) {
+			return nil, errorFinding("configuration", "mount only one of them", "%s mounts both %s and %s: it does not start", c.Edge, edgeConfigPath, caddyConfigPath)
 		}
-		inside := s.edge.configPath()
+		path := configPath(s.edge)
 		var mounted bool
-		if file, mounted = s.edge.hostPath(inside); !mounted {
-			return nil, warningFinding("configuration", "name the file with --config", "%s of %s is in its image, and was not looked at, nor what it would say about routes and domains", inside, c.Edge)
+		if file, mounted = s.edge.HostPath(path); !mounted {
+			return nil, warningFinding("configuration", "name the file with --config", "%s of %s is in its image, so the configuration, its routes and its domains are not checked", path, c.Edge)
 		}
 	}
 	invalid := func(err error) Finding {
@@ -36,15 +39,15 @@ func (c *Check) checkConfiguration(ctx context.Context, s *stack) (*edgeConfig, 
 		if !strings.HasPrefix(text, file+":") {
 			text = file + ": " + text
 		}
-		if inside := s.edge.containerOnlyPath(text); inside != "" {
-			return warningFinding("configuration", "docker compose run --rm --no-deps "+c.Edge+" validate --config "+s.edge.configPath(), "%s; but %s is the container's own, and can't be looked at from here", text, inside)
+		if path := containerOnlyPath(s.edge, text); path != "" {
+			return warningFinding("configuration", "docker compose run --rm --no-deps "+c.Edge+" validate --config "+configPath(s.edge), "%s; but %s is in the container, and cannot be read from here", text, path)
 		}
 		if module := missingModule(text); module != "" {
-			return errorFinding("configuration", "take it out of "+file+", or build an edge that has it: xcaddy build --with github.com/theworklabs/edge --with PACKAGE; https://caddyserver.com/download names the package", "%s; the module %s is not part of this edge", text, module)
+			return errorFinding("configuration", "remove it from "+file+", or build an edge with it: xcaddy build --with github.com/theworklabs/edge --with PACKAGE; https://caddyserver.com/download names the package", "%s; the module %s is not part of this edge", text, module)
 		}
-		return errorFinding("configuration", "mend it, and see what becomes of it: edge adapt --config "+file, "%s", text)
+		return errorFinding("configuration", "correct it, and see the JSON that it becomes: edge adapt --config "+file, "%s", text)
 	}
-	env := s.edge.environ()
+	env := environ(s.edge)
 	text, err := c.Adapt(ctx, file, env)
 	if err != nil {
 		return nil, invalid(err)
@@ -53,13 +56,13 @@ func (c *Check) checkConfiguration(ctx context.Context, s *stack) (*edgeConfig, 
 	if err != nil {
 		return nil, invalid(err)
 	}
-	if err := c.Validate(ctx, s.edge.withHostPaths(text), env); err != nil {
+	if err := c.Validate(ctx, withHostPaths(s.edge, text), env); err != nil {
 		return parsed, invalid(err)
 	}
 	return parsed, okFinding("configuration", "%s is valid (sites: %d, services: %d)", file, len(parsed.hosts), len(parsed.services))
 }
 
-// notRegisteredPattern is how Caddy reports a module that is not built in.
+// notRegisteredPattern matches Caddy's error for a module that is not built in.
 var notRegisteredPattern = regexp.MustCompile(`module not registered: ([\w.-]+)|unknown module: ([\w.-]+)`)
 
 // missingModule returns the Caddy module that an error says is not built in, or "".
@@ -71,9 +74,9 @@ func missingModule(text string) string {
 	return cmp.Or(match[1], match[2])
 }
 
-// containerOnlyPath returns the place of a container that an error is about, if it is one that this machine doesn't have, or has
-// elsewhere: a volume, or a directory that an import names.
-func (s *service) containerOnlyPath(text string) string {
+// containerOnlyPath returns the mount point in the container of which an error names a file, or "". This machine does not have such
+// a file, or has it at another path.
+func containerOnlyPath(s *compose.Service, text string) string {
 	for _, m := range s.Volumes {
 		if strings.Contains(text, strings.TrimSuffix(m.Target, "/")+"/") {
 			return m.Target
@@ -82,29 +85,29 @@ func (s *service) containerOnlyPath(text string) string {
 	return ""
 }
 
-// configPath returns where the service, an edge, has its configuration in its container.
-func (s *service) configPath() string {
-	if named := configFlag(s.Command); named != "" {
-		return named
+// configPath returns the path of an edge's configuration in its container.
+func configPath(s *compose.Service) string {
+	if path := configFlag(s.Command); path != "" {
+		return path
 	}
-	if s.hasMountAt(caddyConfigPath) && !s.hasMountAt(edgeConfigPath) {
+	if hasMountAt(s, caddyConfigPath) && !hasMountAt(s, edgeConfigPath) {
 		return caddyConfigPath
 	}
 	return edgeConfigPath
 }
 
-// mountsTwoConfigs reports whether the service has two configurations, of which its command names none.
-func (s *service) mountsTwoConfigs() bool {
-	return configFlag(s.Command) == "" && s.hasMountAt(caddyConfigPath) && s.hasMountAt(edgeConfigPath)
+// mountsTwoConfigs reports whether an edge has a configuration at both paths, and its command names none of them.
+func mountsTwoConfigs(s *compose.Service) bool {
+	return configFlag(s.Command) == "" && hasMountAt(s, caddyConfigPath) && hasMountAt(s, edgeConfigPath)
 }
 
-// hasMountAt reports whether a file of the host is at a path of the container.
-func (s *service) hasMountAt(path string) bool {
-	_, found := s.hostPath(path)
+// hasMountAt reports whether a bind mount of the service contains a path.
+func hasMountAt(s *compose.Service, path string) bool {
+	_, found := s.HostPath(path)
 	return found
 }
 
-// configFlag returns the configuration that a command names, or "".
+// configFlag returns the value of --config in a command, or "".
 func configFlag(command []string) string {
 	for i, arg := range command {
 		if value, found := strings.CutPrefix(arg, "--config="); found {
@@ -117,21 +120,21 @@ func configFlag(command []string) string {
 	return ""
 }
 
-// environ returns a service's environment, in the form of [os.Environ].
-func (s *service) environ() []string {
+// environ returns a service's environment as [os.Environ] does.
+func environ(s *compose.Service) []string {
 	var env []string
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
 		if value := s.Environment[name]; value != nil {
 			env = append(env, name+"="+*value)
-		} else if value, set := os.LookupEnv(name); set { // passed through
+		} else if value, set := os.LookupEnv(name); set { // Compose passes it through
 			env = append(env, name+"="+value)
 		}
 	}
 	return env
 }
 
-// withHostPaths has a configuration name files where they are on this machine.
-func (s *service) withHostPaths(text []byte) []byte {
+// withHostPaths replaces the paths of mounted files in a JSON configuration by their paths on this machine.
+func withHostPaths(s *compose.Service, text []byte) []byte {
 	var all any
 	if json.Unmarshal(text, &all) != nil {
 		return text
@@ -140,13 +143,13 @@ func (s *service) withHostPaths(text []byte) []byte {
 		for key, value := range object {
 			switch value := value.(type) {
 			case string:
-				if source, found := s.hostPath(value); found {
+				if source, found := s.HostPath(value); found {
 					object[key] = source
 				}
 			case []any:
 				for i, item := range value {
 					if path, isText := item.(string); isText {
-						if source, found := s.hostPath(path); found {
+						if source, found := s.HostPath(path); found {
 							value[i] = source
 						}
 					}
@@ -154,9 +157,9 @@ func (s *service) withHostPaths(text []byte) []byte {
 			}
 		}
 	})
-	moved, err := json.Marshal(all)
-	if err != nil { // it came from JSON
+	replaced, err := json.Marshal(all)
+	if err != nil {
 		return text
 	}
-	return moved
+	return replaced
 }

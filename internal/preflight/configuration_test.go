@@ -1,33 +1,66 @@
 package preflight
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/theworklabs/edge/internal/compose"
+)
 
 func TestConfigPathMatchesTheImage(t *testing.T) {
-	with := func(paths ...string) *service {
-		s := new(service)
+	with := func(paths ...string) *compose.Service {
+		s := new(compose.Service)
 		for _, path := range paths {
-			s.Volumes = append(s.Volumes, mount{Type: "bind", Source: "/home/me" + path, Target: path})
+			s.Volumes = append(s.Volumes, compose.Mount{Type: "bind", Source: "/home/me" + path, Target: path})
 		}
 		return s
 	}
 	for _, c := range []struct {
 		name string
-		edge *service
+		edge *compose.Service
 		want string
 		two  bool
 	}{
 		{"the image's", with(), edgeConfigPath, false},
-		{"a mounted one", with(edgeConfigPath), edgeConfigPath, false},
-		{"in place of caddy:2", with(caddyConfigPath), caddyConfigPath, false},
-		{"two", with(edgeConfigPath, caddyConfigPath), edgeConfigPath, true},
+		{"mounted", with(edgeConfigPath), edgeConfigPath, false},
+		{"mounted where caddy:2 has it", with(caddyConfigPath), caddyConfigPath, false},
+		{"mounted at both paths", with(edgeConfigPath, caddyConfigPath), edgeConfigPath, true},
 	} {
-		if got := c.edge.configPath(); got != c.want || c.edge.mountsTwoConfigs() != c.two {
-			t.Errorf("%s: %s, two %t", c.name, got, c.edge.mountsTwoConfigs())
+		if got := configPath(c.edge); got != c.want || mountsTwoConfigs(c.edge) != c.two {
+			t.Errorf("%s: got %s, two configurations: %t", c.name, got, mountsTwoConfigs(c.edge))
 		}
 	}
-	named := with(edgeConfigPath, caddyConfigPath)
-	named.Command = []string{"run", "--config", "/etc/mine"}
-	if got := named.configPath(); got != "/etc/mine" || named.mountsTwoConfigs() {
-		t.Errorf("named by the command: %s", got)
+	withFlag := with(edgeConfigPath, caddyConfigPath)
+	withFlag.Command = []string{"run", "--config", "/etc/mine"}
+	if got := configPath(withFlag); got != "/etc/mine" || mountsTwoConfigs(withFlag) {
+		t.Errorf("with --config in the command: got %s", got)
+	}
+}
+
+func TestConfigFlagIsReadFromTheCommand(t *testing.T) {
+	for _, c := range []struct {
+		command []string
+		want    string
+	}{
+		{nil, ""},
+		{[]string{"run", "--config", "/a"}, "/a"},
+		{[]string{"run", "-c", "/c"}, "/c"},
+		{[]string{"run", "--config=/b"}, "/b"},
+		{[]string{"run", "--config"}, ""},
+	} {
+		if got := configFlag(c.command); got != c.want {
+			t.Errorf("%v: got %s, want %s", c.command, got, c.want)
+		}
+	}
+}
+
+func TestContainerPathsBecomeHostPaths(t *testing.T) {
+	s := &compose.Service{Volumes: []compose.Mount{
+		{Type: "bind", Source: "/home/me/conf", Target: "/etc/edge"},
+		{Type: "bind", Source: "/home/me/root.pem", Target: "/etc/edge/root.pem"},
+		{Type: "volume", Source: "data", Target: "/data"},
+	}}
+	got := string(withHostPaths(s, []byte(`{"a": "/etc/edge/x", "b": ["/etc/edge/root.pem", "/etc/edger", 1], "c": {"d": "/data/x"}}`)))
+	if want := `{"a":"/home/me/conf/x","b":["/home/me/root.pem","/etc/edger",1],"c":{"d":"/data/x"}}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

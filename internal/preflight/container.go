@@ -5,17 +5,18 @@ import (
 	"strings"
 )
 
-// container is one container of the stack as `docker ps` lists it.
+// container is a line of `docker ps`.
 type container struct {
 	service, name string
 	state         string // running, restarting, exited, …
-	status        string // for people: Up 5 minutes (unhealthy)
+	status        string // Up 5 minutes (unhealthy), …
 }
 
+// psFormat is the format of `docker ps` that checkContainers reads.
 const psFormat = "{{.Label \"com.docker.compose.service\"}}\t{{.Names}}\t{{.State}}\t{{.Status}}"
 
-// checkContainers reports containers of the stack that run without working: Docker's health check fails, or they end and are started
-// again. Of the edge that is an error, since it serves everything.
+// checkContainers reports containers of the stack that are unhealthy, or that exit and are restarted. For the edge that is an error,
+// because all requests depend on it.
 func (c *Check) checkContainers(ctx context.Context, s *stack) []Finding {
 	if !s.hasEngine {
 		return nil
@@ -37,17 +38,17 @@ func (c *Check) checkContainers(ctx context.Context, s *stack) []Finding {
 	return all
 }
 
-// checkContainer returns what is wrong with a container, or nil.
+// checkContainer returns a finding about a container, or nil.
 func (c *Check) checkContainer(of container) *Finding {
 	kind, report := "container", warningFinding
 	if of.service == c.Edge {
 		kind, report = "edge", errorFinding
 	}
-	health := "docker inspect --format '{{json .State.Health.Log}}' " + of.name + " shows what the health check says"
+	health := "docker inspect --format '{{json .State.Health.Log}}' " + of.name + " shows the output of the health check"
 	var found Finding
 	switch {
 	case of.state == "restarting":
-		found = report(kind, "docker logs --tail 50 "+of.name+" shows why it ends", "%s ends and is started again and again: %s", of.name, of.status)
+		found = report(kind, "docker logs --tail 50 "+of.name+" shows why it exits", "%s exits and is restarted again and again: %s", of.name, of.status)
 	case of.state == "paused", of.state == "dead":
 		found = report(kind, "docker compose up --detach --force-recreate "+of.service, "%s is %s", of.name, of.state)
 	case of.state != "running":

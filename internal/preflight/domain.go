@@ -13,25 +13,25 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// checkDomains resolves the name of every site that gets a public certificate, and compares it with this machine's addresses as
-// far as those can be told from here.
+// checkDomains resolves the host name of each site that needs a public certificate, and compares the addresses with this machine's
+// public ones.
 func (c *Check) checkDomains(ctx context.Context, config *edgeConfig) []Finding {
 	own, err := c.LocalAddresses()
 	if err != nil {
-		own = nil // nothing to compare with
+		own = nil // checkDomain then compares nothing
 	}
 	own = slices.DeleteFunc(slices.Clone(own), func(a netip.Addr) bool { return !isPublicAddress(a) })
 	var all []Finding
 	for _, host := range config.hosts {
 		switch {
-		case strings.Contains(host, "{"): // known only when a request is there
+		case strings.Contains(host, "{"): // a placeholder, whose value depends on the request
 		case !certmagic.SubjectQualifiesForPublicCert(host), slices.Contains(config.privateHosts, host):
-			all = append(all, okFinding("domain", "%s needs no public DNS: its certificate is the edge's own", host))
+			all = append(all, okFinding("domain", "%s needs no public DNS: the edge issues its certificate itself", host))
 		case strings.Contains(host, "*"):
-			all = append(all, okFinding("domain", "%s stands for many names, which were not looked up", host))
+			all = append(all, okFinding("domain", "%s is a wildcard, and is not looked up", host))
 		default:
 			found := c.checkDomain(ctx, host, own)
-			if config.hasFileCertificates && found.Level == Error { // it may have a certificate of a file
+			if config.hasFileCertificates && found.Level == Error { // the name may have a certificate from a file
 				found.Level = Warning
 			}
 			all = append(all, found)
@@ -40,6 +40,7 @@ func (c *Check) checkDomains(ctx context.Context, config *edgeConfig) []Finding 
 	return all
 }
 
+// checkDomain compares the addresses of a host name with this machine's public addresses.
 func (c *Check) checkDomain(ctx context.Context, host string, own []netip.Addr) Finding {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -49,7 +50,7 @@ func (c *Check) checkDomain(ctx context.Context, host string, own []netip.Addr) 
 		return errorFinding("domain", hint, "%s does not resolve", host)
 	}
 	if err != nil {
-		return warningFinding("domain", "look at this machine's DNS, or leave this check out with --offline", "%s can't be looked up from here: %v", host, err)
+		return warningFinding("domain", "check this machine's DNS, or skip this check with --offline", "%s can't be looked up from here: %v", host, err)
 	}
 	for i := range found {
 		found[i] = found[i].Unmap()
@@ -61,21 +62,21 @@ func (c *Check) checkDomain(ctx context.Context, host string, own []netip.Addr) 
 	case len(foreign) == 0:
 		return okFinding("domain", "%s resolves to %s, which is this machine", host, text)
 	case len(own) == 0:
-		return okFinding("domain", "%s resolves to %s; whether that is this machine can't be told, which has no public address itself", host, text)
+		return okFinding("domain", "%s resolves to %s; this machine has no public address to compare it with", host, text)
 	case len(foreign) < len(found):
 		return warningFinding("domain", hint, "%s resolves to %s, of which %s is not this machine", host, text, joinAddresses(foreign))
 	default:
-		return warningFinding("domain", hint+"; with a proxy or a CDN in front, this is as it should be", "%s resolves to %s, and this machine is %s", host, text, joinAddresses(own))
+		return warningFinding("domain", hint+"; with a proxy or a CDN in front of the edge, this is right", "%s resolves to %s, and this machine is %s", host, text, joinAddresses(own))
 	}
 }
 
-// isPublicAddress reports whether an address can be reached from the internet, as far as the address tells.
+// isPublicAddress reports whether an address is globally routable.
 func isPublicAddress(a netip.Addr) bool {
 	a = a.Unmap()
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !cgnat.Contains(a)
 }
 
-// cgnat is shared address space; RFC 6598.
+// cgnat is the shared address space of RFC 6598.
 var cgnat = netip.MustParsePrefix("100.64.0.0/10")
 
 func joinAddresses(all []netip.Addr) string {
@@ -86,7 +87,7 @@ func joinAddresses(all []netip.Addr) string {
 	return strings.Join(words, ", ")
 }
 
-// localAddresses returns those of this machine.
+// localAddresses returns the addresses of this machine's interfaces.
 func localAddresses() ([]netip.Addr, error) {
 	found, err := net.InterfaceAddrs()
 	if err != nil {

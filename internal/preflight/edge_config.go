@@ -11,21 +11,21 @@ import (
 	"strings"
 )
 
-// edgeConfig is what is checked of Caddy's JSON.
+// edgeConfig is the part of Caddy's JSON configuration that the checks use.
 type edgeConfig struct {
-	hosts                     []string // of sites that have one, sorted
-	services                  []string // NAME:PORT of services that containers are found for, sorted
-	dockerHost                string   // the Engine, or the guard
-	project                   string   // whose containers are served, if not the edge's own
-	acmeDirectories           []string // addresses of ACME directories, sorted
-	privateHosts              []string // hosts whose certificates no public authority signs
-	hasFileCertificates       bool     // there are certificates of files, for whichever hosts
-	wildcardsWithoutChallenge []string // names with * that the edge asks a public authority for without a DNS challenge, sorted
-	wildcardsWithChallenge    []string // names with * for which it has one, sorted
-	listenAddresses           []string // addresses that the servers listen on, sorted
+	hosts                     []string // host names of the sites, sorted
+	services                  []string // NAME:PORT of the services that the edge finds containers for, sorted
+	dockerHost                string   // address of the Docker Engine, or of the guard in front of it
+	project                   string   // Compose project whose containers the edge serves, if not its own
+	acmeDirectories           []string // URLs of ACME directories, sorted
+	privateHosts              []string // hosts that get no certificate from a public authority
+	hasFileCertificates       bool     // some hosts have certificates from files; it is not known which
+	wildcardsWithoutChallenge []string // wildcards that need a public certificate, without a DNS challenge; sorted
+	wildcardsWithChallenge    []string // wildcards with a DNS challenge, sorted
+	listenAddresses           []string // addresses of the servers, sorted
 }
 
-// tlsApp is what is checked of Caddy's app tls.
+// tlsApp is the part of Caddy's app tls that the checks use.
 type tlsApp struct {
 	Certificates map[string]any
 	Automation   struct {
@@ -33,7 +33,7 @@ type tlsApp struct {
 	}
 }
 
-// automationPolicy says how the certificates of some names, or of all others, are obtained.
+// automationPolicy says how Caddy obtains certificates for its subjects, or for all other names if it has none.
 type automationPolicy struct {
 	Subjects []string
 	Issuers  []issuer
@@ -41,51 +41,56 @@ type automationPolicy struct {
 	Managers []any `json:"get_certificate"`
 }
 
+// issuer is a source of certificates.
 type issuer struct {
 	Module, CA string
 	Challenges struct{ DNS any }
 }
 
+// isPublic reports whether a public authority issues the certificates.
 func (i issuer) isPublic() bool { return i.Module != "internal" }
 
-// letsEncryptDirectory is where certificates come from unless the configuration says otherwise.
+// letsEncryptDirectory is Caddy's default ACME directory.
 const letsEncryptDirectory = "https://acme-v02.api.letsencrypt.org/directory"
 
+// parseConfig reads Caddy's JSON configuration.
 func parseConfig(text []byte) (*edgeConfig, error) {
-	var all struct {
-		Apps struct {
+	var document struct {
+		Modules struct {
 			Edge struct {
-				Endpoint string
-				Project  string
-				Static   map[string][]string
+				DockerHost string `json:"docker_host"`
+				Endpoint   string // the name of docker_host until 1.0
+				Project    string
+				Static     map[string][]string
 			}
 			HTTP json.RawMessage
 			TLS  tlsApp
-		}
+		} `json:"apps"`
 	}
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&all); err != nil {
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&document); err != nil {
 		return nil, fmt.Errorf("read the adapted configuration: %w", err)
 	}
-	c := &edgeConfig{dockerHost: all.Apps.Edge.Endpoint, project: all.Apps.Edge.Project}
+	config := document.Modules
+	c := &edgeConfig{dockerHost: cmp.Or(config.Edge.DockerHost, config.Edge.Endpoint), project: config.Edge.Project}
 	var routes any
-	if len(all.Apps.HTTP) > 0 {
-		if err := json.Unmarshal(all.Apps.HTTP, &routes); err != nil {
+	if len(config.HTTP) > 0 {
+		if err := json.Unmarshal(config.HTTP, &routes); err != nil {
 			return nil, fmt.Errorf("read the app http: %w", err)
 		}
 	}
-	c.readServers(all.Apps.HTTP, all.Apps.TLS)
+	c.readServers(config.HTTP, config.TLS)
 	hosts, services, authorities := make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	walkObjects(routes, func(object map[string]any) {
 		for _, host := range stringItems(object["host"]) {
 			hosts[strings.ToLower(host)] = true
 		}
 		for _, service := range servicesOf(object) {
-			if _, static := all.Apps.Edge.Static[service]; !static {
+			if _, static := config.Edge.Static[service]; !static {
 				services[service] = true
 			}
 		}
 	})
-	for _, p := range all.Apps.TLS.Automation.Policies {
+	for _, p := range config.TLS.Automation.Policies {
 		for _, issuer := range p.Issuers {
 			if issuer.Module == "acme" {
 				authorities[cmp.Or(issuer.CA, letsEncryptDirectory)] = true
@@ -95,7 +100,7 @@ func parseConfig(text []byte) (*edgeConfig, error) {
 			c.privateHosts = append(c.privateHosts, p.Subjects...)
 		}
 	}
-	for kind := range all.Apps.TLS.Certificates {
+	for kind := range config.TLS.Certificates {
 		c.hasFileCertificates = c.hasFileCertificates || strings.HasPrefix(kind, "load_")
 	}
 	if len(authorities) == 0 {
@@ -105,7 +110,7 @@ func parseConfig(text []byte) (*edgeConfig, error) {
 	return c, nil
 }
 
-// servicesOf returns the services that a handler sends requests to.
+// servicesOf returns the services that a handler of Caddy proxies to.
 func servicesOf(handler map[string]any) (all []string) {
 	transport, _ := handler["transport"].(map[string]any)
 	dynamic, _ := handler["dynamic_upstreams"].(map[string]any)
@@ -131,7 +136,8 @@ func servicesOf(handler map[string]any) (all []string) {
 	return all
 }
 
-// isServiceName reports whether an upstream of Caddy's own is the name of a container rather than an address.
+// isServiceName reports whether the address of a reverse_proxy upstream names a container: it has a port, and its host is neither an
+// IP address, nor localhost, nor a domain.
 func isServiceName(dial string) bool {
 	u, err := url.Parse("tcp://" + dial)
 	if err != nil || u.Port() == "" || strings.ContainsAny(dial, "{/") {
@@ -141,7 +147,7 @@ func isServiceName(dial string) bool {
 	return host != "localhost" && !strings.ContainsAny(host, ".:") && host != ""
 }
 
-// walkObjects calls visit with every object of a JSON document, but for matchers of what is not to match.
+// walkObjects calls visit for each object of a JSON document. It skips the matchers inside not.
 func walkObjects(value any, visit func(map[string]any)) {
 	switch value := value.(type) {
 	case map[string]any:

@@ -18,7 +18,7 @@ import (
 	"github.com/theworklabs/edge/internal/compose"
 )
 
-// fakeHost stands in for docker, Compose and this machine. Everything in it is well, until a test breaks something.
+// fakeHost is a fake of the docker command and of this machine, with a healthy stack. Tests break one part of it.
 type fakeHost struct {
 	services      map[string]any
 	networks      map[string]any
@@ -27,21 +27,22 @@ type fakeHost struct {
 	adaptedConfig string
 
 	composeErr      error
-	composeWarnings string            // what Compose prints beside the configuration
-	dockerOutputs   map[string]string // by the beginning of a docker command
+	composeWarnings string            // what `docker compose config` prints to stderr
+	dockerOutputs   map[string]string // by the first words of a docker command
 	dockerErrors    map[string]error  // likewise
-	listenErrors    map[string]error  // by port: what listening says
+	listenErrors    map[string]error  // by address
 	dnsRecords      map[string][]string
 	dnsErr          error
 	localAddresses  []string
-	authorityTime   time.Time // by the authority
+	authorityTime   time.Time // the authority's clock; zero if the authority is unreachable
 	now             time.Time
 	commands        []string
 }
 
-// jsonObject is an object of JSON.
+// jsonObject is a JSON object.
 type jsonObject = map[string]any
 
+// newFakeHost returns a host with a healthy stack: an edge, its guard and one application.
 func newFakeHost(t *testing.T) *fakeHost {
 	file := filepath.Join(t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
@@ -72,7 +73,7 @@ func newFakeHost(t *testing.T) *fakeHost {
 		networks: jsonObject{"web": jsonObject{"name": "shop_web"}, "guard": jsonObject{"name": "shop_guard", "internal": true}},
 		volumes:  jsonObject{"edge_data": jsonObject{"name": "shop_edge_data"}},
 		adaptedConfig: `{"apps": {
-			"edge": {"endpoint": "tcp://docker-guard:2375", "static": {"fixed:80": ["127.0.0.1:80"]}},
+			"edge": {"docker_host": "tcp://docker-guard:2375", "static": {"fixed:80": ["127.0.0.1:80"]}},
 			"http": {"servers": {"s": {"routes": [{"match": [{"host": ["Shop.Example.com"]}], "handle": [
 				{"handler": "reverse_proxy", "transport": {"protocol": "edge", "service": "app:3000"}, "upstreams": [{"dial": "app:3000"}]}
 			]}]}}}
@@ -87,7 +88,7 @@ func newFakeHost(t *testing.T) *fakeHost {
 	}
 }
 
-// Run implements compose.Docker.
+// Run implements [compose.Docker].
 func (w *fakeHost) Run(_ context.Context, args ...string) (string, string, error) {
 	line := strings.Join(args, " ")
 	w.commands = append(w.commands, line)
@@ -114,9 +115,10 @@ func (w *fakeHost) Run(_ context.Context, args ...string) (string, string, error
 	if strings.HasPrefix(line, "ps ") {
 		return "", "", nil
 	}
-	return "", "", fmt.Errorf("docker %s: nothing is known of it", line)
+	return "", "", fmt.Errorf("docker %s: unknown command", line)
 }
 
+// newCheck returns a check of the host's stack.
 func (w *fakeHost) newCheck(t *testing.T) *Check {
 	t.Helper()
 	ca := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
@@ -153,5 +155,5 @@ func (w *fakeHost) newCheck(t *testing.T) *Check {
 	return c
 }
 
-// service returns a service of the world, to be changed.
+// service returns a service of the compose file. The test can change it.
 func (w *fakeHost) service(name string) jsonObject { return w.services[name].(jsonObject) }

@@ -7,9 +7,11 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// checkFiles sees that what is mounted from this machine is there, and that the edge's user can read what it is given.
+// checkFiles checks that the sources of bind mounts exist, and that the edge's user can read its files.
 func (c *Check) checkFiles(s *stack) []Finding {
 	var all []Finding
 	n := 0
@@ -25,31 +27,31 @@ func (c *Check) checkFiles(s *stack) []Finding {
 		}
 	}
 	if len(all) == 0 && n > 0 {
-		all = append(all, okFinding("file", "what is mounted from this machine is there (files and directories: %d)", n))
+		all = append(all, okFinding("file", "all bind mounts exist (files and directories: %d)", n))
 	}
 	return all
 }
 
-// checkMount returns what is wrong with one mount, or nil.
-func (c *Check) checkMount(s *stack, service *service, m mount) *Finding {
+// checkMount returns a finding about a bind mount, or nil.
+func (c *Check) checkMount(s *stack, service *compose.Service, m compose.Mount) *Finding {
 	info, err := os.Stat(m.Source)
 	var found Finding
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && m.Bind.CreateHostPath && !looksLikeFile(m.Target):
-		found = warningFinding("file", "make it, if it should have something in it", "%s: %s is not there, and Docker will make an empty directory of that name", service.name, m.Source)
+		found = warningFinding("file", "create it, if it should have content", "%s: %s does not exist, and Docker will create an empty directory there", service.Name, m.Source)
 	case errors.Is(err, fs.ErrNotExist):
-		found = errorFinding("file", "put it there, or name it otherwise in .env or the compose file", "%s: %s is not there, and is mounted at %s", service.name, m.Source, m.Target)
+		found = errorFinding("file", "create it, or correct its path in .env or the compose file", "%s: %s does not exist, and is mounted at %s", service.Name, m.Source, m.Target)
 	case err != nil:
-		found = warningFinding("file", "run it as root to know", "%s: %v", service.name, err)
+		found = warningFinding("file", "run edge check as root", "%s: %v", service.Name, err)
 	case info.IsDir() && looksLikeFile(m.Target):
-		found = errorFinding("file", "remove it and put the file there; Docker makes a directory where a file is missing", "%s is a directory, and is mounted as the file %s", m.Source, m.Target)
+		found = errorFinding("file", "remove it and put the file there; Docker creates a directory if the file is missing", "%s is a directory, and is mounted as the file %s", m.Source, m.Target)
 	case service == s.edge && info.Mode().IsRegular():
 		readable, known := canRead(info, service.User)
 		if readable {
 			return nil
 		}
 		const text = "%s runs as user %s and can't read %s (%s)"
-		found = errorFinding("file", "chmod a+r "+m.Source, text, service.name, service.User, m.Source, info.Mode())
+		found = errorFinding("file", "chmod a+r "+m.Source, text, service.Name, service.User, m.Source, info.Mode())
 		if !known {
 			found.Level = Warning
 		}
@@ -59,7 +61,8 @@ func (c *Check) checkMount(s *stack, service *service, m mount) *Finding {
 	return &found
 }
 
-// looksLikeFile reports whether the name of a mount is one of a file for the edge. Others, such as conf.d, may be anything.
+// looksLikeFile reports whether a mount point has the name of a file that an edge reads. Other names, such as conf.d, may be those
+// of directories.
 func looksLikeFile(target string) bool {
 	switch path.Ext(target) {
 	case ".caddyfile", ".crt", ".json", ".key", ".pem":
@@ -68,15 +71,15 @@ func looksLikeFile(target string) bool {
 	return path.Base(target) == "Caddyfile"
 }
 
-// canRead reports whether a user of a compose file, UID or UID:GID, can read a file, and whether that is known: a name may be
-// anyone, and a user without a group has one that only the image knows.
+// canRead reports whether a user, UID or UID:GID in a compose file, can read a file, and whether that is known. It is not known for a
+// user's name, and may not be for a user without a group: the image decides.
 func canRead(info fs.FileInfo, user string) (readable, known bool) {
 	uid, gid, hasGroup := strings.Cut(user, ":")
 	id, err := strconv.ParseUint(uid, 10, 32)
 	if err != nil || id == 0 {
 		return true, false
 	}
-	owner, group, known := owners(info)
+	owner, group, known := fileOwner(info)
 	switch mode := info.Mode(); {
 	case mode&0o004 != 0:
 		return true, true

@@ -4,5 +4,5 @@ package preflight
 
 import "io/fs"
 
-// owners knows nothing here.
-func owners(fs.FileInfo) (uid, gid uint32, known bool) { return 0, 0, false }
+// fileOwner returns nothing: files of this system have no UID.
+func fileOwner(fs.FileInfo) (uid, gid uint32, known bool) { return 0, 0, false }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// owners returns whose file it is.
-func owners(info fs.FileInfo) (uid, gid uint32, known bool) {
+// fileOwner returns the owner and the group of a file.
+func fileOwner(info fs.FileInfo) (uid, gid uint32, known bool) {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	if !known {
 		return 0, 0, false

@@ -1,13 +1,14 @@
-// Package preflight looks, before a stack goes live, for what would keep it from working: the configuration, the compose file, the
-// machine and what runs on it. It changes nothing.
 package preflight
 
-import "fmt"
+import (
+	"fmt"
+	"io"
+)
 
-// Level says how bad a finding is.
+// Level is the severity of a finding.
 type Level string
 
-// The levels. Only an error keeps a stack from going live. A note is worth knowing, and needs no change.
+// The levels. An error keeps a stack from working. A note needs no change.
 const (
 	OK      Level = "ok"
 	Note    Level = "note"
@@ -15,14 +16,14 @@ const (
 	Error   Level = "error"
 )
 
-// Finding is what a check found out about one thing.
+// Finding is the result of a check for one subject.
 type Finding struct {
-	Check   string `json:"check"` // the kind: configuration, route, domain, …
+	Check   string `json:"check"` // the kind of check: configuration, route, domain, …
 	Level   Level  `json:"level"`
-	Message string `json:"message"`        // what is the case, and about what
-	Hint    string `json:"hint,omitempty"` // what to do; "" if it is ok
+	Message string `json:"message"`        // the state of the subject
+	Hint    string `json:"hint,omitempty"` // what to do about it; "" with OK
 
-	cause error // why it could not be found out, or was not possible
+	cause error // why the check could not be done; nil if it was
 }
 
 func okFinding(check, format string, args ...any) Finding {
@@ -41,17 +42,17 @@ func errorFinding(check, hint, format string, args ...any) Finding {
 	return Finding{Check: check, Level: Error, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// inconclusiveFinding returns a finding that something could not be asked or done, and why.
+// inconclusiveFinding returns an error finding about a check that could not be done because of cause.
 func inconclusiveFinding(check, hint string, cause error, format string, args ...any) Finding {
 	f := errorFinding(check, hint, format+": %v", append(args, cause)...)
 	f.cause = cause
 	return f
 }
 
-// IsInconclusive reports whether it is an error of the attempt rather than of what was looked at.
+// IsInconclusive reports whether the check itself could not be done, so that the state of the subject is unknown.
 func (f Finding) IsInconclusive() bool { return f.cause != nil }
 
-// Err returns nil unless the finding is an error; its hint is part of the text, and its cause is wrapped.
+// Err returns an error if the level is [Error], and nil otherwise. The error's text has the hint, and the error wraps the cause.
 func (f Finding) Err() error {
 	if f.Level != Error {
 		return nil
@@ -59,8 +60,45 @@ func (f Finding) Err() error {
 	return findingError{f}
 }
 
+// findingError is a [Finding] as an error.
 type findingError struct{ Finding }
 
-func (p findingError) Error() string { return p.Check + ": " + p.Message + "; hint: " + p.Hint }
+func (e findingError) Error() string { return e.Check + ": " + e.Message + "; hint: " + e.Hint }
 
-func (p findingError) Unwrap() error { return p.cause }
+func (e findingError) Unwrap() error { return e.cause }
+
+// Report is the output of `edge check --json`.
+type Report struct {
+	Findings []Finding `json:"findings"`
+	Errors   int       `json:"errors"`
+	Warnings int       `json:"warnings"`
+}
+
+// NewReport returns a report with the numbers of errors and warnings.
+func NewReport(all []Finding) Report {
+	r := Report{Findings: all}
+	for _, f := range all {
+		switch f.Level {
+		case Error:
+			r.Errors++
+		case Warning:
+			r.Warnings++
+		}
+	}
+	return r
+}
+
+// Print writes a line for each finding, and a second one with its hint if it has one.
+func (r Report) Print(w io.Writer) error {
+	for _, f := range r.Findings {
+		if _, err := fmt.Fprintf(w, "%-8s %-14s %s\n", f.Level, f.Check, f.Message); err != nil {
+			return err
+		}
+		if f.Hint != "" {
+			if _, err := fmt.Fprintf(w, "%-8s %-14s hint: %s\n", "", "", f.Hint); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -12,12 +12,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// dockerSocketName is how Docker's socket is called, wherever it is.
+// dockerSocketName is the file name of Docker's socket in any directory.
 const dockerSocketName = "docker.sock"
 
-// checkGuard sees that nobody but a guard has Docker's socket, and that nobody but the edge reaches the guard.
+// checkGuard checks that only a socket proxy, the guard, has Docker's socket, and that only the edge reaches the guard.
 func (c *Check) checkGuard(s *stack, config *edgeConfig) []Finding {
 	var all []Finding
 	for _, service := range s.activeServices() {
@@ -26,9 +28,9 @@ func (c *Check) checkGuard(s *stack, config *edgeConfig) []Finding {
 				continue
 			}
 			if service == s.edge {
-				all = append(all, errorFinding("guard", "run edge guard in a service of its own, as the shipped compose file does, and say endpoint tcp://docker-guard:2375", "%s has Docker's socket: whoever owns it owns this machine", c.Edge))
+				all = append(all, errorFinding("guard", "run edge guard in a service of its own, as the shipped compose file does, and set docker_host tcp://docker-guard:2375", "%s has Docker's socket: an attacker who controls it controls this machine", c.Edge))
 			} else if service != s.serviceByHost(tcpHostname(config.dockerHost)) {
-				all = append(all, warningFinding("guard", "does it need it? It is as good as root on this machine", "%s has Docker's socket", service.name))
+				all = append(all, warningFinding("guard", "check that it needs the socket: access to it is as good as root on this machine", "%s has Docker's socket", service.Name))
 			}
 		}
 	}
@@ -37,54 +39,55 @@ func (c *Check) checkGuard(s *stack, config *edgeConfig) []Finding {
 	case len(all) > 0:
 		return all
 	case config.dockerHost == "":
-		return []Finding{okFinding("guard", "no Docker Engine is asked: containers are found by DNS alone")}
+		return []Finding{okFinding("guard", "the edge uses no Docker Engine: it finds containers by DNS alone")}
 	}
-	return []Finding{okFinding("guard", "only %s reaches what answers for %s, as far as this compose file says", c.Edge, config.dockerHost)}
+	return []Finding{okFinding("guard", "only %s reaches %s, as far as this compose file says", c.Edge, config.dockerHost)}
 }
 
-// checkGuardService looks at the service that is named as the Engine's endpoint.
-func (c *Check) checkGuardService(s *stack, endpoint string) []Finding {
-	host := tcpHostname(endpoint)
+// checkGuardService checks the service that docker_host names.
+func (c *Check) checkGuardService(s *stack, dockerHost string) []Finding {
+	host := tcpHostname(dockerHost)
 	if host == "" {
-		return nil // none, or a socket, whose mount is looked at above
+		return nil // none, or a socket, whose mount checkGuard checks
 	}
 	to := s.serviceByHost(host)
 	switch {
 	case to == nil && (isExternalHost(host) || s.isOnExternalNetwork()):
-		return nil // of another machine, or of another compose file
+		return nil // on another machine, or of another compose file
 	case to == nil:
-		return []Finding{errorFinding("guard", "correct the endpoint, or add the service", "the endpoint is %s, and the compose file has no service %s", endpoint, host)}
-	case !s.isActive(to.name):
-		return []Finding{errorFinding("guard", "add --profile "+strings.Join(to.Profiles, " or --profile "), "the endpoint is %s, and %s is of a profile that is not in use", endpoint, to.name)}
+		return []Finding{errorFinding("guard", "correct docker_host, or add the service", "docker_host is %s, and the compose file has no service %s", dockerHost, host)}
+	case !s.isActive(to.Name):
+		return []Finding{errorFinding("guard", "add --profile "+strings.Join(to.Profiles, " or --profile "), "docker_host is %s, and %s is of a profile that is not in use", dockerHost, to.Name)}
 	}
-	shared := sharedNetworks(s.edge, to)
+	shared := compose.SharedNetworks(s.edge, to)
 	if len(shared) == 0 {
-		return []Finding{errorFinding("guard", "put both on a network of their own: internal: true", "the endpoint is %s, and %s and %s have no network in common", endpoint, c.Edge, to.name)}
+		return []Finding{errorFinding("guard", "put both on a network of their own: internal: true", "docker_host is %s, and %s and %s have no network in common", dockerHost, c.Edge, to.Name)}
 	}
 	var all []Finding
 	for _, name := range slices.Sorted(maps.Keys(to.Networks)) {
 		for _, other := range s.activeServices() {
 			if _, on := other.Networks[name]; on && other != s.edge && other != to {
-				all = append(all, warningFinding("guard", "give "+to.name+" and "+c.Edge+" a network that nobody else is on", "%s reaches %s, by the network %s", other.name, to.name, name))
+				all = append(all, warningFinding("guard", "give "+to.Name+" and "+c.Edge+" a network that no other service is on", "%s reaches %s through the network %s", other.Name, to.Name, name))
 			}
 		}
-		if n := s.Networks[name]; !n.Internal && !n.isExternal() {
-			all = append(all, warningFinding("guard", "internal: true", "the network %s of %s has a way out", name, to.name))
+		if n := s.Networks[name]; !n.Internal && !n.IsExternal() {
+			all = append(all, warningFinding("guard", "internal: true", "the network %s of %s is not internal", name, to.Name))
 		}
 	}
 	return all
 }
 
-func tcpHostname(endpoint string) string {
-	u, err := url.Parse(endpoint)
+// tcpHostname returns the host of a tcp:// address, or "".
+func tcpHostname(dockerHost string) string {
+	u, err := url.Parse(dockerHost)
 	if err != nil || u.Scheme != "tcp" {
 		return ""
 	}
 	return u.Hostname()
 }
 
-// forbiddenRequests is what a guard has to answer with 403. None of it would do any harm if it were let through: there is no such
-// container.
+// forbiddenRequests are requests that a guard has to answer with 403. They are harmless if it lets them through, because no such
+// container exists.
 var forbiddenRequests = []struct{ method, path string }{
 	{http.MethodGet, "/info"},
 	{http.MethodGet, "/images/json"},
@@ -95,16 +98,16 @@ var forbiddenRequests = []struct{ method, path string }{
 	{http.MethodDelete, "/containers/edge-check"},
 }
 
-// maxListBytes is how much of a list is looked at.
+// maxListBytes bounds how much of a container list is read.
 const maxListBytes = 4 << 20
 
-// CheckDockerHost asks an endpoint of the Engine what it lets through: the list of containers, without command lines and mounts, and
-// nothing else.
-func CheckDockerHost(ctx context.Context, endpoint string) Finding {
-	const bare = "put edge guard between the edge and Docker, as the shipped compose file does"
-	host, found := strings.CutPrefix(endpoint, "tcp://")
+// CheckDockerHost checks that a Docker host, unix://PATH or tcp://HOST:PORT, is a guard: it lists containers without their command
+// lines and mounts, and refuses all other requests. A finding is inconclusive if the host does not answer.
+func CheckDockerHost(ctx context.Context, dockerHost string) Finding {
+	const hint = "put edge guard between the edge and Docker, as the shipped compose file does"
+	host, found := strings.CutPrefix(dockerHost, "tcp://")
 	if !found {
-		return warningFinding("guard", bare, "the edge asks Docker's socket %s itself: whoever owns it owns this machine", endpoint)
+		return warningFinding("guard", hint, "the edge uses Docker's socket %s itself: an attacker who controls the edge controls this machine", dockerHost)
 	}
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	ask := func(method, target string) (int, []map[string]any, error) {
@@ -119,7 +122,7 @@ func CheckDockerHost(ctx context.Context, endpoint string) Finding {
 		defer resp.Body.Close()
 		var list []map[string]any
 		if method == http.MethodGet && resp.StatusCode == http.StatusOK {
-			_ = json.NewDecoder(io.LimitReader(resp.Body, maxListBytes)).Decode(&list) // what is no list is none
+			_ = json.NewDecoder(io.LimitReader(resp.Body, maxListBytes)).Decode(&list) // anything but a list counts as an empty one
 		}
 		return resp.StatusCode, list, nil
 	}
@@ -128,23 +131,23 @@ func CheckDockerHost(ctx context.Context, endpoint string) Finding {
 		err = fmt.Errorf("it answered %d", status)
 	}
 	if err != nil {
-		return inconclusiveFinding("guard", "docker compose logs docker-guard; does it run, and may it open Docker's socket? Until then containers are found by DNS alone", err, "%s can't be asked for the containers", endpoint)
+		return inconclusiveFinding("guard", "docker compose logs docker-guard; check that it runs and can open Docker's socket. Until then, the edge finds containers by DNS alone", err, "%s does not list containers", dockerHost)
 	}
 	for _, container := range list {
-		for _, secret := range []string{"Command", "Mounts"} {
-			if value := container[secret]; value != nil && value != "" {
-				return errorFinding("guard", bare, "%s passes %s of containers, which may hold secrets", endpoint, secret)
+		for _, field := range []string{"Command", "Mounts"} {
+			if value := container[field]; value != nil && value != "" {
+				return errorFinding("guard", hint, "%s passes %s of containers, which may contain secrets", dockerHost, field)
 			}
 		}
 	}
 	for _, q := range forbiddenRequests {
 		status, _, err := ask(q.method, q.path)
 		if err != nil {
-			return inconclusiveFinding("guard", "docker compose logs docker-guard", err, "%s: %s %s", endpoint, q.method, q.path)
+			return inconclusiveFinding("guard", "docker compose logs docker-guard", err, "%s: %s %s", dockerHost, q.method, q.path)
 		}
 		if status != http.StatusForbidden {
-			return errorFinding("guard", bare, "%s does not refuse %s %s (it answered %d): whoever owns the edge owns this machine", endpoint, q.method, q.path, status)
+			return errorFinding("guard", hint, "%s does not refuse %s %s (it answered %d): an attacker who controls the edge controls this machine", dockerHost, q.method, q.path, status)
 		}
 	}
-	return okFinding("guard", "%s lists containers, and refuses the %d other things that were asked of it", endpoint, len(forbiddenRequests))
+	return okFinding("guard", "%s lists containers, and refuses the %d other requests", dockerHost, len(forbiddenRequests))
 }

@@ -4,22 +4,24 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// edgeImage is what this project's compose file and Makefile build. No registry has it.
+// edgeImage is the image that this project's compose file and Makefile build. No registry has it.
 const edgeImage = "edge:dev"
 
-// mutableTags are tags that mean another image tomorrow.
+// mutableTags are tags that publishers move to each new version.
 var mutableTags = map[string]bool{
 	"": true, "latest": true, "stable": true, "main": true, "master": true, "edge": true, "nightly": true, "dev": true, "next": true, "current": true,
 }
 
-// checkImages sees that the compose file says which version of each image it wants. An image that is not pulled has no other version:
-// Compose builds it, or somebody built it on this machine.
+// checkImages checks that the compose file names the version of each image that is pulled. An image that Compose or a person builds on
+// this machine needs none.
 func (c *Check) checkImages(ctx context.Context, s *stack) []Finding {
 	built := make(map[string]bool)
 	for _, service := range s.Services {
-		if service.hasBuild() {
+		if service.HasBuild() {
 			built[service.Image] = true
 		}
 	}
@@ -27,8 +29,8 @@ func (c *Check) checkImages(ctx context.Context, s *stack) []Finding {
 	n := 0
 	for _, service := range s.activeServices() {
 		n++
-		if mutableTags[tagOf(service.Image)] && !built[service.Image] && !service.hasBuild() && !c.isLocalImage(ctx, s, service) {
-			all = append(all, warningFinding("image", "name a version, such as "+service.Image[:len(service.Image)-len(tagSuffix(service.Image))]+":1.2.3, so that updates come when you want them", "%s: %s is another image whenever it is pulled", service.name, service.Image))
+		if mutableTags[tagOf(service.Image)] && !built[service.Image] && !service.HasBuild() && !c.isLocalImage(ctx, s, service) {
+			all = append(all, warningFinding("image", "name a version, such as "+service.Image[:len(service.Image)-len(tagSuffix(service.Image))]+":1.2.3, so that you decide when to update", "%s: each pull of %s can bring another version", service.Name, service.Image))
 		}
 	}
 	if len(all) == 0 {
@@ -37,8 +39,8 @@ func (c *Check) checkImages(ctx context.Context, s *stack) []Finding {
 	return all
 }
 
-// isLocalImage reports whether an image is never pulled.
-func (c *Check) isLocalImage(ctx context.Context, s *stack, of *service) bool {
+// isLocalImage reports whether a service's image is never pulled.
+func (c *Check) isLocalImage(ctx context.Context, s *stack, of *compose.Service) bool {
 	if of.Image == edgeImage || of.PullPolicy == "never" || of.PullPolicy == "build" {
 		return true
 	}
@@ -46,11 +48,11 @@ func (c *Check) isLocalImage(ctx context.Context, s *stack, of *service) bool {
 		return false
 	}
 	out, _, err := c.Docker.Run(ctx, "image", "inspect", "--format", "{{json .RepoDigests}}", of.Image)
-	var digests []string // which the registry gave it
+	var digests []string // an image from a registry has one
 	return err == nil && json.Unmarshal([]byte(out), &digests) == nil && len(digests) == 0
 }
 
-// tagOf returns the tag of an image; its digest, if it has one.
+// tagOf returns the digest of an image or, if it has none, its tag.
 func tagOf(image string) string {
 	if _, digest, pinned := strings.Cut(image, "@"); pinned {
 		return digest
@@ -58,7 +60,7 @@ func tagOf(image string) string {
 	return strings.TrimPrefix(tagSuffix(image), ":")
 }
 
-// tagSuffix returns what follows an image's repository; a colon before a slash belongs to a port.
+// tagSuffix returns the tag of an image with its colon, or "". A colon before a slash belongs to the registry's port.
 func tagSuffix(image string) string {
 	if colon := strings.LastIndex(image, ":"); colon > strings.LastIndex(image, "/") {
 		return image[colon:]

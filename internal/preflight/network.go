@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// checkNetworks checks that the networks exist which the compose file expects others to create.
+// checkNetworks checks that the external networks of the active services exist.
 func (c *Check) checkNetworks(ctx context.Context, s *stack) []Finding {
 	users := make(map[string]string) // the first service on each network
 	for _, service := range s.activeServices() {
 		for key := range service.Networks {
-			if _, known := users[key]; !known && s.Networks[key].isExternal() {
-				users[key] = service.name
+			if _, known := users[key]; !known && s.Networks[key].IsExternal() {
+				users[key] = service.Name
 			}
 		}
 	}

@@ -1,42 +1,42 @@
 package preflight
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// nonHTTPPorts are ports of protocols that an HTTP proxy can't serve: FTP, SSH, mail, DNS, LDAP, SIP, MQTT, RTMP, TURN.
+// nonHTTPPorts are ports of protocols that the edge does not proxy: FTP, SSH, mail, DNS, LDAP, SIP, MQTT, RTMP, TURN.
 var nonHTTPPorts = map[int]bool{
 	21: true, 22: true, 25: true, 53: true, 110: true, 143: true, 389: true, 465: true, 587: true, 636: true, 853: true, 993: true,
 	995: true, 1883: true, 1935: true, 2222: true, 3478: true, 5060: true, 5061: true, 5349: true, 8883: true,
 }
 
-// databasePorts are ports of databases, caches and message brokers, which nothing but the services that use them should reach.
+// databasePorts are ports of databases, caches and message brokers. Only the services that use them should reach them.
 var databasePorts = map[int]string{
 	1433: "SQL Server", 3306: "MySQL or MariaDB", 5432: "PostgreSQL", 5672: "RabbitMQ", 6379: "Redis", 9042: "Cassandra", 9092: "Kafka",
 	11211: "memcached", 27017: "MongoDB",
 }
 
-// checkPorts sees that each port of the host is published once, that what is published is free, or the stack's own already, and that
-// no other service publishes what should come through the edge.
+// checkPorts checks that each port of the host is published once, that it is free or already published by this stack, and that no
+// service other than the edge publishes a port of HTTP.
 func (c *Check) checkPorts(ctx context.Context, s *stack, config *edgeConfig) []Finding {
 	all, contested := checkPortConflicts(s, config)
-	edge := s.networkOwner(s.edge)
+	edge := s.NetworkOwner(s.edge)
 	if len(edge.Ports) == 0 && edge.NetworkMode != "host" {
-		all = append(all, warningFinding("port", "ports: [\"80:80\", \"443:443\", \"443:443/udp\"]", "%s publishes no port: nobody outside of Docker reaches it", c.Edge))
+		all = append(all, warningFinding("port", "ports: [\"80:80\", \"443:443\", \"443:443/udp\"]", "%s publishes no port: no client outside of Docker reaches it", c.Edge))
 	}
 	for _, service := range s.activeServices() {
 		for _, p := range service.Ports {
-			if p.isFixed() && service.NetworkMode != "host" && !contested[p.key()] {
+			if p.IsFixed() && service.NetworkMode != "host" && !contested[portKey(p)] {
 				found := c.checkPort(ctx, s, service, p)
 				if service == edge || found.Level != OK {
 					all = append(all, found)
@@ -50,69 +50,46 @@ func (c *Check) checkPorts(ctx context.Context, s *stack, config *edgeConfig) []
 	return all
 }
 
-// checkBypass reports a port that could be reached through the edge instead. UDP could not, nor what streams lists, nor the TCP ports
-// of a service that publishes UDP: those of a call server.
-func checkBypass(of *service, p port) []Finding {
+// checkBypass reports a port by which clients can bypass the edge. It ignores ports that the edge cannot proxy: UDP and nonHTTPPorts.
+// The TCP ports of a service that also publishes UDP, such as a call server, are only a note.
+func checkBypass(of *compose.Service, p compose.Port) []Finding {
 	if ip, err := netip.ParseAddr(p.HostIP); err == nil && ip.IsLoopback() {
 		return nil
 	}
-	if p.protocol() != "tcp" || nonHTTPPorts[p.Target] || of.NetworkMode == "host" || of.replicas() == 0 {
+	if p.Protocol != "tcp" || nonHTTPPorts[p.Target] || of.NetworkMode == "host" || of.Replicas() == 0 {
 		return nil
 	}
 	for _, other := range of.Ports {
-		if other.protocol() == "udp" {
-			return []Finding{noteFinding("port", "leave it if it is not HTTP, which the edge does not proxy", "%s publishes %s itself", of.name, p)}
+		if other.Protocol == "udp" {
+			return []Finding{noteFinding("port", "leave it if it is not HTTP: the edge proxies nothing else", "%s publishes %s: clients can bypass the edge", of.Name, portText(p))}
 		}
 	}
 	if database := databasePorts[p.Target]; database != "" {
-		return []Finding{warningFinding("port", "take it out of ports, since containers reach it by the service's name; or publish it at 127.0.0.1 alone, for tools on this machine", "%s publishes %s, that of %s, to every network of this machine", of.name, p.describe(), database)}
+		return []Finding{warningFinding("port", "take it out of ports, because containers reach it by the service's name; or publish it on 127.0.0.1 alone, for tools on this machine", "%s publishes %s (%s) on all networks of this machine", of.Name, portText(p), database)}
 	}
-	return []Finding{warningFinding("port", "take it out of ports: whoever is on the network with it reaches it anyway, and others should come through the edge", "%s publishes %s itself", of.name, p)}
+	return []Finding{warningFinding("port", "take it out of ports: containers on its networks reach it without, and all others should use the edge", "%s publishes %s: clients can bypass the edge", of.Name, portText(p))}
 }
 
-func (p port) protocol() string { return cmp.Or(p.Protocol, "tcp") }
-
-// isFixed reports whether the compose file names one port of the host. Docker chooses otherwise.
-func (p port) isFixed() bool {
-	first, last := p.hostRange()
-	return first != 0 && first == last
-}
-
-// hostRange returns the ports of the host of which Docker takes one; 0 is any.
-func (p port) hostRange() (first, last uint64) {
-	from, to, isRange := strings.Cut(p.Published, "-")
-	first, err := strconv.ParseUint(from, 10, 16)
-	if err != nil || !isRange {
-		return first, first
+// portText returns a port of the host for a message.
+func portText(p compose.Port) string {
+	suffix := ""
+	if p.Protocol != "tcp" {
+		suffix = "/" + p.Protocol
 	}
-	if last, err = strconv.ParseUint(to, 10, 16); err != nil {
-		return 0, 0
-	}
-	return first, last
-}
-
-// describe is String at the end of a clause.
-func (p port) describe() string { return strings.TrimSuffix(p.String(), ",") }
-
-// String says which port of the host it is.
-func (p port) String() string {
-	kind := ""
-	if p.protocol() != "tcp" {
-		kind = "/" + p.protocol()
-	}
-	switch first, last := p.hostRange(); {
+	switch first, last := p.HostRange(); {
 	case first == 0:
-		return fmt.Sprintf("port %d%s, on a port of the host that Docker chooses,", p.Target, kind)
+		return fmt.Sprintf("port %d%s (on a host port that Docker chooses)", p.Target, suffix)
 	case first != last:
-		return fmt.Sprintf("port %d%s, on one of the host's ports %s,", p.Target, kind, p.Published)
+		return fmt.Sprintf("port %d%s (on one of the host ports %s)", p.Target, suffix, p.Published)
 	case p.HostIP != "":
-		return "port " + net.JoinHostPort(p.HostIP, p.Published) + kind
+		return "port " + net.JoinHostPort(p.HostIP, p.Published) + suffix
 	}
-	return "port " + p.Published + kind
+	return "port " + p.Published + suffix
 }
 
-func (c *Check) checkPort(ctx context.Context, s *stack, of *service, p port) Finding {
-	protocol, number := p.protocol(), p.Published
+// checkPort checks that a port of the host is free, or published by the service itself.
+func (c *Check) checkPort(ctx context.Context, s *stack, of *compose.Service, p compose.Port) Finding {
+	protocol, number := p.Protocol, p.Published
 	name := fmt.Sprintf("%s port %s", strings.ToUpper(protocol), number)
 	if p.HostIP != "" {
 		name = fmt.Sprintf("%s port %s", strings.ToUpper(protocol), net.JoinHostPort(p.HostIP, number))
@@ -121,27 +98,27 @@ func (c *Check) checkPort(ctx context.Context, s *stack, of *service, p port) Fi
 	if of == s.edge {
 		other += ": PUBLISH_HTTP and PUBLISH_HTTPS in .env"
 	}
-	holder, ours := c.findPublisher(ctx, s, of, number+"/"+protocol)
+	publisher, isOwn := c.findPublisher(ctx, s, of, number+"/"+protocol)
 	err := c.TryListen(protocol, net.JoinHostPort(p.HostIP, number))
 	switch {
-	case ours:
-		return okFinding("port", "%s is published by %s", name, holder)
-	// Without Docker's userland proxy nobody listens on a port that a container publishes.
-	case holder != "" && (err != nil || p.HostIP == ""):
-		return errorFinding("port", "docker stop "+holder+", or "+other, "%s is taken by the container %s", name, holder)
+	case isOwn:
+		return okFinding("port", "%s is published by %s", name, publisher)
+	// Without Docker's userland proxy, no program listens on a port that a container publishes.
+	case publisher != "" && (err != nil || p.HostIP == ""):
+		return errorFinding("port", "docker stop "+publisher+", or "+other, "%s is taken by the container %s", name, publisher)
 	case err == nil:
 		return okFinding("port", "%s is free", name)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return errorFinding("port", fmt.Sprintf("see who has it (ss -lnp 'sport = :%s') and stop it, an nginx or Apache perhaps, or %s", number, other), "%s is taken by another program", name)
+		return errorFinding("port", fmt.Sprintf("find the program (ss -lnp 'sport = :%s'), for example nginx or Apache, and stop it, or %s", number, other), "%s is taken by another program", name)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return errorFinding("port", "PUBLISH_HTTP and PUBLISH_HTTPS in .env, or ports in the compose file, name the address; ip address shows those that exist", "%s: this machine has no such address", name)
+		return errorFinding("port", "correct the address in PUBLISH_HTTP and PUBLISH_HTTPS in .env, or in ports of the compose file; ip address lists those of this machine", "%s: this machine has no such address", name)
 	default:
-		return warningFinding("port", "run it as root to know", "whether %s is free can't be told: %v", name, err)
+		return warningFinding("port", "run edge check as root", "%s could not be tested: %v", name, err)
 	}
 }
 
-// findPublisher returns the container that publishes a port, and whether it is one of a service of this project.
-func (c *Check) findPublisher(ctx context.Context, s *stack, service *service, port string) (name string, ours bool) {
+// findPublisher returns the name of the container that publishes a port, or "", and whether it is a container of the service.
+func (c *Check) findPublisher(ctx context.Context, s *stack, of *compose.Service, port string) (name string, isOwn bool) {
 	if !s.hasEngine {
 		return "", false
 	}
@@ -151,16 +128,16 @@ func (c *Check) findPublisher(ctx context.Context, s *stack, service *service, p
 		return "", false
 	}
 	for line := range strings.Lines(out) {
-		var of string
-		name, of, _ = strings.Cut(trimmed(line), " ")
-		if of == s.Name+"/"+service.name {
+		var owner string // PROJECT/SERVICE
+		name, owner, _ = strings.Cut(strings.TrimSpace(line), " ")
+		if owner == s.Name+"/"+of.Name {
 			return name, true
 		}
 	}
 	return name, false
 }
 
-// tryListen tries whether a port is free. One that only root may listen on is asked for an answer instead.
+// tryListen returns an error if a port is not free. If only root may listen on it, it tries to connect to the port instead.
 func tryListen(network, address string) error {
 	var err error
 	if network == "udp" {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// publishedPort returns the ports of a service as Compose prints them: ADDRESS/PORT of the host, or "", and what is behind.
+// publishedPort returns an entry of a service's ports as Compose prints it.
 func publishedPort(address, number string, target int, protocol string) jsonObject {
 	return jsonObject{"mode": "ingress", "host_ip": address, "published": number, "target": target, "protocol": protocol}
 }
@@ -35,7 +35,7 @@ func TestHostPortConflictsAreErrors(t *testing.T) {
 		{"a range of which every port is taken", func(edge, app jsonObject) {
 			edge["ports"] = []jsonObject{publishedPort("", "8080", 80, "tcp"), publishedPort("", "8081", 443, "tcp")}
 			app["ports"] = []jsonObject{publishedPort("", "8080-8081", 80, "tcp")}
-		}, "and edge takes all of them: it can not start", "other ports"},
+		}, "and edge takes all of them: app cannot start", "other ports"},
 		{"an edge on the host's network", func(edge, app jsonObject) {
 			edge["network_mode"], edge["ports"] = "host", nil
 			app["ports"] = []jsonObject{publishedPort("", "80", 80, "tcp")}
@@ -49,7 +49,7 @@ func TestHostPortConflictsAreErrors(t *testing.T) {
 			expectFinding(t, all, "port", Error, c.want, c.hint)
 			for _, f := range all {
 				if strings.Contains(f.Message, "is free") && strings.Contains(c.want, "443") {
-					t.Errorf("both want it: %+v", f)
+					t.Errorf("a port that two containers take is reported as free: %+v", f)
 				}
 			}
 		})
@@ -105,10 +105,10 @@ func TestBypassWarningNamesThePort(t *testing.T) {
 		port jsonObject
 		want string
 	}{
-		{publishedPort("", "", 8000, "tcp"), "app publishes port 8000, on a port of the host that Docker chooses, itself"},
-		{publishedPort("", "0", 8000, ""), "app publishes port 8000, on a port of the host that Docker chooses, itself"},
-		{publishedPort("", "9000-9005", 90, "tcp"), "app publishes port 90, on one of the host's ports 9000-9005, itself"},
-		{publishedPort("192.0.2.1", "8000", 80, "tcp"), "app publishes port 192.0.2.1:8000 itself"},
+		{publishedPort("", "", 8000, "tcp"), "app publishes port 8000 (on a host port that Docker chooses): clients can bypass the edge"},
+		{publishedPort("", "0", 8000, ""), "app publishes port 8000 (on a host port that Docker chooses): clients can bypass the edge"},
+		{publishedPort("", "9000-9005", 90, "tcp"), "app publishes port 90 (on one of the host ports 9000-9005): clients can bypass the edge"},
+		{publishedPort("192.0.2.1", "8000", 80, "tcp"), "app publishes port 192.0.2.1:8000: clients can bypass the edge"},
 	} {
 		w := newFakeHost(t)
 		w.service("app")["ports"] = []jsonObject{c.port}
@@ -119,7 +119,7 @@ func TestBypassWarningNamesThePort(t *testing.T) {
 func TestPublishedDatabasePortIsReported(t *testing.T) {
 	w := newFakeHost(t)
 	w.service("app")["ports"] = []jsonObject{publishedPort("", "15432", 5432, "tcp")}
-	expectFinding(t, w.newCheck(t).Run(t.Context()), "port", Warning, "app publishes port 15432, that of PostgreSQL, to every network", "127.0.0.1 alone")
+	expectFinding(t, w.newCheck(t).Run(t.Context()), "port", Warning, "app publishes port 15432 (PostgreSQL) on all networks", "127.0.0.1 alone")
 }
 
 func TestTakenPortOfAnyServiceIsReported(t *testing.T) {
@@ -130,7 +130,7 @@ func TestTakenPortOfAnyServiceIsReported(t *testing.T) {
 	w.dockerOutputs["ps --filter publish=5432/tcp"] = "shop-app-1 shop/app\n"
 	for _, f := range w.newCheck(t).Run(t.Context()) {
 		if f.Level == Error {
-			t.Errorf("it is the service's own: %+v", f)
+			t.Errorf("the service itself publishes the port: got %+v", f)
 		}
 	}
 }

@@ -2,11 +2,12 @@ package preflight
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
 
-// newFakeHostWithRoute returns a world whose edge sends requests to a service.
+// newFakeHostWithRoute returns a host whose edge proxies to a service, NAME:PORT.
 func newFakeHostWithRoute(t *testing.T, service string) *fakeHost {
 	t.Helper()
 	w := newFakeHost(t)
@@ -14,8 +15,8 @@ func newFakeHostWithRoute(t *testing.T, service string) *fakeHost {
 	return w
 }
 
-// TestAServiceIsFoundByEachOfItsNames has the names that Docker's DNS answers to.
-func TestAServiceIsFoundByEachOfItsNames(t *testing.T) {
+// TestServiceIsFoundByEachOfItsDNSNames has the names that Docker's DNS resolves.
+func TestServiceIsFoundByEachOfItsDNSNames(t *testing.T) {
 	for _, c := range []struct {
 		name, upstream string
 		change         func(w *fakeHost)
@@ -48,7 +49,7 @@ func TestEngine24DoesNotResolveHostnames(t *testing.T) {
 	expectFinding(t, w.newCheck(t).Run(t.Context()), "route", Error, "the compose file has no service backoffice", "correct the name")
 }
 
-func TestAPortThatIsNotExposedIsAtMostANote(t *testing.T) {
+func TestPortThatIsNotExposedIsAtMostANote(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(w *fakeHost)
@@ -71,10 +72,10 @@ func TestAPortThatIsNotExposedIsAtMostANote(t *testing.T) {
 		{"a variable says it", func(w *fakeHost) {
 			w.service("app")["expose"], w.service("app")["environment"] = []string{"9000"}, jsonObject{"API_PORT": "3000"}
 		}, OK, "app has the port in its environment"},
-		{"the command says it", func(w *fakeHost) {
+		{"the command has it", func(w *fakeHost) {
 			w.service("app")["expose"], w.service("app")["command"] = nil, []string{"serve", "--listen=:3000"}
 		}, OK, "app has the port in its environment, command"},
-		{"the health check says it", func(w *fakeHost) {
+		{"the health check has it", func(w *fakeHost) {
 			w.service("app")["expose"], w.service("app")["healthcheck"] = nil, jsonObject{"test": []string{"CMD", "curl", "http://localhost:3000/"}}
 		}, OK, "app has the port in its environment, command or health check"},
 		{"another variable has the number", func(w *fakeHost) {
@@ -111,23 +112,10 @@ func TestAddressesAreNotLookedUpInTheComposeFile(t *testing.T) {
 	}
 }
 
-func TestAnImageThatIsNotPulledNeedsNoVersion(t *testing.T) {
-	for name, change := range map[string]func(w *fakeHost){
-		"this project's":  func(w *fakeHost) { w.service("app")["image"] = "edge:dev" },
-		"never pulled":    func(w *fakeHost) { w.service("app")["image"], w.service("app")["pull_policy"] = "app", "never" },
-		"built elsewhere": func(w *fakeHost) { w.service("app")["image"] = "app"; w.dockerOutputs["image inspect"] = "[]" },
-	} {
-		w := newFakeHost(t)
-		delete(w.service("edge"), "build")
-		change(w)
-		for _, f := range w.newCheck(t).Run(t.Context()) {
-			if f.Check == "image" && f.Level != OK {
-				t.Errorf("%s: %+v", name, f)
-			}
+func TestExposedPortRangesAreExpanded(t *testing.T) {
+	for text, want := range map[string]string{"3000": "[3000]", "3000/tcp": "[3000]", "53/udp": "[]", "80-82": "[80 81 82]", "a-b": "[a-b]"} {
+		if got := fmt.Sprint(expandPorts(text)); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
 	}
-	w := newFakeHost(t)
-	w.service("app")["image"] = "example/app"
-	w.dockerOutputs["image inspect"] = `["example/app@sha256:abc"]`
-	expectFinding(t, w.newCheck(t).Run(t.Context()), "image", Warning, "app: example/app is another image whenever it is pulled", "example/app:1.2.3")
 }

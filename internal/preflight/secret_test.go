@@ -7,7 +7,6 @@ import (
 	"testing"
 )
 
-// TestWeakSecretsAreReported changes the environment of a service.
 func TestWeakSecretsAreReported(t *testing.T) {
 	const strong = "0123456789abcdef"
 	for _, c := range []struct {
@@ -18,24 +17,24 @@ func TestWeakSecretsAreReported(t *testing.T) {
 	}{
 		{"PostgreSQL with an empty password", "postgres:16", jsonObject{"POSTGRES_PASSWORD": ""}, Error, "app: POSTGRES_PASSWORD is empty", "openssl rand"},
 		{"PostgreSQL without a password", "docker.io/library/postgres:16", jsonObject{}, Warning, "app: POSTGRES_PASSWORD is not set", "openssl rand"},
-		{"an image of one's own with an empty database password", "example/app:1.2", jsonObject{"POSTGRES_PASSWORD": ""}, Error, "app: POSTGRES_PASSWORD is empty", "openssl rand"},
+		{"another image with an empty database password", "example/app:1.2", jsonObject{"POSTGRES_PASSWORD": ""}, Error, "app: POSTGRES_PASSWORD is empty", "openssl rand"},
 		{"MariaDB with an empty root password", "mariadb:11", jsonObject{"MARIADB_ROOT_PASSWORD": ""}, Error, "app: MARIADB_ROOT_PASSWORD is empty", "openssl rand"},
 		{"MariaDB with an empty password by the name of MySQL", "mariadb:11", jsonObject{"MYSQL_ROOT_PASSWORD": ""}, Error, "app: MYSQL_ROOT_PASSWORD is empty", "openssl rand"},
 		{"MySQL with an empty root password", "mysql:8.4", jsonObject{"MYSQL_ROOT_PASSWORD": ""}, Error, "app: MYSQL_ROOT_PASSWORD is empty", "openssl rand"},
 		{"an empty password in an address", "example/app:1.2", jsonObject{"DATABASE_URL": "postgres://app:@db/app"}, Error, "app: DATABASE_URL is empty", "openssl rand"},
 		{"an empty key that signs sessions", "example/app:1.2", jsonObject{"SESSION_SECRET": ""}, Error, "app: SESSION_SECRET is empty", "openssl rand"},
-		{"BigCapital's published secret", "bigcapitalhq/server:v0.22.0", jsonObject{"JWT_SECRET": "b0JDZW56RnV6aEthb0RGPXVEcUI"}, Error, `app: JWT_SECRET is "b0JDZW56RnV6aEthb0RGPXVEcUI", which everybody knows`, "openssl rand"},
-		{"a value that asks to be replaced", "example/app:1.2", jsonObject{"JWT_SECRET": "REPLACE_WITH_RANDOM_64_CHARACTER_SECRET"}, Error, "which everybody knows", "openssl rand"},
-		{"a value of a documentation", "example/app:1.2", jsonObject{"JWT_SECRET": "your-super-secret-jwt-token-with-at-least-32-characters-long"}, Error, "which everybody knows", "openssl rand"},
-		{"a placeholder in brackets", "example/app:1.2", jsonObject{"API_TOKEN": "<your-api-token>"}, Error, "which everybody knows", "openssl rand"},
-		{"a value of vocabulary", "example/app:1.2", jsonObject{"DB_PASSWORD": "mysecretpassword"}, Error, "which everybody knows", "openssl rand"},
-		{"one character many times", "example/app:1.2", jsonObject{"DB_PASSWORD": "aaaaaaaaaaaaaaaa"}, Error, "which everybody knows", "openssl rand"},
-		{"a public value in quotes", "example/app:1.2", jsonObject{"DB_PASSWORD": `"changeme"`}, Error, "which everybody knows", "openssl rand"},
+		{"BigCapital's published secret", "bigcapitalhq/server:v0.22.0", jsonObject{"JWT_SECRET": "b0JDZW56RnV6aEthb0RGPXVEcUI"}, Error, `app: JWT_SECRET is "b0JDZW56RnV6aEthb0RGPXVEcUI", which is publicly known`, "openssl rand"},
+		{"a value that asks to be replaced", "example/app:1.2", jsonObject{"JWT_SECRET": "REPLACE_WITH_RANDOM_64_CHARACTER_SECRET"}, Error, "which is publicly known", "openssl rand"},
+		{"a value from documentation", "example/app:1.2", jsonObject{"JWT_SECRET": "your-super-secret-jwt-token-with-at-least-32-characters-long"}, Error, "which is publicly known", "openssl rand"},
+		{"a placeholder in brackets", "example/app:1.2", jsonObject{"API_TOKEN": "<your-api-token>"}, Error, "which is publicly known", "openssl rand"},
+		{"a value of vocabulary", "example/app:1.2", jsonObject{"DB_PASSWORD": "mysecretpassword"}, Error, "which is publicly known", "openssl rand"},
+		{"one character many times", "example/app:1.2", jsonObject{"DB_PASSWORD": "aaaaaaaaaaaaaaaa"}, Error, "which is publicly known", "openssl rand"},
+		{"a published value in quotes", "example/app:1.2", jsonObject{"DB_PASSWORD": `"changeme"`}, Error, "which is publicly known", "openssl rand"},
 		{"the name of the user", "example/app:1.2", jsonObject{"DB_USER": "bookkeeping-service", "DB_PASSWORD": "bookkeeping-service"}, Error, "app: DB_PASSWORD is the same as DB_USER", "openssl rand"},
-		{"a database that needs no password", "mongo:7", jsonObject{"ALLOW_EMPTY_PASSWORD": "yes"}, Warning, "app: ALLOW_EMPTY_PASSWORD allows empty passwords", "take it out"},
-		{"MySQL that needs no password", "mysql:8.4", jsonObject{"MYSQL_ALLOW_EMPTY_PASSWORD": "1", "MYSQL_ROOT_PASSWORD": ""}, Warning, "app: MYSQL_ALLOW_EMPTY_PASSWORD allows empty passwords", "take it out"},
-		{"PostgreSQL that trusts everybody", "postgres:16", jsonObject{"POSTGRES_HOST_AUTH_METHOD": "trust"}, Warning, "app: POSTGRES_HOST_AUTH_METHOD allows empty passwords", "take it out"},
-		{"a secret of something that is not in use", "example/app:1.2", jsonObject{"SMTP_PASSWORD": "", "DB_PASSWORD": strong}, Note, "app: SMTP_PASSWORD", "if the service uses it"},
+		{"a database that allows empty passwords", "mongo:7", jsonObject{"ALLOW_EMPTY_PASSWORD": "yes"}, Warning, "app: ALLOW_EMPTY_PASSWORD allows empty passwords", "take it out"},
+		{"MySQL that allows empty passwords", "mysql:8.4", jsonObject{"MYSQL_ALLOW_EMPTY_PASSWORD": "1", "MYSQL_ROOT_PASSWORD": ""}, Warning, "app: MYSQL_ALLOW_EMPTY_PASSWORD allows empty passwords", "take it out"},
+		{"PostgreSQL that trusts all clients", "postgres:16", jsonObject{"POSTGRES_HOST_AUTH_METHOD": "trust"}, Warning, "app: POSTGRES_HOST_AUTH_METHOD allows empty passwords", "take it out"},
+		{"a secret of an unused feature", "example/app:1.2", jsonObject{"SMTP_PASSWORD": "", "DB_PASSWORD": strong}, Note, "app: SMTP_PASSWORD", "if the service uses it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newFakeHost(t)
@@ -45,7 +44,7 @@ func TestWeakSecretsAreReported(t *testing.T) {
 	}
 }
 
-// TestHarmlessVariablesAreNotReported has what only looks like a secret, or needs none.
+// TestHarmlessVariablesAreNotReported has variables that look like secrets, strong secrets, and services that need none.
 func TestHarmlessVariablesAreNotReported(t *testing.T) {
 	const strong = "0123456789abcdef"
 	for name, change := range map[string]func(app jsonObject){
@@ -67,7 +66,7 @@ func TestHarmlessVariablesAreNotReported(t *testing.T) {
 		"a program of a database's image that is no server": func(app jsonObject) {
 			app["image"], app["environment"], app["command"] = "postgres:16", jsonObject{}, []string{"pg_dump", "--host", "db"}
 		},
-		"keys of services that are not in use": func(app jsonObject) {
+		"keys of unused features": func(app jsonObject) {
 			app["environment"] = jsonObject{"STRIPE_SECRET_KEY": "", "FACEBOOK_APP_SECRET": "", "S3_SECRET_ACCESS_KEY": "", "MAIL_PASSWORD": ""}
 		},
 		"random values": func(app jsonObject) {
@@ -85,10 +84,9 @@ func TestHarmlessVariablesAreNotReported(t *testing.T) {
 	}
 }
 
-// TestAPasswordIsReadFromItsFile has a Compose secret that is a file of this machine.
-func TestAPasswordIsReadFromItsFile(t *testing.T) {
+func TestPasswordIsReadFromItsFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "db")
-	for text, want := range map[string]string{"changeme\n": "which everybody knows", "\n": "POSTGRES_PASSWORD_FILE is empty"} {
+	for text, want := range map[string]string{"changeme\n": "which is publicly known", "\n": "POSTGRES_PASSWORD_FILE is empty"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +97,7 @@ func TestAPasswordIsReadFromItsFile(t *testing.T) {
 	}
 }
 
-// TestUnsetVariableIsReportedOnce has what Compose prints for it, at a terminal and elsewhere.
+// TestUnsetVariableIsReportedOnce has Compose's warning, as it is printed to a pipe and to a terminal.
 func TestUnsetVariableIsReportedOnce(t *testing.T) {
 	for _, warnings := range []string{
 		`time="2026-11-26T01:00:16Z" level=warning msg="The \"DB_HOST\" variable is not set. Defaulting to a blank string."`,
@@ -116,12 +114,12 @@ func TestUnsetVariableIsReportedOnce(t *testing.T) {
 			}
 		}
 		if n != 1 {
-			t.Errorf("it is named %d times", n)
+			t.Errorf("%d findings name the variable, want 1", n)
 		}
 	}
 }
 
-// TestDoubledDollarSignsAreUnescaped: Compose prints each $ as $$.
+// TestDoubledDollarSignsAreUnescaped: `docker compose config` prints each $ as $$.
 func TestDoubledDollarSignsAreUnescaped(t *testing.T) {
 	w := newFakeHost(t)
 	w.service("edge")["environment"] = jsonObject{"HASH": "$$2a$$14$$abc"}
@@ -130,7 +128,36 @@ func TestDoubledDollarSignsAreUnescaped(t *testing.T) {
 	if broken != nil {
 		t.Fatal(broken)
 	}
-	if got := strings.Join(s.edge.environ(), " "); got != "HASH=$2a$14$abc" {
-		t.Error(got)
+	if got := strings.Join(environ(s.edge), " "); got != "HASH=$2a$14$abc" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestEnvFileReadableByOthersIsReported(t *testing.T) {
+	file := filepath.Join(t.TempDir(), ".env")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := newFakeHost(t)
+	c := w.newCheck(t)
+	c.Project.EnvFiles = []string{file}
+	if got := c.checkEnvFiles(); len(got) != 1 || got[0].Level != Warning || got[0].Hint != "chmod 600 "+file {
+		t.Errorf("%+v", got)
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.checkEnvFiles(); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestNoFindingShowsASecret(t *testing.T) {
+	w := newFakeHost(t)
+	w.service("app")["environment"] = jsonObject{"DB_PASSWORD": "tooshort"}
+	for _, f := range w.newCheck(t).Run(t.Context()) {
+		if strings.Contains(f.Message+f.Hint, "tooshort") {
+			t.Errorf("%+v", f)
+		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// httpApp is what is checked of Caddy's servers: for which names they obtain certificates by themselves.
+// httpApp is the part of Caddy's app http that decides for which names it obtains certificates.
 type httpApp struct {
 	HTTPPort int `json:"http_port"`
 	Servers  map[string]struct {
@@ -28,12 +28,12 @@ type httpApp struct {
 	}
 }
 
-// readServers reads what the servers listen on, and which names with * they obtain certificates for. It follows the rules of
-// Caddy's automatic HTTPS: names stand in the matchers of a server's own routes, and a server on the HTTP port has none.
+// readServers sets the addresses of the servers, and the wildcards for which they obtain certificates. It follows the rules of Caddy's
+// automatic HTTPS: the names are those in the host matchers of a server's top-level routes, and a server on the HTTP port has none.
 func (c *edgeConfig) readServers(text []byte, tls tlsApp) {
 	var app httpApp
 	if len(text) == 0 || json.Unmarshal(text, &app) != nil {
-		return // loading it says why
+		return // Validate reports the fault
 	}
 	if app.HTTPPort == 0 {
 		app.HTTPPort = 80
@@ -78,7 +78,7 @@ func allOnPort(addresses []string, port int) bool {
 	})
 }
 
-// policyFor returns the policy for a name: the one that lists it, or else the first that lists none.
+// policyFor returns the policy for a name: the first that has the name as a subject, or else the first without subjects.
 func (t tlsApp) policyFor(name string) (found automationPolicy) {
 	for _, p := range slices.Backward(t.Automation.Policies) {
 		if len(p.Subjects) == 0 {
@@ -95,19 +95,18 @@ func (t tlsApp) policyFor(name string) (found automationPolicy) {
 	return found
 }
 
-// isPublic reports whether certificates come from an authority that has to be shown who owns the name.
+// isPublic reports whether certificates come from an authority to which the edge proves that it controls the name.
 func (p automationPolicy) isPublic() bool {
 	return len(p.Managers) == 0 && !p.OnDemand && (len(p.Issuers) == 0 || slices.ContainsFunc(p.Issuers, issuer.isPublic))
 }
 
-// canIssueWildcard reports whether an issuer has a way to prove ownership of all names below a domain. Of issuers other than ACME it is
-// not known, and assumed.
+// canIssueWildcard reports whether an issuer has a DNS challenge. It assumes so of issuers other than ACME.
 func (p automationPolicy) canIssueWildcard() bool {
 	return slices.ContainsFunc(p.Issuers, func(i issuer) bool { return i.isPublic() && (i.Module != "acme" || i.Challenges.DNS != nil) })
 }
 
-// checkWildcards reports sites for which no certificate can be obtained: for names with *, ACME authorities accept the DNS challenge
-// alone (RFC 8555, section 8; Let's Encrypt, "Challenge Types").
+// checkWildcards reports wildcard sites that cannot get a certificate: for wildcards, ACME authorities accept the DNS challenge alone
+// (RFC 8555, section 8; Let's Encrypt, "Challenge Types").
 func checkWildcards(config *edgeConfig) []Finding {
 	var all []Finding
 	for _, name := range config.wildcardsWithoutChallenge {
@@ -115,7 +114,7 @@ func checkWildcards(config *edgeConfig) []Finding {
 			", or build the edge with a module for your DNS provider (xcaddy build --with github.com/theworklabs/edge " +
 			"--with github.com/caddy-dns/PROVIDER) and write, in the site's tls block: dns PROVIDER …"
 		found := errorFinding("certificate", hint, "%s needs a DNS challenge, and the configuration has none: no authority issues the certificate", name)
-		if config.hasFileCertificates { // the name may have a certificate of a file
+		if config.hasFileCertificates { // the name may have a certificate from a file
 			found.Level = Warning
 		}
 		all = append(all, found)

@@ -13,40 +13,40 @@ const (
 	noChallengeMessage = "*.example.com needs a DNS challenge, and the configuration has none"
 )
 
-// configWithApps returns a configuration of a server and of what obtains certificates.
+// configWithApps returns a configuration with an HTTP server and the app tls.
 func configWithApps(server, tls string) string {
 	return `{"apps": {"http": {"servers": {"s": {` + server + `}}}, "tls": {` + tls + `}}}`
 }
 
-func TestAWildcardSiteNeedsADNSChallenge(t *testing.T) {
+func TestWildcardSiteNeedsADNSChallenge(t *testing.T) {
 	for _, c := range []struct {
 		name, server, tls string
-		level             Level // "" is no finding
+		level             Level // "" if there is no finding
 	}{
 		{"no policy", wildcardRoutes, ``, Error},
 		{"an authority", wildcardRoutes, `"automation": {"policies": [{"issuers": [{"module": "acme", "ca": "https://ca.test/dir"}]}]}`, Error},
 		{"another name has the challenge", wildcardRoutes, `"automation": {"policies": [{"subjects": ["*.example.org"], "issuers": [{"module": "acme", "challenges": {"dns": {"provider": {"name": "x"}}}}]}]}`, Error},
-		{"a name that is to be obtained", `"routes": []`, `"certificates": {"automate": ["*.example.com"]}`, Error},
-		{"perhaps a certificate of a file", wildcardRoutes, `"certificates": {"load_files": []}`, Warning},
+		{"a name in certificates.automate", `"routes": []`, `"certificates": {"automate": ["*.example.com"]}`, Error},
+		{"perhaps a certificate from a file", wildcardRoutes, `"certificates": {"load_files": []}`, Warning},
 		{"the challenge for it", wildcardRoutes, `"automation": {"policies": [{"issuers": []}, {"subjects": ["*.example.com"], "issuers": [{"module": "acme", "challenges": {"dns": {"provider": {"name": "x"}}}}]}]}`, OK},
 		{"the challenge for all", wildcardRoutes, `"automation": {"policies": [{"subjects": ["a.example.com"]}, {"issuers": [{"module": "acme", "challenges": {"dns": {}}}]}]}`, OK},
 		{"an issuer that is not ACME", wildcardRoutes, `"automation": {"policies": [{"issuers": [{"module": "zerossl"}]}]}`, OK},
-		{"the edge's own authority", wildcardRoutes, `"automation": {"policies": [{"subjects": ["*.example.com"], "issuers": [{"module": "internal"}]}]}`, ""},
-		{"a certificate for each name on demand", wildcardRoutes, `"automation": {"policies": [{"on_demand": true}]}`, ""},
+		{"the internal authority", wildcardRoutes, `"automation": {"policies": [{"subjects": ["*.example.com"], "issuers": [{"module": "internal"}]}]}`, ""},
+		{"on-demand certificates", wildcardRoutes, `"automation": {"policies": [{"on_demand": true}]}`, ""},
 		{"certificates of another program", wildcardRoutes, `"automation": {"policies": [{"get_certificate": [{"via": "http"}]}]}`, ""},
 		{"plain HTTP", `"listen": [":80"], ` + wildcardRoutes, ``, ""},
 		{"automatic HTTPS is off", `"automatic_https": {"disable": true}, ` + wildcardRoutes, ``, ""},
 		{"without certificates", `"automatic_https": {"disable_certificates": true}, ` + wildcardRoutes, ``, ""},
 		{"not for this name", `"automatic_https": {"skip_certificates": ["*.example.com"]}, ` + wildcardRoutes, ``, ""},
 		{"a name of this machine", `"routes": [{"match": [{"host": ["*.localhost"]}]}]`, ``, ""},
-		{"a matcher inside of a site", `"routes": [{"match": [{"host": ["a.example.com"]}], "handle": [{"handler": "subroute", "routes": [{"match": [{"host": ["*.example.com"]}]}]}]}]`, ``, ""},
+		{"a matcher inside a site", `"routes": [{"match": [{"host": ["a.example.com"]}], "handle": [{"handler": "subroute", "routes": [{"match": [{"host": ["*.example.com"]}]}]}]}]`, ``, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newFakeHost(t)
-			k := w.newCheck(t)
+			check := w.newCheck(t)
 			w.adaptedConfig = configWithApps(c.server, c.tls)
-			k.Offline = true
-			all := k.Run(t.Context())
+			check.Offline = true
+			all := check.Run(t.Context())
 			switch c.level {
 			case Error, Warning:
 				expectFinding(t, all, "certificate", c.level, noChallengeMessage, "dns PROVIDER")
@@ -61,7 +61,7 @@ func TestAWildcardSiteNeedsADNSChallenge(t *testing.T) {
 	}
 }
 
-func TestAModuleThatIsNotBuiltInIsNamed(t *testing.T) {
+func TestModuleThatIsNotBuiltInIsNamed(t *testing.T) {
 	for _, text := range []string{
 		"Caddyfile:3: getting module named 'dns.providers.cloudflare': module not registered: dns.providers.cloudflare",
 		"unknown module: dns.providers.cloudflare",
@@ -72,7 +72,7 @@ func TestAModuleThatIsNotBuiltInIsNamed(t *testing.T) {
 		all := c.Run(t.Context())
 		expectFinding(t, all, "configuration", Error, "the module dns.providers.cloudflare is not part of this edge", "xcaddy build")
 		if !strings.Contains(all[len(all)-1].Check, "clock") {
-			t.Errorf("it ended early: %+v", all)
+			t.Errorf("the clock check is missing: %+v", all)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 // TestAuditLogsUnfilteredDockerAPI, once, and nothing of one that is what it should be.
 func TestAuditLogsUnfilteredDockerAPI(t *testing.T) {
 	for status, want := range map[int]string{
-		http.StatusOK:        "does not refuse GET /info (it answered 200): whoever owns the edge owns this machine",
+		http.StatusOK:        "does not refuse GET /info (it answered 200): an attacker who controls the edge controls this machine",
 		http.StatusForbidden: "",
 	} {
 		engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -257,7 +257,7 @@ func TestEdgeExitsIfItsDatabaseIsDownAtStart(t *testing.T) {
 		t.Fatal("the edge still runs after 40 s")
 	}
 	text, err := os.ReadFile(one.log)
-	if err != nil || !strings.Contains(string(text), "certificates can't be kept") || !strings.Contains(string(text), "hint: can the edge reach it") {
+	if err != nil || !strings.Contains(string(text), "certificates can't be kept") || !strings.Contains(string(text), "hint: check that the edge reaches the storage") {
 		t.Errorf("%v: the edge logs:\n%s", err, text)
 	}
 }
