@@ -96,7 +96,7 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	return append(all, c.compareClock(ctx, config))
 }
 
-// checkEngine checks that the Docker Engine answers, and sets in s what it can do.
+// checkEngine checks that the Docker Engine answers, and records its abilities in s.
 func (c *Check) checkEngine(ctx context.Context, s *stack) Finding {
 	version, _, err := c.Docker.Run(ctx, "version", "--format", "{{.Server.Version}}")
 	if err == nil {

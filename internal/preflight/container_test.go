@@ -8,8 +8,8 @@ import (
 func TestUnhealthyContainersAreReported(t *testing.T) {
 	for _, c := range []struct {
 		name, list, kind string
-		level             Level
-		want, hint        string
+		level            Level
+		want, hint       string
 	}{
 		{"an unhealthy edge", "edge\tshop-edge-1\trunning\tUp 5 minutes (unhealthy)\n", "edge", Error, "shop-edge-1 is unhealthy", "docker inspect --format '{{json .State.Health.Log}}' shop-edge-1"},
 		{"one of two edges", "edge\tshop-edge-1\trunning\tUp 5 minutes (healthy)\nedge\tshop-edge-2\trunning\tUp 5 minutes (unhealthy)\n", "edge", Error, "shop-edge-2 is unhealthy", "docker inspect"},

@@ -6,7 +6,8 @@ import (
 	"github.com/theworklabs/edge/internal/compose"
 )
 
-// stack is a project as its compose files describe it, with the services of all profiles, and what Docker can be asked about it.
+// stack is a project as its compose files describe it, with the services of all profiles, and the abilities of the Docker
+// Engine.
 type stack struct {
 	*compose.Stack
 	activeNames    []string // services of the profiles that are in use, sorted

@@ -71,7 +71,7 @@ func volumeConflicts(s *compose.Service, existing []container) (all []string) {
 	for _, target := range anonymousVolumeTargets(existing) {
 		// `docker compose up` moves an anonymous volume to the container that replaces another. Containers that run at the same
 		// time each have their own.
-		all = append(all, "what it writes to "+target+", a volume without a name, would be left behind")
+		all = append(all, "it writes to an anonymous volume at "+target+", which a new container would not get")
 	}
 	return all
 }

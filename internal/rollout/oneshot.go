@@ -50,13 +50,13 @@ func (t *serviceRollout) runOneShot(ctx context.Context, name string) error {
 			return err
 		}
 		if len(all) == 0 {
-			return fmt.Errorf("%s: its container has been removed by somebody else", name)
+			return fmt.Errorf("%s: its container has been removed by another command", name)
 		}
 		if c := all[0]; !c.isUp() && c.State.Status != "created" {
 			return t.checkExitStatus(ctx, name, c)
 		}
 		if err := waitForNextPoll(ctx, nil); err != nil {
-			return fmt.Errorf("%w; %s goes on, and nobody waits for it", err, all[0].Name)
+			return fmt.Errorf("%w; %s goes on, and the rollout does not wait for it", err, all[0].Name)
 		}
 	}
 }

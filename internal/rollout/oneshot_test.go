@@ -34,7 +34,7 @@ func TestFailedOneShotServiceStopsTheRollout(t *testing.T) {
 	}{
 		"it fails":                        {func(b *fakeContainer) { b.State.Status, b.State.ExitCode = "exited", 3 }, nil, "migrate exited with status 3; nothing else was changed"},
 		"it runs already":                 {func(b *fakeContainer) {}, func(w *fakeHost) { w.create("migrate", 1) }, "shop-migrate-1, which has to complete first, runs already"},
-		"it is removed":                   {nil, nil, "migrate: its container has been removed by somebody else"},
+		"it is removed":                   {nil, nil, "migrate: its container has been removed by another command"},
 		"the next service is not started": {func(b *fakeContainer) { b.State.Status, b.State.ExitCode = "exited", 3 }, nil, "not begun: api"},
 	} {
 		t.Run(name, func(t *testing.T) {

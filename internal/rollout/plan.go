@@ -62,7 +62,7 @@ const (
 	awaitRunning
 )
 
-// step is one step of a plan, with what it needs to be executed.
+// step is one step of a plan, with the values that its execution needs.
 type step struct {
 	action       action
 	service      string        // of pullImage, buildImage and runOneShot

@@ -96,7 +96,7 @@ func (t *serviceRollout) checkRunning(ctx context.Context, all []container) erro
 		i := slices.IndexFunc(current, func(other container) bool { return other.ID == c.ID })
 		switch {
 		case i < 0:
-			return fmt.Errorf("%s has been removed by somebody else", c.Name)
+			return fmt.Errorf("%s has been removed by another command", c.Name)
 		case !current[i].isUp():
 			return fmt.Errorf("%s exited with status %d", c.Name, current[i].State.ExitCode)
 		case current[i].RestartCount-c.RestartCount >= maxRestarts:

@@ -11,8 +11,8 @@ import (
 // restoreTimeout is how long old containers may take to be ready again after the edge has ended their drain.
 const restoreTimeout = 10 * time.Second
 
-// rollBack undoes the steps of a start-first rollout because of cause, and returns an error that says what is the case now. The
-// end of ctx does not stop it.
+// rollBack undoes the steps of a start-first rollout because of cause, and returns an error with the resulting state. The end
+// of ctx does not stop it.
 //
 // It never removes a container that serves in favor of one that does not: if the old containers do not become ready again, the
 // new ones stay.
@@ -21,13 +21,13 @@ func (t *serviceRollout) rollBack(ctx context.Context, cause error) error {
 	ctx = context.WithoutCancel(ctx)
 	all, err := t.containers(ctx, t.service.Name)
 	if err != nil {
-		return fmt.Errorf("%w; what was started can't be found: %w", cause, err)
+		return fmt.Errorf("%w; the containers can't be listed, and new ones may be left: %w", cause, err)
 	}
 	started, old := difference(all, t.existing), t.oldContainers()
 	if t.drainRequested {
 		if err := t.restoreOld(ctx, old); err != nil {
 			return &HintError{
-				fmt.Errorf("%w; the new containers stay beside the old ones, because these can't be brought back: %w", cause, err),
+				fmt.Errorf("%w; the new containers stay beside the old ones, because the old ones are not ready again: %w", cause, err),
 				t.undrainHint(old),
 			}
 		}

@@ -23,7 +23,7 @@ type serviceRollout struct {
 	plan           *ServicePlan
 	existing       []container // the containers when the plan was made
 	newContainers  []container // those of the new version, once they are started
-	drainRequested bool        // the edge has been told to drain the old containers
+	drainRequested bool        // the edge may have received the command to drain the old containers
 }
 
 // planFirst asks the edge for its routes to the service, and plans the rollout.
@@ -180,7 +180,7 @@ func (t *serviceRollout) execute(ctx context.Context, s step) error {
 }
 
 // recoverFrom brings the service back to its old containers after a step has failed, as far as the strategy can, and returns the
-// error with what is the case now.
+// error with the resulting state.
 func (t *serviceRollout) recoverFrom(ctx context.Context, failed step, cause error) error {
 	switch t.plan.strategy {
 	case startFirst:

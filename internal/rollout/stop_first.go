@@ -7,7 +7,7 @@ import (
 )
 
 // A stop-first rollout has the edge drain the old containers, and then has Compose replace them. The edge holds new requests
-// meanwhile. Once Compose has been told, there is no old container to go back to.
+// meanwhile. Once Compose has begun, there is no old container to go back to.
 
 // stopFirstDrainTimeout bounds the drain of a stop-first rollout. It is short because the edge holds new requests for 60 s, and
 // the old container has to stop and the new one has to start in that time, too. Sticky sessions get no grace: they end anyway.
@@ -33,5 +33,5 @@ func (t *serviceRollout) undoDrain(ctx context.Context, old []container, cause e
 			t.undrainHint(old),
 		}
 	}
-	return fmt.Errorf("%w; what is left of the old containers serves as before", cause)
+	return fmt.Errorf("%w; the old containers that are left serve as before", cause)
 }
