@@ -14,8 +14,18 @@ type declaration struct {
 	name     string
 	dir      string // from the top of the checkout, with slashes
 	position string // FILE:LINE
-	isLocal  bool   // a parameter, a result or a variable of a function
+	kind     kind
 }
+
+type kind int
+
+const (
+	anything    kind = iota // a type, a constant, a variable or a member
+	packageName             // the name of a package
+	fileName                // the name of a file, without its ending
+	function                // a function or a method
+	local                   // a parameter, a result or a variable of a function
+)
 
 func declarationsOf(path, dir string) ([]declaration, error) {
 	files := token.NewFileSet()
@@ -25,36 +35,38 @@ func declarationsOf(path, dir string) ([]declaration, error) {
 	}
 	base := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".go"), "_test")
 	all := []declaration{
-		{name: base, dir: dir, position: path},
-		{name: strings.TrimSuffix(file.Name.Name, "_test"), dir: dir, position: path},
+		{base, dir, path, fileName},
+		{strings.TrimSuffix(file.Name.Name, "_test"), dir, path, packageName},
 	}
-	add := func(isLocal bool, names ...*ast.Ident) {
+	add := func(k kind, names ...*ast.Ident) {
 		for _, id := range names {
 			if id != nil && id.Name != "_" {
-				all = append(all, declaration{id.Name, dir, files.Position(id.Pos()).String(), isLocal})
+				all = append(all, declaration{id.Name, dir, files.Position(id.Pos()).String(), k})
 			}
 		}
 	}
 	for _, decl := range file.Decls {
 		fn, isFunc := decl.(*ast.FuncDecl)
+		inside := anything
 		if isFunc {
-			add(false, fn.Name)
+			add(function, fn.Name)
+			inside = local
 		}
 		ast.Inspect(decl, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.TypeSpec:
-				add(isFunc, n.Name)
+				add(inside, n.Name)
 			case *ast.ValueSpec:
-				add(isFunc, n.Names...)
+				add(inside, n.Names...)
 			case *ast.StructType:
-				addFields(n.Fields, add)
+				addMembers(n.Fields, add)
 			case *ast.InterfaceType:
-				addFields(n.Methods, add)
+				addMembers(n.Methods, add)
 			case *ast.FuncType:
 				for _, list := range []*ast.FieldList{n.Params, n.Results} {
 					if list != nil {
 						for _, f := range list.List {
-							add(true, f.Names...)
+							add(local, f.Names...)
 						}
 					}
 				}
@@ -62,7 +74,7 @@ func declarationsOf(path, dir string) ([]declaration, error) {
 				if n.Tok == token.DEFINE {
 					for _, e := range n.Lhs {
 						if id, ok := e.(*ast.Ident); ok {
-							add(true, id)
+							add(local, id)
 						}
 					}
 				}
@@ -70,7 +82,7 @@ func declarationsOf(path, dir string) ([]declaration, error) {
 				if n.Tok == token.DEFINE {
 					for _, e := range []ast.Expr{n.Key, n.Value} {
 						if id, ok := e.(*ast.Ident); ok {
-							add(true, id)
+							add(local, id)
 						}
 					}
 				}
@@ -81,8 +93,12 @@ func declarationsOf(path, dir string) ([]declaration, error) {
 	return all, nil
 }
 
-func addFields(list *ast.FieldList, add func(bool, ...*ast.Ident)) {
+func addMembers(list *ast.FieldList, add func(kind, ...*ast.Ident)) {
 	for _, f := range list.List {
-		add(false, f.Names...)
+		k := anything
+		if _, isMethod := f.Type.(*ast.FuncType); isMethod && len(f.Names) == 1 {
+			k = function
+		}
+		add(k, f.Names...)
 	}
 }

@@ -9,6 +9,7 @@ import (
 type retiredName struct {
 	words   []string // in lower case
 	isPart  bool     // of identifiers, not only the whole of one
+	only    kind     // of declaration; anything: every kind
 	instead string
 	dirs    []string // directories, with what is below them; none: everywhere
 }
@@ -37,10 +38,15 @@ func parseGlossary(text string) (all []retiredName, err error) {
 			return nil, fmt.Errorf("line %d: no name in backticks in %q", i+1, cells[0])
 		}
 		for _, name := range names {
+			r := retiredName{instead: cells[1], dirs: codeSpans(cells[2])}
+			if bare, ok := strings.CutSuffix(name, "/"); ok {
+				name, r.only = bare, packageName
+			} else if bare, ok := strings.CutSuffix(name, "()"); ok {
+				name, r.only = bare, function
+			}
 			bare := strings.Trim(name, "*")
-			all = append(all, retiredName{
-				words: words(bare), isPart: bare != name, instead: cells[1], dirs: codeSpans(cells[2]),
-			})
+			r.words, r.isPart = words(bare), bare != name
+			all = append(all, r)
 		}
 	}
 	if len(all) == 0 {
@@ -61,12 +67,12 @@ func codeSpans(text string) (spans []string) {
 
 // forbids reports whether a declaration has the retired name.
 func (r retiredName) forbids(d declaration) bool {
-	if len(r.dirs) > 0 && !contains(r.dirs, d.dir) {
+	if len(r.dirs) > 0 && !contains(r.dirs, d.dir) || r.only != anything && r.only != d.kind {
 		return false
 	}
 	have := words(d.name)
 	if !r.isPart {
-		return !d.isLocal && strings.Join(have, " ") == strings.Join(r.words, " ")
+		return d.kind != local && strings.Join(have, " ") == strings.Join(r.words, " ")
 	}
 	return strings.Contains(" "+strings.Join(have, " ")+" ", " "+strings.Join(r.words, " ")+" ")
 }

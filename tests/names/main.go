@@ -1,7 +1,8 @@
 // Command names fails if a retired name is declared again: `go run ./tests/names`, from the top of a checkout.
 //
 // docs/glossary.md lists the retired names. One in asterisks, `*living*`, may not be a part of any identifier, package or
-// file name; one without, `use`, may not be the whole name of a package, a file, a member or a top-level declaration.
+// file name; one without, `use`, may not be the whole name of a package, a file, a member or a top-level declaration. One with a
+// slash, `guard/`, may not be the name of a package, and one with parentheses, `Refused()`, that of a function or a method.
 package main
 
 import (

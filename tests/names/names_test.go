@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-const table = "# Glossary\n\n| Retired | Instead | Where |\n|---|---|---|\n| `*living*` | `runtime` | everywhere |\n| `use`, `HeldBackError` | `serviceReference` | `modules/edge` |\n"
+const table = "# Glossary\n\n| Retired | Instead | Where |\n|---|---|---|\n| `*living*` | `runtime` | everywhere |\n| `use`, `HeldBackError` | `serviceReference` | `modules/edge` |\n| `guard/`, `Refused()` | `socketproxy` | everywhere |\n"
 
 func TestRetiredNamesAreFound(t *testing.T) {
 	for name, c := range map[string]struct{ file, text, want string }{
@@ -19,6 +19,10 @@ func TestRetiredNamesAreFound(t *testing.T) {
 		"several words":            {"modules/edge/a.go", "package edge\n\ntype HeldBackError int\n", "HeldBackError is a retired name"},
 		"file":                     {"a/living_test.go", "package a\n", "living is a retired name"},
 		"package":                  {"living/a.go", "package living\n", "living is a retired name"},
+		"package alone":            {"guard/a.go", "package guard\n", "guard is a retired name"},
+		"not a package":            {"a/guard.go", "package a\n\ntype guard struct{ guard int }\n", ""},
+		"method":                   {"a/a.go", "package a\n\nfunc (b) Refused() {}\n", "Refused is a retired name"},
+		"not a method":             {"a/a.go", "package a\n\ntype b struct{ Refused int }\n", ""},
 		"whole name elsewhere":     {"a/a.go", "package a\n\ntype use int\n", ""},
 		"whole name of a local":    {"modules/edge/a.go", "package edge\n\nfunc f(use int) {}\n", ""},
 		"part of another name":     {"modules/edge/a.go", "package edge\n\ntype user int\n\ntype useCount int\n", ""},
