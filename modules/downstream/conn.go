@@ -15,21 +15,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is the TCP connection that a client's requests come on. A nil Conn is one of which nothing is known, such as QUIC's; its
-// methods do nothing.
+// Conn is the TCP connection of a client. A nil Conn is an unknown connection, such as one of QUIC; its methods do nothing. It is
+// safe for concurrent use.
 type Conn struct {
 	tcp           *net.TCPConn
-	lingerFile    atomic.Pointer[os.File] // a duplicate of the socket that outlives net/http's
-	hasUnreadBody atomic.Bool             // what follows on it is the rest of a body that was not read
+	lingerFile    atomic.Pointer[os.File] // a duplicate of the socket, which stays open after net/http closes its own
+	hasUnreadBody atomic.Bool             // the next bytes are the rest of a body that was not read
 }
 
 type connKey struct{}
 
-// conns are the tracked connections that are open, by net/http's view of them.
+// conns are the open tracked connections, by the net.Conn that net/http uses.
 var conns sync.Map
 
-// Track has the connections of the server that is being provisioned known to [ConnOf]. To be called from a handler's Provision;
-// it may be called for each of them.
+// Track makes [ConnOf] know the connections of the server that is being provisioned. Call it from the Provision method of a
+// handler; several handlers of a server may call it.
 func Track(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
@@ -53,7 +53,7 @@ func Track(ctx caddy.Context) {
 	})
 }
 
-// ConnOf returns the connection that an HTTP/1.x request came on; nil for others, which share theirs.
+// ConnOf returns the connection of an HTTP/1.x request; nil for other versions, whose requests share connections.
 func ConnOf(r *http.Request) *Conn {
 	if r.ProtoMajor != 1 {
 		return nil
@@ -62,7 +62,7 @@ func ConnOf(r *http.Request) *Conn {
 	return c
 }
 
-// tcpOf returns the TCP connection below those that TLS and listener wrappers make of it, or nil.
+// tcpOf returns the TCP connection inside the wrappers of TLS and of listeners, or nil.
 func tcpOf(conn net.Conn) *net.TCPConn {
 	for range 8 {
 		switch c := conn.(type) {
@@ -79,8 +79,8 @@ func tcpOf(conn net.Conn) *net.TCPConn {
 	return nil
 }
 
-// embeddedConn returns the connection that a wrapper embeds, or nil. Caddy's own for listeners without HTTP/2, or without
-// HTTP/1.1, is not exported, and has no method that returns it.
+// embeddedConn returns the connection that a wrapper embeds, or nil. Caddy's wrapper for listeners without HTTP/2, or without
+// HTTP/1.1, is not exported, and has no method that returns the connection.
 func embeddedConn(conn net.Conn) net.Conn {
 	v := reflect.ValueOf(conn)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
@@ -94,34 +94,67 @@ func embeddedConn(conn net.Conn) net.Conn {
 	return inner
 }
 
-// States of a TCP connection in which the other side has closed its end (Linux, include/net/tcp_states.h).
+// States of a TCP connection that the peer has closed, or that is broken (Linux, include/net/tcp_states.h).
 const (
 	tcpClose     = 7
 	tcpCloseWait = 8
 	tcpLastAck   = 9
 )
 
-// IsClosedByClient reports whether the client has closed its end of the connection, or the connection is broken. net/http notices that
-// only while it reads, which it doesn't between the head of a request and its body. As in net/http, a client that closes its
-// sending end alone counts as gone.
+// IsClosedByClient reports whether the client has closed the connection, or the connection is broken. net/http detects that only
+// while it reads, which it does not do between the head of a request and its body. As in net/http, a client that closes only its
+// sending direction counts as disconnected.
 func (c *Conn) IsClosedByClient() bool {
 	if c == nil {
 		return false
 	}
 	raw, err := c.tcp.SyscallConn()
 	if err != nil {
-		return true // closed
+		return true // the edge has closed it
 	}
-	gone := false
+	isClosed := false
 	err = raw.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		gone = err == nil && (info.State == tcpClose || info.State == tcpCloseWait || info.State == tcpLastAck)
+		isClosed = err == nil && (info.State == tcpClose || info.State == tcpCloseWait || info.State == tcpLastAck)
 	})
-	return err != nil || gone
+	return err != nil || isClosed
 }
 
-// CloseWrite sends nothing more to a client that has left: a status that is only meant for the log must not reach one that closed
-// its sending end alone.
+// watchInterval is the time between two checks for a disconnect.
+const watchInterval = 250 * time.Millisecond
+
+// Watch returns a context that ends when the client of a request disconnects, for a request that waits and whose body is not
+// being read. The request's own context ends only while net/http reads the body. Call stop when the wait is over.
+func Watch(r *http.Request) (ctx context.Context, stop func()) {
+	conn := ConnOf(r)
+	if conn == nil || r.Body == nil || r.Body == http.NoBody {
+		return r.Context(), func() {}
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(watchInterval)
+		defer ticker.Stop()
+		for {
+			if conn.IsClosedByClient() {
+				cancel()
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+	return ctx, func() {
+		cancel()
+		<-done
+	}
+}
+
+// CloseWrite closes the direction to a client that counts as disconnected. A status that is only for the log must not reach a
+// client that has closed only its sending direction.
 func (c *Conn) CloseWrite() {
 	if c != nil {
 		_ = c.tcp.CloseWrite()
@@ -129,14 +162,14 @@ func (c *Conn) CloseWrite() {
 }
 
 const (
-	// lingerIdleTimeout is for how long a client that has been answered early may pause in what it still sends.
+	// lingerIdleTimeout is how long a client may pause while it sends the rest of a body after an early response.
 	lingerIdleTimeout = 5 * time.Second
-	// maxLingerTime is for how long it may go on at all.
+	// maxLingerTime is how long it may send at all.
 	maxLingerTime = 30 * time.Second
 )
 
-// Linger has the connection read on for a while after the server has closed it. A client that still sends its body would be
-// sent a reset otherwise, by which it may lose the answer (RFC 9112 section 9.6). It is to be called before the answer.
+// Linger makes the edge read from the connection for a while after the server has closed it. Otherwise a client that still sends
+// its body would get a reset, and might lose the response (RFC 9112 section 9.6). Call it before the response.
 func (c *Conn) Linger() {
 	if c == nil {
 		return
@@ -147,18 +180,18 @@ func (c *Conn) Linger() {
 	}
 	file, err := c.tcp.File()
 	if err != nil {
-		return // no descriptor to spare: the answer may be lost
+		return // no descriptor is left: the response may be lost
 	}
 	if !c.lingerFile.CompareAndSwap(nil, file) {
-		_ = file.Close() // it is only a duplicate
+		_ = file.Close() // another duplicate is stored already
 	}
 }
 
-// HasUnreadBody reports whether what comes on the connection is no request any more. net/http closes such a one after the answer, unless
-// a handler takes the header Connection away that says so.
+// HasUnreadBody reports whether the next bytes on the connection are not a request. net/http closes such a connection after the
+// response, unless a handler removes the header `Connection: close`.
 func (c *Conn) HasUnreadBody() bool { return c != nil && c.hasUnreadBody.Load() }
 
-// onClose lingers if that was asked for.
+// onClose lingers if Linger was called.
 func (c *Conn) onClose() {
 	file := c.lingerFile.Swap(nil)
 	if file == nil {
@@ -166,7 +199,7 @@ func (c *Conn) onClose() {
 	}
 	go func() {
 		conn, err := net.FileConn(file)
-		_ = file.Close() // conn has a duplicate of its own
+		_ = file.Close() // conn has its own duplicate
 		if err != nil {
 			return
 		}
@@ -176,7 +209,7 @@ func (c *Conn) onClose() {
 	}()
 }
 
-// discard reads until the client closes, pauses for too long, or takes too long.
+// discard reads until the client closes the connection, pauses for too long, or sends for too long.
 func discard(conn net.Conn) {
 	buf := make([]byte, 4<<10)
 	for end := time.Now().Add(maxLingerTime); time.Now().Before(end); {

@@ -10,11 +10,11 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// requestBody is a request's body that knows whether all of it has been read, and drops what clients may not claim in trailers.
+// requestBody is the body of a request that records whether it was read to its end.
 type requestBody struct {
 	io.ReadCloser
 	atEOF atomic.Bool
-	onEOF func() // called at the end, when the trailers are there
+	onEOF func() // called at the end of the body, when the trailers have arrived
 }
 
 // Read reads from the client.
@@ -26,10 +26,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// earlyResponseWriter sees to answers that begin before the body of their request has been read.
+// earlyResponseWriter sends a response that begins before the body of its request has been read, without delay.
 //
-// net/http would first read up to 256 KiB of it, however slowly the client sends that or waits to be asked for it. And when it
-// closes the connection then, a client that is still sending may be reset before it has read the answer.
+// net/http would first read up to 256 KiB of the body, even if the client sends it slowly or waits for 100 Continue. When it then
+// closes the connection, a client that is still sending may get a reset before it has read the response.
 type earlyResponseWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	body    *requestBody
@@ -37,30 +37,30 @@ type earlyResponseWriter struct {
 	started bool
 }
 
-// newEarlyResponseWriter returns what the answer to a request with a body is to be written to; nil if it has none.
+// newEarlyResponseWriter returns the writer for the response to a request with a body; nil if the request has no body.
 func newEarlyResponseWriter(w http.ResponseWriter, r *http.Request, app *edge.App) *earlyResponseWriter {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return nil
 	}
-	b := &requestBody{ReadCloser: r.Body, onEOF: func() { removeSpoofable(r.Trailer, false, app) }}
-	r.Body = b
+	body := &requestBody{ReadCloser: r.Body, onEOF: func() { removeSpoofable(r.Trailer, false, app) }}
+	r.Body = body
 	caddyhttp.SetVar(r.Context(), earlyWriterVar, true)
 	conn := ConnOf(r)
 	if conn != nil {
 		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
-			conn = nil // then the answer waits for the body, as it would have
+			conn = nil // the response waits for the body, as it does in net/http
 		}
 	}
-	return &earlyResponseWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, body: b, conn: conn}
+	return &earlyResponseWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, body: body, conn: conn}
 }
 
-// finish is called when the handlers are. An answer that has not begun is written by others, but with the same headers.
+// finish is called after the handlers. If they have not started the response, Caddy writes it with the same headers.
 func (w *earlyResponseWriter) finish(r *http.Request) {
 	w.start()
 	caddyhttp.SetVar(r.Context(), earlyWriterVar, false)
 }
 
-// WriteHeader begins the answer.
+// WriteHeader starts the response.
 func (w *earlyResponseWriter) WriteHeader(status int) {
 	if status/100 != 1 || status == http.StatusSwitchingProtocols {
 		w.start()
@@ -68,25 +68,25 @@ func (w *earlyResponseWriter) WriteHeader(status int) {
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
 
-// Write begins the answer if it has not begun.
+// Write starts the response if it has not started.
 func (w *earlyResponseWriter) Write(p []byte) (int, error) {
 	w.start()
 	return w.ResponseWriterWrapper.Write(p)
 }
 
-// ReadFrom begins the answer if it has not begun.
+// ReadFrom starts the response if it has not started.
 func (w *earlyResponseWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.start()
 	return w.ResponseWriterWrapper.ReadFrom(r)
 }
 
-// FlushError begins the answer if it has not begun.
+// FlushError starts the response if it has not started.
 func (w *earlyResponseWriter) FlushError() error {
 	w.start()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// start has the connection closed after the answer if the body has not been read: what follows on it is not a request.
+// start makes net/http close the connection after the response if the body was not read: the next bytes are not a request.
 func (w *earlyResponseWriter) start() {
 	if w.started {
 		return
@@ -102,18 +102,18 @@ func (w *earlyResponseWriter) start() {
 	}
 }
 
-// untypedMarker stands in Content-Type for an application that names none, so that no handler on the way, such as `encode`, guesses
-// one. The writer removes it again.
+// untypedMarker is the Content-Type of a response that has none, so that no handler, such as `encode`, guesses one. The writer
+// removes it.
 const untypedMarker = " "
 
-// SuppressContentType has the answer to a request with a body have no Content-Type, which its application does not name.
-func SuppressContentType(req *http.Request, answer http.Header) {
-	if first, _ := caddyhttp.GetVar(req.Context(), earlyWriterVar).(bool); first {
-		answer["Content-Type"] = []string{untypedMarker}
+// SuppressContentType keeps a response to a request with a body without a Content-Type, because the application has set none.
+func SuppressContentType(req *http.Request, header http.Header) {
+	if hasEarlyWriter, _ := caddyhttp.GetVar(req.Context(), earlyWriterVar).(bool); hasEarlyWriter {
+		header["Content-Type"] = []string{untypedMarker}
 	}
 }
 
-// earlyWriterVar is the variable of a request whose answer goes through an earlyResponseWriter.
+// earlyWriterVar is a variable of a request: whether an earlyResponseWriter writes its response.
 const earlyWriterVar = "edge.early_writer"
 
 var _ http.ResponseWriter = (*earlyResponseWriter)(nil)

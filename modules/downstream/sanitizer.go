@@ -1,5 +1,5 @@
-// Package downstream is the client's side of a request: what it may claim to be, whether it is still there, and answers that come
-// before its body has. It has the directive `sanitize_request`; edge_proxy does the same for requests that did not pass that.
+// Package downstream handles the client's side of a request: it removes spoofable headers, detects disconnects, and sends early
+// responses. It has the directive `sanitize_request`; edge_proxy does the same for requests that did not pass that directive.
 package downstream
 
 import (
@@ -16,16 +16,16 @@ import (
 func init() {
 	caddy.RegisterModule(Sanitizer{})
 	httpcaddyfile.RegisterHandlerDirective("sanitize_request", parse)
-	httpcaddyfile.RegisterDirectiveOrder("sanitize_request", httpcaddyfile.Before, "tracing") // which is the first one
+	httpcaddyfile.RegisterDirectiveOrder("sanitize_request", httpcaddyfile.Before, "tracing") // the first directive
 }
 
-// Sanitizer removes from a request what its client may not claim, before any other handler sees it: headers and trailers that say
-// where it comes from, or which host, scheme or path it asks for. What other handlers set afterwards, such as `forward_auth` and
-// `request_header`, reaches the application. Without it, edge_proxy can't tell the two apart, and drops both.
+// Sanitizer removes spoofable headers and trailers from a request before any other handler sees them: those that name the
+// client's address, or the host, scheme or path of the request. Headers that other handlers set afterwards, such as
+// `forward_auth` and `request_header`, reach the application. Without it, edge_proxy can't distinguish the two, and drops both.
 //
-// Requests of unsafe methods in TLS 1.3 early data, which can be replayed, are answered with 425 (RFC 8470 section 5.2).
+// It responds with 425 to requests of unsafe methods in TLS 1.3 early data, which an attacker can replay (RFC 8470 section 5.2).
 //
-// Answers that are given before a request's body has been read arrive at once, whoever gives them.
+// A response of any handler that begins before the body of the request was read is sent at once.
 type Sanitizer struct {
 	app *edge.App
 }
@@ -39,19 +39,19 @@ func (Sanitizer) CaddyModule() caddy.ModuleInfo {
 //
 //	sanitize_request [<matcher>]
 //
-// It comes before all other directives. Headers that are to pass are named in the global option `edge` (keep_headers).
+// It is ordered before all other directives. The global option `edge` lists headers to keep (keep_headers).
 func parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next() // consume the name
 	if h.NextArg() {
-		return nil, h.Err("sanitize_request: no arguments; headers that are to pass are named in the global option edge, as keep_headers")
+		return nil, h.Err("sanitize_request: want no arguments; to keep a header, add keep_headers to the global option edge")
 	}
 	if h.NextBlock(0) {
-		return nil, h.Err("sanitize_request: no block; headers that are to pass are named in the global option edge, as keep_headers")
+		return nil, h.Err("sanitize_request: want no block; to keep a header, add keep_headers to the global option edge")
 	}
 	return new(Sanitizer), nil
 }
 
-// Provision gets the edge app, and has the server's connections tracked.
+// Provision gets the edge app, and tracks the connections of the server.
 func (s *Sanitizer) Provision(ctx caddy.Context) error {
 	app, err := ctx.App("edge")
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *Sanitizer) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// ServeHTTP passes the request on without what its client may not claim.
+// ServeHTTP sanitizes the request and passes it to the next handler.
 func (s *Sanitizer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	w, done, err := Sanitize(w, r, s.app)
 	if err == nil {
@@ -72,20 +72,20 @@ func (s *Sanitizer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	return err
 }
 
-// sanitizedVar is the variable of a request that has been sanitized.
+// sanitizedVar is a variable of a request: whether it was sanitized.
 const sanitizedVar = "edge.sanitized"
 
-// errEarlyData is why a request in early data is not carried out.
-var errEarlyData = errors.New("this method is not safe to be replayed: send it again when the TLS handshake is complete")
+// errEarlyData is why a request in early data is refused.
+var errEarlyData = errors.New("a request of this method in early data could be a replay: send it again after the TLS handshake")
 
-// Sanitize removes what the client of a request may not claim, unless that has been done. It returns the ResponseWriter to
-// use from now on, what to call when the handlers that follow are done, and an error if that is the answer.
+// Sanitize removes spoofable headers and trailers from a request, unless it was sanitized before. It returns the ResponseWriter for
+// the next handlers, a function to call after them, and an error if the request is refused.
 func Sanitize(w http.ResponseWriter, r *http.Request, app *edge.App) (to http.ResponseWriter, done func(), err error) {
-	if done, _ := caddyhttp.GetVar(r.Context(), sanitizedVar).(bool); done {
+	if isSanitized, _ := caddyhttp.GetVar(r.Context(), sanitizedVar).(bool); isSanitized {
 		return w, func() {}, nil
 	}
 	if ConnOf(r).HasUnreadBody() {
-		panic(http.ErrAbortHandler) // it is what a client has put into a body
+		panic(http.ErrAbortHandler) // the request is a part of the previous request's body
 	}
 	early := newEarlyResponseWriter(w, r, app)
 	if early == nil {
@@ -97,8 +97,8 @@ func Sanitize(w http.ResponseWriter, r *http.Request, app *edge.App) (to http.Re
 		return w, done, caddyhttp.Error(http.StatusTooEarly, errEarlyData)
 	}
 	caddyhttp.SetVar(r.Context(), sanitizedVar, true)
-	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	removeSpoofable(r.Header, trusted, app)
+	isTrusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	removeSpoofable(r.Header, isTrusted, app)
 	removeSpoofable(r.Trailer, false, app)
 	for _, name := range forbiddenTrailers {
 		delete(r.Trailer, name)
@@ -106,7 +106,7 @@ func Sanitize(w http.ResponseWriter, r *http.Request, app *edge.App) (to http.Re
 	return w, done, nil
 }
 
-// forbiddenTrailers are fields that can't be trailers (RFC 9110 section 6.5.1). HTTP/3 lets clients announce them all the same.
+// forbiddenTrailers are fields that must not be trailers (RFC 9110 section 6.5.1). Over HTTP/3, clients can announce them.
 var forbiddenTrailers = []string{"Content-Length", "Transfer-Encoding", "Trailer"}
 
 // isSafe reports whether a method only reads (RFC 9110 section 9.2.1).
@@ -118,15 +118,15 @@ func isSafe(method string) bool {
 	return false
 }
 
-// removeSpoofable deletes claims from headers or trailers. The three X-Forwarded headers that reverse_proxy itself replaces, or extends for
-// a trusted proxy, are left to it in their proper spelling.
-func removeSpoofable(h http.Header, trusted bool, app *edge.App) {
+// removeSpoofable deletes spoofable headers or trailers. It keeps a trusted proxy's three X-Forwarded headers that reverse_proxy
+// extends, in their canonical spelling.
+func removeSpoofable(h http.Header, isTrusted bool, app *edge.App) {
 	for name := range h {
-		kind, claims := Spoofable(name)
-		if !claims || app.KeepsHeader(normalizeName(name)) {
+		kind, isSpoofable := Spoofable(name)
+		if !isSpoofable || app.KeepsHeader(normalizeName(name)) {
 			continue
 		}
-		if trusted && IsXForwarded(name) {
+		if isTrusted && IsXForwarded(name) {
 			continue
 		}
 		delete(h, name)

@@ -7,34 +7,30 @@ import (
 	"sync/atomic"
 )
 
-// Kind is what a header claims of a client or its request.
+// Kind is what a spoofable header says about the client or its request.
 type Kind int
 
-// The kinds of claims.
+// The kinds of spoofable headers.
 const (
-	Address     Kind = iota // who the client is
-	Host                    // which host it asks for
-	Scheme                  // whether it came over TLS, and to which port
-	URL                     // which path it asks for
-	Certificate             // which certificate it has shown
-	kindCount
+	Address     Kind = iota // the client's address
+	Host                    // the requested host
+	Scheme                  // the scheme or port of the request
+	URL                     // the requested path
+	Certificate             // the client's TLS certificate
 )
 
-// Kinds are all of them.
-var Kinds = [kindCount]Kind{Address, Host, Scheme, URL, Certificate}
-
-// String returns the kind's name in metrics.
+// String returns the kind's name in metrics, which modules/edge lists too.
 func (k Kind) String() string {
 	return [...]string{"address", "host", "scheme", "url", "certificate"}[k]
 }
 
-// Spoofable reports whether applications and proxies read the client's address, or the host, scheme or path that it asks for,
-// from a header of this name, although a proxy should have set it. It goes by what the name means, not by a list: case and
-// separators make no difference, since CGI and its heirs read X_Real.IP and X-Real-IP as one.
+// Spoofable reports whether applications and proxies trust a header of this name to have been set by a proxy: they read from it
+// the client's address or certificate, or the host, scheme or path of the request. It classifies a name by its words, not by a
+// list. Case and separators make no difference, because CGI and its successors read X_Real.IP and X-Real-IP as one header.
 func Spoofable(header string) (kind Kind, ok bool) {
 	if known, found := cachedKinds.Load(header); found {
-		v := known.(headerKind)
-		return v.kind, v.spoofable
+		cached := known.(headerKind)
+		return cached.kind, cached.isSpoofable
 	}
 	kind, ok = classifyHeader(normalizeName(header))
 	if cachedKindCount.Add(1) <= maxCachedKinds {
@@ -43,18 +39,18 @@ func Spoofable(header string) (kind Kind, ok bool) {
 	return kind, ok
 }
 
-// The names that were judged first are remembered: nearly all requests have the same ones.
+// The first names are cached: nearly all requests have the same ones.
 var (
-	cachedKinds     sync.Map // header name → judgement
+	cachedKinds     sync.Map // header name → headerKind
 	cachedKindCount atomic.Int32
 )
 
-// maxCachedKinds bounds what clients can have remembered.
+// maxCachedKinds limits the memory that clients can fill.
 const maxCachedKinds = 1000
 
 type headerKind struct {
-	kind      Kind
-	spoofable bool
+	kind        Kind
+	isSpoofable bool
 }
 
 // classifyHeader is [Spoofable] for a name in lower case without separators.
@@ -76,11 +72,11 @@ func classifyHeader(name string) (kind Kind, ok bool) {
 	return 0, false
 }
 
-// SameHeader reports whether two names are those of one header, for programs to which case and separators make no difference.
+// SameHeader reports whether two names are the same for programs that ignore case and separators.
 func SameHeader(a, b string) bool { return normalizeName(a) == normalizeName(b) }
 
-// IsXForwarded reports whether a header is one of those that reverse_proxy itself replaces, or extends for a trusted proxy, in its
-// proper spelling.
+// IsXForwarded reports whether a name is that of a header that reverse_proxy replaces, or extends for a trusted proxy, in its
+// canonical spelling.
 func IsXForwarded(name string) bool {
 	return name == "X-Forwarded-For" || name == "X-Forwarded-Proto" || name == "X-Forwarded-Host"
 }
@@ -98,8 +94,8 @@ func normalizeName(name string) string {
 	}, name)
 }
 
-// isForwardedHeader reports whether a name is one of the Forwarded family: X-Forwarded-For, X-Forward-For, X-Original-Forwarded-For. What
-// ends in the word says that something was forwarded, a mail perhaps.
+// isForwardedHeader reports whether a name belongs to the Forwarded family: X-Forwarded-For, X-Forward-For,
+// X-Original-Forwarded-For. A name that ends in "forwarded" means that something was forwarded, such as a mail.
 func isForwardedHeader(name string) bool {
 	if name == "forwarded" || name == "xforwarded" || strings.Contains(name, "forwardfor") || strings.HasSuffix(name, "fwdfor") {
 		return true
@@ -107,7 +103,7 @@ func isForwardedHeader(name string) bool {
 	return strings.Contains(name, "forwarded") && !strings.HasSuffix(name, "forwarded")
 }
 
-// forwardedKind returns what a header of the Forwarded family claims.
+// forwardedKind returns the kind of a header of the Forwarded family.
 func forwardedKind(name string) Kind {
 	switch {
 	case hasAnySuffix(name, []string{"host", "server"}):
@@ -120,7 +116,7 @@ func forwardedKind(name string) Kind {
 	return Address
 }
 
-// A name claims an address if it ends in a word for one, right behind a word for who has it: X-Real-IP, True-Client-IP,
+// A name means an address if it ends in a word for one, right after a word for its owner: X-Real-IP, True-Client-IP,
 // X-Azure-ClientIP, X-Envoy-External-Address.
 var (
 	addressSuffixes = []string{"ipaddress", "ipaddr", "ipv4", "ipv6", "ips", "ipport", "ip"}
@@ -129,7 +125,7 @@ var (
 		"user", "viewer", "visitor", "downstream", "cluster", "external", "sender", "caller", "requester", "request", "browser",
 		"socket", "public", "pseudo", "orig", "from", "proxy",
 	}
-	// Of these, an address can be nothing but one on the network; a user's, say, can be where he lives.
+	// The address of these owners is always a network address. A user's address, for example, may be a postal one.
 	networkOwnerWords = []string{"client", "real", "remote", "peer", "connecting", "viewer", "downstream", "external", "originating"}
 )
 
@@ -151,8 +147,8 @@ func isAddressHeader(name string) bool {
 	return false
 }
 
-// isCertificateHeader reports whether a name is that of a header in which a proxy passes on the certificate of its client:
-// Client-Cert (RFC 9440), X-SSL-Client-Verify.
+// isCertificateHeader reports whether a name is that of a header with the certificate of a proxy's client: Client-Cert (RFC 9440),
+// X-SSL-Client-Verify.
 func isCertificateHeader(name string) bool {
 	name = strings.TrimPrefix(name, "x")
 	return strings.HasPrefix(name, "clientcert") || strings.HasPrefix(name, "sslclient")
@@ -167,8 +163,8 @@ func hasAnySuffix(name string, words []string) bool {
 	return false
 }
 
-// headerPattern is how names claim a host, a scheme or a path: they end in one of the words, have before it nothing but who
-// says so, and at least once that it is the original one; or they are one of a few that have become usual.
+// headerPattern matches names of headers with a host, a scheme or a path. Such a name ends in one of the suffixes and has only
+// qualifiers and neutral words before it, at least one of them a qualifier ("original"). Or it is one of a few exact names.
 type headerPattern struct {
 	suffixes   []string
 	qualifiers []string
@@ -191,31 +187,31 @@ var (
 		exactNames: []string{"xrequesturi", "xrequesturl", "requesturi", "xscriptname", "scriptname"},
 	}
 
-	// neutralWords are proxies, and what else stands in such names without a meaning of its own.
+	// neutralWords are names of proxies, and other words that do not change the meaning of a name.
 	neutralWords = []string{"x", "envoy", "ms", "wl", "nf", "azure", "aws", "cf", "end", "request"}
 )
 
-func (v headerPattern) matches(name string) bool {
-	if slices.Contains(v.exactNames, name) {
+func (p headerPattern) matches(name string) bool {
+	if slices.Contains(p.exactNames, name) {
 		return true
 	}
-	for _, word := range v.suffixes {
-		if rest, ok := strings.CutSuffix(name, word); ok && v.hasQualifier(rest) {
+	for _, word := range p.suffixes {
+		if rest, ok := strings.CutSuffix(name, word); ok && p.hasQualifier(rest) {
 			return true
 		}
 	}
 	return false
 }
 
-// hasQualifier reports whether a text consists of speakers and of words for the original, at least one of them.
-func (v headerPattern) hasQualifier(text string) bool {
-	for _, word := range v.qualifiers {
-		if rest, ok := strings.CutPrefix(text, word); ok && (rest == "" || v.hasQualifier(rest) || hasOnlyNeutralWords(rest)) {
+// hasQualifier reports whether a text consists of qualifiers and neutral words, with at least one qualifier.
+func (p headerPattern) hasQualifier(text string) bool {
+	for _, word := range p.qualifiers {
+		if rest, ok := strings.CutPrefix(text, word); ok && (rest == "" || p.hasQualifier(rest) || hasOnlyNeutralWords(rest)) {
 			return true
 		}
 	}
 	for _, word := range neutralWords {
-		if rest, ok := strings.CutPrefix(text, word); ok && rest != "" && v.hasQualifier(rest) {
+		if rest, ok := strings.CutPrefix(text, word); ok && rest != "" && p.hasQualifier(rest) {
 			return true
 		}
 	}

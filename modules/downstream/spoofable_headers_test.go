@@ -7,7 +7,7 @@ import (
 	"github.com/theworklabs/edge/modules/downstream"
 )
 
-// spoofableHeaders are headers that applications, frameworks and other proxies read, by what they claim.
+// spoofableHeaders are headers that applications, frameworks and other proxies read, by kind.
 var spoofableHeaders = map[downstream.Kind]string{
 	downstream.Address: `
 		X-Real-IP X-Client-IP X-ClientIP Client-IP True-Client-IP X-True-Client-IP X-Remote-IP X-Remote-Addr Remote-Addr X-RemoteAddr
@@ -34,7 +34,7 @@ var spoofableHeaders = map[downstream.Kind]string{
 	downstream.Certificate: `Client-Cert Client-Cert-Chain X-SSL-Client-Cert X-SSL-Client-Verify X-Client-Cert SSL-Client-S-DN`,
 }
 
-// harmlessHeaders are real headers that must pass: of browsers, of HTTP's registry, of APIs, webhooks, uploads, tracing and tests.
+// harmlessHeaders are real headers that must pass: from browsers, HTTP's registry, APIs, webhooks, uploads, tracing and tests.
 const harmlessHeaders = `
 	Accept Accept-Charset Accept-Datetime Accept-Encoding Accept-Language Accept-Patch Accept-Post Accept-Ranges
 	Access-Control-Request-Headers Access-Control-Request-Method Age Allow Alt-Used Authorization Cache-Control Cache-Status
@@ -83,7 +83,7 @@ func TestHeadersThatIdentifyTheClientAreSpoofable(t *testing.T) {
 	for want, names := range spoofableHeaders {
 		for _, name := range strings.Fields(names) {
 			if kind, ok := downstream.Spoofable(name); !ok || kind != want {
-				t.Errorf("%s: %t, %s; want %s", name, ok, kind, want)
+				t.Errorf("%s: got %t, %s; want true, %s", name, ok, kind, want)
 			}
 		}
 	}
@@ -92,11 +92,11 @@ func TestHeadersThatIdentifyTheClientAreSpoofable(t *testing.T) {
 func TestHarmlessHeadersAreNotSpoofable(t *testing.T) {
 	names := strings.Fields(harmlessHeaders)
 	if len(names) < 200 {
-		t.Errorf("%d headers are tried, want at least 200", len(names))
+		t.Errorf("the list has %d headers, want at least 200", len(names))
 	}
 	for _, name := range names {
 		if kind, ok := downstream.Spoofable(name); ok {
-			t.Errorf("%s is taken for a claim of the %s", name, kind)
+			t.Errorf("%s is spoofable, of the kind %s; want it to pass", name, kind)
 		}
 	}
 }
