@@ -15,7 +15,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// callAdmin asks the admin API of a proxy; body may be nil.
+// callAdmin makes a request to the admin API of a proxy; body may be nil.
 func (p proxy) callAdmin(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.admin+path, bytes.NewReader(body))
 	if err != nil {
@@ -34,7 +34,7 @@ func (p proxy) callAdmin(ctx context.Context, method, path string, body []byte) 
 	return answer, err
 }
 
-// edgeServiceStatus asks an edge for the status of one service; a service without endpoints if it doesn't say.
+// edgeServiceStatus returns an edge's status of one service; the zero value if the edge does not answer or does not know it.
 func (s *testbed) edgeServiceStatus(ctx context.Context, p proxy, name string) registry.ServiceStatus {
 	answer, err := p.callAdmin(ctx, http.MethodGet, "/edge/services", nil)
 	var all []registry.ServiceStatus
@@ -49,10 +49,10 @@ func (s *testbed) edgeServiceStatus(ctx context.Context, p proxy, name string) r
 	return registry.ServiceStatus{}
 }
 
-// resourceUsage is what a Go program has open.
+// resourceUsage counts the goroutines and the open file descriptors of a Go program.
 type resourceUsage struct{ goroutines, files int }
 
-// resourceUsage asks a Caddy for what it has open.
+// resourceUsage returns the usage that a Caddy reports in its metrics.
 func (p proxy) resourceUsage(ctx context.Context) (u resourceUsage, err error) {
 	answer, err := p.callAdmin(ctx, http.MethodGet, "/metrics", nil)
 	if err != nil {
@@ -72,7 +72,7 @@ func (p proxy) resourceUsage(ctx context.Context) (u resourceUsage, err error) {
 		}
 	}
 	if u.goroutines == 0 || u.files == 0 {
-		return resourceUsage{}, errors.New("the metrics of " + p.name + " don't say what it has open")
+		return resourceUsage{}, errors.New("the metrics of " + p.name + " lack go_goroutines or process_open_fds")
 	}
 	return u, nil
 }

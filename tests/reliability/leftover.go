@@ -8,7 +8,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// Leftover is what a Caddy has open when it is idle again, after scenarios, beside what it had before them.
+// Leftover compares what a Caddy has open before the scenarios and when it is idle again after them.
 type Leftover struct {
 	Proxy            string `json:"proxy"`
 	GoroutinesBefore int    `json:"goroutines_before"`
@@ -17,24 +17,24 @@ type Leftover struct {
 	FilesAfter       int    `json:"descriptors_after"`
 }
 
-// Slack is what comes and goes by itself: a request of the admin API, a check under way.
+// The slack is for what comes and goes while the proxy is idle: a request of the admin API, a health check in flight.
 const (
 	goroutineSlack = 8
 	fileSlack      = 6
 )
 
-// Clean reports whether nothing was left behind.
+// Clean reports whether the proxy has no more open than before, within the slack.
 func (l Leftover) Clean() bool {
 	return l.GoroutinesAfter <= l.GoroutinesBefore+goroutineSlack && l.FilesAfter <= l.FilesBefore+fileSlack
 }
 
-// baseline is what a proxy had open when it was idle, in which container.
+// baseline is what a container of a proxy had open when it was idle.
 type baseline struct {
 	container string
 	usage     resourceUsage
 }
 
-// recordBaselines notes what the proxies have open while nothing happens.
+// recordBaselines records what the idle proxies have open.
 func (s *testbed) recordBaselines(ctx context.Context) error {
 	s.baselines = make(map[string]baseline)
 	for _, p := range s.proxies {
@@ -54,7 +54,7 @@ func (s *testbed) recordBaselines(ctx context.Context) error {
 	return nil
 }
 
-// compareWithBaselines waits until the proxies have no more open than they had, or long enough, and notes what they have.
+// compareWithBaselines waits until the proxies have no more open than their baselines, for at most 20 s, and records what they have.
 func (s *testbed) compareWithBaselines(ctx context.Context) error {
 	for _, p := range s.proxies {
 		before, ok := s.baselines[p.name]
@@ -63,10 +63,10 @@ func (s *testbed) compareWithBaselines(ctx context.Context) error {
 		}
 		delete(s.baselines, p.name)
 		if id, err := s.project.Container(ctx, p.service); err != nil || id != before.container {
-			continue // another process, with nothing to compare it to
+			continue // a new process cannot be compared with the old one
 		}
 		l := Leftover{Proxy: p.name, GoroutinesBefore: before.usage.goroutines, FilesBefore: before.usage.files}
-		_ = harness.EventuallyContext(ctx, 20*time.Second, "nothing is left", func() bool { // what is left then is in the report
+		_ = harness.EventuallyContext(ctx, 20*time.Second, "nothing is left", func() bool { // the report has what is left
 			now, err := p.resourceUsage(ctx)
 			l.GoroutinesAfter, l.FilesAfter = now.goroutines, now.files
 			return err == nil && l.Clean()
@@ -76,7 +76,7 @@ func (s *testbed) compareWithBaselines(ctx context.Context) error {
 	return nil
 }
 
-// String says what was left behind.
+// String describes the leftover in a sentence.
 func (l Leftover) String() string {
 	return fmt.Sprintf("%s has %d goroutines and %d descriptors open, %d and %d before",
 		l.Proxy, l.GoroutinesAfter, l.FilesAfter, l.GoroutinesBefore, l.FilesBefore)

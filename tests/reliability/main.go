@@ -1,5 +1,5 @@
-// Command reliability lets things happen to a stack while requests and WebSockets go through it, by way of the edge and
-// of other proxies side by side, and reports what was lost. See README.md.
+// Command reliability changes a stack while requests and WebSockets go through the edge and through other proxies, and reports what
+// was lost. See README.md.
 package main
 
 import (
@@ -33,17 +33,17 @@ func main() {
 
 const usage = `go run ./tests/reliability [flags]
 
-Lets things happen to a small stack while requests and WebSockets go through it, by
-way of several proxies side by side, and writes what was lost. Run it at the top of
-the repository, after tests/setup and deploy/image; make reliability does all three.
+Changes a small stack while requests and WebSockets go through several proxies at the
+same time, and reports what was lost. Run it at the top of the repository, after
+tests/setup and deploy/image; make reliability does all three.
 
-To try a proxy that is not one of the lab's, give its URL with --target. It has to
+To test a proxy that is not part of the lab, give its URL with --target. It has to
 
-  - be attached to the lab's network, ` + projectName + `_lab, which is there once the suite runs;
+  - be attached to the lab's network, ` + projectName + `_lab, which exists once the suite runs;
     the suite waits two minutes for the proxy to answer
-  - send requests for the host ` + apiHost + ` to the containers that the name api
-    stands for, port 8080, and those for ` + controlHost + ` to control, port 8080
-  - pass WebSockets on both
+  - send requests for the host ` + apiHost + ` to the containers with the name api,
+    port 8080, and requests for ` + controlHost + ` to control, port 8080
+  - forward WebSockets for both
 
 Flags:
 `
@@ -56,15 +56,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		fmt.Fprint(out, usage)
 		flags.PrintDefaults()
 	}
-	only := flags.String("scenarios", "", "beginnings of the scenarios' `names`, with commas; all if empty")
-	names := flags.String("proxies", "edge,caddy,nginx,haproxy", "which of the lab's proxies take part, with commas")
-	short := flags.Bool("short", false, "do everything once, with fewer WebSockets")
-	rate := flags.Int("rate", 0, "requests a second for each proxy (default 60)")
-	project := flags.String("project", projectName, "`name` of the lab's Compose project; two runs at once need two")
-	folder := flags.String("out", "docs", "where reliability.md and reliability.json go")
-	list := flags.Bool("list", false, "list the scenarios and end")
+	only := flags.String("scenarios", "", "prefixes of the scenarios' `names`, separated by commas; all if empty")
+	names := flags.String("proxies", "edge,caddy,nginx,haproxy", "the lab's proxies that take part, separated by commas")
+	short := flags.Bool("short", false, "run each scenario's change once, with fewer WebSockets")
+	rate := flags.Int("rate", 0, "requests a second through each proxy (default 60)")
+	project := flags.String("project", projectName, "`name` of the lab's Compose project; two runs at the same time need two")
+	folder := flags.String("out", "docs", "`directory` of reliability.md and reliability.json")
+	list := flags.Bool("list", false, "list the scenarios and exit")
 	var targets []proxy
-	flags.Func("target", "`NAME=URL` of a proxy that somebody else runs in front of the lab; can be repeated", func(text string) error {
+	flags.Func("target", "`NAME=URL` of a proxy that you run in front of the lab; can be repeated", func(text string) error {
 		p, err := parseTarget(text)
 		targets = append(targets, p)
 		return err
@@ -100,12 +100,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	for _, target := range targets {
 		if slices.ContainsFunc(s.proxies, func(p proxy) bool { return p.name == target.name }) {
-			return fmt.Errorf("target: %s is the name of one of the lab's proxies, or given twice", target.name)
+			return fmt.Errorf("target: %s is the name of one of the lab's proxies, or is given twice", target.name)
 		}
 		s.proxies = append(s.proxies, target)
 	}
 	if len(s.proxies) == 0 {
-		return errors.New("no proxy to try; see --proxies and --target")
+		return errors.New("no proxy to test; see --proxies and --target")
 	}
 	report, err := s.run(ctx, chosen)
 	if err != nil {
@@ -114,21 +114,21 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := writeReports(*folder, report); err != nil {
 		return err
 	}
-	if broken := report.Violations(); len(broken) > 0 {
-		return fmt.Errorf("not kept by the edge, or not to be tried:\n  %s", strings.Join(broken, "\n  "))
+	if violations := report.Violations(); len(violations) > 0 {
+		return fmt.Errorf("the edge has broken promises, or scenarios could not run:\n  %s", strings.Join(violations, "\n  "))
 	}
 	return nil
 }
 
-// newTestbed returns a stage that has not been opened, with full effort.
-func newTestbed(project, folder string, say io.Writer) *testbed {
+// newTestbed returns a testbed that has not been opened, with full effort. It prints to out.
+func newTestbed(project, folder string, out io.Writer) *testbed {
 	return &testbed{
 		project: &lab.Project{Name: project, File: filepath.Join(folder, "compose.yaml")},
-		effort:  fullEffort, out: say,
+		effort:  fullEffort, out: out,
 	}
 }
 
-// chooseScenarios returns the scenarios whose names begin with one of those given, with commas; all if there is none.
+// chooseScenarios returns the scenarios whose names begin with one of the prefixes, which commas separate; all if there is none.
 func chooseScenarios(only string) (chosen []scenario, err error) {
 	if only == "" {
 		return scenarios(), nil
@@ -150,7 +150,7 @@ func chooseScenarios(only string) (chosen []scenario, err error) {
 	return chosen, nil
 }
 
-// chooseProxies returns the lab's proxies of the names given, with commas; none if that is empty.
+// chooseProxies returns the lab's proxies with the names, which commas separate; none if there is no name.
 func chooseProxies(names string) (chosen []proxy, err error) {
 	all, err := labProxies()
 	if err != nil || names == "" {
@@ -166,7 +166,7 @@ func chooseProxies(names string) (chosen []proxy, err error) {
 	return chosen, nil
 }
 
-// writeReports writes both forms of the report into a folder.
+// writeReports writes both forms of the report into a directory.
 func writeReports(folder string, r *Report) error {
 	for name, form := range map[string]func(io.Writer, *Report) error{"reliability.md": writeMarkdown, "reliability.json": writeJSON} {
 		file, err := os.Create(filepath.Join(folder, name))

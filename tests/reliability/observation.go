@@ -11,17 +11,17 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// echoTimeout is how long a WebSocket that is open may take to send a message back.
+// echoTimeout is how long an open WebSocket may take to echo a message.
 const echoTimeout = 5 * time.Second
 
-// observe lets something happen while requests and WebSockets go through all the given proxies at once, so that all see
-// the same seconds. It returns a result for each proxy.
-func (s *testbed) observe(ctx context.Context, name string, proxies []proxy, happens func(context.Context) error) ([]Result, error) {
-	return s.observeWith(ctx, s.effort.Sockets, name, proxies, happens)
+// observe runs a change while requests and WebSockets go through all the given proxies at the same time. It returns a result for each
+// proxy.
+func (s *testbed) observe(ctx context.Context, name string, proxies []proxy, change func(context.Context) error) ([]Result, error) {
+	return s.observeWith(ctx, s.effort.Sockets, name, proxies, change)
 }
 
 // observeWith is observe with n WebSockets to api.
-func (s *testbed) observeWith(ctx context.Context, n int, name string, proxies []proxy, happens func(context.Context) error) ([]Result, error) {
+func (s *testbed) observeWith(ctx context.Context, n int, name string, proxies []proxy, change func(context.Context) error) ([]Result, error) {
 	results := make([]Result, len(proxies))
 	errs := make([]error, len(proxies))
 	loading, stop := context.WithCancel(ctx)
@@ -34,7 +34,7 @@ func (s *testbed) observeWith(ctx context.Context, n int, name string, proxies [
 	opened.Wait()
 	err := sleep(ctx, s.effort.Lead)
 	if err == nil {
-		err = happens(ctx)
+		err = change(ctx)
 	}
 	err = errors.Join(err, sleep(ctx, s.effort.Window))
 	stop()
@@ -45,8 +45,8 @@ func (s *testbed) observeWith(ctx context.Context, n int, name string, proxies [
 	return results, nil
 }
 
-// observeProxy sends requests and keeps sockets open by way of one proxy until ctx ends, n of them to api. It calls opened when all is
-// under way.
+// observeProxy sends requests through one proxy and keeps WebSockets open until ctx ends, n of them to api. It calls opened when the
+// WebSockets are open.
 func (s *testbed) observeProxy(ctx context.Context, n int, name string, p proxy, opened func()) (Result, error) {
 	api, control, err := s.openSockets(ctx, p, n)
 	opened()
@@ -64,7 +64,7 @@ func (s *testbed) observeProxy(ctx context.Context, n int, name string, p proxy,
 	r.Sockets, r.ControlSockets = api.Count(began, echoTimeout), control.Count(began, echoTimeout)
 	r.Twice, r.UnknownArrived = s.countArrivals(service)
 	if n := countRepeated(r); n > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s repeated by the client, whose kept connection had been closed", plural(n, "request")))
+		r.Notes = append(r.Notes, fmt.Sprintf("%s repeated by the client, because its kept connection had been closed", plural(n, "request")))
 	}
 	return r, nil
 }
@@ -81,7 +81,8 @@ func (s *testbed) openSockets(ctx context.Context, p proxy, n int) (api, control
 	return api, control, nil
 }
 
-// countArrivals asks the ledger which POST was carried out more than once, and which of those with an unknown outcome arrived.
+// countArrivals counts, from the arrival log, the POSTs that were processed more than once, and the requests with an unknown outcome
+// that arrived.
 func (s *testbed) countArrivals(r *load.Record) (twice, unknownArrived int) {
 	for _, sample := range r.Samples {
 		times := s.arrivalLog.Times(sample.ID)
@@ -95,7 +96,7 @@ func (s *testbed) countArrivals(r *load.Record) (twice, unknownArrived int) {
 	return twice, unknownArrived
 }
 
-// countRepeated counts the requests that were answered after the client had repeated them by itself.
+// countRepeated counts the answered requests that the client had repeated by itself.
 func countRepeated(r Result) (n int) {
 	for _, t := range r.Methods {
 		n += t.Repeated
@@ -103,7 +104,7 @@ func countRepeated(r Result) (n int) {
 	return n
 }
 
-// forEachProxy does something with all proxies at once.
+// forEachProxy calls do for all proxies concurrently.
 func forEachProxy(proxies []proxy, do func(proxy) error) error {
 	errs := make([]error, len(proxies))
 	var all sync.WaitGroup

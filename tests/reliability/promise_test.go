@@ -13,28 +13,28 @@ import (
 )
 
 func TestViolationsOfPromisesAreFound(t *testing.T) {
-	well := map[string]load.Tally{"GET": {N: 10, Answered: 10}, "POST": {N: 5, Answered: 5}}
+	complete := map[string]load.Tally{"GET": {N: 10, Answered: 10}, "POST": {N: 5, Answered: 5}}
 	lostGET := map[string]load.Tally{"GET": {N: 10, Answered: 9, Unknown: 1}}
 	lostPOST := map[string]load.Tally{"POST": {N: 5, Answered: 4, Unknown: 1}}
-	deafPromise := recreateScenario(ignoresSIGTERM).promise
+	ignoredPromise := recreateScenario(ignoresSIGTERM).promise
 	for _, c := range []struct {
 		name    string
 		promise promise
 		result  Result
-		want    string // "": kept
+		want    string // "": the promise is kept
 	}{
-		{"all is well", promise{anyMethod: true, sockets: true, maxP99Ratio: 1.5}, Result{Methods: well, ControlMethods: well, Ratio: 1.5}, ""},
+		{"nothing is lost", promise{anyMethod: true, sockets: true, maxP99Ratio: 1.5}, Result{Methods: complete, ControlMethods: complete, Ratio: 1.5}, ""},
 		{"a GET is lost", promise{}, Result{Methods: lostGET}, "1 of 10 idempotent requests were lost"},
-		{"a POST is lost, as may be", promise{}, Result{Methods: lostPOST}, ""},
+		{"a POST is lost, which is allowed", promise{}, Result{Methods: lostPOST}, ""},
 		{"a POST is lost in a rollout", promise{anyMethod: true}, Result{Methods: lostPOST}, "1 of 5 POSTs were lost"},
-		{"a POST came twice", promise{}, Result{Twice: 2}, "2 POSTs were carried out twice"},
-		{"the control loses a GET", promise{}, Result{ControlMethods: lostGET}, "left alone"},
+		{"a POST arrives twice", promise{}, Result{Twice: 2}, "2 POSTs were processed twice"},
+		{"the control loses a GET", promise{}, Result{ControlMethods: lostGET}, "requests to the control were lost"},
 		{"the control loses a POST", promise{}, Result{ControlMethods: lostPOST}, ""},
 		{"it is slow", promise{maxP99Ratio: 1.5}, Result{Ratio: 1.6}, "1.6 times the control's"},
-		{"GETs wait for the boot", deafPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2100}}, ""},
-		{"GETs wait for the stop", deafPromise, Result{Downtime: 1500, GET: Timing{P50: 301, P99: 2100}}, "p50 of GET is 301 ms, want 300"},
-		{"GETs wait for longer than the boot", deafPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2101}}, "p99 of GET is 2101 ms, want 2100"},
-		{"no word about GET", promise{}, Result{GET: Timing{P50: 5200, P99: 12000}}, ""},
+		{"GETs wait for the boot", ignoredPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2100}}, ""},
+		{"GETs wait for the stop", ignoredPromise, Result{Downtime: 1500, GET: Timing{P50: 301, P99: 2100}}, "p50 of GET is 301 ms, want at most 300"},
+		{"GETs wait for longer than the boot", ignoredPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2101}}, "p99 of GET is 2101 ms, want at most 2100"},
+		{"no promise about GET", promise{}, Result{GET: Timing{P50: 5200, P99: 12000}}, ""},
 		{
 			"a WebSocket is lost",
 			promise{sockets: true},
@@ -54,17 +54,17 @@ func TestEveryTerminationHasScenarios(t *testing.T) {
 	for _, terminates := range []termination{ignoresSIGTERM, unavailable} {
 		for _, sc := range []scenario{recreateScenario(terminates), scaleScenario(terminates), rolloutScenario(terminates)} {
 			if !slices.ContainsFunc(scenarios(), func(c scenario) bool { return c.name == sc.name }) {
-				t.Errorf("%s is no scenario", sc.name)
+				t.Errorf("%s is not among the scenarios", sc.name)
 			}
 			if sc.env["LAB_ON_TERM"] != terminates.name {
-				t.Errorf("%s: the replicas are %q", sc.name, sc.env["LAB_ON_TERM"])
+				t.Errorf("%s: ON_TERM is %q", sc.name, sc.env["LAB_ON_TERM"])
 			}
 			lost := Result{Methods: map[string]load.Tally{"GET": {N: 10, Answered: 9, Wrong: 1}}}
 			if len(sc.promise.violations(lost)) == 0 {
-				t.Errorf("%s: a GET may be lost", sc.name)
+				t.Errorf("%s: a lost GET breaks no promise", sc.name)
 			}
 			if sc.edgeOnly {
-				t.Errorf("%s: peers take no part", sc.name)
+				t.Errorf("%s: only the edge takes part", sc.name)
 			}
 		}
 	}
@@ -74,7 +74,7 @@ func TestStopsThatAreTooFastFailTheScenario(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
 			termination termination
-			stop        time.Duration // each
+			stop        time.Duration // of each replica
 			err         bool
 		}{
 			{immediateExit, 0, false},

@@ -16,28 +16,28 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// The two services of the lab, by the host names under which every proxy serves them.
+// The hosts with which every proxy serves the two services of the lab.
 const (
 	apiHost     = "api.localhost"
 	controlHost = "control.localhost"
 )
 
-// proxy is one of those that are compared.
+// proxy is one of the proxies that the suite compares.
 type proxy struct {
 	name       string
-	service    string // in the lab's compose file; "": somebody else runs it
-	address    string // where it speaks HTTP, HOST:PORT or the path of a unix socket
-	tlsAddress string // where it speaks HTTPS; "": nowhere
-	admin      string // Caddy's admin API; "": it has none
+	service    string // in the lab's compose file; "": the user runs the proxy
+	address    string // for HTTP: HOST:PORT or the path of a unix socket
+	tlsAddress string // for HTTPS; "": none
+	admin      string // address of Caddy's admin API; "": none
 
-	// reloadArgs are the arguments of docker that reload the proxy of a container, which follows the first word.
+	// reloadArgs are the arguments of docker that reload the proxy. The container's ID takes the place of the second one.
 	reloadArgs []string
 }
 
-// isEdge reports whether scenarios that take an edge can be run with it.
+// isEdge reports whether scenarios that need an edge can run with the proxy.
 func (p proxy) isEdge() bool { return p.service == "edge" }
 
-// labProxies are the proxies of the compose file, with what its variables are to say. Each reloads as its own manual has it.
+// labProxies returns the proxies of the compose file, with free ports for its variables. Each reloads as its manual recommends.
 func labProxies() ([]proxy, error) {
 	all := []proxy{
 		{name: "edge", admin: "admin", reloadArgs: []string{"exec", "", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile"}},
@@ -71,7 +71,7 @@ func (p proxy) setPorts(project *lab.Project) {
 	}
 }
 
-// parseTarget reads NAME=URL, a proxy that somebody else runs.
+// parseTarget parses NAME=URL, a proxy that the user runs.
 func parseTarget(text string) (proxy, error) {
 	name, address, ok := strings.Cut(text, "=")
 	u, err := url.Parse(address)
@@ -85,7 +85,7 @@ func parseTarget(text string) (proxy, error) {
 	return p, nil
 }
 
-// socketTarget says where WebSockets to a service are opened.
+// socketTarget returns the target for WebSockets to a service.
 func (p proxy) socketTarget(host string) sockets.Target {
 	return sockets.Target{Address: p.address, Host: host}
 }
@@ -111,7 +111,7 @@ func (p proxy) client() *http.Client {
 	}
 }
 
-// routesTo reports whether the proxy gives requests for a host to n different backends, as far as 10 n requests show.
+// routesTo reports whether the proxy sends requests for a host to n different backends. It makes at most 10 n requests.
 func (p proxy) routesTo(ctx context.Context, host string, n int) bool {
 	client := p.client()
 	seen := make(map[string]bool)

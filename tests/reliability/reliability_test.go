@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// TestEdgeKeepsItsPromises is the short form of the suite, with the edge alone. It needs a Docker Engine and what
-// tests/setup makes, and fails without them.
+// TestEdgeKeepsItsPromises is the short form of the suite, with only the edge. It needs a Docker Engine and what tests/setup makes,
+// and fails without them.
 func TestEdgeKeepsItsPromises(t *testing.T) {
 	if testing.Short() {
-		return // -short is for where there is no Docker
+		return // -short is for machines without Docker
 	}
 	s := newTestbed(projectName+"test", ".", t.Output())
 	s.effort = shortEffort
@@ -29,7 +29,7 @@ func TestEdgeKeepsItsPromises(t *testing.T) {
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) { checkScenario(t, s, sc) })
 	}
-	t.Run("nothing is left behind", func(t *testing.T) {
+	t.Run("no leaks", func(t *testing.T) {
 		for _, l := range s.leftovers {
 			if !l.Clean() {
 				t.Error(l)
@@ -45,15 +45,15 @@ func checkScenario(t *testing.T, s *testbed, sc scenario) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, cost := range s.idleCosts { // how much memory they take is for the whole suite to say, with more of them
+	for _, cost := range s.idleCosts { // the short form has too few sockets to measure memory
 		if cost.Goroutines > maxGoroutines {
 			t.Error(cost.violations())
 		}
 	}
 	for _, r := range results {
 		t.Log(resultLine(r))
-		for _, broken := range r.Violations {
-			t.Error(broken)
+		for _, violation := range r.Violations {
+			t.Error(violation)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Report is what a run of the suite found.
+// Report has the results of a run of the suite.
 type Report struct {
 	Date      time.Time     `json:"date"`
 	Took      time.Duration `json:"took_ns"`
@@ -17,23 +17,23 @@ type Report struct {
 	Results   []Result      `json:"results"`
 	Idle      []IdleCost    `json:"idle_sockets,omitempty"`
 	Leftovers []Leftover    `json:"leftovers,omitempty"`
-	Failures  []string      `json:"failures,omitempty"` // scenarios that could not be run
+	Failures  []string      `json:"failures,omitempty"` // scenarios that could not run
 }
 
-// Summary is a scenario, for who reads the report.
+// Summary describes a scenario for readers of the report.
 type Summary struct {
 	Name         string `json:"name"`
 	What         string `json:"what"`
 	EdgeOnly     bool   `json:"edge_only"`
-	LossExpected bool   `json:"apart"` // that requests are not answered is what is tried
+	LossExpected bool   `json:"apart"` // the scenario is meant to lose requests
 }
 
-// machine describes what the suite ran on.
+// machine describes the machine of the run.
 func machine() string {
 	return runtime.GOOS + "/" + runtime.GOARCH + ", " + plural(runtime.NumCPU(), "processor")
 }
 
-// Violations returns what the edge promised and did not keep, over all scenarios, and the scenarios that could not be run.
+// Violations returns the promises that the edge has broken in all scenarios, and the scenarios that could not run.
 func (r Report) Violations() (all []string) {
 	for _, result := range r.Results {
 		for _, b := range result.Violations {
@@ -41,7 +41,7 @@ func (r Report) Violations() (all []string) {
 		}
 	}
 	for _, c := range r.Idle {
-		// Of few sockets, what the program itself allocates meanwhile counts too much.
+		// With few sockets, what the program allocates for other purposes weighs too much.
 		if c.Proxy == "edge" && c.Sockets >= fullEffort.Idle {
 			all = append(all, c.violations()...)
 		}

@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// writeJSON writes the report for programs.
+// writeJSON writes the report as JSON.
 func writeJSON(w io.Writer, r *Report) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "\t")

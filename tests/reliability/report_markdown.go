@@ -19,25 +19,25 @@ proxy, is in [tests/reliability](../tests/reliability/README.md). The same numbe
 
 {{ range .Versions }}- {{ . }}
 {{ end }}
-{{ .Effort.Rate }} requests a second went to the service by way of each proxy, all of them in the same seconds, and half as many to a service that was left
-alone, the control. Each takes 40 ms to answer; half of them are GET, an eighth each PUT and DELETE, a quarter POST.
+The suite sent {{ .Effort.Rate }} requests a second to the service through each proxy, through all proxies at the same time, and half as many to a second service, the
+control, which it left alone. A response takes 40 ms. Half of the requests are GET, an eighth each PUT and DELETE, a quarter POST.
 
-- *n*: how many requests. *Lost*: not answered by the application. *≤*: with none lost of n, the part that is lost is below 3/n, with
-  a confidence of 95 %.
-- *Refused*: before anything was sent. *Unknown*: sent, and then cut, timed out, or answered with 502 or 504: whether the
-  application acted on it, the client can't tell. *Wrong*: answered by somebody else.
-- *Ratio*: of p99 to the control's. *Recovered*: from the first request that was lost or took over a second until the end of the
-  last such one. *Sockets*: WebSockets to both services, with the codes that they were closed with.
+- *n*: the number of requests. *Lost*: not answered by the application. *≤*: if none of n is lost, less than 3/n of the requests are
+  lost, with a confidence of 95 %.
+- *Refused*: the request did not reach the application. *Unknown*: the request was sent, and then the connection was closed, the time
+  was over, or the proxy answered 502 or 504; the client cannot know whether the application acted on it. *Wrong*: any other response.
+- *Ratio*: p99 divided by that of the control. *Recovered*: the time from the first request that was lost or took more than a second
+  until the end of the last one. *Sockets*: WebSockets to both services, with their close codes.
 {{ if .Violations }}
-## Not kept
+## Broken promises
 
-What the edge promises, and did not keep in this run:
+What the edge promises, and has not kept in this run:
 
 {{ range .Violations }}- {{ . }}
 {{ end }}{{ end }}
 ## Overview
 
-Idempotent requests lost, of all that were sent:
+Lost idempotent requests, of all idempotent requests:
 
 | scenario |{{ range .Proxies }} {{ . }} |{{ end }}
 |---|{{ range .Proxies }}---|{{ end }}
@@ -46,7 +46,7 @@ Idempotent requests lost, of all that were sent:
 {{- range .Scenarios }}{{ $results := results $ .Name }}{{ if $results }}
 ## {{ title .Name }}
 
-{{ .What }}{{ if .EdgeOnly }} Only an edge has what this takes.{{ end }}
+{{ .What }}{{ if .EdgeOnly }} Only the edge takes part.{{ end }}
 
 | | proxy | idempotent: lost of n | ≤ | POST: lost of n | refused | unknown | wrong | p50 | p99 | max | control's p99 | ratio | recovered | sockets lost |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
@@ -58,24 +58,24 @@ Idempotent requests lost, of all that were sent:
 {{- if .Idle }}
 ## Idle WebSockets
 
-Memory of the proxy's processes (proportional set size) for each of {{ (index .Idle 0).Sockets }} WebSockets that stay idle, with access log and, in Caddy and the edge, metrics.
-What the kernel keeps for their connections comes on top, and is alike for all.
+Memory of the proxy's processes (proportional set size) for each of {{ (index .Idle 0).Sockets }} idle WebSockets, with access log and, in Caddy and the edge, metrics.
+The memory that the kernel needs for their connections is not included; it is the same for all proxies.
 
 | proxy | plain, KiB | TLS, KiB | goroutines: plain | TLS |
 |---|---|---|---|---|
 {{ range idle . }}| {{ join . " | " }} |
 {{ end }}{{ end }}
 {{- if .Leftovers }}
-## Left behind
+## Leaks
 
-Before the scenarios, and idle again after those that leave the proxy running:
+Before the scenarios, and when the proxy is idle again after the scenarios that do not restart it:
 
 | proxy | goroutines before | after | descriptors before | after |
 |---|---|---|---|---|
 {{ range .Leftovers }}| {{ .Proxy }} | {{ .GoroutinesBefore }} | {{ .GoroutinesAfter }} | {{ .FilesBefore }} | {{ .FilesAfter }} |
 {{ end }}{{ end }}`
 
-// writeMarkdown writes the report for people.
+// writeMarkdown writes the report for readers.
 func writeMarkdown(w io.Writer, r *Report) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"join": strings.Join, "row": tableRow, "overview": overview, "results": resultsOf, "idle": idleRows,
@@ -88,7 +88,7 @@ func writeMarkdown(w io.Writer, r *Report) error {
 	return t.Execute(w, r)
 }
 
-// resultsOf returns the results of a scenario; those of one that has several parts are named "scenario: part".
+// resultsOf returns the results of a scenario. Those of a scenario with several parts are named "scenario: part".
 func resultsOf(r *Report, scenario string) (all []Result) {
 	for _, result := range r.Results {
 		if result.Scenario == scenario || strings.HasPrefix(result.Scenario, scenario+": ") {
@@ -101,12 +101,12 @@ func resultsOf(r *Report, scenario string) (all []Result) {
 func overview(r *Report) (rows [][]string) {
 	cells := make(map[string]map[string]string)
 	var order []string
-	apart := make(map[string]bool)
+	isLossExpected := make(map[string]bool)
 	for _, s := range r.Scenarios {
-		apart[s.Name] = s.LossExpected
+		isLossExpected[s.Name] = s.LossExpected
 	}
 	for _, result := range r.Results {
-		if apart[result.Scenario] {
+		if isLossExpected[result.Scenario] {
 			continue
 		}
 		if cells[result.Scenario] == nil {
@@ -126,7 +126,7 @@ func overview(r *Report) (rows [][]string) {
 	return rows
 }
 
-// tableRow is a result as a row of its scenario's table.
+// tableRow returns a result as a row of its scenario's table.
 func tableRow(r Result) string {
 	idempotent, post := r.Idempotent(), r.Post()
 	limit := ""
@@ -142,7 +142,7 @@ func tableRow(r Result) string {
 	}, " | ") + " |"
 }
 
-// byMethod writes what is counted for each method that has any: "GET 3, POST 1".
+// byMethod returns the counts that are not 0: "GET 3, POST 1".
 func byMethod(r Result, count func(load.Tally) int) string {
 	var parts []string
 	for _, method := range slices.Sorted(maps.Keys(r.Methods)) {
@@ -153,7 +153,7 @@ func byMethod(r Result, count func(load.Tally) int) string {
 	return strings.Join(parts, ", ")
 }
 
-// lostSockets writes how many WebSockets ended, and their close codes.
+// lostSockets returns how many WebSockets ended, and their close codes.
 func lostSockets(r Result) string {
 	text := fmt.Sprintf("%d of %d", r.Sockets.Lost()+r.ControlSockets.Lost(), r.Sockets.Opened+r.ControlSockets.Opened)
 	codes := maps.Clone(r.Sockets.Codes)
@@ -196,7 +196,7 @@ func idleRows(r *Report) (rows [][]string) {
 	return rows
 }
 
-// ms writes milliseconds as people read them.
+// ms formats milliseconds for readers.
 func ms(v float64) string {
 	switch {
 	case v == 0:
@@ -210,7 +210,7 @@ func ms(v float64) string {
 	}
 }
 
-// plural writes a number of things.
+// plural returns a number with a noun.
 func plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

@@ -64,20 +64,20 @@ func TestReportContainsAllResults(t *testing.T) {
 		"|  | nginx | 60 of 200 |  | 0 of 0 | GET 60 |",
 		"- edge: a note\n",
 		"- edge: 1 × POST unknown: EOF\n",
-		"It lies. Only an edge has what this takes.\n",
+		"It lies. Only the edge takes part.\n",
 		"| silence | edge | 1 of 30 |  | 0 of 0 |  |  | GET 1 |",
 		"| edge | 8.0 | 24.6 | 2.0 | 4.0 |\n",
-		"- an idle WebSocket takes 24.6 KiB over TLS, want 24 at the most\n",
-		"- an idle WebSocket takes 4.0 goroutines over TLS, want 2 at the most\n",
+		"- an idle WebSocket takes 24.6 KiB over TLS, want at most 24\n",
+		"- an idle WebSocket takes 4.0 goroutines over TLS, want at most 2\n",
 		"| nginx | 50.0 |",
 		"| edge | 30 | 90 | 12 | 12 |\n",
 	} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("%q is not in it", want)
+			t.Errorf("the report does not contain %q", want)
 		}
 	}
 	if strings.Contains(out.String(), "| held | 77 of 77") {
-		t.Error("what is refused on purpose is in the overview")
+		t.Error("the overview has a scenario that is meant to lose requests")
 	}
 	if strings.Contains(out.String(), "## Empty") {
 		t.Error("a scenario without a result has a table")
@@ -107,7 +107,7 @@ func TestReportIsWrittenAsMarkdownAndJSON(t *testing.T) {
 		t.Error(err)
 	}
 	if err := writeReports(filepath.Join(dir, "nowhere"), sampleReport()); err == nil {
-		t.Error("no error for a folder that isn't there")
+		t.Error("no error for a directory that does not exist")
 	}
 }
 

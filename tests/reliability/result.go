@@ -10,31 +10,31 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// slowThreshold is what counts as not being well, for the time to recover.
+// slowThreshold is the latency above which a service has not recovered.
 const slowThreshold = time.Second
 
-// Result is what one scenario was like by way of one proxy. Times are in milliseconds.
+// Result has what was measured in one scenario through one proxy. Times are in milliseconds.
 type Result struct {
 	Scenario       string                `json:"scenario"`
 	Proxy          string                `json:"proxy"`
 	Methods        map[string]load.Tally `json:"methods"`
 	Latency        Timing                `json:"latency"`
-	GET            Timing                `json:"latency_get"` // of GET alone
-	Control        Timing                `json:"control"`     // of the service that was left alone, in the same seconds
+	GET            Timing                `json:"latency_get"` // of GET
+	Control        Timing                `json:"control"`     // of the control service
 	ControlMethods map[string]load.Tally `json:"control_methods"`
-	Ratio          float64               `json:"p99_ratio"`             // of both, at p99
-	Downtime       float64               `json:"downtime_ms,omitempty"` // the longest; of scenarios that recreate api
-	Sockets        sockets.Tally         `json:"sockets"`               // of the service
+	Ratio          float64               `json:"p99_ratio"`             // p99 divided by that of the control
+	Downtime       float64               `json:"downtime_ms,omitempty"` // the longest, in scenarios that recreate api
+	Sockets        sockets.Tally         `json:"sockets"`               // to api
 	ControlSockets sockets.Tally         `json:"control_sockets"`
-	Recovery       float64               `json:"recovery_ms"`     // from the first request that was lost or took over 1 s until the end of the last
+	Recovery       float64               `json:"recovery_ms"`     // from the first request that was lost or took over 1 s until the end of the last one
 	Twice          int                   `json:"twice"`           // POSTs that reached a backend more than once
-	UnknownArrived int                   `json:"unknown_arrived"` // of those with an unknown outcome, how many had reached a backend
+	UnknownArrived int                   `json:"unknown_arrived"` // requests with an unknown outcome that reached a backend
 	Reasons        []string              `json:"reasons,omitempty"`
 	Notes          []string              `json:"notes,omitempty"`
-	Violations     []string              `json:"broken,omitempty"` // what the edge promises and this does not keep
+	Violations     []string              `json:"broken,omitempty"` // promises that the edge has not kept
 }
 
-// Timing is percentiles in milliseconds.
+// Timing has percentiles in milliseconds.
 type Timing struct {
 	P50 float64 `json:"p50_ms"`
 	P99 float64 `json:"p99_ms"`
@@ -59,7 +59,7 @@ func timing(l load.Latency) Timing {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// lossReasons returns why requests were lost, the most frequent first, five at the most.
+// lossReasons returns at most five reasons why requests were lost, the most frequent first.
 func lossReasons(r *load.Record) []string {
 	count := make(map[string]int)
 	for _, s := range r.Lost() {
@@ -81,7 +81,7 @@ func lossReasons(r *load.Record) []string {
 	return all[:min(len(all), 5)]
 }
 
-// Idempotent returns the tally of all methods that may be sent twice.
+// Idempotent returns the tally of all idempotent methods.
 func (r Result) Idempotent() load.Tally { return idempotent(r.Methods) }
 
 func idempotent(methods map[string]load.Tally) (sum load.Tally) {
@@ -93,8 +93,9 @@ func idempotent(methods map[string]load.Tally) (sum load.Tally) {
 	return sum
 }
 
-// Post returns the tally of the method that may not be sent twice.
+// Post returns the tally of POST, the only method that is not idempotent.
 func (r Result) Post() load.Tally { return r.Methods[http.MethodPost] }
 
-// lossBound returns what n requests without a loss prove: at 95 %, the part that is lost is below 3/n (the rule of three).
+// lossBound returns the upper bound, with a confidence of 95 %, of the proportion of lost requests if none of n is lost (the rule of
+// three).
 func lossBound(n int) float64 { return 3 / float64(max(n, 1)) }

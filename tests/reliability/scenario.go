@@ -6,38 +6,40 @@ import (
 	"time"
 )
 
-// scenario is one thing that happens to the stack while requests go on.
+// scenario is one change of the stack under load.
 type scenario struct {
 	name            string
-	what            string // in a sentence, for the report
-	edgeOnly        bool   // it needs what only an edge has
-	lossExpected    bool   // that requests are not answered is what is tried
-	restartsProxies bool   // it leaves the proxies other than it found them
+	what            string // a sentence for the report
+	edgeOnly        bool   // it uses features that only the edge has
+	lossExpected    bool   // it is meant to lose requests
+	restartsProxies bool   // it restarts or reconfigures the proxies
 	promise         promise
 
-	env      map[string]string // of the compose file, where it is not the usual
-	replicas int               // of api, when it begins; 0: 1
+	env      map[string]string // variables of the compose file that differ from defaultVariables
+	replicas int               // of api at the beginning; 0: 1
 
-	// prepare is done before the load begins; nil: nothing.
+	// prepare runs before the load begins. It may be nil.
 	prepare func(context.Context, *testbed) error
-	// change is what happens to all proxies at once, in front of the same backends.
+	// change runs once, under load through all proxies at the same time.
 	change func(context.Context, *testbed) error
-	// run is there instead of change where that doesn't do. The lab is in its state, and the proxies are those that take part.
+	// run takes the place of change if the scenario needs more control. The lab is in the scenario's state; proxies are those that
+	// take part.
 	run func(context.Context, *testbed, []proxy) ([]Result, error)
 }
 
-// promise is what the edge must keep. No idempotent request is ever lost and no POST carried out twice; these come on top.
+// promise is what the edge promises in a scenario. In every scenario it promises that no idempotent request is lost and that no POST
+// is processed twice.
 type promise struct {
-	none        bool    // not even that: the scenario shows what can be had
-	anyMethod   bool    // nothing is lost, of any method
+	none        bool    // no promise, not even the general one: the scenario shows what is possible
+	anyMethod   bool    // no request of any method is lost
 	sockets     bool    // no WebSocket to control is lost
-	maxP99Ratio float64 // its p99 is within so many times the control's; 0: no word about that
+	maxP99Ratio float64 // limit of p99 divided by that of the control; 0: none
 
-	maxGETP50   time.Duration // the median of GET is within it; 0: no word about that
-	maxGETDelay time.Duration // p99 of GET is longer than the downtime by so much at most; 0: no word about that
+	maxGETP50   time.Duration // limit of the median of GET; 0: none
+	maxGETDelay time.Duration // limit of p99 of GET minus the downtime; 0: none
 }
 
-// scenarios returns all of them in the order in which they run: those that leave the proxies as they are come first.
+// scenarios returns all scenarios in the order in which they run: those that do not restart the proxies come first.
 func scenarios() []scenario {
 	return []scenario{
 		recreateScenario(immediateExit), scaleScenario(immediateExit), rolloutScenario(immediateExit), recreateScenario(gracefulExit),
@@ -49,7 +51,7 @@ func scenarios() []scenario {
 	}
 }
 
-// perform brings the lab into its state, lets the scenario happen, and judges by what the edge promises.
+// perform prepares the lab, runs the scenario, and checks the promises of the edge.
 func (s *testbed) perform(ctx context.Context, sc scenario, proxies []proxy) ([]Result, error) {
 	results, err := s.runChange(ctx, sc, proxies)
 	if err != nil {
@@ -83,7 +85,7 @@ func (s *testbed) runChange(ctx context.Context, sc scenario, proxies []proxy) (
 	return s.observe(ctx, sc.name, proxies, func(ctx context.Context) error { return sc.change(ctx, s) })
 }
 
-// violations returns what the edge promises and a result does not keep.
+// violations returns the promises that a result breaks.
 func (p promise) violations(r Result) (all []string) {
 	if p.none {
 		return nil
@@ -95,22 +97,22 @@ func (p promise) violations(r Result) (all []string) {
 		all = append(all, fmt.Sprintf("%d of %d POSTs were lost", t.Lost(), t.N))
 	}
 	if r.Twice > 0 {
-		all = append(all, fmt.Sprintf("%d POSTs were carried out twice", r.Twice))
+		all = append(all, fmt.Sprintf("%d POSTs were processed twice", r.Twice))
 	}
 	if t := idempotent(r.ControlMethods); t.Lost() > 0 {
-		all = append(all, fmt.Sprintf("%d of %d idempotent requests to the service that was left alone were lost", t.Lost(), t.N))
+		all = append(all, fmt.Sprintf("%d of %d idempotent requests to the control were lost", t.Lost(), t.N))
 	}
 	if n := r.ControlSockets.Lost(); p.sockets && n > 0 {
 		all = append(all, fmt.Sprintf("%d of %d WebSockets were lost: %v", n, r.ControlSockets.Opened, r.ControlSockets.Codes))
 	}
 	if limit := milliseconds(p.maxGETP50); limit > 0 && r.GET.P50 > limit {
-		all = append(all, fmt.Sprintf("p50 of GET is %.0f ms, want %.0f at the most", r.GET.P50, limit))
+		all = append(all, fmt.Sprintf("p50 of GET is %.0f ms, want at most %.0f", r.GET.P50, limit))
 	}
 	if limit := r.Downtime + milliseconds(p.maxGETDelay); p.maxGETDelay > 0 && r.GET.P99 > limit {
-		all = append(all, fmt.Sprintf("p99 of GET is %.0f ms, want %.0f at the most", r.GET.P99, limit))
+		all = append(all, fmt.Sprintf("p99 of GET is %.0f ms, want at most %.0f", r.GET.P99, limit))
 	}
 	if p.maxP99Ratio > 0 && r.Ratio > p.maxP99Ratio {
-		all = append(all, fmt.Sprintf("p99 is %.1f times the control's, want %.1f at the most", r.Ratio, p.maxP99Ratio))
+		all = append(all, fmt.Sprintf("p99 is %.1f times the control's, want at most %.1f", r.Ratio, p.maxP99Ratio))
 	}
 	return all
 }

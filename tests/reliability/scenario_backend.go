@@ -9,7 +9,7 @@ import (
 
 var silentBackend = scenario{
 	name:     "accepts and never answers",
-	what:     "One of two replicas goes on accepting connections, and answers neither requests nor checks.",
+	what:     "One of two replicas goes on to accept connections, but answers neither requests nor health checks.",
 	replicas: 2,
 	change: func(ctx context.Context, s *testbed) error {
 		if err := s.setBehaviour(ctx, 0, "silent=true"); err != nil {
@@ -24,7 +24,7 @@ var silentBackend = scenario{
 
 var flappingHealth = scenario{
 	name:     "flapping health",
-	what:     "The health check of both replicas fails and passes in turn, four seconds each, while they answer all requests.",
+	what:     "The health checks of both replicas fail and pass alternately, for four seconds each, while the replicas answer all requests.",
 	replicas: 2,
 	change: func(ctx context.Context, s *testbed) error {
 		for i, how := range []string{"health=flap", "health=flap"} {
@@ -38,7 +38,7 @@ var flappingHealth = scenario{
 
 var pausedReplica = scenario{
 	name:     "pause",
-	what:     "One of two replicas is frozen for five seconds with `docker pause`, and goes on.",
+	what:     "`docker pause` freezes one of two replicas for five seconds.",
 	replicas: 2,
 	change: func(ctx context.Context, s *testbed) error {
 		id, err := s.project.Container(ctx, "api")

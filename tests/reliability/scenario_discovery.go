@@ -10,7 +10,7 @@ import (
 
 var guardKilled = scenario{
 	name:     "guard killed",
-	what:     "The guard is killed, the only replica recreated while it is gone, and the guard started again.",
+	what:     "The guard is killed, the only replica is recreated, and the guard is started again.",
 	edgeOnly: true,
 	change: func(ctx context.Context, s *testbed) error {
 		if _, err := s.project.Compose(ctx, "kill", "docker-guard"); err != nil {
@@ -26,7 +26,7 @@ var guardKilled = scenario{
 
 var eventStreamCut = scenario{
 	name:     "event stream cut",
-	what:     "The guard's network goes, so that the event stream falls silent without an end, and the only replica is recreated.",
+	what:     "The guard is disconnected from its network, so that the event stream stalls without an error, and the only replica is recreated.",
 	edgeOnly: true,
 	change: func(ctx context.Context, s *testbed) error {
 		guard, err := s.project.Container(ctx, "docker-guard")
@@ -45,13 +45,13 @@ var eventStreamCut = scenario{
 	},
 }
 
-// dnsInterval is how often the proxies ask the DNS.
+// dnsInterval is how often the proxies resolve names.
 const dnsInterval = time.Second
 
-// lyingDNS is DNS that doesn't tell the truth. Containers stay as they are.
+// lyingDNS has a DNS server that gives wrong answers. Containers do not change.
 var lyingDNS = scenario{
 	name:            "dns",
-	what:            "The resolver says nothing, says that there is no address, fails, sends garbage, or names a foreign address, when it is asked for the service. The control is told of truly.",
+	what:            "For the name of the service, the DNS server does not answer, answers without an address, fails, sends garbage, or answers with a foreign address. Its answers for the control are right.",
 	restartsProxies: true,
 	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 		gateway, err := s.project.Gateway(ctx, "lab")
@@ -68,7 +68,7 @@ var lyingDNS = scenario{
 		if err := s.enterState(ctx, map[string]string{"LAB_ENDPOINT": "", "LAB_RESOLVER": resolver.Address()}, 1); err != nil {
 			return nil, err
 		}
-		proxies = slices.DeleteFunc(slices.Clone(proxies), func(p proxy) bool { return p.service == "" }) // they ask another
+		proxies = slices.DeleteFunc(slices.Clone(proxies), func(p proxy) bool { return p.service == "" }) // a target uses another DNS server
 		var all []Result
 		for _, lie := range []struct {
 			name string

@@ -11,22 +11,22 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// drainTime is longer than the window over which the edge spreads closings.
+// drainTime is longer than the edge's close window.
 const drainTime = 6500 * time.Millisecond
 
 var webSocketDrain = scenario{
 	name:     "drain of WebSockets",
-	what:     "One of two replicas is drained at the operator's word, with 500 WebSockets on both.",
+	what:     "An operator drains one of two replicas, with 500 WebSockets on both.",
 	edgeOnly: true,
 	replicas: 2,
 	promise:  promise{anyMethod: true, sockets: true},
 	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 		edge := proxies[0]
-		crowd, err := sockets.Open(ctx, edge.socketTarget(apiHost), s.effort.Crowd)
+		group, err := sockets.Open(ctx, edge.socketTarget(apiHost), s.effort.Crowd)
 		if err != nil {
 			return nil, err
 		}
-		defer crowd.Close()
+		defer group.Close()
 		var began time.Time
 		results, err := s.observe(ctx, "drain of WebSockets", proxies[:1], func(ctx context.Context) error {
 			id, err := s.project.Container(ctx, "api")
@@ -45,18 +45,18 @@ var webSocketDrain = scenario{
 		if err != nil {
 			return nil, err
 		}
-		census := crowd.Count(began, echoTimeout)
+		tally := group.Count(began, echoTimeout)
 		r := &results[0]
-		r.Sockets = census
-		r.Notes = append(r.Notes, "closings in each half second: "+histogram(census.EndedAfter, 500*time.Millisecond))
-		if n := census.Codes[1001]; n != census.Lost() || n == 0 {
-			r.Violations = append(r.Violations, fmt.Sprintf("of %d WebSockets that ended, %d were closed with 1001: %v", census.Lost(), n, census.Codes))
+		r.Sockets = tally
+		r.Notes = append(r.Notes, "closes in each half second: "+histogram(tally.EndedAfter, 500*time.Millisecond))
+		if n := tally.Codes[1001]; n != tally.Lost() || n == 0 {
+			r.Violations = append(r.Violations, fmt.Sprintf("of %d WebSockets that ended, %d were closed with 1001: %v", tally.Lost(), n, tally.Codes))
 		}
 		return results, nil
 	},
 }
 
-// drain has the edge drain an endpoint, or take it back.
+// drain makes the edge drain an endpoint, or undo the drain.
 func (p proxy) drain(ctx context.Context, id string, undo bool) error {
 	body, err := json.Marshal(map[string]any{"endpoints": []string{id}, "undo": undo})
 	if err != nil {
@@ -66,7 +66,7 @@ func (p proxy) drain(ctx context.Context, id string, undo bool) error {
 	return err
 }
 
-// histogram counts times in bins of a width, from 0 on.
+// histogram returns the numbers of times in bins of a width, from 0 on.
 func histogram(times []time.Duration, width time.Duration) string {
 	var bins []int
 	for _, t := range times {

@@ -17,7 +17,7 @@ const backendImage = "edge-test/generic:test"
 
 var engineRestart = scenario{
 	name:     "Engine restarted",
-	what:     "The Docker Engine is killed and started again; the containers live on, and the only replica is restarted afterwards.",
+	what:     "The Docker Engine is killed and started again, while its containers go on running. Then the only replica is restarted.",
 	edgeOnly: true,
 	run: func(ctx context.Context, s *testbed, _ []proxy) (results []Result, err error) {
 		engine, err := lab.StartEngine(ctx, backendImage)
@@ -81,8 +81,8 @@ http:// {
 }
 `
 
-// startHostEdge runs an edge as a process in front of an Engine's containers. It listens on a unix socket, which can be
-// reached from every network namespace.
+// startHostEdge runs an edge in a Docker Engine's network namespace, in front of its containers. The edge listens on a unix socket,
+// which processes in every network namespace can reach.
 func (s *testbed) startHostEdge(ctx context.Context, e *lab.Engine) (p proxy, stop func() error, err error) {
 	program, err := s.edgeProgram(ctx)
 	if err != nil {
@@ -106,14 +106,14 @@ func (s *testbed) startHostEdge(ctx context.Context, e *lab.Engine) (p proxy, st
 	}
 	stop = func() error {
 		err := cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // how it ends is not what is tried
+		_ = cmd.Wait() // the scenario is not about the edge's exit status
 		return err
 	}
-	err = harness.EventuallyContext(ctx, 30*time.Second, "the edge beside the Engine serves", func() bool {
+	err = harness.EventuallyContext(ctx, 30*time.Second, "the edge in front of the second Docker Engine serves", func() bool {
 		return p.routesTo(ctx, apiHost, 1) && p.routesTo(ctx, controlHost, 1)
 	})
 	if err != nil {
-		text, _ := os.ReadFile(log.Name()) // it is there: it was just written
+		text, _ := os.ReadFile(log.Name()) // the file exists
 		return p, nil, errors.Join(err, stop(), fmt.Errorf("its log:\n%s", text))
 	}
 	return p, stop, nil

@@ -16,7 +16,7 @@ const maxHeld = 1000
 
 var heldUpToLimit = scenario{
 	name:         "held up to the cap",
-	what:         "1,200 requests come at once while no replica runs; 1,000 may wait. Then one is started.",
+	what:         "1,200 requests come at once while no replica runs. The edge holds at most 1,000. Then a replica is started.",
 	edgeOnly:     true,
 	lossExpected: true,
 	promise:      promise{none: true},
@@ -30,7 +30,7 @@ var heldUpToLimit = scenario{
 			return s.startBackend(ctx)
 		}, func(r *Result) {
 			if t := r.Methods[http.MethodGet]; t.Answered != maxHeld || t.Refused != n-maxHeld {
-				r.Violations = append(r.Violations, fmt.Sprintf("%d were answered and %d refused, want %d and %d", t.Answered, t.Refused, maxHeld, n-maxHeld))
+				r.Violations = append(r.Violations, fmt.Sprintf("%d requests were answered and %d refused, want %d and %d", t.Answered, t.Refused, maxHeld, n-maxHeld))
 			}
 		})
 	},
@@ -38,7 +38,7 @@ var heldUpToLimit = scenario{
 
 var clientsLeaveWhileHeld = scenario{
 	name:         "clients leave while held",
-	what:         "400 requests of all methods wait while no replica runs; their clients leave; then one is started.",
+	what:         "400 requests of all methods wait while no replica runs. Their clients leave. Then a replica is started.",
 	edgeOnly:     true,
 	lossExpected: true,
 	promise:      promise{none: true},
@@ -54,24 +54,25 @@ var clientsLeaveWhileHeld = scenario{
 			if err := s.waitHeld(ctx, edge, 0); err != nil {
 				return err
 			}
-			r.Notes = append(r.Notes, fmt.Sprintf("none was held %d ms after the clients had left", time.Since(left).Milliseconds()))
+			r.Notes = append(r.Notes, fmt.Sprintf("no request was held %d ms after the clients had left", time.Since(left).Milliseconds()))
 			return s.startBackend(ctx)
 		}, func(r *Result) {
 			if r.UnknownArrived > 0 {
-				r.Violations = append(r.Violations, fmt.Sprintf("%d of them reached a backend although nobody waited any more", r.UnknownArrived))
+				r.Violations = append(r.Violations, fmt.Sprintf("%d requests reached a backend although their clients had left", r.UnknownArrived))
 			}
 		})
 	},
 }
 
-// withoutBackend stops api, sends n requests at once, lets things happen while they wait, and lets the result be judged.
+// withoutBackend stops api, sends n requests at once, and calls change while they wait. change may add notes to its result, and its
+// leave cancels the requests. check adds violations.
 func (s *testbed) withoutBackend(ctx context.Context, p proxy, name string, n int, methods []string,
-	happens func(ctx context.Context, leave func(), r *Result) error, judge func(*Result),
+	change func(ctx context.Context, leave func(), r *Result) error, check func(*Result),
 ) ([]Result, error) {
 	if _, err := s.project.Compose(ctx, "stop", "--timeout", "1", "api"); err != nil {
 		return nil, err
 	}
-	if err := harness.EventuallyContext(ctx, 10*time.Second, "the edge knows", func() bool { return s.edgeServiceStatus(ctx, p, "api:8080").Ready == 0 }); err != nil {
+	if err := harness.EventuallyContext(ctx, 10*time.Second, "the edge has no ready endpoint of api", func() bool { return s.edgeServiceStatus(ctx, p, "api:8080").Ready == 0 }); err != nil {
 		return nil, err
 	}
 	sending, leave := context.WithCancel(ctx)
@@ -87,8 +88,8 @@ func (s *testbed) withoutBackend(ctx context.Context, p proxy, name string, n in
 	both.Go(func() {
 		control = load.Stream{Address: p.address, Host: controlHost, Rate: s.effort.Rate}.Run(loading)
 	})
-	var told Result
-	err := happens(ctx, leave, &told)
+	var notes Result
+	err := change(ctx, leave, &notes)
 	if err != nil {
 		leave()
 	}
@@ -97,9 +98,9 @@ func (s *testbed) withoutBackend(ctx context.Context, p proxy, name string, n in
 		return nil, err
 	}
 	r := newResult(name, p.name, service, control)
-	r.Notes = told.Notes
+	r.Notes = notes.Notes
 	r.Twice, r.UnknownArrived = s.countArrivals(service)
-	judge(&r)
+	check(&r)
 	return []Result{r}, nil
 }
 

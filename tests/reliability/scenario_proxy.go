@@ -12,7 +12,7 @@ import (
 
 var proxyRecreated = scenario{
 	name:            "the proxy recreated",
-	what:            "The proxy itself is recreated by `docker compose up`: the port is nobody's for a moment. Nothing is promised.",
+	what:            "`docker compose up` recreates the proxy itself: for a moment, nothing listens on the port. The edge promises nothing.",
 	promise:         promise{none: true},
 	restartsProxies: true,
 	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
@@ -30,10 +30,10 @@ var proxyRecreated = scenario{
 	},
 }
 
-// edgeOnSharedPort is two edges on one port: both live in the network namespace of a container that owns it and does nothing.
+// edgeOnSharedPort has two edges on one port. Both run in the network namespace of a container that owns the port and only sleeps.
 var edgeOnSharedPort = scenario{
 	name:     "another edge takes over",
-	what:     "A second edge is started beside the first, on the same port in the same network namespace, and the first is stopped.",
+	what:     "A second edge is started on the same port in the same network namespace as the first, and the first is stopped.",
 	edgeOnly: true,
 	run: func(ctx context.Context, s *testbed, _ []proxy) ([]Result, error) {
 		up := func(services ...string) error {
@@ -44,7 +44,7 @@ var edgeOnSharedPort = scenario{
 			return nil, err
 		}
 		defer func() {
-			_, _ = s.project.Compose(ctx, "--profile", "shared-port", "rm", "--stop", "--force", "edge-a", "edge-b", "port-owner") // the project's end does it, too
+			_, _ = s.project.Compose(ctx, "--profile", "shared-port", "rm", "--stop", "--force", "edge-a", "edge-b", "port-owner") // the end of the run removes them in any case
 		}()
 		shared := proxy{name: "edge", service: "port-owner", address: net.JoinHostPort("127.0.0.1", s.project.Get("LAB_SHARED_PORT"))}
 		err := harness.EventuallyContext(ctx, 30*time.Second, "the first edge on the shared port serves", func() bool { return shared.routesTo(ctx, controlHost, 1) })
@@ -65,8 +65,8 @@ var edgeOnSharedPort = scenario{
 	},
 }
 
-// waitEdgeReady waits until an edge on the shared port has a ready endpoint of both services. It is asked by its own admin socket:
-// over the shared port, either of the two could answer.
+// waitEdgeReady waits until an edge on the shared port has a ready endpoint of both services. It uses the edge's own admin socket,
+// because either edge can answer on the shared port.
 func (s *testbed) waitEdgeReady(ctx context.Context, service string) error {
 	return harness.EventuallyContext(ctx, 30*time.Second, service+" is ready", func() bool {
 		out, err := s.project.Compose(ctx, "--profile", "shared-port", "exec", "-T", service, "edge", "status", "--json")

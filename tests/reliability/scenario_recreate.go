@@ -18,7 +18,7 @@ func recreateScenario(t termination) scenario {
 	name := "recreate (" + t.name + ")"
 	sc := scenario{
 		name: name,
-		what: "The only replica is recreated, and takes a second to boot. " + t.what,
+		what: "The only replica is recreated. The new one boots for a second. " + t.what,
 		env:  t.env(),
 		run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 			var downtime time.Duration
@@ -37,14 +37,14 @@ func recreateScenario(t termination) scenario {
 		},
 	}
 	if t.name == ignoresSIGTERM.name {
-		// A GET may wait for the new replica, but not for the stop of the old one, which takes 2 s at least.
+		// A GET may wait for the new replica, but not for the stop of the old one, which takes at least 2 s.
 		sc.promise = promise{maxGETP50: 300 * time.Millisecond, maxGETDelay: 600 * time.Millisecond}
 	}
 	return sc
 }
 
-// recreate recreates the only replica of api, as often as the effort says. It returns the longest time from the end of an old
-// replica until the new one listened.
+// recreate recreates the only replica of api effort.Times times. It returns the longest time from the end of an old replica until the
+// new one listened.
 func (s *testbed) recreate(ctx context.Context) (downtime time.Duration, err error) {
 	for range s.effort.Times {
 		began := time.Now()
@@ -74,7 +74,7 @@ func (s *testbed) recreate(ctx context.Context) (downtime time.Duration, err err
 	return downtime, nil
 }
 
-// endTime returns when a container ended, which may have been removed since, but not before a time.
+// endTime returns when a container ended, from Docker's events since a time. The container may have been removed.
 func endTime(ctx context.Context, id string, since time.Time) (time.Time, error) {
 	out, err := lab.Docker(ctx, "events", "--since", since.Format(time.RFC3339Nano), "--until", time.Now().Format(time.RFC3339Nano),
 		"--filter", "container="+id, "--filter", "event=die", "--format", "{{.TimeNano}}")
@@ -88,7 +88,7 @@ func endTime(ctx context.Context, id string, since time.Time) (time.Time, error)
 	return time.Unix(0, ns), nil
 }
 
-// listeningSince returns when the only replica of api began to listen. The first line of its log has the time.
+// listeningSince returns when the only replica of api began to listen, from the first line of its log.
 func (s *testbed) listeningSince(ctx context.Context) (time.Time, error) {
 	id, err := s.project.Container(ctx, "api")
 	if err != nil {

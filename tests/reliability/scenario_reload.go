@@ -11,19 +11,19 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
 
-// reloadInterval is how long a reload may take: they begin that far apart, or when the one before is done.
+// reloadInterval is the time between the beginnings of two reloads, if a reload does not take longer.
 const reloadInterval = 300 * time.Millisecond
 
 var reloads = scenario{
 	name: "reloads",
-	what: "Every proxy reloads its configuration again and again, each by its own means, with 500 WebSockets open beside the load, " +
-		"half of them over TLS. Half-way its certificate is changed.",
+	what: "Every proxy reloads its configuration many times, as its manual recommends, with 500 open WebSockets, half of them over TLS. " +
+		"Half-way its certificate changes.",
 	promise: promise{sockets: true},
 	run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
 		proxies = slices.DeleteFunc(slices.Clone(proxies), func(p proxy) bool { return p.reloadArgs == nil })
 		plain, secure := make([]*sockets.Group, len(proxies)), make([]*sockets.Group, len(proxies))
 		for i, p := range proxies {
-			for crowd, target := range map[*[]*sockets.Group]sockets.Target{
+			for groups, target := range map[*[]*sockets.Group]sockets.Target{
 				&plain: p.socketTarget(controlHost), &secure: p.tlsSocketTarget(controlHost),
 			} {
 				opened, err := sockets.Open(ctx, target, s.effort.Crowd/2)
@@ -31,7 +31,7 @@ var reloads = scenario{
 					return nil, err
 				}
 				defer opened.Close()
-				(*crowd)[i] = opened
+				(*groups)[i] = opened
 			}
 		}
 		began := time.Now()
@@ -47,8 +47,8 @@ var reloads = scenario{
 	},
 }
 
-// reloadAll reloads the proxies side by side, half of the times with the certificate that there is, and half with another
-// one, which new connections must get.
+// reloadAll reloads all proxies concurrently, half of the times with the old certificate, and half with a new one. It fails if new
+// connections do not get the new certificate.
 func (s *testbed) reloadAll(ctx context.Context, proxies []proxy) error {
 	half := s.effort.Reloads / 2
 	if err := forEachProxy(proxies, func(p proxy) error { return s.reload(ctx, p, half) }); err != nil {
@@ -87,7 +87,7 @@ func (p proxy) certificateSerial() (serial string, err error) {
 	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String(), nil
 }
 
-// reload reloads a proxy again and again.
+// reload reloads a proxy several times.
 func (s *testbed) reload(ctx context.Context, p proxy, times int) error {
 	id, err := s.project.Container(ctx, p.service)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *testbed) reload(ctx context.Context, p proxy, times int) error {
 	}
 	args := slices.Clone(p.reloadArgs)
 	args[1] = id
-	if args[0] == "kill" { // its options come before the container
+	if args[0] == "kill" { // the container is the last argument of docker kill
 		args = []string{args[0], args[2], args[3], id}
 	}
 	for range times {

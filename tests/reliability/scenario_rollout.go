@@ -10,13 +10,13 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
-// rolloutScenario returns the scenario in which a new version takes the place of the old one.
+// rolloutScenario returns the scenario in which a new version replaces the old one.
 func rolloutScenario(t termination) scenario {
 	name := "rollout (" + t.name + ")"
-	withSockets := t.name == immediateExit.name // their drain takes seconds, and comes before the replica is told to stop
+	withSockets := t.name == immediateExit.name // with sockets, the drain takes seconds before each stop
 	return scenario{
 		name:    name,
-		what:    "A new version of the backend: by `edge rollout api`, or beside the old one and then in its place, by hand. " + t.what,
+		what:    "A new version of the backend replaces the old one: with the edge by `edge rollout api`; with other proxies, a new replica is started and then the old one is stopped. " + t.what,
 		promise: promise{anyMethod: true},
 		env:     t.env(),
 		run: func(ctx context.Context, s *testbed, proxies []proxy) ([]Result, error) {
@@ -51,7 +51,7 @@ func rolloutScenario(t termination) scenario {
 	}
 }
 
-// repeatRollout does a rollout as often as the effort says, with a version of its own each time.
+// repeatRollout returns a change that does effort.Times rollouts, each with a new version.
 func repeatRollout(rollout func(context.Context, *testbed) error) func(context.Context, *testbed) error {
 	return func(ctx context.Context, s *testbed) error {
 		for range s.effort.Times {
@@ -68,7 +68,7 @@ func repeatRollout(rollout func(context.Context, *testbed) error) func(context.C
 	}
 }
 
-// edgeRollout runs the edge's own command.
+// edgeRollout runs `edge rollout`.
 func edgeRollout(ctx context.Context, s *testbed) error {
 	edge, err := s.edgeProgram(ctx)
 	if err != nil {
@@ -83,8 +83,8 @@ func edgeRollout(ctx context.Context, s *testbed) error {
 	return nil
 }
 
-// manualRollout is what tools for peers do: a new replica is started beside the old one, and when it answers and the
-// proxies have had the time to find it, the old one is stopped and removed.
+// manualRollout does what rollout tools for other proxies do: it starts a new replica, waits until it answers and until the proxies
+// have had the time to find it, and stops and removes the old one.
 func manualRollout(ctx context.Context, s *testbed) error {
 	old, err := s.project.Container(ctx, "api")
 	if err != nil {
@@ -93,7 +93,7 @@ func manualRollout(ctx context.Context, s *testbed) error {
 	if err := s.scale(ctx, 2); err != nil {
 		return err
 	}
-	// They ask the DNS every second, and HAProxy's check comes on top.
+	// The proxies resolve names every second; HAProxy's health check takes more time.
 	if err := sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}

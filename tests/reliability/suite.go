@@ -10,7 +10,7 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
-// run brings the lab up, performs the chosen scenarios, and takes the lab down.
+// run starts the lab, performs the chosen scenarios, and takes the lab down.
 func (s *testbed) run(ctx context.Context, chosen []scenario) (report *Report, err error) {
 	began := time.Now()
 	report = &Report{Date: began.UTC(), Machine: machine(), Effort: s.effort}
@@ -18,8 +18,8 @@ func (s *testbed) run(ctx context.Context, chosen []scenario) (report *Report, e
 		report.Proxies = append(report.Proxies, p.name)
 	}
 	defer func() {
-		if closing := s.close(); err == nil {
-			err = closing
+		if closeErr := s.close(); err == nil {
+			err = closeErr
 		}
 	}()
 	if err := s.open(ctx); err != nil {
@@ -41,8 +41,8 @@ func (s *testbed) run(ctx context.Context, chosen []scenario) (report *Report, e
 	return report, nil
 }
 
-// performAndReport performs one scenario with the proxies that can take part, and writes down what happened. One that can't be
-// run doesn't stop the others.
+// performAndReport performs one scenario with the proxies that can take part, and adds the results to the report. If the scenario
+// cannot run, the report has the error.
 func (s *testbed) performAndReport(ctx context.Context, report *Report, sc scenario) {
 	proxies := slices.DeleteFunc(slices.Clone(s.proxies), func(p proxy) bool { return sc.edgeOnly && !p.isEdge() })
 	if len(proxies) == 0 {
@@ -63,7 +63,7 @@ func (s *testbed) performAndReport(ctx context.Context, report *Report, sc scena
 	fmt.Fprintf(s.out, "%-30s took %s\n", sc.name, time.Since(began).Round(time.Second))
 }
 
-// resultLine is a result in one line, for who waits at a terminal.
+// resultLine returns a result as a line for the terminal, followed by its reasons, notes and violations.
 func resultLine(r Result) string {
 	idempotent, post := r.Idempotent(), r.Post()
 	text := fmt.Sprintf("%-30s %-8s idempotent %d lost of %d, POST %d of %d, p99 %.0f ms (control %.0f), max %.0f ms, recovered in %.0f ms",
@@ -76,7 +76,7 @@ func resultLine(r Result) string {
 	return text
 }
 
-// versions returns what runs in the lab.
+// versions returns the versions of the programs in the lab.
 func (s *testbed) versions(ctx context.Context) ([]string, error) {
 	engine, err := lab.Docker(ctx, "version", "--format", "Docker Engine {{.Server.Version}}")
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *testbed) versions(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		args := append([]string{"exec", id}, commands[p.service]...)
-		if p.service == "nginx" { // it says so where errors go
+		if p.service == "nginx" { // it prints the version to stderr
 			args = []string{"exec", id, "sh", "-c", "nginx -v 2>&1"}
 		}
 		out, err := lab.Docker(ctx, args...)
@@ -103,7 +103,7 @@ func (s *testbed) versions(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		first, _, _ := strings.Cut(out, "\n")
-		first, _, _ = strings.Cut(first, " h1:") // the checksum of a module
+		first, _, _ = strings.Cut(first, " h1:") // the module's checksum
 		if p.isEdge() {
 			first = "built on Caddy " + first
 		}

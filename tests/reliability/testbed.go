@@ -15,36 +15,36 @@ import (
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
-// testbed is the lab with its proxies, and how hard it is tried.
+// testbed is the lab with its proxies, and the effort of a run.
 type testbed struct {
 	project    *lab.Project
 	proxies    []proxy
 	arrivalLog *lab.ArrivalLog
 	effort     effort
-	tempDir    string // for certificates and the edge's program
+	tempDir    string // for certificates and the edge's binary
 	out        io.Writer
 
-	baselines map[string]baseline // what each proxy used when it was idle, by container
+	baselines map[string]baseline // by proxy
 	leftovers []Leftover
 	idleCosts []IdleCost
 	version   int
 }
 
-// effort is how much is asked of a scenario.
+// effort has the sizes and times of scenarios.
 type effort struct {
-	Lead    time.Duration // in which all is quiet before something happens
-	Rate    int           // requests a second, for each proxy; half as many go to the control
-	Times   int           // how often a thing is done that can be done again
-	Window  time.Duration // in which everybody may notice what happened
-	Sockets int           // WebSockets beside the load, to each service
-	Crowd   int           // WebSockets, where they are what is tried
+	Lead    time.Duration // time under load before a change
+	Rate    int           // requests a second through each proxy; half as many go to the control
+	Times   int           // how often a scenario repeats its change
+	Window  time.Duration // time under load after a change
+	Sockets int           // WebSockets to each service during a scenario
+	Crowd   int           // WebSockets in scenarios about them
 	Reloads int
 	Idle    int // WebSockets whose memory is measured
-	Steady  int // how often in a row that is to be the same
+	Steady  int // equal measurements in a row that make the memory steady
 
 	Stop time.Duration // after which Docker kills a replica of api that does not stop
 
-	Sessions time.Duration // for how long a rollout lets sticky sessions come to old containers; there are none here
+	Sessions time.Duration // edge rollout --sessions; the lab has no sticky sessions
 }
 
 var (
@@ -58,22 +58,22 @@ var (
 	}
 )
 
-// projectName is the lab's Compose project, if none is given; its network is called so, with _lab behind it.
+// projectName is the default name of the lab's Compose project. Its network is called projectName_lab.
 const projectName = "edgerel"
 
-// open brings the lab up, with all proxies in front of one replica. Whatever it returns, the stage is to be closed.
+// open starts the lab, with all proxies in front of one replica. The caller calls close, even after an error.
 func (s *testbed) open(ctx context.Context) error {
-	fmt.Fprintf(s.out, "bringing up the lab, project %s\n", s.project.Name)
+	fmt.Fprintf(s.out, "starting the lab, project %s\n", s.project.Name)
 	if err := s.project.Lock(); err != nil {
 		return err
 	}
 	if err := s.setVariables(); err != nil {
 		return err
 	}
-	if err := s.removeAll(ctx); err != nil { // what a run left that was killed
+	if err := s.removeAll(ctx); err != nil { // a run that was killed may have left something
 		return err
 	}
-	// The network comes first: its gateway is where the ledger listens.
+	// The network has to exist first: the arrival log listens on its gateway.
 	if _, err := s.project.Compose(ctx, "up", "--detach", "--quiet-pull", "control"); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (s *testbed) open(ctx context.Context) error {
 	return s.recordBaselines(ctx)
 }
 
-// setVariables sets the variables of the compose file that stay as they are: ports and certificates.
+// setVariables sets the variables of the compose file that do not change: ports and certificates.
 func (s *testbed) setVariables() (err error) {
 	for _, p := range s.proxies {
 		p.setPorts(s.project)
@@ -109,7 +109,7 @@ func (s *testbed) setVariables() (err error) {
 	return lab.WriteCertificate(s.tempDir, controlHost)
 }
 
-// removeAll removes all that is the project's.
+// removeAll removes the project's containers, networks and volumes.
 func (s *testbed) removeAll(ctx context.Context) error {
 	return harness.RetryActiveEndpoints(ctx, func() error {
 		_, err := s.project.Compose(ctx, "--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "2")
@@ -123,7 +123,7 @@ func (s *testbed) close() error {
 		defer s.arrivalLog.Close()
 	}
 	if !s.project.Locked() {
-		return nil // it is another run's
+		return nil // the project belongs to another run
 	}
 	defer s.project.Unlock()
 	defer os.RemoveAll(s.tempDir)
@@ -132,14 +132,14 @@ func (s *testbed) close() error {
 	return s.removeAll(ctx)
 }
 
-// defaultVariables are the variables of the compose file where a scenario says nothing else.
+// defaultVariables are the variables of the compose file that a scenario does not set.
 var defaultVariables = map[string]string{
 	"LAB_ENDPOINT": "tcp://docker-guard:2375", "LAB_RESOLVER": "127.0.0.11:53",
 	"LAB_BOOT_DELAY": bootDelay.String(), "LAB_ON_TERM": "rude", "LAB_SLOW_START": "0s", "LAB_VERSION": "1",
 }
 
-// enterState brings the lab into the state in which a scenario begins: so many replicas of api, with these variables, and all
-// proxies reaching all of them.
+// enterState brings the lab into the state in which a scenario begins: a number of replicas of api with these variables, and all
+// proxies route to all of them.
 func (s *testbed) enterState(ctx context.Context, env map[string]string, replicas int) error {
 	for name, value := range defaultVariables {
 		if other, ok := env[name]; ok {
@@ -147,7 +147,7 @@ func (s *testbed) enterState(ctx context.Context, env map[string]string, replica
 		}
 		s.project.Set(name, value)
 	}
-	// Nothing is observed yet: deaf replicas of the scenario before need not have their whole time.
+	// Nothing is observed yet: replicas of the last scenario that ignore SIGTERM need not get their whole grace period.
 	args := []string{"up", "--detach", "--quiet-pull", "--timeout", "1", "--scale", "api=" + strconv.Itoa(replicas), "docker-guard", "api", "control"}
 	for _, p := range s.proxies {
 		if p.service != "" {
@@ -163,10 +163,10 @@ func (s *testbed) enterState(ctx context.Context, env map[string]string, replica
 	return s.waitRouted(ctx, replicas)
 }
 
-// resetBehaviour undoes what an earlier scenario told the replicas of api.
+// resetBehaviour undoes what an earlier scenario has set by setBehaviour.
 func (s *testbed) resetBehaviour(ctx context.Context, replicas int) error {
 	for i := range replicas {
-		err := harness.EventuallyContext(ctx, time.Minute, "api takes orders", func() bool { return s.setBehaviour(ctx, i, "silent=false&health=up") == nil })
+		err := harness.EventuallyContext(ctx, time.Minute, "api accepts requests for its behaviour", func() bool { return s.setBehaviour(ctx, i, "silent=false&health=up") == nil })
 		if err != nil {
 			return err
 		}
@@ -174,10 +174,10 @@ func (s *testbed) resetBehaviour(ctx context.Context, replicas int) error {
 	return nil
 }
 
-// proxyReadyTimeout is how long a proxy may take to serve: one that is given as a target has to be started meanwhile.
+// proxyReadyTimeout is how long a proxy may take to serve. The user starts a target in that time.
 const proxyReadyTimeout = 2 * time.Minute
 
-// waitRouted waits until every proxy reaches all replicas of api, and control.
+// waitRouted waits until every proxy routes to all replicas of api, and to control.
 func (s *testbed) waitRouted(ctx context.Context, replicas int) error {
 	if err := s.waitAnswering(ctx, replicas); err != nil {
 		return err
@@ -185,7 +185,7 @@ func (s *testbed) waitRouted(ctx context.Context, replicas int) error {
 	for _, p := range s.proxies {
 		n := replicas
 		if p.service == "" {
-			n = 1 // a stranger may keep to one of them
+			n = 1 // a target may use only one of them
 		}
 		err := harness.EventuallyContext(ctx, proxyReadyTimeout, fmt.Sprintf("%s (%s) reaches replicas of %s, %d of them, and %s", p.name, p.address, apiHost, n, controlHost), func() bool {
 			return p.routesTo(ctx, apiHost, n) && p.routesTo(ctx, controlHost, 1)
@@ -197,7 +197,7 @@ func (s *testbed) waitRouted(ctx context.Context, replicas int) error {
 	return nil
 }
 
-// waitAnswering waits until n replicas of api are there and each of them answers, asked without any proxy.
+// waitAnswering waits until api has n replicas and each of them answers requests that go to it directly.
 func (s *testbed) waitAnswering(ctx context.Context, n int) error {
 	return harness.EventuallyContext(ctx, time.Minute, fmt.Sprintf("%d replicas answer", n), func() bool {
 		addresses, err := s.project.Addresses(ctx, "api", "lab")
@@ -207,12 +207,12 @@ func (s *testbed) waitAnswering(ctx context.Context, n int) error {
 	})
 }
 
-// setBehaviour tells one replica of api how to behave; see tests/backends/app/behave.go.
-func (s *testbed) setBehaviour(ctx context.Context, replica int, how string) error {
-	return s.askReplica(ctx, replica, "/_test/behaviour?"+how)
+// setBehaviour sets the behaviour of one replica of api; see tests/backends/app/behaviour.go.
+func (s *testbed) setBehaviour(ctx context.Context, replica int, query string) error {
+	return s.askReplica(ctx, replica, "/_test/behaviour?"+query)
 }
 
-// askReplica asks a replica of api, the oldest is 0, without any proxy.
+// askReplica makes a request directly to a replica of api; the oldest is 0.
 func (s *testbed) askReplica(ctx context.Context, replica int, path string) error {
 	addresses, err := s.project.Addresses(ctx, "api", "lab")
 	if err != nil {
@@ -224,7 +224,7 @@ func (s *testbed) askReplica(ctx context.Context, replica int, path string) erro
 	return getOK(ctx, "http://"+addresses[replica]+":8080"+path)
 }
 
-// getOK makes a request that must be answered with 200.
+// getOK makes a GET request. It returns an error if the status is not 200.
 func getOK(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -243,7 +243,7 @@ func getOK(ctx context.Context, url string) error {
 	return nil
 }
 
-// sleep lets time pass in which things are observed.
+// sleep returns after d, or with an error when ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -253,7 +253,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// edgeProgram returns the path of the edge's program on the host, taken from the image that runs in the lab.
+// edgeProgram returns the path of the edge's binary, which it copies from the container in the lab.
 func (s *testbed) edgeProgram(ctx context.Context) (string, error) {
 	path := filepath.Join(s.tempDir, "edge")
 	if _, err := os.Stat(path); err == nil {

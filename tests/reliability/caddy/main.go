@@ -1,4 +1,4 @@
-// Command caddy is stock Caddy of the version that the edge is built on, so that both differ in nothing but the edge.
+// Command caddy is stock Caddy in the version that the edge is built on, so that both differ only in the edge.
 package main
 
 import (
