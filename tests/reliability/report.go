@@ -1,7 +1,11 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"io"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -52,4 +56,25 @@ func (r Report) Violations() (all []string) {
 		}
 	}
 	return append(all, r.Failures...)
+}
+
+// writeJSON writes the report as JSON.
+func writeJSON(w io.Writer, r *Report) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "\t")
+	e.SetEscapeHTML(false)
+	return e.Encode(r)
+}
+
+// resultLine returns a result as a line for the terminal, followed by its reasons, notes and violations.
+func resultLine(r Result) string {
+	idempotent, post := r.Idempotent(), r.Post()
+	text := fmt.Sprintf("%-30s %-8s idempotent %d lost of %d, POST %d of %d, p99 %.0f ms (control %.0f), max %.0f ms, recovered in %.0f ms",
+		r.Scenario, r.Proxy, idempotent.Lost(), idempotent.N, post.Lost(), post.N, r.Latency.P99, r.Control.P99, r.Latency.Max, r.Recovery)
+	for _, more := range [][]string{r.Reasons, r.Notes, r.Violations} {
+		if len(more) > 0 {
+			text += "\n    " + strings.Join(more, "\n    ")
+		}
+	}
+	return text
 }

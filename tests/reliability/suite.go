@@ -63,19 +63,6 @@ func (s *testbed) performAndReport(ctx context.Context, report *Report, sc scena
 	fmt.Fprintf(s.out, "%-30s took %s\n", sc.name, time.Since(began).Round(time.Second))
 }
 
-// resultLine returns a result as a line for the terminal, followed by its reasons, notes and violations.
-func resultLine(r Result) string {
-	idempotent, post := r.Idempotent(), r.Post()
-	text := fmt.Sprintf("%-30s %-8s idempotent %d lost of %d, POST %d of %d, p99 %.0f ms (control %.0f), max %.0f ms, recovered in %.0f ms",
-		r.Scenario, r.Proxy, idempotent.Lost(), idempotent.N, post.Lost(), post.N, r.Latency.P99, r.Control.P99, r.Latency.Max, r.Recovery)
-	for _, more := range [][]string{r.Reasons, r.Notes, r.Violations} {
-		if len(more) > 0 {
-			text += "\n    " + strings.Join(more, "\n    ")
-		}
-	}
-	return text
-}
-
 // versions returns the versions of the programs in the lab.
 func (s *testbed) versions(ctx context.Context) ([]string, error) {
 	engine, err := lab.Docker(ctx, "version", "--format", "Docker Engine {{.Server.Version}}")

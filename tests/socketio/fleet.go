@@ -1,4 +1,4 @@
-// Package socketio runs hundreds of real socket.io clients of both versions against a proxy, and tells what becomes of their
+// Package socketio runs hundreds of real socket.io clients of both versions through a proxy, and records what happens to their
 // sessions.
 package socketio
 
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,17 +17,17 @@ import (
 	"time"
 )
 
-// Options say what a fleet is.
+// Options configure a fleet.
 type Options struct {
 	URL        string        // of the proxy: http://HOST:PORT
-	V2, V4     int           // how many clients of socket.io 2 and 4
-	Transports string        // with commas; "" begins with polling and upgrades
+	V2, V4     int           // numbers of clients of socket.io 2 and 4
+	Transports string        // separated by commas; "": polling, and an upgrade to a WebSocket
 	Cookies    bool          // whether clients keep cookies
-	Every      time.Duration // about how often each says something; 0: 2s
-	Ramp       time.Duration // in which time they start
+	Every      time.Duration // mean interval between the messages of a client; 0: 2s
+	Ramp       time.Duration // the time over which clients start
 }
 
-// Fleet is running clients. It is safe for concurrent use.
+// Fleet is a number of running clients. It is safe for concurrent use.
 type Fleet struct {
 	input io.WriteCloser
 	ended chan struct{} // closed when the program has ended, with err
@@ -35,10 +36,10 @@ type Fleet struct {
 	mu       sync.Mutex
 	events   map[string][]Event
 	sessions map[string]Event // by client: the open event of its session
-	answered map[string]bool  // clients that were answered since the last mark
+	answered map[string]bool  // clients that got an answer since ResetAnswered
 }
 
-// Start runs fleet.js of a directory, in which `npm ci` has been run. The fleet lasts until [Fleet.Stop].
+// Start runs fleet.js in its directory dir, in which `npm ci` has been run. The fleet runs until [Fleet.Stop].
 func Start(dir string, o Options) (*Fleet, error) {
 	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
 		return nil, fmt.Errorf("the fleet's modules are not installed, run tests/setup: %w", err)
@@ -87,7 +88,7 @@ func (o Options) args() []string {
 	return append(args, "--ramp", strconv.FormatInt(o.Ramp.Milliseconds(), 10))
 }
 
-// read takes in events until the program ends.
+// read records events until the program ends.
 func (f *Fleet) read(output io.Reader) error {
 	for lines := json.NewDecoder(output); ; {
 		var e Event
@@ -95,14 +96,14 @@ func (f *Fleet) read(output io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			_, _ = io.Copy(io.Discard, output) // or the program would wait for a reader for ever
+			_, _ = io.Copy(io.Discard, output) // otherwise the program would block on its output
 			return fmt.Errorf("read the fleet's events: %w", err)
 		}
 		f.record(e)
 	}
 }
 
-// Stop ends the clients and returns how much they said, and how much of it was answered.
+// Stop ends the clients and returns how many messages they have sent, and how many of them were answered.
 func (f *Fleet) Stop() (sent, answered int, err error) {
 	closeErr := f.input.Close()
 	<-f.ended
@@ -114,4 +115,61 @@ func (f *Fleet) Stop() (sent, answered int, err error) {
 		return 0, 0, errors.New("the fleet ended without a total")
 	}
 	return total[0].Sent, total[0].Answered, nil
+}
+
+func (f *Fleet) record(e Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events[e.Kind] = append(f.events[e.Kind], e)
+	switch e.Kind {
+	case Open:
+		f.sessions[e.Client] = e
+	case Closed:
+		delete(f.sessions, e.Client)
+	case Answered:
+		f.answered[e.Client] = true
+	}
+}
+
+// Events returns the events of one kind, in order.
+func (f *Fleet) Events(kind string) []Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.events[kind][:len(f.events[kind]):len(f.events[kind])]
+}
+
+// Sessions returns the Open events of the current sessions, by client.
+func (f *Fleet) Sessions() map[string]Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.sessions)
+}
+
+// ResetAnswered sets [Fleet.AnsweredCount] to 0.
+func (f *Fleet) ResetAnswered() error {
+	f.mu.Lock()
+	clear(f.answered)
+	f.mu.Unlock()
+	return f.sendCommand("mark")
+}
+
+// AnsweredCount returns how many clients got an answer to a message that they have sent since ResetAnswered.
+func (f *Fleet) AnsweredCount() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.answered)
+}
+
+// Pause makes the clients keep back their requests. An Idle event follows when no request is in flight, after about Options.Every. It
+// is for clients that poll.
+func (f *Fleet) Pause() error { return f.sendCommand("pause") }
+
+// Resume sends what Pause has kept back.
+func (f *Fleet) Resume() error { return f.sendCommand("resume") }
+
+func (f *Fleet) sendCommand(command string) error {
+	if _, err := io.WriteString(f.input, command+"\n"); err != nil {
+		return fmt.Errorf("send the command %s to the fleet: %w", command, err)
+	}
+	return nil
 }

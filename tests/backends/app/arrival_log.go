@@ -7,20 +7,20 @@ import (
 	"os"
 )
 
-// withArrivalLog writes every request that has an X-Test-Id into the ledger, a UDP address in LEDGER, before it is carried
-// out: whoever keeps the ledger sees which requests arrived, and which arrived twice, even at backends that are gone.
+// withArrivalLog sends the X-Test-Id of every request to the arrival log, the UDP address in ARRIVAL_LOG, before it processes the
+// request. The log shows which requests have arrived, and which have arrived twice, even at backends that have ended.
 func withArrivalLog(next http.Handler) (http.Handler, error) {
 	address := os.Getenv("ARRIVAL_LOG")
 	if address == "" {
 		return next, nil
 	}
-	ledger, err := net.Dial("udp", address)
+	log, err := net.Dial("udp", address)
 	if err != nil {
-		return nil, fmt.Errorf("open the ledger: %w", err)
+		return nil, fmt.Errorf("open the arrival log: %w", err)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if id := r.Header.Get("X-Test-Id"); id != "" {
-			_, _ = ledger.Write([]byte(id)) // nobody may be listening any more
+			_, _ = log.Write([]byte(id)) // the log may have been closed
 		}
 		next.ServeHTTP(w, r)
 	}), nil

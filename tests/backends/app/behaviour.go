@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// behaviour is how a backend misbehaves. It is switched while the backend runs, by a request of its own:
+// behaviour makes a backend misbehave. Requests change it while the backend runs:
 //
-//	/_test/behaviour?silent=true   accepts every request and answers none; false answers again
-//	/_test/behaviour?health=down   /_test/health says 503; up says 200; flap turns every four seconds
+//	/_test/behaviour?silent=true   the backend accepts every request and answers none; false: it answers again
+//	/_test/behaviour?health=down   /_test/health answers 503; up: it answers 200; flap: it changes every four seconds
 //
-// SLOW_START is how long after its start a backend is slow: its requests are answered one at a time, each after as much
-// as 0.2 s at first and at once in the end, as with caches that have to be filled.
+// SLOW_START is how long the backend is slow after its start: it answers one request at a time, each after 0.2 s at first and at once
+// in the end, as an application with cold caches does.
 type behaviour struct {
 	began     time.Time
 	slowStart time.Duration
@@ -41,14 +41,14 @@ func newBehaviour() (*behaviour, error) {
 	return &behaviour{began: time.Now(), slowStart: slow, health: "up"}, nil
 }
 
-// wrap puts the behaviour in front of everything that the backend serves.
+// wrap returns a handler that applies the behaviour to all requests.
 func (b *behaviour) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/_test/behaviour":
 			b.update(w, r)
 		case b.isSilent():
-			// net/http notices a client that leaves only once the body is consumed.
+			// net/http notices that a client leaves only after the body was read.
 			if _, err := io.Copy(io.Discard, r.Body); err == nil {
 				<-r.Context().Done()
 			}
@@ -102,7 +102,7 @@ func (b *behaviour) serveHealth(w http.ResponseWriter) {
 	fmt.Fprintln(w, "up")
 }
 
-// delay waits as long as a backend of this age takes.
+// delay waits as long as a backend of this age takes to answer.
 func (b *behaviour) delay(ctx context.Context) {
 	age := time.Since(b.began)
 	if age >= b.slowStart {

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 )
 
-// corteza plays corteza-server once it has booted. Paths that the edge must not let through answer LEAK.
+// corteza stands in for corteza-server after its boot. It answers LEAK on paths that the edge must block.
 func corteza(b *backend) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
@@ -42,8 +42,8 @@ func isInternalPath(path string) bool {
 	return false
 }
 
-// cortezaBooting stands before next until the store of DB_DSN has accepted a connection. As the real one does, it answers
-// 200 to everything meanwhile, with an empty body at /healthcheck: only the body tells the two apart.
+// cortezaBooting answers in place of next until the database of DB_DSN has accepted a connection. As the real application does, it
+// answers every request with 200, and /healthcheck with an empty body: only the body shows that it still boots.
 func cortezaBooting(next http.Handler) http.Handler {
 	var booted atomic.Bool
 	go func() {
@@ -65,7 +65,7 @@ func cortezaBooting(next http.Handler) http.Handler {
 	})
 }
 
-// storeAddress returns host:port of a postgres:// URL. One it can't read is never reachable, like the real store.
+// storeAddress returns host:port of a postgres:// URL. For an invalid URL it returns "", to which no connection succeeds.
 func storeAddress(dsn string) string {
 	u, err := url.Parse(dsn)
 	if err != nil {

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 )
 
-// migrate plays bigcapital's one-shot migration: it is done once the database accepts connections.
+// migrate stands in for bigcapital-migration: it ends when the database accepts connections.
 func migrate() error {
 	host := os.Getenv("DB_HOST")
 	if host == "" {
@@ -18,4 +19,20 @@ func migrate() error {
 	awaitTCP(context.Background(), store)
 	fmt.Println("migrated", store)
 	return nil
+}
+
+// awaitTCP returns once address accepts a connection or ctx is done.
+func awaitTCP(ctx context.Context, address string) {
+	dialer := net.Dialer{Timeout: time.Second}
+	for ctx.Err() == nil {
+		conn, err := dialer.DialContext(ctx, "tcp", address)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }

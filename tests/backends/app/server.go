@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// serve listens and answers until the server was shut down, or fails to listen.
+// serve answers requests until the process ends. It returns an error if it cannot listen.
 func (b *backend) serve(s site, term *termination) error {
 	handler := b.withTestRoutes(s.handler(b))
 	if s.boot != nil {
@@ -36,7 +36,7 @@ func (b *backend) serve(s site, term *termination) error {
 	fmt.Printf("%s listening on port %s as %s (%s)\n", time.Now().UTC().Format(time.RFC3339Nano), s.port, b.name, b.role)
 
 	term.onShutdown(func() {
-		// No limit of our own: how long stopping may take is for whoever sent the signal to say.
+		// There is no time limit: Docker kills a backend that takes too long.
 		_ = srv.Shutdown(context.Background())
 		b.sockets.Wait()
 	})
@@ -46,7 +46,7 @@ func (b *backend) serve(s site, term *termination) error {
 	select {} // the shutdown ends the process
 }
 
-// withBackendHeader says in every answer which backend gave it.
+// withBackendHeader adds the backend's name to every response.
 func (b *backend) withBackendHeader(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Test-Backend", b.name)

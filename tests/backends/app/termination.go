@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// unavailableTime is how long an unavailable backend answers 503 before it exits.
+// unavailableTime is how long a backend of the kind unavailable answers 503 before it exits.
 const unavailableTime = 1500 * time.Millisecond
 
-// termination is what SIGTERM and SIGINT lead to. It is armed before the boot, so that a backend can be stopped while it
-// boots. ON_TERM says what a backend does:
+// termination handles SIGTERM and SIGINT. It does so before the boot, so that a backend can be stopped while it
+// boots. ON_TERM is the kind of termination:
 //
 //	rude         exits at once
 //	polite       finishes its requests and exits
@@ -25,12 +25,12 @@ type termination struct {
 	unavailable atomic.Bool
 }
 
-// newTermination sets what the first SIGTERM or SIGINT leads to. A polite backend calls stop, and then what was given to
-// finish.
-func newTermination(how string, stop func()) (*termination, error) {
+// newTermination sets what the backend does on the first SIGTERM or SIGINT. A polite backend calls stop, and then the function of
+// onShutdown.
+func newTermination(kind string, stop func()) (*termination, error) {
 	t := &termination{}
 	var end func() (exitCode int)
-	switch how {
+	switch kind {
 	case "rude":
 		end = func() int { return 128 + int(syscall.SIGTERM) }
 	case "polite":
@@ -51,7 +51,7 @@ func newTermination(how string, stop func()) (*termination, error) {
 			return 0
 		}
 	default:
-		return nil, fmt.Errorf("ON_TERM is %q, want rude, polite, deaf or unavailable", how)
+		return nil, fmt.Errorf("ON_TERM is %q, want rude, polite, deaf or unavailable", kind)
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -62,11 +62,11 @@ func newTermination(how string, stop func()) (*termination, error) {
 	return t, nil
 }
 
-// onShutdown sets what a polite end does before the process exits.
+// onShutdown sets what a polite backend does before the process exits.
 func (t *termination) onShutdown(shutdown func()) { t.shutdown.Store(&shutdown) }
 
-// wrap answers 503 to all requests that begin after the signal, if the backend is an unavailable one. They are not carried
-// out, so the ledger must be behind it.
+// wrap answers 503 to all requests that begin after the signal, if the kind is unavailable. The backend does not process them, so
+// withArrivalLog must be behind it.
 func (t *termination) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if t.unavailable.Load() {

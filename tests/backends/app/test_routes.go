@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// withTestRoutes serves the routes with which tests exercise a proxy, and passes the rest on. They are reachable as
-// /_test/NAME, and as /api/NAME for proxies that forward only /api.
+// withTestRoutes serves the test routes, and calls next for all other paths. Each has the paths /_test/NAME and /api/NAME; the latter
+// is for proxies that forward only /api.
 //
 //	echo                    any method: the request as it arrived, as JSON
 //	upload                  POST, PUT: counts and hashes the body while it streams in
@@ -23,7 +23,7 @@ import (
 //	slow?d=130s             sends its first byte after d
 //	websocket               echoes every message
 //
-// /_test/behave and /_test/health are in behave.go.
+// /_test/behaviour and /_test/health are in behaviour.go.
 func (b *backend) withTestRoutes(next http.Handler) http.Handler {
 	routes := map[string]http.HandlerFunc{
 		"echo":      b.echo,
@@ -82,7 +82,7 @@ func download(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Length", strconv.FormatInt(n, 10)) // so that a client notices a cut
+	w.Header().Set("Content-Length", strconv.FormatInt(n, 10)) // so that a client notices an incomplete body
 	chunk := make([]byte, 32<<10)
 	for n > 0 {
 		written, err := w.Write(chunk[:min(n, int64(len(chunk)))])
@@ -134,7 +134,7 @@ func slow(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "d must be a duration", http.StatusBadRequest)
 		return
 	}
-	// net/http notices a client that leaves only once the body is consumed.
+	// net/http notices that a client leaves only after the body was read.
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		return
 	}
@@ -147,5 +147,5 @@ func slow(w http.ResponseWriter, r *http.Request) {
 
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // fails only when the client has left
+	_ = json.NewEncoder(w).Encode(v) // it fails only if the client has left
 }

@@ -10,7 +10,7 @@ import (
 
 // websocket echoes every message until the client leaves; a polite stop closes it with 1001 (RFC 6455, section 7.4.1).
 func (b *backend) websocket(w http.ResponseWriter, r *http.Request) {
-	// The origin is the edge's to judge: a test client may come under any name.
+	// The edge checks the origin: test clients may use any host.
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		return // Accept has answered

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// ArrivalLog is what the backends write each request into before they carry it out, by UDP: it shows which requests
-// arrived, and which arrived twice. It is safe for concurrent use.
+// ArrivalLog counts the requests that arrive at backends. A backend reports each request by UDP before it processes it. It is safe for
+// concurrent use.
 type ArrivalLog struct {
 	conn net.PacketConn
 	done chan struct{}
@@ -40,17 +40,17 @@ func (l *ArrivalLog) read() {
 	}
 }
 
-// Address is where backends send to.
+// Address returns the address to which backends report.
 func (l *ArrivalLog) Address() string { return l.conn.LocalAddr().String() }
 
-// Times returns how often a request arrived at a backend.
+// Times returns how often a request has arrived at a backend.
 func (l *ArrivalLog) Times(id string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.entries[id]
 }
 
-// Close ends the ledger.
+// Close closes the log and waits until it has ended.
 func (l *ArrivalLog) Close() error {
 	err := l.conn.Close()
 	<-l.done

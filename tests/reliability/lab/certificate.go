@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// WriteCertificate writes a self-signed certificate for names into dir, in the shapes that the proxies want: cert.pem,
-// key.pem, and both.pem with one behind the other. Whatever user a proxy runs as can read them.
+// WriteCertificate writes a self-signed certificate for names into dir, in the formats that the proxies expect: cert.pem, key.pem, and
+// both.pem, which has one after the other. Every user can read the files, because each proxy runs as another user.
 func WriteCertificate(dir string, names ...string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -28,9 +28,9 @@ func TestCertificateIsValidForItsNames(t *testing.T) {
 		}
 	}
 	if info, err := os.Stat(both); err != nil || info.Mode().Perm() != 0o644 {
-		t.Errorf("%v, %v: a proxy runs as some user, which has to read it", info, err)
+		t.Errorf("%v, %v: want a file that every user can read", info, err)
 	}
 	if err := WriteCertificate(filepath.Join(dir, "nowhere")); err == nil {
-		t.Error("no error for a folder that isn't there")
+		t.Error("no error for a directory that does not exist")
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Engine is a Docker Engine of its own, in a network namespace of its own, so that the machine's, its bridges and its
-// firewall rules are left alone. It takes root.
+// Engine is a second Docker Engine. It runs in a network namespace of its own, so that it does not change the machine's Docker Engine,
+// bridges and firewall rules. It needs root.
 type Engine struct {
-	Dir    string // where it keeps everything
+	Dir    string // has all its files
 	Socket string
 
 	netns string // the network namespace
@@ -23,12 +23,13 @@ type Engine struct {
 	ended chan struct{} // closed when dockerd has ended
 }
 
-// StartEngine starts an Engine whose containers outlive it, with one image of the machine's and a network `lab`.
+// StartEngine starts a Docker Engine with --live-restore, so that its containers outlive it. It has one image of the machine's Docker
+// Engine and a network `lab`.
 func StartEngine(ctx context.Context, image string) (e *Engine, err error) {
 	if os.Geteuid() != 0 {
-		return nil, errors.New("start a Docker Engine beside the machine's: that takes root")
+		return nil, errors.New("start a second Docker Engine: this needs root")
 	}
-	dir, err := os.MkdirTemp("/tmp", "er-") // short: the paths of its sockets have a limit
+	dir, err := os.MkdirTemp("/tmp", "er-") // short, because the length of socket paths is limited
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func StartEngine(ctx context.Context, image string) (e *Engine, err error) {
 	return e, err
 }
 
-// Start starts the Engine and waits until it answers.
+// Start starts the Docker Engine and waits until it answers.
 func (e *Engine) Start(ctx context.Context) error {
 	log, err := os.OpenFile(filepath.Join(e.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -73,7 +74,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.ended = make(chan struct{})
 	go func() {
 		defer close(e.ended)
-		_ = e.cmd.Wait() // its exit status is that of a killed process, or its log says more
+		_ = e.cmd.Wait() // the error is that of a killed process, or the log says more
 	}()
 	for {
 		if _, err := e.Docker(ctx, "info"); err == nil {
@@ -83,42 +84,42 @@ func (e *Engine) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("start a Docker Engine: %w", ctx.Err())
 		case <-e.ended:
-			text, _ := os.ReadFile(log.Name()) // it has been opened just now
-			return fmt.Errorf("start a Docker Engine: it ended; the end of its log: %s", text[max(len(text)-2000, 0):])
+			text, _ := os.ReadFile(log.Name()) // the file exists
+			return fmt.Errorf("start a Docker Engine: dockerd exited; the end of its log: %s", text[max(len(text)-2000, 0):])
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
 
-// Stop ends the Engine with a signal and waits until it is gone. Its containers go on.
+// Stop ends the Docker Engine with a signal and waits until it has ended. Its containers go on running.
 func (e *Engine) Stop(signal syscall.Signal) error {
 	if err := e.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	<-e.ended
-	// containerd dies with dockerd, but its PID may be that of a zombie for a while: the next dockerd would wait for it.
+	// containerd ends with dockerd, but may stay a zombie for a while. The next dockerd would wait for the process with its PID.
 	return errors.Join(os.RemoveAll(filepath.Join(e.Dir, "pid")),
 		os.RemoveAll(filepath.Join(e.Dir, "exec", "containerd", "containerd.pid")))
 }
 
-// CommandInNetns returns a command that runs in the Engine's network namespace, and in no other of its own: `ip netns exec`
-// would hide the cgroups. nsenter becomes the command, so that a signal goes to it.
+// CommandInNetns returns a command that runs in the Docker Engine's network namespace. `ip netns exec` would hide the cgroups. nsenter
+// replaces itself by the command, so that the command gets signals.
 func (e *Engine) CommandInNetns(name string, args ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.netns, name}, args...)...)
 }
 
-// Docker runs the docker command on this Engine.
+// Docker runs the docker command on this Docker Engine.
 func (e *Engine) Docker(ctx context.Context, args ...string) (string, error) {
 	return Docker(ctx, append([]string{"--host", "unix://" + e.Socket}, args...)...)
 }
 
-// Remove ends the Engine and all that it made.
+// Remove stops the Docker Engine and removes what it has made.
 func (e *Engine) Remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var errs []error
 	if e.ended != nil {
-		if _, err := e.Docker(ctx, "info"); err != nil { // only an Engine can remove containers
+		if _, err := e.Docker(ctx, "info"); err != nil { // only a running Docker Engine can remove containers
 			errs = append(errs, e.Stop(syscall.SIGKILL), e.Start(ctx))
 		}
 		ids, err := e.Docker(ctx, "ps", "--all", "--quiet")
@@ -127,7 +128,7 @@ func (e *Engine) Remove() error {
 			_, err := e.Docker(ctx, "rm", "--force", id)
 			errs = append(errs, err)
 		}
-		_, _ = e.Docker(ctx, "network", "rm", "lab") // it may never have been made
+		_, _ = e.Docker(ctx, "network", "rm", "lab") // it may not exist
 		errs = append(errs, e.Stop(syscall.SIGTERM))
 	}
 	errs = append(errs, e.unmount(ctx))
@@ -135,8 +136,8 @@ func (e *Engine) Remove() error {
 	return errors.Join(append(errs, err, os.RemoveAll(e.Dir))...)
 }
 
-// unmount undoes the mounts in the Engine's directory. It mounts its data onto itself, and one that was killed leaves that
-// behind.
+// unmount removes the mounts in the Docker Engine's directory. dockerd mounts its data directory onto itself, and leaves the mount
+// behind when it is killed.
 func (e *Engine) unmount(ctx context.Context) error {
 	text, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {

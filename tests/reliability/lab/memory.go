@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Memory returns what the processes of a container use, in KiB: the sum of their proportional set sizes, so that what
-// workers share counts once. What the kernel keeps for their connections is not in it. It takes root.
+// Memory returns the memory of a container's processes in KiB: the sum of their proportional set sizes, so that memory which they share
+// counts once. It does not include the kernel's memory for their connections. It needs root.
 func Memory(ctx context.Context, container string) (int, error) {
 	out, err := Docker(ctx, "top", container, "-eo", "pid")
 	if err != nil {
 		return 0, err
 	}
 	sum := 0
-	for _, pid := range strings.Fields(out)[1:] { // the first is the heading
+	for _, pid := range strings.Fields(out)[1:] { // the first field is the heading
 		n, err := pss(pid)
 		if err != nil {
 			return 0, err
@@ -31,7 +31,7 @@ func Memory(ctx context.Context, container string) (int, error) {
 func pss(pid string) (int, error) {
 	file, err := os.Open("/proc/" + pid + "/smaps_rollup")
 	if err != nil {
-		return 0, fmt.Errorf("read the memory of a process (it takes root): %w", err)
+		return 0, fmt.Errorf("read the memory of a process, which needs root: %w", err)
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)

@@ -1,5 +1,5 @@
-// Package lab is what the suite stands on: Compose projects, a Docker Engine of its own, a resolver that lies, a ledger
-// of requests, and what containers use of the machine.
+// Package lab has the parts of the suite's lab: Compose projects, a second Docker Engine, a DNS server that gives wrong answers, a log
+// of the requests that arrive, and the memory of containers.
 package lab
 
 import (
@@ -9,9 +9,11 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // Project is a Compose project. It is safe for concurrent use.
@@ -24,7 +26,7 @@ type Project struct {
 	lock *os.File
 }
 
-// Set sets a variable of the compose file for the calls that follow. It returns the value from before.
+// Set sets a variable of the compose file for the calls that follow. It returns the old value.
 func (p *Project) Set(name, value string) (before string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -54,7 +56,7 @@ func (p *Project) Environ() []string {
 	return env
 }
 
-// Compose runs `docker compose` on the project and returns what it printed on its output.
+// Compose runs `docker compose` on the project and returns what it printed to stdout.
 func (p *Project) Compose(ctx context.Context, args ...string) (string, error) {
 	all := append([]string{"compose", "--project-name", p.Name, "--file", p.File}, args...)
 	cmd := exec.CommandContext(ctx, "docker", all...)
@@ -62,7 +64,7 @@ func (p *Project) Compose(ctx context.Context, args ...string) (string, error) {
 	return runCommand(cmd)
 }
 
-// Containers returns the IDs of a service's running containers, the oldest first.
+// Containers returns the full IDs of a service's running containers, the oldest first.
 func (p *Project) Containers(ctx context.Context, service string) ([]string, error) {
 	out, err := Docker(ctx, "ps", "--no-trunc", "--quiet", "--filter", "label=com.docker.compose.project="+p.Name,
 		"--filter", "label=com.docker.compose.service="+service, "--filter", "label=com.docker.compose.oneoff=False")
@@ -99,18 +101,42 @@ func (p *Project) Gateway(ctx context.Context, network string) (string, error) {
 	return Docker(ctx, "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", p.Name+"_"+network)
 }
 
-// Docker runs the docker command and returns what it printed on its output.
+// Docker runs the docker command and returns what it printed to stdout.
 func Docker(ctx context.Context, args ...string) (string, error) {
 	return runCommand(exec.CommandContext(ctx, "docker", args...))
 }
 
-// runCommand runs a command; an error has the last lines of what it complained.
+// runCommand runs a command and returns what it printed to stdout. An error has the last 8 lines of stderr.
 func runCommand(cmd *exec.Cmd) (string, error) {
-	var out, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaint
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		lines := strings.Split(strings.TrimSpace(complaint.String()), "\n")
+		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 		return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, strings.Join(lines[max(len(lines)-8, 0):], "\n"))
 	}
-	return strings.TrimSpace(out.String()), nil
+	return strings.TrimSpace(stdout.String()), nil
+}
+
+// Lock reserves the project for this process until Unlock, or until the process ends. It returns an error if another process has
+// reserved it.
+func (p *Project) Lock() error {
+	file, err := os.OpenFile(filepath.Join(os.TempDir(), p.Name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock project %s: %w", p.Name, err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		file.Close()
+		return fmt.Errorf("project %s is in use by another run (%s): %w", p.Name, file.Name(), err)
+	}
+	p.lock = file
+	return nil
+}
+
+// Locked reports whether this process has reserved the project.
+func (p *Project) Locked() bool { return p.lock != nil }
+
+// Unlock ends the reservation.
+func (p *Project) Unlock() {
+	p.lock.Close()
+	p.lock = nil
 }

@@ -13,24 +13,24 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Lie is how a resolver answers.
+// Lie is a kind of answer of a Resolver.
 type Lie int
 
-// What a resolver can do instead of telling the truth.
+// The right answer, and the wrong ones.
 const (
 	Truth   Lie = iota
-	Silence     // no answer at all
-	Empty       // "there is such a name, but it has no address"
+	Silence     // no answer
+	Empty       // NOERROR without an address
 	Failure     // SERVFAIL
-	Garbage     // bytes that are no DNS message
-	Foreign     // an address that is nobody's here, and nothing else
-	Mixed       // the truth and a foreign address
+	Garbage     // bytes that are not a DNS message
+	Foreign     // only a foreign address
+	Mixed       // the right addresses and a foreign one
 )
 
-// foreignAddress is an address for documentation (RFC 5737): nobody answers there.
+// foreignAddress is an address for documentation (RFC 5737): nothing answers there.
 var foreignAddress = netip.MustParseAddr("198.51.100.7")
 
-// Resolver is a DNS server that knows the truth, and lies on request. It is safe for concurrent use.
+// Resolver is a DNS server that gives right or wrong answers. It is safe for concurrent use.
 type Resolver struct {
 	lookup func(ctx context.Context, name string) ([]string, error)
 	conn   net.PacketConn
@@ -39,14 +39,14 @@ type Resolver struct {
 
 	mu       sync.Mutex
 	lies     map[string]Lie
-	cached   map[string][]string // name → addresses, kept for a moment: the Engine is slow to ask
+	cached   map[string][]string // name → addresses, because a lookup in the Docker Engine takes long
 	cachedAt map[string]time.Time
 }
 
-// cacheTime is how long what the Engine said is believed; Docker's own resolver sees a change at once.
+// cacheTime is how long addresses are cached. (Docker's own DNS server sees a change at once.)
 const cacheTime = 200 * time.Millisecond
 
-// OpenResolver serves names on a free port of a host address. truth returns the addresses of a name; it may be slow.
+// OpenResolver starts a DNS server on a free port of a host address. truth returns the addresses of a name; it may be slow.
 func OpenResolver(host string, truth func(ctx context.Context, name string) ([]string, error)) (*Resolver, error) {
 	conn, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
 	if err != nil {
@@ -68,24 +68,24 @@ func OpenResolver(host string, truth func(ctx context.Context, name string) ([]s
 	}
 }
 
-// Address is where it answers, HOST:PORT.
+// Address returns the server's address, HOST:PORT.
 func (r *Resolver) Address() string { return r.conn.LocalAddr().String() }
 
-// SetLie sets how it answers for a name from now on.
+// SetLie sets the kind of answers for a name from now on.
 func (r *Resolver) SetLie(name string, lie Lie) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lies[name] = lie
 }
 
-// Close ends the resolver.
+// Close stops the server and waits until it has ended.
 func (r *Resolver) Close() error {
 	return errors.Join(r.server.Shutdown(), <-r.done)
 }
 
 func (r *Resolver) answer(w dns.ResponseWriter, question *dns.Msg) {
 	if len(question.Question) != 1 {
-		return // no resolver asks so
+		return // no client sends such a message
 	}
 	name := strings.TrimSuffix(question.Question[0].Name, ".")
 	r.mu.Lock()
@@ -98,7 +98,7 @@ func (r *Resolver) answer(w dns.ResponseWriter, question *dns.Msg) {
 	case Garbage:
 		garbage := make([]byte, 40)
 		_, _ = rand.Read(garbage) // never fails
-		_, _ = w.Write(garbage)   // who asked may have left
+		_, _ = w.Write(garbage)   // the client may have left
 		return
 	case Failure:
 		reply.Rcode = dns.RcodeServerFailure
@@ -114,10 +114,10 @@ func (r *Resolver) answer(w dns.ResponseWriter, question *dns.Msg) {
 		}
 		r.add(reply, question, addresses...)
 	}
-	_ = w.WriteMsg(reply) // who asked may have left
+	_ = w.WriteMsg(reply) // the client may have left
 }
 
-// add puts addresses into the reply, with the TTL that Docker gives.
+// add adds addresses to the reply, with Docker's TTL.
 func (*Resolver) add(reply, question *dns.Msg, addresses ...string) {
 	if question.Question[0].Qtype != dns.TypeA {
 		return
@@ -130,20 +130,20 @@ func (*Resolver) add(reply, question *dns.Msg, addresses ...string) {
 	}
 }
 
-// addresses returns those of the containers of a service.
+// addresses returns the addresses of a service's containers.
 func (r *Resolver) addresses(name string) []string {
 	r.mu.Lock()
-	fresh := time.Since(r.cachedAt[name]) < cacheTime
-	known := r.cached[name]
+	isFresh := time.Since(r.cachedAt[name]) < cacheTime
+	cached := r.cached[name]
 	r.mu.Unlock()
-	if fresh {
-		return known
+	if isFresh {
+		return cached
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	found, err := r.lookup(ctx, name)
 	if err != nil {
-		return known // a container that goes while it is inspected
+		return cached // a container may have ended while docker inspected it
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -20,7 +20,7 @@ func newResolver(t *testing.T) *Resolver {
 		case "api":
 			return []string{"10.0.0.2", "10.0.0.3"}, nil
 		case "broken":
-			return nil, errors.New("the Engine is away")
+			return nil, errors.New("the Docker Engine is down")
 		}
 		return nil, nil
 	})
@@ -35,7 +35,7 @@ func newResolver(t *testing.T) *Resolver {
 	return r
 }
 
-// lookupA asks for the A records of a name.
+// lookupA resolves the A records of a name.
 func lookupA(t *testing.T, r *Resolver, name string) (addresses []string, rcode int, err error) {
 	t.Helper()
 	client := &dns.Client{Timeout: 200 * time.Millisecond}
@@ -79,13 +79,13 @@ func TestResolverLiesAboutOneNameOnly(t *testing.T) {
 	r := newResolver(t)
 	r.SetLie("control", Failure)
 	if got, _, err := lookupA(t, r, "api"); err != nil || len(got) != 2 {
-		t.Errorf("%v, %v; want the truth about api", got, err)
+		t.Errorf("%v, %v; want the addresses of api", got, err)
 	}
 	if _, rcode, err := lookupA(t, r, "nobody"); err != nil || rcode != dns.RcodeNameError {
-		t.Errorf("code %d, %v for a name that nobody has, want NXDOMAIN", rcode, err)
+		t.Errorf("code %d, %v for an unknown name, want NXDOMAIN", rcode, err)
 	}
 	if _, rcode, err := lookupA(t, r, "broken"); err != nil || rcode != dns.RcodeNameError {
-		t.Errorf("code %d, %v for a name that was never known, want NXDOMAIN", rcode, err)
+		t.Errorf("code %d, %v for a name whose first lookup fails, want NXDOMAIN", rcode, err)
 	}
 }
 
@@ -109,7 +109,7 @@ func TestArrivalLogCountsRequests(t *testing.T) {
 		return l.Times("a-1") == 2 && l.Times("a-2") == 1
 	})
 	if n := l.Times("a-3"); n != 0 {
-		t.Errorf("a-3 came %d times, want never", n)
+		t.Errorf("a-3 has arrived %d times, want never", n)
 	}
 }
 
@@ -120,14 +120,14 @@ func TestProjectIsLockedByOneProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := other.Lock(); err == nil {
-		t.Fatal("both have it")
+		t.Fatal("two projects hold the same lock")
 	}
 	if other.Locked() || !one.Locked() {
-		t.Error("the wrong one has it")
+		t.Error("the wrong project holds the lock")
 	}
 	one.Unlock()
 	if err := other.Lock(); err != nil {
-		t.Errorf("after it was given back: %v", err)
+		t.Errorf("after Unlock: %v", err)
 	}
 	other.Unlock()
 }

@@ -7,33 +7,31 @@ import (
 	"net/url"
 )
 
-// Outcome is what became of a request, as far as its client can tell.
+// Outcome is the result of a request, as far as its client can tell.
 type Outcome int
 
-// What a client can tell.
+// The outcomes.
 const (
-	// Answered by the application.
+	// Answered: the application has answered.
 	Answered Outcome = iota
-	// Refused before it reached the application: the proxy could not be connected to, or said 503 itself.
+	// Refused: the request did not reach the application. The connection to the proxy failed, or the proxy answered 503 or 429.
 	Refused
-	// Unknown: it was sent and then cut, timed out, or answered with 502 or 504. The application may have acted on it.
+	// Unknown: the request was sent, and then the connection ended, the time was over, or the proxy answered 502 or 504. The
+	// application may have acted on it.
 	Unknown
-	// Wrong: some other answer than the application gives, such as 404 or 500.
+	// Wrong: any other response, such as 404 or 500.
 	Wrong
 )
-
-// Outcomes are all outcomes, from good to bad.
-var Outcomes = []Outcome{Answered, Refused, Unknown, Wrong}
 
 // String returns the outcome's name in lower case.
 func (o Outcome) String() string {
 	return [...]string{"answered", "refused", "unknown", "wrong"}[o]
 }
 
-// BackendHeader is in every answer that is the application's own.
+// BackendHeader is a header of every response of the application.
 const BackendHeader = "X-Test-Backend"
 
-// classify tells the outcome from an answer whose body was read to its end.
+// classify returns the outcome of a request whose response was read to its end.
 func classify(resp *http.Response) Outcome {
 	fromBackend := resp.Header.Get(BackendHeader) != ""
 	switch {
@@ -50,7 +48,7 @@ func classify(resp *http.Response) Outcome {
 	}
 }
 
-// classifyError tells the outcome of a request that got no whole answer; sent says whether a byte of it was written.
+// classifyError returns the outcome of a request without a complete response. sent is whether the request's headers were written.
 func classifyError(err error, sent bool) Outcome {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" || !sent {
 		return Refused
@@ -58,7 +56,7 @@ func classifyError(err error, sent bool) Outcome {
 	return Unknown
 }
 
-// shortError leaves out of an error what differs from request to request.
+// shortError returns an error's text without addresses and URLs, which differ from request to request.
 func shortError(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// closeConn ends a connection without an answer.
+// closeConn closes the connection without a response.
 func closeConn(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
@@ -34,19 +34,19 @@ func TestOutcomesOfResponsesAndErrors(t *testing.T) {
 		want   Outcome
 	}{
 		{"the application answers", respondWith(200, "a"), Answered},
-		{"the application is in trouble", respondWith(503, "a"), Wrong},
+		{"the application fails", respondWith(503, "a"), Wrong},
 		{"a proxy has no backend", respondWith(503, ""), Refused},
 		{"a proxy has too many requests", respondWith(429, ""), Refused},
-		{"a proxy got no answer", respondWith(502, ""), Unknown},
-		{"a proxy waited too long", respondWith(504, ""), Unknown},
-		{"a proxy knows no such site", respondWith(404, ""), Wrong},
-		{"a page of the proxy's own", respondWith(200, ""), Wrong},
-		{"the connection is cut", closeConn, Unknown},
-		{"no answer in time", func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // else net/http does not notice that the client leaves
+		{"a proxy gets no response", respondWith(502, ""), Unknown},
+		{"a proxy's timeout", respondWith(504, ""), Unknown},
+		{"a proxy has no such site", respondWith(404, ""), Wrong},
+		{"a page of the proxy itself", respondWith(200, ""), Wrong},
+		{"the connection is closed", closeConn, Unknown},
+		{"the client's timeout", func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // otherwise net/http does not notice that the client leaves
 			<-r.Context().Done()
 		}, Unknown},
-		{"an answer that is cut", func(w http.ResponseWriter, r *http.Request) {
+		{"an incomplete response", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set(BackendHeader, "a")
 			w.Header().Set("Content-Length", "100")
 			w.WriteHeader(200)

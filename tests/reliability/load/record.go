@@ -1,23 +1,24 @@
 package load
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
 
-// Sample is one request and what became of it.
+// Sample is one request and its outcome.
 type Sample struct {
 	Method  string
 	ID      string
-	Due     time.Time     // when it should have been sent, and was unless the machine was late
-	Took    time.Duration // from Due to the end of its answer
+	Due     time.Time     // when it had to be sent; a busy machine may send it later
+	Took    time.Duration // from Due to the end of the response
 	Outcome Outcome
-	Backend string // who answered
+	Backend string // the backend that answered
 	Repeats int    // how often the client repeated it by itself, because a kept connection had been closed
 	Detail  string // why it was not answered
 }
 
-// Record is all requests of a stream. It is safe for concurrent use while the stream runs; Samples is for afterwards.
+// Record has all requests of a stream. Use Samples and the methods when the stream has ended.
 type Record struct {
 	Began   time.Time
 	Samples []Sample
@@ -31,7 +32,7 @@ func (r *Record) add(s Sample) {
 	r.Samples = append(r.Samples, s)
 }
 
-// Tally is how many requests of one method had which outcome.
+// Tally counts the requests of one method by their outcomes.
 type Tally struct {
 	N        int `json:"n"`
 	Answered int `json:"answered"`
@@ -41,10 +42,10 @@ type Tally struct {
 	Repeated int `json:"repeated"` // by the client itself, of those answered
 }
 
-// Lost is how many were not answered by the application.
+// Lost returns how many requests the application has not answered.
 func (t Tally) Lost() int { return t.N - t.Answered }
 
-// Add adds what another tally counted.
+// Add adds the counts of another tally.
 func (t *Tally) Add(other Tally) {
 	t.N += other.N
 	t.Answered += other.Answered
@@ -82,7 +83,7 @@ func (r *Record) Tallies() map[string]Tally {
 	return all
 }
 
-// Lost returns the requests that the application did not answer.
+// Lost returns the requests that the application has not answered.
 func (r *Record) Lost() (lost []Sample) {
 	for _, s := range r.Samples {
 		if s.Outcome != Answered {
@@ -92,8 +93,8 @@ func (r *Record) Lost() (lost []Sample) {
 	return lost
 }
 
-// Recovery is how long it took until all was well again: from when the first request that was lost or took longer than
-// slow was due, until the last of them was over. It is 0 if there was none.
+// Recovery returns the time from the first request that was lost or took longer than slow, until the end of the last such request. It
+// is 0 if there was none.
 func (r *Record) Recovery(slow time.Duration) time.Duration {
 	var first, last time.Time
 	for _, s := range r.Samples {
@@ -108,4 +109,33 @@ func (r *Record) Recovery(slow time.Duration) time.Duration {
 		}
 	}
 	return last.Sub(first)
+}
+
+// Latency has exact percentiles of the times of requests, whatever their outcomes.
+type Latency struct {
+	P50 time.Duration
+	P99 time.Duration
+	Max time.Duration
+}
+
+// Latency returns the percentiles of the requests of some methods; of all requests if there is no method. They are 0 if there is no
+// such request.
+func (r *Record) Latency(methods ...string) Latency {
+	took := make([]time.Duration, 0, len(r.Samples))
+	for _, s := range r.Samples {
+		if len(methods) == 0 || slices.Contains(methods, s.Method) {
+			took = append(took, s.Took)
+		}
+	}
+	slices.Sort(took)
+	return Latency{P50: percentile(took, 0.50), P99: percentile(took, 0.99), Max: percentile(took, 1)}
+}
+
+// percentile returns the smallest value that a proportion p of the sorted values do not exceed (nearest rank).
+func percentile(sorted []time.Duration, p float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	rank := int(p*float64(len(sorted)) + 0.999999)
+	return sorted[min(max(rank, 1), len(sorted))-1]
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// sampleAt is a request that was due after some milliseconds and took some.
+// sampleAt returns a GET that was due after some milliseconds and took some milliseconds.
 func sampleAt(due, took int, o Outcome) Sample {
 	return Sample{
 		Method: "GET", Outcome: o,
@@ -20,7 +20,7 @@ func TestRecoverySpansFirstToLastTrouble(t *testing.T) {
 		want    time.Duration
 	}{
 		{"no request", nil, 0},
-		{"no trouble", []Sample{sampleAt(0, 5, Answered), sampleAt(100, 5, Answered)}, 0},
+		{"no loss", []Sample{sampleAt(0, 5, Answered), sampleAt(100, 5, Answered)}, 0},
 		{"one is lost", []Sample{sampleAt(0, 5, Answered), sampleAt(100, 7, Refused), sampleAt(200, 5, Answered)}, 7 * time.Millisecond},
 		{"one is lost, one late", []Sample{sampleAt(100, 7, Refused), sampleAt(50, 1500, Answered), sampleAt(900, 5, Answered)}, 1500 * time.Millisecond},
 		{"in any order", []Sample{sampleAt(900, 100, Unknown), sampleAt(100, 7, Wrong)}, 900 * time.Millisecond},
@@ -52,7 +52,7 @@ func TestPercentilesAreExact(t *testing.T) {
 		{Method: "GET", Took: time.Second}, {Method: "POST", Took: 3 * time.Second}, {Method: "PUT", Took: 2 * time.Second},
 	}}
 	if got := mixed.Latency("GET", "PUT"); got.Max != 2*time.Second {
-		t.Errorf("%+v of GET and PUT, want 2 s at the most", got)
+		t.Errorf("%+v of GET and PUT, want a maximum of 2 s", got)
 	}
 }
 
@@ -75,6 +75,6 @@ func TestTalliesCountEachMethodByItsOutcomes(t *testing.T) {
 		t.Errorf("the sum is %+v, want %+v", sum, want)
 	}
 	if lost := r.Lost(); len(lost) != 3 {
-		t.Errorf("%d are lost, want 3", len(lost))
+		t.Errorf("%d requests are lost, want 3", len(lost))
 	}
 }

@@ -1,7 +1,7 @@
-// Package load sends requests at a steady rate and tells what became of each.
+// Package load sends requests at a steady rate and records their outcomes.
 //
-// The rate is kept whether answers come or not (an open loop), and a request's time runs from when it was due: one that
-// waits behind others is as late as its user would find it.
+// The rate does not depend on responses (an open loop), and the time of a request begins when it is due: a request that waits behind
+// others is late, as it is for its user.
 package load
 
 import (
@@ -18,28 +18,28 @@ import (
 	"time"
 )
 
-// MethodMix is the methods of a stream, in turn: half GET, an eighth each PUT and DELETE, a quarter POST.
+// MethodMix has the methods of a stream in turn: half GET, an eighth each PUT and DELETE, a quarter POST.
 var MethodMix = []string{
 	http.MethodGet, http.MethodPut, http.MethodGet, http.MethodPost, http.MethodGet, http.MethodDelete, http.MethodGet, http.MethodPost,
 }
 
-// Idempotent reports whether a method may be sent twice (RFC 9110, section 9.2.2).
+// Idempotent reports whether a method of MethodMix is idempotent (RFC 9110, section 9.2.2).
 func Idempotent(method string) bool { return method != http.MethodPost }
 
-// slowPath is answered after 40 ms: requests that are answered at once are never under way when something happens.
+// slowPath is answered after 40 ms: requests that are answered at once are never in flight during a change.
 const slowPath = "/_test/slow?d=40ms"
 
-// Stream is requests to one service by way of one proxy.
+// Stream sends requests to one service through one proxy.
 type Stream struct {
-	Address string        // of the proxy, HOST:PORT or the path of a unix socket
-	Host    string        // the service's name there
-	Path    string        // what is asked for; "": slowPath
+	Address string        // of the proxy: HOST:PORT or the path of a unix socket
+	Host    string        // the host of the service
+	Path    string        // "": slowPath
 	Rate    int           // requests a second, above 0
 	Timeout time.Duration // of one request; 0: 45 s
-	Name    string        // begins the X-Test-Id of each request: unique among the streams of a ledger
+	Name    string        // prefix of the X-Test-Id of each request; unique among the streams of an arrival log
 }
 
-// Run sends requests until ctx ends, waits for their answers, and returns what became of them.
+// Run sends requests until ctx ends, and waits for their responses.
 func (s Stream) Run(ctx context.Context) *Record {
 	client := s.client()
 	defer client.CloseIdleConnections()
@@ -57,13 +57,13 @@ func (s Stream) Run(ctx context.Context) *Record {
 			return r
 		case <-timer.C:
 		}
-		// A request outlives ctx: what became of it is what matters.
+		// The end of ctx must not cancel requests.
 		all.Go(func() { r.add(s.send(context.WithoutCancel(ctx), client, MethodMix[i%len(MethodMix)], i, due)) })
 	}
 }
 
-// Burst sends n requests at once, waits for their answers, and returns what became of them. If ctx ends, the client
-// leaves: those that are not answered by then are unknown.
+// Burst sends n requests at once, and waits for their responses. The end of ctx cancels requests: those without a response have an
+// unknown outcome.
 func (s Stream) Burst(ctx context.Context, n int, methods ...string) *Record {
 	client := s.client()
 	defer client.CloseIdleConnections()
@@ -76,7 +76,7 @@ func (s Stream) Burst(ctx context.Context, n int, methods ...string) *Record {
 	return r
 }
 
-// client keeps connections, as browsers do.
+// client returns a client that keeps connections alive, as browsers do.
 func (s Stream) client() *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	return &http.Client{
@@ -95,7 +95,7 @@ func (s Stream) client() *http.Client {
 	}
 }
 
-// send sends one request and waits for its whole answer.
+// send sends one request and waits for its complete response.
 func (s Stream) send(ctx context.Context, client *http.Client, method string, i int, due time.Time) (sample Sample) {
 	sample = Sample{Method: method, ID: fmt.Sprintf("%s-%d", s.Name, i), Due: due}
 	defer func() { sample.Took = time.Since(due) }()
@@ -115,8 +115,8 @@ func (s Stream) send(ctx context.Context, client *http.Client, method string, i 
 	}
 	req.Header.Set("X-Test-Id", sample.ID)
 	if Idempotent(method) {
-		// A client repeats such a request on its own when a kept connection turns out to be closed (RFC 9112, section
-		// 9.3.1). net/http does so if this is there, empty; it isn't sent.
+		// A client repeats such a request when a kept connection turns out to be closed (RFC 9112, section 9.3.1). net/http does
+		// so if this header is present and empty. It does not send it.
 		req.Header["Idempotency-Key"] = []string{}
 	}
 	resp, err := client.Do(req)
@@ -134,4 +134,20 @@ func (s Stream) send(ctx context.Context, client *http.Client, method string, i 
 		sample.Detail = resp.Status
 	}
 	return sample
+}
+
+// Pair is a stream to the service that changes, and one to a control service, through the same proxy at the same time. The machine
+// affects both; the difference shows the effect of the proxy.
+type Pair struct {
+	Service Stream
+	Control Stream
+}
+
+// Run runs both streams until ctx ends.
+func (p Pair) Run(ctx context.Context) (service, control *Record) {
+	var both sync.WaitGroup
+	both.Go(func() { service = p.Service.Run(ctx) })
+	both.Go(func() { control = p.Control.Run(ctx) })
+	both.Wait()
+	return service, control
 }

@@ -20,7 +20,7 @@ func TestTheRateIsKeptWhileNothingIsAnswered(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if arrived.Add(1) == enough {
-			close(release) // none was answered before
+			close(release) // no request was answered before
 		}
 		<-release
 		w.Header().Set(BackendHeader, "a")
@@ -34,7 +34,7 @@ func TestTheRateIsKeptWhileNothingIsAnswered(t *testing.T) {
 	const rate = 100
 	r := Stream{Address: server.Listener.Addr().String(), Host: "api", Rate: rate}.Run(ctx)
 	if len(r.Samples) < enough {
-		t.Fatalf("%d requests were counted, want all of %d", len(r.Samples), enough)
+		t.Fatalf("%d requests are recorded, want all %d", len(r.Samples), enough)
 	}
 	first := r.Samples[0]
 	for _, s := range r.Samples {
@@ -46,7 +46,7 @@ func TestTheRateIsKeptWhileNothingIsAnswered(t *testing.T) {
 		}
 	}
 	if least := (enough - 2) * time.Second / rate; first.Took < least {
-		t.Errorf("the first took %s, want %s at least: it waited for the others", first.Took, least)
+		t.Errorf("the first request took %s, want at least %s, because it waited for the others", first.Took, least)
 	}
 }
 
@@ -69,12 +69,12 @@ func TestMethodsAreMixed(t *testing.T) {
 	Stream{Address: server.Listener.Addr().String(), Host: "api", Rate: 500}.Run(ctx)
 	for method, want := range map[string]bool{"GET": false, "DELETE": false, "PUT": true, "POST": true} {
 		if n, ok := bodies[method]; !ok || (n > 0) != want {
-			t.Errorf("%s: came %t with %d bytes of bodies, want bodies %t", method, ok, n, want)
+			t.Errorf("%s: arrived %t with %d bytes of bodies; want bodies %t", method, ok, n, want)
 		}
 	}
 }
 
-// TestClosedKeepAliveConnectionsAreCounted: what a client does then by itself is counted, and not done for POST.
+// TestClosedKeepAliveConnectionsAreCounted: the client repeats an idempotent request, and counts it. It does not repeat a POST.
 func TestClosedKeepAliveConnectionsAreCounted(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodPost} {
 		t.Run(method, func(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package sockets is crowds of WebSocket clients that remember how and when each of them ended.
+// Package sockets has groups of WebSocket clients that record how and when each socket ended.
 package sockets
 
 import (
@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// Group is many WebSockets of one target. It is safe for concurrent use.
+// Group is a number of WebSockets to one target. It is safe for concurrent use.
 type Group struct {
 	sockets []*socket
 }
 
-// maxHandshakes is how many handshakes are under way.
+// maxHandshakes is how many handshakes Open does concurrently.
 const maxHandshakes = 16
 
-// Open opens n sockets and returns once all are open.
+// Open opens n sockets. It returns when all are open, or an error if one cannot be opened.
 func Open(ctx context.Context, t Target, n int) (*Group, error) {
 	c := &Group{sockets: make([]*socket, n)}
 	ctx, cancel := context.WithCancel(ctx)
@@ -48,18 +48,18 @@ func Open(ctx context.Context, t Target, n int) (*Group, error) {
 	return c, nil
 }
 
-// Tally is how a crowd is doing.
+// Tally counts the sockets of a group.
 type Tally struct {
 	Opened     int             `json:"opened"`
 	Alive      int             `json:"alive"`
-	Codes      map[int]int     `json:"codes,omitempty"` // of those that ended, by close code
-	EndedAfter []time.Duration `json:"-"`               // when each of them ended, since the time that Count was given
+	Codes      map[int]int     `json:"codes,omitempty"` // the sockets that ended, by close code
+	EndedAfter []time.Duration `json:"-"`               // when each of them ended, as durations since Count's since
 }
 
-// Lost is how many sockets are not open any more.
+// Lost returns how many sockets are not alive.
 func (c Tally) Lost() int { return c.Opened - c.Alive }
 
-// Plus returns both censuses as one.
+// Plus returns the sum of two tallies.
 func (c Tally) Plus(other Tally) Tally {
 	sum := Tally{Opened: c.Opened + other.Opened, Alive: c.Alive + other.Alive, Codes: maps.Clone(c.Codes), EndedAfter: slices.Concat(c.EndedAfter, other.EndedAfter)}
 	for code, n := range other.Codes {
@@ -68,9 +68,9 @@ func (c Tally) Plus(other Tally) Tally {
 	return sum
 }
 
-// Count sends a message to every socket and counts those from which it comes back in time.
+// Count sends a message on every socket. Those whose echo comes in time are alive.
 func (c *Group) Count(since time.Time, within time.Duration) Tally {
-	census := Tally{Opened: len(c.sockets), Codes: make(map[int]int)}
+	tally := Tally{Opened: len(c.sockets), Codes: make(map[int]int)}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for _, s := range c.sockets {
@@ -80,20 +80,20 @@ func (c *Group) Count(since time.Time, within time.Duration) Tally {
 			defer mu.Unlock()
 			switch {
 			case echoed:
-				census.Alive++
+				tally.Alive++
 			case s.alive():
-				census.Codes[CodeSilent]++
+				tally.Codes[CodeSilent]++
 			default:
-				census.Codes[s.code]++
-				census.EndedAfter = append(census.EndedAfter, s.ended.Sub(since))
+				tally.Codes[s.code]++
+				tally.EndedAfter = append(tally.EndedAfter, s.ended.Sub(since))
 			}
 		})
 	}
 	all.Wait()
-	return census
+	return tally
 }
 
-// Alive counts the sockets that are open, as far as their clients know.
+// Alive returns the number of sockets that have not ended, as far as their clients know.
 func (c *Group) Alive() (n int) {
 	for _, s := range c.sockets {
 		if s.alive() {
@@ -103,7 +103,7 @@ func (c *Group) Alive() (n int) {
 	return n
 }
 
-// Close cuts all sockets and returns once nothing of them is left.
+// Close closes the connections of all sockets and waits until their goroutines have ended.
 func (c *Group) Close() {
 	for _, s := range c.sockets {
 		if s != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// backend accepts WebSockets and does with each of them what it is made to do.
+// backend accepts WebSockets and calls serve for each of them.
 type backend struct {
 	*httptest.Server
 	handlers sync.WaitGroup
@@ -93,7 +93,7 @@ func TestSocketsRememberHowTheyEnded(t *testing.T) {
 		switch n {
 		case 0:
 			_ = c.Close(websocket.StatusGoingAway, "the server stops")
-		case 1: // cut
+		case 1: // close the connection without a close frame
 		case 2:
 			<-silence
 		default:
@@ -105,10 +105,10 @@ func TestSocketsRememberHowTheyEnded(t *testing.T) {
 	harness.EventuallyWithin(t, 5*time.Second, "two sockets are alive", func() bool { return c.Alive() == 2 })
 	got := c.Count(began, 300*time.Millisecond)
 	if got.Alive != 1 || got.Codes[1001] != 1 || got.Codes[CodeNone] != 1 || got.Codes[CodeSilent] != 1 {
-		t.Errorf("%+v, want one each alive, closed with 1001, cut, and silent", got)
+		t.Errorf("%+v, want one socket each that is alive, closed with 1001, ended without a close frame, and silent", got)
 	}
 	if len(got.EndedAfter) != 2 || got.EndedAfter[0] < 0 || got.EndedAfter[0] > time.Since(began) {
-		t.Errorf("they ended at %v, want two times since the begin", got.EndedAfter)
+		t.Errorf("the sockets ended at %v, want two times after the beginning", got.EndedAfter)
 	}
 }
 
@@ -133,10 +133,10 @@ func TestOpenFailsWithoutSwitchingProtocols(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	if _, err := Open(t.Context(), Target{Address: server.Listener.Addr().String(), Host: "api"}, 3); err == nil {
-		t.Error("no error although nobody speaks WebSocket")
+		t.Error("no error although the server answers 404")
 	}
 	server.Close()
 	if _, err := Open(t.Context(), Target{Address: server.Listener.Addr().String(), Host: "api"}, 3); err == nil {
-		t.Error("no error although nobody listens")
+		t.Error("no error although nothing listens")
 	}
 }

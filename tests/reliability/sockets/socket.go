@@ -15,30 +15,30 @@ import (
 	"time"
 )
 
-// Close codes of RFC 6455, section 7.4.1, and our own for a socket that is open but says nothing.
+// Close codes: one of RFC 6455, section 7.4.1, and one for sockets that are open but do not echo.
 const (
-	CodeNone   = 1006 // cut without a close frame
-	CodeSilent = 0    // open, and what is sent to it does not come back
+	CodeNone   = 1006 // the connection ended without a close frame
+	CodeSilent = 0    // the connection is open, and no echo comes
 )
 
-// Target is where WebSockets are opened.
+// Target is the URL of WebSockets and the address of their proxy.
 type Target struct {
-	Address string      // of the proxy, HOST:PORT or the path of a unix socket
-	Host    string      // the service's name there
+	Address string      // of the proxy: HOST:PORT or the path of a unix socket
+	Host    string      // the host of the service
 	Path    string      // "": /_test/websocket
 	TLS     *tls.Config // nil: plain
 }
 
-// socket is one WebSocket of a client that echoes nothing, answers pings, and remembers how it ended. It is written by
-// hand because thousands of them run beside what they measure.
+// socket is a WebSocket client that answers pings and records how the socket ended. It does not use a library, because thousands of
+// sockets run on the machine on which they measure a proxy.
 type socket struct {
 	conn   net.Conn
 	opened time.Time
-	echoes chan struct{} // an echo came back
+	echoes chan struct{} // gets a value for each echo
 	done   chan struct{} // closed when the socket has ended
 
 	write sync.Mutex
-	ended time.Time // valid once over is closed
+	ended time.Time // valid once done is closed; so is code
 	code  int
 }
 
@@ -66,7 +66,7 @@ func open(ctx context.Context, t Target) (*socket, error) {
 	return s, nil
 }
 
-// handshake does the opening handshake (RFC 6455, section 4). The key is the RFC's example: nobody is kept out by it.
+// handshake does the opening handshake (RFC 6455, section 4). The key is the RFC's example; it need not be secret.
 func handshake(conn net.Conn, t Target) (*bufio.Reader, error) {
 	path := t.Path
 	if path == "" {
@@ -101,11 +101,11 @@ func (s *socket) read(r *bufio.Reader) {
 			if len(payload) >= 2 {
 				s.code = int(binary.BigEndian.Uint16(payload))
 			}
-			_ = s.send(opClose, payload) // it may be gone already
+			_ = s.send(opClose, payload) // the connection may have ended
 			break
 		}
 		if op == opPing {
-			_ = s.send(opPong, payload) // the next read tells
+			_ = s.send(opPong, payload) // if it fails, the next read fails as well
 			continue
 		}
 		select {
@@ -118,10 +118,10 @@ func (s *socket) read(r *bufio.Reader) {
 	close(s.done)
 }
 
-// echo sends a message and waits until it comes back.
+// echo sends a message and reports whether its echo comes in time.
 func (s *socket) echo(within time.Duration) bool {
 	select {
-	case <-s.echoes: // one that came late
+	case <-s.echoes: // a late echo of an earlier message
 	default:
 	}
 	if err := s.send(opText, []byte("echo")); err != nil {
@@ -164,14 +164,14 @@ const (
 	opPong  = 10
 )
 
-// maskedFrame returns a frame as clients send it, with a payload below 126 bytes. The mask is zero, which is allowed
-// and leaves the payload as it is.
+// maskedFrame returns a client's frame with a payload of at most 125 bytes. Its mask is zero, which is allowed and leaves the payload
+// unchanged.
 func maskedFrame(op byte, payload []byte) []byte {
 	frame := append([]byte{0x80 | op, 0x80 | byte(len(payload))}, 0, 0, 0, 0)
 	return append(frame, payload...)
 }
 
-// readFrame reads one frame of a server; of a payload, the first 125 bytes, which is all that control frames have.
+// readFrame reads one frame of a server. It returns at most 125 bytes of the payload: control frames have no more.
 func readFrame(r *bufio.Reader) (op byte, payload []byte, err error) {
 	head := make([]byte, 2, 8)
 	if _, err := io.ReadFull(r, head); err != nil {

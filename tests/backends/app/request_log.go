@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// withRequestLog prints one line per request when it has ended.
+// withRequestLog prints a line for each request when it has ended.
 func withRequestLog(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -19,7 +19,7 @@ func withRequestLog(next http.Handler) http.Handler {
 	})
 }
 
-// statusRecorder remembers the status of an answer. Unwrap keeps flushing and hijacking within reach.
+// statusRecorder records the status of a response. Its Unwrap allows http.ResponseController to flush and to hijack.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
