@@ -1,10 +1,10 @@
 // node browser.js URL HOST PIN PROTOCOL [PICTURE]
 //
-// Has Debian's Chromium open a page over one version of HTTP (http/1.1, h2 or h3), read from its API and open its WebSocket, as
-// the page itself would, and prints one line of JSON:
+// Makes Debian's Chromium open a page over one version of HTTP (http/1.1, h2 or h3), call its API and open its WebSocket, as the page
+// itself does, and prints one line of JSON:
 //   {"protocol":"h3","status":200,"title":"…","api":200,"apiProtocol":"h3","socket":"0{\"sid\":…","errors":[]}
-// All names are HOST's address. PIN is the certificate's public key as Chromium takes it (base64 of its SHA-256): nothing else is
-// trusted. With PICTURE, a screenshot is written there.
+// All names resolve to HOST. PIN is the only public key that Chromium trusts (the base64 of its SHA-256). PICTURE is the file of a
+// screenshot.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,7 +1,7 @@
 // node shoot.js DIR NAME=URL [NAME=URL…]
 //
-// Writes screenshots of pages to DIR/NAME-light.png and DIR/NAME-dark.png, to be looked at. Certificates are not checked, and names
-// below .localhost are this machine.
+// Writes screenshots of pages to DIR/NAME-light.png and DIR/NAME-dark.png. It does not verify certificates, and resolves names below
+// .localhost to this machine.
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 

@@ -5,29 +5,28 @@ import { Wire } from './wire.js';
 const connectors = { v2: connectV2, v4: connectV4 };
 const began = new Map(); // sid → the server that began the session
 
-// Client is one socket.io client that says something every now and then, and counts what is answered. It reconnects as the
-// library does by itself.
+// Client is one socket.io client that sends messages and counts the answers. It reconnects as the library does by default.
 export class Client {
   session = undefined; // { sid, server, unanswered, code }
   sent = 0;
   answered = 0;
-  marked = false; // the first answer to what it says from now on is to be reported
+  marked = false; // report the first answer to a message that is sent from now on
 
-  // version is v2 or v4; options are { url, transports, cookies, every }; report(event, fields) is told what happens.
+  // version is v2 or v4; options are { url, transports, cookies, every }; report(event, fields) is called for each event.
   constructor(name, version, options, report) {
     this.every = options.every;
     this.report = (event, fields) => report(event, { client: name, ...fields });
     this.wire = new Wire((status, sid, by, body) => {
       this.report('refused', { status, sid, server: began.get(sid) ?? '', by, body });
     }, version === 'v2' && options.cookies);
-    this.wire.headers['X-Client'] = name; // for logs, and because version 2 drops the object if it is empty
+    this.wire.headers['X-Client'] = name; // for logs, and because version 2 ignores an empty object
     this.socket = connectors[version](options.url, {
       path: `/${version}`,
       transports: options.transports,
       agent: this.wire,
       forceNew: true,
       extraHeaders: this.wire.headers,
-      withCredentials: options.cookies, // version 4 keeps cookies by itself then
+      withCredentials: options.cookies, // version 4 then keeps cookies by itself
     });
     this.socket.on('connect_error', (error) => this.failed(error.message));
     this.socket.on('hello', (server) => this.greeted(server));
@@ -46,7 +45,7 @@ export class Client {
     engine.on('upgrade', watch);
   }
 
-  // failed is called for a session that was opened, too, if its server never greeted the client: that server may have died.
+  // failed is also called for an open session whose server has not sent hello: the server may have ended.
   failed(reason) {
     const { sid = '', server = '' } = this.session ?? {};
     this.report('failed', { sid, server, reason, cause: this.wire.trouble });
@@ -61,13 +60,13 @@ export class Client {
 
   closed(reason) {
     const { session } = this;
-    if (!session) return; // it never began
+    if (!session) return; // it has not begun
     this.session = undefined;
     const { sid, server, unanswered: lost, code } = session;
     this.report('closed', { sid, server, reason, cause: this.wire.trouble, code, lost });
   }
 
-  // talk says something about every `every` milliseconds, unless what it said before is not answered yet.
+  // talk sends a message about every `every` milliseconds, unless the last one has no answer yet.
   talk() {
     setTimeout(() => this.talk(), this.every * (0.75 + Math.random() / 2));
     const { session, marked } = this;

@@ -1,20 +1,20 @@
 // node fleet.js URL [--v2 N] [--v4 N] [--transports polling,websocket] [--cookies] [--every MS] [--ramp MS]
 //
-// Runs N clients of each version of socket.io, which start within `ramp` and each say something about every `every`
-// milliseconds. It prints a line of JSON for what happens, with `at` in milliseconds since 1970 and the `client`:
+// Runs N clients of each version of socket.io, which start within `ramp` milliseconds and send a message about every `every`
+// milliseconds. It prints a line of JSON for each event, with `at` (Unix time in milliseconds) and `client`:
 //
-//   open      a session was greeted by its server:       sid, server, transport
-//   closed    a session is over:                         sid, server, reason, cause, code (WebSocket's), lost (not answered)
-//   refused   an answer over HTTP was an error:          sid, server (that began it), by (that refused), status, body
-//   failed    a session could not begin:                 sid, server (if there was one already), reason, cause
-//   misrouted another server answered, or something else: sid, server, by
-//   answered  the first answer after a mark:             sid, server, transport
+//   open      a server has greeted a session:            sid, server, transport
+//   closed    a session has ended:                       sid, server, reason, cause, code (WebSocket's), lost (not answered)
+//   refused   an HTTP response was an error:             sid, server (that began it), by (that refused), status, body
+//   failed    a session could not begin:                 sid, server (if there was one), reason, cause
+//   misrouted a wrong server has answered, or wrongly:   sid, server, by
+//   answered  the first answer after mark:               sid, server, transport
 //   idle      after pause: no request is in flight
 //   total     at the end:                                sent, answered
 //
-// and takes a command in each line of its input, the end of which is its own:
+// It reads a command from each line of its input, and exits at the end of the input:
 //
-//   mark      have each client report its next answer
+//   mark      make each client report its next answer
 //   pause     keep back what clients would send
 //   resume    send what pause kept back
 import { createInterface } from 'node:readline';

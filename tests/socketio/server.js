@@ -1,6 +1,6 @@
-// Serves socket.io to the fleet in the two versions that are in use: socket.io 4 below /v4, socket.io 2 below /v2, with
-// the defaults of each. Every answer over HTTP, every greeting and every reply names the container. It exits at once when
-// it is told to stop, so that its sessions die with it.
+// Serves two versions of socket.io to the fleet: socket.io 4 below /v4, socket.io 2 below /v2, with the defaults of each. Every HTTP
+// response, every greeting and every reply has the name of the container. The server exits at once on SIGTERM, and its sessions end
+// with it.
 import { createServer } from 'node:http';
 import { hostname } from 'node:os';
 import { Server } from 'socket.io';
@@ -14,7 +14,7 @@ const server = createServer((req, res) => {
 serve(new Server(server, { path: '/v4', serveClient: false }));
 serve(serveV2(server, { path: '/v2', serveClient: false }));
 
-// Before those of socket.io, which have taken the place of the one above.
+// This listener runs before those of socket.io, which have replaced the one above.
 server.prependListener('request', (req, res) => res.setHeader('X-Server', name));
 process.once('SIGTERM', () => process.exit(0));
 server.listen(3000);

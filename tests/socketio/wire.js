@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 export class Wire extends Agent {
   server = ''; // the one that began the last session
   trouble = ''; // the first error of this session
-  headers = {}; // that go out with every request
+  headers = {}; // sent with every request
 
   // Wire calls refused(status, sid, by, body) for every response with an error status. With keepsCookies it keeps cookies, as
   // browsers do: version 2 of the library leaves that to them.
@@ -59,7 +59,7 @@ let inFlight = 0;
 let onIdle;
 
 // pause keeps back what clients would send, and calls idle once no request is in flight. A test can then replace the proxy
-// without cutting a request: a poll that is cut ends its session, whatever the proxy knows. At first pause keeps back only
+// without interrupting a request: an interrupted poll ends its session, whatever the proxy knows. At first pause keeps back only
 // polls, because the server answers what a client still sends on the poll that the client has.
 export function pause(idle) {
   paused = 'polls';

@@ -3,12 +3,12 @@ import { sendJSON } from './json.js';
 
 const jsonLimit = 100 * 1024; // Express's default, which the application keeps
 
-// What the edge must never let through. A test that can read this has found a hole.
+// The response of paths that the edge must block. A test that gets it has found a hole.
 const leaks = ['/api/queues', '/agendash', '/public', '/swagger'];
 
 // answer serves one request of the application's API.
 export function answer(name, req, res) {
-  const [pathname, query] = req.url.split(/\?(.*)/s); // new URL would throw at some of what clients send
+  const [pathname, query] = req.url.split(/\?(.*)/s); // new URL would throw an error for some clients' paths
   const url = { pathname, searchParams: new URLSearchParams(query) };
   res.setHeader('X-Test-Backend', name);
   const exercise = exercises[url.pathname];
@@ -16,7 +16,7 @@ export function answer(name, req, res) {
   if (leaks.some((path) => url.pathname === path || url.pathname.startsWith(`${path}/`))) return res.end('LEAK\n');
   if (url.pathname === '/api/system_db') return sendJSON(res, 200, { status: 'ok' });
   if (url.pathname === '/api/json' && req.method === 'POST') return json(req, res);
-  // /api/ping is among them: V0.24 has no such route.
+  // This includes /api/ping, which V0.24 does not have.
   sendJSON(res, 404, { message: `Cannot ${req.method} ${url.pathname}`, error: 'Not Found', statusCode: 404 });
 }
 

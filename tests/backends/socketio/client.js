@@ -2,12 +2,12 @@
 //
 // Connects with the real socket.io client, waits for `hello`, does COUNT echo round trips and prints one line of JSON:
 //   {"ok":true,"transport":"websocket","name":"…","echoes":5,"ms":42}
-// or {"ok":false,"error":"…",…} and exit status 1. It neither reconnects nor waits longer than 10 s: a proxy that needs
-// a second try has failed.
+// or {"ok":false,"error":"…",…}, with the exit status 1. It does not reconnect, and gives up after 10 s: a proxy that needs a
+// second attempt has failed.
 //
-// TRANSPORTS is a list with commas. With polling,websocket the upgrade must succeed before the echoes begin.
-// HOST_MAP="name=127.0.0.1,other=127.0.0.1" stands in for DNS. CA_FILE is who signs the server's certificate; without it
-// certificates are not checked.
+// TRANSPORTS is separated by commas. With polling,websocket the upgrade must succeed before the echoes begin.
+// HOST_MAP="name=127.0.0.1,other=127.0.0.1" replaces DNS. CA_FILE has the root of the server's certificate; without it the
+// client does not verify certificates.
 import http from 'node:http';
 import https from 'node:https';
 import { lookup as dnsLookup } from 'node:dns';
@@ -31,12 +31,12 @@ const agent = secure
   : new http.Agent({ lookup: mappedLookup(process.env.HOST_MAP) });
 const socket = io(url, { path, transports, agent, ...trust, reconnection: false, forceNew: true });
 
-setTimeout(() => finish('no end after 10 s'), 10_000);
+setTimeout(() => finish('not finished after 10 s'), 10_000);
 socket.on('connect_error', (error) => finish(`connect: ${describe(error)}`));
 socket.on('disconnect', (reason) => finish(`disconnected: ${reason}`));
 socket.io.engine.on('upgradeError', (error) => finish(`upgrade: ${describe(error)}`));
 
-// Both must be listened for before either is awaited: the upgrade may be done before hello arrives.
+// Both listeners are added before one is awaited: the upgrade may be complete before hello arrives.
 const hello = new Promise((resolve) => socket.once('hello', resolve));
 const upgrades = transports[0] === 'polling' && transports.length > 1;
 const upgraded = upgrades && new Promise((resolve) => socket.io.engine.once('upgrade', resolve));

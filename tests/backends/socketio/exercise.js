@@ -1,4 +1,4 @@
-// The routes with which tests exercise a proxy. They answer as those of ../app/exercise.go do.
+// The test routes. They answer as those of ../app/test_routes.go do.
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -65,7 +65,7 @@ function* zeros(bytes) {
   for (; bytes > 0; bytes -= chunk.length) yield bytes < chunk.length ? chunk.subarray(0, bytes) : chunk;
 }
 
-// ?interval=200ms&count=10: server-sent events "data: 1", "data: 2", …; count=0 goes on until the client leaves.
+// ?interval=200ms&count=10: server-sent events "data: 1", "data: 2", …; with count=0 they end when the client leaves.
 function events(name, url, req, res) {
   const interval = milliseconds(url.searchParams.get('interval') ?? '200ms');
   const count = wholeNumber(url.searchParams.get('count') ?? '10');
@@ -82,7 +82,7 @@ function events(name, url, req, res) {
   next();
 }
 
-// ?d=130s: sends its first byte after d.
+// ?d=130s: sends the first byte after d.
 function slow(name, url, req, res) {
   const d = url.searchParams.get('d') ?? '1s';
   const delay = milliseconds(d);
@@ -98,7 +98,7 @@ function remoteOf(socket) {
   return `${address.includes(':') ? `[${address}]` : address}:${socket.remotePort}`;
 }
 
-// canonicalHeaders spells and shapes headers as Go's http.Header does, without Host, which has its own field.
+// canonicalHeaders returns the headers as Go's http.Header has them, without Host, which has a field of its own.
 function canonicalHeaders(req) {
   const headers = {};
   for (const [name, values] of Object.entries(req.headersDistinct)) {
@@ -112,7 +112,7 @@ function wholeNumber(text) {
   return /^\d+$/.test(text) ? Number(text) : undefined;
 }
 
-// milliseconds reads a Go duration of one unit, such as 200ms, 1.5s or 2m.
+// milliseconds parses a Go duration of one unit, such as 200ms, 1.5s or 2m.
 function milliseconds(text) {
   const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
   return unit && Number(number) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[unit];

@@ -1,14 +1,14 @@
-// Plays bigcapital-server: the Socket.IO server that it runs, its API as far as an edge must know it, and the routes
-// of exercise.js. Node's own keep-alive (5 s) stays as it is: an edge has to live with it.
+// Stands in for bigcapital-server: its Socket.IO server, the parts of its API that matter to an edge, and the test routes of
+// exercise.js. Node's keep-alive timeout keeps its default (5 s), because an edge has to cope with it.
 //
 // Environment:
 //   APP_JWT_SECRET, JWT_SECRET  both required: the real one falls back to a public secret without the first
 //   DB_HOST (port 3306), REDIS_HOST + REDIS_PORT, QUEUE_HOST + QUEUE_PORT
-//                               waited for, if set, before it listens
+//                               it waits for these, if set, before it listens
 //   PORT           3000 by default
 //   BOOT_DELAY_MS  how long it boots before it listens
 //   ON_TERM        rude (the default) exits at once on SIGTERM, polite closes the server first
-//   NAME           what it calls itself; the host name by default
+//   NAME           its name; the host name by default
 //   LOG            1 prints one line per request
 import { createServer } from 'node:http';
 import { hostname } from 'node:os';
@@ -32,7 +32,7 @@ const server = createServer((req, res) => {
 });
 const sockets = serveSockets(name, server);
 
-// Set before the boot, so that a backend can be stopped while it boots; as PID 1 it would ignore the signal without.
+// The handlers are set before the boot, so that a backend can be stopped while it boots: PID 1 ignores signals without a handler.
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.once(signal, () => {
     if (env.ON_TERM !== 'polite' || !server.listening) process.exit(128 + 15);

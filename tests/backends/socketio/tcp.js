@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-// awaitTCP resolves once host:port accepts a connection; at once when either is not set.
+// awaitTCP resolves when host:port accepts a connection; at once if host or port is not set.
 export async function awaitTCP(host, port) {
   if (!host || !port) return;
   while (!(await accepts(host, Number(port)))) await sleep(200);
