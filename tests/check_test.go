@@ -193,10 +193,7 @@ func TestCheckNamesEachFaultOfABrokenStack(t *testing.T) {
 // unstartedStack returns the shipped stack before its first start, with a .env in dir.
 func unstartedStack(t *testing.T, dir string) *project {
 	t.Helper()
-	env := filepath.Join(dir, ".env")
-	if out, err := exec.Command(harness.Edge(t), "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
-		t.Fatalf("edge init: %v\n%s", err, out)
-	}
+	env := harness.InitEnv(t, dir, "localhost")
 	return &project{Project: harness.Project{
 		Name: "edgefresh", Files: []string{"../compose.yaml"},
 		Env: []string{"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:0", "PUBLISH_HTTPS=127.0.0.1:0"},

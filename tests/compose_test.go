@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -167,13 +166,9 @@ func (s *shippedStack) up() error {
 			return err
 		}
 	}
-	edge, err := harness.EdgeBinary()
-	if err != nil {
-		return err
-	}
 	env := filepath.Join(s.dir, ".env")
-	if out, err := exec.Command(edge, "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
-		return fmt.Errorf("edge init: %w\n%s", err, out)
+	if err := harness.WriteEnv(env, "localhost"); err != nil {
+		return err
 	}
 	s.project = project{http: ports[0], https: ports[1], Project: harness.Project{
 		Name: "edgetest", Files: []string{"../compose.yaml", "compose.test.yaml"},

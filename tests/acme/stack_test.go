@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -38,10 +36,7 @@ func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
 		Project: harness.Project{Name: "edgeacme" + short, Files: []string{"../../compose.yaml", "../compose.test.yaml"}},
 		t:       t, ca: ca, domain: short + ".test", http: harness.FreePort(t), https: harness.FreePort(t),
 	}
-	file := filepath.Join(t.TempDir(), ".env")
-	if out, err := exec.Command(harness.Edge(t), "init", "--domain", s.domain, "--file", file).CombinedOutput(); err != nil {
-		t.Fatalf("edge init: %v\n%s", err, out)
-	}
+	file := harness.InitEnv(t, t.TempDir(), s.domain)
 	s.Env = append([]string{
 		"COMPOSE_ENV_FILES=" + file, "PUBLISH_HTTP=127.0.0.1:" + s.http, "PUBLISH_HTTPS=127.0.0.1:" + s.https,
 		"ACME_CA=" + ca.URL, "ACME_CA_ROOT=" + ca.RootFile,
