@@ -48,7 +48,8 @@ func Images(names ...string) Requirement {
 	return append(Requirement{"docker", "image", "inspect"}, names...)
 }
 
-// Main runs a suite and exits. TestMain calls it and nothing else. With -short it runs no test, says so, and exits with 0.
+// Main builds the edge, runs a suite and exits. TestMain calls it and nothing else. With -short it runs no test, prints so, and exits
+// with 0.
 func Main(m *testing.M, s Suite) {
 	for variable, main := range s.Processes {
 		if value := os.Getenv(variable); value != "" {
@@ -60,7 +61,14 @@ func Main(m *testing.M, s Suite) {
 		fmt.Printf("%s: -short: the end-to-end tests are skipped\n", s.Dir)
 		os.Exit(0)
 	}
-	os.Exit(s.run(m.Run))
+	os.Exit(s.run(func() int {
+		// A test must not build the edge while it measures something.
+		if _, err := EdgeBinary(); err != nil {
+			s.printError(err)
+			return 1
+		}
+		return m.Run()
+	}))
 }
 
 // suiteDir is the directory that the running suite keeps its files in.
