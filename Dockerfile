@@ -12,8 +12,9 @@ COPY go.mod go.sum ./
 RUN go mod download
 
 COPY . .
+# The tag nodemo leaves out `edge demo` with its backends.
 # A file system in memory that is mounted at /run/edge takes on its mode: the admin socket is for its user alone.
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/system/usr/bin/edge ./cmd/edge \
+RUN CGO_ENABLED=0 go build -trimpath -tags nodemo -ldflags="-s -w" -o /out/system/usr/bin/edge ./cmd/edge \
  && install -D -m 0644 Caddyfile /out/system/etc/edge/Caddyfile \
  && mkdir -p /out/user/data /out/user/config /out/user/run/edge \
  && chmod 0700 /out/user/run/edge

@@ -8,7 +8,7 @@
 // # Why not a library
 //
 // github.com/googollee/go-socket.io implements only Engine.IO 3 and is no longer maintained. github.com/zishang520/socket.io
-// (MIT, one maintainer) was tried at v3.0.6 in November 2026, behind the interface of this package. It serves real clients of
+// (MIT) was tried at v3.0.6 in November 2026, behind the interface of this package. It serves real clients of
 // Socket.IO 2 and 4, over polling, WebSocket and the upgrade between them. It was not adopted, because
 //   - it is 17,000 lines and adds nine modules to go.mod. One of them, webtransport-go, builds only with certain versions of
 //     quic-go, so the demo would limit the version with which the edge serves HTTP/3;
