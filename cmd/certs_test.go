@@ -39,13 +39,13 @@ func TestCertTableShowsErrorsAndHints(t *testing.T) {
 		}
 	}
 	if err := failedCertsError(all); err == nil || !strings.Contains(err.Error(), "b.example is failing, c.example is expired") {
-		t.Errorf("what is wrong: %v", err)
+		t.Errorf("got %v", err)
 	}
 	if err := failedCertsError(all[:1]); err != nil {
-		t.Errorf("with one that is well: %v", err)
+		t.Errorf("a valid certificate: %v", err)
 	}
 	out.Reset()
 	if err := printCerts(&out, nil, now); err != nil || !strings.Contains(out.String(), "no certificates") {
-		t.Errorf("without any: %v %q", err, &out)
+		t.Errorf("no certificates: %v %q", err, &out)
 	}
 }

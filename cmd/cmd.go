@@ -1,4 +1,4 @@
-// Package cmd is the edge's own commands beside Caddy's, one file per verb.
+// Package cmd has the edge's own commands, in addition to Caddy's, one file per verb.
 package cmd
 
 import (
@@ -10,13 +10,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Files are shipped files that commands carry with them.
+// Files are the shipped files that commands use.
 type Files struct {
 	Caddyfile  []byte
 	EnvExample []byte
 }
 
-// Register adds the commands to Caddy's. Call it once, while the program is initialized.
+// Register adds the commands to Caddy's. Call it once, from an init function.
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
 		certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(),
@@ -26,7 +26,7 @@ func Register(files Files) {
 	}
 }
 
-// hintError is an error with the one thing to do about it.
+// hintError is an error with the next step for the user.
 type hintError struct {
 	error
 	hint string
@@ -34,12 +34,12 @@ type hintError struct {
 
 func (h hintError) Unwrap() error { return h.error }
 
-// withHint adds to an error what a person at a terminal should do next.
+// withHint adds to an error the next step for a user at a terminal.
 func withHint(err error, format string, args ...any) error {
 	return hintError{err, fmt.Sprintf(format, args...)}
 }
 
-// runNoArgs makes a cobra function of ours, for a command that takes no arguments.
+// runNoArgs is runWithArgs for a command that takes no arguments.
 func runNoArgs(f func(cmd *cobra.Command) error) func(*cobra.Command, []string) error {
 	return runWithArgs(func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -49,7 +49,7 @@ func runNoArgs(f func(cmd *cobra.Command) error) func(*cobra.Command, []string) 
 	})
 }
 
-// runWithArgs makes a cobra function print errors as the style asks: "edge: error: …", then "edge: hint: …".
+// runWithArgs returns a function for cobra that prints the error of f as "edge: error: …", and its hint as "edge: hint: …".
 func runWithArgs(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
@@ -59,6 +59,7 @@ func runWithArgs(f func(cmd *cobra.Command, args []string) error) func(*cobra.Co
 	}
 }
 
+// printError prints an error and its hint; nothing if it is nil.
 func printError(w io.Writer, err error) {
 	if err == nil {
 		return

@@ -20,21 +20,22 @@ func guardCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "guard",
 		Usage: "[--listen <address>] [--socket <path>] [--health]",
-		Short: "Lets the edge see which containers there are, and nothing else of Docker",
+		Short: "Gives the edge read-only access to the list of containers, and to nothing else of Docker",
 		Long: `
-Holds the Docker socket in a container of its own and passes GET /_ping, /version,
-/events and /containers/json, stripped of command lines, mounts and foreign labels.
-Everything else is answered with 403.
+Has access to the Docker socket, in a container of its own, and forwards GET /_ping,
+/version, /events and /containers/json. It removes command lines, mounts and labels that
+the edge does not need from the answers. Everything else gets 403.
 
-Run it as uid 0 without capabilities on a network that only the edge joins; the
+Run it as uid 0 without capabilities, on a network that only the edge joins, as the
 compose file does.
 
-  --health asks a running guard and the Engine behind it; exit status 1 if either fails.
+  --health asks a running guard and the Docker Engine behind it whether they work; exit
+           status 1 if not.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("listen", ":2375", "Address to listen on")
 			cmd.Flags().String("socket", "/var/run/docker.sock", "The Docker Engine's socket")
-			cmd.Flags().Bool("health", false, "Ask a running guard instead of being one")
+			cmd.Flags().Bool("health", false, "Ask a running guard whether it works")
 			cmd.RunE = runNoArgs(runGuard)
 		},
 	}

@@ -20,17 +20,17 @@ func healthCommand() caddycmd.Command {
 		Usage: "[--ready] [--url <url>] [--timeout <duration>]",
 		Short: "Asks a running edge whether it works",
 		Long: `
-Asks the edge on this machine whether it works, on the socket /run/edge/health.sock, or
-the one that EDGE_HEALTH names: it is there in a container of the edge, whatever its
-configuration says. Where there is none, GET /health is asked over HTTP, on the port
-that HTTP_PORT names (80 by default). Exit status 0 if the answer is 200, else 1: made
-for the health check of a container that has no shell.
+Asks the edge on this machine whether it works, on the socket /run/edge/health.sock, or on
+the one that EDGE_HEALTH names. A container of the edge has this socket with any
+configuration. Without the socket, the command sends GET /health over HTTP, to the port
+that HTTP_PORT names (80 by default). The exit status is 0 if the answer is 200, else 1,
+so that it is a health check for a container without a shell.
 
-  --ready asks whether every service that is routed to is ready (/health/ready).
+  --ready asks whether every service that routes lead to is ready (/health/ready).
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().Bool("ready", false, "Ask whether all services are ready")
-			cmd.Flags().String("url", "", "What to ask instead")
+			cmd.Flags().String("url", "", "The URL to ask instead")
 			cmd.Flags().Duration("timeout", 3*time.Second, "How long the answer may take")
 			cmd.RunE = runNoArgs(runHealth)
 		},
@@ -57,7 +57,7 @@ func runHealth(cmd *cobra.Command) error {
 	return expectOK(cmd.Context(), http.DefaultClient, url, flags.Duration("timeout"))
 }
 
-// expectOK asks a URL and returns an error unless the answer is 200.
+// expectOK sends a GET request, and returns an error unless the answer is 200.
 func expectOK(ctx context.Context, client *http.Client, url string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

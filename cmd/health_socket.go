@@ -18,14 +18,14 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// defaultHealthSocket is where a running edge is asked for its health, whatever its configuration is: it may have no HTTP
-// port, no admin API, and no site that says anything about health.
+// defaultHealthSocket is the socket for health checks. It exists with any configuration, which may have no HTTP port, no admin API, and
+// no site with the directive health.
 const defaultHealthSocket = "/run/edge/health.sock"
 
 func healthSocketPath() string { return cmp.Or(os.Getenv("EDGE_HEALTH"), defaultHealthSocket) }
 
-// ServeHealth answers on the health socket as long as the process lives, and removes what an earlier one left there. Where its
-// directory is not there, which only the image has, it does nothing.
+// ServeHealth serves the health socket until the process ends. It replaces the socket of an earlier process. If the directory does not
+// exist, which only the image has, ServeHealth does nothing.
 func ServeHealth() error {
 	path := healthSocketPath()
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
@@ -39,12 +39,11 @@ func ServeHealth() error {
 		return withHint(fmt.Errorf("listen for health checks: %w", err), "let this user write to %s, or name another socket in EDGE_HEALTH", filepath.Dir(path))
 	}
 	server := &http.Server{Handler: http.HandlerFunc(handleHealth), ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.Serve(ln) }() // it ends with the process
+	go func() { _ = server.Serve(ln) }() // until the process ends
 	return nil
 }
 
-// handleHealth answers /health with 200 if a configuration runs, and /health/ready if moreover every service has a ready
-// endpoint.
+// handleHealth answers /health with 200 if a configuration runs, and /health/ready with 200 if every service has a ready endpoint too.
 func handleHealth(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/health" && r.URL.Path != "/health/ready" {
 		http.NotFound(w, r)
@@ -69,7 +68,7 @@ func handleHealth(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// healthSocketClient returns a client that asks on the health socket; nil if there is none.
+// healthSocketClient returns a client that connects to the health socket, or nil if there is no socket.
 func healthSocketClient() *http.Client {
 	path := healthSocketPath()
 	if info, err := os.Stat(path); err != nil || info.Mode()&fs.ModeSocket == 0 {

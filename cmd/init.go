@@ -21,13 +21,13 @@ func initCommand(envExample []byte) caddycmd.Command {
 		Usage: "[--domain <domain>] [--email <address>] [--file .env]",
 		Short: "Writes a .env with new secrets for the compose file",
 		Long: `
-Writes the variables that compose.yaml needs, with a secret of its own, 256 bits from
-the system's random source, for each password and key. The file is readable by its
-owner only. A file that is there already is never touched.
+Writes the variables that compose.yaml needs, with a new secret of 256 random bits for each
+password and key. Only the owner can read the file. The command does not change a file
+that exists.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("domain", "theworklabs.cc", "The domain under which the sites are")
-			cmd.Flags().String("email", "", "Where the certificate authority may write to")
+			cmd.Flags().String("email", "", "The address for mail from the certificate authority")
 			cmd.Flags().String("file", ".env", "The file to write")
 			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error { return runInit(cmd, envExample) })
 		},
@@ -45,8 +45,8 @@ func runInit(cmd *cobra.Command, envExample []byte) error {
 	name := flags.String("file")
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return withHint(fmt.Errorf("%s is there already, and holds the secrets of a stack", name),
-			"keep it; to begin anew, move it away first")
+		return withHint(fmt.Errorf("%s exists already, and has the secrets of a stack", name),
+			"keep it, or move it away first")
 	}
 	if err != nil {
 		return err
@@ -59,8 +59,8 @@ func runInit(cmd *cobra.Command, envExample []byte) error {
 	return nil
 }
 
-// fillEnv gives the example's empty variables their values: those of values, and a new secret for each that is named
-// as one. Comments and everything else stay as they are.
+// fillEnv sets the empty variables of the example: those in values to their values, and each that isSecret names to a new secret. All
+// other lines stay unchanged.
 func fillEnv(example []byte, values map[string]string) (content []byte, secrets int, err error) {
 	var out bytes.Buffer
 	lines := bufio.NewScanner(bytes.NewReader(example))
@@ -71,12 +71,12 @@ func fillEnv(example []byte, values map[string]string) (content []byte, secrets 
 		case !isVariable || strings.HasPrefix(line, "#") || value != "":
 		case values[name] != "":
 			if strings.ContainsAny(values[name], "\n\r'\"$\\") {
-				return nil, 0, fmt.Errorf("%s: %q has a character that a .env file can't hold", name, values[name])
+				return nil, 0, fmt.Errorf("%s: %q has a character that is not allowed in a .env file", name, values[name])
 			}
 			line += values[name]
 		case isSecret(name):
 			secret := make([]byte, 32)
-			_, _ = rand.Read(secret) // it never fails, by its contract
+			_, _ = rand.Read(secret) // it never returns an error
 			line += hex.EncodeToString(secret)
 			secrets++
 		}

@@ -9,14 +9,13 @@ import (
 	"github.com/theworklabs/edge/internal/compose"
 )
 
-// addProjectFlags adds the flags that say which Compose project is meant, in the words of docker compose, and which service
-// of it is the edge.
+// addProjectFlags adds the flags that name the Compose project, as those of docker compose do, and the service that is the edge.
 func addProjectFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringP("project-name", "p", "", "The Compose project's name")
 	f.StringArrayP("file", "f", nil, "A compose file")
 	f.StringArray("env-file", nil, "A file with variables for the compose file")
-	f.String("project-directory", "", "The directory that paths in the compose file begin at")
+	f.String("project-directory", "", "The directory that paths in the compose file are relative to")
 	f.StringArray("profile", nil, "A profile of the compose file")
 	f.String("edge", "edge", "The Compose service that is the edge")
 }
@@ -24,7 +23,7 @@ func addProjectFlags(cmd *cobra.Command) {
 // projectFromFlags reads the flags of [addProjectFlags].
 func projectFromFlags(cmd *cobra.Command) (compose.Project, error) {
 	text := func(name string) string {
-		value, _ := cmd.Flags().GetString(name) // it is one: see above
+		value, _ := cmd.Flags().GetString(name) // the flag exists and is a string
 		return value
 	}
 	list := func(name string) []string {
@@ -36,7 +35,7 @@ func projectFromFlags(cmd *cobra.Command) (compose.Project, error) {
 		Files: list("file"), EnvFiles: list("env-file"), Profiles: list("profile"),
 	}
 	if slices.Contains(p.Files, "-") {
-		return p, withHint(errors.New("the compose file is read more than once, and can't be standard input"), "save it and name it")
+		return p, withHint(errors.New("the compose file can't be standard input, because it is read more than once"), "save it to a file")
 	}
 	return p, nil
 }

@@ -23,23 +23,23 @@ func rolloutCommand() caddycmd.Command {
 		Usage: "<service>... | --all [--file compose.yaml] [--dry-run] [--force] [--pull <policy>] [--timeout 2m]",
 		Short: "Deploys new containers of Compose services without losing a request",
 		Long: `
-For each service, in turn: gets the image, runs what it depends on to have completed,
-starts new containers beside the old ones, waits until the edge finds them ready, has it
-drain the old ones, and only then stops and removes those. Run it on the host, where you
-run docker compose; --file, --project-name, --project-directory, --env-file and --profile
-mean the same as there.
+For each service, one after the other: pulls the image, runs the services that it needs to
+have completed, starts new containers while the old ones run, waits until the edge finds
+the new ones ready, drains the old ones, and then stops and removes these. Run it on the
+host, where you run docker compose; --file, --project-name, --project-directory,
+--env-file and --profile mean the same as there.
 
-If a new container doesn't become ready, or you press Ctrl-C, the old ones go on and the
-new ones are removed (press it twice to cut what is under way on these). Once an old one
-has been stopped, the rest is done.
+If a new container does not become ready, or you press Ctrl-C, the old ones stay and the
+new ones are removed; press it twice to abort the requests on the new ones. Once an old
+container has been stopped, the rollout is completed.
 
-A service of which two can't run at once (it writes to a volume, has a container_name,
-publishes a port) is drained, stopped and started, and the edge holds requests meanwhile.
-The label edge.rollout says otherwise: "true", its volumes may be shared; "false", never
-two.
+A service of which two containers can't run at a time (it writes to a volume, has a
+container_name, or publishes a port) is drained, stopped and started, while the edge holds
+its requests. The label edge.rollout overrides that: "true" means that containers may
+share its volumes, "false" that two never run at a time.
 
-  --pull     is always, missing or never; without it the compose file decides. Images that
-             only this machine has are taken as they are.
+  --pull     is always, missing or never. Without it, the compose file decides. Images that
+             exist only on this machine are not pulled.
   --dry-run  prints the steps of the rollout, and changes nothing.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
@@ -47,13 +47,13 @@ two.
 			addProjectFlags(cmd)
 			f.Bool("all", false, "Roll out every service that the edge has a route to")
 			f.Bool("dry-run", false, "Print what the rollout would do, and change nothing")
-			f.Bool("force", false, "Replace containers that are up to date, too")
-			f.Bool("build", false, "Build images first, where the file says how")
+			f.Bool("force", false, "Replace containers that are up to date too")
+			f.Bool("build", false, "Build images first, if the compose file has their build")
 			f.String("pull", "", "When to pull images: always, missing or never")
 			f.Bool("no-pull", false, "The same as --pull never")
-			f.Duration("timeout", 2*time.Minute, "How long new containers may take to be ready")
-			f.Duration("drain-timeout", 0, "How long requests on old containers may take (default 1m; 15s where requests are held meanwhile)")
-			f.Duration("sessions", 10*time.Second, "For how long requests of sticky sessions may still come to old containers")
+			f.Duration("timeout", 2*time.Minute, "How long new containers may take to become ready")
+			f.Duration("drain-timeout", 0, "How long requests on old containers may take (default 1m; 15s if the edge holds requests meanwhile)")
+			f.Duration("sessions", 10*time.Second, "How long old containers still get requests of sticky sessions")
 			f.Duration("stop-timeout", 0, "How long a container may take to stop (default: its own setting)")
 			cmd.RunE = runWithArgs(runRollout)
 		},
@@ -65,13 +65,13 @@ func runRollout(cmd *cobra.Command, services []string) error {
 	if err != nil {
 		return err
 	}
-	// A terminal that is closed, or a pipe whose reader has gone, must not end a rollout half-way.
+	// A closed terminal, or a pipe without a reader, must not end a rollout half-way.
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
-	ctx, hurry, stop := notifyInterrupts(cmd.Context())
+	ctx, forceStop, stop := notifyInterrupts(cmd.Context())
 	defer stop()
-	r.ForceStop = hurry
+	r.ForceStop = forceStop
 
 	if dryRun, _ := cmd.Flags().GetBool("dry-run"); dryRun {
 		err = printPlan(ctx, r)
@@ -94,7 +94,7 @@ func printPlan(ctx context.Context, r *rollout.Rollout) error {
 	return err
 }
 
-// newRollout reads the flags.
+// newRollout returns the rollout that the flags ask for.
 func newRollout(cmd *cobra.Command, services []string) (*rollout.Rollout, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	all, pull := flags.Bool("all"), flags.String("pull")
@@ -128,14 +128,15 @@ func newRollout(cmd *cobra.Command, services []string) (*rollout.Rollout, error)
 	}, nil
 }
 
-// notifyInterrupts returns a context that ends at the first signal to stop, and a channel that is closed at the second.
+// notifyInterrupts returns a context that ends at the first signal to stop, and a channel that is closed at the second signal. The
+// caller must call the function.
 func notifyInterrupts(ctx context.Context) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	hurry, done := make(chan struct{}), make(chan struct{})
+	second, done := make(chan struct{}), make(chan struct{})
 	go func() {
-		for _, act := range []func(){cancel, func() { close(hurry) }} {
+		for _, act := range []func(){cancel, func() { close(second) }} {
 			select {
 			case <-signals:
 				act()
@@ -144,7 +145,7 @@ func notifyInterrupts(ctx context.Context) (context.Context, <-chan struct{}, fu
 			}
 		}
 	}()
-	return ctx, hurry, func() {
+	return ctx, second, func() {
 		signal.Stop(signals)
 		close(done)
 		cancel()

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Where a container of the edge has its configuration: its own place, and that of the official image of Caddy, whose users may
-// have put the edge in its place.
+// The paths of the configuration in a container of the edge: its own, and that of Caddy's official image, which users may have replaced
+// with the image of the edge.
 const (
 	edgeCaddyfile     = "/etc/edge/Caddyfile"
 	officialCaddyfile = "/etc/caddy/Caddyfile"
@@ -21,13 +21,13 @@ const (
 func serveCommand(shipped []byte) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "serve",
-		Short: "Runs the edge with the configuration that its container has",
+		Short: "Runs the edge with the configuration of its container",
 		Long: `
-Does what "edge run --config /etc/edge/Caddyfile" does: it is what the image starts with.
+Does the same as "edge run --config /etc/edge/Caddyfile". The image starts with it.
 
-If there is /etc/caddy/Caddyfile, where the official image of Caddy has its
-configuration, and /etc/edge/Caddyfile is the one of the image, the former is used. If
-both are yours, the edge does not start: remove one of them.
+If /etc/caddy/Caddyfile exists, where the official image of Caddy has its configuration,
+and /etc/edge/Caddyfile is the one of the image, the edge uses the former. If both are
+yours, the edge does not start: remove one of them.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error { return runServe(cmd, shipped) })
@@ -51,17 +51,17 @@ func runServe(cmd *cobra.Command, shipped []byte) error {
 	return caddyRun.RunE(caddyRun, nil)
 }
 
-// chooseConfig returns the path of the configuration to run with: own, unless that is the shipped one, or is not there, and there is
-// one at caddy.
+// chooseConfig returns the path of the configuration to use. That is caddy if it exists, and own is the shipped configuration or does
+// not exist; else it is own.
 func chooseConfig(own, caddy string, shipped []byte) (path string, err error) {
 	info, err := os.Stat(caddy)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return own, nil
 	case err != nil:
-		return "", fmt.Errorf("look for a configuration: %w", err)
-	case info.IsDir(): // which Docker makes of a file that is not there
-		return "", withHint(fmt.Errorf("%s is a directory", caddy), "see that the file that is mounted there exists on the host")
+		return "", fmt.Errorf("find the configuration: %w", err)
+	case info.IsDir(): // Docker creates a directory if the file to mount does not exist
+		return "", withHint(fmt.Errorf("%s is a directory", caddy), "make sure that the file to mount there exists on the host")
 	}
 	text, err := os.ReadFile(own)
 	switch {
@@ -73,5 +73,5 @@ func chooseConfig(own, caddy string, shipped []byte) (path string, err error) {
 		return caddy, nil
 	}
 	return "", withHint(fmt.Errorf("there are two configurations, %s and %s", own, caddy),
-		"mount one of them only, or say which: edge run --config %s", own)
+		"mount only one of them, or choose one: edge run --config %s", own)
 }

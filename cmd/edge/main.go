@@ -17,7 +17,7 @@ func main() {
 	caddy.CustomBinaryName = "edge"
 	if len(os.Args) > 1 && (os.Args[1] == "run" || os.Args[1] == "serve") {
 		if err := cmd.ServeHealth(); err != nil {
-			fmt.Fprintln(os.Stderr, "edge: error:", err) // it serves all the same
+			fmt.Fprintln(os.Stderr, "edge: error:", err) // the edge serves without it
 		}
 	}
 	caddycmd.Main()

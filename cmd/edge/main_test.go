@@ -11,7 +11,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"edge": main})
 }
 
-// TestScripts runs the commands as a person at a terminal does: testdata/*.txtar.
+// TestScripts runs the scripts testdata/*.txtar, which use the commands as a user at a terminal does.
 func TestScripts(t *testing.T) {
 	compat, err := filepath.Abs(filepath.Join("..", "..", "tests", "testdata", "compat"))
 	if err != nil {

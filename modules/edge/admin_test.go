@@ -40,8 +40,8 @@ func TestAdminAPIListsServices(t *testing.T) {
 func TestServicesAPIIsReadOnly(t *testing.T) {
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		w, err := requestServices(t, method)
-		refusal, ok := errors.AsType[caddy.APIError](err)
-		if !ok || refusal.HTTPStatus != http.StatusMethodNotAllowed || w.Body.Len() > 0 {
+		apiErr, ok := errors.AsType[caddy.APIError](err)
+		if !ok || apiErr.HTTPStatus != http.StatusMethodNotAllowed || w.Body.Len() > 0 {
 			t.Errorf("%s: got %v %q, want 405", method, err, w.Body)
 		}
 	}

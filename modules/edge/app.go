@@ -124,7 +124,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.acceptOldNames(); err != nil {
 		return err
 	}
-	if err := a.check(); err != nil {
+	if err := a.validate(); err != nil {
 		return err
 	}
 	r, err := acquireRuntime(a.log, a.httpLog)
@@ -139,8 +139,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return a.subscribe(ctx)
 }
 
-// check validates the values, and parses KeepHeaders and Static.
-func (a *App) check() error {
+// validate checks the values, and parses KeepHeaders and Static.
+func (a *App) validate() error {
 	if a.DockerHost != "" {
 		if err := discovery.CheckDockerHost(a.DockerHost); err != nil {
 			return err

@@ -46,7 +46,7 @@ func TestMistakesInJSONFailAtLoad(t *testing.T) {
 			t.Errorf("%v %v: got %v, want %q", c.app, c.route, err, c.want)
 		}
 		if all := services(t); len(all) != 0 {
-			t.Fatalf("%v %v: a failed configuration leaves %v behind", c.app, c.route, all)
+			t.Fatalf("%v %v: after a failed configuration the registry has %v", c.app, c.route, all)
 		}
 	}
 }

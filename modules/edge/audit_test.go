@@ -12,7 +12,7 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 )
 
-// TestAuditLogsUnfilteredDockerAPI, once, and nothing of one that is what it should be.
+// TestAuditLogsUnfilteredDockerAPI: the log has one warning if the Docker host allows too much, and none if it does not.
 func TestAuditLogsUnfilteredDockerAPI(t *testing.T) {
 	for status, want := range map[int]string{
 		http.StatusOK:        "does not refuse GET /info (it answered 200): an attacker who controls the edge controls this machine",
@@ -20,19 +20,19 @@ func TestAuditLogsUnfilteredDockerAPI(t *testing.T) {
 	} {
 		engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/containers/json" {
-				_, _ = w.Write([]byte("[]")) // the client is there
+				_, _ = w.Write([]byte("[]")) // the ping of the Docker client
 				return
 			}
 			w.WriteHeader(status)
 		}))
-		core, said := observer.New(zap.InfoLevel)
+		core, logs := observer.New(zap.InfoLevel)
 		auditedEngine{discovery.Engine{DockerHost: "tcp://" + engine.Listener.Addr().String()}, zap.New(core)}.audit(t.Context())
 		engine.Close()
 		switch {
-		case want == "" && said.Len() > 0:
-			t.Errorf("of one that refuses: %v", said.All())
-		case want != "" && (said.Len() != 1 || !strings.Contains(said.All()[0].Message, want)):
-			t.Errorf("%v, want %s", said.All(), want)
+		case want == "" && logs.Len() > 0:
+			t.Errorf("a Docker host that refuses: the log has %v", logs.All())
+		case want != "" && (logs.Len() != 1 || !strings.Contains(logs.All()[0].Message, want)):
+			t.Errorf("the log has %v, want %s", logs.All(), want)
 		}
 	}
 }

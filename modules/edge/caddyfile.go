@@ -56,8 +56,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err := a.unmarshalLine(d, given); err != nil {
 			return err
 		}
-		// what the line says is checked here, where file and line are known
-		if err := a.check(); err != nil {
+		// Each line is validated at once, because file and line are known here.
+		if err := a.validate(); err != nil {
 			return d.WrapErr(err)
 		}
 	}

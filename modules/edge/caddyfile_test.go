@@ -26,7 +26,7 @@ func adapt(t *testing.T, options string) (app string, err error) {
 	return string(config.Apps.Edge), nil
 }
 
-// equalJSON reports whether two JSON texts mean the same.
+// equalJSON reports whether two JSON texts have the same value.
 func equalJSON(t *testing.T, a, b string) bool {
 	t.Helper()
 	var x, y any
@@ -55,7 +55,7 @@ func TestGlobalOptionAdaptsToJSON(t *testing.T) {
 		{"max_held 5", `{"max_held":5}`},
 		{"static api:3000 127.0.0.1:3001 [::1]:3002", `{"static":{"api:3000":["127.0.0.1:3001","[::1]:3002"]}}`},
 		{"static api:3000 127.0.0.1:1\nstatic api:3001 127.0.0.1:1", `{"static":{"api:3000":["127.0.0.1:1"],"api:3001":["127.0.0.1:1"]}}`},
-		// as an unset environment variable leaves it: the default
+		// an empty value, as an unset environment variable leaves it, is the default
 		{`docker_host ""` + "\n" + `project ""` + "\n" + `network ""` + "\n" + `resolver ""` + "\n" + `refresh ""` + "\n" + `hold ""` + "\n" +
 			`max_held ""` + "\n" + `stop_signals ""` + "\n" + `terminating_timeout ""`, `{}`},
 		{`network "" front`, `{"networks":["front"]}`},

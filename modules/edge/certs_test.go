@@ -24,7 +24,7 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// refusingCA is an ACME server that refuses every account, and counts who asks.
+// refusingCA is an ACME server that refuses every account, and counts the requests.
 type refusingCA struct {
 	*httptest.Server
 	rootFile string
@@ -56,7 +56,7 @@ func newRefusingCA(t *testing.T, problem string) *refusingCA {
 	return r
 }
 
-// loadCerts loads a configuration that wants certificates: for one name of the internal authority, for another of ca.
+// loadCerts loads a configuration that needs certificates: inside.localhost from the internal authority, and names from ca.
 func (s *testEdge) loadCerts(ca *refusingCA, names ...string) {
 	s.t.Helper()
 	policies := []object{{"subjects": []string{"inside.localhost"}, "issuers": []object{{"module": "internal"}}}}
@@ -72,7 +72,8 @@ func (s *testEdge) loadCerts(ca *refusingCA, names ...string) {
 		"apps": object{
 			"edge": object{"resolver": closedAddress},
 			"pki":  object{"certificate_authorities": object{"local": object{"install_trust": false}}},
-			// Without cleaning: Caddy's races with its own events at a start (CaddyModule has a value receiver).
+			// Without the cleaning of the storage, which has a data race with Caddy's own events at the start (CaddyModule has a value
+			// receiver).
 			"tls": object{"disable_storage_clean": true, "certificates": object{"automate": automate}, "automation": object{"policies": policies}},
 			"http": object{"servers": object{"srv": object{
 				"listen": []any{s.listen}, "automatic_https": object{"disable": true},
@@ -88,7 +89,7 @@ func (s *testEdge) loadCerts(ca *refusingCA, names ...string) {
 	}
 }
 
-// eventuallyCertificate waits until a name's certificate is as wanted.
+// eventuallyCertificate waits until the status of a name's certificate matches, and returns it.
 func eventuallyCertificate(t *testing.T, name string, wanted func(certificates.Status) bool) certificates.Status {
 	t.Helper()
 	for deadline := time.Now().Add(eventuallyTimeout); ; time.Sleep(5 * time.Millisecond) {
@@ -118,11 +119,11 @@ func TestCertificatesShowSuccessAndFailure(t *testing.T) {
 
 	inside := eventuallyCertificate(t, "inside.localhost", isOK)
 	if !inside.Managed || !strings.Contains(inside.Issuer, "Caddy") || inside.ExpiresIn <= 0 || !inside.RenewalAt.Before(inside.NotAfter) || inside.RenewalAt.IsZero() {
-		t.Errorf("the one that works: %+v", inside)
+		t.Errorf("inside.localhost: %+v", inside)
 	}
 	outside := eventuallyCertificate(t, "outside.test", isFailing)
 	if e := outside.LastError; outside.Tries != 1 || e.Reason != certs.Rejected || e.Detail != "not for you" || e.Hint == "" {
-		t.Errorf("the one that doesn't: %+v %+v", outside, outside.LastError)
+		t.Errorf("outside.test: %+v %+v", outside, outside.LastError)
 	}
 	if in := time.Until(outside.NextTry); in < 30*time.Second || in > time.Minute {
 		t.Errorf("the next try is in %s, want about a minute", in)
@@ -133,7 +134,7 @@ func TestCertificatesShowSuccessAndFailure(t *testing.T) {
 		t.Errorf("the admin API: %v %s", err, rec.Body)
 	}
 	if _, err := adminRequest(t, http.MethodDelete, "/edge/certificates", ""); err == nil {
-		t.Error("the admin API takes a DELETE")
+		t.Error("the admin API accepts a DELETE")
 	}
 	metrics := s.metrics()
 	for _, want := range []string{
@@ -144,7 +145,7 @@ func TestCertificatesShowSuccessAndFailure(t *testing.T) {
 		`edge_certificate_failures_total{name="outside.test",reason="rejected"} 1`,
 	} {
 		if !strings.Contains(metrics, want) {
-			t.Errorf("%s is not among the metrics", want)
+			t.Errorf("the metrics lack %s", want)
 		}
 	}
 }
@@ -163,7 +164,7 @@ func (s *testEdge) metrics() string {
 	return string(text)
 }
 
-// TestRemovedNamesAreNotListed, and what is known of the others outlives reloads.
+// TestRemovedNamesAreNotListed: the state of the other names outlives reloads.
 func TestRemovedNamesAreNotListed(t *testing.T) {
 	s, ca := newTestEdge(t), newRefusingCA(t, forbiddenProblem)
 	s.loadCerts(ca, "outside.test")
@@ -172,7 +173,7 @@ func TestRemovedNamesAreNotListed(t *testing.T) {
 	s.loadCerts(ca, "outside.test", "another.test")
 	eventuallyCertificate(t, "another.test", isFailing)
 	if again := eventuallyCertificate(t, "outside.test", isFailing); again.Tries < first.Tries {
-		t.Errorf("a reload forgets failures: %+v", again)
+		t.Errorf("after a reload: %+v, want at least as many tries", again)
 	}
 	s.loadCerts(ca, "another.test")
 	eventuallyCertificate(t, "another.test", isFailing)
@@ -180,17 +181,17 @@ func TestRemovedNamesAreNotListed(t *testing.T) {
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	// Nor after a restart, by what was kept.
+	// After a restart, the storage has the failures of both names.
 	s.loadCerts(ca, "another.test")
 	eventuallyCertificate(t, "another.test", func(c certificates.Status) bool { return isFailing(c) && c.Tries > 1 })
 	for _, c := range edge.Certificates() {
 		if c.Name == "outside.test" {
-			t.Errorf("a name of an earlier configuration: %+v", c)
+			t.Errorf("a name of an earlier configuration is listed: %+v", c)
 		}
 	}
 }
 
-// TestSiteWithoutCertificateEventsIsListed: its certificate is not even asked for, because the lock can't be had.
+// TestSiteWithoutCertificateEventsIsListed: certmagic never asks for the certificate, because it can't lock the name.
 func TestSiteWithoutCertificateEventsIsListed(t *testing.T) {
 	s := newTestEdge(t)
 	raw, err := json.Marshal(object{
@@ -211,7 +212,7 @@ func TestSiteWithoutCertificateEventsIsListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A directory where the lock's file would be: neither taken nor stale.
+	// A directory in the place of the lock file: certmagic can neither take it nor find it stale.
 	lock := filepath.Join(s.storage, "locks", "issue_cert_silent.localhost.lock")
 	if err := os.MkdirAll(lock, 0o700); err != nil {
 		t.Fatal(err)
@@ -225,12 +226,12 @@ func TestSiteWithoutCertificateEventsIsListed(t *testing.T) {
 	}
 	for _, c := range edge.Certificates() {
 		if c.Name == "skipped.test" {
-			t.Errorf("a name that wants no certificate: %+v", c)
+			t.Errorf("a name that needs no certificate is listed: %+v", c)
 		}
 	}
 }
 
-// TestCertificateBackoffSurvivesRestarts: what failed is kept in the storage.
+// TestCertificateBackoffSurvivesRestarts: the storage has the failed attempts.
 func TestCertificateBackoffSurvivesRestarts(t *testing.T) {
 	s, ca := newTestEdge(t), newRefusingCA(t, forbiddenProblem)
 	for tries := 1; tries <= 5; tries++ {
@@ -243,9 +244,9 @@ func TestCertificateBackoffSurvivesRestarts(t *testing.T) {
 	asked := ca.requests.Load()
 	for range 3 {
 		s.loadCerts(ca, "outside.test")
-		held := eventuallyCertificate(t, "outside.test", isFailing)
-		if in := time.Until(held.NextTry); in < 50*time.Minute {
-			t.Errorf("after five attempts in vain the next is in %s", in)
+		blocked := eventuallyCertificate(t, "outside.test", isFailing)
+		if in := time.Until(blocked.NextTry); in < 50*time.Minute {
+			t.Errorf("after five failed attempts the next one is in %s, want almost an hour", in)
 		}
 		eventuallyCertificate(t, "inside.localhost", isOK)
 		if err := caddy.Stop(); err != nil {
@@ -253,11 +254,10 @@ func TestCertificateBackoffSurvivesRestarts(t *testing.T) {
 		}
 	}
 	if got := ca.requests.Load(); got != asked {
-		t.Errorf("the authority was asked %d times after five attempts in vain", got-asked)
+		t.Errorf("the authority got %d requests after five failed attempts, want none", got-asked)
 	}
 }
 
-// TestUnreadableCertificateStateIsIgnored.
 func TestUnreadableCertificateStateIsIgnored(t *testing.T) {
 	s, ca := newTestEdge(t), newRefusingCA(t, forbiddenProblem)
 	if err := os.MkdirAll(filepath.Join(s.storage, "edge", "certificates"), 0o700); err != nil {

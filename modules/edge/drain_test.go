@@ -38,11 +38,11 @@ func TestOperatorDrainsAndRestoresEndpoint(t *testing.T) {
 	}
 	for range 20 {
 		if got, err := s.get("api:80"); err != nil || got != b {
-			t.Fatalf("a request went to %s %v after the drain", got, err)
+			t.Fatalf("after the drain a request got %s %v, want %s", got, err, b)
 		}
 	}
 	if got := postDrain(t, `{"endpoints": ["`+a+`"], "undo": true}`); got != "api:80 ready" {
-		t.Errorf("taken back: %s", got)
+		t.Errorf("after undo: %s", got)
 	}
 	s.eventuallyServes("api:80", a)
 }
@@ -58,7 +58,7 @@ func TestInvalidDrainRequestChangesNothing(t *testing.T) {
 	for _, c := range []struct {
 		method, body string
 		status       int
-		words        string
+		want         string
 	}{
 		{http.MethodGet, `{}`, http.StatusMethodNotAllowed, "use POST"},
 		{http.MethodPost, ``, http.StatusBadRequest, "read the request"},
@@ -68,8 +68,8 @@ func TestInvalidDrainRequestChangesNothing(t *testing.T) {
 		{http.MethodPost, `{"endpoints": ["` + a + `", "10.1.2.3:4"]}`, http.StatusNotFound, `"10.1.2.3:4": no endpoint`},
 	} {
 		_, err := adminRequest(t, c.method, "/edge/drain", c.body)
-		if apiErrorStatus(err) != c.status || !strings.Contains(err.Error(), c.words) {
-			t.Errorf("%s %s: got %v, want %d with %q", c.method, c.body, err, c.status, c.words)
+		if apiErrorStatus(err) != c.status || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %s: got %v, want %d with %q", c.method, c.body, err, c.status, c.want)
 		}
 	}
 	s.eventuallyServes("api:80", a)
@@ -77,6 +77,6 @@ func TestInvalidDrainRequestChangesNothing(t *testing.T) {
 
 // apiErrorStatus returns the status that the admin API answers an error with.
 func apiErrorStatus(err error) int {
-	refusal, _ := errors.AsType[caddy.APIError](err)
-	return refusal.HTTPStatus
+	apiErr, _ := errors.AsType[caddy.APIError](err)
+	return apiErr.HTTPStatus
 }

@@ -29,7 +29,7 @@ const eventuallyTimeout = 10 * time.Second
 
 func init() { caddy.RegisterModule(new(routeHandler)) }
 
-// routeHandler is a handler that routes to a service: it answers with the address of an endpoint, when there is a ready one.
+// routeHandler is a handler that routes to a service. It answers with the address of a ready endpoint, and waits for one.
 type routeHandler struct {
 	Service string `json:"service"`
 	service.Config
@@ -60,7 +60,7 @@ func (r *routeHandler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ cad
 	return err
 }
 
-// testEdge is a Caddy that a test loads configurations into, one after the other.
+// testEdge is Caddy with an edge, which a test loads configurations into, one after the other.
 type testEdge struct {
 	t       *testing.T
 	listen  string
@@ -74,7 +74,7 @@ func newTestEdge(t *testing.T) *testEdge {
 	return s
 }
 
-// stop stops Caddy, and sees that nothing of the edge is left.
+// stop stops Caddy, and checks that no goroutine of the edge is left.
 func (s *testEdge) stop() {
 	s.t.Helper()
 	http.DefaultClient.CloseIdleConnections()
@@ -84,10 +84,10 @@ func (s *testEdge) stop() {
 	eventuallyNoGoroutines(s.t)
 }
 
-// object is JSON to be.
+// object is a JSON object.
 type object = map[string]any
 
-// config makes a configuration of the edge with routes.
+// config returns a configuration with the edge app and with routes.
 func (s *testEdge) config(app object, routes ...object) []byte {
 	s.t.Helper()
 	handlers := []any{}
@@ -126,7 +126,7 @@ func (s *testEdge) load(app object, routes ...object) {
 	}
 }
 
-// get asks a service through the site, and returns the address that answered.
+// get sends a request to a service, and returns the address of the endpoint that got it.
 func (s *testEdge) get(service string) (address string, err error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), eventuallyTimeout)
 	defer cancel()
@@ -146,7 +146,7 @@ func (s *testEdge) get(service string) (address string, err error) {
 	return string(body), err
 }
 
-// eventuallyServes waits until a service is answered by an address: after a reload, Caddy's old server may take one more request.
+// eventuallyServes waits until an address answers for a service. After a reload, Caddy's old server may still get a request.
 func (s *testEdge) eventuallyServes(service, address string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(eventuallyTimeout); ; {
@@ -160,13 +160,13 @@ func (s *testEdge) eventuallyServes(service, address string) {
 	}
 }
 
-// requestServices asks the admin API's list of services.
+// requestServices sends a request for the list of services to the admin API.
 func requestServices(t *testing.T, method string) (*httptest.ResponseRecorder, error) {
 	t.Helper()
 	return adminRequest(t, method, "/edge/services", "")
 }
 
-// adminRequest makes a request to the admin API.
+// adminRequest sends a request to the admin API.
 func adminRequest(t *testing.T, method, path, body string) (*httptest.ResponseRecorder, error) {
 	t.Helper()
 	info, err := caddy.GetModule("admin.api.edge")
@@ -183,7 +183,7 @@ func adminRequest(t *testing.T, method, path, body string) (*httptest.ResponseRe
 	return nil, nil
 }
 
-// services returns what the admin API tells.
+// services returns the services that the admin API lists, by name.
 func services(t *testing.T) map[string]registry.ServiceStatus {
 	t.Helper()
 	w, err := requestServices(t, http.MethodGet)
@@ -201,10 +201,10 @@ func services(t *testing.T) map[string]registry.ServiceStatus {
 	return all
 }
 
-// closedAddress is an address that nothing listens on.
+// closedAddress is an address on which nothing listens.
 const closedAddress = "127.0.0.1:1"
 
-// freeAddress returns an address that is free to listen on.
+// freeAddress returns an address that a test can listen on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -215,7 +215,7 @@ func freeAddress(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// listen makes something accept connections at an address; "127.0.0.1:0" is any.
+// listen listens on an address, and returns it. "127.0.0.1:0" is any free port.
 func listen(t *testing.T, address string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", address)
@@ -226,7 +226,7 @@ func listen(t *testing.T, address string) string {
 	return ln.Addr().String()
 }
 
-// edgeGoroutines are the goroutines that run the edge's code, but for tests.
+// edgeGoroutines returns the stacks of the goroutines that run code of the edge, without those of tests.
 func edgeGoroutines() []string {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
@@ -243,7 +243,7 @@ func edgeGoroutines() []string {
 	})
 }
 
-// eventuallyNoGoroutines waits until no goroutine is the edge's.
+// eventuallyNoGoroutines waits until no goroutine runs code of the edge.
 func eventuallyNoGoroutines(t *testing.T) {
 	t.Helper()
 	var left []string
@@ -252,7 +252,7 @@ func eventuallyNoGoroutines(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("goroutines were left behind:\n%s", strings.Join(left, "\n\n"))
+	t.Errorf("these goroutines still run:\n%s", strings.Join(left, "\n\n"))
 }
 
 var (

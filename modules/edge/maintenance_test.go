@@ -12,7 +12,7 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 )
 
-// servicesInMaintenance returns the services that the admin API says are in maintenance.
+// servicesInMaintenance returns the services that the admin API lists as in maintenance.
 func servicesInMaintenance(t *testing.T) string {
 	t.Helper()
 	w, err := adminRequest(t, http.MethodGet, "/edge/maintenance", "")
@@ -22,20 +22,21 @@ func servicesInMaintenance(t *testing.T) string {
 	return decodeServices(t, w)
 }
 
+// decodeServices returns the services of an answer, in their order.
 func decodeServices(t *testing.T, w *httptest.ResponseRecorder) string {
 	t.Helper()
-	book := new(maintenance.Snapshot)
-	if err := json.Unmarshal(w.Body.Bytes(), book); err != nil {
+	snapshot := new(maintenance.Snapshot)
+	if err := json.Unmarshal(w.Body.Bytes(), snapshot); err != nil {
 		t.Fatalf("%v: %s", err, w.Body)
 	}
 	var names []string
-	for _, c := range book.Windows() {
-		names = append(names, c.Service)
+	for _, window := range snapshot.Windows() {
+		names = append(names, window.Service)
 	}
 	return strings.Join(names, " ")
 }
 
-// postMaintenance gives an order, and returns what is in maintenance then.
+// postMaintenance sends a request, and returns the services that are in maintenance after it.
 func postMaintenance(t *testing.T, body string) string {
 	t.Helper()
 	w, err := adminRequest(t, http.MethodPost, "/edge/maintenance", body)
@@ -45,7 +46,7 @@ func postMaintenance(t *testing.T, body string) string {
 	return decodeServices(t, w)
 }
 
-// newThreeServiceEdge loads a configuration with some.
+// newThreeServiceEdge loads a configuration with the services api:80, api:81 and web:80.
 func newThreeServiceEdge(t *testing.T) *testEdge {
 	s := newTestEdge(t)
 	s.loadThreeServices()
@@ -59,7 +60,7 @@ func (s *testEdge) loadThreeServices() {
 
 func TestMaintenanceCoversNamedServicesOrAll(t *testing.T) {
 	newThreeServiceEdge(t)
-	for _, step := range []struct{ order, want string }{
+	for _, step := range []struct{ body, want string }{
 		{`{"on": false}`, ""},
 		{`{"on": true, "services": ["web:80"]}`, "web:80"},
 		{`{"on": true, "services": ["api"], "hold": true}`, "api:80 api:81 web:80"},
@@ -68,8 +69,8 @@ func TestMaintenanceCoversNamedServicesOrAll(t *testing.T) {
 		{`{"on": true}`, "api:80 api:81 web:80"},
 		{`{"on": false}`, ""},
 	} {
-		if got := postMaintenance(t, step.order); got != step.want || servicesInMaintenance(t) != step.want {
-			t.Errorf("%s: %q, then %q, want %q", step.order, got, servicesInMaintenance(t), step.want)
+		if got := postMaintenance(t, step.body); got != step.want || servicesInMaintenance(t) != step.want {
+			t.Errorf("%s: %q, then %q, want %q", step.body, got, servicesInMaintenance(t), step.want)
 		}
 	}
 }
@@ -83,7 +84,7 @@ func TestInvalidMaintenanceRequestChangesNothing(t *testing.T) {
 	for _, c := range []struct {
 		method, body string
 		status       int
-		words        string
+		want         string
 	}{
 		{http.MethodDelete, ``, http.StatusMethodNotAllowed, "use GET or POST"},
 		{http.MethodPost, ``, http.StatusBadRequest, "read the request"},
@@ -96,8 +97,8 @@ func TestInvalidMaintenanceRequestChangesNothing(t *testing.T) {
 		{http.MethodPost, `{"on": true, "retry_after": "-5m"}`, http.StatusBadRequest, "from 1s to 720h"},
 		{http.MethodPost, `{"on": true, "message": "\u001b"}`, http.StatusBadRequest, "contains the control character"},
 	} {
-		if _, err := adminRequest(t, c.method, "/edge/maintenance", c.body); apiErrorStatus(err) != c.status || !strings.Contains(err.Error(), c.words) {
-			t.Errorf("%s %s: got %v, want %d with %q", c.method, c.body, err, c.status, c.words)
+		if _, err := adminRequest(t, c.method, "/edge/maintenance", c.body); apiErrorStatus(err) != c.status || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %s: got %v, want %d with %q", c.method, c.body, err, c.status, c.want)
 		}
 	}
 	w, err := adminRequest(t, http.MethodGet, "/edge/maintenance", "")
@@ -120,11 +121,11 @@ func TestMaintenanceSurvivesReloadsAndRestarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, again := range map[string]func(){
+	for name, restart := range map[string]func(){
 		"a reload":     s.loadThreeServices,
 		"a recreation": func() { s.stop(); s.loadThreeServices() },
 	} {
-		again()
+		restart()
 		after, err := adminRequest(t, http.MethodGet, "/edge/maintenance", "")
 		if err != nil || after.Body.String() != before.Body.String() {
 			t.Errorf("after %s: %v\n%s, before:\n%s", name, err, after.Body, before.Body)
@@ -135,7 +136,7 @@ func TestMaintenanceSurvivesReloadsAndRestarts(t *testing.T) {
 		t.Errorf("the services' status is %+v", all)
 	}
 	s.load(object{}, object{"service": "api:80"})
-	if got := postMaintenance(t, `{"on": false, "services": ["web"]}`); got != "" { // no route leads there any more
+	if got := postMaintenance(t, `{"on": false, "services": ["web"]}`); got != "" { // no route leads to it any more
 		t.Errorf("%s is still in maintenance", got)
 	}
 }
@@ -147,13 +148,13 @@ func TestMaintenanceIsRefusedIfItCannotBeStored(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(path, "x"), 0o700); err != nil { // no file can be there
+	if err := os.MkdirAll(filepath.Join(path, "x"), 0o700); err != nil { // a directory in the place of the file
 		t.Fatal(err)
 	}
 	for _, body := range []string{`{"on": true, "services": ["api:80"]}`, `{"on": false, "services": ["web:80"]}`, `{"on": false}`} {
 		_, err := adminRequest(t, http.MethodPost, "/edge/maintenance", body)
 		if apiErrorStatus(err) != http.StatusInternalServerError || !strings.Contains(err.Error(), "nothing is changed: ") {
-			t.Errorf("%s: got %v, want 500", body, err)
+			t.Errorf("%s: got %v, want status 500", body, err)
 		}
 		if got := servicesInMaintenance(t); got != "web:80" {
 			t.Errorf("%s: in maintenance: %q, want web:80 alone", body, got)
@@ -171,7 +172,7 @@ func TestAllMaintenanceCanEndWithCorruptStorage(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.loadThreeServices() // it starts nevertheless
+	s.loadThreeServices() // the edge starts
 	if got := servicesInMaintenance(t); got != "" {
 		t.Errorf("in maintenance: %q", got)
 	}

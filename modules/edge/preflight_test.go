@@ -19,17 +19,17 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// httpsConfig makes a configuration that serves a name over TLS, and whose storage is a file where a directory should be.
+// httpsConfig returns a configuration that serves a name over TLS. Its storage fails, because it is a file instead of a directory.
 func (s *testEdge) httpsConfig(name string, certificates object) []byte {
 	s.t.Helper()
-	nowhereToKeep := filepath.Join(s.t.TempDir(), "file")
-	if err := os.WriteFile(nowhereToKeep, nil, 0o600); err != nil {
+	brokenStorage := filepath.Join(s.t.TempDir(), "file")
+	if err := os.WriteFile(brokenStorage, nil, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	raw, err := json.Marshal(object{
 		"admin":   object{"disabled": true, "config": object{"persist": false}},
 		"logging": object{"logs": object{"default": object{"writer": object{"output": "discard"}}}},
-		"storage": object{"module": "file_system", "root": nowhereToKeep},
+		"storage": object{"module": "file_system", "root": brokenStorage},
 		"apps": object{
 			"edge": object{"resolver": closedAddress},
 			"tls":  object{"disable_storage_clean": true, "certificates": certificates},
@@ -45,7 +45,7 @@ func (s *testEdge) httpsConfig(name string, certificates object) []byte {
 	return raw
 }
 
-// TestStartFailsWithoutCertificateStorage, unless it has them from elsewhere.
+// TestStartFailsWithoutCertificateStorage: it does not fail if the configuration loads the certificates from elsewhere.
 func TestStartFailsWithoutCertificateStorage(t *testing.T) {
 	s := newTestEdge(t)
 	err := caddy.Load(s.httpsConfig("shop.test", nil), true)
@@ -73,13 +73,13 @@ func TestStartFailsWithoutCertificateStorage(t *testing.T) {
 		"key":         string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})),
 	}
 	if err := caddy.Load(s.httpsConfig("shop.test", object{"load_pem": []any{pair}}), true); err != nil {
-		t.Errorf("with a certificate of its own: %v", err)
+		t.Errorf("with a loaded certificate: %v", err)
 	}
 	rec, err := adminRequest(t, http.MethodGet, "/edge/checks", "")
 	if err != nil || !strings.Contains(rec.Body.String(), `"check":"storage","level":"error"`) || !strings.Contains(rec.Body.String(), `"errors":1`) {
 		t.Errorf("the admin API: %v %s", err, rec.Body)
 	}
 	if _, err := adminRequest(t, http.MethodPost, "/edge/checks", ""); err == nil {
-		t.Error("the admin API takes a POST")
+		t.Error("the admin API accepts a POST")
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// onlyEndpoint returns a service's one endpoint.
+// onlyEndpoint returns the endpoint of a service that must have exactly one.
 func onlyEndpoint(t *testing.T, service string) registry.EndpointStatus {
 	t.Helper()
 	all := services(t)[service].Endpoints
@@ -25,12 +25,12 @@ func onlyEndpoint(t *testing.T, service string) registry.EndpointStatus {
 	return all[0]
 }
 
-// expectSameEndpoint checks that an endpoint has lived on since before.
+// expectSameEndpoint checks that the only endpoint of a service is the one that a test has seen before, in the same state.
 func expectSameEndpoint(t *testing.T, service string, before registry.EndpointStatus) {
 	t.Helper()
 	after := onlyEndpoint(t, service)
 	if after.ID != before.ID || after.State != before.State || !after.Since.Equal(before.Since) || after.Requests < before.Requests {
-		t.Errorf("%s: the endpoint is another one: %+v, before: %+v", service, after, before)
+		t.Errorf("%s: the endpoint is %+v, want the earlier one %+v", service, after, before)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestReloadWithNewSettingsKeepsEndpoints(t *testing.T) {
 		"hold and max_held": {object{"static": static, "hold": "5s", "max_held": 3}, []object{{"service": "api:80", "hold": "7s"}}},
 		"the resolver":      {object{"static": static, "resolver": "127.0.0.1:2", "refresh": "2s"}, []object{{"service": "api:80"}}},
 		"the engine":        {object{"static": static, "docker_host": "tcp://" + closedAddress}, []object{{"service": "api:80"}}},
-		"the engine's":      {object{"static": static, "docker_host": "tcp://" + closedAddress, "terminating_timeout": "5s"}, []object{{"service": "api:80"}}},
+		"its options":       {object{"static": static, "docker_host": "tcp://" + closedAddress, "terminating_timeout": "5s"}, []object{{"service": "api:80"}}},
 		"routes":            {object{"static": static}, []object{{"service": "web:80"}, {"service": "api:80"}, {"service": "api:80"}}},
 	} {
 		s.load(c.app, c.routes...)
@@ -80,7 +80,7 @@ func TestAReloadFollowsTheStaticList(t *testing.T) {
 	s.eventuallyServes("web:80", first)
 	s.load(object{"static": object{"api:80": []any{second}}}, object{"service": "api:80"}, object{"service": "web:80"})
 	if gone := services(t)["web:80"]; len(gone.Endpoints) != 0 || gone.Known {
-		t.Errorf("a service that is no longer listed is still %+v", gone)
+		t.Errorf("a service that is no longer in the static list has %+v", gone)
 	}
 	s.eventuallyServes("api:80", second)
 	if all := services(t)["api:80"].Endpoints; len(all) != 1 || all[0].Address != second {
@@ -110,9 +110,9 @@ func TestReloadKeepsUnchangedProbe(t *testing.T) {
 			t.Fatalf("the new probe has not checked: %+v", onlyEndpoint(t, "api:80"))
 		}
 	}
-	expectSameEndpoint(t, "api:80", before) // ready all the time
+	expectSameEndpoint(t, "api:80", before) // it has been ready all the time
 	if n := asked.Load(); n != 2 {
-		t.Errorf("the application was asked %d times, want once by each of two probes", n)
+		t.Errorf("the application got %d checks, want one of each probe", n)
 	}
 }
 
@@ -169,8 +169,8 @@ func TestFailedConfigurationLeavesOldOneRunning(t *testing.T) {
 		"contradicting routes": func() []byte {
 			return s.config(object{"static": object{}}, object{"service": "api:80", "hold": "1s"}, object{"service": "api:80", "hold": "2s"})
 		},
-		"a bad value": func() []byte { return s.config(object{"max_held": -1}, object{"service": "api:80"}) },
-		"a taken port": func() []byte {
+		"an invalid value": func() []byte { return s.config(object{"max_held": -1}, object{"service": "api:80"}) },
+		"a port in use": func() []byte {
 			taken := *s
 			taken.listen = web
 			return taken.config(object{"static": object{"web:80": []any{web}}}, object{"service": "web:80"},
@@ -178,20 +178,20 @@ func TestFailedConfigurationLeavesOldOneRunning(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for range 8 { // Caddy starts apps in any order: in half of the cases the edge before the one that fails
+			for range 8 { // Caddy starts apps in random order: in half of the rounds the edge starts before the app that fails
 				if err := caddy.Load(bad(), true); err == nil {
-					t.Fatal("it was loaded")
+					t.Fatal("the configuration was loaded")
 				}
 				expectSameEndpoint(t, "api:80", before)
 				if _, there := services(t)["web:80"]; there {
-					t.Error("the failed configuration's services are still there")
+					t.Error("the services of the failed configuration are still registered")
 				}
 			}
 		})
 	}
 	s.eventuallyServes("api:80", api)
 	if n := probed.Load(); n > 0 {
-		t.Errorf("the endpoint was probed %d times as only failed configurations say", n)
+		t.Errorf("the endpoint got %d checks of a failed configuration's probe", n)
 	}
 }
 
@@ -205,7 +205,7 @@ func TestConfigurationFailingAfterStartIsRolledBack(t *testing.T) {
 	config := strings.Replace(string(bad.config(object{"static": object{"api:80": []any{other}}}, object{"service": "api:80"})),
 		`"persist":false`, `"persist":false,"load":{"module":"none"}`, 1)
 	if err := caddy.Load([]byte(config), true); err == nil || !strings.Contains(err.Error(), "none") {
-		t.Fatalf("got %v, want that there is no such module", err)
+		t.Fatalf("got %v, want an error about the unknown module", err)
 	}
 	s.eventuallyServes("api:80", api)
 }
@@ -216,11 +216,11 @@ func TestStopLeavesNothingRunning(t *testing.T) {
 	s.load(object{"static": object{"api:80": []any{api, closedAddress}}, "docker_host": "tcp://" + closedAddress}, object{"service": "api:80"}, object{"service": "web:80"})
 	s.eventuallyServes("api:80", api)
 	if len(edgeGoroutines()) == 0 {
-		t.Fatal("nothing of the edge runs: the test sees nothing")
+		t.Fatal("no goroutine of the edge runs, so that this test would prove nothing")
 	}
 	s.stop()
 	if all := services(t); len(all) != 0 {
-		t.Errorf("the registry lives on: %v", all)
+		t.Errorf("the registry still has %v", all)
 	}
 }
 
@@ -242,12 +242,12 @@ func TestValidationHasNoSideEffects(t *testing.T) {
 	if err := caddy.Validate(parse()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, err := caddy.ProvisionContext(parse()) // what validation does, halted before it is undone
+	ctx, err := caddy.ProvisionContext(parse()) // validation does this, and then cleans up
 	if err != nil {
 		t.Fatal(err)
 	}
 	if running := edgeGoroutines(); len(running) != 0 {
-		t.Errorf("validation runs:\n%s", strings.Join(running, "\n\n"))
+		t.Errorf("validation has started goroutines:\n%s", strings.Join(running, "\n\n"))
 	}
 	if known := services(t)["api:80"]; len(known.Endpoints) != 0 || known.Source != "" {
 		t.Errorf("validation has found %+v", known)
@@ -264,9 +264,9 @@ func TestValidationHasNoSideEffects(t *testing.T) {
 	}
 	if conn, err := engine.Accept(); err == nil {
 		conn.Close()
-		t.Error("validation spoke to the Docker Engine")
+		t.Error("validation has connected to the Docker Engine")
 	}
 	if all := services(t); len(all) != 0 {
-		t.Errorf("the registry lives on: %v", all)
+		t.Errorf("the registry still has %v", all)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/theworklabs/edge/modules/health"
 )
 
-// healthResponse is a body as the draft shapes it.
+// healthResponse is a body in the format of the draft.
 type healthResponse struct {
 	Status string
 	Output string
@@ -41,7 +41,7 @@ func TestBothPathsAnswerGetAndHead(t *testing.T) {
 		} {
 			got, passed := serve(t, h, method, path, "10.0.0.1")
 			if got.Code != want || passed {
-				t.Errorf("%s %s: %d, passed on: %v; want %d", method, path, got.Code, passed, want)
+				t.Errorf("%s %s: %d, passed to the next handler: %v; want %d", method, path, got.Code, passed, want)
 			}
 			head := got.Header()
 			if head.Get("Content-Type") != "application/health+json" || head.Get("Cache-Control") != "no-store" || head.Get("Retry-After") != "" {
@@ -68,7 +68,7 @@ func TestOtherPathsPassThrough(t *testing.T) {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 			got, passed := serve(t, h, method, path, "10.0.0.1")
 			if !passed || got.Code != http.StatusTeapot || len(got.Header()) > 0 {
-				t.Errorf("%s %s: passed on: %v, %d %v", method, path, passed, got.Code, got.Header())
+				t.Errorf("%s %s: passed to the next handler: %v, %d %v", method, path, passed, got.Code, got.Header())
 			}
 		}
 	}
@@ -80,12 +80,12 @@ func TestEdgeIsReadyWhenEveryServiceIs(t *testing.T) {
 		others []string
 		output string // "": it is
 	}{
-		"no service":                {nil, nil, ""},
-		"all of them":               {map[string][]string{"api:80": {listen(t)}, "app:80": {listen(t)}}, nil, ""},
-		"one endpoint is enough":    {map[string][]string{"api:80": {listen(t), closedAddress}}, nil, ""},
-		"one of two":                {map[string][]string{"api:80": {listen(t)}, "app:80": {closedAddress}}, nil, "1 of 2 services have no ready endpoint"},
-		"none":                      {map[string][]string{"api:80": {closedAddress}, "app:80": {closedAddress}}, nil, "2 of 2 services have no ready endpoint"},
-		"one that nobody has found": {map[string][]string{"api:80": {listen(t)}}, []string{"app:80"}, "1 of 2 services have no ready endpoint"},
+		"no service":             {nil, nil, ""},
+		"all of them":            {map[string][]string{"api:80": {listen(t)}, "app:80": {listen(t)}}, nil, ""},
+		"one endpoint is enough": {map[string][]string{"api:80": {listen(t), closedAddress}}, nil, ""},
+		"one of two":             {map[string][]string{"api:80": {listen(t)}, "app:80": {closedAddress}}, nil, "1 of 2 services have no ready endpoint"},
+		"none":                   {map[string][]string{"api:80": {closedAddress}, "app:80": {closedAddress}}, nil, "2 of 2 services have no ready endpoint"},
+		"one that is not found":  {map[string][]string{"api:80": {listen(t)}}, []string{"app:80"}, "1 of 2 services have no ready endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newTestEdge(t, c.static, c.others...)
@@ -111,7 +111,7 @@ func TestEdgeIsReadyWhenEveryServiceIs(t *testing.T) {
 			}
 			got, _ := serve(t, h, http.MethodGet, "/health", "10.0.0.1")
 			if a := decodeResponse(t, got); got.Code != http.StatusOK || a.Status != "pass" || a.Checks != nil {
-				t.Errorf("the edge itself: %d %s, want 200 whatever the services do", got.Code, got.Body)
+				t.Errorf("/health: %d %s, want 200 whatever the state of the services", got.Code, got.Body)
 			}
 		})
 	}
@@ -123,12 +123,12 @@ func TestDetailsNameEachEndpoint(t *testing.T) {
 	w := newTestEdgeWithResolver(t, nxdomainResolver(t), map[string][]string{"api:80": {good, closedAddress}}, "app:80")
 	w.eventuallyReady("api:80")
 	if err := w.acquire("app:80"); !errors.Is(err, registry.ErrUnknown) {
-		t.Fatalf("app:80: %v, want that nobody knows it", err)
+		t.Fatalf("app:80: %v, want ErrUnknown", err)
 	}
 	got, _ := serve(t, w.handler(), http.MethodGet, "/health/ready", "127.0.0.1")
 	for _, key := range []string{`"checks":`, `"componentId":`, `"componentType":`, `"observedValue":`, `"time":`, `"output":`} {
 		if !strings.Contains(got.Body.String(), key) {
-			t.Errorf("%s is not spelt as in the draft: %s", key, got.Body)
+			t.Errorf("the body lacks %s of the draft: %s", key, got.Body)
 		}
 	}
 	checks := decodeResponse(t, got).Checks
@@ -140,7 +140,7 @@ func TestDetailsNameEachEndpoint(t *testing.T) {
 		if c.ComponentID == closedAddress {
 			status, state = "fail", "starting"
 		} else if c.ComponentID != good {
-			t.Errorf("whose endpoint is %s?", c.ComponentID)
+			t.Errorf("%s is no endpoint of api:80", c.ComponentID)
 		}
 		if c.Status != status || c.ObservedValue != state || (c.Output == "") != (status == "pass") {
 			t.Errorf("%s: %+v, want %s", c.ComponentID, c, state)
@@ -171,7 +171,7 @@ func TestDetailsAreForClientsInTheRanges(t *testing.T) {
 	w.eventuallyReady("api:80")
 	for _, c := range []struct {
 		ranges  string
-		friends string
+		allowed string
 		others  string
 	}{
 		{
@@ -182,21 +182,21 @@ func TestDetailsAreForClientsInTheRanges(t *testing.T) {
 		{"private_ranges", "10.0.0.1 ::1", "8.8.8.8 -"},
 		{"none", "", "10.0.0.1 127.0.0.1 ::1 8.8.8.8 0.0.0.0 -"},
 		{"203.0.113.0/24", "203.0.113.0 203.0.113.255 ::ffff:203.0.113.9", "203.0.112.255 203.0.114.0 10.0.0.1 127.0.0.1 -"},
-		{"203.0.113.7/24", "203.0.113.200", "203.0.114.7"}, // the range that it lies in
+		{"203.0.113.7/24", "203.0.113.200", "203.0.114.7"}, // the range that contains the address
 		{"203.0.113.7 2001:db8::7", "203.0.113.7 2001:db8::7", "203.0.113.6 203.0.113.8 2001:db8::8 127.0.0.1 -"},
 		{"private_ranges 2001:db8::/32", "10.0.0.1 2001:db8:ffff::1", "2001:db9::1 8.8.8.8"},
 		{"0.0.0.0/0", "8.8.8.8", "2001:db8::1 -"},
 	} {
 		h := w.handler(strings.Fields(c.ranges)...)
-		for _, client := range strings.Fields(c.friends) {
+		for _, client := range strings.Fields(c.allowed) {
 			if got, _ := serve(t, h, http.MethodGet, "/health/ready", client); len(decodeResponse(t, got).Checks) != 1 || !strings.Contains(got.Body.String(), good) {
-				t.Errorf("details_for %s: %s is told no more than %s", c.ranges, client, got.Body)
+				t.Errorf("details_for %s: %s gets %s, want the endpoint", c.ranges, client, got.Body)
 			}
 		}
 		for _, client := range strings.Fields(c.others) {
 			got, _ := serve(t, h, http.MethodGet, "/health/ready", strings.TrimPrefix(client, "-"))
 			if body := got.Body.String(); strings.TrimSpace(body) != `{"status":"pass"}` {
-				t.Errorf("details_for %s: %s is told %s", c.ranges, client, body)
+				t.Errorf("details_for %s: %s gets %s, want the status alone", c.ranges, client, body)
 			}
 		}
 	}
@@ -207,7 +207,7 @@ func TestInvalidRangesFailAtLoad(t *testing.T) {
 	for _, bad := range []string{"", "10.0.0.0/33", "10.0.0", "localhost", "private", "None", "10.0.0.0/8,::1", "10.0.0.0 / 8"} {
 		err := (&health.Handler{DetailsFor: []string{"10.0.0.0/8", bad}}).Provision(w.ctx)
 		if err == nil || !strings.Contains(err.Error(), `"`+bad+`"`) || !strings.Contains(err.Error(), "private_ranges") {
-			t.Errorf("%q: got %v, want an error that names it and what to write", bad, err)
+			t.Errorf("%q: got %v, want an error that names it and the valid values", bad, err)
 		}
 	}
 }

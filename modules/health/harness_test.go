@@ -32,13 +32,13 @@ type testEdge struct {
 	app *edge.App
 }
 
-// newTestEdge starts an edge with a static list, which routes to all services in it, and to others, which nobody can find.
+// newTestEdge starts an edge with a static list. It routes to all services of the list, and to others, which no source finds.
 func newTestEdge(t *testing.T, static map[string][]string, others ...string) *testEdge {
 	t.Helper()
 	return newTestEdgeWithResolver(t, closedAddress, static, others...)
 }
 
-// newTestEdgeWithResolver starts such an edge with a resolver.
+// newTestEdgeWithResolver is newTestEdge with a DNS resolver.
 func newTestEdgeWithResolver(t *testing.T, resolver string, static map[string][]string, others ...string) *testEdge {
 	t.Helper()
 	raw, err := json.Marshal(map[string]any{"static": static, "resolver": resolver, "refresh": "1h"})
@@ -77,11 +77,11 @@ func newTestEdgeWithResolver(t *testing.T, resolver string, static map[string][]
 func (w *testEdge) eventuallyReady(service string) {
 	w.t.Helper()
 	if err := w.acquire(service); err != nil {
-		w.t.Fatalf("%s never became ready: %v", service, err)
+		w.t.Fatalf("%s did not become ready: %v", service, err)
 	}
 }
 
-// acquire waits until a service has a ready endpoint, or it is clear that it will have none.
+// acquire waits until a service has a ready endpoint, or until the edge knows that it will have none.
 func (w *testEdge) acquire(service string) error {
 	w.t.Helper()
 	for _, s := range w.app.Services() {
@@ -100,7 +100,7 @@ func (w *testEdge) acquire(service string) error {
 	return nil
 }
 
-// nxdomainResolver is a resolver that knows no name.
+// nxdomainResolver starts a DNS resolver that answers NXDOMAIN to every query.
 func nxdomainResolver(t *testing.T) (address string) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -108,7 +108,7 @@ func nxdomainResolver(t *testing.T) (address string) {
 		t.Fatal(err)
 	}
 	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
-		_ = w.WriteMsg(new(dns.Msg).SetRcode(question, dns.RcodeNameError)) // it is asked again
+		_ = w.WriteMsg(new(dns.Msg).SetRcode(question, dns.RcodeNameError)) // the client retries
 	})}
 	started, ended := make(chan struct{}), make(chan struct{})
 	server.NotifyStartedFunc = func() { close(started) }
@@ -137,7 +137,7 @@ func listen(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// closedAddress is an address that nothing listens on.
+// closedAddress is an address on which nothing listens.
 const closedAddress = "127.0.0.1:1"
 
 // handler provisions the handler.
@@ -150,7 +150,7 @@ func (w *testEdge) handler(detailsFor ...string) *health.Handler {
 	return h
 }
 
-// serve sends a request of a client to the handler. passed tells whether it went on to the next one.
+// serve sends a request of a client to the handler. passed reports whether the next handler got it.
 func serve(t *testing.T, h *health.Handler, method, path, client string) (w *httptest.ResponseRecorder, passed bool) {
 	t.Helper()
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
@@ -164,7 +164,7 @@ func serve(t *testing.T, h *health.Handler, method, path, client string) (w *htt
 	}
 	w = httptest.NewRecorder()
 	r := httptest.NewRequest(method, path, nil)
-	r.RemoteAddr = "127.0.0.1:54321" // not to be trusted: a proxy may stand in between
+	r.RemoteAddr = "127.0.0.1:54321" // it must not count, because it may be a proxy's
 	if err := h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars)), next); err != nil {
 		t.Fatal(err)
 	}
