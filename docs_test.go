@@ -24,7 +24,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The info string of a fenced block names its language and, after a space, what the block is part of:
+// The info string of a fenced block names its language and, after a space, the context of the block:
 //
 //	caddyfile             a whole Caddyfile
 //	caddyfile CONTEXT     lines for one of the contexts below, such as "caddyfile site"
@@ -37,7 +37,7 @@ import (
 // Blocks in the other languages are not run.
 var languages = []string{"caddyfile", "json", "yaml", "text", "bash", "nginx", "dockerfile", "ini"}
 
-// contexts are the Caddyfiles that fragments are put into.
+// contexts are the Caddyfiles for the contexts, with a placeholder for the block.
 var contexts = map[string]string{
 	"":           "%s",
 	"file":       "%s",
@@ -48,7 +48,7 @@ var contexts = map[string]string{
 	"corteza":    "http://example.test {\n\tcorteza {\n%s\n\t}\n}\n",
 }
 
-// oneLineBlock matches a Caddyfile block on one line, which does not parse. What ends with "; }" is nginx's.
+// oneLineBlock matches a Caddyfile block on one line, which is a syntax error. Text that ends with "; }" is nginx configuration.
 var oneLineBlock = regexp.MustCompile(`[^\s{}]+ \{ [^{};]*[^{}; ] \}`)
 
 // TestDocsSnippetsAreValid provisions, or parses, each fenced block of each Markdown file.
@@ -105,7 +105,7 @@ func TestDocsNginxTableIsValid(t *testing.T) {
 	}
 }
 
-// TestDocsMatchClientsByClientIP: remote_ip is the proxy in front, where there is one.
+// TestDocsMatchClientsByClientIP: with a proxy in front, remote_ip is the address of the proxy.
 func TestDocsMatchClientsByClientIP(t *testing.T) {
 	matcher := regexp.MustCompile(`@\S+ (not )?remote_ip`)
 	for _, page := range pages(t) {
@@ -135,7 +135,7 @@ func TestDocsShowNoBlockOnOneLine(t *testing.T) {
 	}
 }
 
-// TestHintsShowNoBlockOnOneLine looks at the strings and comments of modules and commands, and at the messages in fixtures.
+// TestHintsShowNoBlockOnOneLine checks the strings and comments of modules and commands, and the messages in fixtures.
 func TestHintsShowNoBlockOnOneLine(t *testing.T) {
 	report := func(file string, line int, text string) {
 		if found := oneLineBlock.FindString(text); found != "" {
@@ -162,7 +162,7 @@ func TestHintsShowNoBlockOnOneLine(t *testing.T) {
 	}
 }
 
-// TestDocsValidatorRejectsInvalidBlocks: the tests above fail on what a user could not use.
+// TestDocsValidatorRejectsInvalidBlocks: the tests above fail for a block that a user could not use.
 func TestDocsValidatorRejectsInvalidBlocks(t *testing.T) {
 	v := newValidator(t)
 	for name, b := range map[string]block{
@@ -186,7 +186,7 @@ func TestDocsValidatorRejectsInvalidBlocks(t *testing.T) {
 
 // validator checks blocks. It provisions configurations as `edge validate` does, and starts none.
 type validator struct {
-	dir string // stands for /etc/edge, and is where Caddyfiles are imported from
+	dir string // replaces /etc/edge, and has the Caddyfiles to import
 }
 
 func newValidator(t *testing.T) validator {
@@ -243,7 +243,7 @@ func (v validator) check(b block) error {
 	return nil
 }
 
-// provision keeps what modules store in the temporary directory, and discards their log.
+// provision provisions a configuration, with its storage in the temporary directory and without logs.
 func (v validator) provision(config []byte) error {
 	var cfg caddy.Config
 	if err := caddy.StrictUnmarshalJSON(config, &cfg); err != nil {
@@ -264,7 +264,7 @@ func (v validator) provision(config []byte) error {
 	return caddy.Validate(&cfg)
 }
 
-// page is a Markdown file, as its fenced blocks and everything else.
+// page is a Markdown file: its fenced blocks, and its paragraphs.
 type page struct {
 	file       string
 	blocks     []block
@@ -278,13 +278,13 @@ type block struct {
 	text              string
 }
 
-// paragraph is a row of a table, or lines of prose without an empty one between them.
+// paragraph is a row of a table, or consecutive lines of prose.
 type paragraph struct {
 	line int
 	text string
 }
 
-// pages are all Markdown files of the repository.
+// pages returns all Markdown files of the repository.
 func pages(t *testing.T) []page {
 	t.Helper()
 	var all []page
@@ -323,7 +323,7 @@ func pages(t *testing.T) []page {
 	return all
 }
 
-// tableCells are the cells of a row; a paragraph that is no row has none.
+// tableCells returns the cells of a row; none for a paragraph that is no row.
 func tableCells(row string) []string {
 	row = strings.TrimSpace(row)
 	if len(row) < 2 || row[0] != '|' || row[len(row)-1] != '|' {
@@ -346,7 +346,7 @@ func codeSpans(text string) []string {
 	return spans
 }
 
-// files are those of the repository whose names end with suffix, without hidden directories.
+// files returns the files of the repository whose names end with suffix, except those in hidden directories.
 func files(t *testing.T, suffix string) []string {
 	t.Helper()
 	var found []string
@@ -377,7 +377,7 @@ func read(t *testing.T, file string) string {
 	return string(content)
 }
 
-// selfSigned makes a certificate and its key, in PEM.
+// selfSigned returns a new self-signed certificate and its key, in PEM.
 func selfSigned(t *testing.T) (certificate, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

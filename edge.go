@@ -1,4 +1,4 @@
-// Package edge is the whole edge as one import: every module and command of it.
+// Package edge imports all modules and commands of the edge.
 //
 //	xcaddy build --with github.com/theworklabs/edge
 package edge
@@ -22,7 +22,7 @@ import (
 	_ "github.com/theworklabs/edge/modules/upstreams"
 )
 
-// The files that commands need, as they are shipped.
+// The shipped files that commands use.
 var (
 	//go:embed Caddyfile
 	caddyfile []byte

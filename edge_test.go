@@ -13,8 +13,8 @@ import (
 	_ "github.com/theworklabs/edge"
 )
 
-// TestShippedCaddyfileAdaptsToCaddyJSON: caddy.json is what `edge adapt --config Caddyfile --pretty` prints where none of
-// the variables is set.
+// TestShippedCaddyfileAdaptsToCaddyJSON: caddy.json is the output of `edge adapt --config Caddyfile --pretty` without any of the
+// variables.
 func TestShippedCaddyfileAdaptsToCaddyJSON(t *testing.T) {
 	for _, name := range []string{
 		"DOMAIN", "ACME_EMAIL", "HTTP_PORT", "HTTPS_PORT", "PUBLIC_HTTPS_PORT", "EDGE_DOCKER_HOST", "DOCKER_ENDPOINT", "EDGE_ADMIN",
@@ -49,7 +49,7 @@ func TestShippedCaddyfileAdaptsToCaddyJSON(t *testing.T) {
 	}
 }
 
-// TestCaddyfileReadsEnvironment: a host that differs needs no other file.
+// TestCaddyfileReadsEnvironment: hosts with different settings use the same Caddyfile.
 func TestCaddyfileReadsEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
 		"DOMAIN": "example.org", "ACME_EMAIL": "ops@example.org", "HTTP_PORT": "8080", "HTTPS_PORT": "8443",
@@ -73,10 +73,10 @@ func TestCaddyfileReadsEnvironment(t *testing.T) {
 		`"ca":"https://ca.example/dir"`, `"/ca.pem"`,
 	} {
 		if !strings.Contains(string(adapted), want) {
-			t.Errorf("%s is not in what it adapts to", want)
+			t.Errorf("the adapted JSON lacks %s", want)
 		}
 	}
 	if strings.Contains(string(adapted), "theworklabs.cc") {
-		t.Error("the default domain is still there")
+		t.Error("the adapted JSON has the default domain")
 	}
 }

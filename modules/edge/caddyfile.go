@@ -30,7 +30,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	edge {
 //		docker_host   <unix:///path|tcp://host:port>   # none: DNS alone
 //		project       <compose project>                # the edge's own
-//		network       <networks...>                    # those the edge is attached to
+//		network       <networks...>                    # those that the edge is attached to
 //		resolver      <address:port>                   # 127.0.0.11:53
 //		refresh       <duration>                       # 1s
 //		hold          <duration>                       # 60s
@@ -41,7 +41,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		stop_signals  <signals...>                     # none
 //		terminating_timeout <duration>                 # 60s
 //		close_window  <duration>                       # 5s
-//		affinity_secret <secret>                       # one is made and kept
+//		affinity_secret <secret>                       # the edge makes and keeps a key
 //	}
 //
 // An empty value, as an unset environment variable leaves it, is the default. The old names endpoint (of docker_host) and
@@ -51,7 +51,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	given := make(map[string]bool) // the current names of the options so far
+	given := make(map[string]bool) // the names of options in the block so far
 	for d.NextBlock(0) {
 		if err := a.unmarshalLine(d, given); err != nil {
 			return err

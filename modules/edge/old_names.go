@@ -44,8 +44,8 @@ func acceptOldName[T comparable](log *zap.Logger, name string, old, current *T) 
 	return nil
 }
 
-// currentName returns the current name of the option in this line of the Caddyfile, and adds it to those that are given. For an
-// old name it logs a warning. The error says that the block has both names of an option.
+// currentName returns the current name of the option in this line of the Caddyfile, and logs a warning if the line has the old one.
+// given has the names in the earlier lines of the block, and gets that of this line. It is an error if the block has both names.
 func currentName(d *caddyfile.Dispenser, given map[string]bool) (string, error) {
 	name := d.Val()
 	current, isOld := oldNames[name]
