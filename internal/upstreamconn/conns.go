@@ -126,6 +126,7 @@ func (c *Conns) Abort() {
 	for _, open := range conns {
 		_ = open.Close() // it may be closed already
 	}
+	c.pooledTransport.CloseIdleConnections() // or the next request could be sent on one of them
 }
 
 type newConnKey struct{}

@@ -232,15 +232,16 @@ func (r *relay) replay(t *testing.T) {
 		t.Fatal("the relay has recorded no datagram")
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		if answered := r.replayOnce(t, datagrams); answered >= len(datagrams) {
+		if r.replayOnce(t, datagrams) {
 			return
 		}
 	}
 	t.Error("the server did not accept the replay")
 }
 
-// replayOnce sends the datagrams once, and returns how many the server sent back.
-func (r *relay) replayOnce(t *testing.T, datagrams [][]byte) (answered int) {
+// replayOnce sends the datagrams once, and reports whether the server took them for a new connection: then it answers with an
+// Initial packet (RFC 9000, section 17.2.2) in a datagram of at least 1,200 bytes.
+func (r *relay) replayOnce(t *testing.T, datagrams [][]byte) (isAccepted bool) {
 	t.Helper()
 	conn, err := net.DialUDP("udp", nil, r.site)
 	if err != nil {
@@ -255,10 +256,12 @@ func (r *relay) replayOnce(t *testing.T, datagrams [][]byte) (answered int) {
 	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	for {
-		if _, err := conn.Read(make([]byte, 64<<10)); err != nil {
-			return answered
+	for packet := make([]byte, 64<<10); ; {
+		n, err := conn.Read(packet)
+		if err != nil {
+			return isAccepted
 		}
-		answered++
+		const longHeaderInitial = 0b1100_0000
+		isAccepted = isAccepted || n >= 1200 && packet[0]&0b1111_0000 == longHeaderInitial
 	}
 }
