@@ -56,16 +56,27 @@ func TestReplayedEarlyDataExecutesNoPOST(t *testing.T) {
 	}
 	config.ClientSessionCache.(*ticketCache).wait(t)
 	resumed = true
-	relay.record()
-	if status := early("POST"); status != "425" {
-		t.Errorf("a POST in early data: got %s, want 425", status)
+	// On a busy machine, the server can have finished the handshake before it reads the request, which is then not early.
+	isEarly := false
+	for try := 0; try < 20 && !isEarly; try++ {
+		executed.Store(0)
+		relay.record()
+		isEarly = early("POST") == "425"
+	}
+	if !isEarly || executed.Load() != 0 {
+		t.Fatalf("a POST in early data got 425: %t, and was executed %d times", isEarly, executed.Load())
 	}
 	relay.replay(t)
 	if n := executed.Load(); n != 0 {
 		t.Errorf("the backend executed the POST %d times, want 0", n)
 	}
-	if status := early("GET"); status != "200" || safe.Load() == 0 {
-		t.Errorf("a GET in early data: got %s, %d requests with Early-Data; want 200 and at least 1", status, safe.Load())
+	for try := 0; try < 20 && safe.Load() == 0; try++ {
+		if status := early("GET"); status != "200" {
+			t.Fatalf("a GET in early data: got %s, want 200", status)
+		}
+	}
+	if safe.Load() == 0 {
+		t.Error("no GET in early data reached the backend with Early-Data")
 	}
 }
 
