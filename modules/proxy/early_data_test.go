@@ -231,8 +231,8 @@ func (r *relay) record() {
 	r.recording, r.recorded = true, nil
 }
 
-// replay sends the recorded datagrams from new sockets, until the server accepts them as a new connection. For some seconds the
-// server still knows the closed connection.
+// replay sends the datagrams again from another socket, until the server takes them for a new connection: it remembers for some
+// seconds which connections it has closed.
 func (r *relay) replay(t *testing.T) {
 	t.Helper()
 	r.mu.Lock()
@@ -242,37 +242,37 @@ func (r *relay) replay(t *testing.T) {
 	if len(datagrams) == 0 {
 		t.Fatal("the relay has recorded no datagram")
 	}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		if r.replayOnce(t, datagrams) {
+	conn, err := net.DialUDP("udp", nil, r.site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+		for _, d := range datagrams {
+			if _, err := conn.Write(d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if isHandshakeAnswered(t, conn) {
 			return
 		}
 	}
 	t.Error("the server did not accept the replay")
 }
 
-// replayOnce sends the datagrams once, and reports whether the server took them for a new connection: then it answers with an
-// Initial packet (RFC 9000, section 17.2.2) in a datagram of at least 1,200 bytes.
-func (r *relay) replayOnce(t *testing.T, datagrams [][]byte) (isAccepted bool) {
+// isHandshakeAnswered reads until the server is silent for a second, and reports whether it has answered with an Initial packet
+// (RFC 9000, section 17.2.2) in a datagram of at least 1,200 bytes, as it does for a new connection.
+func isHandshakeAnswered(t *testing.T, conn *net.UDPConn) (isAnswered bool) {
 	t.Helper()
-	conn, err := net.DialUDP("udp", nil, r.site)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	for _, d := range datagrams {
-		if _, err := conn.Write(d); err != nil {
+	for packet := make([]byte, 64<<10); ; {
+		if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	for packet := make([]byte, 64<<10); ; {
 		n, err := conn.Read(packet)
 		if err != nil {
-			return isAccepted
+			return isAnswered
 		}
-		const longHeaderInitial = 0b1100_0000
-		isAccepted = isAccepted || n >= 1200 && packet[0]&0b1111_0000 == longHeaderInitial
+		const initial = 0b1100_0000
+		isAnswered = isAnswered || n >= 1200 && packet[0]&0b1111_0000 == initial
 	}
 }
