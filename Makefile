@@ -81,7 +81,7 @@ reliability: setup image
 
 # A .env with new secrets. A file that is there already is never touched.
 env:
-	go run ./cmd/edge init
+	go run ./cmd/edge init $(if $(DOMAIN),--domain '$(DOMAIN)')
 
 $(TOOLS)/gofumpt: tools/go.mod
 	go build -C tools -o ../$@ mvdan.cc/gofumpt

@@ -85,7 +85,7 @@ func runCheck(cmd *cobra.Command) error {
 		err = report.Print(cmd.OutOrStdout())
 	}
 	if err == nil && report.Errors > 0 {
-		err = fmt.Errorf("%d of %d findings are errors", report.Errors, len(all))
+		err = fmt.Errorf("%d of %d checks failed", report.Errors, len(all))
 	}
 	return err
 }

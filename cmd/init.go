@@ -26,7 +26,7 @@ password and key. Only the owner can read the file. The command does not change 
 that exists.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.Flags().String("domain", "theworklabs.cc", "The domain under which the sites are")
+			cmd.Flags().String("domain", "localhost", "The domain under which the sites are")
 			cmd.Flags().String("email", "", "The address for mail from the certificate authority")
 			cmd.Flags().String("file", ".env", "The file to write")
 			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error { return runInit(cmd, envExample) })
@@ -55,7 +55,11 @@ func runInit(cmd *cobra.Command, envExample []byte) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "edge: wrote %s with %d new secrets; next: docker compose up -d\n", name, secrets)
+	next := "docker compose up -d"
+	if !cmd.Flags().Changed("domain") {
+		next = "set DOMAIN in it (it is localhost now), and then " + next
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "edge: wrote %s with %d new secrets; next: %s\n", name, secrets, next)
 	return nil
 }
 
