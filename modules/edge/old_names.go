@@ -72,7 +72,8 @@ func errBothNames(old string) error {
 }
 
 // dockerHostArg reads the argument of docker_host, or of its old name. The shipped Caddyfile takes it from EDGE_DOCKER_HOST, and the
-// one of earlier versions from DOCKER_ENDPOINT: if only one of the two variables is set, it counts for either Caddyfile.
+// one of earlier versions from DOCKER_ENDPOINT: if only one of the two variables is set, it counts for either Caddyfile. If both are set, the
+// old one counts: compose.yaml sets the new one, so the old one comes from an override file, which can also have it empty (DNS alone).
 func dockerHostArg(d *caddyfile.Dispenser, isOldName bool, to *string) error {
 	if err := service.StringArg(d, to); err != nil {
 		return err
@@ -85,8 +86,10 @@ func dockerHostArg(d *caddyfile.Dispenser, isOldName bool, to *string) error {
 		caddy.Log().Warn(fmt.Sprintf("edge: the variable %s is now called %s; the old name works until version 1.0", oldDockerHostVariable, dockerHostVariable))
 	case *to == "" && isOldName && !hasOldHost && host != "":
 		*to = host
-	case hasHost && hasOldHost && host != oldHost && *to == host:
-		caddy.Log().Warn(fmt.Sprintf("edge: the variable %s is ignored, because %s is set; remove it", oldDockerHostVariable, dockerHostVariable))
+		caddy.Log().Warn(fmt.Sprintf("edge: docker_host is %s, from the variable %s", host, dockerHostVariable))
+	case !isOldName && hasHost && hasOldHost && host != oldHost && *to == host:
+		*to = oldHost
+		caddy.Log().Warn(fmt.Sprintf("edge: docker_host is %q, from the variable %s, which is now called %s; set only the new one", oldHost, oldDockerHostVariable, dockerHostVariable))
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func (s limitStatus) setHeaders(h http.Header) {
 }
 
 // remainingVar is the variable of a request with the remaining requests that its headers report.
-const remainingVar = "edge.rate_limit.remaining"
+const remainingVar = "edge.rate_limit.left"
 
 // setHeadersIfLowest sets the headers, unless an earlier handler of the route has reported as few or fewer remaining requests. It
 // does nothing if there is no zone.
