@@ -30,7 +30,7 @@ Name containers by their ID, or the first 12 or more characters of it, as docker
 prints it. Where the edge knows only addresses, name these. If the edge does not know
 one of them, it changes nothing. Requests that are in flight are finished, and WebSockets
 are closed, so that clients connect again elsewhere. A drain lasts until it is undone, or
-the container is gone.
+the container exits.
 
 In the stack: docker compose exec edge edge drain 3f2a8c1d9e07
 
