@@ -49,6 +49,7 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 				for range times {
 					p.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "api")
 					p.waitReady(t, labService, 1)
+					p.waitAnswered(t)
 				}
 			})
 			l.logOutcomes(t, "recreate, "+mode.name)
@@ -62,6 +63,17 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// waitAnswered waits until the requests that a stop has cut off, or made wait, have been answered. By DNS alone, nobody tells the edge of
+// stops: a request that is cut off twice gets 502, since it could be the cause.
+func (p *project) waitAnswered(t *testing.T) {
+	t.Helper()
+	harness.Eventually(t, "no request waits", func() bool { return p.serviceStatus(t, labService).Held == 0 })
+	harness.Eventually(t, "a request that was sent after those is answered", func() bool {
+		a, err := p.do(p.client(false), http.MethodGet, labURL, nil)
+		return err == nil && a.status == http.StatusOK
+	})
 }
 
 // TestNoGETIsLostWhileAServiceIsScaled scales from 1 replica to 3 and back to 1.

@@ -111,7 +111,7 @@ func TestDemoReportsAPortInUse(t *testing.T) {
 	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "edge: error: port "+port+" is taken") || !strings.Contains(string(out), "edge: hint: ") {
+	if err == nil || !strings.Contains(string(out), "edge: error: port "+port+" is in use by another program") || !strings.Contains(string(out), "edge: hint: ") {
 		t.Errorf("%v %s", err, out)
 	}
 }
