@@ -17,7 +17,7 @@ func TestWrongKeyCanNeitherReadNorOverwrite(t *testing.T) {
 	}
 	o.Keys = []string{keyTwo}
 	other := openStore(t, o)
-	if _, err := other.Load(t.Context(), "a/b"); err == nil || !strings.Contains(err.Error(), "a key that is not among ours") {
+	if _, err := other.Load(t.Context(), "a/b"); err == nil || !strings.Contains(err.Error(), "a key that is not configured") {
 		t.Errorf("load: %v", err)
 	}
 	if err := other.Store(t.Context(), "a/b", []byte("overwritten")); err == nil {

@@ -78,7 +78,7 @@ func TestDisconnectedHolderLosesItsLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.setDown(false)
-	if err := disconnected.Unlock(t.Context(), t.Name()); err == nil || !strings.Contains(err.Error(), "somebody else") {
+	if err := disconnected.Unlock(t.Context(), t.Name()); err == nil || !strings.Contains(err.Error(), "another holder has acquired it") {
 		t.Errorf("the disconnected store releases a lock that it has lost: %v", err)
 	}
 	if err := disconnected.Store(t.Context(), "cut/off", []byte("x")); err != nil {
