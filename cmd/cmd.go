@@ -32,6 +32,7 @@ type hintError struct {
 	hint string
 }
 
+// Unwrap returns the error without its hint.
 func (h hintError) Unwrap() error { return h.error }
 
 // withHint adds to an error the next step for a user at a terminal.

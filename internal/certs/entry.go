@@ -125,6 +125,7 @@ type BackoffError struct {
 	Reason string
 }
 
+// Error names the certificate, the time of the next attempt and the reason.
 func (e *BackoffError) Error() string {
 	return fmt.Sprintf("%s: held back until %s: %s", e.Name, e.Until.Format(time.TimeOnly), e.Reason)
 }

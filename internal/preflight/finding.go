@@ -63,8 +63,10 @@ func (f Finding) Err() error {
 // findingError is a [Finding] as an error.
 type findingError struct{ Finding }
 
+// Error has the check, the message and the hint.
 func (e findingError) Error() string { return e.Check + ": " + e.Message + "; hint: " + e.Hint }
 
+// Unwrap returns the error that the finding was made from, or nil.
 func (e findingError) Unwrap() error { return e.cause }
 
 // Report is the output of `edge check --json`.

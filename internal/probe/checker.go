@@ -129,6 +129,7 @@ type statusError struct {
 	pattern string
 }
 
+// Error names the URI, the status and the pattern that it does not match.
 func (e *statusError) Error() string {
 	return fmt.Sprintf("GET %s: status %d, want %s", e.uri, e.code, e.pattern)
 }

@@ -21,6 +21,7 @@ type inFlightWork struct{ requests, sockets, sessions int }
 
 func (w inFlightWork) isIdle() bool { return w.requests == 0 && w.sockets == 0 }
 
+// String says how many requests and sockets there are.
 func (w inFlightWork) String() string {
 	return fmt.Sprintf("%s and %s", plural(w.requests, "request"), plural(w.sockets, "socket"))
 }

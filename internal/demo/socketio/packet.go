@@ -45,6 +45,7 @@ func parsePacket(text string) (packet, error) {
 	return packet{text[0], text[1:]}, nil
 }
 
+// String returns the packet as it is sent: its type, and then its data.
 func (p packet) String() string { return string(p.kind) + p.data }
 
 // parsePayload parses a posted body. It returns an error if one of the packets is invalid.

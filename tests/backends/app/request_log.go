@@ -25,9 +25,11 @@ type statusRecorder struct {
 	status int
 }
 
+// WriteHeader records the status, and sends it.
 func (w *statusRecorder) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap returns the response writer for [http.ResponseController].
 func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
