@@ -51,3 +51,22 @@ func TestImagesArePulledOrBuiltAsByComposeUp(t *testing.T) {
 		})
 	}
 }
+
+// TestImageThatIsRemovedMeanwhileIsPulled removes the image after the rollout was planned.
+func TestImageThatIsRemovedMeanwhileIsPulled(t *testing.T) {
+	runTestRollout(t, 1, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
+		inspections := 0
+		w.onCommand = func(_ int, cmd string) {
+			if strings.HasPrefix(cmd, "image inspect") {
+				if inspections++; inspections == 2 {
+					delete(w.imageIDs, webImage)
+				}
+			}
+		}
+	}, func(t *testing.T, a *testRollout) {
+		a.checkSucceeded(t, "new")
+		if got := a.commandsWith("compose pull"); len(got) != 1 {
+			t.Errorf("got commands %q, want one that pulls the image", got)
+		}
+	})
+}

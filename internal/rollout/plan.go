@@ -30,6 +30,7 @@ type ServicePlan struct {
 	replicas   int      // how many containers run, and will run
 	configured int      // how many the compose file asks for
 	images     []step   // gets images
+	getsImage  bool     // a step of this plan, or of an earlier service's, gets the service's image
 	oneShots   []step   // runs services that have to complete first
 	steps      []step   // replaces the containers
 }
@@ -67,7 +68,7 @@ type step struct {
 	action       action
 	service      string        // of pullImage, buildImage and runOneShot
 	image        string        // of pullImage and buildImage
-	isLocal      bool          // of pullImage: this machine has an image of that name
+	isLocal      bool          // of pullImage and buildImage: this machine has an image of that name
 	containers   []container   // those that exist already and that the step is about
 	count        int           // of startNew and recreateAll: how many containers
 	timeout      time.Duration // of drainOld, awaitReady
@@ -97,7 +98,7 @@ func (p ServicePlan) summary() string {
 func (p ServicePlan) reason() string {
 	switch p.strategy {
 	case upToDate:
-		if slices.ContainsFunc(p.images, func(s step) bool { return s.service == p.Service }) {
+		if p.getsImage {
 			return "nothing to do, unless the image changes"
 		}
 		return "nothing to do"

@@ -38,6 +38,7 @@ func (p *planner) plan(s snapshot) (*ServicePlan, error) {
 	if plan.images, err = p.planImages(s); err != nil {
 		return nil, err
 	}
+	plan.getsImage = p.fetched[p.stack.ImageName(s.service)]
 	if plan.strategy = p.strategy(s, plan); plan.strategy == upToDate {
 		return plan, nil
 	}
@@ -90,7 +91,7 @@ func (p *planner) planImages(s snapshot) (steps []step, err error) {
 		policy := cmp.Or(p.options.Pull, service.PullPolicy)
 		switch {
 		case service.HasBuild() && (p.options.Build || policy == "build" || !isLocal):
-			steps = append(steps, step{action: buildImage, service: name, image: image})
+			steps = append(steps, step{action: buildImage, service: name, image: image, isLocal: isLocal})
 		case policy == "never" && !isLocal:
 			return nil, &HintError{fmt.Errorf("image %s is not on this machine, and is not to be pulled", image), "docker compose pull " + name}
 		case policy == "never", isLocal && slices.Contains([]string{"", "missing", "if_not_present"}, policy):

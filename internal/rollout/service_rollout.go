@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,16 +89,17 @@ func (t *serviceRollout) run(ctx context.Context) error {
 // prepare gets the images and runs the one-shot services. It plans again after both: a pulled image can be a new version, and
 // containers can change while a one-shot service runs. Old containers serve meanwhile.
 func (t *serviceRollout) prepare(ctx context.Context) error {
-	for _, s := range t.plan.images {
-		if err := t.fetchImage(ctx, s); err != nil {
+	if err := t.fetchImages(ctx, t.plan.images); err != nil {
+		return err
+	}
+	// An image that was there when the rollout began can be missing now: other services were rolled out since.
+	if missing := missingImages(t.plan.images); len(missing) > 0 {
+		if err := t.fetchImages(ctx, missing); err != nil {
 			return err
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := t.planAgain(ctx); err != nil || t.plan.strategy == upToDate {
-		return err
+	if t.plan.strategy == upToDate {
+		return nil
 	}
 	if err := t.dryRun(ctx); err != nil {
 		return err
@@ -111,6 +113,24 @@ func (t *serviceRollout) prepare(ctx context.Context) error {
 	return t.planAgain(ctx)
 }
 
+// fetchImages gets images, and plans again.
+func (t *serviceRollout) fetchImages(ctx context.Context, steps []step) error {
+	for _, s := range steps {
+		if err := t.fetchImage(ctx, s); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return t.planAgain(ctx)
+}
+
+// missingImages returns the steps that get an image which this machine does not have.
+func missingImages(steps []step) []step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return s.isLocal })
+}
+
 // fetchImage has Compose pull or build an image.
 func (t *serviceRollout) fetchImage(ctx context.Context, s step) error {
 	command := "pull"
@@ -119,7 +139,7 @@ func (t *serviceRollout) fetchImage(ctx context.Context, s step) error {
 	}
 	t.startStep("%s of %s", command, s.image)
 	if _, err := t.runCompose(ctx, command, s.service); err != nil {
-		if s.isLocal {
+		if s.isLocal && s.action == pullImage {
 			return &HintError{err, "--no-pull takes the image that is here"}
 		}
 		return err
