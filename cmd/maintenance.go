@@ -60,14 +60,22 @@ func runMaintenance(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	snapshot := new(maintenance.Snapshot)
-	body, err := requestMaintenance(newAdminClient(address), request, snapshot)
+	asJSON, err := cmd.Flags().GetBool("json")
 	if err != nil {
 		return err
 	}
-	if asJSON, err := cmd.Flags().GetBool("json"); err != nil || asJSON {
-		_, writeErr := cmd.OutOrStdout().Write(body)
-		return errors.Join(err, writeErr)
+	admin := newAdminClient(address)
+	if asJSON { // as it is, also if this program is older than the edge
+		body, err := requestMaintenance(admin, request, nil)
+		if err != nil {
+			return err
+		}
+		_, err = cmd.OutOrStdout().Write(body)
+		return err
+	}
+	snapshot := new(maintenance.Snapshot)
+	if _, err := requestMaintenance(admin, request, snapshot); err != nil {
+		return err
 	}
 	return printMaintenance(cmd.OutOrStdout(), snapshot.Windows(), time.Now())
 }

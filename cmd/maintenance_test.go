@@ -54,7 +54,8 @@ func TestMaintenanceSendsRequestAndPrintsWindows(t *testing.T) {
 			t.Errorf("printed\n%s", out)
 		}
 	}
-	if out, _, err := runMaintenanceCommand(t, &fakeAdmin{status: 200, body: maintenanceResponse}, "--json"); err != nil || out != maintenanceResponse {
+	const newer = `{"services": {"api:80": "a newer edge answers in another form"}}`
+	if out, _, err := runMaintenanceCommand(t, &fakeAdmin{status: 200, body: newer}, "--json"); err != nil || out != newer {
 		t.Errorf("%v, printed %q", err, out)
 	}
 	if out, _, err := runMaintenanceCommand(t, &fakeAdmin{status: 200, body: `{"services": []}`}); err != nil || out != "no service is in maintenance\n" {

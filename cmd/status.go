@@ -42,13 +42,17 @@ func runStatus(cmd *cobra.Command) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	admin := newAdminClient(flags.String("address"))
 	show := func() error {
-		var services []registry.ServiceStatus
-		body, err := admin.get("/edge/services", &services)
-		if err != nil {
+		const path = "/edge/services"
+		if flags.Bool("json") { // as it is, also if this program is older than the edge
+			body, err := admin.get(path, nil)
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(body)
 			return err
 		}
-		if flags.Bool("json") {
-			_, err = cmd.OutOrStdout().Write(body)
+		var services []registry.ServiceStatus
+		if _, err := admin.get(path, &services); err != nil {
 			return err
 		}
 		if err := printServices(cmd.OutOrStdout(), services, time.Now()); err != nil {

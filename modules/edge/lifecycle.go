@@ -39,7 +39,8 @@ func (h startedHandler) Handle(context.Context, caddy.Event) error {
 	return h.app.activate()
 }
 
-// activate puts the configuration in force: its logs, the settings of its services, and its sources.
+// activate puts the configuration in force: its logs, the settings of its services, and its sources. Nothing else is activated
+// meanwhile: Caddy starts and stops one configuration at a time (it holds its lock rawCfgMu).
 func (a *App) activate() error {
 	a.runtime.logs.set(a.log, a.httpLog)
 	if err := a.configureServices(nil); err != nil {
