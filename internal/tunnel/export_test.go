@@ -1,5 +1,10 @@
 package tunnel
 
+import "time"
+
+// SetFrameTimeout replaces the frame timeout of the group's tunnels. It is called before the first one opens.
+func (g *Group) SetFrameTimeout(timeout time.Duration) { g.frameTimeout = timeout }
+
 // FrameTracker exports frameTracker to the tests.
 type FrameTracker struct{ frameTracker }
 

@@ -9,7 +9,8 @@ import (
 // Group is a set of tunnels that are closed together, such as those of an endpoint, whose parent is the group of the
 // process. It is safe for concurrent use.
 type Group struct {
-	parent *Group
+	parent       *Group
+	frameTimeout time.Duration // frameTimeout, unless a test sets another one
 
 	mu              sync.Mutex
 	tunnels         map[*tunnel]struct{}
@@ -21,7 +22,7 @@ type Group struct {
 // NewGroup returns a group whose tunnels belong to the parent too. The parent may be nil. A group that is no longer used
 // need not be closed.
 func NewGroup(parent *Group) *Group {
-	return &Group{parent: parent, tunnels: make(map[*tunnel]struct{})}
+	return &Group{parent: parent, frameTimeout: frameTimeout, tunnels: make(map[*tunnel]struct{})}
 }
 
 // Open opens a tunnel and returns at once. If the group or a parent drains, it closes the tunnel within the window like the

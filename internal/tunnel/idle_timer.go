@@ -31,5 +31,5 @@ func (i *idleTimer) closeIfIdle() {
 		i.timer.Reset(left)
 		return
 	}
-	i.tunnel.close("idle", frameTimeout)
+	i.tunnel.close("idle", i.tunnel.group.frameTimeout)
 }

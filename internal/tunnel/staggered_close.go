@@ -78,7 +78,7 @@ func (c *staggeredClose) run(quit chan struct{}) {
 		case <-quit:
 			return
 		}
-		for t := c.next(quit); t != nil && !t.close(c.reason, frameTimeout); {
+		for t := c.next(quit); t != nil && !t.close(c.reason, t.group.frameTimeout); {
 			t = c.next(quit) // the one before had closed already and needs no share
 		}
 		begin = begin.Add(share)

@@ -82,7 +82,7 @@ const referenceP99 = 4500 * time.Microsecond
 // machineSpeed returns how fast the machine is now, from the 99th percentile before the attack. The attack has to load the edge to
 // the same degree on each machine: where other programs take half of the CPUs, the same rate would be twice the load.
 func machineSpeed(p99 time.Duration) float64 {
-	return min(1, max(0.25, float64(referenceP99)/float64(p99)))
+	return min(1, max(0.1, float64(referenceP99)/float64(p99)))
 }
 
 // attackWithRetry runs an attack, and runs it again if other clients had to wait: other programs of the machine can cause that once.

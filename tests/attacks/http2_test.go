@@ -70,7 +70,7 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 	} {
 		t.Run(c.attack, func(t *testing.T) {
 			backend.takeRecorded()
-			p, err := (&attacker{target: edge.https}).dialHTTP2()
+			p, err := (&attacker{target: edge.https}).dialHTTP2(newFloodTotals())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,13 +115,13 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 // waitForAnswer waits until the edge has answered, reset the stream or closed the connection, and describes which it was.
 func (p *http2Conn) waitForAnswer() string {
 	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		p.mu.Lock()
-		statuses := slices.Sorted(maps.Keys(p.status))
-		p.mu.Unlock()
+		p.totals.mu.Lock()
+		statuses := slices.Sorted(maps.Keys(p.totals.statuses))
+		p.totals.mu.Unlock()
 		if len(statuses) > 0 {
 			return strings.Join(statuses, ", ")
 		}
-		if p.resets.Load() > 0 {
+		if p.totals.resets.Load() > 0 {
 			return "the stream was reset"
 		}
 		select {

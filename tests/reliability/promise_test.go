@@ -34,6 +34,7 @@ func TestViolationsOfPromisesAreFound(t *testing.T) {
 		{"GETs wait for the boot", ignoredPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2100}}, ""},
 		{"GETs wait for the stop", ignoredPromise, Result{Downtime: 1500, GET: Timing{P50: 301, P99: 2100}}, "p50 of GET is 301 ms, want at most 300"},
 		{"GETs wait for longer than the boot", ignoredPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2101}}, "p99 of GET is 2101 ms, want at most 2100"},
+		{"GETs wait because the machine is busy", ignoredPromise, Result{Downtime: 1500, GET: Timing{P50: 42, P99: 2190}, Control: Timing{P50: 60, P99: 150}}, ""},
 		{"no promise about GET", promise{}, Result{GET: Timing{P50: 5200, P99: 12000}}, ""},
 		{
 			"a WebSocket is lost",

@@ -13,6 +13,7 @@ const (
 	Failed    = "failed"
 	Misrouted = "misrouted"
 	Answered  = "answered"
+	Stalled   = "stalled"
 	Idle      = "idle"
 	Total     = "total"
 )
@@ -32,6 +33,7 @@ type Event struct {
 	Body       string `json:"body"`
 	Code       int    `json:"code"` // of the WebSocket's close frame; 1006 without one
 	Lost       int    `json:"lost"` // messages without an answer
+	Millis     int    `json:"ms"`   // for which the fleet could not run
 	Sent       int    `json:"sent"`
 	Answered   int    `json:"answered"`
 }

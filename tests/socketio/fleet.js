@@ -9,6 +9,7 @@
 //   failed    a session could not begin:                 sid, server (if there was one), reason, cause
 //   misrouted a wrong server has answered, or wrongly:   sid, server, by
 //   answered  the first answer after mark:               sid, server, transport
+//   stalled   this program could not run:                ms
 //   idle      after pause: no request is in flight
 //   total     at the end:                                sent, answered
 //
@@ -49,6 +50,15 @@ createInterface({ input: process.stdin })
     const sum = (field) => clients.reduce((all, client) => all + client[field], 0);
     process.stdout.write(line('total', { sent: sum('sent'), answered: sum('answered') }), () => process.exit());
   });
+
+// Without this, events that the program could only record late would look as if they had happened together.
+const tick = 20;
+let last = Date.now();
+setInterval(() => {
+  const ms = Date.now() - last - tick;
+  last += ms + tick;
+  if (ms >= 100) report('stalled', { ms });
+}, tick);
 
 const names = ['v2', 'v4'].flatMap((version) => Array.from({ length: Number(values[version]) }, (_, i) => [`${version}-${i}`, version]));
 for (const [name, version] of names) {
