@@ -19,7 +19,7 @@ type containerIndex struct {
 	scope      scope
 	containers map[string]containerInfo
 	byName     map[string]map[string]struct{} // name → IDs
-	events     map[string]eventState          // by ID, also of containers that are not listed
+	events     eventStates                    // also of containers that are not listed
 }
 
 func newContainerIndex(s scope) *containerIndex {
@@ -27,7 +27,7 @@ func newContainerIndex(s scope) *containerIndex {
 		scope:      s,
 		containers: make(map[string]containerInfo),
 		byName:     make(map[string]map[string]struct{}),
-		events:     make(map[string]eventState),
+		events:     make(eventStates),
 	}
 }
 
@@ -75,15 +75,30 @@ func (x *containerIndex) updateScope(subnets []netip.Prefix, touched nameSet) {
 	}
 }
 
+// applyDeadlines takes back the stops of containers that have not died in time, and returns their names and the IDs of the
+// containers to list again.
+func (x *containerIndex) applyDeadlines(now time.Time) (touched nameSet, relist []string) {
+	touched = make(nameSet)
+	resumed, relist := x.events.applyDeadlines(now)
+	for _, id := range resumed {
+		touched.add(x.containers[id].names...)
+	}
+	return touched, relist
+}
+
 // markStopping records that Docker has told the container to stop.
 func (x *containerIndex) markStopping(id string, expires time.Time) []string {
-	x.updateEventState(id, func(e *eventState) { e.stopExpires = expires })
+	e := x.events[id]
+	e.stopExpires = expires
+	x.events.set(id, e)
 	return x.containers[id].names
 }
 
 // markDead records that the container died.
 func (x *containerIndex) markDead(id string) []string {
-	x.updateEventState(id, func(e *eventState) { e.stopExpires, e.diedAt = time.Time{}, time.Now() })
+	e := x.events[id]
+	e.stopExpires, e.diedAt = time.Time{}, time.Now()
+	x.events.set(id, e)
 	c, ok := x.containers[id]
 	if !ok {
 		return nil
@@ -95,16 +110,18 @@ func (x *containerIndex) markDead(id string) []string {
 // markDestroyed removes a container. A list that was requested before may still show it as running.
 func (x *containerIndex) markDestroyed(id string) []string {
 	names := x.remove(id)
-	x.updateEventState(id, func(e *eventState) {
-		e.diedAt = time.Now()
-		e.scheduleRelist(time.Now(), 1)
-	})
+	e := x.events[id]
+	e.diedAt = time.Now()
+	e.scheduleRelist(e.diedAt, 1)
+	x.events.set(id, e)
 	return names
 }
 
 // markStarted records that the container runs again.
 func (x *containerIndex) markStarted(id string) {
-	x.updateEventState(id, func(e *eventState) { e.diedAt = time.Time{} })
+	e := x.events[id]
+	e.diedAt = time.Time{}
+	x.events.set(id, e)
 }
 
 // setUnhealthyReason records why a running container must not be used; "" if it may be. The container is listed again later, when the
@@ -114,7 +131,7 @@ func (x *containerIndex) setUnhealthyReason(id, reason string) []string {
 	if !ok {
 		return nil
 	}
-	x.updateEventState(id, func(e *eventState) { e.scheduleRelist(time.Now(), 1) })
+	x.events.scheduleRelist(id, 1)
 	c.unhealthyReason = reason
 	return x.put(c)
 }
@@ -122,16 +139,16 @@ func (x *containerIndex) setUnhealthyReason(id, reason string) []string {
 // put adds or replaces a container.
 func (x *containerIndex) put(c containerInfo) []string {
 	touched := append(x.unlink(c.id), c.names...)
-	x.updateEventState(c.id, func(e *eventState) {
-		if time.Since(e.diedAt) < maxListLag {
-			c.running = false
-		} else {
-			e.diedAt = time.Time{}
-		}
-		if !c.running {
-			e.stopExpires = time.Time{}
-		}
-	})
+	e := x.events[c.id]
+	if time.Since(e.diedAt) < maxListLag {
+		c.running = false
+	} else {
+		e.diedAt = time.Time{}
+	}
+	if !c.running {
+		e.stopExpires = time.Time{}
+	}
+	x.events.set(c.id, e)
 	x.containers[c.id] = c
 	for _, n := range c.names {
 		ids := x.byName[n]
@@ -146,7 +163,9 @@ func (x *containerIndex) put(c containerInfo) []string {
 
 // remove removes a container and what events said about it, except that it is to be listed again.
 func (x *containerIndex) remove(id string) []string {
-	x.updateEventState(id, func(e *eventState) { e.stopExpires, e.diedAt = time.Time{}, time.Time{} })
+	e := x.events[id]
+	e.stopExpires, e.diedAt = time.Time{}, time.Time{}
+	x.events.set(id, e)
 	return x.unlink(id)
 }
 
@@ -203,5 +222,14 @@ func resolveProjectConflict(name, project string, members []registry.Member, oth
 		return nil, fmt.Sprintf("project %s answers to %s, but the edge serves project %s; set `project`, or use another network", list, name, project)
 	default:
 		return members, fmt.Sprintf("project %s answers to %s too; only project %s is used: rename one, or use another network", list, name, project)
+	}
+}
+
+// nameSet is a set of names whose members may have changed.
+type nameSet map[string]struct{}
+
+func (s nameSet) add(names ...string) {
+	for _, n := range names {
+		s[n] = struct{}{}
 	}
 }

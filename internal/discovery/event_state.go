@@ -33,10 +33,28 @@ func (e *eventState) scheduleRelist(now time.Time, attempt int) {
 	e.relistAt, e.relistAttempt = now.Add(relistDelays[attempt]), attempt
 }
 
+// eventStates holds the states of containers, by ID. It has none that says nothing.
+type eventStates map[string]eventState
+
+func (s eventStates) set(id string, e eventState) {
+	if e == (eventState{}) {
+		delete(s, id)
+		return
+	}
+	s[id] = e
+}
+
+// scheduleRelist schedules an attempt to list a container again.
+func (s eventStates) scheduleRelist(id string, attempt int) {
+	e := s[id]
+	e.scheduleRelist(time.Now(), attempt)
+	s.set(id, e)
+}
+
 // nextDeadline returns a channel that fires when applyDeadlines has something to do; nil if it has nothing.
-func (x *containerIndex) nextDeadline() <-chan time.Time {
+func (s eventStates) nextDeadline() <-chan time.Time {
 	var first time.Time
-	for _, e := range x.events {
+	for _, e := range s {
 		for _, at := range []time.Time{e.stopExpires, e.relistAt} {
 			if !at.IsZero() && (first.IsZero() || at.Before(first)) {
 				first = at
@@ -49,36 +67,19 @@ func (x *containerIndex) nextDeadline() <-chan time.Time {
 	return time.After(time.Until(first))
 }
 
-// applyDeadlines takes back the stops of containers that have not died in time, and returns their names and the IDs of the
-// containers to list again.
-func (x *containerIndex) applyDeadlines(now time.Time) (touched nameSet, relist []string) {
-	touched = make(nameSet)
-	for id, e := range x.events {
+// applyDeadlines takes back the stops of containers that have not died in time. It returns the IDs of these, and of the containers to
+// list again.
+func (s eventStates) applyDeadlines(now time.Time) (resumed, relist []string) {
+	for id, e := range s {
 		if e.isStopping() && !now.Before(e.stopExpires) {
 			e.stopExpires = time.Time{}
-			touched.add(x.containers[id].names...)
+			resumed = append(resumed, id)
 		}
 		if e.isRelistDue(now) {
 			e.scheduleRelist(now, e.relistAttempt+1)
 			relist = append(relist, id)
 		}
-		x.setEventState(id, e)
+		s.set(id, e)
 	}
-	return touched, relist
-}
-
-// setEventState stores the state of a container, or removes it if it says nothing.
-func (x *containerIndex) setEventState(id string, e eventState) {
-	if e == (eventState{}) {
-		delete(x.events, id)
-		return
-	}
-	x.events[id] = e
-}
-
-// updateEventState changes the state of a container.
-func (x *containerIndex) updateEventState(id string, change func(*eventState)) {
-	e := x.events[id]
-	change(&e)
-	x.setEventState(id, e)
+	return resumed, relist
 }

@@ -74,7 +74,7 @@ func (s *session) relist(id string) {
 		return
 	}
 	s.pendingList.add(id)
-	s.index.updateEventState(id, func(e *eventState) { e.scheduleRelist(time.Now(), 0) })
+	s.index.events.scheduleRelist(id, 0)
 }
 
 // isKillEvent reports whether an event is about a signal. applyEvent returns names only for signals that tell a container to stop.

@@ -6,15 +6,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// nameSet is a set of names whose members may have changed.
-type nameSet map[string]struct{}
-
-func (s nameSet) add(names ...string) {
-	for _, n := range names {
-		s[n] = struct{}{}
-	}
-}
-
 // publisher writes the members and problems of names to a sink, and logs each new problem.
 type publisher struct {
 	sink   Sink

@@ -159,7 +159,7 @@ func (s *session) followEvents(ctx context.Context, e *asyncClient, queue <-chan
 			e.ping(ctx)
 		case <-fullLists.C:
 			s.pendingList.all = true
-		case now := <-s.index.nextDeadline():
+		case now := <-s.index.events.nextDeadline():
 			s.applyDeadlines(now)
 		case result := <-e.results:
 			if result.err != nil {

@@ -38,6 +38,16 @@ func NewFollower(storage func() certmagic.Storage, log *zap.Logger, onClosed fun
 // Snapshot returns the windows in force; nil before the first Load or Update. It takes no lock.
 func (f *Follower) Snapshot() *Snapshot { return f.state.Snapshot() }
 
+// Window returns the window of a service, or nil. If there is no snapshot yet, it reads one from storage, as Load does. Otherwise it
+// takes no lock.
+func (f *Follower) Window(service string, storage certmagic.Storage) *Window {
+	snapshot := f.state.Snapshot()
+	if snapshot == nil {
+		snapshot = f.Load(storage)
+	}
+	return snapshot.Window(service)
+}
+
 // Start begins to poll the storage, until Stop. Calls after the first one do nothing.
 func (f *Follower) Start() {
 	f.runMu.Lock()

@@ -8,7 +8,8 @@ import (
 )
 
 // Claim is one request's hold on one endpoint, or that of the socket that the request became. It stays valid until
-// [Claim.Release], whatever happens to the endpoint, the service or the configuration. The zero Claim claims nothing.
+// [Claim.Release], whatever happens to the endpoint, the service or the configuration. Endpoint and the Report methods may be
+// called after it, too. The zero Claim claims nothing.
 type Claim struct {
 	e        *Endpoint
 	upgraded bool

@@ -1,9 +1,6 @@
 package registry
 
-import (
-	"net/netip"
-	"slices"
-)
+import "slices"
 
 // Source identifies who writes a [Feed]. If several sources know a name, the one with the lower value decides.
 type Source int
@@ -18,43 +15,6 @@ const (
 
 // String returns the source's name as logs, the admin API and `edge status` show it.
 func (s Source) String() string { return [...]string{"static", "engine", "dns"}[s] }
-
-// Phase is the phase of a member's container as its source reports it, whether it answers or not.
-type Phase string
-
-// The phases of a member. Stopped and unreachable members become no endpoints, but make their service known: they may return.
-const (
-	Running     Phase = "running"
-	Terminating Phase = "terminating" // Docker told the container to stop, and it has not stopped yet
-	Stopped     Phase = "stopped"     // created, exited or dead
-	Unreachable Phase = "unreachable" // running, but on no network that the edge can reach: its connections get no FIN
-)
-
-// Member is one container or address behind a name, as one source reports it.
-type Member struct {
-	ID              string     // container ID; from DNS and static lists, the address
-	Name            string     // for display: project/service/number; may be empty
-	Addr            netip.Addr // the zero Addr if it has none
-	Port            uint16     // 0: the port that the service names
-	Phase           Phase
-	UnhealthyReason string // why it must not get requests although it runs ("unhealthy", "paused"); empty if it may
-}
-
-// canBeEndpoint reports whether the member can be an endpoint.
-func (m Member) canBeEndpoint() bool {
-	return m.Addr.IsValid() && (m.Phase == Running || m.Phase == Terminating)
-}
-
-// address returns where the member listens for a service whose name contains port.
-func (m Member) address(port uint16) netip.AddrPort {
-	if m.Port != 0 {
-		port = m.Port
-	}
-	return netip.AddrPortFrom(m.Addr, port)
-}
-
-// hasAddressID reports whether the member's ID is its address, so that a source that knows more may replace it.
-func (m Member) hasAddressID() bool { return m.ID == m.Addr.String() || m.ID == m.address(0).String() }
 
 // Feed is how one source writes to the registry. It is safe for concurrent use, but a source must write in the order in which
 // it observed the changes.

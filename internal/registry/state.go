@@ -45,7 +45,10 @@ func (e *Endpoint) updateState() {
 	}
 }
 
-// enter changes the state, and adds the endpoint to the ready ones or removes it from them. The caller holds service.mu.
+// enter changes the state, unless it is the same already, and does what follows from the change, in this order: it puts the
+// endpoint into rotation and wakes waiting requests, or takes it out; it closes its sockets if it drains, or stops doing so; it
+// reports the change to Options.OnChange, which logs it; and if no endpoint is ready now, it ends the ejections of all. The
+// caller holds service.mu.
 func (e *Endpoint) enter(state State, reason string) {
 	if e.state == state && e.reason == reason {
 		return

@@ -67,9 +67,8 @@ func IsIdempotent(method string) bool {
 	return false
 }
 
-// isReplayable reports whether a request can be sent again if a reused connection turns out to be closed. GetBody says that
-// of a body.
-func isReplayable(req *http.Request) bool {
+// canReuseConn reports whether a request can be sent again if a reused connection turns out to be closed.
+func canReuseConn(req *http.Request) bool {
 	if !IsIdempotent(req.Method) {
 		return false
 	}
@@ -78,5 +77,5 @@ func isReplayable(req *http.Request) bool {
 			return false // net/http would send it again itself
 		}
 	}
-	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+	return req.Body == nil || req.Body == http.NoBody || req.Context().Value(replayableBodyKey{}) != nil
 }

@@ -81,12 +81,13 @@ func newRequest(t *testing.T, method, body string, isSingleUse bool) *http.Reque
 	if body != "" {
 		reader = strings.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://bigcapital-server:3000/api", reader)
+	ctx := t.Context()
+	if !isSingleUse {
+		ctx = upstreamconn.WithReplayableBody(ctx)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://bigcapital-server:3000/api", reader)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if isSingleUse {
-		req.GetBody = nil
 	}
 	return req
 }

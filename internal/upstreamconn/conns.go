@@ -57,6 +57,9 @@ func Opener(tunnels *tunnel.Group) func(addr string) registry.Conns {
 	return func(addr string) registry.Conns { return open(addr, tunnels) }
 }
 
+// Of returns the connections of an endpoint whose registry opens them with an [Opener] or with [Open].
+func Of(e *registry.Endpoint) *Conns { return e.Conns().(*Conns) }
+
 // Open returns the connections to an address ("172.18.0.7:3000"). It dials only when there is a request to send.
 func Open(addr string) registry.Conns { return open(addr, nil) }
 
@@ -96,7 +99,7 @@ func (c *Conns) Send(req *http.Request) (*http.Response, error) {
 		return c.upgrade(&out)
 	}
 	via := c.pooledTransport
-	if !isReplayable(req) || req.Context().Value(newConnKey{}) != nil {
+	if !canReuseConn(req) || req.Context().Value(newConnKey{}) != nil {
 		via = c.singleUseTransport
 	}
 	var a attempt
@@ -135,6 +138,13 @@ type newConnKey struct{}
 // has failed: other idle connections may be dead too.
 func WithNewConn(ctx context.Context) context.Context {
 	return context.WithValue(ctx, newConnKey{}, true)
+}
+
+type replayableBodyKey struct{}
+
+// WithReplayableBody returns a context under which [Conns.Send] takes it that the caller can send the request's body again.
+func WithReplayableBody(ctx context.Context) context.Context {
+	return context.WithValue(ctx, replayableBodyKey{}, true)
 }
 
 type dialTimeoutKey struct{}

@@ -118,22 +118,6 @@ func isSafe(method string) bool {
 	return false
 }
 
-// removeSpoofable deletes spoofable headers or trailers. It keeps a trusted proxy's three X-Forwarded headers that reverse_proxy
-// extends, in their canonical spelling.
-func removeSpoofable(h http.Header, isTrusted bool, app *edge.App) {
-	for name := range h {
-		kind, isSpoofable := Spoofable(name)
-		if !isSpoofable || app.KeepsHeader(normalizeName(name)) {
-			continue
-		}
-		if isTrusted && IsXForwarded(name) {
-			continue
-		}
-		delete(h, name)
-		app.CountSpoofedHeader(kind.String())
-	}
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Sanitizer)(nil)

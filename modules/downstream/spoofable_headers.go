@@ -1,10 +1,13 @@
 package downstream
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/theworklabs/edge/modules/edge"
 )
 
 // Kind is what a spoofable header says about the client or its request.
@@ -225,4 +228,20 @@ func hasOnlyNeutralWords(text string) bool {
 		}
 	}
 	return false
+}
+
+// removeSpoofable deletes spoofable headers or trailers. It keeps a trusted proxy's three X-Forwarded headers that reverse_proxy
+// extends, in their canonical spelling.
+func removeSpoofable(h http.Header, isTrusted bool, app *edge.App) {
+	for name := range h {
+		kind, isSpoofable := Spoofable(name)
+		if !isSpoofable || app.KeepsHeader(normalizeName(name)) {
+			continue
+		}
+		if isTrusted && IsXForwarded(name) {
+			continue
+		}
+		delete(h, name)
+		app.CountSpoofedHeader(kind.String())
+	}
 }

@@ -19,11 +19,7 @@ const MaintenanceCloseReason = "maintenance"
 
 // MaintenanceWindow returns the maintenance window of a service, or nil.
 func (a *App) MaintenanceWindow(service string) *maintenance.Window {
-	snapshot := a.runtime.maintenance.Snapshot()
-	if snapshot == nil {
-		snapshot = a.runtime.maintenance.Load(a.storage)
-	}
-	return snapshot.Window(service)
+	return a.runtime.maintenance.Window(service, a.storage)
 }
 
 // setMaintenanceStatus completes the status of a service.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/theworklabs/edge/internal/affinity"
@@ -82,8 +83,12 @@ func (x *exchange) send(claim registry.Claim) (*http.Response, error) {
 	if len(x.retry.unansweredBy) > 0 {
 		ctx = upstreamconn.WithNewConn(ctx)
 	}
+	if x.body != nil && x.isIdempotent() && x.body.isSmall() {
+		ctx = upstreamconn.WithReplayableBody(ctx)
+	}
 	timeout := newDeadline(time.Duration(x.ResponseTimeout), cancel)
-	resp, err := e.Conns().(*upstreamconn.Conns).Send(x.body.attach(x.req.WithContext(ctx), timeout))
+	timeout.start()
+	resp, err := upstreamconn.Of(e).Send(x.body.attach(x.req.WithContext(ctx), timeout))
 	inTime := timeout.stop()
 	if err == nil && inTime {
 		err = x.checkResponse(claim, resp)
@@ -107,6 +112,12 @@ func (x *exchange) send(claim registry.Claim) (*http.Response, error) {
 		claim.Release()
 	})
 	return resp, nil
+}
+
+func setPlaceholder(req *http.Request, name, value string) {
+	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set(name, value)
+	}
 }
 
 // Reasons why a response is not forwarded.

@@ -59,7 +59,7 @@ func (t *Transport) hijack(req *http.Request, resp *http.Response, claim registr
 		return t.failUpgrade(claim, upgraded, err)
 	}
 	endpoint, fromEndpoint := upgraded.Hijack()
-	conns := claim.Endpoint().Conns().(*upstreamconn.Conns)
+	conns := upstreamconn.Of(claim.Endpoint())
 	claim = claim.Upgrade()
 	conns.Tunnels().Open(tunnel.Config{
 		Client: client, Endpoint: endpoint, BufferedFromClient: fromClient, BufferedFromEndpoint: fromEndpoint,

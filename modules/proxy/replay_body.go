@@ -46,20 +46,15 @@ func newReplayBody(req *http.Request) *replayBody {
 	return b
 }
 
-// attach sets the body of one attempt's request. It pauses the deadline while the edge waits for the client.
+// attach sets the body of one attempt's request. The body pauses the deadline while the edge waits for the client.
 func (b *replayBody) attach(req *http.Request, timeout *deadline) *http.Request {
-	timeout.start()
 	req.Body, req.GetBody = nil, nil
 	if b == nil {
 		return req
 	}
-	if b.isSmall() {
-		req.GetBody = func() (io.ReadCloser, error) { return nil, errNotReplayable } // it tells upstreamconn that the request is replayable
-	}
 	if length, ok := b.length(); ok && len(req.Trailer) == 0 {
 		req.ContentLength = length
 		if length == 0 {
-			req.GetBody = nil
 			return req
 		}
 	}
@@ -86,8 +81,8 @@ func (b *replayBody) length() (n int64, ok bool) {
 	return int64(len(b.buffer)), b.err == io.EOF && !b.unbuffered
 }
 
-// isReplayable reports whether all bytes so far are buffered, so that the body can be sent again.
-func (b *replayBody) isReplayable() bool {
+// isBuffered reports whether all bytes so far are buffered, so that the body can be sent again.
+func (b *replayBody) isBuffered() bool {
 	if b == nil {
 		return true
 	}

@@ -41,7 +41,7 @@ type retryPolicy struct {
 func (x *exchange) isIdempotent() bool { return upstreamconn.IsIdempotent(x.req.Method) }
 
 // isReplayable reports whether the request may be sent again after it was sent and not answered.
-func (x *exchange) isReplayable() bool { return x.isIdempotent() && x.body.isReplayable() }
+func (x *exchange) isReplayable() bool { return x.isIdempotent() && x.body.isBuffered() }
 
 // retryOrFail decides what follows a failed attempt. It returns nil for another attempt, else the error for the client.
 func (x *exchange) retryOrFail(claim registry.Claim, err error) error {

@@ -140,12 +140,6 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-func setPlaceholder(req *http.Request, name, value string) {
-	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set(name, value)
-	}
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner = (*Transport)(nil)
