@@ -110,6 +110,15 @@ func (c *Conns) Send(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// Check returns nil if the endpoint accepts a connection, which it then closes, or a [*DialError].
+func (c *Conns) Check(ctx context.Context) error {
+	conn, err := c.dial(ctx, "tcp", "")
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 // Close lets requests in flight finish, dials no more, and closes idle connections. It may be called more than once.
 func (c *Conns) Close() {
 	c.cancel()

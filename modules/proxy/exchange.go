@@ -56,6 +56,7 @@ func (x *exchange) acquire() (registry.Claim, error) {
 	if ok {
 		return claim, nil
 	}
+	x.retry.isImmediate = false
 	ctx, stop := downstream.Watch(x.req)
 	defer stop()
 	x.pickOptions.Client = x.client()

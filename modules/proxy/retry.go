@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/resource"
 	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
@@ -22,6 +23,12 @@ const (
 	// that the request crashes them.
 	maxCrashes = 2
 
+	// endTimeout is how long a process may take to end after it has reset connections. Linux closes the files of a process that
+	// ends one after the other, connections before the listener that accepted them.
+	endTimeout = time.Second
+	// minEndPoll is the first time between two checks whether it has ended. The time doubles.
+	minEndPoll = 10 * time.Millisecond
+
 	// stopEventTimeout is how long Docker's event that a container was told to stop may take to arrive.
 	stopEventTimeout = 100 * time.Millisecond
 	// statusStopEventTimeout is the same after a response of 502, 503 or 504, most of which have another reason. The Docker
@@ -34,7 +41,18 @@ const (
 // retryPolicy limits how often one request is sent again after it was sent and not answered.
 type retryPolicy struct {
 	count        int                  // retries so far
-	unansweredBy []*registry.Endpoint // the endpoints that did not answer
+	unansweredBy []*registry.Endpoint // the endpoints that did not answer; one twice if it was used again
+	isImmediate  bool                 // the request has not waited for an endpoint since the last of them
+}
+
+func (p *retryPolicy) addUnanswered(e *registry.Endpoint) {
+	p.unansweredBy, p.isImmediate = append(p.unansweredBy, e), true
+}
+
+// isRepeated reports whether the last two attempts failed on the same endpoint, one right after the other.
+func (p *retryPolicy) isRepeated(e *registry.Endpoint) bool {
+	last := len(p.unansweredBy) - 1
+	return p.isImmediate && last >= 0 && p.unansweredBy[last] == e
 }
 
 // isIdempotent reports whether sending the request twice has the same effect as sending it once.
@@ -58,8 +76,9 @@ func (x *exchange) retryOrFail(claim registry.Claim, err error) error {
 			return x.fail(e, err)
 		}
 		claim.ReportDialError(err.Error())
+		x.retry.isImmediate = false
 	case noResponse:
-		if err := x.retryUnanswered(e, err); err != nil {
+		if err := x.retryUnanswered(claim, err); err != nil {
 			return err
 		}
 	case endpointTerminating:
@@ -73,8 +92,11 @@ func (x *exchange) retryOrFail(claim registry.Claim, err error) error {
 
 // retryUnanswered decides whether a request that was sent to an endpoint and not answered is sent again. It returns nil if it
 // is, else the error for the client.
-func (x *exchange) retryUnanswered(e *registry.Endpoint, err error) error {
-	x.retry.unansweredBy = append(x.retry.unansweredBy, e)
+func (x *exchange) retryUnanswered(claim registry.Claim, err error) error {
+	e := claim.Endpoint()
+	if !x.retry.isRepeated(e) || e.IsStopExpected() || !x.hasEnded(claim) { // else one end of a process has failed both attempts
+		x.retry.addUnanswered(e)
+	}
 	if !x.isReplayable() || x.retry.count == maxRetries || x.canBeIntentional(err) && e.IsReady() {
 		return x.fail(e, err)
 	}
@@ -94,6 +116,31 @@ func (x *exchange) retryUnanswered(e *registry.Endpoint, err error) error {
 	}
 	x.retry.count++
 	return nil
+}
+
+// hasEnded reports whether the endpoint's process ends: whether nothing listens there within endTimeout. If so, it tells the
+// registry.
+func (x *exchange) hasEnded(claim registry.Claim) bool {
+	ctx, cancel := context.WithTimeout(x.req.Context(), endTimeout)
+	defer cancel()
+	for wait := minEndPoll; ; wait *= 2 {
+		err := upstreamconn.Of(claim.Endpoint()).Check(ctx)
+		if ctx.Err() != nil {
+			return false
+		}
+		if err != nil {
+			if _, isExhausted := resource.Exhausted(err); isExhausted {
+				return false
+			}
+			claim.ReportDialError(err.Error())
+			return true
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // canBeIntentional reports whether an application may leave such a request unanswered on purpose: it works for longer than

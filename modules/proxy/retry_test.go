@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
@@ -65,6 +66,63 @@ func TestARequestIsTriedOnOnlyOneReusedConnection(t *testing.T) {
 		}
 		stopCaddy(t)
 	}
+}
+
+// TestOneEndOfAProcessCountsOnce: a process that ends resets its connections before it closes its listener, so that a retry on the
+// same endpoint is reset too. That is one crash, and the request goes to the container that comes next.
+func TestOneEndOfAProcessCountsOnce(t *testing.T) {
+	var executed atomic.Int32
+	s := serveRestarting(t, func(restart func()) bool {
+		switch executed.Add(1) {
+		case 1:
+			return false
+		case 2:
+			restart()
+			return false
+		}
+		return true
+	})
+	if status, text, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusOK || executed.Load() != 3 {
+		t.Errorf("got %d %s after %d attempts, want 200 after 3", status, text, executed.Load())
+	}
+}
+
+// TestRequestThatCrashesAContainerTwiceFails: the container keeps its address when it restarts.
+func TestRequestThatCrashesAContainerTwiceFails(t *testing.T) {
+	var executed atomic.Int32
+	s := serveRestarting(t, func(restart func()) bool {
+		executed.Add(1)
+		restart()
+		return false
+	})
+	if status, text, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusBadGateway || executed.Load() != 2 {
+		t.Errorf("got %d %s after %d attempts, want 502 after 2", status, text, executed.Load())
+	}
+}
+
+// serveRestarting serves a service with one endpoint. answer is called for each request: it returns whether the endpoint responds, or
+// closes the connection. It may call restart, which ends the endpoint and starts it again after 200 ms.
+func serveRestarting(t *testing.T, answer func(restart func()) bool) *site {
+	t.Helper()
+	var b *backend
+	var restarts sync.WaitGroup
+	t.Cleanup(restarts.Wait)
+	b = newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		restart := func() {
+			b.stop()
+			restarts.Go(func() {
+				time.Sleep(200 * time.Millisecond)
+				b.start(t)
+			})
+		}
+		if !answer(restart) {
+			panic(http.ErrAbortHandler)
+		}
+	}).start(t)
+	ready := watchState(t, b.address, registry.Ready)
+	s := serve(t, map[string][]string{"api:80": {b.address}}, "edge_proxy api:80")
+	<-ready
+	return s
 }
 
 // TestIdleConnectionsClosedByTheBackendCostNoRetry: a request on a connection that is being closed is sent again, and does not
