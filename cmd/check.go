@@ -85,7 +85,11 @@ func runCheck(cmd *cobra.Command) error {
 		err = report.Print(cmd.OutOrStdout())
 	}
 	if err == nil && report.Errors > 0 {
-		err = fmt.Errorf("%d of %d checks failed", report.Errors, len(all))
+		noun := "checks"
+		if len(all) == 1 {
+			noun = "check"
+		}
+		err = fmt.Errorf("%d of %d %s failed", report.Errors, len(all), noun)
 	}
 	return err
 }

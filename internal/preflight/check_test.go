@@ -38,7 +38,7 @@ func TestEachProblemIsFound(t *testing.T) {
 		}, "compose file", Error, "no docker compose", "plugin"},
 		{"an invalid compose file", func(w *fakeHost, _ *Check) { w.composeErr = syntax }, "compose file", Error, "services.edge.ports must be a list", "--file"},
 		{"no edge", func(_ *fakeHost, c *Check) { c.Edge = "proxy" }, "compose file", Error, `no service "proxy"`, "there are: app, docker-guard, edge"},
-		{"a short secret", func(w *fakeHost, _ *Check) { w.service("app")["environment"] = jsonObject{"API_TOKEN": "abc"} }, "secret", Warning, "app: API_TOKEN has 3 characters", "openssl"},
+		{"a short secret", func(w *fakeHost, _ *Check) { w.service("app")["environment"] = jsonObject{"API_TOKEN": "abc"} }, "secret", Warning, "app: API_TOKEN is too short and can be guessed (characters: 3)", "openssl"},
 		{"a password in an address", func(w *fakeHost, _ *Check) {
 			w.service("app")["environment"] = jsonObject{"DSN": "postgres://u:changeme@db/x"}
 		}, "secret", Error, `app: DSN is "changeme"`, "openssl"},

@@ -99,7 +99,7 @@ func checkStrength(s *compose.Service, name, secret string) []Finding {
 	case user != name && login != nil && *login == secret:
 		return []Finding{errorFinding("secret", secretHint, "%s: %s is the same as %s", s.Name, name, user)}
 	case len(secret) < minSecretLength:
-		return []Finding{warningFinding("secret", secretHint, "%s: %s has %d characters and can be guessed", s.Name, name, len(secret))}
+		return []Finding{warningFinding("secret", secretHint, "%s: %s is too short and can be guessed (characters: %d)", s.Name, name, len(secret))}
 	}
 	return nil
 }

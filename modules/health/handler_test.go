@@ -83,9 +83,9 @@ func TestEdgeIsReadyWhenEveryServiceIs(t *testing.T) {
 		"no service":             {nil, nil, ""},
 		"all of them":            {map[string][]string{"api:80": {listen(t)}, "app:80": {listen(t)}}, nil, ""},
 		"one endpoint is enough": {map[string][]string{"api:80": {listen(t), closedAddress}}, nil, ""},
-		"one of two":             {map[string][]string{"api:80": {listen(t)}, "app:80": {closedAddress}}, nil, "1 of 2 services have no ready endpoint"},
-		"none":                   {map[string][]string{"api:80": {closedAddress}, "app:80": {closedAddress}}, nil, "2 of 2 services have no ready endpoint"},
-		"one that is not found":  {map[string][]string{"api:80": {listen(t)}}, []string{"app:80"}, "1 of 2 services have no ready endpoint"},
+		"one of two":             {map[string][]string{"api:80": {listen(t)}, "app:80": {closedAddress}}, nil, "services without a ready endpoint: 1 of 2"},
+		"none":                   {map[string][]string{"api:80": {closedAddress}, "app:80": {closedAddress}}, nil, "services without a ready endpoint: 2 of 2"},
+		"one that is not found":  {map[string][]string{"api:80": {listen(t)}}, []string{"app:80"}, "services without a ready endpoint: 1 of 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newTestEdge(t, c.static, c.others...)

@@ -48,7 +48,7 @@ func (h *Handler) readiness(details bool) report {
 	answer := report{Status: statusPass}
 	if unready > 0 {
 		answer.Status = statusFail
-		answer.Output = fmt.Sprintf("%d of %d services have no ready endpoint", unready, len(services))
+		answer.Output = fmt.Sprintf("services without a ready endpoint: %d of %d", unready, len(services))
 	}
 	if details {
 		answer.Checks = checks
