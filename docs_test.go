@@ -28,6 +28,7 @@ import (
 //
 //	caddyfile             a whole Caddyfile
 //	caddyfile CONTEXT     lines for one of the contexts below, such as "caddyfile site"
+//	caddyfile shipped     what is added to the end of the shipped Caddyfile
 //	json                  JSON
 //	json config           Caddy's whole configuration
 //	json handlers         a handler, or a list of handlers
@@ -170,6 +171,7 @@ func TestDocsValidatorRejectsInvalidBlocks(t *testing.T) {
 		"an unknown directive":        {language: "caddyfile", text: "http://example.test {\n\tproxy_pass app:8080\n}"},
 		"what only provisioning sees": {language: "caddyfile", context: "site", text: "@a path_regexp (\nrespond @a 404"},
 		"a context that is not there": {language: "caddyfile", context: "stream", text: "edge_proxy app:8080"},
+		"a snippet that is not there": {language: "caddyfile", context: "shipped", text: "app.test {\n\timport sites\n}"},
 		"an unknown field of JSON":    {language: "json", context: "handlers", text: `{"handler": "error_pages", "contact": "me"}`},
 		"half of JSON":                {language: "json", text: `{"handler": `},
 		"YAML with a tab":             {language: "yaml", text: "services:\n\tweb: {}"},
@@ -186,13 +188,14 @@ func TestDocsValidatorRejectsInvalidBlocks(t *testing.T) {
 
 // validator checks blocks. It provisions configurations as `edge validate` does, and starts none.
 type validator struct {
-	dir string // replaces /etc/edge, and has the Caddyfiles to import
+	dir     string // replaces /etc/edge, and has the Caddyfiles to import
+	shipped string // the shipped Caddyfile
 }
 
 func newValidator(t *testing.T) validator {
 	t.Setenv("EDGE_STORAGE_DSN", "postgres://edge@127.0.0.1:1/edge")
 	t.Setenv("EDGE_STORAGE_KEY", strings.Repeat("0f", 32))
-	v := validator{dir: t.TempDir()}
+	v := validator{dir: t.TempDir(), shipped: read(t, "Caddyfile")}
 	certificate, key := selfSigned(t)
 	for name, content := range map[string][]byte{
 		"docs.pem": certificate, "docs.key": key, "clients.pem": certificate, "backend.pem": certificate,
@@ -213,6 +216,9 @@ func (v validator) check(b block) error {
 	switch b.language {
 	case "caddyfile":
 		context, ok := contexts[b.context]
+		if b.context == "shipped" {
+			context, ok = strings.ReplaceAll(v.shipped, "%", "%%")+"\n%s", true
+		}
 		if !ok {
 			return fmt.Errorf("unknown context %q", b.context)
 		}
