@@ -123,6 +123,29 @@ func TestDocsMatchClientsByClientIP(t *testing.T) {
 	}
 }
 
+// TestDocsQuoteTheReliabilityPage: the numbers of requests in other pages are those of the last run.
+func TestDocsQuoteTheReliabilityPage(t *testing.T) {
+	quoted := regexp.MustCompile(`\b\d[\d,]* of \d[\d,]*\b`)
+	report := read(t, "docs/reliability.md")
+	found := 0
+	for _, page := range pages(t) {
+		if page.file != "README.md" && page.file != "docs/how-it-works.md" {
+			continue
+		}
+		for _, p := range page.paragraphs {
+			for _, number := range quoted.FindAllString(p.text, -1) {
+				found++
+				if !strings.Contains(report, " "+strings.ReplaceAll(number, ",", "")+" ") {
+					t.Errorf("%s:%d: docs/reliability.md does not have %s", page.file, p.line, number)
+				}
+			}
+		}
+	}
+	if found < 16 {
+		t.Errorf("found %d numbers of requests: the test does not see them all", found)
+	}
+}
+
 // TestDocsShowNoBlockOnOneLine: a user who copies such a block gets a syntax error.
 func TestDocsShowNoBlockOnOneLine(t *testing.T) {
 	for _, page := range pages(t) {
