@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
+	"github.com/theworklabs/edge/tests/socketio"
 )
 
 // TestDemoServesThreeSites runs the demo: one process, without Docker, with the shipped Caddyfile.
@@ -75,10 +76,9 @@ func TestDemoServesThreeSites(t *testing.T) {
 		t.Errorf("40 requests reach the servers %v, want two", servers)
 	}
 	for _, path := range []string{"/socket", "/socket.io"} {
-		node := exec.Command("node", "backends/socketio/client.js", "https://accounting.localhost:"+p.https, path, "websocket", "5")
-		node.Env = append(os.Environ(), "HOST_MAP=accounting.localhost=127.0.0.1", "NODE_TLS_REJECT_UNAUTHORIZED=0", "NODE_NO_WARNINGS=1")
-		if out, err := node.Output(); err != nil {
-			t.Errorf("socket.io at %s: %v %s", path, err, out)
+		client := socketio.EchoOptions{URL: accounting + ":" + p.https, Path: path, Transports: "websocket", Messages: 5}
+		if err := socketio.Echo(client); err != nil {
+			t.Error(err)
 		}
 	}
 

@@ -32,10 +32,10 @@ func newSocketIOProject(t *testing.T, affinity string, n int) *socketIOProject {
 }
 
 // startFleet starts clients and waits until each has got an answer.
-func (l *socketIOProject) startFleet(t *testing.T, o socketio.Options) *socketio.Fleet {
+func (l *socketIOProject) startFleet(t *testing.T, o socketio.FleetOptions) *socketio.Fleet {
 	t.Helper()
 	o.URL = "http://127.0.0.1:" + l.http
-	f, err := socketio.Start("socketio", o)
+	f, err := socketio.StartFleet(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // pollingClients are 500 clients that never open a WebSocket.
-var pollingClients = socketio.Options{V2: 250, V4: 250, Transports: "polling", Ramp: 4 * time.Second}
+var pollingClients = socketio.FleetOptions{V2: 250, V4: 250, Transports: "polling", Ramp: 4 * time.Second}
 
 // TestSocketIOSessionsStayOnTheirServer has 500 clients that only poll and keep no cookie.
 func TestSocketIOSessionsStayOnTheirServer(t *testing.T) {
@@ -87,7 +87,7 @@ func (l *socketIOProject) restartEdge(t *testing.T, f *socketio.Fleet) {
 func TestDrainMovesSocketIOClientsGradually(t *testing.T) {
 	const window = 5 * time.Second // the default of close_window
 	l := newSocketIOProject(t, "socketio", 1)
-	f := l.startFleet(t, socketio.Options{V2: 250, V4: 250, Transports: "websocket", Ramp: 4 * time.Second})
+	f := l.startFleet(t, socketio.FleetOptions{V2: 250, V4: 250, Transports: "websocket", Ramp: 4 * time.Second})
 	l.scale(t, 3)
 	drained, began := serverWithSessions(f), time.Now()
 	l.MustCompose(t, "exec", "-T", "edge", "edge", "drain", drained, "--wait", "20s")
@@ -153,7 +153,7 @@ func checkSpread(t *testing.T, what string, events []socketio.Event, began time.
 func TestUpgradedSocketIOClientsSurviveReloads(t *testing.T) {
 	const clients = 20
 	l := newSocketIOProject(t, "socketio cookie", 3)
-	f := l.startFleet(t, socketio.Options{V2: clients / 2, V4: clients / 2})
+	f := l.startFleet(t, socketio.FleetOptions{V2: clients / 2, V4: clients / 2})
 	harness.Eventually(t, "all clients have upgraded", func() bool { return l.serviceStatus(t, socketIOService).Sockets == clients })
 	for _, n := range []string{"1", "2", "3", "4", "5"} {
 		l.reloadWith(t, "header X-Reload "+n)

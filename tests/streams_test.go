@@ -4,18 +4,16 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
+	"github.com/theworklabs/edge/tests/socketio"
 )
 
 // zeros is a reader of zeros, n bytes.
@@ -163,15 +161,9 @@ func TestSocketIOEchoesOverEveryTransport(t *testing.T) {
 	p := readyStack(t)
 	for _, path := range []string{"/socket", "/socket.io"} {
 		for _, transports := range []string{"polling", "websocket", "polling,websocket"} {
-			cmd := exec.Command("node", "backends/socketio/client.js", "https://accounting.localhost:"+p.https, path, transports, "20")
-			cmd.Env = append(os.Environ(), "HOST_MAP=accounting.localhost=127.0.0.1", "NODE_TLS_REJECT_UNAUTHORIZED=0", "NODE_NO_WARNINGS=1")
-			out, err := cmd.Output()
-			var result struct {
-				OK     bool
-				Echoes int
-			}
-			if err != nil || json.Unmarshal(out, &result) != nil || !result.OK || result.Echoes != 20 {
-				t.Errorf("%s by %s: %v %s", path, transports, err, out)
+			client := socketio.EchoOptions{URL: accounting + ":" + p.https, Path: path, Transports: transports, Messages: 20}
+			if err := socketio.Echo(client); err != nil {
+				t.Error(err)
 			}
 		}
 	}

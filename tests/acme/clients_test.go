@@ -18,6 +18,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/theworklabs/edge/tests/acme/lab"
+	"github.com/theworklabs/edge/tests/socketio"
 )
 
 // TestRealClientsAcceptTheCertificateOverEveryHTTP uses curl over HTTP/1.1 and HTTP/2, quic-go over HTTP/3, the socket.io client
@@ -51,10 +52,11 @@ func TestRealClientsAcceptTheCertificateOverEveryHTTP(t *testing.T) {
 	}
 
 	for _, transports := range []string{"polling", "websocket", "polling,websocket"} {
-		client := exec.Command("node", "../backends/socketio/client.js", "https://"+accounting+":"+s.https, "/socket/", transports, "5")
-		client.Env = append(os.Environ(), "HOST_MAP="+accounting+"=127.0.0.1", "CA_FILE="+root)
-		if out, err := client.CombinedOutput(); err != nil || !strings.Contains(string(out), `"ok":true`) {
-			t.Errorf("socket.io over %s: %v %s", transports, err, out)
+		client := socketio.EchoOptions{
+			URL: "https://" + accounting + ":" + s.https, Path: "/socket", Transports: transports, Messages: 5, CAFile: root,
+		}
+		if err := socketio.Echo(client); err != nil {
+			t.Error(err)
 		}
 	}
 

@@ -1,5 +1,5 @@
-// Package socketio runs hundreds of real socket.io clients of both versions through a proxy, and records what happens to their
-// sessions.
+// Package socketio runs real socket.io clients through an edge: one that gets its messages back, or a fleet of hundreds of both
+// versions, with a record of what happens to their sessions.
 package socketio
 
 import (
@@ -9,16 +9,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
 )
 
-// Options configure a fleet.
-type Options struct {
+// FleetOptions configure a fleet.
+type FleetOptions struct {
 	URL        string        // of the proxy: http://HOST:PORT
 	V2, V4     int           // numbers of clients of socket.io 2 and 4
 	Transports string        // separated by commas; "": polling, and an upgrade to a WebSocket
@@ -39,13 +36,12 @@ type Fleet struct {
 	answered map[string]bool  // clients that got an answer since ResetAnswered
 }
 
-// Start runs fleet.js in its directory dir, in which `npm ci` has been run. The fleet runs until [Fleet.Stop].
-func Start(dir string, o Options) (*Fleet, error) {
-	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
-		return nil, fmt.Errorf("the fleet's modules are not installed, run tests/setup: %w", err)
+// StartFleet runs fleet.js. The fleet runs until [Fleet.Stop].
+func StartFleet(o FleetOptions) (*Fleet, error) {
+	cmd, err := nodeCommand("fleet.js", o.args()...)
+	if err != nil {
+		return nil, err
 	}
-	cmd := exec.Command("node", append([]string{"fleet.js"}, o.args()...)...)
-	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	output, err := cmd.StdoutPipe()
@@ -74,7 +70,7 @@ func Start(dir string, o Options) (*Fleet, error) {
 	return f, nil
 }
 
-func (o Options) args() []string {
+func (o FleetOptions) args() []string {
 	args := []string{o.URL, "--v2", strconv.Itoa(o.V2), "--v4", strconv.Itoa(o.V4)}
 	if o.Transports != "" {
 		args = append(args, "--transports", o.Transports)
@@ -160,7 +156,7 @@ func (f *Fleet) AnsweredCount() int {
 	return len(f.answered)
 }
 
-// Pause makes the clients keep back their requests. An Idle event follows when no request is in flight, after about Options.Every. It
+// Pause makes the clients keep back their requests. An Idle event follows when no request is in flight, after about FleetOptions.Every. It
 // is for clients that poll.
 func (f *Fleet) Pause() error { return f.sendCommand("pause") }
 
