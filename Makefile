@@ -24,6 +24,7 @@ test:
 	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
 	$(STEP) fuzz tests/fuzz 300x
 	$(STEP) tests $(SUITE) ./tests
+	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/acme $(SUITE) -parallel 3 ./tests/acme # they mostly wait
 	$(STEP) tests/storage $(SUITE) ./tests/storage
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks

@@ -1,4 +1,4 @@
-package tests
+package socketio
 
 import (
 	"bytes"
@@ -11,38 +11,37 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
-	"github.com/theworklabs/edge/tests/socketio"
 )
 
 // pollingClients are 500 clients that never open a WebSocket.
-var pollingClients = socketio.FleetOptions{V2: 250, V4: 250, Transports: "polling", Ramp: 4 * time.Second}
+var pollingClients = FleetOptions{V2: 250, V4: 250, Transports: "polling", Ramp: 4 * time.Second}
 
-// TestSocketIOSessionsStayOnTheirServer has 500 clients that only poll and keep no cookie.
-func TestSocketIOSessionsStayOnTheirServer(t *testing.T) {
-	l := newSocketIOProject(t, "socketio", 3)
-	f := l.startFleet(t, pollingClients)
-	l.churn(t, f, 500)
-	outcomes := l.sessionOutcomes(f)
+// TestSessionsStayOnTheirServer has 500 clients that only poll and keep no cookie.
+func TestSessionsStayOnTheirServer(t *testing.T) {
+	p := startProject(t, "socketio", 3)
+	f := p.startFleet(t, pollingClients)
+	p.churn(t, f, 500)
+	outcomes := p.sessionOutcomes(f)
 	outcomes.check(t, f, "scaled and recreated")
 	if outcomes.stoppedServers.closed == 0 {
 		t.Error("no session was on a stopped server: the test has shown nothing")
 	}
 }
 
-// TestSocketIOSessionsSurviveReplacingTheEdge has 500 clients that only poll and keep cookies. The new edge has learned no session;
+// TestSessionsSurviveReplacingTheEdge has 500 clients that only poll and keep cookies. The new edge has learned no session;
 // the cookies lead each client to its server. Clients send nothing while there is no edge.
-func TestSocketIOSessionsSurviveReplacingTheEdge(t *testing.T) {
-	l := newSocketIOProject(t, "socketio cookie", 3)
+func TestSessionsSurviveReplacingTheEdge(t *testing.T) {
+	p := startProject(t, "socketio cookie", 3)
 	o := pollingClients
 	o.Cookies = true
-	f := l.startFleet(t, o)
+	f := p.startFleet(t, o)
 	before := f.Sessions()
 	if err := f.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	harness.Eventually(t, "no request is in flight", func() bool { return len(f.Events(socketio.Idle)) == 1 })
-	l.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "edge")
-	l.waitHealthy(t)
+	harness.Eventually(t, "no request is in flight", func() bool { return len(f.Events(Idle)) == 1 })
+	p.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "edge")
+	p.waitHealthy(t)
 	if err := f.Resume(); err != nil {
 		t.Fatal(err)
 	}
@@ -50,20 +49,20 @@ func TestSocketIOSessionsSurviveReplacingTheEdge(t *testing.T) {
 	if after := f.Sessions(); !maps.Equal(before, after) {
 		t.Error("some clients have another session after the edge was replaced")
 	}
-	l.sessionOutcomes(f).check(t, f, "edge replaced")
-	l.churn(t, f, 500)
-	l.sessionOutcomes(f).check(t, f, "then scaled and recreated")
-	l.restartEdge(t, f)
+	p.sessionOutcomes(f).check(t, f, "edge replaced")
+	p.churn(t, f, 500)
+	p.sessionOutcomes(f).check(t, f, "then scaled and recreated")
+	p.restartEdge(t, f)
 }
 
 // restartEdge restarts the edge while clients poll. That ends their sessions, because an interrupted poll does, and the cookies lead
 // the clients back to their servers. (Only those of version 2, for which the fleet keeps cookies as browsers do: version 4 begins a
 // session without the cookies of the last one.)
-func (l *socketIOProject) restartEdge(t *testing.T, f *socketio.Fleet) {
+func (p *project) restartEdge(t *testing.T, f *Fleet) {
 	t.Helper()
-	before, refused := f.Sessions(), len(f.Events(socketio.Refused))
-	l.MustCompose(t, "restart", "edge")
-	l.waitHealthy(t)
+	before, refused := f.Sessions(), len(f.Events(Refused))
+	p.MustCompose(t, "restart", "edge")
+	p.waitHealthy(t)
 	waitAllAnswered(t, f, 500)
 	back := 0
 	for client, session := range f.Sessions() {
@@ -76,24 +75,24 @@ func (l *socketIOProject) restartEdge(t *testing.T, f *socketio.Fleet) {
 	}
 	t.Logf("after a restart of the edge, %d of 500 clients are back on their server", back)
 	// A server forgets a session whose poll was interrupted. It answers so to a client that has not noticed yet.
-	for _, e := range f.Events(socketio.Refused)[refused:] {
+	for _, e := range f.Events(Refused)[refused:] {
 		if strings.Contains(e.Body, unknownSession) && e.AnsweredBy != e.Server {
 			t.Error(e)
 		}
 	}
 }
 
-// TestDrainMovesSocketIOClientsGradually drains a server with 500 WebSockets.
-func TestDrainMovesSocketIOClientsGradually(t *testing.T) {
+// TestDrainMovesClientsGradually drains a server with 500 WebSockets.
+func TestDrainMovesClientsGradually(t *testing.T) {
 	const window = 5 * time.Second // the default of close_window
-	l := newSocketIOProject(t, "socketio", 1)
-	f := l.startFleet(t, socketio.FleetOptions{V2: 250, V4: 250, Transports: "websocket", Ramp: 4 * time.Second})
-	l.scale(t, 3)
+	p := startProject(t, "socketio", 1)
+	f := p.startFleet(t, FleetOptions{V2: 250, V4: 250, Transports: "websocket", Ramp: 4 * time.Second})
+	p.scale(t, 3)
 	drained, began := serverWithSessions(f), time.Now()
-	l.MustCompose(t, "exec", "-T", "edge", "edge", "drain", drained, "--wait", "20s")
+	p.MustCompose(t, "exec", "-T", "edge", "edge", "drain", drained, "--wait", "20s")
 	waitAllAnswered(t, f, 500)
 
-	closed, opened := f.Events(socketio.Closed), f.Events(socketio.Open)[500:]
+	closed, opened := f.Events(Closed), f.Events(Open)[500:]
 	if len(closed) != 500 || len(opened) != 500 {
 		t.Errorf("%d sockets were closed and %d opened, want 500 each", len(closed), len(opened))
 	}
@@ -114,8 +113,8 @@ func TestDrainMovesSocketIOClientsGradually(t *testing.T) {
 }
 
 // longestStall returns the longest time since began for which the machine let the fleet not run.
-func longestStall(f *socketio.Fleet, began time.Time) (longest time.Duration) {
-	for _, e := range f.Events(socketio.Stalled) {
+func longestStall(f *Fleet, began time.Time) (longest time.Duration) {
+	for _, e := range f.Events(Stalled) {
 		if e.Time().After(began) {
 			longest = max(longest, time.Duration(e.Millis)*time.Millisecond)
 		}
@@ -125,7 +124,7 @@ func longestStall(f *socketio.Fleet, began time.Time) (longest time.Duration) {
 
 // checkSpread logs a histogram of events, and fails the test if they were not spread over the window. Events that come during a stall
 // of the fleet are recorded together after it.
-func checkSpread(t *testing.T, what string, events []socketio.Event, began time.Time, window, stall time.Duration) {
+func checkSpread(t *testing.T, what string, events []Event, began time.Time, window, stall time.Duration) {
 	t.Helper()
 	const step = 500 * time.Millisecond
 	var steps []int
@@ -149,36 +148,36 @@ func checkSpread(t *testing.T, what string, events []socketio.Event, began time.
 	}
 }
 
-// TestUpgradedSocketIOClientsSurviveReloads has clients that upgrade from polling to a WebSocket, as clients do by default.
-func TestUpgradedSocketIOClientsSurviveReloads(t *testing.T) {
+// TestUpgradedClientsSurviveReloads has clients that upgrade from polling to a WebSocket, as clients do by default.
+func TestUpgradedClientsSurviveReloads(t *testing.T) {
 	const clients = 20
-	l := newSocketIOProject(t, "socketio cookie", 3)
-	f := l.startFleet(t, socketio.FleetOptions{V2: clients / 2, V4: clients / 2})
-	harness.Eventually(t, "all clients have upgraded", func() bool { return l.serviceStatus(t, socketIOService).Sockets == clients })
+	p := startProject(t, "socketio cookie", 3)
+	f := p.startFleet(t, FleetOptions{V2: clients / 2, V4: clients / 2})
+	harness.Eventually(t, "all clients have upgraded", func() bool { return p.status().Sockets == clients })
 	for _, n := range []string{"1", "2", "3", "4", "5"} {
-		l.reloadWith(t, "header X-Reload "+n)
-		if a := l.get(t, "http://edge.localhost/health"); a.header.Get("X-Reload") != n {
-			t.Fatalf("the response is of configuration %q, want %s", a.header.Get("X-Reload"), n)
+		p.reloadWith(t, "header X-Reload "+n)
+		if header, err := p.health(); err != nil || header.Get("X-Reload") != n {
+			t.Fatalf("the response is of configuration %q, want %s: %v", header.Get("X-Reload"), n, err)
 		}
 		waitAllAnswered(t, f, clients)
 	}
-	for _, e := range f.Events(socketio.Closed) {
+	for _, e := range f.Events(Closed) {
 		t.Error(e)
 	}
-	if n := l.serviceStatus(t, socketIOService).Sockets; n != clients {
+	if n := p.status().Sockets; n != clients {
 		t.Errorf("%d sockets, want %d", n, clients)
 	}
 }
 
 // reloadWith reloads the edge's configuration with one more line in its site.
-func (l *socketIOProject) reloadWith(t *testing.T, line string) {
+func (p *project) reloadWith(t *testing.T, line string) {
 	t.Helper()
-	text, err := os.ReadFile("socketio/Caddyfile")
+	text, err := os.ReadFile("Caddyfile")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text = bytes.Replace(text, []byte("\thealth\n"), []byte("\thealth\n\t"+line+"\n"), 1)
-	resp, err := http.Post("http://127.0.0.1:"+l.admin+"/load", "text/caddyfile", bytes.NewReader(text))
+	resp, err := http.Post("http://127.0.0.1:"+p.admin+"/load", "text/caddyfile", bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}

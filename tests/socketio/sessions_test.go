@@ -1,4 +1,4 @@
-package tests
+package socketio
 
 import (
 	"errors"
@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/theworklabs/edge/tests/socketio"
 )
 
 // unknownSession is a server's error message for requests of a session that it does not have.
@@ -19,11 +17,11 @@ type sessionOutcomes struct {
 	violations                     []error // events of sessions of running servers, and of clients without a session
 }
 
-func (l *socketIOProject) sessionOutcomes(f *socketio.Fleet) (o sessionOutcomes) {
-	for _, kind := range []string{socketio.Refused, socketio.Closed, socketio.Failed, socketio.Misrouted} {
+func (p *project) sessionOutcomes(f *Fleet) (o sessionOutcomes) {
+	for _, kind := range []string{Refused, Closed, Failed, Misrouted} {
 		for _, e := range f.Events(kind) {
 			counts := &o.runningServers
-			if stopped, ok := l.stopTimes[e.Server]; ok && !e.Time().Before(stopped.Truncate(time.Millisecond)) {
+			if stopped, ok := p.stopTimes[e.Server]; ok && !e.Time().Before(stopped.Truncate(time.Millisecond)) {
 				counts = &o.stoppedServers
 			} else {
 				o.violations = append(o.violations, errors.New(e.String()))
@@ -31,9 +29,9 @@ func (l *socketIOProject) sessionOutcomes(f *socketio.Fleet) (o sessionOutcomes)
 			switch {
 			case strings.Contains(e.Body, unknownSession):
 				counts.unknown++
-			case kind == socketio.Refused:
+			case kind == Refused:
 				counts.refused++
-			case kind == socketio.Closed:
+			case kind == Closed:
 				counts.closed++
 				counts.lost += e.Lost
 			}
@@ -43,10 +41,10 @@ func (l *socketIOProject) sessionOutcomes(f *socketio.Fleet) (o sessionOutcomes)
 }
 
 // check logs the numbers, and fails the test if something happened to a session of a server that was not stopped.
-func (o sessionOutcomes) check(t *testing.T, f *socketio.Fleet, what string) {
+func (o sessionOutcomes) check(t *testing.T, f *Fleet, what string) {
 	t.Helper()
 	t.Logf("%s: %d sessions. Of running servers: %d closed, %d × %q, %d other errors. Of stopped servers: %d closed, %d × %q, %d other errors, %d messages without an answer",
-		what, len(f.Events(socketio.Open)), o.runningServers.closed, o.runningServers.unknown, unknownSession, o.runningServers.refused,
+		what, len(f.Events(Open)), o.runningServers.closed, o.runningServers.unknown, unknownSession, o.runningServers.refused,
 		o.stoppedServers.closed, o.stoppedServers.unknown, unknownSession, o.stoppedServers.refused, o.stoppedServers.lost)
 	if n := len(o.violations); n > 0 {
 		t.Errorf("%s: %d errors on sessions of running servers, the first:\n%v", what, n, errors.Join(o.violations[:min(n, 5)]...))
@@ -54,16 +52,16 @@ func (o sessionOutcomes) check(t *testing.T, f *socketio.Fleet, what string) {
 }
 
 // clientHistory returns a client's events in order.
-func clientHistory(f *socketio.Fleet, client string) string {
-	var events []socketio.Event
-	for _, kind := range []string{socketio.Open, socketio.Closed, socketio.Refused, socketio.Failed, socketio.Misrouted} {
+func clientHistory(f *Fleet, client string) string {
+	var events []Event
+	for _, kind := range []string{Open, Closed, Refused, Failed, Misrouted} {
 		for _, e := range f.Events(kind) {
 			if e.Client == client {
 				events = append(events, e)
 			}
 		}
 	}
-	slices.SortStableFunc(events, func(a, b socketio.Event) int { return a.Time().Compare(b.Time()) })
+	slices.SortStableFunc(events, func(a, b Event) int { return a.Time().Compare(b.Time()) })
 	var lines []string
 	for _, e := range events {
 		lines = append(lines, e.String())
@@ -72,13 +70,13 @@ func clientHistory(f *socketio.Fleet, client string) string {
 }
 
 // logClientsWithoutSession logs, if the test has failed, what happened to clients that have no session.
-func logClientsWithoutSession(t *testing.T, f *socketio.Fleet) {
+func logClientsWithoutSession(t *testing.T, f *Fleet) {
 	t.Helper()
 	if !t.Failed() {
 		return
 	}
 	sessions, without := f.Sessions(), make(map[string]bool)
-	for _, kind := range []string{socketio.Closed, socketio.Failed} {
+	for _, kind := range []string{Closed, Failed} {
 		for _, e := range f.Events(kind) {
 			if _, ok := sessions[e.Client]; !ok {
 				without[e.Client] = true

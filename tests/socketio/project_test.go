@@ -1,0 +1,159 @@
+package socketio
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/tests/harness"
+)
+
+// project is an edge in front of socket.io servers.
+type project struct {
+	harness.Project
+	http, admin string               // ports of the edge on loopback
+	stopTimes   map[string]time.Time // by server: when the test began to stop it
+}
+
+// startProject starts an edge with an affinity setting in front of n servers.
+func startProject(t *testing.T, affinity string, n int) *project {
+	t.Helper()
+	p := &project{
+		Project: harness.Project{Name: "edgesocketio" + strings.ToLower(t.Name()), Files: []string{"compose.yaml"}},
+		http:    harness.FreePort(t), admin: harness.FreePort(t), stopTimes: make(map[string]time.Time),
+	}
+	p.Env = []string{"LAB_HTTP=" + p.http, "LAB_ADMIN=" + p.admin, "LAB_AFFINITY=" + affinity}
+	p.Cleanup(t)
+	p.MustCompose(t, "up", "--detach", "--scale", fmt.Sprintf("server=%d", n))
+	p.waitReady(t, n)
+	return p
+}
+
+// startFleet starts clients and waits until each has got an answer.
+func (p *project) startFleet(t *testing.T, o FleetOptions) *Fleet {
+	t.Helper()
+	o.URL = "http://127.0.0.1:" + p.http
+	f, err := StartFleet(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		sent, answered, err := f.Stop()
+		if err != nil {
+			t.Error(err)
+		}
+		t.Logf("%d messages, %d answered", sent, answered)
+	})
+	t.Cleanup(func() { logClientsWithoutSession(t, f) })
+	harness.Eventually(t, "all clients have a session", func() bool { return len(f.Sessions()) == o.V2+o.V4 })
+	waitAllAnswered(t, f, o.V2+o.V4)
+	return f
+}
+
+// waitAllAnswered waits until each of n clients gets an answer to a message that it sends from now on.
+func waitAllAnswered(t *testing.T, f *Fleet, n int) {
+	t.Helper()
+	if err := f.ResetAnswered(); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "all clients get an answer", func() bool { return f.AnsweredCount() == n })
+}
+
+// serverNames returns the names of the servers: the first 12 characters of their containers' IDs.
+func (p *project) serverNames(t *testing.T) []string {
+	t.Helper()
+	ids := strings.Fields(p.MustCompose(t, "ps", "--quiet", "server"))
+	for i, id := range ids {
+		ids[i] = id[:12]
+	}
+	return ids
+}
+
+// scale changes the number of servers. Compose chooses which ones it stops.
+func (p *project) scale(t *testing.T, n int) {
+	t.Helper()
+	before, began := p.serverNames(t), time.Now()
+	p.MustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", fmt.Sprintf("server=%d", n), "server")
+	after := p.serverNames(t)
+	for _, server := range before {
+		if !slices.Contains(after, server) {
+			p.stopTimes[server] = began
+		}
+	}
+	p.waitReady(t, n)
+}
+
+// recreate stops one server, removes it and starts another one in its place.
+func (p *project) recreate(t *testing.T, server string) {
+	t.Helper()
+	n := len(p.serverNames(t))
+	p.stopTimes[server] = time.Now()
+	harness.MustDocker(t, "stop", "--time", "5", server)
+	harness.MustDocker(t, "rm", server)
+	p.scale(t, n)
+}
+
+// churn scales the servers up and down and recreates one that has sessions, while the fleet sends messages.
+func (p *project) churn(t *testing.T, f *Fleet, n int) {
+	t.Helper()
+	p.scale(t, 4)
+	p.recreate(t, serverWithSessions(f))
+	waitAllAnswered(t, f, n) // clients of the stopped server are on other servers now, also on new ones
+	p.scale(t, 3)
+	p.scale(t, 4)
+	p.scale(t, 3)
+	waitAllAnswered(t, f, n)
+}
+
+// serverWithSessions returns a server that has sessions.
+func serverWithSessions(f *Fleet) string {
+	for _, session := range f.Sessions() {
+		return session.Server
+	}
+	return ""
+}
+
+// waitReady waits until the edge has n ready servers.
+func (p *project) waitReady(t *testing.T, n int) {
+	t.Helper()
+	harness.Eventually(t, fmt.Sprintf("%d servers are ready", n), func() bool { return p.status().Ready == n })
+}
+
+// status returns the edge's status of its only service; the zero value while the edge starts or restarts.
+func (p *project) status() registry.ServiceStatus {
+	resp, err := http.Get("http://127.0.0.1:" + p.admin + "/edge/services")
+	if err != nil {
+		return registry.ServiceStatus{}
+	}
+	defer resp.Body.Close()
+	var services []registry.ServiceStatus
+	if err := json.NewDecoder(resp.Body).Decode(&services); err != nil || len(services) == 0 {
+		return registry.ServiceStatus{}
+	}
+	return services[0]
+}
+
+// waitHealthy waits until the edge answers.
+func (p *project) waitHealthy(t *testing.T) {
+	t.Helper()
+	harness.EventuallyValue(t, harness.StateTimeout, "the edge answers", p.health)
+}
+
+// health asks the edge for its health on a new connection, and returns the header of the response.
+func (p *project) health() (http.Header, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://127.0.0.1:" + p.http + "/health")
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status)
+	}
+	return resp.Header, errors.Join(err, resp.Body.Close())
+}
