@@ -40,12 +40,12 @@ func newHAProxyProject(t *testing.T, network string, isTrusted bool) *haproxyPro
 	}
 	f.MustCompose(t, "up", "--detach")
 	harness.Eventually(t, "the documentation site answers", func() bool {
-		a, err := f.do(f.clientVia(f.direct, nil), http.MethodGet, docs+"/_test/echo", nil)
-		return err == nil && a.status == http.StatusOK
+		a, err := harness.Do(f.clientVia(f.direct, nil), http.MethodGet, docs+"/_test/echo", nil)
+		return err == nil && a.Status == http.StatusOK
 	})
 	harness.Eventually(t, "HAProxy answers", func() bool {
-		a, err := f.do(f.clientVia(f.http, nil), http.MethodGet, "http://docs.localhost/_test/echo", nil)
-		return err == nil && a.status == http.StatusOK
+		a, err := harness.Do(f.clientVia(f.http, nil), http.MethodGet, "http://docs.localhost/_test/echo", nil)
+		return err == nil && a.Status == http.StatusOK
 	})
 	return f
 }
@@ -71,12 +71,12 @@ func (f *haproxyProject) clientVia(port string, preface []byte) *http.Client {
 // clientIPSeen returns the client address that the application gets.
 func (f *haproxyProject) clientIPSeen(t *testing.T, c *http.Client, url string, header ...string) string {
 	t.Helper()
-	a, err := f.do(c, http.MethodGet, url+"/_test/echo", nil, header...)
-	if err != nil || a.status != http.StatusOK {
-		t.Fatalf("%s: %d %v %s", url, a.status, err, a.body)
+	a, err := harness.Do(c, http.MethodGet, url+"/_test/echo", nil, header...)
+	if err != nil || a.Status != http.StatusOK {
+		t.Fatalf("%s: %d %v %s", url, a.Status, err, a.Body)
 	}
 	var echo struct{ Headers http.Header }
-	if err := json.Unmarshal([]byte(a.body), &echo); err != nil {
+	if err := json.Unmarshal([]byte(a.Body), &echo); err != nil {
 		t.Fatal(err)
 	}
 	return strings.Join(echo.Headers["X-Real-Ip"], " ")
@@ -113,8 +113,8 @@ func TestClientAddressIsKnownBehindHAProxy(t *testing.T) {
 	}
 
 	preface := fmt.Appendf(nil, "PROXY TCP4 %s 192.0.2.1 40000 443\r\n", spoofedIP)
-	if a, err := f.do(f.clientVia(f.direct, preface), http.MethodGet, docs+"/_test/echo", nil); err == nil {
-		t.Errorf("a client's PROXY header is answered with %d, want no answer", a.status)
+	if a, err := harness.Do(f.clientVia(f.direct, preface), http.MethodGet, docs+"/_test/echo", nil); err == nil {
+		t.Errorf("a client's PROXY header is answered with %d, want no answer", a.Status)
 	}
 }
 
@@ -125,7 +125,7 @@ func TestUntrustedProxyIsTreatedAsAClient(t *testing.T) {
 	if got := f.clientIPSeen(t, f.clientVia(f.http, nil), "http://docs.localhost", "X-Forwarded-For", spoofedIP); got != f.proxyIP {
 		t.Errorf("the application gets the client address %q, want that of the proxy, %s", got, f.proxyIP)
 	}
-	if a, err := f.do(f.clientVia(f.tls, nil), http.MethodGet, docs+"/_test/echo", nil); err == nil {
-		t.Errorf("an untrusted proxy's PROXY header is answered with %d, want no answer", a.status)
+	if a, err := harness.Do(f.clientVia(f.tls, nil), http.MethodGet, docs+"/_test/echo", nil); err == nil {
+		t.Errorf("an untrusted proxy's PROXY header is answered with %d, want no answer", a.Status)
 	}
 }

@@ -44,11 +44,11 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 	for _, mode := range []struct{ name, endpoint string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
 			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint, "LAB_BOOT_DELAY=1s")
-			p.waitReady(t, labService, 1)
+			p.WaitReady(t, labService, 1)
 			l := loadDuring(t, p, labURL, func() {
 				for range times {
 					p.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "api")
-					p.waitReady(t, labService, 1)
+					p.WaitReady(t, labService, 1)
 					p.waitAnswered(t)
 				}
 			})
@@ -69,22 +69,19 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 // stops: a request that is cut off twice gets 502, since it could be the cause.
 func (p *project) waitAnswered(t *testing.T) {
 	t.Helper()
-	harness.Eventually(t, "no request waits", func() bool { return p.serviceStatus(t, labService).Held == 0 })
-	harness.Eventually(t, "a request that was sent after those is answered", func() bool {
-		a, err := p.do(p.client(false), http.MethodGet, labURL, nil)
-		return err == nil && a.status == http.StatusOK
-	})
+	harness.Eventually(t, "no request waits", func() bool { return p.ServiceStatus(t, labService).Held == 0 })
+	p.WaitForStatus(t, labURL, http.StatusOK) // a request that was sent after those
 }
 
 // TestNoGETIsLostWhileAServiceIsScaled scales from 1 replica to 3 and back to 1.
 func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
 	p := newLab(t, "LAB_BOOT_DELAY=500ms", "LAB_ON_TERM=polite")
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 	l := loadDuring(t, p, labURL, func() {
 		p.MustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=3", "api")
-		p.waitReady(t, labService, 3)
+		p.WaitReady(t, labService, 3)
 		p.MustCompose(t, "up", "--detach", "--no-deps", "--no-recreate", "--scale", "api=1", "api")
-		p.waitReady(t, labService, 1)
+		p.WaitReady(t, labService, 1)
 	})
 	l.logOutcomes(t, "scale 1 → 3 → 1")
 	if l.lost(http.MethodGet) > 0 {
@@ -94,32 +91,32 @@ func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
 
 func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 	p := newLab(t)
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 	p.MustCompose(t, "stop", "--timeout", "1", "api")
 	harness.Eventually(t, "/health/ready answers 503 and names the service", func() bool {
-		a := p.get(t, "http://api.localhost/health/ready")
-		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "api:8080")
+		a := p.Get(t, "http://api.localhost/health/ready")
+		return a.Status == http.StatusServiceUnavailable && strings.Contains(a.Body, "api:8080")
 	})
-	if a := p.get(t, "http://api.localhost/health"); a.status != http.StatusOK {
-		t.Errorf("/health: %d while a service is down", a.status)
+	if a := p.Get(t, "http://api.localhost/health"); a.Status != http.StatusOK {
+		t.Errorf("/health: %d while a service is down", a.Status)
 	}
 	p.MustCompose(t, "start", "api")
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 }
 
 // TestEdgeUsesDNSWithoutItsGuard: the edge starts, serves and reloads while its Docker host does not exist.
 func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
 	p := newLab(t, "LAB_ENDPOINT=tcp://nobody:2375")
-	p.waitReady(t, labService, 1)
-	if a := p.get(t, labURL); a.status != http.StatusOK {
-		t.Errorf("status %d", a.status)
+	p.WaitReady(t, labService, 1)
+	if a := p.Get(t, labURL); a.Status != http.StatusOK {
+		t.Errorf("status %d", a.Status)
 	}
 	p.MustCompose(t, "exec", "-T", "edge", "edge", "validate", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
 	p.MustCompose(t, "exec", "-T", "edge", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
-	if a := p.get(t, labURL); a.status != http.StatusOK {
-		t.Errorf("status %d after the reload", a.status)
+	if a := p.Get(t, labURL); a.Status != http.StatusOK {
+		t.Errorf("status %d after the reload", a.Status)
 	}
-	if source := p.serviceStatus(t, labService).Source; source != "dns" {
+	if source := p.ServiceStatus(t, labService).Source; source != "dns" {
 		t.Errorf("the source is %q", source)
 	}
 }
@@ -127,14 +124,14 @@ func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
 // TestEdgeFallsBackToDNSWhileTheGuardIsDown: the edge uses DNS, and the Docker Engine again when the guard is back.
 func TestEdgeFallsBackToDNSWhileTheGuardIsDown(t *testing.T) {
 	p := newLab(t)
-	harness.Eventually(t, "the source is the Docker Engine", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
-	p.waitReady(t, labService, 1)
-	since := p.serviceStatus(t, labService).Endpoints[0].Since
+	harness.Eventually(t, "the source is the Docker Engine", func() bool { return p.ServiceStatus(t, labService).Source == "engine" })
+	p.WaitReady(t, labService, 1)
+	since := p.ServiceStatus(t, labService).Endpoints[0].Since
 	p.MustCompose(t, "kill", "docker-guard")
-	harness.Eventually(t, "the source is DNS", func() bool { return p.serviceStatus(t, labService).Source == "dns" })
+	harness.Eventually(t, "the source is DNS", func() bool { return p.ServiceStatus(t, labService).Source == "dns" })
 	p.MustCompose(t, "start", "docker-guard")
-	harness.Eventually(t, "the source is the Docker Engine again", func() bool { return p.serviceStatus(t, labService).Source == "engine" })
-	if now := p.serviceStatus(t, labService).Endpoints[0].Since; !now.Equal(since) {
+	harness.Eventually(t, "the source is the Docker Engine again", func() bool { return p.ServiceStatus(t, labService).Source == "engine" })
+	if now := p.ServiceStatus(t, labService).Endpoints[0].Since; !now.Equal(since) {
 		t.Errorf("the endpoint has been replaced: ready since %s, before since %s", now, since)
 	}
 }
@@ -142,40 +139,40 @@ func TestEdgeFallsBackToDNSWhileTheGuardIsDown(t *testing.T) {
 func TestAPausedContainerGetsNoNewRequests(t *testing.T) {
 	p := newLab(t)
 	p.MustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
-	p.waitReady(t, labService, 2)
+	p.WaitReady(t, labService, 2)
 	p.MustCompose(t, "pause", "api")
-	p.waitReady(t, labService, 0)
+	p.WaitReady(t, labService, 0)
 	p.MustCompose(t, "unpause", "api")
-	p.waitReady(t, labService, 2)
+	p.WaitReady(t, labService, 2)
 	harness.MustDocker(t, "pause", p.container(t, "api"))
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 	for range 20 {
-		if a := p.get(t, labURL); a.status != http.StatusOK {
-			t.Fatalf("status %d while one of two containers is paused", a.status)
+		if a := p.Get(t, labURL); a.Status != http.StatusOK {
+			t.Fatalf("status %d while one of two containers is paused", a.Status)
 		}
 	}
 	harness.MustDocker(t, "unpause", p.container(t, "api"))
-	p.waitReady(t, labService, 2)
+	p.WaitReady(t, labService, 2)
 }
 
 func TestDisconnectedContainerGetsNoRequests(t *testing.T) {
 	p := newLab(t)
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 	id := p.container(t, "api")
 	network := p.Name + "_lab"
 	harness.MustDocker(t, "network", "disconnect", network, id)
-	p.waitReady(t, labService, 0)
+	p.WaitReady(t, labService, 0)
 	harness.MustDocker(t, "network", "connect", "--alias", "api", network, id)
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 }
 
 func TestUnknownServiceFailsAtOnceAndIsLogged(t *testing.T) {
 	p := newLab(t)
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 	began := time.Now()
-	a := p.get(t, "http://nowhere.localhost/")
-	if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
-		t.Errorf("%d, Retry-After %q; want 503 with one", a.status, a.header.Get("Retry-After"))
+	a := p.Get(t, "http://nowhere.localhost/")
+	if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+		t.Errorf("%d, Retry-After %q; want 503 with one", a.Status, a.Header.Get("Retry-After"))
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
@@ -189,14 +186,14 @@ func TestUnknownServiceFailsAtOnceAndIsLogged(t *testing.T) {
 func TestDockerDNSUpstreamsFollowTheContainers(t *testing.T) {
 	p := newLab(t)
 	p.MustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
-	p.waitReady(t, labService, 2)
+	p.WaitReady(t, labService, 2)
 	seen := make(map[string]bool)
 	for range 50 {
-		a := p.get(t, "http://upstreams.localhost/_test/echo")
-		if a.status != http.StatusOK {
-			t.Fatalf("status %d", a.status)
+		a := p.Get(t, "http://upstreams.localhost/_test/echo")
+		if a.Status != http.StatusOK {
+			t.Fatalf("status %d", a.Status)
 		}
-		seen[a.header.Get("X-Test-Backend")] = true
+		seen[a.Header.Get("X-Test-Backend")] = true
 	}
 	if len(seen) != 2 {
 		t.Errorf("reached %v, want both containers", seen)

@@ -20,9 +20,9 @@ import (
 
 // TestDemoServesThreeSites runs the demo: one process, without Docker, with the shipped Caddyfile.
 func TestDemoServesThreeSites(t *testing.T) {
-	p := &project{http: harness.FreePort(t), https: harness.FreePort(t)}
+	p := &harness.Project{HTTP: harness.FreePort(t), HTTPS: harness.FreePort(t)}
 	temp := t.TempDir()
-	cmd := exec.Command(harness.Edge(t), "demo", "--http-port", p.http, "--https-port", p.https)
+	cmd := exec.Command(harness.Edge(t), "demo", "--http-port", p.HTTP, "--https-port", p.HTTPS)
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -52,22 +52,22 @@ func TestDemoServesThreeSites(t *testing.T) {
 		accounting + "/": "socket-state", accounting + "/api/accounts": "accounts", accounting + "/api/system_db": "ok",
 		crm + "/": "Corteza", docs + "/": "<html", "http://localhost/health": "pass", "http://localhost/health/ready": "pass",
 	} {
-		if a := p.get(t, url); a.status != http.StatusOK || !strings.Contains(a.body, want) {
-			t.Errorf("%s: %d %.100q", url, a.status, a.body)
+		if a := p.Get(t, url); a.Status != http.StatusOK || !strings.Contains(a.Body, want) {
+			t.Errorf("%s: %d %.100q", url, a.Status, a.Body)
 		}
 	}
 	// The compressed size of a page would reveal its contents to another site (BREACH).
 	for site, want := range map[string]string{"same-origin": "gzip", "none": "gzip", "cross-site": "", "": ""} {
 		for _, url := range []string{accounting + "/", docs + "/"} {
-			if a := p.get(t, url, "Accept-Encoding", "gzip", "Sec-Fetch-Site", site); a.header.Get("Content-Encoding") != want {
-				t.Errorf("%s with Sec-Fetch-Site %q: encoding %q, want %q", url, site, a.header.Get("Content-Encoding"), want)
+			if a := p.Get(t, url, "Accept-Encoding", "gzip", "Sec-Fetch-Site", site); a.Header.Get("Content-Encoding") != want {
+				t.Errorf("%s with Sec-Fetch-Site %q: encoding %q, want %q", url, site, a.Header.Get("Content-Encoding"), want)
 			}
 		}
 	}
 	servers := make(map[string]bool)
 	for range 40 {
 		var accounts struct{ Server string }
-		if err := json.Unmarshal([]byte(p.get(t, accounting+"/api/accounts").body), &accounts); err != nil {
+		if err := json.Unmarshal([]byte(p.Get(t, accounting+"/api/accounts").Body), &accounts); err != nil {
 			t.Fatal(err)
 		}
 		servers[accounts.Server] = true
@@ -76,7 +76,7 @@ func TestDemoServesThreeSites(t *testing.T) {
 		t.Errorf("40 requests reach the servers %v, want two", servers)
 	}
 	for _, path := range []string{"/socket", "/socket.io"} {
-		client := socketio.EchoOptions{URL: accounting + ":" + p.https, Path: path, Transports: "websocket", Messages: 5}
+		client := socketio.EchoOptions{URL: accounting + ":" + p.HTTPS, Path: path, Transports: "websocket", Messages: 5}
 		if err := socketio.Echo(client); err != nil {
 			t.Error(err)
 		}

@@ -26,7 +26,7 @@ func TestContainerChangesAreRoutedQuickly(t *testing.T) {
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint)
-			p.waitReady(t, labService, 1)
+			p.WaitReady(t, labService, 1)
 			var added, removed, directAdded, directRemoved []time.Duration
 			for i := range times {
 				edge, control := p.measureDiscovery(t, fmt.Sprintf("probe-%d", i))
@@ -97,13 +97,13 @@ func (p *project) measureDiscovery(t *testing.T, name string) (edge, control dis
 func (p *project) firstAnswer(t *testing.T, url, container string) time.Time {
 	client := &http.Client{Timeout: time.Second}
 	if url == labURL {
-		client = p.client(true)
+		client = p.Client(true, nil)
 	}
 	defer client.CloseIdleConnections()
 	// The pause of harness.Eventually is longer than what is measured here.
 	for began := time.Now(); time.Since(began) < harness.StateTimeout; time.Sleep(time.Millisecond) {
-		a, err := p.do(client, http.MethodGet, url, nil)
-		if err == nil && strings.Contains(a.body, `"`+container+`"`) {
+		a, err := harness.Do(client, http.MethodGet, url, nil)
+		if err == nil && strings.Contains(a.Body, `"`+container+`"`) {
 			return time.Now()
 		}
 	}
@@ -113,7 +113,7 @@ func (p *project) firstAnswer(t *testing.T, url, container string) time.Time {
 
 // hasReadyEndpoint reports whether the edge has a ready endpoint with an address.
 func (p *project) hasReadyEndpoint(t *testing.T, address string) bool {
-	for _, e := range p.serviceStatus(t, labService).Endpoints {
+	for _, e := range p.ServiceStatus(t, labService).Endpoints {
 		if e.Address == address && e.State == "ready" {
 			return true
 		}

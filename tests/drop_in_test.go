@@ -30,7 +30,7 @@ func newDropIn(t *testing.T, files map[string]string) *dropIn {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "$PORT", d.http)), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "$PORT", d.HTTP)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,7 +41,7 @@ func newDropIn(t *testing.T, files map[string]string) *dropIn {
 // status returns the status of a request over HTTP.
 func (d *dropIn) status(t *testing.T, host, path string) int {
 	t.Helper()
-	return d.get(t, "http://"+host+path).status
+	return d.Get(t, "http://"+host+path).Status
 }
 
 const echoPath = "/_test/echo"
@@ -141,8 +141,8 @@ func TestReloadResolvesRelativeImports(t *testing.T) {
 	if out, err := reload.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if a := d.get(t, "http://app.localhost"+echoPath); a.status != http.StatusOK || a.body == "" {
-		t.Errorf("after the reload: %d %q", a.status, a.body)
+	if a := d.Get(t, "http://app.localhost"+echoPath); a.Status != http.StatusOK || a.Body == "" {
+		t.Errorf("after the reload: %d %q", a.Status, a.Body)
 	}
 }
 

@@ -13,22 +13,22 @@ func TestResponsesHaveSecurityHeadersAndNoServerNames(t *testing.T) {
 		accounting + "/", accounting + "/api/echo", accounting + "/api/queues", accounting + "/socket.io/?EIO=4&transport=polling",
 		crm + "/", crm + "/metrics", docs + "/", docs + "/no/such/page",
 	} {
-		a := p.get(t, url, "Accept", "text/html")
+		a := p.Get(t, url, "Accept", "text/html")
 		for name, want := range map[string]string{
 			"Strict-Transport-Security": "max-age=31536000", "X-Content-Type-Options": "nosniff",
 			"X-Frame-Options": "SAMEORIGIN", "Referrer-Policy": "strict-origin-when-cross-origin",
 		} {
-			if got := a.header.Values(name); len(got) != 1 || got[0] != want {
+			if got := a.Header.Values(name); len(got) != 1 || got[0] != want {
 				t.Errorf("%s: %s is %q, want %q once", url, name, got, want)
 			}
 		}
-		checkNoServerHeaders(t, url, a.header)
+		checkNoServerHeaders(t, url, a.Header)
 	}
 	for _, url := range []string{"http://accounting.localhost/", "http://localhost/health", "http://unknown.localhost/"} {
-		checkNoServerHeaders(t, url, p.get(t, url).header)
+		checkNoServerHeaders(t, url, p.Get(t, url).Header)
 	}
 
-	policy := p.get(t, accounting+"/").header.Get("Content-Security-Policy-Report-Only")
+	policy := p.Get(t, accounting+"/").Header.Get("Content-Security-Policy-Report-Only")
 	for _, want := range []string{"default-src 'self'", "https://cdn.plaid.com", "https://js.stripe.com", "https://cdnjs.cloudflare.com", "object-src 'none'"} {
 		if !strings.Contains(policy, want) {
 			t.Errorf("BigCapital's policy lacks %q: %s", want, policy)

@@ -15,7 +15,7 @@ import (
 // TestOOMKilledContainerGetsNoRequests: nobody tells the container to stop, so its death is the first event.
 func TestOOMKilledContainerGetsNoRequests(t *testing.T) {
 	p := newLab(t)
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 	id := p.container(t, "api")
 	harness.MustDocker(t, "update", "--memory", "64m", "--memory-swap", "64m", id)
 	// tail allocates memory; oom_score_adj makes the kernel kill the container's first process.
@@ -23,28 +23,28 @@ func TestOOMKilledContainerGetsNoRequests(t *testing.T) {
 	harness.Eventually(t, "the kernel has killed the container", func() bool {
 		return harness.MustDocker(t, "inspect", "--format", "{{.State.Running}} {{.State.OOMKilled}}", id) == "false true"
 	})
-	harness.EventuallyWithin(t, 2*time.Second, "the edge has removed the endpoint", func() bool { return p.serviceStatus(t, labService).Ready == 0 })
+	harness.EventuallyWithin(t, 2*time.Second, "the edge has removed the endpoint", func() bool { return p.ServiceStatus(t, labService).Ready == 0 })
 	harness.MustDocker(t, "start", id)
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 }
 
 func TestDockerHealthCheckRemovesAndRestoresEndpoint(t *testing.T) {
 	p := newLab(t, "LAB_NO_HEALTHCHECK=false")
-	p.waitReady(t, labService, 1) // before the first result of Docker's health check
+	p.WaitReady(t, labService, 1) // before the first result of Docker's health check
 	p.MustCompose(t, "exec", "-T", "api", "touch", "/tmp/sick")
 	harness.Eventually(t, "the endpoint is unhealthy", func() bool {
-		s := p.serviceStatus(t, labService)
+		s := p.ServiceStatus(t, labService)
 		return s.Ready == 0 && len(s.Endpoints) == 1 && strings.Contains(s.Endpoints[0].Reason, "unhealthy")
 	})
 	p.MustCompose(t, "exec", "-T", "api", "rm", "/tmp/sick")
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 }
 
 // TestStoppingEdgeStaggersWebSocketCloses checks the close codes and the times of the closes.
 func TestStoppingEdgeStaggersWebSocketCloses(t *testing.T) {
 	const sockets = 50
 	p := newLab(t)
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 	type closure struct {
 		code websocket.StatusCode
 		at   time.Time
@@ -52,7 +52,7 @@ func TestStoppingEdgeStaggersWebSocketCloses(t *testing.T) {
 	closes := make(chan closure, sockets)
 	var open sync.WaitGroup
 	for range sockets {
-		conn, _, err := websocket.Dial(t.Context(), "http://api.localhost/_test/websocket", &websocket.DialOptions{HTTPClient: p.client(false)})
+		conn, _, err := websocket.Dial(t.Context(), "http://api.localhost/_test/websocket", &websocket.DialOptions{HTTPClient: p.Client(false, nil)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestStoppingEdgeStaggersWebSocketCloses(t *testing.T) {
 			closes <- closure{websocket.CloseStatus(err), time.Now()}
 		})
 	}
-	if n := p.serviceStatus(t, labService).Sockets; n != sockets {
+	if n := p.ServiceStatus(t, labService).Sockets; n != sockets {
 		t.Errorf("the edge counts %d sockets, want %d", n, sockets)
 	}
 	began := time.Now()

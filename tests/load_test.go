@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // loadResult has the outcomes of requests at a steady rate.
@@ -23,7 +25,7 @@ type loadResult struct {
 // runLoad sends rate requests a second to url until ctx ends, and waits for all responses. Every fourth request is a POST.
 func runLoad(ctx context.Context, p *project, url string, rate int) *loadResult {
 	l := &loadResult{outcomes: map[string]map[string]int{http.MethodGet: {}, http.MethodPost: {}}}
-	client := p.client(true)
+	client := p.Client(true, nil)
 	defer client.CloseIdleConnections()
 	ticker := time.NewTicker(time.Second / time.Duration(rate))
 	defer ticker.Stop()
@@ -45,16 +47,16 @@ func runLoad(ctx context.Context, p *project, url string, rate int) *loadResult 
 
 func (l *loadResult) send(p *project, client *http.Client, method, url, body string) {
 	began := time.Now()
-	a, err := p.do(client, method, url, strings.NewReader(body))
+	a, err := harness.Do(client, method, url, strings.NewReader(body))
 	took := time.Since(began)
 	outcome := "answered"
 	switch {
 	case err != nil:
 		outcome = "no answer"
-	case a.status == http.StatusBadGateway:
+	case a.Status == http.StatusBadGateway:
 		outcome = "unknown" // the edge has sent it, and the connection was closed before the response
-	case a.status != http.StatusOK:
-		outcome = fmt.Sprintf("status %d", a.status)
+	case a.Status != http.StatusOK:
+		outcome = fmt.Sprintf("status %d", a.Status)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,21 +18,21 @@ func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 	p := newLab(t)
 	p.Files = append(p.Files, "lab/data.yaml")
 	p.MustCompose(t, "up", "--detach")
-	p.waitReady(t, "api:8080", 1)
+	p.WaitReady(t, "api:8080", 1)
 	const url = "http://pages.localhost/_test/echo"
-	if a := p.get(t, url); a.status != http.StatusOK {
-		t.Fatalf("before: %d", a.status)
+	if a := p.Get(t, url); a.Status != http.StatusOK {
+		t.Fatalf("before: %d", a.Status)
 	}
 	p.maintenance(t, "on", "api", "--retry-after", "2m", "--message", "Back at <noon>.")
 
-	page := p.get(t, url, "Accept", "text/html,*/*;q=0.8")
-	id := page.header.Get("X-Request-Id")
-	if page.status != http.StatusServiceUnavailable || page.header.Get("Retry-After") != "120" || page.header.Get("Refresh") != "30" {
-		t.Errorf("a browser gets %d %v", page.status, page.header)
+	page := p.Get(t, url, "Accept", "text/html,*/*;q=0.8")
+	id := page.Header.Get("X-Request-Id")
+	if page.Status != http.StatusServiceUnavailable || page.Header.Get("Retry-After") != "120" || page.Header.Get("Refresh") != "30" {
+		t.Errorf("a browser gets %d %v", page.Status, page.Header)
 	}
 	for _, want := range []string{"<h1>Maintenance</h1>", "Back at &lt;noon&gt;.", "about 2 minutes", id} {
-		if !strings.Contains(page.body, want) {
-			t.Errorf("%q is missing in\n%s", want, page.body)
+		if !strings.Contains(page.Body, want) {
+			t.Errorf("%q is missing in\n%s", want, page.Body)
 		}
 	}
 	harness.Eventually(t, "the access log has the request's ID", func() bool {
@@ -42,14 +42,14 @@ func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 	refused := func(when string) {
 		t.Helper()
 		harness.Eventually(t, "the edge answers "+when, func() bool {
-			a, err := p.do(p.client(false), http.MethodGet, "http://localhost/", nil)
-			return err == nil && a.status != 0
+			a, err := harness.Do(p.Client(false, nil), http.MethodGet, "http://localhost/", nil)
+			return err == nil && a.Status != 0
 		})
-		a := p.get(t, url)
-		if a.status != http.StatusServiceUnavailable || a.header.Get("Content-Type") != "application/problem+json" || a.header.Get("Retry-After") != "120" {
-			t.Errorf("%s, a program gets %d %v", when, a.status, a.header)
+		a := p.Get(t, url)
+		if a.Status != http.StatusServiceUnavailable || a.Header.Get("Content-Type") != "application/problem+json" || a.Header.Get("Retry-After") != "120" {
+			t.Errorf("%s, a program gets %d %v", when, a.Status, a.Header)
 		}
-		if s := p.serviceStatus(t, "api:8080"); s.Maintenance != "refuse" {
+		if s := p.ServiceStatus(t, "api:8080"); s.Maintenance != "refuse" {
 			t.Errorf("%s, the service is %+v", when, s)
 		}
 	}
@@ -59,21 +59,21 @@ func TestMaintenanceSurvivesRestartAndReplacement(t *testing.T) {
 	p.MustCompose(t, "up", "--detach", "--force-recreate", "--no-deps", "edge")
 	refused("after a replacement")
 
-	p.waitReady(t, "api:8080", 1) // the edge goes on to probe it
+	p.WaitReady(t, "api:8080", 1) // the edge goes on to probe it
 	p.maintenance(t, "on", "api", "--allow", "0.0.0.0/0,::/0")
-	if a := p.get(t, url); a.status != http.StatusOK {
-		t.Errorf("an allowed client gets %d, want 200", a.status)
+	if a := p.Get(t, url); a.Status != http.StatusOK {
+		t.Errorf("an allowed client gets %d, want 200", a.Status)
 	}
 	p.maintenance(t, "on", "api", "--hold")
 	result := make(chan int, 1)
 	go func() {
-		a, err := p.do(p.client(false), http.MethodPost, url, strings.NewReader("hello"))
+		a, err := harness.Do(p.Client(false, nil), http.MethodPost, url, strings.NewReader("hello"))
 		if err != nil {
 			t.Error(err)
 		}
-		result <- a.status
+		result <- a.Status
 	}()
-	harness.Eventually(t, "the request waits", func() bool { return p.serviceStatus(t, "api:8080").Held == 1 })
+	harness.Eventually(t, "the request waits", func() bool { return p.ServiceStatus(t, "api:8080").Held == 1 })
 	if out := p.maintenance(t, "off"); !strings.Contains(out, "no service is in maintenance") {
 		t.Errorf("edge maintenance off prints %s", out)
 	}

@@ -32,20 +32,20 @@ func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 	for _, mode := range []struct{ name, endpoint string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
 			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint)
-			p.waitReady(t, labService, 1)
+			p.WaitReady(t, labService, 1)
 			var misrouted, answered atomic.Int64
 			ctx, cancel := context.WithCancel(t.Context())
-			client := p.client(true)
+			client := p.Client(true, nil)
 			var senders sync.WaitGroup
 			for range 8 {
 				senders.Go(func() {
 					for ctx.Err() == nil {
-						a, err := p.do(client, http.MethodGet, labURL, nil)
-						if err != nil || a.status != http.StatusOK {
+						a, err := harness.Do(client, http.MethodGet, labURL, nil)
+						if err != nil || a.Status != http.StatusOK {
 							continue
 						}
 						answered.Add(1)
-						if strings.Contains(a.body, `"foreign"`) {
+						if strings.Contains(a.Body, `"foreign"`) {
 							misrouted.Add(1)
 						}
 					}
@@ -53,14 +53,14 @@ func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 			}
 			for range 3 {
 				old := p.runServiceContainer(t, "api", "ours")
-				p.waitReady(t, labService, 2)
+				p.WaitReady(t, labService, 2)
 				addr := harness.MustDocker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", old)
 				harness.MustDocker(t, "rm", "--force", old)
 				foreign := p.runServiceContainer(t, "other", "foreign")
 				if got := harness.MustDocker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", foreign); got != addr {
 					t.Fatalf("the next container has the address %s, want the free one, %s", got, addr)
 				}
-				p.waitReady(t, "other:8080", 1)
+				p.WaitReady(t, "other:8080", 1)
 				harness.MustDocker(t, "rm", "--force", foreign)
 			}
 			cancel()
@@ -76,17 +76,17 @@ func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 // TestTwoProjectsWithTheSameServiceName: the edge uses the service of its own project, and reports the other one as a problem.
 func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 	p := newLab(t)
-	p.waitReady(t, labService, 1)
+	p.WaitReady(t, labService, 1)
 	foreign := harness.MustDocker(t, "run", "--detach", "--network", p.Name+"_lab", "--network-alias", "api",
 		"--label", "com.docker.compose.project=another", "--label", "com.docker.compose.service=api",
 		"--env", "PORT=8080", "--env", "NAME=foreign", "edge-test/generic:test")
 	t.Cleanup(func() { harness.MustDocker(t, "rm", "--force", foreign) })
 	harness.Eventually(t, "the status shows the problem", func() bool {
-		return strings.Contains(p.serviceStatus(t, labService).Problem, "project another answers to api too")
+		return strings.Contains(p.ServiceStatus(t, labService).Problem, "project another answers to api too")
 	})
 	for range 50 {
-		if a := p.get(t, labURL); a.status != http.StatusOK || strings.Contains(a.body, `"foreign"`) {
-			t.Fatalf("%d %s", a.status, a.body)
+		if a := p.Get(t, labURL); a.Status != http.StatusOK || strings.Contains(a.Body, `"foreign"`) {
+			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 	}
 	status := p.MustCompose(t, "exec", "-T", "edge", "edge", "status", "--address", "0.0.0.0:2019")
@@ -101,8 +101,8 @@ func TestPOSTsSucceedWhileNodeClosesIdleConnections(t *testing.T) {
 	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
 	p := newLab(t)
 	p.MustCompose(t, "--profile", "node", "up", "--detach", "node")
-	p.waitReady(t, "node:3000", 1)
-	client := p.client(true)
+	p.WaitReady(t, "node:3000", 1)
+	client := p.Client(true, nil)
 	const atOnce = 50
 	pauses := []time.Duration{0, 2900, 3000, 3100, 4900, 4950, 5000, 5050, 5100, 5500} // in milliseconds
 	var failed atomic.Int64
@@ -113,10 +113,10 @@ func TestPOSTsSucceedWhileNodeClosesIdleConnections(t *testing.T) {
 			for range atOnce {
 				sent++
 				all.Go(func() {
-					a, err := p.do(client, http.MethodPost, "http://node.localhost/api/echo", strings.NewReader(`{"n":1}`))
-					if err != nil || a.status != http.StatusOK {
+					a, err := harness.Do(client, http.MethodPost, "http://node.localhost/api/echo", strings.NewReader(`{"n":1}`))
+					if err != nil || a.Status != http.StatusOK {
 						failed.Add(1)
-						t.Errorf("POST: %v %d %s", err, a.status, a.body)
+						t.Errorf("POST: %v %d %s", err, a.Status, a.Body)
 					}
 				})
 			}

@@ -26,19 +26,19 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 		harness.MustDocker(t, "restart", "--time", "1", id)
-		p.waitReady(t, webService, 2) // the drain ends when the container has restarted
+		p.WaitReady(t, webService, 2) // the drain ends when the container has restarted
 	})
 	var slow sync.WaitGroup
-	client := p.client(false)
+	client := p.Client(false, nil)
 	for range 8 { // some of them go to the endpoint
 		slow.Go(func() {
-			if a, err := p.do(client, http.MethodPost, webURL+"/_test/slow?d=3s", nil); err != nil || a.status != http.StatusOK {
-				t.Errorf("%d, %v", a.status, err)
+			if a, err := harness.Do(client, http.MethodPost, webURL+"/_test/slow?d=3s", nil); err != nil || a.Status != http.StatusOK {
+				t.Errorf("%d, %v", a.Status, err)
 			}
 		})
 	}
 	harness.Eventually(t, "the endpoint has a request in flight", func() bool {
-		return slices.ContainsFunc(p.serviceStatus(t, webService).Endpoints, func(e registry.EndpointStatus) bool {
+		return slices.ContainsFunc(p.ServiceStatus(t, webService).Endpoints, func(e registry.EndpointStatus) bool {
 			return strings.HasPrefix(e.ID, id) && e.InFlight > 0
 		})
 	})
@@ -49,7 +49,7 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	slow.Wait()
-	p.waitReady(t, webService, 2)
+	p.WaitReady(t, webService, 2)
 	if _, err := p.Compose(t.Context(), "exec", "-T", "edge", "edge", "drain", "0123456789ab"); err == nil || !strings.Contains(err.Error(), "no endpoint has this ID") {
 		t.Error(err)
 	}
@@ -63,7 +63,7 @@ func TestRolloutClosesWebSocketsWith1001(t *testing.T) {
 	const sockets = 50
 	closed := make(chan error, sockets)
 	for range sockets {
-		conn, _, err := websocket.Dial(t.Context(), "ws://web.localhost/_test/websocket", &websocket.DialOptions{HTTPClient: p.client(false)})
+		conn, _, err := websocket.Dial(t.Context(), "ws://web.localhost/_test/websocket", &websocket.DialOptions{HTTPClient: p.Client(false, nil)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -85,7 +85,7 @@ func TestInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 			}
 			t.Logf("%s: exit status %d\n%s", at, status, out)
 		})
-		p.waitReady(t, webService, 2)
+		p.WaitReady(t, webService, 2)
 		before = p.containerIDs(t, "web")
 	}
 }
@@ -108,7 +108,7 @@ func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 	if len(after) != 2 || slices.ContainsFunc(before, func(id string) bool { return slices.Contains(after, id) }) {
 		t.Errorf("before %v, after %v", before, after)
 	}
-	p.waitReady(t, webService, 2)
+	p.WaitReady(t, webService, 2)
 }
 
 func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {

@@ -29,10 +29,10 @@ var allMethods = []string{
 func newRolloutProject(t *testing.T, env ...string) *project {
 	t.Helper()
 	p := newProject(t, "rollout", "rollout/compose.yaml")
-	p.Env = append([]string{"ROLLOUT_HTTP=" + p.http}, env...)
+	p.Env = append([]string{"ROLLOUT_HTTP=" + p.HTTP}, env...)
 	p.MustCompose(t, "up", "--detach")
-	p.waitReady(t, webService, 2)
-	p.waitReady(t, storeService, 1)
+	p.WaitReady(t, webService, 2)
+	p.WaitReady(t, storeService, 1)
 	return p
 }
 
@@ -88,7 +88,7 @@ func (p *project) loadAllMethodsDuring(t *testing.T, url string, change func()) 
 }
 
 func (l *loadResult) runAllMethods(ctx context.Context, p *project, url string) {
-	client := p.client(true)
+	client := p.Client(true, nil)
 	defer client.CloseIdleConnections()
 	ticker := time.NewTicker(time.Second / 150)
 	defer ticker.Stop()

@@ -86,7 +86,7 @@ func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 		if after := p.containerIDs(t, "web"); !slices.Equal(before, after) {
 			t.Errorf("%s: before %v, after %v", c.variable, before, after)
 		}
-		p.waitReady(t, webService, 2)
+		p.WaitReady(t, webService, 2)
 	}
 }
 
@@ -178,7 +178,7 @@ func TestShippedStackCanBeRolledOut(t *testing.T) {
 		before[name] = p.containerIDs(t, name)
 	}
 	for _, name := range []string{"bigcapital-server:3000", "bigcapital-webapp:80", "corteza-docs:80", "corteza-server:80"} {
-		p.waitReady(t, name, 1)
+		p.WaitReady(t, name, 1)
 	}
 	out := p.mustRollout(t, "--all", "--force", "--sessions", "1s")
 	t.Logf("printed:\n%s", out)

@@ -22,10 +22,7 @@ const (
 func readyStack(t *testing.T) *project {
 	t.Helper()
 	p := stack(t)
-	harness.Eventually(t, "/health/ready answers 200", func() bool {
-		a, err := p.do(p.client(false), http.MethodGet, "http://localhost/health/ready", nil)
-		return err == nil && a.status == http.StatusOK
-	})
+	p.WaitForStatus(t, "http://localhost/health/ready", http.StatusOK)
 	return p
 }
 
@@ -42,13 +39,13 @@ func TestEveryRouteReachesItsService(t *testing.T) {
 		{crm + "/auth/login", "Corteza test server"},
 		{docs + "/", "Corteza docs test"},
 	} {
-		a := p.get(t, c.url)
-		if a.status != http.StatusOK || !strings.Contains(a.body, c.want) {
-			t.Errorf("%s: %d %.120q, want 200 with %q", c.url, a.status, a.body, c.want)
+		a := p.Get(t, c.url)
+		if a.Status != http.StatusOK || !strings.Contains(a.Body, c.want) {
+			t.Errorf("%s: %d %.120q, want 200 with %q", c.url, a.Status, a.Body, c.want)
 		}
 	}
-	if a := p.get(t, docs+"/no/such/page"); a.status != http.StatusNotFound {
-		t.Errorf("a missing page of the documentation site: %d, want its own 404", a.status)
+	if a := p.Get(t, docs+"/no/such/page"); a.Status != http.StatusNotFound {
+		t.Errorf("a missing page of the documentation site: %d, want its own 404", a.Status)
 	}
 }
 
@@ -59,18 +56,18 @@ func TestInternalPathsAreBlocked(t *testing.T) {
 		accounting + "/agendash", accounting + "/agendash/x", crm + "/metrics", crm + "/console", crm + "/console/ui",
 		crm + "/debug/pprof", crm + "/__healthcheck", crm + "/Metrics",
 	} {
-		if a := p.get(t, url); a.status != http.StatusNotFound || strings.Contains(a.body, "LEAK") {
-			t.Errorf("%s: %d %q, want 404", url, a.status, a.body)
+		if a := p.Get(t, url); a.Status != http.StatusNotFound || strings.Contains(a.Body, "LEAK") {
+			t.Errorf("%s: %d %q, want 404", url, a.Status, a.Body)
 		}
 	}
-	if got := p.get(t, accounting+"/api/queues").header.Get("Content-Type"); got != "application/problem+json" {
+	if got := p.Get(t, accounting+"/api/queues").Header.Get("Content-Type"); got != "application/problem+json" {
 		t.Errorf("a program gets %s", got)
 	}
-	if a := p.get(t, accounting+"/api/queues", "Accept", "text/html,*/*"); !strings.Contains(a.body, "<h1>Page not found</h1>") {
-		t.Errorf("a browser gets %s", a.body)
+	if a := p.Get(t, accounting+"/api/queues", "Accept", "text/html,*/*"); !strings.Contains(a.Body, "<h1>Page not found</h1>") {
+		t.Errorf("a browser gets %s", a.Body)
 	}
 	for _, path := range []string{"/swagger", "/public/x"} { // the server has them, but no route leads there
-		if a := p.get(t, accounting+path); strings.Contains(a.body, "LEAK") {
+		if a := p.Get(t, accounting+path); strings.Contains(a.Body, "LEAK") {
 			t.Errorf("%s reached the server", path)
 		}
 	}
@@ -78,13 +75,13 @@ func TestInternalPathsAreBlocked(t *testing.T) {
 
 func TestPlainHTTPRedirectsForConfiguredHostsOnly(t *testing.T) {
 	p := readyStack(t)
-	a := p.get(t, "http://accounting.localhost/invoices?id=1")
-	if want := "https://accounting.localhost:" + p.https + "/invoices?id=1"; a.status != http.StatusPermanentRedirect || a.header.Get("Location") != want {
-		t.Errorf("%d to %q, want 308 to %q", a.status, a.header.Get("Location"), want)
+	a := p.Get(t, "http://accounting.localhost/invoices?id=1")
+	if want := "https://accounting.localhost:" + p.HTTPS + "/invoices?id=1"; a.Status != http.StatusPermanentRedirect || a.Header.Get("Location") != want {
+		t.Errorf("%d to %q, want 308 to %q", a.Status, a.Header.Get("Location"), want)
 	}
 	for _, host := range []string{"evil.example", "localhost", "x.localhost"} {
-		if a := p.get(t, "http://localhost/", "Host", host); a.status != http.StatusNotFound {
-			t.Errorf("host %s: %d, want 404", host, a.status)
+		if a := p.Get(t, "http://localhost/", "Host", host); a.Status != http.StatusNotFound {
+			t.Errorf("host %s: %d, want 404", host, a.Status)
 		}
 	}
 }
@@ -94,13 +91,13 @@ func TestHealthIsServedOnEveryHostAndSite(t *testing.T) {
 	for _, url := range []string{
 		"http://localhost/health", "http://accounting.localhost/health", accounting + "/health", crm + "/health", docs + "/health",
 	} {
-		a := p.get(t, url)
-		if a.status != http.StatusOK || a.header.Get("Content-Type") != "application/health+json" {
-			t.Errorf("%s: %d %s", url, a.status, a.header.Get("Content-Type"))
+		a := p.Get(t, url)
+		if a.Status != http.StatusOK || a.Header.Get("Content-Type") != "application/health+json" {
+			t.Errorf("%s: %d %s", url, a.Status, a.Header.Get("Content-Type"))
 		}
 	}
-	if a := p.get(t, "http://localhost/health", "Host", "203.0.113.5"); a.status != http.StatusOK {
-		t.Errorf("/health by address: %d", a.status)
+	if a := p.Get(t, "http://localhost/health", "Host", "203.0.113.5"); a.Status != http.StatusOK {
+		t.Errorf("/health by address: %d", a.Status)
 	}
 	out := p.MustCompose(t, "exec", "-T", "edge", "edge", "health", "--ready")
 	if out != "" {
@@ -111,7 +108,7 @@ func TestHealthIsServedOnEveryHostAndSite(t *testing.T) {
 func TestAnUnknownHostNeverGetsAnotherSite(t *testing.T) {
 	p := readyStack(t)
 	handshake := func(sni string) error {
-		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", "127.0.0.1:"+p.https,
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", "127.0.0.1:"+p.HTTPS,
 			&tls.Config{ServerName: sni, InsecureSkipVerify: true})
 		if err == nil {
 			conn.Close()
@@ -124,9 +121,9 @@ func TestAnUnknownHostNeverGetsAnotherSite(t *testing.T) {
 		}
 	}
 	for _, host := range []string{"evil.example", "crm.localhost", "docs.localhost"} {
-		a := p.get(t, accounting+"/", "Host", host) // the SNI is accounting.localhost
-		if a.status != http.StatusMisdirectedRequest && a.status != http.StatusNotFound {
-			t.Errorf("SNI accounting with Host %s: %d %.80q, want 421 or 404", host, a.status, a.body)
+		a := p.Get(t, accounting+"/", "Host", host) // the SNI is accounting.localhost
+		if a.Status != http.StatusMisdirectedRequest && a.Status != http.StatusNotFound {
+			t.Errorf("SNI accounting with Host %s: %d %.80q, want 421 or 404", host, a.Status, a.Body)
 		}
 	}
 }
@@ -143,10 +140,10 @@ func TestSpoofedClientHeadersAreRemoved(t *testing.T) {
 		header = append(header, name, spoofed)
 	}
 	for _, url := range []string{accounting + "/api/echo", crm + "/api/echo", docs + "/_test/echo"} {
-		a := p.get(t, url, header...)
+		a := p.Get(t, url, header...)
 		var echo struct{ Headers map[string][]string }
-		if err := json.Unmarshal([]byte(a.body), &echo); err != nil {
-			t.Fatalf("%s: %v in %.200q", url, err, a.body)
+		if err := json.Unmarshal([]byte(a.Body), &echo); err != nil {
+			t.Fatalf("%s: %v in %.200q", url, err, a.Body)
 		}
 		if text, _ := json.Marshal(echo.Headers); strings.Contains(string(text), spoofed) {
 			t.Errorf("%s: the backend gets %s", url, text)
@@ -172,7 +169,7 @@ func TestOnlyTheEdgePublishesPorts(t *testing.T) {
 		Volumes map[string]struct{ Name string }
 	}
 	p.MustCompose(t, "config", "--quiet")
-	plain := *p
+	plain := p.Project
 	plain.Name = "infrastructure"
 	if err := json.Unmarshal([]byte(plain.MustCompose(t, "--profile", "*", "config", "--format", "json")), &config); err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func TestSlowUploadSucceedsAndStalledOneIsClosed(t *testing.T) {
 // beginUpload sends the head of a POST of size bytes to the application.
 func (p *project) beginUpload(t *testing.T, size int) net.Conn {
 	t.Helper()
-	conn, err := tls.Dial("tcp", "127.0.0.1:"+p.https, &tls.Config{
+	conn, err := tls.Dial("tcp", "127.0.0.1:"+p.HTTPS, &tls.Config{
 		InsecureSkipVerify: true, ServerName: "accounting.localhost", NextProtos: []string{"http/1.1"},
 	})
 	if err != nil {

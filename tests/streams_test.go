@@ -65,21 +65,21 @@ func TestLargeBodiesStream(t *testing.T) {
 	}()
 
 	began := time.Now()
-	a, err := p.do(p.client(true), http.MethodPost, accounting+"/api/upload", zeros(size))
-	if err != nil || a.status != http.StatusOK {
-		t.Fatalf("upload: %v %d %s", err, a.status, a.body)
+	a, err := harness.Do(p.Client(true, nil), http.MethodPost, accounting+"/api/upload", zeros(size))
+	if err != nil || a.Status != http.StatusOK {
+		t.Fatalf("upload: %v %d %s", err, a.Status, a.Body)
 	}
 	hash := sha256.New()
 	if _, err := io.Copy(hash, zeros(size)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(a.body, hex.EncodeToString(hash.Sum(nil))) {
-		t.Errorf("the backend has got a different body: %s", a.body)
+	if !strings.Contains(a.Body, hex.EncodeToString(hash.Sum(nil))) {
+		t.Errorf("the backend has got a different body: %s", a.Body)
 	}
 	up := time.Since(began)
 
 	began = time.Now()
-	resp, err := p.client(true).Get(accounting + "/api/download?bytes=" + strconv.Itoa(size))
+	resp, err := p.Client(true, nil).Get(accounting + "/api/download?bytes=" + strconv.Itoa(size))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,14 +99,14 @@ func TestLargeBodiesStream(t *testing.T) {
 func TestABodyAboveTheLimitGets413(t *testing.T) {
 	p := readyStack(t)
 	// The request has no Content-Length: the edge reaches the limit while it forwards the body. (tests/attacks has the other case.)
-	a, err := p.do(p.client(false), http.MethodPost, accounting+"/api/upload", zeros(520<<20))
-	if err != nil || a.status != http.StatusRequestEntityTooLarge {
-		t.Errorf("520 MiB to BigCapital: %v %d, want 413", err, a.status)
+	a, err := harness.Do(p.Client(false, nil), http.MethodPost, accounting+"/api/upload", zeros(520<<20))
+	if err != nil || a.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("520 MiB to BigCapital: %v %d, want 413", err, a.Status)
 	}
 	body := `{"x":"` + strings.Repeat("x", 101<<10) + `"}`
-	a, err = p.do(p.client(false), http.MethodPost, accounting+"/api/json", strings.NewReader(body), "Content-Type", "application/json")
-	if err != nil || a.status != http.StatusRequestEntityTooLarge {
-		t.Errorf("101 kB of JSON: %v %d, want the application's own 413", err, a.status)
+	a, err = harness.Do(p.Client(false, nil), http.MethodPost, accounting+"/api/json", strings.NewReader(body), "Content-Type", "application/json")
+	if err != nil || a.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("101 kB of JSON: %v %d, want the application's own 413", err, a.Status)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestServerSentEventsArriveOneByOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Accept-Encoding", encoding)
-		resp, err := p.client(false).Do(req)
+		resp, err := p.Client(false, nil).Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,9 +147,9 @@ func TestSlowResponseIsNotCutOff(t *testing.T) {
 	t.Parallel()
 	p := readyStack(t)
 	began := time.Now()
-	a, err := p.do(p.client(false), http.MethodGet, accounting+"/api/slow?d=130s", nil)
-	if err != nil || a.status != http.StatusOK {
-		t.Fatalf("after %s: %v %d", time.Since(began), err, a.status)
+	a, err := harness.Do(p.Client(false, nil), http.MethodGet, accounting+"/api/slow?d=130s", nil)
+	if err != nil || a.Status != http.StatusOK {
+		t.Fatalf("after %s: %v %d", time.Since(began), err, a.Status)
 	}
 	if took := time.Since(began); took < 130*time.Second {
 		t.Errorf("the response came after %s, before the application sent it", took)
@@ -161,7 +161,7 @@ func TestSocketIOEchoesOverEveryTransport(t *testing.T) {
 	p := readyStack(t)
 	for _, path := range []string{"/socket", "/socket.io"} {
 		for _, transports := range []string{"polling", "websocket", "polling,websocket"} {
-			client := socketio.EchoOptions{URL: accounting + ":" + p.https, Path: path, Transports: transports, Messages: 20}
+			client := socketio.EchoOptions{URL: accounting + ":" + p.HTTPS, Path: path, Transports: transports, Messages: 20}
 			if err := socketio.Echo(client); err != nil {
 				t.Error(err)
 			}

@@ -14,7 +14,7 @@ func echoOverWebSocket(t *testing.T, p *project, url string, n int) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: p.client(false)})
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: p.Client(false, nil)})
 	if err != nil {
 		return err
 	}

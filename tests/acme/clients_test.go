@@ -39,8 +39,8 @@ func TestRealClientsAcceptTheCertificateOverEveryHTTP(t *testing.T) {
 
 	for flag, want := range map[string]string{"--http1.1": "1.1 200", "--http2": "2 200"} {
 		out, err := exec.Command("curl", flag, "--silent", "--show-error", "--cacert", root, "--max-time", "20",
-			"--resolve", docs+":"+s.https+":127.0.0.1", "--output", os.DevNull, "--write-out", "%{http_version} %{http_code}",
-			"https://"+docs+":"+s.https+"/").CombinedOutput()
+			"--resolve", docs+":"+s.HTTPS+":127.0.0.1", "--output", os.DevNull, "--write-out", "%{http_version} %{http_code}",
+			"https://"+docs+":"+s.HTTPS+"/").CombinedOutput()
 		if err != nil || string(out) != want {
 			t.Errorf("curl %s: %v %q, want %q", flag, err, out, want)
 		}
@@ -53,7 +53,7 @@ func TestRealClientsAcceptTheCertificateOverEveryHTTP(t *testing.T) {
 
 	for _, transports := range []string{"polling", "websocket", "polling,websocket"} {
 		client := socketio.EchoOptions{
-			URL: "https://" + accounting + ":" + s.https, Path: "/socket", Transports: transports, Messages: 5, CAFile: root,
+			URL: "https://" + accounting + ":" + s.HTTPS, Path: "/socket", Transports: transports, Messages: 5, CAFile: root,
 		}
 		if err := socketio.Echo(client); err != nil {
 			t.Error(err)
@@ -62,7 +62,7 @@ func TestRealClientsAcceptTheCertificateOverEveryHTTP(t *testing.T) {
 
 	pin := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
 	for _, protocol := range []string{"http/1.1", "h2", "h3"} {
-		browser := exec.Command("node", "../browser/browser.js", "https://"+accounting+":"+s.https+"/", "127.0.0.1",
+		browser := exec.Command("node", "../browser/browser.js", "https://"+accounting+":"+s.HTTPS+"/", "127.0.0.1",
 			base64.StdEncoding.EncodeToString(pin[:]), protocol)
 		out, err := browser.CombinedOutput()
 		var result struct {
@@ -82,7 +82,7 @@ func (s *stack) overHTTP3(url string) (*http.Response, error) {
 	transport := &http3.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: s.ca.Issued},
 		Dial: func(ctx context.Context, _ string, conf *tls.Config, quicConf *quic.Config) (*quic.Conn, error) {
-			return quic.DialAddrEarly(ctx, "127.0.0.1:"+s.https, conf, quicConf)
+			return quic.DialAddrEarly(ctx, "127.0.0.1:"+s.HTTPS, conf, quicConf)
 		},
 	}
 	defer transport.Close()

@@ -67,8 +67,9 @@ func TestCertificatesAndAccountSurviveRecreation(t *testing.T) {
 		"http://unknown.test/":                                      http.StatusNotFound,
 		"http://" + accounting + "/.well-known/acme-challenge/none": http.StatusPermanentRedirect,
 	} {
-		if status, header, _ := s.get(url); status != want || want == http.StatusPermanentRedirect && header.Get("Location") != "https"+url[len("http"):] {
-			t.Errorf("%s: %d to %q, want %d", url, status, header.Get("Location"), want)
+		a, err := s.get(url)
+		if location := a.Header.Get("Location"); err != nil || a.Status != want || want == http.StatusPermanentRedirect && location != "https"+url[len("http"):] {
+			t.Errorf("%s: %v, %d to %q, want %d", url, err, a.Status, location, want)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -23,8 +22,6 @@ type stack struct {
 	t      testing.TB
 	ca     *lab.Authority
 	domain string
-	http   string // ports of loopback
-	https  string
 }
 
 // newStack returns a stack, not yet started, whose domain is named after the test; env are more variables.
@@ -33,12 +30,15 @@ func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
 	short := strings.ToLower(strings.NewReplacer("/", "", "_", "", "-", "").Replace(strings.TrimPrefix(t.Name(), "Test")))
 	short = short[:min(len(short), 40)]
 	s := &stack{
-		Project: harness.Project{Name: "edgeacme" + short, Files: []string{"../../compose.yaml", "../compose.test.yaml"}},
-		t:       t, ca: ca, domain: short + ".test", http: harness.FreePort(t), https: harness.FreePort(t),
+		Project: harness.Project{
+			Name: "edgeacme" + short, Files: []string{"../../compose.yaml", "../compose.test.yaml"},
+			HTTP: harness.FreePort(t), HTTPS: harness.FreePort(t),
+		},
+		t: t, ca: ca, domain: short + ".test",
 	}
 	file := harness.InitEnv(t, t.TempDir(), s.domain)
 	s.Env = append([]string{
-		"COMPOSE_ENV_FILES=" + file, "PUBLISH_HTTP=127.0.0.1:" + s.http, "PUBLISH_HTTPS=127.0.0.1:" + s.https,
+		"COMPOSE_ENV_FILES=" + file, "PUBLISH_HTTP=127.0.0.1:" + s.HTTP, "PUBLISH_HTTPS=127.0.0.1:" + s.HTTPS,
 		"ACME_CA=" + ca.URL, "ACME_CA_ROOT=" + ca.RootFile,
 	}, env...)
 	s.Cleanup(t)
@@ -68,8 +68,11 @@ func (s *stack) resolveToEdge(name string) {
 // resolveTo sets the address of a service's container as that of a name in the authority's DNS.
 func (s *stack) resolveTo(name, service string) {
 	s.t.Helper()
-	id := strings.TrimSpace(s.mustCompose("ps", "--quiet", service))
-	s.ca.Resolve(s.t, name, harness.MustDocker(s.t, "inspect", "--format", `{{(index .NetworkSettings.Networks "`+s.Name+`_network").IPAddress}}`, id))
+	addresses, err := s.Addresses(context.Background(), service, "network")
+	if err != nil || len(addresses) != 1 {
+		s.t.Fatalf("%s has the addresses %v: %v", service, addresses, err)
+	}
+	s.ca.Resolve(s.t, name, addresses[0])
 }
 
 // sites returns the names of the three sites: accounting, CRM, documentation.
@@ -92,7 +95,7 @@ func (s *stack) handshakeTrusting(name string, roots *x509.CertPool) (*tls.Conne
 		NetDialer: &net.Dialer{Timeout: 2 * time.Second},
 		Config:    &tls.Config{ServerName: name, RootCAs: roots},
 	}
-	conn, err := dialer.Dial("tcp", "127.0.0.1:"+s.https)
+	conn, err := dialer.Dial("tcp", "127.0.0.1:"+s.HTTPS)
 	if err != nil {
 		return nil, err
 	}
@@ -123,50 +126,18 @@ func otherThan(old *x509.Certificate) func(*x509.Certificate) bool {
 }
 
 // get makes a request and follows no redirect.
-func (s *stack) get(url string) (int, http.Header, string) {
-	s.t.Helper()
-	client := s.client()
-	resp, err := client.Get(url)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp.StatusCode, resp.Header, string(body)
-}
-
-func (s *stack) client() *http.Client {
-	return &http.Client{
-		Timeout:       10 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{RootCAs: s.ca.Issued},
-			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				port := s.http
-				if strings.HasSuffix(addr, ":443") {
-					port = s.https
-				}
-				return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+port)
-			},
-		},
-	}
+func (s *stack) get(url string) (harness.Response, error) {
+	client := s.Client(false, s.ca.Issued)
+	client.Timeout = 10 * time.Second
+	return harness.Do(client, http.MethodGet, url, nil)
 }
 
 // waitHealthy waits until /health answers with 200 over HTTP, which needs no certificate.
 func (s *stack) waitHealthy() {
 	s.t.Helper()
-	client := s.client()
 	harness.EventuallyWithin(s.t, 30*time.Second, "/health answers with 200", func() bool {
-		resp, err := client.Get("http://" + s.sites()[0] + "/health")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+		a, err := s.get("http://" + s.sites()[0] + "/health")
+		return err == nil && a.Status == http.StatusOK
 	})
 }
 

@@ -105,5 +105,7 @@ func (p *Project) saveArtifacts(ctx context.Context, logf func(format string, ar
 	for i, variable := range p.Env {
 		names[i], _, _ = strings.Cut(variable, "=")
 	}
+	slices.Sort(names)
+	names = slices.Compact(names) // Setenv sets some of them again
 	return errors.Join(problems, os.WriteFile(filepath.Join(dir, "variables"), []byte(strings.Join(names, "\n")+"\n"), 0o600))
 }

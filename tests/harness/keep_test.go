@@ -49,7 +49,9 @@ func readFile(t *testing.T, path ...string) string {
 }
 
 func testProject() *Project {
-	return &Project{Name: "edgex", Files: []string{"compose.yaml"}, Env: []string{"SECRET=hunter2"}}
+	p := &Project{Name: "edgex", Files: []string{"compose.yaml"}, Env: []string{"SECRET=hunter2"}}
+	p.Setenv("SECRET", "hunter3")
+	return p
 }
 
 const downCall = "compose --project-name edgex --file compose.yaml --profile * down --volumes --remove-orphans --timeout 1\n"

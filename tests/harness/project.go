@@ -1,9 +1,7 @@
 package harness
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,11 +9,13 @@ import (
 	"time"
 )
 
-// Project is a Compose project that tests run. Its methods may be called concurrently while no field changes.
+// Project is a Compose project that tests run. Its methods, except Setenv, may be called concurrently while no field changes.
 type Project struct {
 	Name  string
 	Files []string // compose files, relative to the working directory
 	Env   []string // NAME=VALUE; the compose files see them after the variables of this process
+
+	HTTP, HTTPS, Admin string // ports of the edge on loopback; "": not published
 }
 
 // Environ returns the environment of commands that read the compose files.
@@ -33,19 +33,14 @@ func (p *Project) FileArgs() []string {
 	return args
 }
 
-// Compose runs `docker compose` on the project, for at most five minutes, and returns what it printed to stdout. An error has what
-// it printed to stderr.
+// Compose runs `docker compose` on the project, for at most five minutes, and returns what it printed to stdout. An error has the
+// end of what it printed to stderr.
 func (p *Project) Compose(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "docker", append(append([]string{"compose"}, p.FileArgs()...), args...)...)
 	cmd.Env = p.Environ()
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("docker compose %s: %w\n%s", strings.Join(args, " "), err, &stderr)
-	}
-	return stdout.String(), nil
+	return run(cmd)
 }
 
 // MustCompose runs `docker compose` as Compose does, and fails the test on an error.
@@ -78,17 +73,4 @@ func RetryActiveEndpoints(ctx context.Context, down func() error) (err error) {
 		return err == nil || !strings.Contains(err.Error(), "has active endpoints")
 	})
 	return err
-}
-
-// MustDocker runs the docker command and returns what it printed to stdout, without the last newline.
-func MustDocker(t testing.TB, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("docker", args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, &stderr)
-	}
-	return strings.TrimSpace(string(out))
 }

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/theworklabs/edge/tests/reliability/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 func main() {
@@ -123,7 +123,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // newTestbed returns a testbed that has not been opened, with full effort. It prints to out.
 func newTestbed(project, folder string, out io.Writer) *testbed {
 	return &testbed{
-		project: &lab.Project{Name: project, File: filepath.Join(folder, "compose.yaml")},
+		project: &harness.Project{Name: project, Files: []string{filepath.Join(folder, "compose.yaml")}},
 		effort:  fullEffort, out: out,
 	}
 }

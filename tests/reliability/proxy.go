@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
-	"github.com/theworklabs/edge/tests/reliability/lab"
 	"github.com/theworklabs/edge/tests/reliability/load"
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
@@ -63,10 +62,10 @@ func labProxies() ([]proxy, error) {
 }
 
 // setPorts sets the proxy's ports in the compose file.
-func (p proxy) setPorts(project *lab.Project) {
+func (p proxy) setPorts(project *harness.Project) {
 	for suffix, address := range map[string]string{"HTTP": p.address, "HTTPS": p.tlsAddress, "ADMIN": p.admin} {
 		if _, port, err := net.SplitHostPort(address); err == nil {
-			project.Set("LAB_"+strings.ToUpper(p.service)+"_"+suffix, port)
+			project.Setenv("LAB_"+strings.ToUpper(p.service)+"_"+suffix, port)
 		}
 	}
 }

@@ -18,14 +18,14 @@ func TestEdgeKeepsItsPromises(t *testing.T) {
 	if s.proxies, err = chooseProxies("edge"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.open(t.Context()); err != nil {
-		t.Fatal(err, "\nrun tests/setup and deploy/image, or make test")
-	}
 	t.Cleanup(func() {
-		if err := s.close(); err != nil {
+		if err := s.close(t.Failed()); err != nil {
 			t.Error(err)
 		}
 	})
+	if err := s.open(t.Context()); err != nil {
+		t.Fatal(err, "\nrun tests/setup and deploy/image, or make test")
+	}
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) { checkScenario(t, s, sc) })
 	}

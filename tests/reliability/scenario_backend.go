@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/theworklabs/edge/tests/reliability/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 var silentBackend = scenario{
@@ -45,13 +45,13 @@ var pausedReplica = scenario{
 		if err != nil {
 			return err
 		}
-		if _, err := lab.Docker(ctx, "pause", id); err != nil {
+		if _, err := harness.RunDocker(ctx, "pause", id); err != nil {
 			return err
 		}
 		if err := sleep(ctx, 5*time.Second); err != nil {
 			return err
 		}
-		_, err = lab.Docker(ctx, "unpause", id)
+		_, err = harness.RunDocker(ctx, "unpause", id)
 		return err
 	},
 }

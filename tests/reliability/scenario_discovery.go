@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
@@ -34,13 +35,13 @@ var eventStreamCut = scenario{
 			return err
 		}
 		network := s.project.Name + "_guard"
-		if _, err := lab.Docker(ctx, "network", "disconnect", network, guard); err != nil {
+		if _, err := harness.RunDocker(ctx, "network", "disconnect", network, guard); err != nil {
 			return err
 		}
 		if _, err := s.recreate(ctx); err != nil {
 			return err
 		}
-		_, err = lab.Docker(ctx, "network", "connect", "--alias", "docker-guard", network, guard)
+		_, err = harness.RunDocker(ctx, "network", "connect", "--alias", "docker-guard", network, guard)
 		return err
 	},
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
-	"github.com/theworklabs/edge/tests/reliability/lab"
 )
 
 const backendImage = "edge-test/generic:test"
@@ -20,7 +19,7 @@ var engineRestart = scenario{
 	what:     "The Docker Engine is killed and started again, while its containers go on running. Then the only replica is restarted.",
 	edgeOnly: true,
 	run: func(ctx context.Context, s *testbed, _ []proxy) (results []Result, err error) {
-		engine, err := lab.StartEngine(ctx, backendImage)
+		engine, err := harness.StartEngine(ctx, backendImage)
 		if err != nil {
 			return nil, err
 		}
@@ -51,7 +50,7 @@ var engineRestart = scenario{
 	},
 }
 
-func runBackend(ctx context.Context, e *lab.Engine, name string) error {
+func runBackend(ctx context.Context, e *harness.Engine, name string) error {
 	_, err := e.Docker(ctx, "run", "--detach", "--network", "lab", "--name", name, backendImage)
 	return err
 }
@@ -83,7 +82,7 @@ http:// {
 
 // startHostEdge runs an edge in a Docker Engine's network namespace, in front of its containers. The edge listens on a unix socket,
 // which processes in every network namespace can reach.
-func (s *testbed) startHostEdge(ctx context.Context, e *lab.Engine) (p proxy, stop func() error, err error) {
+func (s *testbed) startHostEdge(ctx context.Context, e *harness.Engine) (p proxy, stop func() error, err error) {
 	program, err := s.edgeProgram(ctx)
 	if err != nil {
 		return p, nil, err

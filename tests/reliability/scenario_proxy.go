@@ -46,7 +46,7 @@ var edgeOnSharedPort = scenario{
 		defer func() {
 			_, _ = s.project.Compose(ctx, "--profile", "shared-port", "rm", "--stop", "--force", "edge-a", "edge-b", "port-owner") // the end of the run removes them in any case
 		}()
-		shared := proxy{name: "edge", service: "port-owner", address: net.JoinHostPort("127.0.0.1", s.project.Get("LAB_SHARED_PORT"))}
+		shared := proxy{name: "edge", service: "port-owner", address: net.JoinHostPort("127.0.0.1", s.sharedPort)}
 		err := harness.EventuallyContext(ctx, 30*time.Second, "the first edge on the shared port serves", func() bool { return shared.routesTo(ctx, controlHost, 1) })
 		if err != nil {
 			return nil, err

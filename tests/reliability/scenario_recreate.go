@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/theworklabs/edge/tests/reliability/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // bootDelay is how long a replica of api takes to boot once Docker has started it.
@@ -76,7 +76,7 @@ func (s *testbed) recreate(ctx context.Context) (downtime time.Duration, err err
 
 // endTime returns when a container ended, from Docker's events since a time. The container may have been removed.
 func endTime(ctx context.Context, id string, since time.Time) (time.Time, error) {
-	out, err := lab.Docker(ctx, "events", "--since", since.Format(time.RFC3339Nano), "--until", time.Now().Format(time.RFC3339Nano),
+	out, err := harness.RunDocker(ctx, "events", "--since", since.Format(time.RFC3339Nano), "--until", time.Now().Format(time.RFC3339Nano),
 		"--filter", "container="+id, "--filter", "event=die", "--format", "{{.TimeNano}}")
 	if err != nil {
 		return time.Time{}, err
@@ -94,7 +94,7 @@ func (s *testbed) listeningSince(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	out, err := lab.Docker(ctx, "logs", id)
+	out, err := harness.RunDocker(ctx, "logs", id)
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/reliability/lab"
 	"github.com/theworklabs/edge/tests/reliability/sockets"
 )
@@ -100,7 +101,7 @@ func (s *testbed) reload(ctx context.Context, p proxy, times int) error {
 	}
 	for range times {
 		next := time.Now().Add(reloadInterval)
-		if _, err := lab.Docker(ctx, args...); err != nil {
+		if _, err := harness.RunDocker(ctx, args...); err != nil {
 			return fmt.Errorf("reload %s: %w", p.name, err)
 		}
 		if err := sleep(ctx, time.Until(next)); err != nil {

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/theworklabs/edge/tests/reliability/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // rolloutScenario returns the scenario in which a new version replaces the old one.
@@ -56,7 +56,7 @@ func repeatRollout(rollout func(context.Context, *testbed) error) func(context.C
 	return func(ctx context.Context, s *testbed) error {
 		for range s.effort.Times {
 			s.version++
-			s.project.Set("LAB_VERSION", strconv.Itoa(s.version+1))
+			s.project.Setenv("LAB_VERSION", strconv.Itoa(s.version+1))
 			if err := rollout(ctx, s); err != nil {
 				return err
 			}
@@ -74,8 +74,8 @@ func edgeRollout(ctx context.Context, s *testbed) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, edge, "rollout", "--project-name", s.project.Name, "--file", s.project.File,
-		"--sessions", s.effort.Sessions.String(), "api")
+	args := append([]string{"rollout"}, s.project.FileArgs()...)
+	cmd := exec.CommandContext(ctx, edge, append(args, "--sessions", s.effort.Sessions.String(), "api")...)
 	cmd.Env = s.project.Environ()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("edge rollout: %w\n%s", err, out)
@@ -97,9 +97,9 @@ func manualRollout(ctx context.Context, s *testbed) error {
 	if err := sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}
-	if _, err := lab.Docker(ctx, "stop", old); err != nil {
+	if _, err := harness.RunDocker(ctx, "stop", old); err != nil {
 		return err
 	}
-	_, err = lab.Docker(ctx, "rm", old)
+	_, err = harness.RunDocker(ctx, "rm", old)
 	return err
 }

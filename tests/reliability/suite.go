@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/theworklabs/edge/tests/reliability/lab"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // run starts the lab, performs the chosen scenarios, and takes the lab down.
@@ -18,7 +18,8 @@ func (s *testbed) run(ctx context.Context, chosen []scenario) (report *Report, e
 		report.Proxies = append(report.Proxies, p.name)
 	}
 	defer func() {
-		if closeErr := s.close(); err == nil {
+		isFailed := err != nil || len(report.Violations()) > 0
+		if closeErr := s.close(isFailed); err == nil {
 			err = closeErr
 		}
 	}()
@@ -65,7 +66,7 @@ func (s *testbed) performAndReport(ctx context.Context, report *Report, sc scena
 
 // versions returns the versions of the programs in the lab.
 func (s *testbed) versions(ctx context.Context) ([]string, error) {
-	engine, err := lab.Docker(ctx, "version", "--format", "Docker Engine {{.Server.Version}}")
+	engine, err := harness.RunDocker(ctx, "version", "--format", "Docker Engine {{.Server.Version}}")
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func (s *testbed) versions(ctx context.Context) ([]string, error) {
 		if p.service == "nginx" { // it prints the version to stderr
 			args = []string{"exec", id, "sh", "-c", "nginx -v 2>&1"}
 		}
-		out, err := lab.Docker(ctx, args...)
+		out, err := harness.RunDocker(ctx, args...)
 		if err != nil {
 			return nil, err
 		}

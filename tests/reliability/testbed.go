@@ -17,11 +17,13 @@ import (
 
 // testbed is the lab with its proxies, and the effort of a run.
 type testbed struct {
-	project    *lab.Project
+	project    *harness.Project
 	proxies    []proxy
+	lock       *os.File // held while the project belongs to this run; nil: it does not
 	arrivalLog *lab.ArrivalLog
 	effort     effort
 	tempDir    string // for certificates and the edge's binary
+	sharedPort string // of edgeOnSharedPort
 	out        io.Writer
 
 	baselines map[string]baseline // by proxy
@@ -36,13 +38,17 @@ const projectName = "edgerel"
 // open starts the lab, with all proxies in front of one replica. The caller calls close, even after an error.
 func (s *testbed) open(ctx context.Context) error {
 	fmt.Fprintf(s.out, "starting the lab, project %s\n", s.project.Name)
-	if err := s.project.Lock(); err != nil {
+	if err := s.project.CheckNotKept(); err != nil {
+		return err
+	}
+	var err error
+	if s.lock, err = lab.Lock(s.project.Name); err != nil {
 		return err
 	}
 	if err := s.setVariables(); err != nil {
 		return err
 	}
-	if err := s.removeAll(ctx); err != nil { // a run that was killed may have left something
+	if err := s.project.Down(ctx); err != nil { // a run that was killed may have left something
 		return err
 	}
 	// The network has to exist first: the arrival log listens on its gateway.
@@ -56,7 +62,7 @@ func (s *testbed) open(ctx context.Context) error {
 	if s.arrivalLog, err = lab.OpenArrivalLog(gateway); err != nil {
 		return err
 	}
-	s.project.Set("LAB_ARRIVAL_LOG", s.arrivalLog.Address())
+	s.project.Setenv("LAB_ARRIVAL_LOG", s.arrivalLog.Address())
 	if err := s.enterState(ctx, nil, 1); err != nil {
 		return err
 	}
@@ -71,37 +77,26 @@ func (s *testbed) setVariables() (err error) {
 	if s.tempDir, err = os.MkdirTemp("", "edgerel-"); err != nil {
 		return err
 	}
-	s.project.Set("LAB_CERTS", s.tempDir)
-	sharedPort, err := harness.ReservePort()
-	if err != nil {
+	s.project.Setenv("LAB_CERTS", s.tempDir)
+	if s.sharedPort, err = harness.ReservePort(); err != nil {
 		return err
 	}
-	s.project.Set("LAB_SHARED_PORT", sharedPort)
-	s.project.Set("LAB_STOP", s.effort.Stop.String())
+	s.project.Setenv("LAB_SHARED_PORT", s.sharedPort)
+	s.project.Setenv("LAB_STOP", s.effort.Stop.String())
 	return lab.WriteCertificate(s.tempDir, controlHost)
 }
 
-// removeAll removes the project's containers, networks and volumes.
-func (s *testbed) removeAll(ctx context.Context) error {
-	return harness.RetryActiveEndpoints(ctx, func() error {
-		_, err := s.project.Compose(ctx, "--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "2")
-		return err
-	})
-}
-
-// close takes the lab down.
-func (s *testbed) close() error {
+// close finishes the lab: it takes the lab down, or keeps it, as the other suites do with a project of failed tests.
+func (s *testbed) close(isFailed bool) error {
 	if s.arrivalLog != nil {
 		defer s.arrivalLog.Close()
 	}
-	if !s.project.Locked() {
+	if s.lock == nil {
 		return nil // the project belongs to another run
 	}
-	defer s.project.Unlock()
+	defer s.lock.Close()
 	defer os.RemoveAll(s.tempDir)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	return s.removeAll(ctx)
+	return s.project.Finish(isFailed, func(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) })
 }
 
 // defaultVariables are the variables of the compose file that a scenario does not set.
@@ -117,7 +112,7 @@ func (s *testbed) enterState(ctx context.Context, env map[string]string, replica
 		if other, ok := env[name]; ok {
 			value = other
 		}
-		s.project.Set(name, value)
+		s.project.Setenv(name, value)
 	}
 	// Nothing is observed yet: replicas of the last scenario that ignore SIGTERM need not get their whole grace period.
 	args := []string{"up", "--detach", "--quiet-pull", "--timeout", "1", "--scale", "api=" + strconv.Itoa(replicas), "docker-guard", "api", "control"}
@@ -235,6 +230,6 @@ func (s *testbed) edgeProgram(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = lab.Docker(ctx, "cp", id+":/usr/bin/edge", path)
+	_, err = harness.RunDocker(ctx, "cp", id+":/usr/bin/edge", path)
 	return path, err
 }

@@ -7,12 +7,14 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // Memory returns the memory of a container's processes in KiB: the sum of their proportional set sizes, so that memory which they share
 // counts once. It does not include the kernel's memory for their connections. It needs root.
 func Memory(ctx context.Context, container string) (int, error) {
-	out, err := Docker(ctx, "top", container, "-eo", "pid")
+	out, err := harness.RunDocker(ctx, "top", container, "-eo", "pid")
 	if err != nil {
 		return 0, err
 	}

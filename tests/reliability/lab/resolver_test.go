@@ -115,19 +115,17 @@ func TestArrivalLogCountsRequests(t *testing.T) {
 
 func TestProjectIsLockedByOneProcess(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	one, other := &Project{Name: "shared"}, &Project{Name: "shared"}
-	if err := one.Lock(); err != nil {
+	lock, err := Lock("shared")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Lock(); err == nil {
-		t.Fatal("two projects hold the same lock")
+	if _, err := Lock("shared"); err == nil {
+		t.Fatal("one project has two locks")
 	}
-	if other.Locked() || !one.Locked() {
-		t.Error("the wrong project holds the lock")
+	lock.Close()
+	again, err := Lock("shared")
+	if err != nil {
+		t.Fatalf("after Close: %v", err)
 	}
-	one.Unlock()
-	if err := other.Lock(); err != nil {
-		t.Errorf("after Unlock: %v", err)
-	}
-	other.Unlock()
+	again.Close()
 }

@@ -1,4 +1,4 @@
-package lab
+package harness
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func StartEngine(ctx context.Context, image string) (e *Engine, err error) {
 		}
 	}()
 	for _, args := range [][]string{{"netns", "add", e.netns}, {"-netns", e.netns, "link", "set", "lo", "up"}} {
-		if _, err := runCommand(exec.CommandContext(ctx, "ip", args...)); err != nil {
+		if _, err := run(exec.CommandContext(ctx, "ip", args...)); err != nil {
 			return e, err
 		}
 	}
@@ -48,7 +48,7 @@ func StartEngine(ctx context.Context, image string) (e *Engine, err error) {
 		return e, err
 	}
 	tar := filepath.Join(dir, "image.tar")
-	if _, err := Docker(ctx, "save", "--output", tar, image); err != nil {
+	if _, err := RunDocker(ctx, "save", "--output", tar, image); err != nil {
 		return e, err
 	}
 	if _, err := e.Docker(ctx, "load", "--quiet", "--input", tar); err != nil {
@@ -110,7 +110,7 @@ func (e *Engine) CommandInNetns(name string, args ...string) *exec.Cmd {
 
 // Docker runs the docker command on this Docker Engine.
 func (e *Engine) Docker(ctx context.Context, args ...string) (string, error) {
-	return Docker(ctx, append([]string{"--host", "unix://" + e.Socket}, args...)...)
+	return RunDocker(ctx, append([]string{"--host", "unix://" + e.Socket}, args...)...)
 }
 
 // Remove stops the Docker Engine and removes what it has made.
@@ -132,7 +132,7 @@ func (e *Engine) Remove() error {
 		errs = append(errs, e.Stop(syscall.SIGTERM))
 	}
 	errs = append(errs, e.unmount(ctx))
-	_, err := runCommand(exec.CommandContext(ctx, "ip", "netns", "delete", e.netns))
+	_, err := run(exec.CommandContext(ctx, "ip", "netns", "delete", e.netns))
 	return errors.Join(append(errs, err, os.RemoveAll(e.Dir))...)
 }
 
@@ -146,7 +146,7 @@ func (e *Engine) unmount(ctx context.Context) error {
 	var errs []error
 	for line := range strings.Lines(string(text)) {
 		if fields := strings.Fields(line); strings.HasPrefix(fields[1], e.Dir+"/") {
-			_, err := runCommand(exec.CommandContext(ctx, "umount", "--lazy", fields[1]))
+			_, err := run(exec.CommandContext(ctx, "umount", "--lazy", fields[1]))
 			errs = append(errs, err)
 		}
 	}
