@@ -6,9 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -29,29 +27,10 @@ http.createServer((req, res) => {
 func TestClientsGetEarlyResponsesToUploads(t *testing.T) {
 	const uploads, size = 30, 5_000_000
 	node, edge, stock := harness.FreePort(t), harness.FreePort(t), harness.FreePort(t)
-	backend := exec.Command("node", "-e", earlyResponder, node)
-	out, err := backend.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := backend.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = backend.Process.Kill(); _ = backend.Wait() })
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatal(line, err)
-	}
-	config := filepath.Join(t.TempDir(), "Caddyfile")
-	if err := os.WriteFile(config, []byte(fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tedge {\n\t\tstatic node:80 127.0.0.1:%[1]s\n\t}\n}\n"+
-		"http://127.0.0.1:%[2]s {\n\tedge_proxy node:80\n}\nhttp://127.0.0.1:%[3]s {\n\treverse_proxy 127.0.0.1:%[1]s\n}\n", node, edge, stock)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	proxy := exec.Command(harness.Edge(t), "run", "--config", config)
-	proxy.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
-	if err := proxy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = proxy.Process.Kill(); _ = proxy.Wait() })
+	backend := harness.StartProcess(t, exec.Command("node", "-e", earlyResponder, node))
+	backend.WaitForLog(t, harness.StateTimeout, "listening")
+	harness.StartEdge(t, fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tedge {\n\t\tstatic node:80 127.0.0.1:%[1]s\n\t}\n}\n"+
+		"http://127.0.0.1:%[2]s {\n\tedge_proxy node:80\n}\nhttp://127.0.0.1:%[3]s {\n\treverse_proxy 127.0.0.1:%[1]s\n}\n", node, edge, stock))
 	for _, port := range []string{edge, stock} {
 		harness.Eventually(t, "the proxy answers", func() bool {
 			resp, err := http.Get("http://127.0.0.1:" + port + "/")

@@ -6,10 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,114 +14,36 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// engine is a second Docker Engine. It runs in a network namespace of its own, so that it does not change the machine's Docker
-// Engine, bridges and firewall rules.
-type engine struct {
-	t      *testing.T
-	netns  string // the network namespace
-	dir    string
-	socket string
-	flags  []string
-	cmd    *exec.Cmd
-}
-
-// newEngine starts a Docker Engine with the generic image, a network `lab`, and a container `api` with the restart policy always.
-func newEngine(t *testing.T, flags ...string) *engine {
+// newEngine starts a Docker Engine of its own for a test, and runs a container `api` there.
+func newEngine(t *testing.T, flags ...string) *harness.Engine {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("this test starts a second Docker Engine: run it as root")
-	}
-	dir, err := os.MkdirTemp("/tmp", "ee-") // short, because the length of socket paths is limited
+	e, err := harness.StartEngine(t.Context(), "edge-test/generic:test", flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{t: t, dir: dir, netns: filepath.Base(dir), socket: filepath.Join(dir, "d.sock"), flags: flags}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	mustRun(t, "ip", "netns", "add", e.netns)
-	t.Cleanup(func() { mustRun(t, "ip", "netns", "delete", e.netns) })
-	mustRun(t, "ip", "-netns", e.netns, "link", "set", "lo", "up")
-	e.start()
-	t.Cleanup(e.remove)
-	image := filepath.Join(dir, "image.tar")
-	harness.MustDocker(t, "save", "--output", image, "edge-test/generic:test")
-	e.docker("load", "--quiet", "--input", image)
-	e.docker("network", "create", "lab")
-	e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
+	t.Cleanup(func() {
+		if err := e.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	runAPI(t, e)
 	return e
 }
 
-// start starts dockerd and waits until it answers.
-func (e *engine) start() {
-	e.t.Helper()
-	log, err := os.OpenFile(filepath.Join(e.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// runAPI runs the container `api` with the restart policy always.
+func runAPI(t *testing.T, e *harness.Engine) {
+	t.Helper()
+	_, err := e.Docker(t.Context(), "run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
 	if err != nil {
-		e.t.Fatal(err)
+		t.Fatal(err)
 	}
-	defer log.Close()
-	e.cmd = e.commandInNetns("dockerd", append([]string{
-		"--host", "unix://" + e.socket, "--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
-		"--pidfile", filepath.Join(e.dir, "pid"),
-	}, e.flags...)...)
-	e.cmd.Stdout, e.cmd.Stderr = log, log
-	if err := e.cmd.Start(); err != nil {
-		e.t.Fatal(err)
-	}
-	harness.Eventually(e.t, "dockerd answers", func() bool {
-		return exec.Command("docker", "--host", "unix://"+e.socket, "info").Run() == nil
-	})
 }
 
-// commandInNetns returns a command that runs in the Docker Engine's network namespace. `ip netns exec` would hide the cgroups.
-// nsenter replaces itself by the command, so that the command gets signals.
-func (e *engine) commandInNetns(name string, args ...string) *exec.Cmd {
-	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.netns, name}, args...)...)
-}
-
-// mustRun runs a command and fails the test on an error.
-func mustRun(t *testing.T, name string, args ...string) {
+// startEdgeBeside runs an edge in front of api:8080 of a Docker Engine, and returns a client of the edge.
+func startEdgeBeside(t *testing.T, e *harness.Engine) *http.Client {
 	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-}
-
-// signal sends a signal to dockerd.
-func (e *engine) signal(s syscall.Signal) {
-	e.t.Helper()
-	if err := e.cmd.Process.Signal(s); err != nil {
-		e.t.Fatal(err)
-	}
-}
-
-// stop sends a signal that ends dockerd, and waits until dockerd has ended.
-func (e *engine) stop(s syscall.Signal) {
-	e.t.Helper()
-	e.signal(s)
-	_ = e.cmd.Wait() // the error is that of a killed process
-	os.Remove(filepath.Join(e.dir, "pid"))
-}
-
-func (e *engine) docker(args ...string) string {
-	e.t.Helper()
-	return harness.MustDocker(e.t, append([]string{"--host", "unix://" + e.socket}, args...)...)
-}
-
-// remove removes what the Docker Engine has made outside of its directory, and stops it.
-func (e *engine) remove() {
-	for _, id := range strings.Fields(e.docker("ps", "--all", "--quiet")) {
-		e.docker("rm", "--force", id)
-	}
-	e.docker("network", "rm", "lab")
-	e.stop(syscall.SIGTERM)
-}
-
-// startEdge runs an edge in the Docker Engine's network namespace, in front of api:8080, and returns a client of the edge. The edge
-// listens on a unix socket, which processes in every network namespace can reach.
-func (e *engine) startEdge() *http.Client {
-	t := e.t
-	t.Helper()
-	config, socket := filepath.Join(e.dir, "Caddyfile"), filepath.Join(e.dir, "e.sock")
-	text := fmt.Sprintf(`{
+	socket := filepath.Join(e.Dir, "e.sock")
+	edge, err := e.StartEdge(harness.Edge(t), fmt.Sprintf(`{
 	admin off
 	auto_https off
 	grace_period 1s
@@ -143,26 +62,16 @@ http:// {
 		}
 	}
 }
-`, e.socket, socket)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(e.dir, "edge.log"))
+`, e.Socket, socket))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
-	cmd := e.commandInNetns(harness.Edge(t), "run", "--config", config)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
+		if err := edge.Stop(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
 		if t.Failed() {
-			lines, err := os.ReadFile(log.Name())
-			t.Logf("the edge's log (%v):\n%s", err, lines)
+			t.Logf("the edge's log:\n%s", edge.Output())
 		}
 	})
 	return &http.Client{Transport: &http.Transport{
@@ -195,26 +104,32 @@ func getStatus(client *http.Client, within time.Duration) int {
 func TestRequestsAreServedWhileTheEngineIsDown(t *testing.T) {
 	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
 	e := newEngine(t, "--live-restore")
-	client := e.startEdge()
+	client := startEdgeBeside(t, e)
 	harness.Eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
 	for _, c := range []struct {
 		name     string
-		down, up func()
+		down, up func() error
 	}{
-		{"killed and started", func() { e.stop(syscall.SIGKILL) }, e.start},
-		{"stopped and started", func() { e.stop(syscall.SIGTERM) }, e.start},
-		{"hung and resumed", func() { e.signal(syscall.SIGSTOP) }, func() { e.signal(syscall.SIGCONT) }},
+		{"killed and started", func() error { return e.Stop(syscall.SIGKILL) }, func() error { return e.Start(t.Context()) }},
+		{"stopped and started", func() error { return e.Stop(syscall.SIGTERM) }, func() error { return e.Start(t.Context()) }},
+		{"hung and resumed", func() error { return e.Signal(syscall.SIGSTOP) }, func() error { return e.Signal(syscall.SIGCONT) }},
 	} {
-		c.down()
+		if err := c.down(); err != nil {
+			t.Fatal(err)
+		}
 		for deadline := time.Now().Add(12 * time.Second); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
 			if got := getStatus(client, time.Second); got != 200 {
 				t.Fatalf("%s: status %d while the Docker Engine is down", c.name, got)
 			}
 		}
-		c.up()
-		e.docker("rm", "--force", "api")
+		if err := c.up(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Docker(t.Context(), "rm", "--force", "api"); err != nil {
+			t.Fatal(err)
+		}
 		harness.Eventually(t, c.name+": the edge does not use the removed container", func() bool { return getStatus(client, time.Second) != 200 })
-		e.docker("run", "--detach", "--restart", "always", "--network", "lab", "--name", "api", "edge-test/generic:test")
+		runAPI(t, e)
 		harness.Eventually(t, c.name+": the edge uses the new container", func() bool { return getStatus(client, time.Second) == 200 })
 	}
 }
@@ -223,12 +138,16 @@ func TestRequestsAreServedWhileTheEngineIsDown(t *testing.T) {
 func TestRequestsAreHeldUntilEngineAndContainersReturn(t *testing.T) {
 	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
 	e := newEngine(t)
-	client := e.startEdge()
+	client := startEdgeBeside(t, e)
 	harness.Eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
-	e.stop(syscall.SIGTERM)
+	if err := e.Stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
 	held := make(chan int)
 	go func() { held <- getStatus(client, 40*time.Second) }()
-	e.start()
+	if err := e.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if got := <-held; got != 200 {
 		t.Errorf("a request that came while both were down gets %d, want 200", got)
 	}

@@ -18,15 +18,12 @@ import (
 func startGuard(t *testing.T) string {
 	t.Helper()
 	port := harness.FreePort(t)
-	cmd := exec.Command(harness.Edge(t), "guard", "--listen", "127.0.0.1:"+port)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	guard := harness.StartProcess(t, exec.Command(harness.Edge(t), "guard", "--listen", "127.0.0.1:"+port))
 	t.Cleanup(func() {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		if err := guard.Stop(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
-		if err := cmd.Wait(); err != nil {
+		if err := guard.Wait(); err != nil {
 			t.Errorf("the guard exits on SIGTERM with %v", err)
 		}
 	})

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
@@ -23,12 +24,10 @@ import (
 
 // target is a running edge with the shipped Caddyfile and the domain localhost.
 type target struct {
-	dir     string
-	https   string // address
-	http    string // address
-	admin   *http.Client
-	process *exec.Cmd
-	ended   chan error
+	*harness.Process
+	https string // address
+	http  string // address
+	admin *http.Client
 }
 
 // startEdge runs the edge with the shipped Caddyfile. Only the addresses of the services differ: each is the recording backend.
@@ -77,26 +76,18 @@ func startEdge(dir string, change func(config map[string]any)) (*target, error) 
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		return nil, err
-	}
-	e := &target{
-		dir: dir, https: "127.0.0.1:" + ports[1], http: "127.0.0.1:" + ports[0],
-		process: exec.Command(binary, "run", "--config", file), ended: make(chan error, 1),
-	}
+	e := &target{https: "127.0.0.1:" + ports[1], http: "127.0.0.1:" + ports[0]}
 	e.admin = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}
-	e.process.Env = env
-	e.process.Stdout, e.process.Stderr = log, log
-	if err := e.process.Start(); err != nil {
+	run := exec.Command(binary, "run", "--config", file)
+	run.Env = env
+	if e.Process, err = harness.Start(run, filepath.Join(dir, "log")); err != nil {
 		return nil, err
 	}
-	go func() { e.ended <- e.process.Wait() }()
 	var answers []*http.Response
 	waitErr := harness.EventuallyContext(context.Background(), 30*time.Second, "the edge serves", func() bool {
 		answers, err = e.send("accounting.localhost", "GET /api/ready HTTP/1.1\r\nHost: accounting.localhost\r\nConnection: close\r\n\r\n")
@@ -109,17 +100,7 @@ func startEdge(dir string, change func(config map[string]any)) (*target, error) 
 }
 
 // stop kills the edge. If the edge had ended before, stop returns an error with the end of its log.
-func (e *target) stop() error {
-	select {
-	case err := <-e.ended:
-		text, _ := os.ReadFile(filepath.Join(e.dir, "log"))
-		return fmt.Errorf("the edge had ended by itself: %v\n%s", err, text[max(0, len(text)-20_000):])
-	default:
-	}
-	_ = e.process.Process.Kill() // it may end in this moment
-	<-e.ended
-	return nil
-}
+func (e *target) stop() error { return e.Stop(syscall.SIGKILL) }
 
 // resourceUsage is what a process uses.
 type resourceUsage struct {
@@ -143,7 +124,7 @@ func (e *target) resourceUsage() (resourceUsage, error) {
 	if err != nil {
 		return resourceUsage{}, err
 	}
-	proc := filepath.Join("/proc", strconv.Itoa(e.process.Process.Pid))
+	proc := filepath.Join("/proc", strconv.Itoa(e.PID()))
 	status, err := os.ReadFile(filepath.Join(proc, "status"))
 	if err != nil {
 		return resourceUsage{}, err

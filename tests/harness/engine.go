@@ -3,7 +3,6 @@ package harness
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,14 +17,13 @@ type Engine struct {
 	Dir    string // has all its files
 	Socket string
 
-	netns string // the network namespace
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when dockerd has ended
+	flags   []string // of dockerd
+	netns   string   // the network namespace
+	process *Process // nil before the first start
 }
 
-// StartEngine starts a Docker Engine with --live-restore, so that its containers outlive it. It has one image of the machine's Docker
-// Engine and a network `lab`.
-func StartEngine(ctx context.Context, image string) (e *Engine, err error) {
+// StartEngine starts a Docker Engine with more flags of dockerd. It has one image of the machine's Docker Engine and a network `lab`.
+func StartEngine(ctx context.Context, image string, flags ...string) (e *Engine, err error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("start a second Docker Engine: this needs root")
 	}
@@ -33,7 +31,7 @@ func StartEngine(ctx context.Context, image string) (e *Engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e = &Engine{Dir: dir, Socket: filepath.Join(dir, "d.sock"), netns: filepath.Base(dir)}
+	e = &Engine{Dir: dir, Socket: filepath.Join(dir, "d.sock"), netns: filepath.Base(dir), flags: flags}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Remove())
@@ -59,52 +57,50 @@ func StartEngine(ctx context.Context, image string) (e *Engine, err error) {
 }
 
 // Start starts the Docker Engine and waits until it answers.
-func (e *Engine) Start(ctx context.Context) error {
-	log, err := os.OpenFile(filepath.Join(e.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
+func (e *Engine) Start(ctx context.Context) (err error) {
+	args := append([]string{
+		"--host", "unix://" + e.Socket, "--data-root", filepath.Join(e.Dir, "data"), "--exec-root", filepath.Join(e.Dir, "exec"),
+		"--pidfile", filepath.Join(e.Dir, "pid"),
+	}, e.flags...)
+	if e.process, err = Start(e.commandInNetns("dockerd", args...), filepath.Join(e.Dir, "log")); err != nil {
 		return err
 	}
-	defer log.Close()
-	e.cmd = e.CommandInNetns("dockerd", "--host", "unix://"+e.Socket, "--data-root", filepath.Join(e.Dir, "data"),
-		"--exec-root", filepath.Join(e.Dir, "exec"), "--pidfile", filepath.Join(e.Dir, "pid"), "--live-restore")
-	e.cmd.Stdout, e.cmd.Stderr = log, log
-	if err := e.cmd.Start(); err != nil {
-		return err
+	err = EventuallyContext(ctx, StateTimeout, "the second Docker Engine answers", func() bool {
+		_, err := e.Docker(ctx, "info")
+		return err == nil || e.process.HasEnded()
+	})
+	if err == nil && e.process.HasEnded() {
+		err = e.process.Signal(0) // it has the end of the log
 	}
-	e.ended = make(chan struct{})
-	go func() {
-		defer close(e.ended)
-		_ = e.cmd.Wait() // the error is that of a killed process, or the log says more
-	}()
-	for {
-		if _, err := e.Docker(ctx, "info"); err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("start a Docker Engine: %w", ctx.Err())
-		case <-e.ended:
-			text, _ := os.ReadFile(log.Name()) // the file exists
-			return fmt.Errorf("start a Docker Engine: dockerd exited; the end of its log: %s", text[max(len(text)-2000, 0):])
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	return err
 }
 
-// Stop ends the Docker Engine with a signal and waits until it has ended. Its containers go on running.
-func (e *Engine) Stop(signal syscall.Signal) error {
-	if err := e.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
+// Signal sends a signal to dockerd.
+func (e *Engine) Signal(s syscall.Signal) error { return e.process.Signal(s) }
+
+// Stop ends the Docker Engine with a signal and waits until it has ended. With --live-restore, its containers go on running.
+func (e *Engine) Stop(s syscall.Signal) error {
+	if !e.process.HasEnded() {
+		_ = e.process.Stop(s) // it may end in this moment
 	}
-	<-e.ended
 	// containerd ends with dockerd, but may stay a zombie for a while. The next dockerd would wait for the process with its PID.
 	return errors.Join(os.RemoveAll(filepath.Join(e.Dir, "pid")),
 		os.RemoveAll(filepath.Join(e.Dir, "exec", "containerd", "containerd.pid")))
 }
 
-// CommandInNetns returns a command that runs in the Docker Engine's network namespace. `ip netns exec` would hide the cgroups. nsenter
+// StartEdge runs an edge in the Docker Engine's network namespace, in front of its containers. The caller stops it. An edge that
+// listens on a unix socket can be reached by processes in every network namespace.
+func (e *Engine) StartEdge(binary, caddyfile string) (*Process, error) {
+	cmd, err := edgeCommand(e.Dir, binary, caddyfile, e.commandInNetns)
+	if err != nil {
+		return nil, err
+	}
+	return Start(cmd, filepath.Join(e.Dir, "edge.log"))
+}
+
+// commandInNetns returns a command that runs in the Docker Engine's network namespace. `ip netns exec` would hide the cgroups. nsenter
 // replaces itself by the command, so that the command gets signals.
-func (e *Engine) CommandInNetns(name string, args ...string) *exec.Cmd {
+func (e *Engine) commandInNetns(name string, args ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + e.netns, name}, args...)...)
 }
 
@@ -118,7 +114,7 @@ func (e *Engine) Remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var errs []error
-	if e.ended != nil {
+	if e.process != nil {
 		if _, err := e.Docker(ctx, "info"); err != nil { // only a running Docker Engine can remove containers
 			errs = append(errs, e.Stop(syscall.SIGKILL), e.Start(ctx))
 		}

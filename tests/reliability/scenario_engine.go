@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -19,7 +18,7 @@ var engineRestart = scenario{
 	what:     "The Docker Engine is killed and started again, while its containers go on running. Then the only replica is restarted.",
 	edgeOnly: true,
 	run: func(ctx context.Context, s *testbed, _ []proxy) (results []Result, err error) {
-		engine, err := harness.StartEngine(ctx, backendImage)
+		engine, err := harness.StartEngine(ctx, backendImage, "--live-restore") // its containers outlive it
 		if err != nil {
 			return nil, err
 		}
@@ -80,40 +79,23 @@ http:// {
 }
 `
 
-// startHostEdge runs an edge in a Docker Engine's network namespace, in front of its containers. The edge listens on a unix socket,
-// which processes in every network namespace can reach.
+// startHostEdge runs an edge in front of the containers of a Docker Engine.
 func (s *testbed) startHostEdge(ctx context.Context, e *harness.Engine) (p proxy, stop func() error, err error) {
 	program, err := s.edgeProgram(ctx)
 	if err != nil {
 		return p, nil, err
 	}
-	config := filepath.Join(e.Dir, "Caddyfile")
 	p = proxy{name: "edge", service: "edge", address: filepath.Join(e.Dir, "e.sock")}
-	if err := os.WriteFile(config, fmt.Appendf(nil, engineCaddyfile, e.Socket, p.address), 0o600); err != nil {
-		return p, nil, err
-	}
-	log, err := os.Create(filepath.Join(e.Dir, "edge.log"))
+	process, err := e.StartEdge(program, fmt.Sprintf(engineCaddyfile, e.Socket, p.address))
 	if err != nil {
 		return p, nil, err
 	}
-	defer log.Close()
-	cmd := e.CommandInNetns(program, "run", "--config", config)
-	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+e.Dir)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		return p, nil, err
-	}
-	stop = func() error {
-		err := cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // the scenario is not about the edge's exit status
-		return err
-	}
+	stop = func() error { return process.Stop(syscall.SIGTERM) }
 	err = harness.EventuallyContext(ctx, 30*time.Second, "the edge in front of the second Docker Engine serves", func() bool {
 		return p.routesTo(ctx, apiHost, 1) && p.routesTo(ctx, controlHost, 1)
 	})
 	if err != nil {
-		text, _ := os.ReadFile(log.Name()) // the file exists
-		return p, nil, errors.Join(err, stop(), fmt.Errorf("its log:\n%s", text))
+		return p, nil, errors.Join(err, stop(), fmt.Errorf("its log:\n%s", process.Output()))
 	}
 	return p, stop, nil
 }

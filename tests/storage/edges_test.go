@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,8 +25,7 @@ type node struct {
 	name        string
 	http, https string // ports
 	database    string // address of the database; "": PostgreSQL's own
-	log         string // file
-	process     *exec.Cmd
+	process     *harness.Process
 }
 
 func newNode(t *testing.T, name string) *node {
@@ -39,9 +36,7 @@ func newNode(t *testing.T, name string) *node {
 // start runs the edge with the shared storage, in a table that only this test uses.
 func (n *node) start(t *testing.T, ca *lab.Authority) {
 	t.Helper()
-	dir := t.TempDir()
-	caddyfile := filepath.Join(dir, "Caddyfile")
-	config := fmt.Sprintf(`{
+	caddyfile := fmt.Sprintf(`{
 	admin off
 	persist_config off
 	http_port %s
@@ -62,29 +57,13 @@ func (n *node) start(t *testing.T, ca *lab.Authority) {
 	respond %s
 }
 `, n.http, n.https, ca.URL, ca.RootFile, tableName(t), site, n.name)
-	if err := os.WriteFile(caddyfile, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.log = log.Name()
-	n.process = exec.Command(harness.Edge(t), "run", "--config", caddyfile)
-	n.process.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir,
+	n.process = harness.StartEdge(t, caddyfile,
 		"EDGE_STORAGE_DSN="+testOptions(cmp.Or(n.database, database)).DSN, "EDGE_STORAGE_KEY="+keyOne)
-	n.process.Stdout, n.process.Stderr = log, log
-	if err := n.process.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		n.kill()
-		if text, err := os.ReadFile(log.Name()); t.Failed() {
-			t.Logf("%s (%v):\n%s", n.name, err, text)
-		} else if strings.Contains(string(text), "hunter2") || strings.Contains(string(text), keyOne) {
+		if text := n.process.Output(); strings.Contains(text, "hunter2") || strings.Contains(text, keyOne) {
 			t.Errorf("the log of %s contains a secret", n.name)
 		}
-		_ = log.Close() // the edge has written it, not this process
 	})
 }
 
@@ -92,11 +71,7 @@ func tableName(t *testing.T) string { return strings.ToLower(t.Name()) }
 
 // kill ends the edge as a crash does: it releases no lock.
 func (n *node) kill() {
-	if n.process != nil {
-		_ = n.process.Process.Kill() // it may have ended already
-		_ = n.process.Wait()         // the error is that of a killed process
-		n.process = nil
-	}
+	_ = n.process.Stop(syscall.SIGKILL) // it may have ended already
 }
 
 // waitListening waits until the edge accepts connections.
@@ -217,7 +192,7 @@ func TestDisconnectedEdgeServesTheOthersCertificate(t *testing.T) {
 	w.setDown(true)
 	second := two.waitForCertificate(t, ca, 30*time.Second) // after the lease
 	unblock()
-	one.waitForLog(t, "will retry", time.Minute) // it cannot store the certificate that it obtained
+	one.process.WaitForLog(t, time.Minute, "will retry") // it cannot store the certificate that it obtained
 	w.setDown(false)
 	began := time.Now()
 	first := one.waitForCertificate(t, ca, 2*time.Minute)
@@ -225,15 +200,6 @@ func TestDisconnectedEdgeServesTheOthersCertificate(t *testing.T) {
 		t.Error("it serves another certificate than the other edge")
 	}
 	t.Logf("the disconnected edge serves the other's certificate %s after its connection is back; orders: %d", time.Since(began).Round(time.Second), len(ca.Orders(site)))
-}
-
-// waitForLog waits until the edge has written a text into its log.
-func (n *node) waitForLog(t *testing.T, text string, within time.Duration) {
-	t.Helper()
-	harness.EventuallyWithin(t, within, fmt.Sprintf("%s has logged %q", n.name, text), func() bool {
-		log, err := os.ReadFile(n.log)
-		return err == nil && strings.Contains(string(log), text)
-	})
 }
 
 // TestEdgeExitsIfItsDatabaseIsDownAtStart: it exits with an error message, so that Docker starts it again.
@@ -245,19 +211,12 @@ func TestEdgeExitsIfItsDatabaseIsDownAtStart(t *testing.T) {
 	one.database = w.address()
 	ca := newAuthority(t, one)
 	one.start(t, ca)
-	ended := make(chan error, 1)
-	go func() { ended <- one.process.Wait() }()
-	select {
-	case err := <-ended:
-		one.process = nil
-		if err == nil {
-			t.Error("the edge exits with status 0")
-		}
-	case <-time.After(40 * time.Second):
-		t.Fatal("the edge still runs after 40 s")
+	harness.EventuallyWithin(t, 40*time.Second, "the edge has exited", one.process.HasEnded)
+	if one.process.Wait() == nil {
+		t.Error("the edge exits with status 0")
 	}
-	text, err := os.ReadFile(one.log)
-	if err != nil || !strings.Contains(string(text), "certificates can't be kept") || !strings.Contains(string(text), "hint: check that the edge reaches the storage") {
-		t.Errorf("%v: the edge logs:\n%s", err, text)
+	text := one.process.Output()
+	if !strings.Contains(text, "certificates can't be kept") || !strings.Contains(text, "hint: check that the edge reaches the storage") {
+		t.Errorf("the edge logs:\n%s", text)
 	}
 }

@@ -1,19 +1,20 @@
 package storage
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 
 	"github.com/theworklabs/edge/internal/storagetest"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 func TestPostgresStorageConformance(t *testing.T) {
@@ -26,27 +27,17 @@ func TestLockOfAKilledProcessExpiresWithItsLease(t *testing.T) {
 	o := testOptions(database, keyOne)
 	holder := exec.Command(os.Args[0])
 	holder.Env = append(os.Environ(), "EDGE_TEST_HOLD_LOCK="+t.Name(), "EDGE_TEST_DATABASE="+database)
-	out, err := holder.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if line != "held\n" {
-		t.Fatalf("the holder prints %q, %v; want held", line, err)
-	}
+	process := harness.StartProcess(t, holder)
+	process.WaitForLog(t, time.Minute, "held\n")
 	s := openStore(t, o)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*o.Lease)
 	defer cancel()
 	if err := s.Lock(ctx, t.Name()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("Lock after two leases, while another process holds the lock: %v, want a timeout", err)
 	}
-	if err := holder.Process.Kill(); err != nil {
+	if err := process.Stop(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	_ = holder.Wait() // the error is that of a killed process
 	began := time.Now()
 	if err := s.Lock(t.Context(), t.Name()); err != nil {
 		t.Fatal(err)

@@ -20,7 +20,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -63,7 +62,7 @@ func Start(t testing.TB, o Options) *Authority {
 			Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
 		},
 	}
-	resolver := ca.startDNS(t, dir)
+	resolver := ca.startDNS(t)
 	ca.startPebble(t, dir, resolver, o)
 	ca.waitFor(t, "https://"+front.pebbleAddr+"/dir")
 
@@ -74,10 +73,10 @@ func Start(t testing.TB, o Options) *Authority {
 	return ca
 }
 
-func (ca *Authority) startDNS(t testing.TB, dir string) (resolver string) {
+func (ca *Authority) startDNS(t testing.TB) (resolver string) {
 	resolver, management := freeAddr(t), freeAddr(t)
 	ca.dns = "http://" + management
-	startTool(t, dir, nil, "pebble-challtestsrv", "-dnsserver", resolver, "-management", management,
+	startTool(t, nil, "pebble-challtestsrv", "-dnsserver", resolver, "-management", management,
 		"-defaultIPv4", "", "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "")
 	ca.waitFor(t, ca.dns)
 	return resolver
@@ -110,7 +109,7 @@ func (ca *Authority) startPebble(t testing.TB, dir, resolver string, o Options) 
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	startTool(t, dir, []string{
+	startTool(t, []string{
 		"PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0", fmt.Sprintf("PEBBLE_WFE_NONCEREJECT=%d", o.BadNonce),
 	}, "pebble", "-config", file, "-dnsserver", resolver)
 }
@@ -163,32 +162,11 @@ func (ca *Authority) waitFor(t testing.TB, url string) {
 }
 
 // startTool starts a program of tools/go.mod. The end of the test kills it.
-func startTool(t testing.TB, dir string, env []string, name string, args ...string) {
+func startTool(t testing.TB, env []string, name string, args ...string) {
 	t.Helper()
-	log, err := os.Create(filepath.Join(dir, name+".log"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command(harness.Tool(t, name), args...)
 	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended already
-		_ = cmd.Wait()         // the error is that of a killed process
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("the last lines of %s:\n%s", name, tail(string(text), 40))
-		}
-		_ = log.Close() // the program has written it, not this process
-	})
-}
-
-func tail(text string, n int) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+	harness.StartProcess(t, cmd)
 }
 
 func freeAddr(t testing.TB) string {
