@@ -97,9 +97,7 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 		a := p.Get(t, "http://api.localhost/health/ready")
 		return a.Status == http.StatusServiceUnavailable && strings.Contains(a.Body, "api:8080")
 	})
-	if a := p.Get(t, "http://api.localhost/health"); a.Status != http.StatusOK {
-		t.Errorf("/health: %d while a service is down", a.Status)
-	}
+	p.CheckGet(t, "http://api.localhost/health", harness.Want{Status: http.StatusOK})
 	p.MustCompose(t, "start", "api")
 	p.WaitReady(t, labService, 1)
 }
@@ -108,14 +106,10 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
 	p := newLab(t, "LAB_ENDPOINT=tcp://nobody:2375")
 	p.WaitReady(t, labService, 1)
-	if a := p.Get(t, labURL); a.Status != http.StatusOK {
-		t.Errorf("status %d", a.Status)
-	}
+	p.CheckGet(t, labURL, harness.Want{Status: http.StatusOK})
 	p.MustCompose(t, "exec", "-T", "edge", "edge", "validate", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
 	p.MustCompose(t, "exec", "-T", "edge", "edge", "reload", "--force", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")
-	if a := p.Get(t, labURL); a.Status != http.StatusOK {
-		t.Errorf("status %d after the reload", a.Status)
-	}
+	p.CheckGet(t, labURL, harness.Want{Status: http.StatusOK})
 	if source := p.ServiceStatus(t, labService).Source; source != "dns" {
 		t.Errorf("the source is %q", source)
 	}
@@ -147,9 +141,7 @@ func TestAPausedContainerGetsNoNewRequests(t *testing.T) {
 	harness.MustDocker(t, "pause", p.container(t, "api"))
 	p.WaitReady(t, labService, 1)
 	for range 20 {
-		if a := p.Get(t, labURL); a.Status != http.StatusOK {
-			t.Fatalf("status %d while one of two containers is paused", a.Status)
-		}
+		p.CheckGet(t, labURL, harness.Want{Status: http.StatusOK})
 	}
 	harness.MustDocker(t, "unpause", p.container(t, "api"))
 	p.WaitReady(t, labService, 2)
@@ -189,10 +181,7 @@ func TestDockerDNSUpstreamsFollowTheContainers(t *testing.T) {
 	p.WaitReady(t, labService, 2)
 	seen := make(map[string]bool)
 	for range 50 {
-		a := p.Get(t, "http://upstreams.localhost/_test/echo")
-		if a.Status != http.StatusOK {
-			t.Fatalf("status %d", a.Status)
-		}
+		a := p.CheckGet(t, "http://upstreams.localhost/_test/echo", harness.Want{Status: http.StatusOK})
 		seen[a.Header.Get("X-Test-Backend")] = true
 	}
 	if len(seen) != 2 {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // dropIn is an edge with a user's own compose file and Caddyfile.
@@ -38,12 +40,6 @@ func newDropIn(t *testing.T, files map[string]string) *dropIn {
 	return d
 }
 
-// status returns the status of a request over HTTP.
-func (d *dropIn) status(t *testing.T, host, path string) int {
-	t.Helper()
-	return d.Get(t, "http://"+host+path).Status
-}
-
 const echoPath = "/_test/echo"
 
 // TestImageReplacesTheCaddyImage has the Caddyfile where the Caddy image expects it, and a site that uses no directive of the edge.
@@ -65,9 +61,7 @@ volumes:
 `,
 		"config/Caddyfile": "http://web.localhost {\n\treverse_proxy web:8080 {\n\t\tflush_interval -1\n\t}\n}\n",
 	})
-	if status := d.status(t, "web.localhost", echoPath); status != http.StatusOK {
-		t.Errorf("the site answers %d, want 200", status)
-	}
+	d.CheckGet(t, "http://web.localhost"+echoPath, harness.Want{Status: http.StatusOK})
 	logs, err := d.Compose(t.Context(), "logs", "--no-color", "caddy")
 	if err != nil {
 		t.Fatal(err)
@@ -94,9 +88,7 @@ func TestImageRefusesTwoConfigurations(t *testing.T) {
 // TestImageAloneRequestsNoCertificate: without DOMAIN, the shipped Caddyfile has no public host.
 func TestImageAloneRequestsNoCertificate(t *testing.T) {
 	d := newDropIn(t, map[string]string{"compose.yaml": "services:\n  edge:\n    image: edge:dev\n    ports: [\"127.0.0.1:$PORT:80\"]\n"})
-	if status := d.status(t, "localhost", "/health"); status != http.StatusOK {
-		t.Errorf("/health answers %d", status)
-	}
+	d.CheckGet(t, "http://localhost/health", harness.Want{Status: http.StatusOK})
 	logs, err := d.Compose(t.Context(), "logs", "--no-color", "edge")
 	if err != nil {
 		t.Fatal(err)
@@ -133,16 +125,14 @@ func TestReloadResolvesRelativeImports(t *testing.T) {
 		"Caddyfile":       caddyfile,
 		"sites/app.caddy": "http://app.localhost {\n\tedge_proxy app:8080\n}\n",
 	})
-	if status := d.status(t, "app.localhost", echoPath); status != http.StatusOK {
-		t.Fatalf("before the reload: %d", status)
-	}
+	d.CheckGet(t, "http://app.localhost"+echoPath, harness.Want{Status: http.StatusOK})
 	reload := exec.Command("docker", "exec", "--interactive", d.container(t, "edge"), "edge", "reload", "--adapter", "caddyfile", "--config", "-")
 	reload.Stdin = strings.NewReader(caddyfile)
 	if out, err := reload.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if a := d.Get(t, "http://app.localhost"+echoPath); a.Status != http.StatusOK || a.Body == "" {
-		t.Errorf("after the reload: %d %q", a.Status, a.Body)
+	if a := d.CheckGet(t, "http://app.localhost"+echoPath, harness.Want{Status: http.StatusOK}); a.Body == "" {
+		t.Error("after the reload, the response is empty")
 	}
 }
 
@@ -167,8 +157,6 @@ networks:
 			"http://self.localhost {\n\tedge_proxy localhost:80\n}\n",
 	})
 	for _, host := range []string{"address.localhost", "name.localhost"} {
-		if status := d.status(t, host, echoPath); status != http.StatusOK {
-			t.Errorf("%s: %d", host, status)
-		}
+		d.CheckGet(t, "http://"+host+echoPath, harness.Want{Status: http.StatusOK})
 	}
 }

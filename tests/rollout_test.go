@@ -1,10 +1,8 @@
 package tests
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,9 +32,7 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 	})
 	l.requireCount(t, 200)
 	after := p.containerIDs(t, "web")
-	if len(after) != 2 || slices.ContainsFunc(before, func(id string) bool { return slices.Contains(after, id) }) {
-		t.Errorf("before: %v, after: %v", before, after)
-	}
+	harness.CheckReplaced(t, "web", before, after, 2)
 	for _, id := range after {
 		if env := harness.MustDocker(t, "inspect", "--format", "{{.Config.Env}}", id); !strings.Contains(env, "VERSION="+strconv.Itoa(times+1)) {
 			t.Errorf("%s has %s", id, env)
@@ -51,9 +47,7 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 		}
 	}
 	p.MustCompose(t, "up", "--detach", "web")
-	if again := p.containerIDs(t, "web"); !slices.Equal(again, after) {
-		t.Errorf("`docker compose up` changed %v to %v", after, again)
-	}
+	harness.CheckUnchanged(t, "web after `docker compose up`", after, p.containerIDs(t, "web"))
 	if out := p.mustRollout(t, "web"); !strings.Contains(out, "nothing to do") {
 		t.Errorf("a rollout without a change prints %s", out)
 	}
@@ -83,9 +77,7 @@ func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 			}
 		})
 		p.Env = env
-		if after := p.containerIDs(t, "web"); !slices.Equal(before, after) {
-			t.Errorf("%s: before %v, after %v", c.variable, before, after)
-		}
+		harness.CheckUnchanged(t, c.variable, before, p.containerIDs(t, "web"))
 		p.WaitReady(t, webService, 2)
 	}
 }
@@ -108,13 +100,9 @@ func TestStopFirstRolloutHoldsRequests(t *testing.T) {
 	})
 	l.requireCount(t, 100)
 	after := p.containerIDs(t, "store")
-	if len(after) != 1 || slices.Equal(before, after) {
-		t.Errorf("before %v, after %v", before, after)
-	}
+	harness.CheckReplaced(t, "store", before, after, 1)
 	p.MustCompose(t, "up", "--detach", "store")
-	if again := p.containerIDs(t, "store"); !slices.Equal(again, after) {
-		t.Errorf("`docker compose up` changed %v to %v", after, again)
-	}
+	harness.CheckUnchanged(t, "store after `docker compose up`", after, p.containerIDs(t, "store"))
 }
 
 // TestRolloutAllCoversRoutedServicesOnly also checks that a service without a route is replaced if it is named.
@@ -124,15 +112,15 @@ func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 	web, store, worker, edge := p.containerIDs(t, "web"), p.containerIDs(t, "store"), p.containerIDs(t, "worker"), p.containerIDs(t, "edge")
 	p.Setenv("ROLLOUT_VERSION", "2")
 	out := p.mustRollout(t, "--all", "--sessions", "0s")
-	if slices.Equal(web, p.containerIDs(t, "web")) || slices.Equal(store, p.containerIDs(t, "store")) {
-		t.Errorf("web or store has not been replaced; printed\n%s", out)
+	t.Logf("printed:\n%s", out)
+	harness.CheckReplaced(t, "web", web, p.containerIDs(t, "web"), 2)
+	harness.CheckReplaced(t, "store", store, p.containerIDs(t, "store"), 1)
+	harness.CheckUnchanged(t, "worker", worker, p.containerIDs(t, "worker"))
+	harness.CheckUnchanged(t, "edge", edge, p.containerIDs(t, "edge"))
+	if out := p.mustRollout(t, "worker"); !strings.Contains(out, "the edge has no route to it") {
+		t.Errorf("the rollout does not say that worker has no route:\n%s", out)
 	}
-	if !slices.Equal(worker, p.containerIDs(t, "worker")) || !slices.Equal(edge, p.containerIDs(t, "edge")) {
-		t.Errorf("worker or edge has been replaced; printed\n%s", out)
-	}
-	if out := p.mustRollout(t, "worker"); !strings.Contains(out, "the edge has no route to it") || slices.Equal(worker, p.containerIDs(t, "worker")) {
-		t.Errorf("worker has not been replaced, or the rollout does not say that it has no route:\n%s", out)
-	}
+	harness.CheckReplaced(t, "worker", worker, p.containerIDs(t, "worker"), 1)
 	if out, err := p.rolloutCommand(t, "edge").CombinedOutput(); err == nil || !strings.Contains(string(out), "is the edge itself") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -141,16 +129,15 @@ func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 func TestRolloutConflictsAreFoundBeforeAnyChange(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
-	before := fmt.Sprint(p.containerIDs(t, "web"), p.containerIDs(t, "migration"))
+	containers := func() []string { return append(p.containerIDs(t, "web"), p.containerIDs(t, "migration")...) }
+	before := containers()
 	checkRefused := func(want string, args ...string) {
 		t.Helper()
 		out, err := p.rolloutCommand(t, args...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%v: %v, want %q in\n%s", args, err, want, out)
 		}
-		if after := fmt.Sprint(p.containerIDs(t, "web"), p.containerIDs(t, "migration")); after != before {
-			t.Errorf("%v: before %s, after %s", args, before, after)
-		}
+		harness.CheckUnchanged(t, want, before, containers())
 	}
 	p.Setenv("ROLLOUT_VERSION", "2")
 	checkRefused(`has no service "wbe"`, "wbe")
@@ -160,9 +147,9 @@ func TestRolloutConflictsAreFoundBeforeAnyChange(t *testing.T) {
 	p.Setenv("ROLLOUT_NETWORK_VERSION", "2") // Compose would stop all containers of the network to recreate it
 	checkRefused("more has changed in the file than a rollout can bring about", "web")
 	p.Env = env
-	harness.MustDocker(t, "pause", before[1:65])
+	harness.MustDocker(t, "pause", before[0])
 	checkRefused("is paused", "web")
-	harness.MustDocker(t, "unpause", before[1:65])
+	harness.MustDocker(t, "unpause", before[0])
 
 	p.MustCompose(t, "stop", "--timeout", "1", "edge")
 	checkRefused("0 containers of edge run", "web")
@@ -190,15 +177,11 @@ func TestShippedStackCanBeRolledOut(t *testing.T) {
 	}
 	for _, name := range routed {
 		after := p.containerIDs(t, name)
-		if len(after) != 1 || slices.Equal(before[name], after) {
-			t.Errorf("%s: before %v, after %v", name, before[name], after)
-		}
+		harness.CheckReplaced(t, name, before[name], after, 1)
 		before[name] = after
 	}
 	p.MustCompose(t, "up", "--detach")
 	for _, name := range routed {
-		if again := p.containerIDs(t, name); !slices.Equal(again, before[name]) {
-			t.Errorf("`docker compose up` changed %s from %v to %v", name, before[name], again)
-		}
+		harness.CheckUnchanged(t, name+" after `docker compose up`", before[name], p.containerIDs(t, name))
 	}
 }

@@ -39,14 +39,9 @@ func TestEveryRouteReachesItsService(t *testing.T) {
 		{crm + "/auth/login", "Corteza test server"},
 		{docs + "/", "Corteza docs test"},
 	} {
-		a := p.Get(t, c.url)
-		if a.Status != http.StatusOK || !strings.Contains(a.Body, c.want) {
-			t.Errorf("%s: %d %.120q, want 200 with %q", c.url, a.Status, a.Body, c.want)
-		}
+		p.CheckGet(t, c.url, harness.Want{Status: http.StatusOK, Contains: c.want})
 	}
-	if a := p.Get(t, docs+"/no/such/page"); a.Status != http.StatusNotFound {
-		t.Errorf("a missing page of the documentation site: %d, want its own 404", a.Status)
-	}
+	p.CheckGet(t, docs+"/no/such/page", harness.Want{Status: http.StatusNotFound}) // the site's own 404
 }
 
 func TestInternalPathsAreBlocked(t *testing.T) {
@@ -56,33 +51,24 @@ func TestInternalPathsAreBlocked(t *testing.T) {
 		accounting + "/agendash", accounting + "/agendash/x", crm + "/metrics", crm + "/console", crm + "/console/ui",
 		crm + "/debug/pprof", crm + "/__healthcheck", crm + "/Metrics",
 	} {
-		if a := p.Get(t, url); a.Status != http.StatusNotFound || strings.Contains(a.Body, "LEAK") {
-			t.Errorf("%s: %d %q, want 404", url, a.Status, a.Body)
-		}
+		p.CheckGet(t, url, harness.Want{Status: http.StatusNotFound, Lacks: "LEAK"})
 	}
-	if got := p.Get(t, accounting+"/api/queues").Header.Get("Content-Type"); got != "application/problem+json" {
-		t.Errorf("a program gets %s", got)
-	}
-	if a := p.Get(t, accounting+"/api/queues", "Accept", "text/html,*/*"); !strings.Contains(a.Body, "<h1>Page not found</h1>") {
-		t.Errorf("a browser gets %s", a.Body)
-	}
+	const queues = accounting + "/api/queues"
+	p.CheckGet(t, queues, harness.Want{Header: map[string]string{"Content-Type": "application/problem+json"}})
+	p.CheckGet(t, queues, harness.Want{Contains: "<h1>Page not found</h1>"}, "Accept", "text/html,*/*")
 	for _, path := range []string{"/swagger", "/public/x"} { // the server has them, but no route leads there
-		if a := p.Get(t, accounting+path); strings.Contains(a.Body, "LEAK") {
-			t.Errorf("%s reached the server", path)
-		}
+		p.CheckGet(t, accounting+path, harness.Want{Lacks: "LEAK"})
 	}
 }
 
 func TestPlainHTTPRedirectsForConfiguredHostsOnly(t *testing.T) {
 	p := readyStack(t)
-	a := p.Get(t, "http://accounting.localhost/invoices?id=1")
-	if want := "https://accounting.localhost:" + p.HTTPS + "/invoices?id=1"; a.Status != http.StatusPermanentRedirect || a.Header.Get("Location") != want {
-		t.Errorf("%d to %q, want 308 to %q", a.Status, a.Header.Get("Location"), want)
-	}
+	p.CheckGet(t, "http://accounting.localhost/invoices?id=1", harness.Want{
+		Status: http.StatusPermanentRedirect,
+		Header: map[string]string{"Location": "https://accounting.localhost:" + p.HTTPS + "/invoices?id=1"},
+	})
 	for _, host := range []string{"evil.example", "localhost", "x.localhost"} {
-		if a := p.Get(t, "http://localhost/", "Host", host); a.Status != http.StatusNotFound {
-			t.Errorf("host %s: %d, want 404", host, a.Status)
-		}
+		p.CheckGet(t, "http://localhost/", harness.Want{Status: http.StatusNotFound}, "Host", host)
 	}
 }
 
@@ -91,14 +77,9 @@ func TestHealthIsServedOnEveryHostAndSite(t *testing.T) {
 	for _, url := range []string{
 		"http://localhost/health", "http://accounting.localhost/health", accounting + "/health", crm + "/health", docs + "/health",
 	} {
-		a := p.Get(t, url)
-		if a.Status != http.StatusOK || a.Header.Get("Content-Type") != "application/health+json" {
-			t.Errorf("%s: %d %s", url, a.Status, a.Header.Get("Content-Type"))
-		}
+		p.CheckGet(t, url, harness.Want{Status: http.StatusOK, Header: map[string]string{"Content-Type": "application/health+json"}})
 	}
-	if a := p.Get(t, "http://localhost/health", "Host", "203.0.113.5"); a.Status != http.StatusOK {
-		t.Errorf("/health by address: %d", a.Status)
-	}
+	p.CheckGet(t, "http://localhost/health", harness.Want{Status: http.StatusOK}, "Host", "203.0.113.5") // by address
 	out := p.MustCompose(t, "exec", "-T", "edge", "edge", "health", "--ready")
 	if out != "" {
 		t.Errorf("edge health printed %q", out)

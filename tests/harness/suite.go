@@ -1,4 +1,5 @@
-// Package harness is the one way in which the end-to-end tests build programs, start stacks, wait for states and clean up.
+// Package harness is the one way in which the end-to-end tests build programs, start stacks, wait for states, check
+// what they see and clean up.
 //
 // Functions that take a testing.TB fail the test. Functions that return an error are for TestMain and for programs.
 package harness
