@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // controlResult is what a client measures that is not an attacker. It sends a hundred requests a second, and every tenth on a new
@@ -164,17 +166,16 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Micros
 func (e *target) waitForRecovery(t *testing.T, before resourceUsage) resourceUsage {
 	t.Helper()
 	const slack = 20 // goroutines and files that come and go without an attack
-	for deadline := time.Now().Add(45 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		now, err := e.resourceUsage()
-		if err != nil {
+	var now resourceUsage
+	err := harness.EventuallyContext(t.Context(), 45*time.Second, "the edge has freed what the attack took", func() bool {
+		var err error
+		if now, err = e.resourceUsage(); err != nil {
 			t.Fatal(err)
 		}
-		if now.goroutines <= before.goroutines+slack && now.files <= before.files+slack {
-			return now
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("the edge has %s after the attack, and had %s before", now, before)
-			return now
-		}
+		return now.goroutines <= before.goroutines+slack && now.files <= before.files+slack
+	})
+	if err != nil {
+		t.Errorf("%v: it has %s, and had %s before", err, now, before)
 	}
+	return now
 }

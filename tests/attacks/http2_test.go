@@ -1,6 +1,8 @@
 package attacks
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestNothingIsSmuggledThroughHTTP2 sends requests that HTTP/2 can carry, but that would mean something else if the edge wrote
@@ -113,22 +117,23 @@ func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
 }
 
 // waitForAnswer waits until the edge has answered, reset the stream or closed the connection, and describes which it was.
-func (p *http2Conn) waitForAnswer() string {
-	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+func (p *http2Conn) waitForAnswer() (answer string) {
+	err := harness.EventuallyContext(context.Background(), 3*time.Second, "the edge has answered", func() bool {
 		p.totals.mu.Lock()
-		statuses := slices.Sorted(maps.Keys(p.totals.statuses))
+		answer = strings.Join(slices.Sorted(maps.Keys(p.totals.statuses)), ", ")
 		p.totals.mu.Unlock()
-		if len(statuses) > 0 {
-			return strings.Join(statuses, ", ")
-		}
-		if p.totals.resets.Load() > 0 {
-			return "the stream was reset"
+		if answer == "" && p.totals.resets.Load() > 0 {
+			answer = "the stream was reset"
 		}
 		select {
 		case <-p.closed:
-			return fmt.Sprintf("the connection was closed (%v)", p.goaway)
+			answer = cmp.Or(answer, fmt.Sprintf("the connection was closed (%v)", p.goaway))
 		default:
 		}
+		return answer != ""
+	})
+	if err != nil {
+		return "nothing"
 	}
-	return "nothing"
+	return answer
 }
