@@ -61,7 +61,7 @@ func (p *project) measureDiscovery(t *testing.T, name string) (edge, control dis
 	id := p.runServiceContainer(t, "api", name, "--env", "BOOT_DELAY=300ms")
 	address := harness.MustDocker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id) + ":8080"
 	direct := make(chan time.Time, 1)
-	go func() { direct <- p.firstAnswer(t, "http://"+address, name) }()
+	go func() { direct <- p.firstAnswer(t, "http://"+address+"/_test/echo", name) }()
 	routed, seen := p.firstAnswer(t, labURL, name), <-direct
 	if t.Failed() {
 		t.FailNow()

@@ -1,8 +1,6 @@
 package socketio
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -10,35 +8,41 @@ import (
 	"testing"
 	"time"
 
-	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/tests/harness"
+)
+
+const (
+	service   = "server:3000"
+	healthURL = "http://edge.localhost/health"
 )
 
 // project is an edge in front of socket.io servers.
 type project struct {
 	harness.Project
-	http, admin string               // ports of the edge on loopback
-	stopTimes   map[string]time.Time // by server: when the test began to stop it
+	stopTimes map[string]time.Time // by server: when the test began to stop it
 }
 
 // startProject starts an edge with an affinity setting in front of n servers.
 func startProject(t *testing.T, affinity string, n int) *project {
 	t.Helper()
 	p := &project{
-		Project: harness.Project{Name: "edgesocketio" + strings.ToLower(t.Name()), Files: []string{"compose.yaml"}},
-		http:    harness.FreePort(t), admin: harness.FreePort(t), stopTimes: make(map[string]time.Time),
+		Project: harness.Project{
+			Name: "edgesocketio" + strings.ToLower(t.Name()), Files: []string{"compose.yaml"},
+			HTTP: harness.FreePort(t), Admin: harness.FreePort(t),
+		},
+		stopTimes: make(map[string]time.Time),
 	}
-	p.Env = []string{"LAB_HTTP=" + p.http, "LAB_ADMIN=" + p.admin, "LAB_AFFINITY=" + affinity}
+	p.Env = []string{"LAB_HTTP=" + p.HTTP, "LAB_ADMIN=" + p.Admin, "LAB_AFFINITY=" + affinity}
 	p.Cleanup(t)
 	p.MustCompose(t, "up", "--detach", "--scale", fmt.Sprintf("server=%d", n))
-	p.waitReady(t, n)
+	p.WaitReady(t, service, n)
 	return p
 }
 
 // startFleet starts clients and waits until each has got an answer.
 func (p *project) startFleet(t *testing.T, o FleetOptions) *Fleet {
 	t.Helper()
-	o.URL = "http://127.0.0.1:" + p.http
+	o.URL = "http://127.0.0.1:" + p.HTTP
 	f, err := StartFleet(o)
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +90,7 @@ func (p *project) scale(t *testing.T, n int) {
 			p.stopTimes[server] = began
 		}
 	}
-	p.waitReady(t, n)
+	p.WaitReady(t, service, n)
 }
 
 // recreate stops one server, removes it and starts another one in its place.
@@ -119,41 +123,8 @@ func serverWithSessions(f *Fleet) string {
 	return ""
 }
 
-// waitReady waits until the edge has n ready servers.
-func (p *project) waitReady(t *testing.T, n int) {
-	t.Helper()
-	harness.Eventually(t, fmt.Sprintf("%d servers are ready", n), func() bool { return p.status().Ready == n })
-}
-
-// status returns the edge's status of its only service; the zero value while the edge starts or restarts.
-func (p *project) status() registry.ServiceStatus {
-	resp, err := http.Get("http://127.0.0.1:" + p.admin + "/edge/services")
-	if err != nil {
-		return registry.ServiceStatus{}
-	}
-	defer resp.Body.Close()
-	var services []registry.ServiceStatus
-	if err := json.NewDecoder(resp.Body).Decode(&services); err != nil || len(services) == 0 {
-		return registry.ServiceStatus{}
-	}
-	return services[0]
-}
-
 // waitHealthy waits until the edge answers.
 func (p *project) waitHealthy(t *testing.T) {
 	t.Helper()
-	harness.EventuallyValue(t, harness.StateTimeout, "the edge answers", p.health)
-}
-
-// health asks the edge for its health on a new connection, and returns the header of the response.
-func (p *project) health() (http.Header, error) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get("http://127.0.0.1:" + p.http + "/health")
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		err = errors.New(resp.Status)
-	}
-	return resp.Header, errors.Join(err, resp.Body.Close())
+	p.WaitForStatus(t, healthURL, http.StatusOK)
 }

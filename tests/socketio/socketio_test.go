@@ -153,18 +153,18 @@ func TestUpgradedClientsSurviveReloads(t *testing.T) {
 	const clients = 20
 	p := startProject(t, "socketio cookie", 3)
 	f := p.startFleet(t, FleetOptions{V2: clients / 2, V4: clients / 2})
-	harness.Eventually(t, "all clients have upgraded", func() bool { return p.status().Sockets == clients })
+	harness.Eventually(t, "all clients have upgraded", func() bool { return p.ServiceStatus(t, service).Sockets == clients })
 	for _, n := range []string{"1", "2", "3", "4", "5"} {
 		p.reloadWith(t, "header X-Reload "+n)
-		if header, err := p.health(); err != nil || header.Get("X-Reload") != n {
-			t.Fatalf("the response is of configuration %q, want %s: %v", header.Get("X-Reload"), n, err)
+		if a := p.Get(t, healthURL); a.Header.Get("X-Reload") != n {
+			t.Fatalf("the response is of configuration %q, want %s", a.Header.Get("X-Reload"), n)
 		}
 		waitAllAnswered(t, f, clients)
 	}
 	for _, e := range f.Events(Closed) {
 		t.Error(e)
 	}
-	if n := p.status().Sockets; n != clients {
+	if n := p.ServiceStatus(t, service).Sockets; n != clients {
 		t.Errorf("%d sockets, want %d", n, clients)
 	}
 }
@@ -177,7 +177,7 @@ func (p *project) reloadWith(t *testing.T, line string) {
 		t.Fatal(err)
 	}
 	text = bytes.Replace(text, []byte("\thealth\n"), []byte("\thealth\n\t"+line+"\n"), 1)
-	resp, err := http.Post("http://127.0.0.1:"+p.admin+"/load", "text/caddyfile", bytes.NewReader(text))
+	resp, err := http.Post("http://127.0.0.1:"+p.Admin+"/load", "text/caddyfile", bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
