@@ -41,9 +41,9 @@ func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
 		}
 		times = n
 	}
-	for _, mode := range []struct{ name, endpoint string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
+	for _, mode := range []struct{ name, dockerHost string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
-			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint, "LAB_BOOT_DELAY=1s")
+			p := newLab(t, "LAB_DOCKER_HOST="+mode.dockerHost, "LAB_BOOT_DELAY=1s")
 			p.WaitReady(t, labService, 1)
 			l := loadDuring(t, p, labURL, func() {
 				for range times {
@@ -104,7 +104,7 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 
 // TestEdgeUsesDNSWithoutItsGuard: the edge starts, serves and reloads while its Docker host does not exist.
 func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
-	p := newLab(t, "LAB_ENDPOINT=tcp://nobody:2375")
+	p := newLab(t, "LAB_DOCKER_HOST=tcp://nobody:2375")
 	p.WaitReady(t, labService, 1)
 	p.CheckGet(t, labURL, harness.Want{Status: http.StatusOK})
 	p.MustCompose(t, "exec", "-T", "edge", "edge", "validate", "--config", "/etc/edge/lab.Caddyfile", "--adapter", "caddyfile")

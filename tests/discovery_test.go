@@ -18,14 +18,14 @@ import (
 func TestContainerChangesAreRoutedQuickly(t *testing.T) {
 	const times = 20
 	for _, mode := range []struct {
-		name, endpoint string
-		bound          time.Duration // of the median, beyond that of the control
+		name, dockerHost string
+		bound            time.Duration // of the median, beyond that of the control
 	}{
 		{"engine", "tcp://docker-guard:2375", 100 * time.Millisecond},
 		{"dns", "", 1200 * time.Millisecond},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
-			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint)
+			p := newLab(t, "LAB_DOCKER_HOST="+mode.dockerHost)
 			p.WaitReady(t, labService, 1)
 			var added, removed, directAdded, directRemoved []time.Duration
 			for i := range times {

@@ -29,9 +29,9 @@ func (p *project) runServiceContainer(t *testing.T, service, name string, extra 
 // TestReusedAddressGetsNoRequestsOfTheOldService: under load, a container of another service gets the address that a container of
 // api had. It must get no request for api.
 func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
-	for _, mode := range []struct{ name, endpoint string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
+	for _, mode := range []struct{ name, dockerHost string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
-			p := newLab(t, "LAB_ENDPOINT="+mode.endpoint)
+			p := newLab(t, "LAB_DOCKER_HOST="+mode.dockerHost)
 			p.WaitReady(t, labService, 1)
 			var misrouted, answered atomic.Int64
 			ctx, cancel := context.WithCancel(t.Context())

@@ -66,7 +66,7 @@ var lyingDNS = scenario{
 			return nil, err
 		}
 		defer resolver.Close()
-		if err := s.enterState(ctx, map[string]string{"LAB_ENDPOINT": "", "LAB_RESOLVER": resolver.Address()}, 1); err != nil {
+		if err := s.enterState(ctx, map[string]string{"LAB_DOCKER_HOST": "", "LAB_RESOLVER": resolver.Address()}, 1); err != nil {
 			return nil, err
 		}
 		proxies = slices.DeleteFunc(slices.Clone(proxies), func(p proxy) bool { return p.service == "" }) // a target uses another DNS server

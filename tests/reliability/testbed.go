@@ -101,7 +101,7 @@ func (s *testbed) close(isFailed bool) error {
 
 // defaultVariables are the variables of the compose file that a scenario does not set.
 var defaultVariables = map[string]string{
-	"LAB_ENDPOINT": "tcp://docker-guard:2375", "LAB_RESOLVER": "127.0.0.11:53",
+	"LAB_DOCKER_HOST": "tcp://docker-guard:2375", "LAB_RESOLVER": "127.0.0.11:53",
 	"LAB_BOOT_DELAY": bootDelay.String(), "LAB_ON_TERM": "rude", "LAB_SLOW_START": "0s", "LAB_VERSION": "1",
 }
 
