@@ -107,14 +107,21 @@ func TestSessionRequestIsRetriedOnItsOwnEndpoint(t *testing.T) {
 	}
 }
 
+// newSlowStartFixture has the endpoint idA, which has been ready for a minute, and idB, whose slow start of ten seconds has just begun.
+func newSlowStartFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := newFixture(t, registry.Settings{SlowStart: 10 * time.Second})
+	f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
+	f.engine.SetOnline(true)
+	time.Sleep(time.Minute)
+	f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1"), engineMember(idB, "10.0.0.2")})
+	return f
+}
+
 func TestSlowStartRaisesAnEndpointsShareOverTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, registry.Settings{SlowStart: 10 * time.Second})
+		f := newSlowStartFixture(t)
 		defer f.Close()
-		f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
-		f.engine.SetOnline(true)
-		time.Sleep(time.Minute)
-		f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1"), engineMember(idB, "10.0.0.2")})
 		for _, step := range []struct {
 			after     time.Duration
 			low, high float64
@@ -129,12 +136,8 @@ func TestSlowStartRaisesAnEndpointsShareOverTime(t *testing.T) {
 
 func TestSlowStartYieldsWhenTheOtherIsOverloaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, registry.Settings{SlowStart: 10 * time.Second})
+		f := newSlowStartFixture(t)
 		defer f.Close()
-		f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
-		f.engine.SetOnline(true)
-		time.Sleep(time.Minute)
-		f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1"), engineMember(idB, "10.0.0.2")})
 		onA := 0
 		for range 200 { // none is answered
 			if f.mustAcquire(t, registry.PickOptions{}).Endpoint().ID() == idA {

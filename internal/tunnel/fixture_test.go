@@ -182,6 +182,17 @@ func (s *fixture) expectEOF(conn net.Conn) {
 	}
 }
 
+// expectAbortAtOnce aborts the tunnel in the middle of a frame, and checks that the client's connection ends without waiting for the rest.
+func (s *fixture) expectAbortAtOnce() {
+	s.Helper()
+	began := time.Now()
+	s.group.Abort()
+	s.expectEOF(s.client)
+	if took := time.Since(began); took > 900*time.Millisecond {
+		s.Errorf("closed after %s, want without waiting for the frame", took)
+	}
+}
+
 // halfClose closes a connection for writing.
 func (s *fixture) halfClose(conn net.Conn) {
 	s.Helper()
