@@ -12,10 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
-
-	"github.com/theworklabs/edge/internal/registry"
 )
 
 // compression is when a polling server compresses its handshakes.
@@ -77,18 +73,12 @@ func serveThreePollingServers(t *testing.T, directives string, c compression) (*
 	t.Helper()
 	var addresses []string
 	var backends []*backend
-	var ready []<-chan struct{}
 	for _, name := range []string{"a", "b", "c"} {
 		p := &pollingServer{name: name, compression: c, sessions: make(map[string]bool)}
 		b := newBackend(t, p.ServeHTTP).start(t)
 		addresses, backends = append(addresses, b.address), append(backends, b)
-		ready = append(ready, watchState(t, b.address, registry.Ready))
 	}
-	s := serve(t, map[string][]string{"api:80": addresses}, directives)
-	for _, isReady := range ready {
-		<-isReady
-	}
-	return s, backends
+	return serveReady(t, directives, addresses...), backends
 }
 
 // sessionOf returns the sid of a handshake's body.
@@ -102,10 +92,17 @@ func sessionOf(t *testing.T, body string) string {
 	return sid
 }
 
-// fetch gets a URL and returns the status, the decompressed body and the headers.
-func fetch(t *testing.T, c *http.Client, url string) (int, string, http.Header) {
+// fetch gets a URL, with these cookies and those of the client's jar, and returns the status, the decompressed body and the headers.
+func fetch(t *testing.T, c *http.Client, url string, cookies ...*http.Cookie) (int, string, http.Header) {
 	t.Helper()
-	resp, err := c.Get(url)
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range cookies {
+		req.AddCookie(cookie)
+	}
+	resp, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,6 +112,16 @@ func fetch(t *testing.T, c *http.Client, url string) (int, string, http.Header) 
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(body), resp.Header
+}
+
+// affinityCookie returns the cookie that a response sets.
+func affinityCookie(t *testing.T, h http.Header) *http.Cookie {
+	t.Helper()
+	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cookie
 }
 
 func TestAPollingSessionStaysOnItsServerWithoutACookie(t *testing.T) {
@@ -192,28 +199,12 @@ func TestACookieKeepsAClientOnItsServerAndIsSetOnce(t *testing.T) {
 func TestACookieIsValidAfterAnEdgeRestart(t *testing.T) {
 	s, _ := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity cookie\n}", neverCompress)
 	_, server, h := fetch(t, http.DefaultClient, s.url)
-	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := caddy.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	cookie := affinityCookie(t, h)
+	stopCaddy(t)
 	s.load(t, "edge_proxy api:80 {\n affinity cookie\n}")
 	for range 10 {
-		req, err := http.NewRequest(http.MethodGet, s.url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.AddCookie(cookie)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || string(body) != server {
-			t.Fatalf("got %q, %v; want %q", body, err, server)
+		if _, got, _ := fetch(t, http.DefaultClient, s.url, cookie); got != server {
+			t.Fatalf("got server %s, want %s", got, server)
 		}
 	}
 }
@@ -221,18 +212,9 @@ func TestACookieIsValidAfterAnEdgeRestart(t *testing.T) {
 func TestAForgedCookieIsIgnoredAndReplaced(t *testing.T) {
 	s, backends := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity cookie\n}", neverCompress)
 	for _, value := range []string{"", "x", backends[0].address, strings.Repeat("A", 24), strings.Repeat("A", 4000)} {
-		req, err := http.NewRequest(http.MethodGet, s.url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Cookie", "edge_api_80="+value)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK || resp.Header.Get("Set-Cookie") == "" {
-			t.Errorf("%.30q: got %d with the cookie %q, want 200 with a new cookie", value, resp.StatusCode, resp.Header.Get("Set-Cookie"))
+		forged := &http.Cookie{Name: "edge_api_80", Value: value}
+		if status, _, h := fetch(t, http.DefaultClient, s.url, forged); status != http.StatusOK || h.Get("Set-Cookie") == "" {
+			t.Errorf("%.30q: got %d with the cookie %q, want 200 with a new cookie", value, status, h.Get("Set-Cookie"))
 		}
 	}
 }
@@ -241,31 +223,17 @@ func TestAnUnknownSessionFollowsItsCookie(t *testing.T) {
 	directives := "edge_proxy api:80 {\n affinity socketio cookie\n}"
 	s, _ := serveThreePollingServers(t, directives, neverCompress)
 	_, body, h := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling")
-	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := caddy.Stop(); err != nil { // the learned session is lost
-		t.Fatal(err)
-	}
+	cookie := affinityCookie(t, h)
+	stopCaddy(t) // the learned session is lost
 	s.load(t, directives)
+	url := s.url + "/?EIO=4&transport=polling&sid=" + sessionOf(t, body)
 	for range 10 {
-		req, err := http.NewRequest(http.MethodGet, s.url+"/?EIO=4&transport=polling&sid="+sessionOf(t, body), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.AddCookie(cookie)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			t.Fatalf("got %d, want 200", resp.StatusCode)
+		if status, text, _ := fetch(t, http.DefaultClient, url, cookie); status != http.StatusOK {
+			t.Fatalf("got %d %s, want 200", status, text)
 		}
 	}
 	for range 10 { // now the edge has adopted the session
-		if status, text, _ := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling&sid="+sessionOf(t, body)); status != http.StatusOK {
+		if status, text, _ := fetch(t, http.DefaultClient, url); status != http.StatusOK {
 			t.Fatalf("without the cookie: got %d %s, want 200", status, text)
 		}
 	}
@@ -277,23 +245,9 @@ func TestACompressedHandshakeIsForwardedAndItsSessionAdopted(t *testing.T) {
 	s, _ := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity socketio cookie\n}", alwaysCompress)
 	for range 5 {
 		_, body, h := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling")
-		url := s.url + "/?EIO=4&transport=polling&sid=" + sessionOf(t, body)
-		cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req, err := http.NewRequest(http.MethodGet, url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.AddCookie(cookie)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			t.Fatalf("with the cookie: got %d, want 200", resp.StatusCode)
+		url, cookie := s.url+"/?EIO=4&transport=polling&sid="+sessionOf(t, body), affinityCookie(t, h)
+		if status, body, _ := fetch(t, http.DefaultClient, url, cookie); status != http.StatusOK {
+			t.Fatalf("with the cookie: got %d %s, want 200", status, body)
 		}
 		for range 10 {
 			if status, body, _ := fetch(t, http.DefaultClient, url); status != http.StatusOK {
@@ -307,10 +261,7 @@ func TestAReloadKeepsTheKeyIfItsFileIsUnreadable(t *testing.T) {
 	directives := "edge_proxy api:80 {\n affinity cookie\n}"
 	s, _ := serveThreePollingServers(t, directives, neverCompress)
 	_, _, h := fetch(t, http.DefaultClient, s.url)
-	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	cookie := affinityCookie(t, h)
 	file := filepath.Join(storageDir, "edge", "affinity.key")
 	key, err := os.ReadFile(file)
 	if err != nil {
@@ -325,18 +276,8 @@ func TestAReloadKeepsTheKeyIfItsFileIsUnreadable(t *testing.T) {
 		}
 	})
 	s.load(t, "header X-Other 1\n"+directives)
-	req, err := http.NewRequest(http.MethodGet, s.url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.AddCookie(cookie)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if cookie := resp.Header.Get("Set-Cookie"); cookie != "" {
-		t.Errorf("got the new cookie %q, want the old one to stay valid", cookie)
+	if _, _, h := fetch(t, http.DefaultClient, s.url, cookie); h.Get("Set-Cookie") != "" {
+		t.Errorf("got the new cookie %q, want the old one to stay valid", h.Get("Set-Cookie"))
 	}
 }
 
@@ -362,24 +303,12 @@ func TestASessionOfADeadServerSetsNoCookie(t *testing.T) {
 	s, backends := serveThreePollingServers(t, "edge_proxy api:80 {\n affinity socketio cookie\n}", neverCompress)
 	_, body, h := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling")
 	sid := sessionOf(t, body)
-	cookie, err := http.ParseSetCookie(h.Get("Set-Cookie"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	cookie := affinityCookie(t, h)
 	backends[sid[0]-'a'].stop()
 	for range 5 {
-		req, err := http.NewRequest(http.MethodGet, s.url+"/?EIO=4&transport=polling&sid="+sid, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.AddCookie(cookie)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusBadRequest || resp.Header.Get("Set-Cookie") != "" {
-			t.Fatalf("got %d with the cookie %q, want 400 without a cookie", resp.StatusCode, resp.Header.Get("Set-Cookie"))
+		status, _, h := fetch(t, http.DefaultClient, s.url+"/?EIO=4&transport=polling&sid="+sid, cookie)
+		if status != http.StatusBadRequest || h.Get("Set-Cookie") != "" {
+			t.Fatalf("got %d with the cookie %q, want 400 without a cookie", status, h.Get("Set-Cookie"))
 		}
 	}
 }

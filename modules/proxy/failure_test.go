@@ -19,11 +19,7 @@ import (
 func serveTwoBackends(t *testing.T, handler http.HandlerFunc, directives string) *site {
 	t.Helper()
 	a, b := newBackend(t, handler).start(t), newBackend(t, handler).start(t)
-	readyA, readyB := watchState(t, a.address, registry.Ready), watchState(t, b.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address, b.address}}, directives)
-	<-readyA
-	<-readyB
-	return s
+	return serveReady(t, directives, a.address, b.address)
 }
 
 // sendRaw sends bytes on its own connection and returns the status of the response; 0 if there is none.

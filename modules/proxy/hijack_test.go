@@ -18,14 +18,17 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// newWebSocketEcho returns a backend that echoes WebSocket messages.
+// newWebSocketEcho returns a backend that echoes WebSocket messages. It refuses the upgrade of /rejected with 401.
 func newWebSocketEcho(t *testing.T) *backend {
 	t.Helper()
 	return newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/rejected" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return
@@ -75,9 +78,7 @@ func awaitCloseCode(t *testing.T, conn *websocket.Conn) websocket.StatusCode {
 
 func TestAReloadKeepsWebSocketsOpen(t *testing.T) {
 	a := newWebSocketEcho(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80", a.address)
 	conn := s.openWebSocket(t)
 	for i := range 5 {
 		s.load(t, fmt.Sprintf("header X-Load %d\nedge_proxy api:80 {\n hold %ds\n}", i, 50+i))
@@ -90,9 +91,7 @@ func TestAReloadKeepsWebSocketsOpen(t *testing.T) {
 
 func TestADrainClosesWebSocketsWithGoingAway(t *testing.T) {
 	a := newWebSocketEcho(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n close_window 100ms\n}")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80 {\n close_window 100ms\n}", a.address)
 	conn := s.openWebSocket(t)
 	wantEcho(t, conn)
 	drainEndpoint(t, a.address)
@@ -103,11 +102,9 @@ func TestADrainClosesWebSocketsWithGoingAway(t *testing.T) {
 
 func TestAWebSocketIsLoggedWhenItEnds(t *testing.T) {
 	a := newWebSocketEcho(t)
-	ready := watchState(t, a.address, registry.Ready)
 	file := filepath.Join(t.TempDir(), "access.log")
 	directives := "log {\n output file " + file + "\n level INFO\n}\nencode\nedge_proxy api:80"
-	s := serve(t, map[string][]string{"api:80": {a.address}}, directives)
-	<-ready
+	s := serveReady(t, directives, a.address)
 	conn := s.openWebSocket(t)
 	wantEcho(t, conn)
 	s.load(t, "header X-Other 1\n"+directives) // the configuration of its request is replaced before it is closed
@@ -155,10 +152,8 @@ func awaitLogLine(t *testing.T, file string) (line map[string]any) {
 
 func TestLogSkipAppliesToWebSockets(t *testing.T) {
 	a := newWebSocketEcho(t)
-	ready := watchState(t, a.address, registry.Ready)
 	file := filepath.Join(t.TempDir(), "access.log")
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "log {\n output file "+file+"\n level INFO\n}\nlog_skip /live\nedge_proxy api:80")
-	<-ready
+	s := serveReady(t, "log {\n output file "+file+"\n level INFO\n}\nlog_skip /live\nedge_proxy api:80", a.address)
 	if err := s.openWebSocket(t).Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -189,9 +184,7 @@ func TestBytesSentRightAfterTheHandshakeArrive(t *testing.T) {
 			fmt.Fprintf(conn, " got %s", early)
 		}
 	})
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80", a.address)
 	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
 	if err != nil {
 		t.Fatal(err)
@@ -214,9 +207,7 @@ func TestASwitchToADifferentProtocolIs502(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn)
 		close(closed)
 	})
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80", a.address)
 	_, resp, err := websocket.Dial(t.Context(), s.url, nil)
 	if err == nil || resp == nil || resp.StatusCode != http.StatusBadGateway {
 		t.Errorf("%v %v", resp, err)
@@ -230,9 +221,7 @@ func TestASwitchToADifferentProtocolIs502(t *testing.T) {
 
 func TestASilentWebSocketIsClosedAfterTheIdleTimeout(t *testing.T) {
 	a := newWebSocketEcho(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n timeouts {\n idle 100ms\n }\n}")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80 {\n timeouts {\n idle 100ms\n }\n}", a.address)
 	conn := s.openWebSocket(t)
 	wantEcho(t, conn)
 	if code := awaitCloseCode(t, conn); code != websocket.StatusGoingAway {
@@ -242,9 +231,7 @@ func TestASilentWebSocketIsClosedAfterTheIdleTimeout(t *testing.T) {
 
 func TestAWebSocketPassesOverTLS(t *testing.T) {
 	a := newWebSocketEcho(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "tls internal {\n on_demand\n}\nlog\nencode\nedge_proxy api:80")
-	<-ready
+	s := serveReady(t, "tls internal {\n on_demand\n}\nlog\nencode\nedge_proxy api:80", a.address)
 	s.url = "https://127.0.0.1:" + s.port
 	conn := s.openSecureWebSocket(t)
 	for range 10 {

@@ -116,9 +116,7 @@ func fullBacklogAddress(t *testing.T) string {
 func TestRunningOutOfDescriptorsFailsNoEndpoint(t *testing.T) {
 	var requests atomic.Int32
 	a := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { requests.Add(1); _, _ = io.WriteString(w, "ok") }).start(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n probe {\n uri /\n interval 100ms\n fall 1\n }\n}")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80 {\n probe {\n uri /\n interval 100ms\n fall 1\n }\n}", a.address)
 	failing := watchState(t, a.address, registry.Failing)
 	conn := s.dial(t)
 	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\n") // the client is connected, the endpoint is not
@@ -183,9 +181,7 @@ func TestA503FromATerminatingContainerIsRetried(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}).start(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80", a.address)
 	results := make(chan int, 2)
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		go func() {

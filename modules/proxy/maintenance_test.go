@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -184,25 +183,7 @@ func TestAClientThatLeavesInMaintenanceIsNoLongerHeld(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
 	s := serveForMaintenance(t, a, "edge_proxy api:80")
 	setMaintenance(t, `{"on": true, "hold": true}`)
-	ctx, disconnect := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader("hello"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error)
-	go func() {
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err == nil {
-			resp.Body.Close()
-		}
-		done <- err
-	}()
-	eventuallyHeld(t, 1)
-	disconnect()
-	if err := <-done; err == nil {
-		t.Error("the disconnected client got a response")
-	}
-	eventuallyHeld(t, 0)
+	s.wantHeldUntilClientLeaves(t)
 }
 
 func TestMaintenanceAppliesToRequestsAlreadyHeld(t *testing.T) {

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/theworklabs/edge/internal/registry"
 )
 
 func TestAResponseTimeoutIs504AndIsNotRetried(t *testing.T) {
@@ -19,9 +17,7 @@ func TestAResponseTimeoutIs504AndIsNotRetried(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 	}).start(t)
-	ready := watchState(t, slow.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {slow.address}}, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}", slow.address)
 	if status, _, _ := s.send(t, http.MethodGet, "/", nil); status != http.StatusGatewayTimeout {
 		t.Errorf("got %d, want 504", status)
 	}
@@ -32,9 +28,7 @@ func TestAResponseTimeoutIs504AndIsNotRetried(t *testing.T) {
 
 func TestASlowUploadIsNoResponseTimeout(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80 {\n timeouts {\n response 200ms\n }\n}", a.address)
 	pipe, feed := io.Pipe()
 	go func() {
 		for range 10 {
@@ -58,9 +52,7 @@ func TestASlowUploadIsNoResponseTimeout(t *testing.T) {
 
 func TestABodyOverTheLimitGets413(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "request_body {\n max_size 1KB\n}\nedge_proxy api:80")
-	<-ready
+	s := serveReady(t, "request_body {\n max_size 1KB\n}\nedge_proxy api:80", a.address)
 	for _, size := range []int{2 << 10, 200 << 10} { // buffered, and streamed
 		if status, _, _ := s.send(t, http.MethodPost, "/", make([]byte, size)); status != http.StatusRequestEntityTooLarge {
 			t.Errorf("%d bytes: got %d, want 413", size, status)
@@ -71,13 +63,9 @@ func TestABodyOverTheLimitGets413(t *testing.T) {
 
 // TestAShortBodyOfUnknownLengthIsReplayable: over HTTP/3, every GET has such a body.
 func TestAShortBodyOfUnknownLengthIsReplayable(t *testing.T) {
-	var aborted atomic.Int32
-	aborting := startAbortingServer(t, &aborted)
+	aborting := newAbortingBackend(t)
 	good := newBackend(t, echo("good")).start(t)
-	readyAborting, readyGood := watchState(t, aborting, registry.Ready), watchState(t, good.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {aborting, good.address}}, "edge_proxy api:80 {\n retry_budget off\n}") // one client alone ejects no endpoint
-	<-readyAborting
-	<-readyGood
+	s := serveReady(t, "edge_proxy api:80 {\n retry_budget off\n}", aborting.address, good.address) // one client alone ejects no endpoint
 	for _, size := range []int{0, 5, 64 << 10} {
 		for range 10 {
 			req, err := http.NewRequest(http.MethodPut, s.url, io.MultiReader(bytes.NewReader(make([]byte, size)))) // chunked
@@ -99,16 +87,14 @@ func TestAShortBodyOfUnknownLengthIsReplayable(t *testing.T) {
 			}
 		}
 	}
-	if aborted.Load() == 0 {
+	if aborting.requests.Load() == 0 {
 		t.Error("the aborting endpoint got no request")
 	}
 }
 
 func TestALongBodyOfUnknownLengthArrivesWhole(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80", a.address)
 	req, err := http.NewRequest(http.MethodPut, s.url, io.MultiReader(bytes.NewReader(make([]byte, 300<<10))))
 	if err != nil {
 		t.Fatal(err)
@@ -125,9 +111,7 @@ func TestALongBodyOfUnknownLengthArrivesWhole(t *testing.T) {
 
 func TestABackendThatStopsReadingTimesOut(t *testing.T) {
 	stuck := newBackend(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).start(t)
-	ready := watchState(t, stuck.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {stuck.address}}, "edge_proxy api:80 {\n timeouts {\n response 300ms\n }\n}")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80 {\n timeouts {\n response 300ms\n }\n}", stuck.address)
 	req, err := http.NewRequest(http.MethodPost, s.url, bytes.NewReader(make([]byte, 64<<20)))
 	if err != nil {
 		t.Fatal(err)

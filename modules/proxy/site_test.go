@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/theworklabs/edge/internal/registry"
 	_ "github.com/theworklabs/edge/modules/proxy"
 )
 
@@ -45,6 +46,20 @@ type site struct {
 func serve(t testing.TB, static map[string][]string, directives string) *site {
 	t.Helper()
 	return (&site{static: static}).start(t, directives)
+}
+
+// serveReady runs Caddy as serve does, with api:80 at these addresses, and waits until all of them are ready.
+func serveReady(t testing.TB, directives string, addresses ...string) *site {
+	t.Helper()
+	var ready []<-chan struct{}
+	for _, address := range addresses {
+		ready = append(ready, watchState(t, address, registry.Ready))
+	}
+	s := serve(t, map[string][]string{"api:80": addresses}, directives)
+	for _, isReady := range ready {
+		<-isReady
+	}
+	return s
 }
 
 // start runs Caddy with the site.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,10 +32,7 @@ func watchState(t testing.TB, address string, state registry.State) <-chan struc
 
 func TestAFailedDialMovesOnToAnotherEndpoint(t *testing.T) {
 	a, b := newBackend(t, echo("a")).start(t), newBackend(t, echo("b")).start(t)
-	readyA, readyB := watchState(t, a.address, registry.Ready), watchState(t, b.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address, b.address}}, "edge_proxy api:80")
-	<-readyA
-	<-readyB
+	s := serveReady(t, "edge_proxy api:80", a.address, b.address)
 	a.stop()
 	for range 20 { // a has no open connections, so each dial is refused
 		if status, text, _ := s.send(t, http.MethodPost, "/", []byte("hello")); status != 200 || text != "b POST 5" {
@@ -71,9 +67,9 @@ func eventuallyHeld(t *testing.T, want int) {
 	}, fmt.Sprintf("want %d held requests", want))
 }
 
-func TestAClientThatLeavesIsNoLongerHeld(t *testing.T) {
-	a := newBackend(t, echo("a"))
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+// wantHeldUntilClientLeaves checks that the edge holds a request, and no longer when its client disconnects.
+func (s *site) wantHeldUntilClientLeaves(t *testing.T) {
+	t.Helper()
 	ctx, disconnect := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, strings.NewReader("hello"))
 	if err != nil {
@@ -93,6 +89,12 @@ func TestAClientThatLeavesIsNoLongerHeld(t *testing.T) {
 		t.Error("the disconnected client got a response")
 	}
 	eventuallyHeld(t, 0)
+}
+
+func TestAClientThatLeavesIsNoLongerHeld(t *testing.T) {
+	a := newBackend(t, echo("a"))
+	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
+	s.wantHeldUntilClientLeaves(t)
 }
 
 func TestAReloadNeitherFailsNorLosesAHeldRequest(t *testing.T) {
@@ -116,39 +118,10 @@ func TestAReloadNeitherFailsNorLosesAHeldRequest(t *testing.T) {
 	}
 }
 
-// startAbortingServer starts a server that reads a request and closes the connection without a response.
-func startAbortingServer(t *testing.T, requests *atomic.Int32) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if n, err := conn.Read(make([]byte, 4096)); err == nil && n > 0 {
-					requests.Add(1)
-				}
-			}()
-		}
-	}()
-	return ln.Addr().String()
-}
-
 func TestASentRequestIsRetriedOnlyIfIdempotent(t *testing.T) {
-	var aborted atomic.Int32
-	aborting := startAbortingServer(t, &aborted)
+	aborting := newAbortingBackend(t)
 	good := newBackend(t, echo("good")).start(t)
-	readyAborting, readyGood := watchState(t, aborting, registry.Ready), watchState(t, good.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {aborting, good.address}}, "edge_proxy api:80 {\n eject off\n retry_budget off\n}")
-	<-readyAborting
-	<-readyGood
+	s := serveReady(t, "edge_proxy api:80 {\n eject off\n retry_budget off\n}", aborting.address, good.address)
 	for _, method := range []string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE"} {
 		for range 10 {
 			if status, _, _ := s.send(t, method, "/", nil); status != 200 {
@@ -157,14 +130,14 @@ func TestASentRequestIsRetriedOnlyIfIdempotent(t *testing.T) {
 		}
 	}
 	for _, method := range []string{"POST", "PATCH"} {
-		before, unknown := aborted.Load(), int32(0)
+		before, unknown := aborting.requests.Load(), int32(0)
 		for range 20 {
 			status, _, _ := s.send(t, method, "/", []byte("x"))
 			if status == http.StatusBadGateway {
 				unknown++
 			}
 		}
-		if sent := aborted.Load() - before; sent == 0 || sent != unknown {
+		if sent := aborting.requests.Load() - before; sent == 0 || sent != unknown {
 			t.Errorf("%s: %d requests reached the aborting endpoint, %d got 502; want each sent once and answered with 502", method, sent, unknown)
 		}
 	}
@@ -186,9 +159,7 @@ func TestAServiceThatIsDownGets503WithRetryAfter(t *testing.T) {
 
 func TestTheEndpointIsAvailableAsPlaceholders(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80 {\n header_down X-Endpoint {edge.endpoint.address}/{edge.endpoint.id}\n}")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80 {\n header_down X-Endpoint {edge.endpoint.address}/{edge.endpoint.id}\n}", a.address)
 	_, _, header := s.send(t, http.MethodGet, "/", nil)
 	if got, want := header.Get("X-Endpoint"), a.address+"/"+a.address; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -199,9 +170,7 @@ func TestTheConnectionHeaderCannotRemoveXRealIP(t *testing.T) {
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Header.Values("X-Real-Ip"), r.Header.Values("X-Forwarded-For"))
 	}).start(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80", a.address)
 	req, err := http.NewRequest(http.MethodGet, s.url, nil)
 	if err != nil {
 		t.Fatal(err)

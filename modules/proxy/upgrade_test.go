@@ -14,38 +14,14 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
 func TestWebSocketsPassBothWays(t *testing.T) {
-	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/rejected" {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		conn, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer conn.CloseNow()
-		for {
-			kind, message, err := conn.Read(r.Context())
-			if err != nil || conn.Write(r.Context(), kind, message) != nil {
-				return
-			}
-		}
-	}).start(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80", newWebSocketEcho(t).address)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, s.url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.CloseNow()
+	conn := s.openWebSocket(t)
 	for i := range 10 {
 		want := strings.Repeat("x", i*1000)
 		if err := conn.Write(ctx, websocket.MessageText, []byte(want)); err != nil {
@@ -71,9 +47,7 @@ func TestAHalfClosedUpgradeDeliversTheRest(t *testing.T) {
 		received, _ := io.ReadAll(buffered) // until the client closes its direction
 		fmt.Fprintf(conn, "got %d", len(received))
 	}).start(t)
-	ready := watchState(t, a.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {a.address}}, "edge_proxy api:80")
-	<-ready
+	s := serveReady(t, "edge_proxy api:80", a.address)
 	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
 	if err != nil {
 		t.Fatal(err)

@@ -51,6 +51,12 @@ func newWireBackend(t testing.TB, handle func(conn net.Conn, r *http.Request, bo
 	return b
 }
 
+// newAbortingBackend returns a backend that reads the head of a request and closes the connection without a response.
+func newAbortingBackend(t testing.TB) *wireBackend {
+	t.Helper()
+	return newWireBackend(t, func(net.Conn, *http.Request, *bufio.Reader) {})
+}
+
 // serveSite runs a site with api:80 at the backend, and waits until the backend is ready.
 func (b *wireBackend) serveSite(t testing.TB, s *site, directives string) *site {
 	t.Helper()
@@ -263,10 +269,7 @@ func TestARetrySendsTheBodyFromItsStart(t *testing.T) {
 func TestAMalformedResponseIsNotRetried(t *testing.T) {
 	bad := newCannedBackend(t, "HTTP/1.1 200 OK\nContent-Length: 5\nContent-Length: 6\n\nhello!")
 	good := newBackend(t, echo("good")).start(t)
-	readyBad, readyGood := watchState(t, bad.address, registry.Ready), watchState(t, good.address, registry.Ready)
-	s := serve(t, map[string][]string{"api:80": {bad.address, good.address}}, "edge_proxy api:80")
-	<-readyBad
-	<-readyGood
+	s := serveReady(t, "edge_proxy api:80", bad.address, good.address)
 	failed := int32(0)
 	for range 40 {
 		if status, _, _ := s.send(t, http.MethodGet, "/", nil); status == http.StatusBadGateway {
