@@ -21,6 +21,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/rogpeppe/go-internal/txtar"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -166,8 +167,12 @@ func TestHintsShowNoBlockOnOneLine(t *testing.T) {
 			t.Errorf("%s:%d: a block needs several lines: %s", file, line, found)
 		}
 	}
-	for _, file := range files(t, ".error") {
-		report(file, 1, read(t, file))
+	for _, file := range files(t, ".txtar") {
+		for _, part := range txtar.Parse([]byte(read(t, file))).Files {
+			if part.Name == "error" {
+				report(file, 1, string(part.Data))
+			}
+		}
 	}
 	for _, file := range files(t, ".go") {
 		inProgram := strings.HasPrefix(file, "modules/") || strings.HasPrefix(file, "cmd/") || strings.HasPrefix(file, "internal/")
