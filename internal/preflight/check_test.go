@@ -22,7 +22,7 @@ func TestHealthyStackHasNoFindings(t *testing.T) {
 	}
 }
 
-// TestEachProblemIsFound breaks one part of the stack at a time. tests/check_test.go has the cases that need Compose.
+// TestEachProblemIsFound breaks one part of the stack at a time. tests/testdata/check has the cases that need Compose.
 func TestEachProblemIsFound(t *testing.T) {
 	syntax := errors.New("docker compose config: exit status 1: time=x level=warning\nservices.edge.ports must be a list")
 	for _, c := range []struct {
