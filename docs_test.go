@@ -167,12 +167,17 @@ func TestHintsShowNoBlockOnOneLine(t *testing.T) {
 			t.Errorf("%s:%d: a block needs several lines: %s", file, line, found)
 		}
 	}
+	messages := 0
 	for _, file := range files(t, ".txtar") {
-		for _, part := range txtar.Parse([]byte(read(t, file))).Files {
-			if part.Name == "error" {
-				report(file, 1, string(part.Data))
+		for _, section := range txtar.Parse([]byte(read(t, file))).Files {
+			if section.Name == "error" {
+				messages++
+				report(file, 1, string(section.Data))
 			}
 		}
+	}
+	if messages == 0 {
+		t.Error("no fixture has a section error")
 	}
 	for _, file := range files(t, ".go") {
 		inProgram := strings.HasPrefix(file, "modules/") || strings.HasPrefix(file, "cmd/") || strings.HasPrefix(file, "internal/")
