@@ -18,8 +18,11 @@ func TestStoppedProcessHasEnded(t *testing.T) {
 	if err := p.Stop(syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}
-	if err := p.Wait(); !p.HasEnded() || err == nil || err.Error() != "signal: terminated" {
-		t.Errorf("after Stop, it has ended: %t, with %v", p.HasEnded(), err)
+	if !p.HasEnded() {
+		t.Error("it has not ended after Stop")
+	}
+	if err := p.Wait(); err == nil || err.Error() != "signal: terminated" {
+		t.Errorf("it ends with %v", err)
 	}
 }
 
