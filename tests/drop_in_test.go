@@ -103,7 +103,7 @@ func TestImageAloneRequestsNoCertificate(t *testing.T) {
 // TestEveryRunningConfigurationIsHealthy checks the health that Docker reports.
 func TestEveryRunningConfigurationIsHealthy(t *testing.T) {
 	for name, caddyfile := range map[string]string{
-		"README":    "{\n\tedge {\n\t\tdocker_host tcp://docker-guard:2375\n\t}\n}\n\napp.localhost {\n\thealth\n\tedge_proxy app:8080 {\n\t\tprobe {\n\t\t\turi /health\n\t\t}\n\t}\n}\n",
+		"README":    "{\n\tadmin unix//run/edge/admin.sock\n\tpersist_config off\n\tgrace_period 20s\n\tedge {\n\t\tdocker_host tcp://docker-guard:2375\n\t}\n}\n\napp.localhost {\n\tsanitize_request\n\thealth\n\tedge_proxy app:8080 {\n\t\tprobe {\n\t\t\turi /health\n\t\t}\n\t}\n}\n",
 		"admin_off": "{\n\tadmin off\n}\n\nhttp://app.localhost {\n\trespond ok\n}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
