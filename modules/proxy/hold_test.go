@@ -119,11 +119,12 @@ func TestRunningOutOfDescriptorsFailsNoEndpoint(t *testing.T) {
 	s := serveReady(t, "edge_proxy api:80 {\n probe {\n uri /\n interval 100ms\n fall 1\n }\n}", a.address)
 	failing := watchState(t, a.address, registry.Failing)
 	conn := s.dial(t)
-	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\n") // the client is connected, the endpoint is not
-	release := exhaustDescriptors(t)
-	if _, err := io.WriteString(conn, "hello"); err != nil {
-		t.Fatal(err)
+	writeRequest(t, conn, "GET / HTTP/1.1\nHost: a\n\n") // so that the edge has accepted the client's connection
+	if resp, _ := readResponse(t, conn); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
 	}
+	release := exhaustDescriptors(t)
+	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\nhello") // a POST needs a new connection to the endpoint
 	select {
 	case <-failing:
 		t.Error("the endpoint is failing")
