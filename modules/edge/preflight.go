@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -17,6 +18,9 @@ const storageCheckTimeout = 20 * time.Second
 
 // getChecks answers with the checks of `edge check` that only the running edge can do.
 func getChecks(r *http.Request) (any, error) {
+	if caddy.ActiveContext().Context == nil { // no checks would look like checks without a finding
+		return nil, apiError(http.StatusServiceUnavailable, errors.New("the edge is starting"))
+	}
 	all := []preflight.Finding{}
 	if shared := sharedRuntime(); shared != nil {
 		all = append(all, shared.activeApp().runChecks(r.Context())...)

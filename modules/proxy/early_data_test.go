@@ -37,13 +37,20 @@ func TestReplayedEarlyDataExecutesNoPOST(t *testing.T) {
 	config.ClientSessionCache = newTicketCache()
 	resumed := false
 	early := func(method string) (status string) {
+		if resumed {
+			relay.hold()
+		}
 		conn, err := quic.DialAddrEarly(t.Context(), relay.address(), config, &quic.Config{TokenStore: quic.NewLRUTokenStore(1, 1)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.CloseWithError(0, "")
-		status, err = sendEarly(conn, method)
+		stream, err := sendEarly(conn, method)
 		if err != nil {
+			t.Fatal(err)
+		}
+		relay.release()
+		if status, err = readStatus(stream); err != nil {
 			t.Fatal(err)
 		}
 		if resumed && !conn.ConnectionState().Used0RTT {
@@ -56,7 +63,7 @@ func TestReplayedEarlyDataExecutesNoPOST(t *testing.T) {
 	}
 	config.ClientSessionCache.(*ticketCache).wait(t)
 	resumed = true
-	// On a busy machine, the server can have finished the handshake before it reads the request, which is then not early.
+	// On a busy machine, the client can send the request after the handshake: then it is not early.
 	isEarly := false
 	for try := 0; try < 20 && !isEarly; try++ {
 		executed.Store(0)
@@ -80,34 +87,35 @@ func TestReplayedEarlyDataExecutesNoPOST(t *testing.T) {
 	}
 }
 
-// sendEarly sends one request on a new QUIC connection, in early data if possible, and returns the status of the response.
-func sendEarly(conn *quic.Conn, method string) (string, error) {
+// sendEarly sends one request on a new QUIC connection, in early data if possible, and returns its stream. quic-go has a data race
+// between the handshake and the opening of streams: the relay holds back the server's datagrams meanwhile.
+func sendEarly(conn *quic.Conn, method string) (*quic.Stream, error) {
 	control, err := conn.OpenUniStream()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if _, err := control.Write([]byte{0, 4, 0}); err != nil { // a control stream with empty settings (RFC 9114 section 6.2.1)
-		return "", err
+		return nil, err
 	}
 	stream, err := conn.OpenStream()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	var head bytes.Buffer
 	encoder := qpack.NewEncoder(&head)
 	for _, f := range [][2]string{{":method", method}, {":scheme", "https"}, {":authority", "localhost"}, {":path", "/pay"}} {
 		if err := encoder.WriteField(qpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	frame := append(quicvarint.Append([]byte{1}, uint64(head.Len())), head.Bytes()...) // HEADERS
 	if _, err := stream.Write(frame); err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := stream.Close(); err != nil {
-		return "", err
+		return nil, err
 	}
-	return readStatus(stream)
+	return stream, nil
 }
 
 // readStatus reads the head of a response and returns its status.
@@ -170,6 +178,7 @@ type relay struct {
 	mu        sync.Mutex
 	recording bool
 	recorded  [][]byte
+	held      chan struct{} // closed to let the site's datagrams pass; nil: they pass
 }
 
 func newRelay(t *testing.T, port string) *relay {
@@ -216,11 +225,37 @@ func (r *relay) run() {
 					if err != nil {
 						return
 					}
+					r.waitForRelease()
 					_, _ = r.clientSide.WriteTo(response[:n], from)
 				}
 			}()
 		}
 		_, _ = siteSide.Write(buf[:n])
+	}
+}
+
+// hold keeps back the site's datagrams until release.
+func (r *relay) hold() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = make(chan struct{})
+}
+
+func (r *relay) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held != nil {
+		close(r.held)
+		r.held = nil
+	}
+}
+
+func (r *relay) waitForRelease() {
+	r.mu.Lock()
+	held := r.held
+	r.mu.Unlock()
+	if held != nil {
+		<-held
 	}
 }
 
