@@ -65,17 +65,17 @@ func TestOneClientCanHoldOnlyItsShare(t *testing.T) {
 
 // TestAPOSTMovesOnIfItsContainerIsRemovedDuringTheDial: it used to get an empty 499.
 func TestAPOSTMovesOnIfItsContainerIsRemovedDuringTheDial(t *testing.T) {
-	full := fullBacklogAddress(t)
+	old := listenWithoutAccepting(t, 2) // the connections of the probe's first check
 	good := newBackend(t, echo("good")).start(t)
-	ready := watchState(t, good.address, registry.Ready)
-	s := &site{static: map[string][]string{"api:80": {full}}}
-	s.start(t, "edge_proxy api:80 {\n probe {\n uri /\n }\n}")
+	s := serveReady(t, "edge_proxy api:80", old)
 	result := make(chan string)
 	go func() {
+		defer close(result) // if send fails the test
 		_, text, _ := s.send(t, http.MethodPost, "/", []byte("hello"))
 		result <- text
 	}()
-	eventuallyHeld(t, 1)
+	eventually(t, func() bool { return edge.Snapshot()[0].InFlight == 1 }, "want a request that dials")
+	ready := watchState(t, good.address, registry.Ready)
 	s.static["api:80"] = []string{good.address}
 	s.load(t, "edge_proxy api:80")
 	<-ready
@@ -84,8 +84,8 @@ func TestAPOSTMovesOnIfItsContainerIsRemovedDuringTheDial(t *testing.T) {
 	}
 }
 
-// fullBacklogAddress returns an address whose accept queue is full: the kernel completes no further connect.
-func fullBacklogAddress(t *testing.T) string {
+// listenWithoutAccepting returns an address at which the kernel completes n connects, and no further one.
+func listenWithoutAccepting(t *testing.T, n int) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -95,21 +95,14 @@ func fullBacklogAddress(t *testing.T) string {
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Listen(fd, 0); err != nil {
+	if err := syscall.Listen(fd, n-1); err != nil { // Linux completes one connect more than the backlog
 		t.Fatal(err)
 	}
 	name, err := syscall.Getsockname(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*syscall.SockaddrInet4).Port}).String()
-	for {
-		conn, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
-		if err != nil {
-			return address
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
+	return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*syscall.SockaddrInet4).Port}).String()
 }
 
 // TestRunningOutOfDescriptorsFailsNoEndpoint: requests wait until the edge has descriptors again.
