@@ -152,7 +152,7 @@ func (x *exchange) checkResponse(claim registry.Claim, resp *http.Response) erro
 // awaitTerminating reports whether the container of an endpoint that can't serve was told to stop. The event from Docker may
 // arrive after the response.
 func (x *exchange) awaitTerminating(claim registry.Claim) bool {
-	for range int(statusStopEventTimeout / stopEventPollInterval) {
+	for range int(stopEventTimeout / stopEventPollInterval) {
 		if claim.Endpoint().IsStopExpected() {
 			return true
 		}
