@@ -15,9 +15,8 @@ func init() {
 	caddy.RegisterModule(LargerThan{})
 }
 
-// LargerThan matches requests whose Content-Length is larger than a number of bytes. A route can refuse them before the client
-// sends the body, and before a container gets the request. Caddy's `request_body` alone notices the size only while it passes
-// the body on.
+// LargerThan matches requests whose Content-Length is larger than a number of bytes. A route can respond to them before the client
+// sends the body, and before a container gets the request. Bodies without a Content-Length need Caddy's `request_body`.
 type LargerThan struct {
 	Bytes int64 `json:"bytes"`
 }
