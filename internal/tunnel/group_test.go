@@ -119,6 +119,26 @@ func TestDrainIsSpreadOverItsWindow(t *testing.T) {
 	}
 }
 
+// TestATunnelThatEndsAtOnceHasItsOwnShare: a tunnel may end before the drain has told both of its directions. It must not look
+// as if it had ended earlier, or the next one would be closed in the same instant.
+func TestATunnelThatEndsAtOnceHasItsOwnShare(t *testing.T) {
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			c := newTunnelSet(t, tunnel.NewGroup(nil), 20)
+			c.group.Drain(5*time.Second, "drain")
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			instants := make(map[time.Duration]bool)
+			for _, at := range c.closeTimes {
+				instants[at] = true
+			}
+			if len(instants) != 20 {
+				t.Errorf("20 were closed at %d different times: %v", len(instants), c.closeTimes)
+			}
+		})
+	}
+}
+
 func TestTunnelOpenedWhileDrainingIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newTunnelSet(t, tunnel.NewGroup(nil), 0)

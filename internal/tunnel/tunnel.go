@@ -110,13 +110,13 @@ func (t *tunnel) start() {
 // It does not wait for them. It reports whether the tunnel was open until now; a further call can only shorten the time.
 func (t *tunnel) close(reason string, frameWait time.Duration) bool {
 	t.recordCause(Edge, reason)
+	t.mu.Lock()
+	wasOpen := !t.closing // before the directions are told: they may end at once
+	t.closing = true
+	t.mu.Unlock()
 	limit := time.Now().Add(frameWait + replyTimeout)
 	t.down.deadline.requestClose(limit)
 	t.up.deadline.requestClose(limit)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	wasOpen := !t.closing
-	t.closing = true
 	return wasOpen
 }
 
