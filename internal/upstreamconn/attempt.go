@@ -1,28 +1,61 @@
 package upstreamconn
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+	"time"
 )
 
-// attempt records what net/http does with one request.
+// Options are how one request is sent.
+type Options struct {
+	// DialTimeout is the longest time for a connect. 0 is DefaultDialTimeout.
+	DialTimeout time.Duration
+	// NewConn makes the request use a new connection. It is for a retry after a reused connection has failed: other idle
+	// connections may be dead too.
+	NewConn bool
+	// BodyIsReplayable means that the caller can send the request's body again.
+	BodyIsReplayable bool
+}
+
+// Prepare returns a copy of a request for [Conns.Send], with the context. The caller may replace the body of the copy.
+func Prepare(ctx context.Context, req *http.Request, o Options) *http.Request {
+	if o.DialTimeout == 0 {
+		o.DialTimeout = DefaultDialTimeout
+	}
+	a := &attempt{Context: ctx, Options: o}
+	a.trace = httptrace.ClientTrace{GotConn: a.gotConn, WroteHeaders: a.wroteHeaders}
+	return req.WithContext(httptrace.WithClientTrace(a, &a.trace))
+}
+
+// attempt is the context of a request that Prepare returned. It records what net/http does with it.
 type attempt struct {
+	context.Context
+	Options
+	trace   httptrace.ClientTrace
 	reused  atomic.Bool // the request is on a connection that was used before
 	written atomic.Bool // net/http has begun to write the request
 }
 
-// trace returns the request with the trace that fills in the attempt.
-func (a *attempt) trace(req *http.Request) *http.Request {
-	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn:      func(info httptrace.GotConnInfo) { a.reused.Store(info.Reused) },
-		WroteHeaders: func() { a.written.Store(true) },
-	}))
+type attemptKey struct{}
+
+// attemptOf returns the attempt of a context that comes from Prepare.
+func attemptOf(ctx context.Context) *attempt { return ctx.Value(attemptKey{}).(*attempt) }
+
+// Value returns the attempt itself for its key.
+func (a *attempt) Value(key any) any {
+	if key == (attemptKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
 }
+
+func (a *attempt) gotConn(info httptrace.GotConnInfo) { a.reused.Store(info.Reused) }
+
+func (a *attempt) wroteHeaders() { a.written.Store(true) }
 
 // wrapError returns the error of the attempt as the type that [Conns.Send] documents.
 func (a *attempt) wrapError(err error) error {
@@ -41,20 +74,26 @@ func (a *attempt) wrapError(err error) error {
 	return err
 }
 
-// disableRetry changes the request, which is the caller's own copy, so that net/http sends it only once, unless it has
-// written nothing of it. By default net/http retries some requests itself, on one idle connection after the other, and then
+// disableRetry changes the request so that net/http sends it only once, unless it has written nothing of it. By default net/http retries some requests itself, on one idle connection after the other, and then
 // on a new one: a request that crashes its container would be sent many times, and the error would say that it was not sent.
-func disableRetry(req *http.Request) *http.Request {
+func disableRetry(req *http.Request) {
 	req.GetBody = nil
 	switch req.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "":
 		if req.Body == nil || req.Body == http.NoBody {
 			// An empty body without GetBody. With this encoding, net/http writes no header about it.
-			req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(nil)), 0, []string{"identity"}
+			req.Body, req.ContentLength, req.TransferEncoding = emptyBody{}, 0, identity
 		}
 	}
-	return req
 }
+
+// emptyBody is a body without bytes that net/http does not know to be empty.
+type emptyBody struct{}
+
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyBody) Close() error             { return nil }
+
+var identity = []string{"identity"}
 
 // IsIdempotent reports whether sending a request with the method twice has the same effect as sending it once (RFC 9110
 // section 9.2.2). "" is GET, as in net/http. It holds for a GET that asks for an upgrade too: without a response, nothing
@@ -67,9 +106,9 @@ func IsIdempotent(method string) bool {
 	return false
 }
 
-// canReuseConn reports whether a request can be sent again if a reused connection turns out to be closed.
-func canReuseConn(req *http.Request) bool {
-	if !IsIdempotent(req.Method) {
+// canReuseConn reports whether a request may use a reused connection: whether it can be sent again if that turns out to be closed.
+func (a *attempt) canReuseConn(req *http.Request) bool {
+	if a.NewConn || !IsIdempotent(req.Method) {
 		return false
 	}
 	if req.Method == http.MethodPut || req.Method == http.MethodDelete {
@@ -77,5 +116,5 @@ func canReuseConn(req *http.Request) bool {
 			return false // net/http would send it again itself
 		}
 	}
-	return req.Body == nil || req.Body == http.NoBody || req.Context().Value(replayableBodyKey{}) != nil
+	return req.Body == nil || req.Body == http.NoBody || a.BodyIsReplayable
 }

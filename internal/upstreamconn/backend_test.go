@@ -81,15 +81,11 @@ func newRequest(t *testing.T, method, body string, isSingleUse bool) *http.Reque
 	if body != "" {
 		reader = strings.NewReader(body)
 	}
-	ctx := t.Context()
-	if !isSingleUse {
-		ctx = upstreamconn.WithReplayableBody(ctx)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://bigcapital-server:3000/api", reader)
+	req, err := http.NewRequest(method, "http://bigcapital-server:3000/api", reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return req
+	return upstreamconn.Prepare(t.Context(), req, upstreamconn.Options{BodyIsReplayable: !isSingleUse})
 }
 
 // exchange sends a request and reads the response to the end.

@@ -81,11 +81,12 @@ func open(addr string, parent *tunnel.Group) *Conns {
 	return c
 }
 
-// Send sends a request to the endpoint, whatever the host of its URL is, and returns the head of the response. It makes one
-// attempt. The body of a 101 response is an [*UpgradedConn] if the request asked for an upgrade.
+// Send sends a request that [Prepare] returned to the endpoint, whatever the host of its URL is, and returns the head of the
+// response. It makes one attempt, and changes the request. The body of a 101 response is an [*UpgradedConn] if the request asked
+// for an upgrade.
 //
 // A [*DialError] or an [*InvalidRequestError] means that nothing was sent. A [*ReusedConnError] means that the request can
-// be tried once more on a new connection ([WithNewConn]). [IsMalformed] tells whether the endpoint responded with something
+// be tried once more on a new connection ([Options]). [IsMalformed] tells whether the endpoint responded with something
 // that is not HTTP, or did not respond.
 //
 // A request that can't be sent again, because of its method or its body, never uses a reused connection: the endpoint may
@@ -93,17 +94,17 @@ func open(addr string, parent *tunnel.Group) *Conns {
 func (c *Conns) Send(req *http.Request) (*http.Response, error) {
 	target := *req.URL
 	target.Scheme, target.Host = "http", c.addr
-	out := *req
-	out.URL = &target
+	req.URL = &target
 	if req.Header.Get("Upgrade") != "" {
-		return c.upgrade(&out)
+		return c.upgrade(req)
 	}
+	a := attemptOf(req.Context())
 	via := c.pooledTransport
-	if !canReuseConn(req) || req.Context().Value(newConnKey{}) != nil {
+	if !a.canReuseConn(req) {
 		via = c.singleUseTransport
 	}
-	var a attempt
-	resp, err := via.RoundTrip(disableRetry(a.trace(&out)))
+	disableRetry(req)
+	resp, err := via.RoundTrip(req)
 	if err != nil {
 		return nil, a.wrapError(err)
 	}
@@ -112,7 +113,7 @@ func (c *Conns) Send(req *http.Request) (*http.Response, error) {
 
 // Check returns nil if the endpoint accepts a connection, which it then closes, or a [*DialError].
 func (c *Conns) Check(ctx context.Context) error {
-	conn, err := c.dial(ctx, "tcp", "")
+	conn, err := c.dialWithin(ctx, "tcp", DefaultDialTimeout)
 	if err != nil {
 		return err
 	}
@@ -141,33 +142,11 @@ func (c *Conns) Abort() {
 	c.pooledTransport.CloseIdleConnections() // or the next request could be sent on one of them
 }
 
-type newConnKey struct{}
-
-// WithNewConn returns a context under which [Conns.Send] uses a new connection. It is for a retry after a reused connection
-// has failed: other idle connections may be dead too.
-func WithNewConn(ctx context.Context) context.Context {
-	return context.WithValue(ctx, newConnKey{}, true)
-}
-
-type replayableBodyKey struct{}
-
-// WithReplayableBody returns a context under which [Conns.Send] takes it that the caller can send the request's body again.
-func WithReplayableBody(ctx context.Context) context.Context {
-	return context.WithValue(ctx, replayableBodyKey{}, true)
-}
-
-type dialTimeoutKey struct{}
-
-// WithDialTimeout returns a context under which [Conns.Send] waits at most d for a connection.
-func WithDialTimeout(ctx context.Context, d time.Duration) context.Context {
-	return context.WithValue(ctx, dialTimeoutKey{}, d)
-}
-
 func (c *Conns) dial(ctx context.Context, network, _ string) (net.Conn, error) {
-	timeout, ok := ctx.Value(dialTimeoutKey{}).(time.Duration)
-	if !ok {
-		timeout = DefaultDialTimeout
-	}
+	return c.dialWithin(ctx, network, attemptOf(ctx).DialTimeout)
+}
+
+func (c *Conns) dialWithin(ctx context.Context, network string, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()

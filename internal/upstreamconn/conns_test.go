@@ -30,14 +30,13 @@ func TestRequestsGoToTheEndpointWhateverTheURLsHost(t *testing.T) {
 		{"https://elsewhere.invalid/", "accounting.example", "GET accounting.example /"},
 		{"http://127.0.0.1:1/a%2Fb//c", "localhost:8443", "GET localhost:8443 /a%2Fb//c"},
 	} {
-		req := newRequest(t, http.MethodGet, "", false)
-		u, err := req.URL.Parse(test.url)
+		req, err := http.NewRequest(http.MethodGet, test.url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.URL, req.Host = u, test.host
+		req.Host = test.host
 		req.Header.Set("X-Forwarded-Test", "yes")
-		if got := exchange(t, c, req); got != test.want {
+		if got := exchange(t, c, upstreamconn.Prepare(t.Context(), req, upstreamconn.Options{})); got != test.want {
 			t.Errorf("%s with the host %s: the backend got %q, want %q", test.url, test.host, got, test.want)
 		}
 		if req.URL.String() != test.url || req.Host != test.host {
@@ -67,8 +66,7 @@ func TestAPOSTNeverReusesAConnection(t *testing.T) {
 	exchange(t, c, newRequest(t, http.MethodGet, "", false)) // leaves an idle connection
 	exchange(t, c, newRequest(t, http.MethodPost, "twice", false))
 	exchange(t, c, newRequest(t, http.MethodPatch, "", false))
-	retry := newRequest(t, http.MethodGet, "", false)
-	exchange(t, c, retry.WithContext(upstreamconn.WithNewConn(retry.Context())))
+	exchange(t, c, upstreamconn.Prepare(t.Context(), newRequest(t, http.MethodGet, "", false), upstreamconn.Options{NewConn: true}))
 	if n := b.opened.Load(); n != 4 {
 		t.Errorf("4 requests took %d connections, want 4", n)
 	}

@@ -42,7 +42,7 @@ func wantDialError(t *testing.T, c *upstreamconn.Conns, address string, timeout 
 				req.Body = io.NopCloser(body)
 			}
 			startedAt := time.Now()
-			resp, err := c.Send(req.WithContext(upstreamconn.WithDialTimeout(t.Context(), timeout)))
+			resp, err := c.Send(upstreamconn.Prepare(t.Context(), req, upstreamconn.Options{DialTimeout: timeout, BodyIsReplayable: !kind.isSingleUse}))
 			if err == nil {
 				resp.Body.Close()
 				t.Fatal("the request was sent")
@@ -122,7 +122,7 @@ func TestARequestCanceledWhileDialingIsNoDialError(t *testing.T) {
 	c := upstreamconn.Open(fullBacklogAddress(t)).(*upstreamconn.Conns)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := c.Send(newRequest(t, http.MethodGet, "", false).WithContext(ctx))
+	_, err := c.Send(upstreamconn.Prepare(ctx, newRequest(t, http.MethodGet, "", false), upstreamconn.Options{}))
 	if _, ok := errors.AsType[*upstreamconn.DialError](err); ok || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the request's own deadline, which is not the endpoint's fault", err)
 	}

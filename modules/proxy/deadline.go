@@ -11,7 +11,8 @@ import (
 var errResponseTimeout = errors.New("the response did not begin in time")
 
 // deadline cancels an attempt whose response does not begin in time. Its timer runs while the edge waits for the endpoint, to
-// respond or to read the body. It is paused while the edge waits for the client, because an upload may take any time.
+// respond or to read the body. It is paused while the edge waits for the client, because an upload may take any time. A nil
+// deadline is no limit.
 type deadline struct {
 	timeout time.Duration
 	cancel  context.CancelCauseFunc
@@ -22,14 +23,19 @@ type deadline struct {
 	fired   bool
 }
 
-// newDeadline returns a deadline that has not started. A timeout of 0 is no limit.
-func newDeadline(timeout time.Duration, cancel context.CancelCauseFunc) *deadline {
-	return &deadline{timeout: timeout, cancel: cancel}
+// withDeadline returns a context that a deadline cancels, and the deadline, which has not started. A timeout of 0 is no limit.
+func withDeadline(ctx context.Context, timeout time.Duration) (context.Context, *deadline) {
+	if timeout <= 0 {
+		return ctx, nil
+	}
+	d := &deadline{timeout: timeout}
+	ctx, d.cancel = context.WithCancelCause(ctx)
+	return ctx, d
 }
 
 // start restarts the timer: the endpoint has everything that the client has sent so far.
 func (d *deadline) start() {
-	if d.timeout <= 0 {
+	if d == nil {
 		return
 	}
 	d.mu.Lock()
@@ -55,6 +61,9 @@ func (d *deadline) fire() {
 
 // pause stops the timer while the edge waits for the client.
 func (d *deadline) pause() {
+	if d == nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timer != nil {
@@ -64,6 +73,9 @@ func (d *deadline) pause() {
 
 // stop ends the deadline, because the response has begun or the attempt has failed. It reports whether that was in time.
 func (d *deadline) stop() (inTime bool) {
+	if d == nil {
+		return true
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = true
@@ -71,4 +83,11 @@ func (d *deadline) stop() (inTime bool) {
 		d.timer.Stop()
 	}
 	return !d.fired
+}
+
+// release frees the context. It cancels what still runs under it.
+func (d *deadline) release() {
+	if d != nil {
+		d.cancel(nil)
+	}
 }

@@ -12,8 +12,7 @@ import (
 // canceled.
 func TestADeadlineDoesNotCancelAStartedResponse(t *testing.T) {
 	for range 1000 {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		d := newDeadline(time.Microsecond, cancel)
+		ctx, d := withDeadline(t.Context(), time.Microsecond)
 		d.start()
 		time.Sleep(time.Microsecond)
 		inTime := d.stop()
@@ -21,14 +20,13 @@ func TestADeadlineDoesNotCancelAStartedResponse(t *testing.T) {
 		if isCanceled := ctx.Err() != nil; isCanceled == inTime {
 			t.Fatalf("the response was in time: %t, and was canceled: %t", inTime, isCanceled)
 		}
-		cancel(nil)
+		d.release()
 	}
 }
 
 func TestADeadlineIsPausedWhileTheClientSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		d := newDeadline(time.Second, cancel)
+		ctx, d := withDeadline(t.Context(), time.Second)
 		d.start()
 		time.Sleep(900 * time.Millisecond)
 		d.pause()

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -76,41 +75,60 @@ func (x *exchange) client() netip.Addr {
 
 // send makes one attempt on a claimed endpoint. If it returns a response, closing the body releases the claim, unless the
 // response is an upgrade that the transport hijacks.
+//
+// What comes before and after the wait for the response is in functions of its own: their variables need no stack during the
+// wait (BenchmarkWaiting).
 func (x *exchange) send(claim registry.Claim) (*http.Response, error) {
+	a := x.newAttempt(claim)
+	resp, err := upstreamconn.Of(claim.Endpoint()).Send(a.req)
+	return a.finish(resp, err)
+}
+
+// attempt is one attempt of an exchange on a claimed endpoint.
+type attempt struct {
+	*exchange
+	claim    registry.Claim
+	req      *http.Request // the attempt's own copy
+	deadline *deadline     // of the response
+}
+
+// newAttempt prepares an attempt, and starts its deadline.
+func (x *exchange) newAttempt(claim registry.Claim) *attempt {
 	e := claim.Endpoint()
 	setPlaceholder(x.req, "edge.endpoint.id", e.ID())
 	setPlaceholder(x.req, "edge.endpoint.address", e.Address())
-	ctx, cancel := context.WithCancelCause(upstreamconn.WithDialTimeout(x.req.Context(), time.Duration(x.DialTimeout)))
-	if len(x.retry.unansweredBy) > 0 {
-		ctx = upstreamconn.WithNewConn(ctx)
-	}
-	if x.body != nil && x.isIdempotent() && x.body.isSmall() {
-		ctx = upstreamconn.WithReplayableBody(ctx)
-	}
-	timeout := newDeadline(time.Duration(x.ResponseTimeout), cancel)
+	ctx, timeout := withDeadline(x.req.Context(), time.Duration(x.ResponseTimeout))
+	req := x.body.attach(upstreamconn.Prepare(ctx, x.req, upstreamconn.Options{
+		DialTimeout: time.Duration(x.DialTimeout), NewConn: len(x.retry.unansweredBy) > 0,
+		BodyIsReplayable: x.body != nil && x.isIdempotent() && x.body.isSmall(),
+	}), timeout)
 	timeout.start()
-	resp, err := upstreamconn.Of(e).Send(x.body.attach(x.req.WithContext(ctx), timeout))
-	inTime := timeout.stop()
+	return &attempt{exchange: x, claim: claim, req: req, deadline: timeout}
+}
+
+// finish ends the attempt with its response, or with the error.
+func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error) {
+	inTime := a.deadline.stop()
 	if err == nil && inTime {
-		err = x.checkResponse(claim, resp)
+		err = a.checkResponse(a.claim, resp)
 	}
 	if err != nil || !inTime {
 		if err == nil {
 			_ = resp.Body.Close() // its connection is canceled
 		}
-		cancel(nil)
+		a.deadline.release()
 		if !inTime {
 			err = errResponseTimeout
 		}
-		return nil, x.reportFailure(claim, err)
+		return nil, a.reportFailure(a.claim, err)
 	}
-	if canHijack(x.req, resp) {
-		cancel(nil)
+	if canHijack(a.exchange.req, resp) {
+		a.deadline.release()
 		return resp, nil
 	}
 	resp.Body = newResponseBody(resp.Body, func() {
-		cancel(nil)
-		claim.Release()
+		a.deadline.release()
+		a.claim.Release()
 	})
 	return resp, nil
 }

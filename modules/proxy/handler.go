@@ -60,6 +60,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		w.Header()["Content-Type"] = nil // so that net/http does not guess one if the response has none
 	}
 	err := next.ServeHTTP(w, withHijacker(w, r))
+	if err == nil {
+		return nil
+	}
+	return completeError(w, r, err)
+}
+
+// completeError returns the error for the handlers before edge_proxy; nil if the response was sent.
+func completeError(w http.ResponseWriter, r *http.Request, err error) error {
 	if errors.Is(err, errHijacked) {
 		return nil
 	}

@@ -116,7 +116,7 @@ const (
 
 // peek finds out whether a body of unknown length is empty, or short: over HTTP/3 every request has one.
 func (b *replayBody) peek() {
-	r := &bodyReader{body: b, deadline: newDeadline(0, nil), closed: true} // closed: it reads only into the buffer
+	r := &bodyReader{body: b, closed: true} // closed: it reads only into the buffer
 	var isTimedOut atomic.Bool
 	done := make(chan struct{})
 	go func() {
