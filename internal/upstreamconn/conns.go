@@ -27,6 +27,10 @@ const (
 	// that rejects the body does so at once, and one that ignores the header must not delay its clients by a second.
 	expectContinueTimeout = 100 * time.Millisecond
 
+	// bufferSize holds the head of most requests and responses. A longer one costs one more system call for each 2 KiB, and only
+	// the start of a body passes the buffers. A connection keeps both while its request waits for a response.
+	bufferSize = 2 << 10
+
 	// DefaultDialTimeout is the longest time for a connect within the host's own networks.
 	DefaultDialTimeout = 3 * time.Second
 )
@@ -73,6 +77,8 @@ func open(addr string, parent *tunnel.Group) *Conns {
 		MaxIdleConnsPerHost:   maxIdleConns,
 		IdleConnTimeout:       idleConnTimeout,
 		ExpectContinueTimeout: expectContinueTimeout,
+		ReadBufferSize:        bufferSize,
+		WriteBufferSize:       bufferSize,
 	}
 	c.singleUseTransport = c.pooledTransport.Clone()
 	// Not DisableKeepAlives, which asks the endpoint to close the connection: Node then closes it without reading the rest

@@ -26,6 +26,9 @@ type exchange struct {
 	binding     affinity.Binding
 	pickOptions registry.PickOptions
 
+	endpoint *registry.Endpoint // of the last attempt
+	isSecond bool               // another exchange of the same request has provided the placeholders, as with `handle_response`
+
 	retry         retryPolicy
 	resourceWaits int // how often the request has waited for the edge's own resources
 }
@@ -94,9 +97,7 @@ type attempt struct {
 
 // newAttempt prepares an attempt, and starts its deadline.
 func (x *exchange) newAttempt(claim registry.Claim) *attempt {
-	e := claim.Endpoint()
-	setPlaceholder(x.req, "edge.endpoint.id", e.ID())
-	setPlaceholder(x.req, "edge.endpoint.address", e.Address())
+	x.setEndpoint(claim.Endpoint())
 	ctx, timeout := withDeadline(x.req.Context(), time.Duration(x.ResponseTimeout))
 	req := x.body.attach(upstreamconn.Prepare(ctx, x.req, upstreamconn.Options{
 		DialTimeout: time.Duration(x.DialTimeout), NewConn: len(x.retry.unansweredBy) > 0,
@@ -131,6 +132,43 @@ func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error)
 		a.claim.Release()
 	})
 	return resp, nil
+}
+
+// setEndpoint makes an endpoint the one that the placeholders name.
+func (x *exchange) setEndpoint(e *registry.Endpoint) {
+	isFirst := x.endpoint == nil
+	x.endpoint = e
+	repl, ok := x.req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	if isFirst {
+		_, x.isSecond = repl.Get(endpointID)
+		if !x.isSecond {
+			repl.Map(x.placeholder) // needs less memory than two values
+		}
+	}
+	if x.isSecond {
+		repl.Set(endpointID, e.ID())
+		repl.Set(endpointAddress, e.Address())
+	}
+}
+
+// Names of placeholders.
+const (
+	endpointID      = "edge.endpoint.id"
+	endpointAddress = "edge.endpoint.address"
+)
+
+// placeholder returns the value of a placeholder.
+func (x *exchange) placeholder(name string) (value any, ok bool) {
+	switch name {
+	case endpointID:
+		return x.endpoint.ID(), true
+	case endpointAddress:
+		return x.endpoint.Address(), true
+	}
+	return nil, false
 }
 
 func setPlaceholder(req *http.Request, name, value string) {

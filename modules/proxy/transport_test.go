@@ -166,6 +166,31 @@ func TestTheEndpointIsAvailableAsPlaceholders(t *testing.T) {
 	}
 }
 
+func TestEndpointPlaceholdersNameTheLastEndpoint(t *testing.T) {
+	missing := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }).start(t)
+	aborting, good := newAbortingBackend(t), newBackend(t, echo("good")).start(t)
+	s := serve(t, map[string][]string{"first:80": {missing.address}, "second:80": {aborting.address, good.address}}, `
+		edge_proxy first:80 {
+			@missing status 404
+			handle_response @missing {
+				edge_proxy second:80 {
+					retry_budget off
+					header_down X-Endpoint {edge.endpoint.address}
+				}
+			}
+		}`)
+	s.eventuallyResponds(t, "/", "good")
+	for range 10 { // half of them try the other endpoint first
+		_, text, header := s.send(t, http.MethodGet, "/", nil)
+		if text != "good GET 0" || header.Get("X-Endpoint") != good.address {
+			t.Errorf("got %q from %s, want %s", text, header.Get("X-Endpoint"), good.address)
+		}
+	}
+	if aborting.requests.Load() == 0 {
+		t.Error("no request was retried")
+	}
+}
+
 func TestTheConnectionHeaderCannotRemoveXRealIP(t *testing.T) {
 	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Header.Values("X-Real-Ip"), r.Header.Values("X-Forwarded-For"))
