@@ -64,9 +64,7 @@ func TestStoppingEdgeStaggersWebSocketCloses(t *testing.T) {
 			closes <- closure{websocket.CloseStatus(err), time.Now()}
 		})
 	}
-	if n := p.ServiceStatus(t, labService).Sockets; n != sockets {
-		t.Errorf("the edge counts %d sockets, want %d", n, sockets)
-	}
+	harness.Eventually(t, "the edge counts all sockets", func() bool { return p.ServiceStatus(t, labService).Sockets == sockets })
 	began := time.Now()
 	p.MustCompose(t, "stop", "--timeout", "20", "edge")
 	if took := time.Since(began); took > 12*time.Second {
