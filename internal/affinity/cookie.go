@@ -25,17 +25,18 @@ type cookies struct {
 }
 
 func newCookies(service *registry.Service, key func() []byte) *cookies {
-	return &cookies{name: cookieName(service.Name()), key: key, service: service}
+	return &cookies{name: cookieName(service.Names()[0].String()), key: key, service: service}
 }
 
-// cookieName returns the name of a service's cookie: "edge_bigcapital-server_3000" for "bigcapital-server:3000".
-func cookieName(service string) string {
+// cookieName returns the name of a service's cookie: "edge_bigcapital-server_3000" for "bigcapital-server:3000". A service of several
+// names has the cookie of the first, so that it keeps its cookie when it gets another name.
+func cookieName(name string) string {
 	return "edge_" + strings.Map(func(r rune) rune {
-		if r == ':' || r > '~' { // not allowed in a cookie name (RFC 6265 section 4.1.1)
+		if r == ':' || r == '/' || r > '~' { // not allowed in a cookie name (RFC 6265 section 4.1.1)
 			return '_'
 		}
 		return r
-	}, service)
+	}, name)
 }
 
 // endpoint returns the identity of the endpoint that a request's cookie names; "" without a cookie. isKnown is false if the

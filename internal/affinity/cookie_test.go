@@ -93,3 +93,21 @@ func FuzzForgedCookiesNameNoEndpoint(f *testing.F) {
 		}
 	})
 }
+
+func TestACookieIsNamedAfterTheFirstNameOfItsService(t *testing.T) {
+	for service, want := range map[string]string{
+		"bigcapital-server:3000":                          "edge_bigcapital-server_3000",
+		"bigcapital-server-2:3000,bigcapital-server:3000": "edge_bigcapital-server_3000",
+		"shop/web:8080":                                   "edge_shop_web_8080",
+	} {
+		r := registry.New(registry.Options{})
+		s, err := r.Declare(service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := newCookies(s, nil).name; got != want {
+			t.Errorf("%s: got %s, want %s", service, got, want)
+		}
+		r.Close()
+	}
+}

@@ -28,7 +28,7 @@ type checker struct {
 func newChecker(p *Prober, t registry.Target) *checker {
 	host := p.config.Host
 	if host == "" {
-		host = t.Service()
+		host = t.HostPort()
 	}
 	return &checker{
 		Prober: p, address: t.Address(), host: host, passingURI: -1,

@@ -123,7 +123,7 @@ func (c Claim) ReportDialError(reason string) {
 	source := e.source
 	e.service.mu.Unlock()
 	e.checkNow()
-	e.service.r.requestLookup(e.service.host)
+	e.service.r.requestLookups(e.service)
 	if source == Engine {
 		e.service.r.requestPing()
 	}

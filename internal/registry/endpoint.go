@@ -43,7 +43,7 @@ type Endpoint struct {
 
 // add makes an endpoint of a member and starts its probe. The caller holds s.mu.
 func (s *Service) add(m Member, source Source) {
-	addr := m.address(s.port)
+	addr := m.address()
 	e := &Endpoint{
 		service: s, addr: addr, address: addr.String(),
 		conns:      s.r.opts.OpenConns(addr.String()),

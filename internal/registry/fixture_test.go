@@ -21,7 +21,7 @@ var (
 	bob   = netip.MustParseAddr("192.0.2.2")
 )
 
-// fixture is a registry with one service, api:80, and its feeds.
+// fixture is a registry with one service, and its feeds.
 type fixture struct {
 	*registry.Registry
 	service     *registry.Service
@@ -29,7 +29,13 @@ type fixture struct {
 	conns       map[string][]*fakeConns
 }
 
+// newFixture has the service api:80.
 func newFixture(t *testing.T, settings registry.Settings) *fixture {
+	t.Helper()
+	return newServiceFixture(t, "api:80", settings)
+}
+
+func newServiceFixture(t *testing.T, name string, settings registry.Settings) *fixture {
 	t.Helper()
 	f := &fixture{conns: make(map[string][]*fakeConns)}
 	f.Registry = registry.New(registry.Options{OpenConns: func(addr string) registry.Conns {
@@ -38,7 +44,7 @@ func newFixture(t *testing.T, settings registry.Settings) *fixture {
 		return conns
 	}})
 	t.Cleanup(f.Registry.Close)
-	service, err := f.Declare("api:80")
+	service, err := f.Declare(name)
 	if err != nil {
 		t.Fatal(err)
 	}

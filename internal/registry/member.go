@@ -18,7 +18,7 @@ type Member struct {
 	ID              string     // container ID; from DNS and static lists, the address
 	Name            string     // for display: project/service/number; may be empty
 	Addr            netip.Addr // the zero Addr if it has none
-	Port            uint16     // 0: the port that the service names
+	Port            uint16     // 0: the port in the name
 	Phase           Phase
 	UnhealthyReason string // why it must not get requests although it runs ("unhealthy", "paused"); empty if it may
 }
@@ -28,13 +28,8 @@ func (m Member) canBeEndpoint() bool {
 	return m.Addr.IsValid() && (m.Phase == Running || m.Phase == Terminating)
 }
 
-// address returns where the member listens for a service whose name contains port.
-func (m Member) address(port uint16) netip.AddrPort {
-	if m.Port != 0 {
-		port = m.Port
-	}
-	return netip.AddrPortFrom(m.Addr, port)
-}
+// address returns where the member listens.
+func (m Member) address() netip.AddrPort { return netip.AddrPortFrom(m.Addr, m.Port) }
 
 // hasAddressID reports whether the member's ID is its address, so that a source that knows more may replace it.
-func (m Member) hasAddressID() bool { return m.ID == m.Addr.String() || m.ID == m.address(0).String() }
+func (m Member) hasAddressID() bool { return m.ID == m.Addr.String() || m.ID == m.address().String() }

@@ -22,6 +22,9 @@ func (t Target) Address() string { return t.e.address }
 // Service returns the name of the service that the endpoint belongs to.
 func (t Target) Service() string { return t.e.service.name }
 
+// HostPort returns the first name of the service, without its project.
+func (t Target) HostPort() string { return t.e.service.names[0].HostPort() }
+
 // ReportReady reports that the endpoint passed its check.
 func (t Target) ReportReady(reason string) { t.report(Ready, reason) }
 

@@ -6,12 +6,8 @@
 package registry
 
 import (
-	"fmt"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -63,14 +59,15 @@ func New(opts Options) *Registry {
 	}
 }
 
-// Declare returns the service of a name such as "bigcapital-server:3000", which it creates if needed, and takes a reference to
-// it. A declared service has no probes and default settings until [Service.Configure].
+// Declare returns the service of a name such as "bigcapital-server:3000" ([ParseNames]), which it creates if needed, and takes a
+// reference to it. A declared service has no probes and default settings until [Service.Configure].
 // Give the reference back with [Service.Drop].
 func (r *Registry) Declare(service string) (*Service, error) {
-	host, port, err := ParseName(service)
+	names, err := ParseNames(service)
 	if err != nil {
 		return nil, err
 	}
+	service = joinNames(names)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -78,26 +75,28 @@ func (r *Registry) Declare(service string) (*Service, error) {
 	}
 	s := r.services[service]
 	if s == nil {
-		s = newService(r, service, host, port)
+		s = newService(r, service, names)
 		r.services[service] = s
-		for _, key := range s.keys() {
+		for key := range s.keys() {
 			n := r.nameEntry(key)
 			n.services = append(n.services, s)
 		}
 		r.reconcile(s)
-		r.requestLookup(host)
+		r.requestLookups(s)
 	}
 	s.refs++
 	return s, nil
 }
 
-// Hosts returns the host names of the declared services, sorted: the names that DNS is to look up.
+// Hosts returns the hosts of the declared services, sorted: the names that sources look for.
 func (r *Registry) Hosts() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	hosts := make(map[string]struct{}, len(r.services))
 	for _, s := range r.services {
-		hosts[s.host] = struct{}{}
+		for _, n := range s.names {
+			hosts[n.Host] = struct{}{}
+		}
 	}
 	return slices.Sorted(maps.Keys(hosts))
 }
@@ -126,26 +125,6 @@ func (r *Registry) Close() {
 	r.probes.Wait()
 }
 
-// ParseName splits a service's name into host and port. The host is a Compose service, container or DNS name;
-// the port is a number from 1 to 65535.
-func ParseName(service string) (host string, port uint16, err error) {
-	host, text, err := net.SplitHostPort(service)
-	if err != nil || host == "" {
-		return "", 0, fmt.Errorf("service %q: want NAME:PORT, such as bigcapital-server:3000", service)
-	}
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || n == 0 {
-		return "", 0, fmt.Errorf("service %q: the port must be a number from 1 to 65535", service)
-	}
-	if strings.ContainsAny(host, "/{}@ \t") {
-		return "", 0, fmt.Errorf("service %q: %q is not a valid container or service name", service, host)
-	}
-	if host != strings.ToLower(host) {
-		return "", 0, fmt.Errorf("service %q: names are compared in lower case; write %q", service, strings.ToLower(service))
-	}
-	return host, uint16(n), nil
-}
-
 func (r *Registry) requestPing() {
 	select {
 	case r.pingRequests <- struct{}{}:
@@ -153,9 +132,12 @@ func (r *Registry) requestPing() {
 	}
 }
 
-func (r *Registry) requestLookup(host string) {
-	select {
-	case r.lookupRequests <- host:
-	default:
+// requestLookups requests a lookup of each of a service's names.
+func (r *Registry) requestLookups(s *Service) {
+	for _, n := range s.names {
+		select {
+		case r.lookupRequests <- n.Host:
+		default:
+		}
 	}
 }

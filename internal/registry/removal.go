@@ -18,7 +18,7 @@ func explainRemoval(e *Endpoint, res resolution) (reason string, abort bool) {
 			return "its container moved to " + m.Addr.String(), true
 		}
 	}
-	if res.source == DNS {
+	if e.source == DNS {
 		return "DNS no longer gives its address", false
 	}
 	return "no running container has its address", false

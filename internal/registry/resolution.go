@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -24,10 +25,16 @@ type view struct {
 
 // resolution is the result of all sources' reports on a service.
 type resolution struct {
-	source  Source // the source that decides
-	members []Member
-	decided bool // some source has looked
-	known   bool // some container has the name, even if it is stopped
+	source  Source // the source that decides; if it has several names, on one of them
+	members []resolvedMember
+	decided bool // some source has looked for each name
+	known   bool // some container has one of the names, even if it is stopped
+}
+
+// resolvedMember is a member of a service, with the source that decides on it.
+type resolvedMember struct {
+	Member
+	source Source
 }
 
 // nameEntry returns the entry of a key, and creates it if needed. The caller holds r.mu.
@@ -78,18 +85,18 @@ func (r *Registry) reconcile(s *Service) {
 	s.problem = r.problem(s)
 
 	kept := make(map[*Endpoint]bool, len(s.endpoints))
-	var added []Member
+	var added []resolvedMember
 	for _, m := range res.members {
 		if !m.canBeEndpoint() {
 			continue
 		}
-		e := s.find(m)
+		e := s.find(m.Member)
 		if e == nil {
 			added = append(added, m)
 			continue
 		}
 		kept[e] = true
-		e.updateMember(m, res.source)
+		e.updateMember(m.Member, m.source)
 	}
 	for _, e := range slices.Clone(s.endpoints) {
 		if !kept[e] && e.removedReason == "" {
@@ -98,43 +105,71 @@ func (r *Registry) reconcile(s *Service) {
 		}
 	}
 	for _, m := range added {
-		s.add(m, res.source)
+		s.add(m.Member, m.source)
 	}
 	if res.decided && !res.known {
 		s.queue.wake() // requests wait only for the replacement grace now
 	}
 }
 
-// resolve merges the sources' reports on a service. While the Docker Engine is connected, it decides on every name that it
-// has ever known: an address that DNS still gives may belong to another container by now. Names that the Engine never listed,
-// such as network aliases, are left to DNS. While the Engine is not connected, DNS decides; until DNS has answered, the last
-// report of the Engine holds.
+// resolve merges the reports on a service's names. A container that several of them name is one member.
 func (r *Registry) resolve(s *Service) resolution {
-	if v := r.nameEntry(s.name).views[Static]; v.reported {
-		return resolution{Static, v.members, true, len(v.members) > 0}
+	merged := resolution{decided: true}
+	for i, n := range s.names {
+		source, members, decided, known := r.resolveName(n)
+		if i == 0 || known && !merged.known {
+			merged.source = source
+		}
+		merged.decided = merged.decided && decided
+		merged.known = merged.known || known
+		for _, m := range members {
+			m.Port = cmp.Or(m.Port, n.Port)
+			if one := (resolvedMember{m, source}); i == 0 || !slices.ContainsFunc(merged.members, one.isSame) {
+				merged.members = append(merged.members, one)
+			}
+		}
 	}
-	n := r.nameEntry(s.host)
+	return merged
+}
+
+// isSame reports whether two members are one container at one address.
+func (m resolvedMember) isSame(other resolvedMember) bool {
+	return m.Addr == other.Addr && m.Port == other.Port && (m.ID == other.ID || m.hasAddressID() || other.hasAddressID())
+}
+
+// resolveName merges the sources' reports on a name. decided means that some source has looked, and known that some container
+// has the name.
+//
+// While the Docker Engine is connected, it decides on every name that it has ever known: an address that DNS still gives may belong
+// to another container by now. Names that the Engine never listed, such as network aliases, are left to DNS. While the Engine is not
+// connected, DNS decides; until DNS has answered, the last report of the Engine holds.
+func (r *Registry) resolveName(name Name) (source Source, members []Member, decided, known bool) {
+	if v := r.nameEntry(name.String()).views[Static]; v.reported {
+		return Static, v.members, true, len(v.members) > 0
+	}
+	n := r.nameEntry(name.Host)
 	engine, dns := n.views[Engine], n.views[DNS]
 	isOnline := r.online[Engine]
 	switch {
 	case isOnline && engine.problem != "" && len(engine.members) == 0:
-		return resolution{source: Engine, decided: true} // DNS would mix the containers of two owners
+		return Engine, nil, true, false // DNS would mix the containers of two owners
 	case engine.everFound && (isOnline || !dns.reported):
-		return resolution{Engine, engine.members, true, len(engine.members) > 0}
+		return Engine, engine.members, true, len(engine.members) > 0
 	case dns.reported:
 		known := dns.everFound || engine.everFound
-		return resolution{DNS, dns.members, known || !r.expected[Engine], known}
-	case isOnline && !r.online[DNS]:
-		// The name is not listed, and there is no DNS to ask: the edge runs on a host that does not resolve container names.
-		return resolution{source: Engine, decided: true}
+		return DNS, dns.members, known || !r.expected[Engine], known
+	case isOnline && (!r.online[DNS] || name.Project() != ""):
+		// The name is not listed, and there is no DNS to ask: it knows no projects, or the edge runs on a host that does not resolve
+		// container names.
+		return Engine, nil, true, false
 	default:
-		return resolution{Engine, nil, engine.reported, engine.everFound}
+		return Engine, nil, engine.reported, engine.everFound
 	}
 }
 
 // problem returns the first problem that a source reports for the service's names. The caller holds r.mu.
 func (r *Registry) problem(s *Service) string {
-	for _, key := range s.keys() {
+	for key := range s.keys() {
 		n := r.names[key]
 		if n == nil {
 			continue
@@ -151,7 +186,7 @@ func (r *Registry) problem(s *Service) string {
 // find returns the endpoint of a member: the same container at the same address, or the same address if one of the two
 // reports contains no more than that. The caller holds s.mu.
 func (s *Service) find(m Member) *Endpoint {
-	addr := m.address(s.port)
+	addr := m.address()
 	for _, e := range s.endpoints {
 		if e.removedReason == "" && e.addr == addr && (e.member.ID == m.ID || e.member.hasAddressID() || m.hasAddressID()) {
 			return e

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -46,14 +47,13 @@ func (s Settings) withDefaults() Settings {
 	return s
 }
 
-// Service is a name that routes proxy to, with its endpoints. All routes that name it share one Service.
+// Service is what routes proxy to: the endpoints behind one name or several. All routes that name them share one Service.
 // Its methods are safe for concurrent use.
 type Service struct {
-	r    *Registry
-	name string // "bigcapital-server:3000"
-	host string
-	port uint16
-	refs int // guarded by r.mu
+	r     *Registry
+	name  string // "bigcapital-server:3000", or several names with commas between them
+	names []Name
+	refs  int // guarded by r.mu
 
 	requestCounters   requestCounters
 	identitiesVersion atomic.Uint64 // how often an endpoint got or lost an identity
@@ -82,9 +82,9 @@ type Service struct {
 	problem      string
 }
 
-func newService(r *Registry, name, host string, port uint16) *Service {
+func newService(r *Registry, name string, names []Name) *Service {
 	s := &Service{
-		r: r, name: name, host: host, port: port,
+		r: r, name: name, names: names,
 		settings: Settings{}.withDefaults(),
 		byID:     make(map[string]*Endpoint),
 		since:    time.Now(),
@@ -95,6 +95,9 @@ func newService(r *Registry, name, host string, port uint16) *Service {
 
 // Name returns the service's name as routes write it, such as "bigcapital-server:3000".
 func (s *Service) Name() string { return s.name }
+
+// Names returns the names that the service consists of, sorted. There is at least one.
+func (s *Service) Names() []Name { return slices.Clone(s.names) }
 
 // Configure applies settings to the running service. Endpoints keep their state. If the probe has changed, each endpoint is
 // probed from the beginning.
@@ -128,7 +131,7 @@ func (s *Service) Drop() {
 	isLast := s.refs == 0 && r.services[s.name] == s
 	if isLast {
 		delete(r.services, s.name)
-		for _, key := range s.keys() {
+		for key := range s.keys() {
 			if n := r.names[key]; n != nil {
 				n.services = slices.DeleteFunc(n.services, func(other *Service) bool { return other == s })
 				if len(n.services) == 0 {
@@ -144,8 +147,17 @@ func (s *Service) Drop() {
 	}
 }
 
-// keys returns the names under which sources may report the service.
-func (s *Service) keys() []string { return []string{s.name, s.host} }
+// keys returns the names under which sources may report the service, each once.
+func (s *Service) keys() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i, n := range s.names {
+			isNewHost := !slices.ContainsFunc(s.names[:i], func(earlier Name) bool { return earlier.Host == n.Host })
+			if !yield(n.String()) || isNewHost && !yield(n.Host) {
+				return
+			}
+		}
+	}
+}
 
 // close ends all waits and removes all endpoints.
 func (s *Service) close(reason string) {

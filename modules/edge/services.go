@@ -27,6 +27,10 @@ func (a *App) Service(name string, config service.Config) (*registry.Service, er
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("service %s: %w", name, err)
 	}
+	name, err := registry.NormalizeService(name)
+	if err != nil {
+		return nil, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if u := a.services[name]; u != nil {

@@ -10,7 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/matchers"
 	"github.com/theworklabs/edge/modules/proxy"
 	"github.com/theworklabs/edge/modules/service"
@@ -93,6 +92,13 @@ func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
 	if name == "block" {
 		return p.unmarshalBlockedPaths(d, args)
 	}
+	if b := p.backend(name); b != nil {
+		var err error
+		if b.service, err = service.ParseNames(args); err != nil {
+			return d.WrapErr(err)
+		}
+		return nil
+	}
 	if len(args) > 1 {
 		return d.ArgErr()
 	}
@@ -143,13 +149,6 @@ func (p *preset) unmarshalBlockedPaths(d *caddyfile.Dispenser, paths []string) e
 }
 
 func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) error {
-	if b := p.backend(name); b != nil {
-		if _, _, err := registry.ParseName(value); err != nil {
-			return d.WrapErr(err)
-		}
-		b.service = value
-		return nil
-	}
 	switch name {
 	case "max_body":
 		if value == "off" {

@@ -92,7 +92,7 @@ func (p preset) zoneName() string {
 	if p.backends[0].service == p.defaultService {
 		return p.name
 	}
-	return p.name + "_" + strings.NewReplacer(":", "_", ".", "_").Replace(p.backends[0].service)
+	return p.name + "_" + strings.NewReplacer(":", "_", ".", "_", "/", "_", ",", "_").Replace(p.backends[0].service)
 }
 
 // bodyTooLargeRoute refuses requests that announce a body of more than maxBytes.

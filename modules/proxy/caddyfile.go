@@ -95,27 +95,37 @@ func ParseMatcher(h httpcaddyfile.Helper) (matcher caddy.ModuleMap, d *caddyfile
 // Handlers sets its transport and its upstream.
 func Handlers(t *Transport, rp *reverseproxy.Handler) []json.RawMessage {
 	rp.TransportRaw = caddyconfig.JSONModuleObject(t, "protocol", "edge", nil)
-	rp.Upstreams = reverseproxy.UpstreamPool{{Dial: t.Service}}
+	rp.Upstreams = reverseproxy.UpstreamPool{{Dial: t.dialAddress()}}
 	return []json.RawMessage{
 		caddyconfig.JSONModuleObject(new(Handler), "handler", "edge_proxy", nil),
 		caddyconfig.JSONModuleObject(rp, "handler", "reverse_proxy", nil),
 	}
 }
 
+// dialAddress returns the address for the placeholders of reverse_proxy, which names an upstream without a project.
+func (t *Transport) dialAddress() string {
+	names, err := registry.ParseNames(t.Service)
+	if err != nil {
+		return t.Service // Provision reports the error
+	}
+	return names[0].HostPort()
+}
+
 // extractSubdirectives reads the service and edge_proxy's own subdirectives, and deletes them from d, so that reverse_proxy's
 // parser sees only its own. isKept reports whether the edge lets a spoofable header pass.
 func extractSubdirectives(d *caddyfile.Dispenser, isKept func(header string) bool) (*Transport, error) {
 	t := new(Transport)
-	if !d.NextArg() {
+	var names []string
+	for d.NextArg() {
+		names = append(names, d.Val())
+		d.Delete()
+	}
+	if len(names) == 0 {
 		return nil, d.Err("edge_proxy: want a service, such as edge_proxy bigcapital-server:3000")
 	}
-	t.Service = d.Val()
-	if _, _, err := registry.ParseName(t.Service); err != nil {
+	var err error
+	if t.Service, err = service.ParseNames(names); err != nil {
 		return nil, d.WrapErr(err)
-	}
-	d.Delete()
-	if d.NextArg() {
-		return nil, d.Errf("edge_proxy: unexpected %q: a directive has one service, and the edge finds its containers itself", d.Val())
 	}
 	for d.NextBlock(0) {
 		name := d.Val()

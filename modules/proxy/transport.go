@@ -35,7 +35,8 @@ func init() {
 // It sets the placeholders `{edge.endpoint.id}` and `{edge.endpoint.address}`, and in error routes `{edge.service.down}`: for
 // how long the service has had no ready endpoint ("3 minutes"), or "" if the request failed for another reason.
 type Transport struct {
-	// The service, such as `bigcapital-server:3000`: the name of a Compose service or container, and a port.
+	// The service, such as `bigcapital-server:3000`: the name of a Compose service or container, and a port. Several names with
+	// commas between them are one pool. `shop/web:8080` is the service `web` of the Compose project `shop`.
 	Service string `json:"service"`
 
 	service.Config
@@ -87,6 +88,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if t.service, err = t.app.Service(t.Service, t.Config); err != nil {
 		return err
 	}
+	t.Service = t.service.Name()
 	return t.provisionAffinity()
 }
 

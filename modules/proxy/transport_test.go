@@ -225,3 +225,19 @@ func TestAnErrorPageCanShowTheDowntime(t *testing.T) {
 		t.Errorf("got %d %q, Retry-After %q; want 503 \"down:1 seconds\" with Retry-After", status, text, h.Get("Retry-After"))
 	}
 }
+
+// TestServicesOfSeveralNamesArePools: a second service of the same application, as the compose file of two servers has it.
+func TestServicesOfSeveralNamesArePools(t *testing.T) {
+	first, second := newBackend(t, echo("first")).start(t), newBackend(t, echo("second")).start(t)
+	s := serve(t, map[string][]string{"api:80": {first.address}, "api-2:80": {second.address}},
+		"edge_proxy api-2:80 api:80 {\n header_up Host {upstream_hostport}\n header_down X-Host {http.reverse_proxy.upstream.hostport}\n}")
+	for _, want := range []string{"first GET 0", "second GET 0"} {
+		s.eventuallyResponds(t, "/", want)
+	}
+	if _, _, header := s.send(t, http.MethodGet, "/", nil); header.Get("X-Host") != "api:80" {
+		t.Errorf("the upstream is %q, want api:80", header.Get("X-Host"))
+	}
+	if status := edge.Snapshot(); len(status) != 1 || status[0].Service != "api:80,api-2:80" || status[0].Ready != 2 {
+		t.Errorf("got the services %+v, want one with two endpoints", status)
+	}
+}

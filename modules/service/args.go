@@ -6,6 +6,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/theworklabs/edge/internal/registry"
 )
 
 // The functions below read the arguments of the line that the dispenser is on. Their errors name the file and the line. An empty
@@ -115,4 +117,9 @@ func percentOrOffArg(d *caddyfile.Dispenser, to *float64) error {
 	}
 	*to = n / 100
 	return nil
+}
+
+// ParseNames returns the service that the arguments name: one name, or several that form one pool.
+func ParseNames(args []string) (string, error) {
+	return registry.NormalizeService(strings.Join(args, ","))
 }

@@ -62,7 +62,7 @@ func (u *DockerDNS) GetUpstreams(*http.Request) ([]*reverseproxy.Upstream, error
 
 // UnmarshalCaddyfile parses the source and its block. Syntax:
 //
-//	dynamic docker_dns <service:port> {
+//	dynamic docker_dns <service:port...> {
 //		probe {
 //			…            # see modules/edge
 //		}
@@ -70,11 +70,11 @@ func (u *DockerDNS) GetUpstreams(*http.Request) ([]*reverseproxy.Upstream, error
 func (u *DockerDNS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // docker_dns
 	args := d.RemainingArgs()
-	if len(args) != 1 {
-		return d.Err("docker_dns: want one service, such as dynamic docker_dns bigcapital-server:3000")
+	if len(args) == 0 {
+		return d.Err("docker_dns: want a service, such as dynamic docker_dns bigcapital-server:3000")
 	}
-	u.Service = args[0]
-	if _, _, err := registry.ParseName(u.Service); err != nil {
+	var err error
+	if u.Service, err = service.ParseNames(args); err != nil {
 		return d.WrapErr(err)
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
