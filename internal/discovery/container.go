@@ -24,7 +24,7 @@ type containerInfo struct {
 	id              string
 	project         string   // "" if Compose did not create it
 	service         string   // of Compose, in lower case
-	names           []string // the service's and the container's, in lower case
+	names           []string // the service's and the container's, and the same as project/name, in lower case
 	displayName     string
 	running         bool   // or paused
 	unhealthyReason string // why it must not be used although it runs; "": it may be used
@@ -60,6 +60,11 @@ func newContainerInfo(item container.Summary) (c containerInfo, ok bool) {
 		}
 		if c.displayName == "" {
 			c.displayName = n
+		}
+	}
+	if c.project != "" {
+		for _, n := range c.names {
+			c.names = append(c.names, strings.ToLower(c.project)+"/"+n)
 		}
 	}
 	switch {

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -187,42 +186,27 @@ func (x *containerIndex) unlink(id string) []string {
 
 // members returns the members of a name, sorted by ID, and what is wrong about the name.
 func (x *containerIndex) members(name string) (members []registry.Member, problem string) {
-	project := x.scope.servedProject()
-	others := make(map[string]struct{}) // projects that have a service of this name and are not served
+	owners := make(map[string]struct{}) // projects of the members; "": Compose did not create them
+	others := make(map[string]struct{}) // projects that answer to the name and are not served
 	for id := range x.byName[name] {
 		c := x.containers[id]
 		addr := x.scope.address(c)
-		if c.project != project && (project != "" || c.project != "") {
-			if c.service == name && (project == "" || addr.IsValid()) {
+		if !x.scope.serves(c.project, name) {
+			if c.project != "" && addr.IsValid() && (c.service == name || strings.Contains(name, "/")) {
 				others[c.project] = struct{}{}
 			}
-			if project != "" {
-				continue
-			}
+			continue
 		}
+		owners[c.project] = struct{}{}
 		e := x.events[id]
 		members = append(members, c.member(addr, e.isStopping()))
 	}
 	slices.SortFunc(members, func(a, b registry.Member) int { return strings.Compare(a.ID, b.ID) })
-	return resolveProjectConflict(name, project, members, others)
-}
-
-// resolveProjectConflict returns the members to use and the problem if several projects have a service of one name.
-func resolveProjectConflict(name, project string, members []registry.Member, others map[string]struct{}) ([]registry.Member, string) {
-	delete(others, "") // containers that Compose did not create belong to no project
-	list := strings.Join(slices.Sorted(maps.Keys(others)), ", ")
-	switch {
-	case len(others) == 0:
-		return members, ""
-	case project == "" && len(others) > 1:
-		return nil, fmt.Sprintf("projects %s all answer to %s; set `project` to one of them", list, name)
-	case project == "":
-		return members, ""
-	case len(members) == 0:
-		return nil, fmt.Sprintf("project %s answers to %s, but the edge serves project %s; set `project`, or use another network", list, name, project)
-	default:
-		return members, fmt.Sprintf("project %s answers to %s too; only project %s is used: rename one, or use another network", list, name, project)
+	conflict := nameConflict{name: name, served: x.scope.served(), owners: slices.Sorted(maps.Keys(owners)), others: slices.Sorted(maps.Keys(others))}
+	if len(owners) > 1 {
+		members = nil // they belong to different applications
 	}
+	return members, conflict.problem()
 }
 
 // nameSet is a set of names whose members may have changed.

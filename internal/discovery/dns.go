@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ const (
 // Docker forwards names that it does not know to external resolvers, so DNS drops addresses outside Subnets. Docker also shuffles its
 // answers, so DNS sorts them. It asks for fully qualified names: no search domain is appended.
 //
-// An IP address is its own answer. A name in HostsFile has the addresses there, in any subnet: localhost, and the `extra_hosts` of a
+// It does not look up a host with a project, "shop/web". An IP address is its own answer. A name in HostsFile has the addresses there, in any subnet: localhost, and the `extra_hosts` of a
 // compose file, such as host.docker.internal.
 type DNS struct {
 	Names    Names
@@ -106,7 +107,7 @@ func (p *dnsPoller) run(ctx context.Context) {
 func (p *dnsPoller) startLookups(ctx context.Context, hosts ...string) {
 	subnets := p.Subnets()
 	for _, host := range hosts {
-		if !p.beginLookup(host) {
+		if strings.Contains(host, "/") || !p.beginLookup(host) { // DNS knows no projects
 			continue
 		}
 		p.wg.Go(func() {

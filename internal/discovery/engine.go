@@ -21,7 +21,7 @@ const DefaultTerminationTimeout = 60 * time.Second
 // It needs GET /_ping, /events and /containers/json.
 type Engine struct {
 	DockerHost         string                // unix:///var/run/docker.sock or tcp://docker-guard:2375
-	Project            string                // the Compose project that is served; "": the edge's own
+	Projects           []string              // the Compose projects that are served, or AnyProject; none: the edge's own
 	Networks           []string              // the networks whose addresses are used; none: those that the edge is on
 	StopSignals        []string              // signals that mean stop, in addition to the usual ones, such as WINCH
 	TerminationTimeout time.Duration         // a container that still runs so long after a stop signal is not stopping; 0: DefaultTerminationTimeout

@@ -271,17 +271,6 @@ func TestOnlyOwnProjectAndNetworksAreUsed(t *testing.T) {
 	}
 }
 
-func TestNameInTwoProjectsIsRejectedWithoutOwnProject(t *testing.T) {
-	engine := newFakeEngine(t)
-	engine.remove("edge")
-	engine.put("a", "10.0.0.7", nil)
-	engine.put("b", "10.0.0.8", func(c *container.Summary) { c.Labels["com.docker.compose.project"] = "q" })
-	r := run(t, engine)
-	r.eventually(t, "problem of api", func() bool {
-		return strings.Contains(r.problems["api"], "projects p, q all answer to api; set `project`") && len(r.names["api"]) == 0
-	})
-}
-
 func TestConfiguredProjectAndNetworkAreUsed(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
@@ -290,7 +279,7 @@ func TestConfiguredProjectAndNetworkAreUsed(t *testing.T) {
 		c.NetworkSettings.Networks["other"] = &network.EndpointSettings{IPAddress: netip.MustParseAddr("172.30.0.8")}
 	})
 	source := engine.newSource().(discovery.Engine)
-	source.Project, source.Networks = "q", []string{"other"}
+	source.Projects, source.Networks = []string{"q"}, []string{"other"}
 	runSource(t, source).eventuallyServes(t, "172.30.0.8")
 }
 

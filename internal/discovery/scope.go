@@ -4,11 +4,15 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
-// scope is which project and which networks the edge serves.
+// AnyProject in Engine.Projects means every project.
+const AnyProject = "any"
+
+// scope is which projects and which networks the edge serves.
 type scope struct {
-	project  string   // as configured; "": the edge's own, if it has one
+	projects []string // as configured; none: the edge's own, if it has one
 	networks []string // as configured; none: all networks that the edge is on
 
 	subnets    []netip.Prefix // those of the edge's networks
@@ -28,19 +32,31 @@ func (s *scope) update(subnets []netip.Prefix, containers map[string]containerIn
 			}
 		}
 	}
-	return !slices.Equal(before.subnets, subnets) || before.servedProject() != s.servedProject()
+	return !slices.Equal(before.subnets, subnets) || !slices.Equal(before.served(), s.served())
 }
 
 func (s *scope) isOwnAddress(addr netip.Addr) bool {
 	return slices.ContainsFunc(s.subnets, func(p netip.Prefix) bool { return p.Addr() == addr })
 }
 
-// servedProject returns the project whose services are used; "" means all.
-func (s *scope) servedProject() string {
-	if s.project != "" {
-		return s.project
+// served returns the projects whose services are used. None are all projects, and the containers that Compose did not create.
+func (s *scope) served() []string {
+	switch {
+	case slices.Contains(s.projects, AnyProject):
+		return nil
+	case len(s.projects) > 0:
+		return s.projects
+	case s.ownProject != "":
+		return []string{s.ownProject}
 	}
-	return s.ownProject
+	return nil
+}
+
+// serves reports whether the containers of a project are used for a name. Unless the projects are configured, a name with a project
+// is enough.
+func (s *scope) serves(project, name string) bool {
+	served := s.served()
+	return len(served) == 0 || slices.Contains(served, project) || len(s.projects) == 0 && strings.Contains(name, "/")
 }
 
 // address returns the address at which the edge reaches the container: in the first usable network by name, IPv4 before IPv6. It is

@@ -41,7 +41,7 @@ func newSession(e Engine, sink Sink) *session {
 	return &session{
 		Engine: e, sink: sink,
 		publisher: &publisher{sink: sink, names: e.Names, log: e.Log, logged: make(map[string]string)},
-		index:     newContainerIndex(scope{project: e.Project, networks: e.Networks}),
+		index:     newContainerIndex(scope{projects: e.Projects, networks: e.Networks}),
 	}
 }
 
@@ -96,7 +96,7 @@ func (s *session) runConnection(ctx context.Context) (connected bool, err error)
 	s.pendingList = listRequest{}
 	s.sink.SetOnline(true)
 	s.Log.Info("connected to the Docker Engine", zap.String("endpoint", s.DockerHost),
-		zap.String("project", s.index.scope.servedProject()), zap.Int("containers", len(s.index.containers)))
+		zap.Strings("projects", s.index.scope.served()), zap.Int("containers", len(s.index.containers)))
 
 	queue := make(chan events.Message, 1024)
 	var wg sync.WaitGroup

@@ -41,7 +41,11 @@ type App struct {
 	// Deprecated: use docker_host.
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// The Compose project whose services are served. Default: the edge's own.
+	// The Compose projects whose services are served, or `any` for all. If several have a service of one name, routes name it with its
+	// project: `shop/web:8080`. Default: the edge's own project, and services that routes name with their project.
+	Projects []string `json:"projects,omitempty"`
+
+	// The only Compose project whose services are served, instead of projects.
 	Project string `json:"project,omitempty"`
 
 	// The Docker networks whose addresses are used. Default: all networks that the edge is attached to.
@@ -159,6 +163,12 @@ func (a *App) validate() error {
 	if a.Refresh > 0 && time.Duration(a.Refresh) < 100*time.Millisecond {
 		return fmt.Errorf("refresh %s: the shortest is 100ms", time.Duration(a.Refresh))
 	}
+	if a.Project != "" && len(a.Projects) > 0 {
+		return errors.New("give project or projects, not both")
+	}
+	if len(a.Projects) > 1 && slices.Contains(a.Projects, discovery.AnyProject) {
+		return errors.New("projects any: name no other project beside any")
+	}
 	if a.MaxHeld < 0 {
 		return fmt.Errorf("max_held can't be negative")
 	}
@@ -176,7 +186,7 @@ func (a *App) validate() error {
 	}
 	a.static = make(discovery.Static, len(a.Static))
 	for service, addrs := range a.Static {
-		if _, _, err := registry.ParseName(service); err != nil {
+		if _, err := registry.ParseName(service); err != nil {
 			return fmt.Errorf("static: %w", err)
 		}
 		if len(addrs) == 0 {
@@ -200,9 +210,17 @@ func (a *App) validate() error {
 func (a *App) sourceSettings() sourceSettings {
 	return sourceSettings{
 		static: a.static,
-		engine: engineSettings{a.DockerHost, a.Project, a.Networks, a.StopSignals, time.Duration(a.TerminatingTimeout)},
+		engine: engineSettings{a.DockerHost, a.servedProjects(), a.Networks, a.StopSignals, time.Duration(a.TerminatingTimeout)},
 		dns:    dnsSettings{a.Resolver, time.Duration(a.Refresh)},
 	}
+}
+
+// servedProjects returns the projects of either option.
+func (a *App) servedProjects() []string {
+	if a.Project != "" {
+		return []string{a.Project}
+	}
+	return a.Projects
 }
 
 // Start activates the first configuration. In a reload, the active configuration stays active until Caddy has started all of the new

@@ -29,7 +29,8 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //
 //	edge {
 //		docker_host   <unix:///path|tcp://host:port>   # none: DNS alone
-//		project       <compose project>                # the edge's own
+//		projects      <compose project...>|any         # the edge's own
+//		project       <compose project>                # only this one
 //		network       <networks...>                    # those that the edge is attached to
 //		resolver      <address:port>                   # 127.0.0.11:53
 //		refresh       <duration>                       # 1s
@@ -74,6 +75,8 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 		return dockerHostArg(d, given["endpoint"], &a.DockerHost)
 	case "project":
 		return service.StringArg(d, &a.Project)
+	case "projects":
+		return service.StringArgs(d, &a.Projects)
 	case "affinity_secret":
 		return service.StringArg(d, &a.AffinitySecret)
 	case "resolver":
@@ -101,7 +104,7 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 		if len(args) < 2 {
 			return d.Err("static: want a service and at least one address, such as bigcapital-server:3000 127.0.0.1:3001")
 		}
-		if _, _, err := registry.ParseName(args[0]); err != nil {
+		if _, err := registry.ParseName(args[0]); err != nil {
 			return d.WrapErr(err)
 		}
 		if _, twice := a.Static[args[0]]; twice {
@@ -113,6 +116,6 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 		a.Static[args[0]] = args[1:]
 		return nil
 	default:
-		return d.Errf("edge: unknown option %q; there are docker_host, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, terminating_timeout, close_window and affinity_secret", name)
+		return d.Errf("edge: unknown option %q; there are docker_host, projects, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, terminating_timeout, close_window and affinity_secret", name)
 	}
 }

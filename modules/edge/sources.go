@@ -30,7 +30,7 @@ type sourceSettings struct {
 
 type engineSettings struct {
 	dockerHost         string
-	project            string
+	projects           []string
 	networks           []string
 	stopSignals        []string
 	terminatingTimeout time.Duration
@@ -111,7 +111,7 @@ func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
 	}
 	if s.engine.dockerHost != "" {
 		specs[registry.Engine] = sourceSpec{s.engine, auditedEngine{discovery.Engine{
-			DockerHost: s.engine.dockerHost, Project: s.engine.project, Networks: s.engine.networks,
+			DockerHost: s.engine.dockerHost, Projects: s.engine.projects, Networks: s.engine.networks,
 			StopSignals: s.engine.stopSignals, TerminationTimeout: s.engine.terminatingTimeout,
 			Names: r.registry, PingRequests: r.registry.PingRequests(), Log: r.log,
 		}, r.log}}

@@ -1,0 +1,61 @@
+package discovery
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// nameConflict is which projects answer to a name.
+type nameConflict struct {
+	name   string
+	served []string // the projects that are served; none: all
+	owners []string // projects that are served and answer to the name; "": Compose did not create the container
+	others []string // projects that are not served and answer to it
+}
+
+// problem returns what the operator must change, or know; "" if it is nothing.
+func (c nameConflict) problem() string {
+	switch {
+	case len(c.owners) > 1:
+		return fmt.Sprintf("%s answer to %s; write in the route which one is meant: %s", c.list(c.owners), c.name, c.choices(c.owners))
+	case len(c.others) == 0:
+		return ""
+	case len(c.owners) == 1:
+		return fmt.Sprintf("%s answers to %s too; only %s is used", c.list(c.others), c.name, c.list(c.owners))
+	case strings.Contains(c.name, "/"):
+		return fmt.Sprintf("the edge does not serve project %s; write `%s` in the global option edge", c.others[0], c.line(c.others))
+	case len(c.others) > 1:
+		return fmt.Sprintf("the edge serves %s, which has no %s; %s have one: write in the route which one is meant: %s",
+			c.list(c.served), c.name, c.list(c.others), c.choices(c.others))
+	}
+	return fmt.Sprintf("the edge serves %s, which has no %s; %s has one: write `%s` in the global option edge, or %s in the route",
+		c.list(c.served), c.name, c.list(c.others), c.line(c.others), c.choices(c.others))
+}
+
+// line returns the option that serves more projects.
+func (c nameConflict) line(more []string) string {
+	return "projects " + strings.Join(slices.Concat(c.served, more), " ")
+}
+
+// choices returns the names that say which project is meant.
+func (c nameConflict) choices(projects []string) string {
+	var names []string
+	for _, p := range projects {
+		if p != "" {
+			names = append(names, p+"/"+c.name)
+		}
+	}
+	return strings.Join(names, " or ")
+}
+
+func (nameConflict) list(projects []string) string {
+	texts := make([]string, len(projects))
+	for i, p := range projects {
+		texts[i] = "project " + p
+		if p == "" {
+			texts[i] = "a container of no project"
+		}
+	}
+	return strings.Join(texts, " and ")
+}
