@@ -14,9 +14,9 @@ import (
 // edgeConfig is the part of Caddy's JSON configuration that the checks use.
 type edgeConfig struct {
 	hosts                     []string // host names of the sites, sorted
-	services                  []string // NAME:PORT of the services that the edge finds containers for, sorted
+	services                  []string // names of the services that the edge finds containers for, NAME:PORT or PROJECT/NAME:PORT; sorted
 	dockerHost                string   // address of the Docker Engine, or of the guard in front of it
-	project                   string   // Compose project whose containers the edge serves, if not its own
+	projects                  []string // Compose projects whose containers the edge serves; none: its own
 	acmeDirectories           []string // URLs of ACME directories, sorted
 	privateHosts              []string // hosts that get no certificate from a public authority
 	hasFileCertificates       bool     // some hosts have certificates from files; it is not known which
@@ -61,6 +61,7 @@ func parseConfig(text []byte) (*edgeConfig, error) {
 				DockerHost string `json:"docker_host"`
 				Endpoint   string // the name of docker_host until 1.0
 				Project    string
+				Projects   []string
 				Static     map[string][]string
 			}
 			HTTP json.RawMessage
@@ -71,7 +72,10 @@ func parseConfig(text []byte) (*edgeConfig, error) {
 		return nil, fmt.Errorf("read the adapted configuration: %w", err)
 	}
 	config := document.Modules
-	c := &edgeConfig{dockerHost: cmp.Or(config.Edge.DockerHost, config.Edge.Endpoint), project: config.Edge.Project}
+	c := &edgeConfig{dockerHost: cmp.Or(config.Edge.DockerHost, config.Edge.Endpoint), projects: config.Edge.Projects}
+	if config.Edge.Project != "" {
+		c.projects = []string{config.Edge.Project}
+	}
 	var routes any
 	if len(config.HTTP) > 0 {
 		if err := json.Unmarshal(config.HTTP, &routes); err != nil {
@@ -118,11 +122,11 @@ func servicesOf(handler map[string]any) (all []string) {
 	case handler["handler"] != "reverse_proxy":
 	case transport["protocol"] == "edge":
 		if service, found := transport["service"].(string); found {
-			all = append(all, service)
+			all = append(all, strings.Split(service, ",")...)
 		}
 	case dynamic["source"] == "docker_dns":
 		if service, found := dynamic["service"].(string); found {
-			all = append(all, service)
+			all = append(all, strings.Split(service, ",")...)
 		}
 	default:
 		upstreams, _ := handler["upstreams"].([]any)

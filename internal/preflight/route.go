@@ -23,17 +23,28 @@ func (c *Check) checkRoutes(ctx context.Context, s *stack, config *edgeConfig) [
 	return all
 }
 
-// checkRoute checks one service, NAME:PORT.
+// checkRoute checks one name of a service, NAME:PORT or PROJECT/NAME:PORT.
 func (c *Check) checkRoute(ctx context.Context, s *stack, config *edgeConfig, name string) Finding {
-	host, number, err := net.SplitHostPort(name)
+	project, address := splitProject(name)
+	host, number, err := net.SplitHostPort(address)
 	if err != nil {
 		return errorFinding("route", "name a service and its port, such as bigcapital-server:3000", "%s: %v", name, err)
 	}
+	if project != "" && project != s.Name {
+		return c.checkProjectRoute(ctx, s, config, name, project, host)
+	}
 	to := s.serviceByHost(host)
+	if to == nil {
+		if found, ok := c.checkForeignRoute(ctx, s, config, name, host); ok {
+			return found
+		}
+	} else if found := c.checkOwnRoute(ctx, s, config, name, host, to, project != ""); found != nil {
+		return *found
+	}
 	switch {
 	case to == nil && isExternalHost(host):
 		return okFinding("route", "%s is an address, and is not looked up in the compose file", name)
-	case to == nil && (config.project != "" || s.isOnExternalNetwork()):
+	case to == nil && (len(config.projects) > 0 || s.isOnExternalNetwork()):
 		return warningFinding("route", "check that it runs: docker ps", "%s: %s is not in this compose file, and is not checked: the edge is on an external network", name, host)
 	case to == nil:
 		return errorFinding("route", "correct the name in the Caddyfile, or add the service; there are: "+strings.Join(s.activeNames, ", "), "%s: the compose file has no service %s", name, host)
@@ -57,7 +68,8 @@ func (c *Check) checkRoute(ctx context.Context, s *stack, config *edgeConfig, na
 // checkRoutePort checks that a service listens on the port of a route, according to the compose file or the image. Neither expose nor
 // EXPOSE has an effect between containers of one network, so that a difference is no error.
 func (c *Check) checkRoutePort(ctx context.Context, s *stack, to *compose.Service, name, networks string) Finding {
-	_, number, _ := net.SplitHostPort(name)
+	_, address := splitProject(name)
+	_, number, _ := net.SplitHostPort(address)
 	declared, inImage := exposedPorts(to), c.imagePorts(ctx, s, to)
 	known := slices.Compact(slices.Sorted(slices.Values(slices.Concat(declared, inImage))))
 	expose := fmt.Sprintf("expose: [%q]", number)

@@ -51,11 +51,15 @@ func (s *stack) routes(ctx context.Context) ([]route, error) {
 // routesTo returns the routes to a service of the project.
 func (s *stack) routesTo(to *compose.Service, routes []route) []route {
 	isTo := func(r route) bool {
-		host, _, _ := strings.Cut(r.Service, ":")
-		return host == to.Name || to.ContainerName != "" && host == to.ContainerName ||
-			slices.ContainsFunc(r.Endpoints, func(e endpoint) bool {
-				return strings.HasPrefix(e.Name, s.Name+"/"+to.Name+"/")
-			})
+		for name := range strings.SplitSeq(r.Service, ",") {
+			host, _, _ := strings.Cut(strings.TrimPrefix(name, s.Name+"/"), ":")
+			if host == to.Name || to.ContainerName != "" && host == to.ContainerName {
+				return true
+			}
+		}
+		return slices.ContainsFunc(r.Endpoints, func(e endpoint) bool {
+			return strings.HasPrefix(e.Name, s.Name+"/"+to.Name+"/")
+		})
 	}
 	return slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return !isTo(r) })
 }

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"strings"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -76,7 +78,14 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 	case "project":
 		return service.StringArg(d, &a.Project)
 	case "projects":
-		return service.StringArgs(d, &a.Projects)
+		var args []string
+		if err := service.StringArgs(d, &args); err != nil {
+			return err
+		}
+		for _, arg := range args { // an environment variable may have several
+			a.Projects = append(a.Projects, strings.Fields(arg)...)
+		}
+		return nil
 	case "affinity_secret":
 		return service.StringArg(d, &a.AffinitySecret)
 	case "resolver":

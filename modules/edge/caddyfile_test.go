@@ -44,6 +44,10 @@ func TestGlobalOptionAdaptsToJSON(t *testing.T) {
 		{"docker_host tcp://docker-guard:2375", `{"docker_host":"tcp://docker-guard:2375"}`},
 		{"docker_host unix:///var/run/docker.sock", `{"docker_host":"unix:///var/run/docker.sock"}`},
 		{"project shop", `{"project":"shop"}`},
+		{"projects front shop", `{"projects":["front","shop"]}`},
+		{"projects \"front shop\" blog", `{"projects":["front","shop","blog"]}`},
+		{`projects ""`, `{}`},
+		{"projects any", `{"projects":["any"]}`},
 		{"network front back", `{"networks":["front","back"]}`},
 		{"network front\nnetwork back", `{"networks":["front","back"]}`},
 		{"stop_signals WINCH 28", `{"stop_signals":["WINCH","28"]}`},
@@ -79,6 +83,12 @@ func TestGlobalOptionAdaptsToJSON(t *testing.T) {
 	}
 }
 
+func TestProjectAndProjectsExcludeEachOther(t *testing.T) {
+	if _, err := adapt(t, "edge {\n project shop\n projects shop blog\n}"); err == nil || !strings.Contains(err.Error(), "give project or projects, not both") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestGlobalOptionErrorsNameTheirLine(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"endpoints tcp://x:1", `unknown option "endpoints"; there are docker_host,`},
@@ -92,6 +102,8 @@ func TestGlobalOptionErrorsNameTheirLine(t *testing.T) {
 		{"docker_host", "argument count"},
 		{"docker_host tcp://a:1 tcp://b:1", "argument count"},
 		{"project", "argument count"},
+		{"projects", "argument count"},
+		{"projects any shop", "name no other project beside any"},
 		{"network", "argument count"},
 		{"stop_signals", "argument count"},
 		{"resolver 10.0.0.1", `resolver "10.0.0.1": want ADDRESS:PORT`},

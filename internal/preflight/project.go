@@ -1,0 +1,114 @@
+package preflight
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/discovery"
+)
+
+// serves reports whether the edge of the stack serves a project. If the configuration names none, it serves its own.
+func (config *edgeConfig) serves(s *stack, project string) bool {
+	if len(config.projects) == 0 {
+		return project == s.Name
+	}
+	return slices.Contains(config.projects, project) || slices.Contains(config.projects, discovery.AnyProject)
+}
+
+// projectsHint says how to serve more projects.
+func (config *edgeConfig) projectsHint(s *stack, more ...string) string {
+	served := config.projects
+	if len(served) == 0 {
+		served = []string{s.Name}
+	}
+	return "write `projects " + strings.Join(slices.Concat(served, more), " ") + "` in the global option edge"
+}
+
+// choices are the names of a service of several projects, for a hint.
+func choices(projects []string, name string) string {
+	names := make([]string, len(projects))
+	for i, p := range projects {
+		names[i] = p + "/" + name
+	}
+	return strings.Join(names, " or ")
+}
+
+// checkForeignRoute checks a service, NAME:PORT, that the compose file does not have, by the containers of other projects. ok is false
+// if there are none.
+func (c *Check) checkForeignRoute(ctx context.Context, s *stack, config *edgeConfig, name, host string) (found Finding, ok bool) {
+	others := c.otherProjectsWith(ctx, s, host)
+	var served []string
+	for _, p := range others {
+		if config.serves(s, p) {
+			served = append(served, p)
+		}
+	}
+	switch {
+	case len(served) == 1:
+		return okFinding("route", "%s: project %s has it", name, served[0]), true
+	case len(served) > 1:
+		return errorFinding("route", "write in the route which one is meant: "+choices(served, name), "%s: the projects %s have it", name, strings.Join(served, " and ")), true
+	case len(others) == 1:
+		return errorFinding("route", config.projectsHint(s, others[0])+", or "+choices(others, name)+" in the route", "%s: project %s has it, which the edge does not serve", name, others[0]), true
+	case len(others) > 1:
+		return errorFinding("route", "write in the route which one is meant: "+choices(others, name), "%s: the projects %s have it, which the edge does not serve", name, strings.Join(others, " and ")), true
+	}
+	return Finding{}, false
+}
+
+// checkProjectRoute checks PROJECT/NAME:PORT of another project.
+func (c *Check) checkProjectRoute(ctx context.Context, s *stack, config *edgeConfig, name, project, host string) Finding {
+	switch {
+	case len(config.projects) > 0 && !config.serves(s, project):
+		return errorFinding("route", config.projectsHint(s, project), "%s: the edge does not serve project %s", name, project)
+	case !s.hasEngine:
+		return noteFinding("route", "start Docker, and check again", "%s is of another project, and is not checked without a Docker Engine", name)
+	case slices.Contains(c.otherProjectsWith(ctx, s, host), project):
+		return okFinding("route", "%s: project %s has it", name, project)
+	}
+	return warningFinding("route", "start it, or correct the name: docker ps --all --filter label=com.docker.compose.project="+project, "%s: project %s has no container of %s", name, project, host)
+}
+
+// checkOwnRoute checks that the edge serves a service of its own project, to, and no other project's under the same name. It returns nil
+// if it does.
+func (c *Check) checkOwnRoute(ctx context.Context, s *stack, config *edgeConfig, name, host string, to *compose.Service, hasProject bool) *Finding {
+	if len(config.projects) == 0 {
+		return nil
+	}
+	var found Finding
+	if !config.serves(s, s.Name) {
+		found = errorFinding("route", config.projectsHint(s, s.Name), "%s: the edge does not serve its own project, %s, which has %s", name, s.Name, to.Name)
+		return &found
+	}
+	others := slices.DeleteFunc(c.otherProjectsWith(ctx, s, host), func(p string) bool { return !config.serves(s, p) })
+	if hasProject || len(others) == 0 {
+		return nil
+	}
+	all := append([]string{s.Name}, others...)
+	found = errorFinding("route", "write in the route which one is meant: "+choices(all, name), "%s: the projects %s have it", name, strings.Join(all, " and "))
+	return &found
+}
+
+// otherProjectsWith returns the other projects on this machine that have a container of a service, sorted.
+func (c *Check) otherProjectsWith(ctx context.Context, s *stack, service string) []string {
+	if !s.hasEngine {
+		return nil
+	}
+	out, _, err := c.Docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.service="+service, "--filter", "label=com.docker.compose.oneoff=False", "--format", `{{.Label "com.docker.compose.project"}}`)
+	if err != nil {
+		return nil // checkContainers reports that containers can't be listed
+	}
+	projects := strings.Fields(out)
+	slices.Sort(projects)
+	return slices.DeleteFunc(slices.Compact(projects), func(p string) bool { return p == s.Name })
+}
+
+// splitProject splits PROJECT/NAME:PORT.
+func splitProject(name string) (project, rest string) {
+	if project, rest, ok := strings.Cut(name, "/"); ok {
+		return project, rest
+	}
+	return "", name
+}
