@@ -17,7 +17,7 @@ func addProjectFlags(cmd *cobra.Command) {
 	f.StringArray("env-file", nil, "A file with variables for the compose file")
 	f.String("project-directory", "", "The directory that paths in the compose file are relative to")
 	f.StringArray("profile", nil, "A profile of the compose file")
-	f.String("edge", "edge", "The Compose service that is the edge")
+	f.String("edge", "edge", "The Compose service that is the edge; of another project: PROJECT/SERVICE")
 }
 
 // projectFromFlags reads the flags of [addProjectFlags].

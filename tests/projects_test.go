@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,4 +138,22 @@ func TestAnotherProjectIsNotServedByDefault(t *testing.T) {
 	want := fmt.Sprintf("the edge serves project %[1]s, which has no web; project %[1]sa has one: write `projects %[1]s %[1]sa` in the global option edge, or %[1]sa/web in the route", l.Name)
 	harness.Eventually(t, "the status has the line to write", func() bool { return l.ServiceStatus(t, "web:8080").Problem == want })
 	l.CheckGet(t, "http://web.localhost/", harness.Want{Status: http.StatusServiceUnavailable})
+}
+
+// TestRolloutWithTheEdgeInAnotherProject rolls out an application under load, from its files and by its name alone.
+func TestRolloutWithTheEdgeInAnotherProject(t *testing.T) {
+	l := newProjectsLab(t, "a")
+	l.WaitReady(t, l.service("a"), 1)
+	app := l.apps["a"]
+	before := app.containerIDs(t, "web")
+	load := l.loadAllMethodsDuring(t, "http://a.localhost/_test/echo", func() {
+		app.mustRollout(t, "web", "--edge", l.Name+"/edge", "--force", "--sessions", "0s")
+		byName := exec.Command(harness.Edge(t), "rollout", "--project-name", app.Name, "--edge", l.Name+"/edge", "--force", "--sessions", "0s", "web")
+		byName.Dir, byName.Env = t.TempDir(), app.Environ()
+		if out, err := byName.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	load.requireCount(t, 50)
+	harness.CheckReplaced(t, "web", before, app.containerIDs(t, "web"), 1)
 }

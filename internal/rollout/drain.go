@@ -119,7 +119,7 @@ func (t *serviceRollout) undrainHint(all []container) string {
 	for i, c := range all {
 		short[i] = c.ID[:min(len(c.ID), 12)]
 	}
-	return "docker compose exec " + t.edge + " edge drain --undo " + strings.Join(short, " ")
+	return t.edge.command("drain --undo " + strings.Join(short, " "))
 }
 
 // reportDrained prints that containers are drained, and what Docker will abort when it stops them.

@@ -51,6 +51,9 @@ func (s *stack) routes(ctx context.Context) ([]route, error) {
 // routesTo returns the routes to a service of the project.
 func (s *stack) routesTo(to *compose.Service, routes []route) []route {
 	isTo := func(r route) bool {
+		if len(r.Endpoints) > 0 && !slices.ContainsFunc(r.Endpoints, s.canBeOwn) {
+			return false // another project's service has the name
+		}
 		for name := range strings.SplitSeq(r.Service, ",") {
 			host, _, _ := strings.Cut(strings.TrimPrefix(name, s.Name+"/"), ":")
 			if host == to.Name || to.ContainerName != "" && host == to.ContainerName {
@@ -62,6 +65,11 @@ func (s *stack) routesTo(to *compose.Service, routes []route) []route {
 		})
 	}
 	return slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return !isTo(r) })
+}
+
+// canBeOwn reports whether an endpoint may be a container of the project. DNS tells no names.
+func (s *stack) canBeOwn(e endpoint) bool {
+	return e.Name == "" || strings.HasPrefix(e.Name, s.Name+"/")
 }
 
 // endpointsOf asks the edge for the endpoints of containers.
@@ -122,7 +130,7 @@ func (s *stack) sendDrainCommand(ctx context.Context, all []container, flags ...
 
 // execEdge runs a command of the edge in its container.
 func (s *stack) execEdge(ctx context.Context, args ...string) (string, error) {
-	out, err := s.runCompose(ctx, slices.Concat([]string{"exec", "-T", s.edge, "edge"}, args)...)
+	out, _, err := s.docker.Run(ctx, s.execArgs(args)...)
 	if err != nil {
 		return "", fmt.Errorf("ask the edge: %w", err)
 	}

@@ -14,6 +14,15 @@ import (
 
 // runCompose fakes `docker compose`.
 func (w *fakeHost) runCompose(args []string) (stdout, stderr string, err error) {
+	for strings.HasPrefix(args[0], "--") && args[0] != "--dry-run" { // the project's flags
+		if directory, _, _ := strings.Cut(w.projectFiles, "\t"); args[0] == "--project-directory" && args[1] == directory {
+			w.isInDirectory = true
+		}
+		args = args[2:]
+	}
+	if w.projectFiles != "" && !w.isInDirectory {
+		return "", "", errors.New("no configuration file provided: not found")
+	}
 	service := args[len(args)-1]
 	switch args[0] {
 	case "config":

@@ -25,9 +25,12 @@ type fakeHost struct {
 	containers      []*fakeContainer
 	lastNumber      map[string]int
 	commands        []string
-	dryRunOutput    string // what Compose's dry run prints
-	abortedRequests int    // requests that were aborted
-	minServing      int    // the lowest number of containers of "web" that served at one time
+	foreignEdges    []string // containers of the service "edge" of other projects, PROJECT/NAME
+	isInDirectory   bool     // Compose was told the directory of projectFiles
+	projectFiles    string   // where the containers of the project come from: DIRECTORY, tab, FILES
+	dryRunOutput    string   // what Compose's dry run prints
+	abortedRequests int      // requests that were aborted
+	minServing      int      // the lowest number of containers of "web" that served at one time
 
 	onCreate  func(*fakeContainer)    // changes a new container
 	onCommand func(i int, cmd string) // called before the i-th command
@@ -134,6 +137,11 @@ func (w *fakeHost) execute(args []string) (stdout, stderr string, err error) {
 		return "ENGINE\n", "", nil
 	case "ps":
 		return w.ps(args), "", nil
+	case "exec":
+		if !slices.ContainsFunc(w.foreignEdges, func(e string) bool { return strings.HasSuffix(e, "/"+args[1]) }) {
+			w.t.Errorf("docker exec in %s, which is no edge", args[1])
+		}
+		return w.execEdge(args[3:])
 	case "inspect":
 		stdout, err = w.inspect(args[3:])
 	case "image":
@@ -153,6 +161,12 @@ func (w *fakeHost) execute(args []string) (stdout, stderr string, err error) {
 }
 
 func (w *fakeHost) ps(args []string) string {
+	if slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, "config_files") }) {
+		return w.projectFiles
+	}
+	if slices.ContainsFunc(args, func(arg string) bool { return strings.HasSuffix(arg, "/{{.Names}}") }) {
+		return w.psEdges(args)
+	}
 	var ids []string
 	for _, b := range w.containers {
 		if slices.Contains(args, "label=com.docker.compose.service="+b.service) {
@@ -160,6 +174,22 @@ func (w *fakeHost) ps(args []string) string {
 		}
 	}
 	return strings.Join(ids, "\n")
+}
+
+// psEdges lists the edges of other projects.
+func (w *fakeHost) psEdges(args []string) string {
+	if !slices.Contains(args, "label=com.docker.compose.service=edge") {
+		return ""
+	}
+	var lines []string
+	for _, e := range w.foreignEdges {
+		project, _, _ := strings.Cut(e, "/")
+		isFiltered := strings.Contains(strings.Join(args, " "), "com.docker.compose.project=")
+		if !isFiltered || slices.Contains(args, "label=com.docker.compose.project="+project) {
+			lines = append(lines, e)
+		}
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 func (w *fakeHost) inspect(ids []string) (string, error) {

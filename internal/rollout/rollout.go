@@ -1,7 +1,7 @@
 // Package rollout replaces the containers of Compose services without losing a request: it starts new containers, waits until the
 // edge reports them ready, has the edge drain the old ones, and only then stops those.
 //
-// It runs in an operator's shell and uses nothing but the docker command; it reaches the edge by `docker compose exec`. It first
+// It runs in an operator's shell and uses nothing but the docker command; it reaches the edge by `docker compose exec`, or `docker exec`. It first
 // makes a [Plan], which changes nothing, and then executes it.
 package rollout
 
@@ -21,7 +21,7 @@ type Rollout struct {
 	// Docker runs the docker command.
 	Docker  compose.Docker
 	Project compose.Project
-	// Edge is the Compose service that runs the edge.
+	// Edge is the Compose service that runs the edge, of the project or else of another one, or PROJECT/SERVICE.
 	Edge string
 	// Services are rolled out in this order. If there are none, all services are that the edge has a route to.
 	Services []string

@@ -31,7 +31,7 @@ type serviceRollout struct {
 func (t *serviceRollout) planFirst(ctx context.Context, p *planner) error {
 	routes, err := t.routes(ctx)
 	if err != nil {
-		return &HintError{err, "docker compose exec " + t.edge + " edge status"}
+		return &HintError{err, t.edge.command("status")}
 	}
 	t.hasRoute = len(t.routesTo(t.service, routes)) > 0
 	return t.planWith(ctx, p)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/theworklabs/edge/internal/compose"
 )
@@ -14,36 +15,58 @@ type stack struct {
 	*compose.Stack
 	docker  compose.Docker
 	project compose.Project
-	edge    string // the service that runs the edge
+	edge    edgeContainer
 }
 
-// readStack reads the compose files, and checks that one container of the edge runs.
+// readStack reads the compose files, and finds the container of the edge.
 func (r *Rollout) readStack(ctx context.Context) (*stack, error) {
-	s := &stack{docker: r.Docker, project: r.Project, edge: r.Edge}
-	text, err := s.runCompose(ctx, "config", "--format", "json")
-	if err != nil {
-		return nil, &HintError{err, "run it where compose.yaml is, or name the file with --file"}
-	}
-	if s.Stack, err = compose.ParseStack(text); err != nil {
-		return nil, err
-	}
-	if s.Services[s.edge] == nil {
-		return nil, &HintError{
-			fmt.Errorf("the project %s has no service %q that could be the edge", s.Name, s.edge),
-			"name it with --edge; there are: " + joinNames(s.ServiceNames()),
+	s := &stack{docker: r.Docker, project: r.Project}
+	err := s.readFiles(ctx)
+	if r.Project.Name != "" && len(r.Project.Files) == 0 && (err != nil || s.lacksAny(r.Services)) {
+		if running, ok := s.runningProject(ctx, r.Project); ok {
+			s.project = running
+			err = s.readFiles(ctx)
 		}
 	}
-	edges, err := s.containers(ctx, s.edge)
 	if err != nil {
 		return nil, err
 	}
-	if n := len(runningContainers(edges)); n != 1 {
-		return nil, &HintError{
-			fmt.Errorf("%d containers of %s run; a rollout needs one to ask", n, s.edge),
-			"docker compose up --detach --no-deps " + s.edge,
-		}
+	s.edge, err = s.findEdge(ctx, r.Edge)
+	if err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// readFiles reads the compose files.
+func (s *stack) readFiles(ctx context.Context) error {
+	text, err := s.runCompose(ctx, "config", "--format", "json")
+	if err != nil {
+		return &HintError{err, "run it where compose.yaml is, or name the file with --file"}
+	}
+	s.Stack, err = compose.ParseStack(text)
+	return err
+}
+
+func (s *stack) lacksAny(services []string) bool {
+	return slices.ContainsFunc(services, func(name string) bool { return s.Services[name] == nil })
+}
+
+// runningProject returns a project with the directory and the files that its containers come from, as Compose has noted them. So a
+// rollout by the project's name works in any directory.
+func (s *stack) runningProject(ctx context.Context, p compose.Project) (compose.Project, bool) {
+	const format = `{{.Label "com.docker.compose.project.working_dir"}}{{"\t"}}{{.Label "com.docker.compose.project.config_files"}}`
+	out, _, err := s.docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.project="+p.Name, "--filter", "label=com.docker.compose.oneoff=False", "--format", format)
+	line, _, _ := strings.Cut(out, "\n")
+	directory, files, _ := strings.Cut(line, "\t")
+	if err != nil || files == "" {
+		return p, false
+	}
+	p.Files = strings.Split(files, ",")
+	if p.Directory == "" {
+		p.Directory = directory
+	}
+	return p, true
 }
 
 // selectServices returns the services to roll out, each once: the named ones or, if none is named, all that the edge has a route
@@ -60,7 +83,7 @@ func (s *stack) selectServices(ctx context.Context, named []string) ([]string, e
 				"one of a profile needs --profile; there are: " + joinNames(s.ServiceNames()),
 			}
 		}
-		if name == s.edge {
+		if name == s.edge.service {
 			return nil, &HintError{
 				errors.New(name + " is the edge itself, and nobody holds requests while it is replaced"),
 				"docker compose up --detach --no-deps " + name + ", when it is quiet",
@@ -80,7 +103,7 @@ func (s *stack) routedServices(ctx context.Context) (names []string, err error) 
 		return nil, err
 	}
 	for _, name := range s.ServiceNames() {
-		if name != s.edge && len(s.routesTo(s.Services[name], routes)) > 0 {
+		if name != s.edge.service && len(s.routesTo(s.Services[name], routes)) > 0 {
 			names = append(names, name)
 		}
 	}

@@ -1,0 +1,92 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// edgeContainer is where the edge runs: in a service of the project that is rolled out, or in a container of another project.
+type edgeContainer struct {
+	service   string // of the project; "": the edge is in another one
+	container string // the container's name, if the edge is in another project
+}
+
+// findEdge finds the edge: SERVICE of the stack, or else of the only other project that runs it, or PROJECT/SERVICE. It checks that one
+// container of it runs.
+func (s *stack) findEdge(ctx context.Context, name string) (edgeContainer, error) {
+	project, service, hasProject := strings.Cut(name, "/")
+	if !hasProject {
+		project, service = s.Name, name
+	}
+	if project == s.Name && s.Services[service] != nil {
+		all, err := s.containers(ctx, service)
+		if err != nil {
+			return edgeContainer{}, err
+		}
+		return edgeContainer{service: service}, checkOneRuns(len(runningContainers(all)), service, "docker compose up --detach --no-deps "+service)
+	}
+	if project == s.Name && hasProject {
+		return edgeContainer{}, s.noEdgeError(service)
+	}
+	filter := []string{"ps", "--filter", "label=com.docker.compose.service=" + service, "--filter", "label=com.docker.compose.oneoff=False"}
+	if hasProject {
+		filter = append(filter, "--filter", "label=com.docker.compose.project="+project)
+	}
+	out, _, err := s.docker.Run(ctx, append(filter, "--format", `{{.Label "com.docker.compose.project"}}/{{.Names}}`)...)
+	if err != nil {
+		return edgeContainer{}, err
+	}
+	var projects, containers []string
+	for line := range strings.FieldsSeq(out) {
+		owner, container, _ := strings.Cut(line, "/")
+		if owner != s.Name {
+			projects, containers = append(projects, owner), append(containers, container)
+		}
+	}
+	projects = slices.Compact(slices.Sorted(slices.Values(projects)))
+	switch {
+	case hasProject:
+		return edgeContainer{container: strings.Join(containers, " ")}, checkOneRuns(len(containers), name, "start it: docker compose -p "+project+" up --detach --no-deps "+service)
+	case len(projects) == 0:
+		return edgeContainer{}, s.noEdgeError(service)
+	case len(projects) > 1:
+		return edgeContainer{}, &HintError{
+			fmt.Errorf("the project %s has no service %q, and several other projects have one: %s", s.Name, service, joinNames(projects)),
+			"name the project: --edge " + projects[0] + "/" + service,
+		}
+	}
+	return edgeContainer{container: strings.Join(containers, " ")}, checkOneRuns(len(containers), projects[0]+"/"+service, "name another one with --edge PROJECT/SERVICE")
+}
+
+func (s *stack) noEdgeError(service string) error {
+	return &HintError{
+		fmt.Errorf("neither the project %s nor another one on this machine runs a service %q that could be the edge", s.Name, service),
+		"name it with --edge SERVICE or --edge PROJECT/SERVICE; the project has: " + joinNames(s.ServiceNames()),
+	}
+}
+
+// checkOneRuns returns an error unless one container of the edge runs.
+func checkOneRuns(n int, name, hint string) error {
+	if n == 1 {
+		return nil
+	}
+	return &HintError{fmt.Errorf("%d containers of %s run; a rollout needs one to ask", n, name), hint}
+}
+
+// execArgs returns the arguments of docker that run a command of the edge in its container.
+func (s *stack) execArgs(args []string) []string {
+	if s.edge.service == "" {
+		return slices.Concat([]string{"exec", s.edge.container, "edge"}, args)
+	}
+	return s.project.Args(slices.Concat([]string{"exec", "-T", s.edge.service, "edge"}, args)...)
+}
+
+// command returns what people type to run a command of the edge.
+func (e edgeContainer) command(args string) string {
+	if e.service == "" {
+		return "docker exec " + e.container + " edge " + args
+	}
+	return "docker compose exec " + e.service + " edge " + args
+}
