@@ -42,9 +42,8 @@ func newProjectsLab(t *testing.T, served ...string) *projectsLab {
 	for _, end := range served {
 		projects = append(projects, front.Name+end)
 	}
-	front.Admin = harness.FreePort(t)
 	front.Env = []string{
-		"LAB_HTTP=" + front.HTTP, "LAB_ADMIN=" + front.Admin, "LAB_NETWORK=" + l.network, "LAB_PREFIX=" + front.Name,
+		"LAB_HTTP=" + front.HTTP, "LAB_NETWORK=" + l.network, "LAB_PREFIX=" + front.Name,
 		"LAB_PROJECTS=" + strings.Join(projects, " "),
 	}
 	front.MustCompose(t, "up", "--detach")
