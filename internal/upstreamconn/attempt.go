@@ -90,8 +90,11 @@ func disableRetry(req *http.Request) {
 // emptyBody is a body without bytes that net/http does not know to be empty.
 type emptyBody struct{}
 
+// Read returns the end of the body.
 func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (emptyBody) Close() error             { return nil }
+
+// Close does nothing.
+func (emptyBody) Close() error { return nil }
 
 var identity = []string{"identity"}
 
