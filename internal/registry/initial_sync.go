@@ -34,6 +34,9 @@ func (r *Registry) startInitialSync() {
 	time.AfterFunc(startupGrace, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		for _, s := range r.services {
+			r.reconcile(s) // isConnecting ends
+		}
 		r.checkInitialSync()
 	})
 	time.AfterFunc(initialSyncTimeout, i.complete)
@@ -53,6 +56,13 @@ func (r *Registry) checkInitialSync() {
 		}
 	}
 	i.complete()
+}
+
+// isConnecting reports whether a source may still connect at the start of the edge, so that the others do not yet decide without it.
+// The caller holds r.mu.
+func (r *Registry) isConnecting(source Source) bool {
+	i := r.initialSync.Load()
+	return i != nil && r.expected[source] && time.Since(i.startedAt) < startupGrace
 }
 
 // complete is safe for concurrent use, and does nothing with a nil receiver.

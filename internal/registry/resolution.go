@@ -143,6 +143,9 @@ func (m resolvedMember) isSame(other resolvedMember) bool {
 // While the Docker Engine is connected, it decides on every name that it has ever known: an address that DNS still gives may belong
 // to another container by now. Names that the Engine never listed, such as network aliases, are left to DNS. While the Engine is not
 // connected, DNS decides; until DNS has answered, the last report of the Engine holds.
+//
+// DNS mixes the containers of all projects on a network. So it does not decide on a name that the Engine has a problem with, which is
+// one of several projects, and the start waits a little for the Engine.
 func (r *Registry) resolveName(name Name) (source Source, members []Member, decided, known bool) {
 	if v := r.nameEntry(name.String()).views[Static]; v.reported {
 		return Static, v.members, true, len(v.members) > 0
@@ -151,8 +154,10 @@ func (r *Registry) resolveName(name Name) (source Source, members []Member, deci
 	engine, dns := n.views[Engine], n.views[DNS]
 	isOnline := r.online[Engine]
 	switch {
-	case isOnline && engine.problem != "" && len(engine.members) == 0:
-		return Engine, nil, true, false // DNS would mix the containers of two owners
+	case engine.problem != "":
+		return Engine, engine.members, true, len(engine.members) > 0
+	case r.isConnecting(Engine):
+		return Engine, nil, false, engine.everFound
 	case engine.everFound && (isOnline || !dns.reported):
 		return Engine, engine.members, true, len(engine.members) > 0
 	case dns.reported:

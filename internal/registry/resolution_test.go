@@ -154,3 +154,56 @@ func TestUnknownNamesFailOnceTheEngineHasReported(t *testing.T) {
 		t.Errorf("got %v, want ErrUnknown", err)
 	}
 }
+
+// TestANameOfSeveralProjectsIsNeverLeftToDNS: DNS would mix their containers while the Engine is not connected.
+func TestANameOfSeveralProjectsIsNeverLeftToDNS(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	f.engine.SetProblem("api", "project other answers to api too; only project own is used")
+	f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
+	f.engine.SetOnline(true)
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")})
+	for _, online := range []bool{false, true} {
+		f.engine.SetOnline(online)
+		f.wantStates(t, "10.0.0.1:80 ready; ")
+	}
+	f.engine.MarkStale() // other settings
+	f.wantStates(t, "10.0.0.1:80 ready; ")
+}
+
+// TestDNSWaitsForTheEngineAtTheStart: after the start, DNS alone does not decide until the Engine has answered, or three seconds have
+// passed, whether it fails or does not answer at all.
+func TestDNSWaitsForTheEngineAtTheStart(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, registry.Settings{})
+			defer f.Close()
+			f.engine.Expect()
+			f.dns.Expect()
+			f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")})
+			f.dns.SetOnline(true)
+			if fails {
+				f.engine.SetOnline(false)
+			}
+			f.wantStates(t, "")
+			result := f.acquireAsync(t.Context())
+			if got := <-result; got.err != nil || got.after != 3*time.Second {
+				t.Errorf("the Engine fails: %t; got %v after %s, want an endpoint after 3s", fails, got.err, got.after)
+			}
+			f.wantStates(t, "10.0.0.1:80 ready; 10.0.0.2:80 ready; ")
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, registry.Settings{})
+		defer f.Close()
+		f.engine.Expect()
+		f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")})
+		result := f.acquireAsync(t.Context())
+		time.Sleep(25 * time.Millisecond)
+		f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
+		f.engine.SetOnline(true)
+		if got := <-result; got.err != nil || got.after != 25*time.Millisecond {
+			t.Errorf("got %v after %s, want an endpoint after 25ms", got.err, got.after)
+		}
+		f.wantStates(t, "10.0.0.1:80 ready; ")
+	})
+}
