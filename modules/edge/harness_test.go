@@ -149,13 +149,18 @@ func (s *testEdge) get(service string) (address string, err error) {
 // eventuallyServes waits until an address answers for a service. After a reload, Caddy's old server may still get a request.
 func (s *testEdge) eventuallyServes(service, address string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(eventuallyTimeout); ; {
+	s.eventually(service+" is answered by "+address, func() bool {
 		got, err := s.get(service)
-		if err == nil && got == address {
-			return
-		}
+		return err == nil && got == address
+	})
+}
+
+// eventually waits until holds returns true. what is the sentence that holds checks.
+func (s *testEdge) eventually(what string, holds func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(eventuallyTimeout); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("%s is answered by %q %v, want %s", service, got, err, address)
+			s.t.Fatalf("after %s, it is not so that %s", eventuallyTimeout, what)
 		}
 	}
 }
