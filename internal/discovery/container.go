@@ -91,7 +91,7 @@ func newContainerInfo(item container.Summary) (c containerInfo, ok bool) {
 // member returns the container as a member of the registry. addr is the address at which the edge reaches it, the zero Addr if there
 // is none.
 func (c containerInfo) member(addr netip.Addr, isStopping bool) registry.Member {
-	m := registry.Member{ID: c.id, Name: c.displayName, Addr: addr, Phase: registry.Running, UnhealthyReason: c.unhealthyReason}
+	m := registry.Member{ID: c.id, Name: c.displayName, Project: c.project, Addr: addr, Phase: registry.Running, UnhealthyReason: c.unhealthyReason}
 	switch {
 	case !c.running:
 		m.Phase, m.Addr, m.UnhealthyReason = registry.Stopped, netip.Addr{}, ""

@@ -7,14 +7,35 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Snapshot is the set of all windows at one moment. It never changes; a nil Snapshot has no windows.
-type Snapshot struct{ windows map[string]*Window }
+type Snapshot struct {
+	windows map[string]*Window // by service
+	byName  map[string]*Window // by each name of a service that has several
+}
 
-// Window returns the window of a service, or nil.
+// Window returns the window of a service, or nil. Maintenance goes on when a route gets one more name for its service, or one less: the
+// window of "a:80" is that of "a:80,b:80" too, and the other way round.
 func (s *Snapshot) Window(service string) *Window {
 	if s == nil || len(s.windows) == 0 {
+		return nil
+	}
+	if w := s.windows[service]; w != nil {
+		return w
+	}
+	for name := range strings.SplitSeq(service, ",") {
+		if w := cmp.Or(s.windows[name], s.byName[name]); w != nil {
+			return w
+		}
+	}
+	return nil
+}
+
+// exactWindow returns the window with this service's name, or nil.
+func (s *Snapshot) exactWindow(service string) *Window {
+	if s == nil {
 		return nil
 	}
 	return s.windows[service]
@@ -32,32 +53,45 @@ func (s *Snapshot) Windows() []*Window {
 
 // With returns a snapshot with these windows added. A window replaces the one of the same service, and keeps its Since.
 func (s *Snapshot) With(added ...Window) *Snapshot {
-	snapshot := s.clone()
+	windows := s.clone()
 	for _, w := range added {
-		if previous := snapshot.windows[w.Service]; previous != nil {
+		if previous := windows[w.Service]; previous != nil {
 			w.Since = previous.Since
 		}
 		w.done = make(chan struct{})
-		snapshot.windows[w.Service] = &w
+		windows[w.Service] = &w
 	}
-	return snapshot
+	return newSnapshot(windows)
 }
 
 // Without returns a snapshot without the windows of these services.
 func (s *Snapshot) Without(services ...string) *Snapshot {
-	snapshot := s.clone()
+	windows := s.clone()
 	for _, service := range services {
-		delete(snapshot.windows, service)
+		delete(windows, service)
 	}
-	return snapshot
+	return newSnapshot(windows)
 }
 
-func (s *Snapshot) clone() *Snapshot {
-	snapshot := &Snapshot{make(map[string]*Window)}
-	if s != nil {
-		maps.Copy(snapshot.windows, s.windows)
+func newSnapshot(windows map[string]*Window) *Snapshot {
+	s := &Snapshot{windows: windows, byName: make(map[string]*Window)}
+	for _, service := range slices.Sorted(maps.Keys(windows)) {
+		for name := range strings.SplitSeq(service, ",") {
+			if name != service && s.byName[name] == nil {
+				s.byName[name] = windows[service]
+			}
+		}
 	}
-	return snapshot
+	return s
+}
+
+// clone returns a copy of the windows by service.
+func (s *Snapshot) clone() map[string]*Window {
+	windows := make(map[string]*Window)
+	if s != nil {
+		maps.Copy(windows, s.windows)
+	}
+	return windows
 }
 
 // snapshotJSON is a snapshot in the storage and in the admin API.
@@ -88,6 +122,6 @@ func (s *Snapshot) UnmarshalJSON(text []byte) error {
 		w.done = make(chan struct{})
 		windows[w.Service] = w
 	}
-	s.windows = windows
+	*s = *newSnapshot(windows)
 	return nil
 }

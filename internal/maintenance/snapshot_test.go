@@ -119,3 +119,30 @@ func FuzzMaintenanceSnapshot(f *testing.F) {
 		}
 	})
 }
+
+// TestMaintenanceGoesOnWhenAServiceGetsAnotherName: a route that names one more container, or one less, does not open its service.
+func TestMaintenanceGoesOnWhenAServiceGetsAnotherName(t *testing.T) {
+	for _, c := range []struct{ inMaintenance, service string }{
+		{"api:80", "api:80,api-2:80"},
+		{"api:80,api-2:80", "api:80"},
+		{"api:80,api-2:80", "api-2:80,api-3:80"},
+	} {
+		snapshot := new(maintenance.Snapshot).With(maintenance.Window{Service: c.inMaintenance, RetryAfter: maintenance.Duration(time.Minute)})
+		text, err := json.Marshal(snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := new(maintenance.Snapshot)
+		if err := json.Unmarshal(text, stored); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*maintenance.Snapshot{snapshot, stored} {
+			if w := s.Window(c.service); w == nil || w.Service != c.inMaintenance {
+				t.Errorf("%s in maintenance: the window of %s is %v", c.inMaintenance, c.service, w)
+			}
+			if s.Window("web:80") != nil || s.Without(c.inMaintenance).Window(c.service) != nil {
+				t.Errorf("%s in maintenance: another service has a window, or the end leaves one", c.inMaintenance)
+			}
+		}
+	}
+}

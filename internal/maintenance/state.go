@@ -22,26 +22,26 @@ func (s *State) Replace(next *Snapshot) (closed, opened, changed []*Window) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	previous := s.current.Load()
-	snapshot := next.clone()
+	windows := next.clone()
 	var ended []*Window
 	for _, w := range next.Windows() {
-		switch old := previous.Window(w.Service); {
+		switch old := previous.exactWindow(w.Service); {
 		case old == nil:
 			closed = append(closed, w)
 		case old.equal(w):
-			snapshot.windows[w.Service] = old
+			windows[w.Service] = old
 		default:
 			changed = append(changed, w)
 			ended = append(ended, old)
 		}
 	}
 	for _, old := range previous.Windows() {
-		if next.Window(old.Service) == nil {
+		if next.exactWindow(old.Service) == nil {
 			opened = append(opened, old)
 			ended = append(ended, old)
 		}
 	}
-	s.current.Store(snapshot)
+	s.current.Store(newSnapshot(windows))
 	for _, old := range ended { // after the store, because those who wait then look up the window anew
 		close(old.done)
 	}

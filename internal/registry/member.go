@@ -17,6 +17,7 @@ const (
 type Member struct {
 	ID              string     // container ID; from DNS and static lists, the address
 	Name            string     // for display: project/service/number; may be empty
+	Project         string     // the Compose project; "" if it has none, or the source does not know
 	Addr            netip.Addr // the zero Addr if it has none
 	Port            uint16     // 0: the port in the name
 	Phase           Phase

@@ -76,6 +76,70 @@ func NormalizeService(service string) (string, error) {
 	return joinNames(names), nil
 }
 
+// FindServices returns the names of those services that an operator means by text: one of their names, such as "shop/web:8080"; a name
+// without its port; a name without its project, if only one project has it; or "shop/" for all of the project shop. The error says that
+// there is none, or which there are.
+func FindServices(services []ServiceStatus, text string) ([]string, error) {
+	parts := strings.Split(text, ",")
+	find := func(isMatch func(n Name, part string) bool) (found []ServiceStatus) {
+		for _, s := range services {
+			isMeant := func(n Name) bool {
+				return slices.ContainsFunc(parts, func(part string) bool { return isMatch(n, part) })
+			}
+			if s.Service == text || slices.ContainsFunc(s.qualifiedNames(), isMeant) {
+				found = append(found, s)
+			}
+		}
+		return found
+	}
+	found := find(func(n Name, part string) bool { return n.String() == part || n.Host == part || n.Project()+"/" == part })
+	if len(found) == 0 {
+		found = find(func(n Name, part string) bool {
+			host := strings.TrimPrefix(n.Host, n.Project()+"/")
+			return n.HostPort() == part || host == part
+		})
+		var projects []string
+		for _, s := range found {
+			projects = append(projects, s.Projects...)
+		}
+		if slices.Sort(projects); len(slices.Compact(projects)) > 1 {
+			return nil, fmt.Errorf("%q is a service of several projects: name one of %s", text, serviceNames(found))
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no service %q (known: %s)", text, cmp.Or(serviceNames(services), "none"))
+	}
+	names := make([]string, len(found))
+	for i, s := range found {
+		names[i] = s.Service
+	}
+	return names, nil
+}
+
+// qualifiedNames returns the names of the service, those without a project also with each project that its endpoints are of.
+func (s ServiceStatus) qualifiedNames() []Name {
+	names, err := ParseNames(s.Service)
+	if err != nil { // kept from an earlier version
+		return nil
+	}
+	for _, n := range slices.Clone(names) {
+		for _, project := range s.Projects {
+			if n.Project() == "" {
+				names = append(names, Name{project + "/" + n.Host, n.Port})
+			}
+		}
+	}
+	return names
+}
+
+func serviceNames(services []ServiceStatus) string {
+	names := make([]string, len(services))
+	for i, s := range services {
+		names[i] = s.Service
+	}
+	return strings.Join(names, ", ")
+}
+
 func joinNames(names []Name) string {
 	texts := make([]string, len(names))
 	for i, n := range names {

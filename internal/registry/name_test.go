@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/theworklabs/edge/internal/registry"
@@ -106,5 +107,43 @@ func TestHostPortHasNoProject(t *testing.T) {
 		if n, err := registry.ParseName(name); err != nil || n.HostPort() != want {
 			t.Errorf("%s: got %s, %v", name, n.HostPort(), err)
 		}
+	}
+}
+
+func TestFindServices(t *testing.T) {
+	var services []registry.ServiceStatus
+	for _, text := range []string{"api:80,api-2:81", "api:82", "blog/web:80 blog", "shop/api:80 shop", "shop/cart:80 shop", "shop/web:80 shop", "wiki:80 docs", "web:81", "no-service"} {
+		fields := strings.Fields(text)
+		services = append(services, registry.ServiceStatus{Service: fields[0], Projects: fields[1:]})
+	}
+	for _, c := range []struct{ text, want, problem string }{
+		{text: "api:82", want: "api:82"},
+		{text: "api", want: "api:80,api-2:81 api:82"},
+		{text: "api-2", want: "api:80,api-2:81"},
+		{text: "api:80", want: "api:80,api-2:81"},
+		{text: "api-2:81,api:80", want: "api:80,api-2:81"},
+		{text: "api:82,web:81", want: "api:82 web:81"},
+		{text: "web", want: "web:81"}, // as before there were routes to other projects
+		{text: "shop/web", want: "shop/web:80"},
+		{text: "blog/web:80", want: "blog/web:80"},
+		{text: "cart", want: "shop/cart:80"},
+		{text: "cart:80", want: "shop/cart:80"},
+		{text: "shop/", want: "shop/api:80 shop/cart:80 shop/web:80"},
+		{text: "no-service", want: "no-service"},
+		{text: "docs/", want: "wiki:80"}, // the project of its endpoints
+		{text: "docs/wiki", want: "wiki:80"},
+		{text: "wiki", want: "wiki:80"},
+		{text: "web:80", problem: `"web:80" is a service of several projects: name one of blog/web:80, shop/web:80`},
+		{text: "shop", problem: `no service "shop" (known: api:80,api-2:81, api:82, `},
+		{text: "wikis/", problem: `no service "wikis/"`},
+		{text: "", problem: `no service ""`},
+	} {
+		found, err := registry.FindServices(services, c.text)
+		if got := strings.Join(found, " "); got != c.want || (err == nil) != (c.problem == "") || err != nil && !strings.HasPrefix(err.Error(), c.problem) {
+			t.Errorf("%q: got %q, %v; want %q, %q", c.text, got, err, c.want, c.problem)
+		}
+	}
+	if _, err := registry.FindServices(nil, "api"); err == nil || err.Error() != `no service "api" (known: none)` {
+		t.Errorf("got %v", err)
 	}
 }

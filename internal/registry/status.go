@@ -10,6 +10,7 @@ import (
 // ServiceStatus is the state of a service at one instant, as the admin API and `edge status` show it.
 type ServiceStatus struct {
 	Service  string    `json:"service"`           // "bigcapital-server:3000"
+	Projects []string  `json:"projects"`          // Compose projects that its name, or an endpoint, is of; sorted
 	Ready    int       `json:"ready"`             // endpoints that take requests
 	Since    time.Time `json:"since"`             // when it last got its first, or lost its last, ready endpoint
 	Held     int       `json:"held"`              // requests that wait for a ready endpoint
@@ -28,8 +29,9 @@ type ServiceStatus struct {
 
 // EndpointStatus is the state of an endpoint at one instant.
 type EndpointStatus struct {
-	ID       string    `json:"id"`             // container ID, or address
-	Name     string    `json:"name,omitempty"` // project/service/number
+	ID       string    `json:"id"`                // container ID, or address
+	Name     string    `json:"name,omitempty"`    // project/service/number
+	Project  string    `json:"project,omitempty"` // the Compose project
 	Address  string    `json:"address"`
 	State    State     `json:"state"`
 	Reason   string    `json:"reason"`
@@ -63,7 +65,7 @@ func (s *Service) Status() ServiceStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := ServiceStatus{
-		Service: s.name, Ready: len(s.ready), Since: s.since, Held: s.queue.count, Known: s.known,
+		Service: s.name, Projects: s.projects(), Ready: len(s.ready), Since: s.since, Held: s.queue.count, Known: s.known,
 		Problem: s.problem, Traffic: s.removedTraffic, Retries: s.requestCounters.retries.Load(), Lost: s.requestCounters.lost(),
 		Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
 	}
@@ -83,10 +85,23 @@ func (s *Service) Status() ServiceStatus {
 	return status
 }
 
+// projects returns the Compose projects that the service's name, or an endpoint, is of, sorted. The caller holds s.mu.
+func (s *Service) projects() []string {
+	all := []string{}
+	for _, n := range s.names {
+		all = append(all, n.Project())
+	}
+	for _, e := range s.endpoints {
+		all = append(all, e.member.Project)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(project string) bool { return project == "" })
+}
+
 // status returns the present state of the endpoint. The caller holds service.mu.
 func (e *Endpoint) status() EndpointStatus {
 	status := EndpointStatus{
-		ID: e.ID(), Name: e.member.Name, Address: e.address, State: e.state, Reason: e.reason, Since: e.since,
+		ID: e.ID(), Name: e.member.Name, Project: e.member.Project, Address: e.address, State: e.state, Reason: e.reason, Since: e.since,
 		Source: e.source.String(), InFlight: e.inFlight, Sockets: e.sockets, Requests: e.requests,
 	}
 	if e.conns != nil {

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/theworklabs/edge/internal/maintenance"
@@ -37,8 +35,9 @@ func (r *runtime) setMaintenanceStatus(s *registry.ServiceStatus) {
 type MaintenanceRequest struct {
 	// Whether the maintenance begins or ends.
 	On *bool `json:"on"`
-	// Services, such as `bigcapital-server:3000`, or the name alone for all its ports. Default: all services that routes lead to when
-	// maintenance begins, all services in maintenance when it ends.
+	// Services, such as `bigcapital-server:3000` or `shop/web:8080`; the name alone for all its ports, or `shop/` for all services of
+	// the project shop. One name of a service that has several is enough, and so is the name without its project if no other project
+	// has it. Default: all services that routes lead to when maintenance begins, all services in maintenance when it ends.
 	Services []string `json:"services,omitempty"`
 	// Requests wait for the end of the maintenance, at most for the service's hold, instead of being refused.
 	Hold bool `json:"hold,omitempty"`
@@ -100,37 +99,37 @@ func activeEdge() (*runtime, *App) {
 
 // matchServices returns the services that a request names. For a request that ends all maintenance it returns none.
 func (r *runtime) matchServices(request MaintenanceRequest, current *maintenance.Snapshot) ([]string, error) {
-	var known []string
-	for _, s := range r.registry.Snapshot() {
-		known = append(known, s.Service)
-	}
+	known := r.registry.Snapshot()
 	if len(request.Services) == 0 && *request.On {
 		if len(known) == 0 {
 			return nil, errors.New("no route leads to any service")
 		}
-		return known, nil
+		return serviceNames(known), nil
 	}
 	if !*request.On {
 		for _, w := range current.Windows() { // these may include services that no route leads to any more
-			known = append(known, w.Service)
-		}
-	}
-	slices.Sort(known)
-	known = slices.Compact(known)
-	var found []string
-	for _, wanted := range request.Services {
-		before := len(found)
-		for _, service := range known {
-			host, _, _ := net.SplitHostPort(service) // the registry has parsed it
-			if service == wanted || host == wanted {
-				found = append(found, service)
+			if !slices.Contains(serviceNames(known), w.Service) {
+				known = append(known, registry.ServiceStatus{Service: w.Service})
 			}
 		}
-		if len(found) == before {
-			return nil, fmt.Errorf("no service %q (known: %s)", wanted, cmp.Or(strings.Join(known, ", "), "none"))
+	}
+	var found []string
+	for _, wanted := range request.Services {
+		matching, err := registry.FindServices(known, wanted)
+		if err != nil {
+			return nil, err
 		}
+		found = append(found, matching...)
 	}
 	return found, nil
+}
+
+func serviceNames(services []registry.ServiceStatus) []string {
+	names := make([]string, len(services))
+	for i, s := range services {
+		names[i] = s.Service
+	}
+	return names
 }
 
 // removeWindows returns an edit that ends the maintenance of services, or of all services if there are none. The latter works without

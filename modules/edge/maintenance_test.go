@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/theworklabs/edge/internal/maintenance"
+	"github.com/theworklabs/edge/modules/edge"
 )
 
 // servicesInMaintenance returns the services that the admin API lists as in maintenance.
@@ -72,6 +73,37 @@ func TestMaintenanceCoversNamedServicesOrAll(t *testing.T) {
 		if got := postMaintenance(t, step.body); got != step.want || servicesInMaintenance(t) != step.want {
 			t.Errorf("%s: %q, then %q, want %q", step.body, got, servicesInMaintenance(t), step.want)
 		}
+	}
+}
+
+// TestMaintenanceOfPoolsAndProjects: one name of a pool is enough, a name without its project if it is clear, and a whole project.
+func TestMaintenanceOfPoolsAndProjects(t *testing.T) {
+	s := newTestEdge(t)
+	s.load(object{}, object{"service": "api-2:81,api:80"}, object{"service": "shop/web:80"}, object{"service": "shop/cart:80"}, object{"service": "blog/web:80"})
+	for _, step := range []struct{ body, want string }{
+		{`{"on": true, "services": ["api-2"]}`, "api:80,api-2:81"},
+		{`{"on": false, "services": ["api:80"]}`, ""},
+		{`{"on": true, "services": ["shop/"]}`, "shop/cart:80 shop/web:80"},
+		{`{"on": false, "services": ["cart"]}`, "shop/web:80"},
+		{`{"on": false, "services": ["shop/web"]}`, ""},
+	} {
+		if got := postMaintenance(t, step.body); got != step.want {
+			t.Errorf("%s: %q, want %q", step.body, got, step.want)
+		}
+	}
+	_, err := adminRequest(t, http.MethodPost, "/edge/maintenance", `{"on": true, "services": ["web"]}`)
+	if want := `"web" is a service of several projects: name one of blog/web:80, shop/web:80`; apiErrorStatus(err) != http.StatusNotFound || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+
+	// A reload with one more name.
+	postMaintenance(t, `{"on": true, "services": ["api"]}`)
+	s.load(object{}, object{"service": "api:80,api-2:81,api-3:82"})
+	if got := edge.Snapshot()[0]; got.Service != "api:80,api-2:81,api-3:82" || got.Maintenance != "refuse" {
+		t.Errorf("after a reload with one more name, %s has the maintenance %q", got.Service, got.Maintenance)
+	}
+	if got := postMaintenance(t, `{"on": false, "services": ["api:80,api-2:81,api-3:82"]}`); got != "" {
+		t.Errorf("%q is left in maintenance", got)
 	}
 }
 
