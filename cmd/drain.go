@@ -27,7 +27,8 @@ func drainCommand() caddycmd.Command {
 		Short: "Tells a running edge to send no new requests to containers",
 		Long: `
 Name containers by their ID, or the first 12 or more characters of it, as docker ps
-prints it. Where the edge knows only addresses, name these. If the edge does not know
+prints it, or as edge status does: shop/web/1 is the first container of the service web in
+the project shop. Where the edge knows only addresses, name these. If the edge does not know
 one of them, it changes nothing. Requests that are in flight are finished, and WebSockets
 are closed, so that clients connect again elsewhere. A drain lasts until it is undone, or
 the container exits.
@@ -57,7 +58,7 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 	undo, sessions, wait := flags.Bool("undo"), flags.Duration("sessions"), flags.Duration("wait")
 	switch {
 	case len(ids) == 0:
-		return withHint(errors.New("drain wants the IDs of containers"), "docker compose ps --quiet SERVICE, or edge status --json")
+		return withHint(errors.New("drain wants the IDs or names of containers"), "docker compose ps --quiet SERVICE, or edge status")
 	case sessions < 0 || wait < 0:
 		return errors.New("a duration can't be negative")
 	case undo && cmd.Flags().Changed("wait"):
@@ -92,7 +93,7 @@ func requestDrain(admin adminClient, ids []string, sessions time.Duration, undo 
 		return nil, err
 	}
 	return admin.post("/edge/drain", request, to, map[int]string{
-		http.StatusNotFound: "edge status --json shows the IDs that it knows",
+		http.StatusNotFound: "edge status shows the names that it knows, and with --json the IDs",
 	})
 }
 

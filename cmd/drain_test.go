@@ -79,11 +79,11 @@ func TestDrainPrintsErrorsAndHints(t *testing.T) {
 		args  []string
 		want  string
 	}{
-		{fakeAdmin{status: 404, body: `{"error":"\"x\": no endpoint has this ID"}`}, []string{"x"}, "edge: error: \"x\": no endpoint has this ID\nedge: hint: edge status --json shows"},
+		{fakeAdmin{status: 404, body: `{"error":"\"x\": no endpoint has this ID"}`}, []string{"x"}, "edge: error: \"x\": no endpoint has this ID\nedge: hint: edge status shows"},
 		{fakeAdmin{status: 400, body: `{"error":"\"x\": more than one"}`}, []string{"x"}, "edge: error: \"x\": more than one\n"},
 		{fakeAdmin{status: 500, body: `broken`}, []string{"x"}, "HTTP 500: broken"},
 		{fakeAdmin{status: 200, body: `broken`}, []string{"x"}, "read the answer of"},
-		{fakeAdmin{}, nil, "edge: error: drain wants the IDs of containers\nedge: hint: docker compose ps"},
+		{fakeAdmin{}, nil, "edge: error: drain wants the IDs or names of containers\nedge: hint: docker compose ps"},
 		{fakeAdmin{}, []string{"x", "--wait", "-1s"}, "a duration can't be negative"},
 		{fakeAdmin{}, []string{"x", "--undo", "--wait", "1s"}, "there is nothing to wait for"},
 	} {

@@ -23,7 +23,8 @@ func maintenanceCommand() caddycmd.Command {
 		Short: "Closes services to visitors for a while",
 		Long: `
 Without an argument, shows which services are in maintenance. Name services as edge status
-does, or without their port; without a name, the command is about all services.
+does, or without their port: web is also shop/web:8080, if no other project has a web, and
+shop/ is all services of the project shop. Without a name, the command is about all.
 
 Requests get 503 with Retry-After: browsers get a page with your message, programs get
 problem+json. Requests that are in flight are finished, and WebSockets are closed. The

@@ -2,10 +2,12 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -19,10 +21,13 @@ import (
 func statusCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "status",
-		Usage: "[--address <admin>] [--json] [--watch]",
+		Usage: "[<service>...] [--address <admin>] [--json] [--watch]",
 		Short: "Shows the services, their endpoints, and their states",
 		Long: `
 Uses the admin API of a running edge. In the stack: docker compose exec edge edge status
+
+Shows all services, or those that you name as routes do: web:8080, web for all its ports,
+shop/web for that of the project shop, or shop/ for all of that project.
 
   --address is the admin address, such as unix//run/edge/admin.sock or localhost:2019.
             Default: what EDGE_ADMIN names, else that socket if it is there, else localhost:2019.
@@ -33,13 +38,16 @@ Uses the admin API of a running edge. In the stack: docker compose exec edge edg
 			cmd.Flags().String("address", "", "The admin API's address")
 			cmd.Flags().Bool("json", false, "Print JSON")
 			cmd.Flags().Bool("watch", false, "Print every second")
-			cmd.RunE = runNoArgs(runStatus)
+			cmd.RunE = runWithArgs(runStatus)
 		},
 	}
 }
 
-func runStatus(cmd *cobra.Command) error {
+func runStatus(cmd *cobra.Command, names []string) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	if flags.Bool("json") && len(names) > 0 {
+		return withHint(errors.New("--json prints all services"), "edge status --json, or edge status %s", names[0])
+	}
 	admin := newAdminClient(flags.String("address"))
 	show := func() error {
 		const path = "/edge/services"
@@ -55,6 +63,10 @@ func runStatus(cmd *cobra.Command) error {
 		if _, err := admin.get(path, &services); err != nil {
 			return err
 		}
+		services, err := selectServices(services, names)
+		if err != nil {
+			return err
+		}
 		if err := printServices(cmd.OutOrStdout(), services, time.Now()); err != nil {
 			return err
 		}
@@ -66,6 +78,22 @@ func runStatus(cmd *cobra.Command) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
 	defer stop()
 	return watchStatus(ctx, cmd.OutOrStdout(), show)
+}
+
+// selectServices returns those of the services that the names mean, or all if there are no names.
+func selectServices(services []registry.ServiceStatus, names []string) ([]registry.ServiceStatus, error) {
+	if len(names) == 0 {
+		return services, nil
+	}
+	var found []string
+	for _, name := range names {
+		matching, err := registry.FindServices(services, name)
+		if err != nil {
+			return nil, withHint(err, "edge status shows all")
+		}
+		found = append(found, matching...)
+	}
+	return slices.DeleteFunc(services, func(s registry.ServiceStatus) bool { return !slices.Contains(found, s.Service) }), nil
 }
 
 // watchStatus shows the status every second until ctx ends. An error is printed, and the next try may succeed.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,30 @@ func TestStatusTableShowsServicesAndEndpoints(t *testing.T) {
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &out)
+		}
+	}
+}
+
+func TestStatusOfNamedServices(t *testing.T) {
+	all := []registry.ServiceStatus{{Service: "shop/cart:80", Projects: []string{"shop"}}, {Service: "shop/web:80", Projects: []string{"shop"}}, {Service: "web:80"}}
+	for _, c := range []struct{ names, want string }{
+		{"", "shop/cart:80 shop/web:80 web:80"},
+		{"web", "web:80"},
+		{"web shop/", "shop/cart:80 shop/web:80 web:80"},
+		{"cart cart", "shop/cart:80"},
+		{"cart wbe", `no service "wbe" (known: shop/cart:80, shop/web:80, web:80)`},
+	} {
+		found, err := selectServices(slices.Clone(all), strings.Fields(c.names))
+		var names []string
+		for _, s := range found {
+			names = append(names, s.Service)
+		}
+		got := strings.Join(names, " ")
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%q: got %s, want %s", c.names, got, c.want)
 		}
 	}
 }

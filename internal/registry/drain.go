@@ -35,7 +35,7 @@ type drain struct {
 }
 
 // Drain drains every endpoint that one of ids names, or cancels that. An ID is a container ID, the first 12 or more characters
-// of one, or an address. If one of them names nothing, or two containers, Drain changes nothing and returns an error. A drain
+// of one, a name ("shop/web/1"), or an address. If one of them names nothing, or two containers, Drain changes nothing and returns an error. A drain
 // lasts until it is undone or the container is gone.
 func (r *Registry) Drain(ids []string, opts DrainOptions) ([]DrainStatus, error) {
 	r.mu.Lock()
@@ -61,7 +61,7 @@ func (r *Registry) Drain(ids []string, opts DrainOptions) ([]DrainStatus, error)
 
 // findEndpoints returns the endpoints that an ID, a prefix of one, or an address names. The caller holds r.mu.
 func (r *Registry) findEndpoints(name string) ([]*Endpoint, error) {
-	exact := r.filterEndpoints(func(e *Endpoint) bool { return e.ID() == name || e.address == name })
+	exact := r.filterEndpoints(func(e *Endpoint) bool { return e.ID() == name || e.address == name || e.member.Name == name && name != "" })
 	if len(exact) > 0 {
 		return exact, nil
 	}

@@ -36,6 +36,9 @@ func TestDrainedEndpointFinishesItsRequestsAndGetsNoNewOnes(t *testing.T) {
 	if f.conns["10.0.0.1:80"][0].draining {
 		t.Error("the drain of its connections was not canceled")
 	}
+	if status, err := f.Drain([]string{"p/api/" + idB}, registry.DrainOptions{}); err != nil || len(status) != 1 || status[0].ID != idB {
+		t.Errorf("by its name: %+v %v", status, err)
+	}
 }
 
 func TestDrainWithAnUnknownIDDrainsNothing(t *testing.T) {

@@ -122,7 +122,7 @@ func Certificates() []certificates.Status {
 
 // DrainRequest asks the edge to drain endpoints before their containers are told to stop.
 type DrainRequest struct {
-	// The endpoints: IDs of containers, or the first 12 or more characters of them, or addresses.
+	// The endpoints: IDs of containers, or the first 12 or more characters of them, names such as shop/web/1, or addresses.
 	Endpoints []string `json:"endpoints"`
 	// How long the endpoints still get requests of the socket.io sessions that began there. Default: 10s.
 	Sessions caddy.Duration `json:"sessions,omitempty"`

@@ -19,6 +19,7 @@ var (
 	serviceLabels = []string{"service"}
 
 	descEndpoints   = prometheus.NewDesc("edge_endpoints", "Endpoints of a service by state.", []string{"service", "state"}, nil)
+	descInfo        = prometheus.NewDesc("edge_service_info", "1 for each Compose project that a service's name, or an endpoint of it, is of.", []string{"service", "project"}, nil)
 	descInFlight    = prometheus.NewDesc("edge_requests_in_flight", "Requests on the endpoints of a service.", serviceLabels, nil)
 	descHeld        = prometheus.NewDesc("edge_requests_held", "Requests that wait for a ready endpoint.", serviceLabels, nil)
 	descRetries     = prometheus.NewDesc("edge_retries_total", "Requests that were sent again after they were sent and not answered.", serviceLabels, nil)
@@ -49,7 +50,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed} {
+	for _, d := range []*prometheus.Desc{descInfo, descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed} {
 		to <- d
 	}
 }
@@ -71,6 +72,9 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 		}
 		counter := func(d *prometheus.Desc, value uint64, labels ...string) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), append([]string{s.Service}, labels...)...)
+		}
+		for _, project := range s.Projects {
+			gauge(descInfo, 1, project)
 		}
 		for state, n := range s.StateCounts() {
 			gauge(descEndpoints, n, string(state))

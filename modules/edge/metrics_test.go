@@ -23,7 +23,7 @@ func TestMetricsShowRegistryState(t *testing.T) {
 	}
 	s.Configure(registry.Settings{})
 	feed := r.Feed(registry.Engine)
-	feed.Set("api", []registry.Member{{ID: "a", Addr: netip.MustParseAddr("10.0.0.1"), Phase: registry.Running}})
+	feed.Set("api", []registry.Member{{ID: "a", Project: "shop", Addr: netip.MustParseAddr("10.0.0.1"), Phase: registry.Running}})
 	feed.SetOnline(true)
 	for range 3 {
 		if _, err := s.Acquire(t.Context(), registry.PickOptions{ArrivedAt: time.Now()}); err != nil {
@@ -66,6 +66,9 @@ edge_resource_exhausted_total{resource="ports"} 0
 # HELP edge_retries_total Requests that were sent again after they were sent and not answered.
 # TYPE edge_retries_total counter
 edge_retries_total{service="api:80"} 1
+# HELP edge_service_info 1 for each Compose project that a service's name, or an endpoint of it, is of.
+# TYPE edge_service_info gauge
+edge_service_info{project="shop",service="api:80"} 1
 # HELP edge_socket_bytes_total Bytes that upgraded connections have carried, by who sent them.
 # TYPE edge_socket_bytes_total counter
 edge_socket_bytes_total{from="clients",service="api:80"} 0
