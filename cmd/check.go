@@ -20,7 +20,7 @@ import (
 func checkCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "check",
-		Usage: "[--file compose.yaml] [--config <Caddyfile>] [--offline] [--json]",
+		Usage: "[--file compose.yaml] [--with <directory>...] [--config <Caddyfile>] [--offline] [--json]",
 		Short: "Checks a stack for what would keep it from working, before it goes live",
 		Long: `
 Prints a line for each check: ok, note, warning, or error, with a hint. The exit status is
@@ -33,8 +33,9 @@ mean the same as there.
   engine         the Docker Engine answers
   file           files that are mounted from this machine exist, and the edge can read them
   configuration  it is valid, with the environment and the files of the compose file
-  route          each service is in the compose file, and shares a network with the edge; a
-                 port that nothing names is a note, since expose and EXPOSE enforce nothing
+  route          each service is in the compose file, or in another project that the edge
+                 serves, and shares a network with the edge; a port that nothing names is a
+                 note, since expose and EXPOSE enforce nothing
   certificate    a site with a wildcard has a DNS challenge
   domain         the name of each site resolves to this machine, as far as can be checked
   port           no two services publish the same port; published ports are free, or in use
@@ -49,6 +50,8 @@ mean the same as there.
   storage        if the stack runs, certificates can be stored
   clock          it agrees with the clock of the certificate authority
 
+  --with     is the directory of another Compose project that the edge has routes to, if it
+             does not run yet. May be repeated. Those that run are found by their labels.
   --config   is the edge's configuration; default: the file that the compose file mounts.
   --offline  makes no request beyond this machine, and needs no Docker Engine.
   --inside   asks a running edge, by its admin API, for its own checks of guard, storage and
@@ -58,6 +61,7 @@ mean the same as there.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			addProjectFlags(cmd)
+			cmd.Flags().StringArray("with", nil, "The directory of another Compose project")
 			cmd.Flags().String("config", "", "The edge's configuration")
 			cmd.Flags().Bool("offline", false, "Make no request beyond this machine")
 			cmd.Flags().Bool("inside", false, "Run only the checks of the running edge")
@@ -110,6 +114,10 @@ func checkStack(cmd *cobra.Command) ([]preflight.Finding, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	c := preflight.New(compose.CLI{}, project, flags.String("edge"))
+	c.With, err = cmd.Flags().GetStringArray("with")
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
 	c.Config, c.Offline = flags.String("config"), flags.Bool("offline")
 	c.Adapt, c.Validate = self.adapt, self.validate
 	all := c.Run(cmd.Context())

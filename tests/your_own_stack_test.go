@@ -77,7 +77,7 @@ func TestYourOwnStack(t *testing.T) {
 		}
 		return string(out)
 	}
-	if out := run("front", "check", "--project-name", front.Name); !strings.Contains(out, "web:8080: project "+shop.Name+" has it") {
+	if out := run("front", "check", "--project-name", front.Name); !strings.Contains(out, " (project "+shop.Name+")") {
 		t.Errorf("edge check does not find the service of the other project:\n%s", out)
 	}
 	load := front.loadAllMethodsDuring(t, "http://shop.localhost/_test/echo", func() {

@@ -22,6 +22,8 @@ import (
 type Check struct {
 	Docker  compose.Docker
 	Project compose.Project
+	// With are the directories of other projects, whose services the edge has routes to. Those that run need not be named.
+	With []string
 	// Edge is the Compose service that runs the edge.
 	Edge string
 	// Config is the edge's configuration file on this machine. If it is empty, it is the file that the compose file mounts.
@@ -73,6 +75,7 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	all = append(all, checkVariables(s)...)
 	all = append(all, c.checkSecrets(s)...)
 	all = append(all, c.checkEngine(ctx, s))
+	all = append(all, c.readOtherProjects(ctx, s)...)
 	all = append(all, c.checkFiles(s)...)
 
 	config, found := c.checkConfiguration(ctx, s)

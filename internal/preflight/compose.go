@@ -16,12 +16,12 @@ import (
 
 // readStack has Compose resolve the compose files. It returns a finding instead if Compose cannot read them.
 func (c *Check) readStack(ctx context.Context) (*stack, *Finding) {
-	active, warnings, err := c.resolveCompose(ctx, c.Project.Profiles)
+	active, warnings, err := c.resolveCompose(ctx, c.Project, c.Project.Profiles)
 	if err != nil {
 		found := explainComposeError(err)
 		return nil, &found
 	}
-	all, _, err := c.resolveCompose(ctx, []string{"*"})
+	all, _, err := c.resolveCompose(ctx, c.Project, []string{"*"})
 	if err != nil { // a fault in a profile that is not in use
 		all = active
 	}
@@ -38,9 +38,8 @@ func (c *Check) readStack(ctx context.Context) (*stack, *Finding) {
 	return s, nil
 }
 
-// resolveCompose has Compose resolve the compose files with some profiles.
-func (c *Check) resolveCompose(ctx context.Context, profiles []string) (s *compose.Stack, warnings string, err error) {
-	project := c.Project
+// resolveCompose has Compose resolve the compose files of a project with some profiles.
+func (c *Check) resolveCompose(ctx context.Context, project compose.Project, profiles []string) (s *compose.Stack, warnings string, err error) {
 	project.Profiles = profiles
 	text, warnings, err := c.Docker.Run(ctx, project.Args("config", "--format", "json")...)
 	if err != nil {

@@ -37,6 +37,7 @@ type fakeHost struct {
 	authorityTime   time.Time // the authority's clock; zero if the authority is unreachable
 	now             time.Time
 	commands        []string
+	otherProjects   map[string]jsonObject // what `docker compose config` prints for a directory, or a file
 }
 
 // jsonObject is a JSON object.
@@ -92,6 +93,9 @@ func newFakeHost(t *testing.T) *fakeHost {
 func (w *fakeHost) Run(_ context.Context, args ...string) (string, string, error) {
 	line := strings.Join(args, " ")
 	w.commands = append(w.commands, line)
+	if flag, path := args[min(1, len(args)-1)], args[min(2, len(args)-1)]; strings.Contains(line, "config --format json") && (flag == "--project-directory" || flag == "--project-name") {
+		return w.otherConfig(path)
+	}
 	if strings.Contains(line, "config --format json") {
 		services := make(jsonObject)
 		for name, s := range w.services {
@@ -116,6 +120,15 @@ func (w *fakeHost) Run(_ context.Context, args ...string) (string, string, error
 		return "", "", nil
 	}
 	return "", "", fmt.Errorf("docker %s: unknown command", line)
+}
+
+// otherConfig returns what `docker compose config` prints for another project.
+func (w *fakeHost) otherConfig(project string) (string, string, error) {
+	if w.otherProjects[project] == nil {
+		return "", "", errors.New("no configuration file provided: not found")
+	}
+	text, err := json.Marshal(w.otherProjects[project])
+	return string(text), "", err
 }
 
 // newCheck returns a check of the host's stack.

@@ -47,7 +47,7 @@ func (c *Check) checkForeignRoute(ctx context.Context, s *stack, config *edgeCon
 	}
 	switch {
 	case len(served) == 1:
-		return okFinding("route", "%s: project %s has it", name, served[0]), true
+		return c.checkOtherService(ctx, s, name, served[0], host), true
 	case len(served) > 1:
 		return errorFinding("route", "write in the route which one is meant: "+choices(served, name), "%s: the projects %s have it", name, strings.Join(served, " and ")), true
 	case len(others) == 1:
@@ -63,12 +63,12 @@ func (c *Check) checkProjectRoute(ctx context.Context, s *stack, config *edgeCon
 	switch {
 	case len(config.projects) > 0 && !config.serves(s, project):
 		return errorFinding("route", config.projectsHint(s, project), "%s: the edge does not serve project %s", name, project)
-	case !s.hasEngine:
-		return noteFinding("route", "start Docker, and check again", "%s is of another project, and is not checked without a Docker Engine", name)
 	case slices.Contains(c.otherProjectsWith(ctx, s, host), project):
-		return okFinding("route", "%s: project %s has it", name, project)
+		return c.checkOtherService(ctx, s, name, project, host)
+	case !s.hasEngine && s.others[project] == nil:
+		return noteFinding("route", "start Docker, or name the project's directory: --with DIR", "%s is of another project, and is not checked without a Docker Engine", name)
 	}
-	return warningFinding("route", "start it, or correct the name: docker ps --all --filter label=com.docker.compose.project="+project, "%s: project %s has no container of %s", name, project, host)
+	return warningFinding("route", "start it, name its directory (--with DIR), or correct the name: docker ps --all --filter label=com.docker.compose.project="+project, "%s: project %s has no container of %s", name, project, host)
 }
 
 // checkOwnRoute checks that the edge serves a service of its own project, to, and no other project's under the same name. It returns nil
@@ -89,20 +89,6 @@ func (c *Check) checkOwnRoute(ctx context.Context, s *stack, config *edgeConfig,
 	all := append([]string{s.Name}, others...)
 	found = errorFinding("route", "write in the route which one is meant: "+choices(all, name), "%s: the projects %s have it", name, strings.Join(all, " and "))
 	return &found
-}
-
-// otherProjectsWith returns the other projects on this machine that have a container of a service, sorted.
-func (c *Check) otherProjectsWith(ctx context.Context, s *stack, service string) []string {
-	if !s.hasEngine {
-		return nil
-	}
-	out, _, err := c.Docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.service="+service, "--filter", "label=com.docker.compose.oneoff=False", "--format", `{{.Label "com.docker.compose.project"}}`)
-	if err != nil {
-		return nil // checkContainers reports that containers can't be listed
-	}
-	projects := strings.Fields(out)
-	slices.Sort(projects)
-	return slices.DeleteFunc(slices.Compact(projects), func(p string) bool { return p == s.Name })
 }
 
 // splitProject splits PROJECT/NAME:PORT.

@@ -26,7 +26,7 @@ func (c *Check) checkRoutes(ctx context.Context, s *stack, config *edgeConfig) [
 // checkRoute checks one name of a service, NAME:PORT or PROJECT/NAME:PORT.
 func (c *Check) checkRoute(ctx context.Context, s *stack, config *edgeConfig, name string) Finding {
 	project, address := splitProject(name)
-	host, number, err := net.SplitHostPort(address)
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return errorFinding("route", "name a service and its port, such as bigcapital-server:3000", "%s: %v", name, err)
 	}
@@ -45,24 +45,38 @@ func (c *Check) checkRoute(ctx context.Context, s *stack, config *edgeConfig, na
 	case to == nil && isExternalHost(host):
 		return okFinding("route", "%s is an address, and is not looked up in the compose file", name)
 	case to == nil && (len(config.projects) > 0 || s.isOnExternalNetwork()):
-		return warningFinding("route", "check that it runs: docker ps", "%s: %s is not in this compose file, and is not checked: the edge is on an external network", name, host)
+		return warningFinding("route", "check that it runs (docker ps), or name the directory of its project: --with DIR", "%s: %s is not in this compose file, and is not checked: the edge is on an external network", name, host)
 	case to == nil:
 		return errorFinding("route", "correct the name in the Caddyfile, or add the service; there are: "+strings.Join(s.activeNames, ", "), "%s: the compose file has no service %s", name, host)
-	case !s.isActive(to.Name):
+	}
+	return c.checkReachable(ctx, s, s, to, name)
+}
+
+// checkReachable checks that a service runs where the edge reaches it, and listens on the port of a route. The service is of the edge's own
+// project, s, or of another one.
+func (c *Check) checkReachable(ctx context.Context, s, owner *stack, to *compose.Service, name string) Finding {
+	_, address := splitProject(name)
+	_, number, _ := net.SplitHostPort(address)
+	if !owner.isActive(to.Name) {
 		return errorFinding("route", fmt.Sprintf("add --profile %s, and COMPOSE_PROFILES=%s to .env", to.Profiles[0], to.Profiles[0]), "%s: %s is of the profile %s, which is not in use", name, to.Name, strings.Join(to.Profiles, ", "))
 	}
-	shared := compose.SharedNetworks(s.edge, to)
+	shared, networks := compose.SharedNetworks(s.edge, to), networkNames(s.edge)
+	if owner != s {
+		shared, networks = sharedNetworks(s, owner, to)
+	}
 	switch {
 	case s.edge.NetworkMode == "host":
 		shared = []string{"the host's networks"}
-	case s.NetworkOwner(to) != to:
-		return errorFinding("route", fmt.Sprintf("name the service whose network it uses: %s:%s", s.NetworkOwner(to).Name, number), "%s: %s has network_mode %s, and so no address of its own", name, to.Name, to.NetworkMode)
+	case owner.NetworkOwner(to) != to:
+		return errorFinding("route", fmt.Sprintf("name the service whose network it uses: %s:%s", owner.NetworkOwner(to).Name, number), "%s: %s has network_mode %s, and so no address of its own", name, to.Name, to.NetworkMode)
 	case to.NetworkMode != "":
-		return errorFinding("route", "put it on a network of the edge: networks: ["+networkNames(s.edge)+"]", "%s: %s has network_mode %s, and so no address for the edge", name, to.Name, to.NetworkMode)
+		return errorFinding("route", "put it on a network of the edge: networks: ["+networks+"]", "%s: %s has network_mode %s, and so no address for the edge", name, to.Name, to.NetworkMode)
+	case len(shared) == 0 && owner != s:
+		return errorFinding("route", "add "+to.Name+" to a network of the edge, with `external: true` there: "+networks, "%s: %s and %s have no network in common", name, to.Name, c.Edge)
 	case len(shared) == 0:
-		return errorFinding("route", "add "+to.Name+" to a network of the edge: "+networkNames(s.edge), "%s: %s and %s have no network in common", name, to.Name, c.Edge)
+		return errorFinding("route", "add "+to.Name+" to a network of the edge: "+networks, "%s: %s and %s have no network in common", name, to.Name, c.Edge)
 	}
-	return c.checkRoutePort(ctx, s, to, name, strings.Join(shared, ", "))
+	return c.checkRoutePort(ctx, owner, to, name, strings.Join(shared, ", "))
 }
 
 // checkRoutePort checks that a service listens on the port of a route, according to the compose file or the image. Neither expose nor

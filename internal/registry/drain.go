@@ -61,7 +61,9 @@ func (r *Registry) Drain(ids []string, opts DrainOptions) ([]DrainStatus, error)
 
 // findEndpoints returns the endpoints that an ID, a prefix of one, or an address names. The caller holds r.mu.
 func (r *Registry) findEndpoints(name string) ([]*Endpoint, error) {
-	exact := r.filterEndpoints(func(e *Endpoint) bool { return e.ID() == name || e.address == name || e.member.Name == name && name != "" })
+	exact := r.filterEndpoints(func(e *Endpoint) bool {
+		return e.ID() == name || e.address == name || e.member.Name == name && name != ""
+	})
 	if len(exact) > 0 {
 		return exact, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/theworklabs/edge/internal/compose"
 )
@@ -23,7 +22,7 @@ func (r *Rollout) readStack(ctx context.Context) (*stack, error) {
 	s := &stack{docker: r.Docker, project: r.Project}
 	err := s.readFiles(ctx)
 	if r.Project.Name != "" && len(r.Project.Files) == 0 && (err != nil || s.lacksAny(r.Services)) {
-		if running, ok := s.runningProject(ctx, r.Project); ok {
+		if running, ok := compose.RunningProject(ctx, r.Docker, r.Project); ok {
 			s.project = running
 			err = s.readFiles(ctx)
 		}
@@ -50,23 +49,6 @@ func (s *stack) readFiles(ctx context.Context) error {
 
 func (s *stack) lacksAny(services []string) bool {
 	return slices.ContainsFunc(services, func(name string) bool { return s.Services[name] == nil })
-}
-
-// runningProject returns a project with the directory and the files that its containers come from, as Compose has noted them. So a
-// rollout by the project's name works in any directory.
-func (s *stack) runningProject(ctx context.Context, p compose.Project) (compose.Project, bool) {
-	const format = `{{.Label "com.docker.compose.project.working_dir"}}{{"\t"}}{{.Label "com.docker.compose.project.config_files"}}`
-	out, _, err := s.docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.project="+p.Name, "--filter", "label=com.docker.compose.oneoff=False", "--format", format)
-	line, _, _ := strings.Cut(out, "\n")
-	directory, files, _ := strings.Cut(line, "\t")
-	if err != nil || files == "" {
-		return p, false
-	}
-	p.Files = strings.Split(files, ",")
-	if p.Directory == "" {
-		p.Directory = directory
-	}
-	return p, true
 }
 
 // selectServices returns the services to roll out, each once: the named ones or, if none is named, all that the edge has a route

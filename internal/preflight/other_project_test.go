@@ -1,0 +1,80 @@
+package preflight
+
+import (
+	"strings"
+	"testing"
+)
+
+// newBlog returns the compose file of project blog: web is on the network of the edge, db is not, and admin is of a profile. It is as
+// Compose prints it with all profiles.
+func newBlog() jsonObject {
+	return jsonObject{
+		"name":     "blog",
+		"networks": jsonObject{"front": jsonObject{"name": "shop_web", "external": true}, "default": jsonObject{"name": "blog_default"}},
+		"services": jsonObject{
+			"web":  jsonObject{"image": "example/blog:1", "expose": []string{"80"}, "networks": jsonObject{"front": nil, "default": nil}, "container_name": "Weblog"},
+			"db":   jsonObject{"image": "postgres:17", "expose": []string{"5432"}, "networks": jsonObject{"default": nil}},
+			"port": jsonObject{"image": "example/blog:1", "network_mode": "host"},
+		},
+	}
+}
+
+// TestOtherProjectsAreCheckedByTheirFiles has the project blog in /srv/blog: stopped, and named with --with; or running, and found by the
+// labels of its containers.
+func TestOtherProjectsAreCheckedByTheirFiles(t *testing.T) {
+	for _, c := range []struct {
+		service       string
+		level         Level
+		message, hint string
+	}{
+		{"blog/web:80", OK, "blog/web:80: web exposes it on shop_web (project blog)", ""},
+		{"blog/web:81", Note, "web exposes 80, and not 81", "add it to expose"},
+		{"blog/weblog:80", OK, "web exposes it on shop_web", ""},
+		{"blog/db:5432", Error, "db and edge have no network in common (project blog)", "add db to a network of the edge, with `external: true` there: shop_web"},
+		{"blog/port:80", Error, "port has network_mode host", "networks: [shop_web]"},
+		{"web:80", Error, "project blog has it, which the edge does not serve", "write `projects shop blog`"},
+	} {
+		for _, runs := range []bool{false, true} {
+			w := newFakeHostWithRoute(t, c.service)
+			w.otherProjects = map[string]jsonObject{"/srv/blog": newBlog(), "blog": newBlog()}
+			check := w.newCheck(t)
+			if runs {
+				host := strings.TrimSuffix(c.service, c.service[strings.LastIndex(c.service, ":"):])
+				host = host[strings.Index(host, "/")+1:]
+				w.dockerOutputs["ps --all --filter label=com.docker.compose.service="+host+" "] = "blog\n"
+				w.dockerOutputs["ps --all --filter label=com.docker.compose.project=blog "] = "/srv/blog\t/srv/blog/compose.yaml\t\n"
+			} else {
+				check.With = []string{"/srv/blog"}
+			}
+			all := check.Run(t.Context())
+			expectFinding(t, all, "route", c.level, c.message, c.hint)
+			if !runs {
+				expectFinding(t, all, "compose file", OK, "/srv/blog: project blog (services: 3)", "")
+			}
+		}
+	}
+}
+
+func TestOtherProjectsThatCanNotBeRead(t *testing.T) {
+	w := newFakeHostWithRoute(t, "blog/web:80")
+	w.otherProjects = map[string]jsonObject{"/srv/shop": {"name": "shop", "services": jsonObject{}}, "/srv/blog": newBlog(), "/srv/blog2": newBlog()}
+	check := w.newCheck(t)
+	check.With = []string{"/srv/nothing", "/srv/shop", "/srv/blog", "/srv/blog2"}
+	all := check.Run(t.Context())
+	expectFinding(t, all, "compose file", Error, "/srv/nothing: no configuration file provided", "--with")
+	expectFinding(t, all, "compose file", Error, "/srv/shop: its project has the name of this one, shop", "write `name: `")
+	expectFinding(t, all, "compose file", Error, "/srv/blog2: another directory has a project blog too", "write `name: `")
+
+	// A project that runs, whose files are another user's: its containers' labels have to do.
+	w = newFakeHostWithRoute(t, "blog/web:80")
+	w.dockerOutputs["ps --all --filter label=com.docker.compose.service=web "] = "blog\n"
+	w.dockerOutputs["ps --all --filter label=com.docker.compose.project=blog "] = "/root/blog\t/root/blog/compose.yaml\t\n"
+	expectFinding(t, w.newCheck(t).Run(t.Context()), "route", OK, "blog/web:80: project blog has it", "")
+}
+
+// TestAContainerOfAnotherProjectByItsName: a route can have the name of a container.
+func TestAContainerOfAnotherProjectByItsName(t *testing.T) {
+	w := newFakeHostWithRoute(t, "cache:80")
+	w.dockerOutputs["ps --all --filter name=^/cache$ "] = "wiki\n"
+	expectFinding(t, w.newCheck(t).Run(t.Context()), "route", Error, "cache:80: project wiki has it, which the edge does not serve", "write `projects shop wiki`")
+}
