@@ -12,76 +12,152 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// snippet returns the first code block of a language in a page of docs.
-func snippet(t *testing.T, page, language string) string {
+// snippet returns the first code block of a language below a heading of a page of docs.
+func snippet(t *testing.T, page, heading, language string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../docs", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := regexp.MustCompile("(?s)```" + language + "\n(.*?)```").FindSubmatch(text)
-	if block == nil {
-		t.Fatalf("%s has no code block in %s", page, language)
+	_, section, found := strings.Cut(string(text), "\n## "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	block := regexp.MustCompile("(?s)```" + language + "\n(.*?)```").FindStringSubmatch(section)
+	if !found || block == nil {
+		t.Fatalf("%s has no code block in %s below %q", page, language, heading)
 	}
-	return string(block[1])
+	lines := strings.SplitAfter(block[1], "\n")
+	indent := len(lines[0]) - len(strings.TrimLeft(lines[0], " ")) // that of a block in a list
+	for i, line := range lines {
+		lines[i] = line[min(indent, len(line)):]
+	}
+	return strings.Join(lines, "")
 }
 
-// TestYourOwnStack follows docs/your-own-stack.md with its own snippets, but other names, ports and images.
-func TestYourOwnStack(t *testing.T) {
+// ownStack is deploy/edge.compose.yaml as the project front, and an application as the project shop, both made of the snippets of a page.
+type ownStack struct {
+	*project // front
+	shop     *project
+	dir      string // of front and shop
+	network  string
+}
+
+// newOwnStack writes the files of both projects. Names, ports and images differ from those in the page.
+func newOwnStack(t *testing.T, name, caddyfile, application string) *ownStack {
+	t.Helper()
 	dir := t.TempDir() // first: it goes after the projects
-	front := newProject(t, "own")
-	shop := &project{harness.Project{Name: front.Name + "shop"}}
-	shop.Cleanup(t)
-	write := func(name, text string) string {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
 	if err := os.Chmod(dir, 0o755); err != nil { // the edge is another user
 		t.Fatal(err)
 	}
+	front := newProject(t, name)
+	s := &ownStack{project: front, shop: &project{harness.Project{Name: front.Name + "shop"}}, dir: dir, network: front.Name + "-proxy"}
+	s.shop.Cleanup(t)
 	shipped, err := os.ReadFile("../deploy/edge.compose.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	network := front.Name + "-proxy"
-	const page = "your-own-stack.md"
-	front.Files = []string{write("front/compose.yaml", strings.Replace(string(shipped), "name: proxy", "name: "+network, 1))}
-	write("front/Caddyfile", strings.NewReplacer("shop.example.com", "http://shop.localhost", "projects front shop", "projects "+front.Name+" "+shop.Name).
-		Replace(snippet(t, page, "caddyfile")))
-	shop.Files = []string{
-		write("shop/compose.yaml", strings.NewReplacer("example/shop:1.4", "edge-test/generic:test", "external: true", "external: true\n    name: "+network).
-			Replace(snippet(t, page, "yaml"))),
-		write("shop/compose.override.yaml", "services: {web: {environment: {PORT: '8080', NAME: shop}}}\n"),
+	front.Files = []string{s.write(t, "front/compose.yaml", strings.Replace(string(shipped), "name: proxy", "name: "+s.network, 1))}
+	s.write(t, "front/Caddyfile", strings.NewReplacer("shop.example.com", "http://shop.localhost", "projects front shop", "projects "+front.Name+" "+s.shop.Name, "/health", "/_test/health").
+		Replace(caddyfile))
+	s.shop.Files = []string{
+		s.write(t, "shop/compose.yaml", strings.NewReplacer("example/shop:1.4", "edge-test/generic:test", "external: true", "external: true\n    name: "+s.network).
+			Replace(application)),
+		s.write(t, "shop/compose.override.yaml", "services: {web: {environment: {PORT: '8080', NAME: shop}}}\n"),
 	}
-	https := harness.FreePort(t)
-	front.Env = []string{"PUBLISH_HTTP=127.0.0.1:" + front.HTTP, "PUBLISH_HTTPS=127.0.0.1:" + https}
-	front.MustCompose(t, "up", "--detach")
-	shop.MustCompose(t, "up", "--detach")
-	front.WaitForStatus(t, "http://shop.localhost/_test/echo", http.StatusOK)
-	front.CheckGet(t, "http://shop.localhost/_test/echo", harness.Want{Contains: `"shop"`})
+	front.Env = []string{"PUBLISH_HTTP=127.0.0.1:" + front.HTTP, "PUBLISH_HTTPS=127.0.0.1:" + harness.FreePort(t)}
+	return s
+}
 
-	run := func(directory string, args ...string) string {
-		t.Helper()
-		cmd := exec.Command(harness.Edge(t), args...)
-		cmd.Dir, cmd.Env = filepath.Join(dir, directory), front.Environ()
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Errorf("edge %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-		return string(out)
+func (s *ownStack) write(t *testing.T, name, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(s.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	if out := run("front", "check", "--project-name", front.Name); !strings.Contains(out, " (project "+shop.Name+")") {
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// run runs a command of the edge in the directory of a project, and returns its output.
+func (s *ownStack) run(t *testing.T, directory string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(harness.Edge(t), args...)
+	cmd.Dir, cmd.Env = filepath.Join(s.dir, directory), s.Environ()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("edge %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// TestYourOwnStack follows docs/your-own-stack.md with its own snippets.
+func TestYourOwnStack(t *testing.T) {
+	const page = "your-own-stack.md"
+	s := newOwnStack(t, "own", snippet(t, page, "1. Start the edge", "caddyfile"), snippet(t, page, "2. Connect an application", "yaml"))
+	s.MustCompose(t, "up", "--detach")
+	s.shop.MustCompose(t, "up", "--detach")
+	s.WaitForStatus(t, "http://shop.localhost/_test/echo", http.StatusOK)
+	s.CheckGet(t, "http://shop.localhost/_test/echo", harness.Want{Contains: `"shop"`})
+
+	if out := s.run(t, "front", "check", "--project-name", s.Name); !strings.Contains(out, " (project "+s.shop.Name+")") {
 		t.Errorf("edge check does not find the service of the other project:\n%s", out)
 	}
-	load := front.loadAllMethodsDuring(t, "http://shop.localhost/_test/echo", func() {
-		run("shop", "rollout", "--project-name", shop.Name, "--edge", front.Name+"/edge", "--force", "--sessions", "0s", "web")
+	load := s.loadAllMethodsDuring(t, "http://shop.localhost/_test/echo", func() {
+		s.run(t, "shop", "rollout", "--project-name", s.shop.Name, "--edge", s.Name+"/edge", "--force", "--sessions", "0s", "web")
 	})
 	load.requireCount(t, 20)
+}
+
+// TestMovingFromOtherProxies runs the examples of docs/moving-from-other-proxies.md: an application as it is behind another proxy, and the
+// Caddyfile that takes its place. The network is that of the other proxy.
+func TestMovingFromOtherProxies(t *testing.T) {
+	const page = "moving-from-other-proxies.md"
+	const authorization = "Basic YW5uYTpzd29yZGZpc2g=" // anna:swordfish
+	type want struct {
+		path, authorization string
+		harness.Want
+	}
+	for heading, wants := range map[string][]want{
+		"From Traefik": {
+			{path: "/_test/echo", Want: harness.Want{Status: http.StatusOK, Contains: `"/_test/echo"`}},
+			{path: "/admin/_test/echo", Want: harness.Want{Status: http.StatusUnauthorized}},
+			{path: "/admin/_test/echo", authorization: authorization, Want: harness.Want{Status: http.StatusOK, Contains: `"/_test/echo"`}},
+		},
+		"From nginx-proxy": {
+			{path: "/shop/_test/echo", Want: harness.Want{Status: http.StatusOK, Contains: `"/_test/echo"`}},
+		},
+		"From caddy-docker-proxy": {
+			{path: "/_test/echo", Want: harness.Want{Status: http.StatusOK, Contains: `"/_test/echo"`}},
+			{path: "/admin", Want: harness.Want{Status: http.StatusUnauthorized}},
+			{path: "/admin/..", authorization: authorization, Want: harness.Want{Status: http.StatusOK}},
+		},
+		"From Nginx Proxy Manager": {
+			{path: "/_test/echo", Want: harness.Want{Status: http.StatusUnauthorized}},
+			{path: "/_test/echo", authorization: authorization, Want: harness.Want{Status: http.StatusOK, Contains: `"/_test/echo"`, Header: map[string]string{"X-Content-Type-Options": "nosniff"}}},
+			{path: "/api/_test/echo", authorization: authorization, Want: harness.Want{Status: http.StatusNotFound}}, // the application has no /v1/_test/echo
+		},
+	} {
+		t.Run(heading, func(t *testing.T) {
+			s := newOwnStack(t, "move", snippet(t, page, heading, "caddyfile"), snippet(t, page, heading, "yaml"))
+			harness.MustDocker(t, "network", "create", s.network)
+			t.Cleanup(func() { harness.MustDocker(t, "network", "rm", s.network) })
+			s.shop.Cleanup(t) // before the network goes
+			s.project.Cleanup(t)
+			s.Files = append(s.Files, s.write(t, "front/compose.override.yaml", strings.ReplaceAll(snippet(t, page, "The move", "yaml"), "traefik_default", s.network)))
+			s.shop.MustCompose(t, "up", "--detach") // it runs already
+			s.MustCompose(t, "up", "--detach")
+			s.WaitReady(t, "web:8080", 1)
+			for _, want := range wants {
+				var header []string
+				if want.authorization != "" {
+					header = []string{"Authorization", want.authorization}
+				}
+				s.CheckGet(t, "http://shop.localhost"+want.path, want.Want, header...)
+			}
+			if out := s.run(t, "front", "check", "--project-name", s.Name); !strings.Contains(out, " (project "+s.shop.Name+")") {
+				t.Errorf("edge check does not find the service of the other project:\n%s", out)
+			}
+		})
+	}
 }
