@@ -29,6 +29,7 @@ type containerInfo struct {
 	running         bool   // or paused
 	unhealthyReason string // why it must not be used although it runs; "": it may be used
 	networks        map[string][]netip.Addr
+	addr            netip.Addr // at which the edge reaches it, by its scope; the zero Addr if it does not
 }
 
 // Values of containerInfo.unhealthyReason.
@@ -88,14 +89,13 @@ func newContainerInfo(item container.Summary) (c containerInfo, ok bool) {
 	return c, true
 }
 
-// member returns the container as a member of the registry. addr is the address at which the edge reaches it, the zero Addr if there
-// is none.
-func (c containerInfo) member(addr netip.Addr, isStopping bool) registry.Member {
-	m := registry.Member{ID: c.id, Name: c.displayName, Project: c.project, Addr: addr, Phase: registry.Running, UnhealthyReason: c.unhealthyReason}
+// member returns the container as a member of the registry.
+func (c containerInfo) member(isStopping bool) registry.Member {
+	m := registry.Member{ID: c.id, Name: c.displayName, Project: c.project, Addr: c.addr, Phase: registry.Running, UnhealthyReason: c.unhealthyReason}
 	switch {
 	case !c.running:
 		m.Phase, m.Addr, m.UnhealthyReason = registry.Stopped, netip.Addr{}, ""
-	case !addr.IsValid():
+	case !c.addr.IsValid():
 		m.Phase, m.UnhealthyReason = registry.Unreachable, ""
 	case isStopping:
 		m.Phase = registry.Terminating

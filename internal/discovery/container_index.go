@@ -17,15 +17,15 @@ import (
 type containerIndex struct {
 	scope      scope
 	containers map[string]containerInfo
-	byName     map[string]map[string]struct{} // name → IDs
-	events     eventStates                    // also of containers that are not listed
+	byName     map[string]map[string]idSet // name → project → IDs
+	events     eventStates                 // also of containers that are not listed
 }
 
 func newContainerIndex(s scope) *containerIndex {
 	return &containerIndex{
 		scope:      s,
 		containers: make(map[string]containerInfo),
-		byName:     make(map[string]map[string]struct{}),
+		byName:     make(map[string]map[string]idSet),
 		events:     make(eventStates),
 	}
 }
@@ -70,6 +70,10 @@ func (x *containerIndex) applyPartialList(ids []string, items []container.Summar
 
 func (x *containerIndex) updateScope(subnets []netip.Prefix, touched nameSet) {
 	if x.scope.update(subnets, x.containers) {
+		for id, c := range x.containers {
+			c.addr = x.scope.address(c)
+			x.containers[id] = c
+		}
 		touched.add(slices.Collect(maps.Keys(x.byName))...)
 	}
 }
@@ -148,14 +152,16 @@ func (x *containerIndex) put(c containerInfo) []string {
 		e.stopExpires = time.Time{}
 	}
 	x.events.set(c.id, e)
+	c.addr = x.scope.address(c)
 	x.containers[c.id] = c
 	for _, n := range c.names {
-		ids := x.byName[n]
-		if ids == nil {
-			ids = make(map[string]struct{})
-			x.byName[n] = ids
+		if x.byName[n] == nil {
+			x.byName[n] = make(map[string]idSet)
 		}
-		ids[c.id] = struct{}{}
+		if x.byName[n][c.project] == nil {
+			x.byName[n][c.project] = make(idSet)
+		}
+		x.byName[n][c.project][c.id] = struct{}{}
 	}
 	return touched
 }
@@ -176,8 +182,11 @@ func (x *containerIndex) unlink(id string) []string {
 	}
 	delete(x.containers, id)
 	for _, n := range c.names {
-		delete(x.byName[n], id)
-		if len(x.byName[n]) == 0 {
+		projects := x.byName[n]
+		if delete(projects[c.project], id); len(projects[c.project]) == 0 {
+			delete(projects, c.project)
+		}
+		if len(projects) == 0 {
 			delete(x.byName, n)
 		}
 	}
@@ -186,28 +195,41 @@ func (x *containerIndex) unlink(id string) []string {
 
 // members returns the members of a name, sorted by ID, and what is wrong about the name.
 func (x *containerIndex) members(name string) (members []registry.Member, problem string) {
-	owners := make(map[string]struct{}) // projects of the members; "": Compose did not create them
-	others := make(map[string]struct{}) // projects that answer to the name and are not served
-	for id := range x.byName[name] {
-		c := x.containers[id]
-		addr := x.scope.address(c)
-		if !x.scope.serves(c.project, name) {
-			if c.project != "" && addr.IsValid() && (c.service == name || strings.Contains(name, "/")) {
-				others[c.project] = struct{}{}
+	conflict := nameConflict{name: name, served: x.scope.served()}
+	for project, ids := range x.byName[name] {
+		if !x.scope.serves(conflict.served, project, name) {
+			if project != "" && x.isReachable(ids, name) {
+				conflict.others = append(conflict.others, project)
 			}
 			continue
 		}
-		owners[c.project] = struct{}{}
-		e := x.events[id]
-		members = append(members, c.member(addr, e.isStopping()))
+		conflict.owners = append(conflict.owners, project)
+		for id := range ids {
+			e := x.events[id]
+			members = append(members, x.containers[id].member(e.isStopping()))
+		}
 	}
-	slices.SortFunc(members, func(a, b registry.Member) int { return strings.Compare(a.ID, b.ID) })
-	conflict := nameConflict{name: name, served: x.scope.served(), owners: slices.Sorted(maps.Keys(owners)), others: slices.Sorted(maps.Keys(others))}
-	if len(owners) > 1 {
+	if len(conflict.owners) > 1 {
 		members = nil // they belong to different applications
 	}
+	slices.SortFunc(members, func(a, b registry.Member) int { return strings.Compare(a.ID, b.ID) })
+	slices.Sort(conflict.owners)
+	slices.Sort(conflict.others)
 	return members, conflict.problem()
 }
+
+// isReachable reports whether the edge could reach one of the containers by the name of its service, or by a name with its project.
+func (x *containerIndex) isReachable(ids idSet, name string) bool {
+	for id := range ids {
+		if c := x.containers[id]; c.addr.IsValid() && (c.service == name || strings.Contains(name, "/")) {
+			return true
+		}
+	}
+	return false
+}
+
+// idSet is a set of containers, by their IDs.
+type idSet map[string]struct{}
 
 // nameSet is a set of names whose members may have changed.
 type nameSet map[string]struct{}

@@ -69,10 +69,12 @@ func FuzzEngineListAndEvents(f *testing.F) {
 			s.applyEvents([]events.Message{m})
 		}
 		s.applyDeadlines(time.Now().Add(time.Hour))
-		for name, ids := range s.index.byName {
-			for id := range ids {
-				if !slices.Contains(s.index.containers[id].names, name) {
-					t.Errorf("the name %q has the container %q, which does not have the name", name, id)
+		for name, projects := range s.index.byName {
+			for project, ids := range projects {
+				for id := range ids {
+					if c := s.index.containers[id]; !slices.Contains(c.names, name) || c.project != project {
+						t.Errorf("the name %q of project %q has the container %q, which does not have the name", name, project, id)
+					}
 				}
 			}
 		}

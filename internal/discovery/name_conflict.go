@@ -22,7 +22,11 @@ func (c nameConflict) problem() string {
 	case len(c.others) == 0:
 		return ""
 	case len(c.owners) == 1:
-		return fmt.Sprintf("%s answers to %s too; only %s is used", c.list(c.others), c.name, c.list(c.owners))
+		verb := "answers"
+		if len(c.others) > 1 {
+			verb = "answer"
+		}
+		return fmt.Sprintf("%s %s to %s too; only %s is used", c.list(c.others), verb, c.name, c.list(c.owners))
 	case strings.Contains(c.name, "/"):
 		return fmt.Sprintf("the edge does not serve project %s; write `%s` in the global option edge", c.others[0], c.line(c.others))
 	case len(c.others) > 1:
@@ -38,24 +42,34 @@ func (c nameConflict) line(more []string) string {
 	return "projects " + strings.Join(slices.Concat(c.served, more), " ")
 }
 
+// maxListed is how many projects a problem names. A host may have a hundred with a service db.
+const maxListed = 4
+
 // choices returns the names that say which project is meant.
 func (c nameConflict) choices(projects []string) string {
 	var names []string
-	for _, p := range projects {
+	for _, p := range projects[:min(maxListed, len(projects))] {
 		if p != "" {
 			names = append(names, p+"/"+c.name)
 		}
+	}
+	if len(projects) > maxListed {
+		names = append(names, "…")
 	}
 	return strings.Join(names, " or ")
 }
 
 func (nameConflict) list(projects []string) string {
-	texts := make([]string, len(projects))
-	for i, p := range projects {
-		texts[i] = "project " + p
+	var texts []string
+	for _, p := range projects[:min(maxListed, len(projects))] {
 		if p == "" {
-			texts[i] = "a container of no project"
+			texts = append(texts, "a container of no project")
+		} else {
+			texts = append(texts, "project "+p)
 		}
+	}
+	if left := len(projects) - maxListed; left > 0 {
+		texts = append(texts, fmt.Sprintf("%d more", left))
 	}
 	return strings.Join(texts, " and ")
 }

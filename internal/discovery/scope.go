@@ -17,6 +17,7 @@ type scope struct {
 
 	subnets    []netip.Prefix // those of the edge's networks
 	ownProject string         // the edge's own project; "" if it is not known
+	ownID      string         // the edge's own container; "" if it is not known
 }
 
 // update sets the edge's subnets, and finds its own project: that of the container whose address is one of this machine's. It
@@ -24,15 +25,25 @@ type scope struct {
 func (s *scope) update(subnets []netip.Prefix, containers map[string]containerInfo) (changed bool) {
 	before := *s
 	s.subnets = subnets
-	s.ownProject = ""
-	for _, c := range containers {
-		for _, addrs := range c.networks {
-			if slices.ContainsFunc(addrs, s.isOwnAddress) {
-				s.ownProject = c.project
+	if !s.isOwn(containers[s.ownID]) {
+		s.ownProject, s.ownID = "", ""
+		for id, c := range containers {
+			if s.isOwn(c) {
+				s.ownProject, s.ownID = c.project, id
 			}
 		}
 	}
 	return !slices.Equal(before.subnets, subnets) || !slices.Equal(before.served(), s.served())
+}
+
+// isOwn reports whether the container is the one that the edge runs in.
+func (s *scope) isOwn(c containerInfo) bool {
+	for _, addrs := range c.networks {
+		if slices.ContainsFunc(addrs, s.isOwnAddress) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *scope) isOwnAddress(addr netip.Addr) bool {
@@ -52,10 +63,9 @@ func (s *scope) served() []string {
 	return nil
 }
 
-// serves reports whether the containers of a project are used for a name. Unless the projects are configured, a name with a project
-// is enough.
-func (s *scope) serves(project, name string) bool {
-	served := s.served()
+// serves reports whether the containers of a project are used for a name, if the projects in served are. Unless the projects are
+// configured, a name with a project is enough.
+func (s *scope) serves(served []string, project, name string) bool {
 	return len(served) == 0 || slices.Contains(served, project) || len(s.projects) == 0 && strings.Contains(name, "/")
 }
 
