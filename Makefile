@@ -6,12 +6,12 @@ TOOLS := .tools
 HANGS := 45m
 
 # The packages with the benchmarks that `make bench` runs.
-BENCHMARKS := internal/registry internal/ratelimit modules/proxy
+BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/proxy
 
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -79,6 +79,10 @@ testssl:
 # The edge beside stock Caddy, nginx and HAProxy, in everything that can happen to a stack: writes docs/reliability.md.
 reliability: setup image
 	go run ./tests/reliability
+
+# 300 containers of 60 Compose projects on one network; about ten minutes. `make test` has 20 of 4.
+projects: setup image
+	EDGE_TEST_PROJECTS=60 $(SUITE) -v -run TestManyProjects ./tests
 
 # A .env with new secrets. A file that is there already is never touched.
 env:

@@ -3,12 +3,19 @@ package tests
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -21,22 +28,32 @@ type projectsLab struct {
 	apps     map[string]*project // by the end of their project's name
 }
 
+// newNetwork creates a network for several projects. Call it before the projects are made: it is removed after them.
+func newNetwork(t *testing.T) (name string) {
+	t.Helper()
+	name = "edge-" + strings.ToLower(t.Name())
+	harness.MustDocker(t, "network", "create", name)
+	t.Cleanup(func() { harness.MustDocker(t, "network", "rm", name) })
+	return name
+}
+
+// newApp returns an application of the lab, which is not started yet.
+func newApp(t *testing.T, projectName, network, name string) *project {
+	t.Helper()
+	app := &project{harness.Project{Name: projectName, Files: []string{"lab/projects/app.compose.yaml"}, Env: []string{"LAB_NETWORK=" + network, "LAB_NAME=" + name}}}
+	app.Cleanup(t)
+	return app
+}
+
 // newProjectsLab starts the lab. The edge serves the projects whose names end in served; none: its default.
 func newProjectsLab(t *testing.T, served ...string) *projectsLab {
 	t.Helper()
+	network := newNetwork(t)
 	front := newProject(t, "projects", "lab/projects/front.compose.yaml")
-	l := &projectsLab{project: front, network: front.Name + "-shared", apps: make(map[string]*project)}
-	harness.MustDocker(t, "network", "create", l.network)
-	t.Cleanup(func() { harness.MustDocker(t, "network", "rm", l.network) })
-	front.Cleanup(t) // before the network goes
+	l := &projectsLab{project: front, network: network, apps: make(map[string]*project)}
 	for _, end := range []string{"a", "b", "c", "d", "e"} {
-		app := &project{harness.Project{
-			Name: front.Name + end, Files: []string{"lab/projects/app.compose.yaml"},
-			Env: []string{"LAB_NETWORK=" + l.network, "LAB_NAME=app-" + end},
-		}}
-		app.Cleanup(t)
-		app.MustCompose(t, "up", "--detach")
-		l.apps[end] = app
+		l.apps[end] = newApp(t, front.Name+end, network, "app-"+end)
+		l.apps[end].MustCompose(t, "up", "--detach")
 	}
 	var projects []string
 	for _, end := range served {
@@ -145,7 +162,7 @@ func TestRolloutWithTheEdgeInAnotherProject(t *testing.T) {
 	l.WaitReady(t, l.service("a"), 1)
 	app := l.apps["a"]
 	before := app.containerIDs(t, "web")
-	load := l.loadAllMethodsDuring(t, "http://a.localhost/_test/echo", func() {
+	load := l.loadAllMethodsDuring(t, "http://a.localhost/_test", func() {
 		app.mustRollout(t, "web", "--edge", l.Name+"/edge", "--force", "--sessions", "0s")
 		byName := exec.Command(harness.Edge(t), "rollout", "--project-name", app.Name, "--edge", l.Name+"/edge", "--force", "--sessions", "0s", "web")
 		byName.Dir, byName.Env = t.TempDir(), app.Environ()
@@ -155,4 +172,208 @@ func TestRolloutWithTheEdgeInAnotherProject(t *testing.T) {
 	})
 	load.requireCount(t, 50)
 	harness.CheckReplaced(t, "web", before, app.containerIDs(t, "web"), 1)
+}
+
+// TestTheSecondServerOfTheDocument: bigcapital-server-2 is a copy of bigcapital-server with another port, and both are one pool. Each of
+// them is recreated under load.
+func TestTheSecondServerOfTheDocument(t *testing.T) {
+	p := newProject(t, "second", "lab/second-server/compose.yaml")
+	p.Env = []string{"LAB_HTTP=" + p.HTTP}
+	p.MustCompose(t, "up", "--detach")
+	const pool, url = "bigcapital-server:3000,bigcapital-server-2:3001", "http://accounting.localhost/api"
+	p.WaitReady(t, pool, 2)
+	for _, name := range []string{"first", "second"} {
+		harness.Eventually(t, name+" answers", func() bool { return strings.Contains(p.Get(t, url+"/echo").Body, `"`+name+`"`) })
+	}
+	load := p.loadAllMethodsDuring(t, url, func() {
+		for _, service := range []string{"bigcapital-server-2", "bigcapital-server"} {
+			p.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", service)
+			p.WaitReady(t, pool, 2)
+		}
+	})
+	load.requireCount(t, 50)
+}
+
+// TestANetworkIsDisconnectedAndConnected: requests wait while the container is not on the edge's network.
+func TestANetworkIsDisconnectedAndConnected(t *testing.T) {
+	l := newProjectsLab(t, "", "a")
+	l.WaitReady(t, l.service("a"), 1)
+	container := l.apps["a"].containerIDs(t, "web")[0]
+	load := loadDuring(t, l.project, "http://a.localhost/_test/echo", func() {
+		for range 2 {
+			harness.MustDocker(t, "network", "disconnect", l.network, container)
+			l.WaitReady(t, l.service("a"), 0)
+			harness.MustDocker(t, "network", "connect", l.network, container)
+			l.WaitReady(t, l.service("a"), 1)
+		}
+	})
+	load.logOutcomes(t, "disconnected and connected, twice")
+	if load.lost(http.MethodGet) > 0 {
+		t.Errorf("%d GETs are lost: %v", load.lost(http.MethodGet), load.outcomes[http.MethodGet])
+	}
+	if a := l.Get(t, "http://a.localhost/_test/echo"); !strings.Contains(a.Body, `"app-a"`) {
+		t.Errorf("another project's container answers: %s", a.Body)
+	}
+}
+
+// TestTwoEdgesOnOneHost: two stacks with an edge each, and services of the same name, on one network. Each edge serves its own.
+func TestTwoEdgesOnOneHost(t *testing.T) {
+	network := newNetwork(t)
+	var edges []*project
+	for _, name := range []string{"one", "two"} {
+		p := newProject(t, "edge-"+name, "lab/projects/front.compose.yaml", "lab/projects/app.compose.yaml")
+		p.Env = []string{"LAB_HTTP=" + p.HTTP, "LAB_NETWORK=" + network, "LAB_NAME=app-" + name, "LAB_PREFIX=" + p.Name}
+		edges = append(edges, p)
+	}
+	for _, p := range edges {
+		p.MustCompose(t, "up", "--detach")
+	}
+	check := func(p *project, name string) {
+		t.Helper()
+		for range 100 {
+			p.CheckGet(t, "http://web.localhost/_test/echo", harness.Want{Status: http.StatusOK, Contains: `"app-` + name + `"`})
+		}
+		status := p.ServiceStatus(t, "web:8080")
+		if len(status.Projects) != 1 || status.Projects[0] != p.Name || len(status.Endpoints) != 1 {
+			t.Errorf("web:8080 of %s has the projects %v and the endpoints %+v", p.Name, status.Projects, status.Endpoints)
+		}
+	}
+	for i, name := range []string{"one", "two"} {
+		edges[i].WaitReady(t, "web:8080", 1)
+		check(edges[i], name)
+	}
+	load := loadDuring(t, edges[0], "http://web.localhost/_test/echo", func() {
+		edges[1].MustCompose(t, "up", "--detach", "--force-recreate")
+		edges[1].WaitReady(t, "web:8080", 1)
+	})
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		if load.lost(method) > 0 {
+			t.Errorf("%d %s of the first stack are lost while the second one is recreated: %v", load.lost(method), method, load.outcomes[method])
+		}
+	}
+	check(edges[0], "one")
+	check(edges[1], "two")
+}
+
+// newGeneratedLab starts an edge with a generated Caddyfile, which serves all projects on the network. Sites are services by host.
+func newGeneratedLab(t *testing.T, dir, network string, sites map[string]string) *project {
+	t.Helper()
+	caddyfile := "{\n\tadmin unix//run/edge/admin.sock\n\tauto_https off\n\tedge {\n\t\tdocker_host tcp://docker-guard:2375\n\t\tprojects any\n\t}\n}\n"
+	for _, host := range slices.Sorted(maps.Keys(sites)) {
+		caddyfile += "http://" + host + " {\n\tedge_proxy " + sites[host] + "\n}\n"
+	}
+	override := "services: {edge: {volumes: [" + dir + "/Caddyfile:/etc/edge/lab.Caddyfile:ro]}}\n"
+	writeFiles(t, dir, []txtar.File{{Name: "Caddyfile", Data: []byte(caddyfile)}, {Name: "override.yaml", Data: []byte(override)}})
+	if err := os.Chmod(dir, 0o755); err != nil { // the edge is another user
+		t.Fatal(err)
+	}
+	front := newProject(t, "generated", "lab/projects/front.compose.yaml", dir+"/override.yaml")
+	front.Env = []string{"LAB_HTTP=" + front.HTTP, "LAB_NETWORK=" + network, "LAB_PREFIX=" + front.Name}
+	front.MustCompose(t, "up", "--detach")
+	return front
+}
+
+// TestNamesWithUpperCaseUnderscoresAndDots: routes have the names of services and containers in lower case.
+func TestNamesWithUpperCaseUnderscoresAndDots(t *testing.T) {
+	dir, network := t.TempDir(), newNetwork(t)
+	const appName, container = "edge_names_app-1", "Edge_Wiki.Container"
+	writeFiles(t, dir, []txtar.File{{Name: "app.yaml", Data: []byte(`
+services:
+  Web_App.v2:
+    image: edge-test/generic:test
+    environment: {PORT: "8080", NAME: service}
+    networks: [shared]
+  wiki:
+    image: edge-test/generic:test
+    container_name: ` + container + `
+    environment: {PORT: "8080", NAME: container}
+    networks: [shared]
+networks:
+  shared: {external: true, name: ` + network + `}
+`)}})
+	app := &project{harness.Project{Name: appName, Files: []string{dir + "/app.yaml"}}}
+	app.Cleanup(t)
+	app.MustCompose(t, "up", "--detach")
+	sites := map[string]string{
+		"service.localhost":   "web_app.v2:8080",
+		"project.localhost":   appName + "/web_app.v2:8080",
+		"container.localhost": strings.ToLower(container) + ":8080",
+		"both.localhost":      appName + "/" + strings.ToLower(container) + ":8080",
+	}
+	front := newGeneratedLab(t, dir, network, sites)
+	for host, service := range sites {
+		front.WaitReady(t, service, 1)
+		want := `"container"`
+		if strings.Contains(service, "web_app") {
+			want = `"service"`
+		}
+		front.CheckGet(t, "http://"+host+"/_test/echo", harness.Want{Status: http.StatusOK, Contains: want})
+	}
+}
+
+// TestManyProjects has many projects with five containers each, whose services have the same name, on one network. While three of them
+// are recreated, scaled, and taken down and up, 10,000 requests go to all of them. None is answered by another project's container, and
+// none is lost of the others. EDGE_TEST_PROJECTS is their number; default 4, which takes about a minute. 60 take about ten.
+func TestManyProjects(t *testing.T) {
+	count := 4
+	if text := os.Getenv("EDGE_TEST_PROJECTS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 4 {
+			t.Fatalf("EDGE_TEST_PROJECTS is %q, want a number from 4", text)
+		}
+		count = n
+	}
+	const containers, requests = 5, 10_000
+	dir, network := t.TempDir(), newNetwork(t)
+	apps, sites := make([]*project, count), make(map[string]string)
+	for i := range apps {
+		name := fmt.Sprintf("edgemany%02d", i)
+		apps[i] = newApp(t, name, network, name)
+		sites[name+".localhost"] = name + "/web:8080"
+	}
+	began := time.Now()
+	for _, app := range apps {
+		app.MustCompose(t, "up", "--detach", "--scale", fmt.Sprintf("web=%d", containers))
+	}
+	t.Logf("%d containers of %d projects started in %s", count*containers, count, time.Since(began).Round(time.Second))
+	front := newGeneratedLab(t, dir, network, sites)
+	for _, app := range apps {
+		front.WaitReady(t, app.Name+"/web:8080", containers)
+	}
+	client := front.Client(true, nil)
+	var sent, astray, lost, unavailable atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var senders sync.WaitGroup
+	for worker := range 8 {
+		senders.Go(func() {
+			for i := worker; ctx.Err() == nil; i++ {
+				app := apps[i%count]
+				a, err := harness.Do(client, http.MethodGet, "http://"+app.Name+".localhost/_test/echo", nil)
+				sent.Add(1)
+				switch {
+				case err == nil && a.Status == http.StatusOK && !strings.Contains(a.Body, `"`+app.Name+`"`):
+					astray.Add(1)
+				case err == nil && a.Status == http.StatusOK:
+				case app == apps[1]: // it is taken down
+					unavailable.Add(1)
+				default:
+					lost.Add(1)
+					t.Logf("%s: %v, %d %.100q", app.Name, err, a.Status, a.Body)
+				}
+			}
+		})
+	}
+	for round := 0; round < 2 || sent.Load() < requests; round++ {
+		apps[0].MustCompose(t, "up", "--detach", "--force-recreate", "--scale", fmt.Sprintf("web=%d", containers))
+		apps[1].MustCompose(t, "down")
+		apps[2].MustCompose(t, "up", "--detach", "--scale", fmt.Sprintf("web=%d", 2+3*(round%2)))
+		apps[1].MustCompose(t, "up", "--detach", "--scale", fmt.Sprintf("web=%d", containers))
+	}
+	cancel()
+	senders.Wait()
+	t.Logf("%d requests: %d went astray, %d were lost, %d found the project that goes and comes unavailable", sent.Load(), astray.Load(), lost.Load(), unavailable.Load())
+	if astray.Load() > 0 || lost.Load() > 0 {
+		t.Errorf("%d of %d requests went astray, %d were lost; want none", astray.Load(), sent.Load(), lost.Load())
+	}
 }

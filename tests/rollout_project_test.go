@@ -62,7 +62,7 @@ func (p *project) containerIDs(t *testing.T, service string) []string {
 	return ids
 }
 
-// loadAllMethodsDuring sends 150 requests a second of all methods while change runs. Every fifth request takes 300 ms. The test fails
+// loadAllMethodsDuring sends 150 requests a second of all methods while change runs, to the paths echo and slow below url. Every fifth request takes 300 ms. The test fails
 // if a request is lost.
 func (p *project) loadAllMethodsDuring(t *testing.T, url string, change func()) *loadResult {
 	t.Helper()
@@ -100,9 +100,9 @@ func (l *loadResult) runAllMethods(ctx context.Context, p *project, url string) 
 			return
 		case <-ticker.C:
 		}
-		path := "/_test/echo"
+		path := "/echo"
 		if i%5 == 0 {
-			path = "/_test/slow?d=300ms"
+			path = "/slow?d=300ms"
 		}
 		all.Go(func() { l.send(p, client, allMethods[i%len(allMethods)], url+path, `{"order": 1}`) })
 	}

@@ -23,7 +23,7 @@ func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 	}
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "web")
-	l := p.loadAllMethodsDuring(t, webURL, func() {
+	l := p.loadAllMethodsDuring(t, webURL+"/_test", func() {
 		for i := range times {
 			p.Setenv("ROLLOUT_VERSION", strconv.Itoa(i+2))
 			out := p.mustRollout(t, "web", "--sessions", "2s")
@@ -65,7 +65,7 @@ func TestBrokenNewVersionKeepsTheOldOneRunning(t *testing.T) {
 	} {
 		env := p.Env
 		p.Setenv(c.variable, c.value)
-		p.loadAllMethodsDuring(t, webURL, func() {
+		p.loadAllMethodsDuring(t, webURL+"/_test", func() {
 			out, err := p.rolloutCommand(t, "web", "--timeout", "3s", "--sessions", "0s", "--force").CombinedOutput()
 			if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
 				t.Errorf("%s: %v, want exit status 1", c.variable, err)
@@ -88,7 +88,7 @@ func TestStopFirstRolloutHoldsRequests(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "store")
-	l := p.loadAllMethodsDuring(t, storeURL, func() {
+	l := p.loadAllMethodsDuring(t, storeURL+"/_test", func() {
 		for i := range 2 {
 			p.Setenv("ROLLOUT_VERSION", strconv.Itoa(i+2))
 			out := p.mustRollout(t, "store")

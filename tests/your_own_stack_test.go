@@ -44,7 +44,7 @@ type ownStack struct {
 // newOwnStack writes the files of both projects. Names, ports and images differ from those in the page.
 func newOwnStack(t *testing.T, name, caddyfile, application string) *ownStack {
 	t.Helper()
-	dir := t.TempDir() // first: it goes after the projects
+	dir := t.TempDir()                           // first: it goes after the projects
 	if err := os.Chmod(dir, 0o755); err != nil { // the edge is another user
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestYourOwnStack(t *testing.T) {
 	if out := s.run(t, "front", "check", "--project-name", s.Name); !strings.Contains(out, " (project "+s.shop.Name+")") {
 		t.Errorf("edge check does not find the service of the other project:\n%s", out)
 	}
-	load := s.loadAllMethodsDuring(t, "http://shop.localhost/_test/echo", func() {
+	load := s.loadAllMethodsDuring(t, "http://shop.localhost/_test", func() {
 		s.run(t, "shop", "rollout", "--project-name", s.shop.Name, "--edge", s.Name+"/edge", "--force", "--sessions", "0s", "web")
 	})
 	load.requireCount(t, 20)
