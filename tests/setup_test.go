@@ -1,9 +1,12 @@
 package tests
 
 import (
+	"encoding/json"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -45,6 +48,48 @@ var missingOnBareDebian = []string{
 	"image edge-test/corteza-docs:test",
 	"image edge-test/generic:test",
 	"image edge-test/caddy:test",
+}
+
+// TestNodePackagesRunOnDebiansNode: tests/setup installs Debian's Node, but a machine with a newer one does not notice a package that
+// Debian's is too old for.
+func TestNodePackagesRunOnDebiansNode(t *testing.T) {
+	setup, err := os.ReadFile("setup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := regexp.MustCompile(`'Node (\d+) or newer'`).FindSubmatch(setup)
+	if version == nil {
+		t.Fatal("tests/setup does not say which Node it wants")
+	}
+	files, err := filepath.Glob("*/package-lock.json")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("found %v, %v", files, err)
+	}
+	oldest := regexp.MustCompile(`\d+`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lock struct {
+			Packages map[string]struct {
+				Engines struct{ Node string }
+			}
+		}
+		if err := json.Unmarshal(text, &lock); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for name, p := range lock.Packages {
+			fits := p.Engines.Node == ""
+			for alternative := range strings.SplitSeq(p.Engines.Node, "||") {
+				major := oldest.FindString(alternative)
+				fits = fits || len(major) < len(version[1]) || len(major) == len(version[1]) && major <= string(version[1])
+			}
+			if !fits {
+				t.Errorf("%s: %s wants Node %s, and tests/setup installs Node %s", file, name, p.Engines.Node, version[1])
+			}
+		}
+	}
 }
 
 // TestSetupCheckListsEverythingMissing compares the whole list, so that each requirement of tests/setup has been reported as missing
