@@ -32,7 +32,8 @@ type Service struct {
 	Secrets       []FileObject                 `json:"secrets"`
 	DependsOn     map[string]Dependency        `json:"depends_on"`
 	Profiles      []string                     `json:"profiles"`
-	Links         []string                     `json:"links"` // SERVICE:ALIAS
+	Links         []string                     `json:"links"`       // SERVICE:ALIAS
+	ExtraHosts    []string                     `json:"extra_hosts"` // NAME=ADDRESS
 	Scale         *int                         `json:"scale"`
 	Deploy        Deploy                       `json:"deploy"`
 	HealthCheck   HealthCheck                  `json:"healthcheck"`

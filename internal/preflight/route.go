@@ -42,6 +42,8 @@ func (c *Check) checkRoute(ctx context.Context, s *stack, config *edgeConfig, na
 		return *found
 	}
 	switch {
+	case to == nil && host == dockerDesktopHost && !s.hasExtraHost(host):
+		return warningFinding("route", fmt.Sprintf("add to the service %s: extra_hosts: [%q]", c.Edge, host+":host-gateway"), "%s: only Docker Desktop resolves %s by itself", name, host)
 	case to == nil && isExternalHost(host):
 		return okFinding("route", "%s is an address, and is not looked up in the compose file", name)
 	case to == nil && (len(config.projects) > 0 || s.isOnExternalNetwork()):
@@ -99,6 +101,14 @@ func (c *Check) checkRoutePort(ctx context.Context, s *stack, to *compose.Servic
 	default:
 		return noteFinding("route", "correct the port in the Caddyfile, or add it to expose", "%s: %s exposes %s, and not %s; expose enforces nothing, so this works if it listens there", name, to.Name, strings.Join(known, ", "), number)
 	}
+}
+
+// dockerDesktopHost is the name of the host in Docker Desktop. Elsewhere it needs an entry in extra_hosts.
+const dockerDesktopHost = "host.docker.internal"
+
+// hasExtraHost reports whether the edge's container has a name in its hosts file.
+func (s *stack) hasExtraHost(host string) bool {
+	return slices.ContainsFunc(s.NetworkOwner(s.edge).ExtraHosts, func(entry string) bool { return strings.HasPrefix(entry, host+"=") })
 }
 
 // isExternalHost reports whether a host is no service of the compose file: localhost, an IP address, or a name with dots.

@@ -43,6 +43,14 @@ func TestServiceIsFoundByEachOfItsDNSNames(t *testing.T) {
 	}
 }
 
+// TestHostThatOnlyDockerDesktopResolves: elsewhere, a route to it gets 503 for ever.
+func TestHostThatOnlyDockerDesktopResolves(t *testing.T) {
+	w := newFakeHostWithRoute(t, "host.docker.internal:8096")
+	expectFinding(t, w.newCheck(t).Run(t.Context()), "route", Warning, "only Docker Desktop resolves host.docker.internal", `add to the service edge: extra_hosts: ["host.docker.internal:host-gateway"]`)
+	w.service("edge")["extra_hosts"] = []string{"host.docker.internal=host-gateway"}
+	expectFinding(t, w.newCheck(t).Run(t.Context()), "route", OK, "host.docker.internal:8096 is an address", "")
+}
+
 func TestEngine24DoesNotResolveHostnames(t *testing.T) {
 	w := newFakeHostWithRoute(t, "backoffice:3000")
 	w.service("app")["hostname"], w.dockerOutputs["version"] = "backoffice", "24.0.9\n"
@@ -107,7 +115,7 @@ func TestNetworkModeServiceRoutesToTheNetworkOwner(t *testing.T) {
 }
 
 func TestAddressesAreNotLookedUpInTheComposeFile(t *testing.T) {
-	for _, upstream := range []string{"10.18.0.3:8096", "localhost:8080", "host.docker.internal:8080", "[2001:db8::1]:80"} {
+	for _, upstream := range []string{"10.18.0.3:8096", "localhost:8080", "app.example.com:8080", "[2001:db8::1]:80"} {
 		expectNoProblems(t, newFakeHostWithRoute(t, upstream).newCheck(t).Run(t.Context()))
 	}
 }

@@ -25,6 +25,7 @@ type fakeHost struct {
 	containers      []*fakeContainer
 	lastNumber      map[string]int
 	commands        []string
+	otherProjects   string   // projects that run a service "blog"
 	foreignEdges    []string // containers of the service "edge" of other projects, PROJECT/NAME
 	isInDirectory   bool     // Compose was told the directory of projectFiles
 	projectFiles    string   // where the containers of the project come from: DIRECTORY, tab, FILES
@@ -166,6 +167,12 @@ func (w *fakeHost) ps(args []string) string {
 	}
 	if slices.ContainsFunc(args, func(arg string) bool { return strings.HasSuffix(arg, "/{{.Names}}") }) {
 		return w.psEdges(args)
+	}
+	if args[len(args)-1] == `{{.Label "com.docker.compose.project"}}` {
+		if slices.Contains(args, "label=com.docker.compose.service=blog") {
+			return w.otherProjects
+		}
+		return ""
 	}
 	var ids []string
 	for _, b := range w.containers {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/theworklabs/edge/internal/compose"
 )
@@ -60,10 +61,7 @@ func (s *stack) selectServices(ctx context.Context, named []string) ([]string, e
 	var selected []string
 	for _, name := range named {
 		if s.Services[name] == nil {
-			return nil, &HintError{
-				fmt.Errorf("the project %s has no service %q", s.Name, name),
-				"one of a profile needs --profile; there are: " + joinNames(s.ServiceNames()),
-			}
+			return nil, s.noServiceError(ctx, name)
 		}
 		if name == s.edge.service {
 			return nil, &HintError{
@@ -76,6 +74,18 @@ func (s *stack) selectServices(ctx context.Context, named []string) ([]string, e
 		}
 	}
 	return selected, nil
+}
+
+// noServiceError says which other project runs a service of this name, if one does.
+func (s *stack) noServiceError(ctx context.Context, name string) error {
+	hint := "one of a profile needs --profile; there are: " + joinNames(s.ServiceNames())
+	out, _, err := s.docker.Run(ctx, "ps", "--filter", "label=com.docker.compose.service="+name, "--filter", "label=com.docker.compose.oneoff=False", "--format", `{{.Label "com.docker.compose.project"}}`)
+	if projects := strings.Fields(out); err == nil && len(projects) > 0 {
+		slices.Sort(projects)
+		projects = slices.Compact(projects)
+		hint = fmt.Sprintf("edge rollout --project-name %s %s (projects that run it: %s)", projects[0], name, joinNames(projects))
+	}
+	return &HintError{fmt.Errorf("the project %s has no service %q", s.Name, name), hint}
 }
 
 // routedServices returns the services that the edge has a route to, sorted.

@@ -12,7 +12,10 @@ func TestImpossibleRolloutIsRefusedBeforeAnyChange(t *testing.T) {
 		set  setupFunc
 		want string
 	}{
-		"an unknown service":   {func(_ *fakeHost, r *Rollout, _ context.CancelFunc) { r.Services = []string{"wbe"} }, `has no service "wbe" | one of a profile needs --profile; there are: edge, web`},
+		"an unknown service": {func(_ *fakeHost, r *Rollout, _ context.CancelFunc) { r.Services = []string{"wbe"} }, `has no service "wbe" | one of a profile needs --profile; there are: edge, web`},
+		"a service of other projects": {func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
+			r.Services, w.otherProjects = []string{"blog"}, "wiki\nnews\nwiki\n"
+		}, `has no service "blog" | edge rollout --project-name news blog (projects that run it: news, wiki)`},
 		"the edge":             {func(_ *fakeHost, r *Rollout, _ context.CancelFunc) { r.Services = []string{"edge"} }, "is the edge itself"},
 		"an unknown edge":      {func(_ *fakeHost, r *Rollout, _ context.CancelFunc) { r.Edge = "proxy" }, `nor another one on this machine runs a service "proxy" that could be the edge | name it with --edge SERVICE or --edge PROJECT/SERVICE; the project has: edge, web`},
 		"an edge that is down": {func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.exit(w.containersOf("edge")[0], 0) }, "0 containers of edge run"},
