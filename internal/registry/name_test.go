@@ -116,31 +116,31 @@ func TestFindServices(t *testing.T) {
 		fields := strings.Fields(text)
 		services = append(services, registry.ServiceStatus{Service: fields[0], Projects: fields[1:]})
 	}
-	for _, c := range []struct{ text, want, problem string }{
-		{text: "api:82", want: "api:82"},
-		{text: "api", want: "api:80,api-2:81 api:82"},
-		{text: "api-2", want: "api:80,api-2:81"},
-		{text: "api:80", want: "api:80,api-2:81"},
-		{text: "api-2:81,api:80", want: "api:80,api-2:81"},
-		{text: "api:82,web:81", want: "api:82 web:81"},
-		{text: "web", want: "web:81"}, // as before there were routes to other projects
-		{text: "shop/web", want: "shop/web:80"},
-		{text: "blog/web:80", want: "blog/web:80"},
-		{text: "cart", want: "shop/cart:80"},
-		{text: "cart:80", want: "shop/cart:80"},
-		{text: "shop/", want: "shop/api:80 shop/cart:80 shop/web:80"},
-		{text: "no-service", want: "no-service"},
-		{text: "docs/", want: "wiki:80"}, // the project of its endpoints
-		{text: "docs/wiki", want: "wiki:80"},
-		{text: "wiki", want: "wiki:80"},
+	for _, c := range []struct{ text, matches, problem string }{
+		{text: "api:82", matches: "api:82"},
+		{text: "api", matches: "api:80,api-2:81 api:82"},
+		{text: "api-2", matches: "api:80,api-2:81"},
+		{text: "api:80", matches: "api:80,api-2:81"},
+		{text: "api-2:81,api:80", matches: "api:80,api-2:81"},
+		{text: "api:82,web:81", matches: "api:82 web:81"},
+		{text: "web", matches: "web:81"}, // as before there were routes to other projects
+		{text: "shop/web", matches: "shop/web:80"},
+		{text: "blog/web:80", matches: "blog/web:80"},
+		{text: "cart", matches: "shop/cart:80"},
+		{text: "cart:80", matches: "shop/cart:80"},
+		{text: "shop/", matches: "shop/api:80 shop/cart:80 shop/web:80"},
+		{text: "no-service", matches: "no-service"},
+		{text: "docs/", matches: "wiki:80"}, // the project of its endpoints
+		{text: "docs/wiki", matches: "wiki:80"},
+		{text: "wiki", matches: "wiki:80"},
 		{text: "web:80", problem: `"web:80" is a service of several projects: name one of blog/web:80, shop/web:80`},
 		{text: "shop", problem: `no service "shop" (known: api:80,api-2:81, api:82, `},
 		{text: "wikis/", problem: `no service "wikis/"`},
 		{text: "", problem: `no service ""`},
 	} {
 		found, err := registry.FindServices(services, c.text)
-		if got := strings.Join(found, " "); got != c.want || (err == nil) != (c.problem == "") || err != nil && !strings.HasPrefix(err.Error(), c.problem) {
-			t.Errorf("%q: got %q, %v; want %q, %q", c.text, got, err, c.want, c.problem)
+		if got := strings.Join(found, " "); got != c.matches || (err == nil) != (c.problem == "") || err != nil && !strings.HasPrefix(err.Error(), c.problem) {
+			t.Errorf("%q: got %q, %v; want %q, %q", c.text, got, err, c.matches, c.problem)
 		}
 	}
 	if _, err := registry.FindServices(nil, "api"); err == nil || err.Error() != `no service "api" (known: none)` {
