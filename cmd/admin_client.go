@@ -76,7 +76,7 @@ var adminStatus = regexp.MustCompile(`HTTP (\d{3}):`)
 func explainAdminError(err error, hints map[int]string) error {
 	match := adminStatus.FindStringSubmatch(err.Error())
 	if match == nil {
-		return withHint(err, "is the edge running? its admin address can be given with --address")
+		return withHint(err, "is the edge running? in a container: docker compose exec edge edge …; another address: --address")
 	}
 	status, _ := strconv.Atoi(match[1]) // three digits
 	var answer struct{ Error string }

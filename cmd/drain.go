@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,7 +94,7 @@ func requestDrain(admin adminClient, ids []string, sessions time.Duration, undo 
 		return nil, err
 	}
 	return admin.post("/edge/drain", request, to, map[int]string{
-		http.StatusNotFound: "edge status shows the names that it knows, and with --json the IDs",
+		http.StatusNotFound: "name a container, such as shop/web/1: edge status shows the names, and with --json the IDs",
 	})
 }
 
@@ -101,7 +102,7 @@ func printDrainStatus(w io.Writer, all []registry.DrainStatus) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tENDPOINT\tSTATE\tIN FLIGHT\tSOCKETS")
 	for _, e := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\n", e.Service, e.ID, e.State, e.InFlight, e.Sockets)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\n", e.Service, cmp.Or(e.Name, e.ID), e.State, e.InFlight, e.Sockets)
 	}
 	return t.Flush()
 }

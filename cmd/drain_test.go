@@ -79,7 +79,7 @@ func TestDrainPrintsErrorsAndHints(t *testing.T) {
 		args  []string
 		want  string
 	}{
-		{fakeAdmin{status: 404, body: `{"error":"\"x\": no endpoint has this ID"}`}, []string{"x"}, "edge: error: \"x\": no endpoint has this ID\nedge: hint: edge status shows"},
+		{fakeAdmin{status: 404, body: `{"error":"\"x\": no endpoint has this ID"}`}, []string{"x"}, "edge: error: \"x\": no endpoint has this ID\nedge: hint: name a container, such as shop/web/1"},
 		{fakeAdmin{status: 400, body: `{"error":"\"x\": more than one"}`}, []string{"x"}, "edge: error: \"x\": more than one\n"},
 		{fakeAdmin{status: 500, body: `broken`}, []string{"x"}, "HTTP 500: broken"},
 		{fakeAdmin{status: 200, body: `broken`}, []string{"x"}, "read the answer of"},

@@ -2,7 +2,7 @@ package cmd
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -31,7 +31,7 @@ shop/web for that of the project shop, or shop/ for all of that project.
 
   --address is the admin address, such as unix//run/edge/admin.sock or localhost:2019.
             Default: what EDGE_ADMIN names, else that socket if it is there, else localhost:2019.
-  --json    prints the answer of GET /edge/services.
+  --json    prints the answer of GET /edge/services, or of these services alone.
   --watch   prints every second until Ctrl-C.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
@@ -45,13 +45,10 @@ shop/web for that of the project shop, or shop/ for all of that project.
 
 func runStatus(cmd *cobra.Command, names []string) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	if flags.Bool("json") && len(names) > 0 {
-		return withHint(errors.New("--json prints all services"), "edge status --json, or edge status %s", names[0])
-	}
 	admin := newAdminClient(flags.String("address"))
 	show := func() error {
 		const path = "/edge/services"
-		if flags.Bool("json") { // as it is, also if this program is older than the edge
+		if flags.Bool("json") && len(names) == 0 { // as it is, also if this program is older than the edge
 			body, err := admin.get(path, nil)
 			if err != nil {
 				return err
@@ -66,6 +63,9 @@ func runStatus(cmd *cobra.Command, names []string) error {
 		services, err := selectServices(services, names)
 		if err != nil {
 			return err
+		}
+		if flags.Bool("json") {
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(services)
 		}
 		if err := printServices(cmd.OutOrStdout(), services, time.Now()); err != nil {
 			return err

@@ -56,7 +56,7 @@ func newOwnStack(t *testing.T, name, caddyfile, application string) *ownStack {
 		t.Fatal(err)
 	}
 	front.Files = []string{s.write(t, "front/compose.yaml", strings.Replace(string(shipped), "name: proxy", "name: "+s.network, 1))}
-	s.write(t, "front/Caddyfile", strings.NewReplacer("shop.example.com", "http://shop.localhost", "projects front shop", "projects "+front.Name+" "+s.shop.Name, "/health", "/_test/health", "/v1{uri}", "/_test{uri}").
+	s.write(t, "front/Caddyfile", strings.NewReplacer("shop.example.com", "http://shop.localhost", "shop/web:8080", s.shop.Name+"/web:8080", "/health", "/_test/health", "/v1{uri}", "/_test{uri}").
 		Replace(caddyfile))
 	s.shop.Files = []string{
 		s.write(t, "shop/compose.yaml", strings.NewReplacer("example/shop:1.4", "edge-test/generic:test", "external: true", "external: true\n    name: "+s.network).
@@ -95,7 +95,7 @@ func (s *ownStack) run(t *testing.T, directory string, args ...string) string {
 func TestYourOwnStack(t *testing.T) {
 	const page = "your-own-stack.md"
 	s := newOwnStack(t, "own", snippet(t, page, "1. Start the edge", "caddyfile"), snippet(t, page, "2. Connect an application", "yaml"))
-	s.MustCompose(t, "up", "--detach")
+	s.MustCompose(t, "up", "--detach", "--wait") // the edge and the guard are healthy
 	s.shop.MustCompose(t, "up", "--detach")
 	s.WaitForStatus(t, "http://shop.localhost/_test/echo", http.StatusOK)
 	s.CheckGet(t, "http://shop.localhost/_test/echo", harness.Want{Contains: `"shop"`})
@@ -114,6 +114,7 @@ func TestYourOwnStack(t *testing.T) {
 func TestMovingFromOtherProxies(t *testing.T) {
 	const page = "moving-from-other-proxies.md"
 	const authorization = "Basic YW5uYTpzd29yZGZpc2g=" // anna:swordfish
+	const tables = "The tables" // its example lets only 192.0.2.0/24 in
 	type want struct {
 		path, authorization string
 		harness.Want
@@ -123,6 +124,10 @@ func TestMovingFromOtherProxies(t *testing.T) {
 			{path: "/_test/echo", Want: harness.Want{Status: http.StatusOK, Contains: `"/_test/echo"`}},
 			{path: "/admin/_test/echo", Want: harness.Want{Status: http.StatusUnauthorized}},
 			{path: "/admin/_test/echo", authorization: authorization, Want: harness.Want{Status: http.StatusOK, Contains: `"/_test/echo"`}},
+		},
+		tables: {
+			{path: "/_test/echo", Want: harness.Want{Status: http.StatusForbidden}},
+			{path: "/api/echo", Want: harness.Want{Status: http.StatusForbidden}},
 		},
 		"From nginx-proxy": {
 			{path: "/shop/_test/echo", Want: harness.Want{Status: http.StatusOK, Contains: `"/_test/echo"`}},
@@ -139,7 +144,16 @@ func TestMovingFromOtherProxies(t *testing.T) {
 		},
 	} {
 		t.Run(heading, func(t *testing.T) {
-			s := newOwnStack(t, "move", snippet(t, page, heading, "caddyfile"), snippet(t, page, heading, "yaml"))
+			application := heading
+			caddyfile := ""
+			if heading == tables {
+				application = "From Traefik"
+				before, _, _ := strings.Cut(snippet(t, page, application, "caddyfile"), "shop.example.com")
+				caddyfile = before + "shop.example.com {\n" + snippet(t, page, tables, "caddyfile site") + "}\n"
+			} else {
+				caddyfile = snippet(t, page, heading, "caddyfile")
+			}
+			s := newOwnStack(t, "move", caddyfile, snippet(t, page, application, "yaml"))
 			harness.MustDocker(t, "network", "create", s.network)
 			t.Cleanup(func() { harness.MustDocker(t, "network", "rm", s.network) })
 			s.shop.Cleanup(t) // before the network goes
@@ -147,7 +161,7 @@ func TestMovingFromOtherProxies(t *testing.T) {
 			s.Files = append(s.Files, s.write(t, "front/compose.override.yaml", strings.ReplaceAll(snippet(t, page, "The move", "yaml"), "traefik_default", s.network)))
 			s.shop.MustCompose(t, "up", "--detach") // it runs already
 			s.MustCompose(t, "up", "--detach")
-			s.WaitReady(t, "web:8080", 1)
+			s.WaitReady(t, s.shop.Name+"/web:8080", 1)
 			for _, want := range wants {
 				var header []string
 				if want.authorization != "" {

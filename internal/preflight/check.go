@@ -75,6 +75,7 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	all = append(all, checkVariables(s)...)
 	all = append(all, c.checkSecrets(s)...)
 	all = append(all, c.checkEngine(ctx, s))
+	c.listOtherContainers(ctx, s)
 	all = append(all, c.readOtherProjects(ctx, s)...)
 	all = append(all, c.checkFiles(s)...)
 

@@ -104,7 +104,7 @@ func TestEachProblemIsFound(t *testing.T) {
 		{"a service of another compose file", func(w *fakeHost, _ *Check) {
 			w.adaptedConfig = strings.ReplaceAll(w.adaptedConfig, "app:3000", "other:80")
 			w.networks["web"] = jsonObject{"name": "shared", "external": true}
-		}, "route", Warning, "other is not in this compose file, and is not checked", "docker ps"},
+		}, "route", Warning, "other is not in this compose file, and is not checked", "name the directory of its project (--with DIR)"},
 		{"an unknown port", func(w *fakeHost, _ *Check) { w.service("app")["expose"] = []string{"53/udp"} }, "route", Note, "which ports app listens on", `expose: ["3000"]`},
 		{"DNS to another machine", func(w *fakeHost, _ *Check) { w.dnsRecords["shop.example.com"] = []string{"198.51.100.1"} }, "domain", Warning, "resolves to 198.51.100.1, and this machine is 203.0.113.7", "CDN"},
 		{"DNS to two machines", func(w *fakeHost, _ *Check) { w.dnsRecords["shop.example.com"] = []string{"203.0.113.7", "2001:db8::1"} }, "domain", Warning, "of which 2001:db8::1 is not this machine", "AAAA"},

@@ -25,6 +25,8 @@ func (c *Check) checkDomains(ctx context.Context, config *edgeConfig) []Finding 
 	for _, host := range config.hosts {
 		switch {
 		case strings.Contains(host, "{"): // a placeholder, whose value depends on the request
+		case !certmagic.SubjectQualifiesForPublicCert(host) && slices.Contains(config.plainHosts, host):
+			all = append(all, okFinding("domain", "%s needs no public DNS", host))
 		case !certmagic.SubjectQualifiesForPublicCert(host), slices.Contains(config.privateHosts, host):
 			all = append(all, okFinding("domain", "%s needs no public DNS: the edge issues its certificate itself", host))
 		case strings.Contains(host, "*"):

@@ -19,6 +19,7 @@ type edgeConfig struct {
 	projects                  []string // Compose projects whose containers the edge serves; none: its own
 	acmeDirectories           []string // URLs of ACME directories, sorted
 	privateHosts              []string // hosts that get no certificate from a public authority
+	plainHosts                []string // hosts of servers on the HTTP port, sorted
 	hasFileCertificates       bool     // some hosts have certificates from files; it is not known which
 	wildcardsWithoutChallenge []string // wildcards that need a public certificate, without a DNS challenge; sorted
 	wildcardsWithChallenge    []string // wildcards with a DNS challenge, sorted

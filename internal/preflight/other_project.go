@@ -57,29 +57,82 @@ func (c *Check) otherProject(ctx context.Context, s *stack, name string) *stack 
 	return other
 }
 
+// otherContainer is a container of another project.
+type otherContainer struct {
+	project, service, name string
+	networks               []string
+}
+
+// listOtherContainers lists the containers of other projects on this machine, running or not.
+func (c *Check) listOtherContainers(ctx context.Context, s *stack) {
+	if !s.hasEngine {
+		return
+	}
+	const format = `{{.Label "com.docker.compose.project"}}{{"\t"}}{{.Label "com.docker.compose.service"}}{{"\t"}}{{.Names}}{{"\t"}}{{.Networks}}`
+	out, _, err := c.Docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.oneoff=False", "--format", format)
+	if err != nil {
+		return // checkContainers reports that containers can't be listed
+	}
+	for line := range strings.Lines(out) {
+		fields := strings.Split(strings.TrimSpace(line), "\t")
+		if len(fields) < 4 || fields[0] == s.Name {
+			continue
+		}
+		s.otherContainers = append(s.otherContainers, otherContainer{fields[0], fields[1], fields[2], strings.Split(fields[3], ",")})
+	}
+}
+
 // otherProjectsWith returns the other projects that have a service or a container of a name, sorted: those that have containers on this
-// machine, and those of [Check.With].
-func (c *Check) otherProjectsWith(ctx context.Context, s *stack, host string) []string {
+// machine, and those of [Check.With]. Containers of projects that the edge does not serve, and that the route does not name, count only if
+// they are on a network of the edge's.
+func (c *Check) otherProjectsWith(s *stack, config *edgeConfig, host, named string) []string {
 	projects := make(map[string]bool)
 	for name, other := range s.others {
 		if other != nil && other.serviceByOwnName(host) != nil {
 			projects[name] = true
 		}
 	}
-	for _, filter := range []string{"label=com.docker.compose.service=" + host, "name=^/" + host + "$"} {
-		if !s.hasEngine {
-			break
-		}
-		out, _, err := c.Docker.Run(ctx, "ps", "--all", "--filter", filter, "--filter", "label=com.docker.compose.oneoff=False", "--format", `{{.Label "com.docker.compose.project"}}`)
-		if err != nil {
-			break // checkContainers reports that containers can't be listed
-		}
-		for project := range strings.FieldsSeq(out) {
-			projects[project] = true
+	networks := s.edgeNetworks()
+	for _, o := range s.otherContainers {
+		isNamed := strings.EqualFold(o.service, host) || strings.EqualFold(o.name, host)
+		isShared := slices.ContainsFunc(o.networks, func(n string) bool { return slices.Contains(networks, n) })
+		if isNamed && (isShared || o.project == named || config.serves(s, o.project)) {
+			projects[o.project] = true
 		}
 	}
-	delete(projects, s.Name)
 	return slices.Sorted(maps.Keys(projects))
+}
+
+// hasOtherProject reports whether another project has a container on this machine, or is one of [Check.With].
+func (s *stack) hasOtherProject(name string) bool {
+	return s.others[name] != nil || slices.ContainsFunc(s.otherContainers, func(o otherContainer) bool { return o.project == name })
+}
+
+// otherServices returns the services of other projects, PROJECT/NAME, that the edge could have routes to, sorted.
+func (s *stack) otherServices() (names []string) {
+	networks := s.edgeNetworks()
+	for _, o := range s.otherContainers {
+		if slices.ContainsFunc(o.networks, func(n string) bool { return slices.Contains(networks, n) }) {
+			names = append(names, o.project+"/"+o.service)
+		}
+	}
+	for project, other := range s.others {
+		if other != nil {
+			for _, name := range other.activeNames {
+				names = append(names, project+"/"+name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// edgeNetworks returns the edge's networks, by their names in Docker.
+func (s *stack) edgeNetworks() (names []string) {
+	for key := range s.edge.Networks {
+		names = append(names, s.Networks[key].Name)
+	}
+	return names
 }
 
 // serviceByOwnName returns the service of a name, or that with the container of a name, or nil. Names are compared in lower case.
@@ -107,16 +160,15 @@ func (c *Check) checkOtherService(ctx context.Context, s *stack, name, project, 
 // sharedNetworks returns the networks, by their names in Docker, that the edge and a service of another project are both on, sorted. For
 // a hint, it also returns those of the edge that the service could join.
 func sharedNetworks(s, other *stack, service *compose.Service) (shared []string, joinable string) {
-	var ofEdge, toJoin []string
+	var toJoin []string
 	for key := range s.edge.Networks {
 		network := s.Networks[key]
-		ofEdge = append(ofEdge, network.Name)
 		if !network.Internal { // such as that of the guard
 			toJoin = append(toJoin, network.Name)
 		}
 	}
 	for key := range service.Networks {
-		if name := other.Networks[key].Name; slices.Contains(ofEdge, name) {
+		if name := other.Networks[key].Name; slices.Contains(s.edgeNetworks(), name) {
 			shared = append(shared, name)
 		}
 	}

@@ -1,7 +1,6 @@
 package preflight
 
 import (
-	"strings"
 	"testing"
 )
 
@@ -39,9 +38,7 @@ func TestOtherProjectsAreCheckedByTheirFiles(t *testing.T) {
 			w.otherProjects = map[string]jsonObject{"/srv/blog": newBlog(), "blog": newBlog()}
 			check := w.newCheck(t)
 			if runs {
-				host := strings.TrimSuffix(c.service, c.service[strings.LastIndex(c.service, ":"):])
-				host = host[strings.Index(host, "/")+1:]
-				w.dockerOutputs["ps --all --filter label=com.docker.compose.service="+host+" "] = "blog\n"
+				w.otherContainers("blog/web/shop_web", "blog/weblog/shop_web", "blog/db/blog_default", "blog/port/host")
 				w.dockerOutputs["ps --all --filter label=com.docker.compose.project=blog "] = "/srv/blog\t/srv/blog/compose.yaml\t\n"
 			} else {
 				check.With = []string{"/srv/blog"}
@@ -67,14 +64,14 @@ func TestOtherProjectsThatCanNotBeRead(t *testing.T) {
 
 	// A project that runs, whose files are another user's: its containers' labels have to do.
 	w = newFakeHostWithRoute(t, "blog/web:80")
-	w.dockerOutputs["ps --all --filter label=com.docker.compose.service=web "] = "blog\n"
+	w.otherContainers("blog/web/shop_web")
 	w.dockerOutputs["ps --all --filter label=com.docker.compose.project=blog "] = "/root/blog\t/root/blog/compose.yaml\t\n"
 	expectFinding(t, w.newCheck(t).Run(t.Context()), "route", OK, "blog/web:80: project blog has it", "")
 }
 
 // TestAContainerOfAnotherProjectByItsName: a route can have the name of a container.
 func TestAContainerOfAnotherProjectByItsName(t *testing.T) {
-	w := newFakeHostWithRoute(t, "cache:80")
-	w.dockerOutputs["ps --all --filter name=^/cache$ "] = "wiki\n"
-	expectFinding(t, w.newCheck(t).Run(t.Context()), "route", Error, "cache:80: project wiki has it, which the edge does not serve", "write `projects shop wiki`")
+	w := newFakeHostWithRoute(t, "wiki-cache-1:80")
+	w.otherContainers("wiki/cache/shop_web")
+	expectFinding(t, w.newCheck(t).Run(t.Context()), "route", Error, "wiki-cache-1:80: project wiki has it, which the edge does not serve", "write `projects shop wiki`")
 }

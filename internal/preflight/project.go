@@ -38,7 +38,7 @@ func choices(projects []string, name string) string {
 // checkForeignRoute checks a service, NAME:PORT, that the compose file does not have, by the containers of other projects. ok is false
 // if there are none.
 func (c *Check) checkForeignRoute(ctx context.Context, s *stack, config *edgeConfig, name, host string) (found Finding, ok bool) {
-	others := c.otherProjectsWith(ctx, s, host)
+	others := c.otherProjectsWith(s, config, host, "")
 	var served []string
 	for _, p := range others {
 		if config.serves(s, p) {
@@ -61,14 +61,24 @@ func (c *Check) checkForeignRoute(ctx context.Context, s *stack, config *edgeCon
 // checkProjectRoute checks PROJECT/NAME:PORT of another project.
 func (c *Check) checkProjectRoute(ctx context.Context, s *stack, config *edgeConfig, name, project, host string) Finding {
 	switch {
+	case s.hasEngine && !s.hasOtherProject(project):
+		return errorFinding("route", "start it, name its directory (--with DIR), or correct the name"+s.knownOthers(), "%s: there is no project %s on this machine", name, project)
 	case len(config.projects) > 0 && !config.serves(s, project):
 		return errorFinding("route", config.projectsHint(s, project), "%s: the edge does not serve project %s", name, project)
-	case slices.Contains(c.otherProjectsWith(ctx, s, host), project):
+	case slices.Contains(c.otherProjectsWith(s, config, host, project), project):
 		return c.checkOtherService(ctx, s, name, project, host)
 	case !s.hasEngine && s.others[project] == nil:
 		return noteFinding("route", "start Docker, or name the project's directory: --with DIR", "%s is of another project, and is not checked without a Docker Engine", name)
 	}
-	return warningFinding("route", "start it, name its directory (--with DIR), or correct the name: docker ps --all --filter label=com.docker.compose.project="+project, "%s: project %s has no container of %s", name, project, host)
+	return warningFinding("route", "start it, name the directory of its project (--with DIR), or correct the name"+s.knownOthers(), "%s: project %s has no container of %s", name, project, host)
+}
+
+// knownOthers returns the services of other projects that a route could name, for the end of a hint.
+func (s *stack) knownOthers() string {
+	if names := s.otherServices(); len(names) > 0 {
+		return "; there are: " + strings.Join(names, ", ")
+	}
+	return ""
 }
 
 // checkOwnRoute checks that the edge serves a service of its own project, to, and no other project's under the same name. It returns nil
@@ -82,7 +92,7 @@ func (c *Check) checkOwnRoute(ctx context.Context, s *stack, config *edgeConfig,
 		found = errorFinding("route", config.projectsHint(s, s.Name), "%s: the edge does not serve its own project, %s, which has %s", name, s.Name, to.Name)
 		return &found
 	}
-	others := slices.DeleteFunc(c.otherProjectsWith(ctx, s, host), func(p string) bool { return !config.serves(s, p) })
+	others := slices.DeleteFunc(c.otherProjectsWith(s, config, host, ""), func(p string) bool { return !config.serves(s, p) })
 	if hasProject || len(others) == 0 {
 		return nil
 	}

@@ -47,9 +47,9 @@ func (c *Check) checkRoute(ctx context.Context, s *stack, config *edgeConfig, na
 	case to == nil && isExternalHost(host):
 		return okFinding("route", "%s is an address, and is not looked up in the compose file", name)
 	case to == nil && (len(config.projects) > 0 || s.isOnExternalNetwork()):
-		return warningFinding("route", "check that it runs (docker ps), or name the directory of its project: --with DIR", "%s: %s is not in this compose file, and is not checked: the edge is on an external network", name, host)
+		return warningFinding("route", "start it, name the directory of its project (--with DIR), or correct the name"+s.knownOthers(), "%s: %s is not in this compose file, and is not checked: the edge is on an external network", name, host)
 	case to == nil:
-		return errorFinding("route", "correct the name in the Caddyfile, or add the service; there are: "+strings.Join(s.activeNames, ", "), "%s: the compose file has no service %s", name, host)
+		return errorFinding("route", "correct the name in the Caddyfile, or add the service; there are: "+strings.Join(append(slices.Clone(s.activeNames), s.otherServices()...), ", "), "%s: the compose file has no service %s", name, host)
 	}
 	return c.checkReachable(ctx, s, s, to, name)
 }

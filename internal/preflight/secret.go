@@ -174,7 +174,28 @@ func (s *stack) othersAllowEmptyPasswords(than *compose.Service) bool {
 	return slices.ContainsFunc(s.activeServices(), func(other *compose.Service) bool { return other != than && emptyPasswordSetting(other) != "" })
 }
 
-// checkEnvFiles reports .env files that other users of this machine can read.
+// hasSecret reports whether an .env file sets a variable that is a secret by its name, or a URL with a password. A file that can't be
+// read may.
+func hasSecret(file string) bool {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return true
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		value = strings.Trim(value, `"' `)
+		if value == "" || strings.HasPrefix(name, "#") {
+			continue
+		}
+		u, err := url.Parse(value)
+		if secretNamePattern.MatchString(strings.TrimSpace(name)) || err == nil && u.User != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// checkEnvFiles reports .env files with secrets that other users of this machine can read.
 func (c *Check) checkEnvFiles() []Finding {
 	files := c.Project.EnvFiles
 	if named := os.Getenv("COMPOSE_ENV_FILES"); len(files) == 0 && named != "" {
@@ -190,7 +211,7 @@ func (c *Check) checkEnvFiles() []Finding {
 	var all []Finding
 	for _, file := range files {
 		info, err := os.Stat(file)
-		if err == nil && info.Mode().IsRegular() && info.Mode()&0o077 != 0 {
+		if err == nil && info.Mode().IsRegular() && info.Mode()&0o077 != 0 && hasSecret(file) {
 			all = append(all, warningFinding("secret", fmt.Sprintf("chmod 600 %s", file), "%s can be read by other users of this machine (%s)", file, info.Mode()&fs.ModePerm))
 		}
 	}

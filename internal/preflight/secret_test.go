@@ -135,12 +135,24 @@ func TestDoubledDollarSignsAreUnescaped(t *testing.T) {
 
 func TestEnvFileReadableByOthersIsReported(t *testing.T) {
 	file := filepath.Join(t.TempDir(), ".env")
-	if err := os.WriteFile(file, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
 	w := newFakeHost(t)
 	c := w.newCheck(t)
 	c.Project.EnvFiles = []string{file}
+	for text, want := range map[string]int{
+		"PUBLISH_HTTP=8080\n# DB_PASSWORD=x\nDB_PASSWORD=\n": 0,
+		"DB_PASSWORD='x'\n":               1,
+		"URL=postgres://user:x@db/shop\n": 1,
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.checkEnvFiles(); len(got) != want {
+			t.Errorf("%q: got %+v, want %d findings", text, got, want)
+		}
+	}
+	if err := os.WriteFile(file, []byte("APP_SECRET=x\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if got := c.checkEnvFiles(); len(got) != 1 || got[0].Level != Warning || got[0].Hint != "chmod 600 "+file {
 		t.Errorf("%+v", got)
 	}

@@ -10,11 +10,12 @@ import (
 // Engine.
 type stack struct {
 	*compose.Stack
-	activeNames    []string // services of the profiles that are in use, sorted
-	unsetVariables []string // variables that the compose files use and nobody sets, sorted
-	edge           *compose.Service
-	hasEngine      bool              // the Docker Engine answers
-	others         map[string]*stack // other projects, by name; nil if the compose files can't be read
+	activeNames     []string // services of the profiles that are in use, sorted
+	unsetVariables  []string // variables that the compose files use and nobody sets, sorted
+	edge            *compose.Service
+	hasEngine       bool // the Docker Engine answers
+	otherContainers []otherContainer
+	others          map[string]*stack // other projects, by name; nil if the compose files can't be read
 
 	// resolvesHostnames says whether Docker's DNS knows containers by their hostname, as from Docker Engine 25 on.
 	resolvesHostnames bool

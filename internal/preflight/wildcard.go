@@ -45,6 +45,13 @@ func (c *edgeConfig) readServers(text []byte, tls tlsApp) {
 	for _, server := range app.Servers {
 		c.listenAddresses = append(c.listenAddresses, server.Listen...)
 		auto := server.AutoHTTPS
+		if allOnPort(server.Listen, app.HTTPPort) {
+			for _, route := range server.Routes {
+				for _, match := range route.Match {
+					c.plainHosts = append(c.plainHosts, match.Host...)
+				}
+			}
+		}
 		if auto.Disable || auto.DisableCertificates || allOnPort(server.Listen, app.HTTPPort) {
 			continue
 		}

@@ -106,6 +106,9 @@ func FindServices(services []ServiceStatus, text string) ([]string, error) {
 			return nil, fmt.Errorf("%q is a service of several projects: name one of %s", text, serviceNames(found))
 		}
 	}
+	if len(found) == 0 && slices.ContainsFunc(services, func(s ServiceStatus) bool { return slices.Contains(s.Projects, text) }) {
+		return nil, fmt.Errorf("no service %q; all of the project are %q", text, text+"/")
+	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("no service %q (known: %s)", text, cmp.Or(serviceNames(services), "none"))
 	}

@@ -134,7 +134,8 @@ func TestFindServices(t *testing.T) {
 		{text: "docs/wiki", matches: "wiki:80"},
 		{text: "wiki", matches: "wiki:80"},
 		{text: "web:80", problem: `"web:80" is a service of several projects: name one of blog/web:80, shop/web:80`},
-		{text: "shop", problem: `no service "shop" (known: api:80,api-2:81, api:82, `},
+		{text: "shop", problem: `no service "shop"; all of the project are "shop/"`},
+		{text: "shops", problem: `no service "shops" (known: api:80,api-2:81, api:82, `},
 		{text: "wikis/", problem: `no service "wikis/"`},
 		{text: "", problem: `no service ""`},
 	} {

@@ -25,6 +25,9 @@ func TestConnectionsToAnUnreachableContainerAreAborted(t *testing.T) {
 	f.engine.Set("api", []registry.Member{engineMember("a", "10.0.0.1")})
 	f.engine.SetOnline(true)
 	f.engine.Set("api", []registry.Member{{ID: "a", Phase: registry.Unreachable}})
+	if !f.service.Status().Unreachable {
+		t.Error("the status does not say that the container runs, and is unreachable")
+	}
 	f.wantStates(t, "")
 	if f.conns["10.0.0.1:80"][0].aborts != 1 {
 		t.Error("its connections, which get no FIN, were not aborted")

@@ -82,6 +82,7 @@ func (r *Registry) reconcile(s *Service) {
 		s.unknownSince = time.Now()
 	}
 	s.decided, s.known, s.source = res.decided, res.known, res.source
+	s.unreachable = slices.ContainsFunc(res.members, func(m resolvedMember) bool { return m.Phase == Unreachable })
 	s.problem = r.problem(s)
 
 	kept := make(map[*Endpoint]bool, len(s.endpoints))

@@ -77,6 +77,7 @@ type Service struct {
 	// What the sources report, as of the last reconcile.
 	decided      bool // some source has looked for the name
 	known        bool
+	unreachable  bool      // containers have the name and run, but are on no network of the edge's
 	unknownSince time.Time // when the name was last known; zero if it never was
 	source       Source
 	problem      string

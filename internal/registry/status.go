@@ -22,6 +22,8 @@ type ServiceStatus struct {
 	Source   string    `json:"source,omitempty"`  // which source decides: engine, dns or static; empty until one has reported
 	Known    bool      `json:"known"`             // some container has the name, even if it is stopped
 	Problem  string    `json:"problem,omitempty"` // what only the owner of the name can solve
+	// Unreachable says that containers with the name run, but are on no network of the edge's.
+	Unreachable bool `json:"unreachable,omitempty"`
 	// Maintenance is "refuse" or "hold" while the service is in maintenance; not set by the registry.
 	Maintenance string           `json:"maintenance,omitempty"`
 	Endpoints   []EndpointStatus `json:"endpoints"`
@@ -65,7 +67,7 @@ func (s *Service) Status() ServiceStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := ServiceStatus{
-		Service: s.name, Projects: s.projects(), Ready: len(s.ready), Since: s.since, Held: s.queue.count, Known: s.known,
+		Service: s.name, Projects: s.projects(), Ready: len(s.ready), Since: s.since, Held: s.queue.count, Known: s.known, Unreachable: s.unreachable,
 		Problem: s.problem, Traffic: s.removedTraffic, Retries: s.requestCounters.retries.Load(), Lost: s.requestCounters.lost(),
 		Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
 	}

@@ -98,6 +98,8 @@ func ServiceProblem(s registry.ServiceStatus) string {
 		return s.Problem
 	case len(s.Endpoints) > 0:
 		return ""
+	case s.Unreachable:
+		return "its containers run, but are on no network that the edge uses"
 	case s.Known:
 		return "its containers are stopped"
 	case s.Source != "":

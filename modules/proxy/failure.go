@@ -170,6 +170,8 @@ func downtimeText(err error, s *registry.Service) string {
 	}
 	down := time.Since(s.Status().Since)
 	switch {
+	case down < 2*time.Second:
+		return "a second"
 	case down < 2*time.Minute:
 		return fmt.Sprintf("%d seconds", int(down.Seconds()))
 	case down < 3*time.Hour:

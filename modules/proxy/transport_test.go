@@ -221,8 +221,8 @@ func TestAnErrorPageCanShowTheDowntime(t *testing.T) {
 	a.stop()
 	status, text, h := s.send(t, http.MethodGet, "/", nil)
 	<-failing
-	if status != http.StatusServiceUnavailable || text != "down:1 seconds" || h.Get("Retry-After") == "" {
-		t.Errorf("got %d %q, Retry-After %q; want 503 \"down:1 seconds\" with Retry-After", status, text, h.Get("Retry-After"))
+	if status != http.StatusServiceUnavailable || text != "down:a second" || h.Get("Retry-After") == "" {
+		t.Errorf("got %d %q, Retry-After %q; want 503 \"down:a second\" with Retry-After", status, text, h.Get("Retry-After"))
 	}
 }
 
