@@ -56,7 +56,7 @@ func newOwnStack(t *testing.T, name, caddyfile, application string) *ownStack {
 		t.Fatal(err)
 	}
 	front.Files = []string{s.write(t, "front/compose.yaml", strings.Replace(string(shipped), "name: proxy", "name: "+s.network, 1))}
-	s.write(t, "front/Caddyfile", strings.NewReplacer("shop.example.com", "http://shop.localhost", "shop/web:8080", s.shop.Name+"/web:8080", "/health", "/_test/health", "/v1{uri}", "/_test{uri}").
+	s.write(t, "front/Caddyfile", strings.NewReplacer("shop.example.com", "http://shop.localhost", "shop/web:8080", s.shop.Name+"/web:8080", "shop/api:8080", s.shop.Name+"/web:8080", "/health", "/_test/health", "/v1{uri}", "/_test{uri}").
 		Replace(caddyfile))
 	s.shop.Files = []string{
 		s.write(t, "shop/compose.yaml", strings.NewReplacer("example/shop:1.4", "edge-test/generic:test", "external: true", "external: true\n    name: "+s.network).
@@ -114,7 +114,7 @@ func TestYourOwnStack(t *testing.T) {
 func TestMovingFromOtherProxies(t *testing.T) {
 	const page = "moving-from-other-proxies.md"
 	const authorization = "Basic YW5uYTpzd29yZGZpc2g=" // anna:swordfish
-	const tables = "The tables" // its example lets only 192.0.2.0/24 in
+	const tables = "The tables"                        // its example lets only 192.0.2.0/24 in
 	type want struct {
 		path, authorization string
 		harness.Want
