@@ -79,14 +79,33 @@ func tcpOf(conn net.Conn) *net.TCPConn {
 	return nil
 }
 
-// embeddedConn returns the connection that a wrapper embeds, or nil. Caddy's wrapper for listeners without HTTP/2, or without
-// HTTP/1.1, is not exported, and has no method that returns the connection.
+// Unwrap returns the connection inside Caddy's own wrappers, which hide what it can do: CloseWrite, NetConn.
+func Unwrap(conn net.Conn) net.Conn {
+	for range 4 {
+		switch conn.(type) {
+		case *net.TCPConn, interface{ NetConn() net.Conn }, interface{ Raw() net.Conn }:
+			return conn
+		}
+		inner := embeddedConn(conn)
+		if inner == nil {
+			return conn
+		}
+		conn = inner
+	}
+	return conn
+}
+
+// embeddedConn returns the connection that a wrapper embeds, or nil. Caddy's wrappers for listeners without HTTP/2, or without
+// HTTP/1.1, and for those of listener wrappers, are not exported, and have no method that returns the connection.
 func embeddedConn(conn net.Conn) net.Conn {
 	v := reflect.ValueOf(conn)
-	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
 		return nil
 	}
-	field := v.Elem().FieldByName("Conn")
+	field := v.FieldByName("Conn")
 	if !field.IsValid() || !field.CanInterface() {
 		return nil
 	}

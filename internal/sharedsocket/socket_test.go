@@ -1,0 +1,148 @@
+package sharedsocket_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/sharedsocket"
+)
+
+func listen(t *testing.T, pool *sharedsocket.Pool, address string) net.Listener {
+	t.Helper()
+	ln, err := pool.Listen(t.Context(), "tcp", address, net.ListenConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// acceptInto sends the connections of a listener to a channel, and closes done when the listener is closed.
+func acceptInto(ln net.Listener, conns chan<- net.Conn) (done chan struct{}) {
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conns <- conn
+		}
+	}()
+	return done
+}
+
+func TestConnectionsGoToTheOldestListener(t *testing.T) {
+	var pool sharedsocket.Pool
+	first := listen(t, &pool, "127.0.0.1:0")
+	address := first.Addr().String()
+	second := listen(t, &pool, "127.0.0.1:0") // the same key
+	if second.Addr().String() != address {
+		t.Fatalf("the second listener has a socket of its own, %s", second.Addr())
+	}
+	old, next := make(chan net.Conn), make(chan net.Conn)
+	acceptInto(first, old)
+	acceptInto(second, next)
+	expect := func(conns chan net.Conn, what string) {
+		t.Helper()
+		client, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		select {
+		case conn := <-conns:
+			_ = conn.Close()
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s does not get the connection", what)
+		}
+	}
+	expect(old, "the first listener")
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := first.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("closed twice: %v", err)
+	}
+	if _, err := first.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept after Close: %v", err)
+	}
+	expect(next, "the second listener")
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if conn, err := net.Dial("tcp", address); err == nil {
+		_ = conn.Close()
+		t.Error("the socket is open after the last listener was closed")
+	}
+	third := listen(t, &pool, address) // another socket
+	if err := third.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnAddressInUseIsAnError(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var pool sharedsocket.Pool
+	if _, err := pool.Listen(t.Context(), "tcp", taken.Addr().String(), net.ListenConfig{}); err == nil {
+		t.Error("got no error")
+	}
+}
+
+// TestNoConnectionIsLostWhileListenersTakeTurns dials all the time while one listener follows the other.
+func TestNoConnectionIsLostWhileListenersTakeTurns(t *testing.T) {
+	var pool sharedsocket.Pool
+	current := listen(t, &pool, "127.0.0.1:0")
+	address := current.Addr().String()
+	conns := make(chan net.Conn)
+	go func() {
+		for conn := range conns {
+			_, _ = conn.Write([]byte("x"))
+			_ = conn.Close()
+		}
+	}()
+	done := []chan struct{}{acceptInto(current, conns)}
+	ctx, cancel := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				conn, err := net.Dial("tcp", address)
+				if err != nil {
+					t.Errorf("dial: %v", err)
+					return
+				}
+				if _, err := conn.Read(make([]byte, 1)); err != nil {
+					t.Errorf("a connection is lost: %v", err)
+				}
+				_ = conn.Close()
+			}
+		})
+	}
+	for range 100 {
+		next := listen(t, &pool, "127.0.0.1:0")
+		done = append(done, acceptInto(next, conns))
+		if err := current.Close(); err != nil {
+			t.Error(err)
+		}
+		current = next
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	clients.Wait()
+	if err := current.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, d := range done {
+		<-d
+	}
+	close(conns)
+}
