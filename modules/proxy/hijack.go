@@ -15,6 +15,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/tunnel"
 	"github.com/theworklabs/edge/internal/upstreamconn"
+	"github.com/theworklabs/edge/modules/downstream"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
@@ -94,6 +95,7 @@ func (h *hijacker) hijack(header http.Header, protocol string) (conn net.Conn, f
 	if err != nil {
 		return nil, nil, fmt.Errorf("hijack the client's connection: %w", err)
 	}
+	conn = downstream.Unwrap(conn)
 	if err := buffered.Flush(); err != nil {
 		_ = conn.Close() // the client has disconnected
 		return nil, nil, fmt.Errorf("send the response to the client: %w", err)

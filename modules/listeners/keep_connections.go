@@ -1,0 +1,94 @@
+package listeners
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/theworklabs/edge/internal/keepconn"
+)
+
+func init() {
+	caddy.RegisterModule(KeepConnections{})
+}
+
+// KeepConnections is a listener wrapper that keeps idle HTTP/1.1 connections open through a reload. It has to come after `tls`.
+//
+// Without it, a reload closes them, and a client that sends a request at the same instant gets no response.
+type KeepConnections struct {
+	server   *caddyhttp.Server
+	policies string // the server's settings of TLS, as JSON
+}
+
+// hub has the listeners of all configurations.
+var hub keepconn.Hub
+
+// CaddyModule returns the Caddy module information.
+func (KeepConnections) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.listeners.keep_connections", New: func() caddy.Module { return new(KeepConnections) }}
+}
+
+// Provision follows the states of the server's connections.
+func (k *KeepConnections) Provision(ctx caddy.Context) error {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return fmt.Errorf("keep_connections is for the servers of the app http")
+	}
+	policies, err := json.Marshal(server.TLSConnPolicies) // complete only before Caddy provisions them, which is after this
+	if err != nil {
+		return err
+	}
+	k.server, k.policies = server, string(policies)
+	server.RegisterConnState(hub.SetState)
+	return nil
+}
+
+// WrapListener implements caddy.ListenerWrapper.
+func (k *KeepConnections) WrapListener(ln net.Listener) net.Listener {
+	return hub.Wrap(ln, keepconn.Options{
+		Key:              k.key(ln),
+		IdleTimeout:      time.Duration(k.server.IdleTimeout),
+		HandshakeTimeout: handshakeTimeout(k.server),
+	})
+}
+
+// key returns what two configurations must have in common: the address, and all settings of TLS. A connection whose client has shown no
+// certificate must not move to a configuration that demands one.
+func (k *KeepConnections) key(ln net.Listener) string {
+	return fmt.Sprintf("%s %T %v %s", ln.Addr(), ln, k.server.Protocols, k.policies)
+}
+
+// handshakeTimeout returns how long net/http lets a handshake take: the shortest of the server's timeouts.
+func handshakeTimeout(server *caddyhttp.Server) time.Duration {
+	shortest := time.Duration(0)
+	for _, t := range []caddy.Duration{server.ReadHeaderTimeout, server.ReadTimeout, server.WriteTimeout} {
+		if d := time.Duration(t); d > 0 && (shortest == 0 || d < shortest) {
+			shortest = d
+		}
+	}
+	return shortest
+}
+
+// UnmarshalCaddyfile reads keep_connections, which has no options.
+func (*KeepConnections) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	if d.NextBlock(0) {
+		return d.Err("keep_connections has no options")
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner     = (*KeepConnections)(nil)
+	_ caddy.ListenerWrapper = (*KeepConnections)(nil)
+	_ caddyfile.Unmarshaler = (*KeepConnections)(nil)
+)

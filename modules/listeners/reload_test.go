@@ -1,0 +1,346 @@
+package listeners_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/standard"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+	"github.com/quic-go/quic-go/http3"
+
+	_ "github.com/theworklabs/edge/modules/listeners"
+)
+
+// object is a JSON object.
+type object = map[string]any
+
+// testServer is a Caddy with one server without TLS and one with it, which tests reload.
+type testServer struct {
+	t               *testing.T
+	dir             string
+	network         string // of its addresses: "edge" or "tcp"
+	keepConnections bool
+	plain, secure   string // host:port
+}
+
+// newTestServer starts Caddy. Only one test may have one at a time.
+func newTestServer(t *testing.T, network string, keepConnections bool) *testServer {
+	t.Helper()
+	s := &testServer{t: t, dir: t.TempDir(), network: network, keepConnections: keepConnections, plain: freeAddress(t), secure: freeAddress(t)}
+	s.writeCertificate()
+	s.load(0, nil)
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// load replaces the configuration. Responses have the number of the configuration. change may change the policy of TLS.
+func (s *testServer) load(number int, policy object) {
+	s.t.Helper()
+	server := func(address string) object {
+		o := object{
+			"listen": []any{s.network + "/" + address},
+			"routes": []any{object{"handle": []any{
+				object{"handler": "request_body", "max_size": 1 << 20},
+				object{"handler": "static_response", "status_code": 200, "body": fmt.Sprintf("configuration %d {http.request.tls.version}", number)},
+			}}},
+			"automatic_https": object{"disable": true},
+			"idle_timeout":    "1m",
+		}
+		if s.keepConnections {
+			o["listener_wrappers"] = []any{object{"wrapper": "keep_connections"}}
+		}
+		return o
+	}
+	secure := server(s.secure)
+	if policy == nil {
+		policy = object{}
+	}
+	secure["tls_connection_policies"] = []any{policy}
+	config, err := json.Marshal(object{
+		"admin":   object{"disabled": true},
+		"storage": object{"module": "file_system", "root": s.dir},
+		"logging": object{"logs": object{"default": object{"writer": object{"output": "discard"}}}},
+		"apps": object{
+			"tls": object{"certificates": object{"load_files": []any{object{"certificate": s.dir + "/cert.pem", "key": s.dir + "/key.pem"}}}},
+			"http": object{
+				"http_port": 1, "grace_period": "5s",
+				"servers": object{"plain": server(s.plain), "secure": secure},
+			},
+		},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := caddy.Load(config, true); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// writeCertificate writes cert.pem and key.pem.
+func (s *testServer) writeCertificate() {
+	s.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// clients are the kinds of clients, by name, and the URLs that they ask.
+func (s *testServer) clients() map[string]func() (http.RoundTripper, string) {
+	insecure := func(protocol string) *tls.Config {
+		return &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{protocol}}
+	}
+	plain, secure := "http://"+s.plain, "https://"+s.secure
+	return map[string]func() (http.RoundTripper, string){
+		"HTTP/1.1": func() (http.RoundTripper, string) { return &http.Transport{}, plain },
+		"HTTP/1.1, a connection for each request": func() (http.RoundTripper, string) {
+			return &http.Transport{DisableKeepAlives: true}, plain
+		},
+		"HTTP/1.1 with TLS": func() (http.RoundTripper, string) {
+			return &http.Transport{TLSClientConfig: insecure("http/1.1")}, secure
+		},
+		"HTTP/2": func() (http.RoundTripper, string) {
+			return &http.Transport{TLSClientConfig: insecure("h2"), ForceAttemptHTTP2: true}, secure
+		},
+		"HTTP/3": func() (http.RoundTripper, string) {
+			return &http3.Transport{TLSClientConfig: insecure("h3")}, secure
+		},
+	}
+}
+
+// post sends a POST, and returns the body of the answer. Over HTTP/1.1, nobody sends it again. The clients of HTTP/2 and HTTP/3 may, as
+// browsers do, if the server has said that it did not act on it (RFC 9113 section 8.7, RFC 9114 section 4.1.1).
+func post(client *http.Client, url string) (string, error) {
+	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader("order"))
+	if err != nil {
+		return "", err
+	}
+	if transport, ok := client.Transport.(*http.Transport); ok && !transport.ForceAttemptHTTP2 {
+		req.GetBody = nil // it can't be sent again
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %d", resp.StatusCode)
+	}
+	return string(body), err
+}
+
+// wasRejected reports whether the server has said that it did not act on a request of HTTP/3. The client here does not send it again by
+// itself.
+func wasRejected(err error) bool {
+	return strings.Contains(err.Error(), "H3_REQUEST_REJECTED") || strings.Contains(err.Error(), "in graceful shutdown")
+}
+
+// TestNoPOSTIsLostInReloads sends 200 POSTs a second, of all versions of HTTP, through reloads. EDGE_TEST_RELOADS is their number;
+// default 40, which takes about 10 s. EDGE_TEST_RELOADS_STOCK=1 runs it with Caddy's own listeners, to compare.
+func TestNoPOSTIsLostInReloads(t *testing.T) {
+	reloads := 40
+	if text := os.Getenv("EDGE_TEST_RELOADS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reloads = n
+	}
+	isStock := os.Getenv("EDGE_TEST_RELOADS_STOCK") != ""
+	s := newTestServer(t, map[bool]string{true: "tcp", false: "edge"}[isStock], !isStock)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var workers sync.WaitGroup
+	sent, lost := make(map[string]*atomic.Int64), make(map[string]*atomic.Int64)
+	for name, newClient := range s.clients() {
+		sent[name], lost[name] = new(atomic.Int64), new(atomic.Int64)
+		for range 4 {
+			transport, url := newClient()
+			client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+			workers.Go(func() {
+				defer client.CloseIdleConnections()
+				for ctx.Err() == nil {
+					_, err := post(client, url)
+					for range 100 {
+						if _, isHTTP3 := transport.(*http3.Transport); !isHTTP3 || err == nil || !wasRejected(err) {
+							break
+						}
+						time.Sleep(10 * time.Millisecond)
+						_, err = post(client, url)
+					}
+					sent[name].Add(1)
+					if err != nil {
+						lost[name].Add(1)
+						t.Logf("%s: %v", name, err)
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+			})
+		}
+	}
+	for i := range reloads {
+		s.load(i+1, nil)
+		time.Sleep(150 * time.Millisecond)
+	}
+	cancel()
+	workers.Wait()
+	for name := range sent {
+		t.Logf("%s: %d POSTs, %d lost in %d reloads", name, sent[name].Load(), lost[name].Load(), reloads)
+		if lost[name].Load() > 0 && !isStock {
+			t.Errorf("%s: %d of %d POSTs are lost", name, lost[name].Load(), sent[name].Load())
+		}
+	}
+}
+
+// get sends a GET over one kept connection, and returns the body.
+func get(t *testing.T, client *http.Client, url string) string {
+	t.Helper()
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// TestConnectionsMoveToTheNextConfiguration: the next request on a connection is handled by the new configuration, also over TLS.
+func TestConnectionsMoveToTheNextConfiguration(t *testing.T) {
+	s := newTestServer(t, "edge", true)
+	for _, name := range []string{"HTTP/1.1", "HTTP/1.1 with TLS"} {
+		transport, url := s.clients()[name]()
+		dials := 0
+		transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials++
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+		client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+		for i := range 4 {
+			s.load(i+1, nil)
+			body := get(t, client, url)
+			if want := fmt.Sprintf("configuration %d", i+1); !strings.HasPrefix(body, want) {
+				t.Errorf("%s: got %q, want %q", name, body, want)
+			}
+			if isSecure := strings.HasPrefix(url, "https"); isSecure && !strings.Contains(body, "tls1.3") {
+				t.Errorf("%s: got %q; the configuration does not know the state of TLS", name, body)
+			}
+		}
+		if dials != 1 {
+			t.Errorf("%s: the client has dialled %d times, want once", name, dials)
+		}
+		client.CloseIdleConnections()
+	}
+}
+
+// TestConnectionsDoNotMoveToOtherSettingsOfTLS: a client that has shown no certificate must not get past a demand for one.
+func TestConnectionsDoNotMoveToOtherSettingsOfTLS(t *testing.T) {
+	s := newTestServer(t, "edge", true)
+	transport, url := s.clients()["HTTP/1.1 with TLS"]()
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	get(t, client, url)
+	s.load(1, object{"client_authentication": object{"mode": "require"}})
+	if resp, err := client.Get(url); err == nil {
+		resp.Body.Close()
+		t.Error("a request without a certificate is answered on an old connection")
+	}
+}
+
+// TestConnectionsCloseWithTheirAddress: a connection whose address has no listener any more is closed, also if it waits for its next request.
+func TestConnectionsCloseWithTheirAddress(t *testing.T) {
+	s := newTestServer(t, "edge", true)
+	conn, err := net.Dial("tcp", s.plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ask := func() error {
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			return err
+		}
+		_, err := conn.Read(make([]byte, 1<<10))
+		return err
+	}
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	s.load(1, nil) // it waits
+	s.plain = freeAddress(t)
+	s.load(2, nil) // its address is gone
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Errorf("got %v, want the end of the connection", err)
+	}
+}
+
+// TestCaddyfile: both are written as in the README.
+func TestCaddyfile(t *testing.T) {
+	const text = "{\n\tdefault_bind edge/\n\tservers {\n\t\tlistener_wrappers {\n\t\t\ttls\n\t\t\tkeep_connections\n\t\t}\n\t}\n}\nhttp://a.example:8123 {\n\trespond ok\n}\n"
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(config), `"listen":["edge/:8123"]`) || !strings.Contains(string(config), `{"wrapper":"keep_connections"}`) {
+		t.Errorf("got %s", config)
+	}
+	for _, options := range []string{"keep_connections now", "keep_connections {\n\t\t\t\tidle 5m\n\t\t\t}"} {
+		if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(strings.Replace(text, "keep_connections", options, 1)), nil); err == nil {
+			t.Errorf("%q is accepted", options)
+		}
+	}
+}
