@@ -80,7 +80,7 @@ testssl:
 reliability: setup image
 	go run ./tests/reliability
 
-# 300 containers of 60 Compose projects on one network; about ten minutes. `make test` has 20 of 4.
+# 300 containers of 60 Compose projects on one network; about five minutes. `make test` has 20 of 4.
 projects: setup image
 	EDGE_TEST_PROJECTS=60 $(SUITE) -v -run TestManyProjects ./tests
 

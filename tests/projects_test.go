@@ -313,7 +313,7 @@ networks:
 
 // TestManyProjects has many projects with five containers each, whose services have the same name, on one network. While three of them
 // are recreated, scaled, and taken down and up, 10,000 requests go to all of them. None is answered by another project's container, and
-// none is lost of the others. EDGE_TEST_PROJECTS is their number; default 4, which takes about a minute. 60 take about ten.
+// none is lost of the others. EDGE_TEST_PROJECTS is their number; default 4, which takes about a minute. 60 take about five.
 func TestManyProjects(t *testing.T) {
 	count := 4
 	if text := os.Getenv("EDGE_TEST_PROJECTS"); text != "" {
