@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 )
@@ -66,11 +67,14 @@ func (c *conn) NetConn() net.Conn {
 func (c *conn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	if c.moving {
-		c.startMove(c.head)
+		c.startMove(nil)
 	}
 	if c.moved || c.isClosed {
 		c.mu.Unlock()
 		return 0, net.ErrClosed
+	}
+	if !c.isIdle {
+		c.head = c.head[:0] // the handler has begun
 	}
 	if len(c.prefix) > 0 {
 		n := copy(p, c.prefix)
@@ -78,9 +82,6 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.record(p[:n], len(p))
 		c.mu.Unlock()
 		return n, nil
-	}
-	if !c.isIdle {
-		c.head = c.head[:0]
 	}
 	c.reading = true
 	c.mu.Unlock()
@@ -91,7 +92,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	c.reading = false
 	if c.moving {
-		c.startMove(append(c.head, p[:n]...))
+		c.startMove(p[:n])
 		return 0, net.ErrClosed
 	}
 	c.record(p[:n], len(p))
@@ -129,20 +130,21 @@ func (c *conn) Close() error {
 	case canMove && c.isIdle:
 		return nil // the server has bytes of a request; its goroutine handles it, or closes the connection
 	case canMove && len(c.head) > 0:
-		c.startMove(c.head) // the server has read the head of a request, and does not handle it
+		c.startMove(nil) // the server has read the head of a request, and does not handle it
 		return nil
 	}
 	c.isClosed = true
 	return c.Conn.Close()
 }
 
-// startMove gives the connection to the hub, which reads these bytes first. The caller holds c.mu.
-func (c *conn) startMove(prefix []byte) {
+// startMove gives the connection to the hub, with the bytes that were read of the next request, the last of which are got. The caller holds
+// c.mu.
+func (c *conn) startMove(got []byte) {
 	if c.moved {
 		return
 	}
 	c.moving, c.moved = false, true
-	prefix = append([]byte(nil), prefix...)
+	prefix := slices.Concat(c.head, got, c.prefix)
 	go c.listener.hub.move(c.listener, c.Conn, prefix)
 }
 
@@ -164,7 +166,7 @@ func (c *conn) setState(state http.ConnState) {
 		switch {
 		case c.moved || c.isClosed:
 		case c.moving || c.isIdle && len(c.head) > 0: // Close came while the server was between two reads
-			c.startMove(c.head)
+			c.startMove(nil)
 		default:
 			c.isClosed = true
 			_ = c.Conn.Close()
