@@ -1,12 +1,16 @@
 package keepconn
 
 import (
+	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -16,23 +20,29 @@ import (
 // Three parties use it: the server's goroutine that reads requests and responds, Shutdown, which calls Close, and the hub, which owns
 // the connection after it was moved. The states of net/http decide: a connection is idle from the end of a response until the head of
 // the next request has been read. A server that shuts down does not handle a request whose head it reads from then on: it closes the
-// connection. So the bytes are kept until the handler of the request has begun, and move with the connection.
+// connection. So the bytes are kept until the server reads again or responds, and move with the connection.
+//
+// A connection moves only if all bytes that the server has got are known to belong to requests that it has handled, or are kept. Where that
+// is not certain, since the client pipelines or the length of a body is not known, or where it is not HTTP/1.1 at all, the connection
+// becomes unmovable, and is closed as without this package.
 type conn struct {
 	net.Conn
 	listener *Listener
 
-	mu         sync.Mutex
-	prefix     []byte // bytes to read before those of Conn
-	isIdle     bool   // as net/http reports it; a new connection counts as idle
-	reading    bool   // a Read of Conn is pending
-	isClosed   bool
-	isHijacked bool
-	moving     bool // Close was called while the connection was idle: it is moved as soon as the server lets go
-	moved      bool
+	mu        sync.Mutex
+	prefix    []byte // bytes to read before those of Conn
+	isIdle    bool   // as net/http reports it; a new connection counts as idle
+	reading   bool   // a Read of Conn is pending
+	isClosed  bool
+	unmovable bool // for good; also after it was hijacked
+	moving    bool // Close was called while the connection was idle: it is moved as soon as the server lets go
+	moved     bool
 
-	// head are the bytes of the next request that the server has got. It is empty once the handler of the request has begun: the server
-	// then reads, to get the rest of the body or to notice a disconnect, or it responds.
+	// head are the bytes of the next request that the server has got. It is emptied when the server reads after the head, to get the rest
+	// of the body or to notice a disconnect, or responds. A handler that does neither may have begun before that.
 	head []byte
+	// left is how many bytes of the request under way the server has not got yet. Below zero, it has got some of the next one.
+	left int64
 	// background are bytes that the server read while it responded, to notice a disconnect. They are the first of the next request.
 	background []byte
 }
@@ -102,19 +112,59 @@ func (c *conn) Read(p []byte) (int, error) {
 // record keeps bytes that the server has got with a buffer of some size. The caller holds c.mu.
 func (c *conn) record(got []byte, size int) {
 	switch {
+	case c.unmovable:
 	case c.isIdle:
 		c.head = append(c.head, got...)
-	case size == 1 && !c.isHijacked: // net/http reads one byte in the background
+		if len(c.head) > maxHead || bytes.HasPrefix(c.head, http2Preface) {
+			c.unmovable, c.head = true, nil
+		}
+	case size == 1: // net/http reads one byte in the background
 		c.background = append(c.background, got...)
+	case c.left != unknownLength:
+		c.left -= int64(len(got))
 	}
+}
+
+// maxHead is the most bytes of a request that are kept. net/http reads at most 4 KiB behind a head, whose default limit is 1 MiB; few are
+// larger than this.
+const maxHead = 32 << 10
+
+// http2Preface is the beginning of an HTTP/2 connection, which needs no TLS with Caddy.
+var http2Preface = []byte("PRI ")
+
+// unknownLength is the value of left for a request whose end can't be told: its body is chunked, or the lines of its head end with \n.
+const unknownLength = math.MaxInt64
+
+// bytesLeft returns how many bytes of a request are not among the first of it, which have its head; below zero, if these have some of the
+// next one.
+func bytesLeft(first []byte) int64 {
+	end := bytes.Index(first, []byte("\r\n\r\n"))
+	if end < 0 {
+		return unknownLength
+	}
+	length := int64(0)
+	for line := range bytes.SplitSeq(first[:end], []byte("\r\n")) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		switch {
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			return unknownLength
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			n, err := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 32)
+			if err != nil {
+				return unknownLength
+			}
+			length = n
+		}
+	}
+	return int64(end+4) + length - int64(len(first))
 }
 
 // Close implements net.Conn. If there is a next listener and the connection is idle, it is not closed, but moved.
 func (c *conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// A server knows that it shuts down before it closes its listener.
-	canMove := !c.isHijacked && c.listener.hub.oldest(c.listener.options.Key, c.listener) != nil
+	// A server knows that it shuts down before it closes its listener, so the next listener is what counts.
+	canMove := !c.unmovable && c.listener.hub.oldest(c.listener.options.Key, c.listener) != nil
 	switch {
 	case c.moved, c.moving:
 		return nil
@@ -157,15 +207,17 @@ func (c *conn) setState(state http.ConnState) {
 		c.isIdle = true
 	case http.StateActive:
 		c.isIdle, c.moving = false, false
+		c.left = bytesLeft(c.head)
 	case http.StateIdle:
 		c.isIdle = true
+		c.unmovable = c.unmovable || c.left != 0
 		c.head, c.background = append(c.head[:0], c.background...), nil
 	case http.StateHijacked:
-		c.isIdle, c.isHijacked = false, true
+		c.isIdle, c.unmovable, c.head = false, true, nil
 	case http.StateClosed: // the server's goroutine has ended
 		switch {
 		case c.moved || c.isClosed:
-		case c.moving || c.isIdle && len(c.head) > 0: // Close came while the server was between two reads
+		case c.moving || c.isIdle && len(c.head) > 0 && !c.unmovable: // Close came while the server was between two reads
 			c.startMove(nil)
 		default:
 			c.isClosed = true
@@ -198,7 +250,7 @@ func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && !c.startWrite() {
 		return half.CloseWrite()
 	}
-	return net.ErrClosed
+	return errors.ErrUnsupported
 }
 
 // SetDeadline implements net.Conn.

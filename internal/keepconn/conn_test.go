@@ -55,3 +55,33 @@ func TestBytesThatTheServerHasNotReadMoveToo(t *testing.T) {
 		}
 	}
 }
+
+func TestBytesLeftOfARequest(t *testing.T) {
+	for text, want := range map[string]int64{
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n":                           0,
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /":                      -5,
+		"POST / HTTP/1.1\r\nHost: a\r\ncontent-length:5\r\n\r\norder": 0,
+		"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nor":              3,
+		"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\norderPOST":       -4,
+		"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n":             unknownLength,
+		"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n":       unknownLength,
+		"GET / HTTP/1.1\nHost: a\n\n":                                 unknownLength,
+	} {
+		if got := bytesLeft([]byte(text)); got != want {
+			t.Errorf("%q: got %d, want %d", text, got, want)
+		}
+	}
+}
+
+// TestHTTP2IsNotKept: a client can open HTTP/2 without TLS, whose bytes never end with a response.
+func TestHTTP2IsNotKept(t *testing.T) {
+	for name, bytes := range map[string][]byte{"the preface of HTTP/2": []byte("PRI * HTTP/2.0"), "a long head": make([]byte, maxHead+1)} {
+		c := newConn(&Listener{hub: new(Hub)}, nil, nil).(*conn)
+		c.setState(http.StateNew)
+		c.record(bytes, 4096)
+		c.record(make([]byte, 4096), 4096)
+		if !c.unmovable || len(c.head) > 0 {
+			t.Errorf("%s: unmovable: %t, and %d bytes are kept", name, c.unmovable, len(c.head))
+		}
+	}
+}

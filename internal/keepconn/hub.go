@@ -4,7 +4,7 @@
 // connection is moved instead: when there is a listener for the next server, and Close is called on a connection that the server
 // considers idle. The connection then waits for its next request, which the oldest open listener of the same key gets. TLS connections keep their session.
 //
-// HTTP/2 has its own way, GOAWAY, so its connections pass through untouched.
+// HTTP/2 has its own way, GOAWAY: its connections are not moved. A server must not be closed with Close, which does not wait for handlers.
 package keepconn
 
 import (

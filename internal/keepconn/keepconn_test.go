@@ -250,12 +250,14 @@ func TestWithoutANextServerConnectionsAreClosed(t *testing.T) {
 	other := f.start("other key")
 	f.shutdown(f.server)
 	f.server = other
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("got %v, want EOF", err)
+	for _, one := range []*client{c, waiting} {
+		if _, err := one.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("got %v, want EOF", err)
+		}
 	}
 }
 
-// TestAServerThatFailsToStartLosesNothing: the connections that it got in the meantime go back.
+// TestAServerThatFailsToStartLosesNothing: the old one keeps its connections.
 func TestAServerThatFailsToStartLosesNothing(t *testing.T) {
 	f := newFixture(t)
 	c := f.dial()
@@ -265,4 +267,39 @@ func TestAServerThatFailsToStartLosesNothing(t *testing.T) {
 	f.shutdown(failed)
 	c.send(post)
 	c.expect(`server 1 got "order"`)
+}
+
+// TestAPipeliningClientIsNotMoved: the server has bytes of the next request, which can't be had back. The client sees the end of the
+// connection, as without a hub, and no wrong answer.
+func TestAPipeliningClientIsNotMoved(t *testing.T) {
+	f := newFixture(t)
+	finish := make(chan struct{})
+	f.handle = func(number int, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "4")
+		_, _ = io.WriteString(w, "lo")
+		_ = http.NewResponseController(w).Flush()
+		<-finish
+		_, _ = io.WriteString(w, "ng")
+	}
+	c := f.dial()
+	c.send("GET / HTTP/1.1\nHost: a\n\nPOST /next HTTP/1.1\nHost: a\nContent-Length: 30\n\n")
+	if _, err := c.reader.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	next := f.start("k")
+	done := make(chan struct{})
+	go func(old *http.Server) {
+		f.shutdown(old)
+		close(done)
+	}(f.server)
+	f.server = next
+	time.Sleep(10 * time.Millisecond)
+	finish <- struct{}{}
+	c.expect("long")
+	<-done
+	c.send("GET /smuggled HTTP/1.1\nHost: a\n\n")
+	if resp, err := http.ReadResponse(c.reader, nil); err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("a body is answered as a request: %s", resp.Status)
+	}
 }

@@ -114,8 +114,8 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error {
 	err := net.ErrClosed
 	l.close.Do(func() {
-		close(l.closed)
 		err = l.socket.remove(l)
+		close(l.closed)
 	})
 	return err
 }

@@ -22,7 +22,7 @@ func init() {
 // Without it, a reload closes them, and a client that sends a request at the same instant gets no response.
 type KeepConnections struct {
 	server   *caddyhttp.Server
-	policies string // the server's settings of TLS, as JSON
+	settings string // what two servers must have in common, as JSON
 }
 
 // hub has the listeners of all configurations.
@@ -39,11 +39,17 @@ func (k *KeepConnections) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("keep_connections is for the servers of the app http")
 	}
-	policies, err := json.Marshal(server.TLSConnPolicies) // complete only before Caddy provisions them, which is after this
+	// They are complete only before Caddy provisions them, which is after this.
+	settings, err := json.Marshal([]any{server.Listen, server.Protocols, server.ListenProtocols, server.ListenerWrappersRaw, server.TLSConnPolicies})
 	if err != nil {
 		return err
 	}
-	k.server, k.policies = server, string(policies)
+	k.server, k.settings = server, string(settings)
+	for _, policy := range server.TLSConnPolicies {
+		if policy.ClientAuthentication != nil { // the files that it names may have other content now
+			k.settings = fmt.Sprintf("%p", k)
+		}
+	}
 	server.RegisterConnState(hub.SetState)
 	return nil
 }
@@ -57,10 +63,11 @@ func (k *KeepConnections) WrapListener(ln net.Listener) net.Listener {
 	})
 }
 
-// key returns what two configurations must have in common: the address, and all settings of TLS. A connection whose client has shown no
-// certificate must not move to a configuration that demands one.
+// key returns what two configurations must have in common: the addresses, the listener wrappers and the settings of TLS. A connection whose
+// client has shown no certificate must not move to a configuration that demands one, nor one whose client's address comes from a proxy
+// that is not trusted any more. With client certificates, nothing moves.
 func (k *KeepConnections) key(ln net.Listener) string {
-	return fmt.Sprintf("%s %T %v %s", ln.Addr(), ln, k.server.Protocols, k.policies)
+	return fmt.Sprintf("%s %T %s", ln.Addr(), ln, k.settings)
 }
 
 // handshakeTimeout returns how long net/http lets a handshake take: the shortest of the server's timeouts.
