@@ -12,7 +12,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// discardSink drops what it is told.
+// discardSink drops what it gets.
 type discardSink struct{}
 
 func (discardSink) Set(string, []registry.Member) {}

@@ -132,7 +132,7 @@ const maxHead = 32 << 10
 // http2Preface is the beginning of an HTTP/2 connection, which needs no TLS with Caddy.
 var http2Preface = []byte("PRI ")
 
-// unknownLength is the value of left for a request whose end can't be told: its body is chunked, or the lines of its head end with \n.
+// unknownLength is the value of left for a request whose end is not known: its body is chunked, or the lines of its head end with \n.
 const unknownLength = math.MaxInt64
 
 // bytesLeft returns how many bytes of a request are not among the first of it, which have its head; below zero, if these have some of the

@@ -65,7 +65,7 @@ func TestOtherProjectsThatCanNotBeRead(t *testing.T) {
 	// A project that runs, whose files are another user's: its containers' labels have to do.
 	w = newFakeHostWithRoute(t, "blog/web:80")
 	w.otherContainers("blog/web/shop_web")
-	w.dockerOutputs["ps --all --filter label=com.docker.compose.project=blog "] = "/root/blog\t/root/blog/compose.yaml\t\n"
+	w.dockerOutputs["ps --all --filter label=com.docker.compose.project=blog "] = "/home/ann/blog\t/home/ann/blog/compose.yaml\t\n"
 	expectFinding(t, w.newCheck(t).Run(t.Context()), "route", OK, "blog/web:80: project blog has it", "")
 }
 
