@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,9 +23,11 @@ func portBindings(s *stack, config *edgeConfig) []portBinding {
 		switch {
 		case service.NetworkMode == "host" && service == s.edge && config != nil:
 			for _, address := range config.listenAddresses {
-				host, number, err := net.SplitHostPort(address)
-				if p := (compose.Port{HostIP: host, Published: number, Protocol: "tcp"}); err == nil && p.IsFixed() {
-					all = append(all, portBinding{service.Name, p})
+				for i := range address.PortRangeSize() {
+					p := compose.Port{HostIP: address.Host, Published: strconv.FormatUint(uint64(address.StartPort+i), 10), Protocol: "tcp"}
+					if !address.IsUnixNetwork() && p.IsFixed() {
+						all = append(all, portBinding{service.Name, p})
+					}
 				}
 			}
 		case service.NetworkMode == "host", s.NetworkOwner(service) != service, service.Replicas() == 0:

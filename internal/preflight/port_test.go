@@ -40,10 +40,14 @@ func TestHostPortConflictsAreErrors(t *testing.T) {
 			edge["network_mode"], edge["ports"] = "host", nil
 			app["ports"] = []jsonObject{publishedPort("", "80", 80, "tcp")}
 		}, "app and edge both publish port 80", "take it out of ports of app"},
+		{"an edge on the host's network, an address of IPv6", func(edge, app jsonObject) {
+			edge["network_mode"], edge["ports"] = "host", nil
+			app["ports"] = []jsonObject{publishedPort("::1", "8443", 443, "tcp")}
+		}, "app and edge both publish port [::1]:8443", "take it out of ports of app"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newFakeHost(t)
-			w.adaptedConfig = strings.Replace(w.adaptedConfig, `"s": {`, `"s": {"listen": [":80"], `, 1)
+			w.adaptedConfig = strings.Replace(w.adaptedConfig, `"s": {`, `"s": {"listen": ["edge/:80", "edge/[::1]:8443"], `, 1)
 			c.change(w.service("edge"), w.service("app"))
 			all := w.newCheck(t).Run(t.Context())
 			expectFinding(t, all, "port", Error, c.want, c.hint)

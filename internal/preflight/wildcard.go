@@ -3,17 +3,16 @@ package preflight
 import (
 	"encoding/json"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 )
 
 // httpApp is the part of Caddy's app http that decides for which names it obtains certificates.
 type httpApp struct {
-	HTTPPort int `json:"http_port"`
+	HTTPPort uint `json:"http_port"`
 	Servers  map[string]struct {
 		Listen []string
 		Routes []struct {
@@ -43,16 +42,17 @@ func (c *edgeConfig) readServers(text []byte, tls tlsApp) {
 		names[strings.ToLower(name)] = true
 	}
 	for _, server := range app.Servers {
-		c.listenAddresses = append(c.listenAddresses, server.Listen...)
+		listen := parseListenAddresses(server.Listen)
+		c.listenAddresses = append(c.listenAddresses, listen...)
 		auto := server.AutoHTTPS
-		if allOnPort(server.Listen, app.HTTPPort) {
+		if allOnPort(listen, app.HTTPPort) {
 			for _, route := range server.Routes {
 				for _, match := range route.Match {
 					c.plainHosts = append(c.plainHosts, match.Host...)
 				}
 			}
 		}
-		if auto.Disable || auto.DisableCertificates || allOnPort(server.Listen, app.HTTPPort) {
+		if auto.Disable || auto.DisableCertificates || allOnPort(listen, app.HTTPPort) {
 			continue
 		}
 		for _, route := range server.Routes {
@@ -65,7 +65,7 @@ func (c *edgeConfig) readServers(text []byte, tls tlsApp) {
 			}
 		}
 	}
-	slices.Sort(c.listenAddresses)
+	slices.SortFunc(c.listenAddresses, func(a, b caddy.NetworkAddress) int { return strings.Compare(a.String(), b.String()) })
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		switch policy := tls.policyFor(name); {
 		case !strings.Contains(name, "*") || !certmagic.SubjectQualifiesForPublicCert(name) || !policy.isPublic():
@@ -78,11 +78,20 @@ func (c *edgeConfig) readServers(text []byte, tls tlsApp) {
 }
 
 // allOnPort reports whether all addresses have one port.
-func allOnPort(addresses []string, port int) bool {
-	return len(addresses) > 0 && !slices.ContainsFunc(addresses, func(address string) bool {
-		_, number, err := net.SplitHostPort(address)
-		return err != nil || number != strconv.Itoa(port)
+func allOnPort(addresses []caddy.NetworkAddress, port uint) bool {
+	return len(addresses) > 0 && !slices.ContainsFunc(addresses, func(address caddy.NetworkAddress) bool {
+		return address.IsUnixNetwork() || address.StartPort != port || address.EndPort != port
 	})
+}
+
+// parseListenAddresses leaves out what is no address; Validate reports the fault.
+func parseListenAddresses(texts []string) (all []caddy.NetworkAddress) {
+	for _, text := range texts {
+		if address, err := caddy.ParseNetworkAddress(text); err == nil {
+			all = append(all, address)
+		}
+	}
+	return all
 }
 
 // policyFor returns the policy for a name: the first that has the name as a subject, or else the first without subjects.

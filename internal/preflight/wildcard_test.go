@@ -35,6 +35,7 @@ func TestWildcardSiteNeedsADNSChallenge(t *testing.T) {
 		{"on-demand certificates", wildcardRoutes, `"automation": {"policies": [{"on_demand": true}]}`, ""},
 		{"certificates of another program", wildcardRoutes, `"automation": {"policies": [{"get_certificate": [{"via": "http"}]}]}`, ""},
 		{"plain HTTP", `"listen": [":80"], ` + wildcardRoutes, ``, ""},
+		{"plain HTTP, in a network", `"listen": ["edge/[::1]:80"], ` + wildcardRoutes, ``, ""},
 		{"automatic HTTPS is off", `"automatic_https": {"disable": true}, ` + wildcardRoutes, ``, ""},
 		{"without certificates", `"automatic_https": {"disable_certificates": true}, ` + wildcardRoutes, ``, ""},
 		{"not for this name", `"automatic_https": {"skip_certificates": ["*.example.com"]}, ` + wildcardRoutes, ``, ""},

@@ -34,16 +34,22 @@ type accepted struct {
 
 // listener is a share of a socket.
 type listener struct {
-	socket   *socket
-	accepted chan accepted
-	closed   chan struct{}
-	close    sync.Once
+	socket    *socket
+	keepAlive net.KeepAliveConfig // of the connections that it accepts
+	accepted  chan accepted
+	closed    chan struct{}
+	close     sync.Once
 }
 
-// Listen returns a listener on an address. It opens a socket if there is none yet.
+// Listen returns a listener on an address. It opens a socket if there is none yet. Each listener has its own settings of TCP keep-alive.
 func (p *Pool) Listen(ctx context.Context, network, address string, config net.ListenConfig) (net.Listener, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	keepAlive := config.KeepAliveConfig
+	if !keepAlive.Enable && config.KeepAlive >= 0 { // as package net does
+		keepAlive = net.KeepAliveConfig{Enable: true, Idle: config.KeepAlive}
+	}
+	config.KeepAlive, config.KeepAliveConfig = -1, net.KeepAliveConfig{}
 	key := network + "/" + address
 	s := p.sockets[key]
 	if s == nil {
@@ -58,7 +64,7 @@ func (p *Pool) Listen(ctx context.Context, network, address string, config net.L
 		p.sockets[key] = s
 		go s.run()
 	}
-	l := &listener{socket: s, accepted: make(chan accepted), closed: make(chan struct{})}
+	l := &listener{socket: s, keepAlive: keepAlive, accepted: make(chan accepted), closed: make(chan struct{})}
 	s.listeners = append(s.listeners, l)
 	return l, nil
 }
@@ -104,6 +110,9 @@ func (s *socket) oldest() *listener {
 func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case a := <-l.accepted:
+		if conn, ok := a.conn.(*net.TCPConn); ok && l.keepAlive.Enable {
+			_ = conn.SetKeepAliveConfig(l.keepAlive) // like package net
+		}
 		return a.conn, a.err
 	case <-l.closed:
 		return nil, &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: net.ErrClosed}

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/theworklabs/edge/internal/sharedsocket"
 )
@@ -145,4 +148,66 @@ func TestNoConnectionIsLostWhileListenersTakeTurns(t *testing.T) {
 		<-d
 	}
 	close(conns)
+}
+
+// TestEachListenerHasItsOwnKeepAlive: the next configuration may have other settings of TCP keep-alive.
+func TestEachListenerHasItsOwnKeepAlive(t *testing.T) {
+	var pool sharedsocket.Pool
+	seconds := func(n int) net.ListenConfig {
+		return net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Interval: time.Duration(n) * time.Second}}
+	}
+	current := listen(t, &pool, "127.0.0.1:0")
+	for _, c := range []struct {
+		config   net.ListenConfig
+		enabled  int
+		interval int
+	}{
+		{seconds(7), 1, 7},
+		{seconds(11), 1, 11},
+		{net.ListenConfig{}, 1, 15},
+		{net.ListenConfig{KeepAlive: -1}, 0, 0},
+	} {
+		next, err := pool.Listen(t.Context(), "tcp", "127.0.0.1:0", c.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := current.Close(); err != nil {
+			t.Error(err)
+		}
+		current = next
+		client, err := net.Dial("tcp", next.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := next.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := socketOption(t, conn, unix.SOL_SOCKET, unix.SO_KEEPALIVE); got != c.enabled {
+			t.Errorf("%+v: SO_KEEPALIVE is %d, want %d", c.config, got, c.enabled)
+		}
+		if got := socketOption(t, conn, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL); c.enabled == 1 && got != c.interval {
+			t.Errorf("%+v: TCP_KEEPINTVL is %d s, want %d s", c.config, got, c.interval)
+		}
+		_, _ = conn.Close(), client.Close()
+	}
+	if err := current.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func socketOption(t *testing.T, conn net.Conn, level, option int) (value int) {
+	t.Helper()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var optionErr error
+	if err := raw.Control(func(fd uintptr) { value, optionErr = unix.GetsockoptInt(int(fd), level, option) }); err != nil {
+		t.Fatal(err)
+	}
+	if optionErr != nil {
+		t.Fatal(optionErr)
+	}
+	return value
 }

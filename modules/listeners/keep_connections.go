@@ -17,7 +17,8 @@ func init() {
 	caddy.RegisterModule(KeepConnections{})
 }
 
-// KeepConnections is a listener wrapper that keeps idle HTTP/1.1 connections open through a reload. It has to come after `tls`.
+// KeepConnections is a listener wrapper that keeps idle HTTP/1.1 connections, and the listening sockets, open through a reload. It has to
+// come after `tls`.
 //
 // Without it, a reload closes them, and a client that sends a request at the same instant gets no response.
 type KeepConnections struct {
@@ -33,12 +34,13 @@ func (KeepConnections) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "caddy.listeners.keep_connections", New: func() caddy.Module { return new(KeepConnections) }}
 }
 
-// Provision follows the states of the server's connections.
+// Provision follows the states of the server's connections, and has its listening sockets shared with the next configuration.
 func (k *KeepConnections) Provision(ctx caddy.Context) error {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return fmt.Errorf("keep_connections is for the servers of the app http")
 	}
+	shareSockets(server)
 	// They are complete only before Caddy provisions them, which is after this.
 	settings, err := json.Marshal([]any{server.Listen, server.Protocols, server.ListenProtocols, server.ListenerWrappersRaw, server.TLSConnPolicies})
 	if err != nil {
@@ -52,6 +54,20 @@ func (k *KeepConnections) Provision(ctx caddy.Context) error {
 	}
 	server.RegisterConnState(hub.SetState)
 	return nil
+}
+
+// shareSockets has Caddy open the server's TCP sockets by [Network].
+//
+// An address with this network in the Caddyfile (`default_bind edge/`) would do the same, but Caddy also takes it for the host on which the
+// challenges of certificate authorities are answered, and fails.
+func shareSockets(server *caddyhttp.Server) {
+	for i, text := range server.Listen {
+		network, host, port, err := caddy.SplitNetworkAddress(text) // Caddy reports the error later
+		// Port 0 is another port for each server.
+		if err == nil && (network == "" || network == "tcp") && port != "" && port != "0" {
+			server.Listen[i] = caddy.JoinNetworkAddress(Network, host, port)
+		}
+	}
 }
 
 // WrapListener implements caddy.ListenerWrapper.

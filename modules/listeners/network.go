@@ -14,7 +14,7 @@ import (
 	"github.com/theworklabs/edge/internal/sharedsocket"
 )
 
-// Network is the name of the network in addresses: `bind edge/`, or `default_bind edge/` for all sites.
+// Network is the name of the network of shared sockets. keep_connections uses it for the addresses of its server.
 const Network = "edge"
 
 func init() {

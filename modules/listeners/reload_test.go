@@ -40,15 +40,14 @@ type object = map[string]any
 type testServer struct {
 	t               *testing.T
 	dir             string
-	network         string // of its addresses: "edge" or "tcp"
 	keepConnections bool
 	plain, secure   string // host:port
 }
 
 // newTestServer starts Caddy. Only one test may have one at a time.
-func newTestServer(t *testing.T, network string, keepConnections bool) *testServer {
+func newTestServer(t *testing.T, keepConnections bool) *testServer {
 	t.Helper()
-	s := &testServer{t: t, dir: t.TempDir(), network: network, keepConnections: keepConnections, plain: freeAddress(t), secure: freeAddress(t)}
+	s := &testServer{t: t, dir: t.TempDir(), keepConnections: keepConnections, plain: freeAddress(t), secure: freeAddress(t)}
 	s.writeCertificate()
 	s.load(0, nil)
 	t.Cleanup(func() {
@@ -74,7 +73,7 @@ func (s *testServer) load(number int, policy object) {
 	s.t.Helper()
 	server := func(address string) object {
 		o := object{
-			"listen": []any{s.network + "/" + address},
+			"listen": []any{address},
 			"routes": []any{object{"handle": []any{
 				object{"handler": "request_body", "max_size": 1 << 20},
 				object{"handler": "static_response", "status_code": 200, "body": fmt.Sprintf("configuration %d {http.request.tls.version}", number)},
@@ -202,7 +201,7 @@ func TestNoPOSTIsLostInReloads(t *testing.T) {
 		reloads = n
 	}
 	isStock := os.Getenv("EDGE_TEST_RELOADS_STOCK") != ""
-	s := newTestServer(t, map[bool]string{true: "tcp", false: "edge"}[isStock], !isStock)
+	s := newTestServer(t, !isStock)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var workers sync.WaitGroup
@@ -264,7 +263,7 @@ func get(t *testing.T, client *http.Client, url string) string {
 
 // TestConnectionsMoveToTheNextConfiguration: the next request on a connection is handled by the new configuration, also over TLS.
 func TestConnectionsMoveToTheNextConfiguration(t *testing.T) {
-	s := newTestServer(t, "edge", true)
+	s := newTestServer(t, true)
 	for _, name := range []string{"HTTP/1.1", "HTTP/1.1 with TLS"} {
 		transport, url := s.clients()[name]()
 		dials := 0
@@ -292,7 +291,7 @@ func TestConnectionsMoveToTheNextConfiguration(t *testing.T) {
 
 // TestConnectionsDoNotMoveToOtherSettingsOfTLS: a client that has shown no certificate must not get past a demand for one.
 func TestConnectionsDoNotMoveToOtherSettingsOfTLS(t *testing.T) {
-	s := newTestServer(t, "edge", true)
+	s := newTestServer(t, true)
 	transport, url := s.clients()["HTTP/1.1 with TLS"]()
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	get(t, client, url)
@@ -305,7 +304,7 @@ func TestConnectionsDoNotMoveToOtherSettingsOfTLS(t *testing.T) {
 
 // TestConnectionsCloseWithTheirAddress: a connection whose address has no listener any more is closed, also if it waits for its next request.
 func TestConnectionsCloseWithTheirAddress(t *testing.T) {
-	s := newTestServer(t, "edge", true)
+	s := newTestServer(t, true)
 	conn, err := net.Dial("tcp", s.plain)
 	if err != nil {
 		t.Fatal(err)
