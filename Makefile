@@ -91,6 +91,10 @@ env:
 $(TOOLS)/gofumpt: tools/go.mod
 	go build -C tools -o ../$@ mvdan.cc/gofumpt
 
+# Static, because the image has it, too.
+$(TOOLS)/restic: tools/restic/go.mod
+	CGO_ENABLED=0 go build -C tools/restic -trimpath -ldflags='-s -w' -o ../../$@ github.com/restic/restic/cmd/restic
+
 $(TOOLS)/benchstat: tools/go.mod
 	go build -C tools -o ../$@ golang.org/x/perf/cmd/benchstat
 

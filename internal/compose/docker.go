@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os/exec"
 	"strings"
 	"time"
@@ -26,10 +27,18 @@ const interruptGrace = 10 * time.Second
 
 // Run implements [Docker]. The command has a process group of its own, so that Ctrl-C at a terminal reaches only this process.
 // Otherwise it could end `docker compose up` after an old container has stopped and before a new one has started.
-func (CLI) Run(ctx context.Context, args ...string) (string, string, error) {
+func (c CLI) Run(ctx context.Context, args ...string) (string, string, error) {
+	var stdout bytes.Buffer
+	stderr, err := c.Stream(ctx, nil, &stdout, args...)
+	return stdout.String(), stderr, err
+}
+
+// Stream runs `docker args…` like Run, with stdin as its input, which may be nil, and stdout as its output. It returns what the command
+// writes to stderr.
+func (CLI) Stream(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "docker", args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, &stderr
 	kill := interruptAsGroup(cmd)
 	defer kill()
 	cmd.WaitDelay = interruptGrace + time.Second
@@ -40,7 +49,7 @@ func (CLI) Run(ctx context.Context, args ...string) (string, string, error) {
 		}
 		err = fmt.Errorf("docker %s: %w", strings.Join(args, " "), err)
 	}
-	return stdout.String(), stderr.String(), err
+	return stderr.String(), err
 }
 
 // lastLines returns the last n non-empty lines of a text.

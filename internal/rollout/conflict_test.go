@@ -51,10 +51,7 @@ func TestConflictsAreResourcesThatCanExistOnce(t *testing.T) {
 func TestAnonymousVolumeIsAConflict(t *testing.T) {
 	var c container
 	c.State.Status = "running"
-	c.Mounts = append(c.Mounts, struct {
-		Type, Name, Destination string
-		RW                      bool
-	}{"volume", strings.Repeat("ab", 32), "/var/lib/data", true})
+	c.Mounts = append(c.Mounts, compose.ContainerMount{Type: "volume", Name: strings.Repeat("ab", 32), Destination: "/var/lib/data", RW: true})
 	stack := parseServices(t, `{"web": {}}`)
 	got, err := conflicts(stack, stack.Services["web"], []container{c}, 2)
 	if err != nil || len(got) != 1 || !strings.Contains(got[0], "/var/lib/data") {

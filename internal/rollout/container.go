@@ -3,35 +3,16 @@ package rollout
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
-// container is the part of a container's `docker inspect` that a rollout uses.
-type container struct {
-	ID    string
-	Name  string // without the leading slash of Docker's name
-	Image string // the ID of its image
-	State struct {
-		Status   string
-		ExitCode int
-		Error    string
-	}
-	RestartCount int
-	Config       struct{ Labels map[string]string }
-	Mounts       []struct {
-		Type, Name, Destination string
-		RW                      bool
-	}
-	NetworkSettings struct {
-		Networks map[string]struct{ IPAddress, GlobalIPv6Address string }
-	}
-}
+// container is a container of a service.
+type container struct{ compose.Container }
 
 // version identifies a version of a service: containers with equal versions are interchangeable.
 type version struct{ configHash, imageID string }
@@ -41,17 +22,6 @@ func (c container) version() version {
 	return version{
 		c.Config.Labels["com.docker.compose.config-hash"], cmp.Or(c.Config.Labels["com.docker.compose.image"], c.Image),
 	}
-}
-
-// isUp reports whether the container runs, or Docker will run it again.
-func (c container) isUp() bool {
-	return c.State.Status == "running" || c.State.Status == "restarting" || c.State.Status == "paused"
-}
-
-// number returns the container's number within its service, or 0.
-func (c container) number() int {
-	n, _ := strconv.Atoi(c.Config.Labels["com.docker.compose.container-number"])
-	return n
 }
 
 // matches reports whether an endpoint is the container. It compares addresses if the edge does not know the container's ID, which
@@ -71,39 +41,20 @@ func (c container) matches(e endpoint) bool {
 
 // containers returns all containers of a service, also those that do not run, by number.
 func (s *stack) containers(ctx context.Context, service string) ([]container, error) {
-	var err error
-	for range 3 { // `docker inspect` fails if a container is removed after `docker ps` has listed it
-		var ids, text string
-		ids, _, err = s.docker.Run(ctx, "ps", "--all", "--quiet", "--no-trunc",
-			"--filter", "label=com.docker.compose.project="+s.Name,
-			"--filter", "label=com.docker.compose.service="+service,
-			"--filter", "label=com.docker.compose.oneoff=False")
-		if err != nil {
-			return nil, err
-		}
-		if strings.TrimSpace(ids) == "" {
-			return nil, nil
-		}
-		text, _, err = s.docker.Run(ctx, append([]string{"inspect", "--type", "container"}, strings.Fields(ids)...)...)
-		if err != nil {
-			continue
-		}
-		var all []container
-		if err := json.Unmarshal([]byte(text), &all); err != nil {
-			return nil, fmt.Errorf("read the output of `docker inspect`: %w", err)
-		}
-		for i := range all {
-			all[i].Name = strings.TrimPrefix(all[i].Name, "/")
-		}
-		slices.SortFunc(all, func(a, b container) int { return cmp.Compare(a.number(), b.number()) })
-		return all, nil
+	found, err := compose.Containers(ctx, s.docker, s.Name, service)
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	var all []container
+	for _, c := range found {
+		all = append(all, container{c})
+	}
+	return all, nil
 }
 
 // runningContainers returns the containers that are up.
 func runningContainers(all []container) []container {
-	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !c.isUp() })
+	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !c.IsUp() })
 }
 
 // intersection returns those of all that are in others.

@@ -88,7 +88,7 @@ func (w *fakeHost) composeUp(args []string, service string) error {
 		if slices.Contains(args, "--force-recreate") || changed && !slices.Contains(args, "--no-recreate") {
 			w.exit(b, 143)
 			w.containers = slices.DeleteFunc(w.containers, func(other *fakeContainer) bool { return other == b })
-		} else if !b.isUp() {
+		} else if !b.IsUp() {
 			b.State.Status = "running"
 		}
 	}

@@ -154,7 +154,7 @@ func (w *fakeHost) execute(args []string) (stdout, stderr string, err error) {
 	case "stop":
 		w.stop(args)
 	case "rm":
-		w.containers = slices.DeleteFunc(w.containers, func(b *fakeContainer) bool { return slices.Contains(args, b.ID) && !b.isUp() })
+		w.containers = slices.DeleteFunc(w.containers, func(b *fakeContainer) bool { return slices.Contains(args, b.ID) && !b.IsUp() })
 	default:
 		w.t.Errorf("unexpected: docker %v", args)
 	}
@@ -214,7 +214,7 @@ func (w *fakeHost) inspect(ids []string) (string, error) {
 
 func (w *fakeHost) stop(args []string) {
 	for _, b := range w.containers {
-		if slices.Contains(args, b.ID) && b.isUp() {
+		if slices.Contains(args, b.ID) && b.IsUp() {
 			w.exit(b, 143)
 		}
 	}

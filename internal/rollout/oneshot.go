@@ -52,7 +52,7 @@ func (t *serviceRollout) runOneShot(ctx context.Context, name string) error {
 		if len(all) == 0 {
 			return fmt.Errorf("%s: its container has been removed by another command", name)
 		}
-		if c := all[0]; !c.isUp() && c.State.Status != "created" {
+		if c := all[0]; !c.IsUp() && c.State.Status != "created" {
 			return t.checkExitStatus(ctx, name, c)
 		}
 		if err := waitForNextPoll(ctx, nil); err != nil {

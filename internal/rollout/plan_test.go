@@ -133,7 +133,7 @@ func parseOptions(t *testing.T, r *Rollout, words []string) {
 
 // containerFromWords returns a container from SERVICE NUMBER STATUS HASH IMAGE-ID.
 func containerFromWords(project string, words []string) container {
-	c := container{Name: project + "-" + words[0] + "-" + words[1], Image: words[4]}
+	c := container{compose.Container{Name: project + "-" + words[0] + "-" + words[1], Image: words[4]}}
 	c.ID = c.Name
 	c.State.Status = words[2]
 	c.Config.Labels = map[string]string{"com.docker.compose.container-number": words[1], "com.docker.compose.config-hash": words[3]}

@@ -97,7 +97,7 @@ func (t *serviceRollout) checkRunning(ctx context.Context, all []container) erro
 		switch {
 		case i < 0:
 			return fmt.Errorf("%s has been removed by another command", c.Name)
-		case !current[i].isUp():
+		case !current[i].IsUp():
 			return fmt.Errorf("%s exited with status %d", c.Name, current[i].State.ExitCode)
 		case current[i].RestartCount-c.RestartCount >= maxRestarts:
 			return fmt.Errorf("%s exits again and again, the last time with status %d", c.Name, current[i].State.ExitCode)
