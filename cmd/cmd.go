@@ -2,12 +2,13 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // Files are the shipped files that commands use.
@@ -26,18 +27,9 @@ func Register(files Files) {
 	}
 }
 
-// hintError is an error with the next step for the user.
-type hintError struct {
-	error
-	hint string
-}
-
-// Unwrap returns the error without its hint.
-func (h hintError) Unwrap() error { return h.error }
-
 // withHint adds to an error the next step for a user at a terminal.
 func withHint(err error, format string, args ...any) error {
-	return hintError{err, fmt.Sprintf(format, args...)}
+	return hint.New(err, fmt.Sprintf(format, args...))
 }
 
 // runNoArgs is runWithArgs for a command that takes no arguments.
@@ -66,7 +58,7 @@ func printError(w io.Writer, err error) {
 		return
 	}
 	fmt.Fprintf(w, "edge: error: %v\n", err)
-	if h, ok := errors.AsType[hintError](err); ok {
-		fmt.Fprintf(w, "edge: hint: %s\n", h.hint)
+	if next := hint.Of(err); next != "" {
+		fmt.Fprintf(w, "edge: hint: %s\n", next)
 	}
 }

@@ -78,9 +78,6 @@ func runRollout(cmd *cobra.Command, services []string) error {
 	} else {
 		err = r.Run(ctx)
 	}
-	if p, ok := errors.AsType[*rollout.HintError](err); ok {
-		return withHint(err, "%s", p.Hint)
-	}
 	return err
 }
 

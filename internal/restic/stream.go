@@ -18,7 +18,7 @@ import (
 // Saved is a stream in a repository.
 type Saved struct {
 	SnapshotID string // restic 0.14 abbreviates it
-	Added      int64 // bytes that the repository did not have
+	Added      int64  // bytes that the repository did not have
 }
 
 // Save stores a stream as a snapshot with one file. write writes the stream, and returns nil only if all of it is written: restic takes the

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // upArgs has Compose start containers of one service, from images that are on this machine.
@@ -40,10 +42,10 @@ func (s *stack) dryRunUp(ctx context.Context, service string, flags ...string) e
 	if len(disruptions) == 0 {
 		return nil
 	}
-	return &HintError{
+	return hint.New(
 		fmt.Errorf("more has changed in the file than a rollout can bring about: to start %s, Compose would do this: %s", service, joinNames(disruptions)),
 		"docker compose up --detach does it, with an interruption",
-	}
+	)
 }
 
 // stopAndRemove stops containers and removes them, with their anonymous volumes.

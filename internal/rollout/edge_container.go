@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // edgeContainer is where the edge runs: in a service of the project that is rolled out, or in a container of another project.
@@ -52,27 +54,27 @@ func (s *stack) findEdge(ctx context.Context, name string) (edgeContainer, error
 	case len(projects) == 0:
 		return edgeContainer{}, s.noEdgeError(service)
 	case len(projects) > 1:
-		return edgeContainer{}, &HintError{
+		return edgeContainer{}, hint.New(
 			fmt.Errorf("the project %s has no service %q, and several other projects have one: %s", s.Name, service, joinNames(projects)),
-			"name the project: --edge " + projects[0] + "/" + service,
-		}
+			"name the project: --edge "+projects[0]+"/"+service,
+		)
 	}
 	return edgeContainer{container: strings.Join(containers, " ")}, checkOneRuns(len(containers), projects[0]+"/"+service, "name another one with --edge PROJECT/SERVICE")
 }
 
 func (s *stack) noEdgeError(service string) error {
-	return &HintError{
+	return hint.New(
 		fmt.Errorf("neither the project %s nor another one on this machine runs a service %q that could be the edge", s.Name, service),
-		"name it with --edge SERVICE or --edge PROJECT/SERVICE; the project has: " + joinNames(s.ServiceNames()),
-	}
+		"name it with --edge SERVICE or --edge PROJECT/SERVICE; the project has: "+joinNames(s.ServiceNames()),
+	)
 }
 
 // checkOneRuns returns an error unless one container of the edge runs.
-func checkOneRuns(n int, name, hint string) error {
+func checkOneRuns(n int, name, next string) error {
 	if n == 1 {
 		return nil
 	}
-	return &HintError{fmt.Errorf("%d containers of %s run; a rollout needs one to ask", n, name), hint}
+	return hint.New(fmt.Errorf("%d containers of %s run; a rollout needs one to ask", n, name), next)
 }
 
 // execArgs returns the arguments of docker that run a command of the edge in its container.

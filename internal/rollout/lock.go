@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // lockServices locks the named services and their one-shot dependencies against other rollouts on this machine, until unlock is
@@ -44,9 +46,9 @@ func (s *stack) lockServices(ctx context.Context, names []string) (unlock func()
 		}
 		if f == nil {
 			unlock()
-			return nil, &HintError{
+			return nil, hint.New(
 				fmt.Errorf("another rollout of %s is under way", name), "wait for its end",
-			}
+			)
 		}
 		locked = append(locked, f)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // oneShotDependencies returns the services that have to complete before the named one starts, such as migrations, in the order in
@@ -35,10 +36,10 @@ func (t *serviceRollout) runOneShot(ctx context.Context, name string) error {
 		return err
 	}
 	if running := runningContainers(before); len(running) > 0 {
-		return &HintError{
+		return hint.New(
 			fmt.Errorf("%s, which has to complete first, runs already", containerNames(running)),
-			"wait for its end: docker wait " + running[0].Name,
-		}
+			"wait for its end: docker wait "+running[0].Name,
+		)
 	}
 	t.startStep("running %s", name)
 	if err := t.composeUp(context.WithoutCancel(ctx), name, "--force-recreate"); err != nil {

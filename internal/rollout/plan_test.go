@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 var update = flag.Bool("update", false, "write the plans to the files of testdata/plan")
@@ -99,8 +100,8 @@ func planFromText(t *testing.T, config, state string) string {
 		one, err := planner.plan(*s)
 		if err != nil {
 			text := fmt.Sprintf("error: %s: %v\n", name, err)
-			if h, ok := errors.AsType[*HintError](err); ok {
-				text += fmt.Sprintf("hint: %s\n", h.Hint)
+			if h, ok := errors.AsType[*hint.Error](err); ok {
+				text += fmt.Sprintf("hint: %s\n", h.Next)
 			}
 			return text
 		}

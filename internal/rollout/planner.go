@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // planner plans the services of one rollout, one after the other, from snapshots. It asks nobody and changes nothing.
@@ -26,7 +27,7 @@ func (r *Rollout) newPlanner(s *stack, completed map[string]bool) *planner {
 func (p *planner) plan(s snapshot) (*ServicePlan, error) {
 	for _, c := range s.containers {
 		if c.State.Status == "paused" {
-			return nil, &HintError{fmt.Errorf("%s is paused", c.Name), "docker unpause " + c.Name}
+			return nil, hint.New(fmt.Errorf("%s is paused", c.Name), "docker unpause "+c.Name)
 		}
 	}
 	running := runningContainers(s.containers)
@@ -93,7 +94,7 @@ func (p *planner) planImages(s snapshot) (steps []step, err error) {
 		case service.HasBuild() && (p.options.Build || policy == "build" || !isLocal):
 			steps = append(steps, step{action: buildImage, service: name, image: image, isLocal: isLocal})
 		case policy == "never" && !isLocal:
-			return nil, &HintError{fmt.Errorf("image %s is not on this machine, and is not to be pulled", image), "docker compose pull " + name}
+			return nil, hint.New(fmt.Errorf("image %s is not on this machine, and is not to be pulled", image), "docker compose pull "+name)
 		case policy == "never", isLocal && slices.Contains([]string{"", "missing", "if_not_present"}, policy):
 			continue
 		default: // always, or daily, weekly and every_…, which Compose decides by the image's age

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // restoreTimeout is how long old containers may take to be ready again after the edge has ended their drain.
@@ -26,10 +28,10 @@ func (t *serviceRollout) rollBack(ctx context.Context, cause error) error {
 	started, old := difference(all, t.existing), t.oldContainers()
 	if t.drainRequested {
 		if err := t.restoreOld(ctx, old); err != nil {
-			return &HintError{
+			return hint.New(
 				fmt.Errorf("%w; the new containers stay beside the old ones, because the old ones are not ready again: %w", cause, err),
 				t.undrainHint(old),
-			}
+			)
 		}
 	}
 	if len(started) == 0 {
@@ -37,10 +39,10 @@ func (t *serviceRollout) rollBack(ctx context.Context, cause error) error {
 	}
 	t.printLine("%v: going back to %s", cause, containerNames(old))
 	if err := t.removeNew(ctx, started); err != nil {
-		return &HintError{
+		return hint.New(
 			fmt.Errorf("%w; the old containers serve as before, but new ones are left: %w", cause, err),
-			"docker rm --force " + strings.Join(containerIDs(started), " "),
-		}
+			"docker rm --force "+strings.Join(containerIDs(started), " "),
+		)
 	}
 	t.finishStep("removed %s", containerNames(started))
 	return fmt.Errorf("%w; the new containers are removed, the old ones serve as before", cause)

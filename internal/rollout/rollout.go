@@ -48,21 +48,9 @@ type Rollout struct {
 	ForceStop <-chan struct{}
 }
 
-// HintError is an error with the one step that a person can take next.
-type HintError struct {
-	Err  error
-	Hint string
-}
-
-// Error returns the error's text without the hint.
-func (e *HintError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the error.
-func (e *HintError) Unwrap() error { return e.Err }
-
 var errInterrupted = errors.New("interrupted")
 
-// Plan returns what [Rollout.Run] would do now. It changes nothing, and takes no lock. An error is a [*HintError] if there is a
+// Plan returns what [Rollout.Run] would do now. It changes nothing, and takes no lock. An error has a hint (see package hint) if there is a
 // next step to take.
 func (r *Rollout) Plan(ctx context.Context) (*Plan, error) {
 	s, names, err := r.readServices(ctx)
@@ -89,7 +77,7 @@ func (r *Rollout) Plan(ctx context.Context) (*Plan, error) {
 // anything.
 //
 // If a step fails or ctx ends before an old container has been stopped, the service keeps its old containers and Run removes the
-// new ones; later, Run finishes the service. Services that have not been started stay as they are. An error is a [*HintError] if
+// new ones; later, Run finishes the service. Services that have not been started stay as they are. An error has a hint (see package hint) if
 // there is a next step to take.
 func (r *Rollout) Run(ctx context.Context) error {
 	rollouts, unlock, err := r.lockAndPlan(ctx)

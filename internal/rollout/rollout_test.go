@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // testRollout is a finished rollout of "web" on a fake host.
@@ -94,8 +96,8 @@ func (a *testRollout) checkVersions(t *testing.T, versions ...string) {
 func (a *testRollout) checkFailed(t *testing.T, want string) {
 	t.Helper()
 	text := fmt.Sprint(a.err)
-	if h, ok := errors.AsType[*HintError](a.err); ok {
-		text += " | " + h.Hint
+	if h, ok := errors.AsType[*hint.Error](a.err); ok {
+		text += " | " + h.Next
 	}
 	if a.err == nil || !strings.Contains(text, want) {
 		t.Errorf("got error %q, want one with %q", text, want)

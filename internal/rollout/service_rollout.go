@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // serviceRollout executes the plan of one service.
@@ -31,7 +32,7 @@ type serviceRollout struct {
 func (t *serviceRollout) planFirst(ctx context.Context, p *planner) error {
 	routes, err := t.routes(ctx)
 	if err != nil {
-		return &HintError{err, t.edge.command("status")}
+		return hint.New(err, t.edge.command("status"))
 	}
 	t.hasRoute = len(t.routesTo(t.service, routes)) > 0
 	return t.planWith(ctx, p)
@@ -140,7 +141,7 @@ func (t *serviceRollout) fetchImage(ctx context.Context, s step) error {
 	t.startStep("%s of %s", command, s.image)
 	if _, err := t.runCompose(ctx, command, s.service); err != nil {
 		if s.isLocal && s.action == pullImage {
-			return &HintError{err, "--no-pull takes the image that is here"}
+			return hint.New(err, "--no-pull takes the image that is here")
 		}
 		return err
 	}

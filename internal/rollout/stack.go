@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // stack is a Compose project, as its compose files describe it, and the docker command that reads and changes it.
@@ -42,7 +43,7 @@ func (r *Rollout) readStack(ctx context.Context) (*stack, error) {
 func (s *stack) readFiles(ctx context.Context) error {
 	text, err := s.runCompose(ctx, "config", "--format", "json")
 	if err != nil {
-		return &HintError{err, "run it where compose.yaml is, or name the file with --file"}
+		return hint.New(err, "run it where compose.yaml is, or name the file with --file")
 	}
 	s.Stack, err = compose.ParseStack(text)
 	return err
@@ -64,10 +65,10 @@ func (s *stack) selectServices(ctx context.Context, named []string) ([]string, e
 			return nil, s.noServiceError(ctx, name)
 		}
 		if name == s.edge.service {
-			return nil, &HintError{
-				errors.New(name + " is the edge itself, and nobody holds requests while it is replaced"),
-				"docker compose up --detach --no-deps " + name + ", when it is quiet",
-			}
+			return nil, hint.New(
+				errors.New(name+" is the edge itself, and nobody holds requests while it is replaced"),
+				"docker compose up --detach --no-deps "+name+", when it is quiet",
+			)
 		}
 		if !slices.Contains(selected, name) {
 			selected = append(selected, name)
@@ -78,14 +79,14 @@ func (s *stack) selectServices(ctx context.Context, named []string) ([]string, e
 
 // noServiceError says which other project runs a service of this name, if one does.
 func (s *stack) noServiceError(ctx context.Context, name string) error {
-	hint := "one of a profile needs --profile; there are: " + joinNames(s.ServiceNames())
+	next := "one of a profile needs --profile; there are: " + joinNames(s.ServiceNames())
 	out, _, err := s.docker.Run(ctx, "ps", "--filter", "label=com.docker.compose.service="+name, "--filter", "label=com.docker.compose.oneoff=False", "--format", `{{.Label "com.docker.compose.project"}}`)
 	if projects := strings.Fields(out); err == nil && len(projects) > 0 {
 		slices.Sort(projects)
 		projects = slices.Compact(projects)
-		hint = fmt.Sprintf("edge rollout --project-name %s %s (projects that run it: %s)", projects[0], name, joinNames(projects))
+		next = fmt.Sprintf("edge rollout --project-name %s %s (projects that run it: %s)", projects[0], name, joinNames(projects))
 	}
-	return &HintError{fmt.Errorf("the project %s has no service %q", s.Name, name), hint}
+	return hint.New(fmt.Errorf("the project %s has no service %q", s.Name, name), next)
 }
 
 // routedServices returns the services that the edge has a route to, sorted.

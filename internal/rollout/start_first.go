@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // A start-first rollout starts new containers, has the edge drain the old ones once the new ones are ready, and removes them. If
@@ -75,10 +77,10 @@ func (t *serviceRollout) removeOld(ctx context.Context, old []container) error {
 		return errors.Join(err, listErr)
 	}
 	if left := intersection(all, old); len(left) > 0 {
-		return &HintError{
+		return hint.New(
 			fmt.Errorf("the new containers serve, but old ones are left: %w", errors.Join(err, errors.New(containerNames(left)))),
-			"docker rm --force " + strings.Join(containerIDs(left), " "),
-		}
+			"docker rm --force "+strings.Join(containerIDs(left), " "),
+		)
 	}
 	t.finishStep("stopped and removed %s", containerNames(old))
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // A stop-first rollout has the edge drain the old containers, and then has Compose replace them. The edge holds new requests
@@ -28,10 +30,10 @@ func (t *serviceRollout) recoverStopFirst(ctx context.Context, failed step, caus
 // undoDrain has the edge send requests to the containers again, as far as they still exist.
 func (t *serviceRollout) undoDrain(ctx context.Context, old []container, cause error) error {
 	if err := t.undrain(ctx, old); err != nil {
-		return &HintError{
+		return hint.New(
 			fmt.Errorf("%w; and the drain can't be undone: %w", cause, err),
 			t.undrainHint(old),
-		}
+		)
 	}
 	return fmt.Errorf("%w; the old containers that are left serve as before", cause)
 }
