@@ -20,8 +20,8 @@ type Files struct {
 // Register adds the commands to Caddy's. Call it once, from an init function.
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
-		certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(),
-		initCommand(files.EnvExample), maintenanceCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(),
+		backupCommand(), certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(),
+		initCommand(files.EnvExample), maintenanceCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(), verifyCommand(),
 	} {
 		caddycmd.RegisterCommand(c)
 	}

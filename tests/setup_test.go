@@ -20,6 +20,7 @@ var missingOnBareDebian = []string{
 	"a C compiler with the headers of the C library",
 	"a bundle of CA certificates",
 	"curl",
+	"restic",
 	"ip",
 	"iptables",
 	"ps",

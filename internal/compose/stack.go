@@ -17,6 +17,7 @@ type Stack struct {
 	Volumes  map[string]Volume     `json:"volumes"`
 	Configs  map[string]FileObject `json:"configs"`
 	Secrets  map[string]FileObject `json:"secrets"`
+	Backup   json.RawMessage       `json:"x-edge-backup"` // see internal/backup
 }
 
 // Network is a network of the project.

@@ -1,0 +1,207 @@
+package cmd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/theworklabs/edge/internal/backup"
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/restic"
+)
+
+func backupCommand() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "backup",
+		Usage: "[<application>...] [--json] | init --repository <location> | list [--json]",
+		Short: "Stores the data of a Compose stack's applications, each as one set",
+		Long: `
+Stores, for each application, its databases, its files and its queues as one set in a restic
+repository. Labels in the compose file say which service has which data; see
+docs/backup.md. Run it on the host, where you run docker compose; --file, --project-name,
+--project-directory, --env-file and --profile mean the same as there.
+
+  edge backup init --repository s3:https://HOST/BUCKET
+                       creates the repository and backup.env, and prints the recovery key
+  edge backup          stores a set of each application
+  edge backup list     lists the sets that can be restored
+
+Exit status: 0 done; 1 failed; 3 the repository cannot be reached or opened; 4 stored, but
+with much less data than the set before; 5 another backup is under way.
+`,
+		CobraFunc: func(cmd *cobra.Command) {
+			addProjectFlags(cmd)
+			cmd.Flags().Bool("json", false, "Print JSON")
+			cmd.RunE = withStatus(runWithArgs(runBackup))
+
+			initialize := &cobra.Command{
+				Use:   "init --repository <location> [--copy-to <location>] [--env NAME=VALUE]...",
+				Short: "Creates the repository of the backups, and backup.env with its password",
+			}
+			addProjectFlags(initialize)
+			initialize.Flags().String("repository", "", "Where to store backups: /PATH, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET, …")
+			initialize.Flags().String("copy-to", "", "A second repository, to which each set is copied")
+			initialize.Flags().StringArray("env", nil, "A variable for the repository, such as AWS_ACCESS_KEY_ID=…")
+			initialize.RunE = withStatus(runNoArgs(runBackupInit))
+
+			list := &cobra.Command{Use: "list [--json]", Short: "Lists the sets that can be restored"}
+			addProjectFlags(list)
+			list.Flags().Bool("json", false, "Print JSON")
+			list.RunE = withStatus(runNoArgs(runBackupList))
+			cmd.AddCommand(initialize, list)
+		},
+	}
+}
+
+func verifyCommand() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "verify",
+		Usage: "[--data 5%]",
+		Short: "Checks the repository of the backups",
+		Long: `
+Checks that the repository is sound, and reads a part of its data. It does not restore
+anything. Exit status: as for edge backup.
+`,
+		CobraFunc: func(cmd *cobra.Command) {
+			addProjectFlags(cmd)
+			cmd.Flags().String("data", "5%", "How much of the data to read: a random percentage, or N/M for a fixed part")
+			cmd.RunE = withStatus(runNoArgs(func(cmd *cobra.Command) error {
+				b, err := newBackup(cmd, nil)
+				if err != nil {
+					return err
+				}
+				data, _ := cmd.Flags().GetString("data")
+				return b.Verify(cmd.Context(), data)
+			}))
+		},
+	}
+}
+
+// newBackup returns the backup that the flags ask for.
+func newBackup(cmd *cobra.Command, apps []string) (*backup.Backup, error) {
+	project, err := projectFromFlags(cmd)
+	if err != nil {
+		return nil, err
+	}
+	edge, _ := cmd.Flags().GetString("edge")
+	return &backup.Backup{
+		Docker: compose.CLI{}, Project: project, Apps: apps, Edge: edge, Out: cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
+	}, nil
+}
+
+func runBackup(cmd *cobra.Command, apps []string) error {
+	b, err := newBackup(cmd, apps)
+	if err != nil {
+		return err
+	}
+	asJSON, _ := cmd.Flags().GetBool("json")
+	if asJSON {
+		b.Out, b.IsTerminal = cmd.ErrOrStderr(), false
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	result, err := b.Run(ctx)
+	if asJSON && result != nil {
+		err = errors.Join(err, json.NewEncoder(cmd.OutOrStdout()).Encode(result))
+	}
+	return err
+}
+
+func runBackupInit(cmd *cobra.Command) error {
+	project, err := projectFromFlags(cmd)
+	if err != nil {
+		return err
+	}
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	env, err := cmd.Flags().GetStringArray("env")
+	if err != nil {
+		return err
+	}
+	for _, variable := range env {
+		if name, _, found := strings.Cut(variable, "="); !found || name == "" {
+			return fmt.Errorf("--env %s: want NAME=VALUE", name)
+		}
+	}
+	i := &backup.Init{
+		Docker: compose.CLI{}, Project: project, Edge: flags.String("edge"),
+		Repository: flags.String("repository"), CopyTo: flags.String("copy-to"), Env: env,
+	}
+	created, err := i.Run(cmd.Context())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), `edge: created the repository %s, and %s with its password
+
+The recovery key opens the repository if this machine is lost. It is stored nowhere, and is not
+shown again. Keep it where you keep other passwords:
+
+    %s
+
+A backup stores:
+%s
+Next: edge backup
+`, created.Repository, created.File, created.RecoveryKey, indent(created.Plan.String()))
+	return nil
+}
+
+func indent(text string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n    ")
+}
+
+func runBackupList(cmd *cobra.Command) error {
+	b, err := newBackup(cmd, nil)
+	if err != nil {
+		return err
+	}
+	sets, err := b.List(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]any{"sets": sets})
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SET\tAPPLICATION\tTIME\tSIZE\tADDED\tDRILL")
+	for _, s := range sets {
+		drill := "-"
+		if s.Drilled {
+			drill = "passed"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.App, s.Time.Local().Format(time.DateTime), backup.FormatBytes(s.Size), backup.FormatBytes(s.Added), drill)
+	}
+	return w.Flush()
+}
+
+// withStatus has the program exit with the status of a command's error.
+func withStatus(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		if status := backupExitStatus(err); err != nil && status != 1 {
+			os.Exit(status) // Caddy's own way would log the error, which is printed already
+		}
+		return err
+	}
+}
+
+// backupExitStatus returns the exit status of an error of the commands about backups, as their help has it.
+func backupExitStatus(err error) int {
+	repository, isRepository := errors.AsType[*restic.Error](err)
+	switch {
+	case errors.Is(err, backup.ErrUnusual):
+		return 4
+	case errors.Is(err, backup.ErrBusy) || isRepository && repository.Kind == restic.Locked:
+		return 5
+	case isRepository && (repository.Command == "cat" || repository.Kind == restic.WrongPassword || repository.Kind == restic.NoRepository):
+		return 3
+	}
+	return 1
+}

@@ -1,0 +1,420 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
+	"github.com/theworklabs/edge/internal/restic"
+)
+
+// Backup stores the data of a project's applications. A Backup runs once.
+type Backup struct {
+	Docker  Docker
+	Project compose.Project
+	// Apps are the applications; if there are none, all are.
+	Apps []string
+	// Edge is the Compose service whose image has restic, for machines that have none.
+	Edge string
+	// Out gets a line for each step.
+	Out io.Writer
+	// IsTerminal says that Out is a terminal, on which a line can be overwritten while a step lasts.
+	IsTerminal bool
+	// MigrationTimeout is how long a backup waits for database migrations. 0 means 10 minutes.
+	MigrationTimeout time.Duration
+
+	stack    *compose.Stack
+	project  compose.Project // with its directory and files
+	options  Options
+	settings *Settings
+	progress *progress
+}
+
+// Result is what a backup has stored.
+type Result struct {
+	Set  string      `json:"set"`
+	Apps []AppResult `json:"apps"`
+}
+
+// AppResult is what a backup has stored of one application.
+type AppResult struct {
+	App      string   `json:"app"`
+	Size     int64    `json:"size"`    // bytes
+	Added    int64    `json:"added"`   // bytes that the repository did not have
+	Seconds  float64  `json:"seconds"` // duration
+	Unusual  []string `json:"unusual,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+	Error    string   `json:"error,omitempty"`
+}
+
+// ErrUnusual says that a set is stored, but is much smaller than the one before.
+var ErrUnusual = errors.New("the backup is stored, but has much less data than the one before")
+
+// appBackup is the backup of one application.
+type appBackup struct {
+	*Backup
+	app        App
+	repository *restic.Repository
+	manifest   *Manifest
+	host       string
+}
+
+// Run stores a set for each application. An application whose backup fails does not keep the others from being stored.
+func (b *Backup) Run(ctx context.Context) (*Result, error) {
+	repository, plan, err := b.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := lockProject(b.stack.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := b.awaitMigrations(ctx); err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	if err := repository.Unlock(ctx); err != nil {
+		return nil, err
+	}
+	sets, err := listSets(ctx, repository, b.stack.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.checkSpace(sets); err != nil {
+		return nil, err
+	}
+	if err := repository.Forget(ctx, reapable(sets, host, time.Now())...); err != nil {
+		b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)
+	}
+	result := &Result{Set: newSetID(time.Now())}
+	var failures []error
+	isUnusual := false
+	for _, app := range plan.Apps {
+		a := &appBackup{Backup: b, app: app, repository: repository, host: host}
+		r := a.run(ctx, result.Set, completeSets(sets))
+		result.Apps = append(result.Apps, r.AppResult)
+		isUnusual = isUnusual || len(r.Unusual) > 0
+		if r.err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", app.Name, r.err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(failures) == 0 {
+		failures = append(failures, b.removeExpired(ctx, repository), b.copySets(ctx, repository, result.Set))
+	}
+	if err := errors.Join(failures...); err != nil {
+		return result, err
+	}
+	if isUnusual {
+		return result, hint.New(ErrUnusual, "see that no data is lost: the sets before are kept as x-edge-backup says")
+	}
+	return result, nil
+}
+
+// prepare reads the project and opens the repository.
+func (b *Backup) prepare(ctx context.Context) (*restic.Repository, *Plan, error) {
+	b.progress = &progress{out: b.Out, isTerminal: b.IsTerminal}
+	var err error
+	if b.stack, b.project, err = readProject(ctx, b.Docker, b.Project); err != nil {
+		return nil, nil, err
+	}
+	if b.options, _, err = ReadOptions(b.stack); err != nil {
+		return nil, nil, err
+	}
+	plan, err := NewPlan(b.stack, isDirectory)
+	if err != nil {
+		return nil, nil, err
+	}
+	if plan, err = plan.Select(b.Apps); err != nil {
+		return nil, nil, err
+	}
+	if b.settings, err = ReadSettings(b.project.Directory); err != nil {
+		return nil, nil, err
+	}
+	program, err := findRestic(ctx, b.Docker, b.stack, b.Edge)
+	if err != nil {
+		return nil, nil, err
+	}
+	repository := b.settings.repository(program, b.settings.Repository)
+	return repository, plan, repository.Open(ctx)
+}
+
+// readProject reads a project's compose files, and finds out where they are.
+func readProject(ctx context.Context, docker compose.Docker, project compose.Project) (*compose.Stack, compose.Project, error) {
+	read := func() (*compose.Stack, error) {
+		text, _, err := docker.Run(ctx, project.Args("config", "--format", "json")...)
+		if err != nil {
+			return nil, hint.New(err, "run it where compose.yaml is, or name the file with --file")
+		}
+		return compose.ParseStack(text)
+	}
+	stack, err := read()
+	name := project.Name
+	if err == nil {
+		name = stack.Name
+	}
+	running := project
+	running.Name = name
+	if name != "" {
+		running, _ = compose.RunningProject(ctx, docker, running)
+	}
+	if err != nil && len(project.Files) == 0 && len(running.Files) > 0 { // in another directory
+		project = running
+		stack, err = read()
+	}
+	if err != nil {
+		return nil, project, err
+	}
+	running.Profiles = project.Profiles
+	if running.Directory == "" {
+		if running.Directory, err = os.Getwd(); err != nil {
+			return nil, project, err
+		}
+	}
+	if running.Directory, err = filepath.Abs(running.Directory); err != nil {
+		return nil, project, err
+	}
+	return stack, running, nil
+}
+
+// appResult is the result of one application, with its error.
+type appResult struct {
+	AppResult
+	err error
+}
+
+// run stores the set of one application.
+func (b *appBackup) run(ctx context.Context, set string, earlier []*Set) appResult {
+	start := time.Now()
+	b.manifest = &Manifest{
+		Version: manifestVersion, Set: set, Project: b.stack.Name, App: b.app.Name, Start: start.UTC(),
+		Architecture: runtime.GOARCH, Images: make(map[string]string),
+	}
+	err := b.storeParts(ctx)
+	var unusual []string
+	if err == nil {
+		unusual, err = b.compare(ctx, earlier)
+	}
+	if err == nil {
+		b.manifest.End = time.Now().UTC()
+		err = b.storeManifest(ctx)
+	}
+	r := appResult{AppResult{
+		App: b.app.Name, Size: b.manifest.Size(), Added: b.manifest.Added(), Seconds: time.Since(start).Seconds(),
+		Unusual: unusual, Warnings: b.manifest.Warnings,
+	}, err}
+	for _, text := range slices.Concat(r.Unusual, r.Warnings) {
+		b.progress.printLine("%s: warning: %s", b.app.Name, text)
+	}
+	if err != nil {
+		r.Error = err.Error()
+		b.progress.printLine("%s: failed, and no set is stored", b.app.Name)
+		return r
+	}
+	b.progress.printLine("%s: set %s, %s, %s added (%.1fs)", b.app.Name, set, FormatBytes(r.Size), FormatBytes(r.Added), r.Seconds)
+	return r
+}
+
+// storeParts stores the data of the application's services, one after the other.
+func (b *appBackup) storeParts(ctx context.Context) error {
+	for _, source := range b.app.Sources {
+		store := map[Kind]func(context.Context, Source) error{
+			MariaDB: b.backUpMariaDB, Postgres: b.backUpPostgres, Mongo: b.backUpMongo, Redis: b.backUpRedis, Files: b.backUpFiles,
+		}[source.Kind]
+		if err := store(ctx, source); err != nil {
+			return err
+		}
+	}
+	if b.app.Name == EdgeApp {
+		return b.backUpProjectFiles(ctx)
+	}
+	return nil
+}
+
+// container returns the container of a service, and notes its image in the manifest.
+func (b *appBackup) container(ctx context.Context, service string) (*container, error) {
+	c, err := findContainer(ctx, b.Docker, b.stack.Name, service)
+	if err == nil {
+		b.manifest.Images[service] = c.Image
+	}
+	return c, err
+}
+
+// tags returns the tags of a part's snapshot.
+func (b *appBackup) tags(part string) []string {
+	return []string{
+		tagEdge, tagProject + b.stack.Name, tagApp + b.app.Name, tagHost + b.host, tagSet + b.manifest.Set, tagPart + part,
+	}
+}
+
+// storeManifest completes the set.
+func (b *appBackup) storeManifest(ctx context.Context) error {
+	text, err := json.MarshalIndent(b.manifest, "", "  ")
+	if err != nil {
+		return err
+	}
+	tags := append(
+		b.tags(manifestPart), tagSize+strconv.FormatInt(b.manifest.Size(), 10), tagAdded+strconv.FormatInt(b.manifest.Added(), 10),
+		tagParts+strconv.Itoa(len(b.manifest.Parts)),
+	)
+	_, err = b.repository.Save(ctx, manifestPart, tags, func(_ context.Context, w io.Writer) error {
+		_, err := io.Copy(w, bytes.NewReader(text))
+		return err
+	})
+	return err
+}
+
+// compare returns what is unusual in comparison with the set before: a part, or a database's rows, that is less than half of what it was.
+func (b *appBackup) compare(ctx context.Context, earlier []*Set) (unusual []string, err error) {
+	var last *Set
+	for _, s := range earlier {
+		if s.App == b.app.Name {
+			last = s
+		}
+	}
+	if last == nil {
+		return nil, nil
+	}
+	before, err := loadManifest(ctx, b.repository, last)
+	if err != nil {
+		return nil, err
+	}
+	return compareManifests(before, b.manifest), nil
+}
+
+// smallPart is the size of a part that may change by any factor.
+const smallPart = 64 << 10
+
+// compareManifests returns what a set has much less of than the one before.
+func compareManifests(before, after *Manifest) (unusual []string) {
+	for _, old := range before.Parts {
+		i := slices.IndexFunc(after.Parts, func(p Part) bool { return p.Name == old.Name })
+		isLog := old.Format == FormatBinlog || old.Format == FormatWALTar
+		switch {
+		case i < 0 && !isLog:
+			unusual = append(unusual, fmt.Sprintf("%s is no longer part of the backup", old.Name))
+		case i >= 0 && !isLog && old.Size > smallPart && after.Parts[i].Size < old.Size/2:
+			unusual = append(unusual, fmt.Sprintf("%s has %s, after %s in the set before", old.Name, FormatBytes(after.Parts[i].Size), FormatBytes(old.Size)))
+		}
+	}
+	for _, old := range before.Databases {
+		i := slices.IndexFunc(after.Databases, func(d Database) bool { return d.Service == old.Service })
+		if i >= 0 && after.Databases[i].Rows() < old.Rows()/2 {
+			unusual = append(unusual, fmt.Sprintf("%s has %d rows, after %d in the set before", old.Service, after.Databases[i].Rows(), old.Rows()))
+		}
+	}
+	return unusual
+}
+
+// removeExpired removes the sets that the retention does not keep. It is no failure that the repository takes no removals: credentials that
+// can only append protect it.
+func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repository) error {
+	sets, err := listSets(ctx, repository, b.stack.Name)
+	if err != nil {
+		return err
+	}
+	byApp := make(map[string][]*Set)
+	for _, s := range completeSets(sets) {
+		byApp[s.App] = append(byApp[s.App], s)
+	}
+	var snapshots []string
+	count := 0
+	for _, of := range byApp {
+		for _, s := range expired(of, b.options.Keep) {
+			snapshots = append(snapshots, s.snapshots...)
+			count++
+		}
+	}
+	if len(snapshots) == 0 {
+		return nil
+	}
+	b.progress.startStep("remove %d old sets", count)
+	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
+	defer cancel()
+	if err := repository.Forget(ctx, snapshots...); err != nil {
+		b.progress.printLine("warning: %d old sets could not be removed: %v", count, err)
+		return nil
+	}
+	if err := repository.Prune(ctx); err != nil {
+		b.progress.printLine("warning: the space of old sets could not be freed: %v", err)
+		return nil
+	}
+	b.progress.finishStep("removed %d old sets", count)
+	return nil
+}
+
+const (
+	pruneTimeout = 2 * time.Hour
+	copyTimeout  = 12 * time.Hour
+)
+
+// copySets copies the sets of this backup to the second repository.
+func (b *Backup) copySets(ctx context.Context, repository *restic.Repository, set string) error {
+	if b.settings.CopyTo == "" {
+		return nil
+	}
+	b.progress.startStep("copy to %s", restic.RedactURL(b.settings.CopyTo))
+	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
+	defer cancel()
+	snapshots, err := repository.Snapshots(ctx, tagEdge, tagSet+set)
+	if err != nil {
+		return err
+	}
+	second := b.settings.repository(repository.Program, b.settings.CopyTo)
+	if err := second.Unlock(ctx); err != nil {
+		return fmt.Errorf("copy the set: %w", err)
+	}
+	for _, isManifest := range []bool{false, true} { // the manifests last, as in the backup itself
+		for _, s := range snapshots {
+			if slices.Contains(s.Tags, tagPart+manifestPart) != isManifest {
+				continue
+			}
+			if err := second.CopyFrom(ctx, repository, s.ID); err != nil {
+				return fmt.Errorf("copy the set: %w", err)
+			}
+		}
+	}
+	b.progress.finishStep("copied to %s", restic.RedactURL(b.settings.CopyTo))
+	return nil
+}
+
+// List returns the complete sets of the project, the oldest first.
+func (b *Backup) List(ctx context.Context) ([]*Set, error) {
+	repository, _, err := b.prepare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sets, err := listSets(ctx, repository, b.stack.Name)
+	return completeSets(sets), err
+}
+
+// Verify checks the structure of the repository, and reads a subset of its data: 5%, 1/7 or none.
+func (b *Backup) Verify(ctx context.Context, subset string) error {
+	repository, _, err := b.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	b.progress.startStep("check the repository")
+	if err := repository.Check(ctx, subset); err != nil {
+		return err
+	}
+	b.progress.finishStep("the repository is sound")
+	return nil
+}

@@ -1,0 +1,107 @@
+package backup
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
+	"github.com/theworklabs/edge/internal/restic"
+)
+
+// Init sets up the repository of a project's backups.
+type Init struct {
+	Docker  Docker
+	Project compose.Project
+	Edge    string // see [Backup.Edge]
+	// Repository is where restic stores the backups, and CopyTo, if it is not empty, a second place.
+	Repository, CopyTo string
+	// Env are variables for the repository, such as AWS_ACCESS_KEY_ID=…, which are written to backup.env.
+	Env []string
+}
+
+// Created is what [Init.Run] has created.
+type Created struct {
+	File        string // backup.env
+	Repository  string // its URL, without a password
+	RecoveryKey string // a second password of the repository, which is stored nowhere
+	Plan        *Plan  // what a backup will store
+}
+
+// Run creates the repository, with a password that it writes to backup.env, and a recovery key. It does not replace a backup.env, nor use a
+// repository that exists.
+func (i *Init) Run(ctx context.Context) (*Created, error) {
+	if i.Repository == "" {
+		return nil, hint.New(errors.New("no repository is named"), "--repository s3:https://HOST/BUCKET, sftp:USER@HOST:/PATH or /PATH; a disk of this machine is lost with it")
+	}
+	stack, project, err := readProject(ctx, i.Docker, i.Project)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := NewPlan(stack, isDirectory)
+	if err != nil {
+		return nil, err
+	}
+	program, err := findRestic(ctx, i.Docker, stack, i.Edge)
+	if err != nil {
+		return nil, err
+	}
+	s := &Settings{Repository: absolute(i.Repository), Password: newKey(), CopyTo: i.CopyTo, Env: i.Env}
+	if s.CopyTo != "" {
+		s.CopyTo = absolute(s.CopyTo)
+	}
+	if err := s.write(project.Directory); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(project.Directory, settingsFile)
+	recoveryKey := newKey()
+	if err := createRepositories(ctx, s, program, recoveryKey); err != nil {
+		return nil, errors.Join(err, os.Remove(file)) // a password without its repository is of no use
+	}
+	return &Created{file, restic.RedactURL(s.Repository), recoveryKey, plan}, nil
+}
+
+func createRepositories(ctx context.Context, s *Settings, program, recoveryKey string) error {
+	first := s.repository(program, s.Repository)
+	if err := errors.Join(first.Init(ctx)); err != nil {
+		return err
+	}
+	if err := first.AddKey(ctx, recoveryKey); err != nil {
+		return err
+	}
+	if s.CopyTo == "" {
+		return nil
+	}
+	second := s.repository(program, s.CopyTo)
+	if err := second.InitLike(ctx, first); err != nil {
+		return fmt.Errorf("the repository %s is created, but not the second one: %w", restic.RedactURL(s.Repository), err)
+	}
+	return second.AddKey(ctx, recoveryKey)
+}
+
+// newKey returns a password of 160 random bits, in groups that a person can copy.
+func newKey() string {
+	text := strings.ToLower(rand.Text() + rand.Text())[:32]
+	var groups []string
+	for len(text) > 0 {
+		groups = append(groups, text[:4])
+		text = text[4:]
+	}
+	return strings.Join(groups, "-")
+}
+
+// absolute makes the path of a repository on this machine absolute: the timer runs in another directory.
+func absolute(location string) string {
+	if strings.Contains(location, ":") {
+		return location
+	}
+	if path, err := filepath.Abs(location); err == nil {
+		return path
+	}
+	return location
+}

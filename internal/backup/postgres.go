@@ -1,0 +1,171 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// postgresLogin names the superuser and the database of the official image. Connections within its container need no password.
+const postgresLogin = `
+export PGUSER="${POSTGRES_USER:-postgres}"
+export PGDATABASE="${POSTGRES_DB:-$PGUSER}" PGCONNECT_TIMEOUT=10
+`
+
+// psql runs the client program so that it prints rows alone, with tabs between columns, and exits at the first error.
+const psql = `psql --no-psqlrc --quiet --tuples-only --no-align --field-separator="$(printf '\t')" --set ON_ERROR_STOP=1`
+
+// What `pg_basebackup --verbose` says of its position in the log.
+var baseEnd = regexp.MustCompile(`write-ahead log end point: ([0-9A-F]+/[0-9A-F]+)`)
+
+// backUpPostgres stores a physical copy, the roles, a dump of each database, and the log between the two. With the log, the physical copy
+// can be rolled forward to the instant of the dump.
+func (b *appBackup) backUpPostgres(ctx context.Context, source Source) error {
+	c, err := b.container(ctx, source.Service)
+	if err != nil {
+		return err
+	}
+	part := func(name, format string) Part {
+		return Part{Name: source.Service + "-" + name, Service: source.Service, Kind: Postgres, Format: format}
+	}
+	// Its slot keeps the log until the session ends.
+	keepingLog, err := openReplication(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer keepingLog.close()
+	slot := "edge_backup_" + strings.ToLower(strings.NewReplacer("-", "_", ".", "_").Replace(b.manifest.Set))
+	if _, err := keepingLog.query("CREATE_REPLICATION_SLOT " + slot + " TEMPORARY PHYSICAL RESERVE_WAL;"); err != nil {
+		return fmt.Errorf("keep the write-ahead log: %w", err)
+	}
+	stderr, err := b.saveScript(ctx, c, part("physical.tar", FormatBaseTar), postgresLogin+
+		`pg_basebackup --pgdata - --format tar --wal-method fetch --checkpoint fast --label edge --no-password --verbose`)
+	if err != nil {
+		return err
+	}
+	end := baseEnd.FindStringSubmatch(stderr)
+	if end == nil {
+		return fmt.Errorf("back up %s: pg_basebackup has not said where it ends", source.Service)
+	}
+	if _, err := b.saveScript(ctx, c, part("roles.sql", FormatSQL), postgresLogin+`pg_dumpall --globals-only`); err != nil {
+		return err
+	}
+	database, err := b.dumpPostgres(ctx, c, slot+"_dump", part)
+	if err != nil {
+		return err
+	}
+	database.PhysicalPosition = end[1]
+	script := fmt.Sprintf(postgresLogin+`
+query() { `+psql+` --command "$1"; }
+query 'SELECT pg_switch_wal()' >/dev/null
+directory=$(query 'SHOW data_directory')/pg_wal
+tar -C "$directory" -cf - $(query "SELECT name FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND name BETWEEN pg_walfile_name('%s') AND pg_walfile_name('%s') ORDER BY 1")`,
+		database.PhysicalPosition, database.Position)
+	if _, err := b.saveScript(ctx, c, part("wal.tar", FormatWALTar), script); err != nil {
+		return err
+	}
+	b.manifest.Databases = append(b.manifest.Databases, *database)
+	return keepingLog.close()
+}
+
+// openReplication opens a session of the replication protocol, which also takes queries.
+func openReplication(ctx context.Context, c *container) (*client, error) {
+	return c.openClient(ctx, postgresLogin+psql+` "dbname=$PGDATABASE replication=database"`, `\echo `+endLine)
+}
+
+// dumpPostgres stores a dump of each database, and counts what is in the main one's snapshot.
+func (b *appBackup) dumpPostgres(ctx context.Context, c *container, slot string, part func(name, format string) Part) (*Database, error) {
+	session, err := c.openClient(ctx, postgresLogin+psql, `\echo `+endLine)
+	if err != nil {
+		return nil, err
+	}
+	defer session.close()
+	row, err := session.queryRow("SELECT current_setting('server_version'), current_setting('wal_level'), current_database();")
+	if err != nil {
+		return nil, err
+	}
+	d := &Database{Service: c.service, Kind: Postgres, Version: row[0], Tables: make(map[string]int64)}
+	logLevel, name := row[1], row[2]
+
+	snapshot := ""
+	if logLevel == "logical" {
+		// The server exports the snapshot that has exactly what is committed before the slot's position.
+		replication, err := openReplication(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		defer replication.close() // it keeps the snapshot
+		row, err := replication.queryRow("CREATE_REPLICATION_SLOT " + slot + " TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT;")
+		if err != nil {
+			return nil, fmt.Errorf("get a snapshot and its position: %w", err)
+		}
+		if len(row) < 3 {
+			return nil, fmt.Errorf("get a snapshot and its position: got %q", row)
+		}
+		d.Position, snapshot, d.SameInstant = row[1], row[2], true
+	}
+	if _, err := session.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"); err != nil {
+		return nil, err
+	}
+	if snapshot != "" {
+		if _, err := session.query("SET TRANSACTION SNAPSHOT '" + snapshot + "';"); err != nil {
+			return nil, err
+		}
+	} else {
+		row, err := session.queryRow("SELECT pg_export_snapshot(), pg_current_wal_insert_lsn();")
+		if err != nil {
+			return nil, err
+		}
+		snapshot, d.Position = row[0], row[1]
+	}
+	dump := func(name, option string) error {
+		_, err := b.saveScript(ctx, c, part(name+".pgdump", FormatPgDump), postgresLogin+
+			"pg_dump --format custom "+option+" --dbname "+quoteShell(name))
+		return err
+	}
+	if err := dump(name, "--snapshot="+quoteShell(snapshot)); err != nil {
+		return nil, err
+	}
+	if err := countPostgres(session, d); err != nil {
+		return nil, err
+	}
+	others, err := session.query("SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname NOT IN (current_database(), 'postgres') ORDER BY 1;")
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range others {
+		if err := dump(other, ""); err != nil {
+			return nil, err
+		}
+	}
+	return d, session.close()
+}
+
+// countPostgres counts the rows of all tables in the session's snapshot.
+func countPostgres(session *client, d *Database) error {
+	tables, err := session.query(`SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_' ORDER BY 1;`)
+	if err != nil {
+		return err
+	}
+	for _, name := range tables {
+		if d.Tables[name], err = queryCount(session, "SELECT count(*) FROM ONLY "+name+";"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queryCount runs a statement that prints a number.
+func queryCount(session *client, statement string) (int64, error) {
+	row, err := session.queryRow(statement)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(row[0], 10, 64)
+}
+
+// quoteShell quotes a word for a shell.
+func quoteShell(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }

@@ -1,0 +1,84 @@
+package backup
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// progress prints a line for each finished step and, on a terminal, a line that shows how much of the current step's data has been read. It
+// ignores errors of the writer: a closed terminal must not stop a backup.
+type progress struct {
+	out        io.Writer
+	isTerminal bool
+
+	mu          sync.Mutex
+	step        string
+	start       time.Time
+	lastPrint   time.Time
+	done        int64 // bytes of the current step
+	hasLiveLine bool
+}
+
+// liveInterval is how often the live line changes.
+const liveInterval = 200 * time.Millisecond
+
+// startStep starts the clock of a step.
+func (p *progress) startStep(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.step, p.start, p.done = fmt.Sprintf(format, args...), time.Now(), 0
+	p.printLive()
+}
+
+// Write implements io.Writer. It counts the bytes of the step.
+func (p *progress) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done += int64(len(b))
+	if time.Since(p.lastPrint) >= liveInterval {
+		p.printLive()
+	}
+	return len(b), nil
+}
+
+// printLive overwrites the live line. p.mu is held.
+func (p *progress) printLive() {
+	if p.isTerminal {
+		fmt.Fprintf(p.out, "\r\x1b[K%s … %s", p.step, FormatBytes(p.done))
+		p.hasLiveLine, p.lastPrint = true, time.Now()
+	}
+}
+
+// finishStep prints the line of a finished step, with its duration.
+func (p *progress) finishStep(format string, args ...any) {
+	p.printLine("%s (%.1fs)", fmt.Sprintf(format, args...), time.Since(p.start).Seconds())
+}
+
+// printLine prints a line, over the live line if there is one.
+func (p *progress) printLine(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hasLiveLine {
+		fmt.Fprint(p.out, "\r\x1b[K")
+		p.hasLiveLine = false
+	}
+	fmt.Fprintf(p.out, format+"\n", args...)
+}
+
+// FormatBytes returns a number of bytes with a unit, such as 1.2 GB.
+func FormatBytes(n int64) string {
+	const units = "kMGTPE"
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, i := float64(n)/1000, 0
+	for value >= 999.5 && i < len(units)-1 {
+		value, i = value/1000, i+1
+	}
+	if value < 10 {
+		return fmt.Sprintf("%.1f %cB", value, units[i])
+	}
+	return fmt.Sprintf("%.0f %cB", value, units[i])
+}
