@@ -10,6 +10,9 @@ WORKDIR /src
 # Modules change less often than code: a layer of their own.
 COPY go.mod go.sum ./
 RUN go mod download
+# restic, which `edge backup` copies from the image to machines that have none.
+COPY tools/restic/ tools/restic/
+RUN CGO_ENABLED=0 go build -C tools/restic -trimpath -ldflags="-s -w" -o /out/system/usr/bin/restic github.com/restic/restic/cmd/restic
 
 COPY . .
 # The tag nodemo leaves out `edge demo` with its backends.

@@ -21,7 +21,8 @@ type Files struct {
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
 		backupCommand(), certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), guardCommand(), healthCommand(),
-		initCommand(files.EnvExample), maintenanceCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(), verifyCommand(),
+		initCommand(files.EnvExample), maintenanceCommand(), restoreCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(), verifyCommand(),
+		volumeCommand(),
 	} {
 		caddycmd.RegisterCommand(c)
 	}

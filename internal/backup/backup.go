@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -34,11 +33,7 @@ type Backup struct {
 	// MigrationTimeout is how long a backup waits for database migrations. 0 means 10 minutes.
 	MigrationTimeout time.Duration
 
-	stack    *compose.Stack
-	project  compose.Project // with its directory and files
-	options  Options
-	settings *Settings
-	progress *progress
+	session
 }
 
 // Result is what a backup has stored.
@@ -64,15 +59,23 @@ var ErrUnusual = errors.New("the backup is stored, but has much less data than t
 // appBackup is the backup of one application.
 type appBackup struct {
 	*Backup
-	app        App
-	repository *restic.Repository
-	manifest   *Manifest
-	host       string
+	app      App
+	manifest *Manifest
+	host     string
+}
+
+// open opens the repository of the project.
+func (b *Backup) open(ctx context.Context) (*Plan, error) {
+	b.progress = &progress{out: b.Out, isTerminal: b.IsTerminal}
+	if err := b.session.open(ctx, b.Docker, b.Project, b.Edge); err != nil {
+		return nil, err
+	}
+	return b.plan.Select(b.Apps)
 }
 
 // Run stores a set for each application. An application whose backup fails does not keep the others from being stored.
 func (b *Backup) Run(ctx context.Context) (*Result, error) {
-	repository, plan, err := b.prepare(ctx)
+	plan, err := b.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -88,24 +91,24 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := repository.Unlock(ctx); err != nil {
+	if err := b.repository.Unlock(ctx); err != nil {
 		return nil, err
 	}
-	sets, err := listSets(ctx, repository, b.stack.Name)
+	sets, err := listSets(ctx, b.repository, b.stack.Name)
 	if err != nil {
 		return nil, err
 	}
 	if err := b.checkSpace(sets); err != nil {
 		return nil, err
 	}
-	if err := repository.Forget(ctx, reapable(sets, host, time.Now())...); err != nil {
+	if err := b.repository.Forget(ctx, reapable(sets, host, time.Now())...); err != nil {
 		b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)
 	}
 	result := &Result{Set: newSetID(time.Now())}
 	var failures []error
 	isUnusual := false
 	for _, app := range plan.Apps {
-		a := &appBackup{Backup: b, app: app, repository: repository, host: host}
+		a := &appBackup{Backup: b, app: app, host: host}
 		r := a.run(ctx, result.Set, completeSets(sets))
 		result.Apps = append(result.Apps, r.AppResult)
 		isUnusual = isUnusual || len(r.Unusual) > 0
@@ -117,7 +120,7 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 		}
 	}
 	if len(failures) == 0 {
-		failures = append(failures, b.removeExpired(ctx, repository), b.copySets(ctx, repository, result.Set))
+		failures = append(failures, b.removeExpired(ctx), b.copySets(ctx, result.Set))
 	}
 	if err := errors.Join(failures...); err != nil {
 		return result, err
@@ -126,72 +129,6 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 		return result, hint.New(ErrUnusual, "see that no data is lost: the sets before are kept as x-edge-backup says")
 	}
 	return result, nil
-}
-
-// prepare reads the project and opens the repository.
-func (b *Backup) prepare(ctx context.Context) (*restic.Repository, *Plan, error) {
-	b.progress = &progress{out: b.Out, isTerminal: b.IsTerminal}
-	var err error
-	if b.stack, b.project, err = readProject(ctx, b.Docker, b.Project); err != nil {
-		return nil, nil, err
-	}
-	if b.options, _, err = ReadOptions(b.stack); err != nil {
-		return nil, nil, err
-	}
-	plan, err := NewPlan(b.stack, isDirectory)
-	if err != nil {
-		return nil, nil, err
-	}
-	if plan, err = plan.Select(b.Apps); err != nil {
-		return nil, nil, err
-	}
-	if b.settings, err = ReadSettings(b.project.Directory); err != nil {
-		return nil, nil, err
-	}
-	program, err := findRestic(ctx, b.Docker, b.stack, b.Edge)
-	if err != nil {
-		return nil, nil, err
-	}
-	repository := b.settings.repository(program, b.settings.Repository)
-	return repository, plan, repository.Open(ctx)
-}
-
-// readProject reads a project's compose files, and finds out where they are.
-func readProject(ctx context.Context, docker compose.Docker, project compose.Project) (*compose.Stack, compose.Project, error) {
-	read := func() (*compose.Stack, error) {
-		text, _, err := docker.Run(ctx, project.Args("config", "--format", "json")...)
-		if err != nil {
-			return nil, hint.New(err, "run it where compose.yaml is, or name the file with --file")
-		}
-		return compose.ParseStack(text)
-	}
-	stack, err := read()
-	name := project.Name
-	if err == nil {
-		name = stack.Name
-	}
-	running := project
-	running.Name = name
-	if name != "" {
-		running, _ = compose.RunningProject(ctx, docker, running)
-	}
-	if err != nil && len(project.Files) == 0 && len(running.Files) > 0 { // in another directory
-		project = running
-		stack, err = read()
-	}
-	if err != nil {
-		return nil, project, err
-	}
-	running.Profiles = project.Profiles
-	if running.Directory == "" {
-		if running.Directory, err = os.Getwd(); err != nil {
-			return nil, project, err
-		}
-	}
-	if running.Directory, err = filepath.Abs(running.Directory); err != nil {
-		return nil, project, err
-	}
-	return stack, running, nil
 }
 
 // appResult is the result of one application, with its error.
@@ -325,8 +262,8 @@ func compareManifests(before, after *Manifest) (unusual []string) {
 
 // removeExpired removes the sets that the retention does not keep. It is no failure that the repository takes no removals: credentials that
 // can only append protect it.
-func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repository) error {
-	sets, err := listSets(ctx, repository, b.stack.Name)
+func (b *Backup) removeExpired(ctx context.Context) error {
+	sets, err := listSets(ctx, b.repository, b.stack.Name)
 	if err != nil {
 		return err
 	}
@@ -348,11 +285,11 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 	b.progress.startStep("remove %d old sets", count)
 	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
 	defer cancel()
-	if err := repository.Forget(ctx, snapshots...); err != nil {
+	if err := b.repository.Forget(ctx, snapshots...); err != nil {
 		b.progress.printLine("warning: %d old sets could not be removed: %v", count, err)
 		return nil
 	}
-	if err := repository.Prune(ctx); err != nil {
+	if err := b.repository.Prune(ctx); err != nil {
 		b.progress.printLine("warning: the space of old sets could not be freed: %v", err)
 		return nil
 	}
@@ -366,18 +303,18 @@ const (
 )
 
 // copySets copies the sets of this backup to the second repository.
-func (b *Backup) copySets(ctx context.Context, repository *restic.Repository, set string) error {
+func (b *Backup) copySets(ctx context.Context, set string) error {
 	if b.settings.CopyTo == "" {
 		return nil
 	}
 	b.progress.startStep("copy to %s", restic.RedactURL(b.settings.CopyTo))
 	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
 	defer cancel()
-	snapshots, err := repository.Snapshots(ctx, tagEdge, tagSet+set)
+	snapshots, err := b.repository.Snapshots(ctx, tagEdge, tagSet+set)
 	if err != nil {
 		return err
 	}
-	second := b.settings.repository(repository.Program, b.settings.CopyTo)
+	second := b.settings.repository(b.repository.Program, b.settings.CopyTo)
 	if err := second.Unlock(ctx); err != nil {
 		return fmt.Errorf("copy the set: %w", err)
 	}
@@ -386,7 +323,7 @@ func (b *Backup) copySets(ctx context.Context, repository *restic.Repository, se
 			if slices.Contains(s.Tags, tagPart+manifestPart) != isManifest {
 				continue
 			}
-			if err := second.CopyFrom(ctx, repository, s.ID); err != nil {
+			if err := second.CopyFrom(ctx, b.repository, s.ID); err != nil {
 				return fmt.Errorf("copy the set: %w", err)
 			}
 		}
@@ -397,22 +334,22 @@ func (b *Backup) copySets(ctx context.Context, repository *restic.Repository, se
 
 // List returns the complete sets of the project, the oldest first.
 func (b *Backup) List(ctx context.Context) ([]*Set, error) {
-	repository, _, err := b.prepare(ctx)
+	_, err := b.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sets, err := listSets(ctx, repository, b.stack.Name)
+	sets, err := listSets(ctx, b.repository, b.stack.Name)
 	return completeSets(sets), err
 }
 
 // Verify checks the structure of the repository, and reads a subset of its data: 5%, 1/7 or none.
 func (b *Backup) Verify(ctx context.Context, subset string) error {
-	repository, _, err := b.prepare(ctx)
+	_, err := b.open(ctx)
 	if err != nil {
 		return err
 	}
 	b.progress.startStep("check the repository")
-	if err := repository.Check(ctx, subset); err != nil {
+	if err := b.repository.Check(ctx, subset); err != nil {
 		return err
 	}
 	b.progress.finishStep("the repository is sound")

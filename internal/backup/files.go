@@ -21,12 +21,19 @@ func (b *appBackup) backUpRedis(ctx context.Context, source Source) error {
 	if err != nil {
 		return err
 	}
-	part := Part{Name: source.Service + ".rdb", Service: source.Service, Kind: Redis, Format: FormatRDB}
+	const login = `
+if [ -n "${REDIS_PASSWORD:-}" ]; then export REDISCLI_AUTH="$REDIS_PASSWORD"; fi
+`
+	var directory strings.Builder
+	if _, err := c.run(ctx, nil, &directory, login+"redis-cli --raw CONFIG GET dir | tail -n 1"); err != nil {
+		return err
+	}
+	part := Part{
+		Name: source.Service + ".rdb", Service: source.Service, Kind: Redis, Format: FormatRDB, Path: strings.TrimSpace(directory.String()),
+	}
 	return b.save(ctx, part, func(ctx context.Context, w io.Writer) error {
 		held := &heldEnd{w: w, n: redisMarkSize}
-		stderr, err := c.run(ctx, nil, held, `
-if [ -n "${REDIS_PASSWORD:-}" ]; then export REDISCLI_AUTH="$REDIS_PASSWORD"; fi
-redis-cli --rdb -`)
+		stderr, err := c.run(ctx, nil, held, login+"redis-cli --rdb -")
 		if err != nil || strings.Contains(stderr, "until EOF marker") {
 			return err
 		}

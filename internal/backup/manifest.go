@@ -30,7 +30,7 @@ type Part struct {
 	Service  string `json:"service,omitempty"` // whose data it is; none for the project's files
 	Kind     Kind   `json:"kind"`
 	Format   string `json:"format"`
-	Path     string `json:"path,omitempty"` // of a volume in its container
+	Path     string `json:"path,omitempty"` // where the data is in its container; for physical copies and files
 	Snapshot string `json:"snapshot"`       // restic's ID, perhaps abbreviated
 	Size     int64  `json:"size"`           // bytes
 	SHA256   string `json:"sha256"`
@@ -65,6 +65,9 @@ type Database struct {
 	Tables      map[string]int64  `json:"tables"`               // SCHEMA.TABLE → rows
 	Sums        map[string]string `json:"sums,omitempty"`       // of BigCapital's ledgers: SCHEMA.TABLE → sums
 	Migrations  map[string]string `json:"migrations,omitempty"` // SCHEMA.TABLE → number and name of the last one
+	// Inconsistencies are rows that refer to none, and the like: check → number of rows. The application may have written them itself; a
+	// restored database must not have more.
+	Inconsistencies map[string]int64 `json:"inconsistencies,omitempty"`
 }
 
 // Size returns the bytes of all parts.

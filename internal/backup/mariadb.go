@@ -39,7 +39,13 @@ func (b *appBackup) backUpMariaDB(ctx context.Context, source Source) error {
 	part := func(name, format string) Part {
 		return Part{Name: source.Service + "-" + name, Service: source.Service, Kind: MariaDB, Format: format}
 	}
-	stderr, err := b.saveScript(ctx, c, part("physical.mbstream", FormatMbstream), mariadbLogin+`
+	var directory strings.Builder
+	if _, err := c.run(ctx, nil, &directory, mariadbLogin+mariadbClient+` --batch --skip-column-names --execute 'SELECT @@datadir'`); err != nil {
+		return err
+	}
+	physicalPart := part("physical.mbstream", FormatMbstream)
+	physicalPart.Path = strings.TrimSuffix(strings.TrimSpace(directory.String()), "/")
+	stderr, err := b.saveScript(ctx, c, physicalPart, mariadbLogin+`
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 $(find_program mariadb-backup mariabackup) --backup --stream=mbstream --user=root --target-dir="$directory"`)
@@ -259,5 +265,49 @@ func countMariaDB(session *client, service string) (*Database, error) {
 			d.Migrations[name] = row[0] + ", the last is " + row[1]
 		}
 	}
-	return d, nil
+	d.Inconsistencies, err = findMariaDBInconsistencies(session, d)
+	return d, err
+}
+
+// findMariaDBInconsistencies counts, in the session's snapshot, rows of each foreign key that refer to no row, and tenants of BigCapital
+// without a database. A dump is loaded without these checks.
+func findMariaDBInconsistencies(session *client, d *Database) (map[string]int64, error) {
+	keys, err := session.query(`SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME
+ FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ('mysql', 'sys') ORDER BY 1, 2, 3;`)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]int64)
+	count := func(name, statement string) error {
+		n, err := queryCount(session, statement)
+		if n > 0 {
+			found[name] = n
+		}
+		return err
+	}
+	for _, line := range keys {
+		k := strings.Split(line, "\t")
+		if len(k) != 6 {
+			continue
+		}
+		statement := fmt.Sprintf("SELECT COUNT(*) FROM `%s`.`%s` c LEFT JOIN `%s`.`%s` p ON p.`%s` = c.`%s` WHERE c.`%s` IS NOT NULL AND p.`%s` IS NULL;",
+			k[0], k[1], k[3], k[4], k[5], k[2], k[2], k[5])
+		if err := count(fmt.Sprintf("%s.%s.%s refers to no row of %s", k[0], k[1], k[2], k[4]), statement); err != nil {
+			return nil, err
+		}
+	}
+	const tenants = "bigcapital_system.TENANTS"
+	if _, hasTenants := d.Tables[tenants]; hasTenants {
+		columns, err := queryCount(session, "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'bigcapital_system' AND TABLE_NAME = 'TENANTS' AND COLUMN_NAME IN ('ORGANIZATION_ID', 'BUILT_AT');")
+		if err != nil {
+			return nil, err
+		}
+		if columns == 2 {
+			err = count("tenants without a database", "SELECT COUNT(*) FROM "+tenants+" t LEFT JOIN information_schema.SCHEMATA s ON s.SCHEMA_NAME = CONCAT('bigcapital_tenant_', t.ORGANIZATION_ID) WHERE t.BUILT_AT IS NOT NULL AND s.SCHEMA_NAME IS NULL;")
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return found, nil
 }

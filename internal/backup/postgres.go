@@ -40,7 +40,13 @@ func (b *appBackup) backUpPostgres(ctx context.Context, source Source) error {
 	if _, err := keepingLog.query("CREATE_REPLICATION_SLOT " + slot + " TEMPORARY PHYSICAL RESERVE_WAL;"); err != nil {
 		return fmt.Errorf("keep the write-ahead log: %w", err)
 	}
-	stderr, err := b.saveScript(ctx, c, part("physical.tar", FormatBaseTar), postgresLogin+
+	var directory strings.Builder
+	if _, err := c.run(ctx, nil, &directory, postgresLogin+psql+` --command 'SHOW data_directory'`); err != nil {
+		return err
+	}
+	physicalPart := part("physical.tar", FormatBaseTar)
+	physicalPart.Path = strings.TrimSpace(directory.String())
+	stderr, err := b.saveScript(ctx, c, physicalPart, postgresLogin+
 		`pg_basebackup --pgdata - --format tar --wal-method fetch --checkpoint fast --label edge --no-password --verbose`)
 	if err != nil {
 		return err
@@ -155,7 +161,35 @@ func countPostgres(session *client, d *Database) error {
 			return err
 		}
 	}
-	return nil
+	d.Inconsistencies, err = findPostgresInconsistencies(session, d)
+	return err
+}
+
+// cortezaReferences are references of Corteza's tables that no foreign key protects.
+var cortezaReferences = []struct{ name, statement string }{
+	{"records without a module", "SELECT count(*) FROM compose_record r LEFT JOIN compose_module m ON m.id = r.module_id WHERE m.id IS NULL;"},
+	{"modules without a namespace", "SELECT count(*) FROM compose_module m LEFT JOIN compose_namespace n ON n.id = m.rel_namespace WHERE n.id IS NULL;"},
+}
+
+// findPostgresInconsistencies counts, in the session's snapshot, rows of Corteza that refer to no row. PostgreSQL itself checks its foreign
+// keys, also when a dump is loaded.
+func findPostgresInconsistencies(session *client, d *Database) (map[string]int64, error) {
+	found := make(map[string]int64)
+	for _, table := range []string{"public.compose_record", "public.compose_module", "public.compose_namespace"} {
+		if _, isCorteza := d.Tables[table]; !isCorteza {
+			return found, nil
+		}
+	}
+	for _, r := range cortezaReferences {
+		n, err := queryCount(session, r.statement)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			found[r.name] = n
+		}
+	}
+	return found, nil
 }
 
 // queryCount runs a statement that prints a number.

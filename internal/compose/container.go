@@ -23,8 +23,15 @@ type Container struct {
 		StartedAt time.Time
 	}
 	RestartCount int
+	HostConfig   struct {
+		RestartPolicy struct {
+			Name              string
+			MaximumRetryCount int
+		}
+	}
 	Config       struct {
 		Image  string // its name in the compose file
+		Env    []string
 		Labels map[string]string
 	}
 	Mounts          []ContainerMount

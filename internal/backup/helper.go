@@ -1,0 +1,66 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// helper runs programs with the volumes of a container that is stopped.
+type helper struct {
+	docker    Docker
+	edgeImage string // has the command `edge volume`
+}
+
+// volumes runs `edge volume` on directories of a container's volumes, as root.
+func (h *helper) volumes(ctx context.Context, containerID string, stdin io.Reader, operation string, directories ...string) (string, error) {
+	args := []string{"run", "--rm", "--network", "none", "--user", "0:0", "--volumes-from", containerID, "--entrypoint", "edge"}
+	if stdin != nil {
+		args = append(args, "--interactive")
+	}
+	var out strings.Builder
+	args = append(append(args, h.edgeImage, "volume", operation), directories...)
+	stderr, err := h.docker.Stream(ctx, stdin, &out, args...)
+	if err != nil {
+		if _, message, found := strings.Cut(stderr, "edge: error: "); found {
+			return "", fmt.Errorf("%s the volume: %s", operation, strings.TrimSpace(message))
+		}
+		return "", fmt.Errorf("%s the volume: %w", operation, err)
+	}
+	return out.String(), nil
+}
+
+// script runs a shell script in a container of a service's image, with the volumes of its container, as the user whose name the image has
+// for the server.
+func (h *helper) script(ctx context.Context, of *target, user string, stdin io.Reader, script string) error {
+	args := []string{
+		"run", "--rm", "--network", "none", "--user", "0:0", "--volumes-from", of.container.ID, "--tmpfs", "/tmp:mode=1777",
+		"--entrypoint", "sh",
+	}
+	if stdin != nil {
+		args = append(args, "--interactive")
+	}
+	// The server's files belong to its user. Some images have su alone, some of their users no shell.
+	script = `
+set -eu
+as_user() {
+	if command -v setpriv >/dev/null && setpriv --help 2>&1 | grep -q -- --reuid; then setpriv --reuid=` + user + ` --regid=` + user + ` --clear-groups "$@"
+	elif command -v gosu >/dev/null; then gosu ` + user + ` "$@"
+	elif command -v su-exec >/dev/null; then su-exec ` + user + ` "$@"
+	else echo "the image has none of setpriv, gosu and su-exec" >&2; exit 1
+	fi
+}
+` + script + `
+echo '` + completion + `' >&2
+`
+	c := &container{of.container, h.docker, of.service}
+	stderr, err := h.docker.Stream(ctx, stdin, io.Discard, append(args, of.container.Image, "-c", script)...)
+	if err == nil && !strings.HasSuffix(strings.TrimSpace(stderr), completion) {
+		err = fmt.Errorf("the command has ended early")
+	}
+	if err != nil {
+		return c.scriptError(ctx, err, stderr)
+	}
+	return nil
+}

@@ -1,0 +1,443 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
+)
+
+// Restore replaces the data of a project's applications by that of a set. A Restore runs once.
+//
+// The new data is staged beside the old one, in the same volumes, and takes its place by renames. The old data stays until the new one has
+// passed its checks, and the applications have started with it. A restore that was interrupted is undone or continued by the next one.
+type Restore struct {
+	Docker  Docker
+	Project compose.Project
+	// Set is the ID of a set or its beginning, or "latest".
+	Set string
+	// Apps are the applications; if there are none, all of the set are, but for [EdgeApp].
+	Apps []string
+	// Edge is the Compose service that runs the edge. Its image has the program that works on volumes.
+	Edge string
+	// Queues restores Redis, too. Otherwise it starts empty, because old jobs would be done again.
+	Queues bool
+	// Out gets a line for each step.
+	Out io.Writer
+	// IsTerminal says that Out is a terminal, on which a line can be overwritten while a step lasts.
+	IsTerminal bool
+	// StartTimeout is how long databases and applications may take to become healthy. 0 means 5 minutes.
+	StartTimeout time.Duration
+}
+
+// restoreRun is a restore that is under way.
+type restoreRun struct {
+	*Restore
+	session
+	helper  *helper
+	sets    []*Set
+	targets []*target
+	journal *journal
+}
+
+// defaultStartTimeout is longer than the start of an application that migrates its database.
+const defaultStartTimeout = 5 * time.Minute
+
+// Run restores the set. First it finishes a restore that was interrupted.
+func (r *Restore) Run(ctx context.Context) error {
+	run := &restoreRun{Restore: r}
+	run.progress = &progress{out: r.Out, isTerminal: r.IsTerminal}
+	if err := run.open(ctx, r.Docker, r.Project, r.Edge); err != nil {
+		return err
+	}
+	unlock, err := lockProject(run.stack.Name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if run.helper, err = newHelper(r.Docker, run.stack, r.Edge); err != nil {
+		return err
+	}
+	isFinished, err := run.finishInterrupted(ctx)
+	if err != nil || isFinished {
+		return err
+	}
+	if err := run.plan(ctx); err != nil {
+		return err
+	}
+	return run.execute(ctx)
+}
+
+// newHelper returns the helper that works on volumes.
+func newHelper(docker Docker, stack *compose.Stack, edge string) (*helper, error) {
+	service := stack.Services[edge]
+	if service == nil {
+		return nil, hint.New(fmt.Errorf("the project %s has no service %q, whose image works on volumes", stack.Name, edge), "name the edge's service with --edge")
+	}
+	return &helper{docker, stack.ImageName(service)}, nil
+}
+
+// plan finds the set, and what it replaces.
+func (r *restoreRun) plan(ctx context.Context) error {
+	sets, err := listSets(ctx, r.repository, r.stack.Name)
+	if err != nil {
+		return err
+	}
+	selected, err := selectSets(completeSets(sets), r.Set, r.Apps)
+	if err != nil {
+		return err
+	}
+	return r.planSets(ctx, selected)
+}
+
+// planSets finds what sets replace.
+func (r *restoreRun) planSets(ctx context.Context, selected []*Set) error {
+	r.sets = selected
+	for _, set := range selected {
+		m, err := loadManifest(ctx, r.repository, set)
+		if err != nil {
+			return err
+		}
+		targets, err := r.findTargets(ctx, m)
+		if err != nil {
+			return err
+		}
+		r.targets = append(r.targets, targets...)
+	}
+	return nil
+}
+
+// selectSets returns one set for each application.
+func selectSets(sets []*Set, id string, apps []string) ([]*Set, error) {
+	latest := make(map[string]*Set)
+	for _, s := range sets { // the oldest first
+		if id == "latest" || strings.HasPrefix(s.ID, id) {
+			if other := latest[s.App]; other != nil && id != "latest" && other.ID != s.ID {
+				return nil, fmt.Errorf("%s is the beginning of several sets: %s and %s", id, other.ID, s.ID)
+			}
+			latest[s.App] = s
+		}
+	}
+	if len(latest) == 0 {
+		return nil, hint.New(fmt.Errorf("there is no set %s", id), "edge backup list")
+	}
+	if len(apps) == 0 {
+		apps = slices.DeleteFunc(slices.Sorted(maps.Keys(latest)), func(app string) bool { return app == EdgeApp })
+	}
+	var selected []*Set
+	for _, app := range apps {
+		if latest[app] == nil {
+			return nil, hint.New(fmt.Errorf("the set %s has no application %q", id, app), "edge backup list")
+		}
+		selected = append(selected, latest[app])
+	}
+	return selected, nil
+}
+
+// findTargets returns what a set replaces, and refuses data that the machine's programs cannot read.
+func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*target, err error) {
+	for _, p := range m.Parts {
+		if p.Path == "" {
+			continue
+		}
+		t := &target{app: m.App, service: p.Service, kind: p.Kind, directory: p.Path, manifest: m}
+		if p.Kind == Files {
+			t.parts = []Part{p}
+		} else {
+			t.parts = slices.DeleteFunc(slices.Clone(m.Parts), func(other Part) bool { return other.Service != p.Service })
+		}
+		if i := slices.IndexFunc(m.Databases, func(d Database) bool { return d.Service == p.Service }); i >= 0 && p.Kind != Files {
+			t.database = &m.Databases[i]
+		}
+		all, err := compose.Containers(ctx, r.Docker, r.stack.Name, p.Service)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 {
+			return nil, hint.New(fmt.Errorf("%s has no container, and so no volume to restore to", p.Service), "docker compose up --no-start")
+		}
+		t.container = all[0]
+		if err := checkCompatible(t); err != nil {
+			return nil, err
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+// checkCompatible refuses a physical copy of another architecture or version.
+func checkCompatible(t *target) error {
+	if t.database == nil {
+		return nil
+	}
+	const next = "restore the dump, with --logical"
+	if t.manifest.Architecture != runtime.GOARCH {
+		return hint.New(fmt.Errorf("the copy of %s was made on %s, and this machine is %s", t.service, t.manifest.Architecture, runtime.GOARCH), next)
+	}
+	return nil
+}
+
+// execute stops what uses the data, replaces it, and starts everything again.
+func (r *restoreRun) execute(ctx context.Context) error {
+	if err := r.writeJournal(ctx); err != nil {
+		return err
+	}
+	err := r.stopAndStage(ctx)
+	if err != nil {
+		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
+	}
+	return r.swapAndCheck(ctx)
+}
+
+// writeJournal notes what the restore is going to stop and to replace.
+func (r *restoreRun) writeJournal(ctx context.Context) error {
+	j := &journal{Sets: make(map[string]string), Start: time.Now().UTC(), Queues: r.Queues, file: filepath.Join(r.project.Directory, journalFile)}
+	for _, s := range r.sets {
+		j.Sets[s.App] = s.ID
+	}
+	isTarget := make(map[string]bool)
+	for _, t := range r.targets {
+		isTarget[t.service] = true
+		j.Targets = append(j.Targets, journalTarget{t.container.ID, t.directory})
+	}
+	for _, service := range stopOrder(r.stack, isTarget) {
+		all, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
+		if err != nil {
+			return err
+		}
+		for _, c := range all {
+			j.Containers = append(j.Containers, journalContainer{
+				ID: c.ID, Service: service, Policy: restartPolicy(c), WasRunning: c.IsUp(), IsDatabase: isTarget[service],
+			})
+		}
+	}
+	r.journal = j
+	return j.enter(phaseStaging)
+}
+
+// restartPolicy returns a container's restart policy, as `docker update --restart` takes it.
+func restartPolicy(c compose.Container) string {
+	policy := c.HostConfig.RestartPolicy
+	switch {
+	case policy.Name == "":
+		return "no"
+	case policy.Name == "on-failure" && policy.MaximumRetryCount > 0:
+		return "on-failure:" + strconv.Itoa(policy.MaximumRetryCount)
+	}
+	return policy.Name
+}
+
+// stopOrder returns the services that use the data of others: these, those that depend on them, and those of the same applications by their
+// labels. Who depends on another stops before it.
+func stopOrder(stack *compose.Stack, isTarget map[string]bool) []string {
+	apps := make(map[string]bool)
+	for name := range isTarget {
+		apps[appOf(stack.Services[name])] = true
+	}
+	selected := maps.Clone(isTarget)
+	for hasChanged := true; hasChanged; {
+		hasChanged = false
+		for name, service := range stack.Services {
+			if selected[name] || name == EdgeApp && !isTarget[name] {
+				continue
+			}
+			isOfApp := service.Labels[AppLabel] != "" && apps[service.Labels[AppLabel]]
+			dependsOnSelected := false
+			for dependency := range service.DependsOn {
+				dependsOnSelected = dependsOnSelected || selected[dependency]
+			}
+			if isOfApp || dependsOnSelected {
+				selected[name], hasChanged = true, true
+			}
+		}
+	}
+	var order []string
+	var visit func(name string)
+	visit = func(name string) {
+		if slices.Contains(order, name) {
+			return
+		}
+		for _, other := range stack.ServiceNames() {
+			if _, depends := stack.Services[other].DependsOn[name]; depends && selected[other] {
+				visit(other)
+			}
+		}
+		order = append(order, name)
+	}
+	for _, wantsTarget := range []bool{false, true} {
+		for _, name := range slices.Sorted(maps.Keys(selected)) {
+			if isTarget[name] == wantsTarget {
+				visit(name)
+			}
+		}
+	}
+	return order
+}
+
+// appOf returns the application that a service belongs to.
+func appOf(service *compose.Service) string {
+	if app := service.Labels[AppLabel]; app != "" {
+		return app
+	}
+	return service.Name
+}
+
+// stopAndStage stops the containers, and writes the new content beside the old one.
+func (r *restoreRun) stopAndStage(ctx context.Context) error {
+	r.progress.startStep("stop")
+	r.closeServices(ctx)
+	if err := r.journal.enter(phaseStaging); err != nil {
+		return err
+	}
+	if err := r.stopContainers(ctx); err != nil {
+		return err
+	}
+	r.progress.finishStep("stopped %s", strings.Join(r.serviceNames(), ", "))
+	for _, t := range r.targets {
+		r.progress.startStep("%s: stage %s", t.app, t.service)
+		if err := r.stage(ctx, t); err != nil {
+			return fmt.Errorf("stage %s: %w", t.service, err)
+		}
+		r.progress.finishStep("%s: staged %s", t.app, t.service)
+	}
+	return nil
+}
+
+func (r *restoreRun) serviceNames() (names []string) {
+	for _, c := range r.journal.Containers {
+		if !slices.Contains(names, c.Service) {
+			names = append(names, c.Service)
+		}
+	}
+	return names
+}
+
+// stopContainers stops the containers, and keeps Docker from starting them when the machine restarts.
+func (r *restoreRun) stopContainers(ctx context.Context) error {
+	for _, c := range r.journal.Containers {
+		if _, _, err := r.Docker.Run(ctx, "update", "--restart", "no", c.ID); err != nil {
+			return err
+		}
+		if _, _, err := r.Docker.Run(ctx, "stop", c.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// swapAndCheck puts the new content in its place, and checks it. It continues a restore that was interrupted in this phase.
+func (r *restoreRun) swapAndCheck(ctx context.Context) error {
+	if err := r.journal.enter(phaseSwapping); err != nil {
+		return err
+	}
+	if err := r.forEachTarget(ctx, "swap"); err != nil {
+		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
+	}
+	if err := r.journal.enter(phaseChecking); err != nil {
+		return err
+	}
+	if err := r.startAndCheck(ctx); err != nil {
+		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
+	}
+	return r.commit(ctx)
+}
+
+// commit removes the old content. There is no way back.
+func (r *restoreRun) commit(ctx context.Context) error {
+	if err := r.journal.enter(phaseCommitting); err != nil {
+		return err
+	}
+	if err := r.forEachTarget(ctx, "commit"); err != nil {
+		return err
+	}
+	if err := r.restorePolicies(ctx); err != nil {
+		return err
+	}
+	r.openServices(ctx)
+	r.progress.printLine("restored %s in %.0fs", r.journal.setNames(), time.Since(r.journal.Start).Seconds())
+	return r.journal.remove()
+}
+
+// undo puts the old content in its place again, and starts what ran before.
+func (r *restoreRun) undo(ctx context.Context) error {
+	if err := r.journal.enter(phaseUndoing); err != nil {
+		return err
+	}
+	r.progress.startStep("undo")
+	if err := r.stopContainers(ctx); err != nil {
+		return err
+	}
+	if err := r.forEachTarget(ctx, "undo"); err != nil {
+		return err
+	}
+	if err := r.restorePolicies(ctx); err != nil {
+		return err
+	}
+	for _, c := range slices.Backward(r.journal.Containers) {
+		if c.WasRunning {
+			if _, _, err := r.Docker.Run(ctx, "start", c.ID); err != nil {
+				return err
+			}
+		}
+	}
+	r.openServices(ctx)
+	r.progress.finishStep("the data is as it was before the restore")
+	return r.journal.remove()
+}
+
+func (r *restoreRun) restorePolicies(ctx context.Context) error {
+	for _, c := range r.journal.Containers {
+		if _, _, err := r.Docker.Run(ctx, "update", "--restart", c.Policy, c.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forEachTarget runs an operation of package volume on all targets.
+func (r *restoreRun) forEachTarget(ctx context.Context, operation string) error {
+	for _, t := range r.journal.Targets {
+		if _, err := r.helper.volumes(ctx, t.ContainerID, nil, operation, t.Directory); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishInterrupted undoes or continues a restore that was interrupted. It reports whether it has continued one: then its set is restored.
+func (r *restoreRun) finishInterrupted(ctx context.Context) (isFinished bool, err error) {
+	if r.journal, err = readJournal(r.project.Directory); err != nil || r.journal == nil {
+		return false, err
+	}
+	j := r.journal
+	r.progress.printLine("the restore of %s on %s was interrupted (%s)", j.setNames(), j.Start.Local().Format(time.DateTime), j.Phase)
+	switch j.Phase {
+	case phaseStaging, phaseUndoing:
+		return false, r.undo(ctx)
+	case phaseCommitting:
+		return true, r.commit(ctx)
+	}
+	r.Queues = j.Queues // the checks are those of the interrupted restore
+	sets, err := listSets(ctx, r.repository, r.stack.Name)
+	if err != nil {
+		return true, err
+	}
+	sets = slices.DeleteFunc(completeSets(sets), func(s *Set) bool { return j.Sets[s.App] != s.ID })
+	if err := r.planSets(ctx, sets); err != nil {
+		return true, err
+	}
+	if err := r.stopContainers(ctx); err != nil {
+		return true, err
+	}
+	return true, r.swapAndCheck(ctx)
+}

@@ -1,0 +1,196 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/theworklabs/edge/internal/hint"
+)
+
+// startAndCheck starts the databases with the new content, checks it, and starts the applications.
+func (r *restoreRun) startAndCheck(ctx context.Context) error {
+	r.progress.startStep("start the databases")
+	for _, c := range slices.Backward(r.journal.Containers) {
+		if c.IsDatabase {
+			if _, _, err := r.Docker.Run(ctx, "start", c.ID); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range r.journal.Containers {
+		if c.IsDatabase {
+			if err := r.awaitHealthy(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	r.progress.finishStep("started the databases")
+	for _, t := range r.targets {
+		r.progress.startStep("%s: check %s", t.app, t.service)
+		if err := r.check(ctx, t); err != nil {
+			return err
+		}
+		r.progress.finishStep("%s: checked %s", t.app, t.service)
+	}
+	var apps []string
+	for _, c := range r.journal.Containers {
+		if !c.IsDatabase && c.WasRunning && !slices.Contains(apps, c.Service) {
+			apps = append(apps, c.Service)
+		}
+	}
+	if len(apps) == 0 {
+		return nil
+	}
+	r.progress.startStep("start %s", strings.Join(apps, ", "))
+	// Compose starts them in their order, after services such as migrations have completed.
+	if _, _, err := r.Docker.Run(ctx, r.project.Args(append([]string{"up", "--detach", "--no-recreate", "--no-build"}, apps...)...)...); err != nil {
+		return err
+	}
+	for _, c := range r.journal.Containers {
+		if !c.IsDatabase && c.WasRunning {
+			if err := r.awaitHealthy(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	r.progress.finishStep("started %s", strings.Join(apps, ", "))
+	return nil
+}
+
+// healthPoll is how often a starting container is looked at.
+const healthPoll = 250 * time.Millisecond
+
+// awaitHealthy waits until a container is healthy; one without a health check has to run.
+func (r *restoreRun) awaitHealthy(ctx context.Context, c journalContainer) error {
+	timeout := r.StartTimeout
+	if timeout == 0 {
+		timeout = defaultStartTimeout
+	}
+	deadline := time.Now().Add(timeout)
+	for {
+		out, _, err := r.Docker.Run(ctx, "inspect", "--format", "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}", c.ID)
+		if err != nil {
+			return err
+		}
+		switch state := strings.TrimSpace(out); {
+		case state == "running healthy":
+			return nil
+		case strings.HasPrefix(state, "exited"), strings.HasPrefix(state, "dead"):
+			return r.unhealthyError(ctx, c, "has exited")
+		case time.Now().After(deadline):
+			return r.unhealthyError(ctx, c, fmt.Sprintf("is not healthy after %v", timeout))
+		}
+		select {
+		case <-time.After(healthPoll):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (r *restoreRun) unhealthyError(ctx context.Context, c journalContainer, what string) error {
+	_, logs, err := r.Docker.Run(ctx, "logs", "--tail", "3", c.ID)
+	last := ""
+	if err == nil && strings.TrimSpace(logs) != "" {
+		last = ": " + strings.Join(strings.Split(strings.TrimSpace(logs), "\n"), "; ")
+	}
+	return hint.New(fmt.Errorf("%s %s with the restored data%s", c.Service, what, last),
+		"its variables in .env may have other passwords than the restored database; the set of the application edge has the .env of that time")
+}
+
+// check compares the restored content with the manifest.
+func (r *restoreRun) check(ctx context.Context, t *target) error {
+	if t.database == nil {
+		return nil
+	}
+	c := &container{t.container, r.Docker, t.service}
+	var problems []string
+	var err error
+	switch t.kind {
+	case MariaDB:
+		problems, err = checkMariaDB(ctx, c, t.database)
+	case Postgres:
+		problems, err = checkPostgres(ctx, c, t.database)
+	}
+	if err != nil {
+		return fmt.Errorf("check %s: %w", t.service, err)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%s is not what was backed up: %s", t.service, joinProblems(problems))
+	}
+	return nil
+}
+
+// maxProblems is how many problems a message has.
+const maxProblems = 5
+
+func joinProblems(problems []string) string {
+	if n := len(problems); n > maxProblems {
+		problems = append(slices.Clone(problems[:maxProblems]), fmt.Sprintf("and %d more", n-maxProblems))
+	}
+	return strings.Join(problems, "; ")
+}
+
+// checkMariaDB compares a running server with the manifest.
+func checkMariaDB(ctx context.Context, c *container, want *Database) (problems []string, err error) {
+	session, err := c.openClient(ctx, mariadbLogin+mariadbClient+" --batch --skip-column-names", "SELECT '"+endLine+"';")
+	if err != nil {
+		return nil, err
+	}
+	got, err := countMariaDB(session, c.service)
+	if err := errors.Join(err, session.close()); err != nil {
+		return nil, err
+	}
+	return compareDatabases(want, got), nil
+}
+
+// checkPostgres compares a running server with the manifest.
+func checkPostgres(ctx context.Context, c *container, want *Database) (problems []string, err error) {
+	session, err := c.openClient(ctx, postgresLogin+psql, `\echo `+endLine)
+	if err != nil {
+		return nil, err
+	}
+	got := &Database{Tables: make(map[string]int64)}
+	err = countPostgres(session, got)
+	if err := errors.Join(err, session.close()); err != nil {
+		return nil, err
+	}
+	return compareDatabases(want, got), nil
+}
+
+// compareDatabases returns how a database differs from the manifest. If its copy is of another instant than the counts, these may differ.
+func compareDatabases(want, got *Database) (problems []string) {
+	for _, name := range sortedKeys(want.Tables) {
+		rows, exists := got.Tables[name]
+		switch {
+		case !exists:
+			problems = append(problems, fmt.Sprintf("the table %s is missing", name))
+		case want.SameInstant && rows != want.Tables[name]:
+			problems = append(problems, fmt.Sprintf("%s has %d rows, not %d", name, rows, want.Tables[name]))
+		}
+	}
+	if want.SameInstant {
+		for _, name := range sortedKeys(got.Tables) {
+			if _, isKnown := want.Tables[name]; !isKnown {
+				problems = append(problems, fmt.Sprintf("the table %s is new", name))
+			}
+		}
+		for _, pair := range []struct{ want, got map[string]string }{{want.Sums, got.Sums}, {want.Migrations, got.Migrations}} {
+			for _, name := range sortedKeys(pair.want) {
+				if pair.got[name] != pair.want[name] {
+					problems = append(problems, fmt.Sprintf("%s has %s, not %s", name, pair.got[name], pair.want[name]))
+				}
+			}
+		}
+	}
+	for _, name := range sortedKeys(got.Inconsistencies) {
+		if n := got.Inconsistencies[name]; n > want.Inconsistencies[name] {
+			problems = append(problems, fmt.Sprintf("%s: %d rows, not %d", name, n, want.Inconsistencies[name]))
+		}
+	}
+	return problems
+}
