@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects backups env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -27,6 +27,7 @@ test:
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/acme $(SUITE) -parallel 3 ./tests/acme # they mostly wait
 	$(STEP) tests/storage $(SUITE) ./tests/storage
+	$(STEP) tests/backup $(SUITE) ./tests/backup
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
@@ -83,6 +84,12 @@ reliability: setup image
 # 300 containers of 60 Compose projects on one network; about five minutes. `make test` has 20 of 4.
 projects: setup image
 	EDGE_TEST_PROJECTS=60 $(SUITE) -v -run TestManyProjects ./tests
+
+# Backups under writes, and backups and restores that are killed at random times: 20, 100 and 50 of them; about two hours.
+backups: setup image
+	EDGE_TEST_BACKUPS=20 $(SUITE) -timeout 3h -v -run UnderWrites ./tests/backup
+	EDGE_TEST_KILLS=100 $(SUITE) -timeout 3h -v -run KilledBackup ./tests/backup
+	EDGE_TEST_KILLS=50 $(SUITE) -timeout 3h -v -run KilledRestore ./tests/backup
 
 # A .env with new secrets. A file that is there already is never touched.
 env:

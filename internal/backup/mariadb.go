@@ -63,12 +63,16 @@ $(find_program mariadb-dump mysqldump) --user=root --system=users; echo '-- Dump
 		return err
 	}
 	if physical != nil && position != nil {
+		// The server goes on writing to the last file.
 		script := fmt.Sprintf(`
-first=%s last=%s
-directory=$(dirname "$(%s --batch --skip-column-names --execute 'SELECT @@log_bin_basename')")
-cd "$directory"
-tar -cf - $(ls | sed -n '/\.[0-9]*$/p' | sort | awk -v first="$first" -v last="$last" '$0 >= first && $0 <= last')`,
-			physical[1], position[1], mariadbClient)
+first=%s last=%s size=%s
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+cd "$(dirname "$(%s --batch --skip-column-names --execute 'SELECT @@log_bin_basename')")"
+for file in $(ls | sed -n '/\.[0-9]*$/p' | sort | awk -v first="$first" -v last="$last" '$0 >= first && $0 < last'); do cp "$file" "$copy"; done
+head -c "$size" "$last" >"$copy/$last"
+tar -C "$copy" -cf - .`,
+			physical[1], position[1], position[2], mariadbClient)
 		if _, err := b.saveScript(ctx, c, part("binlog.tar", FormatBinlog), mariadbLogin+script); err != nil {
 			return err
 		}
