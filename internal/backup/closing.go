@@ -13,6 +13,9 @@ import (
 // closeServices has the edge show the maintenance page for the services that are going to be stopped. Without an edge, their visitors get
 // errors.
 func (r *restoreRun) closeServices(ctx context.Context) {
+	if r.isDrill {
+		return
+	}
 	for _, service := range r.serviceNames() {
 		if err := r.edgeMaintenance(ctx, "on", service, "--message", "The data of this application is being restored."); err == nil {
 			r.journal.Closed = append(r.journal.Closed, service)

@@ -64,3 +64,13 @@ echo '` + completion + `' >&2
 	}
 	return nil
 }
+
+// serverVersion returns what the program of the target's server prints as its version.
+func (h *helper) serverVersion(ctx context.Context, of *target) (string, error) {
+	script := "$(command -v mariadbd || command -v mysqld) --version"
+	if of.kind == Postgres {
+		script = "postgres --version"
+	}
+	out, _, err := h.docker.Run(ctx, "run", "--rm", "--network", "none", "--entrypoint", "sh", of.container.Image, "-c", script)
+	return strings.TrimSpace(out), err
+}

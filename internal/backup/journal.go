@@ -32,6 +32,7 @@ type journal struct {
 	Start      time.Time          `json:"start"`
 	Phase      phase              `json:"phase"`
 	Queues     bool               `json:"queues"`
+	Logical    bool               `json:"logical"`
 	Containers []journalContainer `json:"containers"` // that were stopped, in the order in which they stop
 	Targets    []journalTarget    `json:"targets"`
 	Closed     []string           `json:"closed,omitempty"` // services that the restore has put into maintenance

@@ -55,7 +55,7 @@ $(find_program mariadb-backup mariabackup) --backup --stream=mbstream --user=roo
 	physical := physicalPosition.FindStringSubmatch(stderr)
 
 	if _, err := b.saveScript(ctx, c, part("accounts.sql", FormatSQL), mariadbLogin+`
-$(find_program mariadb-dump mysqldump) --user=root --system=users; echo '-- Dump completed'`); err != nil {
+$(find_program mariadb-dump mysqldump) --user=root --system=users --replace; echo '-- Dump completed'`); err != nil {
 		return err
 	}
 	database, position, err := b.dumpMariaDB(ctx, c, part("dump.sql", FormatSQL))

@@ -112,12 +112,11 @@ func (b *Backup) checkSpace(sets []*Set) error {
 	if !filepath.IsAbs(b.settings.Repository) {
 		return nil
 	}
-	var state unix.Statfs_t
-	if err := unix.Statfs(b.settings.Repository, &state); err != nil {
-		return fmt.Errorf("look at the space of %s: %w", b.settings.Repository, err)
+	free, err := freeSpace(b.settings.Repository)
+	if err != nil {
+		return err
 	}
-	free, needed := int64(state.Bavail)*state.Bsize, int64(minFreeSpace)
-	last := int64(0)
+	needed, last := int64(minFreeSpace), int64(0)
 	for _, s := range completeSets(sets) {
 		if s.ID == sets[len(sets)-1].ID {
 			last += s.Added
@@ -130,6 +129,29 @@ func (b *Backup) checkSpace(sets []*Set) error {
 		)
 	}
 	return nil
+}
+
+// freeSpace returns the bytes that this user can still write to the disk of a path.
+func freeSpace(path string) (int64, error) {
+	var state unix.Statfs_t
+	if err := unix.Statfs(path, &state); err != nil {
+		return 0, fmt.Errorf("look at the space of %s: %w", path, err)
+	}
+	return int64(state.Bavail) * state.Bsize, nil
+}
+
+// availableMemory returns the bytes of memory that programs can still take without swapping.
+func availableMemory() (int64, error) {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	match := regexp.MustCompile(`(?m)^MemAvailable:\s+(\d+) kB$`).FindSubmatch(text)
+	if match == nil {
+		return 0, errors.New("/proc/meminfo has no MemAvailable")
+	}
+	kilobytes, err := strconv.ParseInt(string(match[1]), 10, 64)
+	return kilobytes << 10, err
 }
 
 // minRestic is the oldest restic that has all flags that this package uses.

@@ -19,6 +19,7 @@ type progress struct {
 	lastPrint   time.Time
 	done        int64 // bytes of the current step
 	hasLiveLine bool
+	seconds     map[string]float64 // of each finished step
 }
 
 // liveInterval is how often the live line changes.
@@ -53,7 +54,14 @@ func (p *progress) printLive() {
 
 // finishStep prints the line of a finished step, with its duration.
 func (p *progress) finishStep(format string, args ...any) {
-	p.printLine("%s (%.1fs)", fmt.Sprintf(format, args...), time.Since(p.start).Seconds())
+	p.mu.Lock()
+	seconds := time.Since(p.start).Seconds()
+	if p.seconds == nil {
+		p.seconds = make(map[string]float64)
+	}
+	p.seconds[p.step] += seconds
+	p.mu.Unlock()
+	p.printLine("%s (%.1fs)", fmt.Sprintf(format, args...), seconds)
 }
 
 // printLine prints a line, over the live line if there is one.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -30,6 +31,8 @@ type Restore struct {
 	Apps []string
 	// Edge is the Compose service that runs the edge. Its image has the program that works on volumes.
 	Edge string
+	// Logical restores databases from their dumps instead of their physical copies: slower, and for every version and architecture.
+	Logical bool
 	// Queues restores Redis, too. Otherwise it starts empty, because old jobs would be done again.
 	Queues bool
 	// Out gets a line for each step.
@@ -48,6 +51,7 @@ type restoreRun struct {
 	sets    []*Set
 	targets []*target
 	journal *journal
+	isDrill bool // in a scratch project, which no edge serves
 }
 
 // defaultStartTimeout is longer than the start of an application that migrates its database.
@@ -167,7 +171,7 @@ func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*t
 			return nil, hint.New(fmt.Errorf("%s has no container, and so no volume to restore to", p.Service), "docker compose up --no-start")
 		}
 		t.container = all[0]
-		if err := checkCompatible(t); err != nil {
+		if err := r.checkCompatible(ctx, t); err != nil {
 			return nil, err
 		}
 		targets = append(targets, t)
@@ -176,15 +180,40 @@ func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*t
 }
 
 // checkCompatible refuses a physical copy of another architecture or version.
-func checkCompatible(t *target) error {
-	if t.database == nil {
+func (r *restoreRun) checkCompatible(ctx context.Context, t *target) error {
+	if t.database == nil || r.Logical {
 		return nil
 	}
 	const next = "restore the dump, with --logical"
 	if t.manifest.Architecture != runtime.GOARCH {
 		return hint.New(fmt.Errorf("the copy of %s was made on %s, and this machine is %s", t.service, t.manifest.Architecture, runtime.GOARCH), next)
 	}
+	if t.container.Image == t.manifest.Images[t.service] {
+		return nil
+	}
+	text, err := r.helper.serverVersion(ctx, t)
+	if err != nil {
+		return err
+	}
+	if want, got := seriesOf(t.kind, t.database.Version), seriesOf(t.kind, text); want != got {
+		return hint.New(fmt.Errorf("the copy of %s is of version %s, and its image has %s", t.service, want, got), next)
+	}
 	return nil
+}
+
+var versionNumber = regexp.MustCompile(`(\d+)\.(\d+)`)
+
+// seriesOf returns the part of a server's version that its files depend on: 10.11 of MariaDB, 15 of PostgreSQL. It takes what the server says
+// of itself, and what its program prints.
+func seriesOf(kind Kind, text string) string {
+	number := versionNumber.FindStringSubmatch(text)
+	switch {
+	case number == nil:
+		return text
+	case kind == Postgres:
+		return number[1]
+	}
+	return number[1] + "." + number[2]
 }
 
 // execute stops what uses the data, replaces it, and starts everything again.
@@ -201,7 +230,7 @@ func (r *restoreRun) execute(ctx context.Context) error {
 
 // writeJournal notes what the restore is going to stop and to replace.
 func (r *restoreRun) writeJournal(ctx context.Context) error {
-	j := &journal{Sets: make(map[string]string), Start: time.Now().UTC(), Queues: r.Queues, file: filepath.Join(r.project.Directory, journalFile)}
+	j := &journal{Sets: make(map[string]string), Start: time.Now().UTC(), Queues: r.Queues, Logical: r.Logical, file: filepath.Join(r.project.Directory, journalFile)}
 	for _, s := range r.sets {
 		j.Sets[s.App] = s.ID
 	}
@@ -427,7 +456,7 @@ func (r *restoreRun) finishInterrupted(ctx context.Context) (isFinished bool, er
 	case phaseCommitting:
 		return true, r.commit(ctx)
 	}
-	r.Queues = j.Queues // the checks are those of the interrupted restore
+	r.Queues, r.Logical = j.Queues, j.Logical // the checks are those of the interrupted restore
 	sets, err := listSets(ctx, r.repository, r.stack.Name)
 	if err != nil {
 		return true, err

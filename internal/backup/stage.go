@@ -34,6 +34,15 @@ func (t *target) part(format string) (Part, bool) {
 	return t.parts[i], true
 }
 
+// partNamed returns the part of a name.
+func (t *target) partNamed(name string) (Part, bool) {
+	i := slices.IndexFunc(t.parts, func(p Part) bool { return p.Name == name })
+	if i < 0 {
+		return Part{}, false
+	}
+	return t.parts[i], true
+}
+
 // load writes a part of a set to w. It fails if the content is not what the manifest says.
 func (r *restoreRun) load(ctx context.Context, p Part, w io.Writer) error {
 	hash := sha256.New()
@@ -83,6 +92,12 @@ func (r *restoreRun) pipe(ctx context.Context, p Part, consume func(ctx context.
 func (r *restoreRun) stage(ctx context.Context, t *target) error {
 	if _, err := r.helper.volumes(ctx, t.container.ID, nil, "begin", t.directory); err != nil {
 		return err
+	}
+	switch {
+	case t.kind == MariaDB && r.Logical:
+		return r.loadMariaDB(ctx, t)
+	case t.kind == Postgres && r.Logical:
+		return r.loadPostgres(ctx, t)
 	}
 	switch t.kind {
 	case MariaDB:
@@ -138,23 +153,31 @@ rm -f backup-my.cnf xtrabackup_* mariadb_backup_*
 mkdir /tmp/binlog
 tar -x -C /tmp/binlog
 chmod -R a+rX /tmp/binlog
-as_user "$(command -v mariadbd || command -v mysqld)" --defaults-file="$staged/backup-my.cnf" --datadir="$staged" --skip-networking \
-	--socket=/tmp/server.sock --pid-file=/tmp/server.pid --skip-grant-tables --skip-log-bin --skip-slave-start >/tmp/log 2>&1 &
-server=$!
-client() { "$(command -v mariadb || command -v mysql)" --no-defaults --socket=/tmp/server.sock --user=root --binary-mode "$@"; }
-tries=0
-until client --execute 'SELECT 1' >/dev/null 2>&1; do
-	kill -0 $server 2>/dev/null || { tail -n 5 /tmp/log >&2; exit 1; }
-	tries=$((tries + 1)); [ $tries -lt 1200 ] || { echo 'the server does not start' >&2; exit 1; }
-	sleep 0.1
-done
+`+mariadbServer+`
+start_server --defaults-file="$staged/backup-my.cnf" --skip-grant-tables
 { "$(command -v mariadb-binlog || command -v mysqlbinlog)" --no-defaults --start-position=`+first+` --stop-position=`+last+` /tmp/binlog/* || touch /tmp/failed; } | client
 [ ! -e /tmp/failed ]
-client --execute SHUTDOWN
-wait $server
+stop_server
 `+clean)
 	})
 }
+
+// mariadbServer has shell functions that run a server on the staged directory, for this container alone.
+const mariadbServer = `
+client() { "$(command -v mariadb || command -v mysql)" --no-defaults --socket=/tmp/server.sock --user=root --binary-mode "$@"; }
+start_server() { # the first argument says which defaults it reads
+	as_user "$(command -v mariadbd || command -v mysqld)" "$@" --datadir="$staged" --skip-networking --socket=/tmp/server.sock \
+		--pid-file=/tmp/server.pid --skip-log-bin --skip-slave-start >/tmp/log 2>&1 &
+	server=$!
+	tries=0
+	until client --execute 'SELECT 1' >/dev/null 2>&1; do
+		kill -0 $server 2>/dev/null || { tail -n 5 /tmp/log >&2; exit 1; }
+		tries=$((tries + 1)); [ $tries -lt 1200 ] || { echo 'the server does not start' >&2; exit 1; }
+		sleep 0.1
+	done
+}
+stop_server() { client --execute SHUTDOWN; wait $server; }
+`
 
 // stagePostgres extracts the physical copy, and has the server replay its log up to the instant of the dump.
 func (r *restoreRun) stagePostgres(ctx context.Context, t *target) error {

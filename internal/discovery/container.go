@@ -16,6 +16,7 @@ const (
 	labelService     = "com.docker.compose.service"
 	labelNumber      = "com.docker.compose.container-number"
 	labelOneOff      = "com.docker.compose.oneoff"
+	labelDrill       = "edge.drill"        // a container of the scratch project of `edge drill`
 	labelStopSignals = "edge.stop_signals" // "WINCH,HUP": signals that tell the container to stop, although they usually do not
 )
 
@@ -38,9 +39,10 @@ const (
 	reasonUnhealthy = "Docker's health check says unhealthy"
 )
 
-// newContainerInfo reads a list entry. ok is false for one-off containers, which never serve, and for an entry without an ID.
+// newContainerInfo reads a list entry. ok is false for one-off containers and those of a drill, which never serve, and for an entry without
+// an ID.
 func newContainerInfo(item container.Summary) (c containerInfo, ok bool) {
-	if item.ID == "" || strings.EqualFold(item.Labels[labelOneOff], "true") {
+	if item.ID == "" || strings.EqualFold(item.Labels[labelOneOff], "true") || item.Labels[labelDrill] != "" {
 		return containerInfo{}, false
 	}
 	c = containerInfo{

@@ -271,6 +271,24 @@ func TestOnlyOwnProjectAndNetworksAreUsed(t *testing.T) {
 	}
 }
 
+// TestContainersOfADrillAreIgnored: to an edge that serves all projects, they would be a second application of the same name.
+func TestContainersOfADrillAreIgnored(t *testing.T) {
+	engine := newFakeEngine(t)
+	engine.put("drill", "10.0.0.8", func(c *container.Summary) {
+		c.Labels["com.docker.compose.project"], c.Labels["edge.drill"] = "q", "true"
+	})
+	engine.put("mine", "10.0.0.7", nil)
+	source := engine.newSource().(discovery.Engine)
+	source.Projects = []string{discovery.AnyProject}
+	r := runSource(t, source)
+	r.eventuallyServes(t, "10.0.0.7")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.problems["api"] != "" || len(r.names["api"]) != 1 {
+		t.Errorf("members %v, problem %q", r.names["api"], r.problems["api"])
+	}
+}
+
 func TestConfiguredProjectAndNetworkAreUsed(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)

@@ -92,6 +92,7 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	all = append(all, c.checkImages(ctx, s)...)
 	all = append(all, c.checkNetworks(ctx, s)...)
 	all = append(all, c.checkVolumes(ctx, s)...)
+	all = append(all, checkBackup(s)...)
 	if config != nil {
 		all = append(all, c.checkGuard(s, config)...)
 	}

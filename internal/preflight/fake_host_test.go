@@ -24,6 +24,7 @@ type fakeHost struct {
 	networks      map[string]any
 	volumes       map[string]any
 	configs       map[string]any
+	backup        jsonObject // x-edge-backup
 	adaptedConfig string
 
 	composeErr      error
@@ -56,6 +57,7 @@ func newFakeHost(t *testing.T) *fakeHost {
 				"image": "edge:dev", "build": jsonObject{"context": "."}, "user": "1000:1000",
 				"environment": jsonObject{"DOMAIN": "example.com"},
 				"networks":    jsonObject{"web": nil, "guard": nil},
+				"labels":      jsonObject{"edge.backup": "files", "edge.backup.app": "edge"},
 				"ports":       []jsonObject{{"target": 443, "published": "443", "protocol": "tcp"}},
 				"volumes": []jsonObject{
 					{"type": "volume", "source": "edge_data", "target": "/data"},
@@ -103,7 +105,7 @@ func (w *fakeHost) Run(_ context.Context, args ...string) (string, string, error
 				services[name] = s
 			}
 		}
-		text, err := json.Marshal(jsonObject{"name": "shop", "services": services, "networks": w.networks, "volumes": w.volumes, "configs": w.configs})
+		text, err := json.Marshal(jsonObject{"name": "shop", "services": services, "networks": w.networks, "volumes": w.volumes, "configs": w.configs, "x-edge-backup": w.backup})
 		return string(text), w.composeWarnings, errors.Join(err, w.composeErr)
 	}
 	for start, err := range w.dockerErrors {

@@ -109,6 +109,12 @@ func (r *Repository) Forget(ctx context.Context, ids ...string) error {
 	return err
 }
 
+// AddTag adds a tag to a snapshot, which gets another ID by that.
+func (r *Repository) AddTag(ctx context.Context, id, tag string) error {
+	_, err := r.run(ctx, nil, "tag", "--add", tag, id)
+	return err
+}
+
 // Prune removes data that no snapshot has. It takes as long as the repository is large; the caller sets the limit in ctx.
 func (r *Repository) Prune(ctx context.Context) error {
 	_, err := r.exec(ctx, nil, nil, "prune")

@@ -1,0 +1,226 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
+)
+
+// Drill restores a set into a scratch project, starts its applications there, and checks the data. It changes nothing of the project itself.
+// A Drill runs once.
+type Drill struct {
+	Docker  Docker
+	Project compose.Project
+	// Set is the ID of a set or its beginning, "latest" or "random".
+	Set string
+	// Edge is the Compose service that runs the edge: see [Restore.Edge].
+	Edge string
+	// Logical restores databases from their dumps.
+	Logical bool
+	// Keep leaves the scratch project, for a look at it.
+	Keep bool
+	// Out gets a line for each step.
+	Out io.Writer
+	// IsTerminal says that Out is a terminal, on which a line can be overwritten while a step lasts.
+	IsTerminal bool
+	// StartTimeout is how long databases and applications may take to become healthy: see [Restore.StartTimeout].
+	StartTimeout time.Duration
+}
+
+// DrillResult is what a drill has measured.
+type DrillResult struct {
+	Sets          map[string]string `json:"sets"` // application → ID of its set
+	Logical       bool              `json:"logical"`
+	Start         time.Time         `json:"start"`
+	RecoveryPoint time.Time         `json:"recovery_point"` // the beginning of the oldest of the sets: later changes are lost
+	// RecoverySeconds is the time from the beginning to the end of the last check, and StepSeconds what each step of it took.
+	RecoverySeconds float64            `json:"recovery_seconds"`
+	StepSeconds     map[string]float64 `json:"step_seconds"`
+	Error           string             `json:"error,omitempty"`
+}
+
+// Run runs the drill. The result is nil if it could not begin.
+func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
+	var source session
+	source.progress = &progress{out: d.Out, isTerminal: d.IsTerminal}
+	if err := source.open(ctx, d.Docker, d.Project, d.Edge); err != nil {
+		return nil, err
+	}
+	unlock, err := lockProject(source.stack.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	sets, err := listSets(ctx, source.repository, source.stack.Name)
+	if err != nil {
+		return nil, err
+	}
+	selected, err := selectSets(completeSets(sets), drillSet(completeSets(sets), d.Set), nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.checkRoom(ctx, selected); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "edge-drill-")
+	if err != nil {
+		return nil, err
+	}
+	scratch, err := d.createProject(ctx, &source, dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if !d.Keep {
+		defer func() {
+			err = errors.Join(err, removeProject(context.WithoutCancel(ctx), d.Docker, scratch.project), os.RemoveAll(dir))
+		}()
+	}
+	helper, err := newHelper(d.Docker, source.stack, d.Edge)
+	if err != nil {
+		return nil, err
+	}
+	run := &restoreRun{
+		Restore: &Restore{Docker: d.Docker, Logical: d.Logical, Queues: true, StartTimeout: d.StartTimeout},
+		session: *scratch, helper: helper, isDrill: true,
+	}
+	result = &DrillResult{Sets: make(map[string]string), Logical: d.Logical, Start: time.Now().UTC()}
+	for _, s := range selected {
+		result.Sets[s.App] = s.ID
+	}
+	err = run.drill(ctx, selected, result)
+	result.RecoverySeconds, result.StepSeconds = time.Since(result.Start).Seconds(), scratch.progress.seconds
+	if err != nil {
+		result.Error = err.Error()
+		return result, err
+	}
+	source.progress.printLine("the drill of %s has passed: restored and checked in %.0fs, the data is of %s",
+		joinSets(result.Sets), result.RecoverySeconds, result.RecoveryPoint.Local().Format(time.DateTime))
+	for _, s := range selected {
+		if err := source.repository.AddTag(ctx, s.manifest, tagDrilled+result.Start.Format("20060102-150405")); err != nil {
+			source.progress.printLine("warning: the set could not be marked: %v", err)
+			break
+		}
+	}
+	if d.Keep {
+		source.progress.printLine("the project %s is kept; remove it with: docker compose --project-name %[1]s down --volumes", scratch.stack.Name)
+	}
+	return result, nil
+}
+
+// drillSet returns the set that a drill restores.
+func drillSet(sets []*Set, name string) string {
+	if name != "random" || len(sets) == 0 {
+		return name
+	}
+	return sets[rand.IntN(len(sets))].ID
+}
+
+// drill restores the sets into the scratch project, and starts all of it.
+func (r *restoreRun) drill(ctx context.Context, sets []*Set, result *DrillResult) error {
+	if err := r.planSets(ctx, sets); err != nil {
+		return err
+	}
+	for _, t := range r.targets {
+		if start := t.manifest.Start; result.RecoveryPoint.IsZero() || start.Before(result.RecoveryPoint) {
+			result.RecoveryPoint = start
+		}
+	}
+	if err := r.writeJournal(ctx); err != nil {
+		return err
+	}
+	for i := range r.journal.Containers { // all start, but for what is no part of the applications
+		r.journal.Containers[i].WasRunning = !r.isOneShot(r.journal.Containers[i].Service)
+	}
+	if err := r.stopAndStage(ctx); err != nil {
+		return err
+	}
+	for _, operation := range []string{"swap", "commit"} {
+		if err := r.forEachTarget(ctx, operation); err != nil {
+			return err
+		}
+	}
+	return r.startAndCheck(ctx)
+}
+
+// isOneShot reports whether other services wait for a service to complete.
+func (r *restoreRun) isOneShot(name string) bool {
+	for _, service := range r.stack.Services {
+		if dependency, ok := service.DependsOn[name]; ok && dependency.IsOneShot() {
+			return true
+		}
+	}
+	return false
+}
+
+// createProject creates the containers and volumes of the scratch project, and removes those of an earlier drill.
+func (d *Drill) createProject(ctx context.Context, source *session, dir string) (*session, error) {
+	source.progress.startStep("create %s%s", source.stack.Name, drillSuffix)
+	text, _, err := d.Docker.Run(ctx, d.Project.Args("config", "--format", "json")...)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "compose.json")
+	content, err := drillStack([]byte(text), d.Edge, isDirectory)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(file, content, 0o600); err != nil { // it has the secrets of .env
+		return nil, err
+	}
+	scratch := *source
+	scratch.project = compose.Project{Name: source.stack.Name + drillSuffix, Directory: dir, Files: []string{file}}
+	if scratch.stack, err = compose.ParseStack(string(content)); err != nil {
+		return nil, err
+	}
+	if err := removeProject(ctx, d.Docker, scratch.project); err != nil {
+		return nil, err
+	}
+	if _, _, err := d.Docker.Run(ctx, scratch.project.Args("up", "--no-start", "--no-build")...); err != nil {
+		return nil, errors.Join(err, removeProject(context.WithoutCancel(ctx), d.Docker, scratch.project))
+	}
+	source.progress.finishStep("created the project %s", scratch.stack.Name)
+	return &scratch, nil
+}
+
+func removeProject(ctx context.Context, docker Docker, project compose.Project) error {
+	_, _, err := docker.Run(ctx, project.Args("down", "--volumes", "--remove-orphans", "--timeout", "5")...)
+	return err
+}
+
+// drillSpace is how much space a drill needs, in sizes of the sets: the data, and what the databases add when they start.
+const drillSpace = 1.5
+
+// minDrillMemory is how much memory has to be available beside the running applications.
+const minDrillMemory = 512 << 20
+
+// checkRoom returns an error if a drill would fill the disk or the memory of the applications.
+func (d *Drill) checkRoom(ctx context.Context, sets []*Set) error {
+	needed := int64(0)
+	for _, s := range sets {
+		needed += int64(drillSpace * float64(s.Size))
+	}
+	root, _, err := d.Docker.Run(ctx, "info", "--format", "{{.DockerRootDir}}")
+	if err != nil {
+		return err
+	}
+	if free, err := freeSpace(strings.TrimSpace(root)); err == nil && free < needed+minFreeSpace {
+		return hint.New(fmt.Errorf("Docker's disk has %s left, and the drill needs about %s", FormatBytes(free), FormatBytes(needed+minFreeSpace)), "make space in "+strings.TrimSpace(root))
+	}
+	if available, err := availableMemory(); err == nil && available < minDrillMemory {
+		return hint.New(fmt.Errorf("%s of memory are available, and a drill needs %s", FormatBytes(available), FormatBytes(minDrillMemory)), "run the drill when the applications are less busy")
+	}
+	return nil
+}
+
+// joinSets returns sets with their applications.
+func joinSets(sets map[string]string) string { return (&journal{Sets: sets}).setNames() }
+

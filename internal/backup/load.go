@@ -1,0 +1,92 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+)
+
+// loadMariaDB creates an empty database in the staged directory, and loads the dump and the accounts. It is slower than the physical copy, but
+// works with every version and architecture.
+func (r *restoreRun) loadMariaDB(ctx context.Context, t *target) error {
+	staged := "staged=" + quoteShell(path.Join(t.directory, stagedName)) + "\n"
+	steps := []struct{ name, prepare string }{
+		{t.service + "-dump.sql", `
+chown mysql "$staged"
+"$(command -v mariadb-install-db || command -v mysql_install_db)" --no-defaults --user=mysql --datadir="$staged" --skip-test-db --auth-root-authentication-method=normal >/tmp/install 2>&1 || { tail -n 5 /tmp/install >&2; exit 1; }
+`},
+		{t.service + "-accounts.sql", ""},
+	}
+	for _, step := range steps {
+		p, found := t.partNamed(step.name)
+		if !found {
+			return fmt.Errorf("the set has no part %s", step.name)
+		}
+		err := r.pipe(ctx, p, func(ctx context.Context, stdin io.Reader) error {
+			return r.helper.script(ctx, t, "mysql", stdin, staged+step.prepare+mariadbServer+`
+start_server --no-defaults
+client
+stop_server
+`)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadPostgres creates an empty server in the staged directory, as the image does, and loads the roles and the dump of each database.
+func (r *restoreRun) loadPostgres(ctx context.Context, t *target) error {
+	variables := postgresLogin
+	for _, variable := range t.container.Config.Env {
+		if name, value, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "POSTGRES_") && !strings.Contains(name, "PASSWORD") {
+			variables = name + "=" + quoteShell(value) + "\n" + variables
+		}
+	}
+	server := "staged=" + quoteShell(path.Join(t.directory, stagedName)) + variables + `
+export PGHOST=/tmp
+server() {
+	as_user "$(command -v pg_ctl)" --pgdata "$staged" --wait --timeout 600 --log /tmp/log "$@" >/tmp/ctl 2>&1 || { grep -h 'FATAL\|ERROR' /tmp/log >&2; tail -n 2 /tmp/ctl >&2; exit 1; }
+}
+start() { server start --options '-c listen_addresses= -c unix_socket_directories=/tmp -c ssl=off'; }
+`
+	load := func(p Part, script string) error {
+		return r.pipe(ctx, p, func(ctx context.Context, stdin io.Reader) error {
+			return r.helper.script(ctx, t, "postgres", stdin, server+script)
+		})
+	}
+	roles, found := t.partNamed(t.service + "-roles.sql")
+	if !found {
+		return fmt.Errorf("the set has no part with the roles of %s", t.service)
+	}
+	// The roles that exist already are errors, which are of no importance: the superuser, whose password comes with the next statement.
+	if err := load(roles, `
+chown postgres "$staged"
+chmod 0700 "$staged"
+as_user initdb --pgdata "$staged" --username "$PGUSER" --encoding UTF8 --auth-local trust --auth-host scram-sha-256 >/tmp/initdb 2>&1 || { tail -n 5 /tmp/initdb >&2; exit 1; }
+echo 'host all all all scram-sha-256' >>"$staged/pg_hba.conf"
+start
+psql --no-psqlrc --quiet --dbname postgres >/dev/null 2>/tmp/roles
+server stop --mode fast
+`); err != nil {
+		return err
+	}
+	for _, p := range t.parts {
+		if p.Format != FormatPgDump {
+			continue
+		}
+		name := quoteShell(strings.TrimSuffix(strings.TrimPrefix(p.Name, t.service+"-"), ".pgdump"))
+		if err := load(p, `
+start
+[ `+name+` = postgres ] || createdb --maintenance-db postgres `+name+`
+pg_restore --exit-on-error --single-transaction --dbname `+name+`
+server stop --mode fast
+`); err != nil {
+			return err
+		}
+	}
+	return nil
+}
