@@ -20,6 +20,7 @@ type Endpoint struct {
 	member       Member
 	source       Source
 	hasFormerIDs bool
+	isReported   bool // a source reports its member; only while the service is reconciled
 
 	state         State
 	reason        string

@@ -25,12 +25,16 @@ type Member struct {
 }
 
 // canBeEndpoint reports whether the member can be an endpoint.
-func (m Member) canBeEndpoint() bool {
+func (m *Member) canBeEndpoint() bool {
 	return m.Addr.IsValid() && (m.Phase == Running || m.Phase == Terminating)
 }
 
 // address returns where the member listens.
-func (m Member) address() netip.AddrPort { return netip.AddrPortFrom(m.Addr, m.Port) }
+func (m *Member) address() netip.AddrPort { return netip.AddrPortFrom(m.Addr, m.Port) }
 
-// hasAddressID reports whether the member's ID is its address, so that a source that knows more may replace it.
-func (m Member) hasAddressID() bool { return m.ID == m.Addr.String() || m.ID == m.address().String() }
+// hasAddressID reports whether the member's ID is its address, so that a source that knows more may replace it. It allocates nothing: each
+// update asks it of all members.
+func (m *Member) hasAddressID() bool {
+	var buffer [64]byte
+	return m.ID == string(m.Addr.AppendTo(buffer[:0])) || m.ID == string(m.address().AppendTo(buffer[:0]))
+}

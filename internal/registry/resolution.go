@@ -85,22 +85,25 @@ func (r *Registry) reconcile(s *Service) {
 	s.unreachable = slices.ContainsFunc(res.members, func(m resolvedMember) bool { return m.Phase == Unreachable })
 	s.problem = r.problem(s)
 
-	kept := make(map[*Endpoint]bool, len(s.endpoints))
+	for _, e := range s.endpoints {
+		e.isReported = false
+	}
 	var added []resolvedMember
-	for _, m := range res.members {
+	for i := range res.members {
+		m := &res.members[i]
 		if !m.canBeEndpoint() {
 			continue
 		}
-		e := s.find(m.Member)
+		e := s.find(&m.Member)
 		if e == nil {
-			added = append(added, m)
+			added = append(added, *m)
 			continue
 		}
-		kept[e] = true
+		e.isReported = true
 		e.updateMember(m.Member, m.source)
 	}
 	for _, e := range slices.Clone(s.endpoints) {
-		if !kept[e] && e.removedReason == "" {
+		if !e.isReported && e.removedReason == "" {
 			reason, abort := explainRemoval(e, res)
 			s.startRemoval(e, reason, abort)
 		}
@@ -123,6 +126,7 @@ func (r *Registry) resolve(s *Service) resolution {
 		}
 		merged.decided = merged.decided && decided
 		merged.known = merged.known || known
+		merged.members = slices.Grow(merged.members, len(members))
 		for _, m := range members {
 			m.Port = cmp.Or(m.Port, n.Port)
 			if one := (resolvedMember{m, source}); i == 0 || !slices.ContainsFunc(merged.members, one.isSame) {
@@ -191,7 +195,7 @@ func (r *Registry) problem(s *Service) string {
 
 // find returns the endpoint of a member: the same container at the same address, or the same address if one of the two
 // reports contains no more than that. The caller holds s.mu.
-func (s *Service) find(m Member) *Endpoint {
+func (s *Service) find(m *Member) *Endpoint {
 	addr := m.address()
 	for _, e := range s.endpoints {
 		if e.removedReason == "" && e.addr == addr && (e.member.ID == m.ID || e.member.hasAddressID() || m.hasAddressID()) {

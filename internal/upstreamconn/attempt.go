@@ -93,8 +93,13 @@ type emptyBody struct{}
 // Read returns the end of the body.
 func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 
+// WriteTo writes nothing. Without it, net/http would allocate a buffer of 32 KiB to copy the body.
+func (emptyBody) WriteTo(io.Writer) (int64, error) { return 0, nil }
+
 // Close does nothing.
 func (emptyBody) Close() error { return nil }
+
+var _ io.WriterTo = emptyBody{}
 
 var identity = []string{"identity"}
 
