@@ -46,7 +46,7 @@ type journalContainer struct {
 	Service    string `json:"service"`
 	Policy     string `json:"policy"` // its restart policy, as docker update takes it
 	WasRunning bool   `json:"was_running"`
-	IsDatabase bool   `json:"is_database"` // it has data that the restore replaces
+	IsDatabase bool   `json:"is_database"` // it starts before the checks; applications start after them, because they write
 }
 
 // journalTarget is a directory whose content is replaced.

@@ -12,12 +12,19 @@ import (
 // works with every version and architecture.
 func (r *restoreRun) loadMariaDB(ctx context.Context, t *target) error {
 	staged := "staged=" + quoteShell(path.Join(t.directory, stagedName)) + "\n"
-	steps := []struct{ name, prepare string }{
+	steps := []struct{ name, prepare, load string }{
 		{t.service + "-dump.sql", `
 chown mysql "$staged"
 "$(command -v mariadb-install-db || command -v mysql_install_db)" --no-defaults --user=mysql --datadir="$staged" --skip-test-db --auth-root-authentication-method=normal >/tmp/install 2>&1 || { tail -n 5 /tmp/install >&2; exit 1; }
+`, `client
+client --execute SHUTDOWN
 `},
-		{t.service + "-accounts.sql", ""},
+		// The accounts replace that of root, so that another one has to load them. It drops itself.
+		{t.service + "-accounts.sql", "", `
+client --execute "CREATE USER edge_restore@localhost; GRANT ALL ON *.* TO edge_restore@localhost WITH GRANT OPTION; GRANT PROXY ON ''@'%' TO edge_restore@localhost WITH GRANT OPTION"
+{ cat; echo 'DROP USER edge_restore@localhost;'; } | client --user=edge_restore
+kill "$(cat /tmp/server.pid)"
+`},
 	}
 	for _, step := range steps {
 		p, found := t.partNamed(step.name)
@@ -27,8 +34,7 @@ chown mysql "$staged"
 		err := r.pipe(ctx, p, func(ctx context.Context, stdin io.Reader) error {
 			return r.helper.script(ctx, t, "mysql", stdin, staged+step.prepare+mariadbServer+`
 start_server --no-defaults
-client
-stop_server
+`+step.load+`wait $server
 `)
 		})
 		if err != nil {
@@ -46,7 +52,7 @@ func (r *restoreRun) loadPostgres(ctx context.Context, t *target) error {
 			variables = name + "=" + quoteShell(value) + "\n" + variables
 		}
 	}
-	server := "staged=" + quoteShell(path.Join(t.directory, stagedName)) + variables + `
+	server := "staged=" + quoteShell(path.Join(t.directory, stagedName)) + "\n" + variables + `
 export PGHOST=/tmp
 server() {
 	as_user "$(command -v pg_ctl)" --pgdata "$staged" --wait --timeout 600 --log /tmp/log "$@" >/tmp/ctl 2>&1 || { grep -h 'FATAL\|ERROR' /tmp/log >&2; tail -n 2 /tmp/ctl >&2; exit 1; }

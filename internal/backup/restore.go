@@ -234,9 +234,10 @@ func (r *restoreRun) writeJournal(ctx context.Context) error {
 	for _, s := range r.sets {
 		j.Sets[s.App] = s.ID
 	}
-	isTarget := make(map[string]bool)
+	isTarget, isDatabase := make(map[string]bool), make(map[string]bool)
 	for _, t := range r.targets {
 		isTarget[t.service] = true
+		isDatabase[t.service] = isDatabase[t.service] || t.kind != Files
 		j.Targets = append(j.Targets, journalTarget{t.container.ID, t.directory})
 	}
 	for _, service := range stopOrder(r.stack, isTarget) {
@@ -246,7 +247,7 @@ func (r *restoreRun) writeJournal(ctx context.Context) error {
 		}
 		for _, c := range all {
 			j.Containers = append(j.Containers, journalContainer{
-				ID: c.ID, Service: service, Policy: restartPolicy(c), WasRunning: c.IsUp(), IsDatabase: isTarget[service],
+				ID: c.ID, Service: service, Policy: restartPolicy(c), WasRunning: c.IsUp(), IsDatabase: isDatabase[service],
 			})
 		}
 	}
