@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/backup"
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/recovery"
 	"github.com/theworklabs/edge/internal/restic"
 )
 
@@ -57,7 +59,12 @@ with much less data than the set before; 5 another backup is under way.
 			addProjectFlags(list)
 			list.Flags().Bool("json", false, "Print JSON")
 			list.RunE = withStatus(runNoArgs(runBackupList))
-			cmd.AddCommand(initialize, list)
+
+			// For edge backup and edge drill, which run it in the edge's container.
+			report := &cobra.Command{Use: "report", Short: "Tells the edge of a backup, from standard input", Hidden: true}
+			report.Flags().String("address", "", "The admin API's address")
+			report.RunE = runNoArgs(runBackupReport)
+			cmd.AddCommand(initialize, list, report)
 		},
 	}
 }
@@ -179,6 +186,34 @@ func runBackupList(cmd *cobra.Command) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.App, s.Time.Local().Format(time.DateTime), backup.FormatBytes(s.Size), backup.FormatBytes(s.Added), drill)
 	}
 	return w.Flush()
+}
+
+func runBackupReport(cmd *cobra.Command) error {
+	body, err := io.ReadAll(cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	address, _ := cmd.Flags().GetString("address")
+	_, err = newAdminClient(address).post("/edge/backups", body, nil, nil)
+	return err
+}
+
+// printBackupProblems prints what needs attention about backups. It prints nothing if it cannot be read: the user asked for something else.
+func printBackupProblems(w io.Writer, admin adminClient, now time.Time) error {
+	var status recovery.Status
+	if _, err := admin.get("/edge/backups", &status); err != nil {
+		return nil
+	}
+	for _, p := range status.Problems(now) {
+		name := p.Project
+		if p.App != "" {
+			name += "/" + p.App
+		}
+		if _, err := fmt.Fprintf(w, "\nbackup of %s: %s\n", name, p.Message); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // withStatus has the program exit with the status of a command's error.

@@ -70,7 +70,10 @@ func runStatus(cmd *cobra.Command, names []string) error {
 		if err := printServices(cmd.OutOrStdout(), services, time.Now()); err != nil {
 			return err
 		}
-		return printCertWarning(cmd.OutOrStdout(), admin)
+		if err := printCertWarning(cmd.OutOrStdout(), admin); err != nil {
+			return err
+		}
+		return printBackupProblems(cmd.OutOrStdout(), admin, time.Now())
 	}
 	if !flags.Bool("watch") {
 		return show()

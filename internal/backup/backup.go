@@ -104,7 +104,8 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 	if err := b.repository.Forget(ctx, reapable(sets, host, time.Now())...); err != nil {
 		b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)
 	}
-	result := &Result{Set: newSetID(time.Now())}
+	start := time.Now()
+	result := &Result{Set: newSetID(start)}
 	var failures []error
 	isUnusual := false
 	for _, app := range plan.Apps {
@@ -119,6 +120,7 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 			break
 		}
 	}
+	b.report(ctx, result, start)
 	if len(failures) == 0 {
 		failures = append(failures, b.removeExpired(ctx), b.copySets(ctx, result.Set))
 	}

@@ -3,11 +3,8 @@ package backup
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
-
-	"github.com/theworklabs/edge/internal/compose"
 )
 
 // closeServices has the edge show the maintenance page for the services that are going to be stopped. Without an edge, their visitors get
@@ -17,7 +14,7 @@ func (r *restoreRun) closeServices(ctx context.Context) {
 		return
 	}
 	for _, service := range r.serviceNames() {
-		if err := r.edgeMaintenance(ctx, "on", service, "--message", "The data of this application is being restored."); err == nil {
+		if err := r.edge.maintenance(ctx, "on", service, "--message", "The data of this application is being restored."); err == nil {
 			r.journal.Closed = append(r.journal.Closed, service)
 		}
 	}
@@ -26,31 +23,11 @@ func (r *restoreRun) closeServices(ctx context.Context) {
 // openServices ends the maintenance that closeServices has begun.
 func (r *restoreRun) openServices(ctx context.Context) {
 	for _, service := range r.journal.Closed {
-		if err := r.edgeMaintenance(ctx, "off", service); err != nil {
+		if err := r.edge.maintenance(ctx, "off", service); err != nil {
 			r.progress.printLine("warning: %s is still in maintenance: %v", service, err)
 		}
 	}
 }
 
-// edgeMaintenance runs `edge maintenance` in the container of the edge. It fails if the edge has no route to the service.
-func (r *restoreRun) edgeMaintenance(ctx context.Context, operation, service string, flags ...string) error {
-	all, err := compose.Containers(ctx, r.Docker, r.stack.Name, r.Edge)
-	if err != nil {
-		return err
-	}
-	for _, c := range all {
-		if !c.IsUp() {
-			continue
-		}
-		args := append([]string{"exec", c.ID, "edge", "maintenance", operation, service}, flags...)
-		_, _, err := r.Docker.Run(ctx, args...)
-		return err
-	}
-	return errNoEdge
-}
-
 // sortedKeys returns the keys of a map, sorted.
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
-
-// errNoEdge says that the edge does not run.
-var errNoEdge = errors.New("the edge does not run")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
+	"github.com/theworklabs/edge/internal/recovery"
 )
 
 // Drill restores a set into a scratch project, starts its applications there, and checks the data. It changes nothing of the project itself.
@@ -84,7 +85,7 @@ func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 			err = errors.Join(err, removeProject(context.WithoutCancel(ctx), d.Docker, scratch.project), os.RemoveAll(dir))
 		}()
 	}
-	helper, err := newHelper(d.Docker, source.stack, d.Edge)
+	helper, err := source.edge.helper()
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +99,13 @@ func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 	}
 	err = run.drill(ctx, selected, result)
 	result.RecoverySeconds, result.StepSeconds = time.Since(result.Start).Seconds(), scratch.progress.seconds
+	report := source.newReport()
+	report.Drill = &recovery.DrillOutcome{Sets: result.Sets, RecoverySeconds: result.RecoverySeconds, StepSeconds: result.StepSeconds}
 	if err != nil {
-		result.Error = err.Error()
+		result.Error, report.Drill.Error = err.Error(), err.Error()
+	}
+	source.sendReport(ctx, report)
+	if err != nil {
 		return result, err
 	}
 	source.progress.printLine("the drill of %s has passed: restored and checked in %.0fs, the data is of %s",
@@ -223,4 +229,3 @@ func (d *Drill) checkRoom(ctx context.Context, sets []*Set) error {
 
 // joinSets returns sets with their applications.
 func joinSets(sets map[string]string) string { return (&journal{Sets: sets}).setNames() }
-

@@ -47,7 +47,11 @@ func (i *Init) Run(ctx context.Context) (*Created, error) {
 	if err != nil {
 		return nil, err
 	}
-	program, err := findRestic(ctx, i.Docker, stack, i.Edge)
+	e, err := findEdge(ctx, i.Docker, stack, i.Edge)
+	if err != nil {
+		return nil, err
+	}
+	program, err := findRestic(ctx, i.Docker, e)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +72,7 @@ func (i *Init) Run(ctx context.Context) (*Created, error) {
 
 func createRepositories(ctx context.Context, s *Settings, program, recoveryKey string) error {
 	first := s.repository(program, s.Repository)
-	if err := errors.Join(first.Init(ctx)); err != nil {
+	if err := first.Init(ctx); err != nil {
 		return err
 	}
 	if err := first.AddKey(ctx, recoveryKey); err != nil {

@@ -160,7 +160,7 @@ var minRestic = [2]int{0, 14}
 var resticVersion = regexp.MustCompile(`^restic (\d+)\.(\d+)`)
 
 // findRestic returns the path of restic: that of this machine, or else a copy of the one in the image of the edge.
-func findRestic(ctx context.Context, docker Docker, stack *compose.Stack, edge string) (string, error) {
+func findRestic(ctx context.Context, docker Docker, e edge) (string, error) {
 	if program, err := exec.LookPath("restic"); err == nil {
 		out, err := exec.CommandContext(ctx, program, "version").Output()
 		if match := resticVersion.FindSubmatch(out); err == nil && match != nil {
@@ -171,11 +171,10 @@ func findRestic(ctx context.Context, docker Docker, stack *compose.Stack, edge s
 			}
 		}
 	}
-	service := stack.Services[edge]
-	if service == nil {
-		return "", missingRestic(fmt.Errorf("this machine has no restic, and the project no service %s whose image has it", edge))
+	if e.image == "" {
+		return "", missingRestic(errors.New("this machine has no restic, and there is no edge whose image has it"))
 	}
-	program, err := copyRestic(ctx, docker, stack.ImageName(service))
+	program, err := copyRestic(ctx, docker, e.image)
 	if err != nil {
 		return "", missingRestic(fmt.Errorf("this machine has no restic, and it could not be copied from the edge's image: %w", err))
 	}

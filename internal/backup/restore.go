@@ -69,7 +69,7 @@ func (r *Restore) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if run.helper, err = newHelper(r.Docker, run.stack, r.Edge); err != nil {
+	if run.helper, err = run.edge.helper(); err != nil {
 		return err
 	}
 	isFinished, err := run.finishInterrupted(ctx)
@@ -80,15 +80,6 @@ func (r *Restore) Run(ctx context.Context) error {
 		return err
 	}
 	return run.execute(ctx)
-}
-
-// newHelper returns the helper that works on volumes.
-func newHelper(docker Docker, stack *compose.Stack, edge string) (*helper, error) {
-	service := stack.Services[edge]
-	if service == nil {
-		return nil, hint.New(fmt.Errorf("the project %s has no service %q, whose image works on volumes", stack.Name, edge), "name the edge's service with --edge")
-	}
-	return &helper{docker, stack.ImageName(service)}, nil
 }
 
 // plan finds the set, and what it replaces.

@@ -17,13 +17,14 @@ type session struct {
 	stack      *compose.Stack
 	project    compose.Project // with its directory and files
 	plan       *Plan
+	edge       edge
 	options    Options
 	settings   *Settings
 	repository *restic.Repository
 }
 
-// open reads the project and opens the repository. edge is the service whose image has restic.
-func (s *session) open(ctx context.Context, docker Docker, project compose.Project, edge string) (err error) {
+// open reads the project and opens the repository. edgeName is the service of the edge: see [findEdge].
+func (s *session) open(ctx context.Context, docker Docker, project compose.Project, edgeName string) (err error) {
 	s.docker = docker
 	if s.stack, s.project, err = readProject(ctx, docker, project); err != nil {
 		return err
@@ -37,7 +38,10 @@ func (s *session) open(ctx context.Context, docker Docker, project compose.Proje
 	if s.settings, err = ReadSettings(s.project.Directory); err != nil {
 		return err
 	}
-	program, err := findRestic(ctx, docker, s.stack, edge)
+	if s.edge, err = findEdge(ctx, docker, s.stack, edgeName); err != nil {
+		return err
+	}
+	program, err := findRestic(ctx, docker, s.edge)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ func init() {
 //	GET  /edge/certificates  a JSON list of [certificates.Status]
 //	GET  /edge/checks        a [preflight.Report]
 //	POST /edge/drain         takes a [DrainRequest], answers a [DrainResponse]
+//	GET  /edge/backups       a [recovery.Status]
+//	POST /edge/backups       takes a [recovery.Report], answers the status after it
 //	GET  /edge/maintenance   a [maintenance.Snapshot]
 //	POST /edge/maintenance   takes a [MaintenanceRequest], answers the snapshot after the change
 type adminAPI struct{}
@@ -42,6 +44,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/edge/certificates", Handler: jsonHandler{http.MethodGet: func(*http.Request) (any, error) { return Certificates(), nil }}},
 		{Pattern: "/edge/checks", Handler: jsonHandler{http.MethodGet: getChecks}},
 		{Pattern: "/edge/drain", Handler: jsonHandler{http.MethodPost: postDrain}},
+		{Pattern: "/edge/backups", Handler: jsonHandler{http.MethodGet: getBackups, http.MethodPost: postBackups}},
 		{Pattern: "/edge/maintenance", Handler: jsonHandler{http.MethodGet: getMaintenance, http.MethodPost: postMaintenance}},
 	}
 }

@@ -39,7 +39,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{metrics{a.runtime}, certificates.Collector{Monitor: a.runtime.certificates}, maintenanceMetrics{a.runtime}} {
+	for _, collector := range []prometheus.Collector{metrics{a.runtime}, certificates.Collector{Monitor: a.runtime.certificates}, maintenanceMetrics{a.runtime}, recoveryMetrics{a.runtime}} {
 		err := to.Register(collector)
 		if _, isRegistered := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isRegistered {
 			return err

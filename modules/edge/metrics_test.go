@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/maintenance"
+	"github.com/theworklabs/edge/internal/recovery"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -112,6 +113,65 @@ edge_maintenance{service="api:80"} 1
 edge_maintenance{service="web:80"} 0
 `
 	if err := testutil.CollectAndCompare(maintenanceMetrics{r}, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMetricsShowBackupsAndDrills(t *testing.T) {
+	storage := &certmagic.FileStorage{Path: t.TempDir()}
+	r := newRuntime(zap.NewNop(), zap.NewNop())
+	t.Cleanup(func() { _ = r.Destruct() })
+	r.active = &App{storage: storage}
+	point := time.Date(2020, 1, 1, 3, 0, 0, 0, time.UTC)
+	report := &recovery.Report{
+		Project: "shop", Time: point.Add(time.Minute), MaxAgeSeconds: 3600, DrillIntervalSeconds: 1e10,
+		Backups: []recovery.Backup{{App: "crm", Set: "s", RecoveryPoint: point, Seconds: 60, Size: 2000, Added: 10}, {App: "books", Error: "down"}},
+		Drill:   &recovery.DrillOutcome{RecoverySeconds: 20, StepSeconds: map[string]float64{"stop": 1.5}},
+	}
+	if _, err := r.recovery.Add(t.Context(), storage, report); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+# HELP edge_backup_added_bytes What the last set added to the repository.
+# TYPE edge_backup_added_bytes gauge
+edge_backup_added_bytes{application="crm",project="shop"} 10
+# HELP edge_backup_duration_seconds The duration of the last backup that succeeded.
+# TYPE edge_backup_duration_seconds gauge
+edge_backup_duration_seconds{application="crm",project="shop"} 60
+# HELP edge_backup_last_success_timestamp_seconds The end of the last backup that succeeded.
+# TYPE edge_backup_last_success_timestamp_seconds gauge
+edge_backup_last_success_timestamp_seconds{application="crm",project="shop"} 1.57784766e+09
+# HELP edge_backup_overdue 1 if the last set of an application is older than max_age of x-edge-backup, else 0.
+# TYPE edge_backup_overdue gauge
+edge_backup_overdue{application="books",project="shop"} 1
+edge_backup_overdue{application="crm",project="shop"} 1
+# HELP edge_backup_size_bytes The size of the last set.
+# TYPE edge_backup_size_bytes gauge
+edge_backup_size_bytes{application="crm",project="shop"} 2000
+# HELP edge_backup_success 1 if the last backup of an application succeeded, else 0.
+# TYPE edge_backup_success gauge
+edge_backup_success{application="books",project="shop"} 0
+edge_backup_success{application="crm",project="shop"} 1
+# HELP edge_drill_last_success_timestamp_seconds The end of the last drill that passed.
+# TYPE edge_drill_last_success_timestamp_seconds gauge
+edge_drill_last_success_timestamp_seconds{project="shop"} 1.57784766e+09
+# HELP edge_drill_overdue 1 if the last drill that passed is longer ago than drill_interval of x-edge-backup, else 0.
+# TYPE edge_drill_overdue gauge
+edge_drill_overdue{project="shop"} 0
+# HELP edge_drill_recovery_seconds How long the restore and all checks took in the last drill that passed.
+# TYPE edge_drill_recovery_seconds gauge
+edge_drill_recovery_seconds{project="shop"} 20
+# HELP edge_drill_step_seconds How long a step took in the last drill that passed.
+# TYPE edge_drill_step_seconds gauge
+edge_drill_step_seconds{project="shop",step="stop"} 1.5
+# HELP edge_drill_success 1 if the last drill of a project passed, else 0.
+# TYPE edge_drill_success gauge
+edge_drill_success{project="shop"} 1
+# HELP edge_recovery_point_timestamp_seconds The time of the data of the last set.
+# TYPE edge_recovery_point_timestamp_seconds gauge
+edge_recovery_point_timestamp_seconds{application="crm",project="shop"} 1.5778476e+09
+`
+	if err := testutil.CollectAndCompare(recoveryMetrics{r}, strings.NewReader(want)); err != nil {
 		t.Error(err)
 	}
 }

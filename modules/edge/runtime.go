@@ -11,6 +11,7 @@ import (
 	"github.com/theworklabs/edge/internal/affinity"
 	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/maintenance"
+	"github.com/theworklabs/edge/internal/recovery"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/tunnel"
 	"github.com/theworklabs/edge/internal/upstreamconn"
@@ -34,6 +35,7 @@ type runtime struct {
 	tunnels         *tunnel.Group // all upgraded connections of the process
 	affinityKeys    affinity.KeyStore
 	maintenance     *maintenance.Follower
+	recovery        recovery.Store
 	certificates    *certificates.Monitor
 	logs            activeLogs
 	accessLog       *zap.Logger // http.log.access, made of logs

@@ -1,0 +1,124 @@
+package recovery
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+var start = time.Date(2026, 11, 26, 3, 0, 0, 0, time.UTC)
+
+// report returns a report of a backup of the applications that began at a time.
+func report(at time.Time, backups ...Backup) *Report {
+	return &Report{Project: "shop", Time: at.Add(time.Minute), MaxAgeSeconds: 26 * 3600, DrillIntervalSeconds: 8 * 24 * 3600, Backups: backups}
+}
+
+func success(app string, at time.Time) Backup {
+	return Backup{App: app, Set: at.Format("20060102-150405"), RecoveryPoint: at, Seconds: 60, Size: 1000, Added: 10}
+}
+
+// problems returns the problems at a time, a line for each.
+func problems(s *Status, now time.Time) string {
+	var b strings.Builder
+	for _, p := range s.Problems(now) {
+		b.WriteString(p.Project + "/" + p.App + ": " + p.Message + "\n")
+	}
+	return b.String()
+}
+
+func TestProblemsAreOverdueAndFailedBackupsAndDrills(t *testing.T) {
+	var s *Status
+	if got := problems(s, start); got != "" {
+		t.Errorf("nothing is known: %s", got)
+	}
+	s = s.With(report(start, success("crm", start), Backup{App: "books", Error: "books-db does not run"}))
+	before := s
+	hour := time.Hour
+	for _, c := range []struct {
+		name   string
+		report *Report
+		now    time.Time
+		want   string
+	}{
+		{"one has failed", nil, start.Add(hour), "shop/books: there is no backup: books-db does not run\n"},
+		{"both succeed", report(start.Add(24*hour), success("crm", start.Add(24*hour)), success("books", start.Add(24*hour))), start.Add(25 * hour), ""},
+		{"the timer is dead", nil, start.Add(51 * hour), "shop/books: the backup is overdue: the last one is of 2026-11-27T03:00:00Z\n" +
+			"shop/crm: the backup is overdue: the last one is of 2026-11-27T03:00:00Z\n"},
+		{"the next one fails", report(start.Add(30*hour), Backup{App: "crm", Error: "the disk is full"}), start.Add(31 * hour), "shop/crm: the last backup failed: the disk is full\n"},
+		{
+			"no drill", report(start.Add(200*hour), success("crm", start.Add(200*hour)), success("books", start.Add(200*hour))), start.Add(201 * hour),
+			"shop/: no drill has been run: nobody knows whether the backups can be restored\n",
+		},
+		{
+			"a drill fails", &Report{Project: "shop", Time: start.Add(201 * hour), MaxAgeSeconds: 26 * 3600, DrillIntervalSeconds: 8 * 24 * 3600, Drill: &DrillOutcome{Error: "a table is missing"}}, start.Add(201 * hour),
+			"shop/: the last drill failed: a table is missing\n",
+		},
+		{"a drill passes", &Report{Project: "shop", Time: start.Add(202 * hour), MaxAgeSeconds: 26 * 3600, DrillIntervalSeconds: 8 * 24 * 3600, Drill: &DrillOutcome{RecoverySeconds: 20}}, start.Add(202 * hour), ""},
+		{
+			"the next drill is overdue", report(start.Add(400*hour), success("crm", start.Add(400*hour)), success("books", start.Add(400*hour))), start.Add(400 * hour),
+			"shop/: the drill is overdue: the last one that passed was on 2026-12-04T13:00:00Z\n",
+		},
+	} {
+		if c.report != nil {
+			if err := c.report.Check(); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			s = s.With(c.report)
+		}
+		if got := problems(s, c.now); got != c.want {
+			t.Errorf("%s: got\n%swant\n%s", c.name, got, c.want)
+		}
+	}
+	if got := problems(before, start.Add(hour)); !strings.HasPrefix(got, "shop/books: there is no backup") {
+		t.Errorf("an earlier status has changed: %s", got)
+	}
+}
+
+func TestIncompleteReportsAreRefused(t *testing.T) {
+	for name, change := range map[string]func(r *Report){
+		"project":       func(r *Report) { r.Project = "" },
+		"time":          func(r *Report) { r.Time = time.Time{} },
+		"max age":       func(r *Report) { r.MaxAgeSeconds = 0 },
+		"drills":        func(r *Report) { r.DrillIntervalSeconds = -1 },
+		"app":           func(r *Report) { r.Backups[0].App = "" },
+		"set":           func(r *Report) { r.Backups[0].Set = "" },
+		"time of a set": func(r *Report) { r.Backups[0].RecoveryPoint = time.Time{} },
+	} {
+		r := report(start, success("crm", start))
+		change(r)
+		if r.Check() == nil {
+			t.Errorf("a report without %s is accepted", name)
+		}
+	}
+}
+
+func TestTheStatusOutlivesTheEdge(t *testing.T) {
+	storage := &certmagic.FileStorage{Path: t.TempDir()}
+	ctx := context.Background()
+	var first, second Store
+	if s, err := first.Status(ctx, storage); err != nil || len(s.Projects) != 0 {
+		t.Errorf("empty storage: %+v, %v", s, err)
+	}
+	if _, err := first.Add(ctx, storage, report(start, success("crm", start))); err != nil {
+		t.Fatal(err)
+	}
+	s, err := second.Status(ctx, storage)
+	if err != nil || s.Projects["shop"].Apps["crm"].Set == "" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	if err := os.WriteFile(filepath.Join(storage.Path, "edge", "backups.json"), []byte(`{"projects"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var third Store
+	if _, err := third.Status(ctx, storage); err == nil {
+		t.Error("a broken file is read")
+	}
+	if s, err := third.Add(ctx, storage, report(start, success("crm", start))); err != nil || len(s.Projects) != 1 {
+		t.Errorf("a broken file is not replaced: %v", err)
+	}
+}
