@@ -85,11 +85,13 @@ reliability: setup image
 projects: setup image
 	EDGE_TEST_PROJECTS=60 $(SUITE) -v -run TestManyProjects ./tests
 
-# Backups under writes, and backups and restores that are killed at random times: 20, 100 and 50 of them; about two hours.
+# Backups under writes, and backups and restores that are killed at random times: 20, 100 and 50 of them; and 12 forged sets. It takes about
+# two hours; `make test` has one or two of each, in about seven minutes.
 backups: setup image
 	EDGE_TEST_BACKUPS=20 $(SUITE) -timeout 3h -v -run UnderWrites ./tests/backup
 	EDGE_TEST_KILLS=100 $(SUITE) -timeout 3h -v -run KilledBackup ./tests/backup
 	EDGE_TEST_KILLS=50 $(SUITE) -timeout 3h -v -run KilledRestore ./tests/backup
+	EDGE_TEST_FAULTS=11 $(SUITE) -timeout 3h -v -run SeededFaults ./tests/backup
 
 # A .env with new secrets. A file that is there already is never touched.
 env:

@@ -61,6 +61,7 @@ type appBackup struct {
 	*Backup
 	app      App
 	manifest *Manifest
+	files    *fileNames // of all of its archives
 	host     string
 }
 
@@ -109,7 +110,7 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 	var failures []error
 	isUnusual := false
 	for _, app := range plan.Apps {
-		a := &appBackup{Backup: b, app: app, host: host}
+		a := &appBackup{Backup: b, app: app, files: newFileNames(), host: host}
 		r := a.run(ctx, result.Set, completeSets(sets))
 		result.Apps = append(result.Apps, r.AppResult)
 		isUnusual = isUnusual || len(r.Unusual) > 0
@@ -181,6 +182,7 @@ func (b *appBackup) storeParts(ctx context.Context) error {
 			return err
 		}
 	}
+	b.countMissingAttachments()
 	if b.app.Name == EdgeApp {
 		return b.backUpProjectFiles(ctx)
 	}

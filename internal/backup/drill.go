@@ -91,7 +91,7 @@ func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 	}
 	run := &restoreRun{
 		Restore: &Restore{Docker: d.Docker, Logical: d.Logical, Queues: true, StartTimeout: d.StartTimeout},
-		session: *scratch, helper: helper, isDrill: true,
+		session: *scratch, helper: helper, isDrill: true, files: make(map[string]*fileNames),
 	}
 	result = &DrillResult{Sets: make(map[string]string), Logical: d.Logical, Start: time.Now().UTC()}
 	for _, s := range selected {

@@ -97,11 +97,30 @@ func (b *appBackup) backUpFiles(ctx context.Context, source Source) error {
 		if i > 0 {
 			part.Name = fmt.Sprintf("%s-files-%d.tar", source.Service, i+1)
 		}
-		if err := b.save(ctx, part, func(ctx context.Context, w io.Writer) error { return c.copyOut(ctx, path, w) }); err != nil {
+		if err := b.save(ctx, part, func(ctx context.Context, w io.Writer) error { return b.copyFiles(ctx, c, path, w) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// copyFiles writes a directory of a container to w, as an archive, and notes the names of its files.
+func (b *appBackup) copyFiles(ctx context.Context, c *container, path string, w io.Writer) error {
+	names, wait := b.files.tee()
+	err := c.copyOut(ctx, path, io.MultiWriter(w, names))
+	_ = names.CloseWithError(err)
+	return errors.Join(err, wait())
+}
+
+// countMissingAttachments notes in the manifest how many attachments of a database have no file.
+func (b *appBackup) countMissingAttachments() {
+	for i := range b.manifest.Databases {
+		d := &b.manifest.Databases[i]
+		if n := b.files.countMissing(d.attachments); n > 0 {
+			d.Inconsistencies[missingAttachments] = n
+			b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("%s: %d attachments have no file", d.Service, n))
+		}
+	}
 }
 
 // projectFilesPart is the name of the part with the project's files.

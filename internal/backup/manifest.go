@@ -68,6 +68,8 @@ type Database struct {
 	// Inconsistencies are rows that refer to none, and the like: check → number of rows. The application may have written them itself; a
 	// restored database must not have more.
 	Inconsistencies map[string]int64 `json:"inconsistencies,omitempty"`
+
+	attachments []string // the names of files that its rows have
 }
 
 // Size returns the bytes of all parts.

@@ -161,7 +161,10 @@ func countPostgres(session *client, d *Database) error {
 			return err
 		}
 	}
-	d.Inconsistencies, err = findPostgresInconsistencies(session, d)
+	if d.Inconsistencies, err = findPostgresInconsistencies(session, d); err != nil {
+		return err
+	}
+	d.attachments, err = readAttachments(session, d)
 	return err
 }
 

@@ -50,6 +50,7 @@ type restoreRun struct {
 	helper  *helper
 	sets    []*Set
 	targets []*target
+	files   map[string]*fileNames // application → names of the files that were restored; none if the restore continues an interrupted one
 	journal *journal
 	isDrill bool // in a scratch project, which no edge serves
 }
@@ -59,7 +60,7 @@ const defaultStartTimeout = 5 * time.Minute
 
 // Run restores the set. First it finishes a restore that was interrupted.
 func (r *Restore) Run(ctx context.Context) error {
-	run := &restoreRun{Restore: r}
+	run := &restoreRun{Restore: r, files: make(map[string]*fileNames)}
 	run.progress = &progress{out: r.Out, isTerminal: r.IsTerminal}
 	if err := run.open(ctx, r.Docker, r.Project, r.Edge); err != nil {
 		return err

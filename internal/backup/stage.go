@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -107,13 +108,23 @@ func (r *restoreRun) stage(ctx context.Context, t *target) error {
 	case Redis:
 		return r.stageRedis(ctx, t)
 	case Files:
-		p, _ := t.part(FormatTar)
-		return r.pipe(ctx, p, func(ctx context.Context, stdin io.Reader) error {
-			_, err := r.helper.volumes(ctx, t.container.ID, stdin, "extract", t.directory)
-			return err
-		})
+		return r.stageFiles(ctx, t)
 	}
 	return fmt.Errorf("%s: the kind %s cannot be restored", t.service, t.kind)
+}
+
+// stageFiles extracts an archive of files, and notes their names.
+func (r *restoreRun) stageFiles(ctx context.Context, t *target) error {
+	p, _ := t.part(FormatTar)
+	if r.files[t.app] == nil {
+		r.files[t.app] = newFileNames()
+	}
+	return r.pipe(ctx, p, func(ctx context.Context, stdin io.Reader) error {
+		names, wait := r.files[t.app].tee()
+		_, err := r.helper.volumes(ctx, t.container.ID, io.TeeReader(stdin, names), "extract", t.directory)
+		_ = names.CloseWithError(err)
+		return errors.Join(err, wait())
+	})
 }
 
 // stagedName is the name of the directory in which package volume stages the new content.

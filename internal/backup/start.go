@@ -116,7 +116,7 @@ func (r *restoreRun) check(ctx context.Context, t *target) error {
 	case MariaDB:
 		problems, err = checkMariaDB(ctx, c, &want)
 	case Postgres:
-		problems, err = checkPostgres(ctx, c, &want)
+		problems, err = checkPostgres(ctx, c, &want, r.files[t.app])
 	}
 	if err != nil {
 		return fmt.Errorf("check %s: %w", t.service, err)
@@ -150,8 +150,8 @@ func checkMariaDB(ctx context.Context, c *container, want *Database) (problems [
 	return compareDatabases(want, got), nil
 }
 
-// checkPostgres compares a running server with the manifest.
-func checkPostgres(ctx context.Context, c *container, want *Database) (problems []string, err error) {
+// checkPostgres compares a running server with the manifest, and its attachments with the files that were restored; these may be nil.
+func checkPostgres(ctx context.Context, c *container, want *Database, files *fileNames) (problems []string, err error) {
 	session, err := c.openClient(ctx, postgresLogin+psql, `\echo `+endLine)
 	if err != nil {
 		return nil, err
@@ -160,6 +160,9 @@ func checkPostgres(ctx context.Context, c *container, want *Database) (problems 
 	err = countPostgres(session, got)
 	if err := errors.Join(err, session.close()); err != nil {
 		return nil, err
+	}
+	if files != nil {
+		got.Inconsistencies[missingAttachments] = files.countMissing(got.attachments)
 	}
 	return compareDatabases(want, got), nil
 }

@@ -9,7 +9,7 @@ import (
 // TestBackupsUnderWritesAreRestoredExactly stores sets while clients write, and restores each of them: every table has as many rows as the
 // manifest says, which counted them in the snapshot of the dump, although it is the physical copy that is restored.
 func TestBackupsUnderWritesAreRestoredExactly(t *testing.T) {
-	for i := range count("EDGE_TEST_BACKUPS", 2) {
+	for i := range count("EDGE_TEST_BACKUPS", 1) {
 		stop := stack.writeAll(t)
 		out := stack.mustEdge(t, "backup")
 		mariadb, postgres := stop()

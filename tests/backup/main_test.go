@@ -79,9 +79,6 @@ func newTestStack(dir string) (*testStack, error) {
 	if err := s.project.Down(ctx); err != nil { // of an earlier run
 		return nil, err
 	}
-	if _, err := s.project.Compose(ctx, "--profile", "edge", "up", "--no-start"); err != nil {
-		return nil, err
-	}
 	if _, err := s.project.Compose(ctx, "up", "--detach", "--wait"); err != nil {
 		return nil, err
 	}
@@ -111,7 +108,7 @@ func (s *testStack) command(ctx context.Context, args ...string) *exec.Cmd {
 	if err != nil {
 		panic(err) // harness.Main has built it
 	}
-	args = append(args, "--project-name", projectName, "--file", filepath.Join(s.dir, "compose.yaml"), "--profile", "edge")
+	args = append(args, "--project-name", projectName, "--file", filepath.Join(s.dir, "compose.yaml"))
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.WaitDelay = 20 * time.Second
 	return cmd
@@ -147,6 +144,8 @@ INSERT INTO bigcapital_system.TENANTS (ORGANIZATION_ID, BUILT_AT) VALUES ('%[1]d
 	if err := s.psql(ctx, `CREATE TABLE compose_namespace (id bigint PRIMARY KEY);
 CREATE TABLE compose_module (id bigint PRIMARY KEY, rel_namespace bigint);
 CREATE TABLE compose_record (id bigserial PRIMARY KEY, module_id bigint, value text);
+CREATE TABLE compose_attachment (id bigserial PRIMARY KEY, url text NOT NULL, preview_url text NOT NULL, deleted_at timestamptz);
+INSERT INTO compose_attachment (url, preview_url, deleted_at) VALUES ('/compose/1.pdf', '', NULL), ('/compose/gone.pdf', '', now());
 INSERT INTO compose_namespace VALUES (1); INSERT INTO compose_module VALUES (1, 1);
 INSERT INTO compose_record (module_id, value) SELECT 1, md5(i::text) FROM generate_series(1, 5000) i;
 `); err != nil {
