@@ -25,9 +25,8 @@ test:
 	$(STEP) fuzz tests/fuzz 300x
 	$(STEP) tests $(SUITE) ./tests
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
-	$(STEP) tests/acme $(SUITE) -parallel 3 ./tests/acme # they mostly wait
+	$(STEP) 'tests/acme and tests/backup' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup # the first mostly waits
 	$(STEP) tests/storage $(SUITE) ./tests/storage
-	$(STEP) tests/backup $(SUITE) ./tests/backup
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
