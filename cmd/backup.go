@@ -231,7 +231,7 @@ func withStatus(run func(*cobra.Command, []string) error) func(*cobra.Command, [
 func backupExitStatus(err error) int {
 	repository, isRepository := errors.AsType[*restic.Error](err)
 	switch {
-	case errors.Is(err, backup.ErrUnusual):
+	case errors.Is(err, backup.ErrShrunk):
 		return 4
 	case errors.Is(err, backup.ErrBusy) || isRepository && repository.Kind == restic.Locked:
 		return 5

@@ -48,13 +48,13 @@ type AppResult struct {
 	Size     int64    `json:"size"`    // bytes
 	Added    int64    `json:"added"`   // bytes that the repository did not have
 	Seconds  float64  `json:"seconds"` // duration
-	Unusual  []string `json:"unusual,omitempty"`
+	Shrunk   []string `json:"shrunk,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 	Error    string   `json:"error,omitempty"`
 }
 
-// ErrUnusual says that a set is stored, but is much smaller than the one before.
-var ErrUnusual = errors.New("the backup is stored, but has much less data than the one before")
+// ErrShrunk says that a set is stored, but is much smaller than the one before.
+var ErrShrunk = errors.New("the backup is stored, but has much less data than the one before")
 
 // appBackup is the backup of one application.
 type appBackup struct {
@@ -108,12 +108,12 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 	start := time.Now()
 	result := &Result{Set: newSetID(start)}
 	var failures []error
-	isUnusual := false
+	hasShrunk := false
 	for _, app := range plan.Apps {
 		a := &appBackup{Backup: b, app: app, files: newFileNames(), host: host}
 		r := a.run(ctx, result.Set, completeSets(sets))
 		result.Apps = append(result.Apps, r.AppResult)
-		isUnusual = isUnusual || len(r.Unusual) > 0
+		hasShrunk = hasShrunk || len(r.Shrunk) > 0
 		if r.err != nil {
 			failures = append(failures, fmt.Errorf("%s: %w", app.Name, r.err))
 		}
@@ -128,8 +128,8 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 	if err := errors.Join(failures...); err != nil {
 		return result, err
 	}
-	if isUnusual {
-		return result, hint.New(ErrUnusual, "see that no data is lost: the sets before are kept as x-edge-backup says")
+	if hasShrunk {
+		return result, hint.New(ErrShrunk, "see that no data is lost: the sets before are kept as x-edge-backup says")
 	}
 	return result, nil
 }
@@ -148,9 +148,9 @@ func (b *appBackup) run(ctx context.Context, set string, earlier []*Set) appResu
 		Architecture: runtime.GOARCH, Images: make(map[string]string),
 	}
 	err := b.storeParts(ctx)
-	var unusual []string
+	var shrunk []string
 	if err == nil {
-		unusual, err = b.compare(ctx, earlier)
+		shrunk, err = b.compare(ctx, earlier)
 	}
 	if err == nil {
 		b.manifest.End = time.Now().UTC()
@@ -158,9 +158,9 @@ func (b *appBackup) run(ctx context.Context, set string, earlier []*Set) appResu
 	}
 	r := appResult{AppResult{
 		App: b.app.Name, Size: b.manifest.Size(), Added: b.manifest.Added(), Seconds: time.Since(start).Seconds(),
-		Unusual: unusual, Warnings: b.manifest.Warnings,
+		Shrunk: shrunk, Warnings: b.manifest.Warnings,
 	}, err}
-	for _, text := range slices.Concat(r.Unusual, r.Warnings) {
+	for _, text := range slices.Concat(r.Shrunk, r.Warnings) {
 		b.progress.printLine("%s: warning: %s", b.app.Name, text)
 	}
 	if err != nil {
@@ -222,8 +222,8 @@ func (b *appBackup) storeManifest(ctx context.Context) error {
 	return err
 }
 
-// compare returns what is unusual in comparison with the set before: a part, or a database's rows, that is less than half of what it was.
-func (b *appBackup) compare(ctx context.Context, earlier []*Set) (unusual []string, err error) {
+// compare returns what has shrunk since the set before: a part, or a database's rows, that is less than half of what it was.
+func (b *appBackup) compare(ctx context.Context, earlier []*Set) (shrunk []string, err error) {
 	var last *Set
 	for _, s := range earlier {
 		if s.App == b.app.Name {
@@ -244,24 +244,24 @@ func (b *appBackup) compare(ctx context.Context, earlier []*Set) (unusual []stri
 const smallPart = 64 << 10
 
 // compareManifests returns what a set has much less of than the one before.
-func compareManifests(before, after *Manifest) (unusual []string) {
+func compareManifests(before, after *Manifest) (shrunk []string) {
 	for _, old := range before.Parts {
 		i := slices.IndexFunc(after.Parts, func(p Part) bool { return p.Name == old.Name })
 		isLog := old.Format == FormatBinlog || old.Format == FormatWALTar
 		switch {
 		case i < 0 && !isLog:
-			unusual = append(unusual, fmt.Sprintf("%s is no longer part of the backup", old.Name))
+			shrunk = append(shrunk, fmt.Sprintf("%s is no longer part of the backup", old.Name))
 		case i >= 0 && !isLog && old.Size > smallPart && after.Parts[i].Size < old.Size/2:
-			unusual = append(unusual, fmt.Sprintf("%s has %s, after %s in the set before", old.Name, FormatBytes(after.Parts[i].Size), FormatBytes(old.Size)))
+			shrunk = append(shrunk, fmt.Sprintf("%s has %s, after %s in the set before", old.Name, FormatBytes(after.Parts[i].Size), FormatBytes(old.Size)))
 		}
 	}
 	for _, old := range before.Databases {
 		i := slices.IndexFunc(after.Databases, func(d Database) bool { return d.Service == old.Service })
 		if i >= 0 && after.Databases[i].Rows() < old.Rows()/2 {
-			unusual = append(unusual, fmt.Sprintf("%s has %d rows, after %d in the set before", old.Service, after.Databases[i].Rows(), old.Rows()))
+			shrunk = append(shrunk, fmt.Sprintf("%s has %d rows, after %d in the set before", old.Service, after.Databases[i].Rows(), old.Rows()))
 		}
 	}
-	return unusual
+	return shrunk
 }
 
 // removeExpired removes the sets that the retention does not keep. It is no failure that the repository takes no removals: credentials that

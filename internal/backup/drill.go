@@ -219,7 +219,7 @@ func (d *Drill) checkRoom(ctx context.Context, sets []*Set) error {
 		return err
 	}
 	if free, err := freeSpace(strings.TrimSpace(root)); err == nil && free < needed+minFreeSpace {
-		return hint.New(fmt.Errorf("Docker's disk has %s left, and the drill needs about %s", FormatBytes(free), FormatBytes(needed+minFreeSpace)), "make space in "+strings.TrimSpace(root))
+		return hint.New(fmt.Errorf("the disk of the Docker Engine has %s left, and the drill needs about %s", FormatBytes(free), FormatBytes(needed+minFreeSpace)), "make space in "+strings.TrimSpace(root))
 	}
 	if available, err := availableMemory(); err == nil && available < minDrillMemory {
 		return hint.New(fmt.Errorf("%s of memory are available, and a drill needs %s", FormatBytes(available), FormatBytes(minDrillMemory)), "run the drill when the applications are less busy")

@@ -83,7 +83,7 @@ func TestTheBeginningOfADumpIsSeenOnce(t *testing.T) {
 	}
 }
 
-func TestMuchLessDataIsUnusual(t *testing.T) {
+func TestMuchLessDataIsReported(t *testing.T) {
 	set := func(size, rows int64, names ...string) *Manifest {
 		m := &Manifest{Databases: []Database{{Service: "db", Tables: map[string]int64{"t": rows}}}}
 		for _, name := range names {

@@ -29,7 +29,7 @@ type Container struct {
 			MaximumRetryCount int
 		}
 	}
-	Config       struct {
+	Config struct {
 		Image  string // its name in the compose file
 		Env    []string
 		Labels map[string]string
