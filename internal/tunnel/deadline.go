@@ -3,6 +3,7 @@ package tunnel
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,8 +17,8 @@ type deadline struct {
 	src, dst net.Conn
 
 	mu             sync.Mutex
-	at             time.Time // zero while the direction may last for ever
-	closeRequested bool      // the direction has to send a close frame
+	at             time.Time   // zero while the direction may last for ever
+	closeRequested atomic.Bool // the direction has to send a close frame
 }
 
 // requestClose wakes the direction, which sends a close frame and ends at the given time. The last replyTimeout before it
@@ -30,7 +31,9 @@ func (d *deadline) limit(at time.Time) { d.shorten(at, false, at) }
 func (d *deadline) shorten(at time.Time, requestClose bool, writeBy time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.closeRequested = d.closeRequested || requestClose
+	if requestClose {
+		d.closeRequested.Store(true)
+	}
 	if d.at.IsZero() || at.Before(d.at) {
 		d.at = at
 	}
@@ -47,7 +50,7 @@ func (d *deadline) rearm() (closeRequested, expired bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_ = d.src.SetReadDeadline(d.at)
-	return d.closeRequested, !d.at.IsZero() && !time.Now().Before(d.at)
+	return d.closeRequested.Load(), !d.at.IsZero() && !time.Now().Before(d.at)
 }
 
 // isSet reports whether the direction has to end at some time.

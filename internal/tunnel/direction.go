@@ -13,6 +13,7 @@ type direction struct {
 	other    *direction
 	reader   reader
 	buffered []byte // bytes that were read before the tunnel was opened
+	unread   []byte // bytes that were read, and that finishFrame forwards; valid until the reader's release
 	frames   frameTracker
 	copied   int64 // bytes
 	deadline deadline
@@ -65,6 +66,11 @@ func (d *direction) forward() error {
 	for err == nil && !(d.frames.closed && d.deadline.isSet()) {
 		var p []byte
 		p, err = d.reader.read()
+		if len(p) > 0 && d.deadline.closeRequested.Load() && !d.frames.isAtBoundary() && !d.frames.invalid && !d.frames.closed {
+			// The bytes came at the same time as the request, and finish the frame. What is behind it must not begin another one.
+			d.unread = p
+			return errCloseRequested
+		}
 		if failed := d.forwardChunk(p); failed != nil {
 			err = failed
 		}

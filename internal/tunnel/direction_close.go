@@ -26,7 +26,10 @@ func (d *direction) finishFrame() (isAtBoundary bool, failed error) {
 	d.deadline.setForFrame()
 	isAtBoundary = d.frames.isAtBoundary()
 	for !isAtBoundary && !d.frames.invalid {
-		p, err := d.reader.read()
+		p, err := d.unread, error(nil)
+		if d.unread = nil; p == nil {
+			p, err = d.reader.read()
+		}
 		if frameEnd := d.frames.track(p); frameEnd > 0 {
 			p, isAtBoundary = p[:frameEnd], true
 		}
