@@ -46,13 +46,13 @@ with much less data than the set before; 5 another backup is under way.
 			cmd.RunE = withStatus(runWithArgs(runBackup))
 
 			initialize := &cobra.Command{
-				Use:   "init --repository <location> [--copy-to <location>] [--env NAME=VALUE]...",
+				Use:   "init --repository <location> [--copy-to <location>] [--env NAME]...",
 				Short: "Creates the repository of the backups, and backup.env with its password",
 			}
 			addProjectFlags(initialize)
 			initialize.Flags().String("repository", "", "Where to store backups: /PATH, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET, …")
 			initialize.Flags().String("copy-to", "", "A second repository, to which each set is copied")
-			initialize.Flags().StringArray("env", nil, "A variable for the repository, such as AWS_ACCESS_KEY_ID=…")
+			initialize.Flags().StringArray("env", nil, "A variable for the repository: its name, whose value is in the environment, or NAME=VALUE")
 			initialize.RunE = withStatus(runNoArgs(runBackupInit))
 
 			list := &cobra.Command{Use: "list [--json]", Short: "Lists the sets that can be restored"}
@@ -133,9 +133,13 @@ func runBackupInit(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	for _, variable := range env {
-		if name, _, found := strings.Cut(variable, "="); !found || name == "" {
-			return fmt.Errorf("--env %s: want NAME=VALUE", name)
+	for i, variable := range env { // NAME alone keeps a secret out of the arguments, which other users can see
+		if name, _, hasValue := strings.Cut(variable, "="); !hasValue {
+			value, isSet := os.LookupEnv(name)
+			if !isSet {
+				return withHint(fmt.Errorf("--env %s: the variable is not set", name), "export %s, and with sudo: sudo --preserve-env=%s", name, name)
+			}
+			env[i] = name + "=" + value
 		}
 	}
 	i := &backup.Init{

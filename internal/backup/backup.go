@@ -92,8 +92,8 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.repository.Unlock(ctx); err != nil {
-		return nil, err
+	if err := b.repository.Unlock(ctx); err != nil { // credentials that can only append
+		b.progress.printLine("warning: old locks could not be removed: %v", err)
 	}
 	sets, err := listSets(ctx, b.repository, b.stack.Name)
 	if err != nil {
@@ -235,7 +235,11 @@ func (b *appBackup) compare(ctx context.Context, earlier []*Set) (shrunk []strin
 	}
 	before, err := loadManifest(ctx, b.repository, last)
 	if err != nil {
-		return nil, err
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("the set before cannot be compared: %v", err))
+		return nil, nil
 	}
 	return compareManifests(before, b.manifest), nil
 }

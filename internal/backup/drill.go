@@ -135,6 +135,9 @@ func (r *restoreRun) drill(ctx context.Context, sets []*Set, result *DrillResult
 	if err := r.planSets(ctx, sets); err != nil {
 		return err
 	}
+	if len(r.targets) == 0 {
+		return fmt.Errorf("the set %s has no data that can be restored", joinSets(result.Sets))
+	}
 	for _, t := range r.targets {
 		if start := t.manifest.Start; result.RecoveryPoint.IsZero() || start.Before(result.RecoveryPoint) {
 			result.RecoveryPoint = start

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"strings"
@@ -15,7 +16,8 @@ type helper struct {
 
 // volumes runs `edge volume` on directories of a container's volumes, as root.
 func (h *helper) volumes(ctx context.Context, containerID string, stdin io.Reader, operation string, directories ...string) (string, error) {
-	args := []string{"run", "--rm", "--network", "none", "--user", "0:0", "--volumes-from", containerID, "--entrypoint", "edge"}
+	name := helperName()
+	args := []string{"run", "--rm", "--name", name, "--network", "none", "--user", "0:0", "--volumes-from", containerID, "--entrypoint", "edge"}
 	if stdin != nil {
 		args = append(args, "--interactive")
 	}
@@ -23,6 +25,7 @@ func (h *helper) volumes(ctx context.Context, containerID string, stdin io.Reade
 	args = append(append(args, h.edgeImage, "volume", operation), directories...)
 	stderr, err := h.docker.Stream(ctx, stdin, &out, args...)
 	if err != nil {
+		h.remove(name)
 		if _, message, found := strings.Cut(stderr, "edge: error: "); found {
 			return "", fmt.Errorf("%s the volume: %s", operation, strings.TrimSpace(message))
 		}
@@ -34,8 +37,9 @@ func (h *helper) volumes(ctx context.Context, containerID string, stdin io.Reade
 // script runs a shell script in a container of a service's image, with the volumes of its container, as the user whose name the image has
 // for the server.
 func (h *helper) script(ctx context.Context, of *target, user string, stdin io.Reader, script string) error {
+	name := helperName()
 	args := []string{
-		"run", "--rm", "--network", "none", "--user", "0:0", "--volumes-from", of.container.ID, "--tmpfs", "/tmp:mode=1777",
+		"run", "--rm", "--name", name, "--network", "none", "--user", "0:0", "--volumes-from", of.container.ID, "--tmpfs", "/tmp:mode=1777",
 		"--entrypoint", "sh",
 	}
 	if stdin != nil {
@@ -60,9 +64,19 @@ echo '` + completion + `' >&2
 		err = fmt.Errorf("the command has ended early")
 	}
 	if err != nil {
+		h.remove(name)
 		return c.scriptError(ctx, err, stderr)
 	}
 	return nil
+}
+
+func helperName() string { return "edge-restore-" + strings.ToLower(rand.Text()) }
+
+// remove removes a helper container, which goes on if its docker command was interrupted. It usually has exited.
+func (h *helper) remove(name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	_, _, _ = h.docker.Run(ctx, "rm", "--force", name)
 }
 
 // serverVersion returns what the program of the target's server prints as its version.

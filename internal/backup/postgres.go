@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // postgresLogin names the superuser and the database of the official image. Connections within its container need no password.
@@ -81,6 +82,9 @@ func openReplication(ctx context.Context, c *container) (*client, error) {
 	return c.openClient(ctx, postgresLogin+psql+` "dbname=$PGDATABASE replication=database"`, `\echo `+endLine)
 }
 
+// slotTimeout is how long a backup waits for transactions that are open.
+const slotTimeout = 2 * time.Minute
+
 // dumpPostgres stores a dump of each database, and counts what is in the main one's snapshot.
 func (b *appBackup) dumpPostgres(ctx context.Context, c *container, slot string, part func(name, format string) Part) (*Database, error) {
 	session, err := c.openClient(ctx, postgresLogin+psql, `\echo `+endLine)
@@ -98,12 +102,19 @@ func (b *appBackup) dumpPostgres(ctx context.Context, c *container, slot string,
 	snapshot := ""
 	if logLevel == "logical" {
 		// The server exports the snapshot that has exactly what is committed before the slot's position.
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
 		replication, err := openReplication(ctx, c)
 		if err != nil {
 			return nil, err
 		}
 		defer replication.close() // it keeps the snapshot
+		// The server waits for all transactions that write, and keeps the log meanwhile.
+		timeout := time.AfterFunc(slotTimeout, func() {
+			cancel(fmt.Errorf("a transaction has been open for more than %v; SELECT * FROM pg_stat_activity shows it", slotTimeout))
+		})
 		row, err := replication.queryRow("CREATE_REPLICATION_SLOT " + slot + " TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT;")
+		timeout.Stop()
 		if err != nil {
 			return nil, fmt.Errorf("get a snapshot and its position: %w", err)
 		}

@@ -143,6 +143,9 @@ func selectSets(sets []*Set, id string, apps []string) ([]*Set, error) {
 // findTargets returns what a set replaces, and refuses data that the machine's programs cannot read.
 func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*target, err error) {
 	for _, p := range m.Parts {
+		if p.Kind == Mongo {
+			r.progress.printLine("warning: %s is not restored: load it with mongorestore --archive --gzip --drop", p.Name)
+		}
 		if p.Path == "" {
 			continue
 		}
@@ -392,8 +395,8 @@ func (r *restoreRun) commit(ctx context.Context) error {
 
 // undo puts the old content in its place again, and starts what ran before.
 func (r *restoreRun) undo(ctx context.Context) error {
-	if err := r.journal.enter(phaseUndoing); err != nil {
-		return err
+	if err := r.journal.enter(phaseUndoing); err != nil { // such as a full disk, which the undoing frees
+		r.progress.printLine("warning: %v", err)
 	}
 	r.progress.startStep("undo")
 	if err := r.stopContainers(ctx); err != nil {
@@ -455,6 +458,9 @@ func (r *restoreRun) finishInterrupted(ctx context.Context) (isFinished bool, er
 		return true, err
 	}
 	sets = slices.DeleteFunc(completeSets(sets), func(s *Set) bool { return j.Sets[s.App] != s.ID })
+	if len(sets) != len(j.Sets) {
+		return true, hint.New(fmt.Errorf("the repository no longer has all of %s, with which the data is checked", j.setNames()), "restore the repository from its copy, and run the restore again")
+	}
 	if err := r.planSets(ctx, sets); err != nil {
 		return true, err
 	}

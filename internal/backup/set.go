@@ -59,26 +59,28 @@ func listSets(ctx context.Context, repository *restic.Repository, project string
 	}
 	var sets []*Set
 	found := make(map[[2]string]*Set)
+	names := make(map[*Set]map[string]bool) // of the parts that are there
 	for _, s := range snapshots {
 		tags := parseTags(s.Tags)
 		key := [2]string{tags[tagSet], tags[tagApp]}
 		set := found[key]
 		if set == nil {
 			set = &Set{ID: tags[tagSet], Project: project, App: tags[tagApp], Host: tags[tagHost], Time: s.Time}
-			found[key] = set
+			found[key], names[set] = set, make(map[string]bool)
 			sets = append(sets, set)
 		}
 		set.snapshots = append(set.snapshots, s.ID)
+		names[set][tags[tagPart]] = true // a tag that was added may have left two snapshots of a manifest
 		if tags[tagPart] == manifestPart {
 			set.manifest, set.Time = s.ID, s.Time
 			set.Size, _ = strconv.ParseInt(tags[tagSize], 10, 64)
 			set.Added, _ = strconv.ParseInt(tags[tagAdded], 10, 64)
 			set.parts, _ = strconv.Atoi(tags[tagParts])
-			set.Drilled = tags[tagDrilled] != ""
+			set.Drilled = set.Drilled || tags[tagDrilled] != ""
 		}
 	}
 	for _, set := range sets {
-		set.Complete = set.manifest != "" && len(set.snapshots) == set.parts+1
+		set.Complete = set.manifest != "" && len(names[set]) == set.parts+1
 	}
 	slices.SortStableFunc(sets, func(a, b *Set) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.App, b.App))

@@ -159,8 +159,11 @@ rm -f backup-my.cnf xtrabackup_* mariadb_backup_*
 	}
 	_, first, _ := strings.Cut(d.PhysicalPosition, ":")
 	_, last, _ := strings.Cut(d.Position, ":")
+	if err := r.helper.script(ctx, t, "mysql", nil, prepare); err != nil { // it takes longer than a stream may stall
+		return err
+	}
 	return r.pipe(ctx, binlog, func(ctx context.Context, stdin io.Reader) error {
-		return r.helper.script(ctx, t, "mysql", stdin, prepare+`
+		return r.helper.script(ctx, t, "mysql", stdin, "staged="+quoteShell(staged)+`
 mkdir /tmp/binlog
 tar -x -C /tmp/binlog
 chmod -R a+rX /tmp/binlog
