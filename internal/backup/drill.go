@@ -190,6 +190,9 @@ func (d *Drill) createProject(ctx context.Context, source *session, dir string) 
 	if scratch.stack, err = compose.ParseStack(string(content)); err != nil {
 		return nil, err
 	}
+	if err := checkIsDrill(ctx, d.Docker, scratch.project.Name); err != nil {
+		return nil, err
+	}
 	if err := removeProject(ctx, d.Docker, scratch.project); err != nil {
 		return nil, err
 	}
@@ -200,29 +203,52 @@ func (d *Drill) createProject(ctx context.Context, source *session, dir string) 
 	return &scratch, nil
 }
 
+// checkIsDrill returns an error if a project of the name has containers that are not a drill's: a drill would remove their data.
+func checkIsDrill(ctx context.Context, docker Docker, project string) error {
+	out, _, err := docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.project="+project, "--format", `{{.Names}}={{.Label "`+DrillLabel+`"}}`)
+	if err != nil {
+		return err
+	}
+	for _, line := range strings.Fields(out) {
+		if name, isForeign := strings.CutSuffix(line, "="); isForeign {
+			return hint.New(fmt.Errorf("the project %s is not of a drill: it has the container %s", project, name), "give that project another name")
+		}
+	}
+	return nil
+}
+
 func removeProject(ctx context.Context, docker Docker, project compose.Project) error {
 	_, _, err := docker.Run(ctx, project.Args("down", "--volumes", "--remove-orphans", "--timeout", "5")...)
 	return err
 }
 
-// drillSpace is how much space a drill needs, in sizes of the sets: the data, and what the databases add when they start.
-const drillSpace = 1.5
+// stagedSpace is how much space the data of sets needs beside the present data, in sizes of the sets: the databases add to it when they start.
+const stagedSpace = 1.5
+
+// checkSpaceFor returns an error if sets would fill the disk of the Docker Engine. It does not know an Engine on another machine.
+func checkSpaceFor(ctx context.Context, docker Docker, sets []*Set) error {
+	needed := int64(minFreeSpace)
+	for _, s := range sets {
+		needed += int64(stagedSpace * float64(s.Size))
+	}
+	root, _, err := docker.Run(ctx, "info", "--format", "{{.DockerRootDir}}")
+	if err != nil {
+		return err
+	}
+	root = strings.TrimSpace(root)
+	if free, err := freeSpace(root); err == nil && free < needed {
+		return hint.New(fmt.Errorf("the disk of the Docker Engine has %s left, and about %s are needed", FormatBytes(free), FormatBytes(needed)), "make space in "+root)
+	}
+	return nil
+}
 
 // minDrillMemory is how much memory has to be available beside the running applications.
 const minDrillMemory = 512 << 20
 
 // checkRoom returns an error if a drill would fill the disk or the memory of the applications.
 func (d *Drill) checkRoom(ctx context.Context, sets []*Set) error {
-	needed := int64(0)
-	for _, s := range sets {
-		needed += int64(drillSpace * float64(s.Size))
-	}
-	root, _, err := d.Docker.Run(ctx, "info", "--format", "{{.DockerRootDir}}")
-	if err != nil {
+	if err := checkSpaceFor(ctx, d.Docker, sets); err != nil {
 		return err
-	}
-	if free, err := freeSpace(strings.TrimSpace(root)); err == nil && free < needed+minFreeSpace {
-		return hint.New(fmt.Errorf("the disk of the Docker Engine has %s left, and the drill needs about %s", FormatBytes(free), FormatBytes(needed+minFreeSpace)), "make space in "+strings.TrimSpace(root))
 	}
 	if available, err := availableMemory(); err == nil && available < minDrillMemory {
 		return hint.New(fmt.Errorf("%s of memory are available, and a drill needs %s", FormatBytes(available), FormatBytes(minDrillMemory)), "run the drill when the applications are less busy")

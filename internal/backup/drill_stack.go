@@ -56,7 +56,7 @@ func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte
 		if service["image"] == nil {
 			service["image"] = project.Name + "-" + name // that Compose has built
 		}
-		for _, key := range []string{"build", "ports", "container_name", "profiles", "extra_hosts", "hostname", "links", "external_links", "dns", "pid", "ipc", "scale"} {
+		for _, key := range []string{"build", "ports", "container_name", "profiles", "extra_hosts", "hostname", "links", "external_links", "dns", "pid", "ipc", "scale", "volumes_from", "devices", "privileged"} {
 			delete(service, key)
 		}
 		service["restart"], service["pull_policy"] = "no", "never"
@@ -85,6 +85,8 @@ func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte
 				project.Volumes[volume] = map[string]any{}
 				mount["type"], mount["source"] = "volume", volume
 				delete(mount, "bind")
+			} else if mount["type"] == "bind" {
+				mount["read_only"] = true // a file of the project itself
 			}
 		}
 	}

@@ -36,7 +36,7 @@ func TestADrillHasNothingThatReachesOut(t *testing.T) {
 				{"type": "bind", "source": "/srv/uploads", "target": "/uploads", "bind": {"create_host_path": true}},
 				{"type": "bind", "source": "/srv/app.conf", "target": "/etc/app.conf", "read_only": true}]
 		},
-		"agent": {"image": "agent", "network_mode": "host"},
+		"agent": {"image": "agent", "network_mode": "host", "privileged": true, "devices": ["/dev/sda"], "volumes_from": ["container:x"]},
 		"db": {"image": "postgres:15"}
 	},
 	"networks": {"front": {"name": "shop_network", "external": true}, "data": {"name": "shop_data", "ipam": {}}},

@@ -80,6 +80,9 @@ func (r *Restore) Run(ctx context.Context) error {
 	if err := run.plan(ctx); err != nil {
 		return err
 	}
+	if err := checkSpaceFor(ctx, r.Docker, run.sets); err != nil {
+		return err
+	}
 	return run.execute(ctx)
 }
 
