@@ -99,7 +99,7 @@ func (s *session) sendReport(ctx context.Context, r *recovery.Report) {
 	case errors.Is(err, errNoEdge):
 		s.progress.printLine("note: no edge runs, which would have the metrics of this")
 	case err != nil:
-		s.progress.printLine("warning: the edge was not told: %v", err)
+		s.progress.printLine("warning: the report could not be sent to the edge: %v", err)
 	}
 }
 

@@ -9,23 +9,21 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // edgeConfig is the part of Caddy's JSON configuration that the checks use.
 type edgeConfig struct {
-	hosts                     []string               // host names of the sites, sorted
-	services                  []string               // names of the services that the edge finds containers for, NAME:PORT or PROJECT/NAME:PORT; sorted
-	dockerHost                string                 // address of the Docker Engine, or of the guard in front of it
-	projects                  []string               // Compose projects whose containers the edge serves; none: its own
-	acmeDirectories           []string               // URLs of ACME directories, sorted
-	privateHosts              []string               // hosts that get no certificate from a public authority
-	plainHosts                []string               // hosts of servers on the HTTP port, sorted
-	hasFileCertificates       bool                   // some hosts have certificates from files; it is not known which
-	wildcardsWithoutChallenge []string               // wildcards that need a public certificate, without a DNS challenge; sorted
-	wildcardsWithChallenge    []string               // wildcards with a DNS challenge, sorted
-	listenAddresses           []caddy.NetworkAddress // addresses of the servers, sorted
+	hosts                     []string        // host names of the sites, sorted
+	services                  []string        // names of the services that the edge finds containers for, NAME:PORT or PROJECT/NAME:PORT; sorted
+	dockerHost                string          // address of the Docker Engine, or of the guard in front of it
+	projects                  []string        // Compose projects whose containers the edge serves; none: its own
+	acmeDirectories           []string        // URLs of ACME directories, sorted
+	privateHosts              []string        // hosts that get no certificate from a public authority
+	plainHosts                []string        // hosts of servers on the HTTP port, sorted
+	hasFileCertificates       bool            // some hosts have certificates from files; it is not known which
+	wildcardsWithoutChallenge []string        // wildcards that need a public certificate, without a DNS challenge; sorted
+	wildcardsWithChallenge    []string        // wildcards with a DNS challenge, sorted
+	listenAddresses           []listenAddress // addresses of the servers, sorted
 }
 
 // tlsApp is the part of Caddy's app tls that the checks use.

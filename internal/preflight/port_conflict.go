@@ -23,9 +23,9 @@ func portBindings(s *stack, config *edgeConfig) []portBinding {
 		switch {
 		case service.NetworkMode == "host" && service == s.edge && config != nil:
 			for _, address := range config.listenAddresses {
-				for i := range address.PortRangeSize() {
-					p := compose.Port{HostIP: address.Host, Published: strconv.FormatUint(uint64(address.StartPort+i), 10), Protocol: "tcp"}
-					if !address.IsUnixNetwork() && p.IsFixed() {
+				for number := address.first; number <= address.last; number++ {
+					p := compose.Port{HostIP: address.host, Published: strconv.Itoa(number), Protocol: "tcp"}
+					if p.IsFixed() {
 						all = append(all, portBinding{service.Name, p})
 					}
 				}

@@ -1,18 +1,21 @@
 package preflight
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 )
 
 // httpApp is the part of Caddy's app http that decides for which names it obtains certificates.
 type httpApp struct {
-	HTTPPort uint `json:"http_port"`
+	HTTPPort int `json:"http_port"`
 	Servers  map[string]struct {
 		Listen []string
 		Routes []struct {
@@ -65,7 +68,7 @@ func (c *edgeConfig) readServers(text []byte, tls tlsApp) {
 			}
 		}
 	}
-	slices.SortFunc(c.listenAddresses, func(a, b caddy.NetworkAddress) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortFunc(c.listenAddresses, func(a, b listenAddress) int { return cmp.Or(strings.Compare(a.host, b.host), a.first-b.first) })
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		switch policy := tls.policyFor(name); {
 		case !strings.Contains(name, "*") || !certmagic.SubjectQualifiesForPublicCert(name) || !policy.isPublic():
@@ -78,17 +81,34 @@ func (c *edgeConfig) readServers(text []byte, tls tlsApp) {
 }
 
 // allOnPort reports whether all addresses have one port.
-func allOnPort(addresses []caddy.NetworkAddress, port uint) bool {
-	return len(addresses) > 0 && !slices.ContainsFunc(addresses, func(address caddy.NetworkAddress) bool {
-		return address.IsUnixNetwork() || address.StartPort != port || address.EndPort != port
+func allOnPort(addresses []listenAddress, port int) bool {
+	return len(addresses) > 0 && !slices.ContainsFunc(addresses, func(address listenAddress) bool {
+		return address.first != port || address.last != port
 	})
 }
 
-// parseListenAddresses leaves out what is no address; Validate reports the fault.
-func parseListenAddresses(texts []string) (all []caddy.NetworkAddress) {
+// listenAddress is a TCP address of a server, with a range of ports.
+type listenAddress struct {
+	host        string
+	first, last int
+}
+
+// parseListenAddresses reads Caddy's addresses, [NETWORK/]HOST:PORT[-PORT]. It leaves out what has no port, such as unix//run/x.sock, and what is
+// no address: Validate reports the fault.
+func parseListenAddresses(texts []string) (all []listenAddress) {
 	for _, text := range texts {
-		if address, err := caddy.ParseNetworkAddress(text); err == nil {
-			all = append(all, address)
+		if network, rest, hasNetwork := strings.Cut(text, "/"); hasNetwork && !strings.HasPrefix(network, "unix") {
+			text = rest
+		}
+		host, ports, err := net.SplitHostPort(text)
+		first, last, isRange := strings.Cut(ports, "-")
+		if !isRange {
+			last = first
+		}
+		from, fromErr := strconv.Atoi(first)
+		to, toErr := strconv.Atoi(last)
+		if errors.Join(err, fromErr, toErr) == nil && from <= to {
+			all = append(all, listenAddress{host, from, to})
 		}
 	}
 	return all

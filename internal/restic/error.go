@@ -9,7 +9,7 @@ import (
 // Kind is a reason for which restic fails.
 type Kind int
 
-// The kinds of errors. restic 0.14 exits with 1 for all of them, so that they are told apart by its messages.
+// The kinds of errors. restic 0.14 exits with 1 for all of them, so they are recognized by its messages.
 const (
 	Other Kind = iota
 	WrongPassword

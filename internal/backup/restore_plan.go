@@ -1,0 +1,197 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
+)
+
+// plan finds the set, and what it replaces.
+func (r *restoreRun) plan(ctx context.Context) error {
+	sets, err := listSets(ctx, r.repository, r.stack.Name)
+	if err != nil {
+		return err
+	}
+	selected, err := selectSets(completeSets(sets), r.Set, r.Apps)
+	if err != nil {
+		return err
+	}
+	return r.planSets(ctx, selected)
+}
+
+// planSets finds what sets replace.
+func (r *restoreRun) planSets(ctx context.Context, selected []*Set) error {
+	r.sets = selected
+	for _, set := range selected {
+		m, err := loadManifest(ctx, r.repository, set)
+		if err != nil {
+			return err
+		}
+		targets, err := r.findTargets(ctx, m)
+		if err != nil {
+			return err
+		}
+		r.targets = append(r.targets, targets...)
+	}
+	return nil
+}
+
+// selectSets returns one set for each application.
+func selectSets(sets []*Set, id string, apps []string) ([]*Set, error) {
+	latest := make(map[string]*Set)
+	for _, s := range sets { // the oldest first
+		if id == "latest" || strings.HasPrefix(s.ID, id) {
+			if other := latest[s.App]; other != nil && id != "latest" && other.ID != s.ID {
+				return nil, fmt.Errorf("%s is the beginning of several sets: %s and %s", id, other.ID, s.ID)
+			}
+			latest[s.App] = s
+		}
+	}
+	if len(latest) == 0 {
+		return nil, hint.New(fmt.Errorf("there is no set %s", id), "edge backup list")
+	}
+	if len(apps) == 0 {
+		apps = slices.DeleteFunc(slices.Sorted(maps.Keys(latest)), func(app string) bool { return app == EdgeApp })
+	}
+	var selected []*Set
+	for _, app := range apps {
+		if latest[app] == nil {
+			return nil, hint.New(fmt.Errorf("the set %s has no application %q", id, app), "edge backup list")
+		}
+		selected = append(selected, latest[app])
+	}
+	return selected, nil
+}
+
+// findTargets returns what a set replaces, and refuses data that the machine's programs cannot read.
+func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*target, err error) {
+	for _, p := range m.Parts {
+		if p.Kind == Mongo {
+			r.progress.printLine("warning: %s is not restored: load it with mongorestore --archive --gzip --drop", p.Name)
+		}
+		if p.Path == "" {
+			continue
+		}
+		t := &target{app: m.App, service: p.Service, kind: p.Kind, directory: p.Path, manifest: m}
+		if p.Kind == Files {
+			t.parts = []Part{p}
+		} else {
+			t.parts = slices.DeleteFunc(slices.Clone(m.Parts), func(other Part) bool { return other.Service != p.Service })
+		}
+		if i := slices.IndexFunc(m.Databases, func(d Database) bool { return d.Service == p.Service }); i >= 0 && p.Kind != Files {
+			t.database = &m.Databases[i]
+		}
+		all, err := compose.Containers(ctx, r.Docker, r.stack.Name, p.Service)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 {
+			return nil, hint.New(fmt.Errorf("%s has no container, and so no volume to restore to", p.Service), "docker compose up --no-start")
+		}
+		t.container = all[0]
+		if err := r.checkCompatible(ctx, t); err != nil {
+			return nil, err
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+// checkCompatible refuses a physical copy of another architecture or version.
+func (r *restoreRun) checkCompatible(ctx context.Context, t *target) error {
+	if t.database == nil || r.Logical {
+		return nil
+	}
+	const next = "restore the dump, with --logical"
+	if t.manifest.Architecture != runtime.GOARCH {
+		return hint.New(fmt.Errorf("the copy of %s was made on %s, and this machine is %s", t.service, t.manifest.Architecture, runtime.GOARCH), next)
+	}
+	if t.container.Image == t.manifest.Images[t.service] {
+		return nil
+	}
+	text, err := r.helper.serverVersion(ctx, t)
+	if err != nil {
+		return err
+	}
+	if want, got := seriesOf(t.kind, t.database.Version), seriesOf(t.kind, text); want != got {
+		return hint.New(fmt.Errorf("the copy of %s is of version %s, and its image has %s", t.service, want, got), next)
+	}
+	return nil
+}
+
+var versionNumber = regexp.MustCompile(`(\d+)\.(\d+)`)
+
+// seriesOf returns the part of a server's version that its files depend on: 10.11 of MariaDB, 15 of PostgreSQL. It takes what the server says
+// of itself, and what its program prints.
+func seriesOf(kind Kind, text string) string {
+	number := versionNumber.FindStringSubmatch(text)
+	switch {
+	case number == nil:
+		return text
+	case kind == Postgres:
+		return number[1]
+	}
+	return number[1] + "." + number[2]
+}
+
+// stopOrder returns the services that use the data of others: these, those that depend on them, and those of the same applications by their
+// labels. Who depends on another stops before it.
+func stopOrder(stack *compose.Stack, isTarget map[string]bool) []string {
+	apps := make(map[string]bool)
+	for name := range isTarget {
+		apps[appOf(stack.Services[name])] = true
+	}
+	selected := maps.Clone(isTarget)
+	for hasChanged := true; hasChanged; {
+		hasChanged = false
+		for name, service := range stack.Services {
+			if selected[name] || name == EdgeApp && !isTarget[name] {
+				continue
+			}
+			isOfApp := service.Labels[AppLabel] != "" && apps[service.Labels[AppLabel]]
+			dependsOnSelected := false
+			for dependency := range service.DependsOn {
+				dependsOnSelected = dependsOnSelected || selected[dependency]
+			}
+			if isOfApp || dependsOnSelected {
+				selected[name], hasChanged = true, true
+			}
+		}
+	}
+	var order []string
+	var visit func(name string)
+	visit = func(name string) {
+		if slices.Contains(order, name) {
+			return
+		}
+		for _, other := range stack.ServiceNames() {
+			if _, depends := stack.Services[other].DependsOn[name]; depends && selected[other] {
+				visit(other)
+			}
+		}
+		order = append(order, name)
+	}
+	for _, wantsTarget := range []bool{false, true} {
+		for _, name := range slices.Sorted(maps.Keys(selected)) {
+			if isTarget[name] == wantsTarget {
+				visit(name)
+			}
+		}
+	}
+	return order
+}
+
+// appOf returns the application that a service belongs to.
+func appOf(service *compose.Service) string {
+	if app := service.Labels[AppLabel]; app != "" {
+		return app
+	}
+	return service.Name
+}
