@@ -24,7 +24,7 @@ import (
 func backupCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "backup",
-		Usage: "[<application>...] [--json] | init --repository <location> | list [--json]",
+		Usage: "[<application>...] [--json] | init --repository <location> | list [--json] | logs",
 		Short: "Stores the data of a Compose stack's applications, each as one set",
 		Long: `
 Stores, for each application, its databases, its files and its queues as one set in a restic
@@ -36,6 +36,8 @@ docs/backup.md. Run it on the host, where you run docker compose; --file, --proj
                        creates the repository and backup.env, and prints the recovery key
   edge backup          stores a set of each application
   edge backup list     lists the sets that can be restored
+  edge backup logs     stores what databases have written to their logs since then, so that
+                       a set can be restored to any time after it. Run it each minute.
 
 Exit status: 0 done; 1 failed; 3 the repository cannot be reached or opened; 4 stored, but
 with much less data than the set before; 5 another backup is under way.
@@ -46,13 +48,15 @@ with much less data than the set before; 5 another backup is under way.
 			cmd.RunE = withStatus(runWithArgs(runBackup))
 
 			initialize := &cobra.Command{
-				Use:   "init --repository <location> [--copy-to <location>] [--env NAME]...",
+				Use:   "init --repository <location> [--copy-to <location>] [--env NAME]... [--timer] [--notify <url>]",
 				Short: "Creates the repository of the backups, and backup.env with its password",
 			}
 			addProjectFlags(initialize)
 			initialize.Flags().String("repository", "", "Where to store backups: /PATH, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET, …")
 			initialize.Flags().String("copy-to", "", "A second repository, to which each set is copied")
 			initialize.Flags().StringArray("env", nil, "A variable for the repository: its name, whose value is in the environment, or NAME=VALUE")
+			initialize.Flags().Bool("timer", false, "Run backups, logs and drills regularly, by systemd; without --repository, for one that is set up")
+			initialize.Flags().String("notify", "", "Who is told of failures: https://… (a webhook, which gets JSON) or mailto:…")
 			initialize.RunE = withStatus(runNoArgs(runBackupInit))
 
 			list := &cobra.Command{Use: "list [--json]", Short: "Lists the sets that can be restored"}
@@ -64,7 +68,11 @@ with much less data than the set before; 5 another backup is under way.
 			report := &cobra.Command{Use: "report", Short: "Tells the edge of a backup, from standard input", Hidden: true}
 			report.Flags().String("address", "", "The admin API's address")
 			report.RunE = runNoArgs(runBackupReport)
-			cmd.AddCommand(initialize, list, report)
+			logs := &cobra.Command{Use: "logs [--json]", Short: "Stores what databases have written to their logs"}
+			addProjectFlags(logs)
+			logs.Flags().Bool("json", false, "Print JSON")
+			logs.RunE = withStatus(runNoArgs(runBackupLogs))
+			cmd.AddCommand(initialize, list, logs, report)
 		},
 	}
 }
@@ -129,28 +137,21 @@ func runBackupInit(cmd *cobra.Command) error {
 		return err
 	}
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	env, err := cmd.Flags().GetStringArray("env")
+	env, err := variablesFromFlags(cmd)
 	if err != nil {
 		return err
 	}
-	for i, variable := range env { // NAME alone keeps a secret out of the arguments, which other users can see
-		if name, _, hasValue := strings.Cut(variable, "="); !hasValue {
-			value, isSet := os.LookupEnv(name)
-			if !isSet {
-				return withHint(fmt.Errorf("--env %s: the variable is not set", name), "export %s, and with sudo: sudo --preserve-env=%s", name, name)
-			}
-			env[i] = name + "=" + value
-		}
-	}
 	i := &backup.Init{
 		Docker: compose.CLI{}, Project: project, Edge: flags.String("edge"),
-		Repository: flags.String("repository"), CopyTo: flags.String("copy-to"), Env: env,
+		Repository: flags.String("repository"), CopyTo: flags.String("copy-to"), Env: env, Notify: flags.String("notify"), Timer: flags.Bool("timer"),
 	}
 	created, err := i.Run(cmd.Context())
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), `edge: created the repository %s, and %s with its password
+	out := cmd.OutOrStdout()
+	if created.RecoveryKey != "" {
+		fmt.Fprintf(out, `edge: created the repository %s, and %s with its password
 
 The recovery key opens the repository if this machine is lost. It is stored nowhere, and is not
 shown again. Keep it where you keep other passwords:
@@ -161,7 +162,38 @@ A backup stores:
 %s
 Next: edge backup
 `, created.Repository, created.File, created.RecoveryKey, indent(created.Plan.String()))
+	}
+	printTimers(out, created.Timers)
 	return nil
+}
+
+// variablesFromFlags returns the variables of --env, with their values. NAME alone keeps a secret out of the arguments, which other users can see.
+func variablesFromFlags(cmd *cobra.Command) ([]string, error) {
+	env, err := cmd.Flags().GetStringArray("env")
+	if err != nil {
+		return nil, err
+	}
+	for i, variable := range env {
+		if name, _, hasValue := strings.Cut(variable, "="); !hasValue {
+			value, isSet := os.LookupEnv(name)
+			if !isSet {
+				return nil, withHint(fmt.Errorf("--env %s: the variable is not set", name), "export %s, and with sudo: sudo --preserve-env=%s", name, name)
+			}
+			env[i] = name + "=" + value
+		}
+	}
+	return env, nil
+}
+
+// printTimers prints what runs regularly from now on, or what cron has to run.
+func printTimers(w io.Writer, timers *backup.Timers) {
+	switch {
+	case timers == nil:
+	case len(timers.Units) > 0:
+		fmt.Fprintf(w, "\nsystemd runs a backup each hour, the logs each minute, and a drill each week:\n%s\n", indent(strings.Join(timers.Units, "\n")))
+	default:
+		fmt.Fprintf(w, "\nThis machine has no systemd. For cron, in /etc/cron.d/edge-backup:\n%s\n", indent(strings.Join(timers.Cron, "\n")))
+	}
 }
 
 func indent(text string) string {
@@ -190,6 +222,26 @@ func runBackupList(cmd *cobra.Command) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.App, s.Time.Local().Format(time.DateTime), backup.FormatBytes(s.Size), backup.FormatBytes(s.Added), drill)
 	}
 	return w.Flush()
+}
+
+func runBackupLogs(cmd *cobra.Command) error {
+	project, err := projectFromFlags(cmd)
+	if err != nil {
+		return err
+	}
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	l := &backup.Logs{Docker: compose.CLI{}, Project: project, Edge: flags.String("edge"), Out: cmd.OutOrStdout()}
+	asJSON := flags.Bool("json")
+	if asJSON {
+		l.Out = cmd.ErrOrStderr()
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	result, err := l.Run(ctx)
+	if asJSON && result != nil {
+		err = errors.Join(err, json.NewEncoder(cmd.OutOrStdout()).Encode(result))
+	}
+	return err
 }
 
 func runBackupReport(cmd *cobra.Command) error {
@@ -239,7 +291,7 @@ func backupExitStatus(err error) int {
 		return 4
 	case errors.Is(err, backup.ErrBusy) || isRepository && repository.Kind == restic.Locked:
 		return 5
-	case isRepository && (repository.Command == "cat" || repository.Kind == restic.WrongPassword || repository.Kind == restic.NoRepository):
+	case isRepository && (repository.Command == "cat" || repository.Command == "snapshots" || repository.Kind == restic.WrongPassword || repository.Kind == restic.NoRepository):
 		return 3
 	}
 	return 1

@@ -40,6 +40,8 @@ type Backup struct {
 type Result struct {
 	Set  string      `json:"set"`
 	Apps []AppResult `json:"apps"`
+	// CopyError is why the sets could not be copied to the second repository.
+	CopyError string `json:"copy_error,omitempty"`
 }
 
 // AppResult is what a backup has stored of one application.
@@ -65,53 +67,48 @@ type appBackup struct {
 	host     string
 }
 
-// open opens the repository of the project.
+// open opens the project and its repository, and returns what is to be backed up.
 func (b *Backup) open(ctx context.Context) (*Plan, error) {
 	b.progress = &progress{out: b.Out, isTerminal: b.IsTerminal}
-	if err := b.session.open(ctx, b.Docker, b.Project, b.Edge); err != nil {
+	if err := b.openProject(ctx, b.Docker, b.Project, b.Edge); err != nil {
 		return nil, err
 	}
-	return b.plan.Select(b.Apps)
-}
-
-// Run stores a set for each application. An application whose backup fails does not keep the others from being stored.
-func (b *Backup) Run(ctx context.Context) (*Result, error) {
-	plan, err := b.open(ctx)
+	plan, err := b.plan.Select(b.Apps)
 	if err != nil {
 		return nil, err
+	}
+	return plan, b.openRepository(ctx)
+}
+
+// Run stores a set for each application. An application whose backup fails does not keep the others from being stored. The edge is told of
+// each failure, also of one before the first set.
+func (b *Backup) Run(ctx context.Context) (*Result, error) {
+	result, err := b.run(ctx)
+	b.notify(ctx, "edge backup", err)
+	return result, err
+}
+
+func (b *Backup) run(ctx context.Context) (*Result, error) {
+	start := time.Now()
+	plan, err := b.open(ctx)
+	if err != nil {
+		return nil, b.reportFailure(ctx, plan, err)
 	}
 	unlock, err := lockProject(b.stack.Name)
 	if err != nil {
-		return nil, err
+		return nil, err // the other one has its own report
 	}
 	defer unlock()
-	if err := b.awaitMigrations(ctx); err != nil {
-		return nil, err
-	}
-	host, err := os.Hostname()
+	earlier, host, err := b.prepare(ctx)
 	if err != nil {
-		return nil, err
+		return nil, b.reportFailure(ctx, plan, err)
 	}
-	if err := b.repository.Unlock(ctx); err != nil { // credentials that can only append
-		b.progress.printLine("warning: old locks could not be removed: %v", err)
-	}
-	sets, err := listSets(ctx, b.repository, b.stack.Name)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.checkSpace(sets); err != nil {
-		return nil, err
-	}
-	if err := b.repository.Forget(ctx, reapable(sets, host, time.Now())...); err != nil {
-		b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)
-	}
-	start := time.Now()
 	result := &Result{Set: newSetID(start)}
 	var failures []error
 	hasShrunk := false
 	for _, app := range plan.Apps {
 		a := &appBackup{Backup: b, app: app, files: newFileNames(), host: host}
-		r := a.run(ctx, result.Set, completeSets(sets))
+		r := a.run(ctx, result.Set, earlier)
 		result.Apps = append(result.Apps, r.AppResult)
 		hasShrunk = hasShrunk || len(r.Shrunk) > 0
 		if r.err != nil {
@@ -121,10 +118,14 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 			break
 		}
 	}
-	b.report(ctx, result, start)
-	if len(failures) == 0 {
-		failures = append(failures, b.removeExpired(ctx), b.copySets(ctx, result.Set))
+	if ctx.Err() == nil && len(failures) < len(plan.Apps) {
+		failures = append(failures, b.removeExpired(ctx))
+		if err := b.copySets(ctx, result.Set); err != nil {
+			result.CopyError = err.Error()
+			failures = append(failures, err)
+		}
 	}
+	b.report(ctx, result, start)
 	if err := errors.Join(failures...); err != nil {
 		return result, err
 	}
@@ -132,6 +133,31 @@ func (b *Backup) Run(ctx context.Context) (*Result, error) {
 		return result, hint.New(ErrShrunk, "see that no data is lost: the sets before are kept as x-edge-backup says")
 	}
 	return result, nil
+}
+
+// prepare waits until the project can be backed up, removes what an earlier backup has left, and returns the complete sets and the name of this
+// machine.
+func (b *Backup) prepare(ctx context.Context) (earlier []*Set, host string, err error) {
+	if err := b.awaitMigrations(ctx); err != nil {
+		return nil, "", err
+	}
+	if host, err = os.Hostname(); err != nil {
+		return nil, "", err
+	}
+	if err := b.repository.Unlock(ctx); err != nil { // credentials that can only append
+		b.progress.printLine("warning: old locks could not be removed: %v", err)
+	}
+	sets, err := listSets(ctx, b.repository, b.stack.Name)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := b.checkSpace(sets); err != nil {
+		return nil, "", err
+	}
+	if err := b.repository.Forget(ctx, reapable(sets, host, time.Now())...); err != nil {
+		b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)
+	}
+	return completeSets(sets), host, nil
 }
 
 // appResult is the result of one application, with its error.
@@ -215,6 +241,11 @@ func (b *appBackup) storeManifest(ctx context.Context) error {
 		b.tags(manifestPart), tagSize+strconv.FormatInt(b.manifest.Size(), 10), tagAdded+strconv.FormatInt(b.manifest.Added(), 10),
 		tagParts+strconv.Itoa(len(b.manifest.Parts)),
 	)
+	for _, d := range b.manifest.Databases {
+		if d.Span != "" {
+			tags = append(tags, tagSpan+d.Service+"="+d.Span)
+		}
+	}
 	_, err = b.repository.Save(ctx, manifestPart, tags, func(_ context.Context, w io.Writer) error {
 		_, err := io.Copy(w, bytes.NewReader(text))
 		return err
@@ -268,12 +299,16 @@ func compareManifests(before, after *Manifest) (shrunk []string) {
 	return shrunk
 }
 
-// removeExpired removes the sets that the retention does not keep. It is no failure that the repository takes no removals: credentials that
+// removeExpired removes the sets and the logs that the retention does not keep. It is no failure that the repository takes no removals: credentials that
 // can only append protect it.
 func (b *Backup) removeExpired(ctx context.Context) error {
-	sets, err := listSets(ctx, b.repository, b.stack.Name)
+	all, err := b.repository.Snapshots(ctx, tagEdge, tagProject+b.stack.Name)
 	if err != nil {
 		return err
+	}
+	sets := groupSets(all, b.stack.Name)
+	if err := b.repository.Forget(ctx, expiredLogs(all, time.Now().Add(-b.options.KeepLogs))...); err != nil {
+		b.progress.printLine("warning: old logs could not be removed: %v", err)
 	}
 	byApp := make(map[string][]*Set)
 	for _, s := range completeSets(sets) {

@@ -49,11 +49,11 @@ type DrillResult struct {
 	Error           string             `json:"error,omitempty"`
 }
 
-// Run runs the drill. The result is nil if it could not begin.
+// Run runs the drill. The result is nil if it could not begin. The edge is told of each failure.
 func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 	var source session
 	source.progress = &progress{out: d.Out, isTerminal: d.IsTerminal}
-	if err := source.open(ctx, d.Docker, d.Project, d.Edge); err != nil {
+	if err := source.openProject(ctx, d.Docker, d.Project, d.Edge); err != nil {
 		return nil, err
 	}
 	unlock, err := lockProject(source.stack.Name)
@@ -61,50 +61,20 @@ func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 		return nil, err
 	}
 	defer unlock()
-	sets, err := listSets(ctx, source.repository, source.stack.Name)
-	if err != nil {
-		return nil, err
+	selected, err := d.prepare(ctx, &source)
+	if err == nil {
+		result, err = d.rehearse(ctx, &source, selected)
 	}
-	selected, err := selectSets(completeSets(sets), drillSet(completeSets(sets), d.Set), nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.checkRoom(ctx, selected); err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "edge-drill-")
-	if err != nil {
-		return nil, err
-	}
-	scratch, err := d.createProject(ctx, &source, dir)
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	if !d.Keep {
-		defer func() {
-			err = errors.Join(err, removeProject(context.WithoutCancel(ctx), d.Docker, scratch.project), os.RemoveAll(dir))
-		}()
-	}
-	helper, err := source.edge.helper()
-	if err != nil {
-		return nil, err
-	}
-	run := &restoreRun{
-		Restore: &Restore{Docker: d.Docker, Logical: d.Logical, Queues: true, StartTimeout: d.StartTimeout},
-		session: *scratch, helper: helper, isDrill: true, files: make(map[string]*fileNames),
-	}
-	result = &DrillResult{Sets: make(map[string]string), Logical: d.Logical, Start: time.Now().UTC()}
-	for _, s := range selected {
-		result.Sets[s.App] = s.ID
-	}
-	err = run.drill(ctx, selected, result)
-	result.RecoverySeconds, result.StepSeconds = time.Since(result.Start).Seconds(), scratch.progress.seconds
 	report := source.newReport()
-	report.Drill = &recovery.DrillOutcome{Sets: result.Sets, RecoverySeconds: result.RecoverySeconds, StepSeconds: result.StepSeconds}
+	report.Drill = new(recovery.DrillOutcome)
+	if result != nil {
+		report.Drill = &recovery.DrillOutcome{Sets: result.Sets, RecoverySeconds: result.RecoverySeconds, StepSeconds: result.StepSeconds}
+	}
 	if err != nil {
-		result.Error, report.Drill.Error = err.Error(), err.Error()
+		report.Drill.Error = err.Error()
 	}
 	source.sendReport(ctx, report)
+	source.notify(ctx, "edge drill", err)
 	if err != nil {
 		return result, err
 	}
@@ -116,10 +86,61 @@ func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 			break
 		}
 	}
-	if d.Keep {
-		source.progress.printLine("the project %s is kept; remove it with: docker compose --project-name %[1]s down --volumes", scratch.stack.Name)
-	}
 	return result, nil
+}
+
+// prepare returns the sets that are going to be restored.
+func (d *Drill) prepare(ctx context.Context, source *session) ([]*Set, error) {
+	if err := source.openRepository(ctx); err != nil {
+		return nil, err
+	}
+	sets, err := listSets(ctx, source.repository, source.stack.Name)
+	if err != nil {
+		return nil, err
+	}
+	selected, err := selectSets(completeSets(sets), drillSet(completeSets(sets), d.Set), nil)
+	if err != nil {
+		return nil, err
+	}
+	return selected, d.checkRoom(ctx, selected)
+}
+
+// rehearse restores sets into the scratch project, and removes it.
+func (d *Drill) rehearse(ctx context.Context, source *session, selected []*Set) (result *DrillResult, err error) {
+	helper, err := source.edge.helper()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "edge-drill-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }() // it has the secrets of .env
+	scratch, err := d.createProject(ctx, source, dir)
+	if err != nil {
+		return nil, err
+	}
+	if d.Keep {
+		defer func() {
+			source.progress.printLine("the project %s is kept; remove it with: docker compose --project-name %[1]s down --volumes", scratch.stack.Name)
+		}()
+	} else {
+		defer func() { err = errors.Join(err, removeProject(context.WithoutCancel(ctx), d.Docker, scratch.project)) }()
+	}
+	run := &restoreRun{
+		Restore: &Restore{Docker: d.Docker, Logical: d.Logical, Queues: true, StartTimeout: d.StartTimeout},
+		session: *scratch, helper: helper, isDrill: true, files: make(map[string]*fileNames),
+	}
+	result = &DrillResult{Sets: make(map[string]string), Logical: d.Logical, Start: time.Now().UTC()}
+	for _, s := range selected {
+		result.Sets[s.App] = s.ID
+	}
+	err = run.drill(ctx, selected, result)
+	result.RecoverySeconds, result.StepSeconds = time.Since(result.Start).Seconds(), scratch.progress.seconds
+	if err != nil {
+		result.Error = err.Error()
+	}
+	return result, err
 }
 
 // drillSet returns the set that a drill restores.
@@ -173,7 +194,7 @@ func (r *restoreRun) isOneShot(name string) bool {
 // createProject creates the containers and volumes of the scratch project, and removes those of an earlier drill.
 func (d *Drill) createProject(ctx context.Context, source *session, dir string) (*session, error) {
 	source.progress.startStep("create %s%s", source.stack.Name, drillSuffix)
-	text, _, err := d.Docker.Run(ctx, d.Project.Args("config", "--format", "json")...)
+	text, _, err := d.Docker.Run(ctx, source.project.Args("config", "--format", "json")...)
 	if err != nil {
 		return nil, err
 	}

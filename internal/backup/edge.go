@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -58,6 +59,28 @@ func (e edge) maintenance(ctx context.Context, operation, service string, flags 
 	return err
 }
 
+// closedServices returns the services that are in maintenance.
+func (e edge) closedServices(ctx context.Context) ([]string, error) {
+	if e.container == "" {
+		return nil, errNoEdge
+	}
+	out, _, err := e.docker.Run(ctx, "exec", e.container, "edge", "maintenance", "--json")
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Services []struct{ Service string }
+	}
+	if err := json.Unmarshal([]byte(out), &answer); err != nil {
+		return nil, fmt.Errorf("read what is in maintenance: %w", err)
+	}
+	var names []string
+	for _, s := range answer.Services {
+		names = append(names, s.Service)
+	}
+	return names, nil
+}
+
 // report tells the edge what has been done, for its metrics and its status.
 func (e edge) report(ctx context.Context, r *recovery.Report) error {
 	if e.container == "" {
@@ -90,6 +113,7 @@ func (s *session) newReport() *recovery.Report {
 	return &recovery.Report{
 		Project: s.stack.Name, Time: time.Now().UTC(),
 		MaxAgeSeconds: s.options.MaxAge.Seconds(), DrillIntervalSeconds: s.options.DrillInterval.Seconds(),
+		MaxLogAgeSeconds: s.options.MaxLogAge.Seconds(),
 	}
 }
 
@@ -106,6 +130,9 @@ func (s *session) sendReport(ctx context.Context, r *recovery.Report) {
 // report tells the edge what a backup has stored.
 func (b *Backup) report(ctx context.Context, result *Result, start time.Time) {
 	r := b.newReport()
+	if b.settings.CopyTo != "" {
+		r.Copy = &recovery.CopyOutcome{Error: result.CopyError}
+	}
 	for _, a := range result.Apps {
 		one := recovery.Backup{App: a.App, Seconds: a.Seconds, Error: a.Error}
 		if a.Error == "" {
@@ -114,4 +141,18 @@ func (b *Backup) report(ctx context.Context, result *Result, start time.Time) {
 		r.Backups = append(r.Backups, one)
 	}
 	b.sendReport(ctx, r)
+}
+
+// reportFailure tells the edge that no application could be backed up, and returns the error. Without a plan, there is nothing to tell: it
+// then is an error of the command line or of the compose file, and the backup becomes overdue.
+func (b *Backup) reportFailure(ctx context.Context, plan *Plan, err error) error {
+	if plan == nil {
+		return err
+	}
+	r := b.newReport()
+	for _, app := range plan.Apps {
+		r.Backups = append(r.Backups, recovery.Backup{App: app.Name, Error: err.Error()})
+	}
+	b.sendReport(ctx, r)
+	return err
 }

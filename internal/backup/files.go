@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,6 +32,11 @@ if [ -n "${REDIS_PASSWORD:-}" ]; then export REDISCLI_AUTH="$REDIS_PASSWORD"; fi
 	part := Part{
 		Name: source.Service + ".rdb", Service: source.Service, Kind: Redis, Format: FormatRDB, Path: strings.TrimSpace(directory.String()),
 	}
+	var appendOnly strings.Builder
+	if _, err := c.run(ctx, nil, &appendOnly, login+"for name in appendonly appenddirname appendfilename; do redis-cli --raw CONFIG GET $name; done"); err != nil {
+		return err
+	}
+	part.AppendOnly = appendOnlyFile(appendOnly.String())
 	return b.save(ctx, part, func(ctx context.Context, w io.Writer) error {
 		held := &heldEnd{w: w, n: redisMarkSize}
 		stderr, err := c.run(ctx, nil, held, login+"redis-cli --rdb -")
@@ -39,6 +45,20 @@ if [ -n "${REDIS_PASSWORD:-}" ]; then export REDISCLI_AUTH="$REDIS_PASSWORD"; fi
 		}
 		return held.flush()
 	})
+}
+
+// appendOnlyFile returns the path of the append-only file relative to the directory of Redis, from the answers of CONFIG GET; "" if Redis has none.
+// Since version 7, it is a directory with several files.
+func appendOnlyFile(answers string) string {
+	settings := make(map[string]string)
+	words := strings.Split(strings.TrimSpace(answers), "\n")
+	for i := 0; i+1 < len(words); i += 2 {
+		settings[words[i]] = words[i+1]
+	}
+	if settings["appendonly"] != "yes" {
+		return ""
+	}
+	return path.Join(settings["appenddirname"], settings["appendfilename"])
 }
 
 // redisMarkSize is the length of the mark that Redis sends after a snapshot whose size it does not know before. redis-cli removes it from
@@ -92,24 +112,78 @@ func (b *appBackup) backUpFiles(ctx context.Context, source Source) error {
 	if err != nil {
 		return err
 	}
-	for i, path := range source.Paths {
-		part := Part{Name: source.Service + "-files.tar", Service: source.Service, Kind: Files, Format: FormatTar, Path: path}
+	for i, directory := range source.Paths {
+		part := Part{Name: source.Service + "-files.tar", Service: source.Service, Kind: Files, Format: FormatTar, Path: directory}
 		if i > 0 {
 			part.Name = fmt.Sprintf("%s-files-%d.tar", source.Service, i+1)
 		}
-		if err := b.save(ctx, part, func(ctx context.Context, w io.Writer) error { return b.copyFiles(ctx, c, path, w) }); err != nil {
+		if err := b.save(ctx, part, func(ctx context.Context, w io.Writer) error { return b.copyFiles(ctx, c, directory, source.Paths, w) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// copyFiles writes a directory of a container to w, as an archive, and notes the names of its files.
-func (b *appBackup) copyFiles(ctx context.Context, c *container, path string, w io.Writer) error {
-	names, wait := b.files.tee()
-	err := c.copyOut(ctx, path, io.MultiWriter(w, names))
+// copyFiles writes a directory of a container to w, as an archive, and notes the names of its files. The volumes that are mounted inside of it
+// have archives of their own.
+func (b *appBackup) copyFiles(ctx context.Context, c *container, directory string, volumes []string, w io.Writer) error {
+	names, waitForNames := b.files.tee()
+	var inside []string
+	for _, other := range volumes {
+		if relative, found := strings.CutPrefix(other, strings.TrimSuffix(directory, "/")+"/"); found {
+			inside = append(inside, relative)
+		}
+	}
+	output, waitForOutput := withoutDirectories(io.MultiWriter(w, names), inside)
+	err := c.copyOut(ctx, directory, output)
+	_ = output.CloseWithError(err)
+	err = errors.Join(err, waitForOutput())
 	_ = names.CloseWithError(err)
-	return errors.Join(err, wait())
+	return errors.Join(err, waitForNames())
+}
+
+// withoutDirectories returns a writer that passes a tar archive on to w, without what is inside of some directories. The caller closes it, and
+// then waits for the end or an error.
+func withoutDirectories(w io.Writer, directories []string) (filter *io.PipeWriter, wait func() error) {
+	reader, writer := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		if len(directories) == 0 { // byte by byte
+			_, err = io.Copy(w, reader)
+		} else {
+			err = filterTar(w, reader, func(name string) bool {
+				return !slices.ContainsFunc(directories, func(d string) bool { return strings.HasPrefix(name, d+"/") })
+			})
+		}
+		_ = reader.CloseWithError(err)
+		done <- err
+	}()
+	return writer, func() error { return <-done }
+}
+
+// filterTar copies those entries of an archive whose names are wanted.
+func filterTar(w io.Writer, r io.Reader, isWanted func(name string) bool) error {
+	from, to := tar.NewReader(r), tar.NewWriter(w)
+	for {
+		header, err := from.Next()
+		if errors.Is(err, io.EOF) {
+			_, err = io.Copy(io.Discard, r) // what follows the end of the archive
+			return errors.Join(err, to.Close())
+		}
+		if err != nil {
+			return err
+		}
+		if !isWanted(path.Clean(header.Name)) {
+			continue
+		}
+		if err := to.WriteHeader(header); err != nil {
+			return err
+		}
+		if _, err := io.Copy(to, from); err != nil {
+			return err
+		}
+	}
 }
 
 // countMissingAttachments notes in the manifest how many attachments of a database have no file.
@@ -128,56 +202,85 @@ const projectFilesPart = "project-files.tar"
 
 // backUpProjectFiles stores the project's own files. Those in its directory have their names relative to it, others their absolute path.
 func (b *appBackup) backUpProjectFiles(ctx context.Context) error {
-	files, err := projectFiles(b.stack, b.project)
+	files, warnings, err := projectFiles(b.stack, b.project)
 	if err != nil {
 		return err
+	}
+	b.manifest.Warnings = append(b.manifest.Warnings, warnings...)
+	b.manifest.Layout = &Layout{
+		Files: relativeTo(b.project.Directory, b.project.Files), EnvFiles: relativeTo(b.project.Directory, b.project.EnvFiles), Profiles: b.project.Profiles,
 	}
 	part := Part{Name: projectFilesPart, Kind: Files, Format: FormatTar}
 	return b.save(ctx, part, func(_ context.Context, w io.Writer) error { return writeTar(w, b.project.Directory, files) })
 }
 
-// projectFiles returns the absolute paths of the files without which the project does not start on another machine: compose files,
-// variables, configs, secrets, and files that services mount.
-func projectFiles(stack *compose.Stack, project compose.Project) ([]string, error) {
-	all := slices.Concat(project.Files, project.EnvFiles, []string{".env", settingsFile})
+// projectFiles returns the absolute paths of the files without which the project does not start on another machine: compose files and what they
+// include, variables, configs, secrets, and files that services mount.
+func projectFiles(stack *compose.Stack, project compose.Project) (files, warnings []string, err error) {
+	composeFiles := project.Files
+	if len(composeFiles) == 0 {
+		composeFiles = defaultComposeFiles
+	}
+	named, err := findReferences(project.Directory, composeFiles)
+	if err != nil {
+		return nil, nil, err
+	}
+	warnings = named.warnings
+	all := slices.Concat(named.files, project.EnvFiles, []string{".env", settingsFile})
 	for _, objects := range []map[string]compose.FileObject{stack.Configs, stack.Secrets} {
 		for _, o := range objects {
 			all = append(all, o.File)
 		}
 	}
-	for _, service := range stack.Services {
-		for _, m := range service.Volumes {
+	for _, name := range stack.ServiceNames() {
+		for _, m := range stack.Services[name].Volumes {
 			if m.Type == "bind" && (m.ReadOnly || !isDirectory(m.Source)) { // others have data: see [Files]
 				all = append(all, m.Source)
 			}
 		}
 	}
-	var files []string
 	for _, name := range all {
 		if name == "" {
 			continue
 		}
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(project.Directory, name)
+		found, warning, err := filesOf(project.Directory, absoluteIn(project.Directory, name))
+		if err != nil {
+			return nil, nil, err
 		}
-		info, err := os.Stat(name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) && !strings.HasPrefix(name, project.Directory):
-			continue
-		case err != nil:
-			return nil, err
-		case info.Mode().IsRegular():
-			files = append(files, name)
-		case info.IsDir() && strings.HasPrefix(name, project.Directory+string(filepath.Separator)): // such as sites/ with parts of a Caddyfile
-			inside, err := regularFiles(name)
-			if err != nil {
-				return nil, err
-			}
-			files = append(files, inside...)
+		files = append(files, found...)
+		if warning != "" {
+			warnings = append(warnings, warning)
 		}
 	}
 	slices.Sort(files)
-	return slices.Compact(files), nil
+	slices.Sort(warnings)
+	return slices.Compact(files), slices.Compact(warnings), nil
+}
+
+// systemDirectories are those of the machine itself, which services look at.
+var systemDirectories = []string{"/", "/proc", "/sys", "/dev", "/run", "/var/run", "/etc", "/usr", "/lib", "/boot", "/var/lib/docker", "/var/log"}
+
+// filesOf returns the regular files of a path: itself, or what is in it. A directory outside of the project's may have anything, so it is not
+// read.
+func filesOf(project, name string) (files []string, warning string, err error) {
+	isOutside := !isInside(name, project)
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "", nil
+	case errors.Is(err, fs.ErrPermission) && isOutside:
+		return nil, name + " is not stored: it cannot be read", nil
+	case err != nil:
+		return nil, "", err
+	case info.Mode().IsRegular():
+		return []string{name}, "", nil
+	case info.IsDir() && !isOutside: // such as sites/ with parts of a Caddyfile
+		files, err = regularFiles(name)
+		return files, "", err
+	case info.IsDir() && !slices.ContainsFunc(systemDirectories, func(d string) bool { return name == d || d != "/" && isInside(name, d) }):
+		return nil, name + ", which a service mounts to read, is not stored: it is a directory outside of the project's", nil
+	}
+	return nil, "", nil
 }
 
 func isDirectory(path string) bool {
@@ -207,6 +310,17 @@ func writeTar(w io.Writer, directory string, files []string) error {
 	return archive.Close()
 }
 
+// relativeTo returns names relative to a directory. Those of files outside of it are absolute.
+func relativeTo(directory string, names []string) (relative []string) {
+	for _, name := range names {
+		if inside, err := filepath.Rel(directory, absoluteIn(directory, name)); err == nil && filepath.IsLocal(inside) {
+			name = inside
+		}
+		relative = append(relative, name)
+	}
+	return relative
+}
+
 func addFile(archive *tar.Writer, directory, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -221,10 +335,7 @@ func addFile(archive *tar.Writer, directory, file string) error {
 	if err != nil {
 		return err
 	}
-	header.Name = file
-	if relative, err := filepath.Rel(directory, file); err == nil && filepath.IsLocal(relative) {
-		header.Name = relative
-	}
+	header.Name = relativeTo(directory, []string{file})[0]
 	if err := archive.WriteHeader(header); err != nil {
 		return err
 	}

@@ -14,15 +14,16 @@ type helper struct {
 	edgeImage string // has the command `edge volume`
 }
 
-// volumes runs `edge volume` on directories of a container's volumes, as root.
-func (h *helper) volumes(ctx context.Context, containerID string, stdin io.Reader, operation string, directories ...string) (string, error) {
+// volume runs `edge volume` on a directory, as root. It mounts the one volume: others that a container mounts inside of it could not be
+// moved.
+func (h *helper) volume(ctx context.Context, t journalTarget, stdin io.Reader, operation string) (string, error) {
 	name := helperName()
-	args := []string{"run", "--rm", "--name", name, "--network", "none", "--user", "0:0", "--volumes-from", containerID, "--entrypoint", "edge"}
+	args := []string{"run", "--rm", "--name", name, "--network", "none", "--user", "0:0", "--mount", t.Mount.option(), "--entrypoint", "edge"}
 	if stdin != nil {
 		args = append(args, "--interactive")
 	}
 	var out strings.Builder
-	args = append(append(args, h.edgeImage, "volume", operation), directories...)
+	args = append(args, h.edgeImage, "volume", operation, t.Directory)
 	stderr, err := h.docker.Stream(ctx, stdin, &out, args...)
 	if err != nil {
 		h.remove(name)

@@ -23,6 +23,10 @@ type Init struct {
 	Repository, CopyTo string
 	// Env are variables for the repository, such as AWS_ACCESS_KEY_ID=…, which are written to backup.env.
 	Env []string
+	// Notify says who is told of failures: https://… or mailto:…; it may be empty.
+	Notify string
+	// Timer has the commands run regularly, by systemd.
+	Timer bool
 }
 
 // Created is what [Init.Run] has created.
@@ -31,13 +35,22 @@ type Created struct {
 	Repository  string // its URL, without a password
 	RecoveryKey string // a second password of the repository, which is stored nowhere
 	Plan        *Plan  // what a backup will store
+	Timers      *Timers
 }
 
 // Run creates the repository, with a password that it writes to backup.env, and a recovery key. It does not replace a backup.env, nor use a
 // repository that exists.
 func (i *Init) Run(ctx context.Context) (*Created, error) {
+	if i.Repository == "" && i.Timer {
+		return i.addTimers(ctx)
+	}
 	if i.Repository == "" {
 		return nil, hint.New(errors.New("no repository is named"), "--repository s3:https://HOST/BUCKET, sftp:USER@HOST:/PATH or /PATH; a disk of this machine is lost with it")
+	}
+	if i.Notify != "" {
+		if err := checkNotify(i.Notify); err != nil {
+			return nil, err
+		}
 	}
 	stack, project, err := readProject(ctx, i.Docker, i.Project)
 	if err != nil {
@@ -55,7 +68,7 @@ func (i *Init) Run(ctx context.Context) (*Created, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Settings{Repository: absolute(i.Repository), Password: newKey(), CopyTo: i.CopyTo, Env: i.Env}
+	s := &Settings{Repository: absolute(i.Repository), Password: newKey(), CopyTo: i.CopyTo, Notify: i.Notify, Env: i.Env}
 	if s.CopyTo != "" {
 		s.CopyTo = absolute(s.CopyTo)
 	}
@@ -67,7 +80,27 @@ func (i *Init) Run(ctx context.Context) (*Created, error) {
 	if err := createRepositories(ctx, s, program, recoveryKey); err != nil {
 		return nil, errors.Join(err, os.Remove(file)) // a password without its repository is of no use
 	}
-	return &Created{file, restic.RedactURL(s.Repository), recoveryKey, plan}, nil
+	created := &Created{File: file, Repository: restic.RedactURL(s.Repository), RecoveryKey: recoveryKey, Plan: plan}
+	if i.Timer {
+		project.Name = stack.Name
+		created.Timers, err = installTimers(ctx, project, i.Edge, unitDirectory)
+	}
+	return created, err
+}
+
+// addTimers has the commands of a project run regularly whose repository is set up already.
+func (i *Init) addTimers(ctx context.Context) (*Created, error) {
+	stack, project, err := readProject(ctx, i.Docker, i.Project)
+	if err != nil {
+		return nil, err
+	}
+	s, err := ReadSettings(project.Directory)
+	if err != nil {
+		return nil, err
+	}
+	project.Name = stack.Name
+	timers, err := installTimers(ctx, project, i.Edge, unitDirectory)
+	return &Created{File: filepath.Join(project.Directory, settingsFile), Repository: restic.RedactURL(s.Repository), Timers: timers}, err
 }
 
 func createRepositories(ctx context.Context, s *Settings, program, recoveryKey string) error {

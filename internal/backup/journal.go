@@ -33,6 +33,7 @@ type journal struct {
 	Phase      phase              `json:"phase"`
 	Queues     bool               `json:"queues"`
 	Logical    bool               `json:"logical"`
+	At         time.Time          `json:"at,omitzero"`
 	Containers []journalContainer `json:"containers"` // that were stopped, in the order in which they stop
 	Targets    []journalTarget    `json:"targets"`
 	Closed     []string           `json:"closed,omitempty"` // services that the restore has put into maintenance
@@ -40,9 +41,9 @@ type journal struct {
 	file string
 }
 
-// journalContainer is a container that a restore stops.
+// journalContainer is a container that a restore stops. Its name stays when Compose recreates it.
 type journalContainer struct {
-	ID         string `json:"id"`
+	Name       string `json:"name"`
 	Service    string `json:"service"`
 	Policy     string `json:"policy"` // its restart policy, as docker update takes it
 	WasRunning bool   `json:"was_running"`
@@ -51,8 +52,20 @@ type journalContainer struct {
 
 // journalTarget is a directory whose content is replaced.
 type journalTarget struct {
-	ContainerID string `json:"container"`
-	Directory   string `json:"directory"`
+	Mount     mount  `json:"mount"`     // the volume that has it
+	Directory string `json:"directory"` // its path where the volume is mounted
+}
+
+// mount is a volume, or a directory of this machine, that a container mounts.
+type mount struct {
+	Type   string `json:"type"`   // volume or bind
+	Source string `json:"source"` // the volume's name, or the directory's path
+	Target string `json:"target"`
+}
+
+// option returns the mount as `docker run --mount` takes it.
+func (m mount) option() string {
+	return "type=" + m.Type + ",source=" + m.Source + ",target=" + m.Target
 }
 
 // readJournal returns the journal of an interrupted restore; nil if there is none.

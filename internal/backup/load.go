@@ -57,7 +57,7 @@ export PGHOST=/tmp
 server() {
 	as_user "$(command -v pg_ctl)" --pgdata "$staged" --wait --timeout 600 --log /tmp/log "$@" >/tmp/ctl 2>&1 || { grep -h 'FATAL\|ERROR' /tmp/log >&2; tail -n 2 /tmp/ctl >&2; exit 1; }
 }
-start() { server start --options '-c listen_addresses= -c unix_socket_directories=/tmp -c ssl=off'; }
+start() { server start --options "-c listen_addresses= -c unix_socket_directories=/tmp -c ssl=off $*"; }
 `
 	load := func(p Part, script string) error {
 		return r.pipe(ctx, p, func(ctx context.Context, stdin io.Reader) error {
@@ -84,11 +84,11 @@ server stop --mode fast
 		if p.Format != FormatPgDump {
 			continue
 		}
-		name := quoteShell(strings.TrimSuffix(strings.TrimPrefix(p.Name, t.service+"-"), ".pgdump"))
+		// With --create it has its owner, its privileges and its settings. The server of this step writes nothing to the disk by itself: the swap
+		// does, for all of it.
 		if err := load(p, `
-start
-[ `+name+` = postgres ] || createdb --maintenance-db postgres `+name+`
-pg_restore --exit-on-error --single-transaction --dbname `+name+`
+start -c fsync=off -c synchronous_commit=off -c full_page_writes=off
+pg_restore --exit-on-error --clean --if-exists --create --dbname template1
 server stop --mode fast
 `); err != nil {
 			return err

@@ -22,19 +22,29 @@ type Manifest struct {
 	Parts        []Part            `json:"parts"`
 	Databases    []Database        `json:"databases,omitempty"`
 	Warnings     []string          `json:"warnings,omitempty"` // what the set does not cover
+	Layout       *Layout           `json:"layout,omitempty"`   // only of [EdgeApp]
+}
+
+// Layout says which of a project's files are the arguments of docker compose. Those in the project's directory are relative to it.
+type Layout struct {
+	Files    []string `json:"files,omitempty"`
+	EnvFiles []string `json:"env_files,omitempty"`
+	Profiles []string `json:"profiles,omitempty"`
 }
 
 // Part is a stream of a set.
 type Part struct {
-	Name     string `json:"name"`              // unique in the set
-	Service  string `json:"service,omitempty"` // whose data it is; none for the project's files
-	Kind     Kind   `json:"kind"`
-	Format   string `json:"format"`
-	Path     string `json:"path,omitempty"` // where the data is in its container; for physical copies and files
-	Snapshot string `json:"snapshot"`       // restic's ID, perhaps abbreviated
-	Size     int64  `json:"size"`           // bytes
-	SHA256   string `json:"sha256"`
-	Added    int64  `json:"added"` // bytes that the repository did not have
+	Name    string `json:"name"`              // unique in the set
+	Service string `json:"service,omitempty"` // whose data it is; none for the project's files
+	Kind    Kind   `json:"kind"`
+	Format  string `json:"format"`
+	// AppendOnly is the path of Redis' append-only file relative to Path, which Redis then reads instead of its snapshot.
+	AppendOnly string `json:"append_only,omitempty"`
+	Path       string `json:"path,omitempty"` // where the data is in its container; for physical copies and files
+	Snapshot   string `json:"snapshot"`       // restic's ID, perhaps abbreviated
+	Size       int64  `json:"size"`           // bytes
+	SHA256     string `json:"sha256"`
+	Added      int64  `json:"added"` // bytes that the repository did not have
 }
 
 // The formats of parts.
@@ -59,6 +69,8 @@ type Database struct {
 	Position string `json:"position,omitempty"`
 	// PhysicalPosition is where the physical copy ends, before it is rolled forward.
 	PhysicalPosition string `json:"physical_position,omitempty"`
+	// Span is Position as the stored logs have it: see [dblog.Span]. It is empty if there is no log with which the set can be rolled forward.
+	Span string `json:"span,omitempty"`
 	// SameInstant says that the physical copy, rolled forward to Position, has the same content as the dump. Otherwise it is older, and
 	// Tables and Sums may differ from it.
 	SameInstant bool              `json:"same_instant"`

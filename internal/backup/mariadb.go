@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/internal/dblog"
 )
 
 // mariadbLogin sets the password of root from the variables of the official image. The client programs read MYSQL_PWD, so that the
@@ -78,6 +81,17 @@ tar -C "$copy" -cf - .`,
 		}
 		database.Position, database.PhysicalPosition = position[1]+":"+position[2], physical[1]+":"+physical[2]
 		database.SameInstant = true
+		log, err := readMariaDBLog(ctx, c)
+		if err != nil {
+			return err
+		}
+		offset, err := strconv.ParseInt(position[2], 10, 64)
+		if err != nil {
+			return err
+		}
+		if database.Span, err = log.markedSpan(ctx, dblog.Position{File: position[1], Offset: offset}); err != nil {
+			return err
+		}
 	}
 	b.manifest.Databases = append(b.manifest.Databases, *database)
 	return nil

@@ -179,7 +179,7 @@ func isData(m compose.Mount, isDirectory func(path string) bool) bool {
 	return m.Type == "volume" && m.Source != "" || m.Type == "bind" && !m.ReadOnly && isDirectory(m.Source)
 }
 
-// dataPaths returns where the service mounts data, without those places that are inside of another.
+// dataPaths returns where the service mounts data, sorted.
 func dataPaths(service *compose.Service, isDirectory func(path string) bool) (paths []string) {
 	for _, m := range service.Volumes {
 		if isData(m, isDirectory) {
@@ -187,13 +187,7 @@ func dataPaths(service *compose.Service, isDirectory func(path string) bool) (pa
 		}
 	}
 	slices.Sort(paths)
-	var outermost []string
-	for _, p := range paths {
-		if n := len(outermost); n == 0 || p != outermost[n-1] && !strings.HasPrefix(p, strings.TrimSuffix(outermost[n-1], "/")+"/") {
-			outermost = append(outermost, p)
-		}
-	}
-	return outermost
+	return slices.Compact(paths)
 }
 
 func joinKinds() string {

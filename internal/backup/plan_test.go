@@ -37,7 +37,7 @@ func TestLabelsSayWhatIsStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `blog: blog (mariadb)
-crm: db (postgres), queue (redis), app (files: /data, /uploads)
+crm: db (postgres), queue (redis), app (files: /data, /data/inside, /uploads)
 edge: the project's files
 `
 	if got := plan.String(); got != want {

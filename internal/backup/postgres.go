@@ -73,6 +73,17 @@ tar -C "$directory" -cf - $(query "SELECT name FROM pg_ls_waldir() WHERE name ~ 
 	if _, err := b.saveScript(ctx, c, part("wal.tar", FormatWALTar), script); err != nil {
 		return err
 	}
+	log, err := readPostgresLog(ctx, c)
+	if err != nil {
+		return err
+	}
+	position, err := log.locate(database.Position)
+	if err != nil {
+		return err
+	}
+	if database.Span, err = log.markedSpan(ctx, position); err != nil {
+		return err
+	}
 	b.manifest.Databases = append(b.manifest.Databases, *database)
 	return keepingLog.close()
 }
@@ -148,7 +159,7 @@ func (b *appBackup) dumpPostgres(ctx context.Context, c *container, slot string,
 	if err := countPostgres(session, d); err != nil {
 		return nil, err
 	}
-	others, err := session.query("SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname NOT IN (current_database(), 'postgres') ORDER BY 1;")
+	others, err := session.query("SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> current_database() ORDER BY 1;")
 	if err != nil {
 		return nil, err
 	}

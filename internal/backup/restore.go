@@ -30,6 +30,9 @@ type Restore struct {
 	Edge string
 	// Logical restores databases from their dumps instead of their physical copies: slower, and for every version and architecture.
 	Logical bool
+	// At is the time to which databases are rolled forward: they get what was committed before. If it is zero, they get what the set has. Files and
+	// queues are those of the set.
+	At time.Time
 	// Queues restores Redis, too. Otherwise it starts empty, because old jobs would be done again.
 	Queues bool
 	// Out gets a line for each step.
@@ -38,6 +41,9 @@ type Restore struct {
 	IsTerminal bool
 	// StartTimeout is how long databases and applications may take to become healthy. 0 means 5 minutes.
 	StartTimeout time.Duration
+
+	override  *Settings // instead of those of backup.env
+	isNewHost bool      // all applications are restored and started, also those that do not run
 }
 
 // restoreRun is a restore that is under way.
@@ -58,8 +64,8 @@ const defaultStartTimeout = 5 * time.Minute
 // Run restores the set. First it finishes a restore that was interrupted.
 func (r *Restore) Run(ctx context.Context) error {
 	run := &restoreRun{Restore: r, files: make(map[string]*fileNames)}
-	run.progress = &progress{out: r.Out, isTerminal: r.IsTerminal}
-	if err := run.open(ctx, r.Docker, r.Project, r.Edge); err != nil {
+	run.progress, run.settings = &progress{out: r.Out, isTerminal: r.IsTerminal}, r.override
+	if err := run.openProject(ctx, r.Docker, r.Project, r.Edge); err != nil {
 		return err
 	}
 	unlock, err := lockProject(run.stack.Name)
@@ -70,11 +76,19 @@ func (r *Restore) Run(ctx context.Context) error {
 	if run.helper, err = run.edge.helper(); err != nil {
 		return err
 	}
-	isFinished, err := run.finishInterrupted(ctx)
-	if err != nil || isFinished {
+	finished, err := run.finishInterrupted(ctx)
+	if err != nil {
 		return err
 	}
-	if err := run.plan(ctx); err != nil {
+	if run.repository == nil { // neither to undo a restore nor to complete one is it needed
+		if err := run.openRepository(ctx); err != nil {
+			return err
+		}
+	}
+	if err := run.storeLogs(ctx); err != nil {
+		return err
+	}
+	if err := run.plan(ctx, finished); err != nil || len(run.sets) == 0 {
 		return err
 	}
 	if err := checkSpaceFor(ctx, r.Docker, run.sets); err != nil {
@@ -97,7 +111,7 @@ func (r *restoreRun) execute(ctx context.Context) error {
 
 // writeJournal notes what the restore is going to stop and to replace.
 func (r *restoreRun) writeJournal(ctx context.Context) error {
-	j := &journal{Sets: make(map[string]string), Start: time.Now().UTC(), Queues: r.Queues, Logical: r.Logical, file: filepath.Join(r.project.Directory, journalFile)}
+	j := &journal{Sets: make(map[string]string), Start: time.Now().UTC(), Queues: r.Queues, Logical: r.Logical, At: r.At, file: filepath.Join(r.project.Directory, journalFile)}
 	for _, s := range r.sets {
 		j.Sets[s.App] = s.ID
 	}
@@ -105,7 +119,7 @@ func (r *restoreRun) writeJournal(ctx context.Context) error {
 	for _, t := range r.targets {
 		isTarget[t.service] = true
 		isDatabase[t.service] = isDatabase[t.service] || t.kind != Files
-		j.Targets = append(j.Targets, journalTarget{t.container.ID, t.directory})
+		j.Targets = append(j.Targets, t.journalTarget())
 	}
 	for _, service := range stopOrder(r.stack, isTarget) {
 		all, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
@@ -114,7 +128,7 @@ func (r *restoreRun) writeJournal(ctx context.Context) error {
 		}
 		for _, c := range all {
 			j.Containers = append(j.Containers, journalContainer{
-				ID: c.ID, Service: service, Policy: restartPolicy(c), WasRunning: c.IsUp(), IsDatabase: isDatabase[service],
+				Name: c.Name, Service: service, Policy: restartPolicy(c), WasRunning: c.IsUp() || r.isNewHost && !r.isOneShot(service), IsDatabase: isDatabase[service],
 			})
 		}
 	}
@@ -167,10 +181,10 @@ func (r *restoreRun) serviceNames() (names []string) {
 // stopContainers stops the containers, and keeps Docker from starting them when the machine restarts.
 func (r *restoreRun) stopContainers(ctx context.Context) error {
 	for _, c := range r.journal.Containers {
-		if _, _, err := r.Docker.Run(ctx, "update", "--restart", "no", c.ID); err != nil {
+		if _, _, err := r.Docker.Run(ctx, "update", "--restart", "no", c.Name); err != nil {
 			return err
 		}
-		if _, _, err := r.Docker.Run(ctx, "stop", c.ID); err != nil {
+		if _, _, err := r.Docker.Run(ctx, "stop", c.Name); err != nil {
 			return err
 		}
 	}
@@ -179,6 +193,9 @@ func (r *restoreRun) stopContainers(ctx context.Context) error {
 
 // swapAndCheck puts the new content in its place, and checks it. It continues a restore that was interrupted in this phase.
 func (r *restoreRun) swapAndCheck(ctx context.Context) error {
+	if err := r.stopContainers(ctx); err != nil { // that somebody has started meanwhile
+		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
+	}
 	if err := r.journal.enter(phaseSwapping); err != nil {
 		return err
 	}
@@ -206,7 +223,12 @@ func (r *restoreRun) commit(ctx context.Context) error {
 		return err
 	}
 	r.openServices(ctx)
-	r.progress.printLine("restored %s in %.0fs", r.journal.setNames(), time.Since(r.journal.Start).Seconds())
+	state := ""
+	if !r.journal.At.IsZero() {
+		state = ", and the databases rolled forward to " + r.journal.At.Local().Format(time.DateTime)
+	}
+	r.progress.printLine("restored %s%s in %.0fs", r.journal.setNames(), state, time.Since(r.journal.Start).Seconds())
+	r.progress.printLine("next: edge backup (until then, changes cannot be restored with --at)")
 	return r.journal.remove()
 }
 
@@ -227,7 +249,7 @@ func (r *restoreRun) undo(ctx context.Context) error {
 	}
 	for _, c := range slices.Backward(r.journal.Containers) {
 		if c.WasRunning {
-			if _, _, err := r.Docker.Run(ctx, "start", c.ID); err != nil {
+			if _, _, err := r.Docker.Run(ctx, "start", c.Name); err != nil {
 				return err
 			}
 		}
@@ -239,7 +261,7 @@ func (r *restoreRun) undo(ctx context.Context) error {
 
 func (r *restoreRun) restorePolicies(ctx context.Context) error {
 	for _, c := range r.journal.Containers {
-		if _, _, err := r.Docker.Run(ctx, "update", "--restart", c.Policy, c.ID); err != nil {
+		if _, _, err := r.Docker.Run(ctx, "update", "--restart", c.Policy, c.Name); err != nil {
 			return err
 		}
 	}
@@ -249,40 +271,93 @@ func (r *restoreRun) restorePolicies(ctx context.Context) error {
 // forEachTarget runs an operation of package volume on all targets.
 func (r *restoreRun) forEachTarget(ctx context.Context, operation string) error {
 	for _, t := range r.journal.Targets {
-		if _, err := r.helper.volumes(ctx, t.ContainerID, nil, operation, t.Directory); err != nil {
+		if _, err := r.helper.volume(ctx, t, nil, operation); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// finishInterrupted undoes or continues a restore that was interrupted. It reports whether it has continued one: then its set is restored.
-func (r *restoreRun) finishInterrupted(ctx context.Context) (isFinished bool, err error) {
-	if r.journal, err = readJournal(r.project.Directory); err != nil || r.journal == nil {
-		return false, err
+// finishInterrupted undoes or completes a restore that was interrupted. It returns the journal of one that it has completed.
+func (r *restoreRun) finishInterrupted(ctx context.Context) (finished *journal, err error) {
+	j, err := readJournal(r.project.Directory)
+	if err != nil || j == nil {
+		return nil, err
 	}
-	j := r.journal
+	r.journal = j
 	r.progress.printLine("the restore of %s on %s was interrupted (%s)", j.setNames(), j.Start.Local().Format(time.DateTime), j.Phase)
+	if err := r.recreateContainers(ctx); err != nil {
+		return nil, err
+	}
 	switch j.Phase {
 	case phaseStaging, phaseUndoing:
-		return false, r.undo(ctx)
+		return nil, r.undo(ctx)
 	case phaseCommitting:
-		return true, r.commit(ctx)
+		return j, r.commit(ctx)
 	}
-	r.Queues, r.Logical = j.Queues, j.Logical // the checks are those of the interrupted restore
+	// The checks are those of the interrupted restore.
+	whole := *r.Restore
+	whole.Queues, whole.Logical, whole.At = j.Queues, j.Logical, j.At
+	continued := *r
+	continued.Restore = &whole
+	if err := continued.complete(ctx); err != nil {
+		return nil, err
+	}
+	r.session = continued.session
+	return j, nil
+}
+
+// complete goes on with an interrupted restore, whose new content is staged.
+func (r *restoreRun) complete(ctx context.Context) error {
+	if err := r.openRepository(ctx); err != nil {
+		return err
+	}
 	sets, err := listSets(ctx, r.repository, r.stack.Name)
 	if err != nil {
-		return true, err
+		return err
 	}
-	sets = slices.DeleteFunc(completeSets(sets), func(s *Set) bool { return j.Sets[s.App] != s.ID })
-	if len(sets) != len(j.Sets) {
-		return true, hint.New(fmt.Errorf("the repository no longer has all of %s, with which the data is checked", j.setNames()), "restore the repository from its copy, and run the restore again")
+	sets = slices.DeleteFunc(completeSets(sets), func(s *Set) bool { return r.journal.Sets[s.App] != s.ID })
+	if len(sets) != len(r.journal.Sets) {
+		return hint.New(fmt.Errorf("the repository no longer has all of %s, with which the data is checked", r.journal.setNames()), "restore the repository from its copy, and run the restore again")
 	}
 	if err := r.planSets(ctx, sets); err != nil {
-		return true, err
+		return err
 	}
-	if err := r.stopContainers(ctx); err != nil {
-		return true, err
+	return r.swapAndCheck(ctx)
+}
+
+// recreateContainers creates the containers of the journal that have been removed meanwhile, such as by `docker compose down`, and forgets those
+// that the compose file no longer has.
+func (r *restoreRun) recreateContainers(ctx context.Context) error {
+	exists := make(map[string]bool)
+	find := func() (missing []string, err error) {
+		for _, service := range r.serviceNames() {
+			all, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range all {
+				exists[c.Name] = true
+			}
+			if len(all) == 0 && r.stack.Services[service] != nil {
+				missing = append(missing, service)
+			}
+		}
+		return missing, nil
 	}
-	return true, r.swapAndCheck(ctx)
+	missing, err := find()
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		r.progress.printLine("%s had been removed: creating the containers again", strings.Join(missing, ", "))
+		if _, _, err := r.Docker.Run(ctx, r.project.Args(append([]string{"up", "--no-start", "--no-recreate", "--no-build"}, missing...)...)...); err != nil {
+			return err
+		}
+		if _, err := find(); err != nil {
+			return err
+		}
+	}
+	r.journal.Containers = slices.DeleteFunc(r.journal.Containers, func(c journalContainer) bool { return !exists[c.Name] })
+	return nil
 }

@@ -8,21 +8,36 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
 )
 
-// plan finds the set, and what it replaces.
-func (r *restoreRun) plan(ctx context.Context) error {
+// plan finds the set, and what it replaces. There is nothing left to do if a restore that was just finished was of the same set.
+func (r *restoreRun) plan(ctx context.Context, finished *journal) error {
 	sets, err := listSets(ctx, r.repository, r.stack.Name)
 	if err != nil {
 		return err
 	}
-	selected, err := selectSets(completeSets(sets), r.Set, r.Apps)
+	sets = completeSets(sets)
+	if !r.At.IsZero() {
+		if sets = slices.DeleteFunc(sets, func(s *Set) bool { return s.Time.After(r.At) }); len(sets) == 0 {
+			return hint.New(fmt.Errorf("there is no set of a time before %s", r.At.Local().Format(time.DateTime)), "edge backup list")
+		}
+	}
+	apps := r.Apps
+	if r.isNewHost {
+		apps = appsOf(sets, r.Set)
+	}
+	selected, err := selectSets(sets, r.Set, apps)
 	if err != nil {
 		return err
 	}
+	if finished != nil && finished.Queues == r.Queues && finished.At.Equal(r.At) {
+		selected = slices.DeleteFunc(selected, func(s *Set) bool { return finished.Sets[s.App] == s.ID })
+	}
+	r.sets, r.targets = nil, nil // of the finished one
 	return r.planSets(ctx, selected)
 }
 
@@ -41,6 +56,16 @@ func (r *restoreRun) planSets(ctx context.Context, selected []*Set) error {
 		r.targets = append(r.targets, targets...)
 	}
 	return nil
+}
+
+// appsOf returns the applications of a set, with [EdgeApp].
+func appsOf(sets []*Set, id string) (apps []string) {
+	for _, s := range sets {
+		if (id == "latest" || strings.HasPrefix(s.ID, id)) && !slices.Contains(apps, s.App) {
+			apps = append(apps, s.App)
+		}
+	}
+	return apps
 }
 
 // selectSets returns one set for each application.
@@ -96,12 +121,31 @@ func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*t
 			return nil, hint.New(fmt.Errorf("%s has no container, and so no volume to restore to", p.Service), "docker compose up --no-start")
 		}
 		t.container = all[0]
+		if err := t.findMount(); err != nil {
+			return nil, err
+		}
 		if err := r.checkCompatible(ctx, t); err != nil {
+			return nil, err
+		}
+		if err := r.findLogs(ctx, t); err != nil {
 			return nil, err
 		}
 		targets = append(targets, t)
 	}
-	return targets, nil
+	return targets, checkNestedVolumes(targets)
+}
+
+// checkNestedVolumes refuses an archive of files from a time when a volume was not yet mounted inside of another one.
+func checkNestedVolumes(targets []*target) error {
+	for _, t := range targets {
+		for _, m := range t.container.Mounts {
+			hasTarget := slices.ContainsFunc(targets, func(other *target) bool { return other.service == t.service && other.directory == m.Destination })
+			if t.kind == Files && m.RW && m.Type == "volume" && m.Destination != t.directory && isInside(m.Destination, t.directory) && !hasTarget {
+				return hint.New(fmt.Errorf("%s has the volume %s inside of %s, and the set has none for it", t.service, m.Destination, t.directory), "remove that volume from the compose file for the restore")
+			}
+		}
+	}
+	return nil
 }
 
 // checkCompatible refuses a physical copy of another architecture or version.
@@ -146,7 +190,9 @@ func seriesOf(kind Kind, text string) string {
 func stopOrder(stack *compose.Stack, isTarget map[string]bool) []string {
 	apps := make(map[string]bool)
 	for name := range isTarget {
-		apps[appOf(stack.Services[name])] = true
+		if service := stack.Services[name]; service != nil {
+			apps[appOf(service)] = true
+		}
 	}
 	selected := maps.Clone(isTarget)
 	for hasChanged := true; hasChanged; {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
@@ -23,8 +25,8 @@ type session struct {
 	repository *restic.Repository
 }
 
-// open reads the project and opens the repository. edgeName is the service of the edge: see [findEdge].
-func (s *session) open(ctx context.Context, docker Docker, project compose.Project, edgeName string) (err error) {
+// openProject reads the project, and finds its edge. edgeName is the service of the edge: see [findEdge].
+func (s *session) openProject(ctx context.Context, docker Docker, project compose.Project, edgeName string) (err error) {
 	s.docker = docker
 	if s.stack, s.project, err = readProject(ctx, docker, project); err != nil {
 		return err
@@ -35,30 +37,37 @@ func (s *session) open(ctx context.Context, docker Docker, project compose.Proje
 	if s.plan, err = NewPlan(s.stack, isDirectory); err != nil {
 		return err
 	}
-	if s.settings, err = ReadSettings(s.project.Directory); err != nil {
-		return err
+	s.edge, err = findEdge(ctx, docker, s.stack, edgeName)
+	return err
+}
+
+// findRepository reads where the repository of the project is.
+func (s *session) findRepository(ctx context.Context) (err error) {
+	if s.settings == nil {
+		if s.settings, err = ReadSettings(s.project.Directory); err != nil {
+			return err
+		}
 	}
-	if s.edge, err = findEdge(ctx, docker, s.stack, edgeName); err != nil {
-		return err
-	}
-	program, err := findRestic(ctx, docker, s.edge)
+	program, err := findRestic(ctx, s.docker, s.edge)
 	if err != nil {
 		return err
 	}
 	s.repository = s.settings.repository(program, s.settings.Repository)
+	return nil
+}
+
+// openRepository opens the repository of the project.
+func (s *session) openRepository(ctx context.Context) error {
+	if err := s.findRepository(ctx); err != nil {
+		return err
+	}
 	return s.repository.Open(ctx)
 }
 
-// readProject reads a project's compose files, and finds out where they are.
+// readProject reads a project's compose files, and finds out where they are. The profiles of services that have containers are active, as if
+// they were named: somebody has started them by hand.
 func readProject(ctx context.Context, docker compose.Docker, project compose.Project) (*compose.Stack, compose.Project, error) {
-	read := func() (*compose.Stack, error) {
-		text, _, err := docker.Run(ctx, project.Args("config", "--format", "json")...)
-		if err != nil {
-			return nil, hint.New(err, "run it where compose.yaml is, or name the file with --file")
-		}
-		return compose.ParseStack(text)
-	}
-	stack, err := read()
+	stack, err := readStack(ctx, docker, project)
 	running := project
 	if err == nil {
 		running.Name = stack.Name
@@ -68,10 +77,21 @@ func readProject(ctx context.Context, docker compose.Docker, project compose.Pro
 	}
 	if err != nil && len(project.Files) == 0 && len(running.Files) > 0 { // in another directory
 		project = running
-		stack, err = read()
+		stack, err = readStack(ctx, docker, project)
 	}
 	if err != nil {
 		return nil, project, err
+	}
+	profiles, err := startedProfiles(ctx, docker, project, stack)
+	if err != nil {
+		return nil, project, err
+	}
+	if len(profiles) > 0 {
+		project.Profiles = slices.Concat(project.Profiles, profiles)
+		running.Profiles = project.Profiles
+		if stack, err = readStack(ctx, docker, project); err != nil {
+			return nil, project, err
+		}
 	}
 	if running.Directory == "" {
 		if running.Directory, err = os.Getwd(); err != nil {
@@ -80,4 +100,39 @@ func readProject(ctx context.Context, docker compose.Docker, project compose.Pro
 	}
 	running.Directory, err = filepath.Abs(running.Directory)
 	return stack, running, err
+}
+
+func readStack(ctx context.Context, docker compose.Docker, project compose.Project) (*compose.Stack, error) {
+	text, _, err := docker.Run(ctx, project.Args("config", "--format", "json")...)
+	if err != nil {
+		return nil, hint.New(err, "run it where compose.yaml is, or name the file with --file")
+	}
+	return compose.ParseStack(text)
+}
+
+// startedProfiles returns the profiles of services that have containers, although none of their profiles is active.
+func startedProfiles(ctx context.Context, docker compose.Docker, project compose.Project, stack *compose.Stack) ([]string, error) {
+	out, _, err := docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.project="+stack.Name, "--filter", "label=com.docker.compose.oneoff=False",
+		"--format", `{{.Label "com.docker.compose.service"}}`)
+	if err != nil {
+		return nil, err
+	}
+	started := slices.DeleteFunc(strings.Fields(out), func(name string) bool { return stack.Services[name] != nil })
+	if len(started) == 0 {
+		return nil, nil
+	}
+	all := project
+	all.Profiles = []string{"*"}
+	whole, err := readStack(ctx, docker, all)
+	if err != nil {
+		return nil, err
+	}
+	var profiles []string
+	for _, name := range started {
+		if service := whole.Services[name]; service != nil && len(service.Profiles) > 0 { // the others are no longer in the file
+			profiles = append(profiles, service.Profiles[0])
+		}
+	}
+	slices.Sort(profiles)
+	return slices.Compact(profiles), nil
 }

@@ -26,9 +26,10 @@ type Set struct {
 	Drilled  bool      `json:"drilled"`
 	Complete bool      `json:"-"`
 
-	manifest  string   // the snapshot of its manifest
-	snapshots []string // all of its snapshots
-	parts     int      // how many parts its manifest names
+	manifest  string            // the snapshot of its manifest
+	snapshots []string          // all of its snapshots
+	parts     int               // how many parts its manifest names
+	spans     map[string]string // where it is in the logs of its databases: see [dblog.Span]
 }
 
 // The tags of snapshots. The manifest's have what `edge backup list` shows, so that it needs not load each manifest.
@@ -57,11 +58,18 @@ func listSets(ctx context.Context, repository *restic.Repository, project string
 	if err != nil {
 		return nil, err
 	}
-	var sets []*Set
+	return groupSets(snapshots, project), nil
+}
+
+// groupSets returns the sets that snapshots belong to, the oldest first.
+func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 	found := make(map[[2]string]*Set)
 	names := make(map[*Set]map[string]bool) // of the parts that are there
 	for _, s := range snapshots {
 		tags := parseTags(s.Tags)
+		if tags[tagSet] == "" {
+			continue // such as logs
+		}
 		key := [2]string{tags[tagSet], tags[tagApp]}
 		set := found[key]
 		if set == nil {
@@ -72,7 +80,7 @@ func listSets(ctx context.Context, repository *restic.Repository, project string
 		set.snapshots = append(set.snapshots, s.ID)
 		names[set][tags[tagPart]] = true // a tag that was added may have left two snapshots of a manifest
 		if tags[tagPart] == manifestPart {
-			set.manifest, set.Time = s.ID, s.Time
+			set.manifest, set.Time, set.spans = s.ID, s.Time, spansOf(s.Tags)
 			set.Size, _ = strconv.ParseInt(tags[tagSize], 10, 64)
 			set.Added, _ = strconv.ParseInt(tags[tagAdded], 10, 64)
 			set.parts, _ = strconv.Atoi(tags[tagParts])
@@ -85,7 +93,7 @@ func listSets(ctx context.Context, repository *restic.Repository, project string
 	slices.SortStableFunc(sets, func(a, b *Set) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.App, b.App))
 	})
-	return sets, nil
+	return sets
 }
 
 // parseTags returns the values of tags by their prefixes, which end with an equals sign.

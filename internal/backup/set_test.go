@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/internal/restic"
 )
 
 // daysOf returns the days of sets, as offsets from the first of January.
@@ -66,5 +68,46 @@ func TestSetIDsSortByTime(t *testing.T) {
 	first, second := newSetID(time.Unix(1e9, 0)), newSetID(time.Unix(1e9+1, 0))
 	if first >= second || !isName(first) {
 		t.Errorf("%s, then %s", first, second)
+	}
+}
+
+// TestASetIsCompleteWithItsManifestAndAllOfItsParts: a tag that was added to a manifest may have left two snapshots of it.
+func TestASetIsCompleteWithItsManifestAndAllOfItsParts(t *testing.T) {
+	snapshot := func(id, set, app, part string, more ...string) restic.Snapshot {
+		return restic.Snapshot{ID: id, Tags: append([]string{"edge-backup", "project=shop", "set=" + set, "app=" + app, "part=" + part}, more...)}
+	}
+	logs := restic.Snapshot{ID: "l", Tags: []string{"edge-backup", "logs", "project=shop", "until=5", "covers=1", "log.db=c:f:0:f:9:m"}}
+	sets := groupSets([]restic.Snapshot{
+		snapshot("1", "a", "crm", "dump"), snapshot("2", "a", "crm", "files"), snapshot("3", "a", "crm", manifestPart, "parts=2"),
+		snapshot("4", "a", "crm", manifestPart, "parts=2", "drilled=x"), // twice
+		snapshot("5", "b", "crm", "dump"), snapshot("6", "b", "crm", manifestPart, "parts=2"), snapshot("7", "b", "crm", manifestPart, "parts=2", "drilled=x"), // a part is gone
+		snapshot("8", "c", "crm", "dump"), // no manifest
+		snapshot("9", "a", "books", "dump"), snapshot("10", "a", "books", manifestPart, "parts=1", "log.db=:f:9:f:9:m"),
+		logs,
+	}, "shop")
+	var got []string
+	for _, s := range sets {
+		got = append(got, fmt.Sprintf("%s %s complete=%t drilled=%t %d %d", s.ID, s.App, s.Complete, s.Drilled, len(s.snapshots), len(s.spans)))
+	}
+	if want := "a books complete=true drilled=false 2 1, a crm complete=true drilled=true 4 0, b crm complete=false drilled=true 3 0, c crm complete=false drilled=false 1 0"; strings.Join(got, ", ") != want {
+		t.Errorf("got %s\nwant %s", strings.Join(got, ", "), want)
+	}
+}
+
+func TestLogsExpireWithTimeOrWhenALaterSnapshotHasThem(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	logs := func(id string, hoursAgo int, spans ...string) restic.Snapshot {
+		return restic.Snapshot{ID: id, Tags: append([]string{"logs", "covers=1", fmt.Sprintf("until=%d", now.Add(-time.Duration(hoursAgo)*time.Hour).UnixMilli())}, spans...)}
+	}
+	snapshots := []restic.Snapshot{
+		logs("old", 80, "log.db=x:f1:0:f1:9:m"),
+		logs("merged", 9, "log.db=x:f1:9:f1:20:m", "log.other=y:g:0:g:5:m"),
+		logs("partly merged", 8, "log.db=x:f1:20:f1:30:m", "log.other=z:g:5:g:8:m"),
+		logs("merger", 7, "log.db=x:f1:9:f2:0:m", "log.other=y:g:0:g:9:m"),
+		logs("last", 6, "log.db=x:f2:0:f2:7:m"),
+		{ID: "a set", Tags: []string{"set=a", "app=crm"}},
+	}
+	if got := strings.Join(expiredLogs(snapshots, now.Add(-72*time.Hour)), ", "); got != "old, merged" {
+		t.Errorf("got %s", got)
 	}
 }

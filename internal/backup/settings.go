@@ -26,6 +26,7 @@ type Settings struct {
 	Repository string // EDGE_BACKUP_REPOSITORY
 	Password   string // EDGE_BACKUP_PASSWORD
 	CopyTo     string // EDGE_BACKUP_COPY_TO: a second repository
+	Notify     string // EDGE_BACKUP_NOTIFY: who is told of a failure, https://… or mailto:…
 	Env        []string
 }
 
@@ -34,6 +35,7 @@ const (
 	repositoryVariable = "EDGE_BACKUP_REPOSITORY"
 	passwordVariable   = "EDGE_BACKUP_PASSWORD"
 	copyVariable       = "EDGE_BACKUP_COPY_TO"
+	notifyVariable     = "EDGE_BACKUP_NOTIFY"
 )
 
 // ReadSettings reads backup.env in the project's directory.
@@ -49,7 +51,7 @@ func ReadSettings(directory string) (*Settings, error) {
 		}
 		return variables[variable]
 	}
-	s := &Settings{Repository: value(repositoryVariable), Password: value(passwordVariable), CopyTo: value(copyVariable)}
+	s := &Settings{Repository: value(repositoryVariable), Password: value(passwordVariable), CopyTo: value(copyVariable), Notify: value(notifyVariable)}
 	switch {
 	case s.Repository == "":
 		return nil, hint.New(fmt.Errorf("no repository is set up: %s has no %s", name, repositoryVariable), "edge backup init --repository …")
@@ -112,6 +114,9 @@ func (s *Settings) write(directory string) error {
 	if s.CopyTo != "" {
 		fmt.Fprintf(&b, "# Each set is copied to this repository, which has the same password.\n%s=%s\n", copyVariable, s.CopyTo)
 	}
+	if s.Notify != "" {
+		fmt.Fprintf(&b, "# Who is told of a failure.\n%s=%s\n", notifyVariable, s.Notify)
+	}
 	for _, line := range s.Env {
 		b.WriteString(line + "\n")
 	}
@@ -129,6 +134,8 @@ type Options struct {
 	Keep          Retention     `json:"keep"`
 	MaxAge        time.Duration `json:"max_age"`        // of the latest set, after which the backup is overdue
 	DrillInterval time.Duration `json:"drill_interval"` // between two drills
+	KeepLogs      time.Duration `json:"keep_logs"`      // how far back a restore to a given time can go
+	MaxLogAge     time.Duration `json:"max_log_age"`    // after which the logs are overdue, if they are stored at all
 }
 
 // Retention says how many sets of an application are kept: the latest ones, and the latest of each of the last days, weeks and months.
@@ -144,6 +151,8 @@ var DefaultOptions = Options{
 	Keep:          Retention{Last: 3, Daily: 7, Weekly: 5, Monthly: 12},
 	MaxAge:        26 * time.Hour,
 	DrillInterval: 8 * 24 * time.Hour,
+	KeepLogs:      3 * 24 * time.Hour,
+	MaxLogAge:     5 * time.Minute,
 }
 
 // ReadOptions reads x-edge-backup. isSet is false if the compose file does not have it.
@@ -156,11 +165,13 @@ func ReadOptions(stack *compose.Stack) (options Options, isSet bool, err error) 
 		Keep          *Retention `json:"keep"`
 		MaxAge        string     `json:"max_age"`
 		DrillInterval string     `json:"drill_interval"`
+		KeepLogs      string     `json:"keep_logs"`
+		MaxLogAge     string     `json:"max_log_age"`
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(stack.Backup)))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&file); err != nil {
-		return options, true, hint.New(fmt.Errorf("x-edge-backup: %w", err), "it has keep (last, daily, weekly, monthly), max_age and drill_interval")
+		return options, true, hint.New(fmt.Errorf("x-edge-backup: %w", err), "it has keep (last, daily, weekly, monthly), keep_logs, max_age, max_log_age and drill_interval")
 	}
 	if file.Keep != nil {
 		options.Keep = *file.Keep
@@ -171,7 +182,10 @@ func ReadOptions(stack *compose.Stack) (options Options, isSet bool, err error) 
 	for _, d := range []struct {
 		name, text string
 		value      *time.Duration
-	}{{"max_age", file.MaxAge, &options.MaxAge}, {"drill_interval", file.DrillInterval, &options.DrillInterval}} {
+	}{
+		{"max_age", file.MaxAge, &options.MaxAge}, {"drill_interval", file.DrillInterval, &options.DrillInterval},
+		{"keep_logs", file.KeepLogs, &options.KeepLogs}, {"max_log_age", file.MaxLogAge, &options.MaxLogAge},
+	} {
 		if d.text == "" {
 			continue
 		}

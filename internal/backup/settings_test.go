@@ -61,8 +61,8 @@ func TestOptionsOfTheComposeFile(t *testing.T) {
 	if o, isSet, err := read(""); o != DefaultOptions || isSet || err != nil {
 		t.Errorf("none: got %+v, %v, %v", o, isSet, err)
 	}
-	o, isSet, err := read(`{"keep": {"daily": 2}, "max_age": "90m"}`)
-	if want := (Options{Keep: Retention{Daily: 2}, MaxAge: 90 * time.Minute, DrillInterval: DefaultOptions.DrillInterval}); o != want || !isSet || err != nil {
+	o, isSet, err := read(`{"keep": {"daily": 2}, "max_age": "90m", "keep_logs": "24h", "max_log_age": "2m"}`)
+	if want := (Options{Keep: Retention{Daily: 2}, MaxAge: 90 * time.Minute, DrillInterval: DefaultOptions.DrillInterval, KeepLogs: 24 * time.Hour, MaxLogAge: 2 * time.Minute}); o != want || !isSet || err != nil {
 		t.Errorf("got %+v, %v, %v", o, isSet, err)
 	}
 	for text, want := range map[string]string{

@@ -10,8 +10,11 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/dblog"
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // target is a directory whose content a restore replaces.
@@ -21,9 +24,42 @@ type target struct {
 	kind      Kind
 	directory string // in the service's container
 	container compose.Container
+	mount     mount // that has the directory
 	manifest  *Manifest
-	parts     []Part    // that are written to it
-	database  *Database // nil for files and Redis
+	parts     []Part         // that are written to it
+	database  *Database      // nil for files and Redis
+	logs      []dblog.Stored // that roll the database forward from the set
+}
+
+// journalTarget returns how a journal names the target.
+func (t *target) journalTarget() journalTarget { return journalTarget{t.mount, t.directory} }
+
+// findMount finds the volume that has the directory. A database is replaced as a whole, so it must not have another volume inside.
+func (t *target) findMount() error {
+	best := -1
+	for i, m := range t.container.Mounts {
+		isAround := isInside(t.directory, m.Destination)
+		switch {
+		case isAround && (best < 0 || len(m.Destination) > len(t.container.Mounts[best].Destination)):
+			best = i
+		case !isAround && t.kind != Files && isInside(m.Destination, t.directory):
+			return hint.New(fmt.Errorf("%s has the volume %s inside of %s, whose content cannot be replaced as a whole", t.service, m.Destination, t.directory), "load the dump of the set by hand: see docs/backup.md")
+		}
+	}
+	if best < 0 || t.container.Mounts[best].Type == "tmpfs" {
+		return hint.New(fmt.Errorf("%s has no volume at %s: its data would be lost with its container", t.service, t.directory), "mount a volume there, and recreate the container: docker compose up --no-start "+t.service)
+	}
+	m := t.container.Mounts[best]
+	t.mount = mount{Type: m.Type, Source: m.Source, Target: m.Destination}
+	if m.Type == "volume" {
+		t.mount.Source = m.Name
+	}
+	return nil
+}
+
+// isInside reports whether a path is a directory or inside of it.
+func isInside(name, directory string) bool {
+	return name == directory || strings.HasPrefix(name, strings.TrimSuffix(directory, "/")+"/")
 }
 
 // part returns the part of a format.
@@ -68,13 +104,18 @@ func (c *counter) Write(b []byte) (int, error) {
 
 // pipe runs a consumer of what a part has.
 func (r *restoreRun) pipe(ctx context.Context, p Part, consume func(ctx context.Context, stdin io.Reader) error) error {
+	return pipe(ctx, func(ctx context.Context, w io.Writer) error { return r.load(ctx, p, w) }, consume)
+}
+
+// pipe runs a consumer of what load writes. If load fails, the consumer's input ends with that error, and its context ends.
+func pipe(ctx context.Context, load func(context.Context, io.Writer) error, consume func(context.Context, io.Reader) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	reader, writer := io.Pipe()
 	loaded := make(chan error, 1)
 	go func() {
-		err := r.load(ctx, p, writer)
-		// If the end is not that of the part, the consumer must not take it for one.
+		err := load(ctx, writer)
+		// If the end is not that of the content, the consumer must not take it for one.
 		_ = writer.CloseWithError(err)
 		if err != nil {
 			cancel(err)
@@ -91,7 +132,7 @@ func (r *restoreRun) pipe(ctx context.Context, p Part, consume func(ctx context.
 
 // stage writes the new content of a directory beside the old one, and brings it to the instant of the set.
 func (r *restoreRun) stage(ctx context.Context, t *target) error {
-	if _, err := r.helper.volumes(ctx, t.container.ID, nil, "begin", t.directory); err != nil {
+	if _, err := r.helper.volume(ctx, t.journalTarget(), nil, "begin"); err != nil {
 		return err
 	}
 	switch {
@@ -121,7 +162,7 @@ func (r *restoreRun) stageFiles(ctx context.Context, t *target) error {
 	}
 	return r.pipe(ctx, p, func(ctx context.Context, stdin io.Reader) error {
 		names, wait := r.files[t.app].tee()
-		_, err := r.helper.volumes(ctx, t.container.ID, io.TeeReader(stdin, names), "extract", t.directory)
+		_, err := r.helper.volume(ctx, t.journalTarget(), io.TeeReader(stdin, names), "extract")
 		_ = names.CloseWithError(err)
 		return errors.Join(err, wait())
 	})
@@ -130,7 +171,7 @@ func (r *restoreRun) stageFiles(ctx context.Context, t *target) error {
 // stagedName is the name of the directory in which package volume stages the new content.
 const stagedName = ".edge-restore-new"
 
-// stageMariaDB extracts the physical copy, prepares it, and rolls it forward to the position of the dump.
+// stageMariaDB extracts the physical copy, prepares it, and rolls it forward to the position of the dump, or to a later time.
 func (r *restoreRun) stageMariaDB(ctx context.Context, t *target) error {
 	staged := path.Join(t.directory, stagedName)
 	physical, _ := t.part(FormatMbstream)
@@ -150,28 +191,30 @@ tail -n 1 /tmp/prepare | grep -q 'completed OK!' || { tail -n 5 /tmp/prepare >&2
 `
 	clean := `
 cd "$staged"
-rm -f backup-my.cnf xtrabackup_* mariadb_backup_*
+rm -rf backup-my.cnf xtrabackup_* mariadb_backup_* "$logs"
 `
 	d := t.database
 	binlog, hasBinlog := t.part(FormatBinlog)
-	if !hasBinlog || d.Position == d.PhysicalPosition {
-		return r.helper.script(ctx, t, "mysql", nil, prepare+clean)
+	if !hasBinlog || d.Position == d.PhysicalPosition && len(t.logs) == 0 {
+		return r.helper.script(ctx, t, "mysql", nil, prepare+"logs=\n"+clean)
 	}
 	_, first, _ := strings.Cut(d.PhysicalPosition, ":")
 	_, last, _ := strings.Cut(d.Position, ":")
+	end := "--stop-position=" + last
+	if !r.At.IsZero() {
+		end = "--stop-datetime=" + quoteShell(r.At.UTC().Format(time.DateTime))
+	}
 	if err := r.helper.script(ctx, t, "mysql", nil, prepare); err != nil { // it takes longer than a stream may stall
 		return err
 	}
-	return r.pipe(ctx, binlog, func(ctx context.Context, stdin io.Reader) error {
-		return r.helper.script(ctx, t, "mysql", stdin, "staged="+quoteShell(staged)+`
-mkdir /tmp/binlog
-tar -x -C /tmp/binlog
-chmod -R a+rX /tmp/binlog
-`+mariadbServer+`
+	return r.pipeLogs(ctx, t, binlog, func(ctx context.Context, stdin io.Reader) error {
+		// Statements about accounts need the tables of privileges.
+		return r.helper.script(ctx, t, "mysql", stdin, "staged="+quoteShell(staged)+joinLogs+mariadbServer+`
 start_server --defaults-file="$staged/backup-my.cnf" --skip-grant-tables
-{ "$(command -v mariadb-binlog || command -v mysqlbinlog)" --no-defaults --start-position=`+first+` --stop-position=`+last+` /tmp/binlog/* || touch /tmp/failed; } | client
+{ echo 'FLUSH PRIVILEGES;'; TZ=UTC "$(command -v mariadb-binlog || command -v mysqlbinlog)" --no-defaults --start-position=`+first+` `+end+` "$logs"/* || touch /tmp/failed; } | client
 [ ! -e /tmp/failed ]
-stop_server
+kill "$(cat /tmp/server.pid)"
+wait $server
 `+clean)
 	})
 }
@@ -210,27 +253,40 @@ as_user tar -x -C `+quoteShell(staged))
 	if !hasWAL {
 		return fmt.Errorf("the set has no write-ahead log of %s", t.service)
 	}
-	return r.pipe(ctx, wal, func(ctx context.Context, stdin io.Reader) error {
-		return r.helper.script(ctx, t, "postgres", stdin, `
-staged=`+quoteShell(staged)+`
-mkdir /tmp/wal
-tar -x -C /tmp/wal
-chmod -R a+rX /tmp/wal
+	end := "-c recovery_target_inclusive=off -c recovery_target_lsn=" + t.database.Position
+	if !r.At.IsZero() {
+		end = "-c recovery_target_inclusive=off -c recovery_target_time=" + quoteShell(r.At.UTC().Format("2006-01-02T15:04:05")+"+00")
+	}
+	return r.pipeLogs(ctx, t, wal, func(ctx context.Context, stdin io.Reader) error {
+		return r.helper.script(ctx, t, "postgres", stdin, "staged="+quoteShell(staged)+joinLogs+`
+segment=$(LC_ALL=C pg_controldata "$staged" | sed -n 's/^Bytes per WAL segment: *//p')
+for file in "$logs"/*; do truncate -s "$segment" "$file"; done
 touch "$staged/recovery.signal"
 chown postgres "$staged/recovery.signal"
 cp "$staged/postgresql.auto.conf" /tmp/auto.conf
 server() {
-	as_user "$(command -v pg_ctl)" --pgdata "$staged" --wait --timeout 3600 --log /tmp/log "$@" >/tmp/ctl 2>&1 || { grep -h 'FATAL\|ERROR' /tmp/log >&2; tail -n 2 /tmp/ctl >&2; exit 1; }
+	as_user "$(command -v pg_ctl)" --pgdata "$staged" --wait --timeout 3600 --log /tmp/log "$@" >/tmp/ctl 2>&1
 }
-server start --options "-c listen_addresses= -c unix_socket_directories=/tmp -c archive_mode=off -c hot_standby=on -c ssl=off -c restore_command='cp /tmp/wal/%f %p' -c recovery_target_lsn=`+t.database.Position+` -c recovery_target_inclusive=off -c recovery_target_action=promote"
-tries=0
-while [ -e "$staged/recovery.signal" ]; do
-	[ -e "$staged/postmaster.pid" ] || { grep -h 'FATAL\|ERROR' /tmp/log >&2; exit 1; }
-	tries=$((tries + 1)); [ $tries -lt 36000 ] || { echo 'the recovery does not end' >&2; exit 1; }
-	sleep 0.1
-done
-server stop --mode fast
+fail() { grep -h 'FATAL\|ERROR' /tmp/log >&2; tail -n 2 /tmp/ctl >&2; exit 1; }
+recover() { # the arguments say where it ends
+	server start --options "-c listen_addresses= -c unix_socket_directories=/tmp -c archive_mode=off -c hot_standby=on -c ssl=off -c restore_command='cp $logs/%f %p' -c recovery_target_action=promote $*" || return 1
+	tries=0
+	while [ -e "$staged/recovery.signal" ]; do
+		[ -e "$staged/postmaster.pid" ] || return 1
+		tries=$((tries + 1)); [ $tries -lt 36000 ] || { echo 'the recovery does not end' >&2; exit 1; }
+		sleep 0.1
+	done
+}
+if ! recover "`+end+`"; then
+	# Nothing was committed between the end of the log and that time.
+	grep -q 'recovery ended before configured recovery target was reached' /tmp/log || fail
+	while [ -e "$staged/postmaster.pid" ]; do sleep 0.1; done
+	: >/tmp/log
+	recover || fail
+fi
+server stop --mode fast || fail
 cp /tmp/auto.conf "$staged/postgresql.auto.conf"
+rm -rf "$logs"
 `)
 	})
 }
@@ -241,9 +297,21 @@ func (r *restoreRun) stageRedis(ctx context.Context, t *target) error {
 		return nil
 	}
 	p, _ := t.part(FormatRDB)
+	staged := path.Join(t.directory, stagedName)
 	return r.pipe(ctx, p, func(ctx context.Context, stdin io.Reader) error {
-		return r.helper.script(ctx, t, "redis", stdin, `
-cat >/tmp/dump.rdb
-install -o redis -g redis -m 0600 /tmp/dump.rdb `+quoteShell(path.Join(t.directory, stagedName, "dump.rdb")))
+		return r.helper.script(ctx, t, "redis", stdin, "staged="+quoteShell(staged)+" append_only="+quoteShell(p.AppendOnly)+`
+cat >"$staged/dump.rdb"
+case "$append_only" in
+"") ;;
+*/*) # since Redis 7: a list of files, of which the first may be a snapshot
+	mkdir "$staged/$(dirname "$append_only")"
+	base=$(basename "$append_only")
+	cp "$staged/dump.rdb" "$staged/$append_only.1.base.rdb"
+	: >"$staged/$append_only.1.incr.aof"
+	printf 'file %s seq 1 type b\nfile %s seq 1 type i\n' "$base.1.base.rdb" "$base.1.incr.aof" >"$staged/$append_only.manifest" ;;
+*) cp "$staged/dump.rdb" "$staged/$append_only" ;; # it may begin with a snapshot
+esac
+chown -R redis:redis "$staged"
+chmod -R u=rwX,go= "$staged"`)
 	})
 }

@@ -2,6 +2,7 @@
 package recovery
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,6 +19,22 @@ type Report struct {
 	DrillIntervalSeconds float64       `json:"drill_interval_seconds"`
 	Backups              []Backup      `json:"backups,omitempty"`
 	Drill                *DrillOutcome `json:"drill,omitempty"`
+	Copy                 *CopyOutcome  `json:"copy,omitempty"` // nil if there is no second repository
+	// MaxLogAgeSeconds is max_log_age of x-edge-backup: how old the stored logs may be. Logs are what the command has stored of them.
+	MaxLogAgeSeconds float64   `json:"max_log_age_seconds,omitempty"`
+	Logs             []LogInfo `json:"logs,omitempty"`
+}
+
+// LogInfo says until when the databases of an application can be restored by the stored logs.
+type LogInfo struct {
+	App   string    `json:"app"`
+	Until time.Time `json:"until"`
+	Error string    `json:"error,omitempty"` // why they could not be stored, or do not continue the last set
+}
+
+// CopyOutcome is the result of the copy to the second repository.
+type CopyOutcome struct {
+	Error string `json:"error,omitempty"`
 }
 
 // Backup is the backup of one application.
@@ -67,14 +84,38 @@ type Project struct {
 	Since                time.Time      `json:"since"` // of the first report
 	Apps                 map[string]App `json:"apps"`
 	Drill                *Drill         `json:"drill,omitempty"` // nil before the first one
+	Copy                 *Copy          `json:"copy,omitempty"`  // nil before the first one
+	MaxLogAgeSeconds     float64        `json:"max_log_age_seconds,omitempty"`
+}
+
+// Copy is what is known of a project's copies to its second repository.
+type Copy struct {
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	LastError   string    `json:"last_error,omitempty"` // of the last attempt; "" if it succeeded
 }
 
 // App is what is known of an application's backups.
 type App struct {
 	LastSuccess time.Time `json:"last_success,omitzero"`
-	LastAttempt time.Time `json:"last_attempt"`
+	LastAttempt time.Time `json:"last_attempt,omitzero"`
 	LastError   string    `json:"last_error,omitempty"` // of the last attempt; "" if it succeeded
+	Logs        *Logs     `json:"logs,omitempty"`       // nil if no logs were ever stored
 	Backup                // the last one that succeeded
+}
+
+// Logs is what is known of an application's stored logs.
+type Logs struct {
+	Until     time.Time `json:"until,omitzero"`
+	Since     time.Time `json:"since"` // of the first report
+	LastError string    `json:"last_error,omitempty"`
+}
+
+// RecoveryTime returns until when the application's data can be restored: the time of the last set, or of the logs that continue it.
+func (a App) RecoveryTime() time.Time {
+	if a.Logs != nil && a.Logs.Until.After(a.RecoveryPoint) {
+		return a.Logs.Until
+	}
+	return a.RecoveryPoint
 }
 
 // Drill is what is known of a project's drills.
@@ -107,6 +148,19 @@ func (s *Status) With(r *Report) *Status {
 		app.App = b.App
 		apps[b.App] = app
 	}
+	for _, l := range r.Logs {
+		app := apps[l.App]
+		logs := Logs{Since: r.Time}
+		if app.Logs != nil {
+			logs = *app.Logs
+		}
+		if logs.LastError = l.Error; l.Error == "" {
+			logs.Until = l.Until
+		}
+		app.App, app.Logs = l.App, &logs
+		apps[l.App] = app
+	}
+	p.MaxLogAgeSeconds = cmp.Or(r.MaxLogAgeSeconds, p.MaxLogAgeSeconds)
 	p.Apps = apps
 	if r.Drill != nil {
 		drill := Drill{}
@@ -118,6 +172,15 @@ func (s *Status) With(r *Report) *Status {
 			drill.LastSuccess, drill.DrillOutcome = r.Time, *r.Drill
 		}
 		p.Drill = &drill
+	}
+	if r.Copy != nil {
+		last := Copy{LastError: r.Copy.Error}
+		if r.Copy.Error == "" {
+			last.LastSuccess = r.Time
+		} else if p.Copy != nil {
+			last.LastSuccess = p.Copy.LastSuccess
+		}
+		p.Copy = &last
 	}
 	next.Projects[r.Project] = p
 	return next
@@ -132,6 +195,19 @@ func (p Project) IsOverdue(app string, now time.Time) bool {
 	return now.Sub(point).Seconds() > p.MaxAgeSeconds
 }
 
+// AreLogsOverdue reports whether the stored logs of an application are older than they may be. They are not if none were ever stored.
+func (p Project) AreLogsOverdue(app string, now time.Time) bool {
+	logs := p.Apps[app].Logs
+	if logs == nil || p.MaxLogAgeSeconds <= 0 {
+		return false
+	}
+	last := logs.Since
+	if logs.Until.After(last) {
+		last = logs.Until
+	}
+	return now.Sub(last).Seconds() > p.MaxLogAgeSeconds
+}
+
 // IsDrillOverdue reports whether the last drill that passed is longer ago than it may be.
 func (p Project) IsDrillOverdue(now time.Time) bool {
 	last := p.Since
@@ -144,7 +220,7 @@ func (p Project) IsDrillOverdue(now time.Time) bool {
 // Problem is something about the backups of a project that needs attention.
 type Problem struct {
 	Project string
-	App     string // "" for the drill
+	App     string // "" for the drill and the copy
 	Message string
 }
 
@@ -158,6 +234,10 @@ func (s *Status) Problems(now time.Time) (all []Problem) {
 		for _, app := range slices.Sorted(maps.Keys(p.Apps)) {
 			a := p.Apps[app]
 			switch {
+			case a.LastSuccess.IsZero() && a.LastAttempt.IsZero(): // only logs are known: a set is, too, unless it is of the time before this edge
+				if p.IsOverdue(app, now) {
+					all = append(all, Problem{name, app, "no backup is known"})
+				}
 			case a.LastSuccess.IsZero():
 				all = append(all, Problem{name, app, "there is no backup: " + a.LastError})
 			case p.IsOverdue(app, now):
@@ -165,6 +245,12 @@ func (s *Status) Problems(now time.Time) (all []Problem) {
 			case a.LastError != "":
 				all = append(all, Problem{name, app, "the last backup failed" + reason(a.LastError)})
 			}
+			if p.AreLogsOverdue(app, now) {
+				all = append(all, Problem{name, app, fmt.Sprintf("the logs are overdue: changes after %s would be lost%s", a.RecoveryTime().Format(time.RFC3339), reason(a.Logs.LastError))})
+			}
+		}
+		if p.Copy != nil && p.Copy.LastError != "" {
+			all = append(all, Problem{name, "", "the last copy to the second repository failed" + reason(p.Copy.LastError)})
 		}
 		switch {
 		case p.Drill != nil && p.Drill.LastError != "":

@@ -61,7 +61,7 @@ func (r *Repository) InitLike(ctx context.Context, other *Repository) error {
 		return err
 	}
 	defer remove()
-	_, err = r.run(ctx, env, "init", "--copy-chunker-params", "--from-repo", other.URL)
+	_, err = r.run(ctx, env, "init", "--copy-chunker-params")
 	return err
 }
 
@@ -145,7 +145,7 @@ func (r *Repository) CopyFrom(ctx context.Context, other *Repository, ids ...str
 		return err
 	}
 	defer remove()
-	_, err = r.exec(ctx, env, nil, slices.Concat([]string{"copy", "--from-repo", other.URL}, ids)...)
+	_, err = r.exec(ctx, env, nil, append([]string{"copy"}, ids...)...)
 	return err
 }
 
@@ -155,7 +155,7 @@ func (r *Repository) asSource() (env []string, remove func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return append(slices.Clone(r.Env), "RESTIC_FROM_PASSWORD_FILE="+file), func() { os.Remove(file) }, nil
+	return append(slices.Clone(r.Env), "RESTIC_FROM_REPOSITORY="+r.URL, "RESTIC_FROM_PASSWORD_FILE="+file), func() { os.Remove(file) }, nil
 }
 
 // writeSecret writes a secret to a file that only this user can read.

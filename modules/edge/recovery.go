@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,12 +39,17 @@ func postBackups(r *http.Request) (any, error) {
 	if err := report.Check(); err != nil {
 		return nil, apiError(http.StatusBadRequest, err)
 	}
+	before, err := shared.recovery.Status(r.Context(), a.storage)
+	if err != nil {
+		return nil, apiError(http.StatusInternalServerError, err)
+	}
 	status, err := shared.recovery.Add(r.Context(), a.storage, &report)
 	if err != nil {
 		return nil, apiError(http.StatusInternalServerError, fmt.Errorf("nothing is changed: %w", err))
 	}
+	known := before.Problems(time.Now())
 	for _, p := range status.Problems(time.Now()) {
-		if p.Project == report.Project {
+		if p.Project == report.Project && !slices.Contains(known, p) { // logs are reported each minute
 			shared.logs.edgeLogger().Error("the backups need attention", zap.String("project", p.Project), zap.String("application", p.App), zap.String("problem", p.Message))
 		}
 	}
@@ -60,7 +66,11 @@ var (
 	descBackupSize       = prometheus.NewDesc("edge_backup_size_bytes", "The size of the last set.", appLabels, nil)
 	descBackupAdded      = prometheus.NewDesc("edge_backup_added_bytes", "What the last set added to the repository.", appLabels, nil)
 	descBackupOverdue    = prometheus.NewDesc("edge_backup_overdue", "1 if the last set of an application is older than max_age of x-edge-backup, else 0.", appLabels, nil)
-	descRecoveryPoint    = prometheus.NewDesc("edge_recovery_point_timestamp_seconds", "The time of the data of the last set.", appLabels, nil)
+	descRecoveryPoint    = prometheus.NewDesc("edge_recovery_point_timestamp_seconds", "Until when the data of an application can be restored: the time of the last set, or of the logs that continue it.", appLabels, nil)
+	descLogsSuccess      = prometheus.NewDesc("edge_backup_logs_success", "1 if the logs of an application's databases were stored the last time, and continue its last set, else 0.", appLabels, nil)
+	descLogsOverdue      = prometheus.NewDesc("edge_backup_logs_overdue", "1 if the stored logs of an application are older than max_log_age of x-edge-backup, else 0.", appLabels, nil)
+	descCopySuccess      = prometheus.NewDesc("edge_backup_copy_success", "1 if the last copy to the second repository succeeded, else 0.", projectLabels, nil)
+	descCopyTime         = prometheus.NewDesc("edge_backup_copy_last_success_timestamp_seconds", "The end of the last copy to the second repository that succeeded.", projectLabels, nil)
 	descDrillSuccess     = prometheus.NewDesc("edge_drill_success", "1 if the last drill of a project passed, else 0.", projectLabels, nil)
 	descDrillTime        = prometheus.NewDesc("edge_drill_last_success_timestamp_seconds", "The end of the last drill that passed.", projectLabels, nil)
 	descDrillRecovery    = prometheus.NewDesc("edge_drill_recovery_seconds", "How long the restore and all checks took in the last drill that passed.", projectLabels, nil)
@@ -75,6 +85,7 @@ type recoveryMetrics struct{ runtime *runtime }
 func (recoveryMetrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descBackupSuccess, descBackupTime, descBackupDuration, descBackupSize, descBackupAdded, descBackupOverdue, descRecoveryPoint,
+		descLogsSuccess, descLogsOverdue, descCopySuccess, descCopyTime,
 		descDrillSuccess, descDrillTime, descDrillRecovery, descDrillStepSeconds, descDrillOverdue,
 	} {
 		to <- d
@@ -97,16 +108,30 @@ func (m recoveryMetrics) Collect(to chan<- prometheus.Metric) {
 	now := time.Now()
 	for name, p := range status.Projects {
 		for app, a := range p.Apps {
-			gauge(descBackupSuccess, toFloat(a.LastError == ""), name, app)
+			if a.Logs != nil {
+				gauge(descLogsSuccess, toFloat(a.Logs.LastError == ""), name, app)
+				gauge(descLogsOverdue, toFloat(p.AreLogsOverdue(app, now)), name, app)
+			}
+			if point := a.RecoveryTime(); !point.IsZero() {
+				gauge(descRecoveryPoint, unixSeconds(point), name, app)
+			}
+			if !a.LastAttempt.IsZero() {
+				gauge(descBackupSuccess, toFloat(a.LastError == ""), name, app)
+			}
 			gauge(descBackupOverdue, toFloat(p.IsOverdue(app, now)), name, app)
 			if a.LastSuccess.IsZero() {
 				continue
 			}
 			gauge(descBackupTime, unixSeconds(a.LastSuccess), name, app)
-			gauge(descRecoveryPoint, unixSeconds(a.RecoveryPoint), name, app)
 			gauge(descBackupDuration, a.Seconds, name, app)
 			gauge(descBackupSize, float64(a.Size), name, app)
 			gauge(descBackupAdded, float64(a.Added), name, app)
+		}
+		if p.Copy != nil {
+			gauge(descCopySuccess, toFloat(p.Copy.LastError == ""), name)
+			if !p.Copy.LastSuccess.IsZero() {
+				gauge(descCopyTime, unixSeconds(p.Copy.LastSuccess), name)
+			}
 		}
 		gauge(descDrillOverdue, toFloat(p.IsDrillOverdue(now)), name)
 		if p.Drill == nil {

@@ -28,7 +28,7 @@ func TestBackupsUnderWritesAreRestoredExactly(t *testing.T) {
 		if err := stack.psql(t.Context(), "DROP TABLE compose_record; CREATE TABLE late (id int);"); err != nil {
 			t.Fatal(err)
 		}
-		stack.project.MustCompose(t, "exec", "-T", "crm", "sh", "-c", "rm /data/compose/1.pdf; touch /data/late")
+		stack.project.MustCompose(t, "exec", "-T", "crm", "sh", "-c", "rm /data/compose/1.pdf /data/uploads/2.png; touch /data/late /data/uploads/late")
 		t.Log(stack.mustEdge(t, "restore", "latest"))
 		for _, app := range []string{"bigcapital", "corteza"} {
 			for _, d := range stack.loadManifest(t, app).Databases {
@@ -48,7 +48,7 @@ func TestBackupsUnderWritesAreRestoredExactly(t *testing.T) {
 		if got := stack.query(t, "shop-db", "SHOW DATABASES LIKE 'bigcapital_tenant_late'"); got != "" {
 			t.Errorf("the database %s is still there", got)
 		}
-		if got := strings.TrimSpace(stack.project.MustCompose(t, "exec", "-T", "crm", "find", "/data", "-type", "f")); got != "/data/compose/1.pdf" {
+		if got := strings.TrimSpace(stack.project.MustCompose(t, "exec", "-T", "crm", "find", "/data", "-type", "f")); got != "/data/compose/1.pdf\n/data/uploads/2.png" && got != "/data/uploads/2.png\n/data/compose/1.pdf" {
 			t.Errorf("files: %s", got)
 		}
 	}

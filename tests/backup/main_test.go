@@ -151,7 +151,7 @@ INSERT INTO compose_record (module_id, value) SELECT 1, md5(i::text) FROM genera
 `); err != nil {
 		return err
 	}
-	_, err := s.project.Compose(ctx, "exec", "-T", "crm", "sh", "-c", "mkdir -p /data/compose && echo attachment >/data/compose/1.pdf")
+	_, err := s.project.Compose(ctx, "exec", "-T", "crm", "sh", "-c", "mkdir -p /data/compose && echo attachment >/data/compose/1.pdf && echo upload >/data/uploads/2.png")
 	return err
 }
 
@@ -193,20 +193,34 @@ func (s *testStack) query(t *testing.T, service, sql string) string {
 // writeAll writes to both databases until stop is called, about 100 transactions a second in each.
 func (s *testStack) writeAll(t *testing.T) (stop func() (mariadb, postgres int64)) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
 	var written [2]atomic.Int64
+	end := s.write(t, 10*time.Millisecond,
+		func(n int64) string {
+			written[0].Store(n + 1)
+			return fmt.Sprintf("INSERT INTO bigcapital_tenant_%d.ACCOUNTS_TRANSACTIONS (ACCOUNT_ID, CREDIT, DEBIT) VALUES (1, %d, 0), (2, 0, %[2]d);\n", n%tenants+1, n%1000)
+		},
+		func(n int64) string {
+			written[1].Store(n + 1)
+			return fmt.Sprintf("INSERT INTO compose_record (module_id, value) VALUES (1, md5('%d'));\n", n)
+		})
+	return func() (int64, int64) {
+		end()
+		return written[0].Load(), written[1].Load()
+	}
+}
+
+// write runs a statement in each database again and again, until stop is called.
+func (s *testStack) write(t *testing.T, interval time.Duration, mariadb, postgres func(n int64) string) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{}, 2)
-	for i, w := range []struct {
+	for _, w := range []struct {
 		service string
 		command []string
 		sql     func(n int64) string
 	}{
-		{"shop-db", []string{"sh", "-c", `MYSQL_PWD="$MARIADB_ROOT_PASSWORD" exec mariadb --user=root`}, func(n int64) string {
-			return fmt.Sprintf("INSERT INTO bigcapital_tenant_%d.ACCOUNTS_TRANSACTIONS (ACCOUNT_ID, CREDIT, DEBIT) VALUES (1, %d, 0), (2, 0, %[2]d);\n", n%tenants+1, n%1000)
-		}},
-		{"crm-db", []string{"psql", "--quiet", "--username", "corteza"}, func(n int64) string {
-			return fmt.Sprintf("INSERT INTO compose_record (module_id, value) VALUES (1, md5('%d'));\n", n)
-		}},
+		{"shop-db", []string{"sh", "-c", `MYSQL_PWD="$MARIADB_ROOT_PASSWORD" exec mariadb --user=root`}, mariadb},
+		{"crm-db", []string{"psql", "--quiet", "--username", "corteza"}, postgres},
 	} {
 		id, err := s.project.Container(ctx, w.service)
 		if err != nil {
@@ -224,14 +238,13 @@ func (s *testStack) writeAll(t *testing.T) (stop func() (mariadb, postgres int64
 		}
 		go func() {
 			defer func() { done <- struct{}{} }()
-			tick := time.NewTicker(10 * time.Millisecond)
+			tick := time.NewTicker(interval)
 			defer tick.Stop()
 			for n := int64(0); ctx.Err() == nil; n++ {
 				if _, err := input.Write([]byte(w.sql(n))); err != nil {
 					t.Errorf("write to %s: %v", w.service, err)
 					break
 				}
-				written[i].Add(1)
 				<-tick.C
 			}
 			_ = input.Close()
@@ -240,11 +253,10 @@ func (s *testStack) writeAll(t *testing.T) (stop func() (mariadb, postgres int64
 			}
 		}()
 	}
-	return func() (int64, int64) {
+	return func() {
 		cancel()
 		<-done
 		<-done
-		return written[0].Load(), written[1].Load()
 	}
 }
 

@@ -1,0 +1,102 @@
+package backup
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
+)
+
+// notifier returns a session that tells somebody of failures, and what it prints.
+func notifier(to string) (*session, *bytes.Buffer) {
+	out := new(bytes.Buffer)
+	return &session{stack: &compose.Stack{Name: "shop"}, settings: &Settings{Notify: to}, progress: &progress{out: out}}, out
+}
+
+var errFull = hint.New(errors.New("the disk is full"), "make space")
+
+func TestAFailureIsToldToAWebhook(t *testing.T) {
+	var got failure
+	count := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		count++
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil || r.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%v, %v", err, r.Header)
+		}
+		if r.URL.Path == "/gone" {
+			w.WriteHeader(http.StatusGone)
+		}
+	}))
+	defer server.Close()
+	s, out := notifier(server.URL + "/hook?token=secret")
+	s.notify(t.Context(), "edge backup", errFull)
+	if got.Project != "shop" || got.Command != "edge backup" || got.Error != "the disk is full" || got.Hint != "make space" || !strings.HasPrefix(got.Text, "edge backup of shop failed on ") || out.Len() > 0 {
+		t.Errorf("got %+v, printed %s", got, out)
+	}
+	s.notify(t.Context(), "edge backup", nil)
+	s.notify(t.Context(), "edge backup", ErrBusy)
+	if count != 1 {
+		t.Errorf("the webhook was called %d times", count)
+	}
+	s, out = notifier(server.URL + "/gone?token=secret")
+	s.notify(t.Context(), "edge backup", errFull)
+	if !strings.Contains(out.String(), "could not be reported") || !strings.Contains(out.String(), "410 Gone") || strings.Contains(out.String(), "secret") {
+		t.Errorf("printed %s", out)
+	}
+	server.Close()
+	out.Reset()
+	s.notify(t.Context(), "edge backup", errFull)
+	if !strings.Contains(out.String(), "refused") || strings.Contains(out.String(), "secret") {
+		t.Errorf("printed %s", out)
+	}
+}
+
+func TestAFailureIsMailed(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "sendmail"), []byte("#!/bin/sh\ncat >\"$(dirname \"$0\")/mail\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	s, out := notifier("mailto:ops@example.com")
+	s.notify(t.Context(), "edge drill", errFull)
+	mail, err := os.ReadFile(filepath.Join(dir, "mail"))
+	if err != nil || !strings.HasPrefix(string(mail), "To: ops@example.com\nSubject: edge drill of shop failed on ") || !strings.Contains(string(mail), "\n\nedge drill of shop") || out.Len() > 0 {
+		t.Errorf("mail %q, %v, printed %s", mail, err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sendmail"), []byte("#!/bin/sh\necho no such user; exit 67\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.notify(t.Context(), "edge drill", errFull)
+	if !strings.Contains(out.String(), "no such user") {
+		t.Errorf("printed %s", out)
+	}
+}
+
+func TestWhoIsToldIsChecked(t *testing.T) {
+	for _, to := range []string{"https://example.com/hook", "mailto:you@example.com", "http://127.0.0.1:9"} {
+		if err := checkNotify(to); err != nil {
+			t.Errorf("%s: %v", to, err)
+		}
+	}
+	for _, to := range []string{"you@example.com", "mailto:", "https://", "ftp://example.com"} {
+		if err := checkNotify(to); err == nil || hint.Of(err) == "" {
+			t.Errorf("%s: %v", to, err)
+		}
+	}
+}
+
+func TestWhatFailsEachMinuteIsToldOnceAnHour(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	s, _ := notifier("")
+	if s.isQuiet("logs") || !s.isQuiet("logs") || s.isQuiet("drill") {
+		t.Error("the second time is not quiet, or the first one is")
+	}
+}
