@@ -91,6 +91,11 @@ backups: setup image
 	EDGE_TEST_KILLS=100 $(SUITE) -timeout 3h -v -run KilledBackup ./tests/backup
 	EDGE_TEST_KILLS=50 $(SUITE) -timeout 3h -v -run KilledRestore ./tests/backup
 	EDGE_TEST_FAULTS=11 $(SUITE) -timeout 3h -v -run SeededFaults ./tests/backup
+	EDGE_TEST_CRASHES=20 $(SUITE) -timeout 3h -v -run 'RecoveryPoint|S3' ./tests/backup
+
+# Backup, restore, drill and a new host with 4 GB: seconds by step, and what requests notice of it. About an hour, and 25 GB of disk.
+backup-bench: setup image
+	EDGE_TEST_GIGABYTES=4 $(SUITE) -timeout 3h -v -run TestLargeData ./tests/backup
 
 # A .env with new secrets. A file that is there already is never touched.
 env:
@@ -100,6 +105,9 @@ $(TOOLS)/gofumpt: tools/go.mod
 	go build -C tools -o ../$@ mvdan.cc/gofumpt
 
 # Static, because the image has it, too.
+$(TOOLS)/versitygw: tools/versitygw/go.mod
+	CGO_ENABLED=0 go build -C tools/versitygw -trimpath -ldflags='-s -w' -o ../../$@ github.com/versity/versitygw/cmd/versitygw
+
 $(TOOLS)/restic: tools/restic/go.mod
 	CGO_ENABLED=0 go build -C tools/restic -trimpath -ldflags='-s -w' -o ../../$@ github.com/restic/restic/cmd/restic
 

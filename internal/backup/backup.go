@@ -77,7 +77,7 @@ func (b *Backup) open(ctx context.Context) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan, b.openRepository(ctx)
+	return plan, b.findRepository(ctx)
 }
 
 // Run stores a set for each application. An application whose backup fails does not keep the others from being stored. The edge is told of
@@ -103,7 +103,7 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, b.reportFailure(ctx, plan, err)
 	}
-	result := &Result{Set: newSetID(start)}
+	result := &Result{Set: newSetID(start, earlier)}
 	var failures []error
 	hasShrunk := false
 	for _, app := range plan.Apps {
@@ -138,6 +138,13 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 // prepare waits until the project can be backed up, removes what an earlier backup has left, and returns the complete sets and the name of this
 // machine.
 func (b *Backup) prepare(ctx context.Context) (earlier []*Set, host string, err error) {
+	sets, err := listSets(ctx, b.repository, b.stack.Name)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := b.checkSpace(sets); err != nil {
+		return nil, "", err
+	}
 	if err := b.awaitMigrations(ctx); err != nil {
 		return nil, "", err
 	}
@@ -147,12 +154,8 @@ func (b *Backup) prepare(ctx context.Context) (earlier []*Set, host string, err 
 	if err := b.repository.Unlock(ctx); err != nil { // credentials that can only append
 		b.progress.printLine("warning: old locks could not be removed: %v", err)
 	}
-	sets, err := listSets(ctx, b.repository, b.stack.Name)
-	if err != nil {
-		return nil, "", err
-	}
-	if err := b.checkSpace(sets); err != nil {
-		return nil, "", err
+	if warning := clockWarning(sets, time.Now()); warning != "" {
+		b.progress.printLine("warning: %s", warning)
 	}
 	if err := b.repository.Forget(ctx, reapable(sets, host, time.Now())...); err != nil {
 		b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)

@@ -91,7 +91,7 @@ func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 
 // prepare returns the sets that are going to be restored.
 func (d *Drill) prepare(ctx context.Context, source *session) ([]*Set, error) {
-	if err := source.openRepository(ctx); err != nil {
+	if err := source.findRepository(ctx); err != nil {
 		return nil, err
 	}
 	sets, err := listSets(ctx, source.repository, source.stack.Name)

@@ -132,6 +132,9 @@ func (l *Logs) store(ctx context.Context, result *LogsResult) error {
 	if l.snapshots, err = l.repository.Snapshots(ctx, tagEdge, tagProject+l.stack.Name); err != nil {
 		return err
 	}
+	if err := checkWritable(l.settings.Repository); err != nil {
+		return err
+	}
 	l.sets, l.stored = completeSets(groupSets(l.snapshots, l.stack.Name)), storedLogs(l.snapshots)
 	var sources []*logSource
 	for i, app := range apps {

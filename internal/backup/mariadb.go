@@ -93,8 +93,21 @@ tar -C "$copy" -cf - .`,
 			return err
 		}
 	}
+	if n := countDocuments(database); n > 0 {
+		b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("%s has %d documents, whose files are in BigCapital's S3 bucket: they are not part of the backup", source.Service, n))
+	}
 	b.manifest.Databases = append(b.manifest.Databases, *database)
 	return nil
+}
+
+// countDocuments returns how many attachments BigCapital has in all of its organizations. Their files are in an S3 bucket.
+func countDocuments(d *Database) (total int64) {
+	for name, rows := range d.Tables {
+		if schema, table, _ := strings.Cut(name, "."); strings.EqualFold(table, "documents") && strings.Contains(schema, "_tenant_") {
+			total += rows
+		}
+	}
+	return total
 }
 
 // mariadbClient runs the client program.

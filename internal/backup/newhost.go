@@ -53,9 +53,6 @@ func (n *NewHost) Run(ctx context.Context) error {
 		return err
 	}
 	n.repository = n.Settings.repository(program, n.Settings.Repository)
-	if err := n.repository.Open(ctx); err != nil {
-		return err
-	}
 	set, err := n.findSet(ctx)
 	if err != nil {
 		return err

@@ -107,10 +107,13 @@ func (b *Backup) runningMigrations(ctx context.Context) (running []string, err e
 // minFreeSpace is what a repository on this machine needs in any case.
 const minFreeSpace = 256 << 20
 
-// checkSpace returns an error if a repository on this machine has less space than the last backup added.
+// checkSpace returns an error if a repository on this machine cannot be written to, or has less space than the last backup added.
 func (b *Backup) checkSpace(sets []*Set) error {
 	if !filepath.IsAbs(b.settings.Repository) {
 		return nil
+	}
+	if err := checkWritable(b.settings.Repository); err != nil {
+		return err
 	}
 	free, err := freeSpace(b.settings.Repository)
 	if err != nil {
@@ -127,6 +130,17 @@ func (b *Backup) checkSpace(sets []*Set) error {
 			fmt.Errorf("the repository's disk has %s left, and a backup needs about %s", FormatBytes(free), FormatBytes(needed)),
 			"make space there, or keep fewer sets (x-edge-backup: keep)",
 		)
+	}
+	return nil
+}
+
+// checkWritable returns an error if a repository on this machine takes no data. restic would try again and again.
+func checkWritable(location string) error {
+	if !filepath.IsAbs(location) {
+		return nil
+	}
+	if err := unix.Access(location, unix.W_OK); err != nil {
+		return hint.New(fmt.Errorf("the repository cannot be written to: %w", err), "is its disk mounted read-only? mount shows it; after errors of the disk, Linux makes it so")
 	}
 	return nil
 }

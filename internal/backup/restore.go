@@ -81,7 +81,7 @@ func (r *Restore) Run(ctx context.Context) error {
 		return err
 	}
 	if run.repository == nil { // neither to undo a restore nor to complete one is it needed
-		if err := run.openRepository(ctx); err != nil {
+		if err := run.findRepository(ctx); err != nil {
 			return err
 		}
 	}
@@ -160,11 +160,11 @@ func (r *restoreRun) stopAndStage(ctx context.Context) error {
 	}
 	r.progress.finishStep("stopped %s", strings.Join(r.serviceNames(), ", "))
 	for _, t := range r.targets {
-		r.progress.startStep("%s: stage %s", t.app, t.service)
+		r.progress.startStep("%s: stage %s", t.app, t.name())
 		if err := r.stage(ctx, t); err != nil {
-			return fmt.Errorf("stage %s: %w", t.service, err)
+			return fmt.Errorf("stage %s: %w", t.name(), err)
 		}
-		r.progress.finishStep("%s: staged %s", t.app, t.service)
+		r.progress.finishStep("%s: staged %s", t.app, t.name())
 	}
 	return nil
 }
@@ -309,7 +309,7 @@ func (r *restoreRun) finishInterrupted(ctx context.Context) (finished *journal, 
 
 // complete goes on with an interrupted restore, whose new content is staged.
 func (r *restoreRun) complete(ctx context.Context) error {
-	if err := r.openRepository(ctx); err != nil {
+	if err := r.findRepository(ctx); err != nil {
 		return err
 	}
 	sets, err := listSets(ctx, r.repository, r.stack.Name)

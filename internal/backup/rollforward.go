@@ -26,6 +26,9 @@ func (r *restoreRun) storeLogs(ctx context.Context) error {
 	if r.At.After(time.Now()) {
 		return fmt.Errorf("%s is in the future", r.At.Local().Format(time.DateTime))
 	}
+	if r.isNewHost { // whose databases are empty
+		return nil
+	}
 	logs := &Logs{Docker: r.Docker, Project: r.Project, Edge: r.Edge, Always: true, Out: io.Discard}
 	if _, err := logs.Run(ctx); err != nil {
 		r.progress.printLine("note: the latest logs could not be stored: %v", err)

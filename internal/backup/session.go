@@ -41,7 +41,7 @@ func (s *session) openProject(ctx context.Context, docker Docker, project compos
 	return err
 }
 
-// findRepository reads where the repository of the project is.
+// findRepository reads where the repository of the project is. Its first use shows whether it can be opened.
 func (s *session) findRepository(ctx context.Context) (err error) {
 	if s.settings == nil {
 		if s.settings, err = ReadSettings(s.project.Directory); err != nil {
@@ -54,14 +54,6 @@ func (s *session) findRepository(ctx context.Context) (err error) {
 	}
 	s.repository = s.settings.repository(program, s.settings.Repository)
 	return nil
-}
-
-// openRepository opens the repository of the project.
-func (s *session) openRepository(ctx context.Context) error {
-	if err := s.findRepository(ctx); err != nil {
-		return err
-	}
-	return s.repository.Open(ctx)
 }
 
 // readProject reads a project's compose files, and finds out where they are. The profiles of services that have containers are active, as if

@@ -28,6 +28,7 @@ type Set struct {
 
 	manifest  string            // the snapshot of its manifest
 	snapshots []string          // all of its snapshots
+	ids       map[string]string // part → its snapshot, which has another ID in a repository to which it was copied
 	parts     int               // how many parts its manifest names
 	spans     map[string]string // where it is in the logs of its databases: see [dblog.Span]
 }
@@ -47,10 +48,32 @@ const (
 	manifestPart = "manifest.json"
 )
 
-// newSetID returns a set's ID, which sorts by time.
-func newSetID(now time.Time) string {
-	return now.UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:4])
+// setTimeLayout is how IDs of sets begin.
+const setTimeLayout = "20060102-150405"
+
+// newSetID returns a set's ID, which sorts after those of the earlier ones: also if the clock has gone back since then, so that the latest set is
+// the one that was stored last.
+func newSetID(now time.Time, earlier []*Set) string {
+	for _, s := range earlier {
+		if last, err := time.Parse(setTimeLayout, s.ID[:min(len(s.ID), len(setTimeLayout))]); err == nil && last.After(now.UTC().Truncate(time.Second).Add(-time.Second)) {
+			now = last.Add(time.Second)
+		}
+	}
+	return now.UTC().Format(setTimeLayout) + "-" + strings.ToLower(rand.Text()[:4])
 }
+
+// clockWarning returns a warning if a set is of a time that has not come yet: this clock is wrong, or was.
+func clockWarning(sets []*Set, now time.Time) string {
+	for _, s := range sets {
+		if s.Time.Sub(now) > clockTolerance {
+			return fmt.Sprintf("the set %s of %s is of %s, and this machine's clock says %s: see that it is right", s.ID, s.App, s.Time.Local().Format(time.DateTime), now.Local().Format(time.DateTime))
+		}
+	}
+	return ""
+}
+
+// clockTolerance is by how much the clocks of two machines may differ.
+const clockTolerance = 5 * time.Minute
 
 // listSets returns the sets of a project, the oldest first, also those that are not complete.
 func listSets(ctx context.Context, repository *restic.Repository, project string) ([]*Set, error) {
@@ -64,7 +87,6 @@ func listSets(ctx context.Context, repository *restic.Repository, project string
 // groupSets returns the sets that snapshots belong to, the oldest first.
 func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 	found := make(map[[2]string]*Set)
-	names := make(map[*Set]map[string]bool) // of the parts that are there
 	for _, s := range snapshots {
 		tags := parseTags(s.Tags)
 		if tags[tagSet] == "" {
@@ -74,11 +96,12 @@ func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 		set := found[key]
 		if set == nil {
 			set = &Set{ID: tags[tagSet], Project: project, App: tags[tagApp], Host: tags[tagHost], Time: s.Time}
-			found[key], names[set] = set, make(map[string]bool)
+			set.ids = make(map[string]string)
+			found[key] = set
 			sets = append(sets, set)
 		}
 		set.snapshots = append(set.snapshots, s.ID)
-		names[set][tags[tagPart]] = true // a tag that was added may have left two snapshots of a manifest
+		set.ids[tags[tagPart]] = s.ID // a tag that was added may have left two snapshots of a manifest
 		if tags[tagPart] == manifestPart {
 			set.manifest, set.Time, set.spans = s.ID, s.Time, spansOf(s.Tags)
 			set.Size, _ = strconv.ParseInt(tags[tagSize], 10, 64)
@@ -88,7 +111,7 @@ func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 		}
 	}
 	for _, set := range sets {
-		set.Complete = set.manifest != "" && len(names[set]) == set.parts+1
+		set.Complete = set.manifest != "" && len(set.ids) == set.parts+1
 	}
 	slices.SortStableFunc(sets, func(a, b *Set) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.App, b.App))
@@ -121,6 +144,11 @@ func loadManifest(ctx context.Context, repository *restic.Repository, set *Set) 
 	m, err := parseManifest(text.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("set %s of %s: %w", set.ID, set.App, err)
+	}
+	for i := range m.Parts {
+		if id := set.ids[m.Parts[i].Name]; id != "" {
+			m.Parts[i].Snapshot = id
+		}
 	}
 	return m, nil
 }

@@ -65,7 +65,7 @@ func TestOnlyOwnOrOldIncompleteSetsAreReaped(t *testing.T) {
 }
 
 func TestSetIDsSortByTime(t *testing.T) {
-	first, second := newSetID(time.Unix(1e9, 0)), newSetID(time.Unix(1e9+1, 0))
+	first, second := newSetID(time.Unix(1e9, 0), nil), newSetID(time.Unix(1e9+1, 0), nil)
 	if first >= second || !isName(first) {
 		t.Errorf("%s, then %s", first, second)
 	}
@@ -79,7 +79,7 @@ func TestASetIsCompleteWithItsManifestAndAllOfItsParts(t *testing.T) {
 	logs := restic.Snapshot{ID: "l", Tags: []string{"edge-backup", "logs", "project=shop", "until=5", "covers=1", "log.db=c:f:0:f:9:m"}}
 	sets := groupSets([]restic.Snapshot{
 		snapshot("1", "a", "crm", "dump"), snapshot("2", "a", "crm", "files"), snapshot("3", "a", "crm", manifestPart, "parts=2"),
-		snapshot("4", "a", "crm", manifestPart, "parts=2", "drilled=x"), // twice
+		snapshot("4", "a", "crm", manifestPart, "parts=2", "drilled=x"),                                                                                        // twice
 		snapshot("5", "b", "crm", "dump"), snapshot("6", "b", "crm", manifestPart, "parts=2"), snapshot("7", "b", "crm", manifestPart, "parts=2", "drilled=x"), // a part is gone
 		snapshot("8", "c", "crm", "dump"), // no manifest
 		snapshot("9", "a", "books", "dump"), snapshot("10", "a", "books", manifestPart, "parts=1", "log.db=:f:9:f:9:m"),
@@ -108,6 +108,27 @@ func TestLogsExpireWithTimeOrWhenALaterSnapshotHasThem(t *testing.T) {
 		{ID: "a set", Tags: []string{"set=a", "app=crm"}},
 	}
 	if got := strings.Join(expiredLogs(snapshots, now.Add(-72*time.Hour)), ", "); got != "old, merged" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestALaterSetIsTheLatest, whatever the clock says.
+func TestALaterSetIsTheLatest(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for _, last := range []string{"", "20261126-110000-abcd", "20261126-120000-zzzz", "20301126-120000-abcd", "other"} {
+		var earlier []*Set
+		if last != "" {
+			earlier = append(earlier, &Set{ID: last})
+		}
+		if got := newSetID(now, earlier); got <= last && last != "other" || len(got) != 20 {
+			t.Errorf("after %s: got %s", last, got)
+		}
+	}
+	sets := []*Set{{ID: "a", App: "crm", Time: now.Add(-time.Hour)}, {ID: "b", App: "crm", Time: now.Add(4 * time.Minute)}}
+	if got := clockWarning(sets, now); got != "" {
+		t.Errorf("got %s", got)
+	}
+	if got := clockWarning(append(sets, &Set{ID: "c", App: "crm", Time: now.Add(24 * time.Hour)}), now); !strings.Contains(got, "the set c of crm is of ") {
 		t.Errorf("got %s", got)
 	}
 }

@@ -183,8 +183,10 @@ func ReadOptions(stack *compose.Stack) (options Options, isSet bool, err error) 
 		name, text string
 		value      *time.Duration
 	}{
-		{"max_age", file.MaxAge, &options.MaxAge}, {"drill_interval", file.DrillInterval, &options.DrillInterval},
-		{"keep_logs", file.KeepLogs, &options.KeepLogs}, {"max_log_age", file.MaxLogAge, &options.MaxLogAge},
+		{"max_age", file.MaxAge, &options.MaxAge},
+		{"drill_interval", file.DrillInterval, &options.DrillInterval},
+		{"keep_logs", file.KeepLogs, &options.KeepLogs},
+		{"max_log_age", file.MaxLogAge, &options.MaxLogAge},
 	} {
 		if d.text == "" {
 			continue

@@ -31,6 +31,14 @@ type target struct {
 	logs      []dblog.Stored // that roll the database forward from the set
 }
 
+// name returns the service, and with files also the directory: a service may have several.
+func (t *target) name() string {
+	if t.kind == Files {
+		return t.service + ":" + t.directory
+	}
+	return t.service
+}
+
 // journalTarget returns how a journal names the target.
 func (t *target) journalTarget() journalTarget { return journalTarget{t.mount, t.directory} }
 

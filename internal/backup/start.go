@@ -30,6 +30,9 @@ func (r *restoreRun) startAndCheck(ctx context.Context) error {
 	}
 	r.progress.finishStep("started the databases")
 	for _, t := range r.targets {
+		if t.database == nil {
+			continue
+		}
 		r.progress.startStep("%s: check %s", t.app, t.service)
 		if err := r.check(ctx, t); err != nil {
 			return err
@@ -104,9 +107,6 @@ func (r *restoreRun) unhealthyError(ctx context.Context, c journalContainer, wha
 
 // check compares the restored content with the manifest.
 func (r *restoreRun) check(ctx context.Context, t *target) error {
-	if t.database == nil {
-		return nil
-	}
 	c := &container{t.container, r.Docker, t.service}
 	want := *t.database
 	want.SameInstant = (want.SameInstant || r.Logical) && r.At.IsZero() // the counts are those of the dump
@@ -120,6 +120,13 @@ func (r *restoreRun) check(ctx context.Context, t *target) error {
 	}
 	if err != nil {
 		return fmt.Errorf("check %s: %w", t.service, err)
+	}
+	if r.isDrill {
+		damaged, err := findDamage(ctx, c, t.kind)
+		if err != nil {
+			return fmt.Errorf("check the tables of %s: %w", t.service, err)
+		}
+		problems = append(problems, damaged...)
 	}
 	if !r.At.IsZero() { // it is later than what the manifest counts
 		for _, p := range problems {

@@ -46,7 +46,7 @@ func (r *Tenant) Run(ctx context.Context) error {
 	if j, err := readJournal(run.project.Directory); err != nil || j != nil {
 		return errors.Join(err, hint.New(errors.New("a restore was interrupted"), "edge restore latest finishes it"))
 	}
-	if err := run.openRepository(ctx); err != nil {
+	if err := run.findRepository(ctx); err != nil {
 		return err
 	}
 	sets, err := listSets(ctx, run.repository, run.stack.Name)
@@ -315,6 +315,7 @@ func (t *tenantRun) moveTables(session *client, moves ...[2]string) error {
 
 // quoteName quotes a name, and quoteText a text, for MariaDB.
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
+
 func quoteText(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(text) + "'"
 }

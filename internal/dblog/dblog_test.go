@@ -41,7 +41,7 @@ func TestASpanIsATag(t *testing.T) {
 	}
 }
 
-func TestCoverSelectsTheFewestSnapshotsOfTheRightChain(t *testing.T) {
+func TestCoverSelectsAsLittleAsPossibleOfTheRightChain(t *testing.T) {
 	all := []Stored{
 		stored("before", 1, "a", at("f1", 0), at("f1", 100)),
 		stored("one", 2, "a", at("f1", 100), at("f1", 200)),

@@ -122,3 +122,67 @@ func TestTheStatusOutlivesTheEdge(t *testing.T) {
 		t.Errorf("a broken file is not replaced: %v", err)
 	}
 }
+
+// TestLogsMoveTheRecoveryPoint, and become overdue by themselves: also if their timer is dead, but not where nobody stores any.
+func TestLogsMoveTheRecoveryPoint(t *testing.T) {
+	minute := time.Minute
+	logs := func(at time.Time, err string) *Report {
+		r := report(at)
+		r.MaxLogAgeSeconds, r.Logs = 300, []LogInfo{{App: "crm", Until: at, Error: err}}
+		return r
+	}
+	s := (*Status)(nil).With(report(start, success("crm", start), success("books", start)))
+	if got := s.Projects["shop"].Apps["crm"].RecoveryTime(); !got.Equal(start) || s.Projects["shop"].AreLogsOverdue("crm", start.Add(time.Hour)) {
+		t.Errorf("without logs, the recovery point is %v", got)
+	}
+	s = s.With(logs(start.Add(10*minute), ""))
+	for _, c := range []struct {
+		name   string
+		report *Report
+		now    time.Time
+		point  time.Time
+		want   string
+	}{
+		{"stored", nil, start.Add(12 * minute), start.Add(10 * minute), ""},
+		{"the timer is dead", nil, start.Add(20 * minute), start.Add(10 * minute), "shop/crm: the logs are overdue: changes after 2026-11-26T03:10:00Z would be lost\n"},
+		{"one fails", logs(start.Add(21*minute), "crm-db does not run"), start.Add(21 * minute), start.Add(10 * minute), "shop/crm: the logs are overdue: changes after 2026-11-26T03:10:00Z would be lost: crm-db does not run\n"},
+		{"again", logs(start.Add(30*minute), ""), start.Add(31 * minute), start.Add(30 * minute), ""},
+		{"a later set", report(start.Add(34*minute), success("crm", start.Add(34*minute))), start.Add(34 * minute), start.Add(34 * minute), ""},
+	} {
+		if c.report != nil {
+			s = s.With(c.report)
+		}
+		if got := problems(s, c.now); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+		if got := s.Projects["shop"].Apps["crm"].RecoveryTime(); !got.Equal(c.point) {
+			t.Errorf("%s: the recovery point is %v, want %v", c.name, got, c.point)
+		}
+	}
+	// The first report may be one of logs.
+	s = (*Status)(nil).With(logs(start, "there is no set yet"))
+	if got := problems(s, start.Add(7*minute)); !strings.HasPrefix(got, "shop/crm: the logs are overdue") {
+		t.Errorf("got %q", got)
+	}
+	if got := problems(s, start.Add(27*time.Hour)); !strings.Contains(got, "shop/crm: no backup is known\n") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestAFailedCopyIsAProblem(t *testing.T) {
+	copied := report(start, success("crm", start))
+	copied.Copy = &CopyOutcome{}
+	failed := report(start.Add(time.Hour), success("crm", start.Add(time.Hour)))
+	failed.Copy = &CopyOutcome{Error: "no route"}
+	s := (*Status)(nil).With(copied)
+	if got := problems(s, start); got != "" || !s.Projects["shop"].Copy.LastSuccess.Equal(copied.Time) {
+		t.Errorf("got %q, %+v", got, s.Projects["shop"].Copy)
+	}
+	s = s.With(failed)
+	if got := problems(s, start.Add(time.Hour)); got != "shop/: the last copy to the second repository failed: no route\n" {
+		t.Errorf("got %q", got)
+	}
+	if c := s.Projects["shop"].Copy; !c.LastSuccess.Equal(copied.Time) {
+		t.Errorf("the last success is %v", c.LastSuccess)
+	}
+}

@@ -30,7 +30,6 @@ var messages = []struct {
 	{"config file already exists", Exists},
 	{"config already initialized", Exists},
 	{"repository is already locked", Locked},
-	{"unable to create lock in backend", Locked},
 	{"no space left on device", DiskFull},
 	{"disk quota exceeded", DiskFull},
 	{"Is there a repository at the following location", NoRepository},
@@ -103,11 +102,12 @@ func RedactURL(text string) string {
 	return prefix + ":" + u.Redacted()
 }
 
-// lastLines returns the last lines of a text, as one line. restic wraps its errors in many.
+// lastLines returns the last lines of a text, as one line. restic wraps its errors in many, and prints where in its code they come from.
 func lastLines(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
+		line = strings.TrimSpace(line)
+		if isTrace := !strings.Contains(line, " ") && strings.ContainsAny(line, "./"); line != "" && !isTrace {
 			lines = append(lines, line)
 		}
 	}

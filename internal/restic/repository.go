@@ -65,12 +65,6 @@ func (r *Repository) InitLike(ctx context.Context, other *Repository) error {
 	return err
 }
 
-// Open checks that the repository can be read with the password.
-func (r *Repository) Open(ctx context.Context) error {
-	_, err := r.run(ctx, nil, "cat", "config", "--no-lock")
-	return err
-}
-
 // AddKey adds a password that opens the repository, too.
 func (r *Repository) AddKey(ctx context.Context, password string) error {
 	file, err := writeSecret(password)

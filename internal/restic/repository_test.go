@@ -48,6 +48,13 @@ func unopened(t *testing.T, program string) *restic.Repository {
 	return &restic.Repository{Program: program, URL: filepath.Join(dir, "repository"), Password: password, CacheDir: filepath.Join(dir, "cache")}
 }
 
+// list lists the snapshots, and returns the error.
+func list(t *testing.T, r *restic.Repository) error {
+	t.Helper()
+	_, err := r.Snapshots(t.Context())
+	return err
+}
+
 // save stores data under the name "data".
 func save(t *testing.T, r *restic.Repository, data []byte, tags ...string) restic.Saved {
 	t.Helper()
@@ -194,7 +201,7 @@ func stoppedProgram(t *testing.T) string {
 func TestARepositoryThatDoesNotAnswerIsAnError(t *testing.T) {
 	r := unopened(t, stoppedProgram(t))
 	r.StallTimeout = 200 * time.Millisecond
-	if err := r.Open(t.Context()); err == nil || !strings.Contains(err.Error(), "does not answer within 200ms") {
+	if err := list(t, r); err == nil || !strings.Contains(err.Error(), "does not answer within 200ms") {
 		t.Errorf("got %v", err)
 	}
 	// The stream fills the pipe, and waits.
@@ -236,11 +243,11 @@ func TestAKilledResticIsAnErrorAndItsLockIsRemoved(t *testing.T) {
 func TestErrorsAreToldApart(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, program string) {
 		r := newRepository(t, program)
-		expectKind(t, unopened(t, program).Open(t.Context()), restic.NoRepository)
+		expectKind(t, list(t, unopened(t, program)), restic.NoRepository)
 		expectKind(t, r.Init(t.Context()), restic.Exists)
 		other := *r
 		other.Password = "wrong"
-		expectKind(t, other.Open(t.Context()), restic.WrongPassword)
+		expectKind(t, list(t, &other), restic.WrongPassword)
 		_, err := other.Save(t.Context(), "data", nil, func(ctx context.Context, w io.Writer) error {
 			_, err := io.Copy(w, zeros{})
 			return err
@@ -256,7 +263,7 @@ func TestErrorsAreToldApart(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		expectKind(t, (&restic.Repository{Program: program, URL: r.URL, Password: "", CacheDir: r.CacheDir}).Open(t.Context()), restic.WrongPassword)
+		expectKind(t, list(t, &restic.Repository{Program: program, URL: r.URL, Password: "", CacheDir: r.CacheDir}), restic.WrongPassword)
 	})
 }
 

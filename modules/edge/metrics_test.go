@@ -167,7 +167,7 @@ edge_drill_step_seconds{project="shop",step="stop"} 1.5
 # HELP edge_drill_success 1 if the last drill of a project passed, else 0.
 # TYPE edge_drill_success gauge
 edge_drill_success{project="shop"} 1
-# HELP edge_recovery_point_timestamp_seconds The time of the data of the last set.
+# HELP edge_recovery_point_timestamp_seconds Until when the data of an application can be restored: the time of the last set, or of the logs that continue it.
 # TYPE edge_recovery_point_timestamp_seconds gauge
 edge_recovery_point_timestamp_seconds{application="crm",project="shop"} 1.5778476e+09
 `

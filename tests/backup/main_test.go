@@ -212,6 +212,12 @@ func (s *testStack) writeAll(t *testing.T) (stop func() (mariadb, postgres int64
 // write runs a statement in each database again and again, until stop is called.
 func (s *testStack) write(t *testing.T, interval time.Duration, mariadb, postgres func(n int64) string) (stop func()) {
 	t.Helper()
+	return s.writeTo(t, interval, mariadb, postgres, t.Errorf)
+}
+
+// writeTo is write with a function that is told of errors.
+func (s *testStack) writeTo(t *testing.T, interval time.Duration, mariadb, postgres func(n int64) string, onError func(format string, args ...any)) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{}, 2)
 	for _, w := range []struct {
@@ -242,14 +248,14 @@ func (s *testStack) write(t *testing.T, interval time.Duration, mariadb, postgre
 			defer tick.Stop()
 			for n := int64(0); ctx.Err() == nil; n++ {
 				if _, err := input.Write([]byte(w.sql(n))); err != nil {
-					t.Errorf("write to %s: %v", w.service, err)
+					onError("write to %s: %v", w.service, err)
 					break
 				}
 				<-tick.C
 			}
 			_ = input.Close()
 			if err := cmd.Wait(); err != nil {
-				t.Errorf("%s: %v: %s", w.service, err, stderr.String())
+				onError("%s: %v: %s", w.service, err, stderr.String())
 			}
 		}()
 	}

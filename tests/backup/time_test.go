@@ -10,15 +10,30 @@ import (
 // clock writes the time to both databases, ten times a second, until stop is called.
 func (s *testStack) clock(t *testing.T) (stop func()) {
 	t.Helper()
+	s.createClock(t)
+	return s.write(t, 100*time.Millisecond, mariadbClock, postgresClock)
+}
+
+func mariadbClock(int64) string {
+	return "INSERT INTO bigcapital_tenant_1.clock VALUES (UTC_TIMESTAMP(6));\n"
+}
+func postgresClock(int64) string { return "INSERT INTO clock VALUES (clock_timestamp());\n" }
+
+// clockUntilItFails is a clock whose databases may die.
+func (s *testStack) clockUntilItFails(t *testing.T) (stop func()) {
+	t.Helper()
+	s.createClock(t)
+	return s.writeTo(t, 100*time.Millisecond, mariadbClock, postgresClock, func(string, ...any) {})
+}
+
+func (s *testStack) createClock(t *testing.T) {
+	t.Helper()
 	if err := s.mariadb(t.Context(), "CREATE TABLE IF NOT EXISTS bigcapital_tenant_1.clock (at DATETIME(6))"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.psql(t.Context(), "CREATE TABLE IF NOT EXISTS clock (at timestamptz)"); err != nil {
 		t.Fatal(err)
 	}
-	return s.write(t, 100*time.Millisecond,
-		func(int64) string { return "INSERT INTO bigcapital_tenant_1.clock VALUES (UTC_TIMESTAMP(6));\n" },
-		func(int64) string { return "INSERT INTO clock VALUES (clock_timestamp());\n" })
 }
 
 // lastTimes returns the last times that the databases have from [testStack.clock].

@@ -1,0 +1,35 @@
+package backup
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestDamageIsFoundInWhatTheCheckPrints(t *testing.T) {
+	const mariadb = `bigcapital_tenant_1.ACCOUNTS
+Warning  : InnoDB: Index x is marked as corrupted
+error    : Corrupt
+mysql.general_log
+note     : The storage engine for the table doesn't support check
+`
+	got := strings.Join(damageLines(mariadb, MariaDB), "\n")
+	if got != "bigcapital_tenant_1.ACCOUNTS Warning  : InnoDB: Index x is marked as corrupted\nbigcapital_tenant_1.ACCOUNTS error    : Corrupt" {
+		t.Errorf("MariaDB: got %q", got)
+	}
+	if got := damageLines("", Postgres); len(got) > 0 {
+		t.Errorf("PostgreSQL: got %q", got)
+	}
+	if got := damageLines("edge: note: no pg_amcheck\n", Postgres); len(got) > 0 {
+		t.Errorf("without pg_amcheck: got %q", got)
+	}
+	if got := damageLines("heap table \"corteza.public.compose_record\", block 3:\n    xmin 7 is out of range\n", Postgres); len(got) != 2 {
+		t.Errorf("PostgreSQL: got %q", got)
+	}
+}
+
+func TestDocumentsInTheBucketAreCounted(t *testing.T) {
+	d := &Database{Tables: map[string]int64{"bigcapital_tenant_1.DOCUMENTS": 3, "bigcapital_tenant_2.documents": 4, "bigcapital_system.DOCUMENTS": 5, "bigcapital_tenant_1.ITEMS": 6}}
+	if got := countDocuments(d); got != 7 {
+		t.Errorf("got %d", got)
+	}
+}

@@ -1,0 +1,108 @@
+package backup
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
+)
+
+// The pages of docs/disaster-recovery.md that no other test follows.
+
+// TestADamagedDatabaseIsRestored: its server does not start any more.
+func TestADamagedDatabaseIsRestored(t *testing.T) {
+	stack.mustEdge(t, "backup", "bigcapital", "corteza")
+	if err := stack.mariadb(t.Context(), "INSERT INTO bigcapital_tenant_1.ACCOUNTS_TRANSACTIONS (ACCOUNT_ID, CREDIT) VALUES (1, 4711)"); err != nil {
+		t.Fatal(err)
+	}
+	wanted := stack.fingerprint(t)
+	time.Sleep(1100 * time.Millisecond)
+	stack.mustEdge(t, "backup", "logs")
+	time.Sleep(time.Second)
+	at := time.Now().Add(-time.Second)
+	stack.project.MustCompose(t, "exec", "-T", "shop-db", "sh", "-c", "cd /var/lib/mysql; for f in ibdata1 ib_logfile0; do dd if=/dev/urandom of=$f bs=64k count=16 conv=notrunc 2>/dev/null; done")
+	stack.project.MustCompose(t, "kill", "shop-db")
+	stack.project.MustCompose(t, "start", "shop-db")
+	harness.Eventually(t, "the server does not start", func() bool {
+		out, _ := stack.project.Compose(t.Context(), "logs", "--tail", "50", "shop-db")
+		return strings.Contains(out, "Aborting") || strings.Contains(out, "ERROR")
+	})
+	out, err := stack.edge(t.Context(), "restore", "latest", "bigcapital", "--at", at.Format(time.DateTime))
+	_, reached, found := strings.Cut(out, "they reach until ")
+	if err == nil || !found {
+		t.Fatalf("a restore to a time after the last logs: %v\n%s", err, out)
+	}
+	t.Log(stack.mustEdge(t, "restore", "latest", "bigcapital", "--at", strings.Fields(reached)[0]))
+	if got := stack.fingerprint(t); got != wanted {
+		t.Errorf("the data is\n%s\nwant\n%s", got, wanted)
+	}
+}
+
+// TestALostKeyIsReplaced with restic, by the one that is left.
+func TestALostKeyIsReplaced(t *testing.T) {
+	stack.mustEdge(t, "backup", "edge")
+	location := filepath.Join(t.TempDir(), "repository")
+	if out, err := exec.Command("cp", "-r", stack.repository, location).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	restic := func(password string, args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), "restic", args...)
+		cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+location, "RESTIC_PASSWORD="+password)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	text, err := os.ReadFile(filepath.Join(stack.dir, "backup.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "EDGE_BACKUP_PASSWORD=")
+	lost, _, _ := strings.Cut(rest, "\n")
+	newKey := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(newKey, []byte("new-password"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := restic(stack.recovery, "key", "add", "--new-password-file", newKey); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	out, err := restic(lost, "key", "list")
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	_, line, _ := strings.Cut(out, "*") // the key in use
+	if out, err := restic(stack.recovery, "key", "remove", strings.Fields(line)[0]); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Setenv("EDGE_BACKUP_REPOSITORY", location)
+	t.Setenv("EDGE_BACKUP_PASSWORD", lost)
+	stack.expectStatus(t, 3, []string{"backup", "list"}, "edge: hint: the password is in backup.env")
+	t.Setenv("EDGE_BACKUP_PASSWORD", "new-password")
+	stack.mustEdge(t, "backup", "edge")
+}
+
+// TestTheSecondRepositoryHasAllSets when the first one is gone, and its drill passes.
+func TestTheSecondRepositoryHasAllSets(t *testing.T) {
+	second := filepath.Join(t.TempDir(), "second")
+	cmd := exec.Command("restic", "init")
+	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+second, "RESTIC_PASSWORD="+stack.recovery)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Setenv("EDGE_BACKUP_PASSWORD", stack.recovery)
+	t.Setenv("EDGE_BACKUP_COPY_TO", second)
+	if out := stack.mustEdge(t, "backup", "corteza"); !strings.Contains(out, "copied to "+second) {
+		t.Errorf("printed\n%s", out)
+	}
+	latest := stack.latest(t)
+	t.Setenv("EDGE_BACKUP_COPY_TO", "")
+	t.Setenv("EDGE_BACKUP_REPOSITORY", second)
+	if got := stack.latest(t); got != latest {
+		t.Errorf("the second repository has %s, the first one %s", got, latest)
+	}
+	if result, err := stack.drill(t); err != nil {
+		t.Errorf("%v, %+v", err, result)
+	}
+}

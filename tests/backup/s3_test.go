@@ -1,0 +1,213 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
+)
+
+// longOnly skips what `make backups` runs, and `make test` has no time for.
+func longOnly(t *testing.T) int {
+	t.Helper()
+	n := count("EDGE_TEST_CRASHES", 0)
+	if n == 0 {
+		t.Skip("part of make backups")
+	}
+	return n
+}
+
+// TestRecoveryPointUnderWrites: both databases die at random times while `edge backup logs` runs each minute. What was written in the time since
+// the last run is lost, and nothing else.
+func TestRecoveryPointUnderWrites(t *testing.T) {
+	crashes := longOnly(t)
+	var longest time.Duration
+	for i := range crashes {
+		stack.mustEdge(t, "backup", "bigcapital", "corteza")
+		stop := stack.clockUntilItFails(t)
+		crash := time.Now().Add(time.Duration(float64(2*time.Minute) * rand.Float64()))
+		ctx, cancel := context.WithDeadline(t.Context(), crash)
+		for ctx.Err() == nil { // the timer
+			next := time.Now().Add(time.Minute)
+			if out, err := stack.edge(ctx, "backup", "logs"); err != nil && ctx.Err() == nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			select {
+			case <-time.After(time.Until(next)):
+			case <-ctx.Done():
+			}
+		}
+		cancel()
+		crashed := time.Now()
+		stack.project.MustCompose(t, "kill", "shop-db", "crm-db")
+		stop()
+		out, err := stack.edge(t.Context(), "restore", "latest", "bigcapital", "corteza", "--at", crashed.Format(time.DateTime))
+		if _, reached, found := strings.Cut(out, "they reach until "); err != nil && found { // the last run was before
+			at, parseErr := time.Parse(time.RFC3339, strings.Fields(reached)[0])
+			if parseErr != nil {
+				t.Fatal(parseErr)
+			}
+			stack.mustEdge(t, "restore", "latest", "bigcapital", "corteza", "--at", at.Format(time.RFC3339))
+		} else if err != nil {
+			stack.mustEdge(t, "restore", "latest", "bigcapital", "corteza") // there was no run at all
+		}
+		mariadb, postgres := stack.lastTimes(t)
+		lost := max(crashed.Sub(mariadb), crashed.Sub(postgres))
+		longest = max(longest, lost)
+		t.Logf("crash %d: MariaDB has all until %.1f s, PostgreSQL until %.1f s before it", i+1, crashed.Sub(mariadb).Seconds(), crashed.Sub(postgres).Seconds())
+		if lost > 5*time.Minute {
+			t.Errorf("%v are lost", lost)
+		}
+	}
+	stack.dropClock(t)
+	t.Logf("recovery point: at most %.1f s before %d crashes", longest.Seconds(), crashes)
+}
+
+// s3Server starts versitygw, and returns its address and its process.
+func s3Server(t *testing.T, dir, address string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(harness.Tool(t, "versitygw"), "--port", address, "--access", "key", "--secret", "secret-key", "posix", "--nometa", dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	harness.Eventually(t, "the S3 server answers", func() bool {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	return cmd
+}
+
+// throttled passes connections on to another address, at so many bytes a second, until the test ends.
+func throttled(t *testing.T, to string, bytesPerSecond int64) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				backend, err := net.Dial("tcp", to)
+				if err != nil {
+					return
+				}
+				defer backend.Close()
+				go func() {
+					_, _ = io.Copy(conn, backend)
+					_ = conn.Close()
+				}()
+				for {
+					if _, err := io.CopyN(backend, conn, bytesPerSecond/20); err != nil {
+						return
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// TestS3ThatIsSlowOrDies: a slow server takes the backup. One that stops answering in mid-stream, or dies, ends the backup with an error, no set is
+// stored, and the next backup goes on.
+func TestS3ThatIsSlowOrDies(t *testing.T) {
+	longOnly(t)
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "backups"), 0o755); err != nil { // the bucket
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	server := s3Server(t, dir, address)
+	t.Setenv("AWS_ACCESS_KEY_ID", "key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret-key")
+	stack.otherRepository(t, "s3:http://"+address+"/backups")
+	stack.mustEdge(t, "backup", "corteza")
+
+	t.Run("slow", func(t *testing.T) {
+		t.Setenv("EDGE_BACKUP_REPOSITORY", "s3:http://"+throttled(t, address, 1<<20)+"/backups")
+		start := time.Now()
+		stack.mustEdge(t, "backup", "corteza")
+		t.Logf("at 1 MB/s, a backup took %.0f s", time.Since(start).Seconds())
+	})
+	for _, c := range []struct {
+		name       string
+		end, again func(t *testing.T)
+	}{
+		{"it stops answering", func(t *testing.T) {
+			if err := server.Process.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+		}, func(t *testing.T) {
+			if err := server.Process.Signal(syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"it dies", func(t *testing.T) {
+			if err := server.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = server.Wait()
+		}, func(t *testing.T) { server = s3Server(t, dir, address) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := len(stack.sets(t))
+			cmd := stack.command(t.Context(), "backup", "corteza")
+			var out strings.Builder
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second) // in the middle of a part
+			c.end(t)
+			start := time.Now()
+			err := cmd.Wait()
+			took := time.Since(start)
+			exit, _ := errors.AsType[*exec.ExitError](err)
+			if exit == nil || !strings.Contains(out.String(), "no set is stored") && !strings.Contains(out.String(), "does not answer") {
+				t.Errorf("got %v\n%s", err, out.String())
+			}
+			t.Logf("the backup ended %.0f s later: %s", took.Seconds(), lastLine(out.String()))
+			if took > 10*time.Minute {
+				t.Errorf("it took %v", took)
+			}
+			c.again(t)
+			if got := len(stack.sets(t)); got != before {
+				t.Errorf("%d sets, and %d before", got, before)
+			}
+			stack.mustEdge(t, "backup", "corteza")
+		})
+	}
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
