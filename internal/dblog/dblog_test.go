@@ -61,6 +61,7 @@ func TestCoverSelectsAsLittleAsPossibleOfTheRightChain(t *testing.T) {
 		want     string
 	}{
 		{"one snapshot has all", at("f1", 150), 1, 5, "one to three"},
+		{"a time before the first snapshot", at("f1", 50), 0, 0, "before"},
 		{"also for an earlier time", at("f1", 150), 1, 3, "one to three"},
 		{"two snapshots", at("f1", 50), 0, 5, "before, one to three"},
 		{"no change since then", at("f2", 50), 5, 5, ""},

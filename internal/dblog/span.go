@@ -87,7 +87,7 @@ func Cover(all []Stored, from Position, backedUp, until time.Time) ([]Stored, er
 	all = slices.DeleteFunc(all, func(s Stored) bool { return s.Span.Chain != chain })
 
 	var selected []Stored
-	reached := all[0].Until.Add(-1)
+	var reached time.Time
 	for at := from; reached.Before(until); {
 		best := -1
 		for i, s := range all {
