@@ -15,7 +15,6 @@ import (
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
-	"github.com/theworklabs/edge/internal/restic"
 )
 
 // Backup stores the data of a project's applications. A Backup runs once.
@@ -99,6 +98,12 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 		return nil, err // the other one has its own report
 	}
 	defer unlock()
+	if j, err := readJournal(b.project.Directory); err != nil || j != nil { // what the data is, is not decided yet
+		if err == nil {
+			err = hint.New(errors.New("a restore is not finished"), "edge restore latest finishes it")
+		}
+		return nil, b.reportFailure(ctx, plan, err)
+	}
 	earlier, host, err := b.prepare(ctx)
 	if err != nil {
 		return nil, b.reportFailure(ctx, plan, err)
@@ -119,8 +124,8 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 		}
 	}
 	if ctx.Err() == nil && len(failures) < len(plan.Apps) {
-		failures = append(failures, b.removeExpired(ctx))
-		if err := b.copySets(ctx, result.Set); err != nil {
+		failures = append(failures, b.removeExpired(ctx, b.repository))
+		if err := b.copySets(ctx); err != nil {
 			result.CopyError = err.Error()
 			failures = append(failures, err)
 		}
@@ -300,82 +305,6 @@ func compareManifests(before, after *Manifest) (shrunk []string) {
 		}
 	}
 	return shrunk
-}
-
-// removeExpired removes the sets and the logs that the retention does not keep. It is no failure that the repository takes no removals: credentials that
-// can only append protect it.
-func (b *Backup) removeExpired(ctx context.Context) error {
-	all, err := b.repository.Snapshots(ctx, tagEdge, tagProject+b.stack.Name)
-	if err != nil {
-		return err
-	}
-	sets := groupSets(all, b.stack.Name)
-	if err := b.repository.Forget(ctx, expiredLogs(all, time.Now().Add(-b.options.KeepLogs))...); err != nil {
-		b.progress.printLine("warning: old logs could not be removed: %v", err)
-	}
-	byApp := make(map[string][]*Set)
-	for _, s := range completeSets(sets) {
-		byApp[s.App] = append(byApp[s.App], s)
-	}
-	var snapshots []string
-	count := 0
-	for _, of := range byApp {
-		for _, s := range expired(of, b.options.Keep) {
-			snapshots = append(snapshots, s.snapshots...)
-			count++
-		}
-	}
-	if len(snapshots) == 0 {
-		return nil
-	}
-	b.progress.startStep("remove %d old sets", count)
-	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
-	defer cancel()
-	if err := b.repository.Forget(ctx, snapshots...); err != nil {
-		b.progress.printLine("warning: %d old sets could not be removed: %v", count, err)
-		return nil
-	}
-	if err := b.repository.Prune(ctx); err != nil {
-		b.progress.printLine("warning: the space of old sets could not be freed: %v", err)
-		return nil
-	}
-	b.progress.finishStep("removed %d old sets", count)
-	return nil
-}
-
-const (
-	pruneTimeout = 2 * time.Hour
-	copyTimeout  = 12 * time.Hour
-)
-
-// copySets copies the sets of this backup to the second repository.
-func (b *Backup) copySets(ctx context.Context, set string) error {
-	if b.settings.CopyTo == "" {
-		return nil
-	}
-	b.progress.startStep("copy to %s", restic.RedactURL(b.settings.CopyTo))
-	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
-	defer cancel()
-	snapshots, err := b.repository.Snapshots(ctx, tagEdge, tagSet+set)
-	if err != nil {
-		return err
-	}
-	second := b.settings.repository(b.repository.Program, b.settings.CopyTo)
-	if err := second.Unlock(ctx); err != nil {
-		return fmt.Errorf("copy the set: %w", err)
-	}
-	for _, isManifest := range []bool{false, true} { // the manifests last, as in the backup itself
-		for _, s := range snapshots {
-			if slices.Contains(s.Tags, tagPart+manifestPart) != isManifest {
-				continue
-			}
-			if err := second.CopyFrom(ctx, b.repository, s.ID); err != nil {
-				return fmt.Errorf("copy the set: %w", err)
-			}
-		}
-	}
-	b.progress.finishStep("copied to %s", restic.RedactURL(b.settings.CopyTo))
-	return nil
 }
 
 // List returns the complete sets of the project, the oldest first.

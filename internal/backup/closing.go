@@ -19,8 +19,15 @@ func (r *restoreRun) closeServices(ctx context.Context) {
 		if isClosed(closed, r.stack.Name, service) {
 			continue
 		}
-		if err := r.edge.maintenance(ctx, "on", service, "--message", "The data of this application is being restored."); err == nil {
-			r.journal.Closed = append(r.journal.Closed, service)
+		// First the journal: what it does not name stays closed if this process ends here.
+		before := r.journal.Closed
+		r.journal.Closed = append(slices.Clone(before), service)
+		err := r.journal.enter(phaseStaging)
+		if err == nil {
+			err = r.edge.maintenance(ctx, "on", service, "--message", "The data of this application is being restored.")
+		}
+		if err != nil { // such as a service without a route
+			r.journal.Closed = before
 		}
 	}
 }

@@ -31,9 +31,11 @@ func readMariaDBLog(ctx context.Context, c *container) (*runningLog, error) {
 query() { `+mariadbClient+` --batch --skip-column-names --execute "$1"; }
 base=$(query 'SELECT @@log_bin_basename')
 [ "$base" != NULL ] || exit 0
-cd "$(dirname "$base")"
+cd "$(query 'SELECT @@datadir')"
+[ "$(dirname "$base")" = "$(pwd)" ] || { echo 'the binary log is not in the data directory, and would survive a restore' >&2; exit 1; }
 pwd
-query 'SHOW MASTER STATUS' | awk '{ print $1, $2 }'
+status=$(query 'SHOW MASTER STATUS')
+echo "$status" | awk '{ print $1, $2 }'
 for file in $(ls | sed -n '/\.[0-9][0-9]*$/p'); do
 	case "$file" in "$(basename "$base")".*) echo "$file $(wc -c <"$file")" ;; esac
 done`)

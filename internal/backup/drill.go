@@ -98,7 +98,8 @@ func (d *Drill) prepare(ctx context.Context, source *session) ([]*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	selected, err := selectSets(completeSets(sets), drillSet(completeSets(sets), d.Set), nil)
+	present := source.presentSets(sets)
+	selected, err := selectSets(present, drillSet(present, d.Set), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +169,7 @@ func (r *restoreRun) drill(ctx context.Context, sets []*Set, result *DrillResult
 		return err
 	}
 	for i := range r.journal.Containers { // all start, but for what is no part of the applications
-		r.journal.Containers[i].WasRunning = !r.isOneShot(r.journal.Containers[i].Service)
+		r.journal.Containers[i].ShouldStart = !r.isOneShot(r.journal.Containers[i].Service)
 	}
 	if err := r.stopAndStage(ctx); err != nil {
 		return err

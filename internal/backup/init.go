@@ -80,6 +80,12 @@ func (i *Init) Run(ctx context.Context) (*Created, error) {
 	if err := createRepositories(ctx, s, program, recoveryKey); err != nil {
 		return nil, errors.Join(err, os.Remove(file)) // a password without its repository is of no use
 	}
+	// It only saves time.
+	if id, err := s.repository(program, s.Repository).KeyID(ctx); err == nil {
+		if err := appendLine(file, restic.KeyHintVariable+"="+id); err != nil {
+			return nil, err
+		}
+	}
 	created := &Created{File: file, Repository: restic.RedactURL(s.Repository), RecoveryKey: recoveryKey, Plan: plan}
 	if i.Timer {
 		project.Name = stack.Name
@@ -119,6 +125,16 @@ func createRepositories(ctx context.Context, s *Settings, program, recoveryKey s
 		return fmt.Errorf("the repository %s is created, but not the second one: %w", restic.RedactURL(s.Repository), err)
 	}
 	return second.AddKey(ctx, recoveryKey)
+}
+
+// appendLine adds a line to a file.
+func appendLine(name, line string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(line + "\n")
+	return errors.Join(err, f.Close())
 }
 
 // newKey returns a password of 160 random bits, in groups that a person can copy.

@@ -45,9 +45,11 @@ type journal struct {
 type journalContainer struct {
 	Name       string `json:"name"`
 	Service    string `json:"service"`
-	Policy     string `json:"policy"` // its restart policy, as docker update takes it
-	WasRunning bool   `json:"was_running"`
-	IsDatabase bool   `json:"is_database"` // it starts before the checks; applications start after them, because they write
+	Policy     string `json:"policy"`      // its restart policy, as docker update takes it
+	WasRunning bool   `json:"was_running"` // it is started again if the restore is undone
+	// ShouldStart says that it is started with the new content: if it was running, and on a new host.
+	ShouldStart bool `json:"should_start"`
+	IsDatabase  bool `json:"is_database"` // it starts before the checks; applications start after them, because they write
 }
 
 // journalTarget is a directory whose content is replaced.

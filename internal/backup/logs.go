@@ -67,12 +67,17 @@ type logSource struct {
 
 // Run stores the logs of all databases. One that fails does not keep the others from being stored.
 func (l *Logs) Run(ctx context.Context) (*LogsResult, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, logsTimeout, fmt.Errorf("the logs are not stored after %v: does a database, or the repository, not answer?", logsTimeout))
+	defer cancel()
 	result, err := l.run(ctx)
-	if err != nil && l.stack != nil && !l.isQuiet("edge backup logs") {
-		l.notify(ctx, "edge backup logs", err)
+	if err != nil && l.stack != nil {
+		l.notifyOnce(context.WithoutCancel(ctx), "edge backup logs", err)
 	}
 	return result, err
 }
+
+// logsTimeout is how long one run may take. Otherwise a database that does not answer would keep all later runs from beginning.
+const logsTimeout = 10 * time.Minute
 
 func (l *Logs) run(ctx context.Context) (*LogsResult, error) {
 	l.progress = &progress{out: l.Out}
@@ -152,7 +157,7 @@ func (l *Logs) store(ctx context.Context, result *LogsResult) error {
 	}
 	merged := l.merge(sources)
 	if l.Always && len(sources) > 0 || slices.ContainsFunc(sources, l.hasNews) {
-		if result.Bytes, err = l.save(ctx, sources, len(merged)+1); err != nil {
+		if result.Bytes, err = l.saveUnlocked(ctx, sources, len(merged)+1); err != nil {
 			return err
 		}
 		if err := l.repository.Forget(ctx, merged...); err != nil && ctx.Err() == nil {
@@ -272,6 +277,27 @@ func (l *Logs) merge(sources []*logSource) (snapshots []string) {
 	return snapshots
 }
 
+const (
+	lockedAttempts = 5
+	lockedWait     = 8 * time.Second
+)
+
+// saveUnlocked is save, which waits while a backup removes old sets from the repository.
+func (l *Logs) saveUnlocked(ctx context.Context, sources []*logSource, covers int) (bytes int64, err error) {
+	for attempt := 1; ; attempt++ {
+		bytes, err = l.save(ctx, sources, covers)
+		locked, isRestic := errors.AsType[*restic.Error](err)
+		if !isRestic || locked.Kind != restic.Locked || attempt == lockedAttempts {
+			return bytes, err
+		}
+		select {
+		case <-time.After(lockedWait):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+}
+
 // save stores the pieces of all sources as one snapshot.
 func (l *Logs) save(ctx context.Context, sources []*logSource, covers int) (bytes int64, err error) {
 	host, err := os.Hostname()
@@ -333,57 +359,4 @@ func (l *Logs) missingLink(app string, sources []*logSource) string {
 		}
 	}
 	return ""
-}
-
-// storedLogs returns the snapshots with logs of each service, the oldest first.
-func storedLogs(snapshots []restic.Snapshot) map[string][]dblog.Stored {
-	stored := make(map[string][]dblog.Stored)
-	for _, s := range snapshots {
-		until, err := strconv.ParseInt(parseTags(s.Tags)[tagUntil], 10, 64)
-		if err != nil {
-			continue
-		}
-		for service, text := range spansOf(s.Tags) {
-			if span, err := dblog.ParseSpan(text); err == nil {
-				stored[service] = append(stored[service], dblog.Stored{Snapshot: s.ID, Until: time.UnixMilli(until).UTC(), Span: span})
-			}
-		}
-	}
-	for _, all := range stored {
-		slices.SortStableFunc(all, func(a, b dblog.Stored) int { return a.Until.Compare(b.Until) })
-	}
-	return stored
-}
-
-// spansOf returns the spans that tags name, by their services.
-func spansOf(tags []string) map[string]string {
-	spans := make(map[string]string)
-	for _, tag := range tags {
-		if service, span, found := strings.Cut(strings.TrimPrefix(tag, tagSpan), "="); found && strings.HasPrefix(tag, tagSpan) {
-			spans[service] = span
-		}
-	}
-	return spans
-}
-
-// expiredLogs returns the snapshots with logs that are older than a time, and those whose logs a later one has, too.
-func expiredLogs(snapshots []restic.Snapshot, oldest time.Time) (expired []string) {
-	stored := storedLogs(snapshots)
-	for _, s := range snapshots {
-		until, err := strconv.ParseInt(parseTags(s.Tags)[tagUntil], 10, 64)
-		if err != nil {
-			continue
-		}
-		isCovered := true
-		for service, text := range spansOf(s.Tags) {
-			span, err := dblog.ParseSpan(text)
-			isCovered = isCovered && err == nil && slices.ContainsFunc(stored[service], func(other dblog.Stored) bool {
-				return other.Snapshot != s.ID && other.Until.UnixMilli() > until && other.Span.Chain == span.Chain && other.Span.From.Compare(span.From) <= 0
-			})
-		}
-		if isCovered || time.UnixMilli(until).Before(oldest) {
-			expired = append(expired, s.ID)
-		}
-	}
-	return expired
 }

@@ -43,7 +43,11 @@ func (b *appBackup) backUpMariaDB(ctx context.Context, source Source) error {
 		return Part{Name: source.Service + "-" + name, Service: source.Service, Kind: MariaDB, Format: format}
 	}
 	var directory strings.Builder
-	if _, err := c.run(ctx, nil, &directory, mariadbLogin+mariadbClient+` --batch --skip-column-names --execute 'SELECT @@datadir'`); err != nil {
+	// The set has the log's files from their beginning. A new file has no more than what is written during the backup.
+	if _, err := c.run(ctx, nil, &directory, mariadbLogin+`
+query() { `+mariadbClient+` --batch --skip-column-names --execute "$1"; }
+query 'SELECT @@datadir'
+[ "$(query 'SELECT @@log_bin')" = 0 ] || query 'FLUSH BINARY LOGS'`); err != nil {
 		return err
 	}
 	physicalPart := part("physical.mbstream", FormatMbstream)
@@ -83,7 +87,9 @@ tar -C "$copy" -cf - .`,
 		database.SameInstant = true
 		log, err := readMariaDBLog(ctx, c)
 		if err != nil {
-			return err
+			b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("the set cannot be rolled forward: %v", err))
+			b.manifest.Databases = append(b.manifest.Databases, *database)
+			return nil
 		}
 		offset, err := strconv.ParseInt(position[2], 10, 64)
 		if err != nil {
@@ -206,7 +212,7 @@ databases=$(`+mariadbClient+` --batch --skip-column-names --execute "SELECT SCHE
 		}
 		return nil, nil, err
 	}
-	database, err := countMariaDB(counting, part.Service)
+	database, err := countMariaDB(counting, part.Service, mariadbSchemas)
 	return database, countedAt, err
 }
 
@@ -262,15 +268,15 @@ func snapshotPosition(session *client) ([]string, error) {
 	return position, nil
 }
 
-// countMariaDB counts the rows of all tables in the session's snapshot.
-func countMariaDB(session *client, service string) (*Database, error) {
+// countMariaDB counts the rows of all tables in the session's snapshot. schemas is a condition that selects databases, such as [mariadbSchemas].
+func countMariaDB(session *client, service, schemas string) (*Database, error) {
 	d := &Database{Service: service, Kind: MariaDB, Tables: make(map[string]int64), Sums: make(map[string]string), Migrations: make(map[string]string)}
 	version, err := session.queryRow("SELECT VERSION();")
 	if err != nil {
 		return nil, err
 	}
 	d.Version = version[0]
-	tables, err := session.query(`SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA IN (SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE ` + mariadbSchemas + `) ORDER BY 1, 2;`)
+	tables, err := session.query(`SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA IN (SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE ` + schemas + `) ORDER BY 1, 2;`)
 	if err != nil {
 		return nil, err
 	}

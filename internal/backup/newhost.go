@@ -183,12 +183,12 @@ func eachFile(archive []byte, directory string, f func(path string, header *tar.
 	}
 }
 
-// checkFiles returns an error if one of the files is there already, and is another one.
+// checkFiles returns an error if one of the files of the project's directory is there already, and is another one.
 func checkFiles(archive []byte, directory string) error {
 	var others []string
 	err := eachFile(archive, directory, func(path string, _ *tar.Header, content []byte) error {
 		present, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || !isInside(path, directory) { // this machine's own files stay
 			return nil
 		}
 		if err == nil && !bytes.Equal(present, content) {
@@ -202,9 +202,12 @@ func checkFiles(archive []byte, directory string) error {
 	return err
 }
 
-// extractFiles writes the files.
+// extractFiles writes the files. Those outside of the project's directory that are there already, such as /etc/localtime, are this machine's own.
 func extractFiles(archive []byte, directory string) (count int, err error) {
 	err = eachFile(archive, directory, func(path string, header *tar.Header, content []byte) error {
+		if _, err := os.Lstat(path); err == nil && !isInside(path, directory) {
+			return nil
+		}
 		count++
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err

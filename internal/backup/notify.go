@@ -38,9 +38,24 @@ const quietTime = time.Hour
 
 // notify tells the operator of a failure, if backup.env says how. An interrupt is none.
 func (s *session) notify(ctx context.Context, command string, err error) {
-	if err == nil || ctx.Err() != nil || errors.Is(err, ErrBusy) || s.settings == nil || s.settings.Notify == "" {
-		return
+	if s.shouldNotify(ctx, err) {
+		s.send(ctx, command, err)
 	}
+}
+
+// notifyOnce is notify for a command that runs each minute: it tells of a failure once in an hour.
+func (s *session) notifyOnce(ctx context.Context, command string, err error) {
+	if s.shouldNotify(ctx, err) && !s.wasToldOf(command) && s.send(ctx, command, err) {
+		s.rememberToldOf(command)
+	}
+}
+
+func (s *session) shouldNotify(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() == nil && !errors.Is(err, ErrBusy) && !errors.Is(err, context.Canceled) && s.settings != nil && s.settings.Notify != ""
+}
+
+// send tells the operator of a failure, and reports whether it could.
+func (s *session) send(ctx context.Context, command string, err error) bool {
 	host, _ := os.Hostname() // an empty name is no reason to say nothing
 	f := failure{Project: s.stack.Name, Command: command, Error: err.Error(), Hint: hint.Of(err), Host: host, Time: time.Now().UTC()}
 	f.Text = fmt.Sprintf("%s of %s failed on %s: %s", f.Command, f.Project, f.Host, f.Error)
@@ -51,7 +66,9 @@ func (s *session) notify(ctx context.Context, command string, err error) {
 	defer cancel()
 	if err := f.send(ctx, s.settings.Notify); err != nil {
 		s.progress.printLine("warning: the failure could not be reported to %s: %v", redactQuery(s.settings.Notify), err)
+		return false
 	}
+	return true
 }
 
 // checkNotify returns an error unless a text says how to reach somebody.
@@ -121,19 +138,25 @@ func isExecutable(name string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
-// isQuiet reports whether a failure of a command was reported a short time ago. It remembers that this one is.
-func (s *session) isQuiet(command string) bool {
+// wasToldOf reports whether the operator was told of a failure of a command a short time ago.
+func (s *session) wasToldOf(command string) bool {
+	info, err := os.Stat(s.toldFile(command))
+	return err == nil && time.Since(info.ModTime()) < quietTime
+}
+
+func (s *session) rememberToldOf(command string) {
+	name := s.toldFile(command)
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
+		_ = os.WriteFile(name, nil, 0o600) // else the next minute tells of it again
+	}
+}
+
+// toldFile returns the file whose time is that of the last notification. Without a home directory, there is none: then each failure is told.
+func (s *session) toldFile(command string) string {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return false
+		return ""
 	}
 	key := sha256.Sum256([]byte(s.stack.Name + "\x00" + command))
-	name := filepath.Join(cache, "edge", "notified-"+hex.EncodeToString(key[:8]))
-	if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) < quietTime {
-		return true
-	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
-		_ = os.WriteFile(name, nil, 0o600) // else the next minute reports it again
-	}
-	return false
+	return filepath.Join(cache, "edge", "notified-"+hex.EncodeToString(key[:8]))
 }

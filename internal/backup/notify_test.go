@@ -95,8 +95,24 @@ func TestWhoIsToldIsChecked(t *testing.T) {
 
 func TestWhatFailsEachMinuteIsToldOnceAnHour(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	s, _ := notifier("")
-	if s.isQuiet("logs") || !s.isQuiet("logs") || s.isQuiet("drill") {
-		t.Error("the second time is not quiet, or the first one is")
+	status, count := http.StatusBadGateway, 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		count++
+		w.WriteHeader(status)
+	}))
+	defer server.Close()
+	s, _ := notifier(server.URL)
+	s.notifyOnce(t.Context(), "logs", ErrBusy)
+	s.notifyOnce(t.Context(), "logs", errFull) // it does not arrive
+	status = http.StatusOK
+	for range 3 {
+		s.notifyOnce(t.Context(), "logs", errFull)
+	}
+	if count != 2 {
+		t.Errorf("told %d times, want the one that did not arrive and one more", count)
+	}
+	s.notifyOnce(t.Context(), "drill", errFull)
+	if count != 3 {
+		t.Error("another command is quiet, too")
 	}
 }

@@ -128,7 +128,8 @@ func (r *restoreRun) writeJournal(ctx context.Context) error {
 		}
 		for _, c := range all {
 			j.Containers = append(j.Containers, journalContainer{
-				Name: c.Name, Service: service, Policy: restartPolicy(c), WasRunning: c.IsUp() || r.isNewHost && !r.isOneShot(service), IsDatabase: isDatabase[service],
+				Name: c.Name, Service: service, Policy: restartPolicy(c), WasRunning: c.IsUp(),
+				ShouldStart: c.IsUp() || r.isNewHost && !r.isOneShot(service), IsDatabase: isDatabase[service],
 			})
 		}
 	}
@@ -197,18 +198,18 @@ func (r *restoreRun) swapAndCheck(ctx context.Context) error {
 		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
 	}
 	if err := r.journal.enter(phaseSwapping); err != nil {
-		return err
+		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
 	}
 	if err := r.forEachTarget(ctx, "swap"); err != nil {
 		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
 	}
 	if err := r.journal.enter(phaseChecking); err != nil {
-		return err
+		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
 	}
 	if err := r.startAndCheck(ctx); err != nil {
 		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
 	}
-	return r.commit(ctx)
+	return r.commit(context.WithoutCancel(ctx)) // everything runs: what is left is to clean up
 }
 
 // commit removes the old content. There is no way back.
@@ -292,7 +293,10 @@ func (r *restoreRun) finishInterrupted(ctx context.Context) (finished *journal, 
 	switch j.Phase {
 	case phaseStaging, phaseUndoing:
 		return nil, r.undo(ctx)
-	case phaseCommitting:
+	case phaseCommitting: // the checks have passed; a power cut may have stopped everything since then
+		if err := r.startAndCheck(ctx); err != nil {
+			return nil, err
+		}
 		return j, r.commit(ctx)
 	}
 	// The checks are those of the interrupted restore.
@@ -300,15 +304,22 @@ func (r *restoreRun) finishInterrupted(ctx context.Context) (finished *journal, 
 	whole.Queues, whole.Logical, whole.At = j.Queues, j.Logical, j.At
 	continued := *r
 	continued.Restore = &whole
-	if err := continued.complete(ctx); err != nil {
-		return nil, err
+	if err := continued.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		r.progress.printLine("it cannot be completed, and is undone: %v", err)
+		return nil, r.undo(ctx)
 	}
 	r.session = continued.session
+	if err := continued.swapAndCheck(ctx); err != nil {
+		return nil, err
+	}
 	return j, nil
 }
 
-// complete goes on with an interrupted restore, whose new content is staged.
-func (r *restoreRun) complete(ctx context.Context) error {
+// prepare finds what the checks of an interrupted restore need, whose new content is staged.
+func (r *restoreRun) prepare(ctx context.Context) error {
 	if err := r.findRepository(ctx); err != nil {
 		return err
 	}
@@ -320,10 +331,7 @@ func (r *restoreRun) complete(ctx context.Context) error {
 	if len(sets) != len(r.journal.Sets) {
 		return hint.New(fmt.Errorf("the repository no longer has all of %s, with which the data is checked", r.journal.setNames()), "restore the repository from its copy, and run the restore again")
 	}
-	if err := r.planSets(ctx, sets); err != nil {
-		return err
-	}
-	return r.swapAndCheck(ctx)
+	return r.planSets(ctx, sets)
 }
 
 // recreateContainers creates the containers of the journal that have been removed meanwhile, such as by `docker compose down`, and forgets those

@@ -20,6 +20,9 @@ func (r *restoreRun) plan(ctx context.Context, finished *journal) error {
 	if err != nil {
 		return err
 	}
+	if len(r.Apps) == 0 {
+		sets = r.presentSets(sets)
+	}
 	sets = completeSets(sets)
 	if !r.At.IsZero() {
 		if sets = slices.DeleteFunc(sets, func(s *Set) bool { return s.Time.After(r.At) }); len(sets) == 0 {
@@ -56,6 +59,23 @@ func (r *restoreRun) planSets(ctx context.Context, selected []*Set) error {
 		r.targets = append(r.targets, targets...)
 	}
 	return nil
+}
+
+// presentSets returns the complete sets of applications that the project still has. The latest set of each application is kept for ever, also of
+// one that was removed.
+func (s *session) presentSets(sets []*Set) []*Set {
+	var missing []string
+	present := slices.DeleteFunc(completeSets(sets), func(set *Set) bool {
+		isMissing := !slices.Contains(s.plan.names(), set.App)
+		if isMissing && !slices.Contains(missing, set.App) {
+			missing = append(missing, set.App)
+		}
+		return isMissing
+	})
+	if len(missing) > 0 {
+		s.progress.printLine("note: the project no longer has %s, whose sets are left aside", strings.Join(missing, ", "))
+	}
+	return present
 }
 
 // appsOf returns the applications of a set, with [EdgeApp].

@@ -30,11 +30,17 @@ func (r *restoreRun) storeLogs(ctx context.Context) error {
 		return nil
 	}
 	logs := &Logs{Docker: r.Docker, Project: r.Project, Edge: r.Edge, Always: true, Out: io.Discard}
-	if _, err := logs.Run(ctx); err != nil {
+	r.progress.startStep("store the latest logs")
+	limited, cancel := context.WithTimeoutCause(ctx, latestLogsTimeout, fmt.Errorf("no answer within %v", latestLogsTimeout))
+	defer cancel()
+	if _, err := logs.Run(limited); err != nil {
 		r.progress.printLine("note: the latest logs could not be stored: %v", err)
 	}
 	return ctx.Err()
 }
+
+// latestLogsTimeout is how long a restore waits for the logs of a database that may be out of order.
+const latestLogsTimeout = time.Minute
 
 // findLogs finds the stored logs that roll a database forward to the time of the restore.
 func (r *restoreRun) findLogs(ctx context.Context, t *target) error {

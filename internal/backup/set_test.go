@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/dblog"
 	"github.com/theworklabs/edge/internal/restic"
 )
 
@@ -130,5 +131,36 @@ func TestALaterSetIsTheLatest(t *testing.T) {
 	}
 	if got := clockWarning(append(sets, &Set{ID: "c", App: "crm", Time: now.Add(24 * time.Hour)}), now); !strings.Contains(got, "the set c of crm is of ") {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestATimeOfAClockThatWasWrongIsCorrected: what a span has that goes further cannot have been read earlier.
+func TestATimeOfAClockThatWasWrongIsCorrected(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2026, 11, 26, 14, minute, 0, 0, time.UTC) }
+	stored := func(chain string, to int64, minute int) dblog.Stored {
+		return dblog.Stored{Until: at(minute), Span: dblog.Span{Chain: chain, To: dblog.Position{File: "f", Offset: to}}}
+	}
+	all := []dblog.Stored{
+		stored("a", 1, 1), stored("a", 2, 50), // the clock was fast
+		stored("a", 3, 2), stored("a", 3, 4) /* nothing new */, stored("a", 4, 5),
+		stored("b", 9, 1), // another log
+	}
+	correctTimes(all)
+	var got []string
+	for _, s := range all {
+		got = append(got, fmt.Sprint(s.Span.Chain, s.Span.To.Offset, "=", s.Until.Minute()))
+	}
+	if text := strings.Join(got, " "); text != "a1=1 a2=2 a3=2 a3=4 a4=5 b9=1" {
+		t.Errorf("got %s", text)
+	}
+}
+
+func TestSetsOfRemovedApplicationsAreLeftAside(t *testing.T) {
+	var out strings.Builder
+	s := &session{plan: &Plan{Apps: []App{{Name: "crm"}, {Name: EdgeApp}}}, progress: &progress{out: &out}}
+	sets := []*Set{{App: "crm", Complete: true}, {App: "blog", Complete: true}, {App: "blog", Complete: true}, {App: EdgeApp, Complete: true}, {App: "crm"}}
+	present := s.presentSets(sets)
+	if len(present) != 2 || !strings.Contains(out.String(), "no longer has blog, whose sets") || strings.Count(out.String(), "blog") != 1 {
+		t.Errorf("got %d sets, printed %s", len(present), out.String())
 	}
 }

@@ -229,9 +229,9 @@ wait $server
 
 // mariadbServer has shell functions that run a server on the staged directory, for this container alone.
 const mariadbServer = `
-client() { "$(command -v mariadb || command -v mysql)" --no-defaults --socket=/tmp/server.sock --user=root --binary-mode "$@"; }
+client() { "$(command -v mariadb || command -v mysql)" --no-defaults --socket=/tmp/server.sock --user=root --binary-mode --max-allowed-packet=1G "$@"; }
 start_server() { # the first argument says which defaults it reads
-	as_user "$(command -v mariadbd || command -v mysqld)" "$@" --datadir="$staged" --skip-networking --socket=/tmp/server.sock \
+	as_user "$(command -v mariadbd || command -v mysqld)" "$@" --datadir="$staged" --max-allowed-packet=1G --skip-networking --socket=/tmp/server.sock \
 		--pid-file=/tmp/server.pid --skip-log-bin --skip-slave-start >/tmp/log 2>&1 &
 	server=$!
 	tries=0
@@ -277,7 +277,7 @@ server() {
 }
 fail() { grep -h 'FATAL\|ERROR' /tmp/log >&2; tail -n 2 /tmp/ctl >&2; exit 1; }
 recover() { # the arguments say where it ends
-	server start --options "-c listen_addresses= -c unix_socket_directories=/tmp -c archive_mode=off -c hot_standby=on -c ssl=off -c restore_command='cp $logs/%f %p' -c recovery_target_action=promote $*" || return 1
+	server start --options "-c listen_addresses= -c unix_socket_directories=/tmp -c archive_mode=off -c hot_standby=off -c ssl=off -c restore_command='cp $logs/%f %p' -c recovery_target_action=promote $*" || return 1
 	tries=0
 	while [ -e "$staged/recovery.signal" ]; do
 		[ -e "$staged/postmaster.pid" ] || return 1

@@ -41,7 +41,7 @@ func (r *restoreRun) startAndCheck(ctx context.Context) error {
 	}
 	var apps []string
 	for _, c := range r.journal.Containers {
-		if !c.IsDatabase && c.WasRunning && !slices.Contains(apps, c.Service) {
+		if !c.IsDatabase && c.ShouldStart && !slices.Contains(apps, c.Service) {
 			apps = append(apps, c.Service)
 		}
 	}
@@ -54,7 +54,7 @@ func (r *restoreRun) startAndCheck(ctx context.Context) error {
 		return err
 	}
 	for _, c := range r.journal.Containers {
-		if !c.IsDatabase && c.WasRunning {
+		if !c.IsDatabase && c.ShouldStart {
 			if err := r.awaitHealthy(ctx, c); err != nil {
 				return err
 			}
@@ -156,7 +156,7 @@ func checkMariaDB(ctx context.Context, c *container, want *Database) (problems [
 	if err != nil {
 		return nil, err
 	}
-	got, err := countMariaDB(session, c.service)
+	got, err := countMariaDB(session, c.service, mariadbSchemas)
 	if err := errors.Join(err, session.close()); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,9 @@ const (
 	replacedPrefix = "edge_replaced_"
 )
 
+// maxSchemaName is how long the name of a database may be.
+const maxSchemaName = 64
+
 // Run restores the tenant.
 func (r *Tenant) Run(ctx context.Context) error {
 	run := &restoreRun{Restore: &r.Restore, files: make(map[string]*fileNames)}
@@ -110,8 +113,8 @@ func (r *restoreRun) findTenant(ctx context.Context, sets []*Set, tenant string)
 		return nil, hint.New(fmt.Errorf("the set has several databases of the tenant %q", tenant), "name the application, or the database itself: "+found[0].schema)
 	}
 	t := found[0]
-	id := strings.ToLower(rand.Text()[:8])
-	t.loaded, t.replaced = loadedPrefix+id, replacedPrefix+id
+	t.loaded = loadedPrefix + strings.ToLower(rand.Text()[:8])
+	t.replaced = replacedPrefix + t.schema[:min(len(t.schema), maxSchemaName-len(replacedPrefix))]
 	var err error
 	t.container, err = findContainer(ctx, r.Docker, r.stack.Name, t.database.Service)
 	return t, err
@@ -135,15 +138,12 @@ func (t *tenantRun) restore(ctx context.Context) (err error) {
 	if err := t.load(ctx, session); err != nil {
 		return err
 	}
-	if err := t.check(session, t.loaded); err != nil {
+	if err := t.check(session); err != nil {
 		return err
 	}
 	t.progress.startStep("replace %s", t.schema)
 	if err := t.replace(session); err != nil {
 		return err
-	}
-	if err := t.check(session, t.schema); err != nil {
-		return errors.Join(err, t.moveTables(session, [2]string{t.schema, t.loaded}, [2]string{t.replaced, t.schema}), dropSchema(session, t.replaced))
 	}
 	if err := dropSchema(session, t.replaced); err != nil {
 		return err
@@ -153,21 +153,27 @@ func (t *tenantRun) restore(ctx context.Context) (err error) {
 	return nil
 }
 
-// dropLeftovers removes what an interrupted restore has left. The tables themselves move all at once, so that both are copies.
+// dropLeftovers removes copies of a dump that an interrupted restore has left. Tables that it has replaced are no copies, and stay.
 func (t *tenantRun) dropLeftovers(session *client) error {
-	for _, prefix := range []string{loadedPrefix, replacedPrefix} {
-		names, err := session.query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '" + strings.ReplaceAll(prefix, "_", `\_`) + "%';")
-		if err != nil {
+	names, err := session.query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '" + strings.ReplaceAll(loadedPrefix, "_", `\_`) + "%';")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		t.progress.printLine("note: %s is left of an interrupted restore, and removed", name)
+		if err := dropSchema(session, name); err != nil {
 			return err
 		}
-		for _, name := range names {
-			t.progress.printLine("note: %s is left of an interrupted restore, and removed", name)
-			if err := dropSchema(session, name); err != nil {
-				return err
-			}
-		}
 	}
-	return nil
+	tables, err := queryCount(session, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = "+quoteText(t.replaced)+";")
+	if err != nil {
+		return err
+	}
+	if tables > 0 {
+		return hint.New(fmt.Errorf("an interrupted restore has left the database %s, with %d tables that %s had before", t.replaced, tables, t.schema),
+			"if the tenant is as it should be, drop that database; otherwise move its tables back with RENAME TABLE")
+	}
+	return dropSchema(session, t.replaced)
 }
 
 func dropSchema(session *client, name string) error {
@@ -199,7 +205,7 @@ func (t *tenantRun) load(ctx context.Context, session *client) error {
 			_ = writer.CloseWithError(err)
 			filtered <- err
 		}()
-		_, err := t.run(ctx, reader, io.Discard, mariadbLogin+mariadbClient+" --binary-mode --database="+quoteShell(t.loaded))
+		_, err := t.run(ctx, reader, io.Discard, mariadbLogin+mariadbClient+" --binary-mode --max-allowed-packet=1G --database="+quoteShell(t.loaded))
 		_ = reader.CloseWithError(io.ErrClosedPipe)
 		return errors.Join(err, <-filtered)
 	})
@@ -246,10 +252,10 @@ func filterDump(w io.Writer, dump io.Reader, schema string) error {
 	}
 }
 
-// check compares a database with what the manifest says of the tenant's.
-func (t *tenantRun) check(session *client, schema string) error {
+// check compares the loaded database with what the manifest says of the tenant's.
+func (t *tenantRun) check(session *client) error {
 	for _, kind := range []struct{ name, table, column string }{{"views", "VIEWS", "TABLE_SCHEMA"}, {"triggers", "TRIGGERS", "TRIGGER_SCHEMA"}, {"routines", "ROUTINES", "ROUTINE_SCHEMA"}} {
-		n, err := queryCount(session, "SELECT COUNT(*) FROM information_schema."+kind.table+" WHERE "+kind.column+" IN ("+quoteText(schema)+", "+quoteText(t.schema)+");")
+		n, err := queryCount(session, "SELECT COUNT(*) FROM information_schema."+kind.table+" WHERE "+kind.column+" IN ("+quoteText(t.loaded)+", "+quoteText(t.schema)+");")
 		if err != nil {
 			return err
 		}
@@ -260,24 +266,19 @@ func (t *tenantRun) check(session *client, schema string) error {
 	want := &Database{SameInstant: true, Tables: make(map[string]int64), Sums: make(map[string]string)}
 	for name, rows := range t.database.Tables {
 		if table, isTenants := strings.CutPrefix(name, t.schema+"."); isTenants {
-			want.Tables[schema+"."+table] = rows
+			want.Tables[t.loaded+"."+table] = rows
 		}
 	}
 	for name, sums := range t.database.Sums {
 		if table, isTenants := strings.CutPrefix(name, t.schema+"."); isTenants {
-			want.Sums[schema+"."+table] = sums
+			want.Sums[t.loaded+"."+table] = sums
 		}
 	}
-	got, err := countMariaDB(session, t.service)
+	got, err := countMariaDB(session, t.service, "SCHEMA_NAME = "+quoteText(t.loaded))
 	if err != nil {
 		return err
 	}
-	for name := range got.Tables {
-		if !strings.HasPrefix(name, schema+".") {
-			delete(got.Tables, name)
-		}
-	}
-	got.Inconsistencies = nil
+	got.Inconsistencies, got.Migrations = nil, nil
 	if problems := compareDatabases(want, got); len(problems) > 0 {
 		return fmt.Errorf("%s is not what was backed up: %s", t.schema, joinProblems(problems))
 	}
@@ -309,8 +310,13 @@ func (t *tenantRun) moveTables(session *client, moves ...[2]string) error {
 	if len(renames) == 0 {
 		return nil
 	}
-	_, err := session.query("RENAME TABLE " + strings.Join(renames, ", ") + ";")
-	return err
+	// A transaction that is open in the application must not make the statement wait, because all others would wait behind it.
+	statement := fmt.Sprintf("SET STATEMENT lock_wait_timeout = %d FOR RENAME TABLE %s;", int(commitBlockTimeout.Seconds()), strings.Join(renames, ", "))
+	_, err := session.query(statement)
+	if err != nil {
+		return hint.New(err, "nothing is changed; if a transaction is open in the application, stop it, and run the restore again")
+	}
+	return nil
 }
 
 // quoteName quotes a name, and quoteText a text, for MariaDB.

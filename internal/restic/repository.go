@@ -76,6 +76,31 @@ func (r *Repository) AddKey(ctx context.Context, password string) error {
 	return err
 }
 
+// KeyID returns the ID of the key that the password opens. With it in the variable [KeyHintVariable], restic does not try the other keys, each of
+// which takes some tenths of a second.
+func (r *Repository) KeyID(ctx context.Context) (string, error) {
+	text, err := r.run(ctx, nil, "key", "list", "--json", "--no-lock")
+	if err != nil {
+		return "", err
+	}
+	var keys []struct {
+		ID      string `json:"id"`
+		Current bool   `json:"current"`
+	}
+	if err := json.Unmarshal(text, &keys); err != nil {
+		return "", fmt.Errorf("read the output of restic key list: %w", err)
+	}
+	for _, k := range keys {
+		if k.Current {
+			return k.ID, nil
+		}
+	}
+	return "", errors.New("restic key list shows no key in use")
+}
+
+// KeyHintVariable names the key that restic tries first.
+const KeyHintVariable = "RESTIC_KEY_HINT"
+
 // Snapshots returns the snapshots that have all of the tags, the oldest first.
 func (r *Repository) Snapshots(ctx context.Context, tags ...string) ([]Snapshot, error) {
 	args := []string{"snapshots", "--json", "--no-lock"}

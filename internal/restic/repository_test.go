@@ -312,6 +312,19 @@ func TestASecondKeyOpensTheRepository(t *testing.T) {
 		if got := load(t, &other, saved.SnapshotID); string(got) != "x" {
 			t.Errorf("got %q", got)
 		}
+		first, err := r.KeyID(t.Context())
+		second, otherErr := other.KeyID(t.Context())
+		if err != nil || otherErr != nil || first == "" || first == second {
+			t.Errorf("the keys are %q and %q: %v, %v", first, second, err, otherErr)
+		}
+		// The hint is none for another password, and none in another repository.
+		for _, hint := range []string{first, "00000000"} {
+			hinted := other
+			hinted.Env = []string{restic.KeyHintVariable + "=" + hint}
+			if err := list(t, &hinted); err != nil {
+				t.Errorf("with the hint %s: %v", hint, err)
+			}
+		}
 	})
 }
 

@@ -1,6 +1,6 @@
 // Package backup tests `edge backup` and `edge restore` with real databases, while clients write to them.
 //
-// `make test` runs a short form. The long one, about two hours, is `make backups`.
+// `make test` runs a short form, about 15 minutes. The long one, about three hours, is `make backups`.
 package backup
 
 import (
@@ -54,6 +54,14 @@ func count(variable string, few int) int {
 		return n
 	}
 	return few
+}
+
+// longOnly skips a test that `make backups` runs, and `make test` has no time for.
+func longOnly(t *testing.T) {
+	t.Helper()
+	if os.Getenv("EDGE_TEST_LONG") == "" {
+		t.Skip("part of the long form: make backups")
+	}
 }
 
 // testStack is a project with databases, and the repository of its backups.

@@ -38,6 +38,7 @@ func TestQueuesAreRestoredOnlyIfAskedFor(t *testing.T) {
 
 // TestADumpHasAllDatabasesWithTheirOwners: also those that no application of the stack uses.
 func TestADumpHasAllDatabasesWithTheirOwners(t *testing.T) {
+	longOnly(t)
 	defer func() {
 		_ = stack.psql(t.Context(), "DROP DATABASE IF EXISTS reports;")
 		_ = stack.psql(t.Context(), "\\c postgres\nDROP TABLE IF EXISTS notes;")
@@ -74,6 +75,7 @@ CREATE TABLE notes (n int); INSERT INTO notes VALUES (8);`); err != nil {
 
 // TestAServiceOfAProfileIsStoredIfItWasStarted, without the profile on the command line.
 func TestAServiceOfAProfileIsStoredIfItWasStarted(t *testing.T) {
+	longOnly(t)
 	stack.expectStatus(t, 1, []string{"backup", "by-hand"}, `no application "by-hand"`)
 	stack.project.MustCompose(t, "--profile", "by-hand", "up", "--detach", "by-hand")
 	defer stack.project.MustCompose(t, "--profile", "by-hand", "rm", "--stop", "--force", "by-hand")
@@ -134,6 +136,7 @@ func TestAnInterruptedRestoreIsUndoneWithoutTheRepository(t *testing.T) {
 
 // TestAfterAnInterruptedRestoreTheNewlyNamedSetIsRestored, although the containers of the interrupted one have been removed.
 func TestAfterAnInterruptedRestoreTheNewlyNamedSetIsRestored(t *testing.T) {
+	longOnly(t)
 	wanted := stack.fingerprint(t)
 	stack.mustEdge(t, "backup", "corteza")
 	first := stack.latest(t)
@@ -159,6 +162,7 @@ func TestAfterAnInterruptedRestoreTheNewlyNamedSetIsRestored(t *testing.T) {
 
 // TestMaintenanceOfAnOperatorGoesOn after a restore.
 func TestMaintenanceOfAnOperatorGoesOn(t *testing.T) {
+	longOnly(t)
 	stack.mustEdge(t, "backup", "corteza")
 	stack.project.MustCompose(t, "exec", "-T", "edge", "edge", "maintenance", "on", "crm", "--message", "Back at noon.")
 	defer stack.project.MustCompose(t, "exec", "-T", "edge", "edge", "maintenance", "off", "crm")
@@ -195,6 +199,7 @@ func TestTheEdgeIsToldOfEarlyFailures(t *testing.T) {
 
 // TestAKeptDrillLeavesNoSecrets in a file, and goes by the command that it prints.
 func TestAKeptDrillLeavesNoSecrets(t *testing.T) {
+	longOnly(t)
 	stack.mustEdge(t, "backup", "corteza")
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)

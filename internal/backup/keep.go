@@ -1,0 +1,115 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/theworklabs/edge/internal/restic"
+)
+
+const (
+	pruneTimeout = 2 * time.Hour
+	copyTimeout  = 12 * time.Hour
+)
+
+// removeExpired removes the sets and the logs of the repository that the retention does not keep. It is no failure that the repository takes no
+// removals: credentials that can only append protect it.
+func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repository) error {
+	all, err := repository.Snapshots(ctx, tagEdge, tagProject+b.stack.Name)
+	if err != nil {
+		return err
+	}
+	if err := repository.Forget(ctx, expiredLogs(all, time.Now().Add(-b.options.KeepLogs))...); err != nil {
+		b.progress.printLine("warning: old logs could not be removed: %v", err)
+	}
+	byApp := make(map[string][]*Set)
+	for _, s := range completeSets(groupSets(all, b.stack.Name)) {
+		byApp[s.App] = append(byApp[s.App], s)
+	}
+	var snapshots []string
+	count := 0
+	for _, of := range byApp {
+		for _, s := range expired(of, b.options.Keep) {
+			snapshots = append(snapshots, s.snapshots...)
+			count++
+		}
+	}
+	if len(snapshots) == 0 {
+		return nil
+	}
+	b.progress.startStep("remove %d old sets", count)
+	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
+	defer cancel()
+	if err := repository.Forget(ctx, snapshots...); err != nil {
+		b.progress.printLine("warning: %d old sets could not be removed: %v", count, err)
+		return nil
+	}
+	if err := repository.Prune(ctx); err != nil {
+		b.progress.printLine("warning: the space of old sets could not be freed: %v", err)
+		return nil
+	}
+	b.progress.finishStep("removed %d old sets", count)
+	return nil
+}
+
+// copySets copies to the second repository those sets that it does not have, also those of times when it could not be reached, and removes old
+// ones there.
+func (b *Backup) copySets(ctx context.Context) error {
+	if b.settings.CopyTo == "" {
+		return nil
+	}
+	b.progress.startStep("copy to %s", restic.RedactURL(b.settings.CopyTo))
+	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
+	defer cancel()
+	second := b.settings.repository(b.repository.Program, b.settings.CopyTo)
+	if err := second.Unlock(ctx); err != nil {
+		return fmt.Errorf("copy the set: %w", err)
+	}
+	missing, err := b.missingIn(ctx, second)
+	if err != nil {
+		return fmt.Errorf("copy the set: %w", err)
+	}
+	for _, id := range missing {
+		if err := second.CopyFrom(ctx, b.repository, id); err != nil {
+			return fmt.Errorf("copy the set: %w", err)
+		}
+	}
+	b.progress.finishStep("copied to %s", restic.RedactURL(b.settings.CopyTo))
+	return b.removeExpired(ctx, second)
+}
+
+// missingIn returns the snapshots of sets that another repository does not have. The manifest of each set comes last, as in the backup itself.
+func (b *Backup) missingIn(ctx context.Context, second *restic.Repository) (snapshots []string, err error) {
+	sets, err := listSets(ctx, b.repository, b.stack.Name)
+	if err != nil {
+		return nil, err
+	}
+	sets = completeSets(sets)
+	present, err := listSets(ctx, second, b.stack.Name)
+	if err != nil {
+		return nil, err
+	}
+	// What the retention removes there would be copied again and again.
+	removed := make(map[*Set]bool)
+	for _, s := range sets {
+		of := slices.DeleteFunc(slices.Clone(sets), func(other *Set) bool { return other.App != s.App })
+		for _, old := range expired(of, b.options.Keep) {
+			removed[old] = true
+		}
+	}
+	for _, s := range sets {
+		i := slices.IndexFunc(present, func(other *Set) bool { return other.ID == s.ID && other.App == s.App })
+		if removed[s] || i >= 0 && present[i].Complete {
+			continue
+		}
+		for part, id := range s.ids {
+			if part != manifestPart && (i < 0 || present[i].ids[part] == "") {
+				snapshots = append(snapshots, id)
+			}
+		}
+		snapshots = append(snapshots, s.manifest)
+	}
+	return snapshots, nil
+}
