@@ -124,8 +124,24 @@ func (r *Repository) Forget(ctx context.Context, ids ...string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	_, err := r.run(ctx, nil, append([]string{"forget"}, ids...)...)
-	return err
+	return r.exclusively(ctx, func() error {
+		_, err := r.run(ctx, nil, append([]string{"forget"}, ids...)...)
+		return err
+	})
+}
+
+// exclusively runs a command that needs the repository for itself. If another process has it, and has ended, its lock is removed, and the command
+// runs again: to restic, a process that was killed seems to run until its parent has noticed.
+func (r *Repository) exclusively(ctx context.Context, run func() error) error {
+	err := run()
+	locked, isRestic := errors.AsType[*Error](err)
+	if !isRestic || locked.Kind != Locked || ctx.Err() != nil {
+		return err
+	}
+	if err := r.Unlock(ctx); err != nil {
+		return err
+	}
+	return run()
 }
 
 // AddTag adds a tag to a snapshot, which gets another ID by that.
@@ -136,8 +152,10 @@ func (r *Repository) AddTag(ctx context.Context, id, tag string) error {
 
 // Prune removes data that no snapshot has. It takes as long as the repository is large; the caller sets the limit in ctx.
 func (r *Repository) Prune(ctx context.Context) error {
-	_, err := r.exec(ctx, nil, nil, "prune")
-	return err
+	return r.exclusively(ctx, func() error {
+		_, err := r.exec(ctx, nil, nil, "prune")
+		return err
+	})
 }
 
 // Check checks the structure of the repository, and reads a subset of its data: 5% or 1/7; none if it is empty. The caller sets the limit in
@@ -147,8 +165,10 @@ func (r *Repository) Check(ctx context.Context, subset string) error {
 	if subset != "" {
 		args = append(args, "--read-data-subset", subset)
 	}
-	_, err := r.exec(ctx, nil, nil, args...)
-	return err
+	return r.exclusively(ctx, func() error {
+		_, err := r.exec(ctx, nil, nil, args...)
+		return err
+	})
 }
 
 // Unlock removes locks of processes that have ended. Those of running ones stay.

@@ -95,8 +95,8 @@ func TestAKilledBackupLeavesNoSet(t *testing.T) {
 			sets++
 		}
 	}
-	if parts := strings.Count(out, `"tree":`); parts != 8*sets {
-		t.Errorf("%d snapshots of %d sets, which have 8 each: incomplete sets are left", parts, sets)
+	if parts := strings.Count(out, `"tree":`); parts != 9*sets {
+		t.Errorf("%d snapshots of %d sets, which have 9 each: incomplete sets are left", parts, sets)
 	}
 	t.Logf("%d of the backups were killed", killed)
 	stack.mustEdge(t, "verify", "--data", "100%")
