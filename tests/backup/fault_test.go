@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -307,14 +308,20 @@ func TestFaultsHaveTheirStatusAndAHint(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		first := stack.command(ctx, "backup", "bigcapital")
+		output, err := first.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := first.Start(); err != nil {
 			t.Fatal(err)
 		}
-		harness.Eventually(t, "the first backup has the lock", func() bool {
-			_, err := stack.edge(t.Context(), "backup", "edge")
-			exit, _ := errors.AsType[*exec.ExitError](err)
-			return exit != nil && exit.ExitCode() == 5
-		})
+		lines := bufio.NewScanner(output)
+		if !lines.Scan() { // it has stored its first part
+			t.Fatal("the first backup prints nothing")
+		}
+		stack.expectStatus(t, 5, []string{"backup", "edge"}, "another backup, restore or drill is under way", "wait for its end")
+		for lines.Scan() {
+		}
 		if err := first.Wait(); err != nil {
 			t.Error(err)
 		}

@@ -110,7 +110,9 @@ func (s *testStack) dropClock(t *testing.T) {
 }
 
 func TestTimesThatCannotBeRestoredAreErrors(t *testing.T) {
-	stack.mustEdge(t, "backup", "corteza")
+	if _, err := stack.edge(t.Context(), "backup", "corteza"); err != nil && !strings.Contains(err.Error(), "exit status 4") { // less data than the set before
+		t.Fatal(err)
+	}
 	now := time.Now()
 	for name, c := range map[string]struct{ args, want string }{
 		"the future":          {now.Add(time.Hour).Format(time.DateTime), "is in the future"},
