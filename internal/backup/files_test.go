@@ -183,3 +183,15 @@ func TestTheAppendOnlyFileOfRedis(t *testing.T) {
 		}
 	}
 }
+
+func TestMountsAreOptions(t *testing.T) {
+	for want, m := range map[string]mount{
+		"--mount=type=volume,source=shop_db,target=/data": {"volume", "shop_db", "/data"},
+		"--volume=/srv/files:/files":                      {"bind", "/srv/files", "/files"},
+		"--mount=type=bind,source=/srv/a:b,target=/files": {"bind", "/srv/a:b", "/files"},
+	} {
+		if got := m.option(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

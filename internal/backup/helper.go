@@ -18,7 +18,7 @@ type helper struct {
 // moved.
 func (h *helper) volume(ctx context.Context, t journalTarget, stdin io.Reader, operation string) (string, error) {
 	name := helperName()
-	args := []string{"run", "--rm", "--name", name, "--network", "none", "--user", "0:0", "--mount", t.Mount.option(), "--entrypoint", "edge"}
+	args := []string{"run", "--rm", "--name", name, "--network", "none", "--user", "0:0", t.Mount.option(), "--entrypoint", "edge"}
 	if stdin != nil {
 		args = append(args, "--interactive")
 	}

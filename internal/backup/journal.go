@@ -65,9 +65,12 @@ type mount struct {
 	Target string `json:"target"`
 }
 
-// option returns the mount as `docker run --mount` takes it.
+// option returns the mount as an option of `docker run`. A directory of this machine that does not exist is created, as on a new host.
 func (m mount) option() string {
-	return "type=" + m.Type + ",source=" + m.Source + ",target=" + m.Target
+	if m.Type == "bind" && !strings.ContainsRune(m.Source+m.Target, ':') {
+		return "--volume=" + m.Source + ":" + m.Target
+	}
+	return "--mount=type=" + m.Type + ",source=" + m.Source + ",target=" + m.Target
 }
 
 // readJournal returns the journal of an interrupted restore; nil if there is none.
