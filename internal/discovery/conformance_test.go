@@ -86,13 +86,6 @@ func (r *recordingSink) notify() {
 	}
 }
 
-// problem returns the problem of a name, while the source may run.
-func (r *recordingSink) problem(name string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.problems[name]
-}
-
 // eventually waits until a condition holds, which may read the sink.
 func (r *recordingSink) eventually(t *testing.T, state string, holds func() bool) {
 	t.Helper()

@@ -92,7 +92,7 @@ func TestProjects(t *testing.T) {
 			if got := strings.Join(ids, " "); got != c.want {
 				t.Errorf("got the members %q, want %q", got, c.want)
 			}
-			if got := r.problem(c.name); !strings.Contains(got, c.problem) || c.problem == "" && got != "" {
+			if got := r.problems[c.name]; !strings.Contains(got, c.problem) || c.problem == "" && got != "" {
 				t.Errorf("got the problem %q, want %q", got, c.problem)
 			}
 		})
