@@ -56,7 +56,7 @@ with much less data than the set before; 5 another backup is under way.
 			initialize.Flags().String("copy-to", "", "A second repository, to which each set is copied")
 			initialize.Flags().StringArray("env", nil, "A variable for the repository: its name, whose value is in the environment, or NAME=VALUE")
 			initialize.Flags().Bool("timer", false, "Run backups, logs and drills regularly, by systemd; without --repository, for one that is set up")
-			initialize.Flags().String("notify", "", "Who is told of failures: https://… (a webhook, which gets JSON) or mailto:…")
+			initialize.Flags().String("notify", "", "Where failures are reported to: https://… (a webhook, which gets JSON) or mailto:…")
 			initialize.RunE = withStatus(runNoArgs(runBackupInit))
 
 			list := &cobra.Command{Use: "list [--json]", Short: "Lists the sets that can be restored"}

@@ -49,7 +49,7 @@ type DrillResult struct {
 	Error           string             `json:"error,omitempty"`
 }
 
-// Run runs the drill. The result is nil if it could not begin. The edge is told of each failure.
+// Run runs the drill. The result is nil if it could not begin. Each failure is reported to the edge.
 func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 	var source session
 	source.progress = &progress{out: d.Out, isTerminal: d.IsTerminal}

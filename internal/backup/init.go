@@ -23,7 +23,7 @@ type Init struct {
 	Repository, CopyTo string
 	// Env are variables for the repository, such as AWS_ACCESS_KEY_ID=…, which are written to backup.env.
 	Env []string
-	// Notify says who is told of failures: https://… or mailto:…; it may be empty.
+	// Notify says where failures are reported to: https://… or mailto:…; it may be empty.
 	Notify string
 	// Timer has the commands run regularly, by systemd.
 	Timer bool

@@ -36,17 +36,17 @@ const notifyTimeout = 20 * time.Second
 // quietTime is how long a command that fails each minute says so only once.
 const quietTime = time.Hour
 
-// notify tells the operator of a failure, if backup.env says how. An interrupt is none.
+// notify notifies the operator of a failure, if backup.env says how. An interrupt is none.
 func (s *session) notify(ctx context.Context, command string, err error) {
 	if s.shouldNotify(ctx, err) {
 		s.send(ctx, command, err)
 	}
 }
 
-// notifyOnce is notify for a command that runs each minute: it tells of a failure once in an hour.
+// notifyOnce is notify for a command that runs each minute: it notifies once in an hour.
 func (s *session) notifyOnce(ctx context.Context, command string, err error) {
-	if s.shouldNotify(ctx, err) && !s.wasToldOf(command) && s.send(ctx, command, err) {
-		s.rememberToldOf(command)
+	if s.shouldNotify(ctx, err) && !s.wasNotified(command) && s.send(ctx, command, err) {
+		s.rememberNotified(command)
 	}
 }
 
@@ -54,7 +54,7 @@ func (s *session) shouldNotify(ctx context.Context, err error) bool {
 	return err != nil && ctx.Err() == nil && !errors.Is(err, ErrBusy) && !errors.Is(err, context.Canceled) && s.settings != nil && s.settings.Notify != ""
 }
 
-// send tells the operator of a failure, and reports whether it could.
+// send notifies the operator of a failure, and reports whether it could.
 func (s *session) send(ctx context.Context, command string, err error) bool {
 	host, _ := os.Hostname() // an empty name is no reason to say nothing
 	f := failure{Project: s.stack.Name, Command: command, Error: err.Error(), Hint: hint.Of(err), Host: host, Time: time.Now().UTC()}
@@ -138,21 +138,21 @@ func isExecutable(name string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
-// wasToldOf reports whether the operator was told of a failure of a command a short time ago.
-func (s *session) wasToldOf(command string) bool {
-	info, err := os.Stat(s.toldFile(command))
+// wasNotified reports whether the operator was notified of a failure of a command a short time ago.
+func (s *session) wasNotified(command string) bool {
+	info, err := os.Stat(s.notifiedFile(command))
 	return err == nil && time.Since(info.ModTime()) < quietTime
 }
 
-func (s *session) rememberToldOf(command string) {
-	name := s.toldFile(command)
+func (s *session) rememberNotified(command string) {
+	name := s.notifiedFile(command)
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
-		_ = os.WriteFile(name, nil, 0o600) // else the next minute tells of it again
+		_ = os.WriteFile(name, nil, 0o600) // else the next minute notifies again
 	}
 }
 
-// toldFile returns the file whose time is that of the last notification. Without a home directory, there is none: then each failure is told.
-func (s *session) toldFile(command string) string {
+// notifiedFile returns the file whose time is that of the last notification. Without a home directory, there is none: then each failure is reported.
+func (s *session) notifiedFile(command string) string {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return ""

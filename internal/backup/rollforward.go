@@ -39,7 +39,7 @@ func (r *restoreRun) storeLogs(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// latestLogsTimeout is how long a restore waits for the logs of a database that may be out of order.
+// latestLogsTimeout is how long a restore waits for the logs of a database that may not answer.
 const latestLogsTimeout = time.Minute
 
 // findLogs finds the stored logs that roll a database forward to the time of the restore.

@@ -26,7 +26,7 @@ type Settings struct {
 	Repository string // EDGE_BACKUP_REPOSITORY
 	Password   string // EDGE_BACKUP_PASSWORD
 	CopyTo     string // EDGE_BACKUP_COPY_TO: a second repository
-	Notify     string // EDGE_BACKUP_NOTIFY: who is told of a failure, https://… or mailto:…
+	Notify     string // EDGE_BACKUP_NOTIFY: where failures are reported to, https://… or mailto:…
 	Env        []string
 }
 
@@ -115,7 +115,7 @@ func (s *Settings) write(directory string) error {
 		fmt.Fprintf(&b, "# Each set is copied to this repository, which has the same password.\n%s=%s\n", copyVariable, s.CopyTo)
 	}
 	if s.Notify != "" {
-		fmt.Fprintf(&b, "# Who is told of a failure.\n%s=%s\n", notifyVariable, s.Notify)
+		fmt.Fprintf(&b, "# Where failures are reported to.\n%s=%s\n", notifyVariable, s.Notify)
 	}
 	for _, line := range s.Env {
 		b.WriteString(line + "\n")
