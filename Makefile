@@ -96,7 +96,7 @@ backups: setup image
 
 # Backup, restore, drill and a new host with 4 GB: seconds by step, and what requests notice of it. About an hour, and 25 GB of disk.
 backup-bench: setup image
-	EDGE_TEST_GIGABYTES=4 $(SUITE) -timeout 3h -v -run TestLargeData ./tests/backup
+	EDGE_TEST_GIGABYTES=4 go test -count=1 -timeout 3h -v -run 'TestLargeData|TestCostOfLogs' ./tests/backup
 
 # A .env with new secrets. A file that is there already is never touched.
 env:
@@ -108,6 +108,9 @@ $(TOOLS)/gofumpt: tools/go.mod
 # Static, because the image has it, too.
 $(TOOLS)/versitygw: tools/versitygw/go.mod
 	CGO_ENABLED=0 go build -C tools/versitygw -trimpath -ldflags='-s -w' -o ../../$@ github.com/versity/versitygw/cmd/versitygw
+
+$(TOOLS)/rest-server: tools/rest-server/go.mod
+	CGO_ENABLED=0 go build -C tools/rest-server -trimpath -ldflags='-s -w' -o ../../$@ github.com/restic/rest-server/cmd/rest-server
 
 $(TOOLS)/restic: tools/restic/go.mod
 	CGO_ENABLED=0 go build -C tools/restic -trimpath -ldflags='-s -w' -o ../../$@ github.com/restic/restic/cmd/restic

@@ -50,9 +50,14 @@ type DrillResult struct {
 }
 
 // Run runs the drill. The result is nil if it could not begin. Each failure is reported to the edge.
-func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
-	var source session
-	source.progress = &progress{out: d.Out, isTerminal: d.IsTerminal}
+func (d *Drill) Run(ctx context.Context) (*DrillResult, error) {
+	source := session{progress: &progress{out: d.Out, isTerminal: d.IsTerminal}}
+	result, err := d.run(ctx, &source)
+	source.notify(ctx, "edge drill", err)
+	return result, err
+}
+
+func (d *Drill) run(ctx context.Context, source *session) (result *DrillResult, err error) {
 	if err := source.openProject(ctx, d.Docker, d.Project, d.Edge); err != nil {
 		return nil, err
 	}
@@ -61,9 +66,9 @@ func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 		return nil, err
 	}
 	defer unlock()
-	selected, err := d.prepare(ctx, &source)
+	selected, err := d.prepare(ctx, source)
 	if err == nil {
-		result, err = d.rehearse(ctx, &source, selected)
+		result, err = d.rehearse(ctx, source, selected)
 	}
 	report := source.newReport()
 	report.Drill = new(recovery.DrillOutcome)
@@ -74,7 +79,6 @@ func (d *Drill) Run(ctx context.Context) (result *DrillResult, err error) {
 		report.Drill.Error = err.Error()
 	}
 	source.sendReport(ctx, report)
-	source.notify(ctx, "edge drill", err)
 	if err != nil {
 		return result, err
 	}

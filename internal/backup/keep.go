@@ -76,6 +76,9 @@ func (b *Backup) copySets(ctx context.Context) error {
 			return fmt.Errorf("copy the set: %w", err)
 		}
 	}
+	if err := b.copyLogs(ctx, second); err != nil {
+		return err
+	}
 	b.progress.finishStep("copied to %s", restic.RedactURL(b.settings.CopyTo))
 	return b.removeExpired(ctx, second)
 }
@@ -112,4 +115,46 @@ func (b *Backup) missingIn(ctx context.Context, second *restic.Repository) (snap
 		snapshots = append(snapshots, s.manifest)
 	}
 	return snapshots, nil
+}
+
+// copyLogs copies to the second repository those logs that it does not have.
+func (s *session) copyLogs(ctx context.Context, second *restic.Repository) error {
+	tags := []string{tagEdge, tagLogs, tagProject + s.stack.Name}
+	all, err := s.repository.Snapshots(ctx, tags...)
+	if err != nil {
+		return fmt.Errorf("copy the logs: %w", err)
+	}
+	present, err := second.Snapshots(ctx, tags...)
+	if err != nil {
+		return fmt.Errorf("copy the logs: %w", err)
+	}
+	missing := missingLogs(all, present, time.Now().Add(-s.options.KeepLogs))
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := second.CopyFrom(ctx, s.repository, missing...); err != nil {
+		return fmt.Errorf("copy the logs: %w", err)
+	}
+	return nil
+}
+
+// missingLogs returns those of the snapshots with logs that are not present in another repository, but for those that the retention would remove.
+func missingLogs(all, present []restic.Snapshot, oldest time.Time) (missing []string) {
+	known := make(map[string]bool)
+	for _, s := range present {
+		known[logsKey(s)] = true
+	}
+	expired := expiredLogs(all, oldest)
+	for _, s := range all {
+		if !known[logsKey(s)] && !slices.Contains(expired, s.ID) {
+			missing = append(missing, s.ID)
+		}
+	}
+	return missing
+}
+
+// logsKey is the same for a snapshot with logs and a copy of it, whose ID is another one.
+func logsKey(s restic.Snapshot) string {
+	tags := parseTags(s.Tags)
+	return tags[tagHost] + " " + tags[tagUntil]
 }

@@ -70,9 +70,7 @@ func (l *Logs) Run(ctx context.Context) (*LogsResult, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, logsTimeout, fmt.Errorf("the logs are not stored after %v: does a database, or the repository, not answer?", logsTimeout))
 	defer cancel()
 	result, err := l.run(ctx)
-	if err != nil && l.stack != nil {
-		l.notifyOnce(context.WithoutCancel(ctx), "edge backup logs", err)
-	}
+	l.notifyOnce(context.WithoutCancel(ctx), "edge backup logs", err)
 	return result, err
 }
 
@@ -105,6 +103,14 @@ func (l *Logs) run(ctx context.Context) (*LogsResult, error) {
 	}
 	report := l.newReport()
 	report.Logs = result.Apps
+	var copyErr error
+	if err == nil && l.isTimeToCopy() {
+		copyErr = l.copyToSecond(ctx)
+		report.LogsCopy = new(recovery.CopyOutcome)
+		if copyErr != nil {
+			report.LogsCopy.Error = copyErr.Error()
+		}
+	}
 	l.sendReport(ctx, report)
 	if err != nil {
 		return result, err
@@ -115,7 +121,25 @@ func (l *Logs) run(ctx context.Context) (*LogsResult, error) {
 		}
 	}
 	l.progress.printLine("stored %s of logs, until %s", FormatBytes(result.Bytes), result.Until.Local().Format(time.TimeOnly))
-	return result, nil
+	return result, copyErr
+}
+
+// copyMinutes is the time between two copies of the logs to the second repository. Each of them reads the indexes of both repositories.
+const copyMinutes = 4
+
+// isTimeToCopy reports whether this run is one of those that copy the logs to the second repository.
+func (l *Logs) isTimeToCopy() bool {
+	return l.settings != nil && l.settings.CopyTo != "" && (l.Always || l.now.Minute()%copyMinutes == 0)
+}
+
+// copyToSecond copies the logs to the second repository. It does not wait while a backup removes old sets there: a later run copies them.
+func (l *Logs) copyToSecond(ctx context.Context) error {
+	err := l.copyLogs(ctx, l.settings.repository(l.repository.Program, l.settings.CopyTo))
+	if locked, ok := errors.AsType[*restic.Error](err); ok && locked.Kind == restic.Locked {
+		l.progress.printLine("note: the logs are not copied now: %v", err)
+		return nil
+	}
+	return err
 }
 
 // store stores one snapshot, and notes in the result how far the logs of each application reach.

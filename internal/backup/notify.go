@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -51,13 +52,31 @@ func (s *session) notifyOnce(ctx context.Context, command string, err error) {
 }
 
 func (s *session) shouldNotify(ctx context.Context, err error) bool {
-	return err != nil && ctx.Err() == nil && !errors.Is(err, ErrBusy) && !errors.Is(err, context.Canceled) && s.settings != nil && s.settings.Notify != ""
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrBusy) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	if s.settings == nil { // it failed early
+		s.settings, _ = ReadSettings(cmp.Or(s.project.Directory, "."))
+	}
+	return s.settings != nil && s.settings.Notify != ""
+}
+
+// projectName returns the name of the project, or of its directory if the project could not be read.
+func (s *session) projectName() string {
+	if s.stack != nil {
+		return s.stack.Name
+	}
+	directory, err := filepath.Abs(s.project.Directory)
+	if err != nil {
+		return cmp.Or(s.project.Name, "the project")
+	}
+	return cmp.Or(s.project.Name, filepath.Base(directory))
 }
 
 // send notifies the operator of a failure, and reports whether it could.
 func (s *session) send(ctx context.Context, command string, err error) bool {
 	host, _ := os.Hostname() // an empty name is no reason to say nothing
-	f := failure{Project: s.stack.Name, Command: command, Error: err.Error(), Hint: hint.Of(err), Host: host, Time: time.Now().UTC()}
+	f := failure{Project: s.projectName(), Command: command, Error: err.Error(), Hint: hint.Of(err), Host: host, Time: time.Now().UTC()}
 	f.Text = fmt.Sprintf("%s of %s failed on %s: %s", f.Command, f.Project, f.Host, f.Error)
 	if f.Hint != "" {
 		f.Text += "\nHint: " + f.Hint
@@ -157,6 +176,6 @@ func (s *session) notifiedFile(command string) string {
 	if err != nil {
 		return ""
 	}
-	key := sha256.Sum256([]byte(s.stack.Name + "\x00" + command))
+	key := sha256.Sum256([]byte(s.projectName() + "\x00" + command))
 	return filepath.Join(cache, "edge", "notified-"+hex.EncodeToString(key[:8]))
 }

@@ -2,8 +2,10 @@ package backup
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -91,6 +93,65 @@ func TestWhoIsToldIsChecked(t *testing.T) {
 			t.Errorf("%s: %v", to, err)
 		}
 	}
+}
+
+// TestAFailureBeforeTheProjectIsReadIsTold, by the backup.env of its directory.
+func TestAFailureBeforeTheProjectIsReadIsTold(t *testing.T) {
+	var got failure
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	directory := filepath.Join(t.TempDir(), "books")
+	if err := os.Mkdir(directory, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	settings := Settings{Repository: "/backups", Password: "secret", Notify: server.URL}
+	if err := settings.write(directory); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(directory)
+	for _, command := range []struct {
+		name string
+		run  func() error
+	}{
+		{"edge backup", func() error {
+			_, err := (&Backup{Docker: brokenDocker{}, Out: io.Discard}).Run(t.Context())
+			return err
+		}},
+		{"edge backup logs", func() error {
+			t.Setenv("XDG_CACHE_HOME", t.TempDir())
+			_, err := (&Logs{Docker: brokenDocker{}, Out: io.Discard}).Run(t.Context())
+			return err
+		}},
+		{"edge drill", func() error {
+			_, err := (&Drill{Docker: brokenDocker{}, Out: io.Discard}).Run(t.Context())
+			return err
+		}},
+	} {
+		got = failure{}
+		if err := command.run(); !errors.Is(err, errNoDaemon) {
+			t.Errorf("%s: %v", command.name, err)
+		}
+		if got.Command != command.name || got.Project != "books" || !strings.Contains(got.Error, errNoDaemon.Error()) {
+			t.Errorf("%s: told %+v", command.name, got)
+		}
+	}
+}
+
+var errNoDaemon = errors.New("cannot connect to the Docker daemon")
+
+// brokenDocker is a docker command without an Engine.
+type brokenDocker struct{}
+
+func (brokenDocker) Run(context.Context, ...string) (stdout, stderr string, err error) {
+	return "", "", errNoDaemon
+}
+
+func (brokenDocker) Stream(context.Context, io.Reader, io.Writer, ...string) (stderr string, err error) {
+	return "", errNoDaemon
 }
 
 func TestWhatFailsEachMinuteIsToldOnceAnHour(t *testing.T) {

@@ -113,6 +113,35 @@ func TestLogsExpireWithTimeOrWhenALaterSnapshotHasThem(t *testing.T) {
 	}
 }
 
+// TestOnlyLogsThatTheSecondRepositoryLacksAreCopied: a copy has another ID. What the retention would remove there is not copied.
+func TestOnlyLogsThatTheSecondRepositoryLacksAreCopied(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	logs := func(id string, hoursAgo int, span string) restic.Snapshot {
+		return restic.Snapshot{ID: id, Tags: []string{"logs", "host=here", "covers=1", fmt.Sprintf("until=%d", now.Add(-time.Duration(hoursAgo)*time.Hour).UnixMilli()), span}}
+	}
+	all := []restic.Snapshot{
+		logs("old", 80, "log.db=x:f1:0:f1:9:m"), logs("copied", 9, "log.db=x:f1:9:f1:20:m"),
+		logs("merged", 8, "log.db=x:f1:20:f1:30:m"), logs("merger", 7, "log.db=x:f1:20:f1:40:m"), logs("last", 6, "log.db=x:f1:40:f2:7:m"),
+	}
+	if got := strings.Join(missingLogs(all, []restic.Snapshot{logs("a copy", 9, "log.db=x:f1:9:f1:20:m")}, now.Add(-72*time.Hour)), ", "); got != "merger, last" {
+		t.Errorf("got %s", got)
+	}
+	if got := missingLogs(all, all, now.Add(-72*time.Hour)); got != nil {
+		t.Errorf("got %v", got)
+	}
+	l := Logs{session: session{settings: &Settings{CopyTo: "/second"}}}
+	copies := 0
+	for minute := range 60 {
+		l.now = now.Add(time.Duration(minute) * time.Minute)
+		if l.isTimeToCopy() {
+			copies++
+		}
+	}
+	if l.settings.CopyTo = ""; copies != 15 || l.isTimeToCopy() {
+		t.Errorf("%d copies in an hour", copies)
+	}
+}
+
 // TestALaterSetIsTheLatest, whatever the clock says.
 func TestALaterSetIsTheLatest(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)

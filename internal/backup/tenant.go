@@ -194,7 +194,12 @@ func (t *tenantRun) load(ctx context.Context, session *client) error {
 	if _, err := session.query(create + ";"); err != nil {
 		return err
 	}
-	err := t.pipe(ctx, t.dump, func(ctx context.Context, dump io.Reader) error {
+	reset, err := allowLargePackets(session)
+	if err != nil {
+		return err
+	}
+	defer reset()
+	err = t.pipe(ctx, t.dump, func(ctx context.Context, dump io.Reader) error {
 		reader, writer := io.Pipe()
 		filtered := make(chan error, 1)
 		go func() {
@@ -214,6 +219,24 @@ func (t *tenantRun) load(ctx context.Context, session *client) error {
 	}
 	t.progress.finishStep("loaded %s", t.schema)
 	return nil
+}
+
+// allowLargePackets lets connections that begin from now on send a value of any size that the server can store. In a dump, it takes more bytes than in
+// the statement of the application. reset takes it back.
+func allowLargePackets(session *client) (reset func(), err error) {
+	before, err := queryCount(session, "SELECT @@GLOBAL.max_allowed_packet;")
+	if err != nil {
+		return nil, err
+	}
+	const largest = 1 << 30
+	if before >= largest {
+		return func() {}, nil
+	}
+	if _, err := session.query(fmt.Sprintf("SET GLOBAL max_allowed_packet = %d;", largest)); err != nil {
+		return nil, err
+	}
+	// If it cannot be reset, the connection has failed, which is an error of the next statement. The next start of the server resets it, too.
+	return func() { _, _ = session.query(fmt.Sprintf("SET GLOBAL max_allowed_packet = %d;", before)) }, nil
 }
 
 // databaseMark begins the part of a dump that has one database.

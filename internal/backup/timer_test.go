@@ -1,6 +1,9 @@
 package backup
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,5 +35,34 @@ func TestJobsAreUnitsAndCronLines(t *testing.T) {
 	}
 	if got := joinUnitWords([]string{"100%", "$HOME", `a "b" \c`}); got != `100%% $$HOME "a \"b\" \\c"` {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestSystemdTakesTheUnits of a project whose paths need quotes.
+func TestSystemdTakesTheUnits(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("this machine has no systemd-analyze; where tests/setup has run, it has")
+	}
+	directory := filepath.Join(t.TempDir(), `100% "of" it's mine`)
+	if err := os.Mkdir(directory, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "edge")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	units := t.TempDir()
+	for _, j := range jobs(compose.Project{Name: "shop", Directory: directory, Files: []string{filepath.Join(directory, "compose.yaml")}}, "") {
+		for suffix, text := range map[string]string{".service": j.service(program, directory), ".timer": j.timer()} {
+			file := filepath.Join(units, j.Name+suffix)
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, file)
+		}
+	}
+	if out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no", "--generators=no"}, files...)...).CombinedOutput(); err != nil || strings.Contains(string(out), units) {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 }

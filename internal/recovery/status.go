@@ -23,6 +23,8 @@ type Report struct {
 	// MaxLogAgeSeconds is max_log_age of x-edge-backup: how old the stored logs may be. Logs are what the command has stored of them.
 	MaxLogAgeSeconds float64   `json:"max_log_age_seconds,omitempty"`
 	Logs             []LogInfo `json:"logs,omitempty"`
+	// LogsCopy is the result of a copy of the logs to the second repository; nil if none was tried.
+	LogsCopy *CopyOutcome `json:"logs_copy,omitempty"`
 }
 
 // LogInfo says until when the databases of an application can be restored by the stored logs.
@@ -86,12 +88,27 @@ type Project struct {
 	Drill                *Drill         `json:"drill,omitempty"` // nil before the first one
 	Copy                 *Copy          `json:"copy,omitempty"`  // nil before the first one
 	MaxLogAgeSeconds     float64        `json:"max_log_age_seconds,omitempty"`
+	LogsCopy             *Copy          `json:"logs_copy,omitempty"` // nil before the first one
 }
 
 // Copy is what is known of a project's copies to its second repository.
 type Copy struct {
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	LastError   string    `json:"last_error,omitempty"` // of the last attempt; "" if it succeeded
+}
+
+// after returns what is known after a copy whose outcome is given; nil if there was none.
+func (c *Copy) after(outcome *CopyOutcome, end time.Time) *Copy {
+	if outcome == nil {
+		return c
+	}
+	next := Copy{LastError: outcome.Error}
+	if outcome.Error == "" {
+		next.LastSuccess = end
+	} else if c != nil {
+		next.LastSuccess = c.LastSuccess
+	}
+	return &next
 }
 
 // App is what is known of an application's backups.
@@ -173,15 +190,7 @@ func (s *Status) With(r *Report) *Status {
 		}
 		p.Drill = &drill
 	}
-	if r.Copy != nil {
-		last := Copy{LastError: r.Copy.Error}
-		if r.Copy.Error == "" {
-			last.LastSuccess = r.Time
-		} else if p.Copy != nil {
-			last.LastSuccess = p.Copy.LastSuccess
-		}
-		p.Copy = &last
-	}
+	p.Copy, p.LogsCopy = p.Copy.after(r.Copy, r.Time), p.LogsCopy.after(r.LogsCopy, r.Time)
 	next.Projects[r.Project] = p
 	return next
 }
@@ -251,6 +260,9 @@ func (s *Status) Problems(now time.Time) (all []Problem) {
 		}
 		if p.Copy != nil && p.Copy.LastError != "" {
 			all = append(all, Problem{name, "", "the last copy to the second repository failed" + reason(p.Copy.LastError)})
+		}
+		if p.LogsCopy != nil && p.LogsCopy.LastError != "" {
+			all = append(all, Problem{name, "", "the logs could not be copied to the second repository" + reason(p.LogsCopy.LastError)})
 		}
 		switch {
 		case p.Drill != nil && p.Drill.LastError != "":

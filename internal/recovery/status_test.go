@@ -170,19 +170,28 @@ func TestLogsMoveTheRecoveryPoint(t *testing.T) {
 }
 
 func TestAFailedCopyIsAProblem(t *testing.T) {
-	copied := report(start, success("crm", start))
-	copied.Copy = &CopyOutcome{}
-	failed := report(start.Add(time.Hour), success("crm", start.Add(time.Hour)))
-	failed.Copy = &CopyOutcome{Error: "no route"}
-	s := (*Status)(nil).With(copied)
-	if got := problems(s, start); got != "" || !s.Projects["shop"].Copy.LastSuccess.Equal(copied.Time) {
-		t.Errorf("got %q, %+v", got, s.Projects["shop"].Copy)
-	}
-	s = s.With(failed)
-	if got := problems(s, start.Add(time.Hour)); got != "shop/: the last copy to the second repository failed: no route\n" {
-		t.Errorf("got %q", got)
-	}
-	if c := s.Projects["shop"].Copy; !c.LastSuccess.Equal(copied.Time) {
-		t.Errorf("the last success is %v", c.LastSuccess)
+	for _, c := range []struct {
+		set    func(*Report, *CopyOutcome)
+		get    func(Project) *Copy
+		wanted string
+	}{
+		{func(r *Report, o *CopyOutcome) { r.Copy = o }, func(p Project) *Copy { return p.Copy }, "the last copy to the second repository failed: no route"},
+		{func(r *Report, o *CopyOutcome) { r.LogsCopy = o }, func(p Project) *Copy { return p.LogsCopy }, "the logs could not be copied to the second repository: no route"},
+	} {
+		copied := report(start, success("crm", start))
+		c.set(copied, &CopyOutcome{})
+		failed := report(start.Add(time.Hour), success("crm", start.Add(time.Hour)))
+		c.set(failed, &CopyOutcome{Error: "no route"})
+		s := (*Status)(nil).With(copied)
+		if got := problems(s, start); got != "" || !c.get(s.Projects["shop"]).LastSuccess.Equal(copied.Time) {
+			t.Errorf("got %q, %+v", got, s.Projects["shop"])
+		}
+		s = s.With(failed).With(report(start.Add(time.Hour), success("crm", start.Add(time.Hour)))) // the last one says nothing of copies
+		if got := problems(s, start.Add(time.Hour)); got != "shop/: "+c.wanted+"\n" {
+			t.Errorf("got %q", got)
+		}
+		if last := c.get(s.Projects["shop"]); !last.LastSuccess.Equal(copied.Time) {
+			t.Errorf("the last success is %v", last.LastSuccess)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,21 +38,17 @@ func postBackups(r *http.Request) (any, error) {
 	if err := report.Check(); err != nil {
 		return nil, apiError(http.StatusBadRequest, err)
 	}
-	before, err := shared.recovery.Status(r.Context(), a.storage)
-	if err != nil {
-		return nil, apiError(http.StatusInternalServerError, err)
-	}
 	status, err := shared.recovery.Add(r.Context(), a.storage, &report)
 	if err != nil {
 		return nil, apiError(http.StatusInternalServerError, fmt.Errorf("nothing is changed: %w", err))
 	}
-	known := before.Problems(time.Now())
-	for _, p := range status.Problems(time.Now()) {
-		if p.Project == report.Project && !slices.Contains(known, p) { // logs are reported each minute
-			shared.logs.edgeLogger().Error("the backups need attention", zap.String("project", p.Project), zap.String("application", p.App), zap.String("problem", p.Message))
-		}
-	}
+	shared.backups.Look(r.Context())
 	return status, nil
+}
+
+// reportBackupProblem logs that something about the backups begins to need attention.
+func (r *runtime) reportBackupProblem(p recovery.Problem) {
+	r.logs.edgeLogger().Error("the backups need attention", zap.String("project", p.Project), zap.String("application", p.App), zap.String("problem", p.Message))
 }
 
 var (
@@ -71,6 +66,8 @@ var (
 	descLogsOverdue      = prometheus.NewDesc("edge_backup_logs_overdue", "1 if the stored logs of an application are older than max_log_age of x-edge-backup, else 0.", appLabels, nil)
 	descCopySuccess      = prometheus.NewDesc("edge_backup_copy_success", "1 if the last copy to the second repository succeeded, else 0.", projectLabels, nil)
 	descCopyTime         = prometheus.NewDesc("edge_backup_copy_last_success_timestamp_seconds", "The end of the last copy to the second repository that succeeded.", projectLabels, nil)
+	descLogsCopySuccess  = prometheus.NewDesc("edge_backup_logs_copy_success", "1 if the last copy of the logs to the second repository succeeded, else 0.", projectLabels, nil)
+	descLogsCopyTime     = prometheus.NewDesc("edge_backup_logs_copy_last_success_timestamp_seconds", "The end of the last copy of the logs to the second repository that succeeded.", projectLabels, nil)
 	descDrillSuccess     = prometheus.NewDesc("edge_drill_success", "1 if the last drill of a project passed, else 0.", projectLabels, nil)
 	descDrillTime        = prometheus.NewDesc("edge_drill_last_success_timestamp_seconds", "The end of the last drill that passed.", projectLabels, nil)
 	descDrillRecovery    = prometheus.NewDesc("edge_drill_recovery_seconds", "How long the restore and all checks took in the last drill that passed.", projectLabels, nil)
@@ -85,7 +82,7 @@ type recoveryMetrics struct{ runtime *runtime }
 func (recoveryMetrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descBackupSuccess, descBackupTime, descBackupDuration, descBackupSize, descBackupAdded, descBackupOverdue, descRecoveryPoint,
-		descLogsSuccess, descLogsOverdue, descCopySuccess, descCopyTime,
+		descLogsSuccess, descLogsOverdue, descCopySuccess, descCopyTime, descLogsCopySuccess, descLogsCopyTime,
 		descDrillSuccess, descDrillTime, descDrillRecovery, descDrillStepSeconds, descDrillOverdue,
 	} {
 		to <- d
@@ -127,10 +124,16 @@ func (m recoveryMetrics) Collect(to chan<- prometheus.Metric) {
 			gauge(descBackupSize, float64(a.Size), name, app)
 			gauge(descBackupAdded, float64(a.Added), name, app)
 		}
-		if p.Copy != nil {
-			gauge(descCopySuccess, toFloat(p.Copy.LastError == ""), name)
-			if !p.Copy.LastSuccess.IsZero() {
-				gauge(descCopyTime, unixSeconds(p.Copy.LastSuccess), name)
+		for _, c := range []struct {
+			last          *recovery.Copy
+			success, time *prometheus.Desc
+		}{{p.Copy, descCopySuccess, descCopyTime}, {p.LogsCopy, descLogsCopySuccess, descLogsCopyTime}} {
+			if c.last == nil {
+				continue
+			}
+			gauge(c.success, toFloat(c.last.LastError == ""), name)
+			if !c.last.LastSuccess.IsZero() {
+				gauge(c.time, unixSeconds(c.last.LastSuccess), name)
 			}
 		}
 		gauge(descDrillOverdue, toFloat(p.IsDrillOverdue(now)), name)

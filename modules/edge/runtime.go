@@ -36,6 +36,7 @@ type runtime struct {
 	affinityKeys    affinity.KeyStore
 	maintenance     *maintenance.Follower
 	recovery        recovery.Store
+	backups         *recovery.Watch
 	certificates    *certificates.Monitor
 	logs            activeLogs
 	accessLog       *zap.Logger // http.log.access, made of logs
@@ -71,6 +72,7 @@ func newRuntime(log, httpLog *zap.Logger) *runtime {
 	r.maintenance = maintenance.NewFollower(r.activeStorage, r.logs.edgeLogger(), func(service string) {
 		r.registry.CloseSockets(service, MaintenanceCloseReason)
 	})
+	r.backups = recovery.NewWatch(&r.recovery, r.activeStorage, r.reportBackupProblem)
 	return r
 }
 
@@ -91,6 +93,7 @@ func (r *runtime) release() error {
 // Destruct stops the goroutines of the runtime. Caddy calls it when the last configuration has released the runtime.
 func (r *runtime) Destruct() error {
 	r.maintenance.Stop()
+	r.backups.Stop()
 	r.sources.stop()
 	r.registry.Close()
 	return nil

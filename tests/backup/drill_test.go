@@ -1,9 +1,14 @@
 package backup
 
 import (
+	"context"
 	"encoding/json"
+	"os/exec"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -39,6 +44,7 @@ func TestDrillsRestoreBothWaysAndLeaveNothing(t *testing.T) {
 	stack.mustEdge(t, "backup")
 	stop()
 	before := stack.fingerprint(t)
+	packets := countPackets(t, projectName+"-drill")
 	for _, args := range [][]string{{"latest"}, {"latest", "--logical"}} {
 		result, err := stack.drill(t, args...)
 		if err != nil || result.Error != "" {
@@ -48,6 +54,9 @@ func TestDrillsRestoreBothWaysAndLeaveNothing(t *testing.T) {
 			t.Errorf("drill %v: %+v", args, result)
 		}
 		t.Logf("drill %v: %.1f s, %v", args, result.RecoverySeconds, result.StepSeconds)
+	}
+	if networks, left := packets(); networks == 0 || left != 0 {
+		t.Errorf("%d packets have left the %d networks of the drills", left, networks)
 	}
 	for _, kind := range []string{"container", "volume", "network"} {
 		args := []string{kind, "ls", "--quiet", "--filter", "label=com.docker.compose.project=" + projectName + "-drill"}
@@ -63,5 +72,86 @@ func TestDrillsRestoreBothWaysAndLeaveNothing(t *testing.T) {
 	}
 	if out := stack.mustEdge(t, "backup", "list"); !strings.Contains(out, "passed") {
 		t.Errorf("no set has passed a drill:\n%s", out)
+	}
+}
+
+// TestPacketsThatLeaveANetworkAreCounted: what the test of drills relies on.
+func TestPacketsThatLeaveANetworkAreCounted(t *testing.T) {
+	const name = projectName + "-outside"
+	packets := countPackets(t, name)
+	harness.MustDocker(t, "network", "create", "--label", "com.docker.compose.project="+name, name)
+	t.Cleanup(func() { harness.MustDocker(t, "network", "rm", name) })
+	harness.Eventually(t, "the network is seen", func() bool {
+		harness.MustDocker(t, "run", "--rm", "--network", name, "edge-test/base:test", "bash", "-c", "timeout 1 bash -c '>/dev/tcp/192.0.2.1/9' || true")
+		networks, left := packets()
+		return networks == 1 && left > 0
+	})
+}
+
+// countPackets counts the packets that leave the networks of a project, by rules of the host's firewall, from now on. The function returns how many
+// networks there were, and how many packets have left them.
+func countPackets(t *testing.T, project string) func() (networks, packets int) {
+	t.Helper()
+	type rule struct {
+		args    []string
+		packets int
+	}
+	rules := make(map[string]*rule) // by the ID of the network
+	iptables := func(args ...string) string {
+		out, err := exec.Command("iptables", append([]string{"--wait", "--table", "mangle"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("iptables %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	// The source is still the container's: addresses are translated later.
+	update := func() {
+		ids, _ := harness.RunDocker(context.Background(), "network", "ls", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.project="+project)
+		for _, id := range strings.Fields(ids) {
+			if rules[id] != nil {
+				continue
+			}
+			subnet, err := harness.RunDocker(context.Background(), "network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", id)
+			if subnet = strings.TrimSpace(subnet); err != nil || subnet == "" {
+				continue // it is removed already
+			}
+			args := []string{"POSTROUTING", "--source", subnet, "!", "--destination", subnet, "--match", "comment", "--comment", id[:12]}
+			iptables(append([]string{"--append"}, args...)...)
+			rules[id] = &rule{args: args}
+		}
+		for line := range strings.Lines(iptables("--list", "POSTROUTING", "--numeric", "--verbose", "--exact")) {
+			for id, r := range rules {
+				if fields := strings.Fields(line); strings.Contains(line, "/* "+id[:12]+" */") {
+					r.packets, _ = strconv.Atoi(fields[0])
+				}
+			}
+		}
+	}
+	var mu sync.Mutex
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		for ctx.Err() == nil {
+			mu.Lock()
+			update()
+			mu.Unlock()
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		for _, r := range rules {
+			iptables(append([]string{"--delete"}, r.args...)...)
+		}
+	})
+	return func() (networks, packets int) {
+		mu.Lock()
+		defer mu.Unlock()
+		update()
+		for _, r := range rules {
+			packets += r.packets
+		}
+		return len(rules), packets
 	}
 }

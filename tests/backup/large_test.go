@@ -100,6 +100,88 @@ func TestLargeData(t *testing.T) {
 	}
 }
 
+// TestCostOfLogs measures what the options of compose.yaml cost that make logs, in transactions a second, and what storing the logs each minute costs
+// while 100 transactions a second are written to each database. It is part of `make backup-bench`, and takes about six minutes.
+func TestCostOfLogs(t *testing.T) {
+	if os.Getenv("EDGE_TEST_GIGABYTES") == "" {
+		t.Skip("make backup-bench runs it")
+	}
+	for _, c := range []struct {
+		name, image     string
+		env             []string
+		without, with   []string
+		ready, run, sql string
+	}{
+		{
+			"MariaDB's --log-bin", "edge-test/mariadb:test", []string{"MARIADB_ROOT_PASSWORD=secret", "MARIADB_DATABASE=t"},
+			[]string{"mariadbd"}, []string{"mariadbd", "--log-bin=binlog", "--server-id=1"},
+			"mariadb-admin ping --silent -h 127.0.0.1 -psecret", "mariadb -uroot -psecret t",
+			"INSERT INTO t (a, b) VALUES (%d, 'a row of some length, as an entry of a ledger has');\n",
+		},
+		{
+			"PostgreSQL's wal_level=logical", "edge-test/postgres:test", []string{"POSTGRES_PASSWORD=secret"},
+			[]string{"postgres"}, []string{"postgres", "-c", "wal_level=logical", "-c", "wal_keep_size=1GB"},
+			"pg_isready -q -h 127.0.0.1", "psql -q -U postgres",
+			"INSERT INTO t (a, b) VALUES (%d, 'a row of some length, as an entry of a ledger has');\n",
+		},
+	} {
+		var containers [2]string
+		for i, command := range [][]string{c.without, c.with} {
+			args := []string{"run", "--detach", "--rm"}
+			for _, e := range c.env {
+				args = append(args, "--env", e)
+			}
+			containers[i] = strings.TrimSpace(harness.MustDocker(t, append(append(args, c.image), command...)...))
+			t.Cleanup(func() { harness.MustDocker(t, "rm", "--force", "--volumes", containers[i]) })
+			harness.Eventually(t, "the database is ready", func() bool {
+				_, err := harness.RunDocker(t.Context(), "exec", containers[i], "sh", "-c", c.ready)
+				return err == nil
+			})
+		}
+		const rows, rounds = 10000, 7
+		var ratios []float64
+		for round := range rounds {
+			var took [2]time.Duration
+			for _, i := range [][]int{{0, 1}, {1, 0}}[round%2] {
+				var sql strings.Builder
+				sql.WriteString("DROP TABLE IF EXISTS t; CREATE TABLE t (a INT PRIMARY KEY, b TEXT);\n")
+				for n := range rows {
+					fmt.Fprintf(&sql, c.sql, n)
+				}
+				cmd := exec.CommandContext(t.Context(), "docker", "exec", "-i", containers[i], "sh", "-c", c.run)
+				cmd.Stdin = strings.NewReader(sql.String())
+				start := time.Now()
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				took[i] = time.Since(start)
+			}
+			t.Logf("%s: %d transactions a second without, %d with", c.name, int(rows/took[0].Seconds()), int(rows/took[1].Seconds()))
+			ratios = append(ratios, took[1].Seconds()/took[0].Seconds())
+		}
+		slices.Sort(ratios)
+		t.Logf("%s: transactions take %.2f times as long, median of %d (%.2f to %.2f)", c.name, ratios[rounds/2], rounds, ratios[0], ratios[rounds-1])
+	}
+
+	stack.mustEdge(t, "backup", "bigcapital", "corteza")
+	stop := stack.writeAll(t)
+	defer stop()
+	var took, cpu []time.Duration
+	for range 3 {
+		next := time.Now().Add(time.Minute)
+		start := time.Now()
+		cmd := stack.command(t.Context(), "backup", "logs")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		took, cpu = append(took, time.Since(start)), append(cpu, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+		t.Logf("edge backup logs: %.1f s, of it %.1f s of processor time on the host: %s", took[len(took)-1].Seconds(), cpu[len(cpu)-1].Seconds(), lastLine(string(out)))
+		time.Sleep(time.Until(next))
+	}
+	t.Logf("edge backup logs each minute: %.1f s, of it %.1f s of processor time on the host", median(took).Seconds(), median(cpu).Seconds())
+}
+
 func median(all []time.Duration) time.Duration {
 	slices.Sort(all)
 	return all[len(all)/2]

@@ -85,7 +85,7 @@ func TestALostKeyIsReplaced(t *testing.T) {
 	stack.mustEdge(t, "backup", "edge")
 }
 
-// TestTheSecondRepositoryHasAllSets when the first one is gone, and its drill passes.
+// TestTheSecondRepositoryHasAllSets and logs when the first one is gone, and its drill passes.
 func TestTheSecondRepositoryHasAllSets(t *testing.T) {
 	longOnly(t)
 	second := filepath.Join(t.TempDir(), "second")
@@ -100,10 +100,23 @@ func TestTheSecondRepositoryHasAllSets(t *testing.T) {
 		t.Errorf("printed\n%s", out)
 	}
 	latest := stack.latest(t)
+	if err := stack.psql(t.Context(), "INSERT INTO compose_record (module_id, value) VALUES (1, 'later')"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1100 * time.Millisecond)
+	at := time.Now()
+	stack.mustEdge(t, "backup", "logs")
+	stack.mustEdge(t, "backup", "edge") // which copies the logs, too
+	wanted := stack.fingerprint(t)
+	stack.project.MustCompose(t, "kill", "crm-db") // no logs but the stored ones
 	t.Setenv("EDGE_BACKUP_COPY_TO", "")
 	t.Setenv("EDGE_BACKUP_REPOSITORY", second)
 	if got := stack.latest(t); got != latest {
 		t.Errorf("the second repository has %s, the first one %s", got, latest)
+	}
+	t.Log(stack.mustEdge(t, "restore", "latest", "corteza", "--at", at.Format(time.DateTime)))
+	if got := stack.fingerprint(t); got != wanted {
+		t.Errorf("the data is\n%s\nwant\n%s", got, wanted)
 	}
 	if result, err := stack.drill(t); err != nil {
 		t.Errorf("%v, %+v", err, result)

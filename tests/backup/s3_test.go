@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -64,25 +67,130 @@ func TestRecoveryPointUnderWrites(t *testing.T) {
 	t.Logf("recovery point: at most %.1f s before %d crashes", longest.Seconds(), crashes)
 }
 
-// s3Server starts versitygw, and returns its address and its process.
+// s3Server starts versitygw, and returns its process.
 func s3Server(t *testing.T, dir, address string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(harness.Tool(t, "versitygw"), "--port", address, "--access", "key", "--secret", "secret-key", "posix", "--nometa", dir)
+	startServer(t, cmd, address)
+	return cmd
+}
+
+// TestARansomedRepositoryCanBeRestoredFrom: the intruder has the host and all that backup.env has, and the repository's server takes no removals. It
+// keeps all sets, backups go on, and another machine removes old ones.
+func TestARansomedRepositoryCanBeRestoredFrom(t *testing.T) {
+	longOnly(t)
+	dir, address := t.TempDir(), freeAddress(t)
+	serve := func(args ...string) (stop func()) {
+		cmd := exec.Command(harness.Tool(t, "rest-server"), append([]string{"--no-auth", "--listen", address, "--path", dir}, args...)...)
+		return startServer(t, cmd, address)
+	}
+	stop := serve("--append-only")
+	stack.otherRepository(t, "rest:http://"+address+"/")
+	stack.mustEdge(t, "backup", "bigcapital", "corteza")
+	trusted, wanted := stack.latest(t), stack.fingerprint(t)
+
+	// What the intruder can do with the password, and with requests of his own.
+	restic := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), "restic", args...)
+		cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY=rest:http://"+address+"/", "RESTIC_PASSWORD="+stack.recovery)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	for _, args := range [][]string{{"forget", "--keep-last", "1", "--group-by", "host", "--prune"}, {"forget", "--prune", "latest"}} {
+		out, err := restic(args...)
+		if err == nil {
+			t.Errorf("restic %s succeeded:\n%s", strings.Join(args, " "), out)
+		}
+		t.Logf("restic %s: %s", strings.Join(args, " "), lastLine(out))
+	}
+	refused := 0
+	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		file, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		kind, base := filepath.Split(file)
+		if first, _, isData := strings.Cut(kind, "/"); isData {
+			kind = first + "/" // the server knows packs without their directory
+		}
+		for _, method := range []string{http.MethodDelete, http.MethodPost} {
+			request, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+"/"+kind+base, strings.NewReader("ransom"))
+			if err != nil {
+				return err
+			}
+			answer, err := http.DefaultClient.Do(request)
+			if err != nil {
+				return err
+			}
+			_ = answer.Body.Close()
+			if answer.StatusCode < 300 {
+				t.Errorf("%s %s: %s", method, kind+base, answer.Status)
+			}
+			refused++
+		}
+		return nil
+	})
+	if err != nil || refused == 0 {
+		t.Errorf("%v, %d requests refused", err, refused)
+	}
+	t.Logf("%d requests that remove or overwrite a file were refused", refused)
+	if err := stack.mariadb(t.Context(), "DROP DATABASE bigcapital_tenant_1"); err != nil {
+		t.Fatal(err)
+	}
+	out := stack.mustEdge(t, "backup", "bigcapital") // of what is left
+	t.Log(out)
+	if got := stack.sets(t); len(got) != 3 {
+		t.Errorf("%d sets are there, want 3: %v", len(got), got)
+	}
+	stack.mustEdge(t, "verify", "--data", "100%")
+	t.Log(stack.mustEdge(t, "restore", trusted, "bigcapital", "corteza"))
+	if got := stack.fingerprint(t); got != wanted {
+		t.Errorf("the data is\n%s\nwant\n%s", got, wanted)
+	}
+
+	// The other machine, whose server has the same directory.
+	stop()
+	stop = serve()
+	defer stop()
+	stack.mustEdge(t, "backup", "bigcapital", "corteza")
+	if out, err := restic("check"); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// freeAddress returns an address of loopback that nothing listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// startServer starts a server and waits until it takes connections. The test ends it, if stop does not.
+func startServer(t *testing.T, cmd *exec.Cmd, address string) (stop func()) {
+	t.Helper()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	harness.Eventually(t, "the S3 server answers", func() bool {
+	t.Cleanup(stop)
+	harness.Eventually(t, "the server takes connections", func() bool {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
 			_ = conn.Close()
 		}
 		return err == nil
 	})
-	return cmd
+	return stop
 }
 
 // throttled passes connections on to another address, at so many bytes a second, until the test ends.
@@ -130,12 +238,7 @@ func TestS3ThatIsSlowOrDies(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "backups"), 0o755); err != nil { // the bucket
 		t.Fatal(err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
+	address := freeAddress(t)
 	server := s3Server(t, dir, address)
 	t.Setenv("AWS_ACCESS_KEY_ID", "key")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret-key")

@@ -53,6 +53,24 @@ CREATE DATABASE edge_restore_leftover;`); err != nil {
 		t.Errorf("the tenant has %s, want %s", got, wanted)
 	}
 
+	// A value that takes more bytes in the dump than the server takes at once.
+	if err := stack.mariadb(t.Context(), "CREATE TABLE bigcapital_tenant_2.files (content LONGBLOB); INSERT INTO bigcapital_tenant_2.files SELECT REPEAT(UNHEX('00'), 12000000);"); err != nil {
+		t.Fatal(err)
+	}
+	stack.mustEdge(t, "backup", "bigcapital")
+	limit := stack.query(t, "shop-db", "SELECT @@GLOBAL.max_allowed_packet")
+	stack.mustEdge(t, "restore", "latest", "bigcapital", "--tenant", "2")
+	if got := stack.query(t, "shop-db", "SELECT LENGTH(content) FROM bigcapital_tenant_2.files"); got != "12000000" {
+		t.Errorf("the value has %s bytes", got)
+	}
+	if got := stack.query(t, "shop-db", "SELECT @@GLOBAL.max_allowed_packet"); got != limit {
+		t.Errorf("max_allowed_packet is %s, was %s", got, limit)
+	}
+	if err := stack.mariadb(t.Context(), "DROP TABLE bigcapital_tenant_2.files"); err != nil {
+		t.Fatal(err)
+	}
+	wanted = ofTenant("2")
+
 	stack.expectStatus(t, 1, []string{"restore", "latest", "--tenant", "77"}, `no database of the tenant "77"`, "ORGANIZATION_ID")
 	stack.expectStatus(t, 1, []string{"restore", "latest", "--tenant", "2", "--at", "00:00"}, "exclude each other")
 	if err := stack.mariadb(t.Context(), "CREATE VIEW bigcapital_tenant_2.v AS SELECT 1"); err != nil {
