@@ -28,6 +28,7 @@ type Engine struct {
 	Subnets            func() []netip.Prefix // nil: LocalSubnets
 	Names              Names                 // the names whose problems are logged; nil: all
 	PingRequests       <-chan struct{}       // each value makes the source ping the Docker Engine at once; may be nil
+	OnApplied          func(time.Duration)   // called when an event has taken effect, with the time since then; may be nil
 	Log                *zap.Logger           // nil: no log
 }
 

@@ -62,6 +62,40 @@ func TestStopIsPublishedWhenDeathArrivesWithIt(t *testing.T) {
 	}
 }
 
+// TestTheLagOfEachEventIsReported, once it has taken effect: of a stop at once, of a start when its container has been listed.
+func TestTheLagOfEachEventIsReported(t *testing.T) {
+	engine := newFakeEngine(t)
+	engine.put("a", "10.0.0.7", nil)
+	source := engine.newSource().(discovery.Engine)
+	lags := make(chan time.Duration, 10)
+	source.OnApplied = func(lag time.Duration) { lags <- lag }
+	r := runSource(t, source)
+	r.eventuallyServes(t, "10.0.0.7")
+	want := func(event string) {
+		t.Helper()
+		select {
+		case lag := <-lags:
+			if lag < 0 || lag > 5*time.Second {
+				t.Errorf("the lag of the %s is %v", event, lag)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no lag is reported for the %s", event)
+		}
+	}
+	engine.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
+	want("stop")
+	engine.emit(events.ActionDie, "a", nil)
+	want("end")
+	engine.put("b", "10.0.0.8", nil)
+	engine.emit(events.ActionStart, "b", nil)
+	want("start")
+	select {
+	case lag := <-lags:
+		t.Errorf("a lag of %v is reported of no event", lag)
+	case <-time.After(100 * time.Millisecond):
+	}
+}
+
 func TestEngineGoesOfflineOnlyAfterReconnectGrace(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)

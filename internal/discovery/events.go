@@ -50,6 +50,7 @@ func batch(m events.Message, queue <-chan events.Message) []events.Message {
 // for the rest.
 func (s *session) applyEvents(all []events.Message) {
 	touched := make(nameSet)
+	var applied []int64 // the times of events that take effect when touched is published
 	for _, m := range all {
 		s.lastEventTime = max(s.lastEventTime, m.TimeNano)
 		switch names, isComplete := s.applyEvent(m); {
@@ -59,13 +60,22 @@ func (s *session) applyEvents(all []events.Message) {
 			stopping := make(nameSet)
 			stopping.add(names...)
 			s.publish(stopping)
+			s.reportLag(m.TimeNano)
+		case isComplete && len(names) == 0: // it changes nothing
 		case isComplete:
 			touched.add(names...)
+			applied = append(applied, m.TimeNano)
 		default:
 			s.relist(containerID(m))
+			if id := containerID(m); id != "" && s.awaitingList[id] == 0 {
+				s.awaitingList[id] = m.TimeNano
+			}
 		}
 	}
 	s.publish(touched)
+	for _, event := range applied {
+		s.reportLag(event)
+	}
 }
 
 // relist lists a container at once, and again later.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,8 @@ type session struct {
 	index         *containerIndex
 	lastEventTime int64       // time of the last event, in Unix nanoseconds by the Docker Engine's clock
 	pendingList   listRequest // the containers to list next
+	// awaitingList has the containers with an event that only a list of them can apply, and the time of the first such event.
+	awaitingList map[string]int64
 }
 
 func newSession(e Engine, sink Sink) *session {
@@ -42,6 +45,8 @@ func newSession(e Engine, sink Sink) *session {
 		Engine: e, sink: sink,
 		publisher: &publisher{sink: sink, names: e.Names, log: e.Log, logged: make(map[string]string)},
 		index:     newContainerIndex(scope{projects: e.Projects, networks: e.Networks}),
+
+		awaitingList: make(map[string]int64),
 	}
 }
 
@@ -185,6 +190,21 @@ func (s *session) applyResult(result engineResult) {
 		s.publish(s.index.applyFullList(result.items, s.Subnets()))
 	default:
 		s.publish(s.index.applyPartialList(result.ids, result.items, s.Subnets()))
+	}
+	if result.isList {
+		for id, event := range s.awaitingList {
+			if result.ids == nil || slices.Contains(result.ids, id) {
+				s.reportLag(event)
+				delete(s.awaitingList, id)
+			}
+		}
+	}
+}
+
+// reportLag reports the time since an event, after it has taken effect. The clock of an Engine elsewhere may differ.
+func (s *session) reportLag(event int64) {
+	if s.OnApplied != nil && event > 0 {
+		s.OnApplied(max(0, time.Duration(time.Now().UnixNano()-event)))
 	}
 }
 

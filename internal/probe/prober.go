@@ -105,13 +105,16 @@ func (p *Prober) probeUntilReady(ctx context.Context, c *checker, t registry.Tar
 		case p.reportIfExhausted(err):
 			wait = maxBackoff // the check says nothing about the endpoint
 		case tcpErr != nil:
+			t.Count(false)
 			passed, backoff = 0, minBackoff
 			t.ReportFailing(err.Error())
 		case err != nil:
+			t.Count(false)
 			passed = 0
 			wait, backoff = backoff, min(2*backoff, limit)
 			t.ReportFailing(err.Error())
 		default:
+			t.Count(true)
 			passed++
 			wait = minBackoff
 			if passed >= p.config.Rise {
@@ -151,9 +154,11 @@ func (p *Prober) probeWhileReady(ctx context.Context, c *checker, t registry.Tar
 			return
 		case p.reportIfExhausted(err):
 		case err == nil:
+			t.Count(true)
 			failed = 0
 			t.ReportReady(reason)
 		default:
+			t.Count(false)
 			failed++
 			if failed >= p.config.Fall {
 				t.ReportFailing(err.Error())

@@ -109,6 +109,7 @@ func (e *Endpoint) canEject(failures int) bool {
 
 // eject takes the endpoint out of rotation. The caller holds service.mu.
 func (e *Endpoint) eject(reason string) {
+	e.service.counters.ejections.Add(1)
 	e.ejection.begin(e.service.settings.Eject, reason, func() {
 		e.service.mu.Lock()
 		defer e.service.mu.Unlock()

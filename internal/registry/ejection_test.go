@@ -47,6 +47,9 @@ func TestConsecutiveFailuresEjectForAGrowingTime(t *testing.T) {
 			f.wantStates(t, "10.0.0.1:80 ready; 10.0.0.2:80 ready; ")
 			f.reportFailures(t, idA, 3)
 		}
+		if got := f.service.Status().Ejected; got != 5 {
+			t.Errorf("%d ejections, want 5", got)
+		}
 		time.Sleep(10 * time.Second) // without failures for longer than Max: the durations start again
 		f.reportFailures(t, idA, 3)
 		time.Sleep(1001 * time.Millisecond)

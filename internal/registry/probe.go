@@ -41,6 +41,15 @@ func (t Target) ReportFailedCheck() {
 	}
 }
 
+// Count counts a check, whether or not its result is reported.
+func (t Target) Count(passed bool) {
+	if passed {
+		t.e.service.counters.passedChecks.Add(1)
+	} else {
+		t.e.service.counters.failedChecks.Add(1)
+	}
+}
+
 // CheckRequests returns the channel on which the registry asks for a check at once: a connection to the endpoint failed, or its
 // container has recovered.
 func (t Target) CheckRequests() <-chan struct{} { return t.e.checkRequests }

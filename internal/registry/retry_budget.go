@@ -63,7 +63,7 @@ func (s *Service) AllowRetry(ctx context.Context, e *Endpoint) (bool, error) {
 		allowed := e.state != Ready || s.settings.RetryBudget < 0 || s.retryBudget.spend(now, s.settings.RetryBudget)
 		s.mu.Unlock()
 		if allowed {
-			s.requestCounters.retries.Add(1)
+			s.counters.retries.Add(1)
 			return true, nil
 		}
 		if now.Sub(start) >= maxRetryWait {

@@ -55,7 +55,7 @@ type Service struct {
 	names []Name
 	refs  int // guarded by r.mu
 
-	requestCounters   requestCounters
+	counters          counters
 	identitiesVersion atomic.Uint64 // how often an endpoint got or lost an identity
 
 	// The rest is guarded by mu.

@@ -66,6 +66,9 @@ func (e *Endpoint) enter(state State, reason string) {
 	case e.readyIndex >= 0:
 		s.removeReady(e)
 	}
+	if state == Draining {
+		s.counters.drains.Add(1)
+	}
 	if e.conns != nil {
 		switch {
 		case state == Draining:

@@ -19,6 +19,9 @@ type ServiceStatus struct {
 	Traffic  Traffic   `json:"traffic"`           // bytes that sockets have carried, on all present and former endpoints
 	Retries  uint64    `json:"retries"`           // requests that were sent again
 	Lost     Lost      `json:"lost"`              // requests without an answer
+	Ejected  uint64    `json:"ejected"`           // how often an endpoint was ejected
+	Drained  uint64    `json:"drained"`           // how often an endpoint began to drain
+	Checks   Checks    `json:"checks"`            // of the probes
 	Source   string    `json:"source,omitempty"`  // which source decides: engine, dns or static; empty until one has reported
 	Known    bool      `json:"known"`             // some container has the name, even if it is stopped
 	Problem  string    `json:"problem,omitempty"` // what only the owner of the name can solve
@@ -62,13 +65,22 @@ func (r *Registry) Snapshot() []ServiceStatus {
 	return all
 }
 
+// Has reports whether a route names a service.
+func (r *Registry) Has(service string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.services[service] != nil
+}
+
 // Status returns the present state of the service, with its endpoints sorted by name and address.
 func (s *Service) Status() ServiceStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := ServiceStatus{
 		Service: s.name, Projects: s.projects(), Ready: len(s.ready), Since: s.since, Held: s.queue.count, Known: s.known, Unreachable: s.unreachable,
-		Problem: s.problem, Traffic: s.removedTraffic, Retries: s.requestCounters.retries.Load(), Lost: s.requestCounters.lost(),
+		Problem: s.problem, Traffic: s.removedTraffic, Retries: s.counters.retries.Load(), Lost: s.counters.lost(),
+		Ejected: s.counters.ejections.Load(), Drained: s.counters.drains.Load(),
+		Checks:    Checks{s.counters.passedChecks.Load(), s.counters.failedChecks.Load()},
 		Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
 	}
 	if s.decided {
@@ -147,19 +159,40 @@ type Lost struct {
 }
 
 // CountLost counts a request without an answer.
-func (s *Service) CountLost(o Outcome) { s.requestCounters.outcomes[o].Add(1) }
+func (s *Service) CountLost(o Outcome) { s.counters.outcomes[o].Add(1) }
 
-// requestCounters counts a service's retries and its requests without an answer.
-type requestCounters struct {
-	outcomes [outcomeCount]atomic.Uint64
-	retries  atomic.Uint64
+// counters counts what happened to a service and its endpoints.
+type counters struct {
+	outcomes                   [outcomeCount]atomic.Uint64
+	retries                    atomic.Uint64
+	ejections, drains          atomic.Uint64
+	passedChecks, failedChecks atomic.Uint64
 }
 
-func (c *requestCounters) lost() Lost {
+func (c *counters) lost() Lost {
 	return Lost{
 		Refused:     c.outcomes[OutcomeRefused].Load(),
 		NotSent:     c.outcomes[OutcomeNotSent].Load(),
 		NotAnswered: c.outcomes[OutcomeNotAnswered].Load(),
 		Unknown:     c.outcomes[OutcomeUnknown].Load(),
 	}
+}
+
+// Checks counts the checks of the endpoints' probes, since a route first named the service.
+type Checks struct {
+	Passed uint64 `json:"passed"`
+	Failed uint64 `json:"failed"`
+}
+
+// Connected returns, for each source that is expected or connected, whether it is connected to what it reads, by its name.
+func (r *Registry) Connected() map[string]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sources := make(map[string]bool)
+	for i := range r.online {
+		if r.online[i] || r.expected[i] || r.failed[i] {
+			sources[Source(i).String()] = r.online[i]
+		}
+	}
+	return sources
 }

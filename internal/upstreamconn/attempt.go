@@ -26,7 +26,7 @@ func Prepare(ctx context.Context, req *http.Request, o Options) *http.Request {
 	if o.DialTimeout == 0 {
 		o.DialTimeout = DefaultDialTimeout
 	}
-	a := &attempt{Context: ctx, Options: o}
+	a := &attempt{Context: ctx, Options: o, begun: time.Now()}
 	a.trace = httptrace.ClientTrace{GotConn: a.gotConn, WroteHeaders: a.wroteHeaders}
 	return req.WithContext(httptrace.WithClientTrace(a, &a.trace))
 }
@@ -36,8 +36,10 @@ type attempt struct {
 	context.Context
 	Options
 	trace   httptrace.ClientTrace
-	reused  atomic.Bool // the request is on a connection that was used before
-	written atomic.Bool // net/http has begun to write the request
+	reused  atomic.Bool  // the request is on a connection that was used before
+	written atomic.Bool  // net/http has begun to write the request
+	gotAt   atomic.Int64 // when it got its connection, in nanoseconds since [attempt.begun]; 0: not yet
+	begun   time.Time
 }
 
 type attemptKey struct{}
@@ -53,7 +55,30 @@ func (a *attempt) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-func (a *attempt) gotConn(info httptrace.GotConnInfo) { a.reused.Store(info.Reused) }
+func (a *attempt) gotConn(info httptrace.GotConnInfo) {
+	a.reused.Store(info.Reused)
+	a.gotAt.Store(int64(time.Since(a.begun)))
+}
+
+// Timing is how long an attempt took.
+type Timing struct {
+	Connect   time.Duration // until a new connection was made; 0 on a reused one
+	FirstByte time.Duration // from then on, until now; 0 if there was no connection
+}
+
+// TimingOf returns the timing of a request that [Prepare] returned, when the head of its response has arrived, or it has failed.
+func TimingOf(req *http.Request) (t Timing) {
+	a := attemptOf(req.Context())
+	total, connected := time.Since(a.begun), time.Duration(a.gotAt.Load())
+	if connected == 0 {
+		return Timing{Connect: total}
+	}
+	t.FirstByte = total - connected
+	if !a.reused.Load() {
+		t.Connect = connected
+	}
+	return t
+}
 
 func (a *attempt) wroteHeaders() { a.written.Store(true) }
 

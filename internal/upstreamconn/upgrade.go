@@ -56,6 +56,7 @@ func (c *Conns) upgrade(req *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, err
 	}
+	attemptOf(ctx).gotConn(httptrace.GotConnInfo{Conn: raw})
 	dialed := raw.(*conn)
 	stop := context.AfterFunc(ctx, func() { _ = dialed.Close() })
 	fail := func(err error) (*http.Response, error) {

@@ -290,6 +290,7 @@ func (a *App) Cleanup() error {
 	}
 	a.services = nil
 	a.mu.Unlock()
+	a.runtime.forgetTraffic()
 	return errors.Join(err, a.runtime.release())
 }
 

@@ -47,6 +47,7 @@ func (a *App) activate() error {
 		return err
 	}
 	a.runtime.setActive(a)
+	a.runtime.generation.Add(1)
 	a.runtime.maintenance.Start()
 	a.runtime.sources.reconcile(a.sourceSettings())
 	return nil

@@ -28,6 +28,11 @@ var (
 	descExhausted   = prometheus.NewDesc("edge_resource_exhausted_total", "Attempts that failed because the edge had run out of something of its own.", []string{"resource"}, nil)
 	descSpoofed     = prometheus.NewDesc("edge_spoofed_headers_total", "Request headers and trailers that were dropped, by what they claimed.", []string{"claim"}, nil)
 	descMaintenance = prometheus.NewDesc("edge_maintenance", "1 while an operator has a service in maintenance, else 0.", serviceLabels, nil)
+	descEjections   = prometheus.NewDesc("edge_ejections_total", "How often an endpoint was taken out of rotation because it failed requests.", serviceLabels, nil)
+	descDrains      = prometheus.NewDesc("edge_drains_total", "How often an endpoint began to drain.", serviceLabels, nil)
+	descChecks      = prometheus.NewDesc("edge_probe_checks_total", "Checks of the endpoints by the service's probe, by result.", []string{"service", "result"}, nil)
+	descConnected   = prometheus.NewDesc("edge_source_connected", "1 if a source of endpoints is connected to what it reads, else 0.", []string{"source"}, nil)
+	descGeneration  = prometheus.NewDesc("edge_config_generation", "How many configurations have been activated since the start of the process.", nil, nil)
 	descBytes       = prometheus.NewDesc("edge_socket_bytes_total", "Bytes that upgraded connections have carried, by who sent them.", []string{"service", "from"}, nil)
 )
 
@@ -39,7 +44,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{metrics{a.runtime}, certificates.Collector{Monitor: a.runtime.certificates}, maintenanceMetrics{a.runtime}, recoveryMetrics{a.runtime}} {
+	for _, collector := range []prometheus.Collector{metrics{a.runtime}, a.runtime.traffic, a.runtime.discoveryLag, certificates.Collector{Monitor: a.runtime.certificates}, maintenanceMetrics{a.runtime}, recoveryMetrics{a.runtime}} {
 		err := to.Register(collector)
 		if _, isRegistered := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isRegistered {
 			return err
@@ -50,7 +55,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed} {
+	for _, d := range []*prometheus.Desc{descInfo, descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed, descEjections, descDrains, descChecks, descConnected, descGeneration} {
 		to <- d
 	}
 }
@@ -66,6 +71,10 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 	for _, kind := range spoofedKinds {
 		total(descSpoofed, m.runtime.spoofedHeaders.get(kind), kind)
 	}
+	for source, isConnected := range m.runtime.registry.Connected() {
+		to <- prometheus.MustNewConstMetric(descConnected, prometheus.GaugeValue, toFloat(isConnected), source)
+	}
+	to <- prometheus.MustNewConstMetric(descGeneration, prometheus.GaugeValue, float64(m.runtime.generation.Load()))
 	for _, s := range m.runtime.registry.Snapshot() {
 		gauge := func(d *prometheus.Desc, value int, labels ...string) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), append([]string{s.Service}, labels...)...)
@@ -87,9 +96,20 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 		counter(descLost, s.Lost.NotSent, registry.OutcomeNotSent.String())
 		counter(descLost, s.Lost.NotAnswered, registry.OutcomeNotAnswered.String())
 		counter(descLost, s.Lost.Unknown, registry.OutcomeUnknown.String())
+		counter(descEjections, s.Ejected)
+		counter(descDrains, s.Drained)
+		counter(descChecks, s.Checks.Passed, "passed")
+		counter(descChecks, s.Checks.Failed, "failed")
 		counter(descBytes, s.Traffic.FromClients, "clients")
 		counter(descBytes, s.Traffic.FromEndpoint, "endpoint")
 	}
+}
+
+func newDiscoveryLag() prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "edge_discovery_lag_seconds", Help: "The time from an event of the Docker Engine until it has taken effect.",
+		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 5, 30},
+	})
 }
 
 // maintenanceMetrics collects which services are in maintenance.

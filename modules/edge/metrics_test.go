@@ -26,6 +26,12 @@ func TestMetricsShowRegistryState(t *testing.T) {
 	feed := r.Feed(registry.Engine)
 	feed.Set("api", []registry.Member{{ID: "a", Project: "shop", Addr: netip.MustParseAddr("10.0.0.1"), Phase: registry.Running}})
 	feed.SetOnline(true)
+	r.Feed(registry.DNS).Expect()
+	for _, undo := range []bool{false, true} {
+		if _, err := r.Drain([]string{"10.0.0.1:80"}, registry.DrainOptions{Undo: undo}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for range 3 {
 		if _, err := s.Acquire(t.Context(), registry.PickOptions{ArrivedAt: time.Now()}); err != nil {
 			t.Fatal(err)
@@ -41,12 +47,25 @@ func TestMetricsShowRegistryState(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	want := `
+# HELP edge_config_generation How many configurations have been activated since the start of the process.
+# TYPE edge_config_generation gauge
+edge_config_generation 2
+# HELP edge_drains_total How often an endpoint began to drain.
+# TYPE edge_drains_total counter
+edge_drains_total{service="api:80"} 1
+# HELP edge_ejections_total How often an endpoint was taken out of rotation because it failed requests.
+# TYPE edge_ejections_total counter
+edge_ejections_total{service="api:80"} 0
 # HELP edge_endpoints Endpoints of a service by state.
 # TYPE edge_endpoints gauge
 edge_endpoints{service="api:80",state="draining"} 0
 edge_endpoints{service="api:80",state="failing"} 0
 edge_endpoints{service="api:80",state="ready"} 1
 edge_endpoints{service="api:80",state="starting"} 0
+# HELP edge_probe_checks_total Checks of the endpoints by the service's probe, by result.
+# TYPE edge_probe_checks_total counter
+edge_probe_checks_total{result="failed",service="api:80"} 0
+edge_probe_checks_total{result="passed",service="api:80"} 0
 # HELP edge_requests_held Requests that wait for a ready endpoint.
 # TYPE edge_requests_held gauge
 edge_requests_held{service="api:80"} 0
@@ -77,6 +96,10 @@ edge_socket_bytes_total{from="endpoint",service="api:80"} 0
 # HELP edge_sockets Open WebSockets and other upgraded connections.
 # TYPE edge_sockets gauge
 edge_sockets{service="api:80"} 1
+# HELP edge_source_connected 1 if a source of endpoints is connected to what it reads, else 0.
+# TYPE edge_source_connected gauge
+edge_source_connected{source="dns"} 0
+edge_source_connected{source="engine"} 1
 # HELP edge_spoofed_headers_total Request headers and trailers that were dropped, by what they claimed.
 # TYPE edge_spoofed_headers_total counter
 edge_spoofed_headers_total{claim="address"} 1
@@ -86,6 +109,7 @@ edge_spoofed_headers_total{claim="scheme"} 0
 edge_spoofed_headers_total{claim="url"} 0
 `
 	rt := &runtime{registry: r}
+	rt.generation.Store(2)
 	rt.spoofedHeaders.add("address")
 	if err := testutil.CollectAndCompare(metrics{rt}, strings.NewReader(want)); err != nil {
 		t.Error(err)

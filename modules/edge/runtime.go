@@ -3,9 +3,12 @@ package edge
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/affinity"
@@ -13,6 +16,7 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/recovery"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/traffic"
 	"github.com/theworklabs/edge/internal/tunnel"
 	"github.com/theworklabs/edge/internal/upstreamconn"
 	"github.com/theworklabs/edge/modules/certificates"
@@ -32,6 +36,7 @@ type runtime struct {
 	sources         *sourceRunner
 	sessions        *engineio.Table
 	adoptedSessions *engineio.Table
+	traffic         *traffic.Recorder
 	tunnels         *tunnel.Group // all upgraded connections of the process
 	affinityKeys    affinity.KeyStore
 	maintenance     *maintenance.Follower
@@ -41,6 +46,8 @@ type runtime struct {
 	logs            activeLogs
 	accessLog       *zap.Logger // http.log.access, made of logs
 	spoofedHeaders  counters
+	generation      atomic.Int64         // how many configurations have been activated
+	discoveryLag    prometheus.Histogram // from an event of the Docker Engine until it has taken effect
 	exhaustion      exhaustionMonitor
 
 	mu          sync.Mutex
@@ -62,13 +69,15 @@ func newRuntime(log, httpLog *zap.Logger) *runtime {
 	r := &runtime{
 		sessions:        engineio.NewTable(engineio.DefaultLimit),
 		adoptedSessions: engineio.NewTable(adoptedSessionLimit),
+		traffic:         traffic.NewRecorder(),
 		tunnels:         tunnel.NewGroup(nil),
 		certificates:    certificates.NewMonitor(),
+		discoveryLag:    newDiscoveryLag(),
 	}
 	r.logs.set(log, httpLog)
 	r.accessLog = r.logs.access()
 	r.registry = registry.New(registry.Options{OpenConns: upstreamconn.Opener(r.tunnels), OnChange: r.reportEndpointChange})
-	r.sources = newSourceRunner(r.registry, r.logs.named("discovery"))
+	r.sources = newSourceRunner(r.registry, r.logs.named("discovery"), func(d time.Duration) { r.discoveryLag.Observe(d.Seconds()) })
 	r.maintenance = maintenance.NewFollower(r.activeStorage, r.logs.edgeLogger(), func(service string) {
 		r.registry.CloseSockets(service, MaintenanceCloseReason)
 	})
@@ -129,6 +138,9 @@ func (r *runtime) removeStartedApp(a *App) (fallback *App) {
 	}
 	return fallback
 }
+
+// forgetTraffic forgets the figures of services that the registry no longer has.
+func (r *runtime) forgetTraffic() { r.traffic.Retain(r.registry.Has) }
 
 func (r *runtime) setActive(a *App) {
 	r.mu.Lock()

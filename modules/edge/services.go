@@ -12,6 +12,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/probe"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/traffic"
 	"github.com/theworklabs/edge/modules/service"
 )
 
@@ -47,6 +48,11 @@ func (a *App) Service(name string, config service.Config) (*registry.Service, er
 	}
 	a.services[name] = &serviceRef{s, config}
 	return s, nil
+}
+
+// Traffic returns the figures of a service, which outlive configurations.
+func (a *App) Traffic(s *registry.Service) *traffic.Service {
+	return a.runtime.traffic.Service(s.Name())
 }
 
 // Explain describes why a service can't be reached. For an unknown service it also lists the known names.

@@ -14,8 +14,9 @@ import (
 
 // sourceRunner runs the sources that feed a registry. A reload restarts only the sources whose settings it changes.
 type sourceRunner struct {
-	registry *registry.Registry
-	log      *zap.Logger
+	registry  *registry.Registry
+	log       *zap.Logger
+	onApplied func(time.Duration) // see [discovery.Engine]
 
 	mu      sync.Mutex
 	running map[registry.Source]*runningSource
@@ -54,8 +55,8 @@ type runningSource struct {
 	done     chan struct{}
 }
 
-func newSourceRunner(r *registry.Registry, log *zap.Logger) *sourceRunner {
-	return &sourceRunner{registry: r, log: log, running: make(map[registry.Source]*runningSource)}
+func newSourceRunner(r *registry.Registry, log *zap.Logger, onApplied func(time.Duration)) *sourceRunner {
+	return &sourceRunner{registry: r, log: log, onApplied: onApplied, running: make(map[registry.Source]*runningSource)}
 }
 
 // reconcile stops the sources that the settings do not have, starts those that are new, and restarts those whose settings differ.
@@ -113,7 +114,7 @@ func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
 		specs[registry.Engine] = sourceSpec{s.engine, auditedEngine{discovery.Engine{
 			DockerHost: s.engine.dockerHost, Projects: s.engine.projects, Networks: s.engine.networks,
 			StopSignals: s.engine.stopSignals, TerminationTimeout: s.engine.terminatingTimeout,
-			Names: r.registry, PingRequests: r.registry.PingRequests(), Log: r.log,
+			Names: r.registry, PingRequests: r.registry.PingRequests(), OnApplied: r.onApplied, Log: r.log,
 		}, r.log}}
 	}
 	return specs

@@ -21,7 +21,7 @@ func newTestSources(t *testing.T) (*sourceRunner, *registry.Service) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources := newSourceRunner(r, zap.NewNop())
+	sources := newSourceRunner(r, zap.NewNop(), nil)
 	t.Cleanup(sources.stop)
 	return sources, service
 }

@@ -29,12 +29,16 @@ type exchange struct {
 	endpoint *registry.Endpoint // of the last attempt
 	isSecond bool               // another exchange of the same request has provided the placeholders, as with `handle_response`
 
+	requestID     string
+	times         phaseTimes
 	retry         retryPolicy
 	resourceWaits int // how often the request has waited for the edge's own resources
 }
 
 func (t *Transport) newExchange(req *http.Request) *exchange {
-	return &exchange{Transport: t, req: req, body: newReplayBody(req), startedAt: time.Now()}
+	x := &exchange{Transport: t, req: req, body: newReplayBody(req), startedAt: time.Now()}
+	x.setRequestID()
+	return x
 }
 
 // bind looks up once which endpoints the request may go to.
@@ -61,6 +65,7 @@ func (x *exchange) acquire() (registry.Claim, error) {
 	x.retry.isImmediate = false
 	ctx, stop := downstream.Watch(x.req)
 	defer stop()
+	defer x.times.holdUntilReturn()()
 	x.pickOptions.Client = x.client()
 	claim, err := x.service.Acquire(ctx, x.pickOptions)
 	if err != nil {
@@ -110,6 +115,7 @@ func (x *exchange) newAttempt(claim registry.Claim) *attempt {
 // finish ends the attempt with its response, or with the error.
 func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error) {
 	inTime := a.deadline.stop()
+	a.times.add(upstreamconn.TimingOf(a.req))
 	if err == nil && inTime {
 		err = a.checkResponse(a.claim, resp)
 	}
@@ -130,6 +136,7 @@ func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error)
 	resp.Body = newResponseBody(resp.Body, func() {
 		a.deadline.release()
 		a.claim.Release()
+		a.count(resp.StatusCode)
 	})
 	return resp, nil
 }

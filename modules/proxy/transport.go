@@ -16,6 +16,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/affinity"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/traffic"
 	"github.com/theworklabs/edge/internal/upstreamconn"
 	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/service"
@@ -57,6 +58,7 @@ type Transport struct {
 
 	app      *edge.App
 	service  *registry.Service
+	traffic  *traffic.Service
 	affinity *affinity.Binder // nil: no affinity
 	log      *zap.Logger
 
@@ -89,6 +91,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.Service = t.service.Name()
+	t.traffic = t.app.Traffic(t.service)
 	return t.provisionAffinity()
 }
 
@@ -118,6 +121,13 @@ func (*Transport) RequestHeaderOps() *headers.HeaderOps {
 // endpoint.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := t.newExchange(req)
+	resp, err := x.run()
+	x.end(resp, err)
+	return resp, err
+}
+
+// run makes attempts until one has a response, or no other one is allowed.
+func (x *exchange) run() (*http.Response, error) {
 	for {
 		if err := x.awaitMaintenanceEnd(); err != nil {
 			return nil, err

@@ -51,28 +51,8 @@ func TestLargeData(t *testing.T) {
 	timed("drill", "drill", "latest")
 	timed("drill from dumps", "drill", "latest", "--logical")
 
-	for name, args := range map[string][]string{"backup": {"backup"}, "drill": {"drill", "latest"}} {
-		var quiet, busy [3][]time.Duration
-		for range rounds {
-			start := time.Now()
-			load := stack.measureLoad(t)
-			out := stack.mustEdge(t, args...)
-			took := time.Since(start)
-			for i, p99 := range load() {
-				busy[i] = append(busy[i], p99)
-			}
-			_ = out
-			load = stack.measureLoad(t)
-			time.Sleep(min(took, time.Minute))
-			for i, p99 := range load() {
-				quiet[i] = append(quiet[i], p99)
-			}
-		}
-		for i, what := range []string{"requests through the edge", "MariaDB transactions", "PostgreSQL transactions"} {
-			q, b := median(quiet[i]), median(busy[i])
-			t.Logf("p99 of %s, median of %d: quiet %v, during %s %v: %.2f times", what, rounds, q.Round(10*time.Microsecond), name, b.Round(10*time.Microsecond), float64(b)/float64(q))
-		}
-	}
+	stack.measureWhile(t, rounds, "backup", "backup")
+	stack.measureWhile(t, rounds, "drill", "drill", "latest")
 
 	stack.mustEdge(t, "backup")
 	if err := stack.project.Down(t.Context()); err != nil {
@@ -95,8 +75,34 @@ func TestLargeData(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	report("new host", time.Since(start), string(out))
-	if got := stack.counts(t); got != before && rounds == 0 {
+	if got := stack.counts(t); rounds == 0 && got != before {
 		t.Errorf("on the new host:\n%s\nwant\n%s", got, before)
+	}
+}
+
+// measureWhile measures the load while a command runs, and without it, in turn. No rounds measure nothing.
+func (s *testStack) measureWhile(t *testing.T, rounds int, name string, command ...string) {
+	t.Helper()
+	var quiet, busy [3][]time.Duration
+	for range rounds {
+		start := time.Now()
+		stop := s.measureLoad(t)
+		s.mustEdge(t, command...)
+		took := time.Since(start)
+		for i, p99 := range stop() {
+			busy[i] = append(busy[i], p99)
+		}
+		stop = s.measureLoad(t)
+		time.Sleep(min(took, time.Minute))
+		for i, p99 := range stop() {
+			quiet[i] = append(quiet[i], p99)
+		}
+	}
+	for i, what := range []string{"requests through the edge", "MariaDB transactions", "PostgreSQL transactions"} {
+		if rounds > 0 {
+			q, b := median(quiet[i]), median(busy[i])
+			t.Logf("p99 of %s, median of %d: quiet %v, during %s %v: %.2f times", what, rounds, q.Round(10*time.Microsecond), name, b.Round(10*time.Microsecond), float64(b)/float64(q))
+		}
 	}
 }
 
@@ -113,14 +119,18 @@ func TestCostOfLogs(t *testing.T) {
 		ready, run, sql string
 	}{
 		{
-			"MariaDB's --log-bin", "edge-test/mariadb:test", []string{"MARIADB_ROOT_PASSWORD=secret", "MARIADB_DATABASE=t"},
-			[]string{"mariadbd"}, []string{"mariadbd", "--log-bin=binlog", "--server-id=1"},
+			"MariaDB's --log-bin", "edge-test/mariadb:test",
+			[]string{"MARIADB_ROOT_PASSWORD=secret", "MARIADB_DATABASE=t"},
+			[]string{"mariadbd"},
+			[]string{"mariadbd", "--log-bin=binlog", "--server-id=1"},
 			"mariadb-admin ping --silent -h 127.0.0.1 -psecret", "mariadb -uroot -psecret t",
 			"INSERT INTO t (a, b) VALUES (%d, 'a row of some length, as an entry of a ledger has');\n",
 		},
 		{
-			"PostgreSQL's wal_level=logical", "edge-test/postgres:test", []string{"POSTGRES_PASSWORD=secret"},
-			[]string{"postgres"}, []string{"postgres", "-c", "wal_level=logical", "-c", "wal_keep_size=1GB"},
+			"PostgreSQL's wal_level=logical", "edge-test/postgres:test",
+			[]string{"POSTGRES_PASSWORD=secret"},
+			[]string{"postgres"},
+			[]string{"postgres", "-c", "wal_level=logical", "-c", "wal_keep_size=1GB"},
 			"pg_isready -q -h 127.0.0.1", "psql -q -U postgres",
 			"INSERT INTO t (a, b) VALUES (%d, 'a row of some length, as an entry of a ledger has');\n",
 		},

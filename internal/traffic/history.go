@@ -1,0 +1,101 @@
+package traffic
+
+import (
+	"math"
+	"sync"
+	"time"
+)
+
+const (
+	// HistoryInterval is the time that one [Point] covers.
+	HistoryInterval = 5 * time.Second
+	// HistoryLength is how many points there are: 15 minutes.
+	HistoryLength = 180
+
+	// Latencies are counted in buckets from 1 ms to more than a minute, whose bounds grow by the square root of two.
+	shortestLatency    = time.Millisecond
+	latencyBuckets     = 34
+	bucketsPerDoubling = 2
+)
+
+// Point is what happened in one interval.
+type Point struct {
+	Start    time.Time `json:"start"`
+	Requests uint32    `json:"requests"`
+	Errors   uint32    `json:"errors"` // responses with a status from 500 on
+	// P50, P95 and P99 are percentiles of the duration, in seconds, exact to a fifth; 0 without requests.
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+}
+
+// history has the last minutes of a service in a ring. It takes memory with its first request. It is safe for concurrent use.
+type history struct {
+	mu   sync.Mutex
+	ring *[HistoryLength]interval
+}
+
+type interval struct {
+	number           int64 // of the interval since 1970; another number's counts are outdated
+	requests, errors uint32
+	latencies        [latencyBuckets]uint32
+}
+
+func intervalNumber(t time.Time) int64 { return t.UnixNano() / int64(HistoryInterval) }
+
+func (h *history) add(now time.Time, status int, duration time.Duration) {
+	bucket, number := latencyBucket(duration), intervalNumber(now)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ring == nil {
+		h.ring = new([HistoryLength]interval)
+	}
+	i := &h.ring[number%HistoryLength]
+	if i.number != number {
+		*i = interval{number: number}
+	}
+	i.requests++
+	if status >= 500 {
+		i.errors++
+	}
+	i.latencies[bucket]++
+}
+
+// points returns the intervals that have ended, the oldest first.
+func (h *history) points(now time.Time) []Point {
+	last := intervalNumber(now) - 1
+	points := make([]Point, 0, HistoryLength-1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for number := last - HistoryLength + 2; number <= last; number++ {
+		p := Point{Start: time.Unix(0, number*int64(HistoryInterval)).UTC()}
+		if h.ring != nil {
+			if i := &h.ring[number%HistoryLength]; i.number == number {
+				p.Requests, p.Errors = i.requests, i.errors
+				p.P50, p.P95, p.P99 = i.percentile(.5), i.percentile(.95), i.percentile(.99)
+			}
+		}
+		points = append(points, p)
+	}
+	return points
+}
+
+// latencyBucket returns the index of the bucket of a duration. Bucket 0 has all below 1 ms, the last one all above its lower bound.
+func latencyBucket(d time.Duration) int {
+	if d < shortestLatency {
+		return 0
+	}
+	return min(1+int(bucketsPerDoubling*math.Log2(float64(d)/float64(shortestLatency))), latencyBuckets-1)
+}
+
+// percentile returns the duration, in seconds, that a part of the requests did not exceed: the middle of its bucket.
+func (i *interval) percentile(part float64) float64 {
+	rank := uint32(math.Ceil(part * float64(i.requests)))
+	var below uint32
+	for bucket, count := range i.latencies {
+		if below += count; below >= rank && rank > 0 {
+			return shortestLatency.Seconds() * math.Exp2((float64(bucket)-.5)/bucketsPerDoubling)
+		}
+	}
+	return 0
+}

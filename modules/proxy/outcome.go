@@ -1,0 +1,135 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/theworklabs/edge/internal/traffic"
+	"github.com/theworklabs/edge/internal/upstreamconn"
+)
+
+// phaseTimes is how long a request has spent in the phases before its response.
+type phaseTimes struct {
+	attempts  int
+	held      time.Duration // waiting for an endpoint, or for the end of a maintenance
+	connect   time.Duration // in all attempts
+	firstByte time.Duration // in the last attempt
+}
+
+// holdUntilReturn adds the time until the function that it returns is called to the time for which the request was held.
+func (p *phaseTimes) holdUntilReturn() func() {
+	start := time.Now()
+	return func() { p.held += time.Since(start) }
+}
+
+// add adds an attempt.
+func (p *phaseTimes) add(t upstreamconn.Timing) {
+	p.attempts++
+	p.connect += t.Connect
+	p.firstByte = t.FirstByte
+}
+
+// end notes the end of an exchange for the access log, and counts it unless a response is still to be sent.
+func (x *exchange) end(resp *http.Response, err error) {
+	x.logFields()
+	switch {
+	case errors.Is(err, errHijacked):
+		x.count(http.StatusSwitchingProtocols)
+	case err != nil:
+		x.count(statusOf(err))
+	}
+}
+
+// count counts the request when it has ended.
+func (x *exchange) count(status int) {
+	x.traffic.Add(traffic.Request{
+		Method: x.req.Method, Status: status, Duration: time.Since(x.startedAt),
+		Held: x.times.held, Connect: x.times.connect, FirstByte: x.times.firstByte, TraceID: x.traceID(),
+	})
+}
+
+// traceID returns the ID of the request's trace, or "" if it is not recorded.
+func (x *exchange) traceID() string {
+	if span := trace.SpanContextFromContext(x.req.Context()); span.IsSampled() {
+		return span.TraceID().String()
+	}
+	return ""
+}
+
+// statusOf returns the status that reverse_proxy makes of an error of the transport.
+func statusOf(err error) int {
+	if failure, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		return failure.StatusCode
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return statusClientClosed
+	case errors.Is(err, context.DeadlineExceeded):
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
+}
+
+// statusClientClosed is what logs show for a client that disconnected before its response.
+const statusClientClosed = 499
+
+// logFields adds to the access log what happened to the request before its response.
+func (x *exchange) logFields() {
+	fields, ok := x.req.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
+	if !ok || !isLogged(x.req) {
+		return
+	}
+	fields.Set(zap.String("service", x.Service)) // each by its name, so that log_append can replace it
+	if x.endpoint != nil {
+		fields.Set(zap.String("endpoint", x.endpoint.Address()))
+	}
+	fields.Set(zap.String("request_id", x.requestID))
+	fields.Set(zap.Inline(&x.times))
+}
+
+// MarshalLogObject implements [zapcore.ObjectMarshaler].
+func (p *phaseTimes) MarshalLogObject(to zapcore.ObjectEncoder) error {
+	to.AddInt("attempts", p.attempts)
+	to.AddFloat64("held_ms", milliseconds(p.held))
+	to.AddFloat64("upstream_ms", milliseconds(p.firstByte))
+	return nil
+}
+
+// isLogged reports whether the server writes access logs.
+func isLogged(r *http.Request) bool {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return ok && server.Logs != nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+const (
+	requestIDHeader = "X-Request-Id"
+	// maxRequestID is the longest ID of a client that is used.
+	maxRequestID = 128
+)
+
+// setRequestID gives the request an ID, by which the logs of the edge and of the application can be joined, unless the client has given it one.
+func (x *exchange) setRequestID() {
+	if x.requestID = x.req.Header.Get(requestIDHeader); x.requestID != "" && len(x.requestID) <= maxRequestID {
+		return
+	}
+	repl, ok := x.req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	if id, ok := repl.GetString("http.request.uuid"); ok {
+		x.requestID = id
+		x.req.Header[requestIDHeader] = []string{id}
+	}
+}
+
+var _ zapcore.ObjectMarshaler = (*phaseTimes)(nil)

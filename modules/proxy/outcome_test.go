@@ -1,0 +1,130 @@
+package proxy_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// metrics returns the lines of the metrics of a site that has `metrics /metrics`, by their series.
+func (s *site) metrics(t *testing.T) map[string]string {
+	t.Helper()
+	_, text, _ := s.send(t, http.MethodGet, "/metrics", nil)
+	series := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, found := strings.Cut(strings.TrimSpace(line), "} "); found && strings.HasPrefix(name, "edge_") {
+			series[name+"}"] = value
+		}
+	}
+	return series
+}
+
+// TestRequestsHaveFigures: their number by class, how long they took, and how long each phase was.
+func TestRequestsHaveFigures(t *testing.T) {
+	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/slow":
+			time.Sleep(60 * time.Millisecond)
+		case "/missing":
+			w.WriteHeader(http.StatusNotFound)
+		case "/cut":
+			panic(http.ErrAbortHandler)
+		case "/endless":
+			<-r.Context().Done()
+		}
+		fmt.Fprint(w, r.Header.Get("X-Request-Id"))
+	})
+	s := &site{static: map[string][]string{"api:80": {a.address}}, globalOptions: "\tmetrics"}
+	s.start(t, "handle /metrics {\n metrics\n}\nhandle {\n edge_proxy api:80\n}")
+	held := make(chan int, 1)
+	go func() {
+		status, _, _ := s.send(t, http.MethodGet, "/held", nil)
+		held <- status
+	}()
+	eventuallyHeld(t, 1)
+	time.Sleep(30 * time.Millisecond)
+	a.start(t)
+	if status := <-held; status != http.StatusOK {
+		t.Fatalf("the held request got %d", status)
+	}
+	for _, r := range []struct {
+		method, path string
+		status       int
+	}{
+		{http.MethodGet, "/slow", 200},
+		{http.MethodPost, "/", 200},
+		{http.MethodPut, "/", 200},
+		{http.MethodGet, "/missing", 404},
+		{http.MethodPost, "/cut", 502},
+		{"BREW", "/", 200},
+	} {
+		if status, _, _ := s.send(t, r.method, r.path, nil); status != r.status {
+			t.Errorf("%s %s: got %d, want %d", r.method, r.path, status, r.status)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/endless", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.DefaultClient.Do(request); err == nil {
+		resp.Body.Close()
+		t.Error("the endless request ended")
+	}
+	want := map[string]string{
+		`edge_requests_total{code_class="2xx",method_class="safe",service="api:80"}`:        "2",
+		`edge_requests_total{code_class="2xx",method_class="idempotent",service="api:80"}`:  "1",
+		`edge_requests_total{code_class="2xx",method_class="other",service="api:80"}`:       "2",
+		`edge_requests_total{code_class="4xx",method_class="safe",service="api:80"}`:        "2", // with the client that left
+		`edge_requests_total{code_class="5xx",method_class="other",service="api:80"}`:       "1",
+		`edge_requests_total{code_class="5xx",method_class="safe",service="api:80"}`:        "0",
+		`edge_request_duration_seconds_count{code_class="2xx",service="api:80"}`:            "5",
+		`edge_request_duration_seconds_bucket{code_class="2xx",service="api:80",le="+Inf"}`: "5",
+		`edge_request_wait_seconds_count{phase="held",service="api:80"}`:                    "1",
+		`edge_request_wait_seconds_bucket{phase="held",service="api:80",le="0.025"}`:        "0",
+	}
+	for name, value := range want {
+		eventually(t, func() bool { return s.metrics(t)[name] == value }, name+" is "+s.metrics(t)[name]+", want "+value)
+	}
+}
+
+// TestTheAccessLogSaysWhatHappened to a request: its service, endpoint and attempts, how long it was held, and its ID, which the application has, too.
+func TestTheAccessLogSaysWhatHappened(t *testing.T) {
+	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(20 * time.Millisecond)
+		fmt.Fprint(w, r.Header.Get("X-Request-Id"))
+	}).start(t)
+	file := filepath.Join(t.TempDir(), "access.log")
+	s := serveReady(t, "log {\n output file "+file+"\n level INFO\n}\nedge_proxy api:80", a.address)
+	_, id, _ := s.send(t, http.MethodGet, "/", nil)
+	line := awaitLogLine(t, file)
+	if len(id) != 36 || line["request_id"] != id || line["service"] != "api:80" || line["endpoint"] != a.address || line["attempts"] != 1.0 || line["held_ms"] != 0.0 {
+		t.Errorf("the application got the ID %q, the line is %v", id, line)
+	}
+	if upstream, _ := line["upstream_ms"].(float64); upstream < 20 || upstream > 10_000 {
+		t.Errorf("upstream_ms is %v", line["upstream_ms"])
+	}
+
+	if err := os.Truncate(file, 0); err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Request-Id", "of-the-client")
+	resp, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if line := awaitLogLine(t, file); line["request_id"] != "of-the-client" {
+		t.Errorf("the line is %v", line)
+	}
+}
