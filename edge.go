@@ -13,6 +13,7 @@ import (
 	_ "github.com/theworklabs/edge/modules/errorpages"
 	_ "github.com/theworklabs/edge/modules/health"
 	_ "github.com/theworklabs/edge/modules/listeners"
+	_ "github.com/theworklabs/edge/modules/logs"
 	_ "github.com/theworklabs/edge/modules/matchers"
 	_ "github.com/theworklabs/edge/modules/presets"
 	_ "github.com/theworklabs/edge/modules/proxy"

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/theworklabs/edge/internal/redact"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/resource"
 	"github.com/theworklabs/edge/internal/upstreamconn"
@@ -111,7 +112,7 @@ func (x *exchange) waitForResources(e *registry.Endpoint, err error) error {
 	if time.Since(x.startedAt) >= x.service.Hold() {
 		x.service.CountLost(registry.OutcomeNotSent)
 		return caddyhttp.Error(http.StatusServiceUnavailable,
-			fmt.Errorf("%s: %s %s to %s: %w (%s): %w", x.Service, x.req.Method, x.req.URL.Path, e.Address(), errExhausted, kind, err))
+			fmt.Errorf("%s: %s %s to %s: %w (%s): %w", x.Service, x.req.Method, redact.Path(x.req.URL.Path), e.Address(), errExhausted, kind, err))
 	}
 	wait := min(minResourceBackoff<<min(x.resourceWaits, 10), maxResourceBackoff)
 	x.resourceWaits++
@@ -144,11 +145,11 @@ func (x *exchange) fail(e *registry.Endpoint, err error) error {
 	x.service.CountLost(outcome)
 	setPlaceholder(x.req, "edge.service.down", "")
 	if c := x.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
-		c.Write(zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", x.req.URL.Path),
+		c.Write(zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", redact.Path(x.req.URL.Path)),
 			zap.String("address", e.Address()), zap.Stringer("outcome", outcome), zap.Int("deaths", len(x.retry.unansweredBy)), zap.Error(err))
 	}
 	return caddyhttp.Error(status, fmt.Errorf("%s: %s %s at %s: outcome %s: %w",
-		x.Service, x.req.Method, x.req.URL.Path, e.Address(), outcome, err))
+		x.Service, x.req.Method, redact.Path(x.req.URL.Path), e.Address(), outcome, err))
 }
 
 // refuse returns the error for the client when the registry has no endpoint for its request.

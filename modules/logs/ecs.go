@@ -1,0 +1,287 @@
+package logs
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap/buffer"
+	"go.uber.org/zap/zapcore"
+)
+
+func init() {
+	caddy.RegisterModule(new(ECSEncoder))
+}
+
+// ECSVersion is the version of the Elastic Common Schema whose fields [ECSEncoder] writes.
+const ECSVersion = "8.17.0"
+
+// ECSEncoder writes log entries as JSON with the fields of the Elastic Common Schema 8, without secrets, as [RedactEncoder] removes them. What
+// the schema has no field for begins with `caddy.`, or with `edge.` for the fields of edge_proxy.
+//
+// The names of fields are as https://www.elastic.co/docs/reference/ecs/ecs-field-reference has them, with dots.
+type ECSEncoder struct {
+	// More request headers that are written, as `caddy.request.headers.NAME`.
+	Headers []string `json:"headers,omitempty"`
+
+	*zapcore.MapObjectEncoder `json:"-"` // the context of the logger
+
+	filter filter
+}
+
+// CaddyModule returns the Caddy module information.
+func (*ECSEncoder) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.logging.encoders.ecs", New: func() caddy.Module { return new(ECSEncoder) }}
+}
+
+// Provision prepares the encoder.
+func (e *ECSEncoder) Provision(caddy.Context) error {
+	e.MapObjectEncoder, e.filter = zapcore.NewMapObjectEncoder(), newFilter(e.Headers)
+	return nil
+}
+
+// UnmarshalCaddyfile reads
+//
+//	ecs {
+//		headers <names...>
+//	}
+func (e *ECSEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return unmarshalEncoder(d, nil, map[string]func(*caddyfile.Dispenser) error{"headers": headersOption(&e.Headers)})
+}
+
+// Clone implements [zapcore.Encoder].
+func (e *ECSEncoder) Clone() zapcore.Encoder {
+	clone := &ECSEncoder{MapObjectEncoder: zapcore.NewMapObjectEncoder(), filter: e.filter}
+	for key, value := range e.Fields { // objects in it do not change any more
+		clone.Fields[key] = value
+	}
+	return clone
+}
+
+// AddObject adds an object of the context of a logger.
+func (e *ECSEncoder) AddObject(key string, object zapcore.ObjectMarshaler) error {
+	return e.MapObjectEncoder.AddObject(key, e.filter.object(key, object))
+}
+
+// AddString adds a text of the context of a logger.
+func (e *ECSEncoder) AddString(key, value string) {
+	e.MapObjectEncoder.AddString(key, e.filter.text(key, value))
+}
+
+// EncodeEntry writes an entry.
+func (e *ECSEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	all := e.Clone().(*ECSEncoder)
+	for _, f := range e.filter.fields(fields) {
+		f.AddTo(all.MapObjectEncoder)
+	}
+	d := document{
+		"service.name": "edge", "service.type": "caddy", "event.kind": "event", "event.dataset": "edge.log",
+	}
+	d.set("log.logger", entry.LoggerName)
+	d.set("error.stack_trace", entry.Stack)
+	if entry.Caller.Defined {
+		d["log.origin.file.name"], d["log.origin.file.line"] = entry.Caller.File, entry.Caller.Line
+	}
+	d.addFields(all.Fields)
+	line := encoded.Get()
+	// The order of the first fields is that of the specification of ECS logging.
+	fmt.Fprintf(line, `{"@timestamp":%s,"log.level":%s,"message":%s,"ecs.version":%q`,
+		quote(entry.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00")), quote(entry.Level.String()), quote(entry.Message), ECSVersion)
+	rest, err := json.Marshal(d)
+	if err != nil { // JSON has no such value, such as an infinite number
+		for name, value := range d {
+			d[name] = fmt.Sprint(value)
+		}
+		rest, _ = json.Marshal(d)
+	}
+	line.AppendByte(',')
+	_, _ = line.Write(rest[1:]) // it never fails
+	line.AppendByte('\n')
+	return line, nil
+}
+
+var encoded = buffer.NewPool()
+
+func quote(text string) json.RawMessage {
+	quoted, _ := json.Marshal(text) // a string is never an error
+	return quoted
+}
+
+// document has the fields of one entry.
+type document map[string]any
+
+// set sets a field unless its value is "".
+func (d document) set(name, value string) {
+	if value != "" {
+		d[name] = value
+	}
+}
+
+// sameValues are fields whose values are as the schema has them.
+var sameValues = map[string]string{
+	"status": "http.response.status_code", "size": "http.response.body.bytes", "bytes_read": "http.request.body.bytes", "user_id": "user.id",
+	"service": "service.target.name", "request_id": "http.request.id", "traceID": "trace.id", "spanID": "span.id", "error": "error.message",
+	"err_id": "error.id", "attempts": "edge.attempts", "held_ms": "edge.held_ms", "upstream_ms": "edge.upstream_ms",
+	"closed_by": "edge.closed_by", "close_reason": "edge.close_reason", "outcome": "edge.outcome",
+}
+
+// addFields adds the fields of an entry of Caddy.
+func (d document) addFields(fields map[string]any) {
+	for key, value := range fields {
+		name, isSame := sameValues[key]
+		switch {
+		case value == "" || value == nil:
+		case isSame:
+			d[name] = value
+		case key == "duration":
+			d.addDuration(value)
+		case key == "endpoint":
+			d.addEndpoint(fmt.Sprint(value))
+		case key == "request":
+			if request, ok := value.(map[string]any); ok {
+				d.addRequest(request)
+			}
+		case key == "resp_headers":
+			if headers, ok := value.(map[string]any); ok {
+				d.set("http.response.mime_type", header(headers, "Content-Type"))
+			}
+		default:
+			d["caddy."+key] = plain(value)
+		}
+	}
+	if status, ok := fields["status"].(int64); ok && fields["request"] != nil {
+		d.addOutcome(status, fields["resp_headers"] != nil || fields["closed_by"] != nil)
+	}
+}
+
+// addOutcome classifies the entry of a request. Those of the access log have the headers of the response, or how a socket was closed.
+func (d document) addOutcome(status int64, isAccess bool) {
+	d["event.category"], d["event.type"], d["event.outcome"] = []string{"web"}, []string{"error"}, "failure"
+	if isAccess {
+		d["event.dataset"], d["event.type"] = "edge.access", []string{"access"}
+	}
+	if status < 400 {
+		d["event.outcome"] = "success"
+	}
+}
+
+func (d document) addDuration(value any) {
+	if duration, ok := value.(time.Duration); ok {
+		d["event.duration"] = duration.Nanoseconds()
+		return
+	}
+	d["caddy.duration"] = plain(value)
+}
+
+func (d document) addEndpoint(address string) {
+	d["destination.address"] = address
+	if ip, port, err := net.SplitHostPort(address); err == nil && net.ParseIP(ip) != nil {
+		d["destination.ip"] = ip
+		d.addPort("destination.port", port)
+	}
+}
+
+func (d document) addPort(name, port string) {
+	if n, err := strconv.Atoi(port); err == nil {
+		d[name] = n
+	}
+}
+
+// addRequest adds a request as Caddy writes it.
+func (d document) addRequest(request map[string]any) {
+	text := func(key string) string {
+		value, _ := request[key].(string)
+		return value
+	}
+	d.set("source.ip", text("remote_ip"))
+	d.addPort("source.port", text("remote_port"))
+	d.set("client.ip", text("client_ip"))
+	d.set("http.version", strings.TrimPrefix(text("proto"), "HTTP/"))
+	d.set("http.request.method", text("method"))
+	d.addURL(text("host"), text("uri"), request["tls"] != nil)
+	if headers, ok := request["headers"].(map[string]any); ok {
+		for name := range headers {
+			switch name {
+			case "User-Agent":
+				d["user_agent.original"] = header(headers, name)
+			case "Referer":
+				d["http.request.referrer"] = header(headers, name)
+			case "Content-Type":
+				d["http.request.mime_type"] = header(headers, name)
+			default:
+				d["caddy.request.headers."+strings.ToLower(name)] = header(headers, name)
+			}
+		}
+	}
+	if state, ok := request["tls"].(map[string]any); ok {
+		d.addTLS(state)
+	}
+}
+
+func (d document) addURL(host, uri string, isTLS bool) {
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	d.set("url.domain", strings.Trim(name, "[]"))
+	d.addPort("url.port", port)
+	d.set("url.original", uri)
+	path, query, _ := strings.Cut(uri, "?")
+	d.set("url.path", path)
+	d.set("url.query", query)
+	if d["url.scheme"] = "http"; isTLS {
+		d["url.scheme"] = "https"
+	}
+}
+
+func (d document) addTLS(state map[string]any) {
+	if version, ok := state["version"].(uint16); ok {
+		d["tls.version_protocol"], d["tls.version"] = "tls", strings.TrimPrefix(tls.VersionName(version), "TLS ")
+	}
+	if suite, ok := state["cipher_suite"].(uint16); ok {
+		d["tls.cipher"] = tls.CipherSuiteName(suite)
+	}
+	if resumed, ok := state["resumed"].(bool); ok {
+		d["tls.resumed"] = resumed
+	}
+	if protocol, ok := state["proto"].(string); ok {
+		d.set("tls.next_protocol", protocol)
+	}
+	if name, ok := state["server_name"].(string); ok {
+		d.set("tls.client.server_name", name)
+	}
+}
+
+// header returns the values of a header, as Caddy writes them, as one text.
+func header(headers map[string]any, name string) string {
+	values, _ := headers[name].([]any)
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = fmt.Sprint(v)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// plain returns a value as JSON can have it: durations in seconds, as Caddy writes them.
+func plain(value any) any {
+	switch v := value.(type) {
+	case time.Duration:
+		return v.Seconds()
+	case complex64, complex128:
+		return fmt.Sprint(v)
+	}
+	return value
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner     = (*ECSEncoder)(nil)
+	_ caddyfile.Unmarshaler = (*ECSEncoder)(nil)
+	_ zapcore.Encoder       = (*ECSEncoder)(nil)
+)

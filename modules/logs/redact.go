@@ -1,0 +1,241 @@
+// Package logs has the encoders of logs `redact`, `ecs` and `limit`.
+package logs
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/logging"
+	"go.uber.org/zap/buffer"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+
+	"github.com/theworklabs/edge/internal/redact"
+)
+
+func init() {
+	caddy.RegisterModule(new(RedactEncoder))
+}
+
+// RedactEncoder removes secrets from log entries before another encoder writes them: from URIs, parameters whose name or value looks like that of
+// a secret, and parts of paths that do; and all headers but those that are known to have no secrets.
+type RedactEncoder struct {
+	// The encoder that writes the entries. Default: `json`, or `console` on a terminal.
+	WrappedRaw json.RawMessage `json:"wrap,omitempty" caddy:"namespace=caddy.logging.encoders inline_key=format"`
+
+	// More headers that are written.
+	Headers []string `json:"headers,omitempty"`
+
+	wrapper
+	filter
+}
+
+// CaddyModule returns the Caddy module information.
+func (*RedactEncoder) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.logging.encoders.redact", New: func() caddy.Module { return new(RedactEncoder) }}
+}
+
+// Provision loads the wrapped encoder.
+func (e *RedactEncoder) Provision(ctx caddy.Context) error {
+	e.filter = newFilter(e.Headers)
+	return e.load(ctx, e, e.WrappedRaw)
+}
+
+// UnmarshalCaddyfile reads
+//
+//	redact {
+//		wrap    <encoder>
+//		headers <names...>
+//	}
+func (e *RedactEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
+	return unmarshalEncoder(d, &e.WrappedRaw, map[string]func(*caddyfile.Dispenser) error{"headers": headersOption(&e.Headers)})
+}
+
+// Clone implements [zapcore.Encoder].
+func (e *RedactEncoder) Clone() zapcore.Encoder {
+	return &RedactEncoder{wrapper: wrapper{Encoder: e.Encoder.Clone()}, filter: e.filter}
+}
+
+// AddObject adds an object of the context of a logger.
+func (e *RedactEncoder) AddObject(key string, object zapcore.ObjectMarshaler) error {
+	return e.Encoder.AddObject(key, e.object(key, object))
+}
+
+// AddString adds a text of the context of a logger.
+func (e *RedactEncoder) AddString(key, value string) { e.Encoder.AddString(key, e.text(key, value)) }
+
+// EncodeEntry writes an entry.
+func (e *RedactEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	return e.Encoder.EncodeEntry(entry, e.fields(fields))
+}
+
+// filter removes secrets from fields.
+type filter struct{ headers []string } // more that are written
+
+func newFilter(headers []string) filter {
+	f := filter{make([]string, len(headers))}
+	for i, name := range headers {
+		f.headers[i] = http.CanonicalHeaderKey(name)
+	}
+	return f
+}
+
+// fields returns the fields without secrets. It changes none of those that it gets.
+func (f filter) fields(fields []zapcore.Field) []zapcore.Field {
+	safe := make([]zapcore.Field, len(fields))
+	for i, field := range fields {
+		switch field.Type {
+		case zapcore.ObjectMarshalerType:
+			field.Interface = f.object(field.Key, field.Interface.(zapcore.ObjectMarshaler))
+		case zapcore.StringType:
+			field.String = f.text(field.Key, field.String)
+		}
+		safe[i] = field
+	}
+	return safe
+}
+
+// object returns an object without secrets: those with headers, or with a URI.
+func (f filter) object(key string, object zapcore.ObjectMarshaler) zapcore.ObjectMarshaler {
+	if header, ok := object.(caddyhttp.LoggableHTTPHeader); ok {
+		header.Header = redact.Headers(header.Header, f.headers)
+		return header
+	}
+	if key == "request" {
+		return safeObject{object, f}
+	}
+	return object
+}
+
+func (f filter) text(key, value string) string {
+	if key == "uri" || key == "url" {
+		return redact.URI(value)
+	}
+	return value
+}
+
+// safeObject is an object whose URIs and headers have no secrets.
+type safeObject struct {
+	zapcore.ObjectMarshaler
+	filter
+}
+
+// MarshalLogObject implements [zapcore.ObjectMarshaler].
+func (o safeObject) MarshalLogObject(to zapcore.ObjectEncoder) error {
+	return o.ObjectMarshaler.MarshalLogObject(safeEncoder{to, o.filter})
+}
+
+// safeEncoder is the encoder of a [safeObject].
+type safeEncoder struct {
+	zapcore.ObjectEncoder
+	filter filter
+}
+
+// AddString implements [zapcore.ObjectEncoder].
+func (e safeEncoder) AddString(key, value string) {
+	e.ObjectEncoder.AddString(key, e.filter.text(key, value))
+}
+
+// AddObject implements [zapcore.ObjectEncoder].
+func (e safeEncoder) AddObject(key string, object zapcore.ObjectMarshaler) error {
+	return e.ObjectEncoder.AddObject(key, e.filter.object(key, object))
+}
+
+// wrapper has the encoder that another one wraps.
+type wrapper struct {
+	zapcore.Encoder `json:"-"`
+
+	isDefault bool
+	ctx       caddy.Context
+}
+
+// load loads the encoder that a module names, or the default.
+func (w *wrapper) load(ctx caddy.Context, module any, raw json.RawMessage) error {
+	w.ctx = ctx
+	if raw == nil {
+		w.isDefault = true
+		return w.use(new(logging.JSONEncoder))
+	}
+	encoder, err := ctx.LoadModule(module, "WrappedRaw")
+	if err != nil {
+		return fmt.Errorf("load the encoder that is wrapped: %w", err)
+	}
+	w.Encoder = encoder.(zapcore.Encoder)
+	return nil
+}
+
+func (w *wrapper) use(encoder interface {
+	zapcore.Encoder
+	caddy.Provisioner
+},
+) error {
+	w.Encoder = encoder
+	return encoder.Provision(w.ctx)
+}
+
+// ConfigureDefaultFormat makes the encoder one for people if it writes to a terminal, and the configuration names none.
+func (w *wrapper) ConfigureDefaultFormat(to caddy.WriterOpener) error {
+	if inner, ok := w.Encoder.(caddy.ConfiguresFormatterDefault); ok && !w.isDefault {
+		return inner.ConfigureDefaultFormat(to)
+	}
+	if w.isDefault && caddy.IsWriterStandardStream(to) && term.IsTerminal(int(os.Stderr.Fd())) {
+		return w.use(new(logging.ConsoleEncoder))
+	}
+	return nil
+}
+
+// unmarshalEncoder reads the block of an encoder that wraps another one.
+func unmarshalEncoder(d *caddyfile.Dispenser, wrapped *json.RawMessage, options map[string]func(*caddyfile.Dispenser) error) error {
+	d.Next() // the encoder's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		name := d.Val()
+		if name == "wrap" && wrapped != nil {
+			if !d.NextArg() {
+				return d.ArgErr()
+			}
+			encoder := d.Val()
+			module, err := caddyfile.UnmarshalModule(d, "caddy.logging.encoders."+encoder)
+			if err != nil {
+				return err
+			}
+			*wrapped = caddyconfig.JSONModuleObject(module, "format", encoder, nil)
+			continue
+		}
+		option := options[name]
+		if option == nil {
+			return d.Errf("unknown option %q", name)
+		}
+		if err := option(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func headersOption(headers *[]string) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		names := d.RemainingArgs()
+		if len(names) == 0 {
+			return d.ArgErr()
+		}
+		*headers = append(*headers, names...)
+		return nil
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner                = (*RedactEncoder)(nil)
+	_ caddy.ConfiguresFormatterDefault = (*RedactEncoder)(nil)
+	_ caddyfile.Unmarshaler            = (*RedactEncoder)(nil)
+	_ zapcore.Encoder                  = (*RedactEncoder)(nil)
+)
