@@ -19,6 +19,7 @@ import (
 	_ "github.com/theworklabs/edge/modules/proxy"
 	_ "github.com/theworklabs/edge/modules/ratelimit"
 	_ "github.com/theworklabs/edge/modules/securityheaders"
+	_ "github.com/theworklabs/edge/modules/statuspage"
 	_ "github.com/theworklabs/edge/modules/storage"
 	_ "github.com/theworklabs/edge/modules/trustedproxies"
 	_ "github.com/theworklabs/edge/modules/upstreams"

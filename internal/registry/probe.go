@@ -42,9 +42,9 @@ func (t Target) ReportFailedCheck() {
 }
 
 // Count counts a check, whether or not its result is reported.
-func (t Target) Count(passed bool) {
-	if passed {
-		t.e.service.counters.passedChecks.Add(1)
+func (t Target) Count(isSuccessful bool) {
+	if isSuccessful {
+		t.e.service.counters.successfulChecks.Add(1)
 	} else {
 		t.e.service.counters.failedChecks.Add(1)
 	}

@@ -80,7 +80,7 @@ func (s *Service) Status() ServiceStatus {
 		Service: s.name, Projects: s.projects(), Ready: len(s.ready), Since: s.since, Held: s.queue.count, Known: s.known, Unreachable: s.unreachable,
 		Problem: s.problem, Traffic: s.removedTraffic, Retries: s.counters.retries.Load(), Lost: s.counters.lost(),
 		Ejected: s.counters.ejections.Load(), Drained: s.counters.drains.Load(),
-		Checks:    Checks{s.counters.passedChecks.Load(), s.counters.failedChecks.Load()},
+		Checks:    Checks{s.counters.successfulChecks.Load(), s.counters.failedChecks.Load()},
 		Endpoints: make([]EndpointStatus, 0, len(s.endpoints)),
 	}
 	if s.decided {
@@ -163,10 +163,10 @@ func (s *Service) CountLost(o Outcome) { s.counters.outcomes[o].Add(1) }
 
 // counters counts what happened to a service and its endpoints.
 type counters struct {
-	outcomes                   [outcomeCount]atomic.Uint64
-	retries                    atomic.Uint64
-	ejections, drains          atomic.Uint64
-	passedChecks, failedChecks atomic.Uint64
+	outcomes                       [outcomeCount]atomic.Uint64
+	retries                        atomic.Uint64
+	ejections, drains              atomic.Uint64
+	successfulChecks, failedChecks atomic.Uint64
 }
 
 func (c *counters) lost() Lost {
@@ -180,8 +180,8 @@ func (c *counters) lost() Lost {
 
 // Checks counts the checks of the endpoints' probes, since a route first named the service.
 type Checks struct {
-	Passed uint64 `json:"passed"`
-	Failed uint64 `json:"failed"`
+	Successful uint64 `json:"successful"`
+	Failed     uint64 `json:"failed"`
 }
 
 // Connected returns, for each source that is expected or connected, whether it is connected to what it reads, by its name.

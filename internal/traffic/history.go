@@ -99,3 +99,40 @@ func (i *interval) percentile(part float64) float64 {
 	}
 	return 0
 }
+
+// Summary is what happened in the last intervals.
+type Summary struct {
+	RequestsPerSecond float64 `json:"requests_per_second"`
+	ErrorsPerSecond   float64 `json:"errors_per_second"` // responses with a status from 500 on
+	// P50, P95 and P99 are percentiles of the duration, in seconds, exact to a fifth; 0 without requests.
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+}
+
+// summary summarizes the last intervals that have ended.
+func (h *history) summary(now time.Time, intervals int64) Summary {
+	var all interval
+	last := intervalNumber(now) - 1
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ring == nil {
+		return Summary{}
+	}
+	for number := last - intervals + 1; number <= last; number++ {
+		i := &h.ring[number%HistoryLength]
+		if i.number != number {
+			continue
+		}
+		all.requests += i.requests
+		all.errors += i.errors
+		for bucket, count := range i.latencies {
+			all.latencies[bucket] += count
+		}
+	}
+	seconds := (time.Duration(intervals) * HistoryInterval).Seconds()
+	return Summary{
+		RequestsPerSecond: float64(all.requests) / seconds, ErrorsPerSecond: float64(all.errors) / seconds,
+		P50: all.percentile(.5), P95: all.percentile(.95), P99: all.percentile(.99),
+	}
+}

@@ -122,7 +122,13 @@ func TestTheHistoryHasTheLastMinutes(t *testing.T) {
 				t.Errorf("a percentile is %v, want %v", c.got, c.want)
 			}
 		}
+		if got := s.Summary(time.Minute); math.Abs(got.RequestsPerSecond-101./60) > .01 || math.Abs(got.ErrorsPerSecond-1./60) > .001 || math.Abs(got.P95-.95) > .2 {
+			t.Errorf("the summary is %+v", got)
+		}
 		time.Sleep(HistoryInterval * (HistoryLength - 2))
+		if got := s.Summary(time.Minute); got != (Summary{}) {
+			t.Errorf("the summary of a quiet minute is %+v", got)
+		}
 		if points = s.History(); points[0].Requests != 101 {
 			t.Errorf("the oldest point is %+v", points[0])
 		}

@@ -57,6 +57,11 @@ func (s *Service) Add(r Request) {
 // History returns the last minutes of the service, the oldest first.
 func (s *Service) History() []Point { return s.history.points(time.Now()) }
 
+// Summary returns what happened in the last minutes: at most those of the history.
+func (s *Service) Summary(d time.Duration) Summary {
+	return s.history.summary(time.Now(), min(int64(d/HistoryInterval), HistoryLength-1))
+}
+
 // codeClass returns the index of a status's class. A status that HTTP does not have is a server error.
 func codeClass(status int) int {
 	if status < 100 || status > 599 {

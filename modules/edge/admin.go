@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,10 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/timeline"
 	"github.com/theworklabs/edge/modules/certificates"
 )
 
@@ -96,6 +99,11 @@ func Snapshot() []registry.ServiceStatus {
 	if r == nil {
 		return []registry.ServiceStatus{}
 	}
+	return r.snapshot()
+}
+
+// snapshot returns the status of all services, with their maintenance and sessions.
+func (r *runtime) snapshot() []registry.ServiceStatus {
 	services := r.registry.Snapshot()
 	for i := range services {
 		r.setMaintenanceStatus(&services[i])
@@ -146,22 +154,35 @@ func postDrain(r *http.Request) (any, error) {
 	if err := decodeBody(r, &request); err != nil {
 		return nil, err
 	}
+	return Drain(request, "the admin API")
+}
+
+// Drain carries out a [DrainRequest], and logs who has asked for it. Its error is an API error.
+func Drain(request DrainRequest, by string) (DrainResponse, error) {
 	if len(request.Endpoints) == 0 || request.Sessions < 0 {
-		return nil, apiError(http.StatusBadRequest, errors.New(`want {"endpoints": ["<container ID>"], "sessions": "10s"}`))
+		return DrainResponse{}, apiError(http.StatusBadRequest, errors.New(`want {"endpoints": ["<container ID>"], "sessions": "10s"}`))
 	}
 	shared := sharedRuntime()
 	if shared == nil {
-		return nil, errNoEdge
+		return DrainResponse{}, errNoEdge
 	}
 	endpoints, err := shared.registry.Drain(request.Endpoints, registry.DrainOptions{SessionGrace: time.Duration(request.Sessions), Undo: request.Undo})
 	switch {
 	case errors.Is(err, registry.ErrNoEndpoint):
-		return nil, apiError(http.StatusNotFound, err)
+		return DrainResponse{}, apiError(http.StatusNotFound, err)
 	case err != nil:
-		return nil, apiError(http.StatusBadRequest, err)
+		return DrainResponse{}, apiError(http.StatusBadRequest, err)
+	}
+	text := "an operator drains it"
+	if request.Undo {
+		text = "an operator no longer drains it"
 	}
 	for i := range endpoints {
-		shared.setSessionCount(endpoints[i].Service, &endpoints[i].EndpointStatus)
+		e := &endpoints[i]
+		shared.setSessionCount(e.Service, &e.EndpointStatus)
+		shared.timeline.Add(timeline.Event{Kind: timeline.Drain, Level: timeline.Info, Service: e.Service, Endpoint: cmp.Or(e.Name, e.ID), Text: text})
+		shared.logs.edgeLogger().Info("a drain was requested", zap.String("service", e.Service), zap.String("endpoint", e.Name), zap.String("id", e.ID),
+			zap.Bool("undo", request.Undo), zap.String("by", by))
 	}
 	return DrainResponse{endpoints}, nil
 }

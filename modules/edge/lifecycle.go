@@ -26,6 +26,8 @@ func (a *App) subscribe(ctx caddy.Context) error {
 	return errors.Join(
 		events.On("started", startedHandler{a}),
 		events.On("stopping", stoppingHandler{a}),
+		events.On("cert_obtained", certificateHandler{a.runtime}),
+		events.On("cert_failed", certificateHandler{a.runtime}),
 		a.runtime.certificates.Subscribe(events, a.storage, a.log),
 	)
 }
@@ -46,8 +48,9 @@ func (a *App) activate() error {
 	if err := a.configureServices(nil); err != nil {
 		return err
 	}
-	a.runtime.setActive(a)
-	a.runtime.generation.Add(1)
+	if a.runtime.setActive(a) {
+		a.runtime.noteActivation()
+	}
 	a.runtime.maintenance.Start()
 	a.runtime.sources.reconcile(a.sourceSettings())
 	return nil

@@ -2,11 +2,14 @@ package edge
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
@@ -68,10 +71,23 @@ func postMaintenance(r *http.Request) (any, error) {
 	if err := decodeBody(r, &request); err != nil {
 		return nil, err
 	}
+	return shared.changeMaintenance(r.Context(), a, request)
+}
+
+// ChangeMaintenance carries out a [MaintenanceRequest], and logs who has asked for it. Its error is an API error.
+func (a *App) ChangeMaintenance(ctx context.Context, request MaintenanceRequest, by string) (*maintenance.Snapshot, error) {
+	snapshot, err := a.runtime.changeMaintenance(ctx, a, request)
+	if err == nil {
+		a.runtime.logs.edgeLogger().Info("a change of maintenance was requested", zap.Strings("services", request.Services), zap.Bool("on", *request.On), zap.String("by", by))
+	}
+	return snapshot, err
+}
+
+func (r *runtime) changeMaintenance(ctx context.Context, a *App, request MaintenanceRequest) (*maintenance.Snapshot, error) {
 	if request.On == nil {
 		return nil, apiError(http.StatusBadRequest, errors.New(`want {"on": true} or {"on": false}`))
 	}
-	services, err := shared.matchServices(request, shared.maintenance.Load(a.storage))
+	services, err := r.matchServices(request, r.maintenance.Load(a.storage))
 	if err != nil {
 		return nil, apiError(http.StatusNotFound, err)
 	}
@@ -81,7 +97,7 @@ func postMaintenance(r *http.Request) (any, error) {
 			return nil, apiError(http.StatusBadRequest, err)
 		}
 	}
-	snapshot, err := shared.maintenance.Update(r.Context(), a.storage, edit)
+	snapshot, err := r.maintenance.Update(ctx, a.storage, edit)
 	if err != nil {
 		return nil, apiError(http.StatusInternalServerError, fmt.Errorf("nothing is changed: %w", err))
 	}

@@ -98,7 +98,7 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 		counter(descLost, s.Lost.Unknown, registry.OutcomeUnknown.String())
 		counter(descEjections, s.Ejected)
 		counter(descDrains, s.Drained)
-		counter(descChecks, s.Checks.Passed, "passed")
+		counter(descChecks, s.Checks.Successful, "successful")
 		counter(descChecks, s.Checks.Failed, "failed")
 		counter(descBytes, s.Traffic.FromClients, "clients")
 		counter(descBytes, s.Traffic.FromEndpoint, "endpoint")

@@ -65,7 +65,7 @@ edge_endpoints{service="api:80",state="starting"} 0
 # HELP edge_probe_checks_total Checks of the endpoints by the service's probe, by result.
 # TYPE edge_probe_checks_total counter
 edge_probe_checks_total{result="failed",service="api:80"} 0
-edge_probe_checks_total{result="passed",service="api:80"} 0
+edge_probe_checks_total{result="successful",service="api:80"} 0
 # HELP edge_requests_held Requests that wait for a ready endpoint.
 # TYPE edge_requests_held gauge
 edge_requests_held{service="api:80"} 0

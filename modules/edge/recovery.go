@@ -48,7 +48,7 @@ func postBackups(r *http.Request) (any, error) {
 
 // reportBackupProblem logs that something about the backups begins to need attention.
 func (r *runtime) reportBackupProblem(p recovery.Problem) {
-	r.logs.edgeLogger().Error("the backups need attention", zap.String("project", p.Project), zap.String("application", p.App), zap.String("problem", p.Message))
+	r.noted(r.logs.edgeLogger()).Error("the backups need attention", zap.String("project", p.Project), zap.String("application", p.App), zap.String("problem", p.Message))
 }
 
 var (

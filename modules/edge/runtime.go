@@ -10,12 +10,14 @@ import (
 	"github.com/caddyserver/certmagic"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/theworklabs/edge/internal/affinity"
 	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/recovery"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/timeline"
 	"github.com/theworklabs/edge/internal/traffic"
 	"github.com/theworklabs/edge/internal/tunnel"
 	"github.com/theworklabs/edge/internal/upstreamconn"
@@ -46,7 +48,8 @@ type runtime struct {
 	logs            activeLogs
 	accessLog       *zap.Logger // http.log.access, made of logs
 	spoofedHeaders  counters
-	generation      atomic.Int64         // how many configurations have been activated
+	generation      atomic.Int64 // how many configurations have been activated
+	timeline        timeline.Timeline
 	discoveryLag    prometheus.Histogram // from an event of the Docker Engine until it has taken effect
 	exhaustion      exhaustionMonitor
 
@@ -77,12 +80,17 @@ func newRuntime(log, httpLog *zap.Logger) *runtime {
 	r.logs.set(log, httpLog)
 	r.accessLog = r.logs.access()
 	r.registry = registry.New(registry.Options{OpenConns: upstreamconn.Opener(r.tunnels), OnChange: r.reportEndpointChange})
-	r.sources = newSourceRunner(r.registry, r.logs.named("discovery"), func(d time.Duration) { r.discoveryLag.Observe(d.Seconds()) })
-	r.maintenance = maintenance.NewFollower(r.activeStorage, r.logs.edgeLogger(), func(service string) {
+	r.sources = newSourceRunner(r.registry, r.noted(r.logs.named("discovery")), func(d time.Duration) { r.discoveryLag.Observe(d.Seconds()) })
+	r.maintenance = maintenance.NewFollower(r.activeStorage, r.noted(r.logs.edgeLogger()), func(service string) {
 		r.registry.CloseSockets(service, MaintenanceCloseReason)
 	})
 	r.backups = recovery.NewWatch(&r.recovery, r.activeStorage, r.reportBackupProblem)
 	return r
+}
+
+// noted returns the logger with the timeline as a second reader of what it writes.
+func (r *runtime) noted(log *zap.Logger) *zap.Logger {
+	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return noteCore{c, &r.timeline} }))
 }
 
 // sharedRuntime returns the runtime, or nil if no configuration uses the app.
@@ -142,10 +150,13 @@ func (r *runtime) removeStartedApp(a *App) (fallback *App) {
 // forgetTraffic forgets the figures of services that the registry no longer has.
 func (r *runtime) forgetTraffic() { r.traffic.Retain(r.registry.Has) }
 
-func (r *runtime) setActive(a *App) {
+// setActive makes a configuration the active one, and reports whether it was not before.
+func (r *runtime) setActive(a *App) (isNew bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	isNew = r.active != a
 	r.active = a
+	return isNew
 }
 
 // activeApp returns the active configuration, or nil between two configurations.

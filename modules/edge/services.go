@@ -127,6 +127,7 @@ func WatchEndpoints(f func(registry.Change)) (stop func()) {
 
 // reportEndpointChange logs the change of an endpoint's state, and calls the watchers.
 func (r *runtime) reportEndpointChange(c registry.Change) {
+	r.noteChange(c)
 	endpointWatchers.Range(func(_, f any) bool {
 		f.(func(registry.Change))(c)
 		return true

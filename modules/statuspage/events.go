@@ -1,0 +1,224 @@
+package statuspage
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"hash/maphash"
+	"net/http"
+	"regexp"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/theworklabs/edge/internal/timeline"
+	"github.com/theworklabs/edge/internal/traffic"
+	"github.com/theworklabs/edge/modules/edge"
+)
+
+const (
+	// maxStreams is how many pages may be open. Each of them takes some milliseconds of the processor in a second, with a thousand services.
+	maxStreams = 50
+	// minInterval is the shortest time between two messages, and maxInterval the longest: figures change without an event.
+	minInterval = 50 * time.Millisecond
+	maxInterval = time.Second
+	// overviewInterval is the time between two looks at certificates and backups.
+	overviewInterval = 5 * time.Second
+	// writeTimeout is how long a client may take to read a message.
+	writeTimeout = 20 * time.Second
+)
+
+// streams is how many pages are open.
+var streams atomic.Int32
+
+// message is one message of the stream. Parts that have not changed are left out.
+type message struct {
+	Hello    *hello                 `json:"hello,omitempty"` // in the first message
+	Overview *edge.Overview         `json:"overview,omitempty"`
+	Services []json.RawMessage      `json:"services,omitempty"` // that have changed
+	Gone     []string               `json:"gone,omitempty"`     // services that are no longer there
+	Events   []timeline.Event       `json:"events,omitempty"`
+	History  map[string]serviceLine `json:"history,omitempty"` // in the first message all points, later the last one
+}
+
+// hello tells the page what it is.
+type hello struct {
+	Version  string  `json:"version"`
+	Interval float64 `json:"interval"` // of the points of the history, in seconds
+	Length   int     `json:"length"`   // how many there are
+	User     string  `json:"user,omitempty"`
+	Actions  bool    `json:"actions"`
+}
+
+// serviceLine has points of a service's history, as short as JSON can have them.
+type serviceLine struct {
+	Start    int64     `json:"start"` // of the first one, in Unix seconds
+	Requests []uint32  `json:"r"`
+	Errors   []uint32  `json:"e"`
+	P95      []float64 `json:"p"` // milliseconds
+}
+
+// stream is the open page of one client.
+type stream struct {
+	*Handler
+	seesAddresses bool
+	user          string
+
+	sent      map[string]uint64 // service → hash of what was last sent
+	lastEvent uint64
+	overview  time.Time // when it was last sent
+	lastPoint time.Time // of the history
+	isOpen    bool      // the first message was sent
+}
+
+// serveEvents sends what changes, until the client leaves.
+func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) error {
+	if streams.Add(1) > maxStreams {
+		streams.Add(-1)
+		w.Header().Set("Retry-After", "10")
+		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("too many status pages are open"))
+	}
+	defer streams.Add(-1)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // for a proxy in front
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	s := &stream{Handler: h, seesAddresses: h.seesAddresses(r), user: userOf(r), sent: make(map[string]uint64)}
+	changed, stop := h.app.Timeline().Watch()
+	defer stop()
+	control := http.NewResponseController(w)
+	tick := time.NewTicker(maxInterval)
+	defer tick.Stop()
+	for {
+		text, err := s.next(r.Context())
+		if err != nil {
+			return err
+		}
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // HTTP/3 has none; the stream ends with the connection
+		if _, err := w.Write(text); err != nil {
+			return nil // the client has left
+		}
+		if err := control.Flush(); err != nil {
+			return nil
+		}
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-time.After(minInterval):
+		}
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-changed:
+		case <-tick.C:
+		}
+	}
+}
+
+// next returns the next message of the stream: a comment if nothing has changed, which shows a client that has left.
+func (s *stream) next(ctx context.Context) ([]byte, error) {
+	var m message
+	now := time.Now()
+	if !s.isOpen {
+		version, _ := caddy.Version()
+		m.Hello = &hello{version, traffic.HistoryInterval.Seconds(), traffic.HistoryLength - 1, s.user, s.Actions && s.user != ""}
+	}
+	if now.Sub(s.overview) >= overviewInterval {
+		o := s.app.Overview(ctx)
+		m.Overview, s.overview = &o, now
+	}
+	services := s.app.ServiceOverviews()
+	if err := s.addServices(&m, services); err != nil {
+		return nil, err
+	}
+	if m.Events = s.app.Timeline().Since(s.lastEvent); len(m.Events) > 0 {
+		s.lastEvent = m.Events[len(m.Events)-1].Number
+	}
+	s.addHistory(&m, services, now)
+	s.isOpen = true
+	text, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	if string(text) == "{}" {
+		return []byte(":\n\n"), nil
+	}
+	if !s.seesAddresses {
+		text = hideAddresses(text)
+	}
+	var b bytes.Buffer
+	b.WriteString("data: ")
+	b.Write(text)
+	b.WriteString("\n\n")
+	return b.Bytes(), nil
+}
+
+var seed = maphash.MakeSeed()
+
+// addServices adds the services that have changed since the message before.
+func (s *stream) addServices(m *message, services []edge.ServiceOverview) error {
+	present := make(map[string]bool, len(services))
+	for _, service := range services {
+		present[service.Service] = true
+		text, err := json.Marshal(service)
+		if err != nil {
+			return err
+		}
+		if hash := maphash.Bytes(seed, text); s.sent[service.Service] != hash {
+			s.sent[service.Service] = hash
+			m.Services = append(m.Services, text)
+		}
+	}
+	for name := range s.sent {
+		if !present[name] {
+			delete(s.sent, name)
+			m.Gone = append(m.Gone, name)
+		}
+	}
+	return nil
+}
+
+// addHistory adds the points since the message before. A service without requests has none.
+func (s *stream) addHistory(m *message, services []edge.ServiceOverview, now time.Time) {
+	last := now.Truncate(traffic.HistoryInterval).Add(-traffic.HistoryInterval)
+	if !last.After(s.lastPoint) {
+		return
+	}
+	m.History = make(map[string]serviceLine)
+	for _, service := range services {
+		var line serviceLine
+		isUsed := false
+		for _, p := range s.app.TrafficHistory(service.Service) {
+			if !p.Start.After(s.lastPoint) {
+				continue
+			}
+			if line.Requests == nil {
+				line.Start = p.Start.Unix()
+			}
+			isUsed = isUsed || p.Requests > 0
+			line.Requests, line.Errors = append(line.Requests, p.Requests), append(line.Errors, p.Errors)
+			line.P95 = append(line.P95, float64(int(p.P95*1e4))/10)
+		}
+		if isUsed {
+			m.History[service.Service] = line
+		}
+	}
+	s.lastPoint = last
+}
+
+// addresses are IP addresses, with or without a port.
+var addresses = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%\w+)?\](?::\d+)?|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){3,7}\b`)
+
+// hideAddresses returns a message without addresses.
+func hideAddresses(text []byte) []byte {
+	return addresses.ReplaceAllFunc(text, func(found []byte) []byte {
+		if bytes.Count(found, []byte(":")) == 2 && len(found) == 8 {
+			return found // a time of day
+		}
+		return []byte("(address)")
+	})
+}

@@ -1,0 +1,72 @@
+// The state of the page: what the stream has reported so far.
+
+export class State {
+	hello = null;
+	overview = null;
+	services = new Map(); // name → what the edge reports, with history, lostLately and deployedAt
+	events = []; // the newest first
+	offset = 0; // of the edge's clock to that of this machine, in milliseconds
+
+	now() { return Date.now() + this.offset; }
+
+	// apply adds a message, and returns the names of the services that it changes.
+	apply(m) {
+		const changed = new Set();
+		if (m.hello) {
+			this.hello = m.hello;
+			this.services.clear();
+			this.events = [];
+		}
+		if (m.overview) {
+			this.overview = m.overview;
+			this.offset = new Date(m.overview.time) - Date.now();
+		}
+		for (const s of m.services ?? []) {
+			this.update(s);
+			changed.add(s.service);
+		}
+		for (const name of m.gone ?? []) {
+			this.services.delete(name);
+			changed.add(name);
+		}
+		for (const e of m.events ?? []) {
+			this.events.unshift(e);
+			const s = this.services.get(e.service);
+			if (s && e.kind === "deploy") s.deployedAt = e.time;
+			if (s) changed.add(e.service);
+		}
+		this.events.length = Math.min(this.events.length, 200);
+		for (const [name, line] of Object.entries(m.history ?? {})) changed.add(name);
+		if (m.history) this.extend(m.history);
+		return changed;
+	}
+
+	update(s) {
+		const before = this.services.get(s.service);
+		s.history = before?.history ?? null;
+		s.deployedAt = before?.deployedAt;
+		const lost = s.lost.refused + s.lost.not_sent + s.lost.not_answered + s.lost.unknown;
+		s.losses = [...(before?.losses ?? [[this.now(), lost]]).filter(([at]) => this.now() - at < 60_000).slice(-120), [this.now(), lost]];
+		this.services.set(s.service, s);
+	}
+
+	// lostLately is how many requests of a service got no answer in the last minute.
+	lostLately(s) {
+		const recent = s.losses.filter(([at]) => this.now() - at < 60_000);
+		return recent.length ? recent.at(-1)[1] - recent[0][1] : 0;
+	}
+
+	// extend adds points to the history of all services; those that are not named had no requests.
+	extend(history) {
+		const length = this.hello.length;
+		const added = Math.max(0, ...Object.values(history).map((line) => line.r.length)) || 1;
+		for (const [name, s] of this.services) {
+			const line = history[name];
+			if (!line && !s.history) continue;
+			const old = s.history ?? { r: [], e: [], p: [] };
+			const next = (key) => [...Array(length).fill(0), ...old[key], ...(line ? line[key] : Array(Math.min(added, length)).fill(0))].slice(-length);
+			s.history = { r: next("r"), e: next("e"), p: next("p") };
+			if (line) s.historyEnd = (line.start + line.r.length * this.hello.interval) * 1000;
+		}
+	}
+}
