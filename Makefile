@@ -24,9 +24,7 @@ test:
 	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
 	$(STEP) fuzz tests/fuzz 300x
 	$(STEP) tests $(SUITE) ./tests
-	$(STEP) tests/socketio $(SUITE) ./tests/socketio
-	$(STEP) 'tests/acme and tests/backup' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup # the first mostly waits
-	$(STEP) tests/storage $(SUITE) ./tests/storage
+	$(STEP) 'tests/acme, backup, socketio and storage' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup ./tests/socketio ./tests/storage # two at a time: acme mostly waits
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
