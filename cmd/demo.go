@@ -34,8 +34,8 @@ func demoCommand(caddyfile []byte) caddycmd.Command {
 		Long: `
 Starts small backends on loopback (two BigCapital servers with an API and an Engine.IO
 endpoint, a web app, Corteza, docs), and in front of them an edge with the shipped
-Caddyfile, unchanged, for *.localhost names. Prints the URLs, and a line for each change
-of an endpoint. Ctrl-C stops the demo, which leaves nothing behind.
+Caddyfile, unchanged, for *.localhost names, and the status page. Prints the URLs, and a
+line for each change of an endpoint. Ctrl-C stops the demo, which leaves nothing behind.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().Int("http-port", 8080, "Port for HTTP")
@@ -105,7 +105,7 @@ func checkPort(ctx context.Context, flag string, port int) error {
 func waitUntilReady(ctx context.Context, httpsPort int) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	for _, site := range []string{"accounting", "crm", "docs"} {
+	for _, site := range []string{"accounting", "crm", "docs", "status"} {
 		dialer := tls.Dialer{Config: &tls.Config{ServerName: site + ".localhost", InsecureSkipVerify: true}} // the certificate only has to exist
 		for {
 			conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(httpsPort)))
@@ -148,6 +148,7 @@ The edge runs. It signs its certificates itself, so that browsers warn once.
   https://accounting.localhost:%[2]d/api/accounts
   https://crm.localhost:%[2]d/                   Corteza
   https://docs.localhost:%[2]d/                  its documentation
+  https://status.localhost:%[2]d/                what happens, live
   http://localhost:%[1]d/health                  the edge's own health
   http://localhost:%[1]d/health/ready            and whether all services are ready
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,8 +16,17 @@ import (
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// demoConfig adapts the shipped Caddyfile for localhost. It adds the addresses of the backends, and a storage that is removed with the
-// demo for the internal certificate authority.
+// statusSite is the site that the demo has besides those of the shipped Caddyfile.
+const statusSite = `
+status.localhost {
+	edge_status {
+		addresses_for private_ranges
+	}
+}
+`
+
+// demoConfig adapts the shipped Caddyfile for localhost, with the status page. It adds the addresses of the backends, and a storage that is removed
+// with the demo for the internal certificate authority.
 func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static map[string][]string) ([]byte, error) {
 	for name, value := range map[string]string{
 		"DOMAIN": "localhost", "HTTP_PORT": strconv.Itoa(httpPort), "HTTPS_PORT": strconv.Itoa(httpsPort),
@@ -28,7 +38,7 @@ func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static ma
 			return nil, err
 		}
 	}
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(slices.Concat(caddyfile, []byte(statusSite)), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		return nil, fmt.Errorf("adapt the shipped Caddyfile: %w", err)
 	}

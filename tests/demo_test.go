@@ -50,7 +50,7 @@ func TestDemoServesThreeSites(t *testing.T) {
 
 	for url, want := range map[string]string{
 		accounting + "/": "socket-state", accounting + "/api/accounts": "accounts", accounting + "/api/system_db": "ok",
-		crm + "/": "Corteza", docs + "/": "<html", "http://localhost/health": "pass", "http://localhost/health/ready": "pass",
+		crm + "/": "Corteza", docs + "/": "<html", "https://status.localhost/": "Edge status", "https://status.localhost/main.js": "EventSource", "http://localhost/health": "pass", "http://localhost/health/ready": "pass",
 	} {
 		p.CheckGet(t, url, harness.Want{Status: http.StatusOK, Contains: want})
 	}
