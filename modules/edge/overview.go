@@ -91,6 +91,9 @@ func (a *App) TrafficHistory(service string) []traffic.Point {
 	return a.runtime.traffic.Service(service).History()
 }
 
+// IsActive reports whether this configuration is the one in force.
+func (a *App) IsActive() bool { return a.runtime.activeApp() == a }
+
 // Timeline returns the last events of the edge. It outlives configurations.
 func (a *App) Timeline() *timeline.Timeline { return &a.runtime.timeline }
 

@@ -93,7 +93,8 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) error {
 	control := http.NewResponseController(w)
 	tick := time.NewTicker(maxInterval)
 	defer tick.Stop()
-	for {
+	// A reload, which is an event, ends the stream, so that it need not wait for it. The page connects again.
+	for h.app.IsActive() {
 		text, err := s.next(r.Context())
 		if err != nil {
 			return err
@@ -117,6 +118,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) error {
 		case <-tick.C:
 		}
 	}
+	return nil
 }
 
 // next returns the next message of the stream: a comment if nothing has changed, which shows a client that has left.
@@ -151,6 +153,9 @@ func (s *stream) next(ctx context.Context) ([]byte, error) {
 		text = hideAddresses(text)
 	}
 	var b bytes.Buffer
+	if m.Hello != nil {
+		b.WriteString("retry: 500\n") // milliseconds until the page connects again
+	}
 	b.WriteString("data: ")
 	b.Write(text)
 	b.WriteString("\n\n")

@@ -39,7 +39,7 @@ func start(t testing.TB, directives string) (url, backend string) {
 	url = "http://" + listener.Addr().String()
 	listener.Close()
 	text := fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %s\n auto_https off\n log {\n level ERROR\n }\n edge {\n resolver 127.0.0.1:1\n static api:80 %s\n }\n}\n%s {\n%s\n}\n", t.TempDir(), backend, url, directives)
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	config, _, err = caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +49,9 @@ func start(t testing.TB, directives string) (url, backend string) {
 	t.Cleanup(func() { _ = caddy.Stop() })
 	return url, backend
 }
+
+// config is the configuration that start has loaded last.
+var config []byte
 
 // get requests a path, without following redirects.
 func get(t *testing.T, method, url, body string, header http.Header) *http.Response {
@@ -279,6 +282,25 @@ func TestActionsNeedALogIn(t *testing.T) {
 	if r := get(t, http.MethodPost, url+"/on/actions", `{"maintenance": {"service": "api", "on": false}}`, user); r.StatusCode != http.StatusNoContent {
 		t.Errorf("got %d", r.StatusCode)
 	}
+}
+
+// TestAReloadDoesNotWaitForOpenPages, which connect again.
+func TestAReloadDoesNotWaitForOpenPages(t *testing.T) {
+	url, _ := start(t, "edge_status")
+	messages := open(t, url+"/events", nil)
+	await(t, messages, "the first one", func(received) bool { return true })
+	begin := time.Now()
+	if err := caddy.Load([]byte(strings.Replace(string(config), `"level":"ERROR"`, `"level":"FATAL"`, 1)), true); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("the reload took %v", took)
+	}
+	for range messages { // until the stream ends
+	}
+	await(t, open(t, url+"/events", nil), "the reload", func(m received) bool {
+		return slices.ContainsFunc(m.Events, func(e struct{ Kind, Service, Text string }) bool { return e.Text == "a new configuration is in force" })
+	})
 }
 
 func TestTooManyPagesAreRefused(t *testing.T) {
