@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,16 +14,21 @@ import (
 func TestAWatchTellsOnceThatABackupIsOverdue(t *testing.T) {
 	files := &certmagic.FileStorage{Path: t.TempDir()}
 	synctest.Test(t, func(t *testing.T) {
-		var storage certmagic.Storage
+		var hasStorage atomic.Bool
 		store := new(Store)
 		var told []string
-		w := NewWatch(store, func() certmagic.Storage { return storage }, func(p Problem) { told = append(told, p.App+": "+p.Message) })
+		w := NewWatch(store, func() certmagic.Storage {
+			if !hasStorage.Load() {
+				return nil
+			}
+			return files
+		}, func(p Problem) { told = append(told, p.App+": "+p.Message) })
 		defer w.Stop()
 		time.Sleep(2 * watchInterval) // there is no storage yet
-		storage = files
+		hasStorage.Store(true)
 		r := report(time.Now(), success("crm", time.Now()))
 		r.DrillIntervalSeconds = 1e9
-		if _, err := store.Add(t.Context(), storage, r); err != nil {
+		if _, err := store.Add(t.Context(), files, r); err != nil {
 			t.Fatal(err)
 		}
 		w.Look(t.Context())
@@ -39,7 +45,7 @@ func TestAWatchTellsOnceThatABackupIsOverdue(t *testing.T) {
 
 		r = report(time.Now(), success("crm", time.Now()))
 		r.DrillIntervalSeconds = 1e9
-		if _, err := store.Add(t.Context(), storage, r); err != nil {
+		if _, err := store.Add(t.Context(), files, r); err != nil {
 			t.Fatal(err)
 		}
 		w.Look(t.Context())
