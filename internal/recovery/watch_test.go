@@ -1,7 +1,9 @@
 package recovery
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,13 +18,23 @@ func TestAWatchTellsOnceThatABackupIsOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hasStorage atomic.Bool
 		store := new(Store)
-		var told []string
+		var mu sync.Mutex
+		var all []string
+		told := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(all)
+		}
 		w := NewWatch(store, func() certmagic.Storage {
 			if !hasStorage.Load() {
 				return nil
 			}
 			return files
-		}, func(p Problem) { told = append(told, p.App+": "+p.Message) })
+		}, func(p Problem) {
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, p.App+": "+p.Message)
+		})
 		defer w.Stop()
 		time.Sleep(2 * watchInterval) // there is no storage yet
 		hasStorage.Store(true)
@@ -34,13 +46,13 @@ func TestAWatchTellsOnceThatABackupIsOverdue(t *testing.T) {
 		w.Look(t.Context())
 		time.Sleep(time.Duration(r.MaxAgeSeconds)*time.Second - watchInterval)
 		synctest.Wait()
-		if len(told) != 0 {
-			t.Fatalf("told too early: %v", told)
+		if got := told(); len(got) != 0 {
+			t.Fatalf("told too early: %v", got)
 		}
 		time.Sleep(10 * watchInterval)
 		synctest.Wait()
-		if len(told) != 1 || !strings.HasPrefix(told[0], "crm: the backup is overdue") {
-			t.Errorf("told %q", told)
+		if got := told(); len(got) != 1 || !strings.HasPrefix(got[0], "crm: the backup is overdue") {
+			t.Errorf("told %q", got)
 		}
 
 		r = report(time.Now(), success("crm", time.Now()))
@@ -51,8 +63,8 @@ func TestAWatchTellsOnceThatABackupIsOverdue(t *testing.T) {
 		w.Look(t.Context())
 		time.Sleep(time.Duration(r.MaxAgeSeconds+600) * time.Second)
 		synctest.Wait()
-		if len(told) != 2 {
-			t.Errorf("told %q, want the second time it is overdue, too", told)
+		if got := told(); len(got) != 2 {
+			t.Errorf("told %q, want the second time it is overdue, too", got)
 		}
 	})
 }
