@@ -165,7 +165,8 @@ func (s *executable) validate(ctx context.Context, config []byte, env []string) 
 	return err
 }
 
-// discardLogs makes a configuration discard its logs, because loading it would create the log files.
+// discardLogs makes a configuration discard its logs, because loading it would create the log files. The default log goes to standard error: Caddy
+// writes there what is wrong with the configuration.
 func discardLogs(config map[string]json.RawMessage) error {
 	if config["logging"] == nil {
 		return nil
@@ -180,8 +181,11 @@ func discardLogs(config map[string]json.RawMessage) error {
 			return fmt.Errorf("logging: %w", err)
 		}
 	}
-	for _, log := range logs {
+	for name, log := range logs {
 		log["writer"] = json.RawMessage(`{"output": "discard"}`)
+		if name == "default" {
+			log["writer"] = json.RawMessage(`{"output": "stderr"}`)
+		}
 	}
 	var err error
 	if logging["logs"], err = json.Marshal(logs); err != nil {

@@ -23,6 +23,7 @@ var missingOnBareDebian = []string{
 	"restic",
 	"ip",
 	"iptables",
+	"systemd-analyze",
 	"ps",
 	"dockerd",
 	"docker",
