@@ -24,7 +24,8 @@ test:
 	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
 	$(STEP) fuzz tests/fuzz 300x
 	$(STEP) tests $(SUITE) ./tests
-	$(STEP) 'tests/acme, backup, socketio and storage' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup ./tests/socketio ./tests/storage # two at a time: acme mostly waits
+	$(STEP) tests/socketio $(SUITE) ./tests/socketio
+	$(STEP) 'tests/acme, backup and storage' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup ./tests/storage # two at a time: acme mostly waits
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 

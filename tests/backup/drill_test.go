@@ -93,7 +93,7 @@ func TestPacketsThatLeaveANetworkAreCounted(t *testing.T) {
 func countPackets(t *testing.T, project string) func() (networks, packets int) {
 	t.Helper()
 	type rule struct {
-		args    []string
+		args    [][]string
 		packets int
 	}
 	rules := make(map[string]*rule) // by the ID of the network
@@ -115,9 +115,11 @@ func countPackets(t *testing.T, project string) func() (networks, packets int) {
 			if subnet = strings.TrimSpace(subnet); err != nil || subnet == "" {
 				continue // it is removed already
 			}
-			args := []string{"POSTROUTING", "--source", subnet, "!", "--destination", subnet, "--match", "comment", "--comment", id[:12]}
-			iptables(append([]string{"--append"}, args...)...)
-			rules[id] = &rule{args: args}
+			count := []string{"POSTROUTING", "--source", subnet, "!", "--destination", subnet, "--match", "comment", "--comment", id[:12]}
+			drop := []string{"POSTROUTING", "--source", subnet, "--destination", "192.0.2.0/24", "--jump", "DROP"} // nothing leaves this machine, whatever the test finds
+			iptables(append([]string{"--append"}, count...)...)
+			iptables(append([]string{"--append"}, drop...)...)
+			rules[id] = &rule{args: [][]string{count, drop}}
 		}
 		for line := range strings.Lines(iptables("--list", "POSTROUTING", "--numeric", "--verbose", "--exact")) {
 			for id, r := range rules {
@@ -142,7 +144,9 @@ func countPackets(t *testing.T, project string) func() (networks, packets int) {
 		cancel()
 		running.Wait()
 		for _, r := range rules {
-			iptables(append([]string{"--delete"}, r.args...)...)
+			for _, args := range r.args {
+				iptables(append([]string{"--delete"}, args...)...)
+			}
 		}
 	})
 	return func() (networks, packets int) {
