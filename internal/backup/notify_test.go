@@ -136,7 +136,7 @@ func TestAFailureBeforeTheProjectIsReadIsTold(t *testing.T) {
 			t.Errorf("%s: %v", command.name, err)
 		}
 		if got.Command != command.name || got.Project != "books" || !strings.Contains(got.Error, errNoDaemon.Error()) {
-			t.Errorf("%s: told %+v", command.name, got)
+			t.Errorf("%s: the webhook got %+v", command.name, got)
 		}
 	}
 }

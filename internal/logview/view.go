@@ -153,8 +153,10 @@ type arrivedLine struct {
 // lineHeap is a heap of lines, the oldest first. Those of one container with the same time stay in their order.
 type lineHeap []arrivedLine
 
+// Len implements [heap.Interface].
 func (h lineHeap) Len() int { return len(h) }
 
+// Less implements [heap.Interface].
 func (h lineHeap) Less(i, j int) bool {
 	if h[i].Time.Equal(h[j].Time) {
 		return h[i].number < h[j].number
@@ -162,6 +164,7 @@ func (h lineHeap) Less(i, j int) bool {
 	return h[i].Time.Before(h[j].Time)
 }
 
+// Swap implements [heap.Interface].
 func (h lineHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
 // Push implements [heap.Interface].

@@ -12,15 +12,15 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// TestAWatchTellsOnceThatABackupIsOverdue, although nothing reports any more.
-func TestAWatchTellsOnceThatABackupIsOverdue(t *testing.T) {
+// TestAWatchReportsOnceThatABackupIsOverdue, although nothing reports any more.
+func TestAWatchReportsOnceThatABackupIsOverdue(t *testing.T) {
 	files := &certmagic.FileStorage{Path: t.TempDir()}
 	synctest.Test(t, func(t *testing.T) {
 		var hasStorage atomic.Bool
 		store := new(Store)
 		var mu sync.Mutex
 		var all []string
-		told := func() []string {
+		reported := func() []string {
 			mu.Lock()
 			defer mu.Unlock()
 			return slices.Clone(all)
@@ -46,13 +46,13 @@ func TestAWatchTellsOnceThatABackupIsOverdue(t *testing.T) {
 		w.Look(t.Context())
 		time.Sleep(time.Duration(r.MaxAgeSeconds)*time.Second - watchInterval)
 		synctest.Wait()
-		if got := told(); len(got) != 0 {
-			t.Fatalf("told too early: %v", got)
+		if got := reported(); len(got) != 0 {
+			t.Fatalf("reported too early: %v", got)
 		}
 		time.Sleep(10 * watchInterval)
 		synctest.Wait()
-		if got := told(); len(got) != 1 || !strings.HasPrefix(got[0], "crm: the backup is overdue") {
-			t.Errorf("told %q", got)
+		if got := reported(); len(got) != 1 || !strings.HasPrefix(got[0], "crm: the backup is overdue") {
+			t.Errorf("reported %q", got)
 		}
 
 		r = report(time.Now(), success("crm", time.Now()))
@@ -63,8 +63,8 @@ func TestAWatchTellsOnceThatABackupIsOverdue(t *testing.T) {
 		w.Look(t.Context())
 		time.Sleep(time.Duration(r.MaxAgeSeconds+600) * time.Second)
 		synctest.Wait()
-		if got := told(); len(got) != 2 {
-			t.Errorf("told %q, want the second time it is overdue, too", got)
+		if got := reported(); len(got) != 2 {
+			t.Errorf("reported %q, want the second time it is overdue, too", got)
 		}
 	})
 }

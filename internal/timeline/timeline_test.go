@@ -31,8 +31,8 @@ func TestTheLastEventsAreKept(t *testing.T) {
 	}
 }
 
-// TestWatchersAreToldOnce of several events, and a slow one holds up nothing.
-func TestWatchersAreToldOnce(t *testing.T) {
+// TestWatchersAreNotifiedOnce of several events, and a slow one holds up nothing.
+func TestWatchersAreNotifiedOnce(t *testing.T) {
 	var line Timeline
 	changed, stop := line.Watch()
 	var adding sync.WaitGroup
@@ -43,14 +43,14 @@ func TestWatchersAreToldOnce(t *testing.T) {
 	<-changed
 	select {
 	case <-changed:
-		t.Error("it was told twice")
+		t.Error("it was notified twice")
 	default:
 	}
 	stop()
 	line.Add(Event{Text: "y"})
 	select {
 	case <-changed:
-		t.Error("it was told after it had stopped")
+		t.Error("it was notified after it had stopped")
 	default:
 	}
 }
