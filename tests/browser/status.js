@@ -48,6 +48,8 @@ for (const [name, options] of Object.entries({
 {
   const page = await open({});
   await shown(page);
+  // What is lost, the page knows from its second message on.
+  await page.waitForFunction(() => document.querySelector('#summary').textContent.includes('have problems'));
   seen.title = await page.title();
   seen.summary = await page.textContent('#summary');
   seen.first = await page.textContent('#services tbody tr');
