@@ -77,7 +77,7 @@ func TestDrillsRestoreBothWaysAndLeaveNothing(t *testing.T) {
 
 // TestPacketsThatLeaveANetworkAreCounted: what the test of drills relies on.
 func TestPacketsThatLeaveANetworkAreCounted(t *testing.T) {
-	const name = projectName + "-outside"
+	name := projectName + "-outside"
 	packets := countPackets(t, name)
 	harness.MustDocker(t, "network", "create", "--label", "com.docker.compose.project="+name, name)
 	t.Cleanup(func() { harness.MustDocker(t, "network", "rm", name) })

@@ -5,6 +5,7 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,8 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-const projectName = "edge-test-backup"
+// projectName is a variable, so that two parts of the long form can run at the same time.
+var projectName = cmp.Or(os.Getenv("EDGE_TEST_PROJECT"), "edge-test-backup")
 
 // stack is the project that all tests use, one after the other.
 var stack *testStack
