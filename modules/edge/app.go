@@ -21,10 +21,12 @@ import (
 	"github.com/theworklabs/edge/internal/discovery"
 	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/tracestats"
 )
 
 func init() {
 	caddy.RegisterModule(new(App))
+	tracestats.New() // before any configuration makes an exporter
 }
 
 // App configures how the edge finds containers. A configuration without it uses DNS alone, with the defaults below.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/resource"
+	"github.com/theworklabs/edge/internal/tracestats"
 	"github.com/theworklabs/edge/modules/certificates"
 )
 
@@ -44,7 +45,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{metrics{a.runtime}, a.runtime.traffic, a.runtime.discoveryLag, certificates.Collector{Monitor: a.runtime.certificates}, maintenanceMetrics{a.runtime}, recoveryMetrics{a.runtime}} {
+	for _, collector := range []prometheus.Collector{metrics{a.runtime}, a.runtime.traffic, a.runtime.discoveryLag, certificates.Collector{Monitor: a.runtime.certificates}, maintenanceMetrics{a.runtime}, recoveryMetrics{a.runtime}, tracestats.New()} {
 		err := to.Register(collector)
 		if _, isRegistered := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isRegistered {
 			return err

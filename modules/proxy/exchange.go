@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/theworklabs/edge/internal/affinity"
 	"github.com/theworklabs/edge/internal/registry"
@@ -29,6 +30,7 @@ type exchange struct {
 	endpoint *registry.Endpoint // of the last attempt
 	isSecond bool               // another exchange of the same request has provided the placeholders, as with `handle_response`
 
+	span          trace.Span // of the request; nil if its trace is not recorded
 	requestID     string
 	times         phaseTimes
 	retry         retryPolicy
@@ -36,7 +38,7 @@ type exchange struct {
 }
 
 func (t *Transport) newExchange(req *http.Request) *exchange {
-	x := &exchange{Transport: t, req: req, body: newReplayBody(req), startedAt: time.Now()}
+	x := &exchange{Transport: t, req: req, body: newReplayBody(req), startedAt: time.Now(), span: recordingSpan(req)}
 	x.setRequestID()
 	return x
 }
@@ -65,7 +67,7 @@ func (x *exchange) acquire() (registry.Claim, error) {
 	x.retry.isImmediate = false
 	ctx, stop := downstream.Watch(x.req)
 	defer stop()
-	defer x.times.holdUntilReturn()()
+	defer x.holdUntilReturn()()
 	x.pickOptions.Client = x.client()
 	claim, err := x.service.Acquire(ctx, x.pickOptions)
 	if err != nil {
@@ -98,6 +100,7 @@ type attempt struct {
 	claim    registry.Claim
 	req      *http.Request // the attempt's own copy
 	deadline *deadline     // of the response
+	span     trace.Span    // nil if the trace is not recorded
 }
 
 // newAttempt prepares an attempt, and starts its deadline.
@@ -108,8 +111,10 @@ func (x *exchange) newAttempt(claim registry.Claim) *attempt {
 		DialTimeout: time.Duration(x.DialTimeout), NewConn: len(x.retry.unansweredBy) > 0,
 		BodyIsReplayable: x.body != nil && x.isIdempotent() && x.body.isSmall(),
 	}), timeout)
+	a := &attempt{exchange: x, claim: claim, req: req, deadline: timeout}
+	a.startSpan()
 	timeout.start()
-	return &attempt{exchange: x, claim: claim, req: req, deadline: timeout}
+	return a
 }
 
 // finish ends the attempt with its response, or with the error.
@@ -127,15 +132,19 @@ func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error)
 		if !inTime {
 			err = errResponseTimeout
 		}
+		a.endSpan(err)
 		return nil, a.reportFailure(a.claim, err)
 	}
+	a.noteResponse(resp)
 	if canHijack(a.exchange.req, resp) {
 		a.deadline.release()
+		a.endSpan(nil)
 		return resp, nil
 	}
 	resp.Body = newResponseBody(resp.Body, func() {
 		a.deadline.release()
 		a.claim.Release()
+		a.endSpan(nil)
 		a.count(resp.StatusCode)
 	})
 	return resp, nil

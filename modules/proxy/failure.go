@@ -30,6 +30,11 @@ const (
 	noResponse                             // the request was sent, and no response came
 )
 
+// String returns the kind as the spans of attempts have it (error.type).
+func (k failureKind) String() string {
+	return [...]string{"client_fault", "edge_exhausted", "invalid_request", "dial_failed", "endpoint_terminating", "bad_response", "no_response"}[k]
+}
+
 // classify returns why an attempt failed.
 func (x *exchange) classify(err error) failureKind {
 	if x.req.Context().Err() != nil || x.body.clientErr() != nil {

@@ -50,28 +50,30 @@ func canHijack(req *http.Request, resp *http.Response) bool {
 
 // hijack forwards a 101 response to the client and hands both connections to a tunnel, which belongs to the endpoint and not to
 // the configuration. The tunnel releases the claim. hijack returns errHijacked, or the reason of a failure.
-func (t *Transport) hijack(req *http.Request, resp *http.Response, claim registry.Claim) error {
+func (x *exchange) hijack(req *http.Request, resp *http.Response, claim registry.Claim) error {
 	h := req.Context().Value(hijackerKey{}).(*hijacker)
 	upgraded := resp.Body.(*upstreamconn.UpgradedConn)
 	protocol := resp.Header.Get("Upgrade")
-	logEntry := t.newAccessLogEntry(h.r, claim.Endpoint())
+	logEntry := x.newAccessLogEntry(h.r, claim.Endpoint())
 	client, fromClient, err := h.hijack(resp.Header, protocol)
 	if err != nil {
-		return t.failUpgrade(claim, upgraded, err)
+		return x.failUpgrade(claim, upgraded, err)
 	}
 	endpoint, fromEndpoint := upgraded.Hijack()
 	conns := upstreamconn.Of(claim.Endpoint())
 	claim = claim.Upgrade()
+	endSpan := x.startTunnelSpan(claim.Endpoint(), protocol)
 	conns.Tunnels().Open(tunnel.Config{
 		Client: client, Endpoint: endpoint, BufferedFromClient: fromClient, BufferedFromEndpoint: fromEndpoint,
-		WebSocket: strings.EqualFold(protocol, "websocket"), IdleTimeout: time.Duration(t.IdleTimeout), Traffic: conns.TrafficCounters(),
+		WebSocket: strings.EqualFold(protocol, "websocket"), IdleTimeout: time.Duration(x.IdleTimeout), Traffic: conns.TrafficCounters(),
 		OnClose: func(r tunnel.Report) {
 			claim.Release()
+			endSpan(r)
 			logEntry.write(r)
 		},
 	})
-	if t.maintenanceWindow(h.r) != nil {
-		t.service.CloseSockets(edge.MaintenanceCloseReason) // the maintenance began during the upgrade
+	if x.maintenanceWindow(h.r) != nil {
+		x.service.CloseSockets(edge.MaintenanceCloseReason) // the maintenance began during the upgrade
 	}
 	return errHijacked
 }

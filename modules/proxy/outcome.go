@@ -8,7 +8,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -25,9 +24,12 @@ type phaseTimes struct {
 }
 
 // holdUntilReturn adds the time until the function that it returns is called to the time for which the request was held.
-func (p *phaseTimes) holdUntilReturn() func() {
-	start := time.Now()
-	return func() { p.held += time.Since(start) }
+func (x *exchange) holdUntilReturn() func() {
+	start, endSpan := time.Now(), x.startHoldSpan()
+	return func() {
+		endSpan()
+		x.times.held += time.Since(start)
+	}
 }
 
 // add adds an attempt.
@@ -40,6 +42,7 @@ func (p *phaseTimes) add(t upstreamconn.Timing) {
 // end notes the end of an exchange for the access log, and counts it unless a response is still to be sent.
 func (x *exchange) end(resp *http.Response, err error) {
 	x.logFields()
+	x.describeSpan(err)
 	switch {
 	case errors.Is(err, errHijacked):
 		x.count(http.StatusSwitchingProtocols)
@@ -58,10 +61,10 @@ func (x *exchange) count(status int) {
 
 // traceID returns the ID of the request's trace, or "" if it is not recorded.
 func (x *exchange) traceID() string {
-	if span := trace.SpanContextFromContext(x.req.Context()); span.IsSampled() {
-		return span.TraceID().String()
+	if x.span == nil || !x.span.SpanContext().IsSampled() {
+		return ""
 	}
-	return ""
+	return x.span.SpanContext().TraceID().String()
 }
 
 // statusOf returns the status that reverse_proxy makes of an error of the transport.
