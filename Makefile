@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects backups backup-bench env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects backups backup-bench incident env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -25,7 +25,7 @@ test:
 	$(STEP) fuzz tests/fuzz 300x
 	$(STEP) tests $(SUITE) ./tests
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
-	$(STEP) 'tests/acme, backup and storage' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup ./tests/storage # two at a time: acme mostly waits
+	$(STEP) 'tests/acme, backup, observability, storage' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup ./tests/observability ./tests/storage # two at a time: acme mostly waits
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
@@ -96,6 +96,10 @@ backups: setup image
 # Backup, restore, drill and a new host with 4 GB: seconds by step, and what requests notice of it. About an hour, and 25 GB of disk.
 backup-bench: setup image
 	EDGE_TEST_GIGABYTES=4 go test -count=1 -timeout 3h -v -run 'TestLargeData|TestCostOfLogs' ./tests/backup
+
+# An application becomes slow, dies, and gets a bad version: which alerts fire, when, and what the figures say. 22 minutes.
+incident: setup image
+	EDGE_TEST_INCIDENT=1 go test -count=1 -timeout 1h -v -run TestAnIncident ./tests/observability
 
 # A .env with new secrets. A file that is there already is never touched.
 env:

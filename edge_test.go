@@ -80,3 +80,29 @@ func TestCaddyfileReadsEnvironment(t *testing.T) {
 		t.Error("the adapted JSON has the default domain")
 	}
 }
+
+// TestCaddyfileTakesTheOverlaysSites, its format of logs, and traces.
+func TestCaddyfileTakesTheOverlaysSites(t *testing.T) {
+	for name, value := range map[string]string{
+		"DOMAIN": "example.org", "MORE_SITES": "import observability/edge.caddyfile", "LOG_FORMAT": "ecs", "TRACING": "import traced",
+		"OBSERVABILITY_PASSWORD_HASH": "$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG", "OBSERVABILITY_SUBNET": "10.9.8.0/24",
+	} {
+		t.Setenv(name, value)
+	}
+	caddyfile, err := os.ReadFile("Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, n := range map[string]int{
+		`"handler":"tracing"`: 6, `"handler":"authentication"`: 3, `"handler":"edge_status"`: 1, `"handler":"metrics"`: 1, `"format":"ecs"`: 9,
+		`"ranges":["10.9.8.0/24"]`: 1, `"format":"redact"`: 0,
+	} {
+		if got := strings.Count(string(adapted), want); got != n {
+			t.Errorf("the adapted JSON has %s %d times, want %d", want, got, n)
+		}
+	}
+}

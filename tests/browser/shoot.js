@@ -1,7 +1,7 @@
 // node shoot.js DIR NAME=URL [NAME=URL…]
 //
 // Writes screenshots of pages to DIR/NAME-light.png and DIR/NAME-dark.png. It does not verify certificates, and resolves names below
-// .localhost to this machine.
+// .localhost to this machine. AUTHORIZATION is a header for pages behind a log-in; of those, it waits for what their streams bring.
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
@@ -11,12 +11,13 @@ const browser = await chromium.launch({
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
 for (const colorScheme of ['light', 'dark']) {
-  const context = await browser.newContext({ colorScheme, ignoreHTTPSErrors: true, viewport: { width: 800, height: 500 } });
+  const context = await browser.newContext({ colorScheme, ignoreHTTPSErrors: true, viewport: { width: 800, height: 500 }, extraHTTPHeaders: process.env.AUTHORIZATION ? { Authorization: process.env.AUTHORIZATION } : {} });
   for (const entry of pages) {
     const [, name, url] = /^([^=]+)=(.*)$/.exec(entry);
     const page = await context.newPage();
     const answer = await page.goto(url, { waitUntil: 'commit' });
     await page.waitForSelector('body');
+    if (process.env.AUTHORIZATION) await page.waitForTimeout(6000);
     await page.screenshot({ path: join(dir, `${name}-${colorScheme}.png`) });
     console.log(`${name} ${colorScheme}: ${answer.status()} ${await page.title()}`);
     await page.close();

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -16,11 +17,14 @@ import (
 //	/_test/behaviour?silent=true   the backend accepts every request and answers none; false: it answers again
 //	/_test/behaviour?health=down   /_test/health answers 503; up: it answers 200; flap: it changes every four seconds
 //
+// FAIL_STATUS is the status with which it answers all requests but those for / and /_test/health: a bad version, whose health check passes.
+//
 // SLOW_START is how long the backend is slow after its start: it answers one request at a time, each after 0.2 s at first and at once
 // in the end, as an application with cold caches does.
 type behaviour struct {
 	began     time.Time
 	slowStart time.Duration
+	failure   int // 0: none
 	slowMu    sync.Mutex
 
 	mu     sync.Mutex
@@ -38,7 +42,11 @@ func newBehaviour() (*behaviour, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read SLOW_START: %w", err)
 	}
-	return &behaviour{began: time.Now(), slowStart: slow, health: "up"}, nil
+	failure, err := strconv.Atoi(cmp.Or(os.Getenv("FAIL_STATUS"), "0"))
+	if err != nil {
+		return nil, fmt.Errorf("read FAIL_STATUS: %w", err)
+	}
+	return &behaviour{began: time.Now(), slowStart: slow, failure: failure, health: "up"}, nil
 }
 
 // wrap returns a handler that applies the behaviour to all requests.
@@ -54,6 +62,8 @@ func (b *behaviour) wrap(next http.Handler) http.Handler {
 			}
 		case r.URL.Path == "/_test/health":
 			b.serveHealth(w)
+		case b.failure != 0 && r.URL.Path != "/":
+			http.Error(w, "this version is broken", b.failure)
 		default:
 			b.delay(r.Context())
 			next.ServeHTTP(w, r)

@@ -1,0 +1,37 @@
+package main
+
+// data shows backups, drills and the databases.
+func data() board {
+	return board{
+		title:       "Data",
+		description: "Backups, drills, and the databases.",
+		rows: []row{
+			{title: "Backups", panels: []panel{
+				number("Age of the oldest last backup", "s", "", `time() - min(edge_backup_last_success_timestamp_seconds)`).redAbove(26 * 3600),
+				number("Data that a loss would cost", "s", "How far back the worst recovery point is.", `time() - min(edge_recovery_point_timestamp_seconds)`),
+				number("Applications whose backup is overdue", "", "", `sum(edge_backup_overdue)`).redAbove(1),
+				number("Last drill", "", "1 if it was successful.", `min(edge_drill_success)`).redBelow(1),
+				number("Age of the last good drill", "s", "", `time() - min(edge_drill_last_success_timestamp_seconds)`).redAbove(8 * 86400),
+				number("Restored in", "s", "How long the last good drill took: the recovery time.", `max(edge_drill_recovery_seconds)`),
+				graph("Duration of the last backup", "s", "", query{`max by (application) (edge_backup_duration_seconds)`, "{{application}}"}),
+				graph("Size, and what the last backup added", "bytes", "", query{`max by (application) (edge_backup_size_bytes)`, "{{application}}"}, query{`max by (application) (edge_backup_added_bytes)`, "{{application}} added"}),
+				stacked("Recovery time by step", "s", "Of the last good drill.", query{`max by (step) (edge_drill_step_seconds)`, "{{step}}"}),
+			}},
+			{title: "MariaDB", panels: []panel{
+				graph("Queries", "reqps", "", query{`sum(rate(mysql_global_status_queries[$__rate_interval]))`, "queries"}, query{`sum(rate(mysql_global_status_slow_queries[$__rate_interval]))`, "slow"}),
+				graph("Connections", "", "", query{`sum(mysql_global_status_threads_connected)`, "connected"}, query{`sum(mysql_global_status_threads_running)`, "running"}, query{`sum(mysql_global_variables_max_connections)`, "limit"}),
+				graph("Pages of the buffer pool", "", "", query{`sum by (state) (mysql_global_status_buffer_pool_pages)`, "{{state}}"}),
+			}},
+			{title: "PostgreSQL", panels: []panel{
+				graph("Transactions", "reqps", "", query{`sum(rate(pg_stat_database_xact_commit[$__rate_interval]))`, "committed"}, query{`sum(rate(pg_stat_database_xact_rollback[$__rate_interval]))`, "rolled back"}),
+				graph("Connections", "", "", query{`sum by (datname) (pg_stat_database_numbackends{datname!=""})`, "{{datname}}"}),
+				graph("Size", "bytes", "", query{`max by (datname) (pg_database_size_bytes)`, "{{datname}}"}),
+			}},
+			{title: "Redis", panels: []panel{
+				graph("Commands", "reqps", "", query{`sum(rate(redis_commands_processed_total[$__rate_interval]))`, "commands"}),
+				graph("Memory", "bytes", "", query{`max(redis_memory_used_bytes)`, "used"}),
+				graph("Clients", "", "", query{`max(redis_connected_clients)`, "connected"}),
+			}},
+		},
+	}
+}
