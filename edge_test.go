@@ -18,7 +18,7 @@ import (
 func TestShippedCaddyfileAdaptsToCaddyJSON(t *testing.T) {
 	for _, name := range []string{
 		"DOMAIN", "ACME_EMAIL", "HTTP_PORT", "HTTPS_PORT", "PUBLIC_HTTPS_PORT", "EDGE_DOCKER_HOST", "DOCKER_ENDPOINT", "EDGE_ADMIN",
-		"TRUSTED_PROXIES", "PROXY_PROTOCOL_FROM", "ACME_OPTIONS", "LOG_FORMAT", "TRACING", "MORE_SITES",
+		"TRUSTED_PROXIES", "PROXY_PROTOCOL_FROM", "ACME_OPTIONS", "LOG_FORMAT", "RESTART_UNHEALTHY", "TRACING", "MORE_SITES",
 	} {
 		t.Setenv(name, "")
 		if err := os.Unsetenv(name); err != nil {

@@ -32,7 +32,7 @@ func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static ma
 		"DOMAIN": "localhost", "HTTP_PORT": strconv.Itoa(httpPort), "HTTPS_PORT": strconv.Itoa(httpsPort),
 		"PUBLIC_HTTPS_PORT": strconv.Itoa(httpsPort), "EDGE_ADMIN": "unix/" + filepath.Join(dir, "admin.sock"),
 		"ACME_EMAIL": "", "EDGE_DOCKER_HOST": "", "TRUSTED_PROXIES": "static", "PROXY_PROTOCOL_FROM": "",
-		"ACME_OPTIONS": "", "LOG_FORMAT": "redact", "TRACING": "", "MORE_SITES": "",
+		"ACME_OPTIONS": "", "LOG_FORMAT": "redact", "RESTART_UNHEALTHY": "false", "TRACING": "", "MORE_SITES": "",
 	} {
 		if err := os.Setenv(name, value); err != nil {
 			return nil, err

@@ -19,7 +19,7 @@ import (
 func guardCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "guard",
-		Usage: "[--listen <address>] [--socket <path>] [--health]",
+		Usage: "[--listen <address>] [--socket <path>] [--restart-unhealthy] [--health]",
 		Short: "Gives the edge read-only access to the list of containers, and to nothing else of Docker",
 		Long: `
 Has access to the Docker socket, in a container of its own, and forwards GET /_ping,
@@ -29,12 +29,16 @@ the edge does not need from the answers. Everything else gets 403.
 Run it as uid 0 without capabilities, on a network that only the edge joins, as the
 compose file does.
 
+  --restart-unhealthy also forwards requests of the edge to restart a container, if it has the
+           label edge.restart: unhealthy, and Docker's health check says that it is. Of one
+           container, it forwards three in 30 minutes.
   --health asks a running guard and the Docker Engine behind it whether they work; exit
            status 1 if not.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("listen", ":2375", "Address to listen on")
 			cmd.Flags().String("socket", "/var/run/docker.sock", "The Docker Engine's socket")
+			cmd.Flags().Bool("restart-unhealthy", false, "Restart unhealthy containers that are labelled for it when the edge asks")
 			cmd.Flags().Bool("health", false, "Ask a running guard whether it works")
 			cmd.RunE = runNoArgs(runGuard)
 		},
@@ -53,8 +57,12 @@ func runGuard(cmd *cobra.Command) error {
 	if err != nil {
 		return withHint(err, "choose another address with --listen")
 	}
+	proxy := socketproxy.New(flags.String("socket"))
+	if flags.Bool("restart-unhealthy") {
+		proxy.AllowRestarts(func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format, args...) })
+	}
 	server := &http.Server{
-		Handler:           socketproxy.New(flags.String("socket")),
+		Handler:           proxy,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,

@@ -18,6 +18,7 @@ const (
 	labelOneOff      = "com.docker.compose.oneoff"
 	labelDrill       = "edge.drill"        // a container of the scratch project of `edge drill`
 	labelStopSignals = "edge.stop_signals" // "WINCH,HUP": signals that tell the container to stop, although they usually do not
+	labelRestart     = "edge.restart"      // "unhealthy": the container may be restarted when Docker's health check says so
 )
 
 // containerInfo is what the Docker Engine's list shows of a container, as far as discovery needs it.
@@ -29,6 +30,7 @@ type containerInfo struct {
 	displayName     string
 	running         bool   // or paused
 	unhealthyReason string // why it must not be used although it runs; "": it may be used
+	restart         bool   // its owner wants it restarted when it is unhealthy
 	networks        map[string][]netip.Addr
 	addr            netip.Addr // at which the edge reaches it, by its scope; the zero Addr if it does not
 }
@@ -49,6 +51,7 @@ func newContainerInfo(item container.Summary) (c containerInfo, ok bool) {
 		id:       item.ID,
 		project:  item.Labels[labelProject],
 		running:  item.State == container.StateRunning || item.State == container.StatePaused,
+		restart:  item.Labels[labelRestart] == "unhealthy",
 		networks: make(map[string][]netip.Addr),
 	}
 	if s := item.Labels[labelService]; s != "" {
@@ -94,13 +97,14 @@ func newContainerInfo(item container.Summary) (c containerInfo, ok bool) {
 // member returns the container as a member of the registry.
 func (c containerInfo) member(isStopping bool) registry.Member {
 	m := registry.Member{ID: c.id, Name: c.displayName, Project: c.project, Addr: c.addr, Phase: registry.Running, UnhealthyReason: c.unhealthyReason}
+	m.ShouldRestart = c.restart && c.unhealthyReason == reasonUnhealthy
 	switch {
 	case !c.running:
-		m.Phase, m.Addr, m.UnhealthyReason = registry.Stopped, netip.Addr{}, ""
+		m.Phase, m.Addr, m.UnhealthyReason, m.ShouldRestart = registry.Stopped, netip.Addr{}, "", false
 	case !c.addr.IsValid():
-		m.Phase, m.UnhealthyReason = registry.Unreachable, ""
+		m.Phase, m.UnhealthyReason, m.ShouldRestart = registry.Unreachable, "", false
 	case isStopping:
-		m.Phase = registry.Terminating
+		m.Phase, m.ShouldRestart = registry.Terminating, false
 	}
 	return m
 }

@@ -22,6 +22,7 @@ type Member struct {
 	Port            uint16     // 0: the port in the name
 	Phase           Phase
 	UnhealthyReason string // why it must not get requests although it runs ("unhealthy", "paused"); empty if it may
+	ShouldRestart   bool   // its owner wants it restarted when it is unhealthy, and it is
 }
 
 // canBeEndpoint reports whether the member can be an endpoint.

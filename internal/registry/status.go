@@ -34,19 +34,21 @@ type ServiceStatus struct {
 
 // EndpointStatus is the state of an endpoint at one instant.
 type EndpointStatus struct {
-	ID       string    `json:"id"`                // container ID, or address
-	Name     string    `json:"name,omitempty"`    // project/service/number
-	Project  string    `json:"project,omitempty"` // the Compose project
-	Address  string    `json:"address"`
-	State    State     `json:"state"`
-	Reason   string    `json:"reason"`
-	Since    time.Time `json:"since"` // when it entered the state
-	Source   string    `json:"source"`
-	InFlight int       `json:"in_flight"`
-	Sockets  int       `json:"sockets"`
-	Sessions int       `json:"sessions"` // socket.io sessions that only this endpoint knows; not set by the registry
-	Requests uint64    `json:"requests"` // that it has got so far
-	Traffic  Traffic   `json:"traffic"`
+	ID      string    `json:"id"`                // container ID, or address
+	Name    string    `json:"name,omitempty"`    // project/service/number
+	Project string    `json:"project,omitempty"` // the Compose project
+	Address string    `json:"address"`
+	State   State     `json:"state"`
+	Reason  string    `json:"reason"`
+	Since   time.Time `json:"since"` // when it entered the state
+	// ShouldRestart says that its container is unhealthy, and labelled to be restarted then.
+	ShouldRestart bool    `json:"should_restart,omitempty"`
+	Source        string  `json:"source"`
+	InFlight      int     `json:"in_flight"`
+	Sockets       int     `json:"sockets"`
+	Sessions      int     `json:"sessions"` // socket.io sessions that only this endpoint knows; not set by the registry
+	Requests      uint64  `json:"requests"` // that it has got so far
+	Traffic       Traffic `json:"traffic"`
 }
 
 // Snapshot returns the status of all services, sorted by name. Each status is consistent in itself.
@@ -116,7 +118,7 @@ func (s *Service) projects() []string {
 func (e *Endpoint) status() EndpointStatus {
 	status := EndpointStatus{
 		ID: e.ID(), Name: e.member.Name, Project: e.member.Project, Address: e.address, State: e.state, Reason: e.reason, Since: e.since,
-		Source: e.source.String(), InFlight: e.inFlight, Sockets: e.sockets, Requests: e.requests,
+		ShouldRestart: e.member.ShouldRestart, Source: e.source.String(), InFlight: e.inFlight, Sockets: e.sockets, Requests: e.requests,
 	}
 	if e.conns != nil {
 		status.Traffic = e.conns.Traffic()

@@ -106,9 +106,13 @@ type proxyServer struct {
 	server *httptest.Server
 }
 
-func newProxyServer(t *testing.T, socket string) *proxyServer {
+func newProxyServer(t *testing.T, socket string, options ...func(*socketproxy.Proxy)) *proxyServer {
 	t.Helper()
-	s := &proxyServer{t, httptest.NewServer(socketproxy.New(socket))}
+	proxy := socketproxy.New(socket)
+	for _, apply := range options {
+		apply(proxy)
+	}
+	s := &proxyServer{t, httptest.NewServer(proxy)}
 	t.Cleanup(s.server.Close)
 	return s
 }

@@ -2,7 +2,7 @@
 //
 // Write access to Docker's socket is root access to the host, and full read access shows the secrets in every environment variable.
 // The socket proxy (the command edge guard) has the socket in a container of its own. It forwards four read-only requests, and strips
-// the responses to what discovery needs.
+// the responses to what discovery needs. If it is allowed to, it also restarts unhealthy containers.
 package socketproxy
 
 import (
@@ -22,8 +22,9 @@ import (
 // Proxy is an [http.Handler] in front of a Docker Engine. It forwards GET and HEAD of /_ping and /version, and GET of /events and
 // /containers/json, with and without an API version before them, and answers every other request with 403.
 type Proxy struct {
-	engine *http.Client
-	routes map[string]http.HandlerFunc
+	engine   *http.Client
+	routes   map[string]http.HandlerFunc
+	restarts *restarts // nil: it forwards none
 }
 
 // New returns a proxy for the Docker Engine that listens on a unix socket.
@@ -54,6 +55,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	if prefix := versionPrefix.FindString(path); prefix != "" {
 		path = path[len(prefix)-1:]
+	}
+	if id := restartPath.FindStringSubmatch(path); id != nil && p.restarts != nil && r.Method == http.MethodPost && r.URL.RawPath == "" {
+		p.restarts.serve(w, r, id[1])
+		return
 	}
 	route := p.routes[path]
 	isHead := r.Method == http.MethodHead && (path == "/_ping" || path == "/version")

@@ -57,6 +57,11 @@ type App struct {
 	// WINCH do not, because programs use them for something else.
 	StopSignals []string `json:"stop_signals,omitempty"`
 
+	// How long a container must have been unhealthy, by Docker's own health check, before the edge has it restarted; Docker itself only restarts
+	// containers that have ended. It restarts those that are labelled `edge.restart: unhealthy`, one of a service at a time, and none while an operator
+	// or a rollout is at work on the service. `edge guard` must allow it (`--restart-unhealthy`). Default: 0, nothing is restarted.
+	RestartUnhealthy caddy.Duration `json:"restart_unhealthy,omitempty"`
+
 	// How long a container that was told to stop may take to exit. If it still runs after that, it gets requests again.
 	// Default: 60s.
 	TerminatingTimeout caddy.Duration `json:"terminating_timeout,omitempty"`
@@ -157,10 +162,13 @@ func (a *App) validate() error {
 			return fmt.Errorf("resolver %q: want ADDRESS:PORT, such as 127.0.0.11:53", a.Resolver)
 		}
 	}
-	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "terminating_timeout": a.TerminatingTimeout, "close_window": a.CloseWindow} {
+	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "terminating_timeout": a.TerminatingTimeout, "close_window": a.CloseWindow, "restart_unhealthy": a.RestartUnhealthy} {
 		if d < 0 {
 			return fmt.Errorf("%s can't be negative", name)
 		}
+	}
+	if a.RestartUnhealthy > 0 && a.DockerHost == "" {
+		return errors.New("restart_unhealthy needs docker_host: without the Docker Engine, the edge knows no health checks")
 	}
 	if a.Refresh > 0 && time.Duration(a.Refresh) < 100*time.Millisecond {
 		return fmt.Errorf("refresh %s: the shortest is 100ms", time.Duration(a.Refresh))

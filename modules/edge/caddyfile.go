@@ -3,11 +3,13 @@ package edge
 import (
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/restart"
 	"github.com/theworklabs/edge/modules/service"
 )
 
@@ -43,6 +45,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		static        <service:port> <address:port...>
 //		stop_signals  <signals...>                     # none
 //		terminating_timeout <duration>                 # 60s
+//		restart_unhealthy <duration>|true|false        # false; true is 30s
 //		close_window  <duration>                       # 5s
 //		affinity_secret <secret>                       # the edge makes and keeps a key
 //	}
@@ -102,6 +105,8 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 		return service.DurationArg(d, &a.CloseWindow)
 	case "terminating_timeout":
 		return service.DurationArg(d, &a.TerminatingTimeout)
+	case "restart_unhealthy":
+		return restartArg(d, &a.RestartUnhealthy)
 	case "max_held":
 		return service.CountArg(d, &a.MaxHeld)
 	case "max_held_per_client":
@@ -125,6 +130,27 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 		a.Static[args[0]] = args[1:]
 		return nil
 	default:
-		return d.Errf("edge: unknown option %q; there are docker_host, projects, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, terminating_timeout, close_window and affinity_secret", name)
+		return d.Errf("edge: unknown option %q; there are docker_host, projects, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, restart_unhealthy, terminating_timeout, close_window and affinity_secret", name)
 	}
+}
+
+// restartArg reads how long a container must have been unhealthy: a duration, or whether the default applies.
+func restartArg(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	var text string
+	if err := service.StringArg(d, &text); err != nil {
+		return err
+	}
+	switch text {
+	case "false", "":
+		return nil
+	case "true":
+		*to = caddy.Duration(restart.DefaultAfter)
+		return nil
+	}
+	after, err := caddy.ParseDuration(text)
+	if err != nil || after <= 0 {
+		return d.Errf("restart_unhealthy: %q: want true, false, or how long a container must have been unhealthy, such as 30s", text)
+	}
+	*to = caddy.Duration(after)
+	return nil
 }

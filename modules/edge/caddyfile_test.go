@@ -56,12 +56,15 @@ func TestGlobalOptionAdaptsToJSON(t *testing.T) {
 		{"refresh 100ms", `{"refresh":100000000}`},
 		{"hold 1m30s", `{"hold":90000000000}`},
 		{"terminating_timeout 1d", `{"terminating_timeout":86400000000000}`},
+		{"docker_host tcp://a:1\nrestart_unhealthy true", `{"docker_host":"tcp://a:1","restart_unhealthy":30000000000}`},
+		{"docker_host tcp://a:1\nrestart_unhealthy 2m", `{"docker_host":"tcp://a:1","restart_unhealthy":120000000000}`},
+		{"restart_unhealthy false", `{}`},
 		{"max_held 5", `{"max_held":5}`},
 		{"static api:3000 127.0.0.1:3001 [::1]:3002", `{"static":{"api:3000":["127.0.0.1:3001","[::1]:3002"]}}`},
 		{"static api:3000 127.0.0.1:1\nstatic api:3001 127.0.0.1:1", `{"static":{"api:3000":["127.0.0.1:1"],"api:3001":["127.0.0.1:1"]}}`},
 		// an empty value, as an unset environment variable leaves it, is the default
 		{`docker_host ""` + "\n" + `project ""` + "\n" + `network ""` + "\n" + `resolver ""` + "\n" + `refresh ""` + "\n" + `hold ""` + "\n" +
-			`max_held ""` + "\n" + `stop_signals ""` + "\n" + `terminating_timeout ""`, `{}`},
+			`max_held ""` + "\n" + `stop_signals ""` + "\n" + `restart_unhealthy ""` + "\n" + `terminating_timeout ""`, `{}`},
 		{`network "" front`, `{"networks":["front"]}`},
 		// the names of earlier versions
 		{"endpoint tcp://docker-guard:2375\ndrain_timeout 30s", `{"docker_host":"tcp://docker-guard:2375","terminating_timeout":30000000000}`},
@@ -116,6 +119,8 @@ func TestGlobalOptionErrorsNameTheirLine(t *testing.T) {
 		{"hold 60", `"60": want a positive duration`},
 		{"hold soon", `"soon": want a positive duration`},
 		{"hold 1s 2s", "argument count"},
+		{"restart_unhealthy yes", `restart_unhealthy: "yes": want true, false, or how long a container must have been unhealthy`},
+		{"restart_unhealthy -1s", `restart_unhealthy: "-1s": want true, false`},
 		{"terminating_timeout -1d", `"-1d": want a positive duration`},
 		{"max_held 0", `"0": want a number above 0`},
 		{"max_held -1", `"-1": want a number above 0`},

@@ -34,6 +34,7 @@ var (
 	descChecks      = prometheus.NewDesc("edge_probe_checks_total", "Checks of the endpoints by the service's probe, by result.", []string{"service", "result"}, nil)
 	descConnected   = prometheus.NewDesc("edge_source_connected", "1 if a source of endpoints is connected to what it reads, else 0.", []string{"source"}, nil)
 	descGeneration  = prometheus.NewDesc("edge_config_generation", "How many configurations have been activated since the start of the process.", nil, nil)
+	descRestarts    = prometheus.NewDesc("edge_restarts_total", "Unhealthy containers for whose restart the edge has asked, by outcome.", []string{"outcome"}, nil)
 	descBytes       = prometheus.NewDesc("edge_socket_bytes_total", "Bytes that upgraded connections have carried, by who sent them.", []string{"service", "from"}, nil)
 )
 
@@ -56,7 +57,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed, descEjections, descDrains, descChecks, descConnected, descGeneration} {
+	for _, d := range []*prometheus.Desc{descInfo, descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed, descEjections, descDrains, descChecks, descConnected, descGeneration, descRestarts} {
 		to <- d
 	}
 }
@@ -71,6 +72,9 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 	}
 	for _, kind := range spoofedKinds {
 		total(descSpoofed, m.runtime.spoofedHeaders.get(kind), kind)
+	}
+	for _, outcome := range []string{restarted, notRestarted} {
+		total(descRestarts, m.runtime.restarter.counts.get(outcome), outcome)
 	}
 	for source, isConnected := range m.runtime.registry.Connected() {
 		to <- prometheus.MustNewConstMetric(descConnected, prometheus.GaugeValue, toFloat(isConnected), source)

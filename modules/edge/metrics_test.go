@@ -83,6 +83,10 @@ edge_requests_lost_total{outcome="unknown",service="api:80"} 1
 edge_resource_exhausted_total{resource="descriptors"} 0
 edge_resource_exhausted_total{resource="memory"} 0
 edge_resource_exhausted_total{resource="ports"} 0
+# HELP edge_restarts_total Unhealthy containers for whose restart the edge has asked, by outcome.
+# TYPE edge_restarts_total counter
+edge_restarts_total{outcome="failed"} 0
+edge_restarts_total{outcome="restarted"} 0
 # HELP edge_retries_total Requests that were sent again after they were sent and not answered.
 # TYPE edge_retries_total counter
 edge_retries_total{service="api:80"} 1

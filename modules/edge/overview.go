@@ -136,6 +136,7 @@ var notedMessages = []struct {
 	{"cannot reach the Docker Engine", timeline.Source},
 	{"the resolver ", timeline.Source},
 	{"the backups need attention", timeline.Backup},
+	{"an unhealthy container was ", timeline.Endpoint},
 }
 
 // noteCore is the core of a logger some of whose entries are events of the timeline, too.
@@ -175,7 +176,7 @@ func (c noteCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 				event.Service = f.String
 			case f.Key == "problem":
 				event.Text = f.String
-			case f.Key == "application" && f.String != "" || f.Key == "project":
+			case f.Key == "application" && f.String != "" || f.Key == "project" || f.Key == "endpoint":
 				event.Endpoint = f.String
 			}
 		}

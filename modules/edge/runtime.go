@@ -36,6 +36,7 @@ const adoptedSessionLimit = 10_000
 type runtime struct {
 	registry        *registry.Registry
 	sources         *sourceRunner
+	restarter       restarter
 	sessions        *engineio.Table
 	adoptedSessions *engineio.Table
 	traffic         *traffic.Recorder
@@ -81,6 +82,7 @@ func newRuntime(log, httpLog *zap.Logger) *runtime {
 	r.accessLog = r.logs.access()
 	r.registry = registry.New(registry.Options{OpenConns: upstreamconn.Opener(r.tunnels), OnChange: r.reportEndpointChange})
 	r.sources = newSourceRunner(r.registry, r.noted(r.logs.named("discovery")), func(d time.Duration) { r.discoveryLag.Observe(d.Seconds()) })
+	r.restarter.runtime = r
 	r.maintenance = maintenance.NewFollower(r.activeStorage, r.noted(r.logs.edgeLogger()), func(service string) {
 		r.registry.CloseSockets(service, MaintenanceCloseReason)
 	})
@@ -109,6 +111,7 @@ func (r *runtime) release() error {
 
 // Destruct stops the goroutines of the runtime. Caddy calls it when the last configuration has released the runtime.
 func (r *runtime) Destruct() error {
+	r.restarter.close()
 	r.maintenance.Stop()
 	r.backups.Stop()
 	r.sources.stop()

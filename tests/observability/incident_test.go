@@ -133,6 +133,10 @@ func TestAnIncident(t *testing.T) {
 	say("repaired")
 	stack.Setenv("TEST_FAIL_STATUS", "500")
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
+	harness.EventuallyWithin(t, 3*time.Minute, "the application answers with errors", func() bool {
+		found, err := stack.query(t.Context(), `sum(rate(edge_requests_total{service="corteza-docs:80",code_class="5xx"}[1m])) - sum(rate(edge_requests_lost_total{service="corteza-docs:80"}[1m])) > 3`, time.Time{})
+		return err == nil && len(found) > 0
+	})
 	wait("bad-deploy", "ErrorBudgetFast", 10*time.Minute)
 	stack.Setenv("TEST_FAIL_STATUS", "")
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
