@@ -96,7 +96,7 @@ func TestTheSecondRepositoryHasAllSets(t *testing.T) {
 	}
 	t.Setenv("EDGE_BACKUP_PASSWORD", stack.recovery)
 	t.Setenv("EDGE_BACKUP_COPY_TO", second)
-	if out := stack.mustEdge(t, "backup", "corteza"); !strings.Contains(out, "copied to "+second) {
+	if out := stack.mustEdge(t, "backup", "corteza", "bigcapital"); !strings.Contains(out, "copied to "+second) {
 		t.Errorf("printed\n%s", out)
 	}
 	latest := stack.latest(t)
