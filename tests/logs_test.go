@@ -1,10 +1,16 @@
 package tests
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -65,5 +71,65 @@ func TestLogsNeedAProject(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), "edge: error: ") || !strings.Contains(string(out), c.want) {
 			t.Errorf("edge logs %s: %v\n%s", c.args, err, out)
 		}
+	}
+}
+
+// TestNoRequestWaitsForTheLog: nobody reads what the edge prints, as when Docker's disk is full, until a pipe is full. With Caddy's own output, requests
+// would wait from then on. What the queue can't hold is counted.
+func TestNoRequestWaitsForTheLog(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer backend.Close()
+	dir, site := t.TempDir(), "127.0.0.1:"+harness.FreePort(t)
+	caddyfile := filepath.Join(dir, "Caddyfile")
+	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tmetrics\n\tstorage file_system %s\n\tedge {\n\t\tresolver 127.0.0.1:1\n\t\tstatic api:80 %s\n\t}\n}\nhttp://%s {\n\thandle /metrics {\n\t\tmetrics\n\t}\n\thandle {\n\t\tlog_append padding %s\n\t\tedge_proxy api:80\n\t}\n\tlog {\n\t\toutput queue {\n\t\t\tsize 64KiB\n\t\t}\n\t\tformat redact\n\t}\n}\n",
+		dir, backend.Listener.Addr(), site, strings.Repeat("x", 1000))
+	if err := os.WriteFile(caddyfile, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unread, stderr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unread.Close()
+	edge := exec.Command(harness.Edge(t), "run", "--config", caddyfile, "--adapter", "caddyfile")
+	edge.Stderr = stderr
+	if err := edge.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stderr.Close()
+	defer func() {
+		_ = edge.Process.Kill() // it may wait for the pipe
+		_ = edge.Wait()
+	}()
+	client := &http.Client{Timeout: 5 * time.Second}
+	harness.Eventually(t, "the edge answers", func() bool {
+		resp, err := client.Get("http://" + site + "/")
+		return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+	})
+	start := time.Now()
+	const requests = 500 // of 1.6 KB each in the log: a pipe and the queue have 64 KiB each
+	for i := range requests {
+		resp, err := client.Get(fmt.Sprintf("http://%s/%d", site, i))
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+		resp.Body.Close()
+	}
+	t.Logf("%d requests took %v", requests, time.Since(start).Round(time.Millisecond))
+	resp, err := client.Get("http://" + site + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	metrics, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lost int
+	if _, count, found := strings.Cut(string(metrics), "\nedge_log_entries_dropped_total "); found {
+		_, _ = fmt.Sscan(count, &lost) // 0 if it is no number
+	}
+	if lost < requests/2 || lost >= requests {
+		t.Errorf("%d entries of %d are counted as dropped", lost, requests)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/theworklabs/edge/internal/resource"
 	"github.com/theworklabs/edge/internal/tracestats"
 	"github.com/theworklabs/edge/modules/certificates"
+	"github.com/theworklabs/edge/modules/logs"
 )
 
 // metrics collects the metrics of the registry.
@@ -34,6 +35,7 @@ var (
 	descChecks      = prometheus.NewDesc("edge_probe_checks_total", "Checks of the endpoints by the service's probe, by result.", []string{"service", "result"}, nil)
 	descConnected   = prometheus.NewDesc("edge_source_connected", "1 if a source of endpoints is connected to what it reads, else 0.", []string{"source"}, nil)
 	descGeneration  = prometheus.NewDesc("edge_config_generation", "How many configurations have been activated since the start of the process.", nil, nil)
+	descDroppedLogs = prometheus.NewDesc("edge_log_entries_dropped_total", "Log entries that were dropped, because the queue was full or they could not be written.", nil, nil)
 	descRestarts    = prometheus.NewDesc("edge_restarts_total", "Unhealthy containers for whose restart the edge has asked, by outcome.", []string{"outcome"}, nil)
 	descBytes       = prometheus.NewDesc("edge_socket_bytes_total", "Bytes that upgraded connections have carried, by who sent them.", []string{"service", "from"}, nil)
 )
@@ -57,7 +59,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed, descEjections, descDrains, descChecks, descConnected, descGeneration, descRestarts} {
+	for _, d := range []*prometheus.Desc{descInfo, descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed, descEjections, descDrains, descChecks, descConnected, descGeneration, descRestarts, descDroppedLogs} {
 		to <- d
 	}
 }
@@ -73,6 +75,7 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 	for _, kind := range spoofedKinds {
 		total(descSpoofed, m.runtime.spoofedHeaders.get(kind), kind)
 	}
+	to <- prometheus.MustNewConstMetric(descDroppedLogs, prometheus.CounterValue, float64(logs.Dropped()))
 	for _, outcome := range []string{restarted, notRestarted} {
 		total(descRestarts, m.runtime.restarter.counts.get(outcome), outcome)
 	}

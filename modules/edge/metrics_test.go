@@ -62,6 +62,9 @@ edge_endpoints{service="api:80",state="draining"} 0
 edge_endpoints{service="api:80",state="failing"} 0
 edge_endpoints{service="api:80",state="ready"} 1
 edge_endpoints{service="api:80",state="starting"} 0
+# HELP edge_log_entries_dropped_total Log entries that were dropped, because the queue was full or they could not be written.
+# TYPE edge_log_entries_dropped_total counter
+edge_log_entries_dropped_total 0
 # HELP edge_probe_checks_total Checks of the endpoints by the service's probe, by result.
 # TYPE edge_probe_checks_total counter
 edge_probe_checks_total{result="failed",service="api:80"} 0

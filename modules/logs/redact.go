@@ -181,6 +181,9 @@ func (w *wrapper) use(encoder interface {
 
 // ConfigureDefaultFormat makes the encoder one for people if it writes to a terminal, and the configuration names none.
 func (w *wrapper) ConfigureDefaultFormat(to caddy.WriterOpener) error {
+	if queue, ok := to.(*QueueWriter); ok {
+		to = queue.wrapped
+	}
 	if inner, ok := w.Encoder.(caddy.ConfiguresFormatterDefault); ok && !w.isDefault {
 		return inner.ConfigureDefaultFormat(to)
 	}

@@ -29,6 +29,8 @@ func host() board {
 				graph("Processors", "", "Busy cores.", query{`rate(process_cpu_seconds_total{job="edge"}[$__rate_interval])`, "{{instance}}"}),
 				graph("Descriptors, of their limit", "percentunit", "", query{`process_open_fds{job="edge"} / process_max_fds{job="edge"}`, "{{instance}}"}),
 				graph("Own resources that were exhausted", "", "Attempts that failed in a minute, because the edge had no more of it.", query{`sum by (resource) (increase(edge_resource_exhausted_total[1m]))`, "{{resource}}"}),
+				graph("Dropped log entries", "", "In a minute. Requests do not wait for the log.",
+					query{`sum(increase(edge_log_entries_dropped_total[1m]))`, "log entries"}),
 				graph("Dropped headers", "reqps", "What clients claimed, and may not.", query{`sum by (claim) (rate(edge_spoofed_headers_total[$__rate_interval]))`, "{{claim}}"}),
 				graph("Rate limits", "reqps", "Requests, by what the limit decided.", query{`sum by (zone, decision) (rate(edge_rate_limit_requests_total[$__rate_interval]))`, "{{zone}}: {{decision}}"}),
 			}},

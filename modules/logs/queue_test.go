@@ -1,0 +1,153 @@
+package logs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// slowWriter writes when it is told to.
+type slowWriter struct {
+	mu       sync.Mutex
+	released chan struct{}
+	err      error
+	got      []string
+	isClosed bool
+}
+
+func newSlowWriter() *slowWriter { return &slowWriter{released: make(chan struct{})} }
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	<-w.released
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return 0, w.err
+	}
+	w.got = append(w.got, string(p))
+	return len(p), nil
+}
+
+func (w *slowWriter) Close() error {
+	w.isClosed = true
+	return nil
+}
+
+// TestNobodyWaitsForASlowLog: entries wait in memory, those that exceed the queue are dropped and counted, and the others come in their order.
+func TestNobodyWaitsForASlowLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, before := newSlowWriter(), Dropped()
+		q := newQueue(w, 50)
+		buffer := make([]byte, 10)
+		for i := range 8 {
+			copy(buffer, fmt.Sprintf("entry %03d\n", i)) // as zap does, the same buffer each time
+			if n, err := q.Write(buffer); n != 10 || err != nil {
+				t.Errorf("got %d, %v", n, err)
+			}
+		}
+		if n := Dropped() - before; n != 3 {
+			t.Errorf("%d entries are dropped, want 3", n)
+		}
+		close(w.released)
+		synctest.Wait()
+		if _, err := q.Write([]byte("after\n")); err != nil {
+			t.Error(err)
+		}
+		if err := q.Close(); err != nil || !w.isClosed {
+			t.Errorf("close: %v, the writer is closed: %t", err, w.isClosed)
+		}
+		if got := strings.Join(w.got, ""); got != "entry 000\nentry 001\nentry 002\nentry 003\nentry 004\nafter\n" {
+			t.Errorf("got %q", got)
+		}
+		if _, err := q.Write([]byte("last words\n")); err != nil || w.got[len(w.got)-1] != "last words\n" {
+			t.Errorf("after the close: %v, %q", err, w.got)
+		}
+	})
+}
+
+// TestALogThatIsNotReadEndsInTime.
+func TestALogThatIsNotReadEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, before := newSlowWriter(), Dropped()
+		q := newQueue(w, 100)
+		_, _ = q.Write([]byte("being written\n"))
+		synctest.Wait()
+		_, _ = q.Write([]byte("waits\n"))
+		start := time.Now()
+		if err := q.Close(); err == nil || time.Since(start) != flushTimeout {
+			t.Errorf("close: %v after %v", err, time.Since(start))
+		}
+		if n := Dropped() - before; n != 1 {
+			t.Errorf("%d entries are dropped, want 1", n)
+		}
+		close(w.released)
+	})
+}
+
+// TestAFullDiskIsCounted, and entries after it are written.
+func TestAFullDiskIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, before := newSlowWriter(), Dropped()
+		w.err = errors.New("no space left on device")
+		close(w.released)
+		q := newQueue(w, 100)
+		_, _ = q.Write([]byte("a\n"))
+		synctest.Wait()
+		w.mu.Lock()
+		w.err = nil
+		w.mu.Unlock()
+		_, _ = q.Write([]byte("b\n"))
+		if err := q.Close(); err != nil || Dropped()-before != 1 || len(w.got) != 1 {
+			t.Errorf("%v, %d dropped, got %q", err, Dropped()-before, w.got)
+		}
+	})
+}
+
+func TestQueueInTheCaddyfile(t *testing.T) {
+	for text, want := range map[string]string{
+		"queue":                   `0 `,
+		"queue {\nsize 1MiB\n}":   `1048576 `,
+		"queue {\nwrap stdout\n}": `0 {"output":"stdout"}`,
+		"queue {\nwrap file /tmp/a.log {\nroll_disabled\n}\n}": `0 {"filename":"/tmp/a.log","output":"file","roll":false}`,
+		"queue stderr":             "wrong argument count",
+		"queue {\nsize nothing\n}": `size: "nothing": want a size, such as 8MiB`,
+		"queue {\nsize 0\n}":       `size: "0": want a size`,
+		"queue {\nwrap nowhere\n}": "module not registered",
+		"queue {\ndepth 3\n}":      `unknown option "depth"; there are wrap and size`,
+	} {
+		q := new(QueueWriter)
+		err := q.UnmarshalCaddyfile(caddyfile.NewTestDispenser(text))
+		got := fmt.Sprintf("%d %s", q.Size, q.WrappedRaw)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want && !(err != nil && strings.Contains(got, want)) {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
+// BenchmarkQueue compares what a request pays for an entry, with a file that takes all.
+func BenchmarkQueue(b *testing.B) {
+	file, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	entry := []byte(strings.Repeat("x", 800) + "\n")
+	for name, w := range map[string]io.WriteCloser{"file": file, "queue": newQueue(file, defaultQueueSize)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = w.Write(entry)
+			}
+		})
+	}
+}
