@@ -1,0 +1,130 @@
+package proxy_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/theworklabs/edge/modules/logs"
+	_ "github.com/theworklabs/edge/modules/statuspage"
+)
+
+// BenchmarkObserved measures what a request pays for being seen, in one run with a site that has none of it (off): metrics that are read each second and an
+// open status page (figures), Caddy's own access log beside them (json), and the shipped one, without secrets and through a queue (on). The numbers
+// include the client and the backend, so only their ratios are meaningful.
+func BenchmarkObserved(b *testing.B) {
+	body := strings.Repeat("x", 1024)
+	a := newBackend(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }).start(b)
+	const figures = "handle /metrics {\n metrics\n}\nhandle_path /status* {\n edge_status\n}\nhandle {\n edge_proxy api:80\n}\n"
+	sites := []struct{ name, directives string }{
+		{"off", "edge_proxy plain:80"},
+		{"figures", figures},
+		{"json", figures + "log {\n output discard\n format json\n level INFO\n}"},
+		{"on", figures + "log {\n output queue {\n  wrap discard\n }\n format redact\n level INFO\n}"},
+	}
+	s := &site{static: map[string][]string{"api:80": {a.address}, "plain:80": {a.address}}}
+	urls, directives := make([]string, len(sites)), sites[0].directives
+	for i := range sites {
+		port := freePort(b)
+		urls[i] = "http://127.0.0.1:" + port
+		directives += fmt.Sprintf("\n}\nhttp://:%s {\n%s", port, sites[i].directives)
+	}
+	s.start(b, directives)
+	s.eventuallyResponds(b, "/", "xxx")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go readEvents(ctx, urls[1]+"/status/events")
+	go readMetrics(ctx, urls[1]+"/metrics")
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	for i, site := range sites {
+		b.Run(site.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					exchange(b, client, http.MethodGet, urls[i]+"/")
+				}
+			})
+		})
+	}
+}
+
+// readEvents reads the stream of a status page until ctx ends.
+func readEvents(ctx context.Context, url string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+	}
+}
+
+// readMetrics reads the metrics each second until ctx ends.
+func readMetrics(ctx context.Context, url string) {
+	for ticker := time.NewTicker(time.Second); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if resp, err := http.Get(url); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+	}
+}
+
+// ofTheEdge is how many series there are at most that are of no service.
+const ofTheEdge = 40
+
+// TestSeriesAreBounded: how many series of the edge's own a Prometheus has to keep, for 3 and for 300 services, whatever clients send.
+func TestSeriesAreBounded(t *testing.T) {
+	for _, services := range []int{3, 300} {
+		a := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
+			var status int
+			if _, err := fmt.Sscanf(r.URL.Path[strings.LastIndex(r.URL.Path, "/"):], "/%d", &status); err == nil {
+				w.WriteHeader(status)
+			}
+		}).start(t)
+		s := &site{static: make(map[string][]string), globalOptions: "\tmetrics"}
+		var routes strings.Builder
+		for i := range services {
+			name := fmt.Sprintf("s%d:80", i)
+			s.static[name] = []string{a.address}
+			fmt.Fprintf(&routes, "handle /s%d/* {\n edge_proxy %s\n}\n", i, name)
+		}
+		s.start(t, "handle /metrics {\n metrics\n}\n"+routes.String())
+		eventually(t, func() bool {
+			status, _, _ := s.send(t, http.MethodGet, fmt.Sprintf("/s%d/", services-1), nil)
+			return status == http.StatusOK
+		}, "the last service is ready")
+		before := len(s.metrics(t))
+		for i := range services {
+			for _, method := range []string{"GET", "PUT", "POST", "BREW" + fmt.Sprint(i)} {
+				for _, status := range []int{200, 302, 404, 500} {
+					s.send(t, method, fmt.Sprintf("/s%d/%d", i, status), nil)
+				}
+			}
+		}
+		var after int
+		eventually(t, func() bool {
+			after = len(s.metrics(t))
+			return after > before
+		}, "the requests are counted")
+		if after > ofTheEdge+170*services {
+			t.Errorf("%d services have %d series", services, after)
+		}
+		t.Logf("%d services: %d series before their first requests, %d after requests with every method and status", services, before, after)
+		stopCaddy(t)
+	}
+}
