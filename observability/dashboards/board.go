@@ -57,6 +57,7 @@ func (b board) uid() string { return strings.ToLower(strings.ReplaceAll(b.title,
 
 // json returns the dashboard as Grafana reads it.
 func (b board) json() ([]byte, error) {
+	//lint:ignore SA1019 dashboards of version 2 can't be provisioned as files without a feature flag of Grafana 12
 	builder := dashboard.NewDashboardBuilder(b.title).Uid("edge-"+b.uid()).Description(b.description).Tags([]string{"edge"}).
 		Time("now-1h", "now").Refresh("10s").Timezone(common.TimeZoneBrowser).Tooltip(dashboard.DashboardCursorSyncCrosshair).Readonly().
 		Link(dashboard.NewDashboardLinkBuilder("Edge").Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{"edge"}).AsDropdown(true).KeepTime(true))
