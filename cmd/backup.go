@@ -291,7 +291,7 @@ func backupExitStatus(err error) int {
 		return 4
 	case errors.Is(err, backup.ErrBusy) || isRepository && repository.Kind == restic.Locked:
 		return 5
-	case isRepository && (repository.Command == "snapshots" || repository.Kind == restic.WrongPassword || repository.Kind == restic.NoRepository):
+	case isRepository && (repository.Command == "snapshots" || repository.Kind == restic.WrongPassword || repository.Kind == restic.NoRepository || repository.Kind == restic.Unreachable):
 		return 3
 	}
 	return 1

@@ -18,6 +18,7 @@ const (
 	Locked
 	DiskFull
 	Damaged
+	Unreachable // the server of the repository does not answer
 )
 
 // messages are parts of restic's messages, from 0.14 to 0.18, in the order in which they are looked for.
@@ -25,6 +26,12 @@ var messages = []struct {
 	text string
 	kind Kind
 }{
+	// Before others: without its server, restic asks whether there is a repository at all.
+	{"connection refused", Unreachable},
+	{"no such host", Unreachable},
+	{"no route to host", Unreachable},
+	{"network is unreachable", Unreachable},
+	{"i/o timeout", Unreachable},
 	{"wrong password or no key found", WrongPassword},
 	{"an empty password is not", WrongPassword},
 	{"config file already exists", Exists},
@@ -83,6 +90,8 @@ func (e *Error) Hint() string {
 		return "another backup, or `restic prune`, is at work; wait for its end"
 	case DiskFull:
 		return "make space where the repository is, or let it keep fewer sets (x-edge-backup: keep)"
+	case Unreachable:
+		return "the server of the repository does not answer: see that it runs, and that this machine reaches it"
 	case Damaged:
 		return "run `edge verify`, and restore from the copy of the repository if there is one"
 	}
@@ -107,7 +116,7 @@ func lastLines(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
-		if isTrace := !strings.Contains(line, " ") && strings.ContainsAny(line, "./"); line != "" && !isTrace {
+		if isTrace := !strings.Contains(line, " ") && strings.ContainsAny(line, "./"); line != "" && !isTrace && !strings.Contains(line, "returned error, retrying after") {
 			lines = append(lines, line)
 		}
 	}

@@ -2,6 +2,8 @@ package ratelimit
 
 import (
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -38,8 +40,26 @@ type zoneTotals struct {
 	keys                                        int
 }
 
-// Collect implements prometheus.Collector.
-func (collector) Collect(metrics chan<- prometheus.Metric) {
+// ZoneStatus is what a zone has decided since the start of the edge.
+type ZoneStatus struct {
+	Name    string `json:"name"`
+	Passed  uint64 `json:"passed"`  // requests that were let through
+	Limited uint64 `json:"limited"` // requests that were refused
+	Keys    int    `json:"keys"`    // that have sent something lately
+}
+
+// Zones returns the zones of the active configuration, by name.
+func Zones() []ZoneStatus {
+	totals := totalsByZone()
+	zones := make([]ZoneStatus, 0, len(totals))
+	for _, name := range slices.Sorted(maps.Keys(totals)) {
+		t := totals[name]
+		zones = append(zones, ZoneStatus{Name: name, Passed: t.allowed + t.uncounted + t.dryRun + t.exempt, Limited: t.limited, Keys: t.keys})
+	}
+	return zones
+}
+
+func totalsByZone() map[string]*zoneTotals {
 	totals := make(map[string]*zoneTotals)
 	zoneStates.Range(func(_, value any) bool {
 		s := value.(*zoneState)
@@ -56,6 +76,12 @@ func (collector) Collect(metrics chan<- prometheus.Metric) {
 		t.keys += s.limiter.CountKeys()
 		return true
 	})
+	return totals
+}
+
+// Collect implements prometheus.Collector.
+func (collector) Collect(metrics chan<- prometheus.Metric) {
+	totals := totalsByZone()
 	for zone, t := range totals {
 		for decision, n := range map[string]uint64{"allowed": t.allowed, "uncounted": t.uncounted, "limited": t.limited, "dry_run": t.dryRun, "exempt": t.exempt} {
 			metrics <- prometheus.MustNewConstMetric(descRequests, prometheus.CounterValue, float64(n), zone, decision)

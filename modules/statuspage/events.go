@@ -17,6 +17,7 @@ import (
 	"github.com/theworklabs/edge/internal/timeline"
 	"github.com/theworklabs/edge/internal/traffic"
 	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/ratelimit"
 )
 
 const (
@@ -38,6 +39,7 @@ var streams atomic.Int32
 type message struct {
 	Hello    *hello                 `json:"hello,omitempty"` // in the first message
 	Overview *edge.Overview         `json:"overview,omitempty"`
+	Limits   []ratelimit.ZoneStatus `json:"limits,omitempty"`   // with an overview
 	Services []json.RawMessage      `json:"services,omitempty"` // that have changed
 	Gone     []string               `json:"gone,omitempty"`     // services that are no longer there
 	Events   []timeline.Event       `json:"events,omitempty"`
@@ -131,7 +133,7 @@ func (s *stream) next(ctx context.Context) ([]byte, error) {
 	}
 	if now.Sub(s.overview) >= overviewInterval {
 		o := s.app.Overview(ctx)
-		m.Overview, s.overview = &o, now
+		m.Overview, m.Limits, s.overview = &o, ratelimit.Zones(), now
 	}
 	services := s.app.ServiceOverviews()
 	if err := s.addServices(&m, services); err != nil {

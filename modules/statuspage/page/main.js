@@ -1,5 +1,5 @@
 import { State } from "./state.js";
-import { age, certificate, duration, judge, lostTotal, rate, summarize } from "./words.js";
+import { age, certificate, duration, judge, limit, lostTotal, rate, summarize } from "./words.js";
 import { drawChart } from "./chart.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -188,6 +188,7 @@ function renderOverview(all) {
 	const known = (o.backups ?? []).map((b) => make("li", {}, `${b.project}/${b.application}: can be restored as of ${b.recovery_point ? age(b.recovery_point, now) + " ago" : "never"}`
 		+ (b.last_drill ? `; a drill passed ${age(b.last_drill, now)} ago, in ${Math.round(b.drill_seconds)} s` : "; no drill yet")));
 	$("#backups").replaceChildren(...listItems(known, "No backup has reported yet."));
+	$("#limits").replaceChildren(...listItems([...state.limits.values()].map((z) => make("li", {}, `${z.name}: `, stateText(limit(z)))), "No route has a rate limit."));
 	$("#edge").replaceChildren(make("li", {}, `Version ${state.hello.version}, started ${age(o.started, now)} ago, configuration ${o.generation}`),
 		...sources.map((s) => make("li", {}, `Source ${s.name}: `, stateText(s))));
 	const shown = [...rows.values()].filter((r) => !r.row.hidden).length;

@@ -3,6 +3,7 @@
 export class State {
 	hello = null;
 	overview = null;
+	limits = new Map(); // zone of rate limits → its counts, with those of the last minute
 	services = new Map(); // name → what the edge reports, with history, lostLately and deployedAt
 	events = []; // the newest first
 	offset = 0; // of the edge's clock to that of this machine, in milliseconds
@@ -20,6 +21,11 @@ export class State {
 		if (m.overview) {
 			this.overview = m.overview;
 			this.offset = new Date(m.overview.time) - Date.now();
+			const zones = (m.limits ?? []).map((z) => {
+				const counts = [...(this.limits.get(z.name)?.counts ?? []).filter(([at]) => this.now() - at < 60_000), [this.now(), z.limited]];
+				return [z.name, { ...z, counts, lately: Math.max(0, z.limited - counts[0][1]) }];
+			});
+			this.limits = new Map(zones);
 		}
 		for (const s of m.services ?? []) {
 			this.update(s);

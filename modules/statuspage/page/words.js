@@ -72,6 +72,12 @@ export function certificate(c, now) {
 	}
 }
 
+// limit says how a zone of rate limits is.
+export function limit(z) {
+	if (z.lately > 0) return { level: "warn", text: `${plural(z.lately, "request")} refused in the last minute, ${z.limited} in all` };
+	return { level: "good", text: `${z.limited} of ${z.passed + z.limited} refused so far` };
+}
+
 // summarize says in one sentence how everything is.
 export function summarize(judged, others) {
 	const bad = judged.filter((j) => j.level === "bad").length, warn = judged.filter((j) => j.level === "warn").length;
