@@ -85,7 +85,7 @@ func TestCaddyfileReadsEnvironment(t *testing.T) {
 func TestCaddyfileTakesTheOverlaysSites(t *testing.T) {
 	for name, value := range map[string]string{
 		"DOMAIN": "example.org", "MORE_SITES": "import observability/edge.caddyfile", "LOG_FORMAT": "ecs", "TRACING": "import traced",
-		"OBSERVABILITY_PASSWORD_HASH": "$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG", "OBSERVABILITY_SUBNET": "10.9.8.0/24",
+		"OBSERVABILITY_PASSWORD_HASH": "$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG", "OBSERVABILITY_RANGE": "10.9.8.0/24",
 	} {
 		t.Setenv(name, value)
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,7 @@ func guardCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "guard",
 		Usage: "[--listen <address>] [--socket <path>] [--restart-unhealthy] [--health]",
-		Short: "Gives the edge read-only access to the list of containers, and to nothing else of Docker",
+		Short: "Gives the edge access to the list of containers, and to nothing else of Docker",
 		Long: `
 Has access to the Docker socket, in a container of its own, and forwards GET /_ping,
 /version, /events and /containers/json. It removes command lines, mounts and labels that
@@ -38,7 +39,8 @@ compose file does.
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("listen", ":2375", "Address to listen on")
 			cmd.Flags().String("socket", "/var/run/docker.sock", "The Docker Engine's socket")
-			cmd.Flags().Bool("restart-unhealthy", false, "Restart unhealthy containers that are labelled for it when the edge asks")
+			cmd.Flags().String("restart-unhealthy", "false", "Restart unhealthy containers that are labelled for it when the edge asks")
+			cmd.Flags().Lookup("restart-unhealthy").NoOptDefVal = "true"
 			cmd.Flags().Bool("health", false, "Ask a running guard whether it works")
 			cmd.RunE = runNoArgs(runGuard)
 		},
@@ -58,7 +60,9 @@ func runGuard(cmd *cobra.Command) error {
 		return withHint(err, "choose another address with --listen")
 	}
 	proxy := socketproxy.New(flags.String("socket"))
-	if flags.Bool("restart-unhealthy") {
+	if restarts, err := isRestartAllowed(flags.String("restart-unhealthy")); err != nil {
+		return err
+	} else if restarts {
 		proxy.AllowRestarts(func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format, args...) })
 	}
 	server := &http.Server{
@@ -79,6 +83,20 @@ func runGuard(cmd *cobra.Command) error {
 		return err
 	}
 	return nil
+}
+
+// isRestartAllowed reads a value of the edge's option restart_unhealthy: compose.yaml gives both the same. When the edge asks is the edge's matter.
+func isRestartAllowed(text string) (bool, error) {
+	switch text {
+	case "true":
+		return true, nil
+	case "false", "":
+		return false, nil
+	}
+	if after, err := caddy.ParseDuration(text); err != nil || after <= 0 {
+		return false, withHint(fmt.Errorf("--restart-unhealthy %q: want true, false, or the time after which the edge asks", text), "for example RESTART_UNHEALTHY=45s in .env")
+	}
+	return true, nil
 }
 
 func guardHealth(ctx context.Context, listen string) error {

@@ -15,8 +15,9 @@ const (
 	DefaultAfter = 30 * time.Second
 	// interval is the time between two looks.
 	interval = time.Second
-	// pause is the time between two requests for the same container.
-	pause = time.Minute
+	// pause is the time until the next request for a container that was restarted, and longPause if that was refused, or failed.
+	pause     = time.Minute
+	longPause = 10 * time.Minute
 )
 
 // Restarter asks for restarts.
@@ -31,7 +32,7 @@ type Restarter struct {
 
 // Run asks for restarts, one after the other, until ctx ends.
 func (r Restarter) Run(ctx context.Context) {
-	asked := make(map[string]time.Time) // the last attempts, by container
+	h := make(History)
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -41,28 +42,63 @@ func (r Restarter) Run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		now := time.Now()
-		service, e := Next(r.Services(), now, r.After, asked)
+		service, e := h.Next(r.Services(), now, r.After)
 		if e == nil {
 			continue
 		}
-		asked[e.ID] = now
 		err := r.Restart(ctx, e.ID)
 		if ctx.Err() != nil {
 			return
 		}
+		h.note(e.ID, time.Now(), err)
 		r.OnRestart(service, *e, err)
 	}
 }
 
-// Next returns the endpoint whose container is to be restarted now, and its service; nil if there is none. Those of a service in maintenance, or of one
-// with a container that starts or drains, wait: an operator, a rollout, Docker or an earlier restart is at work there. asked has the times of earlier
-// attempts; Next forgets those that do not matter any more.
-func Next(services []registry.ServiceStatus, now time.Time, after time.Duration, asked map[string]time.Time) (string, *registry.EndpointStatus) {
-	for container, at := range asked {
-		if now.Sub(at) >= pause {
-			delete(asked, container)
+// History is what has been seen of unhealthy containers, by their IDs.
+type History map[string]*sighting
+
+// sighting is what has been seen of one container.
+type sighting struct {
+	since  time.Time // it has been unhealthy without a break
+	pauses time.Time // until then, it is left alone
+}
+
+// note notes an attempt to restart a container.
+func (h History) note(container string, now time.Time, err error) {
+	until := now.Add(pause)
+	if err != nil {
+		until = now.Add(longPause)
+	}
+	h[container] = &sighting{since: now, pauses: until}
+}
+
+// update notes which containers are unhealthy, and forgets those that are not any more.
+func (h History) update(services []registry.ServiceStatus, now time.Time) {
+	isUnhealthy := make(map[string]bool)
+	for _, s := range services {
+		for _, e := range s.Endpoints {
+			if e.ShouldRestart {
+				isUnhealthy[e.ID] = true
+			}
 		}
 	}
+	for container := range isUnhealthy {
+		if h[container] == nil {
+			h[container] = &sighting{since: now}
+		}
+	}
+	for container, seen := range h {
+		if !isUnhealthy[container] && now.After(seen.pauses) {
+			delete(h, container)
+		}
+	}
+}
+
+// Next returns the endpoint whose container is to be restarted now, because it has been unhealthy for so long, and its service; nil if there is none. Those of a
+// service in maintenance, or of one with a container that starts or drains, wait: an operator, a rollout, Docker or an earlier restart is at work there.
+func (h History) Next(services []registry.ServiceStatus, now time.Time, after time.Duration) (string, *registry.EndpointStatus) {
+	h.update(services, now)
 	busy := make(map[string]bool) // containers that another of their services has in use
 	for _, s := range services {
 		if isAtRest(s) {
@@ -74,8 +110,10 @@ func Next(services []registry.ServiceStatus, now time.Time, after time.Duration,
 	}
 	for _, s := range services {
 		for i, e := range s.Endpoints {
-			_, wasAsked := asked[e.ID]
-			if e.ShouldRestart && e.State == registry.Failing && now.Sub(e.Since) >= after && !busy[e.ID] && !wasAsked {
+			if !e.ShouldRestart || e.State != registry.Failing || busy[e.ID] {
+				continue
+			}
+			if seen := h[e.ID]; now.Sub(seen.since) >= after && now.After(seen.pauses) {
 				return s.Service, &s.Endpoints[i]
 			}
 		}

@@ -94,6 +94,7 @@ type queue struct {
 	entries  [][]byte
 	waiting  int64 // bytes, with those that are being written
 	isClosed bool
+	isStuck  bool          // nobody reads, and the log is closed
 	wake     chan struct{} // has a value if there is something to do
 	done     chan struct{} // closed when all is written after a close
 }
@@ -104,14 +105,15 @@ func newQueue(to io.WriteCloser, size int64) *queue {
 	return q
 }
 
-// Write adds an entry, or drops it. It never blocks, and never fails, until the log is closed: what a process says last is written at once.
+// Write adds an entry, or drops it. It never blocks, and never fails. Once the log is closed, and all was written, it writes at once: that is what a process says
+// last.
 func (q *queue) Write(entry []byte) (int, error) {
 	q.mu.Lock()
-	if q.isClosed {
+	if q.isClosed && !q.isStuck && q.waiting == 0 {
 		q.mu.Unlock()
 		return q.to.Write(entry)
 	}
-	if q.waiting+int64(len(entry)) > q.size {
+	if q.isStuck || q.waiting+int64(len(entry)) > q.size {
 		q.mu.Unlock()
 		dropped.Add(1)
 		return len(entry), nil
@@ -148,21 +150,25 @@ func (q *queue) run() {
 				q.mu.Unlock()
 			}
 		}
-		q.mu.Lock()
-		isDone := q.isClosed && len(q.entries) == 0
-		q.mu.Unlock()
-		if isDone {
+		if q.isDone() {
 			return
 		}
 	}
 }
 
+// take returns the entries that wait, and empties the queue.
 func (q *queue) take() [][]byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	entries := q.entries
 	q.entries = nil
 	return entries
+}
+
+func (q *queue) isDone() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.isClosed && len(q.entries) == 0
 }
 
 // Close writes what waits, for a limited time, and closes the writer.
@@ -176,6 +182,9 @@ func (q *queue) Close() error {
 		return q.to.Close()
 	case <-time.After(flushTimeout):
 	}
+	q.mu.Lock()
+	q.isStuck = true
+	q.mu.Unlock()
 	dropped.Add(uint64(len(q.take())))
 	return errors.Join(errors.New("the log is not read: its last entries are dropped"), q.to.Close())
 }

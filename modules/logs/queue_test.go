@@ -88,6 +88,10 @@ func TestALogThatIsNotReadEndsInTime(t *testing.T) {
 		if n := Dropped() - before; n != 1 {
 			t.Errorf("%d entries are dropped, want 1", n)
 		}
+		start = time.Now()
+		if _, err := q.Write([]byte("shutdown complete\n")); err != nil || time.Since(start) > 0 || Dropped()-before != 2 {
+			t.Errorf("what the process says last waits %v, %v", time.Since(start), err)
+		}
 		close(w.released)
 	})
 }

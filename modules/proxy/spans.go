@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -103,7 +104,9 @@ func (a *attempt) endSpan(err error) {
 		return
 	}
 	if err != nil {
-		a.span.SetStatus(codes.Error, err.Error())
+		if !errors.Is(a.exchange.req.Context().Err(), context.Canceled) { // a client that leaves is no fault
+			a.span.SetStatus(codes.Error, err.Error())
+		}
 		a.span.SetAttributes(attribute.String("error.type", a.classify(err).String()))
 	}
 	a.span.End()
@@ -118,7 +121,7 @@ func (x *exchange) describeSpan(err error) {
 	if x.endpoint != nil {
 		x.span.SetAttributes(endpointAttribute.String(x.endpoint.ID()))
 	}
-	if err != nil && !errors.Is(err, errHijacked) {
+	if err != nil && !errors.Is(err, errHijacked) && !errors.Is(err, context.Canceled) {
 		x.span.SetStatus(codes.Error, err.Error())
 	}
 }

@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	password = "correct horse battery staple"
-	subnet   = "172.29.181.0/24"
+	password  = "correct horse battery staple"
+	subnet    = "172.29.181.0/24"
+	addresses = "172.29.181.128/25"
 )
 
 // stack is the shipped stack with the overlay, which all tests use.
@@ -69,7 +70,7 @@ func (s *observedStack) up(dir string) error {
 	if err != nil {
 		return err
 	}
-	hash, err := exec.Command(edge, "hash-password", "--plaintext", password).Output()
+	hash, err := exec.Command(edge, "hash-password", "--bcrypt-cost", "10", "--plaintext", password).Output()
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (s *observedStack) up(dir string) error {
 			"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:" + ports[0], "PUBLISH_HTTPS=127.0.0.1:" + ports[1], "PUBLIC_HTTPS_PORT=" + ports[1],
 			"TEST_DIR=" + dir, "TEST_PROMETHEUS=" + ports[2], "TEST_ALERTMANAGER=" + ports[3], "TEST_LOGS=" + ports[4],
 			"COMPOSE_PROFILES=light,containers", "LOG_SHIPPER_IMAGE=edge-test/observability:test",
-			"OBSERVABILITY_PASSWORD_HASH=" + strings.TrimSpace(string(hash)), "OBSERVABILITY_SUBNET=" + subnet,
+			"OBSERVABILITY_PASSWORD_HASH=" + strings.TrimSpace(string(hash)), "OBSERVABILITY_SUBNET=" + subnet, "OBSERVABILITY_RANGE=" + addresses,
 		},
 	}
 	s.prometheus, s.alertmanager, s.logs = "http://127.0.0.1:"+ports[2], "http://127.0.0.1:"+ports[3], "http://127.0.0.1:"+ports[4]
