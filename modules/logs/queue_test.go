@@ -14,7 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// slowWriter writes when it is told to.
+// slowWriter writes once it is released.
 type slowWriter struct {
 	mu       sync.Mutex
 	released chan struct{}
