@@ -49,6 +49,20 @@ func TestShippedCaddyfileAdaptsToCaddyJSON(t *testing.T) {
 	}
 }
 
+// adaptShipped returns the JSON of the shipped Caddyfile.
+func adaptShipped(t *testing.T) []byte {
+	t.Helper()
+	caddyfile, err := os.ReadFile("Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return adapted
+}
+
 // TestCaddyfileReadsEnvironment: hosts with different settings use the same Caddyfile.
 func TestCaddyfileReadsEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
@@ -59,14 +73,7 @@ func TestCaddyfileReadsEnvironment(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	caddyfile, err := os.ReadFile("Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	adapted := adaptShipped(t)
 	for _, want := range []string{
 		`"accounting.example.org"`, `"ops@example.org"`, `":8080"`, `":8443"`, `:9443`, `"tcp://guard:2375"`, `"localhost:2020"`,
 		`"cloudflare"`, `"192.0.2.10"`, `"192.0.2.11/32"`,
@@ -89,14 +96,7 @@ func TestCaddyfileTakesTheOverlaysSites(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	caddyfile, err := os.ReadFile("Caddyfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	adapted := adaptShipped(t)
 	for want, n := range map[string]int{
 		`"handler":"tracing"`: 6, `"handler":"authentication"`: 3, `"handler":"edge_status"`: 1, `"handler":"metrics"`: 1, `"format":"ecs"`: 9,
 		`"ranges":["10.9.8.0/24"]`: 1, `"format":"redact"`: 0,
