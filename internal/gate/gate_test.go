@@ -1,0 +1,427 @@
+//go:build linux
+
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// testGate is a gate with a TCP and a UDP socket.
+type testGate struct {
+	*Server
+	path     string
+	tcp, udp string // where they listen
+	stop     func() // ends it, and waits
+	user     int    // the user that it serves
+}
+
+// startGate starts a gate whose sockets have free ports of a host.
+func startGate(t *testing.T, host string) *testGate {
+	t.Helper()
+	g := &testGate{path: filepath.Join(privateDir(t), "gate.sock"), user: os.Geteuid()}
+	g.tcp, g.udp = freeAddress(t, "tcp", host), freeAddress(t, "udp", host)
+	g.start(t)
+	return g
+}
+
+func (g *testGate) start(t *testing.T) {
+	t.Helper()
+	s, err := Open(t.Context(), g.path, []Address{{"tcp", g.tcp}, {"udp", g.udp}}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Server, s.user = s, g.user
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- s.Serve(ctx) }()
+	g.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { g.stop() })
+}
+
+func privateDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func freeAddress(t *testing.T, network, host string) string {
+	t.Helper()
+	if network == "udp" {
+		conn, err := net.ListenPacket(network, net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.LocalAddr().String()
+	}
+	ln, err := net.Listen(network, net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func (g *testGate) ask(t *testing.T) *Lease {
+	t.Helper()
+	l, err := Ask(t.Context(), g.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// within fails the test unless the condition becomes true.
+func within(t *testing.T, what string, isTrue func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !isTrue(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+// answer accepts one connection, and writes a name to it.
+func answer(t *testing.T, ln net.Listener, name string) {
+	t.Helper()
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	_, _ = io.WriteString(conn, name)
+	_ = conn.Close()
+}
+
+func listener(t *testing.T, l *Lease, address string) net.Listener {
+	t.Helper()
+	ln, err := l.Listener(address)
+	if err != nil || ln == nil {
+		t.Fatal(ln, err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln
+}
+
+func packetConn(t *testing.T, l *Lease, address string) *net.UDPConn {
+	t.Helper()
+	conn, err := l.PacketConn(address)
+	if err != nil || conn == nil {
+		t.Fatal(conn, err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func TestConnectionsWaitForTheNextProcess(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	expect := func(client net.Conn, want string) {
+		t.Helper()
+		_ = client.SetDeadline(time.Now().Add(10 * time.Second))
+		if got, err := io.ReadAll(client); err != nil || string(got) != want {
+			t.Errorf("got %q, %v; want %q", got, err, want)
+		}
+	}
+	dial := func() net.Conn {
+		t.Helper()
+		client, err := net.Dial("tcp", g.tcp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = client.Close() })
+		return client
+	}
+
+	early := dial() // nobody has asked for the sockets yet
+	first := g.ask(t)
+	ln := listener(t, first, g.tcp)
+	answer(t, ln, "first")
+	expect(early, "first")
+
+	_ = ln.Close()
+	_ = first.Close()
+	waiting := dial()
+	second := g.ask(t)
+	next := listener(t, second, g.tcp)
+	answer(t, next, "second")
+	expect(waiting, "second")
+}
+
+func TestThePacketsOfAClientStayWithItsProcess(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		t.Run(host, func(t *testing.T) {
+			g := startGate(t, host)
+			old, next := g.ask(t), g.ask(t)
+			oldConn, nextConn := packetConn(t, old, g.udp), packetConn(t, next, g.udp)
+			within(t, "the old process knows of the next", func() bool { return old.Askers() == 2 })
+			kept, other := dialUDP(t, g.udp), dialUDP(t, g.udp)
+
+			// The successor is there, and gets nothing yet.
+			for i := range 20 {
+				expectPacket(t, kept, oldConn, fmt.Sprint("a", i))
+				expectPacket(t, other, oldConn, fmt.Sprint("b", i))
+			}
+			address := netip.MustParseAddrPort(kept.LocalAddr().String())
+			if err := old.KeepClients(func() []netip.AddrPort { return append(neighbours(address), address) }); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 20 {
+				expectPacket(t, kept, oldConn, fmt.Sprint("c", i))
+				expectPacket(t, other, nextConn, fmt.Sprint("d", i))
+			}
+			// The old process ends.
+			_ = oldConn.Close()
+			_ = old.Close()
+			within(t, "one asker is left", func() bool { return next.Askers() == 1 })
+			expectPacket(t, kept, nextConn, "e")
+			expectPacket(t, other, nextConn, "f")
+
+			// The next one gets the socket that is free, and the packets when it is alone.
+			third := g.ask(t)
+			thirdConn := packetConn(t, third, g.udp)
+			expectPacket(t, other, nextConn, "g")
+			_ = nextConn.Close()
+			_ = next.Close()
+			within(t, "one asker is left", func() bool { return third.Askers() == 1 })
+			expectPacket(t, kept, thirdConn, "h")
+		})
+	}
+}
+
+// neighbours returns more clients than one chunk of a filter has, but not those of the test's.
+func neighbours(of netip.AddrPort) []netip.AddrPort {
+	var all []netip.AddrPort
+	for i := range 3 * chunk {
+		all = append(all, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}), of.Port()))
+	}
+	return all
+}
+
+func dialUDP(t *testing.T, address string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("udp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func expectPacket(t *testing.T, from net.Conn, to *net.UDPConn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(from, text); err != nil {
+		t.Fatal(err)
+	}
+	_ = to.SetReadDeadline(time.Now().Add(10 * time.Second))
+	got := make([]byte, 100)
+	n, _, err := to.ReadFrom(got)
+	if err != nil || string(got[:n]) != text {
+		t.Fatalf("got %q, %v; want %q", got[:n], err, text)
+	}
+}
+
+// TestTheFilterFollowsTheSuccessor: the successor ends, and a third process becomes it.
+func TestTheFilterFollowsTheSuccessor(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	old, failed := g.ask(t), g.ask(t)
+	client := dialUDP(t, g.udp)
+	within(t, "the old process knows of the next", func() bool { return old.Askers() == 2 })
+	if err := old.KeepClients(func() []netip.AddrPort { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	expectPacket(t, client, packetConn(t, failed, g.udp), "a")
+	_ = failed.Close()
+	within(t, "one asker is left", func() bool { return old.Askers() == 1 })
+	next := g.ask(t)
+	within(t, "the old process knows of it", func() bool { return old.Askers() == 2 })
+	expectPacket(t, client, packetConn(t, next, g.udp), "b")
+}
+
+func TestMoreClientsThanAFilterHasRoomFor(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	old := g.ask(t)
+	g.ask(t)
+	within(t, "the old process knows of the next", func() bool { return old.Askers() == 2 })
+	var clients []netip.AddrPort
+	for i := range maxClients + 7 {
+		clients = append(clients, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1))
+	}
+	err := old.KeepClients(func() []netip.AddrPort { return clients })
+	if err == nil || !strings.Contains(err.Error(), "QUIC connections end") {
+		t.Errorf("got error %v", err)
+	}
+}
+
+func TestWhoGetsNoSockets(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	for range maxAskers {
+		g.ask(t)
+	}
+	if _, err := Ask(t.Context(), g.path); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "no more may") {
+		t.Errorf("one asker too many: %v", err)
+	}
+	for name, text := range map[string]string{"an unknown question": "X", "a long question": "SS", "garbage": strings.Repeat("GET / HTTP/1.1\r\n", 200)} {
+		conn, err := net.Dial("unixpacket", g.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, text)
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, _, err := receive(conn.(*net.UnixConn)); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+		_ = conn.Close()
+	}
+	silent, err := net.Dial("unixpacket", g.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	_ = silent.SetDeadline(time.Now().Add(10 * time.Second))
+	if n, err := silent.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("who asks nothing gets %d bytes, %v", n, err)
+	}
+	if err := Health(t.Context(), g.path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnotherUserGetsNothing(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	g.stop()
+	g.user++
+	g.start(t)
+	if _, err := Ask(t.Context(), g.path); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "the asker is user") {
+		t.Errorf("the sockets: %v", err)
+	}
+	if err := Health(t.Context(), g.path); !errors.Is(err, ErrRefused) {
+		t.Errorf("its health: %v", err)
+	}
+}
+
+func TestAThousandAskers(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	first := g.ask(t)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 50)
+	for i := range 1000 {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			switch i % 3 {
+			case 0:
+				if l, err := Ask(context.Background(), g.path); err == nil {
+					_ = l.Close()
+				} else if !errors.Is(err, ErrRefused) {
+					t.Error(err)
+				}
+			case 1:
+				if err := Health(context.Background(), g.path); err != nil {
+					t.Error(err)
+				}
+			default: // goes away at once
+				if conn, err := net.Dial("unixpacket", g.path); err == nil {
+					_ = conn.Close()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	within(t, "one asker is left", func() bool { return g.countLeases() == 1 })
+	client := dialUDP(t, g.udp)
+	expectPacket(t, client, packetConn(t, first, g.udp), "the first one still has the packets")
+	for _, s := range g.sockets {
+		if s.udp != nil && len(s.udp.members) > maxAskers {
+			t.Errorf("the gate has %d sockets for %s", len(s.udp.members), s.address)
+		}
+	}
+}
+
+func TestALeaseEndsWithItsGate(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	l := g.ask(t)
+	g.stop()
+	select {
+	case <-l.Ended():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the lease does not end")
+	}
+	// The socket of a gate that was killed stays behind.
+	ln, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: g.path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	_ = ln.Close()
+	if _, err := Ask(t.Context(), g.path); err == nil {
+		t.Error("there is no gate, and no error")
+	}
+	_ = l.Close() // as long as one process has the sockets, their addresses are in use
+	g.start(t)
+	g.ask(t)
+}
+
+func TestGatesThatDoNotOpen(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	open := func(path string, addresses ...Address) error {
+		s, err := Open(t.Context(), path, addresses, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		if err == nil {
+			s.close()
+		}
+		return err
+	}
+	free := Address{"tcp", freeAddress(t, "tcp", "127.0.0.1")}
+	shared := filepath.Join(privateDir(t), "shared")
+	if err := os.Mkdir(shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"the address is taken":         {open(filepath.Join(privateDir(t), "s"), Address{"tcp", g.tcp}), "address already in use"},
+		"another gate has the path":    {open(g.path, free), "another gate serves it"},
+		"others can use the directory": {open(filepath.Join(shared, "s"), free), "must belong to user"},
+		"there is no directory":        {open(filepath.Join(shared, "none", "s"), free), "the directory of the gate's socket"},
+		"no address":                   {open(filepath.Join(privateDir(t), "s")), "name at least one address"},
+		"too many addresses":           {open(filepath.Join(privateDir(t), "s"), make([]Address, maxSockets+1)...), "at most 64"},
+	} {
+		if test.err == nil || !strings.Contains(test.err.Error(), test.want) {
+			t.Errorf("%s: got error %v, want %q", name, test.err, test.want)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for text, want := range map[string]string{":443": "tcp/:443", "udp/:443": "udp/:443", "tcp/127.0.0.1:80": "tcp/127.0.0.1:80", "udp/[::1]:443": "udp/[::1]:443"} {
+		if got, err := ParseAddress(text); err != nil || got.String() != want {
+			t.Errorf("%s: got %s, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "443", ":", ":0", ":99999", "unix//run/x", "sctp/:443", "example.com:443", ":80-90"} {
+		if got, err := ParseAddress(text); err == nil {
+			t.Errorf("%q: got %s", text, got)
+		}
+	}
+}
