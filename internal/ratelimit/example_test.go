@@ -2,7 +2,6 @@ package ratelimit_test
 
 import (
 	"fmt"
-	"hash/maphash"
 	"time"
 
 	"github.com/theworklabs/edge/internal/ratelimit"
@@ -13,7 +12,7 @@ func ExampleLimiter() {
 	limiter := ratelimit.New(1000)
 	rate := ratelimit.Rate{Events: 2, Window: time.Hour, Burst: 2}
 	for _, client := range []string{"192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"} {
-		decision := limiter.Take(maphash.String(limiter.Seed(), client), rate)
+		decision := limiter.Take(limiter.HashKey().Hash([]byte(client)), rate)
 		fmt.Printf("%s: allowed %t, remaining %d\n", client, decision.Allowed, decision.Remaining)
 	}
 	// Output:

@@ -1,10 +1,14 @@
 package ratelimit
 
 import (
-	"hash/maphash"
+	"crypto/rand"
+	"encoding/binary"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/dchest/siphash"
 )
 
 // Limiter has the token buckets of many keys, 16 bytes each, in a table of fixed size. It is safe for concurrent use.
@@ -14,7 +18,7 @@ import (
 // request each replaces only keys of the flood: a key that has used more than one token keeps its slot. With the number of keys
 // that the limiter is made for, one key in a thousand is in a full row.
 type Limiter struct {
-	seed  maphash.Seed
+	key   atomic.Pointer[HashKey]
 	epoch time.Time
 	now   func() time.Time
 	mask  uint64
@@ -43,13 +47,27 @@ func New(keys int) *Limiter {
 func newLimiter(keys int, now func() time.Time) *Limiter {
 	n := 1 << bits.Len(uint(max(4*keys/len(row{})-1, 0)))
 	// The epoch is a second ago, so that no time of a key is 0.
-	return &Limiter{seed: maphash.MakeSeed(), epoch: now().Add(-time.Second), now: now, mask: uint64(n - 1), rows: make([]row, n)}
+	l := &Limiter{epoch: now().Add(-time.Second), now: now, mask: uint64(n - 1), rows: make([]row, n)}
+	l.key.Store(newHashKey())
+	return l
 }
 
-// Seed returns the seed that callers hash keys with. It is random, so that clients can't choose keys that collide.
-func (l *Limiter) Seed() maphash.Seed { return l.seed }
+// HashKey is the secret with which keys are hashed, by SipHash: clients can't choose keys that collide.
+type HashKey [2]uint64
 
-// Take decides whether a request of a key is allowed, and takes a token if it is. key is the key's hash with [Limiter.Seed]. The rate of
+func newHashKey() *HashKey {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return &HashKey{binary.LittleEndian.Uint64(random[:8]), binary.LittleEndian.Uint64(random[8:])}
+}
+
+// Hash returns the hash of a key.
+func (k HashKey) Hash(key []byte) uint64 { return siphash.Hash(k[0], k[1], key) }
+
+// HashKey returns the secret with which callers hash keys. It is random, or that of the limiter whose counts were imported.
+func (l *Limiter) HashKey() HashKey { return *l.key.Load() }
+
+// Take decides whether a request of a key is allowed, and takes a token if it is. key is the key's hash with [Limiter.HashKey]. The rate of
 // a key may change from call to call.
 func (l *Limiter) Take(key uint64, rate Rate) Decision {
 	index := key & l.mask
@@ -91,16 +109,12 @@ func (r *row) findSlot(key uint64) *slot {
 func (l *Limiter) CountKeys() int {
 	count := 0
 	now := int64(l.now().Sub(l.epoch))
-	for i := range l.locks {
-		l.locks[i].Lock()
-		for row := i; row < len(l.rows); row += len(l.locks) {
-			for _, s := range l.rows[row] {
-				if s.fullAt > now {
-					count++
-				}
+	l.eachRow(func(r *row) {
+		for _, s := range r {
+			if s.fullAt > now {
+				count++
 			}
 		}
-		l.locks[i].Unlock()
-	}
+	})
 	return count
 }

@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"hash/maphash"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -10,7 +9,7 @@ import (
 	"time"
 )
 
-func stringKey(l *Limiter, s string) uint64 { return maphash.String(l.Seed(), s) }
+func stringKey(l *Limiter, s string) uint64 { return l.HashKey().Hash([]byte(s)) }
 
 func TestBurstIsAllowedThenRateApplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

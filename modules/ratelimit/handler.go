@@ -74,7 +74,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			z.state.exempt.Add(1)
 			continue
 		}
-		d := z.state.limiter.Take(z.rules.key.hash(z.state.limiter.Seed(), r), z.rules.rate)
+		d := z.state.limiter.Take(z.rules.key.hash(z.state.limiter.HashKey(), r), z.rules.rate)
 		switch {
 		case d.Uncounted:
 			z.state.uncounted.Add(1)

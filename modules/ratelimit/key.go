@@ -2,19 +2,21 @@ package ratelimit
 
 import (
 	"fmt"
-	"hash/maphash"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/textproto"
 	"strings"
+	"sync"
+
+	"github.com/theworklabs/edge/internal/ratelimit"
 )
 
 // requestKey is what a zone counts requests by: requests with the same parts share a count.
 type requestKey []keyPart
 
-// keyPart writes one property of a request to the hash. It does not interpret what the request contains, such as placeholders.
-type keyPart func(h *maphash.Hash, r *http.Request)
+// keyPart appends one property of a request to a key. It does not interpret what the request contains, such as placeholders.
+type keyPart func(key []byte, r *http.Request) []byte
 
 // parseKey parses the names of a key's parts; without names, the key is client_ip. ipv6Bits is how many bits of a client's IPv6
 // address are part of the key.
@@ -29,7 +31,7 @@ func parseKey(names []string, ipv6Bits int) (requestKey, error) {
 		case name == "client_ip":
 			key = append(key, clientIPPart(ipv6Bits))
 		case name == "host":
-			key = append(key, writeHost)
+			key = append(key, appendHost)
 		case isHeader && strings.EqualFold(header, "Host"):
 			return nil, fmt.Errorf("key %q: want host: Go does not have Host among the headers", name)
 		case isHeader && header != "":
@@ -41,25 +43,28 @@ func parseKey(names []string, ipv6Bits int) (requestKey, error) {
 	return key, nil
 }
 
+// keyBuffers are the buffers in which keys are made.
+var keyBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
 // hash returns the hash of the request's key.
-func (k requestKey) hash(seed maphash.Seed, r *http.Request) uint64 {
-	var h maphash.Hash
-	h.SetSeed(seed)
-	for _, write := range k {
-		write(&h, r)
-		_ = h.WriteByte(0xff) // separates the parts
+func (k requestKey) hash(secret ratelimit.HashKey, r *http.Request) uint64 {
+	buffer := keyBuffers.Get().(*[]byte)
+	defer keyBuffers.Put(buffer)
+	key := (*buffer)[:0]
+	for _, appendPart := range k {
+		key = append(appendPart(key, r), 0xff) // which separates the parts
 	}
-	return h.Sum64()
+	*buffer = key
+	return secret.Hash(key)
 }
 
-// clientIPPart returns the part that writes the client's IPv4 address, or the first bits of its IPv6 address.
+// clientIPPart returns the part that appends the client's IPv4 address, or the first bits of its IPv6 address.
 func clientIPPart(ipv6Bits int) keyPart {
-	return func(h *maphash.Hash, r *http.Request) {
+	return func(key []byte, r *http.Request) []byte {
 		text := clientIP(r)
 		addr, err := netip.ParseAddr(text)
 		if err != nil {
-			_, _ = h.WriteString(text) // a client on a Unix socket has no address
-			return
+			return append(key, text...) // a client on a Unix socket has no address
 		}
 		addr = addr.Unmap().WithZone("")
 		if addr.Is6() {
@@ -68,25 +73,25 @@ func clientIPPart(ipv6Bits int) keyPart {
 			}
 		}
 		bytes := addr.As16()
-		_, _ = h.Write(bytes[:])
+		return append(key, bytes[:]...)
 	}
 }
 
-// headerPart returns the part that writes all values of a header, whose name is in canonical form.
+// headerPart returns the part that appends all values of a header, whose name is in canonical form.
 func headerPart(name string) keyPart {
-	return func(h *maphash.Hash, r *http.Request) {
+	return func(key []byte, r *http.Request) []byte {
 		for _, value := range r.Header[name] {
-			_, _ = h.WriteString(value) // writing to a hash never fails
-			_ = h.WriteByte(0)
+			key = append(append(key, value...), 0)
 		}
+		return key
 	}
 }
 
-// writeHost writes the requested host in lower case and without its port.
-func writeHost(h *maphash.Hash, r *http.Request) {
+// appendHost appends the requested host in lower case and without its port.
+func appendHost(key []byte, r *http.Request) []byte {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = r.Host
 	}
-	_, _ = h.WriteString(strings.ToLower(strings.TrimSuffix(host, ".")))
+	return append(key, strings.ToLower(strings.TrimSuffix(host, "."))...)
 }
