@@ -141,10 +141,10 @@ func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error)
 		a.endSpan(nil)
 		return resp, nil
 	}
-	resp.Body = newResponseBody(resp.Body, func() {
+	resp.Body = newResponseBody(resp.Body, func(err error) {
 		a.deadline.release()
 		a.claim.Release()
-		a.endSpan(nil)
+		a.endSpan(err)
 		a.count(resp.StatusCode)
 	})
 	return resp, nil

@@ -4,17 +4,20 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // responseBody is the body of a response that releases its claim when it is closed.
 type responseBody struct {
 	io.ReadCloser
+	broken  atomic.Pointer[error] // why a read has failed
 	once    sync.Once
-	release func()
+	release func(err error)
 }
 
-// newResponseBody wraps rc. The result is a Writer if rc is one, as the connection after a 101 is.
-func newResponseBody(rc io.ReadCloser, release func()) io.ReadCloser {
+// newResponseBody wraps rc. The result is a Writer if rc is one, as the connection after a 101 is. release gets the error with which the
+// endpoint broke off, or nil.
+func newResponseBody(rc io.ReadCloser, release func(err error)) io.ReadCloser {
 	b := &responseBody{ReadCloser: rc, release: release}
 	if w, ok := rc.(io.Writer); ok {
 		return &upgradedBody{b, w}
@@ -22,10 +25,25 @@ func newResponseBody(rc io.ReadCloser, release func()) io.ReadCloser {
 	return b
 }
 
+// Read implements io.Reader.
+func (b *responseBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.broken.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
 // Close closes the body and releases the claim.
 func (b *responseBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.once.Do(b.release)
+	b.once.Do(func() {
+		var broken error
+		if e := b.broken.Load(); e != nil {
+			broken = *e
+		}
+		b.release(broken)
+	})
 	return err
 }
 

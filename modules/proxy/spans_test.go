@@ -202,6 +202,34 @@ func TestAnAttemptLastsAsLongAsItsResponse(t *testing.T) {
 	}
 }
 
+// TestAnAttemptFailsIfItsResponseBreaksOff: the client has got a status of 200, and a part of the body.
+func TestAnAttemptFailsIfItsResponseBreaksOff(t *testing.T) {
+	r := newReceiver(t)
+	a := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		fmt.Fprint(w, "begin")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}).start(t)
+	s := serveReady(t, "tracing\nedge_proxy api:80", a.address)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Traceparent", clientParent)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err == nil || string(body) != "begin" {
+		t.Errorf("the body is %q, %v", body, err)
+	}
+	if attempt := r.await(t, clientTrace, "attempt")["attempt"][0]; !attempt.Failed || attempt.Attributes["http.response.status_code"] != "200" || attempt.Attributes["error.type"] == "" {
+		t.Errorf("the attempt is %+v", attempt)
+	}
+}
+
 // TestATraceShowsTheTunnel of a WebSocket: what it carried, and who closed it.
 func TestATraceShowsTheTunnel(t *testing.T) {
 	r := newReceiver(t)
