@@ -52,6 +52,7 @@ type ejection struct {
 
 	reason        string // why the endpoint is out although it passes its probe; empty: it is not ejected
 	timer         *time.Timer
+	endsAt        time.Time
 	count         int // ejections in a row
 	endedAt       time.Time
 	awaitingProbe bool // the ejection has ended, and the probe has not reported since
@@ -85,7 +86,18 @@ func (x *ejection) begin(settings Ejection, reason string, end func()) {
 	duration := settings.duration(x.count)
 	x.count++
 	x.reason = fmt.Sprintf("ejected for %s: %s", duration, reason)
-	x.timer = time.AfterFunc(duration, end)
+	x.startTimer(duration, end)
+}
+
+// resume continues an ejection that another process has begun.
+func (x *ejection) resume(from EjectedEndpoint, end func()) {
+	x.count, x.reason = from.Count, from.Reason
+	x.startTimer(from.Left, end)
+}
+
+func (x *ejection) startTimer(d time.Duration, end func()) {
+	x.endsAt = time.Now().Add(d)
+	x.timer = time.AfterFunc(d, end)
 }
 
 // end ends the ejection.
@@ -110,12 +122,15 @@ func (e *Endpoint) canEject(failures int) bool {
 // eject takes the endpoint out of rotation. The caller holds service.mu.
 func (e *Endpoint) eject(reason string) {
 	e.service.counters.ejections.Add(1)
-	e.ejection.begin(e.service.settings.Eject, reason, func() {
-		e.service.mu.Lock()
-		defer e.service.mu.Unlock()
-		e.uneject()
-	})
+	e.ejection.begin(e.service.settings.Eject, reason, e.endEjection)
 	e.updateState()
+}
+
+// endEjection ends an ejection whose time is over.
+func (e *Endpoint) endEjection() {
+	e.service.mu.Lock()
+	defer e.service.mu.Unlock()
+	e.uneject()
 }
 
 // uneject ends an ejection: the endpoint is ready again as soon as its probe passes. The caller holds service.mu.
