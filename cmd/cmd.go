@@ -20,7 +20,7 @@ type Files struct {
 // Register adds the commands to Caddy's. Call it once, from an init function.
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
-		backupCommand(), certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), drillCommand(), guardCommand(), healthCommand(),
+		backupCommand(), certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), drillCommand(), gateCommand(), guardCommand(), handoverCommand(), healthCommand(),
 		initCommand(files.EnvExample), logsCommand(), maintenanceCommand(), restoreCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(), verifyCommand(),
 		volumeCommand(),
 	} {

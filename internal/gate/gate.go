@@ -9,8 +9,8 @@
 // lease: the gate learns from its end that the asker has ended.
 //
 // All askers get the same TCP sockets, since the kernel gives each connection to one of those that accept. Of UDP sockets each asker gets
-// one of its own, because packets of a QUIC connection must reach the process that knows it; a filter in the kernel decides which socket a
-// packet goes to, see [Lease.KeepClients].
+// one of its own, because packets of a QUIC connection must reach the process that knows it; a filter in the kernel, which the askers attach,
+// decides which socket a packet goes to. See [Lease.Serve] and [Lease.KeepClients].
 package gate
 
 import (
@@ -57,6 +57,16 @@ func ParseAddress(text string) (Address, error) {
 // String returns the form that [ParseAddress] reads.
 func (a Address) String() string { return a.Network + "/" + a.Address }
 
+// Sockets are sockets that another process has opened: a [Lease], or those of systemd. Listener and PacketConn return nil if there is none
+// with the address, [HOST]:PORT.
+type Sockets interface {
+	Listener(address string) (*net.TCPListener, error)
+	PacketConn(address string) (*net.UDPConn, error)
+	// Serve and KeepClients say which packets the UDP sockets get: all, or only those of clients that have a QUIC connection.
+	Serve() error
+	KeepClients(clients func() []netip.AddrPort) error
+}
+
 // What an asker sends.
 const (
 	askForSockets = 'S'
@@ -65,10 +75,10 @@ const (
 
 // message is what a gate sends.
 type message struct {
-	Error   string        `json:"error,omitempty"`
-	Sockets []offered     `json:"sockets,omitempty"` // in the order of the attached descriptors; the first message has them
-	Askers  int           `json:"askers"`            // how many hold the sockets, with the receiver
-	Newest  map[Index]int `json:"newest,omitempty"`  // of each UDP address, the socket of the newest asker
+	Error   string          `json:"error,omitempty"`
+	Sockets []offered       `json:"sockets,omitempty"` // in the order of the attached descriptors; the first message has them
+	Askers  int             `json:"askers"`            // how many hold the sockets, with the receiver
+	Members map[Index][]int `json:"members,omitempty"` // of each UDP address, the sockets of the askers, the oldest first
 }
 
 // Index is the place of a UDP address in the first message.

@@ -177,7 +177,9 @@ func TestThePacketsOfAClientStayWithItsProcess(t *testing.T) {
 			within(t, "the old process knows of the next", func() bool { return old.Askers() == 2 })
 			kept, other := dialUDP(t, g.udp), dialUDP(t, g.udp)
 
-			// The successor is there, and gets nothing yet.
+			// The successor is there and serves, and gets nothing yet.
+			serve(t, old)
+			serve(t, next)
 			for i := range 20 {
 				expectPacket(t, kept, oldConn, fmt.Sprint("a", i))
 				expectPacket(t, other, oldConn, fmt.Sprint("b", i))
@@ -199,12 +201,32 @@ func TestThePacketsOfAClientStayWithItsProcess(t *testing.T) {
 
 			// The next one gets the socket that is free, and the packets when it is alone.
 			third := g.ask(t)
+			serve(t, third)
 			thirdConn := packetConn(t, third, g.udp)
 			expectPacket(t, other, nextConn, "g")
 			_ = nextConn.Close()
 			_ = next.Close()
 			within(t, "one asker is left", func() bool { return third.Askers() == 1 })
 			expectPacket(t, kept, thirdConn, "h")
+
+			// It ends, and there is no successor yet: it keeps its clients, and nobody gets the packets of others.
+			if err := third.KeepClients(func() []netip.AddrPort { return []netip.AddrPort{address} }); err != nil {
+				t.Fatal(err)
+			}
+			expectPacket(t, kept, thirdConn, "i")
+			if _, err := io.WriteString(other, "lost"); err != nil {
+				t.Fatal(err)
+			}
+			expectPacket(t, kept, thirdConn, "j")
+			_ = thirdConn.Close()
+			_ = third.Close()
+			within(t, "no asker is left", func() bool { return g.countLeases() == 0 })
+			fourth := g.ask(t)
+			if _, err := io.WriteString(other, "lost, since it does not serve"); err != nil {
+				t.Fatal(err)
+			}
+			serve(t, fourth)
+			expectPacket(t, other, packetConn(t, fourth, g.udp), "k")
 		})
 	}
 }
@@ -216,6 +238,13 @@ func neighbours(of netip.AddrPort) []netip.AddrPort {
 		all = append(all, netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}), of.Port()))
 	}
 	return all
+}
+
+func serve(t *testing.T, l *Lease) {
+	t.Helper()
+	if err := l.Serve(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func dialUDP(t *testing.T, address string) net.Conn {
@@ -349,10 +378,11 @@ func TestAThousandAskers(t *testing.T) {
 	}
 	wg.Wait()
 	within(t, "one asker is left", func() bool { return g.countLeases() == 1 })
+	serve(t, first)
 	client := dialUDP(t, g.udp)
-	expectPacket(t, client, packetConn(t, first, g.udp), "the first one still has the packets")
+	expectPacket(t, client, packetConn(t, first, g.udp), "the first one has the packets")
 	for _, s := range g.sockets {
-		if s.udp != nil && len(s.udp.members) > maxAskers {
+		if s.udp != nil && len(s.udp.members) > maxAskers+1 {
 			t.Errorf("the gate has %d sockets for %s", len(s.udp.members), s.address)
 		}
 	}

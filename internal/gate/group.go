@@ -13,11 +13,15 @@ import (
 
 // group has the UDP sockets of one address. A member is never closed, since the kernel numbers members by their order: one that nobody has is
 // given to the next asker.
+//
+// The first member, parking, is nobody's. It gets the packets while no process serves: clients send them again.
 type group struct {
 	address string
 	members []*member
-	target  int // the member to which the gate has sent packets last
 }
+
+// parking is the member that no process has.
+const parking = 0
 
 // member is a UDP socket, and the asker that has it.
 type member struct {
@@ -31,7 +35,7 @@ func newGroup(ctx context.Context, address string) (*group, error) {
 	if err := g.add(ctx); err != nil {
 		return nil, err
 	}
-	return g, g.steer(0)
+	return g, g.park()
 }
 
 // add opens one socket more.
@@ -54,50 +58,44 @@ func (g *group) add(ctx context.Context) error {
 	return nil
 }
 
-// steer sends all packets to a member.
-func (g *group) steer(to int) error {
-	g.target = to
-	return attach(g.members[0].conn, toMember(to))
-}
+// park sends all packets to nobody. An asker that serves sends them to itself.
+func (g *group) park() error { return attach(g.members[parking].conn, toMember(parking)) }
 
-// join gives a member that nobody has to an asker. While another asker serves, packets go on to that one.
+// join gives a member that nobody has to an asker.
 func (g *group) join(l *lease) (index int, err error) {
-	free := func(m *member) bool { return m.lessee == nil }
-	isFirst := !slices.ContainsFunc(g.members, func(m *member) bool { return m.lessee != nil })
-	index = slices.IndexFunc(g.members, free)
-	if index < 0 {
-		if err := g.add(context.Background()); err != nil {
-			return 0, err
+	for index = parking + 1; index < len(g.members); index++ {
+		if g.members[index].lessee == nil {
+			g.members[index].lessee = l
+			return index, nil
 		}
-		index = len(g.members) - 1
+	}
+	if err := g.add(context.Background()); err != nil {
+		return 0, err
 	}
 	g.members[index].lessee = l
-	if isFirst {
-		return index, g.steer(index)
-	}
 	return index, nil
 }
 
-// leave takes back the member of an asker. The newest of the others gets the packets if there is one.
-func (g *group) leave(l *lease, others []*lease) error {
-	index := g.memberOf(l)
-	if index < 0 {
-		return nil
+// leave takes back the member of an asker.
+func (g *group) leave(l *lease, isLast bool) error {
+	for _, m := range g.members {
+		if m.lessee == l {
+			m.lessee = nil
+		}
 	}
-	g.members[index].lessee = nil
-	if len(others) == 0 {
-		return nil
-	}
-	// Even if this one was not the target of the gate, it may have attached a filter of its own.
-	if next := g.memberOf(others[len(others)-1]); index == g.target && next >= 0 {
-		return g.steer(next)
+	if isLast {
+		return g.park()
 	}
 	return nil
 }
 
-// memberOf returns the place of an asker's socket, or -1.
-func (g *group) memberOf(l *lease) int {
-	return slices.IndexFunc(g.members, func(m *member) bool { return m.lessee == l })
+// membersOf returns the members that askers have.
+func (g *group) membersOf(leases []*lease) []int {
+	all := make([]int, len(leases))
+	for i, l := range leases {
+		all[i] = slices.IndexFunc(g.members, func(m *member) bool { return m.lessee == l })
+	}
+	return all
 }
 
 func (g *group) close() {

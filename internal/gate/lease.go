@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,15 +26,17 @@ type Lease struct {
 	mu      sync.Mutex
 	sockets []lent
 	askers  int
-	newest  map[Index]int
+	members map[Index][]int
+	serves  bool                    // set by Serve
 	clients func() []netip.AddrPort // set by KeepClients
 }
 
 // lent is a socket of a lease.
 type lent struct {
 	offered
-	tcp *net.TCPListener
-	udp *net.UDPConn
+	tcp       *net.TCPListener
+	udp       *net.UDPConn
+	successor int // the member that gets the packets of new clients when this process leaves
 }
 
 // Ask asks the gate at path for its sockets.
@@ -151,7 +154,7 @@ func (l *Lease) take(m message, fds []int) error {
 		l.closeSockets()
 		return failed
 	}
-	l.askers, l.newest = m.Askers, m.Newest
+	l.askers, l.members = m.Askers, m.Members
 	return nil
 }
 
@@ -197,8 +200,8 @@ func (l *Lease) follow() {
 		}
 		closeAll(fds) // there are none
 		l.mu.Lock()
-		l.askers, l.newest = m.Askers, m.Newest
-		_ = l.steer() // KeepClients has reported the error
+		l.askers, l.members = m.Askers, m.Members
+		_ = l.steer() // Serve and KeepClients have reported the error
 		l.mu.Unlock()
 		select {
 		case l.changed <- struct{}{}:
@@ -227,16 +230,7 @@ func (l *Lease) Listener(address string) (*net.TCPListener, error) {
 	defer l.mu.Unlock()
 	for _, s := range l.sockets {
 		if s.tcp != nil && s.Address.Address == address {
-			file, err := s.tcp.File()
-			if err != nil {
-				return nil, err
-			}
-			defer file.Close()
-			ln, err := net.FileListener(file)
-			if err != nil {
-				return nil, err
-			}
-			return ln.(*net.TCPListener), nil
+			return duplicateListener(s.tcp)
 		}
 	}
 	return nil, nil
@@ -248,50 +242,60 @@ func (l *Lease) PacketConn(address string) (*net.UDPConn, error) {
 	defer l.mu.Unlock()
 	for _, s := range l.sockets {
 		if s.udp != nil && s.Address.Address == address {
-			file, err := s.udp.File()
-			if err != nil {
-				return nil, err
-			}
-			defer file.Close()
-			conn, err := net.FilePacketConn(file)
-			if err != nil {
-				return nil, err
-			}
-			return conn.(*net.UDPConn), nil
+			return duplicatePacketConn(s.udp)
 		}
 	}
 	return nil, nil
 }
 
-// KeepClients has the packets of some clients go to this process as before, and those of all others to the newest asker. It is for a process
-// whose successor serves: it keeps its QUIC connections. Call it again if there are more clients; with none, nothing stays here.
+// Serve has this process get the packets of its UDP addresses, as soon as no older asker has them.
+func (l *Lease) Serve() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.serves, l.clients = true, nil
+	return l.steer()
+}
+
+// KeepClients is for a process that ends: the packets of its clients go to it as before, so that it keeps its QUIC connections, and those of
+// all others to the newest asker. If there is no other one, they go to nobody, until the next process serves.
 //
 // A client whose address changes meanwhile reaches the successor, which does not know its connection.
 func (l *Lease) KeepClients(clients func() []netip.AddrPort) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.clients = clients
+	l.serves, l.clients = false, clients
 	return l.steer()
 }
 
-// steer attaches the filters of KeepClients. The caller holds l.mu.
+// steer attaches the filters that Serve and KeepClients ask for. The caller holds l.mu.
 func (l *Lease) steer() error {
-	if l.clients == nil {
-		return nil
-	}
 	var failed error
-	for i, s := range l.sockets {
-		newest, ok := l.newest[i]
-		if s.udp == nil || !ok || newest == s.Member {
-			continue
+	for i := range l.sockets {
+		s, members := &l.sockets[i], l.members[i]
+		switch {
+		case s.udp == nil || len(members) == 0:
+		case l.serves && members[0] == s.Member: // an older one still has the packets, and gives them to its successor
+			failed = errors.Join(failed, attach(s.udp, toMember(s.Member)))
+		case l.clients != nil:
+			failed = errors.Join(failed, s.keepClients(l.clients(), members))
 		}
-		leftOut, err := attachForClients(s.udp, l.clients(), s.Member, newest)
-		if err == nil && leftOut > 0 {
-			err = fmt.Errorf("%d QUIC connections end, because a filter has no room for their clients", leftOut)
-		}
-		failed = errors.Join(failed, err)
 	}
 	return failed
+}
+
+// keepClients attaches the filter of a process that ends.
+func (s *lent) keepClients(clients []netip.AddrPort, members []int) error {
+	if s.successor == parking || !slices.Contains(members, s.successor) {
+		s.successor = parking
+		if newest := members[len(members)-1]; newest != s.Member {
+			s.successor = newest
+		}
+	}
+	leftOut, err := attachForClients(s.udp, clients, s.Member, s.successor)
+	if err == nil && leftOut > 0 {
+		err = fmt.Errorf("%d QUIC connections end, because a filter has no room for their clients", leftOut)
+	}
+	return err
 }
 
 // Close ends the lease. Sockets that Listener and PacketConn have returned stay open.

@@ -247,7 +247,7 @@ func (s *Server) lend(conn *net.UnixConn) (*lease, error) {
 		first.Sockets = append(first.Sockets, offer)
 	}
 	s.leases = append(s.leases, l)
-	first.Askers, first.Newest = len(s.leases), s.newestMembers()
+	first.Askers, first.Members = len(s.leases), s.members()
 	if err := s.send(conn, first, descriptors); err != nil {
 		s.leave(l)
 		return nil, err
@@ -276,7 +276,7 @@ func (s *Server) leave(l *lease) {
 		if opened.udp == nil {
 			continue
 		}
-		if err := opened.udp.leave(l, s.leases); err != nil {
+		if err := opened.udp.leave(l, len(s.leases) == 0); err != nil {
 			s.log.Error("packets may go to the wrong process", "address", opened.address, "error", err)
 		}
 	}
@@ -286,20 +286,20 @@ func (s *Server) leave(l *lease) {
 func (s *Server) tell(except *lease) {
 	for _, l := range s.leases {
 		if l != except {
-			_ = s.send(l.conn, message{Askers: len(s.leases), Newest: s.newestMembers()}, nil) // an asker that has ended is noticed by its reader
+			_ = s.send(l.conn, message{Askers: len(s.leases), Members: s.members()}, nil) // an asker that has ended is noticed by its reader
 		}
 	}
 }
 
-// newestMembers returns the member of each group that the newest asker has. The caller holds s.mu.
-func (s *Server) newestMembers() map[Index]int {
-	newest := make(map[Index]int)
+// members returns the member of each group that each asker has. The caller holds s.mu.
+func (s *Server) members() map[Index][]int {
+	members := make(map[Index][]int)
 	for i, opened := range s.sockets {
-		if opened.udp != nil && len(s.leases) > 0 {
-			newest[i] = opened.udp.memberOf(s.leases[len(s.leases)-1])
+		if opened.udp != nil {
+			members[i] = opened.udp.membersOf(s.leases)
 		}
 	}
-	return newest
+	return members
 }
 
 func (s *Server) countLeases() int {

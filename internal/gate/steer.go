@@ -122,6 +122,42 @@ const maxClients = 2000
 
 // attach has the kernel use a filter for the group of the socket.
 func attach(socket syscall.Conn, program []bpf.Instruction) error {
+	return attachAs(socket, unix.SO_ATTACH_REUSEPORT_CBPF, program)
+}
+
+// Filters of a single socket, whose result is how many bytes of a packet it gets.
+var (
+	dropAll = []bpf.Instruction{bpf.RetConstant{Val: 0}}
+	// dropNew drops the packets that begin a QUIC connection (RFC 9000 section 17.2): after the UDP header, the first byte says that it has
+	// a long header and the type Initial.
+	dropNew = []bpf.Instruction{
+		bpf.LoadAbsolute{Off: 8, Size: 1},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf0},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0xc0, SkipFalse: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.RetConstant{Val: 1 << 18},
+	}
+)
+
+// filterPackets has the kernel drop packets before the socket gets them; nil: none.
+func filterPackets(socket syscall.Conn, program []bpf.Instruction) error {
+	if program != nil {
+		return attachAs(socket, unix.SO_ATTACH_FILTER, program)
+	}
+	conn, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = conn.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) })
+	if errors.Is(failed, unix.ENOENT) { // there was none
+		failed = nil
+	}
+	return cmp.Or(err, failed)
+}
+
+// attachAs attaches a filter by a socket option.
+func attachAs(socket syscall.Conn, option int, program []bpf.Instruction) error {
 	raw, err := bpf.Assemble(program)
 	if err != nil {
 		return err
@@ -136,7 +172,7 @@ func attach(socket syscall.Conn, program []bpf.Instruction) error {
 	}
 	var failed error
 	err = conn.Control(func(fd uintptr) {
-		failed = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+		failed = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, option, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 	})
 	if err := cmp.Or(err, failed); err != nil {
 		return fmt.Errorf("attach a filter to a UDP socket: %w", err)

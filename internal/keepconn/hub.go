@@ -12,17 +12,22 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Hub has the listeners between which connections move. The zero Hub is ready to use, and safe for concurrent use.
 type Hub struct {
-	tracked sync.Map // net.Conn, as net/http has it → *conn
+	tracked  sync.Map     // net.Conn, as net/http has it → *conn
+	arriving atomic.Int64 // connections that no server has got yet
 
 	mu        sync.Mutex
 	listeners map[string][]*Listener           // by key, open ones, the oldest first
 	waiting   map[string]map[net.Conn]struct{} // by key, connections that wait for their next request
 }
+
+// Arriving returns how many connections are accepted, and no server has got them yet: their TLS handshake is under way.
+func (h *Hub) Arriving() int64 { return h.arriving.Load() }
 
 // oldest returns the oldest open listener of a key, or nil. A newer one gets connections when the older one is closed. It never returns
 // not, the listener of a server that shuts down.

@@ -63,16 +63,19 @@ func (l *Listener) run() {
 				return
 			}
 		}
+		l.hub.arriving.Add(1)
 		if secure, ok := conn.(*tls.Conn); ok {
 			go l.handshake(secure)
 			continue
 		}
 		l.hub.deliver(l.options.Key, nil, accepted{conn: conn})
+		l.hub.arriving.Add(-1)
 	}
 }
 
 // handshake completes the handshake of a TLS connection, which tells whether it is one of HTTP/2.
 func (l *Listener) handshake(conn *tls.Conn) {
+	defer l.hub.arriving.Add(-1)
 	if l.options.HandshakeTimeout > 0 {
 		_ = conn.SetDeadline(time.Now().Add(l.options.HandshakeTimeout))
 	}

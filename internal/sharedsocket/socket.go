@@ -13,6 +13,9 @@ import (
 
 // Pool has the sockets by address. The zero Pool is ready to use, and safe for concurrent use.
 type Pool struct {
+	// Open opens a socket. nil: as package net does.
+	Open func(ctx context.Context, network, address string, config net.ListenConfig) (net.Listener, error)
+
 	mu      sync.Mutex
 	sockets map[string]*socket
 }
@@ -53,7 +56,7 @@ func (p *Pool) Listen(ctx context.Context, network, address string, config net.L
 	key := network + "/" + address
 	s := p.sockets[key]
 	if s == nil {
-		ln, err := config.Listen(ctx, network, address)
+		ln, err := p.open(ctx, network, address, config)
 		if err != nil {
 			return nil, err
 		}
@@ -67,6 +70,13 @@ func (p *Pool) Listen(ctx context.Context, network, address string, config net.L
 	l := &listener{socket: s, keepAlive: keepAlive, accepted: make(chan accepted), closed: make(chan struct{})}
 	s.listeners = append(s.listeners, l)
 	return l, nil
+}
+
+func (p *Pool) open(ctx context.Context, network, address string, config net.ListenConfig) (net.Listener, error) {
+	if p.Open != nil {
+		return p.Open(ctx, network, address, config)
+	}
+	return config.Listen(ctx, network, address)
 }
 
 // run accepts connections until the last listener is closed.

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/listeners"
 )
 
 func init() {
@@ -79,13 +80,18 @@ const sanitizedVar = "edge.sanitized"
 var errEarlyData = errors.New("a request of this method in early data could be a replay: send it again after the TLS handshake")
 
 // Sanitize removes spoofable headers and trailers from a request, unless it was sanitized before. It returns the ResponseWriter for
-// the next handlers, a function to call after them, and an error if the request is refused.
+// the next handlers, a function to call after them, and an error if the request is refused. When the process ends, the response closes its
+// connection.
 func Sanitize(w http.ResponseWriter, r *http.Request, app *edge.App) (to http.ResponseWriter, done func(), err error) {
 	if isSanitized, _ := caddyhttp.GetVar(r.Context(), sanitizedVar).(bool); isSanitized {
 		return w, func() {}, nil
 	}
 	if ConnOf(r).HasUnreadBody() {
 		panic(http.ErrAbortHandler) // the request is a part of the previous request's body
+	}
+	listeners.NoteClient(r)
+	if listeners.IsLeaving() && r.ProtoMajor < 3 {
+		w.Header().Set("Connection", "close") // over HTTP/2, net/http makes a GOAWAY of it
 	}
 	early := newEarlyResponseWriter(w, r, app)
 	if early == nil {

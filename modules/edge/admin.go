@@ -31,6 +31,10 @@ func init() {
 //	POST /edge/drain         takes a [DrainRequest], answers a [DrainResponse]
 //	GET  /edge/backups       a [recovery.Status]
 //	POST /edge/backups       takes a [recovery.Report], answers the status after it
+//	GET  /edge/handover      a [HandoverStatus]
+//	POST /edge/handover      takes a [HandoverRequest], answers the status after it
+//	GET  /edge/state         a [State]
+//	POST /edge/state         takes a [State], and adds it to its own
 //	GET  /edge/maintenance   a [maintenance.Snapshot]
 //	POST /edge/maintenance   takes a [MaintenanceRequest], answers the snapshot after the change
 type adminAPI struct{}
@@ -48,6 +52,8 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/edge/checks", Handler: jsonHandler{http.MethodGet: getChecks}},
 		{Pattern: "/edge/drain", Handler: jsonHandler{http.MethodPost: postDrain}},
 		{Pattern: "/edge/backups", Handler: jsonHandler{http.MethodGet: getBackups, http.MethodPost: postBackups}},
+		{Pattern: "/edge/handover", Handler: jsonHandler{http.MethodGet: getHandover, http.MethodPost: postHandover}},
+		{Pattern: "/edge/state", Handler: stateHandler{jsonHandler{http.MethodGet: getState, http.MethodPost: postState}}},
 		{Pattern: "/edge/maintenance", Handler: jsonHandler{http.MethodGet: getMaintenance, http.MethodPost: postMaintenance}},
 	}
 }
@@ -60,6 +66,18 @@ const maxAdminBody = 1 << 20
 
 // ServeHTTP implements caddy.AdminHandler.
 func (h jsonHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	return h.serve(w, r, maxAdminBody)
+}
+
+// stateHandler is a jsonHandler for bodies of [maxStateBody] bytes.
+type stateHandler struct{ jsonHandler }
+
+// ServeHTTP implements caddy.AdminHandler.
+func (h stateHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	return h.serve(w, r, maxStateBody)
+}
+
+func (h jsonHandler) serve(w http.ResponseWriter, r *http.Request, maxBody int64) error {
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -69,7 +87,7 @@ func (h jsonHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		allowed := strings.Join(slices.Sorted(maps.Keys(h)), " or ")
 		return apiError(http.StatusMethodNotAllowed, fmt.Errorf("method %s not allowed; use %s", r.Method, allowed))
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxAdminBody)
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	value, err := answer(r)
 	if err != nil {
 		return err

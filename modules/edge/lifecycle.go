@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/modules/certificates"
+	"github.com/theworklabs/edge/modules/listeners"
 )
 
 // Caddy starts a new configuration while the old one runs, and finds out only then whether all of its apps can start: a port may be
@@ -38,7 +41,24 @@ type startedHandler struct{ app *App }
 // Handle implements caddyevents.Handler.
 func (h startedHandler) Handle(context.Context, caddy.Event) error {
 	h.app.runtime.certificates.Activate(h.app.provisionedAt)
-	return h.app.activate()
+	if err := h.app.activate(); err != nil {
+		return err
+	}
+	go h.app.announceReady()
+	return nil
+}
+
+// certificateWait is how long a start waits for certificates that are in the storage.
+const certificateWait = 5 * time.Second
+
+// announceReady has connections accepted that wait in sockets which were opened for the edge, when it knows its endpoints and has loaded its
+// certificates.
+func (a *App) announceReady() {
+	ctx, cancel := context.WithTimeout(context.Background(), certificateWait)
+	defer cancel()
+	certificates.WaitUntilLoaded(ctx, caddy.ActiveContext(), a.storage)
+	a.WaitForSync(context.Background())
+	listeners.Ready()
 }
 
 // activate puts the configuration in force: its logs, the settings of its services, and its sources. Nothing else is activated
@@ -96,14 +116,17 @@ func (h stoppingHandler) Handle(ctx context.Context, _ caddy.Event) error {
 // closeGrace is how long the last WebSockets may take to close.
 const closeGrace = 4 * time.Second
 
-// shutdown fails the requests that are held, which would otherwise wait for the grace period, and closes the WebSockets over the
-// close window. It returns when they are closed. Until then the listeners are open, so that clients whose socket is closed early can
-// still connect.
+// shutdown fails the requests that are held, which would otherwise wait for the grace period, closes the WebSockets over the close window,
+// and lets the clients of other connections go. It returns when they are closed. Until then the listeners are open, so that clients whose
+// connection is closed early can still connect.
 func (a *App) shutdown(ctx context.Context) {
 	a.runtime.registry.StopHolding()
 	window := cmp.Or(time.Duration(a.CloseWindow), registry.DefaultCloseWindow)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), window+closeGrace)
 	defer cancel()
 	a.runtime.tunnels.Drain(window, "the edge stops")
-	_ = a.runtime.tunnels.Wait(ctx) // sockets that are still open end with the process
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = a.runtime.tunnels.Wait(ctx) }) // sockets that are still open end with the process
+	wg.Go(func() { listeners.Leave(ctx, listeners.LeaveOptions{Window: window, Quiet: listeners.ExitQuiet}) })
+	wg.Wait()
 }

@@ -1,13 +1,17 @@
 package listeners
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/theworklabs/edge/internal/keepconn"
@@ -28,6 +32,9 @@ type KeepConnections struct {
 
 // hub has the listeners of all configurations.
 var hub keepconn.Hub
+
+// clients are the connections of all servers with keep_connections.
+var clients connections
 
 // CaddyModule returns the Caddy module information.
 func (KeepConnections) CaddyModule() caddy.ModuleInfo {
@@ -53,6 +60,42 @@ func (k *KeepConnections) Provision(ctx caddy.Context) error {
 		}
 	}
 	server.RegisterConnState(hub.SetState)
+	server.RegisterConnState(clients.set)
+	if os.Getenv(GateVariable) != "" {
+		noteClients(server)
+	}
+	return subscribe(ctx)
+}
+
+// subscribe follows the start and the end of the configuration, unless the app edge does, which knows more of both.
+func subscribe(ctx caddy.Context) error {
+	if _, err := ctx.AppIfConfigured("edge"); err == nil {
+		return nil
+	}
+	app, err := ctx.App("events")
+	if err != nil {
+		return err
+	}
+	events := app.(*caddyevents.App)
+	return errors.Join(
+		events.On("started", handlerFunc(func(context.Context) { Ready() })),
+		events.On("stopping", handlerFunc(func(ctx context.Context) {
+			if caddy.Exiting() {
+				Leave(ctx, LeaveOptions{Window: exitWindow, Quiet: ExitQuiet})
+			}
+		})),
+	)
+}
+
+// exitWindow is how long clients have to use their connections once more, in a configuration without the app edge.
+const exitWindow = 10 * time.Second
+
+// handlerFunc is a function that handles an event of Caddy.
+type handlerFunc func(context.Context)
+
+// Handle implements caddyevents.Handler.
+func (f handlerFunc) Handle(ctx context.Context, _ caddy.Event) error {
+	f(ctx)
 	return nil
 }
 

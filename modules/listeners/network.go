@@ -1,5 +1,5 @@
-// Package listeners keeps the connections of clients through reloads: a network whose listening sockets stay open, and a listener wrapper
-// that moves idle connections to the next configuration.
+// Package listeners keeps the connections of clients when a configuration or the process is replaced: networks whose listening sockets stay
+// open, and a listener wrapper that moves idle connections to the next configuration.
 package listeners
 
 import (
@@ -17,13 +17,17 @@ import (
 // Network is the name of the network of shared sockets. keep_connections uses it for the addresses of its server.
 const Network = "edge"
 
+// packetNetwork is the name of the network of its UDP sockets.
+const packetNetwork = "edge-udp"
+
 func init() {
 	caddy.RegisterNetwork(Network, listen)
-	caddyhttp.RegisterNetworkHTTP3(Network, "udp") // Caddy shares these sockets itself
+	caddy.RegisterNetwork(packetNetwork, listenPacket)
+	caddyhttp.RegisterNetworkHTTP3(Network, packetNetwork)
 }
 
-// sockets are the listening sockets of all configurations.
-var sockets sharedsocket.Pool
+// sockets are the listening TCP sockets of all configurations. Caddy itself shares those of HTTP/3.
+var sockets = sharedsocket.Pool{Open: openListener}
 
 // listen implements [caddy.ListenerFunc].
 func listen(ctx context.Context, _, host, portRange string, portOffset uint, config net.ListenConfig) (any, error) {
@@ -33,6 +37,28 @@ func listen(ctx context.Context, _, host, portRange string, portOffset uint, con
 	}
 	config.Control = reusePort
 	return sockets.Listen(ctx, "tcp", address.JoinHostPort(portOffset), config)
+}
+
+// openListener returns a socket that was opened for this process, or opens one.
+func openListener(ctx context.Context, network, address string, config net.ListenConfig) (net.Listener, error) {
+	ln, err := handed.listener(ctx, address, logger())
+	if ln != nil || err != nil {
+		return ln, err
+	}
+	return config.Listen(ctx, network, address)
+}
+
+// listenPacket implements [caddy.ListenerFunc] for HTTP/3.
+func listenPacket(ctx context.Context, _, host, portRange string, portOffset uint, config net.ListenConfig) (any, error) {
+	address, err := caddy.ParseNetworkAddress(caddy.JoinNetworkAddress("udp", host, portRange))
+	if err != nil {
+		return nil, err
+	}
+	conn, err := handed.packetConn(ctx, address.JoinHostPort(portOffset), logger())
+	if conn != nil || err != nil {
+		return conn, err
+	}
+	return address.Listen(ctx, portOffset, config)
 }
 
 // reusePort lets the socket share its address with one that Caddy has opened for an earlier configuration.

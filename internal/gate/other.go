@@ -1,0 +1,48 @@
+//go:build !linux
+
+package gate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+)
+
+var errUnsupported = errors.New("gates need Linux")
+
+// Lease is not available.
+type Lease struct{}
+
+// Ask returns an error.
+func Ask(context.Context, string) (*Lease, error) { return nil, errUnsupported }
+
+// Health returns an error.
+func Health(context.Context, string) error { return errUnsupported }
+
+func (*Lease) Ended() <-chan struct{}                    { return nil }
+func (*Lease) Changed() <-chan struct{}                  { return nil }
+func (*Lease) Askers() int                               { return 0 }
+func (*Lease) Listener(string) (*net.TCPListener, error) { return nil, errUnsupported }
+func (*Lease) PacketConn(string) (*net.UDPConn, error)   { return nil, errUnsupported }
+func (*Lease) KeepClients(func() []netip.AddrPort) error { return errUnsupported }
+func (*Lease) Serve() error                              { return errUnsupported }
+func (*Lease) Close() error                              { return nil }
+
+// Activated is not available.
+type Activated struct{ Lease }
+
+// TakeActivated returns nil.
+func TakeActivated() (*Activated, error) { return nil, nil }
+
+// Server is not available.
+type Server struct{}
+
+// Open returns an error.
+func Open(context.Context, string, []Address, *slog.Logger) (*Server, error) {
+	return nil, errUnsupported
+}
+
+func (*Server) Addresses() []Address        { return nil }
+func (*Server) Serve(context.Context) error { return errUnsupported }

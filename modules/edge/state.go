@@ -1,0 +1,77 @@
+package edge
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/theworklabs/edge/internal/engineio"
+	"github.com/theworklabs/edge/internal/registry"
+)
+
+// State is what an edge knows that its successor can't find out by itself. It is handed over in JSON, by /edge/state.
+type State struct {
+	// Sessions and AdoptedSessions are the socket.io sessions, and the endpoints that began them.
+	Sessions        []engineio.Record `json:"sessions,omitempty"`
+	AdoptedSessions []engineio.Record `json:"adopted_sessions,omitempty"`
+	// Ejections are the endpoints that are out of rotation because their responses were bad.
+	Ejections []registry.EjectedEndpoint `json:"ejections,omitempty"`
+	// Drained are the endpoints that an operator drains.
+	Drained []string `json:"drained,omitempty"`
+}
+
+// maxStateBody is the largest state in bytes: 100,000 sessions have 20 MB.
+const maxStateBody = 64 << 20
+
+// getState answers the state of this edge.
+func getState(*http.Request) (any, error) {
+	r := sharedRuntime()
+	if r == nil {
+		return nil, errNoEdge
+	}
+	return r.exportState(), nil
+}
+
+// postState takes over the state of the predecessor. It may be repeated: what is known already stays as it is.
+func postState(req *http.Request) (any, error) {
+	var s State
+	if err := decodeBody(req, &s); err != nil {
+		return nil, err
+	}
+	r := sharedRuntime()
+	if r == nil {
+		return nil, errNoEdge
+	}
+	if err := r.importState(s); err != nil {
+		return nil, apiError(http.StatusInternalServerError, err)
+	}
+	return struct{}{}, nil
+}
+
+func (r *runtime) exportState() State {
+	return State{
+		Sessions:        r.sessions.Export(),
+		AdoptedSessions: r.adoptedSessions.Export(),
+		Ejections:       r.registry.ExportEjections(),
+		Drained:         r.registry.DrainedIDs(),
+	}
+}
+
+func (r *runtime) importState(s State) error {
+	r.sessions.Import(s.Sessions)
+	r.adoptedSessions.Import(s.AdoptedSessions)
+	r.registry.ImportEjections(s.Ejections)
+	known := r.registry.DrainedIDs()
+	var failed error
+	for _, id := range s.Drained {
+		if slices.Contains(known, id) {
+			continue
+		}
+		// The end of the grace for its sessions was not handed over: they get the default.
+		_, err := r.registry.Drain([]string{id}, registry.DrainOptions{SessionGrace: defaultDrainSessions})
+		if !errors.Is(err, registry.ErrNoEndpoint) { // it has gone
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}

@@ -1,0 +1,176 @@
+package listeners
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/gate"
+)
+
+// GateVariable is the environment variable with the path of the gate's socket.
+const GateVariable = "EDGE_GATE"
+
+// handedSockets are the sockets that a gate, or systemd, has opened for this process.
+type handedSockets struct {
+	once     sync.Once
+	err      error
+	sockets  gate.Sockets // nil: the process opens its own
+	lease    *gate.Lease  // nil: there is no gate
+	acceptor gate.Acceptor
+
+	// remembersClients says that the clients of HTTP/3 are remembered for a successor.
+	remembersClients atomic.Bool
+
+	mu       sync.Mutex // guards the following, and sockets and lease
+	isReady  bool       // the first configuration has started
+	hasTaken bool       // it serves, or was told to
+	isLast   bool       // it leaves
+}
+
+// handed are those of this process.
+var handed handedSockets
+
+// get returns the sockets, and asks for them the first time.
+func (h *handedSockets) get(ctx context.Context, log *zap.Logger) (gate.Sockets, error) {
+	h.once.Do(func() { h.err = h.open(ctx, log) })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sockets, h.err
+}
+
+// gateTimeout is how long a process waits at its start for a gate that starts at the same time.
+const (
+	gateTimeout = 10 * time.Second
+	gatePoll    = 100 * time.Millisecond
+)
+
+func (h *handedSockets) open(ctx context.Context, log *zap.Logger) error {
+	path := os.Getenv(GateVariable)
+	if path == "" {
+		activated, err := gate.TakeActivated()
+		if err == nil && activated != nil {
+			h.set(activated, nil)
+		}
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, gateTimeout)
+	defer cancel()
+	for {
+		lease, err := gate.Ask(ctx, path)
+		if err == nil {
+			h.set(lease, lease)
+			h.remembersClients.Store(true)
+			go h.follow(lease, log)
+			return nil
+		}
+		select {
+		case <-time.After(gatePoll):
+		case <-ctx.Done():
+			return fmt.Errorf("%w; %s names its socket: start the gate, or leave %s empty", err, GateVariable, GateVariable)
+		}
+	}
+}
+
+func (h *handedSockets) set(sockets gate.Sockets, lease *gate.Lease) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sockets, h.lease = sockets, lease
+}
+
+// follow begins to serve when the predecessor has ended. When the gate has ended, nobody reaches its sockets any more, or no successor gets
+// them: follow ends this process, for whose next start the next gate has sockets.
+func (h *handedSockets) follow(lease *gate.Lease, log *zap.Logger) {
+	for {
+		select {
+		case <-lease.Changed():
+			h.update(log)
+		case <-lease.Ended():
+			log.Error("the gate has ended; this process ends too, as soon as the gate is back, to be started again with new sockets")
+			waitForGate()
+			_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+			return
+		}
+	}
+}
+
+// waitForGate waits until a gate answers. It does not wait for ever: on the same host, a gate can't open its sockets while this process has
+// them.
+func waitForGate() {
+	ctx, cancel := context.WithTimeout(context.Background(), gateTimeout)
+	defer cancel()
+	for gate.Health(ctx, os.Getenv(GateVariable)) != nil && ctx.Err() == nil {
+		time.Sleep(gatePoll)
+	}
+}
+
+// update begins to accept connections as soon as the first configuration has started and no other process has the sockets, or this one was
+// told to take them.
+func (h *handedSockets) update(log *zap.Logger) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.isReady || h.isLast || h.hasTaken {
+		return
+	}
+	if h.lease != nil && h.lease.Askers() > 1 {
+		log.Info("another process serves the sockets of the gate: this one waits until that ends")
+		return
+	}
+	h.serve(log)
+}
+
+// serve begins to accept connections and packets. The caller holds h.mu.
+func (h *handedSockets) serve(log *zap.Logger) {
+	h.hasTaken = true
+	if h.sockets != nil {
+		if err := h.sockets.Serve(); err != nil {
+			log.Error("there is no HTTP/3", zap.Error(err))
+		}
+	}
+	h.acceptor.Set(true)
+}
+
+// ready is called when a configuration has started, and can serve.
+func (h *handedSockets) ready(log *zap.Logger) {
+	h.mu.Lock()
+	h.isReady = true
+	h.mu.Unlock()
+	h.update(log)
+}
+
+// listener returns a TCP listener of the sockets, or nil if none has the address.
+func (h *handedSockets) listener(ctx context.Context, address string, log *zap.Logger) (net.Listener, error) {
+	sockets, err := h.get(ctx, log)
+	if sockets == nil || err != nil {
+		return nil, err
+	}
+	ln, err := sockets.Listener(address)
+	if err != nil {
+		return nil, err
+	}
+	if ln == nil {
+		log.Warn("the sockets that were opened for this process have none of an address; it opens its own, whose connections are lost when the process is replaced", zap.String("address", address))
+		return nil, nil
+	}
+	return h.acceptor.Wrap(ln), nil
+}
+
+// packetConn returns a UDP socket, likewise.
+func (h *handedSockets) packetConn(ctx context.Context, address string, log *zap.Logger) (net.PacketConn, error) {
+	sockets, err := h.get(ctx, log)
+	if sockets == nil || err != nil {
+		return nil, err
+	}
+	conn, err := sockets.PacketConn(address)
+	if conn == nil || err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
