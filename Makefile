@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects backups backup-bench incident env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -27,6 +27,7 @@ test:
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) 'tests/acme, backup, observability, storage' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup ./tests/observability ./tests/storage # two at a time: acme mostly waits
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
+	$(STEP) tests/handover $(SUITE) ./tests/handover
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
 # The commands of the README in a privileged container of the bare Debian base, from a clone of HEAD.
@@ -101,6 +102,10 @@ backup-bench: setup image
 incident: setup image
 	EDGE_TEST_INCIDENT=1 go test -count=1 -timeout 1h -v -run TestAnIncident ./tests/observability
 
+# Traces, sent to a real OpenTelemetry collector. 2 minutes, most of which build it.
+collector:
+	EDGE_TEST_COLLECTOR=1 go test -race -count=1 -timeout 15m -v ./tests/collector
+
 # A .env with new secrets. A file that is there already is never touched.
 env:
 	go run ./cmd/edge init $(if $(DOMAIN),--domain '$(DOMAIN)')
@@ -117,6 +122,9 @@ $(TOOLS)/rest-server: tools/rest-server/go.mod
 
 $(TOOLS)/restic: tools/restic/go.mod
 	CGO_ENABLED=0 go build -C tools/restic -trimpath -ldflags='-s -w' -o ../../$@ github.com/restic/restic/cmd/restic
+
+$(TOOLS)/otelcol: tools/otelcol/go.mod tools/otelcol/main.go
+	go build -C tools/otelcol -trimpath -ldflags='-s -w' -o ../../$@ .
 
 $(TOOLS)/benchstat: tools/go.mod
 	go build -C tools -o ../$@ golang.org/x/perf/cmd/benchstat
