@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -28,9 +27,9 @@ import (
 	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/standard"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
-	"github.com/quic-go/quic-go/http3"
 
 	_ "github.com/theworklabs/edge/modules/listeners"
+	"github.com/theworklabs/edge/tests/clients"
 )
 
 // object is a JSON object.
@@ -134,62 +133,28 @@ func (s *testServer) writeCertificate() {
 	}
 }
 
-// clients are the kinds of clients, by name, and the URLs that they ask.
-func (s *testServer) clients() map[string]func() (http.RoundTripper, string) {
-	insecure := func(protocol string) *tls.Config {
-		return &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{protocol}}
+// url returns the URL that a kind of client asks.
+func (s *testServer) url(kind clients.Kind) string {
+	if kind.IsSecure {
+		return "https://" + s.secure
 	}
-	plain, secure := "http://"+s.plain, "https://"+s.secure
-	return map[string]func() (http.RoundTripper, string){
-		"HTTP/1.1": func() (http.RoundTripper, string) { return &http.Transport{}, plain },
-		"HTTP/1.1, a connection for each request": func() (http.RoundTripper, string) {
-			return &http.Transport{DisableKeepAlives: true}, plain
-		},
-		"HTTP/1.1 with TLS": func() (http.RoundTripper, string) {
-			return &http.Transport{TLSClientConfig: insecure("http/1.1")}, secure
-		},
-		"HTTP/2": func() (http.RoundTripper, string) {
-			return &http.Transport{TLSClientConfig: insecure("h2"), ForceAttemptHTTP2: true}, secure
-		},
-		http3Name: func() (http.RoundTripper, string) {
-			return &http3.Transport{TLSClientConfig: insecure("h3")}, secure
-		},
-	}
+	return "http://" + s.plain
 }
 
-// post sends a POST, and returns the body of the answer. Over HTTP/1.1, nobody sends it again. The clients of HTTP/2 and HTTP/3 may, as
-// browsers do, if the server has said that it did not act on it (RFC 9113 section 8.7, RFC 9114 section 4.1.1).
-func post(client *http.Client, url string) (string, error) {
-	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader("order"))
-	if err != nil {
-		return "", err
+// client returns a client of a kind, and the URL that it asks.
+func (s *testServer) client(name string) (*http.Client, string) {
+	s.t.Helper()
+	for _, kind := range clients.All("localhost") {
+		if kind.Name == name {
+			return kind.New(10 * time.Second), s.url(kind)
+		}
 	}
-	if transport, ok := client.Transport.(*http.Transport); ok && !transport.ForceAttemptHTTP2 {
-		req.GetBody = nil // it can't be sent again
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("status %d", resp.StatusCode)
-	}
-	return string(body), err
+	s.t.Fatalf("there is no client %q", name)
+	return nil, ""
 }
 
-// http3Name is the client whose losses are only counted: its connections are Caddy's own, and about one POST of 3,000 on a busy machine
-// gets no answer within 20 s, as with Caddy's listeners.
-const http3Name = "HTTP/3"
-
-// wasRejected reports whether the server has said that it did not act on a request of HTTP/3. The client here does not send it again by
-// itself.
-func wasRejected(err error) bool {
-	return strings.Contains(err.Error(), "H3_REQUEST_REJECTED") || strings.Contains(err.Error(), "in graceful shutdown")
-}
-
-// TestNoPOSTIsLostInReloads sends 200 POSTs a second, over HTTP/1.1 and HTTP/2, through reloads; and counts those over HTTP/3. EDGE_TEST_RELOADS is their number;
+// TestNoPOSTIsLostInReloads sends 200 POSTs a second, over HTTP/1.1 and HTTP/2, through reloads; and counts those over HTTP/3, whose connections
+// are Caddy's own: about one POST of 3,000 on a busy machine gets no answer within 20 s, as with Caddy's listeners. EDGE_TEST_RELOADS is their number;
 // default 40, which takes about 10 s. EDGE_TEST_RELOADS_STOCK=1 runs it with Caddy's own listeners, to compare.
 func TestNoPOSTIsLostInReloads(t *testing.T) {
 	reloads := 40
@@ -206,26 +171,18 @@ func TestNoPOSTIsLostInReloads(t *testing.T) {
 	defer cancel()
 	var workers sync.WaitGroup
 	sent, lost := make(map[string]*atomic.Int64), make(map[string]*atomic.Int64)
-	for name, newClient := range s.clients() {
-		sent[name], lost[name] = new(atomic.Int64), new(atomic.Int64)
+	for _, kind := range clients.All("localhost") {
+		sent[kind.Name], lost[kind.Name] = new(atomic.Int64), new(atomic.Int64)
 		for range 4 {
-			transport, url := newClient()
-			client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
 			workers.Go(func() {
+				client := kind.New(20 * time.Second)
 				defer client.CloseIdleConnections()
 				for ctx.Err() == nil {
-					_, err := post(client, url)
-					for range 100 {
-						if _, isHTTP3 := transport.(*http3.Transport); !isHTTP3 || err == nil || !wasRejected(err) {
-							break
-						}
-						time.Sleep(10 * time.Millisecond)
-						_, err = post(client, url)
-					}
-					sent[name].Add(1)
+					_, err := clients.Send(client, http.MethodPost, s.url(kind))
+					sent[kind.Name].Add(1)
 					if err != nil {
-						lost[name].Add(1)
-						t.Logf("%s: %v", name, err)
+						lost[kind.Name].Add(1)
+						t.Logf("%s: %v", kind.Name, err)
 					}
 					time.Sleep(100 * time.Millisecond)
 				}
@@ -240,7 +197,7 @@ func TestNoPOSTIsLostInReloads(t *testing.T) {
 	workers.Wait()
 	for name := range sent {
 		t.Logf("%s: %d POSTs, %d lost in %d reloads", name, sent[name].Load(), lost[name].Load(), reloads)
-		if lost[name].Load() > 0 && !isStock && name != http3Name {
+		if lost[name].Load() > 0 && !isStock && name != clients.HTTP3 {
 			t.Errorf("%s: %d of %d POSTs are lost", name, lost[name].Load(), sent[name].Load())
 		}
 	}
@@ -264,14 +221,13 @@ func get(t *testing.T, client *http.Client, url string) string {
 // TestConnectionsMoveToTheNextConfiguration: the next request on a connection is handled by the new configuration, also over TLS.
 func TestConnectionsMoveToTheNextConfiguration(t *testing.T) {
 	s := newTestServer(t, true)
-	for _, name := range []string{"HTTP/1.1", "HTTP/1.1 with TLS"} {
-		transport, url := s.clients()[name]()
+	for _, name := range []string{clients.HTTP1, clients.HTTP1TLS} {
+		client, url := s.client(name)
 		dials := 0
-		transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			dials++
 			return new(net.Dialer).DialContext(ctx, network, address)
 		}
-		client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
 		for i := range 4 {
 			s.load(i+1, nil)
 			body := get(t, client, url)
@@ -292,8 +248,7 @@ func TestConnectionsMoveToTheNextConfiguration(t *testing.T) {
 // TestConnectionsDoNotMoveToOtherSettingsOfTLS: a client that has shown no certificate must not get past a demand for one.
 func TestConnectionsDoNotMoveToOtherSettingsOfTLS(t *testing.T) {
 	s := newTestServer(t, true)
-	transport, url := s.clients()["HTTP/1.1 with TLS"]()
-	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	client, url := s.client(clients.HTTP1TLS)
 	get(t, client, url)
 	s.load(1, object{"client_authentication": object{"mode": "require"}})
 	if resp, err := client.Get(url); err == nil {
