@@ -21,7 +21,7 @@ import (
 	"strings"
 )
 
-// DefaultPath is where a gate listens for those who ask, unless it is told otherwise.
+// DefaultPath is the default path of a gate's unix socket.
 const DefaultPath = "/run/gate/gate.sock"
 
 // Address is where a socket listens.

@@ -21,14 +21,29 @@ func Ask(context.Context, string) (*Lease, error) { return nil, errUnsupported }
 // Health returns an error.
 func Health(context.Context, string) error { return errUnsupported }
 
-func (*Lease) Ended() <-chan struct{}                    { return nil }
-func (*Lease) Changed() <-chan struct{}                  { return nil }
-func (*Lease) Askers() int                               { return 0 }
+// Ended returns nil.
+func (*Lease) Ended() <-chan struct{} { return nil }
+
+// Changed returns nil.
+func (*Lease) Changed() <-chan struct{} { return nil }
+
+// Askers returns 0.
+func (*Lease) Askers() int { return 0 }
+
+// Listener returns an error.
 func (*Lease) Listener(string) (*net.TCPListener, error) { return nil, errUnsupported }
-func (*Lease) PacketConn(string) (*net.UDPConn, error)   { return nil, errUnsupported }
+
+// PacketConn returns an error.
+func (*Lease) PacketConn(string) (*net.UDPConn, error) { return nil, errUnsupported }
+
+// KeepClients returns an error.
 func (*Lease) KeepClients(func() []netip.AddrPort) error { return errUnsupported }
-func (*Lease) Serve() error                              { return errUnsupported }
-func (*Lease) Close() error                              { return nil }
+
+// Serve returns an error.
+func (*Lease) Serve() error { return errUnsupported }
+
+// Close does nothing.
+func (*Lease) Close() error { return nil }
 
 // Activated is not available.
 type Activated struct{ Lease }
@@ -44,5 +59,8 @@ func Open(context.Context, string, []Address, *slog.Logger) (*Server, error) {
 	return nil, errUnsupported
 }
 
-func (*Server) Addresses() []Address        { return nil }
+// Addresses returns nil.
+func (*Server) Addresses() []Address { return nil }
+
+// Serve returns an error.
 func (*Server) Serve(context.Context) error { return errUnsupported }

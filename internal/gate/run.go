@@ -22,7 +22,7 @@ passes through the gate, which accepts no connection and reads no packet.
   --health  asks a running gate whether it works; exit status 1 if not.
 `
 
-// DefaultListen is where the sockets of a gate listen, unless it is told otherwise.
+// DefaultListen is the default of --listen.
 const DefaultListen = ":80,:443,udp/:443"
 
 // Run serves a gate until the context ends. listen has its addresses, separated by commas. It reports to out, in JSON.

@@ -31,7 +31,7 @@ type handedSockets struct {
 
 	mu       sync.Mutex // guards the following, and sockets and lease
 	isReady  bool       // the first configuration has started
-	hasTaken bool       // it serves, or was told to
+	hasTaken bool       // it serves, or has served
 	isLast   bool       // it leaves
 }
 
