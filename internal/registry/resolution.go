@@ -27,7 +27,7 @@ type view struct {
 type resolution struct {
 	source  Source // the source that decides; if it has several names, on one of them
 	members []resolvedMember
-	decided bool // some source has looked for each name
+	decided bool // some source has looked for each name, and a static list has been read
 	known   bool // some container has one of the names, even if it is stopped
 }
 
@@ -118,7 +118,7 @@ func (r *Registry) reconcile(s *Service) {
 
 // resolve merges the reports on a service's names. A container that several of them name is one member.
 func (r *Registry) resolve(s *Service) resolution {
-	merged := resolution{decided: true}
+	merged := resolution{decided: !r.expected[Static]} // a static list that is not read yet may have the service
 	for i, n := range s.names {
 		source, members, decided, known := r.resolveName(n)
 		if i == 0 || known && !merged.known {

@@ -155,6 +155,24 @@ func TestUnknownNamesFailOnceTheEngineHasReported(t *testing.T) {
 	}
 }
 
+// TestUnknownNamesAreHeldUntilTheStaticListIsRead: DNS may answer first, at the start and after a reload that adds a list.
+func TestUnknownNamesAreHeldUntilTheStaticListIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, registry.Settings{})
+		static := f.Feed(registry.Static)
+		static.Expect()
+		f.dns.Set("api", nil)
+		f.dns.SetOnline(true)
+		result := f.acquireAsync(t.Context())
+		time.Sleep(time.Second)
+		static.Set("api:80", []registry.Member{dnsMember("10.0.0.1")})
+		static.SetOnline(true)
+		if got := <-result; got.err != nil || got.after != time.Second {
+			t.Errorf("got %v after %s, want the endpoint of the list after 1s", got.err, got.after)
+		}
+	})
+}
+
 // TestANameOfSeveralProjectsIsNeverLeftToDNS: DNS would mix their containers while the Engine is not connected.
 func TestANameOfSeveralProjectsIsNeverLeftToDNS(t *testing.T) {
 	f := newFixture(t, registry.Settings{})
