@@ -79,6 +79,8 @@ type message struct {
 	Sockets []offered       `json:"sockets,omitempty"` // in the order of the attached descriptors; the first message has them
 	Askers  int             `json:"askers"`            // how many hold the sockets, with the receiver
 	Members map[Index][]int `json:"members,omitempty"` // of each UDP address, the sockets of the askers, the oldest first
+	// Gateways are those of the gate's container; the first message has them.
+	Gateways []netip.Addr `json:"gateways,omitempty"`
 }
 
 // Index is the place of a UDP address in the first message.

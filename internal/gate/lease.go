@@ -22,6 +22,8 @@ type Lease struct {
 	conn    *net.UnixConn
 	ended   chan struct{}
 	changed chan struct{}
+	// gateways are those of the gate's container.
+	gateways []netip.Addr
 
 	mu      sync.Mutex
 	sockets []lent
@@ -154,7 +156,7 @@ func (l *Lease) take(m message, fds []int) error {
 		l.closeSockets()
 		return failed
 	}
-	l.askers, l.members = m.Askers, m.Members
+	l.askers, l.members, l.gateways = m.Askers, m.Members, m.Gateways
 	return nil
 }
 
@@ -223,6 +225,20 @@ func (l *Lease) Askers() int {
 	return l.askers
 }
 
+// Gateways returns the gateways of the gate's container: the addresses under which Docker hides clients.
+func (l *Lease) Gateways() []netip.Addr { return l.gateways }
+
+// Addresses returns where the sockets listen.
+func (l *Lease) Addresses() []Address {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]Address, len(l.sockets))
+	for i := range l.sockets {
+		all[i] = l.sockets[i].Address
+	}
+	return all
+}
+
 // Listener returns the TCP socket of an address, [HOST]:PORT, or nil if the gate has none. The caller owns it; a second call returns a
 // duplicate.
 func (l *Lease) Listener(address string) (*net.TCPListener, error) {
@@ -257,7 +273,7 @@ func (l *Lease) Serve() error {
 }
 
 // KeepClients is for a process that ends: the packets of its clients go to it as before, so that it keeps its QUIC connections, and those of
-// all others to the newest asker. If there is no other one, they go to nobody, until the next process serves.
+// all others to the newest other asker. If there is no other one, they go to nobody, until the next process serves.
 //
 // A client whose address changes meanwhile reaches the successor, which does not know its connection.
 func (l *Lease) KeepClients(clients func() []netip.AddrPort) error {
@@ -287,8 +303,10 @@ func (l *Lease) steer() error {
 func (s *lent) keepClients(clients []netip.AddrPort, members []int) error {
 	if s.successor == parking || !slices.Contains(members, s.successor) {
 		s.successor = parking
-		if newest := members[len(members)-1]; newest != s.Member {
-			s.successor = newest
+		for _, m := range members {
+			if m != s.Member {
+				s.successor = m // the last one is the newest
+			}
 		}
 	}
 	leftOut, err := attachForClients(s.udp, clients, s.Member, s.successor)

@@ -30,6 +30,12 @@ func (*Lease) Changed() <-chan struct{} { return nil }
 // Askers returns 0.
 func (*Lease) Askers() int { return 0 }
 
+// Gateways returns nil.
+func (*Lease) Gateways() []netip.Addr { return nil }
+
+// Addresses returns nil.
+func (*Lease) Addresses() []Address { return nil }
+
 // Listener returns an error.
 func (*Lease) Listener(string) (*net.TCPListener, error) { return nil, errUnsupported }
 

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/theworklabs/edge/internal/gateways"
 )
 
 // Server is a gate.
@@ -229,7 +231,7 @@ func (s *Server) lend(conn *net.UnixConn) (*lease, error) {
 	if peer, err := peerOf(conn); err == nil {
 		l.name = fmt.Sprintf("pid %d", peer.Pid) // 0 for a process of another container
 	}
-	first := message{}
+	first := message{Gateways: gateways.Default()}
 	var descriptors []syscall.Conn
 	for _, opened := range s.sockets {
 		offer := offered{Address: opened.address}

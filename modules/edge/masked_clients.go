@@ -7,9 +7,11 @@ import (
 	"sync/atomic"
 
 	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/modules/listeners"
 )
 
-// maskedClientDetector detects that nearly all clients have the address of the container's own gateway. Then Docker's userland proxy, or
+// maskedClientDetector detects that nearly all clients have the address of the gateway of the container that publishes the ports. Then Docker's userland proxy, or
 // IPv6 to a network without IPv6, hides their addresses, and limits and logs by address are useless.
 type maskedClientDetector struct {
 	once        sync.Once
@@ -32,7 +34,7 @@ func (a *App) ObservePeer(remote string) {
 	if clientDetector.warned.Load() {
 		return
 	}
-	clientDetector.once.Do(func() { clientDetector.gateways = defaultGateways() })
+	clientDetector.once.Do(func() { clientDetector.gateways = listeners.Gateways() })
 	if len(clientDetector.gateways) == 0 {
 		return
 	}
@@ -51,7 +53,7 @@ func (a *App) ObservePeer(remote string) {
 // of the connection, and peerIsProxy says that it is a trusted proxy.
 func (a *App) ClientKey(client, peer netip.Addr, peerIsProxy bool) netip.Addr {
 	client, peer = client.Unmap(), peer.Unmap()
-	clientDetector.once.Do(func() { clientDetector.gateways = defaultGateways() })
+	clientDetector.once.Do(func() { clientDetector.gateways = listeners.Gateways() })
 	if !client.IsValid() || peerIsProxy && client == peer || slices.Contains(clientDetector.gateways, client) {
 		return netip.Addr{}
 	}

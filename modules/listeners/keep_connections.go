@@ -67,6 +67,17 @@ func (k *KeepConnections) Provision(ctx caddy.Context) error {
 	return subscribe(ctx)
 }
 
+// UseGate has the server that is being provisioned use the sockets of the gate, if there is one, also without keep_connections: it would
+// listen in a container that publishes no ports. Call it from the Provision method of a handler.
+func UseGate(ctx caddy.Context) {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || os.Getenv(GateVariable) == "" || !shareSockets(server) {
+		return
+	}
+	server.RegisterConnState(clients.set)
+	noteClients(server)
+}
+
 // subscribe follows the start and the end of the configuration, unless the app edge does, which knows more of both.
 func subscribe(ctx caddy.Context) error {
 	if _, err := ctx.AppIfConfigured("edge"); err == nil {
@@ -103,14 +114,18 @@ func (f handlerFunc) Handle(ctx context.Context, _ caddy.Event) error {
 //
 // An address with this network in the Caddyfile (`default_bind edge/`) would do the same, but Caddy also takes it for the host on which the
 // challenges of certificate authorities are answered, and fails.
-func shareSockets(server *caddyhttp.Server) {
+//
+// shareSockets reports whether it has changed any.
+func shareSockets(server *caddyhttp.Server) (changed bool) {
 	for i, text := range server.Listen {
 		network, host, port, err := caddy.SplitNetworkAddress(text) // Caddy reports the error later
 		// Port 0 is another port for each server.
 		if err == nil && (network == "" || network == "tcp") && port != "" && port != "0" {
 			server.Listen[i] = caddy.JoinNetworkAddress(Network, host, port)
+			changed = true
 		}
 	}
+	return changed
 }
 
 // WrapListener implements caddy.ListenerWrapper.

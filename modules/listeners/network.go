@@ -39,13 +39,24 @@ func listen(ctx context.Context, _, host, portRange string, portOffset uint, con
 	return sockets.Listen(ctx, "tcp", address.JoinHostPort(portOffset), config)
 }
 
-// openListener returns a socket that was opened for this process, or opens one.
+// openListener returns a socket that was opened for this process, or opens one. With the socket of a gate in another container, it opens one
+// as well.
 func openListener(ctx context.Context, network, address string, config net.ListenConfig) (net.Listener, error) {
 	ln, err := handed.listener(ctx, address, logger())
-	if ln != nil || err != nil {
-		return ln, err
+	if err != nil {
+		return nil, err
 	}
-	return config.Listen(ctx, network, address)
+	if ln == nil {
+		return config.Listen(ctx, network, address)
+	}
+	if !handed.hasGate() {
+		return ln, nil
+	}
+	own, err := config.Listen(ctx, network, address)
+	if err != nil { // in the same network namespace, the address is the gate's
+		return ln, nil
+	}
+	return merge(ln, own), nil
 }
 
 // listenPacket implements [caddy.ListenerFunc] for HTTP/3.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/gate"
+	"github.com/theworklabs/edge/internal/gateways"
 )
 
 // GateVariable is the environment variable with the path of the gate's socket.
@@ -30,6 +33,7 @@ type handedSockets struct {
 	remembersClients atomic.Bool
 
 	mu       sync.Mutex // guards the following, and sockets and lease
+	used     []string   // addresses of TCP sockets that servers listen on
 	isReady  bool       // the first configuration has started
 	hasTaken bool       // it serves, or has served
 	isLast   bool       // it leaves
@@ -141,8 +145,40 @@ func (h *handedSockets) serve(log *zap.Logger) {
 func (h *handedSockets) ready(log *zap.Logger) {
 	h.mu.Lock()
 	h.isReady = true
+	h.reportUnused(log)
 	h.mu.Unlock()
 	h.update(log)
+}
+
+// reportUnused reports the TCP sockets of the gate that no server listens on: clients that connect to them get no response. Those of UDP are
+// only for HTTP/3. The caller holds h.mu.
+func (h *handedSockets) reportUnused(log *zap.Logger) {
+	if h.lease == nil {
+		return
+	}
+	for _, a := range h.lease.Addresses() {
+		if a.Network == "tcp" && !slices.Contains(h.used, a.Address) {
+			log.Error("the gate has a socket that no server of the configuration takes, so that its clients get no response: use keep_connections in servers, with a site for this port, such as http://",
+				zap.String("address", a.Address))
+		}
+	}
+}
+
+// hasGate reports whether a gate has opened the sockets.
+func (h *handedSockets) hasGate() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lease != nil
+}
+
+// Gateways returns the addresses under which Docker hides clients: the gateways of the container that publishes the ports.
+func Gateways() []netip.Addr {
+	handed.mu.Lock()
+	defer handed.mu.Unlock()
+	if handed.lease != nil {
+		return handed.lease.Gateways()
+	}
+	return gateways.Default()
 }
 
 // listener returns a TCP listener of the sockets, or nil if none has the address.
@@ -159,6 +195,9 @@ func (h *handedSockets) listener(ctx context.Context, address string, log *zap.L
 		log.Warn("the sockets that were opened for this process have none of an address; it opens its own, whose connections are lost when the process is replaced", zap.String("address", address))
 		return nil, nil
 	}
+	h.mu.Lock()
+	h.used = append(h.used, address)
+	h.mu.Unlock()
 	return h.acceptor.Wrap(ln), nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/theworklabs/edge/modules/downstream"
 	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/errorpages"
+	"github.com/theworklabs/edge/modules/listeners"
 )
 
 func init() {
@@ -33,7 +34,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.edge_proxy", New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision gets the edge app, and tracks the connections of the server.
+// Provision gets the edge app, tracks the connections of the server, and has it use the gate's sockets.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	app, err := ctx.App("edge")
 	if err != nil {
@@ -41,6 +42,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.app = app.(*edge.App)
 	downstream.Track(ctx)
+	listeners.UseGate(ctx)
 	return nil
 }
 

@@ -1,4 +1,5 @@
-package edge
+// Package gateways finds the addresses under which Docker hides clients: those of a container's own gateways.
+package gateways
 
 import (
 	"bufio"
@@ -10,9 +11,9 @@ import (
 	"strings"
 )
 
-// defaultGateways returns the gateways of this container. Outside of a container it returns none, because the gateway is a router
+// Default returns the gateways of this container's default routes. Outside of a container it returns none, because the gateway is a router
 // there and no client's address.
-func defaultGateways() []netip.Addr {
+func Default() []netip.Addr {
 	if _, err := os.Stat("/.dockerenv"); err != nil {
 		return nil
 	}
