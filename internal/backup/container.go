@@ -14,11 +14,7 @@ import (
 )
 
 // Docker runs the docker command, also with streams.
-type Docker interface {
-	compose.Docker
-	// Stream runs `docker args…` with stdin as its input, which may be nil, and stdout as its output.
-	Stream(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) (stderr string, err error)
-}
+type Docker = compose.StreamingDocker
 
 // container runs commands in the container of a service.
 type container struct {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
 // drillSuffix is added to the name of a project for the project of its drills.
@@ -23,7 +25,7 @@ var silencedVariables = []string{"MAIL_", "SMTP_", "S3_", "AWS_"}
 var drillVariables = map[string]string{"EVENTBUS_SCHEDULER_ENABLED": "false"}
 
 // drillStack turns a project, as `docker compose config --format json` prints it, into the project of a drill: with the same images and volumes
-// of its own, without ports, and with networks from which nothing gets out. Services that reach Docker, and the edge, are left out. isDirectory
+// of its own, without ports, and with networks from which nothing gets out. Services that reach Docker, the edge and its gate are left out. isDirectory
 // tells whether a path of this machine is a directory.
 func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte, error) {
 	var project struct {
@@ -46,8 +48,12 @@ func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte
 	if project.Volumes == nil {
 		project.Volumes = make(map[string]any)
 	}
+	gate, err := gateOf(text, edge)
+	if err != nil {
+		return nil, err
+	}
 	for name, service := range project.Services {
-		if name == edge || mountsDocker(service) {
+		if name == edge || name == gate || mountsDocker(service) {
 			delete(project.Services, name)
 		}
 	}
@@ -117,6 +123,18 @@ func mountsOf(service map[string]any) (all []map[string]any) {
 		}
 	}
 	return all
+}
+
+// gateOf returns the name of the edge's gate, or "".
+func gateOf(text []byte, edge string) (string, error) {
+	stack, err := compose.ParseStack(string(text))
+	if err != nil || stack.Services[edge] == nil {
+		return "", err
+	}
+	if gate := stack.Gate(stack.Services[edge]); gate != nil {
+		return gate.Name, nil
+	}
+	return "", nil
 }
 
 // mountsDocker reports whether a service has the socket of Docker.

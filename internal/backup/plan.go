@@ -156,8 +156,10 @@ func (p *Plan) String() string {
 // edge.backup has: keys of volumes in the compose file, and paths of directories.
 func Uncovered(stack *compose.Stack, isDirectory func(path string) bool) []string {
 	uncovered, covered := make(map[string]bool), make(map[string]bool)
-	for name := range stack.Volumes {
-		uncovered[name] = true
+	for name, v := range stack.Volumes {
+		if !v.IsInMemory() {
+			uncovered[name] = true
+		}
 	}
 	for _, service := range stack.Services {
 		for _, m := range service.Volumes {

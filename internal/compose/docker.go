@@ -18,6 +18,14 @@ type Docker interface {
 	Run(ctx context.Context, args ...string) (stdout, stderr string, err error)
 }
 
+// StreamingDocker is a [Docker] that also passes streams to a command.
+type StreamingDocker interface {
+	Docker
+	// Stream runs `docker args…` like Run, with stdin as its input, which may be nil, and stdout as its output. It returns what the command
+	// writes to stderr.
+	Stream(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) (stderr string, err error)
+}
+
 // CLI is the docker command of this machine. It has the environment of this process, so that DOCKER_HOST and Docker contexts work.
 // It is safe for concurrent use.
 type CLI struct{}
@@ -33,8 +41,7 @@ func (c CLI) Run(ctx context.Context, args ...string) (string, string, error) {
 	return stdout.String(), stderr, err
 }
 
-// Stream runs `docker args…` like Run, with stdin as its input, which may be nil, and stdout as its output. It returns what the command
-// writes to stderr.
+// Stream implements [StreamingDocker].
 func (CLI) Stream(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	var stderr bytes.Buffer

@@ -49,7 +49,7 @@ type NetworkAttachment struct {
 
 // Mount is an entry of a service's volumes: a bind mount, a volume or a tmpfs.
 type Mount struct {
-	Type     string      `json:"type"`   // bind, volume, tmpfs, …
+	Type     string      `json:"type"`   // bind, volume, tmpfs (also for a named volume in memory), …
 	Source   string      `json:"source"` // a path on this machine, or a key of [Stack.Volumes]; empty for an anonymous volume
 	Target   string      `json:"target"`
 	ReadOnly bool        `json:"read_only"`

@@ -32,9 +32,13 @@ func (n Network) IsExternal() bool { return isExternal(n.External) }
 
 // Volume is a named volume of the project.
 type Volume struct {
-	Name     string `json:"name"`     // its name in Docker
-	External any    `json:"external"` // see [Volume.IsExternal]
+	Name     string            `json:"name"`     // its name in Docker
+	External any               `json:"external"` // see [Volume.IsExternal]
+	Options  map[string]string `json:"driver_opts"`
 }
+
+// IsInMemory reports whether what is in the volume is lost when no container uses it.
+func (v Volume) IsInMemory() bool { return v.Options["type"] == "tmpfs" }
 
 // IsExternal reports whether Compose expects the volume to exist, and does not create it.
 func (v Volume) IsExternal() bool { return isExternal(v.External) }
@@ -67,8 +71,37 @@ func ParseStack(text string) (*Stack, error) {
 				service.Ports[i].Protocol = "tcp"
 			}
 		}
+		for i := range service.Volumes {
+			if m := &service.Volumes[i]; m.Type == "volume" && s.Volumes[m.Source].IsInMemory() {
+				m.Type = "tmpfs"
+			}
+		}
 	}
 	return s, nil
+}
+
+// GateVariable is the variable of the edge with the path of its gate's socket.
+const GateVariable = "EDGE_GATE"
+
+// Gate returns the service that opens the sockets of the edge, whose unix socket is in a volume or a directory that both mount; nil if the
+// edge has none.
+func (s *Stack) Gate(edge *Service) *Service {
+	socket := edge.Environment[GateVariable]
+	if socket == nil || *socket == "" {
+		return nil
+	}
+	for _, m := range edge.Volumes {
+		if m.Source == "" || !strings.HasPrefix(*socket, strings.TrimSuffix(m.Target, "/")+"/") {
+			continue
+		}
+		for _, name := range s.ServiceNames() {
+			other := s.Services[name]
+			if other != edge && slices.ContainsFunc(other.Volumes, func(o Mount) bool { return o.Source == m.Source }) {
+				return other
+			}
+		}
+	}
+	return nil
 }
 
 // ServiceNames returns the names of the services, sorted.

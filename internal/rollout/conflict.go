@@ -31,6 +31,16 @@ func conflicts(stack *compose.Stack, s *compose.Service, existing []container, n
 	return all, nil
 }
 
+// edgeConflicts returns the reasons why two containers of the edge cannot run at once. They may share volumes: storages of certificates have
+// locks for that.
+func edgeConflicts(stack *compose.Stack, s *compose.Service) []string {
+	all := slices.Concat(identityConflicts(s, 2), namespaceConflicts(stack, s.Name))
+	if s.Labels[LabelRollout] == "false" {
+		all = append(all, "its label "+LabelRollout+" is false")
+	}
+	return all
+}
+
 // identityConflicts returns the conflicts about resources that only one container can have: a name, an address, a port of the
 // host.
 func identityConflicts(s *compose.Service, n int) (all []string) {

@@ -16,8 +16,8 @@ type edgeContainer struct {
 }
 
 // findEdge finds the edge: SERVICE of the stack, or else of the only other project that runs it, or PROJECT/SERVICE. It checks that one
-// container of it runs.
-func (s *stack) findEdge(ctx context.Context, name string) (edgeContainer, error) {
+// container of it runs, unless the edge is among the services to roll out.
+func (s *stack) findEdge(ctx context.Context, name string, toRollOut []string) (edgeContainer, error) {
 	project, service, hasProject := strings.Cut(name, "/")
 	if !hasProject {
 		project, service = s.Name, name
@@ -27,7 +27,14 @@ func (s *stack) findEdge(ctx context.Context, name string) (edgeContainer, error
 		if err != nil {
 			return edgeContainer{}, err
 		}
-		return edgeContainer{service: service}, checkOneRuns(len(runningContainers(all)), service, "docker compose up --detach --no-deps "+service)
+		running, next := len(runningContainers(all)), "docker compose up --detach --no-deps "+service
+		if running > 1 && s.Gate(s.Services[service]) != nil {
+			if slices.Contains(toRollOut, service) {
+				running = 1 // a rollout of it was killed, and this one continues it
+			}
+			next = "edge rollout " + service + " completes the rollout that has left them"
+		}
+		return edgeContainer{service: service}, checkOneRuns(running, service, next)
 	}
 	if project == s.Name && hasProject {
 		return edgeContainer{}, s.noEdgeError(service)

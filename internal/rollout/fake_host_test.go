@@ -31,6 +31,7 @@ type fakeHost struct {
 	projectFiles    string   // where the containers of the project come from: DIRECTORY, tab, FILES
 	dryRunOutput    string   // what Compose's dry run prints
 	abortedRequests int      // requests that were aborted
+	stdin           string   // of the last command with one
 	minServing      int      // the lowest number of containers of "web" that served at one time
 
 	onCreate  func(*fakeContainer)    // changes a new container
@@ -48,6 +49,7 @@ type fakeContainer struct {
 	drainDuration time.Duration
 	sockets       int
 	unknownToEdge bool
+	edge          fakeEdge // if it is one
 }
 
 const webImage = "web:1"
@@ -139,6 +141,9 @@ func (w *fakeHost) execute(args []string) (stdout, stderr string, err error) {
 	case "ps":
 		return w.ps(args), "", nil
 	case "exec":
+		if i := slices.IndexFunc(w.containers, func(b *fakeContainer) bool { return b.service == "edge" && slices.Contains(args, b.ID) }); i >= 0 {
+			return w.execInEdge(w.containers[i], args[slices.Index(args, "edge")+1:])
+		}
 		if !slices.ContainsFunc(w.foreignEdges, func(e string) bool { return strings.HasSuffix(e, "/"+args[1]) }) {
 			w.t.Errorf("docker exec in %s, which is no edge", args[1])
 		}

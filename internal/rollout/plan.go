@@ -44,6 +44,10 @@ const (
 	recreate   strategy = "recreate"    // the edge has no route to the service, and so has no requests to protect
 	stopFirst  strategy = "stop first"  // two containers cannot run at once
 	startFirst strategy = "start first" // the usual one
+	// The edge itself: a second one takes over the sockets of the gate, or, if two cannot run at once, Compose replaces it, and
+	// connections wait at the gate.
+	handOver      strategy = "hand over"
+	replaceAtGate strategy = "replace"
 )
 
 // action is what a step does.
@@ -61,6 +65,9 @@ const (
 	recreateAll
 	awaitReady
 	awaitRunning
+	awaitStandby
+	takeOver
+	awaitLeft
 )
 
 // step is one step of a plan, with the values that its execution needs.
@@ -71,7 +78,7 @@ type step struct {
 	isLocal      bool          // of pullImage and buildImage: this machine has an image of that name
 	containers   []container   // those that exist already and that the step is about
 	count        int           // of startNew and recreateAll: how many containers
-	timeout      time.Duration // of drainOld, awaitReady
+	timeout      time.Duration // of drainOld, awaitReady, awaitStandby and awaitLeft
 	sessionGrace time.Duration // of drainOld
 }
 
@@ -108,6 +115,10 @@ func (p ServicePlan) reason() string {
 		return "recreate, because the edge has no route to it"
 	case stopFirst:
 		return "stop first, because two containers cannot run at once: " + strings.Join(p.conflicts, "; ")
+	case handOver:
+		return "start a second one, which takes over"
+	case replaceAtGate:
+		return "stop and start while connections wait at the gate, because two containers cannot run at once: " + strings.Join(p.conflicts, "; ")
 	default:
 		return "start first"
 	}
@@ -143,6 +154,12 @@ func (s step) String() string {
 		return fmt.Sprintf("replace %s with Compose", names)
 	case awaitReady:
 		return fmt.Sprintf("wait until the edge reports the new containers ready, up to %s", s.timeout)
+	case awaitStandby:
+		return fmt.Sprintf("wait until the new edge can serve, up to %s", s.timeout)
+	case takeOver:
+		return "have the new edge take over from " + names
+	case awaitLeft:
+		return fmt.Sprintf("wait until %s has let its clients go, up to %s", names, s.timeout)
 	default: // awaitRunning
 		return "check that the new containers run"
 	}

@@ -36,6 +36,9 @@ func (p *planner) plan(s snapshot) (*ServicePlan, error) {
 	if plan.conflicts, err = conflicts(p.stack, s.service, s.containers, 2*max(plan.replicas, 1)); err != nil {
 		return nil, err
 	}
+	if s.edges != nil {
+		plan.replicas, plan.conflicts = 1, edgeConflicts(p.stack, s.service)
+	}
 	if plan.images, err = p.planImages(s); err != nil {
 		return nil, err
 	}
@@ -45,6 +48,10 @@ func (p *planner) plan(s snapshot) (*ServicePlan, error) {
 	}
 	plan.oneShots = p.planOneShots(s.service.Name)
 	switch plan.strategy {
+	case handOver:
+		plan.steps = p.planHandOver(s)
+	case replaceAtGate:
+		plan.steps = []step{{action: recreateAll, containers: running, count: 1}, {action: awaitStandby, timeout: p.options.ReadyTimeout}}
 	case startFirst:
 		plan.steps = p.planStartFirst(s, plan.replicas)
 	case stopFirst:
@@ -69,8 +76,14 @@ func (p *planner) awaitReady() step { return step{action: awaitReady, timeout: p
 // strategy returns how the service's containers can be replaced.
 func (p *planner) strategy(s snapshot, plan *ServicePlan) strategy {
 	switch {
+	case s.edges != nil && len(s.containers) > 1: // an earlier rollout was killed
+		return handOver
 	case !p.options.Force && len(s.containers) > 0 && len(filterByVersion(runningContainers(s.containers), s.desired)) == len(s.containers):
 		return upToDate
+	case s.edges != nil && len(plan.conflicts) > 0:
+		return replaceAtGate
+	case s.edges != nil:
+		return handOver
 	case plan.replicas == 0:
 		return startOnly
 	case !s.hasRoute:

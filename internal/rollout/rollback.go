@@ -51,7 +51,7 @@ func (t *serviceRollout) rollBack(ctx context.Context, cause error) error {
 // oldContainers returns the containers that the plan drains and removes.
 func (t *serviceRollout) oldContainers() []container {
 	for _, s := range t.plan.steps {
-		if s.action == drainOld {
+		if s.action == drainOld || s.action == awaitLeft {
 			return s.containers
 		}
 	}

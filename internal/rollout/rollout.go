@@ -19,7 +19,7 @@ import (
 // Rollout says which services to roll out, and how. A Rollout runs once.
 type Rollout struct {
 	// Docker runs the docker command.
-	Docker  compose.Docker
+	Docker  compose.StreamingDocker
 	Project compose.Project
 	// Edge is the Compose service that runs the edge, of the project or else of another one, or PROJECT/SERVICE.
 	Edge string
@@ -134,6 +134,7 @@ func (r *Rollout) planServices(ctx context.Context, s *stack, names []string) ([
 	for _, name := range names {
 		t := &serviceRollout{
 			stack: s, rollout: r, service: s.Services[name], completedOneShots: completed,
+			isEdge:   name == s.edge.service,
 			progress: progress{out: r.Out, isTerminal: r.IsTerminal, prefix: name},
 		}
 		if err := t.planFirst(ctx, planner); err != nil {

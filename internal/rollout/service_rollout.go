@@ -21,15 +21,19 @@ type serviceRollout struct {
 	service           *compose.Service
 	completedOneShots map[string]bool // by name; shared by the services of a rollout
 	hasRoute          bool            // the edge has a route to the service
+	isEdge            bool            // the service is the edge
 
 	plan           *ServicePlan
 	existing       []container // the containers when the plan was made
 	newContainers  []container // those of the new version, once they are started
-	drainRequested bool        // the edge may have received the command to drain the old containers
+	drainRequested bool        // the edge may have received the command to drain the old containers; of the edge: it may have left
 }
 
 // planFirst asks the edge for its routes to the service, and plans the rollout.
 func (t *serviceRollout) planFirst(ctx context.Context, p *planner) error {
+	if t.isEdge {
+		return t.planWith(ctx, p)
+	}
 	routes, err := t.routes(ctx)
 	if err != nil {
 		return hint.New(err, t.edge.command("status"))
@@ -48,6 +52,11 @@ func (t *serviceRollout) planWith(ctx context.Context, p *planner) error {
 	if err != nil {
 		return err
 	}
+	if t.isEdge {
+		if s.edges, err = t.edgeStates(ctx, runningContainers(s.containers)); err != nil {
+			return err
+		}
+	}
 	t.existing = s.containers
 	t.plan, err = p.plan(s)
 	return err
@@ -59,6 +68,10 @@ func (t *serviceRollout) announce() {
 	switch {
 	case replicas == 0:
 		return
+	case t.plan.strategy == replaceAtGate:
+		t.printLine("two can't run at once: %s", strings.Join(t.plan.conflicts, "; "))
+		t.printLine("so it is stopped and started, and connections wait at the gate meanwhile")
+	case t.isEdge:
 	case !t.hasRoute:
 		t.printLine("the edge has no route to it: its containers are replaced by Compose, without holding anything")
 	case len(t.plan.conflicts) > 0:
@@ -170,7 +183,7 @@ func (t *serviceRollout) replaceContainers(ctx context.Context) error {
 			return t.recoverFrom(ctx, s, err)
 		}
 	}
-	if ctx.Err() != nil && t.plan.strategy == startFirst {
+	if ctx.Err() != nil && (t.plan.strategy == startFirst || t.plan.strategy == handOver) {
 		t.printLine("interrupted too late to go back: it is finished")
 	}
 	return nil
@@ -195,6 +208,12 @@ func (t *serviceRollout) execute(ctx context.Context, s step) error {
 		return t.awaitNewReady(ctx)
 	case awaitRunning:
 		return t.awaitNewRunning(ctx)
+	case awaitStandby:
+		return t.awaitStandby(ctx, s)
+	case takeOver:
+		return t.takeOver(ctx, s.containers[0])
+	case awaitLeft:
+		return t.awaitLeft(ctx, s)
 	default:
 		return fmt.Errorf("step %q replaces no container", s) // a defect of the planner
 	}
@@ -209,6 +228,11 @@ func (t *serviceRollout) recoverFrom(ctx context.Context, failed step, cause err
 			return cause
 		}
 		return t.rollBack(ctx, cause)
+	case handOver:
+		if failed.action == removeOld && !errors.Is(cause, errInterrupted) {
+			return cause
+		}
+		return t.returnToOldEdge(ctx, cause)
 	case stopFirst:
 		return t.recoverStopFirst(ctx, failed, cause)
 	default:

@@ -11,10 +11,11 @@ import (
 // snapshot is the state of a service at one moment.
 type snapshot struct {
 	service    *compose.Service
-	hasRoute   bool              // the edge has a route to it
-	containers []container       // all of them, also those that do not run
-	desired    version           // what Compose would start now
-	imageIDs   map[string]string // image of the service or of a one-shot → ID, "" if this machine does not have it
+	hasRoute   bool                 // the edge has a route to it
+	containers []container          // all of them, also those that do not run
+	desired    version              // what Compose would start now
+	imageIDs   map[string]string    // image of the service or of a one-shot → ID, "" if this machine does not have it
+	edges      map[string]edgeState // of the edge: container → what it does with its sockets
 }
 
 // readSnapshot asks Docker for the state of a service.

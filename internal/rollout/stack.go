@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +13,7 @@ import (
 // stack is a Compose project, as its compose files describe it, and the docker command that reads and changes it.
 type stack struct {
 	*compose.Stack
-	docker  compose.Docker
+	docker  compose.StreamingDocker
 	project compose.Project
 	edge    edgeContainer
 }
@@ -32,7 +31,7 @@ func (r *Rollout) readStack(ctx context.Context) (*stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.edge, err = s.findEdge(ctx, r.Edge)
+	s.edge, err = s.findEdge(ctx, r.Edge, r.Services)
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +63,8 @@ func (s *stack) selectServices(ctx context.Context, named []string) ([]string, e
 		if s.Services[name] == nil {
 			return nil, s.noServiceError(ctx, name)
 		}
-		if name == s.edge.service {
-			return nil, hint.New(
-				errors.New(name+" is the edge itself, and nobody holds requests while it is replaced"),
-				"docker compose up --detach --no-deps "+name+", when it is quiet",
-			)
+		if name == s.edge.service && s.Gate(s.Services[name]) == nil {
+			return nil, noGateError(name)
 		}
 		if !slices.Contains(selected, name) {
 			selected = append(selected, name)
