@@ -56,8 +56,10 @@ const certificateWait = 5 * time.Second
 func (a *App) announceReady() {
 	ctx, cancel := context.WithTimeout(context.Background(), certificateWait)
 	defer cancel()
-	certificates.WaitUntilLoaded(ctx, caddy.ActiveContext(), a.storage)
+	active := caddy.ActiveContext()
+	certificates.WaitUntilLoaded(ctx, active, a.storage)
 	a.WaitForSync(context.Background())
+	listeners.ServeRest(active, a.log)
 	listeners.Ready()
 }
 

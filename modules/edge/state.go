@@ -1,11 +1,14 @@
 package edge
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
 	"github.com/theworklabs/edge/internal/engineio"
+	"github.com/theworklabs/edge/internal/handover"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -18,6 +21,8 @@ type State struct {
 	Ejections []registry.EjectedEndpoint `json:"ejections,omitempty"`
 	// Drained are the endpoints that an operator drains.
 	Drained []string `json:"drained,omitempty"`
+	// Modules is what other modules hand over, such as the counts of rate limits.
+	Modules map[string]json.RawMessage `json:"modules,omitempty"`
 }
 
 // maxStateBody is the largest state in bytes: 100,000 sessions have 20 MB.
@@ -29,14 +34,14 @@ func getState(*http.Request) (any, error) {
 	if r == nil {
 		return nil, errNoEdge
 	}
-	return r.exportState(), nil
+	return r.exportState()
 }
 
 // postState takes over the state of the predecessor. It may be repeated: what is known already stays as it is.
 func postState(req *http.Request) (any, error) {
 	var s State
-	if err := decodeBody(req, &s); err != nil {
-		return nil, err
+	if err := json.NewDecoder(req.Body).Decode(&s); err != nil { // one of another version may have more fields
+		return nil, apiError(http.StatusBadRequest, fmt.Errorf("read the request: %w", err))
 	}
 	r := sharedRuntime()
 	if r == nil {
@@ -48,13 +53,15 @@ func postState(req *http.Request) (any, error) {
 	return struct{}{}, nil
 }
 
-func (r *runtime) exportState() State {
+func (r *runtime) exportState() (State, error) {
+	modules, err := handover.Export()
 	return State{
 		Sessions:        r.sessions.Export(),
 		AdoptedSessions: r.adoptedSessions.Export(),
 		Ejections:       r.registry.ExportEjections(),
 		Drained:         r.registry.DrainedIDs(),
-	}
+		Modules:         modules,
+	}, err
 }
 
 func (r *runtime) importState(s State) error {
@@ -62,7 +69,7 @@ func (r *runtime) importState(s State) error {
 	r.adoptedSessions.Import(s.AdoptedSessions)
 	r.registry.ImportEjections(s.Ejections)
 	known := r.registry.DrainedIDs()
-	var failed error
+	failed := handover.Import(s.Modules)
 	for _, id := range s.Drained {
 		if slices.Contains(known, id) {
 			continue

@@ -19,7 +19,7 @@ func TestStateIsHandedOver(t *testing.T) {
 	s.eventuallyServes("api:80", a)
 	const session = `{"service": "api:80", "sid": "k3Vq0bXw9TzR5mJdAAAC", "endpoint": "somewhere", "lifetime": 64000000000, "unused": 1000}`
 	for range 2 { // it may be repeated
-		if _, err := adminRequest(t, http.MethodPost, "/edge/state", `{"sessions": [`+session+`], "drained": ["`+a+`", "10.1.2.3:4"]}`); err != nil {
+		if _, err := adminRequest(t, http.MethodPost, "/edge/state", `{"of another version": true, "sessions": [`+session+`], "drained": ["`+a+`", "10.1.2.3:4"]}`); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -145,22 +144,17 @@ func (h *handedSockets) serve(log *zap.Logger) {
 func (h *handedSockets) ready(log *zap.Logger) {
 	h.mu.Lock()
 	h.isReady = true
-	h.reportUnused(log)
 	h.mu.Unlock()
+	h.reportUnused(log)
 	h.update(log)
 }
 
 // reportUnused reports the TCP sockets of the gate that no server listens on: clients that connect to them get no response. Those of UDP are
-// only for HTTP/3. The caller holds h.mu.
+// only for HTTP/3.
 func (h *handedSockets) reportUnused(log *zap.Logger) {
-	if h.lease == nil {
-		return
-	}
-	for _, a := range h.lease.Addresses() {
-		if a.Network == "tcp" && !slices.Contains(h.used, a.Address) {
-			log.Error("the gate has a socket that no server of the configuration takes, so that its clients get no response: use keep_connections in servers, with a site for this port, such as http://",
-				zap.String("address", a.Address))
-		}
+	for _, address := range h.unused() {
+		log.Error("the gate has a socket that no server of the configuration takes, so that its clients get no response: have a site listen there, or take it out of the gate's --listen",
+			zap.String("address", address))
 	}
 }
 
