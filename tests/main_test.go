@@ -13,7 +13,7 @@ func TestMain(m *testing.M) {
 		Dir: "tests",
 		Requires: []harness.Requirement{
 			harness.Docker, harness.Compose, harness.Node, harness.IPRoute,
-			harness.Images("edge:dev", "edge-test/generic:test", "edge-test/bigcapital-server:test"),
+			harness.Images("edge:dev", "edge-gate:dev", "edge-test/generic:test", "edge-test/bigcapital-server:test"),
 		},
 		Teardown: shipped.finish,
 	})

@@ -40,6 +40,21 @@ func TestEdgeReachesApplicationsButNotTheirDatabases(t *testing.T) {
 	}
 }
 
+// TestTheGateReachesNothing: it only opens sockets.
+func TestTheGateReachesNothing(t *testing.T) {
+	p := readyStack(t)
+	t.Parallel()
+	gate := p.container(t, "gate")
+	for service, port := range map[string]int{
+		"edge": 443, "docker-guard": 2375, "bigcapital-server": 3000, "corteza-server": 80, "bigcapital-mysql": 3306, "corteza-db": 5432,
+	} {
+		to := append(containerAddresses(t, p.container(t, service)), service)
+		if !isIsolated(t, gate, port, to) {
+			t.Errorf("the gate reaches %s at one of %s", service, to)
+		}
+	}
+}
+
 // TestApplicationsCannotReachTheGuard: whoever can use the Docker socket has root on the host.
 func TestApplicationsCannotReachTheGuard(t *testing.T) {
 	p := readyStack(t)
@@ -124,7 +139,7 @@ func TestEdgeListensOnItsPortsOnly(t *testing.T) {
 func TestEdgeRunsWithoutPrivileges(t *testing.T) {
 	p := readyStack(t)
 	t.Parallel()
-	for service, uid := range map[string]string{"edge": "1000", "docker-guard": "0"} {
+	for service, uid := range map[string]string{"gate": "1000", "edge": "1000", "docker-guard": "0"} {
 		status := harness.MustDocker(t, "run", "--rm", "--pid", "container:"+p.container(t, service), "edge-test/base:test", "cat", "/proc/1/status")
 		fields := make(map[string]string)
 		for line := range strings.Lines(status) {

@@ -121,7 +121,7 @@ func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 		t.Errorf("the rollout does not say that worker has no route:\n%s", out)
 	}
 	harness.CheckReplaced(t, "worker", worker, p.containerIDs(t, "worker"), 1)
-	if out, err := p.rolloutCommand(t, "edge").CombinedOutput(); err == nil || !strings.Contains(string(out), "is the edge itself") {
+	if out, err := p.rolloutCommand(t, "edge").CombinedOutput(); err == nil || !strings.Contains(string(out), "is the edge itself, and has no gate") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -156,7 +156,7 @@ func TestOnlyTheEdgePublishesPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, s := range config.Services {
-		if (len(s.Ports) > 0) != (name == "edge") {
+		if (len(s.Ports) > 0) != (name == "gate") {
 			t.Errorf("%s publishes %v", name, s.Ports)
 		}
 	}
@@ -164,6 +164,13 @@ func TestOnlyTheEdgePublishesPorts(t *testing.T) {
 		for _, database := range []string{"bigcapital-mysql", "bigcapital-mongo", "bigcapital-redis", "corteza-db"} {
 			if _, shared := config.Services[database].Networks[name]; shared {
 				t.Errorf("the edge shares network %s with %s", name, database)
+			}
+		}
+	}
+	for name := range config.Services["gate"].Networks {
+		for other, s := range config.Services {
+			if _, shared := s.Networks[name]; shared && other != "gate" {
+				t.Errorf("the gate shares network %s with %s", name, other)
 			}
 		}
 	}

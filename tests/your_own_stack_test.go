@@ -91,6 +91,18 @@ func (s *ownStack) run(t *testing.T, directory string, args ...string) string {
 	return string(out)
 }
 
+// fail runs a command of the edge that must fail, and returns its output.
+func (s *ownStack) fail(t *testing.T, directory string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(harness.Edge(t), args...)
+	cmd.Dir, cmd.Env = filepath.Join(s.dir, directory), s.Environ()
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Errorf("edge %s succeeds:\n%s", strings.Join(args, " "), out)
+	}
+	return string(out)
+}
+
 // TestYourOwnStack follows docs/your-own-stack.md with its own snippets.
 func TestYourOwnStack(t *testing.T) {
 	const page = "your-own-stack.md"

@@ -23,7 +23,8 @@ func TestADrillHasNothingThatReachesOut(t *testing.T) {
 	const project = `{
 	"name": "shop",
 	"services": {
-		"edge": {"image": "edge:dev", "ports": [{"target": 443}]},
+		"edge": {"image": "edge:dev", "environment": {"EDGE_GATE": "/run/gate/gate.sock"}, "volumes": [{"type": "volume", "source": "gate", "target": "/run/gate"}]},
+		"gate": {"image": "edge-gate:dev", "ports": [{"target": 443}], "volumes": [{"type": "volume", "source": "gate", "target": "/run/gate"}]},
 		"guard": {"image": "edge:dev", "volumes": [{"type": "bind", "source": "/run/docker.sock", "target": "/var/run/docker.sock"}]},
 		"app": {
 			"build": {"context": "."}, "container_name": "app", "ports": [{"target": 80}], "restart": "always", "profiles": ["x"],

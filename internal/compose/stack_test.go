@@ -1,6 +1,9 @@
 package compose
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func TestInvalidConfigIsAnError(t *testing.T) {
 	if _, err := ParseStack(`{"services": [`); err == nil {
@@ -24,6 +27,35 @@ func TestImageNameDefaultsToProjectAndService(t *testing.T) {
 	for want, service := range map[string]*Service{"shop-web": {Name: "web"}, "web:1": {Name: "web", Image: "web:1"}} {
 		if got := s.ImageName(service); got != want {
 			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestTheGateIsTheServiceWithWhichTheEdgeSharesItsSocket(t *testing.T) {
+	const services = `{"services": {
+		"edge": {"environment": {"EDGE_GATE": "%s"}, "volumes": [{"type": "volume", "source": "data", "target": "/data"}, {"type": "%s", "source": "gate", "target": "/run/gate"}]},
+		"backup": {"volumes": [{"type": "volume", "source": "data", "target": "/data"}]},
+		"gate": {"volumes": [{"type": "%[2]s", "source": "gate", "target": "/run/gate"}]}
+	}, "volumes": {"data": {}, "gate": {"driver_opts": {"type": "tmpfs"}}}}`
+	for _, c := range []struct{ path, mount, want string }{
+		{"/run/gate/gate.sock", "volume", "gate"},
+		{"/run/gate/gate.sock", "bind", "gate"},
+		{"/run/gate.sock", "volume", ""},
+		{"", "volume", ""},
+	} {
+		s, err := ParseStack(fmt.Sprintf(services, c.path, c.mount))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if gate := s.Gate(s.Services["edge"]); gate != nil {
+			got = gate.Name
+		}
+		if got != c.want {
+			t.Errorf("%+v: the gate is %q", c, got)
+		}
+		if mount := s.Services["edge"].Volumes[1].Type; c.mount == "volume" && mount != "tmpfs" {
+			t.Errorf("a volume in memory has the type %s", mount)
 		}
 	}
 }

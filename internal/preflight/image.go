@@ -3,13 +3,14 @@ package preflight
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/theworklabs/edge/internal/compose"
 )
 
-// edgeImage is the image that this project's compose file and Makefile build. No registry has it.
-const edgeImage = "edge:dev"
+// ownImages are the images that the compose file and the Makefile of this project build. No registry has them.
+var ownImages = []string{"edge:dev", "edge-gate:dev"}
 
 // mutableTags are tags that publishers move to each new version.
 var mutableTags = map[string]bool{
@@ -41,7 +42,7 @@ func (c *Check) checkImages(ctx context.Context, s *stack) []Finding {
 
 // isLocalImage reports whether a service's image is never pulled.
 func (c *Check) isLocalImage(ctx context.Context, s *stack, of *compose.Service) bool {
-	if of.Image == edgeImage || of.PullPolicy == "never" || of.PullPolicy == "build" {
+	if slices.Contains(ownImages, of.Image) || of.PullPolicy == "never" || of.PullPolicy == "build" {
 		return true
 	}
 	if !s.hasEngine {

@@ -30,7 +30,11 @@ var databasePorts = map[int]string{
 // service other than the edge publishes a port of HTTP.
 func (c *Check) checkPorts(ctx context.Context, s *stack, config *edgeConfig) []Finding {
 	all, contested := checkPortConflicts(s, config)
-	edge := s.NetworkOwner(s.edge)
+	edge := s.publisher()
+	if socket := s.edge.Environment[compose.GateVariable]; socket != nil && *socket != "" && s.Gate(s.edge) == nil {
+		all = append(all, errorFinding("port", "mount the directory of "+*socket+" in both services, or remove "+compose.GateVariable,
+			"%s is to get its sockets at %s, and no other service mounts that: it can't start", s.edge.Name, *socket))
+	}
 	if len(edge.Ports) == 0 && edge.NetworkMode != "host" {
 		all = append(all, warningFinding("port", "ports: [\"80:80\", \"443:443\", \"443:443/udp\"]", "%s publishes no port: no client outside of Docker reaches it", c.Edge))
 	}
@@ -48,6 +52,14 @@ func (c *Check) checkPorts(ctx context.Context, s *stack, config *edgeConfig) []
 		}
 	}
 	return all
+}
+
+// publisher returns the service that publishes the ports of the edge: its gate, or the edge itself.
+func (s *stack) publisher() *compose.Service {
+	if gate := s.Gate(s.edge); gate != nil {
+		return s.NetworkOwner(gate)
+	}
+	return s.NetworkOwner(s.edge)
 }
 
 // checkBypass reports a port by which clients can bypass the edge. It ignores ports that the edge cannot proxy: UDP and nonHTTPPorts.
@@ -95,14 +107,17 @@ func (c *Check) checkPort(ctx context.Context, s *stack, of *compose.Service, p 
 		name = fmt.Sprintf("%s port %s", strings.ToUpper(protocol), net.JoinHostPort(p.HostIP, number))
 	}
 	other := "publish another port"
-	if of == s.edge {
+	if of == s.edge || of == s.publisher() {
 		other += ": PUBLISH_HTTP and PUBLISH_HTTPS in .env"
 	}
-	publisher, isOwn := c.findPublisher(ctx, s, of, number+"/"+protocol)
+	publisher, owner := c.findPublisher(ctx, s, of, number+"/"+protocol)
 	err := c.TryListen(protocol, net.JoinHostPort(p.HostIP, number))
 	switch {
-	case isOwn:
+	case owner == of.Name:
 		return okFinding("port", "%s is published by %s", name, publisher)
+	case owner == s.edge.Name:
+		return warningFinding("port", fmt.Sprintf("docker compose stop %s, and docker compose up -d: once, and %s is away for some seconds", owner, owner),
+			"%s is published by %s, which runs from before it had a gate; now %s publishes it", name, publisher, of.Name)
 	// Without Docker's userland proxy, no program listens on a port that a container publishes.
 	case publisher != "" && (err != nil || p.HostIP == ""):
 		return errorFinding("port", "docker stop "+publisher+", or "+other, "%s is taken by the container %s", name, publisher)
@@ -117,24 +132,29 @@ func (c *Check) checkPort(ctx context.Context, s *stack, of *compose.Service, p 
 	}
 }
 
-// findPublisher returns the name of the container that publishes a port, or "", and whether it is a container of the service.
-func (c *Check) findPublisher(ctx context.Context, s *stack, of *compose.Service, port string) (name string, isOwn bool) {
+// findPublisher returns the name of a container that publishes a port, or "", and its service if that is one of this project. It prefers a
+// container of the service.
+func (c *Check) findPublisher(ctx context.Context, s *stack, of *compose.Service, port string) (container, service string) {
 	if !s.hasEngine {
-		return "", false
+		return "", ""
 	}
 	const format = `{{.Names}} {{.Label "com.docker.compose.project"}}/{{.Label "com.docker.compose.service"}}`
 	out, _, err := c.Docker.Run(ctx, "ps", "--filter", "publish="+port, "--format", format)
 	if err != nil {
-		return "", false
+		return "", ""
 	}
 	for line := range strings.Lines(out) {
-		var owner string // PROJECT/SERVICE
-		name, owner, _ = strings.Cut(strings.TrimSpace(line), " ")
-		if owner == s.Name+"/"+of.Name {
-			return name, true
+		name, owner, _ := strings.Cut(strings.TrimSpace(line), " ") // PROJECT/SERVICE
+		own, isOwn := strings.CutPrefix(owner, s.Name+"/")
+		if !isOwn {
+			own = ""
+		}
+		container, service = name, own
+		if own == of.Name {
+			break
 		}
 	}
-	return name, false
+	return container, service
 }
 
 // tryListen returns an error if a port is not free. If only root may listen on it, it tries to connect to the port instead.

@@ -71,7 +71,7 @@ func checkPortConflicts(s *stack, config *edgeConfig) (all []Finding, contested 
 
 // otherThanEdge returns the one of two services that is not the edge.
 func (s *stack) otherThanEdge(a, b string) string {
-	if b == s.edge.Name {
+	if b == s.edge.Name || b == s.publisher().Name {
 		return a
 	}
 	return b

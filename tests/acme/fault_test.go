@@ -105,7 +105,7 @@ func TestForeignServerAtOneSiteDoesNotAffectOthers(t *testing.T) {
 	accounting, crm := s.sites()[0], s.sites()[1]
 	s.ca.HoldRequestsDuring(func() {
 		s.start()
-		s.resolveTo(crm, "corteza-docs")
+		s.resolveTo(crm, "corteza-docs", "network")
 	})
 	s.waitForCertificate(20*time.Second, accounting, anyCertificate)
 	s.waitForFailures(crm, 1)

@@ -17,7 +17,7 @@ var gateway string
 func TestMain(m *testing.M) {
 	harness.Main(m, harness.Suite{
 		Dir:      "tests/acme",
-		Requires: []harness.Requirement{harness.Docker, harness.Compose, harness.Images("edge:dev")},
+		Requires: []harness.Requirement{harness.Docker, harness.Compose, harness.Images("edge:dev", "edge-gate:dev")},
 		Setup:    func(string) error { return findGateway() },
 	})
 }

@@ -53,22 +53,22 @@ func (s *stack) up(args ...string) {
 
 func (s *stack) start(args ...string) {
 	s.t.Helper()
-	s.mustCompose(append([]string{"up", "--detach", "--no-deps"}, append(args, "edge", "corteza-docs")...)...)
+	s.mustCompose(append([]string{"up", "--detach", "--no-deps"}, append(args, "gate", "edge", "corteza-docs")...)...)
 	for _, site := range s.sites() {
 		s.resolveToEdge(site)
 	}
 }
 
-// resolveToEdge sets the edge's address as that of a name in the authority's DNS.
+// resolveToEdge sets the address of the gate, which the edge serves, as that of a name in the authority's DNS.
 func (s *stack) resolveToEdge(name string) {
 	s.t.Helper()
-	s.resolveTo(name, "edge")
+	s.resolveTo(name, "gate", "gate")
 }
 
-// resolveTo sets the address of a service's container as that of a name in the authority's DNS.
-func (s *stack) resolveTo(name, service string) {
+// resolveTo sets the address that a service's container has on a network as that of a name in the authority's DNS.
+func (s *stack) resolveTo(name, service, network string) {
 	s.t.Helper()
-	addresses, err := s.Addresses(context.Background(), service, "network")
+	addresses, err := s.Addresses(context.Background(), service, network)
 	if err != nil || len(addresses) != 1 {
 		s.t.Fatalf("%s has the addresses %v: %v", service, addresses, err)
 	}

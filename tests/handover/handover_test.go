@@ -54,7 +54,7 @@ func TestASuccessorTakesOver(t *testing.T) {
 		old = next
 		time.Sleep(time.Second)
 	}
-	f.stop(t)
+	f.Stop(t)
 }
 
 // TestAnEdgeIsRestarted is what `docker compose up --force-recreate edge` does: the next edge starts after the end of the last one.
@@ -72,7 +72,7 @@ func TestAnEdgeIsRestarted(t *testing.T) {
 		e.waitState(listeners.StateServing)
 		time.Sleep(2 * time.Second)
 	}
-	f.stop(t)
+	f.Stop(t)
 }
 
 // TestAnEdgeOfSystemdIsRestarted: systemd keeps the sockets.
@@ -120,7 +120,7 @@ func TestAnEdgeOfSystemdIsRestarted(t *testing.T) {
 		e.waitState(listeners.StateServing)
 		time.Sleep(2 * time.Second)
 	}
-	f.stop(t)
+	f.Stop(t)
 }
 
 // TestAnEdgeIsKilled: the requests that it had got are lost, at most one of each client; those that had not been sent are not. Over HTTP/3,
@@ -137,7 +137,7 @@ func TestAnEdgeIsKilled(t *testing.T) {
 		e.waitState(listeners.StateServing)
 		time.Sleep(time.Second)
 	}
-	errs := f.finish(t)
+	errs := f.Finish(t)
 	if limit := 25 * replacements(t); len(errs) > limit {
 		t.Errorf("%d requests are lost, more than there are clients", len(errs))
 	}

@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -249,89 +247,7 @@ func (e *edgeProcess) stop(s syscall.Signal) {
 	}
 }
 
-// tally counts the requests of one kind of client.
-type tally struct {
-	sent, lost int
-	longest    time.Duration
-	errors     []string
-}
-
-// load sends requests of all kinds until stop is called.
-type load struct {
-	mu      sync.Mutex
-	tallies map[string]*tally // by kind and method
-	workers sync.WaitGroup
-	cancel  context.CancelFunc
-}
-
-// startLoad starts 5 clients of each kind, each of which sends about 7 requests a second, GET and POST in turn: 200 a second.
-func (l *lab) startLoad(except ...string) *load {
-	ctx, cancel := context.WithCancel(l.t.Context())
-	f := &load{tallies: make(map[string]*tally), cancel: cancel}
-	for _, kind := range clients.All("localhost") {
-		if slices.Contains(except, kind.Name) {
-			continue
-		}
-		url := l.url(kind)
-		for n := range 5 {
-			f.workers.Go(func() {
-				client := kind.New(30 * time.Second)
-				defer client.CloseIdleConnections()
-				for i := 0; ctx.Err() == nil; i++ {
-					method := []string{http.MethodGet, http.MethodPost}[i%2]
-					start := time.Now()
-					_, err := clients.Send(client, method, fmt.Sprintf("%s/?id=%s-%d-%d", url, strings.ReplaceAll(kind.Name, " ", ""), n, i))
-					f.note(kind.Name+" "+method, time.Since(start), err)
-					time.Sleep(time.Until(start.Add(150 * time.Millisecond)))
-				}
-			})
-		}
-	}
-	return f
-}
-
-func (f *load) note(name string, took time.Duration, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t := f.tallies[name]
-	if t == nil {
-		t = new(tally)
-		f.tallies[name] = t
-	}
-	t.sent++
-	t.longest = max(t.longest, took)
-	if err != nil {
-		t.lost++
-		t.errors = append(t.errors, fmt.Sprintf("at %s: %v", time.Now().Format("05.000"), err))
-	}
-}
-
-// stop ends the load, and reports it. No request may be lost.
-func (f *load) stop(t *testing.T) {
-	t.Helper()
-	f.finish(t)
-	for name, got := range f.tallies {
-		if got.lost > 0 {
-			t.Errorf("%s: lost %d of %d: %s", name, got.lost, got.sent, strings.Join(got.errors[:min(5, len(got.errors))], "; "))
-		}
-	}
-}
-
-// finish ends the load, reports it, and returns the errors.
-func (f *load) finish(t *testing.T) (errs []string) {
-	t.Helper()
-	f.cancel()
-	f.workers.Wait()
-	sent := 0
-	for _, name := range slices.Sorted(maps.Keys(f.tallies)) {
-		got := f.tallies[name]
-		sent += got.sent
-		errs = append(errs, got.errors...)
-		t.Logf("%-55s %5d sent, %3d lost, the longest took %s", name, got.sent, got.lost, got.longest.Round(time.Millisecond))
-	}
-	t.Logf("%d of %d requests lost", len(errs), sent)
-	if sent < 100 {
-		t.Errorf("only %d requests were sent", sent)
-	}
-	return errs
+// startLoad starts 5 clients of each kind: 200 requests a second, GET and POST in turn.
+func (l *lab) startLoad(except ...string) *clients.Load {
+	return clients.StartLoad(l.t, "localhost", func(k clients.Kind) string { return l.url(k) + "/" }, except...)
 }

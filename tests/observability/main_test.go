@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 		Dir: "tests/observability",
 		Requires: []harness.Requirement{
 			harness.Docker, harness.Compose,
-			harness.Images("edge:dev", "edge-test/generic:test", "edge-test/observability:test", "edge-test/bigcapital-server:test"),
+			harness.Images("edge:dev", "edge-gate:dev", "edge-test/generic:test", "edge-test/observability:test", "edge-test/bigcapital-server:test"),
 		},
 		Setup: stack.up,
 		Teardown: func(isFailed bool) error {

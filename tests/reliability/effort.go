@@ -16,16 +16,18 @@ type effort struct {
 
 	Stop time.Duration // after which Docker kills a replica of api that does not stop
 
+	Leave time.Duration // edge rollout --drain-timeout, for the edge itself
+
 	Sessions time.Duration // edge rollout --sessions; the lab has no sticky sessions
 }
 
 var (
 	fullEffort = effort{
 		Lead: time.Second, Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 50, Idle: 3000, Steady: 4,
-		Stop: 10 * time.Second, Sessions: 10 * time.Second,
+		Stop: 10 * time.Second, Leave: 40 * time.Second, Sessions: 10 * time.Second,
 	}
 	shortEffort = effort{
 		Lead: 500 * time.Millisecond, Rate: 60, Times: 1, Window: time.Second, Sockets: 10, Crowd: 100, Reloads: 10, Idle: 300, Steady: 1,
-		Stop: 2 * time.Second, Sessions: time.Second,
+		Stop: 2 * time.Second, Leave: 3 * time.Second, Sessions: time.Second,
 	}
 )

@@ -42,6 +42,8 @@ func TestViolationsOfPromisesAreFound(t *testing.T) {
 			Result{ControlSockets: sockets.Tally{Opened: 3, Alive: 2, Codes: map[int]int{1006: 1}}},
 			"1 of 3 WebSockets were lost",
 		},
+		{"a GET breaks off, and none is refused", promise{refusals: true}, Result{Methods: lostGET}, ""},
+		{"one is refused", promise{refusals: true}, Result{Methods: map[string]load.Tally{"POST": {N: 2, Answered: 1, Refused: 1}}}, "1 requests were refused"},
 		{"nothing is promised", promise{none: true}, Result{Methods: lostGET, Twice: 1}, ""},
 	} {
 		got := strings.Join(c.promise.violations(c.result), "; ")

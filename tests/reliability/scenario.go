@@ -31,6 +31,7 @@ type scenario struct {
 // is processed twice.
 type promise struct {
 	none        bool    // no promise, not even the general one: the scenario shows what is possible
+	refusals    bool    // nothing but that no request is refused
 	anyMethod   bool    // no request of any method is lost
 	sockets     bool    // no WebSocket to control is lost
 	maxP99Ratio float64 // limit of p99 divided by that of the control; 0: none
@@ -48,8 +49,8 @@ func scenarios() []scenario {
 		recreateScenario(ignoresSIGTERM), scaleScenario(ignoresSIGTERM), rolloutScenario(ignoresSIGTERM),
 		recreateScenario(unavailable), scaleScenario(unavailable), rolloutScenario(unavailable),
 		silentBackend, flappingHealth, slowStart, pausedReplica,
-		guardKilled, eventStreamCut, heldUpToLimit, clientsLeaveWhileHeld, webSocketDrain, reloads, edgeOnSharedPort, engineRestart,
-		idleSockets, proxyRecreated, lyingDNS,
+		guardKilled, eventStreamCut, heldUpToLimit, clientsLeaveWhileHeld, webSocketDrain, reloads, engineRestart,
+		idleSockets, edgeRolledOut, edgeUpdated, proxyRecreated, proxyKilled, lyingDNS,
 	}
 }
 
@@ -89,8 +90,18 @@ func (s *testbed) runChange(ctx context.Context, sc scenario, proxies []proxy) (
 
 // violations returns the promises that a result breaks.
 func (p promise) violations(r Result) (all []string) {
-	if p.none {
+	switch {
+	case p.none:
 		return nil
+	case p.refusals:
+		n := 0
+		for _, t := range r.Methods {
+			n += t.Refused
+		}
+		if n > 0 {
+			all = append(all, fmt.Sprintf("%d requests were refused", n))
+		}
+		return all
 	}
 	if t := r.Idempotent(); t.Lost() > 0 {
 		all = append(all, fmt.Sprintf("%d of %d idempotent requests were lost", t.Lost(), t.N))

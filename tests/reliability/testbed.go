@@ -23,7 +23,6 @@ type testbed struct {
 	arrivalLog *lab.ArrivalLog
 	effort     effort
 	tempDir    string // for certificates and the edge's binary
-	sharedPort string // of edgeOnSharedPort
 	out        io.Writer
 
 	baselines map[string]baseline // by proxy
@@ -78,10 +77,6 @@ func (s *testbed) setVariables() (err error) {
 		return err
 	}
 	s.project.Setenv("LAB_CERTS", s.tempDir)
-	if s.sharedPort, err = harness.ReservePort(); err != nil {
-		return err
-	}
-	s.project.Setenv("LAB_SHARED_PORT", s.sharedPort)
 	s.project.Setenv("LAB_STOP", s.effort.Stop.String())
 	return lab.WriteCertificate(s.tempDir, controlHost)
 }

@@ -10,7 +10,7 @@ func TestMain(m *testing.M) {
 	harness.Main(m, harness.Suite{
 		Dir: "tests/socketio",
 		Requires: []harness.Requirement{
-			harness.Docker, harness.Compose, harness.Node, harness.Images("edge:dev", "edge-test/socketio:test"),
+			harness.Docker, harness.Compose, harness.Node, harness.Images("edge:dev", "edge-gate:dev", "edge-test/socketio:test"),
 		},
 	})
 }

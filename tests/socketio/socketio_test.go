@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +54,31 @@ func TestSessionsSurviveReplacingTheEdge(t *testing.T) {
 	p.churn(t, f, 500)
 	p.sessionOutcomes(f).check(t, f, "then scaled and recreated")
 	p.restartEdge(t, f)
+}
+
+// TestSessionsSurviveARolloutOfTheEdge has 200 clients that only poll, keep no cookie and go on sending messages: the new edge knows their
+// sessions from the old one.
+func TestSessionsSurviveARolloutOfTheEdge(t *testing.T) {
+	p := startProject(t, "socketio", 3)
+	p.Admin = ""
+	p.Setenv("LAB_ADMIN", "0") // any port, so that two edges can run
+	p.MustCompose(t, "up", "--detach", "--no-deps", "edge")
+	p.WaitReady(t, service, 3)
+	o := pollingClients
+	o.V2, o.V4 = 100, 100
+	f := p.startFleet(t, o)
+	before := f.Sessions()
+	cmd := exec.Command(harness.Edge(t), append(append([]string{"rollout"}, p.FileArgs()...), "--force", "--drain-timeout", "10s", "edge")...)
+	cmd.Env = p.Environ()
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "has taken over") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	waitAllAnswered(t, f, 200)
+	if after := f.Sessions(); !maps.Equal(before, after) {
+		t.Error("some clients have another session after the edge was rolled out")
+	}
+	p.sessionOutcomes(f).check(t, f, "edge rolled out")
 }
 
 // restartEdge restarts the edge while clients poll. That ends their sessions, because an interrupted poll does, and the cookies lead
