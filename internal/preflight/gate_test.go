@@ -25,7 +25,7 @@ func TestTheGatePublishesThePortsOfTheEdge(t *testing.T) {
 	}{
 		{"nothing runs", "", nil, OK, "TCP port 443 is free", ""},
 		{"the gate runs", "shop-gate-1 shop/gate\n", nil, OK, "is published by shop-gate-1", ""},
-		{"an edge of before runs", "shop-edge-1 shop/edge\n", nil, Warning, "which runs from before it had a gate", "docker compose stop edge, and docker compose up -d"},
+		{"an edge of before runs", "shop-edge-1 shop/edge\n", nil, Note, "which runs from before it had a gate", "docker compose up -d, at a quiet time"},
 		{"another one has it", "nginx other/web\n", nil, Error, "is taken by the container nginx", "PUBLISH_HTTPS"},
 		{"they share no volume", "", func(w *fakeHost) { delete(w.service("gate"), "volumes") }, Error, "no other service mounts that", "EDGE_GATE"},
 		{"an application has the port", "", func(w *fakeHost) { w.service("app")["ports"] = []jsonObject{publishedPort("", "443", 80, "tcp")} }, Error, "both publish port 443", "take it out of ports of app"},

@@ -116,7 +116,7 @@ func (c *Check) checkPort(ctx context.Context, s *stack, of *compose.Service, p 
 	case owner == of.Name:
 		return okFinding("port", "%s is published by %s", name, publisher)
 	case owner == s.edge.Name:
-		return warningFinding("port", fmt.Sprintf("docker compose stop %s, and docker compose up -d: once, and %s is away for some seconds", owner, owner),
+		return noteFinding("port", "docker compose up -d, at a quiet time: "+owner+" is away for some seconds, once",
 			"%s is published by %s, which runs from before it had a gate; now %s publishes it", name, publisher, of.Name)
 	// Without Docker's userland proxy, no program listens on a port that a container publishes.
 	case publisher != "" && (err != nil || p.HostIP == ""):

@@ -75,7 +75,7 @@ func (s *stack) edgeStates(ctx context.Context, running []container) (map[string
 		case state.Sockets != "gate":
 			return nil, hint.New(
 				fmt.Errorf("%s runs without a gate, although the compose file has one", c.Name),
-				"docker compose stop "+s.edge.service+" && docker compose up --detach, once; it is away for some seconds",
+				"docker compose up --detach, once and at a quiet time: it is away for some seconds",
 			)
 		default:
 			states[c.ID] = state
@@ -84,7 +84,7 @@ func (s *stack) edgeStates(ctx context.Context, running []container) (map[string
 	if len(states) == 0 {
 		return nil, hint.New(
 			fmt.Errorf("no edge can say what it does with its sockets: %w", failed),
-			"an edge of before the gate can't: docker compose stop "+s.edge.service+" && docker compose up --detach, once",
+			"an edge of before the gate can't: docker compose up --detach, once and at a quiet time",
 		)
 	}
 	return states, nil

@@ -299,7 +299,7 @@ func TestEdgeWithoutGateIsNotRolledOut(t *testing.T) {
 		"of before the gate": {func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
 			withEdge(w, r, cancel)
 			w.containersOf("edge")[0].edge.noGate = true
-		}, "docker compose stop edge && docker compose up --detach"},
+		}, "docker compose up --detach, once and at a quiet time"},
 		"of before handovers": {func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
 			withEdge(w, r, cancel)
 			w.failCommand = func(_ int, cmd string, _ bool) error {
@@ -308,7 +308,7 @@ func TestEdgeWithoutGateIsNotRolledOut(t *testing.T) {
 				}
 				return nil
 			}
-		}, "docker compose stop edge && docker compose up --detach"},
+		}, "docker compose up --detach, once and at a quiet time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runTestRollout(t, 1, c.set, func(t *testing.T, a *testRollout) {

@@ -2,13 +2,16 @@
 package clients
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 )
 
@@ -31,7 +34,7 @@ type Kind struct {
 	IsSecure bool
 }
 
-// All are the kinds of clients. serverName is the name in TLS handshakes.
+// All are the kinds of clients. serverName is the name in TLS handshakes. They connect to 127.0.0.1, whatever the host of a URL is.
 func All(serverName string) []Kind {
 	insecure := func(protocol string) *tls.Config {
 		return &tls.Config{InsecureSkipVerify: true, ServerName: serverName, NextProtos: []string{protocol}}
@@ -45,17 +48,33 @@ func All(serverName string) []Kind {
 		}, isSecure}
 	}
 	return []Kind{
-		kind(HTTP1, false, func() http.RoundTripper { return new(http.Transport) }),
-		kind(HTTP1Unkept, false, func() http.RoundTripper { return &http.Transport{DisableKeepAlives: true} }),
-		kind(HTTP1TLS, true, func() http.RoundTripper { return &http.Transport{TLSClientConfig: insecure("http/1.1")} }),
+		kind(HTTP1, false, func() http.RoundTripper { return &http.Transport{DialContext: dialLoopback} }),
+		kind(HTTP1Unkept, false, func() http.RoundTripper { return &http.Transport{DialContext: dialLoopback, DisableKeepAlives: true} }),
+		kind(HTTP1TLS, true, func() http.RoundTripper {
+			return &http.Transport{DialContext: dialLoopback, TLSClientConfig: insecure("http/1.1")}
+		}),
 		kind(HTTP1TLSUnkept, true, func() http.RoundTripper {
-			return &http.Transport{TLSClientConfig: insecure("http/1.1"), DisableKeepAlives: true}
+			return &http.Transport{DialContext: dialLoopback, TLSClientConfig: insecure("http/1.1"), DisableKeepAlives: true}
 		}),
 		kind(HTTP2, true, func() http.RoundTripper {
-			return &http.Transport{TLSClientConfig: insecure("h2"), ForceAttemptHTTP2: true}
+			return &http.Transport{DialContext: dialLoopback, TLSClientConfig: insecure("h2"), ForceAttemptHTTP2: true}
 		}),
-		kind(HTTP3, true, func() http.RoundTripper { return &http3.Transport{TLSClientConfig: insecure("h3")} }),
+		kind(HTTP3, true, func() http.RoundTripper {
+			return &http3.Transport{TLSClientConfig: insecure("h3"), Dial: func(ctx context.Context, address string, tls *tls.Config, config *quic.Config) (*quic.Conn, error) {
+				return quic.DialAddrEarly(ctx, onLoopback(address), tls, config)
+			}}
+		}),
 	}
+}
+
+func dialLoopback(ctx context.Context, network, address string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, network, onLoopback(address))
+}
+
+// onLoopback returns an address of 127.0.0.1 with the same port.
+func onLoopback(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // Send sends a request with a small body, and returns the body of the response; an error if its status is not 200. Over HTTP/1.1, nobody
