@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -96,6 +97,18 @@ func TestAConfigurationOfStockCaddyWorksBehindTheGate(t *testing.T) {
 	}
 	if logs := s.MustCompose(t, "logs", "edge"); strings.Contains(logs, "no server of the configuration takes") {
 		t.Errorf("the edge reports a socket that nobody takes:\n%s", logs)
+	}
+	// A reload replaces Caddy's redirects by a site, which has another listener, and that by the redirects again.
+	for _, c := range []struct {
+		site string
+		want int
+	}{{"http://shop.localhost {\n\tedge_proxy shop/web:8080\n}\n", http.StatusOK}, {"", http.StatusPermanentRedirect}} {
+		reload := exec.Command("docker", "exec", "--interactive", s.container(t, "edge"), "edge", "reload", "--adapter", "caddyfile", "--config", "-")
+		reload.Stdin = strings.NewReader(strings.ReplaceAll(httpsCaddyfile+c.site, "shop/web", s.shop.Name+"/web"))
+		if out, err := reload.CombinedOutput(); err != nil {
+			t.Fatalf("reload: %v\n%s", err, out)
+		}
+		s.WaitForStatus(t, "http://shop.localhost/_test/echo", c.want)
 	}
 	out := s.run(t, "front", "check", "--project-name", s.Name)
 	if !strings.Contains(out, "is published by "+s.Name+"-gate-1") {

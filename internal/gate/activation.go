@@ -54,6 +54,10 @@ func (a *Activated) add(file *os.File) error {
 			_ = ln.Close()
 			return fmt.Errorf("it is a socket of %s; ListenStream= takes ports only", ln.Addr().Network())
 		}
+		if a.tcp[portOf(tcp.Addr())] != nil {
+			_ = tcp.Close()
+			return fmt.Errorf("%s is there twice: one ListenStream= without an address is for IPv4 and IPv6", portOf(tcp.Addr()))
+		}
 		a.tcp[portOf(tcp.Addr())] = tcp
 		return nil
 	}
@@ -65,6 +69,10 @@ func (a *Activated) add(file *os.File) error {
 	if !ok {
 		_ = conn.Close()
 		return errors.New("it is neither of TCP nor of UDP")
+	}
+	if a.udp[portOf(udp.LocalAddr())] != nil {
+		_ = udp.Close()
+		return fmt.Errorf("%s is there twice: one ListenDatagram= without an address is for IPv4 and IPv6", portOf(udp.LocalAddr()))
 	}
 	a.udp[portOf(udp.LocalAddr())] = udp
 	return filterPackets(udp, dropAll)

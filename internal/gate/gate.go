@@ -5,8 +5,11 @@
 // queue of the kernel. A socket stays in the network namespace in which it was made, so the process that serves it can be in another one.
 //
 // The two sides talk over a unix socket of type SOCK_SEQPACKET. The asker sends one byte. The gate answers a request for sockets with a
-// message in JSON, to which the descriptors are attached, and sends another one when the number of askers changes. The connection is the
-// lease: the gate learns from its end that the asker has ended.
+// message in JSON, to which the descriptors are attached, and sends another one when something changes. The connection is the lease: the gate
+// learns from its end that the asker has ended.
+//
+// Askers say when they are ready, take over or leave, by one byte each. The gate decides who serves, so that two askers that start at once do
+// not both wait for the other: while nobody does, it is the oldest one that is ready. See [Role].
 //
 // All askers get the same TCP sockets, since the kernel gives each connection to one of those that accept. Of UDP sockets each asker gets
 // one of its own, because packets of a QUIC connection must reach the process that knows it; a filter in the kernel, which the askers attach,
@@ -67,17 +70,32 @@ type Sockets interface {
 	KeepClients(clients func() []netip.AddrPort) error
 }
 
-// What an asker sends.
+// What an asker sends. The gate ignores other bytes after the first one: a newer asker may have more to say.
 const (
 	askForSockets = 'S'
 	askForHealth  = 'H'
+	sayReady      = 'R'
+	sayTake       = 'T'
+	sayLeave      = 'L'
+)
+
+// Role is what an asker does with the sockets.
+type Role string
+
+// The roles.
+const (
+	Starting Role = "starting" // it can't serve
+	Ready    Role = "ready"    // it could serve, and another one does
+	Serving  Role = "serving"
+	Leaving  Role = "leaving" // it has served, and ends; it keeps the connections that it has
 )
 
 // message is what a gate sends.
 type message struct {
 	Error   string          `json:"error,omitempty"`
 	Sockets []offered       `json:"sockets,omitempty"` // in the order of the attached descriptors; the first message has them
-	Askers  int             `json:"askers"`            // how many hold the sockets, with the receiver
+	Roles   []Role          `json:"roles,omitempty"`   // of the askers, the oldest first
+	Self    int             `json:"self"`              // the place of the receiver among them
 	Members map[Index][]int `json:"members,omitempty"` // of each UDP address, the sockets of the askers, the oldest first
 	// Gateways are those of the gate's container; the first message has them.
 	Gateways []netip.Addr `json:"gateways,omitempty"`

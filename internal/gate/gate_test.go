@@ -58,7 +58,6 @@ func TestThePacketsOfAClientStayWithItsProcess(t *testing.T) {
 			g := startGate(t, host)
 			old, next := g.ask(t), g.ask(t)
 			oldConn, nextConn := packetConn(t, old, g.udp), packetConn(t, next, g.udp)
-			within(t, "the old process knows of the next", func() bool { return old.Askers() == 2 })
 			kept, other := dialUDP(t, g.udp), dialUDP(t, g.udp)
 
 			// The successor is there and serves, and gets nothing yet.
@@ -69,9 +68,7 @@ func TestThePacketsOfAClientStayWithItsProcess(t *testing.T) {
 				expectPacket(t, other, oldConn, fmt.Sprint("b", i))
 			}
 			address := netip.MustParseAddrPort(kept.LocalAddr().String())
-			if err := old.KeepClients(func() []netip.AddrPort { return append(neighbours(address), address) }); err != nil {
-				t.Fatal(err)
-			}
+			leave(t, old, append(neighbours(address), address)...)
 			for i := range 20 {
 				expectPacket(t, kept, oldConn, fmt.Sprint("c", i))
 				expectPacket(t, other, nextConn, fmt.Sprint("d", i))
@@ -94,9 +91,7 @@ func TestThePacketsOfAClientStayWithItsProcess(t *testing.T) {
 			expectPacket(t, kept, thirdConn, "h")
 
 			// It ends, and there is no successor yet: it keeps its clients, and nobody gets the packets of others.
-			if err := third.KeepClients(func() []netip.AddrPort { return []netip.AddrPort{address} }); err != nil {
-				t.Fatal(err)
-			}
+			leave(t, third, address)
 			expectPacket(t, kept, thirdConn, "i")
 			if _, err := io.WriteString(other, "lost"); err != nil {
 				t.Fatal(err)
@@ -115,6 +110,77 @@ func TestThePacketsOfAClientStayWithItsProcess(t *testing.T) {
 	}
 }
 
+// TestTheGateChoosesWhoServes: exactly one process does, unless a second one takes over.
+func TestTheGateChoosesWhoServes(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	a, b, c := g.ask(t), g.ask(t), g.ask(t)
+	expect := func(roles ...Role) {
+		t.Helper()
+		for i, l := range []*Lease{a, b, c} {
+			if i < len(roles) {
+				hasRole(t, l, roles[i])
+			}
+		}
+	}
+	expect(Starting, Starting, Starting)
+	b.SayReady() // the first that is ready
+	expect(Starting, Serving, Starting)
+	a.SayReady()
+	c.SayReady()
+	expect(Ready, Serving, Ready)
+	b.SayReady() // again
+	b.SayLeave()
+	expect(Serving, Leaving, Ready) // the oldest of two
+	b.SayTake()                     // it stays
+	expect(Serving, Serving, Ready)
+	b.SayLeave()
+	a.SayLeave()
+	expect(Leaving, Leaving, Serving)
+	c.SayLeave()
+	expect(Leaving, Leaving, Leaving) // nobody is left
+	_ = c.Close()
+	c = g.ask(t)
+	c.SayReady()
+	expect(Leaving, Leaving, Serving)
+	_ = a.Close()
+	_ = b.Close()
+	a, b = g.ask(t), g.ask(t)
+	a.SayReady()
+	b.SayReady()
+	expect(Ready, Ready)
+	_ = c.Close() // it is killed
+	expect(Serving, Ready)
+	b.SayLeave() // one that does not serve
+	expect(Serving, Starting)
+	if _, err := b.conn.Write([]byte{'?'}); err != nil { // of another version
+		t.Fatal(err)
+	}
+	b.SayReady()
+	expect(Serving, Ready)
+}
+
+// TestProcessesThatStartAtOnceDoNotWaitForEachOther many times.
+func TestProcessesThatStartAtOnceDoNotWaitForEachOther(t *testing.T) {
+	g := startGate(t, "127.0.0.1")
+	for range 50 {
+		leases := []*Lease{g.ask(t), g.ask(t), g.ask(t)}
+		for _, l := range leases {
+			go l.SayReady()
+		}
+		within(t, "one serves, and two are ready", func() bool {
+			count := make(map[Role]int)
+			for _, l := range leases {
+				count[l.Role()]++
+			}
+			return count[Serving] == 1 && count[Ready] == 2
+		})
+		for _, l := range leases {
+			_ = l.Close()
+		}
+		within(t, "all have gone", func() bool { return g.countLeases() == 0 })
+	}
+}
+
 // neighbours returns more clients than one chunk of a filter has, but not those of the test's.
 func neighbours(of netip.AddrPort) []netip.AddrPort {
 	var all []netip.AddrPort
@@ -129,23 +195,28 @@ func TestTheFilterFollowsTheSuccessor(t *testing.T) {
 	g := startGate(t, "127.0.0.1")
 	old, failed := g.ask(t), g.ask(t)
 	client := dialUDP(t, g.udp)
-	within(t, "the old process knows of the next", func() bool { return old.Askers() == 2 })
-	if err := old.KeepClients(func() []netip.AddrPort { return nil }); err != nil {
-		t.Fatal(err)
-	}
+	serve(t, old)
+	serve(t, failed)
+	leave(t, old)
 	expectPacket(t, client, packetConn(t, failed, g.udp), "a")
 	_ = failed.Close()
 	within(t, "one asker is left", func() bool { return old.Askers() == 1 })
-	next := g.ask(t)
-	within(t, "the old process knows of it", func() bool { return old.Askers() == 2 })
+	idle, next := g.ask(t), g.ask(t)
+	serve(t, next)
+	newest := g.ask(t) // and serves nobody yet, as idle does
+	within(t, "the old process knows of it", func() bool { return old.Askers() == 4 && old.Others(Serving) })
 	expectPacket(t, client, packetConn(t, next, g.udp), "b")
+	// One that does not serve has no say when it ends.
+	idle.SayLeave()
+	_ = newest.Close()
+	within(t, "it has ended", func() bool { return old.Askers() == 3 })
+	expectPacket(t, client, packetConn(t, next, g.udp), "c")
 }
 
 func TestMoreClientsThanAFilterHasRoomFor(t *testing.T) {
 	g := startGate(t, "127.0.0.1")
 	old := g.ask(t)
-	g.ask(t)
-	within(t, "the old process knows of the next", func() bool { return old.Askers() == 2 })
+	serve(t, old)
 	var clients []netip.AddrPort
 	for i := range maxClients + 7 {
 		clients = append(clients, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1))

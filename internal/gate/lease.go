@@ -27,7 +27,8 @@ type Lease struct {
 
 	mu      sync.Mutex
 	sockets []lent
-	askers  int
+	roles   []Role // of the askers, the oldest first
+	self    int    // the place of this process among them
 	members map[Index][]int
 	serves  bool                    // set by Serve
 	clients func() []netip.AddrPort // set by KeepClients
@@ -36,9 +37,8 @@ type Lease struct {
 // lent is a socket of a lease.
 type lent struct {
 	offered
-	tcp       *net.TCPListener
-	udp       *net.UDPConn
-	successor int // the member that gets the packets of new clients when this process leaves
+	tcp *net.TCPListener
+	udp *net.UDPConn
 }
 
 // Ask asks the gate at path for its sockets.
@@ -156,7 +156,7 @@ func (l *Lease) take(m message, fds []int) error {
 		l.closeSockets()
 		return failed
 	}
-	l.askers, l.members, l.gateways = m.Askers, m.Members, m.Gateways
+	l.roles, l.self, l.members, l.gateways = m.Roles, m.Self, m.Members, m.Gateways
 	return nil
 }
 
@@ -202,7 +202,7 @@ func (l *Lease) follow() {
 		}
 		closeAll(fds) // there are none
 		l.mu.Lock()
-		l.askers, l.members = m.Askers, m.Members
+		l.roles, l.self, l.members = m.Roles, m.Self, m.Members
 		_ = l.steer() // Serve and KeepClients have reported the error
 		l.mu.Unlock()
 		select {
@@ -215,15 +215,49 @@ func (l *Lease) follow() {
 // Ended is closed when the gate has ended. The sockets of the lease get no new connections from then on.
 func (l *Lease) Ended() <-chan struct{} { return l.ended }
 
-// Changed gets a value when the number of askers has changed.
+// Changed gets a value when the role of an asker has changed.
 func (l *Lease) Changed() <-chan struct{} { return l.changed }
 
 // Askers returns how many processes have the sockets, with this one.
 func (l *Lease) Askers() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.askers
+	return len(l.roles)
 }
+
+// Role returns the role of this process, as the gate knows it.
+func (l *Lease) Role() Role {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.self >= len(l.roles) {
+		return Starting
+	}
+	return l.roles[l.self]
+}
+
+// Others reports whether another process has one of the roles.
+func (l *Lease) Others(roles ...Role) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, r := range l.roles {
+		if i != l.self && slices.Contains(roles, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// SayReady says that this process can serve. The gate makes it serve if no other one does.
+func (l *Lease) SayReady() { l.say(sayReady) }
+
+// SayTake says that this process serves, also if another one does.
+func (l *Lease) SayTake() { l.say(sayTake) }
+
+// SayLeave says that this process ends, or that it can't serve any more.
+func (l *Lease) SayLeave() { l.say(sayLeave) }
+
+// say sends one byte. If the gate has ended, [Lease.Ended] tells.
+func (l *Lease) say(b byte) { _, _ = l.conn.Write([]byte{b}) }
 
 // Gateways returns the gateways of the gate's container: the addresses under which Docker hides clients.
 func (l *Lease) Gateways() []netip.Addr { return l.gateways }
@@ -264,7 +298,7 @@ func (l *Lease) PacketConn(address string) (*net.UDPConn, error) {
 	return nil, nil
 }
 
-// Serve has this process get the packets of its UDP addresses, as soon as no older asker has them.
+// Serve has this process get the packets of its UDP addresses, as soon as no older asker serves, and none that leaves has connections.
 func (l *Lease) Serve() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -272,8 +306,8 @@ func (l *Lease) Serve() error {
 	return l.steer()
 }
 
-// KeepClients is for a process that ends: the packets of its clients go to it as before, so that it keeps its QUIC connections, and those of
-// all others to the newest other asker. If there is no other one, they go to nobody, until the next process serves.
+// KeepClients is for a process that has served and ends: the packets of its clients go to it as before, so that it keeps its QUIC connections,
+// and those of all others to the newest one that serves. If there is none, they go to nobody, until the next process serves.
 //
 // A client whose address changes meanwhile reaches the successor, which does not know its connection.
 func (l *Lease) KeepClients(clients func() []netip.AddrPort) error {
@@ -290,26 +324,39 @@ func (l *Lease) steer() error {
 		s, members := &l.sockets[i], l.members[i]
 		switch {
 		case s.udp == nil || len(members) == 0:
-		case l.serves && members[0] == s.Member: // an older one still has the packets, and gives them to its successor
+		case l.serves && l.ownsPackets():
 			failed = errors.Join(failed, attach(s.udp, toMember(s.Member)))
 		case l.clients != nil:
-			failed = errors.Join(failed, s.keepClients(l.clients(), members))
+			failed = errors.Join(failed, s.keepClients(l.clients(), l.successor(members)))
 		}
 	}
 	return failed
 }
 
-// keepClients attaches the filter of a process that ends.
-func (s *lent) keepClients(clients []netip.AddrPort, members []int) error {
-	if s.successor == parking || !slices.Contains(members, s.successor) {
-		s.successor = parking
-		for _, m := range members {
-			if m != s.Member {
-				s.successor = m // the last one is the newest
-			}
+// ownsPackets reports whether this process decides where packets go. One that leaves does as long as it is there, and gives them to its
+// successor; an older one that serves is about to leave. The caller holds l.mu.
+func (l *Lease) ownsPackets() bool {
+	for i, r := range l.roles {
+		if i != l.self && (r == Leaving || r == Serving && i < l.self) {
+			return false
 		}
 	}
-	leftOut, err := attachForClients(s.udp, clients, s.Member, s.successor)
+	return true
+}
+
+// successor returns the member that gets the packets of new clients when this process leaves. The caller holds l.mu.
+func (l *Lease) successor(members []int) int {
+	for i, r := range slices.Backward(l.roles) {
+		if i != l.self && r == Serving && i < len(members) {
+			return members[i]
+		}
+	}
+	return parking
+}
+
+// keepClients attaches the filter of a process that ends.
+func (s *lent) keepClients(clients []netip.AddrPort, successor int) error {
+	leftOut, err := attachForClients(s.udp, clients, s.Member, successor)
 	if err == nil && leftOut > 0 {
 		err = fmt.Errorf("%d QUIC connections end, because a filter has no room for their clients", leftOut)
 	}

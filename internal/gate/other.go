@@ -30,6 +30,21 @@ func (*Lease) Changed() <-chan struct{} { return nil }
 // Askers returns 0.
 func (*Lease) Askers() int { return 0 }
 
+// Role returns "".
+func (*Lease) Role() Role { return "" }
+
+// Others returns false.
+func (*Lease) Others(...Role) bool { return false }
+
+// SayReady does nothing.
+func (*Lease) SayReady() {}
+
+// SayTake does nothing.
+func (*Lease) SayTake() {}
+
+// SayLeave does nothing.
+func (*Lease) SayLeave() {}
+
 // Gateways returns nil.
 func (*Lease) Gateways() []netip.Addr { return nil }
 

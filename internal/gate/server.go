@@ -43,6 +43,7 @@ type socket struct {
 type lease struct {
 	conn *net.UnixConn
 	name string
+	role Role
 }
 
 // Open opens the sockets, and the unix socket at path, which only processes of the user can use. The directory of path must belong to the
@@ -177,7 +178,7 @@ func (s *Server) greet(conn *net.UnixConn) byte {
 	case err == nil && n == 1 && ask[0] == askForSockets:
 		return askForSockets
 	case err == nil && n == 1 && ask[0] == askForHealth:
-		_ = s.send(conn, message{Askers: s.countLeases()}, nil) // it may have gone
+		_ = s.send(conn, message{}, nil) // it may have gone
 		return askForHealth
 	case n > 0:
 		s.refuse(conn, "it does not understand the question; use an edge and a gate of one version")
@@ -214,8 +215,12 @@ func (s *Server) serve(conn *net.UnixConn) {
 		return
 	}
 	s.log.Info("the sockets are lent", "asker", l.name)
-	// It has nothing more to say: a message is as good as its end.
-	_, _ = conn.Read(make([]byte, 1))
+	for said := make([]byte, 1); ; {
+		if n, err := conn.Read(said); err != nil || n == 0 {
+			break
+		}
+		s.hear(l, said[0])
+	}
 	s.takeBack(l)
 	s.log.Info("the asker has ended", "asker", l.name)
 }
@@ -227,7 +232,7 @@ func (s *Server) lend(conn *net.UnixConn) (*lease, error) {
 	if len(s.leases) >= maxAskers {
 		return nil, fmt.Errorf("%d processes have the sockets, and no more may", len(s.leases))
 	}
-	l := &lease{conn: conn}
+	l := &lease{conn: conn, role: Starting}
 	if peer, err := peerOf(conn); err == nil {
 		l.name = fmt.Sprintf("pid %d", peer.Pid) // 0 for a process of another container
 	}
@@ -249,7 +254,7 @@ func (s *Server) lend(conn *net.UnixConn) (*lease, error) {
 		first.Sockets = append(first.Sockets, offer)
 	}
 	s.leases = append(s.leases, l)
-	first.Askers, first.Members = len(s.leases), s.members()
+	first.Roles, first.Self, first.Members = s.roles(), len(s.leases)-1, s.members()
 	if err := s.send(conn, first, descriptors); err != nil {
 		s.leave(l)
 		return nil, err
@@ -258,11 +263,48 @@ func (s *Server) lend(conn *net.UnixConn) (*lease, error) {
 	return l, nil
 }
 
+// hear changes the role of an asker to what it says, and tells all askers.
+func (s *Server) hear(l *lease, said byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case said == sayReady && l.role == Starting:
+		l.role = Ready
+	case said == sayTake:
+		l.role = Serving
+	case said == sayLeave && l.role == Serving:
+		l.role = Leaving
+	case said == sayLeave && l.role == Ready: // it has no connections
+		l.role = Starting
+	default:
+		return
+	}
+	s.choose()
+	s.tell(nil)
+}
+
+// choose has the oldest asker that is ready serve, if none does. The caller holds s.mu.
+func (s *Server) choose() {
+	var next *lease
+	for _, l := range s.leases {
+		if l.role == Serving {
+			return
+		}
+		if l.role == Ready && next == nil {
+			next = l
+		}
+	}
+	if next != nil {
+		next.role = Serving
+	}
+}
+
 // takeBack ends a lease, and tells the other askers.
 func (s *Server) takeBack(l *lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leave(l)
+	s.choose()
 	s.tell(nil)
 }
 
@@ -286,11 +328,20 @@ func (s *Server) leave(l *lease) {
 
 // tell tells all askers but one who is there. The caller holds s.mu.
 func (s *Server) tell(except *lease) {
-	for _, l := range s.leases {
+	for i, l := range s.leases {
 		if l != except {
-			_ = s.send(l.conn, message{Askers: len(s.leases), Members: s.members()}, nil) // an asker that has ended is noticed by its reader
+			_ = s.send(l.conn, message{Roles: s.roles(), Self: i, Members: s.members()}, nil) // an asker that has ended is noticed by its reader
 		}
 	}
+}
+
+// roles returns the roles of the askers, the oldest first. The caller holds s.mu.
+func (s *Server) roles() []Role {
+	all := make([]Role, len(s.leases))
+	for i, l := range s.leases {
+		all[i] = l.role
+	}
+	return all
 }
 
 // members returns the member of each group that each asker has. The caller holds s.mu.
@@ -302,12 +353,6 @@ func (s *Server) members() map[Index][]int {
 		}
 	}
 	return members
-}
-
-func (s *Server) countLeases() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.leases)
 }
 
 // sendTimeout is how long an asker may not read; its queue has room for many messages.

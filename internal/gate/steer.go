@@ -128,12 +128,17 @@ func attach(socket syscall.Conn, program []bpf.Instruction) error {
 // Filters of a single socket, whose result is how many bytes of a packet it gets.
 var (
 	dropAll = []bpf.Instruction{bpf.RetConstant{Val: 0}}
-	// dropNew drops the packets that begin a QUIC connection (RFC 9000 section 17.2): after the UDP header, the first byte says that it has
-	// a long header and the type Initial.
+	// dropNew drops the packets that begin a QUIC connection (RFC 9000 section 17.2, RFC 9369 section 3.2): after the UDP header, the first
+	// byte says that it has a long header and the type Initial, whose bits depend on the version.
 	dropNew = []bpf.Instruction{
+		bpf.LoadAbsolute{Off: 9, Size: 4},
+		bpf.StoreScratch{Src: bpf.RegA, N: 0},
 		bpf.LoadAbsolute{Off: 8, Size: 1},
 		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf0},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0xc0, SkipFalse: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0xc0, SkipTrue: 3},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0xd0, SkipFalse: 3},
+		bpf.LoadScratch{Dst: bpf.RegA, N: 0},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0x6b3343cf, SkipFalse: 1},
 		bpf.RetConstant{Val: 0},
 		bpf.RetConstant{Val: 1 << 18},
 	}
@@ -182,7 +187,7 @@ func attachAs(socket syscall.Conn, option int, program []bpf.Instruction) error 
 
 // attachForClients attaches a filter with as many of the clients as the kernel takes, and returns how many it left out.
 func attachForClients(socket syscall.Conn, clients []netip.AddrPort, member, others int) (leftOut int, err error) {
-	for n := min(len(clients), maxClients); ; n /= 2 {
+	for n := min(len(clients), maxClients); ; n = n * 3 / 4 {
 		err := attach(socket, toMemberOfClients(clients[:n], member, others))
 		if err == nil {
 			return len(clients) - n, nil

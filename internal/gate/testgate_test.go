@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -130,11 +131,35 @@ func packetConn(t *testing.T, l *Lease, address string) *net.UDPConn {
 	return conn
 }
 
+// serve has a process take over, as an edge does.
 func serve(t *testing.T, l *Lease) {
 	t.Helper()
+	l.SayTake()
+	hasRole(t, l, Serving)
 	if err := l.Serve(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// leave has a process end that serves.
+func leave(t *testing.T, l *Lease, clients ...netip.AddrPort) {
+	t.Helper()
+	l.SayLeave()
+	hasRole(t, l, Leaving)
+	if err := l.KeepClients(func() []netip.AddrPort { return clients }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func hasRole(t *testing.T, l *Lease, role Role) {
+	t.Helper()
+	within(t, "the role is "+string(role), func() bool { return l.Role() == role })
+}
+
+func (s *Server) countLeases() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.leases)
 }
 
 func dialUDP(t *testing.T, address string) net.Conn {

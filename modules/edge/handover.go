@@ -62,8 +62,8 @@ func postHandover(req *http.Request) (any, error) {
 			return nil, apiError(http.StatusServiceUnavailable, errors.New("this edge has not started yet"))
 		}
 	case HandoverLeave:
-		if s := listeners.GetStatus(0); s.Askers < 2 {
-			return nil, apiError(http.StatusConflict, errors.New("no other edge has the sockets of a gate: start the successor first"))
+		if !listeners.CanLeave() {
+			return nil, apiError(http.StatusConflict, errors.New("no other edge could serve the sockets of a gate: start the successor first, and wait until it is on standby"))
 		}
 		listeners.BeginLeave()
 		drainTunnels()

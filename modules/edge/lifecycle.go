@@ -27,7 +27,7 @@ func (a *App) subscribe(ctx caddy.Context) error {
 	}
 	events := app.(*caddyevents.App)
 	return errors.Join(
-		events.On("started", startedHandler{a}),
+		events.On("started", startedHandler{a, ctx}),
 		events.On("stopping", stoppingHandler{a}),
 		events.On("cert_obtained", certificateHandler{a.runtime}),
 		events.On("cert_failed", certificateHandler{a.runtime}),
@@ -36,7 +36,10 @@ func (a *App) subscribe(ctx caddy.Context) error {
 }
 
 // startedHandler activates a configuration when Caddy has started all of it.
-type startedHandler struct{ app *App }
+type startedHandler struct {
+	app *App
+	ctx caddy.Context // of the configuration
+}
 
 // Handle implements caddyevents.Handler.
 func (h startedHandler) Handle(context.Context, caddy.Event) error {
@@ -44,7 +47,7 @@ func (h startedHandler) Handle(context.Context, caddy.Event) error {
 	if err := h.app.activate(); err != nil {
 		return err
 	}
-	go h.app.announceReady()
+	go h.app.announceReady(h.ctx)
 	return nil
 }
 
@@ -53,14 +56,12 @@ const certificateWait = 5 * time.Second
 
 // announceReady has connections accepted that wait in sockets which were opened for the edge, when it knows its endpoints and has loaded its
 // certificates.
-func (a *App) announceReady() {
+func (a *App) announceReady(config caddy.Context) {
 	ctx, cancel := context.WithTimeout(context.Background(), certificateWait)
 	defer cancel()
-	active := caddy.ActiveContext()
-	certificates.WaitUntilLoaded(ctx, active, a.storage)
+	certificates.WaitUntilLoaded(ctx, config, a.storage)
 	a.WaitForSync(context.Background())
-	listeners.ServeRest(active, a.log)
-	listeners.Ready()
+	listeners.Ready(config)
 }
 
 // activate puts the configuration in force: its logs, the settings of its services, and its sources. Nothing else is activated

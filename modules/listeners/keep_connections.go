@@ -89,7 +89,7 @@ func subscribe(ctx caddy.Context) error {
 	}
 	events := app.(*caddyevents.App)
 	return errors.Join(
-		events.On("started", handlerFunc(func(context.Context) { Ready() })),
+		events.On("started", handlerFunc(func(context.Context) { Ready(ctx) })),
 		events.On("stopping", handlerFunc(func(ctx context.Context) {
 			if caddy.Exiting() {
 				Leave(ctx, LeaveOptions{Window: exitWindow, Quiet: ExitQuiet})

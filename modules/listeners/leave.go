@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/gate"
 )
 
 // A process that ends lets its clients go before Caddy closes their connections, since a client may send a request at the same instant:
@@ -85,21 +87,21 @@ func Stay() {
 	handed.stay()
 }
 
-// leave has the successor, if there is one, serve alone. Connections of QUIC stay with this process.
+// leave has the successor serve alone, as soon as there is one: see update. Connections of QUIC stay with this process.
 func (h *handedSockets) leave() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.isLast = true
-	if h.lease == nil || h.lease.Askers() < 2 {
-		return
+	if h.lease != nil {
+		h.lease.SayLeave()
 	}
-	h.acceptOnlyKnown()
+	h.mu.Unlock()
+	h.update(logger())
 }
 
 // acceptOnlyKnown ends accepting connections. Packets of HTTP/3 still come from the clients that have a connection. The caller holds h.mu.
 func (h *handedSockets) acceptOnlyKnown() {
 	h.acceptor.Set(false)
-	if h.sockets == nil {
+	if h.sockets == nil || !h.hasTaken {
 		return
 	}
 	h.keepClients()
@@ -134,14 +136,35 @@ func (h *handedSockets) stay() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.isLast = false
-	if h.hasTaken {
-		h.serve(logger())
+	switch {
+	case h.hasTaken:
+		h.takeNow()
+	case h.lease != nil && h.isReady:
+		h.lease.SayReady()
 	}
 }
 
+// takeNow serves, whatever others do. The caller holds h.mu.
+func (h *handedSockets) takeNow() {
+	if h.lease != nil {
+		h.lease.SayTake()
+	}
+	h.serve(logger())
+}
+
 // Ready is called when a configuration has started and can serve. Until then, connections wait in the queue of the sockets that were opened
-// for the process.
-func Ready() { handed.ready(logger()) }
+// for the process. ctx is the configuration's.
+func Ready(ctx caddy.Context) {
+	rest.serve(ctx, logger())
+	handed.ready(logger())
+}
+
+// CanLeave reports whether another process serves the sockets of the gate, or could.
+func CanLeave() bool {
+	handed.mu.Lock()
+	defer handed.mu.Unlock()
+	return handed.lease != nil && handed.lease.Others(gate.Serving, gate.Ready)
+}
 
 // Take has the process accept connections although another one still has the sockets. It reports false if it can't serve yet.
 func Take() bool { return handed.take() }
@@ -152,7 +175,7 @@ func (h *handedSockets) take() bool {
 	if !h.isReady {
 		return false
 	}
-	h.serve(logger())
+	h.takeNow()
 	return true
 }
 
@@ -164,7 +187,8 @@ type Status struct {
 	Askers int `json:"askers,omitempty"`
 	// State is one of the States.
 	State string `json:"state"`
-	// Connections are the open ones over TCP, without WebSockets, and InUse those of them that were not idle for some time.
+	// Connections are the open ones over TCP, without WebSockets. InUse are those of them that were not idle for some time, and the clients
+	// of HTTP/3 with a request under way.
 	Connections int `json:"connections"`
 	InUse       int `json:"in_use"`
 }
@@ -181,7 +205,7 @@ const (
 func GetStatus(quiet time.Duration) Status {
 	s := handed.status()
 	s.Connections, s.InUse = clients.count(time.Now().Add(time.Hour), quiet)
-	s.InUse += int(hub.Arriving())
+	s.InUse += int(hub.Arriving()) + quicClients.countActive()
 	return s
 }
 

@@ -4,11 +4,13 @@ package listeners
 
 import (
 	"context"
+	"errors"
 	"net"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/theworklabs/edge/internal/sharedsocket"
@@ -53,10 +55,13 @@ func openListener(ctx context.Context, network, address string, config net.Liste
 		return ln, nil
 	}
 	own, err := config.Listen(ctx, network, address)
-	if err != nil { // in the same network namespace, the address is the gate's
+	if err != nil {
+		if !errors.Is(err, syscall.EADDRINUSE) { // in the same network namespace, the address is the gate's
+			logger().Warn("other containers can't reach this edge by its name", zap.String("address", address), zap.Error(err))
+		}
 		return ln, nil
 	}
-	return merge(ln, own), nil
+	return merge(ln, handed.own.Wrap(own.(*net.TCPListener))), nil
 }
 
 // listenPacket implements [caddy.ListenerFunc] for HTTP/3.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,12 +16,33 @@ import (
 // restTimeout is how long clients of these servers may take to send a request's header, and how long the last requests may take at the end.
 const restTimeout = 10 * time.Second
 
-// ServeRest has servers without TLS that do not use the gate serve the sockets of the gate that nobody else takes. That is the server of
-// Caddy's own redirects to HTTPS, which has no listener wrapper: it would be reached only inside of the edge's container.
-func ServeRest(ctx caddy.Context, log *zap.Logger) {
-	for _, address := range handed.unused() {
-		server := serverOf(ctx, address)
-		if server == nil {
+// restServers have servers without TLS, without listener wrappers and without edge_proxy serve sockets of the gate. That is the server of
+// Caddy's own redirects to HTTPS: it would be reached only inside of the edge's container.
+type restServers struct {
+	mu      sync.Mutex
+	running []*http.Server // of the configuration that has started last
+}
+
+// rest are those of this process.
+var rest restServers
+
+// serve has the sockets served that the configuration leaves out, and ends what was served so of the one before. It reports sockets that no
+// server takes.
+func (r *restServers) serve(ctx caddy.Context, log *zap.Logger) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var next []*http.Server
+	servers := httpServers(ctx)
+	for _, address := range handed.addresses() {
+		if slices.ContainsFunc(servers, func(s *caddyhttp.Server) bool { return listensOn(s, Network, address) }) {
+			continue
+		}
+		i := slices.IndexFunc(servers, func(s *caddyhttp.Server) bool {
+			return len(s.TLSConnPolicies) == 0 && s.ListenerWrappersRaw == nil && listensOn(s, "tcp", address)
+		})
+		if i < 0 {
+			log.Error("the gate has a socket that no server of the configuration takes, so that its clients get no response: have a site listen there, or take it out of the gate's --listen",
+				zap.String("address", address))
 			continue
 		}
 		ln, err := sockets.Listen(ctx, "tcp", address, net.ListenConfig{})
@@ -28,50 +50,38 @@ func ServeRest(ctx caddy.Context, log *zap.Logger) {
 			log.Error("a socket of the gate can't be used", zap.String("address", address), zap.Error(err))
 			continue
 		}
-		s := &http.Server{
-			Handler: server, ReadHeaderTimeout: restTimeout, IdleTimeout: time.Duration(server.IdleTimeout),
-			MaxHeaderBytes: server.MaxHeaderBytes, ConnState: clients.set, ErrorLog: zap.NewStdLog(zap.NewNop()),
-		}
-		go func() { _ = s.Serve(ln) }() // until it is shut down
-		ctx.OnCancel(func() {
-			last, cancel := context.WithTimeout(context.Background(), restTimeout)
+		s := &http.Server{Handler: servers[i], ReadHeaderTimeout: restTimeout, MaxHeaderBytes: servers[i].MaxHeaderBytes, ConnState: clients.set, ErrorLog: zap.NewStdLog(zap.NewNop())}
+		s.SetKeepAlivesEnabled(false) // so that nobody uses a connection that is about to be closed
+		go func() { _ = s.Serve(ln) }()
+		next = append(next, s)
+	}
+	before := r.running
+	r.running = next
+	for _, s := range before {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), restTimeout)
 			defer cancel()
-			_ = s.Shutdown(last) // what is left breaks off
-		})
+			_ = s.Shutdown(ctx) // what is left breaks off
+		}()
 	}
 }
 
-// unused returns the TCP addresses of the gate that no server has taken yet.
-func (h *handedSockets) unused() (addresses []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.lease == nil {
-		return nil
-	}
-	for _, a := range h.lease.Addresses() {
-		if a.Network == "tcp" && !slices.Contains(h.used, a.Address) {
-			addresses = append(addresses, a.Address)
-		}
-	}
-	return addresses
-}
-
-// serverOf returns the server without TLS that listens on an address, or nil.
-func serverOf(ctx caddy.Context, address string) *caddyhttp.Server {
-	loaded, err := ctx.AppIfConfigured("http")
+// httpServers returns the servers of a configuration.
+func httpServers(ctx caddy.Context) (all []*caddyhttp.Server) {
+	app, err := ctx.AppIfConfigured("http")
 	if err != nil {
 		return nil
 	}
-	for _, server := range loaded.(*caddyhttp.App).Servers {
-		if len(server.TLSConnPolicies) > 0 {
-			continue
-		}
-		for _, text := range server.Listen {
-			a, err := caddy.ParseNetworkAddress(text)
-			if err == nil && a.Network == "tcp" && a.PortRangeSize() == 1 && a.JoinHostPort(0) == address {
-				return server
-			}
-		}
+	for _, s := range app.(*caddyhttp.App).Servers {
+		all = append(all, s)
 	}
-	return nil
+	return all
+}
+
+// listensOn reports whether a server listens on an address of a network.
+func listensOn(s *caddyhttp.Server, network, address string) bool {
+	return slices.ContainsFunc(s.Listen, func(text string) bool {
+		a, err := caddy.ParseNetworkAddress(text)
+		return err == nil && a.Network == network && a.PortRangeSize() == 1 && a.JoinHostPort(0) == address
+	})
 }

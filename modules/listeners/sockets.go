@@ -22,31 +22,40 @@ const GateVariable = "EDGE_GATE"
 
 // handedSockets are the sockets that a gate, or systemd, has opened for this process.
 type handedSockets struct {
-	once     sync.Once
-	err      error
-	sockets  gate.Sockets // nil: the process opens its own
-	lease    *gate.Lease  // nil: there is no gate
+	opening sync.Mutex // held while the process asks for them
+	isOpen  bool       // it has asked, and got an answer; guarded by opening
+
 	acceptor gate.Acceptor
+	// own is for the sockets of this process's own container, beside those of the gate. They are accepted from as long as the process runs.
+	own gate.Acceptor
 
 	// remembersClients says that the clients of HTTP/3 are remembered for a successor.
 	remembersClients atomic.Bool
 
-	mu       sync.Mutex // guards the following, and sockets and lease
-	used     []string   // addresses of TCP sockets that servers listen on
-	isReady  bool       // the first configuration has started
-	hasTaken bool       // it serves, or has served
-	isLast   bool       // it leaves
+	mu       sync.Mutex   // guards the following
+	sockets  gate.Sockets // nil: the process opens its own
+	lease    *gate.Lease  // nil: there is no gate
+	isReady  bool         // the first configuration has started
+	hasTaken bool         // it serves, or has served
+	isLast   bool         // it leaves
 }
 
 // handed are those of this process.
 var handed handedSockets
 
-// get returns the sockets, and asks for them the first time.
+// get returns the sockets, and asks for them if it has none yet.
 func (h *handedSockets) get(ctx context.Context, log *zap.Logger) (gate.Sockets, error) {
-	h.once.Do(func() { h.err = h.open(ctx, log) })
+	h.opening.Lock()
+	defer h.opening.Unlock()
+	if !h.isOpen {
+		if err := h.open(ctx, log); err != nil {
+			return nil, err
+		}
+		h.isOpen = true
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.sockets, h.err
+	return h.sockets, nil
 }
 
 // gateTimeout is how long a process waits at its start for a gate that starts at the same time.
@@ -114,19 +123,19 @@ func waitForGate() {
 	}
 }
 
-// update begins to accept connections as soon as the first configuration has started and no other process has the sockets, or this one was
-// told to take them.
+// update does what the gate has decided: it begins to accept connections, or lets a successor have them.
 func (h *handedSockets) update(log *zap.Logger) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.isReady || h.isLast || h.hasTaken {
-		return
+	switch {
+	case h.isLast:
+		if h.lease != nil && h.lease.Others(gate.Serving) {
+			h.acceptOnlyKnown()
+		}
+	case !h.isReady || h.hasTaken:
+	case h.lease == nil || h.lease.Role() == gate.Serving:
+		h.serve(log)
 	}
-	if h.lease != nil && h.lease.Askers() > 1 {
-		log.Info("another process serves the sockets of the gate: this one waits until that ends")
-		return
-	}
-	h.serve(log)
 }
 
 // serve begins to accept connections and packets. The caller holds h.mu.
@@ -143,19 +152,32 @@ func (h *handedSockets) serve(log *zap.Logger) {
 // ready is called when a configuration has started, and can serve.
 func (h *handedSockets) ready(log *zap.Logger) {
 	h.mu.Lock()
+	isFirst := !h.isReady
 	h.isReady = true
+	if isFirst && h.lease != nil {
+		if h.lease.Others(gate.Serving) {
+			log.Info("another process serves the sockets of the gate: this one waits until that ends, or leaves")
+		}
+		h.lease.SayReady()
+	}
 	h.mu.Unlock()
-	h.reportUnused(log)
+	h.own.Set(true)
 	h.update(log)
 }
 
-// reportUnused reports the TCP sockets of the gate that no server listens on: clients that connect to them get no response. Those of UDP are
-// only for HTTP/3.
-func (h *handedSockets) reportUnused(log *zap.Logger) {
-	for _, address := range h.unused() {
-		log.Error("the gate has a socket that no server of the configuration takes, so that its clients get no response: have a site listen there, or take it out of the gate's --listen",
-			zap.String("address", address))
+// addresses returns where the TCP sockets of the gate listen; none without a gate.
+func (h *handedSockets) addresses() (all []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lease == nil {
+		return nil
 	}
+	for _, a := range h.lease.Addresses() {
+		if a.Network == "tcp" {
+			all = append(all, a.Address)
+		}
+	}
+	return all
 }
 
 // hasGate reports whether a gate has opened the sockets.
@@ -189,9 +211,6 @@ func (h *handedSockets) listener(ctx context.Context, address string, log *zap.L
 		log.Warn("the sockets that were opened for this process have none of an address; it opens its own, whose connections are lost when the process is replaced", zap.String("address", address))
 		return nil, nil
 	}
-	h.mu.Lock()
-	h.used = append(h.used, address)
-	h.mu.Unlock()
 	return h.acceptor.Wrap(ln), nil
 }
 

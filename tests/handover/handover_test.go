@@ -159,6 +159,72 @@ func TestASecondEdgeWaitsForItsTurn(t *testing.T) {
 	l.waitServing(second)
 }
 
+// TestEdgesThatStartAtOnce: one of them serves.
+func TestEdgesThatStartAtOnce(t *testing.T) {
+	l := newLab(t)
+	// Caddy's authority for local names can't be made by several processes at once: one of them ends with an error then.
+	author := l.startEdge()
+	l.waitServing(author)
+	author.stop(syscall.SIGKILL)
+	edges := []*edgeProcess{l.startEdge(), l.startEdge(), l.startEdge()}
+	count := func() map[string]int {
+		states := make(map[string]int)
+		for _, e := range edges {
+			if s, err := e.status(); err == nil {
+				states[s.State]++
+			}
+		}
+		return states
+	}
+	harness.EventuallyWithin(t, 30*time.Second, "one edge serves, and two wait", func() bool {
+		states := count()
+		return states[listeners.StateServing] == 1 && states[listeners.StateStandby] == 2
+	})
+	client := clients.All("localhost")[0].New(5 * time.Second)
+	defer client.CloseIdleConnections()
+	if _, err := clients.Send(client, http.MethodGet, "http://localhost:"+l.http+"/"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAStandbyTakesOverFromAnEdgeThatStops: while that finishes a long request, the other one serves already, also over HTTP/3.
+func TestAStandbyTakesOverFromAnEdgeThatStops(t *testing.T) {
+	l := newLab(t)
+	first := l.startEdge()
+	l.waitServing(first)
+	second := l.startEdge()
+	second.waitState(listeners.StateStandby)
+	long := make(chan error, 2)
+	for _, i := range []int{0, 5} { // HTTP/1.1 and HTTP/3
+		kind := clients.All("localhost")[i]
+		go func() {
+			client := kind.New(30 * time.Second)
+			defer client.CloseIdleConnections()
+			_, err := clients.Send(client, http.MethodPost, l.url(kind)+"/?wait=5s")
+			long <- err
+		}()
+	}
+	time.Sleep(time.Second)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		first.stop(syscall.SIGTERM)
+	}()
+	second.waitState(listeners.StateServing)
+	l.waitServing(second)
+	select {
+	case <-stopped:
+		t.Error("the first edge has not waited for its requests")
+	default:
+	}
+	for range 2 {
+		if err := <-long; err != nil {
+			t.Errorf("a long request is lost: %v", err)
+		}
+	}
+	<-stopped
+}
+
 // TestTheGateIsRestarted: the edge ends, for its supervisor to start it again.
 func TestTheGateIsRestarted(t *testing.T) {
 	l := newLab(t)
