@@ -22,7 +22,7 @@ RUN CGO_ENABLED=0 go build -trimpath -tags nodemo -ldflags="-s -w" -o /out/syste
  && install -D -m 0644 Caddyfile /out/system/etc/edge/Caddyfile \
  && mkdir -p /out/user/data /out/user/config /out/user/run/edge /out/user/run/gate \
  && chmod 0700 /out/user/run/edge /out/user/run/gate
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/gate/usr/bin/edge-gate ./cmd/edge-gate \
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/gate/usr/bin/edge-gate ./cmd/edge-gate \
  && mkdir -p /out/gate-user/run/gate \
  && chmod 0700 /out/gate-user/run/gate
 

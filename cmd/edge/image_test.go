@@ -24,6 +24,19 @@ func TestImageBuildsAgree(t *testing.T) {
 	}
 }
 
+// TestTheGateDoesNotChangeWithACommit: another image of the gate replaces its container, which closes the ports.
+func TestTheGateDoesNotChangeWithACommit(t *testing.T) {
+	for _, file := range []string{"Dockerfile", "deploy/image"} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !regexp.MustCompile(`go build -trimpath -buildvcs=false [^\n]* \./cmd/edge-gate\n`).Match(text) && !regexp.MustCompile(`go build -trimpath -buildvcs=false [^\n]* \./cmd/edge-gate \\\n`).Match(text) {
+			t.Errorf("%s builds the gate with the commit in it", file)
+		}
+	}
+}
+
 func TestImageTellsHowToRunTheDemo(t *testing.T) {
 	edge := filepath.Join(t.TempDir(), "edge")
 	build := exec.CommandContext(t.Context(), "sh", "-c", imageBuild(t, "deploy/image")+` -o "$0" ./cmd/edge`, edge)

@@ -11,6 +11,8 @@ import (
 
 // edgeContainer is where the edge runs: in a service of the project that is rolled out, or in a container of another project.
 type edgeContainer struct {
+	project   string // the project and the service that it runs in
+	name      string
 	service   string // of the project; "": the edge is in another one
 	container string // the container's name, if the edge is in another project
 }
@@ -28,13 +30,16 @@ func (s *stack) findEdge(ctx context.Context, name string, toRollOut []string) (
 			return edgeContainer{}, err
 		}
 		running, next := len(runningContainers(all)), "docker compose up --detach --no-deps "+service
-		if running > 1 && s.Gate(s.Services[service]) != nil {
-			if slices.Contains(toRollOut, service) {
-				running = 1 // a rollout of it was killed, and this one continues it
+		if s.Gate(s.Services[service]) != nil {
+			next = "docker compose up --detach " + service
+			if running > 1 {
+				if slices.Contains(toRollOut, service) {
+					running = 1 // a rollout of it was killed, and this one continues it
+				}
+				next = "edge rollout " + service + " completes the rollout that has left them"
 			}
-			next = "edge rollout " + service + " completes the rollout that has left them"
 		}
-		return edgeContainer{service: service}, checkOneRuns(running, service, next)
+		return edgeContainer{project: project, name: service, service: service}, checkOneRuns(running, service, next)
 	}
 	if project == s.Name && hasProject {
 		return edgeContainer{}, s.noEdgeError(service)
@@ -57,7 +62,7 @@ func (s *stack) findEdge(ctx context.Context, name string, toRollOut []string) (
 	projects = slices.Compact(slices.Sorted(slices.Values(projects)))
 	switch {
 	case hasProject:
-		return edgeContainer{container: strings.Join(containers, " ")}, checkOneRuns(len(containers), name, "start it: docker compose -p "+project+" up --detach --no-deps "+service)
+		return edgeContainer{project: project, name: service, container: strings.Join(containers, " ")}, checkOneRuns(len(containers), name, foreignHint(len(containers), project, service))
 	case len(projects) == 0:
 		return edgeContainer{}, s.noEdgeError(service)
 	case len(projects) > 1:
@@ -66,7 +71,16 @@ func (s *stack) findEdge(ctx context.Context, name string, toRollOut []string) (
 			"name the project: --edge "+projects[0]+"/"+service,
 		)
 	}
-	return edgeContainer{container: strings.Join(containers, " ")}, checkOneRuns(len(containers), projects[0]+"/"+service, "name another one with --edge PROJECT/SERVICE")
+	return edgeContainer{project: projects[0], name: service, container: strings.Join(containers, " ")},
+		checkOneRuns(len(containers), projects[0]+"/"+service, foreignHint(len(containers), projects[0], service))
+}
+
+// foreignHint says what to do if not one container of an edge in another project runs.
+func foreignHint(running int, project, service string) string {
+	if running > 1 {
+		return fmt.Sprintf("wait for the end of its rollout; if that was killed: edge rollout -p %s %s", project, service)
+	}
+	return "start it: docker compose -p " + project + " up --detach " + service + "; or name another one with --edge PROJECT/SERVICE"
 }
 
 func (s *stack) noEdgeError(service string) error {

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,26 +82,42 @@ func (s *stack) edgeStates(ctx context.Context, running []container) (map[string
 			states[c.ID] = state
 		}
 	}
+	if len(running) == 0 {
+		return nil, hint.New(errors.New("no edge runs"), "docker compose up --detach "+s.edge.service)
+	}
 	if len(states) == 0 {
 		return nil, hint.New(
 			fmt.Errorf("no edge can say what it does with its sockets: %w", failed),
-			"an edge of before the gate can't: docker compose up --detach, once and at a quiet time",
+			"docker compose logs "+s.edge.service+"; an edge of before the gate can't say it: docker compose up --detach, once and at a quiet time",
 		)
 	}
 	return states, nil
 }
 
+// compareGate finds out whether the gate that runs is that of the compose file.
+func (t *serviceRollout) compareGate(ctx context.Context) error {
+	gate, err := t.readSnapshot(ctx, t.Gate(t.service), false)
+	if err != nil {
+		return err
+	}
+	running := runningContainers(gate.containers)
+	t.oldGate = len(running) > 0 && len(filterByVersion(running, gate.desired)) < len(running)
+	return nil
+}
+
 // planHandOver returns the steps of a handover. If an earlier rollout was killed, two edges run: then the newer one of the new version takes
-// over.
+// over, unless --force asks for another one. An edge that does not answer is removed when its successor serves.
 func (p *planner) planHandOver(s snapshot) (steps []step) {
 	running := runningContainers(s.containers)
 	var successor []container
 	for _, c := range running {
-		if _, answers := s.edges[c.ID]; answers && len(running) > 1 && c.version() == s.desired && s.edges[c.ID].State != edgeLeaving {
+		state, answers := s.edges[c.ID]
+		if !p.options.Force && answers && len(running) > 1 && c.version() == s.desired && state.State != edgeLeaving {
 			successor = []container{c} // the last one is the newest
 		}
 	}
 	old := difference(running, successor)
+	answering := slices.DeleteFunc(slices.Clone(old), func(c container) bool { _, answers := s.edges[c.ID]; return !answers })
 	if len(successor) > 0 {
 		steps = append(steps, step{action: keepReused, containers: successor})
 	}
@@ -110,14 +127,12 @@ func (p *planner) planHandOver(s snapshot) (steps []step) {
 	if len(successor) == 0 {
 		steps = append(steps, step{action: startNew, containers: running, count: 1})
 	}
-	steps = append(steps, step{action: awaitStandby, containers: old, timeout: p.options.ReadyTimeout})
-	for _, c := range old {
-		steps = append(steps, step{action: takeOver, containers: []container{c}})
+	steps = append(steps, step{action: awaitStandby, containers: answering, timeout: p.options.ReadyTimeout}, step{action: takeOver, containers: answering})
+	if len(answering) > 0 {
+		steps = append(steps, step{action: awaitLeft, containers: answering, timeout: p.options.drainTimeout()})
 	}
 	if len(old) > 0 {
-		steps = append(steps,
-			step{action: awaitLeft, containers: old, timeout: p.options.drainTimeout()},
-			step{action: removeOld, containers: old})
+		steps = append(steps, step{action: removeOld, containers: old})
 	}
 	return steps
 }
@@ -224,32 +239,32 @@ func (t *serviceRollout) readyServices(ctx context.Context, of container) (map[s
 	return ready, nil
 }
 
-// takeOver has the new edge serve beside the old one, and then has the old one leave. It hands over what the old one knows before that, and
-// what it has learned meanwhile after that.
-func (t *serviceRollout) takeOver(ctx context.Context, old container) error {
+// takeOver has the new edge serve beside the old ones, and then has these leave. It hands over what they know before that, and what they have
+// learned meanwhile after that. It is not bound to the context of the rollout: a command that was begun could have its effect later.
+func (t *serviceRollout) takeOver(ctx context.Context, old []container) error {
 	next, err := t.successor(ctx)
 	if err != nil {
 		return err
 	}
-	t.startStep("%s takes over from %s", next.Name, old.Name)
-	if err := t.copyState(ctx, old, next); err != nil {
-		t.printLine("what %s knows is lost: %v", old.Name, err) // sessions of socket.io begin anew
+	t.startStep("%s takes over", next.Name)
+	t.drainRequested = true // even if a command fails: it may have had its effect
+	for _, c := range old {
+		if err := t.copyState(ctx, c, next); err != nil {
+			t.printLine("what %s knows is lost: %v", c.Name, err) // sessions of socket.io begin anew
+		}
 	}
 	if _, err := t.handoverCommand(ctx, next, nil, "handover", "take"); err != nil {
 		return err
 	}
-	t.drainRequested = true // even if the command fails: the old edge may have received it
-	if _, err := t.handoverCommand(ctx, old, nil, "handover", "leave"); err != nil {
-		if t.isGone(ctx, old) {
-			t.finishStep("%s has taken over, and %s has ended", next.Name, old.Name)
-			return nil
+	for _, c := range old {
+		if _, err := t.handoverCommand(ctx, c, nil, "handover", "leave"); err != nil && !t.isGone(ctx, c) {
+			return err
 		}
-		return err
+		if err := t.copyState(ctx, c, next); err != nil && !t.isGone(ctx, c) {
+			t.printLine("what %s has learned last is lost: %v", c.Name, err)
+		}
 	}
-	if err := t.copyState(ctx, old, next); err != nil {
-		t.printLine("what %s has learned last is lost: %v", old.Name, err)
-	}
-	t.finishStep("%s has taken over from %s", next.Name, old.Name)
+	t.finishStep("%s has taken over from %s", next.Name, containerNames(old))
 	return nil
 }
 
@@ -271,7 +286,7 @@ func (t *serviceRollout) isGone(ctx context.Context, c container) bool {
 // awaitLeft waits until the clients of the old edges use none of their connections any more, or the step's timeout is over.
 func (t *serviceRollout) awaitLeft(ctx context.Context, s step) error {
 	t.startStep("waiting for the clients of %s", containerNames(s.containers))
-	left, err := t.waitUntilLeft(ctx, s.containers, s.timeout, func() error { return t.checkRunning(ctx, t.newContainers) }, nil)
+	left, err := t.waitUntilLeft(ctx, s.containers, s.timeout, t.checkServing(ctx), nil)
 	switch {
 	case err != nil:
 		return err
@@ -313,8 +328,32 @@ func (t *serviceRollout) waitUntilLeft(ctx context.Context, edges []container, t
 	}
 }
 
+// checkServing returns a check that the new edge serves. If it has started again meanwhile, it is told to take over again, as soon as it can.
+func (t *serviceRollout) checkServing(ctx context.Context) func() error {
+	var since time.Time // when it did not serve for the first time; zero: it does
+	return func() error {
+		if err := t.checkRunning(ctx, t.newContainers); err != nil {
+			return err
+		}
+		next := t.newContainers[0]
+		state, err := t.edgeState(ctx, next)
+		if err == nil && state.State == edgeStandby {
+			_, err = t.handoverCommand(ctx, next, nil, "handover", "take")
+		}
+		switch {
+		case err == nil && (state.State == edgeServing || state.State == edgeStandby):
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > restoreTimeout:
+			return fmt.Errorf("%s has stopped serving: %w", next.Name, cmp.Or(err, errors.New("it is "+state.State)))
+		}
+		return nil
+	}
+}
+
 // returnToOldEdge has the old edge serve again because of cause, and removes the new one. The end of ctx does not stop it. It never removes an
-// edge that serves unless the other one does.
+// edge unless the other one serves.
 func (t *serviceRollout) returnToOldEdge(ctx context.Context, cause error) error {
 	cause = errorOrInterrupted(ctx, cause)
 	ctx = context.WithoutCancel(ctx)
@@ -322,41 +361,78 @@ func (t *serviceRollout) returnToOldEdge(ctx context.Context, cause error) error
 	if err != nil {
 		return fmt.Errorf("%w; the containers can't be listed, and a new one may be left: %w", cause, err)
 	}
-	started, old := difference(all, t.existing), intersection(runningContainers(all), t.oldContainers())
-	if len(started) == 0 && !t.drainRequested {
+	old := t.oldContainers()
+	newer := difference(all, old)
+	t.printLine("%v: going back to %s", cause, containerNames(old))
+	if err := t.restoreOldEdge(ctx, intersection(runningContainers(all), old)); err != nil {
+		return hint.New(fmt.Errorf("%w; the new edge stays, because the old one does not serve: %w", cause, err), "edge rollout "+t.service.Name)
+	}
+	if len(newer) == 0 {
 		return fmt.Errorf("%w; the old edge serves as before", cause)
 	}
-	t.printLine("%v: going back to %s", cause, containerNames(old))
 	if t.drainRequested {
-		if err := t.restoreOldEdge(ctx, old); err != nil {
-			return hint.New(fmt.Errorf("%w; the new edge stays, because the old one does not serve again: %w", cause, err), "edge rollout "+t.service.Name)
-		}
-		for _, c := range runningContainers(started) {
-			_, err = t.handoverCommand(ctx, c, nil, "handover", "leave")
-		}
-		if err == nil {
-			_, err = t.waitUntilLeft(ctx, runningContainers(started), t.rollout.drainTimeout(), nil, t.rollout.ForceStop)
-		}
-		if err != nil && !errors.Is(err, errForceStopped) {
-			t.printLine("not waiting for the clients of %s: %v", containerNames(started), err)
+		if err := t.letLeave(ctx, runningContainers(newer)); err != nil {
+			return hint.New(fmt.Errorf("%w; the old edge serves again, and the new one stays: %w", cause, err), "edge rollout "+t.service.Name)
 		}
 	}
-	t.startStep("removing %s", containerNames(started))
-	if err := t.stopAndRemove(ctx, started, t.stopFlags()); err != nil {
+	t.startStep("removing %s", containerNames(newer))
+	if err := t.stopAndRemove(ctx, newer, t.stopFlags()); err != nil {
 		return hint.New(
 			fmt.Errorf("%w; the old edge serves as before, but the new one is left: %w", cause, err),
-			"docker rm --force "+strings.Join(containerIDs(started), " "),
+			"docker rm --force "+strings.Join(containerIDs(newer), " "),
 		)
 	}
-	t.finishStep("removed %s", containerNames(started))
+	t.finishStep("removed %s", containerNames(newer))
 	return fmt.Errorf("%w; the new edge is removed, the old one serves as before", cause)
 }
 
-// restoreOldEdge has the newest of the old edges that still runs serve again.
+// restoreOldEdge waits until one of the old edges serves, and tells it to if it has left. The one that served when the rollout began comes
+// first.
 func (t *serviceRollout) restoreOldEdge(ctx context.Context, old []container) error {
-	if len(old) == 0 {
-		return errors.New("it has ended")
+	slices.SortStableFunc(old, func(a, b container) int {
+		return cmp.Compare(t.edges[b.ID].rank(), t.edges[a.ID].rank())
+	})
+	err := errors.New("it has ended")
+	for deadline := time.Now().Add(restoreTimeout); len(old) > 0 && time.Now().Before(deadline); _ = waitForNextPoll(ctx, nil) {
+		for _, c := range old {
+			var state edgeState
+			if state, err = t.edgeState(ctx, c); err != nil {
+				continue
+			}
+			switch state.State {
+			case edgeServing:
+				return nil
+			case edgeLeaving:
+				_, err = t.handoverCommand(ctx, c, nil, "handover", "stay")
+			case edgeStandby:
+				_, err = t.handoverCommand(ctx, c, nil, "handover", "take")
+			default:
+				err = errors.New(c.Name + " is " + state.State)
+			}
+			break
+		}
 	}
-	_, err := t.handoverCommand(ctx, old[len(old)-1], nil, "handover", "stay")
-	return err
+	return cmp.Or(err, errors.New("it does not serve"))
+}
+
+// rank orders edges by how much they served.
+func (s edgeState) rank() int {
+	return slices.Index([]string{edgeStandby, edgeLeaving, edgeServing}, s.State)
+}
+
+// letLeave has new edges let their clients go, before they are removed.
+func (t *serviceRollout) letLeave(ctx context.Context, newer []container) error {
+	for _, c := range newer {
+		if _, err := t.handoverCommand(ctx, c, nil, "handover", "leave"); err != nil && !t.isGone(ctx, c) {
+			state, stateErr := t.edgeState(ctx, c)
+			if stateErr == nil && state.State == edgeServing { // one that has not taken over has nothing to leave
+				return err
+			}
+		}
+	}
+	_, err := t.waitUntilLeft(ctx, newer, t.rollout.drainTimeout(), nil, t.rollout.ForceStop)
+	if err != nil {
+		t.printLine("not waiting for the clients of %s: %v", containerNames(newer), err)
+	}
+	return nil
 }

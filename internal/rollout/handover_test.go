@@ -25,6 +25,7 @@ type fakeEdge struct {
 	quietTime time.Duration // how long after leaving its clients are gone
 	state     string        // what it knows
 	missing   string        // a service that is not ready for it
+	mute      bool          // it answers nothing
 }
 
 // Stream implements [compose.StreamingDocker].
@@ -45,7 +46,7 @@ func (w *fakeHost) Stream(ctx context.Context, stdin io.Reader, stdout io.Writer
 
 // serves reports whether the edge accepts connections.
 func (w *fakeHost) serves(b *fakeContainer) bool {
-	if b.service != "edge" || b.State.Status != "running" || b.edge.hasLeft || time.Now().Before(b.edge.standbyAt) {
+	if b.service != "edge" || b.State.Status != "running" || b.edge.hasLeft || b.edge.mute || time.Now().Before(b.edge.standbyAt) {
 		return false
 	}
 	return b.edge.hasTaken || !slices.ContainsFunc(w.containersOf("edge"), func(o *fakeContainer) bool { return o != b && o.IsUp() })
@@ -54,6 +55,9 @@ func (w *fakeHost) serves(b *fakeContainer) bool {
 // execInEdge fakes the commands of one edge.
 func (w *fakeHost) execInEdge(b *fakeContainer, args []string) (stdout, stderr string, err error) {
 	e := &b.edge
+	if e.mute {
+		return "", "", errors.New("it is restarting, wait until it is running")
+	}
 	switch strings.Join(args, " ") {
 	case "status --json":
 		routes := w.routes()
@@ -113,6 +117,8 @@ func withEdge(w *fakeHost, r *Rollout, _ context.CancelFunc) {
 		b.edge = fakeEdge{standbyAt: time.Now().Add(time.Second), quietTime: 3 * time.Second}
 	}
 	r.Services = []string{"edge"}
+	w.configHashes["gate"] = "g"
+	w.create("gate", 1)
 }
 
 // edges returns the edges that are left: their versions, and whether each serves.
@@ -277,6 +283,71 @@ func TestHandoverOfAKilledRolloutIsCompleted(t *testing.T) {
 	}
 }
 
+// TestASuccessorThatEndsWhileTheOldOneLeaves: Docker starts it again, or it is gone for good.
+func TestASuccessorThatEndsWhileTheOldOneLeaves(t *testing.T) {
+	for name, c := range map[string]struct {
+		comesBack bool
+		want      string
+	}{"for good": {false, "e serves"}, "and comes back": {true, "e2 serves"}} {
+		t.Run(name, func(t *testing.T) {
+			runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
+				withEdge(w, r, cancel)
+				var restarted bool
+				w.failCommand = func(_ int, cmd string, done bool) error {
+					edges := w.containersOf("edge")
+					if restarted || len(edges) < 2 || !edges[0].edge.hasLeft || !done {
+						return nil
+					}
+					restarted = true
+					edges[1].edge.hasTaken = false
+					edges[1].edge.standbyAt = time.Now().Add(time.Hour)
+					if c.comesBack {
+						edges[1].edge.standbyAt = time.Now().Add(time.Second)
+					}
+					edges[0].edge.quietTime = time.Minute
+					return nil
+				}
+			}, func(t *testing.T, a *testRollout) {
+				a.wantEdges(t, c.want)
+				if (a.err == nil) != c.comesBack {
+					t.Errorf("the error is %v", a.err)
+				}
+			})
+		})
+	}
+}
+
+// TestAnEdgeThatDoesNotAnswerIsReplaced: it is left over from a killed rollout, and exits again and again.
+func TestAnEdgeThatDoesNotAnswerIsReplaced(t *testing.T) {
+	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
+		withEdge(w, r, cancel)
+		w.create("edge", 1)
+		w.containersOf("edge")[1].edge.mute = true
+		w.configHashes["edge"] = "e3"
+	}, func(t *testing.T, a *testRollout) {
+		if a.err != nil {
+			t.Error(a.err)
+		}
+		a.wantEdges(t, "e3 serves")
+	})
+}
+
+// TestARollbackOfAContinuedRollout: the first edge has left already, the second one of the killed rollout can't serve, and neither can the third.
+func TestARollbackOfAContinuedRollout(t *testing.T) {
+	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
+		withEdge(w, r, cancel)
+		w.create("edge", 1)
+		edges := w.containersOf("edge")
+		edges[0].edge.hasLeft, edges[1].edge.mute = true, true
+		w.onCreate = func(b *fakeContainer) { b.edge.standbyAt = time.Now().Add(time.Hour) }
+		r.Force = true
+	}, func(t *testing.T, a *testRollout) {
+		if a.err == nil || !slices.Contains(a.edges(), "e serves") || len(a.edges()) != 2 {
+			t.Errorf("the edges are %q, and the error is %v", a.edges(), a.err)
+		}
+	})
+}
+
 // TestTwoEdgesAreAnErrorForOthers: a rollout of another service asks one edge.
 func TestTwoEdgesAreAnErrorForOthers(t *testing.T) {
 	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
@@ -337,6 +408,22 @@ func TestEdgeThatCanRunOnceIsReplacedAtTheGate(t *testing.T) {
 			t.Error("the output does not say what happens")
 		}
 	})
+}
+
+// TestAChangedGateIsReported: a rollout does not replace it.
+func TestAChangedGateIsReported(t *testing.T) {
+	for _, changed := range []bool{false, true} {
+		runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
+			withEdge(w, r, cancel)
+			if changed {
+				w.configHashes["gate"] = "g2"
+			}
+		}, func(t *testing.T, a *testRollout) {
+			if reported := strings.Contains(a.out.String(), "gate is not what the file says"); reported != changed || a.err != nil {
+				t.Errorf("changed %v: reported %v, %v", changed, reported, a.err)
+			}
+		})
+	}
 }
 
 func TestPlanOfAHandover(t *testing.T) {

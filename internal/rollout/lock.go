@@ -33,13 +33,20 @@ func (s *stack) lockServices(ctx context.Context, names []string) (unlock func()
 	var locked []*os.File
 	unlock = func() {
 		for _, f := range locked {
-			os.Remove(f.Name()) // before it is unlocked: see isSameFile
+			if f != locked[0] { // others may share that of the edge
+				os.Remove(f.Name()) // before it is unlocked: see isSameFile
+			}
 			f.Close()
 		}
 	}
+	edge, err := s.lockEdge(engine, slices.Contains(names, s.edge.service))
+	if err != nil {
+		return nil, err
+	}
+	locked = append(locked, edge)
 	for _, name := range all {
 		key := sha256.Sum256([]byte(strings.Join([]string{strings.TrimSpace(engine), s.Name, name}, "\x00")))
-		f, err := lockFile(filepath.Join(os.TempDir(), "edge-rollout-"+hex.EncodeToString(key[:8])+".lock"))
+		f, err := lockFile(filepath.Join(os.TempDir(), "edge-rollout-"+hex.EncodeToString(key[:8])+".lock"), tryLock)
 		if err != nil {
 			unlock()
 			return nil, fmt.Errorf("lock %s: %w", name, err)
@@ -55,8 +62,25 @@ func (s *stack) lockServices(ctx context.Context, names []string) (unlock func()
 	return unlock, nil
 }
 
-// lockFile locks a file, and creates it if it does not exist. It returns nil if another process has locked it.
-func lockFile(name string) (*os.File, error) {
+// lockEdge locks the edge: shared with other rollouts that ask it, or exclusively if it is replaced itself.
+func (s *stack) lockEdge(engine string, isReplaced bool) (*os.File, error) {
+	key := sha256.Sum256([]byte(strings.Join([]string{strings.TrimSpace(engine), s.edge.project, s.edge.name, "edge"}, "\x00")))
+	try, other := tryLockShared, "a rollout of the edge"
+	if isReplaced {
+		try, other = tryLock, "a rollout that asks the edge"
+	}
+	f, err := lockFile(filepath.Join(os.TempDir(), "edge-rollout-"+hex.EncodeToString(key[:8])+".lock"), try)
+	if err != nil {
+		return nil, fmt.Errorf("lock the edge: %w", err)
+	}
+	if f == nil {
+		return nil, hint.New(errors.New(other+" is under way"), "wait for its end")
+	}
+	return f, nil
+}
+
+// lockFile locks a file by try, and creates it if it does not exist. It returns nil if another process has locked it.
+func lockFile(name string, try func(*os.File) (bool, error)) (*os.File, error) {
 	for range 100 {
 		// First without O_CREATE: in a sticky directory like /tmp, Linux may refuse it for a file of another user
 		// (fs.protected_regular).
@@ -70,7 +94,7 @@ func lockFile(name string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		isLocked, err := tryLock(f)
+		isLocked, err := try(f)
 		if err != nil || !isLocked {
 			return nil, errors.Join(err, f.Close())
 		}

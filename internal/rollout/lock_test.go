@@ -10,17 +10,17 @@ import (
 
 func TestLockIsHeldByOneAtATime(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "x.lock")
-	first, err := lockFile(name)
+	first, err := lockFile(name, tryLock)
 	if err != nil || first == nil {
 		t.Fatal(first, err)
 	}
-	if second, err := lockFile(name); second != nil || err != nil {
+	if second, err := lockFile(name, tryLock); second != nil || err != nil {
 		t.Errorf("a second lock: got %v, %v; want none", second, err)
 	}
 	if err := first.Close(); err != nil { // as when its process ends
 		t.Fatal(err)
 	}
-	again, err := lockFile(name)
+	again, err := lockFile(name, tryLock)
 	if err != nil || again == nil {
 		t.Fatalf("after unlock: got %v, %v; want a lock", again, err)
 	}
@@ -29,14 +29,14 @@ func TestLockIsHeldByOneAtATime(t *testing.T) {
 
 func TestUncreatableLockFileIsAnError(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := lockFile(filepath.Join(dir, "none", "x.lock")); err == nil {
+	if _, err := lockFile(filepath.Join(dir, "none", "x.lock"), tryLock); err == nil {
 		t.Error("got no error for a missing directory")
 	}
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(dir, "nowhere"), link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lockFile(link); err == nil {
+	if _, err := lockFile(link, tryLock); err == nil {
 		t.Error("got no error for a dangling link")
 	}
 }
@@ -44,8 +44,8 @@ func TestUncreatableLockFileIsAnError(t *testing.T) {
 func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	w := newFakeHost(t, 1)
-	s := &stack{docker: w, Stack: &compose.Stack{Name: "shop", Services: map[string]*compose.Service{
-		"web": {DependsOn: map[string]compose.Dependency{"migrate": {Condition: "service_completed_successfully"}}}, "migrate": {}, "api": {},
+	s := &stack{docker: w, edge: edgeContainer{project: "shop", name: "edge", service: "edge"}, Stack: &compose.Stack{Name: "shop", Services: map[string]*compose.Service{
+		"web": {DependsOn: map[string]compose.Dependency{"migrate": {Condition: "service_completed_successfully"}}}, "migrate": {}, "api": {}, "edge": {},
 	}}}
 	unlock, err := s.lockServices(t.Context(), []string{"web"})
 	if err != nil {
@@ -60,9 +60,19 @@ func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	if err != nil {
 		t.Errorf("another service: %v", err)
 	}
+	if _, err := s.lockServices(t.Context(), []string{"edge"}); err == nil || err.Error() != "a rollout that asks the edge is under way" {
+		t.Errorf("the edge: %v", err)
+	}
 	other()
 	unlock()
-	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "*")); err != nil || len(left) > 0 {
+	if unlock, err = s.lockServices(t.Context(), []string{"edge"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.lockServices(t.Context(), []string{"api"}); err == nil || err.Error() != "a rollout of the edge is under way" {
+		t.Errorf("a service while the edge is replaced: %v", err)
+	}
+	unlock()
+	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "*")); err != nil || len(left) > 1 { // that of the edge, which several may share
 		t.Errorf("files remain: %v, %v", left, err)
 	}
 }

@@ -51,7 +51,10 @@ func (t *serviceRollout) rollBack(ctx context.Context, cause error) error {
 // oldContainers returns the containers that the plan drains and removes.
 func (t *serviceRollout) oldContainers() []container {
 	for _, s := range t.plan.steps {
-		if s.action == drainOld || s.action == awaitLeft {
+		if s.action == drainOld {
+			return s.containers
+		}
+		if t.isEdge && s.action == removeOld {
 			return s.containers
 		}
 	}

@@ -19,9 +19,11 @@ type serviceRollout struct {
 	progress
 	rollout           *Rollout
 	service           *compose.Service
-	completedOneShots map[string]bool // by name; shared by the services of a rollout
-	hasRoute          bool            // the edge has a route to the service
-	isEdge            bool            // the service is the edge
+	completedOneShots map[string]bool      // by name; shared by the services of a rollout
+	hasRoute          bool                 // the edge has a route to the service
+	isEdge            bool                 // the service is the edge
+	edges             map[string]edgeState // of the edge, when the plan was made
+	oldGate           bool                 // the gate of the edge differs from the compose file
 
 	plan           *ServicePlan
 	existing       []container // the containers when the plan was made
@@ -32,7 +34,7 @@ type serviceRollout struct {
 // planFirst asks the edge for its routes to the service, and plans the rollout.
 func (t *serviceRollout) planFirst(ctx context.Context, p *planner) error {
 	if t.isEdge {
-		return t.planWith(ctx, p)
+		return errors.Join(t.planWith(ctx, p), t.compareGate(ctx))
 	}
 	routes, err := t.routes(ctx)
 	if err != nil {
@@ -57,7 +59,7 @@ func (t *serviceRollout) planWith(ctx context.Context, p *planner) error {
 			return err
 		}
 	}
-	t.existing = s.containers
+	t.existing, t.edges = s.containers, s.edges
 	t.plan, err = p.plan(s)
 	return err
 }
@@ -72,6 +74,9 @@ func (t *serviceRollout) announce() {
 		t.printLine("two can't run at once: %s", strings.Join(t.plan.conflicts, "; "))
 		t.printLine("so it is stopped and started, and connections wait at the gate meanwhile")
 	case t.isEdge:
+		if t.oldGate {
+			t.printLine("%s is not what the file says; only `docker compose up --detach %[1]s` replaces it, which closes the ports meanwhile", t.Gate(t.service).Name)
+		}
 	case !t.hasRoute:
 		t.printLine("the edge has no route to it: its containers are replaced by Compose, without holding anything")
 	case len(t.plan.conflicts) > 0:
@@ -211,7 +216,7 @@ func (t *serviceRollout) execute(ctx context.Context, s step) error {
 	case awaitStandby:
 		return t.awaitStandby(ctx, s)
 	case takeOver:
-		return t.takeOver(ctx, s.containers[0])
+		return t.takeOver(context.WithoutCancel(ctx), s.containers)
 	case awaitLeft:
 		return t.awaitLeft(ctx, s)
 	default:
@@ -235,6 +240,8 @@ func (t *serviceRollout) recoverFrom(ctx context.Context, failed step, cause err
 		return t.returnToOldEdge(ctx, cause)
 	case stopFirst:
 		return t.recoverStopFirst(ctx, failed, cause)
+	case replaceAtGate:
+		return hint.New(fmt.Errorf("%w; there is no old edge to go back to, and connections wait at the gate", cause), "docker compose logs "+t.service.Name)
 	default:
 		return cause
 	}

@@ -70,6 +70,16 @@ func (s *stack) selectServices(ctx context.Context, named []string) ([]string, e
 			selected = append(selected, name)
 		}
 	}
+	// The edge comes first: a rollout that was killed may have left two, and rollouts of others ask one.
+	slices.SortStableFunc(selected, func(a, b string) int {
+		switch s.edge.service {
+		case a:
+			return -1
+		case b:
+			return 1
+		}
+		return 0
+	})
 	return selected, nil
 }
 

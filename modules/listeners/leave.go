@@ -110,7 +110,7 @@ func (h *handedSockets) acceptOnlyKnown() {
 		time.AfterFunc(d, func() {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if h.isLast {
+			if h.isLast && !h.acceptor.IsOn() {
 				h.keepClients()
 			}
 		})
@@ -128,6 +128,7 @@ func (h *handedSockets) keepClients() {
 func (h *handedSockets) stopAccepting() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.isEnding = true
 	h.acceptOnlyKnown()
 	return h.sockets != nil
 }

@@ -38,6 +38,7 @@ type handedSockets struct {
 	isReady  bool         // the first configuration has started
 	hasTaken bool         // it serves, or has served
 	isLast   bool         // it leaves
+	isEnding bool         // it accepts nothing more, whatever others do
 }
 
 // handed are those of this process.
@@ -128,10 +129,14 @@ func (h *handedSockets) update(log *zap.Logger) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case h.isLast:
-		if h.lease != nil && h.lease.Others(gate.Serving) {
+	case h.isLast && h.lease != nil:
+		switch {
+		case h.lease.Others(gate.Serving):
 			h.acceptOnlyKnown()
+		case h.hasTaken && !h.isEnding && !h.acceptor.IsOn(): // the successor has ended
+			h.serve(log)
 		}
+	case h.isLast:
 	case !h.isReady || h.hasTaken:
 	case h.lease == nil || h.lease.Role() == gate.Serving:
 		h.serve(log)

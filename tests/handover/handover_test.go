@@ -225,6 +225,27 @@ func TestAStandbyTakesOverFromAnEdgeThatStops(t *testing.T) {
 	<-stopped
 }
 
+// TestALeavingEdgeServesAgain when its successor dies.
+func TestALeavingEdgeServesAgain(t *testing.T) {
+	l := newLab(t)
+	first := l.startEdge()
+	l.waitServing(first)
+	second := l.startEdge()
+	second.waitState(listeners.StateStandby)
+	if code := first.act(edge.HandoverLeave); code != http.StatusOK {
+		t.Fatal(code)
+	}
+	second.waitState(listeners.StateServing) // the gate has chosen it
+	second.stop(syscall.SIGKILL)
+	client := clients.All("localhost")[1].New(5 * time.Second)
+	if _, err := clients.Send(client, http.MethodGet, "http://localhost:"+l.http+"/"); err != nil {
+		t.Error(err)
+	}
+	first.waitState(listeners.StateLeaving)
+	third := l.startEdge()
+	l.waitServing(third)
+}
+
 // TestTheGateIsRestarted: the edge ends, for its supervisor to start it again.
 func TestTheGateIsRestarted(t *testing.T) {
 	l := newLab(t)
