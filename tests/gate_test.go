@@ -78,6 +78,7 @@ func (s *ownStack) get(client *http.Client) (string, error) {
 
 // TestAConfigurationOfStockCaddyWorksBehindTheGate: without keep_connections, the servers use the gate's sockets, too.
 func TestAConfigurationOfStockCaddyWorksBehindTheGate(t *testing.T) {
+	t.Parallel()
 	s := newHTTPSStack(t, "stock")
 	s.MustCompose(t, "up", "--detach", "--wait")
 	s.startShop(t)
@@ -207,6 +208,7 @@ func TestTheEdgeIsRolledOut(t *testing.T) {
 
 // TestLongRequestsOutliveARolloutOfTheEdge: uploads, downloads and waiting requests finish on the old edge, and WebSockets are asked to reconnect.
 func TestLongRequestsOutliveARolloutOfTheEdge(t *testing.T) {
+	t.Parallel()
 	s := newGateStack(t, "long")
 	const duration = 12 * time.Second // of uploads and downloads
 	var group sync.WaitGroup
@@ -259,6 +261,7 @@ func TestLongRequestsOutliveARolloutOfTheEdge(t *testing.T) {
 
 // TestWaitingRequestsOutliveARolloutOfTheEdge: the old edge goes on holding them until the service is back.
 func TestWaitingRequestsOutliveARolloutOfTheEdge(t *testing.T) {
+	t.Parallel()
 	s := newGateStack(t, "waiting")
 	s.shop.MustCompose(t, "stop", "--timeout", "1", "web")
 	var group sync.WaitGroup
@@ -344,10 +347,10 @@ func TestUpgradeToTheGate(t *testing.T) {
 	if out := s.fail(t, "front", "rollout", "--project-name", s.Name, "edge"); !strings.Contains(out, "docker compose up --detach, once and at a quiet time") {
 		t.Errorf("a rollout of the edge does not say what to do:\n%s", out)
 	}
-	t.Logf("the upgrade: connections were refused for %.1f s", s.downtime(t, "up", "--detach").Seconds())
+	t.Logf("the upgrade: no response for %.1f s", s.downtime(t, "up", "--detach").Seconds())
 	s.rollOutEdge(t, "--drain-timeout", "3s")
 	s.write(t, "front/compose.yaml", without)
-	t.Logf("the way back: connections were refused for %.1f s", s.downtime(t, "up", "--detach", "--remove-orphans").Seconds())
+	t.Logf("the way back: no response for %.1f s", s.downtime(t, "up", "--detach", "--remove-orphans").Seconds())
 }
 
 // downtime runs a command of Compose, and returns the time between the last response before it and the first one after it.
@@ -382,6 +385,7 @@ func (s *ownStack) downtime(t *testing.T, args ...string) time.Duration {
 
 // TestOthersGetNoSocketsOfTheGate attacks the gate from containers that have its volume.
 func TestOthersGetNoSocketsOfTheGate(t *testing.T) {
+	t.Parallel()
 	s := newOwnStack(t, "attacked", snippet(t, "your-own-stack.md", "1. Start the edge", "caddyfile"), snippet(t, "your-own-stack.md", "2. Connect an application", "yaml"))
 	s.MustCompose(t, "up", "--detach", "--wait")
 	s.shop.MustCompose(t, "up", "--detach")

@@ -88,7 +88,11 @@ func (p *dnsPoller) run(ctx context.Context) {
 	defer p.wg.Wait()
 	ticker := time.NewTicker(p.Refresh)
 	defer ticker.Stop()
-	p.startLookups(ctx, p.Names.Hosts()...)
+	hosts := p.Names.Hosts()
+	if !slices.ContainsFunc(hosts, isLookedUp) {
+		p.sink.SetOnline(true) // nobody has to wait for an answer
+	}
+	p.startLookups(ctx, hosts...)
 	for {
 		select {
 		case <-ctx.Done():
@@ -107,7 +111,7 @@ func (p *dnsPoller) run(ctx context.Context) {
 func (p *dnsPoller) startLookups(ctx context.Context, hosts ...string) {
 	subnets := p.Subnets()
 	for _, host := range hosts {
-		if strings.Contains(host, "/") || !p.beginLookup(host) { // DNS knows no projects
+		if !isLookedUp(host) || !p.beginLookup(host) {
 			continue
 		}
 		p.wg.Go(func() {
@@ -122,6 +126,9 @@ func (p *dnsPoller) startLookups(ctx context.Context, hosts ...string) {
 		})
 	}
 }
+
+// isLookedUp reports whether DNS may know a host. It knows no projects.
+func isLookedUp(host string) bool { return !strings.Contains(host, "/") }
 
 // refresh looks up the hosts that have no lookup in flight.
 func (p *dnsPoller) refresh(ctx context.Context, hosts []string) {

@@ -74,6 +74,15 @@ func TestSlowNameDoesNotDelayOthers(t *testing.T) {
 	}
 }
 
+// TestDNSWithoutNamesReportsAtOnce: names of projects are not looked up, and the start must not wait for an answer that never comes.
+func TestDNSWithoutNamesReportsAtOnce(t *testing.T) {
+	server := newFakeDNS(t)
+	source := server.newSource().(discovery.DNS)
+	source.Names = fixedNames{"shop/web"}
+	r := runSource(t, source)
+	r.eventually(t, "report", func() bool { return r.online })
+}
+
 // fixedNames are names without lookup requests.
 type fixedNames []string
 
