@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -347,20 +348,35 @@ func TestUpgradeToTheGate(t *testing.T) {
 	if out := s.fail(t, "front", "rollout", "--project-name", s.Name, "edge"); !strings.Contains(out, "docker compose up --detach, once and at a quiet time") {
 		t.Errorf("a rollout of the edge does not say what to do:\n%s", out)
 	}
-	t.Logf("the upgrade: no response for %.1f s", s.downtime(t, "up", "--detach").Seconds())
+	t.Logf("the upgrade: no response for %.1f s", s.downtime(t, func() { s.MustCompose(t, "up", "--detach") }).Seconds())
 	s.rollOutEdge(t, "--drain-timeout", "3s")
+	t.Logf("a restart of the gate: no response for %.1f s", s.downtime(t, func() { s.MustCompose(t, "restart", "gate") }).Seconds())
+	t.Logf("the gate killed: no response for %.1f s", s.downtime(t, func() { s.kill(t, "gate") }).Seconds())
 	s.write(t, "front/compose.yaml", without)
-	t.Logf("the way back: no response for %.1f s", s.downtime(t, "up", "--detach", "--remove-orphans").Seconds())
+	t.Logf("the way back: no response for %.1f s", s.downtime(t, func() { s.MustCompose(t, "up", "--detach", "--remove-orphans") }).Seconds())
 }
 
-// downtime runs a command of Compose, and returns the time between the last response before it and the first one after it.
-func (s *ownStack) downtime(t *testing.T, args ...string) time.Duration {
+// kill ends the program of a service as a lack of memory would: Docker starts it again.
+func (s *ownStack) kill(t *testing.T, service string) {
+	t.Helper()
+	pid, err := strconv.Atoi(harness.MustDocker(t, "inspect", "--format", "{{.State.Pid}}", s.container(t, service)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // for Docker to notice
+}
+
+// downtime changes something, and returns the longest time without a response meanwhile.
+func (s *ownStack) downtime(t *testing.T, change func()) time.Duration {
 	t.Helper()
 	client := clients.All("shop.localhost")[3].New(time.Second) // a connection for each request
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.MustCompose(t, args...)
+		change()
 	}()
 	var longest time.Duration
 	last, isDone := time.Now(), false
@@ -373,7 +389,7 @@ func (s *ownStack) downtime(t *testing.T, args ...string) time.Duration {
 			}
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after %v, the edge does not serve", args)
+			t.Fatal("the edge does not serve any more")
 		}
 		select {
 		case <-done:

@@ -365,6 +365,9 @@ func (s *lent) keepClients(clients []netip.AddrPort, successor int) error {
 
 // Close ends the lease. Sockets that Listener and PacketConn have returned stay open.
 func (l *Lease) Close() error {
+	l.mu.Lock()
+	l.serves, l.clients = false, nil // the gate must not learn of the end before the last filter is attached
+	l.mu.Unlock()
 	err := l.conn.Close()
 	<-l.ended
 	l.closeSockets()

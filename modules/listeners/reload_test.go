@@ -172,16 +172,17 @@ func TestNoPOSTIsLostInReloads(t *testing.T) {
 	var workers sync.WaitGroup
 	sent, lost := make(map[string]*atomic.Int64), make(map[string]*atomic.Int64)
 	for _, kind := range clients.All("localhost") {
-		sent[kind.Name], lost[kind.Name] = new(atomic.Int64), new(atomic.Int64)
+		sentHere, lostHere := new(atomic.Int64), new(atomic.Int64)
+		sent[kind.Name], lost[kind.Name] = sentHere, lostHere
 		for range 4 {
 			workers.Go(func() {
 				client := kind.New(20 * time.Second)
 				defer client.CloseIdleConnections()
 				for ctx.Err() == nil {
 					_, err := clients.Send(client, http.MethodPost, s.url(kind))
-					sent[kind.Name].Add(1)
+					sentHere.Add(1)
 					if err != nil {
-						lost[kind.Name].Add(1)
+						lostHere.Add(1)
 						t.Logf("%s: %v", kind.Name, err)
 					}
 					time.Sleep(100 * time.Millisecond)
