@@ -323,7 +323,7 @@ func TestTheEdgeIsRecreated(t *testing.T) {
 		s.MustCompose(t, "up", "--detach", "--force-recreate", "--no-deps", "edge")
 		s.WaitForStatus(t, "http://shop.localhost/_test/echo", http.StatusOK)
 	})
-	load.requireCount(t, 100)
+	load.requireCount(t, 40) // it takes two to four seconds
 	if s.container(t, "gate") != gate {
 		t.Error("the gate was replaced")
 	}
