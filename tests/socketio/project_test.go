@@ -22,12 +22,12 @@ type project struct {
 	stopTimes map[string]time.Time // by server: when the test began to stop it
 }
 
-// startProject starts an edge with an affinity setting in front of n servers.
-func startProject(t *testing.T, affinity string, n int) *project {
+// startProject starts an edge with an affinity setting in front of n servers. files are more compose files.
+func startProject(t *testing.T, affinity string, n int, files ...string) *project {
 	t.Helper()
 	p := &project{
 		Project: harness.Project{
-			Name: "edgesocketio" + strings.ToLower(t.Name()), Files: []string{"compose.yaml"},
+			Name: "edgesocketio" + strings.ToLower(t.Name()), Files: append([]string{"compose.yaml"}, files...),
 			HTTP: harness.FreePort(t), Admin: harness.FreePort(t),
 		},
 		stopTimes: make(map[string]time.Time),

@@ -59,7 +59,7 @@ func TestSessionsSurviveReplacingTheEdge(t *testing.T) {
 // TestSessionsSurviveARolloutOfTheEdge has 200 clients that only poll, keep no cookie and go on sending messages: the new edge knows their
 // sessions from the old one.
 func TestSessionsSurviveARolloutOfTheEdge(t *testing.T) {
-	p := startProject(t, "socketio", 3)
+	p := startProject(t, "socketio", 3, "compose.gate.yaml")
 	p.Admin = ""
 	p.Setenv("LAB_ADMIN", "0") // any port, so that two edges can run
 	p.MustCompose(t, "up", "--detach", "--no-deps", "edge")
