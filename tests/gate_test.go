@@ -366,7 +366,10 @@ func (s *ownStack) kill(t *testing.T, service string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond) // for Docker to notice
+	harness.Eventually(t, service+" runs again", func() bool {
+		now := harness.MustDocker(t, "inspect", "--format", "{{.State.Pid}}", s.container(t, service))
+		return now != "0" && now != strconv.Itoa(pid)
+	})
 }
 
 // downtime changes something, and returns the longest time without a response meanwhile.
