@@ -328,7 +328,7 @@ func (t *serviceRollout) waitUntilLeft(ctx context.Context, edges []container, t
 	}
 }
 
-// checkServing returns a check that the new edge serves. If it has started again meanwhile, it is told to take over again, as soon as it can.
+// checkServing returns a check that the new edge serves. If Docker has restarted it, the check has it take over again.
 func (t *serviceRollout) checkServing(ctx context.Context) func() error {
 	var since time.Time // when it did not serve for the first time; zero: it does
 	return func() error {

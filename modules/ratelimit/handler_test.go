@@ -1,7 +1,6 @@
 package ratelimit_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -17,7 +16,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	"github.com/theworklabs/edge/internal/handover"
 	_ "github.com/theworklabs/edge/modules/ratelimit"
 )
 
@@ -276,38 +274,6 @@ func TestReloadKeepsUsedUpLimits(t *testing.T) {
 	s.load(t, fmt.Sprintf(zone, 2))
 	if got := s.countPassed(t, 5, "192.0.2.1"); got != 0 {
 		t.Errorf("after a reload with a stricter limit: got %d passed, want none", got)
-	}
-}
-
-// TestCountsAreHandedOverToAnotherProcess: the zone is created anew, with another secret.
-func TestCountsAreHandedOverToAnotherProcess(t *testing.T) {
-	const zone = "rate_limit {\nzone z {\nevents 3\nwindow 1h\n}\n}"
-	var exported map[string]json.RawMessage
-	t.Run("predecessor", func(t *testing.T) {
-		if got := startServer(t, zone).countPassed(t, 5, "192.0.2.1"); got != 3 {
-			t.Fatalf("got %d of 5 passed, want 3", got)
-		}
-		var err error
-		if exported, err = handover.Export(); err != nil {
-			t.Fatal(err)
-		}
-	})
-	s := startServer(t, zone)
-	for range 2 { // it may be repeated
-		if err := handover.Import(exported); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := s.countPassed(t, 5, "192.0.2.1"); got != 0 {
-		t.Errorf("after the handover: got %d passed, want none", got)
-	}
-	if got := s.countPassed(t, 5, "192.0.2.2"); got != 3 {
-		t.Errorf("of another client: got %d passed, want 3", got)
-	}
-	for _, bad := range []string{`5`, `{"z": {}}`} {
-		if err := handover.Import(map[string]json.RawMessage{"rate_limits": json.RawMessage(bad)}); err == nil {
-			t.Errorf("%s is imported", bad)
-		}
 	}
 }
 
