@@ -3,8 +3,6 @@ package tests
 import (
 	"context"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,14 +31,7 @@ func loadDuring(t *testing.T, p *project, url string, change func()) *loadResult
 // TestNoGETIsLostWhileAReplicaIsRecreated has one replica, whose backend listens after a second and exits at once on SIGTERM.
 // EDGE_TEST_RECREATES is how often the test recreates it; default 2.
 func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
-	times := 2
-	if text := os.Getenv("EDGE_TEST_RECREATES"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		times = n
-	}
+	times := harness.Count(t, "EDGE_TEST_RECREATES", 2)
 	for _, mode := range []struct{ name, dockerHost string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
 			p := newLab(t, "LAB_DOCKER_HOST="+mode.dockerHost, "LAB_BOOT_DELAY=1s")

@@ -12,11 +12,11 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// TestContainerChangesAreRoutedQuickly measures, 20 times, the time from the moment at which a container listens to its first routed
+// TestContainerChangesAreRoutedQuickly measures, EDGE_TEST_DISCOVERIES times (7 by default, about 1 minute), the time from the moment at which a container listens to its first routed
 // request, and the time from its end to the moment at which the edge sends it no more requests. In the same moments it measures how
 // long it takes to see both without the edge, by a client of the container and by `docker wait`: that is what the machine takes.
 func TestContainerChangesAreRoutedQuickly(t *testing.T) {
-	const times = 20
+	times := harness.Count(t, "EDGE_TEST_DISCOVERIES", 7)
 	for _, mode := range []struct {
 		name, dockerHost string
 		bound            time.Duration // of the median, beyond that of the control
@@ -80,6 +80,7 @@ func (p *project) measureDiscovery(t *testing.T, name string) (edge, control dis
 	}()
 	go func() {
 		for p.hasReadyEndpoint(t, address) {
+			time.Sleep(2 * time.Millisecond)
 		}
 		removed <- time.Now()
 	}()
@@ -101,7 +102,7 @@ func (p *project) firstAnswer(t *testing.T, url, container string) time.Time {
 	}
 	defer client.CloseIdleConnections()
 	// The pause of harness.Eventually is longer than what is measured here.
-	for began := time.Now(); time.Since(began) < harness.StateTimeout; time.Sleep(time.Millisecond) {
+	for began := time.Now(); time.Since(began) < harness.StateTimeout; time.Sleep(2 * time.Millisecond) {
 		a, err := harness.Do(client, http.MethodGet, url, nil)
 		if err == nil && strings.Contains(a.Body, `"`+container+`"`) {
 			return time.Now()

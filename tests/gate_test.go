@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -169,25 +168,11 @@ func (s *ownStack) rollOutEdge(t *testing.T, flags ...string) string {
 	return s.run(t, "front", append([]string{"rollout", "--project-name", s.Name, "--force", "edge"}, flags...)...)
 }
 
-// edgeRollouts returns how often the edge is rolled out: EDGE_TEST_ROLLOUTS, by default once. Each takes about 15 s.
-func edgeRollouts(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("EDGE_TEST_ROLLOUTS")
-	if text == "" {
-		return 1
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-// TestTheEdgeIsRolledOut replaces the edge under load.
+// TestTheEdgeIsRolledOut replaces the edge under load. EDGE_TEST_ROLLOUTS is how often; default 1. Each takes about 15 s.
 func TestTheEdgeIsRolledOut(t *testing.T) {
 	s := newGateStack(t, "rolled")
 	load := s.startLoad(t)
-	for range edgeRollouts(t) {
+	for range harness.Count(t, "EDGE_TEST_ROLLOUTS", 1) {
 		before := s.container(t, "edge")
 		if out := s.rollOutEdge(t, "--drain-timeout", "5s"); !strings.Contains(out, "has taken over from") {
 			t.Errorf("the rollout printed\n%s", out)

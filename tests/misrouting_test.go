@@ -39,7 +39,7 @@ func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 			var senders sync.WaitGroup
 			for range 8 {
 				senders.Go(func() {
-					for ctx.Err() == nil {
+					for ; ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
 						a, err := harness.Do(client, http.MethodGet, labURL, nil)
 						if err != nil || a.Status != http.StatusOK {
 							continue

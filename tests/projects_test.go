@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,9 @@ import (
 
 	"github.com/theworklabs/edge/tests/harness"
 )
+
+// pace is the pause between the requests of a sender: without one, they would take both cores from the containers that come and go.
+const pace = 20 * time.Millisecond
 
 // projectsLab is an edge and five applications, each in a Compose project of its own, on one shared network. Their services have the
 // same name and the same alias.
@@ -87,7 +89,7 @@ func TestSeveralProjectsServeTheSameServiceName(t *testing.T) {
 	for i := range 16 {
 		end := string("abcd"[i%4])
 		senders.Go(func() {
-			for ctx.Err() == nil {
+			for ; ctx.Err() == nil; time.Sleep(pace) {
 				a, err := harness.Do(client, http.MethodGet, "http://"+end+".localhost/_test/echo", nil)
 				sent.Add(1)
 				switch {
@@ -323,14 +325,7 @@ networks:
 // are recreated, scaled, and taken down and up, 10,000 requests go to all of them. None is answered by another project's container, and
 // none is lost of the others. EDGE_TEST_PROJECTS is their number; default 4, which takes about a minute. 60 take about five.
 func TestManyProjects(t *testing.T) {
-	count := 4
-	if text := os.Getenv("EDGE_TEST_PROJECTS"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 4 {
-			t.Fatalf("EDGE_TEST_PROJECTS is %q, want a number from 4", text)
-		}
-		count = n
-	}
+	count := max(harness.Count(t, "EDGE_TEST_PROJECTS", 4), 4)
 	const containers, requests = 5, 10_000
 	dir, network := t.TempDir(), newNetwork(t)
 	apps, sites := make([]*project, count), make(map[string]string)
@@ -355,7 +350,7 @@ func TestManyProjects(t *testing.T) {
 	var senders sync.WaitGroup
 	for worker := range 8 {
 		senders.Go(func() {
-			for i := worker; ctx.Err() == nil; i++ {
+			for i := worker; ctx.Err() == nil; i, _ = i+1, <-time.After(pace) {
 				app := apps[i%count]
 				a, err := harness.Do(client, http.MethodGet, "http://"+app.Name+".localhost/_test/echo", nil)
 				sent.Add(1)

@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -11,16 +10,10 @@ import (
 )
 
 // TestNoRequestOfAnyMethodIsLostInARollout rolls out two replicas whose backends exit at once on SIGTERM. EDGE_TEST_ROLLOUTS is how
-// often; default 3.
+// often; default 2.
 func TestNoRequestOfAnyMethodIsLostInARollout(t *testing.T) {
 	t.Parallel()
-	times := 3
-	if text := os.Getenv("EDGE_TEST_ROLLOUTS"); text != "" {
-		var err error
-		if times, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	times := harness.Count(t, "EDGE_TEST_ROLLOUTS", 2)
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "web")
 	l := p.loadAllMethodsDuring(t, webURL+"/_test", func() {

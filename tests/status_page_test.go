@@ -34,12 +34,7 @@ type pageSeen struct {
 // TestTheStatusPageInABrowser: its words, clicks, keys, light and dark, a phone, and a day of messages, for 100 services of which one is down, one slow
 // and one failing. EDGE_TEST_SERVICES says how many; 1000 take longer.
 func TestTheStatusPageInABrowser(t *testing.T) {
-	services := 100
-	if text := os.Getenv("EDGE_TEST_SERVICES"); text != "" {
-		if _, err := fmt.Sscan(text, &services); err != nil {
-			t.Fatal(err)
-		}
-	}
+	services := harness.Count(t, "EDGE_TEST_SERVICES", 100)
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/s2/"):

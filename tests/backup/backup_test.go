@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestBackupsUnderWritesAreRestoredExactly stores sets while clients write, and restores each of them: every table has as many rows as the
 // manifest says, which counted them in the snapshot of the dump, although it is the physical copy that is restored.
 func TestBackupsUnderWritesAreRestoredExactly(t *testing.T) {
-	for i := range count("EDGE_TEST_BACKUPS", 1) {
+	for i := range harness.Count(t, "EDGE_TEST_BACKUPS", 1) {
 		stop := stack.writeAll(t)
 		out := stack.mustEdge(t, "backup")
 		mariadb, postgres := stop()

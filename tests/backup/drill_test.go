@@ -1,14 +1,16 @@
 package backup
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"net"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -81,81 +83,149 @@ func TestPacketsThatLeaveANetworkAreCounted(t *testing.T) {
 	packets := countPackets(t, name)
 	harness.MustDocker(t, "network", "create", "--label", "com.docker.compose.project="+name, name)
 	t.Cleanup(func() { harness.MustDocker(t, "network", "rm", name) })
+	gateway := harness.MustDocker(t, "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", name)
+	if err := multicast(gateway); err != nil {
+		t.Fatal(err)
+	}
 	harness.Eventually(t, "the network is seen", func() bool {
+		if err := multicast(gateway); err != nil {
+			t.Fatal(err)
+		}
+		networks, left := packets()
+		if left != 0 {
+			t.Fatalf("%d packets of the host are counted", left)
+		}
+		return networks == 1
+	})
+	harness.Eventually(t, "packets of a container are counted", func() bool {
 		harness.MustDocker(t, "run", "--rm", "--network", name, "edge-test/base:test", "bash", "-c", "timeout 1 bash -c '>/dev/tcp/192.0.2.1/9' || true")
 		networks, left := packets()
 		return networks == 1 && left > 0
 	})
 }
 
-// countPackets counts the packets that leave the networks of a project, by rules of the host's firewall, from now on. The function returns how many
-// networks there were, and how many packets have left them.
+// multicast sends a packet from one of the host's addresses to the group of mDNS.
+func multicast(from string) error {
+	conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.ParseIP(from)}, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte("edge"))
+	return err
+}
+
+// packetCounter counts the packets that the containers of a project send out of its networks, by rules of the host's firewall.
+type packetCounter struct {
+	t       *testing.T
+	project string
+
+	mu    sync.Mutex
+	rules map[string][][]string // of the networks that are there, by their IDs
+	seen  int                   // networks
+	left  int                   // packets of networks that are gone
+}
+
+// countPackets counts from now on. The function returns how many networks there were, and how many packets have left them.
 func countPackets(t *testing.T, project string) func() (networks, packets int) {
 	t.Helper()
-	type rule struct {
-		args    [][]string
-		packets int
+	c := &packetCounter{t: t, project: project, rules: make(map[string][][]string)}
+	ctx, cancel := context.WithCancel(context.Background())
+	events := exec.CommandContext(ctx, "docker", "events", "--filter", "type=network", "--format", "{{.Action}}")
+	out, err := events.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	rules := make(map[string]*rule) // by the ID of the network
-	iptables := func(args ...string) string {
-		out, err := exec.Command("iptables", append([]string{"--wait", "--table", "mangle"}, args...)...).CombinedOutput()
-		if err != nil {
-			t.Errorf("iptables %s: %v: %s", strings.Join(args, " "), err, out)
-		}
-		return string(out)
+	if err := events.Start(); err != nil {
+		t.Fatal(err)
 	}
-	// The source is still the container's: addresses are translated later.
-	update := func() {
-		ids, _ := harness.RunDocker(context.Background(), "network", "ls", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.project="+project)
-		for _, id := range strings.Fields(ids) {
-			if rules[id] != nil {
-				continue
-			}
-			subnet, err := harness.RunDocker(context.Background(), "network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", id)
-			if subnet = strings.TrimSpace(subnet); err != nil || subnet == "" {
-				continue // it is removed already
-			}
-			count := []string{"POSTROUTING", "--source", subnet, "!", "--destination", subnet, "--match", "comment", "--comment", id[:12]}
-			drop := []string{"POSTROUTING", "--source", subnet, "--destination", "192.0.2.0/24", "--jump", "DROP"} // nothing leaves this machine, whatever the test finds
-			iptables(append([]string{"--append"}, count...)...)
-			iptables(append([]string{"--append"}, drop...)...)
-			rules[id] = &rule{args: [][]string{count, drop}}
-		}
-		for line := range strings.Lines(iptables("--list", "POSTROUTING", "--numeric", "--verbose", "--exact")) {
-			for id, r := range rules {
-				if fields := strings.Fields(line); strings.Contains(line, "/* "+id[:12]+" */") {
-					r.packets, _ = strconv.Atoi(fields[0])
-				}
-			}
-		}
-	}
-	var mu sync.Mutex
-	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
-		for ctx.Err() == nil {
-			mu.Lock()
-			update()
-			mu.Unlock()
-			time.Sleep(50 * time.Millisecond)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if action := lines.Text(); action == "create" || action == "destroy" {
+				c.mu.Lock()
+				c.update()
+				c.mu.Unlock()
+			}
 		}
 	})
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		for _, r := range rules {
-			for _, args := range r.args {
-				iptables(append([]string{"--delete"}, args...)...)
-			}
+		_ = events.Wait()
+		for id := range c.rules {
+			c.remove(id)
 		}
 	})
 	return func() (networks, packets int) {
-		mu.Lock()
-		defer mu.Unlock()
-		update()
-		for _, r := range rules {
-			packets += r.packets
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.update()
+		packets = c.left
+		for id := range c.rules {
+			packets += c.count(id)
 		}
-		return len(rules), packets
+		return c.seen, packets
 	}
+}
+
+// update adds the rules of new networks, and removes those of networks that are gone: others get their addresses.
+func (c *packetCounter) update() {
+	ids, err := harness.RunDocker(context.Background(), "network", "ls", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.project="+c.project)
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	there := strings.Fields(ids)
+	for id := range c.rules {
+		if !slices.Contains(there, id) {
+			c.remove(id)
+		}
+	}
+	for _, id := range there {
+		if c.rules[id] != nil {
+			continue
+		}
+		subnet, err := harness.RunDocker(context.Background(), "network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", id)
+		if subnet = strings.TrimSpace(subnet); err != nil || subnet == "" {
+			continue // it is removed already
+		}
+		c.seen++
+		c.rules[id] = [][]string{
+			// The source is still the container's: addresses are translated later. The host has an address of the network, too: a browser that
+			// looks for devices in all networks sends from there.
+			{"POSTROUTING", "--source", subnet, "!", "--destination", subnet, "--match", "addrtype", "!", "--src-type", "LOCAL", "--match", "comment", "--comment", id[:12]},
+			{"POSTROUTING", "--source", subnet, "--destination", "192.0.2.0/24", "--jump", "DROP"}, // nothing leaves this machine, whatever the test finds
+		}
+		for _, rule := range c.rules[id] {
+			c.iptables(append([]string{"--append"}, rule...)...)
+		}
+	}
+}
+
+// remove removes the rules of a network, and keeps what they have counted.
+func (c *packetCounter) remove(id string) {
+	c.left += c.count(id)
+	for _, rule := range c.rules[id] {
+		c.iptables(append([]string{"--delete"}, rule...)...)
+	}
+	delete(c.rules, id)
+}
+
+// count returns how many packets have left a network.
+func (c *packetCounter) count(id string) (packets int) {
+	for line := range strings.Lines(c.iptables("--list", "POSTROUTING", "--numeric", "--verbose", "--exact")) {
+		if strings.Contains(line, "/* "+id[:12]+" */") {
+			packets, _ = strconv.Atoi(strings.Fields(line)[0])
+		}
+	}
+	return packets
+}
+
+func (c *packetCounter) iptables(args ...string) string {
+	out, err := exec.Command("iptables", append([]string{"--wait", "--table", "mangle"}, args...)...).CombinedOutput()
+	if err != nil {
+		c.t.Errorf("iptables %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }

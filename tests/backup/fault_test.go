@@ -76,7 +76,7 @@ func TestAKilledBackupLeavesNoSet(t *testing.T) {
 	stack.mustEdge(t, "backup", "corteza")
 	whole := time.Since(start)
 	killed := 0
-	for range count("EDGE_TEST_KILLS", 2) {
+	for range harness.Count(t, "EDGE_TEST_KILLS", 2) {
 		if stack.kill(t, time.Duration(rand.Int64N(int64(whole))), "backup", "corteza") {
 			killed++
 		}
@@ -155,7 +155,7 @@ func TestAKilledRestoreEndsWithOldOrNewData(t *testing.T) {
 		t.Fatalf("the restored data is\n%s\nwant\n%s", got, newData)
 	}
 	ended := map[string]int{}
-	for i := range count("EDGE_TEST_KILLS", 1) {
+	for i := range harness.Count(t, "EDGE_TEST_KILLS", 1) {
 		stack.mustEdge(t, "restore", set[len(set)-1].Set, "bigcapital", "corteza")
 		if got := stack.fingerprint(t); got != oldData {
 			t.Fatalf("before the kill, the data is\n%s\nwant\n%s", got, oldData)

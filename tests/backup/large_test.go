@@ -28,7 +28,7 @@ func TestLargeData(t *testing.T) {
 	if err != nil {
 		t.Skip("EDGE_TEST_GIGABYTES says how much; make backup-bench runs it with 4")
 	}
-	rounds := count("EDGE_TEST_ROUNDS", 5)
+	rounds := harness.Count(t, "EDGE_TEST_ROUNDS", 5)
 	start := time.Now()
 	stack.fillLarge(t, gigabytes)
 	t.Logf("filled in %.0f s", time.Since(start).Seconds())

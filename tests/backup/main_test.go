@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,18 +49,13 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// count returns how often a test repeats something: few times, or as often as the variable says.
-func count(variable string, few int) int {
-	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
-		return n
-	}
-	return few
-}
+// isLong reports whether the long form runs.
+func isLong() bool { return os.Getenv("EDGE_TEST_LONG") != "" }
 
 // longOnly skips a test that `make backups` runs, and `make test` has no time for.
 func longOnly(t *testing.T) {
 	t.Helper()
-	if os.Getenv("EDGE_TEST_LONG") == "" {
+	if !isLong() {
 		t.Skip("part of the long form: make backups")
 	}
 }

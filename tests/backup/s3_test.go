@@ -24,7 +24,7 @@ import (
 // the last run is lost, and nothing else.
 func TestRecoveryPointUnderWrites(t *testing.T) {
 	longOnly(t)
-	crashes := count("EDGE_TEST_CRASHES", 2)
+	crashes := harness.Count(t, "EDGE_TEST_CRASHES", 2)
 	var longest time.Duration
 	for i := range crashes {
 		stack.mustEdge(t, "backup", "bigcapital", "corteza")

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // snapshot is a snapshot as restic lists it.
@@ -137,7 +139,7 @@ var seededFaults = []seededFault{
 
 // TestDrillsCatchSeededFaults forges sets whose data has lost or changed something since it was counted: the manifest is that of sound data.
 func TestDrillsCatchSeededFaults(t *testing.T) {
-	faults := seededFaults[:count("EDGE_TEST_FAULTS", 1)]
+	faults := seededFaults[:harness.Count(t, "EDGE_TEST_FAULTS", 1)]
 	sound := make(map[string]rawManifest)
 	for _, app := range []string{"bigcapital", "corteza"} {
 		stack.mustEdge(t, "backup", app)

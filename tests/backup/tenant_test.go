@@ -70,6 +70,7 @@ CREATE DATABASE edge_restore_leftover;`); err != nil {
 		t.Fatal(err)
 	}
 	wanted = ofTenant("2")
+	stack.expectStatus(t, 4, []string{"backup", "bigcapital"}, "much less data than the one before") // so that no backup of a later test is
 
 	stack.expectStatus(t, 1, []string{"restore", "latest", "--tenant", "77"}, `no database of the tenant "77"`, "ORGANIZATION_ID")
 	stack.expectStatus(t, 1, []string{"restore", "latest", "--tenant", "2", "--at", "00:00"}, "exclude each other")

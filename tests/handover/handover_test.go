@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,15 +18,7 @@ import (
 // replacements returns how often an edge is replaced under load: EDGE_TEST_REPLACEMENTS, by default 3. Each takes about 4 s.
 func replacements(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("EDGE_TEST_REPLACEMENTS")
-	if text == "" {
-		return 3
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return harness.Count(t, "EDGE_TEST_REPLACEMENTS", 3)
 }
 
 // TestASuccessorTakesOver is what `edge rollout edge` does: the successor is ready before the predecessor leaves.
