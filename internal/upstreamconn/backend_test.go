@@ -1,10 +1,13 @@
 package upstreamconn_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"runtime"
 	"slices"
 	"strings"
@@ -32,11 +35,17 @@ type backend struct {
 
 func newBackend(t *testing.T, handler http.HandlerFunc) *backend {
 	t.Helper()
-	b := &backend{changed: make(chan struct{}, 1)}
-	b.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return newUnreadBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // net/http detects a disconnect only after it
 		handler(w, r)
-	}))
+	})
+}
+
+// newUnreadBackend returns a backend whose handler gets the body.
+func newUnreadBackend(t *testing.T, handler http.HandlerFunc) *backend {
+	t.Helper()
+	b := &backend{changed: make(chan struct{}, 1)}
+	b.Server = httptest.NewUnstartedServer(handler)
 	b.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		switch s {
 		case http.StateNew:
@@ -74,24 +83,29 @@ func (b *backend) open(t *testing.T) *upstreamconn.Conns {
 	return c
 }
 
-// newRequest makes a request to a name that does not resolve. With isSingleUse, its body can't be read a second time.
-func newRequest(t *testing.T, method, body string, isSingleUse bool) *http.Request {
+// newAttempt makes a request to a name that does not resolve. With isSingleUse, its body can't be read a second time.
+func newAttempt(t *testing.T, method, body string, isSingleUse bool) *upstreamconn.Attempt {
 	t.Helper()
-	var reader io.Reader
-	if body != "" {
-		reader = strings.NewReader(body)
-	}
-	req, err := http.NewRequest(method, "http://bigcapital-server:3000/api", reader)
+	req, err := http.NewRequest(method, "http://bigcapital-server:3000/api", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return upstreamconn.Prepare(t.Context(), req, upstreamconn.Options{BodyIsReplayable: !isSingleUse})
+	a := &upstreamconn.Attempt{Request: req, Context: t.Context(), BodyIsReplayable: !isSingleUse}
+	if body != "" {
+		a.Body, a.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	}
+	return a
+}
+
+// traced returns a context whose trace gets the interim responses.
+func traced(ctx context.Context, got func(code int) error) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(code int, _ textproto.MIMEHeader) error { return got(code) }})
 }
 
 // exchange sends a request and reads the response to the end.
-func exchange(t *testing.T, c *upstreamconn.Conns, req *http.Request) string {
+func exchange(t *testing.T, c *upstreamconn.Conns, a *upstreamconn.Attempt) string {
 	t.Helper()
-	resp, err := c.Send(req)
+	resp, err := c.Send(a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +142,7 @@ func (p *pausingHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// eventuallyNoGoroutines waits until no goroutine runs this package's code or holds a connection of net/http.
+// eventuallyNoGoroutines waits until no goroutine runs this package's code.
 func eventuallyNoGoroutines(t *testing.T) {
 	t.Helper()
 	var left []string
@@ -136,7 +150,7 @@ func eventuallyNoGoroutines(t *testing.T) {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		left = slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
-			return !strings.Contains(stack, "/internal/upstreamconn.") && !strings.Contains(stack, "net/http.(*persistConn)")
+			return !strings.Contains(stack, "/internal/upstreamconn.")
 		})
 		if len(left) == 0 {
 			return

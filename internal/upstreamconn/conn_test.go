@@ -35,7 +35,7 @@ func TestARejectionIsReadWhileTheBodyIsStillSent(t *testing.T) {
 	c := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
 	t.Cleanup(func() { c.Close(); c.Abort() })
 	for range 30 {
-		req := newRequest(t, http.MethodPost, "body", true)
+		req := newAttempt(t, http.MethodPost, "body", true)
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(make([]byte, 5<<20))), 5<<20
 		resp, err := c.Send(req)
 		if err != nil {
@@ -72,7 +72,7 @@ func TestNoConnectionEscapesAbort(t *testing.T) {
 		done := make(chan error, 4)
 		for range cap(done) {
 			go func() {
-				resp, err := c.Send(newRequest(t, http.MethodPost, "", false))
+				resp, err := c.Send(newAttempt(t, http.MethodPost, "", false))
 				if err == nil {
 					resp.Body.Close()
 				}
@@ -96,7 +96,7 @@ func TestNoConnectionEscapesAbort(t *testing.T) {
 func TestKeepAliveFindsADeadEndpointWithinSeconds(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
 	c := b.open(t)
-	exchange(t, c, newRequest(t, http.MethodGet, "", false))
+	exchange(t, c, newAttempt(t, http.MethodGet, "", false))
 	idle, interval, count := c.KeepAlive(t)
 	if idle > 5 || interval > 2 || count > 3 || idle*interval*count == 0 {
 		t.Errorf("after %d s of silence the kernel sends %d probes, one each %d s; want a dead peer detected within 11 s", idle, count, interval)

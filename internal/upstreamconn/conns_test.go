@@ -36,7 +36,7 @@ func TestRequestsGoToTheEndpointWhateverTheURLsHost(t *testing.T) {
 		}
 		req.Host = test.host
 		req.Header.Set("X-Forwarded-Test", "yes")
-		if got := exchange(t, c, upstreamconn.Prepare(t.Context(), req, upstreamconn.Options{})); got != test.want {
+		if got := exchange(t, c, &upstreamconn.Attempt{Request: req, Context: t.Context()}); got != test.want {
 			t.Errorf("%s with the host %s: the backend got %q, want %q", test.url, test.host, got, test.want)
 		}
 		if req.URL.String() != test.url || req.Host != test.host {
@@ -49,9 +49,9 @@ func TestReplayableRequestsReuseAConnection(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
 	c := b.open(t)
 	for range 3 {
-		exchange(t, c, newRequest(t, http.MethodGet, "", false))
-		exchange(t, c, newRequest(t, http.MethodPut, "twice", false))
-		exchange(t, c, newRequest(t, http.MethodDelete, "", false))
+		exchange(t, c, newAttempt(t, http.MethodGet, "", false))
+		exchange(t, c, newAttempt(t, http.MethodPut, "twice", false))
+		exchange(t, c, newAttempt(t, http.MethodDelete, "", false))
 	}
 	if n := b.opened.Load(); n != 1 {
 		t.Errorf("9 requests took %d connections, want 1", n)
@@ -63,37 +63,89 @@ func TestReplayableRequestsReuseAConnection(t *testing.T) {
 func TestAPOSTNeverReusesAConnection(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
 	c := b.open(t)
-	exchange(t, c, newRequest(t, http.MethodGet, "", false)) // leaves an idle connection
-	exchange(t, c, newRequest(t, http.MethodPost, "twice", false))
-	exchange(t, c, newRequest(t, http.MethodPatch, "", false))
-	exchange(t, c, upstreamconn.Prepare(t.Context(), newRequest(t, http.MethodGet, "", false), upstreamconn.Options{NewConn: true}))
+	exchange(t, c, newAttempt(t, http.MethodGet, "", false)) // leaves an idle connection
+	exchange(t, c, newAttempt(t, http.MethodPost, "twice", false))
+	exchange(t, c, newAttempt(t, http.MethodPatch, "", false))
+	again := newAttempt(t, http.MethodGet, "", false)
+	again.NewConn = true
+	exchange(t, c, again)
 	if n := b.opened.Load(); n != 4 {
 		t.Errorf("4 requests took %d connections, want 4", n)
 	}
 }
 
-func TestANonReplayableBodyGetsItsOwnConnection(t *testing.T) {
+func TestANonReplayableBodyGetsANewConnection(t *testing.T) {
 	closes := make(chan bool, 100)
 	b := newBackend(t, func(_ http.ResponseWriter, r *http.Request) {
 		closes <- r.Close
 	})
 	c := b.open(t)
-	exchange(t, c, newRequest(t, http.MethodGet, "", false)) // leaves an idle connection that must not be reused
+	exchange(t, c, newAttempt(t, http.MethodGet, "", false)) // leaves an idle connection that must not be reused
 	<-closes
-	for i := range int32(3) {
-		exchange(t, c, newRequest(t, http.MethodPost, "body", true))
+	const posts = 20
+	for range posts {
+		exchange(t, c, newAttempt(t, http.MethodPost, "body", true))
 		if <-closes { // Node would close it while it rejects a body, and the response would be lost
 			t.Error("the backend was asked to close the connection")
 		}
-		b.eventuallyClosed(t, i+1)
 	}
-	if n := b.opened.Load(); n != 4 {
-		t.Errorf("4 requests took %d connections, want 4", n)
+	if n := b.opened.Load(); n != 1+posts {
+		t.Errorf("%d requests took %d connections", 1+posts, n)
 	}
-	exchange(t, c, newRequest(t, http.MethodGet, "", false))
-	if n := b.opened.Load(); n != 4 {
-		t.Error("the idle connection was not reused")
+	// Some stay for requests that can be sent again.
+	b.eventuallyClosed(t, 1+posts-16)
+	for range 3 {
+		exchange(t, c, newAttempt(t, http.MethodGet, "", false))
 	}
+	if n := b.opened.Load(); n != 1+posts {
+		t.Error("no idle connection was reused")
+	}
+	if n := c.Connections(); n != 16 {
+		t.Errorf("%d connections are open, want 16", n)
+	}
+}
+
+// TestAnIdleConnectionThatIsOffIsNotUsed: the endpoint has closed it, or sent something that nobody has asked for.
+func TestAnIdleConnectionThatIsOffIsNotUsed(t *testing.T) {
+	for name, after := range map[string]string{"closed": "", "unasked": "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		isOff := make(chan bool)
+		go func() {
+			for {
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = http.ReadRequest(bufio.NewReader(conn))
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+				<-isOff
+				if after != "" {
+					_, _ = io.WriteString(conn, after)
+					defer conn.Close()
+				} else {
+					_ = conn.Close()
+				}
+				isOff <- true
+			}
+		}()
+		c := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
+		for i := range 3 {
+			if got := exchange(t, c, newAttempt(t, http.MethodGet, "", false)); got != "ok" {
+				t.Errorf("%s: request %d got %q", name, i, got)
+			}
+			isOff <- true
+			<-isOff
+		}
+		if n := c.Connections(); n != 1 {
+			t.Errorf("%s: %d connections are open, want the last one", name, n)
+		}
+		c.Close()
+	}
+	eventuallyNoGoroutines(t)
 }
 
 func TestAnIdleConnectionIsClosedAfterThreeSeconds(t *testing.T) {
@@ -108,7 +160,7 @@ func TestAnIdleConnectionIsClosedAfterThreeSeconds(t *testing.T) {
 			return near
 		})
 		send := func() {
-			resp, err := c.Send(newRequest(t, http.MethodGet, "", false))
+			resp, err := c.Send(newAttempt(t, http.MethodGet, "", false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +210,7 @@ func TestCloseLetsRequestsInFlightFinish(t *testing.T) {
 			p := newPausingHandler(t)
 			b := newBackend(t, p.ServeHTTP)
 			c := b.open(t)
-			resp, err := c.Send(newRequest(t, http.MethodPost, "body", isSingleUse))
+			resp, err := c.Send(newAttempt(t, http.MethodPost, "body", isSingleUse))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,7 +232,7 @@ func TestCloseLetsRequestsInFlightFinish(t *testing.T) {
 func TestCloseEndsIdleConnections(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
 	c := b.open(t)
-	exchange(t, c, newRequest(t, http.MethodGet, "", false))
+	exchange(t, c, newAttempt(t, http.MethodGet, "", false))
 	c.Close()
 	b.eventuallyClosed(t, 1)
 	eventuallyNoGoroutines(t)
@@ -211,17 +263,17 @@ func TestAbortBreaksRequestsInFlight(t *testing.T) {
 
 	var bodies []io.ReadCloser
 	for _, kind := range requestKinds {
-		resp, err := c.Send(newRequest(t, kind.method, kind.body, kind.isSingleUse))
+		resp, err := c.Send(newAttempt(t, kind.method, kind.body, kind.isSingleUse))
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-p.started
 		bodies = append(bodies, resp.Body)
 	}
-	req := newRequest(t, http.MethodGet, "", false)
-	req.URL.Path = "/upgrade"
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", "websocket")
+	req := newAttempt(t, http.MethodGet, "", false)
+	req.Request.URL.Path = "/upgrade"
+	req.Request.Header.Set("Connection", "Upgrade")
+	req.Request.Header.Set("Upgrade", "websocket")
 	resp, err := c.Send(req)
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("got %v %v, want 101", resp, err)
@@ -229,8 +281,8 @@ func TestAbortBreaksRequestsInFlight(t *testing.T) {
 	bodies = append(bodies, resp.Body)
 	unanswered := make(chan error, 1)
 	go func() {
-		req := newRequest(t, http.MethodPost, "body", true)
-		req.URL.Path = "/silent"
+		req := newAttempt(t, http.MethodPost, "body", true)
+		req.Request.URL.Path = "/silent"
 		_, err := c.Send(req)
 		unanswered <- err
 	}()
@@ -257,10 +309,10 @@ func TestAbortBreaksRequestsInFlight(t *testing.T) {
 func TestConnsDialAgainAfterAbort(t *testing.T) {
 	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	c := b.open(t)
-	exchange(t, c, newRequest(t, http.MethodGet, "", false))
+	exchange(t, c, newAttempt(t, http.MethodGet, "", false))
 	c.Abort()
 	b.eventuallyClosed(t, 1)
-	if got := exchange(t, c, newRequest(t, http.MethodGet, "", false)); got != "ok" {
+	if got := exchange(t, c, newAttempt(t, http.MethodGet, "", false)); got != "ok" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -276,7 +328,7 @@ func TestAbortAndCloseWhileRequestsAreSent(t *testing.T) {
 		kind := requestKinds[i%len(requestKinds)]
 		senders.Go(func() {
 			for range 60 {
-				resp, err := c.Send(newRequest(t, kind.method, kind.body, kind.isSingleUse))
+				resp, err := c.Send(newAttempt(t, kind.method, kind.body, kind.isSingleUse))
 				if err != nil {
 					continue // it was aborted
 				}

@@ -37,12 +37,13 @@ func wantDialError(t *testing.T, c *upstreamconn.Conns, address string, timeout 
 	for _, kind := range requestKinds {
 		t.Run(kind.name, func(t *testing.T) {
 			body := new(readCounter)
-			req := newRequest(t, kind.method, kind.body, kind.isSingleUse)
+			req := newAttempt(t, kind.method, kind.body, kind.isSingleUse)
+			req.DialTimeout = timeout
 			if req.Body != nil {
 				req.Body = io.NopCloser(body)
 			}
 			startedAt := time.Now()
-			resp, err := c.Send(upstreamconn.Prepare(t.Context(), req, upstreamconn.Options{DialTimeout: timeout, BodyIsReplayable: !kind.isSingleUse}))
+			resp, err := c.Send(req)
 			if err == nil {
 				resp.Body.Close()
 				t.Fatal("the request was sent")
@@ -122,7 +123,9 @@ func TestARequestCanceledWhileDialingIsNoDialError(t *testing.T) {
 	c := upstreamconn.Open(fullBacklogAddress(t)).(*upstreamconn.Conns)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := c.Send(upstreamconn.Prepare(ctx, newRequest(t, http.MethodGet, "", false), upstreamconn.Options{}))
+	a := newAttempt(t, http.MethodGet, "", false)
+	a.Context = ctx
+	_, err := c.Send(a)
 	if _, ok := errors.AsType[*upstreamconn.DialError](err); ok || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the request's own deadline, which is not the endpoint's fault", err)
 	}

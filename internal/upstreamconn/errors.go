@@ -60,21 +60,19 @@ func IsMalformed(err error) bool {
 	if _, isInvalid := errors.AsType[*InvalidRequestError](err); err == nil || isInvalid || isConnError(err) {
 		return false
 	}
-	if _, ok := errors.AsType[textproto.ProtocolError](err); ok || errors.Is(err, errTooMany1xx) {
+	if _, ok := errors.AsType[textproto.ProtocolError](err); ok || errors.Is(err, errHeadTooLarge) {
 		return true
 	}
 	text := err.Error()
 	return slices.ContainsFunc(malformedErrorTexts, func(part string) bool { return strings.Contains(text, part) })
 }
 
-// malformedErrorTexts are parts of net/http's errors about responses, for which it has no types (response.go, transfer.go,
-// transport.go).
+// malformedErrorTexts are parts of net/http's errors about responses, for which it has no types (response.go, transfer.go).
 var malformedErrorTexts = []string{
-	"malformed HTTP", "malformed MIME header", "Content-Length", "transfer encoding", "trailer key", "response headers exceeded",
+	"malformed HTTP", "malformed MIME header", "Content-Length", "transfer encoding", "trailer key",
 }
 
-// isConnError reports whether a request failed because its connection failed, or was closed before it could be used.
-// net/http has no types for its parse errors, but wraps the errors of the connection.
+// isConnError reports whether a request failed because its connection failed.
 func isConnError(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
@@ -82,19 +80,5 @@ func isConnError(err error) bool {
 	if _, ok := errors.AsType[syscall.Errno](err); ok {
 		return true
 	}
-	for ; err != nil; err = errors.Unwrap(err) {
-		if slices.Contains(closedConnErrorTexts, err.Error()) {
-			return true
-		}
-	}
 	return false
-}
-
-// closedConnErrorTexts are net/http's own errors for an idle connection that it or the endpoint has closed (transport.go).
-var closedConnErrorTexts = []string{
-	"http: server closed idle connection",
-	"http: idle connection timeout",
-	"http: CloseIdleConnections called",
-	"http: putIdleConn: keep alives disabled",
-	"http: putIdleConn: connection is in bad state",
 }

@@ -54,9 +54,9 @@ func TestOnlyAnInvalidResponseHeadIsMalformed(t *testing.T) {
 		"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n": false,
 	} {
 		for _, isUpgrade := range []bool{false, true} {
-			req := newRequest(t, http.MethodGet, "", false)
+			req := newAttempt(t, http.MethodGet, "", false)
 			if isUpgrade {
-				req.Header.Set("Upgrade", "websocket")
+				req.Request.Header.Set("Upgrade", "websocket")
 			}
 			resp, err := openRawEndpoint(t, response).Send(req)
 			if err == nil {
@@ -76,7 +76,7 @@ func TestAFailedDialIsNotMalformed(t *testing.T) {
 	}
 	ln.Close()
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		resp, err := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns).Send(newRequest(t, method, "", false))
+		resp, err := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns).Send(newAttempt(t, method, "", false))
 		if err == nil {
 			resp.Body.Close()
 		}

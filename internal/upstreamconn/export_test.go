@@ -4,14 +4,14 @@ import (
 	"context"
 	"net"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // DialWith replaces the dial function, so that connections can live in a synctest bubble.
 func (c *Conns) DialWith(dial func() net.Conn) {
-	c.pooledTransport.DialContext = func(context.Context, string, string) (net.Conn, error) { return dial(), nil }
-	c.singleUseTransport.DialContext = c.pooledTransport.DialContext
+	c.connect = func(context.Context, time.Duration) (net.Conn, error) { return dial(), nil }
 }
 
 // Connections returns how many connections are open.

@@ -24,9 +24,9 @@ func openUpgraded(t *testing.T, text string) (*upstreamconn.Conns, net.Conn, []b
 		_, _ = io.Copy(conn, conn)
 	})
 	c := b.open(t)
-	req := newRequest(t, http.MethodGet, "", false)
-	req.Header.Set("Connection", "Upgrade")
-	req.Header.Set("Upgrade", "talk")
+	req := newAttempt(t, http.MethodGet, "", false)
+	req.Request.Header.Set("Connection", "Upgrade")
+	req.Request.Header.Set("Upgrade", "talk")
 	resp, err := c.Send(req)
 	if err != nil {
 		t.Fatal(err)

@@ -90,7 +90,7 @@ func (x *exchange) client() netip.Addr {
 // wait (BenchmarkWaiting).
 func (x *exchange) send(claim registry.Claim) (*http.Response, error) {
 	a := x.newAttempt(claim)
-	resp, err := upstreamconn.Of(claim.Endpoint()).Send(a.req)
+	resp, err := upstreamconn.Of(claim.Endpoint()).Send(&a.request)
 	return a.finish(resp, err)
 }
 
@@ -98,20 +98,19 @@ func (x *exchange) send(claim registry.Claim) (*http.Response, error) {
 type attempt struct {
 	*exchange
 	claim    registry.Claim
-	req      *http.Request // the attempt's own copy
-	deadline *deadline     // of the response
-	span     trace.Span    // nil if the trace is not recorded
+	request  upstreamconn.Attempt
+	deadline *deadline  // of the response
+	span     trace.Span // nil if the trace is not recorded
 }
 
 // newAttempt prepares an attempt, and starts its deadline.
 func (x *exchange) newAttempt(claim registry.Claim) *attempt {
 	x.setEndpoint(claim.Endpoint())
 	ctx, timeout := withDeadline(x.req.Context(), time.Duration(x.ResponseTimeout))
-	req := x.body.attach(upstreamconn.Prepare(ctx, x.req, upstreamconn.Options{
-		DialTimeout: time.Duration(x.DialTimeout), NewConn: len(x.retry.unansweredBy) > 0,
-		BodyIsReplayable: x.body != nil && x.isIdempotent() && x.body.isSmall(),
-	}), timeout)
-	a := &attempt{exchange: x, claim: claim, req: req, deadline: timeout}
+	a := &attempt{exchange: x, claim: claim, deadline: timeout, request: upstreamconn.Attempt{
+		Request: x.req, Context: ctx, DialTimeout: time.Duration(x.DialTimeout), NewConn: len(x.retry.unansweredBy) > 0,
+	}}
+	x.body.attach(&a.request, timeout)
 	a.startSpan()
 	timeout.start()
 	return a
@@ -120,7 +119,7 @@ func (x *exchange) newAttempt(claim registry.Claim) *attempt {
 // finish ends the attempt with its response, or with the error.
 func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error) {
 	inTime := a.deadline.stop()
-	a.times.add(upstreamconn.TimingOf(a.req))
+	a.times.add(a.request.Timing)
 	if err == nil && inTime {
 		err = a.checkResponse(a.claim, resp)
 	}

@@ -46,20 +46,21 @@ func newReplayBody(req *http.Request) *replayBody {
 	return b
 }
 
-// attach sets the body of one attempt's request. The body pauses the deadline while the edge waits for the client.
-func (b *replayBody) attach(req *http.Request, timeout *deadline) *http.Request {
-	req.Body, req.GetBody = nil, nil
+// attach sets the body of one attempt. The body pauses the deadline while the edge waits for the client.
+func (b *replayBody) attach(a *upstreamconn.Attempt, timeout *deadline) {
 	if b == nil {
-		return req
+		return
 	}
-	if length, ok := b.length(); ok && len(req.Trailer) == 0 {
-		req.ContentLength = length
-		if length == 0 {
-			return req
+	a.ContentLength = b.req.ContentLength
+	if a.ContentLength == 0 {
+		a.ContentLength = -1 // it has trailers
+	}
+	if length, ok := b.length(); ok && len(b.req.Trailer) == 0 {
+		if a.ContentLength = length; length == 0 {
+			return
 		}
 	}
-	req.Body = b.open(timeout)
-	return req
+	a.Body, a.BodyIsReplayable = b.open(timeout), upstreamconn.IsIdempotent(b.req.Method) && b.isSmall()
 }
 
 // isSmall reports whether the body is known to fit into the buffer.

@@ -72,7 +72,7 @@ func (a *attempt) startSpan() {
 	}
 	endpoint := a.claim.Endpoint()
 	attributes := append(make([]attribute.KeyValue, 0, 8),
-		attribute.String("http.request.method", a.req.Method), endpointAttribute.String(endpoint.ID()))
+		attribute.String("http.request.method", a.exchange.req.Method), endpointAttribute.String(endpoint.ID()))
 	if host, port, err := net.SplitHostPort(endpoint.Address()); err == nil {
 		number, _ := strconv.Atoi(port) // numeric, as Docker tells it
 		attributes = append(attributes, attribute.String("server.address", host), attribute.Int("server.port", number))
@@ -81,8 +81,8 @@ func (a *attempt) startSpan() {
 		attributes = append(attributes, attribute.Int("http.request.resend_count", a.times.attempts))
 	}
 	a.span = a.exchange.startSpan(attemptSpan, trace.SpanKindClient, attributes...)
-	a.req.Header = a.req.Header.Clone() // net/http may still be writing the one of an attempt before
-	propagator().Inject(trace.ContextWithSpan(a.req.Context(), a.span), propagation.HeaderCarrier(a.req.Header))
+	a.request.Header = a.exchange.req.Header.Clone()
+	propagator().Inject(trace.ContextWithSpan(a.request.Context, a.span), propagation.HeaderCarrier(a.request.Header))
 }
 
 // noteResponse notes in the attempt's span that the response begins.
