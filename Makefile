@@ -85,13 +85,13 @@ projects: setup image
 	EDGE_TEST_PROJECTS=60 $(SUITE) -v -run TestManyProjects ./tests
 
 # All faults of backups: backups under writes, backups and restores that are killed at random times, and crashes of the databases (20, 100, 50 and
-# 20 of them), forged sets, full and broken disks, S3 that dies. It takes about three hours; `make test` has a part of it, in about 15 minutes.
+# 20 of them), forged sets, full and broken disks, S3 that dies. It takes about three hours; `make test` has a part of it, in about 10 minutes.
 backups: setup image
 	EDGE_TEST_LONG=1 $(SUITE) -timeout 3h -v -skip 'UnderWrites|Killed(Backup|Restore)|SeededFaults|RecoveryPoint' ./tests/backup
 	EDGE_TEST_BACKUPS=20 $(SUITE) -timeout 3h -v -run BackupsUnderWrites ./tests/backup
 	EDGE_TEST_KILLS=100 $(SUITE) -timeout 3h -v -run KilledBackup ./tests/backup
 	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=50 $(SUITE) -timeout 3h -v -run KilledRestore ./tests/backup
-	EDGE_TEST_FAULTS=11 $(SUITE) -timeout 3h -v -run SeededFaults ./tests/backup
+	EDGE_TEST_LONG=1 EDGE_TEST_FAULTS=11 $(SUITE) -timeout 3h -v -run SeededFaults ./tests/backup
 	EDGE_TEST_LONG=1 EDGE_TEST_CRASHES=20 $(SUITE) -timeout 3h -v -run RecoveryPoint ./tests/backup
 
 # Backup, restore, drill and a new host with 4 GB: seconds by step, and what requests notice of it. About an hour, and 25 GB of disk.

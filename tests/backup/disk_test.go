@@ -44,6 +44,7 @@ func (s *testStack) otherRepository(t *testing.T, location string) {
 
 // TestAFullRepositoryStoresNoSet: its disk becomes full while parts are written. Then there is space again.
 func TestAFullRepositoryStoresNoSet(t *testing.T) {
+	longOnly(t)
 	dir := filepath.Join(t.TempDir(), "disk")
 	mount(t, dir, "-t", "tmpfs", "-o", "size=300m", "tmpfs")
 	stack.otherRepository(t, filepath.Join(dir, "repository"))
@@ -212,20 +213,16 @@ func TestAKilledDrillIsRemovedByTheNext(t *testing.T) {
 	}
 }
 
-// TestAPowerCutInARestoreStartsNothingOnHalfOfTheData: everything ends at once, databases and helpers included. The short form has the phase in which
-// the data is moved.
+// TestAPowerCutInARestoreStartsNothingOnHalfOfTheData: everything ends at once, databases and helpers included.
 func TestAPowerCutInARestoreStartsNothingOnHalfOfTheData(t *testing.T) {
+	longOnly(t)
 	stack.mustEdge(t, "backup", "corteza")
 	newData := stack.fingerprint(t)
 	if err := stack.psql(t.Context(), "DELETE FROM compose_record WHERE id % 3 = 0"); err != nil {
 		t.Fatal(err)
 	}
 	oldData := stack.fingerprint(t)
-	phases := []string{"swapping"}
-	if isLong() {
-		phases = []string{"staging", "swapping", "checking", "committing"}
-	}
-	for _, phase := range phases {
+	for _, phase := range []string{"staging", "swapping", "checking", "committing"} {
 		stack.killIn(t, phase, "latest", "corteza")
 		for _, filter := range []string{"label=com.docker.compose.project=" + projectName, "name=edge-restore-"} {
 			for _, id := range strings.Fields(harness.MustDocker(t, "ps", "--quiet", "--filter", filter)) {

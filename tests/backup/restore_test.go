@@ -18,6 +18,7 @@ func (s *testStack) redis(t *testing.T, service string, args ...string) string {
 
 // TestQueuesAreRestoredOnlyIfAskedFor, from a Redis that has a snapshot, and from one that has an append-only file.
 func TestQueuesAreRestoredOnlyIfAskedFor(t *testing.T) {
+	longOnly(t)
 	services := []string{"shop-redis", "shop-cache"}
 	for _, service := range services {
 		stack.redis(t, service, "SET", "job", "of the backup")
@@ -119,6 +120,7 @@ func (s *testStack) killIn(t *testing.T, phases string, args ...string) {
 
 // TestAnInterruptedRestoreIsUndoneWithoutTheRepository, also if the containers have been recreated since then.
 func TestAnInterruptedRestoreIsUndoneWithoutTheRepository(t *testing.T) {
+	longOnly(t)
 	stack.mustEdge(t, "backup", "corteza")
 	if err := stack.psql(t.Context(), "INSERT INTO compose_record (module_id, value) VALUES (1, 'after the backup')"); err != nil {
 		t.Fatal(err)
@@ -175,6 +177,7 @@ func TestMaintenanceOfAnOperatorGoesOn(t *testing.T) {
 
 // TestTheEdgeIsToldOfEarlyFailures: of a backup that did not begin, and of a second repository that cannot be reached.
 func TestTheEdgeIsToldOfEarlyFailures(t *testing.T) {
+	longOnly(t)
 	expectMetric := func(line string) {
 		t.Helper()
 		harness.Eventually(t, "the metrics have "+line, func() bool {
