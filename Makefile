@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects edge-rollouts backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -83,6 +83,10 @@ reliability: setup image
 # 300 containers of 60 Compose projects on one network; about five minutes. `make test` has 20 of 4.
 projects: setup image
 	EDGE_TEST_PROJECTS=60 $(SUITE) -v -run TestManyProjects ./tests
+
+# The edge is replaced 20 times, under requests, uploads, downloads, waiting requests and WebSockets at once. 18 minutes.
+edge-rollouts: setup image
+	EDGE_TEST_ROLLOUTS=20 $(SUITE) -v -run 'TestManyRolloutsOfTheEdge' ./tests
 
 # All faults of backups: backups under writes, backups and restores that are killed at random times, and crashes of the databases (20, 100, 50 and
 # 20 of them), forged sets, full and broken disks, S3 that dies. It takes about three hours; `make test` has a part of it, in about 10 minutes.

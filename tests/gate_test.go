@@ -2,7 +2,6 @@ package tests
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -168,18 +167,16 @@ func (s *ownStack) rollOutEdge(t *testing.T, flags ...string) string {
 	return s.run(t, "front", append([]string{"rollout", "--project-name", s.Name, "--force", "edge"}, flags...)...)
 }
 
-// TestTheEdgeIsRolledOut replaces the edge under load. EDGE_TEST_ROLLOUTS is how often; default 1. Each takes about 15 s.
+// TestTheEdgeIsRolledOut replaces the edge under load.
 func TestTheEdgeIsRolledOut(t *testing.T) {
 	s := newGateStack(t, "rolled")
 	load := s.startLoad(t)
-	for range harness.Count(t, "EDGE_TEST_ROLLOUTS", 1) {
-		before := s.container(t, "edge")
-		if out := s.rollOutEdge(t, "--drain-timeout", "5s"); !strings.Contains(out, "has taken over from") {
-			t.Errorf("the rollout printed\n%s", out)
-		}
-		if after := s.container(t, "edge"); after == before {
-			t.Error("the edge is the same")
-		}
+	before := s.container(t, "edge")
+	if out := s.rollOutEdge(t, "--drain-timeout", "5s"); !strings.Contains(out, "has taken over from") {
+		t.Errorf("the rollout printed\n%s", out)
+	}
+	if after := s.container(t, "edge"); after == before {
+		t.Error("the edge is the same")
 	}
 	load.Stop(t)
 	if again := s.run(t, "front", "rollout", "--project-name", s.Name, "edge"); !strings.Contains(again, "nothing to do") {
@@ -195,38 +192,7 @@ func TestTheEdgeIsRolledOut(t *testing.T) {
 func TestLongRequestsOutliveARolloutOfTheEdge(t *testing.T) {
 	t.Parallel()
 	s := newGateStack(t, "long")
-	const duration = 12 * time.Second // of uploads and downloads
-	var group sync.WaitGroup
-	for _, kind := range clients.All("shop.localhost") {
-		group.Go(func() {
-			client := kind.New(time.Minute)
-			defer client.CloseIdleConnections()
-			body, writer := io.Pipe()
-			go func() {
-				for range int(duration / (100 * time.Millisecond)) {
-					_, _ = writer.Write(make([]byte, 1000))
-					time.Sleep(100 * time.Millisecond)
-				}
-				_ = writer.Close()
-			}()
-			resp, err := client.Post(s.url(kind, "upload"), "application/octet-stream", body)
-			if err != nil {
-				t.Errorf("an upload over %s: %v", kind.Name, err)
-				return
-			}
-			defer resp.Body.Close()
-			if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), `"bytes":120000`) {
-				t.Errorf("an upload over %s: %s %v", kind.Name, text, err)
-			}
-		})
-		group.Go(func() {
-			client := kind.New(time.Minute)
-			defer client.CloseIdleConnections()
-			if text, err := clients.Send(client, http.MethodGet, s.url(kind, fmt.Sprintf("events?interval=100ms&count=%d", duration/(100*time.Millisecond)))); err != nil || !strings.HasSuffix(text, "data: 120\n\n") {
-				t.Errorf("a download over %s: %d bytes, %v", kind.Name, len(text), err)
-			}
-		})
-	}
+	transfers := s.startTransfers(t, 12*time.Second)
 	opened, err := sockets.Open(t.Context(), sockets.Target{Address: "127.0.0.1:" + s.HTTP, Host: "shop.localhost", Path: "/_test/websocket"}, 100)
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +202,7 @@ func TestLongRequestsOutliveARolloutOfTheEdge(t *testing.T) {
 	began := time.Now()
 	out := s.rollOutEdge(t, "--drain-timeout", "30s")
 	t.Logf("%s", out)
-	group.Wait()
+	transfers.Wait()
 	tally := opened.Count(began, 5*time.Second)
 	t.Logf("of %d WebSockets %d are open, and the others ended with the codes %v", tally.Opened, tally.Alive, tally.Codes)
 	if tally.Codes[sockets.CodeNone] > 0 || tally.Codes[sockets.CodeSilent] > 0 {
