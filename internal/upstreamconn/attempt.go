@@ -22,6 +22,9 @@ type Attempt struct {
 	ContentLength int64
 	// BodyIsReplayable means that the caller can send the body again.
 	BodyIsReplayable bool
+	// Trailers are the names of the trailers that the request announces. The values are in the request's Trailer when the body was read to its
+	// end; before that, another attempt's body may still write there.
+	Trailers []string
 
 	// DialTimeout is the longest time for a connect. 0 is DefaultDialTimeout.
 	DialTimeout time.Duration

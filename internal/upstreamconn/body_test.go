@@ -106,7 +106,7 @@ func TestTrailersBothWays(t *testing.T) {
 		w.Header().Set("X-Back", "b")
 	})
 	a := newAttempt(t, http.MethodPut, "hello", false)
-	a.Request.Trailer = http.Header{"X-Sum": nil}
+	a.Request.Trailer, a.Trailers = http.Header{"X-Sum": nil}, []string{"X-Sum"}
 	a.Body = io.NopCloser(io.MultiReader(a.Body, iotest.ErrReader(io.EOF), readerFunc(func([]byte) (int, error) {
 		a.Request.Trailer.Set("X-Sum", "7") // when the body was read, as net/http's server does
 		return 0, io.EOF

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +25,7 @@ func (a *Attempt) framing() framing {
 	switch {
 	case a.Body == nil:
 		return noBody
-	case a.ContentLength < 0 || len(a.Request.Trailer) > 0:
+	case a.ContentLength < 0 || len(a.Trailers) > 0:
 		return chunked
 	}
 	return contentLength
@@ -120,19 +119,15 @@ func (a *Attempt) appendFraming(b []byte) ([]byte, error) {
 
 // appendTrailerNames appends the header Trailer, if there are trailers.
 func (a *Attempt) appendTrailerNames(b []byte) ([]byte, error) {
-	if len(a.Request.Trailer) == 0 {
-		return b, nil
-	}
-	names := make([]string, 0, len(a.Request.Trailer))
-	for name := range a.Request.Trailer {
-		name = http.CanonicalHeaderKey(name)
-		if isFramingHeader(name) || !httpguts.ValidHeaderFieldName(name) {
+	for _, name := range a.Trailers {
+		if isFramingHeader(http.CanonicalHeaderKey(name)) || !httpguts.ValidHeaderFieldName(name) {
 			return nil, fmt.Errorf("%q can't be a trailer", name)
 		}
-		names = append(names, name)
 	}
-	slices.Sort(names)
-	return appendHeader(b, "Trailer", strings.Join(names, ",")), nil
+	if len(a.Trailers) == 0 {
+		return b, nil
+	}
+	return appendHeader(b, "Trailer", strings.Join(a.Trailers, ",")), nil
 }
 
 // errTrailer is why a body is not completed: its connection is closed.

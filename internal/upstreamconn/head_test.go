@@ -107,7 +107,7 @@ func TestWhatTheEndpointGets(t *testing.T) {
 		}, []string{"POST /a%2Fb?c=d HTTP/1.1", "Host: crm.example", "Transfer-Encoding: chunked"}, "5\r\nhello\r\n0\r\n\r\n"},
 		"trailers": {func(a *upstreamconn.Attempt) {
 			a.Request.Method, a.Body, a.ContentLength = http.MethodPost, body("hello"), 5
-			a.Request.Trailer = http.Header{"X-Sum": {"7"}}
+			a.Request.Trailer, a.Trailers = http.Header{"X-Sum": {"7"}}, []string{"X-Sum"}
 		}, []string{"POST /a%2Fb?c=d HTTP/1.1", "Host: crm.example", "Trailer: X-Sum", "Transfer-Encoding: chunked"}, "5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n"},
 		"an IPv6 address with a zone": {func(a *upstreamconn.Attempt) {
 			a.Request.Host = "[fe80::1%25eth0]:80"
@@ -145,8 +145,8 @@ func TestRequestsThatWouldBeOthersAreNotSent(t *testing.T) {
 		"bare line feed":   func(a *upstreamconn.Attempt) { a.Request.Header = http.Header{"X": {"a\nY: b"}} },
 		"null":             func(a *upstreamconn.Attempt) { a.Request.Header = http.Header{"X": {"a\x00"}} },
 		"empty name":       func(a *upstreamconn.Attempt) { a.Request.Header = http.Header{"": {"a"}} },
-		"name of trailer":  func(a *upstreamconn.Attempt) { a.Request.Trailer = http.Header{"A\r\nB": {"a"}} },
-		"framing, trailer": func(a *upstreamconn.Attempt) { a.Request.Trailer = http.Header{"Content-Length": {"1"}} },
+		"name of trailer":  func(a *upstreamconn.Attempt) { a.Trailers = []string{"A\r\nB"} },
+		"framing, trailer": func(a *upstreamconn.Attempt) { a.Trailers = []string{"Content-Length"} },
 	} {
 		a := newAttempt(t, http.MethodPost, "body", false)
 		change(a)
@@ -169,7 +169,7 @@ func TestATrailerThatCanNotBeSentEndsTheRequest(t *testing.T) {
 	c := upstreamconn.Open(r.Addr().String()).(*upstreamconn.Conns)
 	defer c.Abort()
 	a := newAttempt(t, http.MethodPost, "hello", false)
-	a.Request.Trailer = http.Header{"X-Sum": {"a\r\nGET / HTTP/1.1"}}
+	a.Request.Trailer, a.Trailers = http.Header{"X-Sum": {"a\r\nGET / HTTP/1.1"}}, []string{"X-Sum"}
 	if resp, err := c.Send(a); err == nil {
 		resp.Body.Close()
 		t.Error("the request was sent")

@@ -3,7 +3,9 @@ package proxy
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +22,9 @@ const maxReplayBody = 64 << 10
 //
 // Only one attempt reads at a time. A read of a failed attempt may still be in progress: its bytes are buffered as well.
 type replayBody struct {
-	req *http.Request
-	src io.ReadCloser
+	req      *http.Request
+	src      io.ReadCloser
+	trailers []string // names; the values come with the end of the body
 
 	mu            sync.Mutex
 	buffer        []byte
@@ -39,7 +42,7 @@ func newReplayBody(req *http.Request) *replayBody {
 	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 && len(req.Trailer) == 0 {
 		return nil
 	}
-	b := &replayBody{req: req, src: req.Body}
+	b := &replayBody{req: req, src: req.Body, trailers: slices.Sorted(maps.Keys(req.Trailer))}
 	if req.ProtoMajor == 3 && req.ContentLength < 0 && upstreamconn.IsIdempotent(req.Method) {
 		b.peek()
 	}
@@ -51,11 +54,8 @@ func (b *replayBody) attach(a *upstreamconn.Attempt, timeout *deadline) {
 	if b == nil {
 		return
 	}
-	a.ContentLength = b.req.ContentLength
-	if a.ContentLength == 0 {
-		a.ContentLength = -1 // it has trailers
-	}
-	if length, ok := b.length(); ok && len(b.req.Trailer) == 0 {
+	a.ContentLength, a.Trailers = b.req.ContentLength, b.trailers
+	if length, ok := b.length(); ok && len(b.trailers) == 0 {
 		if a.ContentLength = length; length == 0 {
 			return
 		}
