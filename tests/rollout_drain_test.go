@@ -32,7 +32,7 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 	client := p.Client(false, nil)
 	for range 8 { // some of them go to the endpoint
 		slow.Go(func() {
-			if a, err := harness.Do(client, http.MethodPost, webURL+"/_test/slow?d=3s", nil); err != nil || a.Status != http.StatusOK {
+			if a, err := harness.Do(client, http.MethodPost, webURL+"/_test/slow?d=8s", nil); err != nil || a.Status != http.StatusOK {
 				t.Errorf("%d, %v", a.Status, err)
 			}
 		})

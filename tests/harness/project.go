@@ -2,9 +2,13 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -38,10 +42,31 @@ func (p *Project) FileArgs() []string {
 func (p *Project) Compose(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "docker", append(append([]string{"compose"}, p.FileArgs()...), args...)...)
+	command := append(append(slices.Clone(composeCommand()), p.FileArgs()...), args...)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Env = p.Environ()
 	return run(cmd)
 }
+
+// composeCommand returns the command that runs `docker compose`: its plugin, where Docker says which file that is. Docker would start it twice each time,
+// at first to ask what it is, which takes longer than most commands.
+var composeCommand = sync.OnceValue(func() []string {
+	fallback := []string{"docker", "compose"}
+	out, err := exec.Command("docker", "info", "--format", "{{json .ClientInfo.Plugins}}").Output()
+	if err != nil {
+		return fallback
+	}
+	var plugins []struct{ Name, Path string }
+	if json.Unmarshal(out, &plugins) != nil {
+		return fallback
+	}
+	for _, p := range plugins {
+		if p.Name == "compose" && filepath.IsAbs(p.Path) {
+			return []string{p.Path}
+		}
+	}
+	return fallback
+})
 
 // MustCompose runs `docker compose` as Compose does, and fails the test on an error.
 func (p *Project) MustCompose(t testing.TB, args ...string) string {
