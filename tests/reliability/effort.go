@@ -11,6 +11,7 @@ type effort struct {
 	Sockets int           // WebSockets to each service during a scenario
 	Crowd   int           // WebSockets in scenarios about them
 	Reloads int
+	Edges   int // how often edge rollout replaces the edge
 	Idle    int // WebSockets whose memory is measured
 	Steady  int // equal measurements in a row that make the memory steady
 
@@ -23,11 +24,11 @@ type effort struct {
 
 var (
 	fullEffort = effort{
-		Lead: time.Second, Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 50, Idle: 3000, Steady: 4,
+		Lead: time.Second, Rate: 60, Times: 5, Window: 5 * time.Second, Sockets: 25, Crowd: 500, Reloads: 200, Edges: 20, Idle: 3000, Steady: 4,
 		Stop: 10 * time.Second, Leave: 40 * time.Second, Sessions: 10 * time.Second,
 	}
 	shortEffort = effort{
-		Lead: 500 * time.Millisecond, Rate: 60, Times: 1, Window: time.Second, Sockets: 10, Crowd: 100, Reloads: 10, Idle: 300, Steady: 1,
+		Lead: 500 * time.Millisecond, Rate: 60, Times: 1, Window: time.Second, Sockets: 10, Crowd: 100, Reloads: 10, Edges: 1, Idle: 300, Steady: 1,
 		Stop: 2 * time.Second, Leave: 3 * time.Second, Sessions: time.Second,
 	}
 )

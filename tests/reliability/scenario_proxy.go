@@ -78,7 +78,7 @@ var edgeRolledOut = scenario{
 			return nil, err
 		}
 		results, err := s.observe(ctx, "the edge rolled out", edges, func(ctx context.Context) error {
-			for i := range s.effort.Times {
+			for i := range s.effort.Edges {
 				s.project.Setenv("LAB_PROXY_VERSION", strconv.Itoa(i+2))
 				if err := rollOutEdge(ctx, s); err != nil {
 					return err
