@@ -143,13 +143,13 @@ func (s *ownStack) startTransfers(t *testing.T, duration time.Duration) *sync.Wa
 // usage is the most that the containers of gate and edges have needed at a time.
 type usage struct {
 	stop   func()
-	memory map[string]float64 // MiB, by what the container is
+	memory map[string]int64   // bytes, by what the container is
 	cpu    map[string]float64 // percent of a core
 }
 
 // watchUsage looks at the containers until report is called. The edge that was started last is the new one, while there are two.
 func (s *ownStack) watchUsage(t *testing.T) *usage {
-	u := &usage{memory: make(map[string]float64), cpu: make(map[string]float64)}
+	u := &usage{memory: make(map[string]int64), cpu: make(map[string]float64)}
 	end, done := make(chan bool), make(chan bool)
 	u.stop = func() {
 		close(end)
@@ -185,6 +185,10 @@ func (u *usage) look(t *testing.T, s *ownStack) {
 		if len(fields) != 5 {
 			continue
 		}
+		memory, ok := parseSize(fields[1])
+		if !ok {
+			continue
+		}
 		what := "the edge"
 		switch {
 		case strings.HasPrefix(gate, fields[0]):
@@ -194,10 +198,8 @@ func (u *usage) look(t *testing.T, s *ownStack) {
 		case len(ids) == 3:
 			what = "the old edge, while there are two"
 		}
-		unit := map[string]float64{"MiB": 1, "GiB": 1 << 10, "KiB": 1. / (1 << 10)}[fields[1][len(fields[1])-3:]]
-		memory, _ := strconv.ParseFloat(strings.TrimRight(fields[1], "KMGiB"), 64)
 		cpu, _ := strconv.ParseFloat(strings.TrimSuffix(fields[4], "%"), 64)
-		u.memory[what], u.cpu[what] = max(u.memory[what], memory*unit), max(u.cpu[what], cpu)
+		u.memory[what], u.cpu[what] = max(u.memory[what], memory), max(u.cpu[what], cpu)
 	}
 }
 
@@ -205,6 +207,6 @@ func (u *usage) report(t *testing.T) {
 	t.Helper()
 	u.stop()
 	for _, what := range slices.Sorted(maps.Keys(u.memory)) {
-		t.Logf("%s: at most %.1f MiB, and %.0f %% of a core", what, u.memory[what], u.cpu[what])
+		t.Logf("%s: at most %.1f MiB, and %.0f %% of a core", what, float64(u.memory[what])/(1<<20), u.cpu[what])
 	}
 }

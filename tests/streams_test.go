@@ -31,17 +31,22 @@ func edgeMemory(t *testing.T, p *project) int64 {
 	t.Helper()
 	text := harness.MustDocker(t, "stats", "--no-stream", "--format", "{{.MemUsage}}", p.container(t, "edge"))
 	used, _, _ := strings.Cut(text, " /")
+	n, ok := parseSize(used)
+	if !ok {
+		t.Fatalf("docker stats printed %q", text)
+	}
+	return n
+}
+
+// parseSize returns the bytes of a size as `docker stats` prints it, such as 1.5MiB; false if it is none: a container that has just ended has 0B, or --.
+func parseSize(text string) (int64, bool) {
 	for unit, factor := range map[string]float64{"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10} {
-		if number, ok := strings.CutSuffix(used, unit); ok {
+		if number, ok := strings.CutSuffix(text, unit); ok {
 			n, err := strconv.ParseFloat(number, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return int64(n * factor)
+			return int64(n * factor), err == nil
 		}
 	}
-	t.Fatalf("docker stats printed %q", text)
-	return 0
+	return 0, false
 }
 
 // TestLargeBodiesStream uploads and downloads 200 MB. The edge's memory must not grow with the size.
