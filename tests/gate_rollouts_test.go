@@ -30,6 +30,8 @@ func TestManyRolloutsOfTheEdge(t *testing.T) {
 		"http://later.localhost, https://later.localhost {\n\tsanitize_request\n\tedge_proxy "+s.shop.Name+"/later:8080\n}\n")
 	s.MustCompose(t, "up", "--detach", "--wait")
 	s.startShop(t)
+	s.runLater(t)
+	s.WaitForStatus(t, "http://later.localhost/_test/echo", http.StatusOK)
 
 	usage := s.watchUsage(t)
 	load := s.startLoad(t)
@@ -41,6 +43,7 @@ func TestManyRolloutsOfTheEdge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		harness.MustDocker(t, "stop", "--time", "1", s.Name+"-later")
 		transfers := s.startTransfers(t, 30*time.Second)
 		waiting := s.startWaiting(t)
 		time.Sleep(time.Second)
@@ -49,7 +52,7 @@ func TestManyRolloutsOfTheEdge(t *testing.T) {
 		go func() {
 			defer close(returned)
 			time.Sleep(10 * time.Second) // the new edge serves
-			s.runLater(t)
+			harness.MustDocker(t, "start", s.Name+"-later")
 		}()
 		out := s.rollOutEdge(t, "--drain-timeout", "60s")
 		took := time.Since(began)
@@ -66,7 +69,6 @@ func TestManyRolloutsOfTheEdge(t *testing.T) {
 			t.Errorf("rollout %d: %d WebSockets are still open; it printed\n%s", i+1, tally.Alive, out)
 		}
 		t.Logf("rollout %d took %s, the WebSockets ended with %v", i+1, took.Round(time.Second), tally.Codes)
-		harness.MustDocker(t, "rm", "--force", s.Name+"-later")
 	}
 	load.Stop(t)
 	usage.report(t)
@@ -76,15 +78,16 @@ func TestManyRolloutsOfTheEdge(t *testing.T) {
 	}
 }
 
-// runLater starts the container that the waiting requests wait for.
+// runLater starts the container that requests wait for while it is stopped.
 func (s *ownStack) runLater(t *testing.T) {
+	t.Cleanup(func() { harness.MustDocker(t, "rm", "--force", s.Name+"-later") })
 	harness.MustDocker(t, "run", "--detach", "--name", s.Name+"-later", "--network", s.network, "--network-alias", "later",
 		"--label", "com.docker.compose.project="+s.shop.Name, "--label", "com.docker.compose.service=later",
 		"--label", "com.docker.compose.container-number=1", "--label", "com.docker.compose.oneoff=False",
 		"--env", "PORT=8080", "--env", "NAME=later", "edge-test/generic:test")
 }
 
-// startWaiting sends a GET and a POST of each kind of client to a service that has no container.
+// startWaiting sends a GET and a POST of each kind of client to a service whose container is stopped.
 func (s *ownStack) startWaiting(t *testing.T) *sync.WaitGroup {
 	var group sync.WaitGroup
 	for _, kind := range clients.All("later.localhost") {
