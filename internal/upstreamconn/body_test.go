@@ -1,12 +1,14 @@
 package upstreamconn_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -211,6 +213,65 @@ func TestTheEndpointIsAskedWhetherItWantsTheBody(t *testing.T) {
 			c.Abort()
 			eventuallyNoGoroutines(t)
 		})
+	}
+}
+
+// TestAConnectionThatIsClosedBeforeTheBodyComesIsReplaced: nothing was sent on it, so that the outcome is known, of a POST, too.
+func TestAConnectionThatIsClosedBeforeTheBodyComesIsReplaced(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	closed := make(chan bool)
+	go func() {
+		for i := 0; ; i++ {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			if i == 0 {
+				_ = conn.Close() // it did not wait for the client
+				close(closed)
+				continue
+			}
+			req, err := http.ReadRequest(bufio.NewReader(conn))
+			if err == nil {
+				var body []byte
+				body, err = io.ReadAll(req.Body)
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	c := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
+	a := newAttempt(t, http.MethodPost, "", true)
+	body, client := io.Pipe()
+	a.Body, a.ContentLength = body, 5
+	go func() {
+		<-closed
+		_, _ = io.WriteString(client, "hello")
+	}()
+	if got := exchange(t, c, a); got != "hello" {
+		t.Errorf("got %q", got)
+	}
+	c.Close()
+	eventuallyNoGoroutines(t)
+}
+
+// TestAnEndlessHeadIsMalformed: of one response, or of many.
+func TestAnEndlessHeadIsMalformed(t *testing.T) {
+	for _, part := range []string{"X: " + strings.Repeat("y", 1000) + "\r\n", "\r\nHTTP/1.1 102 Processing\r\n"} {
+		c := openRawEndpoint(t, "HTTP/1.1 103 Early Hints\r\n"+strings.Repeat(part, 11<<20/len(part)))
+		resp, err := c.Send(newAttempt(t, http.MethodGet, "", false))
+		if err == nil {
+			resp.Body.Close()
+		}
+		if !upstreamconn.IsMalformed(err) {
+			t.Errorf("%.20q again and again: got %v", part, err)
+		}
 	}
 }
 

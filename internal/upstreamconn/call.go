@@ -2,6 +2,7 @@ package upstreamconn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,17 +35,39 @@ type call struct {
 
 // do sends the request, and returns the head of the response.
 func (c *call) do(head *buffer) (*http.Response, error) {
-	c.unwatch = context.AfterFunc(c.Context, c.conn.abort)
-	c.conn.headLeft = maxResponseHeaderBytes
-	if err := c.send(head); err != nil {
+	c.watch()
+	rest, err := c.readShort(head)
+	if err == nil && c.Body != nil && !c.conn.canBeUsed() { // the endpoint did not wait for the client
+		err = c.redial()
+	}
+	if err != nil {
 		return nil, c.fail(err)
 	}
+	c.conn.headLeft = maxResponseHeaderBytes
+	c.send(head, rest)
 	resp, err := c.readHead()
 	if err != nil {
 		return nil, c.fail(err)
 	}
 	c.conn.headLeft = -1
 	return c.accept(resp), nil
+}
+
+// watch closes the connection when the context ends.
+func (c *call) watch() { c.unwatch = context.AfterFunc(c.Context, c.conn.abort) }
+
+// redial replaces the connection. Nothing was sent on it.
+func (c *call) redial() error {
+	c.unwatch()
+	_ = c.conn.Close() // the endpoint has closed it, too
+	dialed, err := c.conn.owner.dial(c.Context, c.DialTimeout)
+	if err != nil {
+		return err
+	}
+	c.conn = dialed
+	c.connected(false)
+	c.watch()
+	return nil
 }
 
 // readHead reads the head of the final response, and passes 1xx responses to the request's trace.
@@ -107,7 +130,7 @@ func (c *call) fail(err error) error {
 	if bodyErr := c.bodyErr.Load(); bodyErr != nil {
 		return *bodyErr
 	}
-	if !isConnError(err) {
+	if _, isDialError := errors.AsType[*DialError](err); isDialError || !isConnError(err) {
 		return err
 	}
 	if unsent := c.writeErr(); unsent != nil {

@@ -39,32 +39,19 @@ func (b *buffer) release() {
 	}
 }
 
-// send writes the request, or begins to. An error is one of reading the body. If the endpoint has closed the connection, its response may still
-// be read: unsent has the error.
-func (c *call) send(head *buffer) error {
-	var rest int64
-	switch c.framing() {
-	case noBody:
-	case chunked:
-		rest = -1
-	case contentLength:
-		n, err := c.readShort(head)
-		if err != nil {
-			return err
-		}
-		rest = c.ContentLength - n
-	}
+// send writes the request, or begins to; rest is how many bytes of the body are not part of the head, -1: it is sent in chunks. If the endpoint has
+// closed the connection, its response may still be read: unsent has the error.
+func (c *call) send(head *buffer, rest int64) {
 	if rest == 0 {
 		_, c.unsent = c.conn.Conn.Write(head.bytes)
 		head.release()
-		return nil
+		return
 	}
 	c.sent = make(chan struct{})
 	if c.expectsContinue() {
 		c.goOn = make(chan bool, 1)
 	}
 	go c.sendBody(head, rest)
-	return nil
 }
 
 func (c *call) expectsContinue() bool {
@@ -72,26 +59,32 @@ func (c *call) expectsContinue() bool {
 }
 
 // readShort appends to the head what is there of a short body, and all of it before an upgrade, so that no part of the request mixes with the
-// other protocol. It returns how many bytes that is.
-func (c *call) readShort(head *buffer) (int64, error) {
-	least := 1
+// other protocol. It returns how many bytes the body still has; -1: it is sent in chunks.
+func (c *call) readShort(head *buffer) (rest int64, err error) {
+	switch c.framing() {
+	case noBody:
+		return 0, nil
+	case chunked:
+		return -1, nil
+	}
+	least := int64(1)
 	switch {
 	case c.isUpgrade():
-		least = int(c.ContentLength)
+		least = c.ContentLength
 	case c.ContentLength > maxShortBody, c.expectsContinue():
-		return 0, nil
+		return c.ContentLength, nil
 	}
 	length, start := int(c.ContentLength), len(head.bytes)
 	head.bytes = slices.Grow(head.bytes, length)
-	n, err := io.ReadAtLeast(c.Body, head.bytes[start:start+length], min(least, length))
+	n, err := io.ReadAtLeast(c.Body, head.bytes[start:start+length], int(min(least, c.ContentLength)))
+	if err != nil || n == length {
+		_ = c.Body.Close() // all of it was read, or has failed
+	}
 	if err != nil {
 		return 0, c.failBody(err)
 	}
 	head.bytes = head.bytes[:start+n]
-	if n == length {
-		_ = c.Body.Close() // all of it was read
-	}
-	return int64(n), nil
+	return int64(length - n), nil
 }
 
 // sendBody writes the head and the body. rest is how many bytes the body still has; -1: it is sent in chunks.
