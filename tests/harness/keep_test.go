@@ -36,7 +36,29 @@ esac
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("EDGE_TEST_ARTIFACTS", filepath.Join(dir, "artifacts"))
 	t.Setenv("EDGE_TEST_KEEP", "")
+	before := composeCommand
+	composeCommand = func() []string { return []string{"docker", "compose"} }
+	t.Cleanup(func() { composeCommand = before })
 	return dir
+}
+
+func TestComposeIsFoundWhereDockerSays(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for plugins, want := range map[string]string{
+		`[{"Name":"buildx","Path":"/p/docker-buildx"},{"Name":"compose","Path":"/p/docker-compose"}]`: "/p/docker-compose",
+		`[{"Name":"buildx","Path":"/p/docker-buildx"}]`:                                              "docker compose",
+		`[{"Name":"compose"}]`: "docker compose",
+		`null`:                 "docker compose",
+		`no JSON`:              "docker compose",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\necho '"+plugins+"'\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(findCompose(), " "); got != want {
+			t.Errorf("%s: %q, want %q", plugins, got, want)
+		}
+	}
 }
 
 func readFile(t *testing.T, path ...string) string {

@@ -50,7 +50,9 @@ func (p *Project) Compose(ctx context.Context, args ...string) (string, error) {
 
 // composeCommand returns the command that runs `docker compose`: its plugin, where Docker says which file that is. Docker would start it twice each time,
 // at first to ask what it is, which takes longer than most commands.
-var composeCommand = sync.OnceValue(func() []string {
+var composeCommand = sync.OnceValue(findCompose)
+
+func findCompose() []string {
 	fallback := []string{"docker", "compose"}
 	out, err := exec.Command("docker", "info", "--format", "{{json .ClientInfo.Plugins}}").Output()
 	if err != nil {
@@ -66,7 +68,7 @@ var composeCommand = sync.OnceValue(func() []string {
 		}
 	}
 	return fallback
-})
+}
 
 // MustCompose runs `docker compose` as Compose does, and fails the test on an error.
 func (p *Project) MustCompose(t testing.TB, args ...string) string {
