@@ -47,7 +47,7 @@ func TestComposeIsFoundWhereDockerSays(t *testing.T) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	for plugins, want := range map[string]string{
 		`[{"Name":"buildx","Path":"/p/docker-buildx"},{"Name":"compose","Path":"/p/docker-compose"}]`: "/p/docker-compose",
-		`[{"Name":"buildx","Path":"/p/docker-buildx"}]`:                                              "docker compose",
+		`[{"Name":"buildx","Path":"/p/docker-buildx"}]`:                                               "docker compose",
 		`[{"Name":"compose"}]`: "docker compose",
 		`null`:                 "docker compose",
 		`no JSON`:              "docker compose",
