@@ -58,6 +58,9 @@ func (c *conn) canBeUsed() bool {
 	return c.raw.Control(c.look) == nil && !c.isOff
 }
 
+// forgetRequests drops what only requests need: tens of thousands of tunnels may be idle.
+func (c *conn) forgetRequests() { c.reader, c.raw, c.look, c.abort = nil, nil, nil, nil }
+
 // errHeadTooLarge is why a response is not read.
 var errHeadTooLarge = errors.New("the response headers exceeded the limit")
 

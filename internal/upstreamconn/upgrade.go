@@ -21,6 +21,7 @@ func (u *UpgradedConn) Read(p []byte) (int, error) { return u.reader.Read(p) }
 // Hijack returns the connection itself, and the bytes that the endpoint sent right after its response. The UpgradedConn must
 // not be used any more.
 func (u *UpgradedConn) Hijack() (net.Conn, []byte) {
+	defer u.conn.forgetRequests()
 	n := u.reader.Buffered()
 	if n == 0 {
 		return u.conn, nil

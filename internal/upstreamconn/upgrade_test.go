@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"time"
 
@@ -50,6 +51,50 @@ func TestHijackReturnsWhatWasReadAhead(t *testing.T) {
 			t.Errorf("got %q and %q, %v", ahead, rest, err)
 		}
 	}
+}
+
+// TestAHijackedConnectionKeepsLittleMemory: most of what a WebSocket needs is in the kernel.
+func TestAHijackedConnectionKeepsLittleMemory(t *testing.T) {
+	const tunnels = 200
+	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: talk\r\n\r\n")
+		t.Cleanup(func() { conn.Close() })
+	})
+	c := b.open(t)
+	var conns []net.Conn
+	memory := func() int64 {
+		runtime.GC()
+		runtime.GC() // the first one moves the pools' memory aside
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	open := func() {
+		req := newAttempt(t, http.MethodGet, "", false)
+		req.Request.Header.Set("Connection", "Upgrade")
+		req.Request.Header.Set("Upgrade", "talk")
+		resp, err := c.Send(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, _ := resp.Body.(*upstreamconn.UpgradedConn).Hijack()
+		conns = append(conns, conn)
+	}
+	open()
+	before := memory()
+	for range tunnels {
+		open()
+	}
+	each := (memory() - before) / tunnels
+	t.Logf("%d bytes for each, the backend's included", each)
+	if each > 2<<10 {
+		t.Errorf("a tunnel keeps %d bytes, with the backend's", each)
+	}
+	runtime.KeepAlive(conns)
 }
 
 func TestAbortReportsTunnelsAsClosedByTheEdge(t *testing.T) {
