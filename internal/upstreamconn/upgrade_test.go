@@ -12,6 +12,15 @@ import (
 	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
+// newUpgrade makes a request for another protocol.
+func newUpgrade(t *testing.T) *upstreamconn.Attempt {
+	t.Helper()
+	a := newAttempt(t, http.MethodGet, "", false)
+	a.Request.Header.Set("Connection", "Upgrade")
+	a.Request.Header.Set("Upgrade", "talk")
+	return a
+}
+
 // openUpgraded upgrades a connection to an application, which sends text right after its response and then echoes.
 func openUpgraded(t *testing.T, text string) (*upstreamconn.Conns, net.Conn, []byte) {
 	t.Helper()
@@ -25,10 +34,7 @@ func openUpgraded(t *testing.T, text string) (*upstreamconn.Conns, net.Conn, []b
 		_, _ = io.Copy(conn, conn)
 	})
 	c := b.open(t)
-	req := newAttempt(t, http.MethodGet, "", false)
-	req.Request.Header.Set("Connection", "Upgrade")
-	req.Request.Header.Set("Upgrade", "talk")
-	resp, err := c.Send(req)
+	resp, err := c.Send(newUpgrade(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,10 +80,7 @@ func TestAHijackedConnectionKeepsLittleMemory(t *testing.T) {
 		return int64(m.HeapAlloc)
 	}
 	open := func() {
-		req := newAttempt(t, http.MethodGet, "", false)
-		req.Request.Header.Set("Connection", "Upgrade")
-		req.Request.Header.Set("Upgrade", "talk")
-		resp, err := c.Send(req)
+		resp, err := c.Send(newUpgrade(t))
 		if err != nil {
 			t.Fatal(err)
 		}
