@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -215,24 +214,13 @@ func TestWaitingRequestsOutliveARolloutOfTheEdge(t *testing.T) {
 	t.Parallel()
 	s := newGateStack(t, "waiting")
 	s.shop.MustCompose(t, "stop", "--timeout", "1", "web")
-	var group sync.WaitGroup
-	for _, kind := range clients.All("shop.localhost") {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			group.Go(func() {
-				client := kind.New(time.Minute)
-				defer client.CloseIdleConnections()
-				if _, err := clients.Send(client, method, s.url(kind, "echo")); err != nil {
-					t.Errorf("%s over %s waits, and fails: %v", method, kind.Name, err)
-				}
-			})
-		}
-	}
+	waiting := s.startWaiting(t, "shop.localhost")
 	time.Sleep(time.Second)
 	rolledOut := make(chan string)
 	go func() { rolledOut <- s.rollOutEdge(t, "--drain-timeout", "30s") }()
 	time.Sleep(8 * time.Second)
 	s.shop.MustCompose(t, "start", "web")
-	group.Wait()
+	waiting.Wait()
 	if out := <-rolledOut; !strings.Contains(out, "has taken over from") {
 		t.Errorf("the rollout printed\n%s", out)
 	}

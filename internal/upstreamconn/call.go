@@ -99,7 +99,7 @@ func (c *call) askForBody(isWanted bool) {
 	}
 	select {
 	case c.goOn <- isWanted:
-	default: // it was told already
+	default: // the first answer counts
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// framing is how the length of a request's body is told.
+// framing is how a request says where its body ends.
 type framing int
 
 const (

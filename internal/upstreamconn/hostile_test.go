@@ -14,8 +14,8 @@ import (
 	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
-// scripted is an endpoint that sends the next of its responses to each request, whatever that is, in pieces of a size. Then it closes its side of the
-// connection, if it is told to.
+// scripted is an endpoint that sends the next of its responses to each request, whatever that is, in pieces of a size. Then it closes the connection,
+// unless it stays.
 type scripted struct {
 	responses chan []byte
 	pieces    int
@@ -120,7 +120,7 @@ func FuzzHostileEndpoint(f *testing.F) {
 	f.Fuzz(func(t *testing.T, response []byte, pieces uint16, stays bool) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		defer ln.Close()
 		s := &scripted{responses: make(chan []byte, 8), pieces: max(int(pieces), 1), stays: stays, sent: make(chan bool, 8)}
