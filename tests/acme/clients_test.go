@@ -64,14 +64,16 @@ func TestRealClientsAcceptTheCertificateOverEveryHTTP(t *testing.T) {
 	for _, protocol := range []string{"http/1.1", "h2", "h3"} {
 		browser := exec.Command("node", "../browser/browser.js", "https://"+accounting+":"+s.HTTPS+"/", "127.0.0.1",
 			base64.StdEncoding.EncodeToString(pin[:]), protocol)
-		out, err := browser.CombinedOutput()
+		var stderr strings.Builder
+		browser.Stderr = &stderr
+		out, err := browser.Output()
 		var result struct {
 			Protocol, APIProtocol, Title, Socket string
 			Status, API                          int
 		}
 		if err != nil || json.Unmarshal(out, &result) != nil || result.Protocol != protocol || result.APIProtocol != protocol ||
 			result.Status != http.StatusOK || result.API != http.StatusOK || !strings.HasPrefix(result.Socket, `0{"sid":"`) {
-			t.Errorf("Chromium over %s: %v %s", protocol, err, out)
+			t.Errorf("Chromium over %s: %v %s %s", protocol, err, out, &stderr)
 		}
 	}
 	s.logCase(began, "curl, Chromium, socket.io and quic-go: HTTP/1.1, HTTP/2, HTTP/3, WebSocket and polling work")

@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { despiteNetworkChanges } from './networks.js';
 
 const [url, host, pin, protocol, picture] = process.argv.slice(2);
 const { host: origin } = new URL(url);
@@ -25,8 +26,8 @@ try {
   const page = await browser.newPage();
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
-  const answer = await page.goto(url, { timeout: 30_000 });
-  const seen = await page.evaluate(async () => {
+  const answer = await despiteNetworkChanges(page, () => page.goto(url, { timeout: 30_000 }));
+  const seen = await despiteNetworkChanges(page, () => page.evaluate(async () => {
     const api = await fetch('/api/echo');
     await api.text();
     const socket = new WebSocket(`${location.origin.replace('https', 'wss')}/socket/?EIO=4&transport=websocket`);
@@ -41,7 +42,7 @@ try {
       protocol: performance.getEntriesByType('navigation')[0].nextHopProtocol, title: document.title,
       api: api.status, apiProtocol: over(api.url), socket: first,
     };
-  });
+  }));
   if (picture) await page.screenshot({ path: picture });
   console.log(JSON.stringify({ status: answer.status(), ...seen, errors }));
 } finally {

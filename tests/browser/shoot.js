@@ -4,6 +4,7 @@
 // .localhost to this machine. AUTHORIZATION is a header for pages behind a log-in; of those, it waits for what their streams bring.
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { despiteNetworkChanges } from './networks.js';
 
 const [dir, ...pages] = process.argv.slice(2);
 const browser = await chromium.launch({
@@ -15,7 +16,7 @@ for (const colorScheme of ['light', 'dark']) {
   for (const entry of pages) {
     const [, name, url] = /^([^=]+)=(.*)$/.exec(entry);
     const page = await context.newPage();
-    const answer = await page.goto(url, { waitUntil: 'commit' });
+    const answer = await despiteNetworkChanges(page, () => page.goto(url, { waitUntil: 'commit' }));
     await page.waitForSelector('body');
     if (process.env.AUTHORIZATION) await page.waitForTimeout(6000);
     await page.screenshot({ path: join(dir, `${name}-${colorScheme}.png`) });

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
+import { despiteNetworkChanges } from './networks.js';
 
 const [url, dir] = process.argv.slice(2);
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
@@ -21,7 +22,7 @@ async function open(options, prepare) {
   page.on('pageerror', (error) => seen.errors.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && seen.errors.push(message.text()));
   if (prepare) await prepare(page);
-  await page.goto(url);
+  await despiteNetworkChanges(page, () => page.goto(url));
   return page;
 }
 
