@@ -52,6 +52,29 @@ func (r *Registry) ImportEjections(all []EjectedEndpoint) {
 	}
 }
 
+// ExportRetryBudgets returns what the retry budgets have counted in the last ten seconds, by service.
+func (r *Registry) ExportRetryBudgets() map[string][]RetrySecond {
+	all := map[string][]RetrySecond{}
+	for _, s := range r.allServices() {
+		s.mu.Lock()
+		if seconds := s.retryBudget.recent(time.Now()); len(seconds) > 0 {
+			all[s.name] = seconds
+		}
+		s.mu.Unlock()
+	}
+	return all
+}
+
+// ImportRetryBudgets counts what another process has counted, so that a service in trouble gets no more retries after a handover, and a
+// healthy one no fewer.
+func (r *Registry) ImportRetryBudgets(all map[string][]RetrySecond) {
+	for _, s := range r.allServices() {
+		s.mu.Lock()
+		s.retryBudget.adopt(time.Now(), all[s.name])
+		s.mu.Unlock()
+	}
+}
+
 // allServices returns the declared services.
 func (r *Registry) allServices() []*Service {
 	r.mu.Lock()

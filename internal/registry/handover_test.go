@@ -41,6 +41,36 @@ func TestEjectionsGoToAnotherRegistry(t *testing.T) {
 	})
 }
 
+func TestRetryBudgetsGoToAnotherRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from, to := newPairFixture(t, registry.Settings{}), newPairFixture(t, registry.Settings{})
+		defer from.Close()
+		defer to.Close()
+		if got := from.ExportRetryBudgets(); len(got) != 0 {
+			t.Errorf("without requests: %v", got)
+		}
+		from.makeRequests(t, 500) // 100 of them may be retries
+		from.allowedRetries(t, from.mustAcquire(t, registry.PickOptions{Prefer: idA}).Endpoint(), 90)
+		budgets := from.ExportRetryBudgets()
+		budgets["other:80"] = budgets["api:80"]
+		time.Sleep(5 * time.Second)
+		to.makeRequests(t, 50) // 10 more
+		to.ImportRetryBudgets(budgets)
+		to.ImportRetryBudgets(budgets) // again
+		e := to.mustAcquire(t, registry.PickOptions{Prefer: idA}).Endpoint()
+		if n := to.allowedRetries(t, e, 21); n != 20 {
+			t.Errorf("%d retries are allowed, want 20", n)
+		}
+		// Ten seconds later, what was handed over no longer counts, nor is it imported.
+		time.Sleep(10 * time.Second)
+		to.ImportRetryBudgets(budgets)
+		to.makeRequests(t, 100)
+		if n := to.allowedRetries(t, e, 21); n != 20 {
+			t.Errorf("%d retries are allowed, want 20", n)
+		}
+	})
+}
+
 func TestDrainedEndpointsAreListed(t *testing.T) {
 	f := newPairFixture(t, registry.Settings{})
 	if got := f.DrainedIDs(); len(got) != 0 {

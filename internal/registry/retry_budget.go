@@ -19,36 +19,59 @@ const (
 )
 
 // retryBudget counts requests and retries by the second. It is guarded by the service's lock.
-type retryBudget [budgetSeconds]struct {
-	at                int64 // Unix time
-	requests, retries int
+type retryBudget [budgetSeconds]RetrySecond
+
+// RetrySecond is what a service's retry budget knows about one second.
+type RetrySecond struct {
+	At       int64 `json:"at"` // Unix time
+	Requests int   `json:"requests"`
+	Retries  int   `json:"retries"`
 }
 
 // second returns the counters of the second that contains now.
 func (b *retryBudget) second(now time.Time) (requests, retries *int) {
 	at := now.Unix()
 	second := &b[at%budgetSeconds]
-	if second.at < at { // an old arrival time must not reset the counters of a later second
-		second.at, second.requests, second.retries = at, 0, 0
+	if second.At < at { // an old arrival time must not reset the counters of a later second
+		*second = RetrySecond{At: at}
 	}
-	return &second.requests, &second.retries
+	return &second.Requests, &second.Retries
 }
 
 // spend counts a retry and returns true, if the retries of the last ten seconds are less than part of the requests.
 func (b *retryBudget) spend(now time.Time, part float64) bool {
 	_, current := b.second(now)
 	requests, retries := 0, 0
-	for _, second := range b {
-		if now.Unix()-second.at < budgetSeconds {
-			requests += second.requests
-			retries += second.retries
-		}
+	for _, second := range b.recent(now) {
+		requests += second.Requests
+		retries += second.Retries
 	}
 	if retries >= max(minRetries, int(part*float64(requests))) {
 		return false
 	}
 	*current++
 	return true
+}
+
+// recent returns the seconds that count.
+func (b *retryBudget) recent(now time.Time) (seconds []RetrySecond) {
+	for _, second := range b {
+		if second.Requests+second.Retries > 0 && now.Unix()-second.At < budgetSeconds {
+			seconds = append(seconds, second)
+		}
+	}
+	return seconds
+}
+
+// adopt counts what another process has counted. It may be called again with the same seconds.
+func (b *retryBudget) adopt(now time.Time, seconds []RetrySecond) {
+	for _, second := range seconds {
+		if age := now.Unix() - second.At; age < 0 || age >= budgetSeconds {
+			continue
+		}
+		requests, retries := b.second(time.Unix(second.At, 0))
+		*requests, *retries = max(*requests, second.Requests), max(*retries, second.Retries)
+	}
 }
 
 // AllowRetry reports whether a request that e got and did not answer may be sent again. A retry counts against the service's

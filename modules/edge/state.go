@@ -19,6 +19,8 @@ type State struct {
 	AdoptedSessions []engineio.Record `json:"adopted_sessions,omitempty"`
 	// Ejections are the endpoints that are out of rotation because their responses were bad.
 	Ejections []registry.EjectedEndpoint `json:"ejections,omitempty"`
+	// RetryBudgets are the requests and retries of the last seconds, by service.
+	RetryBudgets map[string][]registry.RetrySecond `json:"retry_budgets,omitempty"`
 	// Drained are the endpoints that an operator drains.
 	Drained []string `json:"drained,omitempty"`
 	// Modules is what other modules hand over, such as the counts of rate limits.
@@ -59,6 +61,7 @@ func (r *runtime) exportState() (State, error) {
 		Sessions:        r.sessions.Export(),
 		AdoptedSessions: r.adoptedSessions.Export(),
 		Ejections:       r.registry.ExportEjections(),
+		RetryBudgets:    r.registry.ExportRetryBudgets(),
 		Drained:         r.registry.DrainedIDs(),
 		Modules:         modules,
 	}, err
@@ -68,6 +71,7 @@ func (r *runtime) importState(s State) error {
 	r.sessions.Import(s.Sessions)
 	r.adoptedSessions.Import(s.AdoptedSessions)
 	r.registry.ImportEjections(s.Ejections)
+	r.registry.ImportRetryBudgets(s.RetryBudgets)
 	known := r.registry.DrainedIDs()
 	failed := handover.Import(s.Modules)
 	for _, id := range s.Drained {

@@ -3,8 +3,10 @@ package edge_test
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/modules/edge"
 )
@@ -19,7 +21,8 @@ func TestStateIsHandedOver(t *testing.T) {
 	s.eventuallyServes("api:80", a)
 	const session = `{"service": "api:80", "sid": "k3Vq0bXw9TzR5mJdAAAC", "endpoint": "somewhere", "lifetime": 64000000000, "unused": 1000}`
 	for range 2 { // it may be repeated
-		if _, err := adminRequest(t, http.MethodPost, "/edge/state", `{"of another version": true, "sessions": [`+session+`], "drained": ["`+a+`", "10.1.2.3:4"]}`); err != nil {
+		if _, err := adminRequest(t, http.MethodPost, "/edge/state", `{"of another version": true, "sessions": [`+session+`], "drained": ["`+a+`", "10.1.2.3:4"],
+			"retry_budgets": {"api:80": [{"at": `+strconv.FormatInt(time.Now().Unix(), 10)+`, "requests": 400, "retries": 3}]}}`); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -30,6 +33,9 @@ func TestStateIsHandedOver(t *testing.T) {
 	var got edge.State
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
+	}
+	if counted := got.RetryBudgets["api:80"]; len(counted) == 0 || counted[0].Requests < 400 || counted[0].Retries != 3 {
+		t.Errorf("got the retry budgets %v", got.RetryBudgets)
 	}
 	if len(got.Sessions) != 1 || got.Sessions[0].Endpoint != "somewhere" || len(got.Drained) != 1 || got.Drained[0] != a {
 		t.Errorf("got %s", w.Body)
