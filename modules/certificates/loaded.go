@@ -12,10 +12,10 @@ import (
 const loadPoll = 5 * time.Millisecond
 
 // WaitUntilLoaded waits until Caddy has loaded the certificates that the storage has of the configuration's sites, which it does in the
-// background, or the context ends. It does not wait for those that are yet to be obtained.
+// background, or the configuration or the context ends. It does not wait for those that are yet to be obtained.
 func WaitUntilLoaded(ctx context.Context, config caddy.Context, storage certmagic.Storage) {
 	for name := range Sites(config) {
-		for !isServed(name) && isStored(ctx, storage, name) && ctx.Err() == nil {
+		for !isServed(name) && isStored(ctx, storage, name) && ctx.Err() == nil && config.Err() == nil {
 			select {
 			case <-time.After(loadPoll):
 			case <-ctx.Done():

@@ -20,3 +20,10 @@ func TestAStoredCertificateIsFound(t *testing.T) {
 		}
 	}
 }
+
+// Whoever still looks for a certificate when Caddy has stopped finds none, where Caddy itself panics.
+func TestNoCertificateIsServedWithoutTLS(t *testing.T) {
+	if _, isServed := servedCertificate("example.com"); isServed {
+		t.Error("without the app tls, a certificate is served")
+	}
+}

@@ -1,6 +1,7 @@
 package certificates
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -116,11 +117,25 @@ func newStatus(e certs.Entry, cert certmagic.Certificate, found bool, app *caddy
 
 // servedCertificate returns the certificate that Caddy serves for a name; of several, the one that expires last.
 func servedCertificate(name string) (certmagic.Certificate, bool) {
-	all := slices.DeleteFunc(caddytls.AllMatchingCertificates(name), func(c certmagic.Certificate) bool { return c.Leaf == nil })
+	all := slices.DeleteFunc(matchingCertificates(name), func(c certmagic.Certificate) bool { return c.Leaf == nil })
 	if len(all) == 0 {
 		return certmagic.Certificate{}, false
 	}
 	return slices.MaxFunc(all, func(x, y certmagic.Certificate) int { return x.Leaf.NotAfter.Compare(y.Leaf.NotAfter) }), true
+}
+
+// matchingCertificates returns none where Caddy panics: when the last configuration with the app tls has stopped, Caddy has no cache of
+// certificates, and offers no way to ask whether it has.
+func matchingCertificates(name string) (all []certmagic.Certificate) {
+	defer func() {
+		if err := recover(); err != nil {
+			if _, isNil := err.(runtime.Error); !isNil {
+				panic(err)
+			}
+			all = nil
+		}
+	}()
+	return caddytls.AllMatchingCertificates(name)
 }
 
 func issuerName(cert certmagic.Certificate) string {
