@@ -17,6 +17,8 @@ type sourceRunner struct {
 	registry  *registry.Registry
 	log       *zap.Logger
 	onApplied func(time.Duration) // see [discovery.Engine]
+	// hasDockerResolver says that Docker's DNS can be reached, so that it is asked where no other resolver is set.
+	hasDockerResolver bool
 
 	mu      sync.Mutex
 	running map[registry.Source]*runningSource
@@ -46,6 +48,8 @@ type dnsSettings struct {
 type sourceSpec struct {
 	settings any
 	source   discovery.Source
+	// isOptional says that the start waits for no report of it.
+	isOptional bool
 }
 
 // runningSource is a source and the goroutine that runs it.
@@ -56,7 +60,10 @@ type runningSource struct {
 }
 
 func newSourceRunner(r *registry.Registry, log *zap.Logger, onApplied func(time.Duration)) *sourceRunner {
-	return &sourceRunner{registry: r, log: log, onApplied: onApplied, running: make(map[registry.Source]*runningSource)}
+	return &sourceRunner{
+		registry: r, log: log, onApplied: onApplied, running: make(map[registry.Source]*runningSource),
+		hasDockerResolver: discovery.HasDockerResolver("/etc/resolv.conf"),
+	}
 }
 
 // reconcile stops the sources that the settings do not have, starts those that are new, and restarts those whose settings differ.
@@ -80,8 +87,8 @@ func (r *sourceRunner) reconcile(settings sourceSettings) {
 		}
 	}
 	// All feeds expect a source before the first source reports: affinity cookies wait until all sources have reported.
-	for kind := range wanted {
-		if r.running[kind] == nil {
+	for kind, spec := range wanted {
+		if r.running[kind] == nil && !spec.isOptional {
 			r.registry.Feed(kind).Expect()
 		}
 	}
@@ -105,13 +112,16 @@ func (r *sourceRunner) stop() {
 // specs returns the sources that the settings ask for.
 func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
 	specs := map[registry.Source]sourceSpec{
-		registry.DNS: {s.dns, discovery.DNS{Names: r.registry, Resolver: s.dns.resolver, Refresh: s.dns.refresh, Log: r.log}},
+		registry.DNS: {
+			settings: s.dns, source: discovery.DNS{Names: r.registry, Resolver: s.dns.resolver, Refresh: s.dns.refresh, Log: r.log},
+			isOptional: s.dns.resolver == "" && !r.hasDockerResolver, // as on a host, where Docker's DNS is not to be reached
+		},
 	}
 	if len(s.static) > 0 {
-		specs[registry.Static] = sourceSpec{s.static, s.static}
+		specs[registry.Static] = sourceSpec{settings: s.static, source: s.static}
 	}
 	if s.engine.dockerHost != "" {
-		specs[registry.Engine] = sourceSpec{s.engine, auditedEngine{discovery.Engine{
+		specs[registry.Engine] = sourceSpec{settings: s.engine, source: auditedEngine{discovery.Engine{
 			DockerHost: s.engine.dockerHost, Projects: s.engine.projects, Networks: s.engine.networks,
 			StopSignals: s.engine.stopSignals, TerminationTimeout: s.engine.terminatingTimeout,
 			Names: r.registry, PingRequests: r.registry.PingRequests(), OnApplied: r.onApplied, Log: r.log,

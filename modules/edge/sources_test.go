@@ -100,6 +100,26 @@ func TestEndpointsOfARemovedSourceAreRemoved(t *testing.T) {
 	}
 }
 
+// On a host, Docker's DNS can't be reached: each start would wait for three seconds.
+func TestTheStartDoesNotWaitForDockersDNSOnAHost(t *testing.T) {
+	for _, c := range []struct {
+		hasDockerResolver bool
+		resolver          string
+		waits             bool
+	}{{false, "", false}, {true, "127.0.0.1:1", true}, {false, "127.0.0.1:1", true}} {
+		sources, _ := newTestSources(t)
+		sources.hasDockerResolver = c.hasDockerResolver
+		settings := baseSettings()
+		settings.engine, settings.dns.resolver = engineSettings{}, c.resolver
+		sources.reconcile(settings)
+		start := time.Now()
+		sources.registry.WaitForSync(t.Context())
+		if waited := time.Since(start); (waited >= 2*time.Second) != c.waits {
+			t.Errorf("%+v: the start waits for %s", c, waited)
+		}
+	}
+}
+
 func TestStoppedRunnerHasNoSources(t *testing.T) {
 	sources, _ := newTestSources(t)
 	sources.reconcile(baseSettings())
