@@ -28,6 +28,7 @@ test:
 	$(STEP) 'tests/acme, backup, observability, storage' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup ./tests/observability ./tests/storage # two at a time: acme mostly waits
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/handover $(SUITE) ./tests/handover
+	$(STEP) tests/systemd $(SUITE) ./tests/systemd
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
 # The commands of the README in a privileged container of the bare Debian base, from a clone of HEAD.

@@ -28,7 +28,7 @@ command is for one of them.
   edge handover leave    has the predecessor accept no more connections, and let its clients go:
                          each response ends its connection, and WebSockets are closed in turn.
   edge handover stay     undoes leave.
-  edge handover export   prints what the edge knows of sessions, ejections and drains.
+  edge handover export   prints what the edge knows of sessions, ejections, drains and so on.
   edge handover import   reads that from its standard input.
 
   --address  is the admin address, as for edge status.
