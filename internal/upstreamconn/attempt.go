@@ -32,6 +32,9 @@ type Attempt struct {
 	// dead too.
 	NewConn bool
 
+	// Interim gets 1xx responses, before Send returns. nil: the trace of the context does.
+	Interim func(code int, header http.Header) error
+
 	// Timing is set by Send.
 	Timing Timing
 

@@ -84,12 +84,21 @@ func (c *call) readHead() (*http.Response, error) {
 		case resp.StatusCode == http.StatusContinue:
 			c.askForBody(true)
 		}
-		if trace := httptrace.ContextClientTrace(c.Context); trace != nil && trace.Got1xxResponse != nil {
-			if err := trace.Got1xxResponse(resp.StatusCode, textproto.MIMEHeader(resp.Header)); err != nil {
-				return nil, err
-			}
+		if err := c.pass(resp); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// pass passes a 1xx response on.
+func (c *call) pass(resp *http.Response) error {
+	if c.Interim != nil {
+		return c.Interim(resp.StatusCode, resp.Header)
+	}
+	if trace := httptrace.ContextClientTrace(c.Context); trace != nil && trace.Got1xxResponse != nil {
+		return trace.Got1xxResponse(resp.StatusCode, textproto.MIMEHeader(resp.Header))
+	}
+	return nil
 }
 
 // askForBody tells the goroutine of the body that the endpoint wants it, or has responded without it.
