@@ -120,7 +120,7 @@ func servicesOf(handler map[string]any) (all []string) {
 	transport, _ := handler["transport"].(map[string]any)
 	dynamic, _ := handler["dynamic_upstreams"].(map[string]any)
 	switch {
-	case handler["handler"] != "reverse_proxy":
+	case handler["handler"] != "reverse_proxy" && handler["handler"] != "edge_proxy":
 	case transport["protocol"] == "edge":
 		if service, found := transport["service"].(string); found {
 			all = append(all, strings.Split(service, ",")...)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -48,7 +49,8 @@ func init() {
 //		# request_buffers, response_buffers, stream_*, verbose_logs, proxy_status_name
 //	}
 //
-// The directive becomes two handlers in one route: edge_proxy, and reverse_proxy with the transport edge.
+// The directive becomes the handler edge_proxy; with what only reverse_proxy can do, such as handle_response, reverse_proxy with the transport edge
+// follows.
 func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	matcher, d, position, err := ParseMatcher(h)
 	if err != nil {
@@ -91,15 +93,30 @@ func ParseMatcher(h httpcaddyfile.Helper) (matcher caddy.ModuleMap, d *caddyfile
 	return matcher, d, fmt.Sprintf("%s:%d", d.File(), d.Line()), nil
 }
 
-// Handlers returns the handlers of a route to a service. rp has the configuration of reverse_proxy, and may be empty.
-// Handlers sets its transport and its upstream.
+// Handlers returns the handlers of a route to a service. rp has the configuration of reverse_proxy, and may be empty: it becomes a handler of its
+// own only if edge_proxy can't do what it asks for.
 func Handlers(t *Transport, rp *reverseproxy.Handler) []json.RawMessage {
-	rp.TransportRaw = caddyconfig.JSONModuleObject(t, "protocol", "edge", nil)
-	rp.Upstreams = reverseproxy.UpstreamPool{{Dial: t.dialAddress()}}
+	transport := caddyconfig.JSONModuleObject(t, "protocol", "edge", nil)
+	if canBeDirect(rp) {
+		h := &Handler{TransportRaw: transport, Headers: rp.Headers, FlushInterval: rp.FlushInterval}
+		return []json.RawMessage{caddyconfig.JSONModuleObject(h, "handler", "edge_proxy", nil)}
+	}
+	rp.TransportRaw, rp.Upstreams = transport, t.upstreams()
 	return []json.RawMessage{
 		caddyconfig.JSONModuleObject(new(Handler), "handler", "edge_proxy", nil),
 		caddyconfig.JSONModuleObject(rp, "handler", "reverse_proxy", nil),
 	}
+}
+
+// canBeDirect reports whether edge_proxy can do all that a reverse_proxy is configured to.
+func canBeDirect(rp *reverseproxy.Handler) bool {
+	plain := reverseproxy.Handler{Headers: rp.Headers, FlushInterval: min(rp.FlushInterval, 0)}
+	return bytes.Equal(caddyconfig.JSON(rp, nil), caddyconfig.JSON(plain, nil))
+}
+
+// upstreams returns the upstream of a reverse_proxy with the transport.
+func (t *Transport) upstreams() reverseproxy.UpstreamPool {
+	return reverseproxy.UpstreamPool{{Dial: t.dialAddress()}}
 }
 
 // dialAddress returns the address for the placeholders of reverse_proxy, which names an upstream without a project.

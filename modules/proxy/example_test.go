@@ -22,6 +22,5 @@ func ExampleHandlers() {
 		fmt.Println(string(handler))
 	}
 	// Output:
-	// {"handler":"edge_proxy"}
-	// {"handler":"reverse_proxy","transport":{"affinity":["cookie"],"hold":30000000000,"protocol":"edge","service":"api:80"},"upstreams":[{"dial":"api:80"}]}
+	// {"handler":"edge_proxy","transport":{"affinity":["cookie"],"hold":30000000000,"protocol":"edge","service":"api:80"}}
 }

@@ -30,7 +30,8 @@ type exchange struct {
 	endpoint *registry.Endpoint // of the last attempt
 	isSecond bool               // another exchange of the same request has provided the placeholders, as with `handle_response`
 
-	span          trace.Span // of the request; nil if its trace is not recorded
+	interim       func(code int, header http.Header) error // sends a 1xx response; nil: the request's trace does
+	span          trace.Span                               // of the request; nil if its trace is not recorded
 	requestID     string
 	times         phaseTimes
 	retry         retryPolicy
@@ -108,7 +109,7 @@ func (x *exchange) newAttempt(claim registry.Claim) *attempt {
 	x.setEndpoint(claim.Endpoint())
 	ctx, timeout := withDeadline(x.req.Context(), time.Duration(x.ResponseTimeout))
 	a := &attempt{exchange: x, claim: claim, deadline: timeout, request: upstreamconn.Attempt{
-		Request: x.req, Context: ctx, DialTimeout: time.Duration(x.DialTimeout), NewConn: len(x.retry.unansweredBy) > 0,
+		Request: x.req, Context: ctx, Interim: x.interim, DialTimeout: time.Duration(x.DialTimeout), NewConn: len(x.retry.unansweredBy) > 0,
 	}}
 	x.body.attach(&a.request, timeout)
 	a.startSpan()
