@@ -18,7 +18,7 @@ const profile = await mkdtemp(join(tmpdir(), 'edge-browser-'));
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: [
-    '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+    '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-auto-reload', '--disable-background-networking', '--disable-component-update', '--disable-sync',
     `--host-resolver-rules=MAP * ${host}`, `--ignore-certificate-errors-spki-list=${pin}`, ...versions[protocol],
   ],
 });

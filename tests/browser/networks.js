@@ -2,7 +2,7 @@
 // container starts. On a busy machine that hits a page once in a while, and says nothing about the edge.
 //
 // despiteNetworkChanges calls use, and again if it failed and one of the page's requests or WebSockets ended with that error, or if another
-// navigation came in between (Chromium shows the error, and reloads the page by itself); up to five times.
+// navigation came in between (Chromium shows the error); up to five times, a second apart.
 export async function despiteNetworkChanges(page, use) {
   let changed = false;
   const note = (error) => { changed ||= /ERR_NETWORK_CHANGED/.test(error); };
@@ -14,6 +14,7 @@ export async function despiteNetworkChanges(page, use) {
       return await use();
     } catch (error) {
       if (left === 0 || !changed && !String(error).includes('is interrupted by another navigation')) throw error;
+      await page.waitForTimeout(1000);
       console.error('networks have changed, again:', String(error).split('\n')[0]);
     }
   }

@@ -9,7 +9,7 @@ import { despiteNetworkChanges } from './networks.js';
 const [dir, ...pages] = process.argv.slice(2);
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-auto-reload', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
 for (const colorScheme of ['light', 'dark']) {
   const context = await browser.newContext({ colorScheme, ignoreHTTPSErrors: true, viewport: { width: 800, height: 500 }, extraHTTPHeaders: process.env.AUTHORIZATION ? { Authorization: process.env.AUTHORIZATION } : {} });
