@@ -31,6 +31,10 @@ type Attempt struct {
 	// NewConn makes the request use a new connection. It is for a retry after a reused connection has failed: other idle connections may be
 	// dead too.
 	NewConn bool
+	// ReuseAll lets a request use an idle connection that can't be sent twice, such as a POST. If the endpoint closes the connection at the same
+	// time, Send returns a [*NotDeliveredError] if the endpoint has not got the request, which is known only of endpoints that close connections
+	// with close(). BodyIsReplayable is required.
+	ReuseAll bool
 
 	// Interim gets 1xx responses, before Send returns. nil: the trace of the context does.
 	Interim func(code int, header http.Header) error
@@ -96,5 +100,8 @@ func IsIdempotent(method string) bool {
 
 // canReuseConn reports whether the request may use a reused connection: whether it can be sent again if that turns out to be closed.
 func (a *Attempt) canReuseConn() bool {
-	return !a.NewConn && IsIdempotent(a.Request.Method) && (a.Body == nil || a.BodyIsReplayable)
+	return !a.NewConn && (a.ReuseAll || a.canRepeat()) && (a.Body == nil || a.BodyIsReplayable)
 }
+
+// canRepeat reports whether the request may be sent twice.
+func (a *Attempt) canRepeat() bool { return IsIdempotent(a.Request.Method) }

@@ -30,6 +30,7 @@ type call struct {
 	bodyErr  atomic.Pointer[error] // why the body could not be read
 	canReuse bool                  // the connection, after the response
 	isDone   atomic.Bool
+	before   tcpState      // of the connection, for a request that must not be sent twice
 	body     io.ReadCloser // of the response
 }
 
@@ -37,7 +38,7 @@ type call struct {
 func (c *call) do(head *buffer) (*http.Response, error) {
 	c.watch()
 	rest, err := c.readShort(head)
-	if err == nil && c.Body != nil && !c.conn.canBeUsed() { // the endpoint did not wait for the client
+	if err == nil && (c.Body != nil && !c.conn.canBeUsed() || !c.prepareDelivery()) { // the endpoint did not wait for the client
 		err = c.redial()
 	}
 	if err != nil {
@@ -64,7 +65,7 @@ func (c *call) redial() error {
 	if err != nil {
 		return err
 	}
-	c.conn = dialed
+	c.conn, c.before = dialed, tcpState{}
 	c.connected(false)
 	c.watch()
 	return nil
@@ -132,6 +133,7 @@ func (c *call) accept(resp *http.Response) *http.Response {
 
 // fail closes the connection, and returns the error as the type that [Conns.Send] documents.
 func (c *call) fail(err error) error {
+	isRefused := isConnError(err) && c.Context.Err() == nil && c.isRefused()
 	c.finish(false)
 	if ctxErr := c.Context.Err(); ctxErr != nil {
 		return ctxErr
@@ -145,7 +147,10 @@ func (c *call) fail(err error) error {
 	if unsent := c.writeErr(); unsent != nil {
 		err = fmt.Errorf("%w, after %w", err, unsent)
 	}
-	if c.isReused {
+	switch {
+	case isRefused:
+		return &NotDeliveredError{err}
+	case c.isReused:
 		return &ReusedConnError{err}
 	}
 	return err

@@ -72,7 +72,7 @@ func open(addr string, parent *tunnel.Group) *Conns {
 // be tried once more on a new connection. [IsMalformed] tells whether the endpoint responded with something
 // that is not HTTP, or did not respond.
 //
-// A request that can't be sent again, because of its method or its body, never uses a reused connection: the endpoint may
+// Unless ReuseAll is set, a request that can't be sent again, because of its method or its body, never uses a reused connection: the endpoint may
 // close that connection at the same instant, and the outcome of the request would be unknown.
 func (c *Conns) Send(a *Attempt) (*http.Response, error) {
 	a.begin()

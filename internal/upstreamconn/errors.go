@@ -54,6 +54,16 @@ func (e *ReusedConnError) Error() string { return "on a reused connection: " + e
 // Unwrap returns how the connection ended.
 func (e *ReusedConnError) Unwrap() error { return e.Err }
 
+// NotDeliveredError is a request on a reused connection of which the endpoint has read nothing, because it had closed the connection. It can be
+// sent again, whatever its method is.
+type NotDeliveredError struct{ Err error }
+
+// Error says how the connection ended.
+func (e *NotDeliveredError) Error() string { return "not delivered: " + e.Err.Error() }
+
+// Unwrap returns how the connection ended.
+func (e *NotDeliveredError) Unwrap() error { return e.Err }
+
 // IsMalformed reports whether [Conns.Send] failed because the endpoint's response is not HTTP/1.1, such as one with two
 // different lengths. A connection that ends within the head, or after a 1xx response, is no response, not a malformed one.
 func IsMalformed(err error) bool {

@@ -39,6 +39,7 @@ func init() {
 //		retry_budget <percent>|off                        # 20%
 //		close_window <duration>                           # 5s
 //		affinity     <socketio|cookie...>
+//		reuse        repeatable|all                       # repeatable
 //		timeouts {
 //			dial     <duration>     # 3s
 //			response <duration>     # until the response begins; no limit
@@ -149,9 +150,9 @@ func extractSubdirectives(d *caddyfile.Dispenser, isKept func(header string) boo
 		if hint, isUnsupported := unsupportedSubdirective(name); isUnsupported {
 			return nil, d.Errf("edge_proxy: %s can't be used here: %s", name, hint)
 		}
-		if !slices.Contains(inheritedSubdirectives, name) && !strings.HasPrefix(name, "@") && name != "timeouts" && name != "affinity" &&
+		if !slices.Contains(inheritedSubdirectives, name) && !strings.HasPrefix(name, "@") && name != "timeouts" && name != "affinity" && name != "reuse" &&
 			!slices.Contains(service.Options, name) {
-			return nil, d.Errf("edge_proxy: unknown subdirective %q, want %s, affinity, timeouts, or from reverse_proxy: %s",
+			return nil, d.Errf("edge_proxy: unknown subdirective %q, want %s, affinity, reuse, timeouts, or from reverse_proxy: %s",
 				name, strings.Join(service.Options, ", "), strings.Join(inheritedSubdirectives, ", "))
 		}
 		segment := d.NewFromNextSegment()
@@ -223,6 +224,8 @@ func (t *Transport) unmarshalSubdirective(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "timeouts":
 		return t.unmarshalTimeouts(d)
+	case "reuse":
+		return t.unmarshalReuse(d)
 	case "affinity":
 		return UnmarshalAffinity(d, &t.Affinity)
 	default:
@@ -244,6 +247,16 @@ func UnmarshalAffinity(d *caddyfile.Dispenser, to *[]string) error {
 		return d.WrapErr(err)
 	}
 	*to = kinds
+	return nil
+}
+
+func (t *Transport) unmarshalReuse(d *caddyfile.Dispenser) error {
+	if !d.Args(&t.Reuse) || d.NextArg() {
+		return d.ArgErr()
+	}
+	if err := checkReuse(t.Reuse); err != nil {
+		return d.WrapErr(err)
+	}
 	return nil
 }
 

@@ -39,7 +39,7 @@ type exchange struct {
 }
 
 func (t *Transport) newExchange(req *http.Request) *exchange {
-	x := &exchange{Transport: t, req: req, body: newReplayBody(req), startedAt: time.Now(), span: recordingSpan(req)}
+	x := &exchange{Transport: t, req: req, body: newReplayBody(req, t.Reuse == reuseAll || upstreamconn.IsIdempotent(req.Method)), startedAt: time.Now(), span: recordingSpan(req)}
 	x.setRequestID()
 	return x
 }
@@ -109,7 +109,8 @@ func (x *exchange) newAttempt(claim registry.Claim) *attempt {
 	x.setEndpoint(claim.Endpoint())
 	ctx, timeout := withDeadline(x.req.Context(), time.Duration(x.ResponseTimeout))
 	a := &attempt{exchange: x, claim: claim, deadline: timeout, request: upstreamconn.Attempt{
-		Request: x.req, Context: ctx, Interim: x.interim, DialTimeout: time.Duration(x.DialTimeout), NewConn: len(x.retry.unansweredBy) > 0,
+		Request: x.req, Context: ctx, Interim: x.interim, DialTimeout: time.Duration(x.DialTimeout),
+		NewConn: x.retry.needsNewConn, ReuseAll: x.Reuse == reuseAll,
 	}}
 	x.body.attach(&a.request, timeout)
 	a.startSpan()

@@ -28,11 +28,12 @@ const (
 	endpointTerminating                    // a stopping container responded that it can't serve
 	badResponse                            // the response is malformed or an unrequested upgrade
 	noResponse                             // the request was sent, and no response came
+	notDelivered                           // the endpoint had closed the connection before the request
 )
 
 // String returns the kind as the spans of attempts have it (error.type).
 func (k failureKind) String() string {
-	return [...]string{"client_fault", "edge_exhausted", "invalid_request", "dial_failed", "endpoint_terminating", "bad_response", "no_response"}[k]
+	return [...]string{"client_fault", "edge_exhausted", "invalid_request", "dial_failed", "endpoint_terminating", "bad_response", "no_response", "not_delivered"}[k]
 }
 
 // classify returns why an attempt failed.
@@ -48,6 +49,9 @@ func (x *exchange) classify(err error) failureKind {
 			return edgeExhausted
 		}
 		return dialFailed
+	}
+	if _, ok := errors.AsType[*upstreamconn.NotDeliveredError](err); ok && x.body.isBuffered() {
+		return notDelivered
 	}
 	if _, ok := errors.AsType[*upstreamconn.InvalidRequestError](err); ok {
 		return invalidRequest
@@ -138,6 +142,9 @@ func (x *exchange) fail(e *registry.Endpoint, err error) error {
 		status = http.StatusGatewayTimeout
 	}
 	_, isUnsent := errors.AsType[*upstreamconn.DialError](err)
+	if _, ok := errors.AsType[*upstreamconn.NotDeliveredError](err); ok {
+		isUnsent = true
+	}
 	if _, ok := errors.AsType[*upstreamconn.InvalidRequestError](err); ok {
 		isUnsent, status = true, http.StatusInternalServerError
 	}

@@ -18,13 +18,14 @@ const maxReplayBody = 64 << 10
 
 // replayBody is the body of a request that may need several attempts. It is streamed and buffered at the same time: the next
 // attempt sends the buffer first, and then what the client sends. The buffer is dropped if the body grows beyond maxReplayBody
-// or the request is not idempotent; then the body can't be sent again. A nil replayBody is no body.
+// or the request is never sent again; then the body can't be sent again. A nil replayBody is no body.
 //
 // Only one attempt reads at a time. A read of a failed attempt may still be in progress: its bytes are buffered as well.
 type replayBody struct {
 	req      *http.Request
 	src      io.ReadCloser
 	trailers []string // names; the values come with the end of the body
+	isKept   bool     // the request may be sent again, so that bytes are buffered
 
 	mu            sync.Mutex
 	buffer        []byte
@@ -37,13 +38,13 @@ type replayBody struct {
 // errNotReplayable is why a body can't be sent again.
 var errNotReplayable = errors.New("the request's body is too large to be sent again")
 
-// newReplayBody returns the body of a request.
-func newReplayBody(req *http.Request) *replayBody {
+// newReplayBody returns the body of a request. isKept says that the request may be sent again.
+func newReplayBody(req *http.Request, isKept bool) *replayBody {
 	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 && len(req.Trailer) == 0 {
 		return nil
 	}
-	b := &replayBody{req: req, src: req.Body, trailers: slices.Sorted(maps.Keys(req.Trailer))}
-	if req.ProtoMajor == 3 && req.ContentLength < 0 && upstreamconn.IsIdempotent(req.Method) {
+	b := &replayBody{req: req, src: req.Body, trailers: slices.Sorted(maps.Keys(req.Trailer)), isKept: isKept}
+	if req.ProtoMajor == 3 && req.ContentLength < 0 && isKept {
 		b.peek()
 	}
 	return b
@@ -60,7 +61,7 @@ func (b *replayBody) attach(a *upstreamconn.Attempt, timeout *deadline) {
 			return
 		}
 	}
-	a.Body, a.BodyIsReplayable = b.open(timeout), upstreamconn.IsIdempotent(b.req.Method) && b.isSmall()
+	a.Body, a.BodyIsReplayable = b.open(timeout), b.isKept && b.isSmall()
 }
 
 // isSmall reports whether the body is known to fit into the buffer.
@@ -184,7 +185,7 @@ func (b *replayBody) appendBuffer(p []byte, r *bodyReader) {
 	case b.unbuffered:
 	case r.closed: // the bytes are for the next attempt
 		b.buffer = append(b.buffer, p...)
-	case b.req.ContentLength > maxReplayBody || len(b.buffer)+len(p) > maxReplayBody || !upstreamconn.IsIdempotent(b.req.Method):
+	case b.req.ContentLength > maxReplayBody || len(b.buffer)+len(p) > maxReplayBody || !b.isKept:
 		b.buffer, b.unbuffered, r.offset = nil, true, 0
 	default:
 		b.buffer = append(b.buffer, p...)

@@ -40,11 +40,12 @@ const (
 type retryPolicy struct {
 	count        int                  // retries so far
 	unansweredBy []*registry.Endpoint // the endpoints that did not answer; one twice if it was used again
+	needsNewConn bool                 // an idle connection was closed
 	isImmediate  bool                 // the request has not waited for an endpoint since the last of them
 }
 
 func (p *retryPolicy) addUnanswered(e *registry.Endpoint) {
-	p.unansweredBy, p.isImmediate = append(p.unansweredBy, e), true
+	p.unansweredBy, p.isImmediate, p.needsNewConn = append(p.unansweredBy, e), true, true
 }
 
 // isRepeated reports whether the last two attempts failed on the same endpoint, one right after the other.
@@ -75,6 +76,9 @@ func (x *exchange) retryOrFail(claim registry.Claim, err error) error {
 		}
 		claim.ReportDialError(err.Error())
 		x.retry.isImmediate = false
+	case notDelivered:
+		x.retry.needsNewConn = true
+		return nil // to the same endpoint, which closes idle connections
 	case noResponse:
 		if err := x.retryUnanswered(claim, err); err != nil {
 			return err

@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -52,6 +53,10 @@ type Transport struct {
 	// direction. Default: no limit.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
+	// Which requests use connections that were used before: `all`, also those that can't be sent twice, such as POST. Only for applications that
+	// close idle connections with close(), for both directions at once. Default: those that can be sent again.
+	Reuse string `json:"reuse,omitempty"`
+
 	// What keeps the requests of a client on one endpoint: `socketio`, its socket.io session; `cookie`, a cookie that names the
 	// endpoint, also if the session is unknown. Default: nothing.
 	Affinity []string `json:"affinity,omitempty"`
@@ -78,6 +83,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if t.DialTimeout < 0 || t.ResponseTimeout < 0 || t.IdleTimeout < 0 {
 		return errors.New("dial_timeout, response_timeout and idle_timeout can't be negative")
 	}
+	if err := checkReuse(t.Reuse); err != nil {
+		return err
+	}
 	if t.DialTimeout == 0 {
 		t.DialTimeout = caddy.Duration(upstreamconn.DefaultDialTimeout)
 	}
@@ -93,6 +101,20 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	t.Service = t.service.Name()
 	t.traffic = t.app.Traffic(t.service)
 	return t.provisionAffinity()
+}
+
+// The values of Reuse.
+const (
+	reuseAll        = "all"
+	reuseRepeatable = "repeatable"
+)
+
+func checkReuse(reuse string) error {
+	switch reuse {
+	case "", reuseAll, reuseRepeatable:
+		return nil
+	}
+	return fmt.Errorf("reuse %q: want repeatable or all", reuse)
 }
 
 func (t *Transport) provisionAffinity() error {
