@@ -117,6 +117,12 @@ func (s *session) applyEvent(m events.Message) (names []string, isComplete bool)
 	case events.ActionDie:
 		return s.index.markDead(id), true
 	case events.ActionDestroy:
+		if len(s.awaitingList) > 0 {
+			// A list is under way, which may have the container's successor: the name stays known until then.
+			names := s.index.markDead(id)
+			s.relist(id)
+			return names, true
+		}
 		return s.index.markDestroyed(id), true
 	case events.ActionPause:
 		return s.index.setUnhealthyReason(id, reasonPaused), true

@@ -99,6 +99,7 @@ func (s *session) runConnection(ctx context.Context) (connected bool, err error)
 	}
 	s.publish(s.index.applyFullList(all, s.Subnets()))
 	s.pendingList = listRequest{}
+	s.endAwaitingList(nil)
 	s.sink.SetOnline(true)
 	s.Log.Info("connected to the Docker Engine", zap.String("endpoint", s.DockerHost),
 		zap.Strings("projects", s.index.scope.served()), zap.Int("containers", len(s.index.containers)))
@@ -192,11 +193,16 @@ func (s *session) applyResult(result engineResult) {
 		s.publish(s.index.applyPartialList(result.ids, result.items, s.Subnets()))
 	}
 	if result.isList {
-		for id, event := range s.awaitingList {
-			if result.ids == nil || slices.Contains(result.ids, id) {
-				s.reportLag(event)
-				delete(s.awaitingList, id)
-			}
+		s.endAwaitingList(result.ids)
+	}
+}
+
+// endAwaitingList notes that containers have been listed; nil: all.
+func (s *session) endAwaitingList(ids []string) {
+	for id, event := range s.awaitingList {
+		if ids == nil || slices.Contains(ids, id) {
+			s.reportLag(event)
+			delete(s.awaitingList, id)
 		}
 	}
 }
