@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability projects edge-rollouts backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark projects edge-rollouts backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -29,6 +29,7 @@ test:
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/handover $(SUITE) ./tests/handover
 	$(STEP) tests/systemd $(SUITE) ./tests/systemd
+	$(STEP) tests/benchmark $(SUITE) ./tests/benchmark
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
 # The commands of the README in a privileged container of the bare Debian base, from a clone of HEAD.
@@ -80,6 +81,10 @@ testssl:
 # The edge beside stock Caddy, nginx and HAProxy, in everything that can happen to a stack: writes docs/reliability.md.
 reliability: setup image
 	go run ./tests/reliability
+
+# What the edge costs beside stock Caddy, nginx and HAProxy: writes docs/benchmark.md. Nothing else should run meanwhile.
+benchmark: setup image
+	go run ./tests/benchmark
 
 # 300 containers of 60 Compose projects on one network; about five minutes. `make test` has 20 of 4.
 projects: setup image

@@ -41,7 +41,7 @@ func BenchmarkAcquire(b *testing.B) {
 		name      string
 		services  int
 		slowStart time.Duration
-	}{{"endpoints=10", 1, -1}, {"endpoints=10000", 1000, -1}, {"slow start", 1, time.Hour}} {
+	}{{"endpoints=10", 1, -1}, {"endpoints=10000", 1000, -1}, {"endpoints=100000", 10_000, -1}, {"slow start", 1, time.Hour}} {
 		b.Run(c.name, func(b *testing.B) {
 			_, all, _ := newBenchRegistry(b, c.services, c.slowStart)
 			s := all[c.services/2]
@@ -58,9 +58,52 @@ func BenchmarkAcquire(b *testing.B) {
 	}
 }
 
+// BenchmarkAcquireDuringChanges measures claims while another goroutine changes services without a pause: other services, or the one of the claims.
+// It reports the longest claim, too, which includes the time for which another process had the processor.
+func BenchmarkAcquireDuringChanges(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		changed func(i int) int
+	}{{"others", func(i int) int { return i % 5000 }}, {"the same", func(int) int { return 5000 }}} {
+		b.Run(c.name, func(b *testing.B) {
+			r, all, members := newBenchRegistry(b, 10_000, -1)
+			s, ctx := all[5000], b.Context()
+			stop, stopped := make(chan struct{}), make(chan int)
+			go func() {
+				engine := r.Feed(registry.Engine)
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						stopped <- i
+						return
+					default:
+					}
+					n := c.changed(i)
+					name := fmt.Sprintf("s%d", n)
+					engine.Set(name, members[n][:9])
+					engine.Set(name, members[n])
+				}
+			}()
+			var longest time.Duration
+			for b.Loop() {
+				start := time.Now()
+				claim, err := s.Acquire(ctx, registry.PickOptions{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				claim.Release()
+				longest = max(longest, time.Since(start))
+			}
+			close(stop)
+			b.ReportMetric(float64(<-stopped)/b.Elapsed().Seconds(), "changes/s")
+			b.ReportMetric(float64(longest.Microseconds()), "longest-µs")
+		})
+	}
+}
+
 // BenchmarkUpdate measures the removal and the return of a container. The cost does not depend on the number of services.
 func BenchmarkUpdate(b *testing.B) {
-	for _, services := range []int{1, 1000} {
+	for _, services := range []int{1, 1000, 10_000} {
 		b.Run(fmt.Sprintf("endpoints=%d", services*10), func(b *testing.B) {
 			r, _, members := newBenchRegistry(b, services, -1)
 			engine := r.Feed(registry.Engine)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/affinity"
 	"github.com/theworklabs/edge/internal/engineio"
+	"github.com/theworklabs/edge/internal/gcpace"
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/recovery"
 	"github.com/theworklabs/edge/internal/registry"
@@ -70,6 +71,7 @@ func acquireRuntime(log, httpLog *zap.Logger) (*runtime, error) {
 }
 
 func newRuntime(log, httpLog *zap.Logger) *runtime {
+	gcpace.Start()
 	r := &runtime{
 		sessions:        engineio.NewTable(engineio.DefaultLimit),
 		adoptedSessions: engineio.NewTable(adoptedSessionLimit),

@@ -14,12 +14,26 @@ import (
 // Memory returns the memory of a container's processes in KiB: the sum of their proportional set sizes, so that memory which they share
 // counts once. It does not include the kernel's memory for their connections. It needs root.
 func Memory(ctx context.Context, container string) (int, error) {
-	out, err := harness.RunDocker(ctx, "top", container, "-eo", "pid")
+	all, err := Processes(ctx, container)
 	if err != nil {
 		return 0, err
 	}
+	return ProcessMemory(all)
+}
+
+// Processes returns the IDs of a container's processes on this machine.
+func Processes(ctx context.Context, container string) ([]string, error) {
+	out, err := harness.RunDocker(ctx, "top", container, "-eo", "pid")
+	if err != nil {
+		return nil, err
+	}
+	return strings.Fields(out)[1:], nil // the first field is the heading
+}
+
+// ProcessMemory returns the memory of processes as [Memory] does.
+func ProcessMemory(pids []string) (int, error) {
 	sum := 0
-	for _, pid := range strings.Fields(out)[1:] { // the first field is the heading
+	for _, pid := range pids {
 		n, err := pss(pid)
 		if err != nil {
 			return 0, err
