@@ -17,6 +17,7 @@ import (
 // effort is how much the benchmark does.
 type effort struct {
 	Rounds  int           `json:"rounds"`
+	Warmup  time.Duration `json:"warmup_ns"`
 	Time    time.Duration `json:"time_ns"` // of one measurement
 	Sockets int           `json:"sockets"` // idle ones
 	Waiting int           `json:"waiting"` // requests
@@ -24,8 +25,8 @@ type effort struct {
 
 // Docker gives containers 20,000 file descriptors at least on most machines, and a proxy needs two for each connection.
 var (
-	fullEffort  = effort{Rounds: 5, Time: 2 * time.Second, Sockets: 9000, Waiting: 2000}
-	shortEffort = effort{Rounds: 1, Time: 200 * time.Millisecond, Sockets: 50, Waiting: 50}
+	fullEffort  = effort{Rounds: 5, Warmup: 2 * time.Second, Time: 2 * time.Second, Sockets: 9000, Waiting: 2000}
+	shortEffort = effort{Rounds: 1, Warmup: 50 * time.Millisecond, Time: 200 * time.Millisecond, Sockets: 50, Waiting: 50}
 )
 
 // bench is a run of the benchmark.

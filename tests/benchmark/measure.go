@@ -48,7 +48,7 @@ func (b *bench) saturate(ctx context.Context, t *target, r load.Request, connect
 		return nil, err
 	}
 	defer clients.Close()
-	if _, err := clients.Saturate(b.effort.Time / 4); err != nil {
+	if _, err := clients.Saturate(b.effort.Warmup); err != nil {
 		return nil, err
 	}
 	pids, err := t.processes(ctx)
@@ -79,7 +79,7 @@ func (b *bench) pace(ctx context.Context, t *target, rate int) (values, error) {
 		return nil, err
 	}
 	defer clients.Close()
-	if _, err := clients.Pace(rate, b.effort.Time/4); err != nil {
+	if _, err := clients.Pace(rate, b.effort.Warmup); err != nil {
 		return nil, err
 	}
 	latencies, err := clients.Pace(rate, b.effort.Time)

@@ -19,7 +19,7 @@ Written by ` + "`make benchmark`" + ` on {{ .Date.Format "2006-01-02" }}, in {{ 
 {{ end }}
 The proxies run at the same time, as containers in the network of the machine, in front of one backend, a program in Go. The load comes from the
 same machine, so that requests per second say little, and the processor time that the proxy's processes use for each request says more. Each
-measurement takes {{ .Effort.Time }} after a warm-up of a quarter of that, one proxy after the other, in {{ .Effort.Rounds }} rounds: the tables have medians, and the smallest and
+measurement takes {{ .Effort.Time }} after a warm-up of {{ .Effort.Warmup }}, one proxy after the other, in {{ .Effort.Rounds }} rounds: the tables have medians, and the smallest and
 the largest value. Machines differ, and so do runs: compare the numbers of one row.
 
 The proxies have their usual settings ([tests/benchmark/proxies](../tests/benchmark/proxies)), without access logs, except where a row says so. nginx and HAProxy of
@@ -37,7 +37,7 @@ These measurements failed, and are not part of the tables:
 {{ if .Plot }}
 ![{{ .PlotText }}](benchmark/{{ .Plot }}.svg)
 {{ end }}
-{{ range .Parts }}{{ .Quantity }}:
+{{ range .Parts }}In {{ .Quantity }}:
 
 | |{{ range $.Proxies }} {{ . }} |{{ end }}{{ if .HasRatio }} edge ÷ caddy |{{ end }}
 |---|{{ range $.Proxies }}---|{{ end }}{{ if .HasRatio }}---|{{ end }}
@@ -109,7 +109,7 @@ func (r *Report) tables() (all []table) {
 
 // part returns the numbers of one quantity of a group.
 func (r *Report) part(group, quantity string) part {
-	p := part{Quantity: strings.ToUpper(quantity[:1]) + quantity[1:], HasRatio: slices.Contains(r.Proxies, "edge") && slices.Contains(r.Proxies, "caddy")}
+	p := part{Quantity: quantity, HasRatio: slices.Contains(r.Proxies, "edge") && slices.Contains(r.Proxies, "caddy")}
 	for _, name := range r.names(group) {
 		row, isMeasured := []string{name}, false
 		for _, proxy := range r.Proxies {

@@ -36,7 +36,6 @@ type target struct {
 	pid                 int    // of a proxy that is not ours
 
 	container string
-	dir       string
 }
 
 // labTargets returns the proxies that the benchmark runs itself.
@@ -130,7 +129,7 @@ func (t *target) start(ctx context.Context, dir string, endpoints []string) erro
 		return err
 	}
 	args := append([]string{
-		"run", "--detach", "--network", "host", "--volume", dir + ":/benchmark:ro",
+		"run", "--detach", "--network", "host", "--no-healthcheck", "--volume", dir + ":/benchmark:ro",
 		"--entrypoint", t.command[0], t.image,
 	}, t.command[1:]...)
 	out, err := harness.RunDocker(ctx, args...)
