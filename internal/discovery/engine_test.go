@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -131,47 +130,6 @@ func TestStopIsNotDelayedBySlowList(t *testing.T) {
 	engine.emit(events.ActionUpdate, "a", nil) // the source lists the container, and gets no response
 	engine.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
 	r.eventuallyInPhase(t, registry.Terminating)
-}
-
-// TestANameStaysKnownUntilTheSuccessorIsListed: with a slow list, a recreated service would be unknown for a moment, and its requests refused.
-func TestANameStaysKnownUntilTheSuccessorIsListed(t *testing.T) {
-	engine := newFakeEngine(t)
-	engine.put("a", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
-	var wasUnknown, wasStopped atomic.Bool
-	r.mu.Lock()
-	r.onSet = func(name string, members []registry.Member) {
-		if name == "api" && len(members) == 0 {
-			wasUnknown.Store(true)
-		}
-		if name == "api" && len(members) == 1 && members[0].Phase == registry.Stopped {
-			wasStopped.Store(true)
-		}
-	}
-	r.mu.Unlock()
-	gate := make(chan struct{})
-	open := sync.OnceFunc(func() { close(gate) })
-	defer open()
-	engine.mu.Lock()
-	engine.listGate = gate
-	engine.mu.Unlock()
-	engine.put("b", "10.0.0.8", nil)
-	engine.remove("a")
-	message := func(action events.Action, id string) events.Message {
-		return events.Message{Type: events.ContainerEventType, Action: action, Actor: events.Actor{ID: id}}
-	}
-	engine.emitAll(message(events.ActionCreate, "b"), message(events.ActionDie, "a"), message(events.ActionDestroy, "a"), message(events.ActionStart, "b"))
-	r.eventuallyInPhase(t, registry.Stopped)
-	open()
-	r.eventuallyServes(t, "10.0.0.8")
-	if wasUnknown.Load() || !wasStopped.Load() {
-		t.Errorf("the name was unknown: %t; the old container was stopped: %t", wasUnknown.Load(), wasStopped.Load())
-	}
-	// Without a successor, the name is unknown at once.
-	engine.remove("b")
-	engine.emitAll(message(events.ActionDie, "b"), message(events.ActionDestroy, "b"))
-	r.eventually(t, "api unknown", func() bool { return len(r.names["api"]) == 0 })
 }
 
 func TestOwnProjectIsDetectedFromLaterList(t *testing.T) {
