@@ -101,3 +101,18 @@ func (l *Load) Finish(t testing.TB) (errs []string) {
 	}
 	return errs
 }
+
+// FinishKills ends the load as Finish does, after its server was killed some times: each time, each client may lose the request that the server had
+// got, and no other one.
+func (l *Load) FinishKills(t testing.TB, kills int) {
+	t.Helper()
+	errs := l.Finish(t)
+	if limit := 25 * kills; len(errs) > limit {
+		t.Errorf("%d requests are lost, more than there are clients", len(errs))
+	}
+	for _, err := range errs {
+		if strings.Contains(err, "refused") || strings.Contains(err, "timeout") || strings.Contains(err, "Timeout") {
+			t.Errorf("a request that had not been sent is lost: %s", err)
+		}
+	}
+}
