@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark projects edge-rollouts backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark projects edge-rollouts closes backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -29,6 +29,7 @@ test:
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/handover $(SUITE) ./tests/handover
 	$(STEP) tests/systemd $(SUITE) ./tests/systemd
+	$(STEP) tests/closes $(SUITE) ./tests/closes
 	$(STEP) tests/benchmark $(SUITE) ./tests/benchmark
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
@@ -93,6 +94,10 @@ projects: setup image
 # The edge is replaced 20 times, under requests, uploads, downloads, waiting requests and WebSockets at once. 18 minutes.
 edge-rollouts: setup image
 	EDGE_TEST_ROLLOUTS=20 $(SUITE) -v -run 'TestManyRolloutsOfTheEdge' ./tests
+
+# POSTs around 10,000 ends of connections by each of five servers, and 1,000 kills of one. 20 minutes.
+closes: setup image
+	EDGE_TEST_CLOSES=10000 EDGE_TEST_KILLS=1000 $(SUITE) -timeout 2h -v ./tests/closes
 
 # All faults of backups: backups under writes, backups and restores that are killed at random times, and crashes of the databases (20, 100, 50 and
 # 20 of them), forged sets, full and broken disks, S3 that dies. It takes about three hours; `make test` has a part of it, in about 10 minutes.

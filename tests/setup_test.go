@@ -41,6 +41,7 @@ var missingOnBareDebian = []string{
 	"image edge-test/redis:test",
 	"image edge-test/nginx:test",
 	"image edge-test/haproxy:test",
+	"image edge-test/apache:test",
 	"image edge-test/systemd:test",
 	"image edge-test/observability:test",
 	"image edge-test/bigcapital-server:test",
