@@ -22,13 +22,12 @@ test:
 	$(STEP) sbom deploy/sbom
 	$(STEP) 'tests that need no Docker' go test -race ./... -short -timeout $(HANGS)
 	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
-	$(STEP) fuzz tests/fuzz 300x
 	$(STEP) tests $(SUITE) ./tests
+	# Two at a time, since much of it is waiting: backup takes as long as the others together.
+	$(STEP) 'tests/backup, acme, observability, storage, systemd' $(SUITE) -p 2 -parallel 3 $(addprefix ./tests/,backup acme observability storage systemd)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
-	$(STEP) 'tests/acme, backup, observability, storage' $(SUITE) -p 2 -parallel 3 ./tests/acme ./tests/backup ./tests/observability ./tests/storage # two at a time: acme mostly waits
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/handover $(SUITE) ./tests/handover
-	$(STEP) tests/systemd $(SUITE) ./tests/systemd
 	$(STEP) tests/closes $(SUITE) ./tests/closes
 	$(STEP) tests/benchmark $(SUITE) ./tests/benchmark
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
