@@ -62,6 +62,13 @@ func cases() (all []benchCase) {
 		r.Address = t.logged
 		return b.saturate(ctx, t, r, 64)
 	}})
+	all = append(all, benchCase{group: small, name: "POST 1 KB, HTTP/1.1, with reuse all in the edge", version: load.HTTP1, ours: true, run: func(ctx context.Context, b *bench, t *target) (values, error) {
+		r := t.request(load.HTTP1, http.MethodPost, kilobyte, kilobyte)
+		if t.name == "edge" {
+			r.Address = t.reusing
+		}
+		return b.saturate(ctx, t, r, 64)
+	}})
 	all = append(all, benchCase{group: small, name: "WebSocket, 100 bytes and their echo", version: load.HTTP1, run: func(ctx context.Context, b *bench, t *target) (values, error) {
 		return b.saturate(ctx, t, load.Request{Version: load.WebSocket, Address: t.http, Path: socketPath, Body: 100}, 64)
 	}})

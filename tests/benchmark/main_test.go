@@ -49,7 +49,7 @@ func TestCasesAreListed(t *testing.T) {
 	if err := run(t.Context(), []string{"--list", "--cases", "Small requests: POST; Endpoints"}, &out); err != nil {
 		t.Fatal(err)
 	}
-	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 7 || lines[0] != "Small requests: POST 1 KB, HTTP/1.1" || lines[6] != "Endpoints: 100" {
+	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 8 || lines[0] != "Small requests: POST 1 KB, HTTP/1.1" || lines[7] != "Endpoints: 100" {
 		t.Errorf("%q", lines)
 	}
 }

@@ -32,8 +32,8 @@ type target struct {
 	version []string // prints its version
 	no      []string // versions of HTTP that it does not have here
 
-	http, https, logged string // HOST:PORT; "": it has none
-	pid                 int    // of a proxy that is not ours
+	http, https, logged, reusing string // HOST:PORT; "": it has none
+	pid                          int    // of a proxy that is not ours
 
 	container string
 }
@@ -117,7 +117,7 @@ func (t *target) start(ctx context.Context, dir string, endpoints []string) erro
 		return err
 	}
 	if t.http == "" {
-		for _, address := range []*string{&t.http, &t.https, &t.logged} {
+		for _, address := range []*string{&t.http, &t.https, &t.logged, &t.reusing} {
 			port, err := harness.ReservePort()
 			if err != nil {
 				return err
@@ -168,7 +168,7 @@ func (t *target) writeConfig(file string, endpoints []string) error {
 		return err
 	}
 	defer f.Close()
-	return text.Execute(f, map[string]any{"HTTP": port(t.http), "HTTPS": port(t.https), "Logged": port(t.logged), "Endpoints": endpoints})
+	return text.Execute(f, map[string]any{"HTTP": port(t.http), "HTTPS": port(t.https), "Logged": port(t.logged), "Reusing": port(t.reusing), "Endpoints": endpoints})
 }
 
 // stop removes the container.
