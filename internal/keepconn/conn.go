@@ -239,10 +239,29 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	if c.startWrite() {
 		return 0, net.ErrClosed
 	}
-	if to, ok := c.Conn.(io.ReaderFrom); ok {
+	to, ok := c.Conn.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{c.Conn}, r)
+	}
+	return readLimited(to, r)
+}
+
+// readLimited calls ReadFrom with one limit in the place of several: net lets the kernel copy from a connection only if there is one at most, and
+// Caddy adds one of its own.
+func readLimited(to io.ReaderFrom, r io.Reader) (int64, error) {
+	var limits []*io.LimitedReader
+	least := int64(math.MaxInt64)
+	for limit, ok := r.(*io.LimitedReader); ok; limit, ok = r.(*io.LimitedReader) {
+		limits, r, least = append(limits, limit), limit.R, min(least, limit.N)
+	}
+	if len(limits) == 0 {
 		return to.ReadFrom(r)
 	}
-	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+	n, err := to.ReadFrom(&io.LimitedReader{R: r, N: least})
+	for _, limit := range limits {
+		limit.N -= n
+	}
+	return n, err
 }
 
 // CloseWrite closes the direction to the client, where the connection can.

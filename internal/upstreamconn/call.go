@@ -32,6 +32,7 @@ type call struct {
 	isDone   atomic.Bool
 	before   tcpState      // of the connection, for a request that must not be sent twice
 	body     io.ReadCloser // of the response
+	left     int64         // bytes of it that were not read; below zero: nobody knows
 }
 
 // do sends the request, and returns the head of the response.
@@ -127,7 +128,7 @@ func (c *call) accept(resp *http.Response) *http.Response {
 		c.finish(true)
 		return resp
 	}
-	c.body, resp.Body = resp.Body, c
+	c.body, c.left, resp.Body = resp.Body, resp.ContentLength, c
 	return resp
 }
 
@@ -159,6 +160,7 @@ func (c *call) fail(err error) error {
 // Read reads the body of the response.
 func (c *call) Read(p []byte) (int, error) {
 	n, err := c.body.Read(p)
+	c.left -= int64(n)
 	switch err {
 	case nil:
 		return n, nil

@@ -59,6 +59,7 @@ func (b *crossingBackend) serve(conn net.Conn) {
 		}
 		b.read.Add(1)
 		if i == 0 {
+			time.Sleep(50 * time.Millisecond) // a connection is kept if all of the request was sent when the response comes
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	}

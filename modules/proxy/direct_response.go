@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
 // respond sends the response to the client. If it breaks off, it ends the client's connection or stream, so that the client sees that the response is not
@@ -111,9 +113,13 @@ func (d *direct) copy(w http.ResponseWriter, resp *http.Response) error {
 		}
 		to = f
 	}
+	rest := d.restCopier(w, resp)
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
 	for {
+		if isDone, err := rest.copy(); isDone {
+			return err
+		}
 		n, err := resp.Body.Read(buf[:])
 		if n > 0 {
 			if _, err := to.Write(buf[:n]); err != nil {
@@ -128,6 +134,38 @@ func (d *direct) copy(w http.ResponseWriter, resp *http.Response) error {
 			return errors.Join(errReadResponse, err)
 		}
 	}
+}
+
+// restCopier copies the rest of a long body by the kernel. The zero one does not.
+type restCopier struct {
+	from upstreamconn.RestCopier
+	to   io.ReaderFrom
+}
+
+// restCopier returns what may copy the rest of the body: only to an HTTP/1.1 connection without TLS can the kernel copy.
+func (d *direct) restCopier(w http.ResponseWriter, resp *http.Response) (r restCopier) {
+	if resp.ContentLength < upstreamconn.MinRest || d.req.TLS != nil || d.req.ProtoMajor != 1 || d.isStreamed(resp) {
+		return r
+	}
+	if to, ok := w.(io.ReaderFrom); ok {
+		r.to = to
+		r.from, _ = resp.Body.(upstreamconn.RestCopier)
+	}
+	return r
+}
+
+func (r restCopier) copy() (isDone bool, err error) {
+	if r.from == nil {
+		return false, nil
+	}
+	isDone, readErr, writeErr := r.from.CopyRest(r.to)
+	switch {
+	case readErr != nil:
+		err = errors.Join(errReadResponse, readErr)
+	case writeErr != nil:
+		err = errors.Join(errWriteResponse, writeErr)
+	}
+	return isDone, err
 }
 
 // Why a response breaks off.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
 // responseBody is the body of a response that releases its claim when it is closed.
@@ -32,6 +34,19 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		b.broken.CompareAndSwap(nil, &err)
 	}
 	return n, err
+}
+
+// CopyRest implements [upstreamconn.RestCopier].
+func (b *responseBody) CopyRest(w io.ReaderFrom) (isDone bool, readErr, writeErr error) {
+	rest, ok := b.ReadCloser.(upstreamconn.RestCopier)
+	if !ok {
+		return false, nil, nil
+	}
+	isDone, readErr, writeErr = rest.CopyRest(w)
+	if readErr != nil {
+		b.broken.CompareAndSwap(nil, &readErr)
+	}
+	return isDone, readErr, writeErr
 }
 
 // Close closes the body and releases the claim.

@@ -1,0 +1,188 @@
+package upstreamconn_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/upstreamconn"
+)
+
+// restSize is the size of the bodies of these tests.
+const restSize = 8 << 20
+
+// newLongBackend returns a backend that sends a long body, and calls then at half of it.
+func newLongBackend(t *testing.T, then func(http.ResponseWriter)) (*backend, []byte) {
+	t.Helper()
+	body := make([]byte, restSize)
+	for i := range body {
+		body[i] = byte(i * 7 >> 3)
+	}
+	return newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body[:restSize/2])
+		if then != nil {
+			then(w)
+		}
+		_, _ = w.Write(body[restSize/2:])
+	}), body
+}
+
+// newClientConn returns both ends of a TCP connection: that of the edge, and that of the client.
+func newClientConn(t *testing.T) (edge, client *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dialed, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialed.Close(); accepted.Close() })
+	return accepted.(*net.TCPConn), dialed.(*net.TCPConn)
+}
+
+// copyAll copies the response of a GET to w, the rest of it by CopyRest.
+func copyAll(t *testing.T, c *upstreamconn.Conns, a *upstreamconn.Attempt, w *net.TCPConn) (readErr, writeErr error) {
+	t.Helper()
+	resp, err := c.Send(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	buf := make([]byte, 16<<10)
+	for {
+		isDone, readErr, writeErr := resp.Body.(upstreamconn.RestCopier).CopyRest(w)
+		if isDone {
+			return readErr, writeErr
+		}
+		n, err := resp.Body.Read(buf)
+		if _, err := w.Write(buf[:n]); err != nil {
+			return nil, err
+		}
+		if err != nil {
+			t.Fatalf("the rest was not copied: %v", err)
+		}
+	}
+}
+
+func TestTheRestOfABodyIsCopied(t *testing.T) {
+	b, body := newLongBackend(t, nil)
+	c := b.open(t)
+	for range 3 {
+		edge, client := newClientConn(t)
+		got := make(chan []byte)
+		go func() {
+			text, _ := io.ReadAll(client) // compared below
+			got <- text
+		}()
+		if readErr, writeErr := copyAll(t, c, newAttempt(t, http.MethodGet, "", false), edge); readErr != nil || writeErr != nil {
+			t.Fatal(readErr, writeErr)
+		}
+		edge.Close()
+		if text := <-got; !bytes.Equal(text, body) {
+			t.Fatalf("got %d bytes, want the %d of the body", len(text), len(body))
+		}
+	}
+	if n := b.opened.Load(); n != 1 {
+		t.Errorf("3 requests took %d connections, want 1, which is used again", n)
+	}
+}
+
+func TestShortBodiesAreNotCopiedByTheKernel(t *testing.T) {
+	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "short") })
+	resp, err := b.open(t).Send(newAttempt(t, http.MethodGet, "", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	edge, _ := newClientConn(t)
+	if isDone, readErr, writeErr := resp.Body.(upstreamconn.RestCopier).CopyRest(edge); isDone || readErr != nil || writeErr != nil {
+		t.Error(isDone, readErr, writeErr)
+	}
+	if text, err := io.ReadAll(resp.Body); string(text) != "short" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// TestTheSideThatBreaksARestIsKnown: an endpoint that dies is to blame, and a client that leaves is not.
+func TestTheSideThatBreaksARestIsKnown(t *testing.T) {
+	reset := func(conn net.Conn) {
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	}
+	for _, end := range []struct {
+		name string
+		end  func(net.Conn)
+	}{{"ends", func(conn net.Conn) { _ = conn.Close() }}, {"resets", reset}} {
+		t.Run("the endpoint "+end.name, func(t *testing.T) {
+			b, _ := newLongBackend(t, func(w http.ResponseWriter) {
+				conn, buf, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = buf.Flush()
+				end.end(conn)
+				panic(http.ErrAbortHandler)
+			})
+			edge, client := newClientConn(t)
+			go func() { _, _ = io.Copy(io.Discard, client) }()
+			readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge)
+			if readErr == nil || writeErr != nil {
+				t.Errorf("read: %v, write: %v; want the endpoint's error", readErr, writeErr)
+			}
+			b.eventuallyClosed(t, 1)
+		})
+	}
+	for _, end := range []struct {
+		name string
+		end  func(net.Conn)
+	}{{"leaves", func(conn net.Conn) { _ = conn.Close() }}, {"resets", reset}} {
+		t.Run("the client "+end.name, func(t *testing.T) {
+			edge, client := newClientConn(t)
+			b, _ := newLongBackend(t, func(http.ResponseWriter) { end.end(client) })
+			readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge)
+			if readErr != nil || writeErr == nil {
+				t.Errorf("read: %v, write: %v; want the client's error", readErr, writeErr)
+			}
+			b.eventuallyClosed(t, 1)
+		})
+	}
+	t.Run("the context ends", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		b, _ := newLongBackend(t, func(http.ResponseWriter) {
+			cancel()
+			time.Sleep(50 * time.Millisecond)
+		})
+		edge, client := newClientConn(t)
+		go func() { _, _ = io.Copy(io.Discard, client) }()
+		a := newAttempt(t, http.MethodGet, "", false)
+		a.Context = ctx
+		if readErr, _ := copyAll(t, b.open(t), a, edge); !errors.Is(readErr, context.Canceled) {
+			t.Errorf("%v, want that of the context", readErr)
+		}
+	})
+	t.Run("the client does not read in time", func(t *testing.T) {
+		b, _ := newLongBackend(t, nil)
+		edge, _ := newClientConn(t)
+		if err := edge.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge); readErr != nil || writeErr == nil {
+			t.Errorf("read: %v, write: %v; want the client's error", readErr, writeErr)
+		}
+	})
+}
