@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/theworklabs/edge/tests/benchmark/load"
 )
 
 // backendVariable has the port of the backend in the environment of its process, which runs this program, too.
@@ -62,6 +64,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	folder := flags.String("out", "docs", "`directory` of benchmark.md, benchmark.json and the plots; \"\": writes nothing")
 	list := flags.Bool("list", false, "list the cases and exit")
 	again := flags.Bool("again", false, "write benchmark.md and the plots again, from benchmark.json")
+	profile := flags.String("profile", "", "print where the edge's time goes in a GET over this `version` of HTTP, such as HTTP/1.1 or HTTP/2, and exit")
 	flags.IntVar(&b.effort.Rounds, "rounds", b.effort.Rounds, "how often each case is measured")
 	flags.DurationVar(&b.effort.Time, "time", b.effort.Time, "how long one measurement takes")
 	flags.StringVar(&b.port, "backend", "", "`port` of the backend; a free one if empty")
@@ -82,6 +85,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if b.effort.Rounds < 1 || b.effort.Time <= 0 {
 		return errors.New("rounds and time: want more than 0")
+	}
+	if *profile != "" {
+		if versions := []string{load.HTTP1, load.HTTP1TLS, load.HTTP2, load.HTTP3}; !slices.Contains(versions, *profile) {
+			return fmt.Errorf("profile %q: want one of %s", *profile, strings.Join(versions, ", "))
+		}
+		return b.profile(ctx, *profile)
 	}
 	chosen, err := chooseCases(*only)
 	if err != nil {

@@ -33,7 +33,10 @@ type target struct {
 	no      []string // versions of HTTP that it does not have here
 
 	http, https, logged, reusing string // HOST:PORT; "": it has none
-	pid                          int    // of a proxy that is not ours
+
+	isProfiled bool
+	admin      string // HOST:PORT, if it is profiled
+	pid        int    // of a proxy that is not ours
 
 	container string
 }
@@ -117,7 +120,7 @@ func (t *target) start(ctx context.Context, dir string, endpoints []string) erro
 		return err
 	}
 	if t.http == "" {
-		for _, address := range []*string{&t.http, &t.https, &t.logged, &t.reusing} {
+		for _, address := range []*string{&t.http, &t.https, &t.logged, &t.reusing, &t.admin} {
 			port, err := harness.ReservePort()
 			if err != nil {
 				return err
@@ -168,7 +171,13 @@ func (t *target) writeConfig(file string, endpoints []string) error {
 		return err
 	}
 	defer f.Close()
-	return text.Execute(f, map[string]any{"HTTP": port(t.http), "HTTPS": port(t.https), "Logged": port(t.logged), "Reusing": port(t.reusing), "Endpoints": endpoints})
+	admin := ""
+	if t.isProfiled {
+		admin = t.admin
+	}
+	return text.Execute(f, map[string]any{
+		"HTTP": port(t.http), "HTTPS": port(t.https), "Logged": port(t.logged), "Reusing": port(t.reusing), "Admin": admin, "Endpoints": endpoints,
+	})
 }
 
 // stop removes the container.
