@@ -33,6 +33,7 @@ type call struct {
 	before   tcpState      // of the connection, for a request that must not be sent twice
 	body     io.ReadCloser // of the response
 	left     int64         // bytes of it that were not read; below zero: nobody knows
+	isCopied bool          // some of it was copied by the kernel
 }
 
 // do sends the request, and returns the head of the response.
@@ -159,7 +160,11 @@ func (c *call) fail(err error) error {
 
 // Read reads the body of the response.
 func (c *call) Read(p []byte) (int, error) {
-	n, err := c.body.Read(p)
+	read := c.body.Read
+	if c.isCopied {
+		read = c.readRest
+	}
+	n, err := read(p)
 	c.left -= int64(n)
 	switch err {
 	case nil:

@@ -7,49 +7,74 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MinRest is how many bytes of a body must be left for [RestCopier]: for fewer, copying them is as fast.
-const MinRest = 128 << 10
+// MinRest is how many bytes must have arrived for [RestCopier]: fewer are copied as fast.
+const MinRest = 16 << 10
 
-// RestCopier is the body of a response whose rest the kernel may copy to the connection of a client (splice), without a copy in this process.
+// RestCopier is the body of a response, parts of which the kernel may copy to the connection of a client (splice), without a copy in this process.
 type RestCopier interface {
-	// CopyRest sends the rest of the body to w, which should pass it on to a TCP connection. isDone is false if nothing was copied, since the rest is
-	// too short, its length is not known, or some of it was read already: it has to be read as usual. readErr is why the rest could not be read,
-	// and writeErr why it could not be written.
-	CopyRest(w io.ReaderFrom) (isDone bool, readErr, writeErr error)
+	// CopyArrived sends what has arrived of the body to w, which should pass it on to a TCP connection. It does not wait for more, so that the deadlines of
+	// the client's connection are for the client alone. n is 0 if too little has arrived, if the length of the body is not known, or if some of it is
+	// in a buffer: it has to be read as usual. At the end of the body, err is io.EOF. fromEndpoint is set if another error is the endpoint's.
+	CopyArrived(w io.ReaderFrom) (n int64, fromEndpoint bool, err error)
 }
 
-// CopyRest implements [RestCopier].
-func (c *call) CopyRest(w io.ReaderFrom) (isDone bool, readErr, writeErr error) {
+// CopyArrived implements [RestCopier].
+func (c *call) CopyArrived(w io.ReaderFrom) (n int64, fromEndpoint bool, err error) {
 	tcp, ok := c.conn.Conn.(*net.TCPConn)
 	if !ok || c.left < MinRest || c.conn.reader.Buffered() > 0 || c.isDone.Load() {
-		return false, nil, nil
+		return 0, false, nil
 	}
-	rest := &io.LimitedReader{R: tcp, N: c.left} // the type that net knows
-	_, err := w.ReadFrom(rest)
-	c.left = rest.N
-	if err == nil && rest.N == 0 {
+	arrived := min(c.left, c.conn.arrived())
+	if arrived < MinRest {
+		return 0, false, nil
+	}
+	n, err = w.ReadFrom(&io.LimitedReader{R: tcp, N: arrived}) // the type that net knows
+	c.isCopied = true
+	if c.left -= n; c.left == 0 && err == nil {
 		c.finish(true)
-		return true, nil, nil
+		return n, false, io.EOF
+	}
+	if err == nil && n == arrived {
+		return n, false, nil
 	}
 	if err == nil {
 		err = io.ErrUnexpectedEOF
 	}
-	hasEnded := c.conn.hasEnded() // before it is closed
+	fromEndpoint = c.conn.hasEnded() // before it is closed
 	c.finish(false)
-	switch ctxErr := c.Context.Err(); {
-	case ctxErr != nil:
-		return true, ctxErr, nil
-	case hasEnded:
-		return true, err, nil
+	if ctxErr := c.Context.Err(); ctxErr != nil {
+		return n, true, ctxErr
 	}
-	return true, nil, err
+	return n, fromEndpoint, err
+}
+
+// readRest reads the body after a part of it was copied, of which c.body does not know.
+func (c *call) readRest(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := c.conn.reader.Read(p[:min(int64(len(p)), c.left)])
+	if err == io.EOF && int64(n) < c.left {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// arrived returns how many bytes have arrived.
+func (c *conn) arrived() (n int64) {
+	if c.raw == nil {
+		return 0
+	}
+	_ = c.raw.Control(func(fd uintptr) { // a closed connection has none
+		if got, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err == nil {
+			n = int64(got)
+		}
+	})
+	return n
 }
 
 // hasEnded reports whether the endpoint has ended the connection, and nothing is left to read.
 func (c *conn) hasEnded() bool {
-	if c.raw == nil {
-		return false
-	}
 	hasEnded := false
 	err := c.raw.Control(func(fd uintptr) {
 		var b [1]byte

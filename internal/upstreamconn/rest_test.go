@@ -54,8 +54,8 @@ func newClientConn(t *testing.T) (edge, client *net.TCPConn) {
 	return accepted.(*net.TCPConn), dialed.(*net.TCPConn)
 }
 
-// copyAll copies the response of a GET to w, the rest of it by CopyRest.
-func copyAll(t *testing.T, c *upstreamconn.Conns, a *upstreamconn.Attempt, w *net.TCPConn) (readErr, writeErr error) {
+// copyAll copies the response of a GET to w, as much as it can by CopyArrived. copied is how much that was.
+func copyAll(t *testing.T, c *upstreamconn.Conns, a *upstreamconn.Attempt, w *net.TCPConn) (copied int64, readErr, writeErr error) {
 	t.Helper()
 	resp, err := c.Send(a)
 	if err != nil {
@@ -64,16 +64,27 @@ func copyAll(t *testing.T, c *upstreamconn.Conns, a *upstreamconn.Attempt, w *ne
 	defer resp.Body.Close()
 	buf := make([]byte, 16<<10)
 	for {
-		isDone, readErr, writeErr := resp.Body.(upstreamconn.RestCopier).CopyRest(w)
-		if isDone {
-			return readErr, writeErr
+		part, fromEndpoint, err := resp.Body.(upstreamconn.RestCopier).CopyArrived(w)
+		copied += part
+		switch {
+		case err == io.EOF:
+			return copied, nil, nil
+		case fromEndpoint:
+			return copied, err, nil
+		case err != nil:
+			return copied, nil, err
+		case part > 0:
+			continue
 		}
 		n, err := resp.Body.Read(buf)
 		if _, err := w.Write(buf[:n]); err != nil {
-			return nil, err
+			return copied, nil, err
+		}
+		if err == io.EOF {
+			return copied, nil, nil
 		}
 		if err != nil {
-			t.Fatalf("the rest was not copied: %v", err)
+			return copied, err, nil
 		}
 	}
 }
@@ -88,12 +99,49 @@ func TestTheRestOfABodyIsCopied(t *testing.T) {
 			text, _ := io.ReadAll(client) // compared below
 			got <- text
 		}()
-		if readErr, writeErr := copyAll(t, c, newAttempt(t, http.MethodGet, "", false), edge); readErr != nil || writeErr != nil {
+		copied, readErr, writeErr := copyAll(t, c, newAttempt(t, http.MethodGet, "", false), edge)
+		if readErr != nil || writeErr != nil {
 			t.Fatal(readErr, writeErr)
+		}
+		if copied < restSize/4 {
+			t.Errorf("the kernel has copied %d of %d bytes", copied, restSize)
 		}
 		edge.Close()
 		if text := <-got; !bytes.Equal(text, body) {
 			t.Fatalf("got %d bytes, want the %d of the body", len(text), len(body))
+		}
+	}
+	if n := b.opened.Load(); n != 1 {
+		t.Errorf("3 requests took %d connections, want 1, which is used again", n)
+	}
+}
+
+// TestAShortEndIsReadAfterTheRest: what comes last, and is too little for the kernel, is read as usual.
+func TestAShortEndIsReadAfterTheRest(t *testing.T) {
+	const long, short = 1 << 20, 1000
+	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(long+short))
+		_, _ = w.Write(bytes.Repeat([]byte("a"), long))
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(100 * time.Millisecond)
+		_, _ = w.Write(bytes.Repeat([]byte("b"), short))
+	})
+	c := b.open(t)
+	for range 3 {
+		edge, client := newClientConn(t)
+		got := make(chan int64)
+		go func() {
+			n, _ := io.Copy(io.Discard, client) // compared below
+			got <- n
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		a := newAttempt(t, http.MethodGet, "", false)
+		a.Context = ctx
+		copied, readErr, writeErr := copyAll(t, c, a, edge)
+		edge.Close()
+		if n := <-got; readErr != nil || writeErr != nil || n != long+short || copied == 0 || copied > long {
+			t.Fatalf("got %d bytes, of which the kernel has copied %d; %v, %v", n, copied, readErr, writeErr)
 		}
 	}
 	if n := b.opened.Load(); n != 1 {
@@ -109,8 +157,8 @@ func TestShortBodiesAreNotCopiedByTheKernel(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	edge, _ := newClientConn(t)
-	if isDone, readErr, writeErr := resp.Body.(upstreamconn.RestCopier).CopyRest(edge); isDone || readErr != nil || writeErr != nil {
-		t.Error(isDone, readErr, writeErr)
+	if n, fromEndpoint, err := resp.Body.(upstreamconn.RestCopier).CopyArrived(edge); n != 0 || fromEndpoint || err != nil {
+		t.Error(n, fromEndpoint, err)
 	}
 	if text, err := io.ReadAll(resp.Body); string(text) != "short" || err != nil {
 		t.Errorf("%q, %v", text, err)
@@ -140,7 +188,7 @@ func TestTheSideThatBreaksARestIsKnown(t *testing.T) {
 			})
 			edge, client := newClientConn(t)
 			go func() { _, _ = io.Copy(io.Discard, client) }()
-			readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge)
+			_, readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge)
 			if readErr == nil || writeErr != nil {
 				t.Errorf("read: %v, write: %v; want the endpoint's error", readErr, writeErr)
 			}
@@ -154,7 +202,7 @@ func TestTheSideThatBreaksARestIsKnown(t *testing.T) {
 		t.Run("the client "+end.name, func(t *testing.T) {
 			edge, client := newClientConn(t)
 			b, _ := newLongBackend(t, func(http.ResponseWriter) { end.end(client) })
-			readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge)
+			_, readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge)
 			if readErr != nil || writeErr == nil {
 				t.Errorf("read: %v, write: %v; want the client's error", readErr, writeErr)
 			}
@@ -171,8 +219,24 @@ func TestTheSideThatBreaksARestIsKnown(t *testing.T) {
 		go func() { _, _ = io.Copy(io.Discard, client) }()
 		a := newAttempt(t, http.MethodGet, "", false)
 		a.Context = ctx
-		if readErr, _ := copyAll(t, b.open(t), a, edge); !errors.Is(readErr, context.Canceled) {
+		if _, readErr, _ := copyAll(t, b.open(t), a, edge); !errors.Is(readErr, context.Canceled) {
 			t.Errorf("%v, want that of the context", readErr)
+		}
+	})
+	t.Run("the endpoint is slow", func(t *testing.T) {
+		b, body := newLongBackend(t, func(http.ResponseWriter) { time.Sleep(300 * time.Millisecond) })
+		edge, client := newClientConn(t)
+		got := make(chan []byte)
+		go func() {
+			text, _ := io.ReadAll(client) // compared below
+			got <- text
+		}()
+		if _, readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge); readErr != nil || writeErr != nil {
+			t.Error(readErr, writeErr)
+		}
+		edge.Close()
+		if text := <-got; !bytes.Equal(text, body) {
+			t.Errorf("got %d bytes, want the %d of the body", len(text), len(body))
 		}
 	})
 	t.Run("the client does not read in time", func(t *testing.T) {
@@ -181,7 +245,7 @@ func TestTheSideThatBreaksARestIsKnown(t *testing.T) {
 		if err := edge.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
-		if readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge); readErr != nil || writeErr == nil {
+		if _, readErr, writeErr := copyAll(t, b.open(t), newAttempt(t, http.MethodGet, "", false), edge); readErr != nil || writeErr == nil {
 			t.Errorf("read: %v, write: %v; want the client's error", readErr, writeErr)
 		}
 	})

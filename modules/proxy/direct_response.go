@@ -117,8 +117,12 @@ func (d *direct) copy(w http.ResponseWriter, resp *http.Response) error {
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
 	for {
-		if isDone, err := rest.copy(); isDone {
+		if n, err := rest.copy(); err == io.EOF {
+			return nil
+		} else if err != nil {
 			return err
+		} else if n > 0 {
+			continue
 		}
 		n, err := resp.Body.Read(buf[:])
 		if n > 0 {
@@ -136,13 +140,13 @@ func (d *direct) copy(w http.ResponseWriter, resp *http.Response) error {
 	}
 }
 
-// restCopier copies the rest of a long body by the kernel. The zero one does not.
+// restCopier has the kernel copy parts of a long body. The zero one does not.
 type restCopier struct {
 	from upstreamconn.RestCopier
 	to   io.ReaderFrom
 }
 
-// restCopier returns what may copy the rest of the body: only to an HTTP/1.1 connection without TLS can the kernel copy.
+// restCopier returns what may copy parts of the body: only to an HTTP/1.1 connection without TLS can the kernel copy.
 func (d *direct) restCopier(w http.ResponseWriter, resp *http.Response) (r restCopier) {
 	if resp.ContentLength < upstreamconn.MinRest || d.req.TLS != nil || d.req.ProtoMajor != 1 || d.isStreamed(resp) {
 		return r
@@ -154,18 +158,19 @@ func (d *direct) restCopier(w http.ResponseWriter, resp *http.Response) (r restC
 	return r
 }
 
-func (r restCopier) copy() (isDone bool, err error) {
+// copy copies what has arrived. n is 0 if the body has to be read as usual. At its end, err is io.EOF.
+func (r restCopier) copy() (n int64, err error) {
 	if r.from == nil {
-		return false, nil
+		return 0, nil
 	}
-	isDone, readErr, writeErr := r.from.CopyRest(r.to)
+	n, fromEndpoint, err := r.from.CopyArrived(r.to)
 	switch {
-	case readErr != nil:
-		err = errors.Join(errReadResponse, readErr)
-	case writeErr != nil:
-		err = errors.Join(errWriteResponse, writeErr)
+	case err == nil || err == io.EOF:
+		return n, err
+	case fromEndpoint:
+		return n, errors.Join(errReadResponse, err)
 	}
-	return isDone, err
+	return n, errors.Join(errWriteResponse, err)
 }
 
 // Why a response breaks off.

@@ -36,17 +36,17 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// CopyRest implements [upstreamconn.RestCopier].
-func (b *responseBody) CopyRest(w io.ReaderFrom) (isDone bool, readErr, writeErr error) {
+// CopyArrived implements [upstreamconn.RestCopier].
+func (b *responseBody) CopyArrived(w io.ReaderFrom) (n int64, fromEndpoint bool, err error) {
 	rest, ok := b.ReadCloser.(upstreamconn.RestCopier)
 	if !ok {
-		return false, nil, nil
+		return 0, false, nil
 	}
-	isDone, readErr, writeErr = rest.CopyRest(w)
-	if readErr != nil {
-		b.broken.CompareAndSwap(nil, &readErr)
+	n, fromEndpoint, err = rest.CopyArrived(w)
+	if fromEndpoint {
+		b.broken.CompareAndSwap(nil, &err)
 	}
-	return isDone, readErr, writeErr
+	return n, fromEndpoint, err
 }
 
 // Close closes the body and releases the claim.

@@ -5,9 +5,13 @@ import (
 	"compress/gzip"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/registry"
 )
 
 // longBody is a body of which the kernel copies the rest to the client's connection.
@@ -84,5 +88,30 @@ func TestALongBodyThatBreaksOffIsSeen(t *testing.T) {
 		if isBroken != (err != nil) || isBroken == bytes.Equal(got, body) {
 			t.Errorf("broken: %t; got %d bytes, %v", isBroken, len(got), err)
 		}
+	}
+}
+
+// TestAPauseOfTheEndpointIsNotTheClients: the time in which a client must take a part of the response does not count while the endpoint has none.
+func TestAPauseOfTheEndpointIsNotTheClients(t *testing.T) {
+	body := longBody()
+	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		for part := range slices.Chunk(body, len(body)/4) {
+			_, _ = w.Write(part)
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(500 * time.Millisecond)
+		}
+	}).start(t)
+	ready := watchState(t, b.address, registry.Ready)
+	s := &site{static: map[string][]string{"api:80": {b.address}}, globalOptions: "\tservers {\n timeouts {\n write_idle 200ms\n }\n }"}
+	s.start(t, "edge_proxy api:80")
+	<-ready
+	resp, err := http.Get(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, body) {
+		t.Errorf("%d bytes, %v; want the %d of the body", len(got), err, len(body))
 	}
 }
