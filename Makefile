@@ -22,6 +22,7 @@ test:
 	$(STEP) sbom deploy/sbom
 	$(STEP) 'tests that need no Docker' go test -race ./... -short -timeout $(HANGS)
 	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
+	$(STEP) fuzz tests/fuzz 300x
 	$(STEP) tests $(SUITE) ./tests
 	# Two at a time, since much of it is waiting: backup takes as long as the others together.
 	$(STEP) 'tests/backup, acme, observability, storage, systemd' $(SUITE) -p 2 -parallel 3 $(addprefix ./tests/,backup acme observability storage systemd)

@@ -160,11 +160,13 @@ func (c *call) fail(err error) error {
 
 // Read reads the body of the response.
 func (c *call) Read(p []byte) (int, error) {
-	read := c.body.Read
+	var n int
+	var err error
 	if c.isCopied {
-		read = c.readRest
+		n, err = c.readRest(p)
+	} else {
+		n, err = c.body.Read(p)
 	}
-	n, err := read(p)
 	c.left -= int64(n)
 	switch err {
 	case nil:

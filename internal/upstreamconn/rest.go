@@ -30,15 +30,12 @@ func (c *call) CopyArrived(w io.ReaderFrom) (n int64, fromEndpoint bool, err err
 	}
 	n, err = w.ReadFrom(&io.LimitedReader{R: tcp, N: arrived}) // the type that net knows
 	c.isCopied = true
-	if c.left -= n; c.left == 0 && err == nil {
-		c.finish(true)
-		return n, false, io.EOF
-	}
-	if err == nil && n == arrived {
-		return n, false, nil
-	}
-	if err == nil {
-		err = io.ErrUnexpectedEOF
+	if c.left -= n; err == nil {
+		if c.left == 0 {
+			c.finish(true)
+			err = io.EOF
+		}
+		return n, false, err
 	}
 	fromEndpoint = c.conn.hasEnded() // before it is closed
 	c.finish(false)

@@ -117,11 +117,12 @@ func (d *direct) copy(w http.ResponseWriter, resp *http.Response) error {
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
 	for {
-		if n, err := rest.copy(); err == io.EOF {
+		switch n, err := rest.copy(); {
+		case err == io.EOF:
 			return nil
-		} else if err != nil {
+		case err != nil:
 			return err
-		} else if n > 0 {
+		case n > 0:
 			continue
 		}
 		n, err := resp.Body.Read(buf[:])

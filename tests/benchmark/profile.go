@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/tests/benchmark/load"
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // owner is whose code the edge spends time in.
@@ -86,7 +87,15 @@ func (b *bench) profile(ctx context.Context, version string) error {
 		return fmt.Errorf("the load has ended: %w", err)
 	}
 	file := filepath.Join(b.dir, "profile")
-	if err := fetch(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", t.admin, int(profileTime.Seconds())), file); err != nil {
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", t.admin, int(profileTime.Seconds()))
+	got, err := harness.Do(http.DefaultClient, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	if got.Status != http.StatusOK {
+		return fmt.Errorf("GET %s: status %d: %.200s", url, got.Status, got.Body)
+	}
+	if err := os.WriteFile(file, []byte(got.Body), 0o600); err != nil {
 		return err
 	}
 	text, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount=100000", "-nodefraction=0", "-unit=ms", file).Output()
@@ -94,27 +103,6 @@ func (b *bench) profile(ctx context.Context, version string) error {
 		return fmt.Errorf("go tool pprof: %w", err)
 	}
 	return writeProfile(b.out, version, string(text))
-}
-
-// fetch writes the response to a GET into a file.
-func fetch(ctx context.Context, url, file string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s: %.200s", url, resp.Status, text)
-	}
-	return os.WriteFile(file, text, 0o600)
 }
 
 // writeProfile prints a table of owners and one of functions, from the output of `go tool pprof -top`.

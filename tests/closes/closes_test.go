@@ -44,13 +44,17 @@ func TestPOSTsWhileTheServerIsKilled(t *testing.T) {
 			var isOver atomic.Bool
 			var ended sync.WaitGroup
 			ended.Go(func() { l.run(t, isOver.Load) })
+			stop := func() {
+				isOver.Store(true)
+				ended.Wait()
+			}
+			defer stop() // also if the server does not start again
 			for range kills {
 				time.Sleep(rand.N(60 * time.Millisecond))
 				s.kill(t)
 				s.run(t)
 			}
-			isOver.Store(true)
-			ended.Wait()
+			stop()
 			l.check(t)
 			if most := workers * kills; len(l.unknown) > most {
 				t.Errorf("%d outcomes are unknown; %d kills can't explain more than %d", len(l.unknown), kills, most)
@@ -69,7 +73,6 @@ type load struct {
 	mu        sync.Mutex
 	responses []string // IDs of requests with a response of the server
 	unknown   []string // IDs of requests with an unknown outcome
-	err       error
 }
 
 func newLoad(s *server, url string) *load { return &load{server: s, url: url} }
@@ -90,7 +93,7 @@ func (l *load) run(t *testing.T, isOver func() bool) {
 				if l.hasNoPause {
 					continue
 				}
-				time.Sleep(wait.next())
+				time.Sleep(wait.time)
 				seen, err := l.get(id)
 				if err != nil {
 					t.Error(err)
@@ -154,14 +157,12 @@ func (l *load) check(t *testing.T) {
 
 // wait finds the time at which a server ends an idle connection: it waits for longer if the connection was still used, and else for less.
 type wait struct {
-	time, step time.Duration
-	wasReused  bool
+	time      time.Duration // before the next request
+	step      time.Duration
+	wasReused bool
 }
 
 func newWait() *wait { return &wait{time: idle, step: 4 * time.Millisecond} }
-
-// next returns how long to wait before the next request.
-func (w *wait) next() time.Duration { return w.time }
 
 func (w *wait) adjust(isReused bool) {
 	if isReused != w.wasReused {
