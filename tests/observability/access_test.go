@@ -14,7 +14,7 @@ import (
 func TestMetricsCanBeReadFromTheirNetworkAlone(t *testing.T) {
 	stack.WaitReady(t, "corteza-docs:80", 1)
 	read := func(service string) (string, error) {
-		return stack.Compose(t.Context(), "exec", "-T", service, "curl", "-sS", "-m", "5", "-H", "X-Forwarded-For: 172.29.181.200", "http://edge:9180/metrics")
+		return stack.Compose(t.Context(), "exec", "-T", service, "curl", "-sS", "-m", "5", "-H", "X-Forwarded-For: 172.16.181.200", "http://edge:9180/metrics")
 	}
 	if out, err := read("prometheus"); err != nil || !strings.Contains(out, "edge_endpoints{") {
 		t.Errorf("Prometheus reads %.200q: %v", out, err)

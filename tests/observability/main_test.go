@@ -22,8 +22,8 @@ import (
 
 const (
 	password  = "correct horse battery staple"
-	subnet    = "172.29.181.0/24"
-	addresses = "172.29.181.128/25"
+	subnet    = "172.16.181.0/24"
+	addresses = "172.16.181.128/25"
 )
 
 // stack is the shipped stack with the overlay, which all tests use.
