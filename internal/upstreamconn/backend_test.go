@@ -31,6 +31,9 @@ type backend struct {
 	*httptest.Server
 	opened, closed atomic.Int32
 	changed        chan struct{}
+
+	mu       sync.Mutex
+	accepted []net.Conn
 }
 
 func newBackend(t *testing.T, handler http.HandlerFunc) *backend {
@@ -46,9 +49,12 @@ func newUnreadBackend(t *testing.T, handler http.HandlerFunc) *backend {
 	t.Helper()
 	b := &backend{changed: make(chan struct{}, 1)}
 	b.Server = httptest.NewUnstartedServer(handler)
-	b.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+	b.Config.ConnState = func(conn net.Conn, s http.ConnState) {
 		switch s {
 		case http.StateNew:
+			b.mu.Lock()
+			b.accepted = append(b.accepted, conn)
+			b.mu.Unlock()
 			b.opened.Add(1)
 		case http.StateClosed, http.StateHijacked:
 			b.closed.Add(1)
@@ -61,6 +67,13 @@ func newUnreadBackend(t *testing.T, handler http.HandlerFunc) *backend {
 	b.Start()
 	t.Cleanup(b.Close)
 	return b
+}
+
+// conns returns the connections that the backend has accepted.
+func (b *backend) conns() []net.Conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.accepted)
 }
 
 // eventuallyClosed waits until n of the backend's connections are closed. They must not stay until the idle timeout.

@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"sync/atomic"
+	"time"
 )
 
 // maxResponseHeaderBytes is how many bytes the heads of all responses to a request may have, as in net/http's transport.
@@ -34,6 +35,7 @@ type call struct {
 	body     io.ReadCloser // of the response
 	left     int64         // bytes of it that were not read; below zero: nobody knows
 	isCopied bool          // some of it was copied by the kernel
+	silence  *time.Timer   // looks whether the endpoint is silent; nil: the kernel does
 }
 
 // do sends the request, and returns the head of the response.
@@ -119,6 +121,7 @@ func (c *call) askForBody(isWanted bool) {
 func (c *call) accept(resp *http.Response) *http.Response {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		if c.isUpgrade() && c.isSent() && c.unwatch() {
+			c.conn.prepareTunnel()
 			resp.Body = &UpgradedConn{c.conn}
 			return resp
 		}
@@ -193,6 +196,7 @@ func (c *call) finish(isComplete bool) {
 	if c.isDone.Swap(true) {
 		return
 	}
+	c.endSilenceWatch()
 	if c.unwatch() && isComplete && c.canReuse && c.isSent() {
 		c.conn.owner.putIdle(c.conn, c.limit)
 	} else {

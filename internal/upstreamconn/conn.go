@@ -24,6 +24,7 @@ type conn struct {
 	// headLeft is how many bytes may still be read for the heads of a response; -1 is no limit.
 	headLeft  int
 	idleSince time.Time
+	mayPause  bool // the endpoint may stop reading for longer than silenceTimeout
 
 	// look sets isOff if the connection can't be used. It is one function for all calls.
 	look  func(fd uintptr)

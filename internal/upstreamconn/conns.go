@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
@@ -24,10 +25,6 @@ const (
 	// DefaultDialTimeout is the longest time for a connect within the host's own networks.
 	DefaultDialTimeout = 3 * time.Second
 )
-
-// keepAlive detects a dead peer within seconds. A container that is removed takes its network namespace with it, so that
-// the FIN of its connections may be lost. The kernel of a paused container still answers the probes.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // Conns is the connections to one endpoint. It is safe for concurrent use.
 type Conns struct {
@@ -168,7 +165,11 @@ func (c *Conns) dial(ctx context.Context, timeout time.Duration) (*conn, error) 
 }
 
 func (c *Conns) dialTCP(ctx context.Context, timeout time.Duration) (net.Conn, error) {
-	return (&net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}).DialContext(ctx, "tcp", c.addr)
+	dialer := net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive, Control: func(_, _ string, raw syscall.RawConn) error {
+		setSilenceTimeout(raw, silenceTimeout)
+		return nil
+	}}
+	return dialer.DialContext(ctx, "tcp", c.addr)
 }
 
 // register adds a connection to those that Abort closes. It returns false after Close.

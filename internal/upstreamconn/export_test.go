@@ -21,9 +21,14 @@ func (c *Conns) Connections() int {
 	return len(c.conns)
 }
 
-// KeepAlive returns the kernel's keep-alive settings of an open connection: seconds of silence before the first probe, seconds
-// between probes, and the number of probes.
-func (c *Conns) KeepAlive(t *testing.T) (idle, interval, count int) {
+// SocketOptions are the kernel's settings of a connection.
+type SocketOptions struct {
+	KeepIdle, KeepInterval, KeepCount int // seconds of silence before the first probe, seconds between probes, and the number of probes
+	UserTimeout                       int // ms
+}
+
+// SocketOptions returns the settings of an open connection.
+func (c *Conns) SocketOptions(t *testing.T) (o SocketOptions) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,14 +38,16 @@ func (c *Conns) KeepAlive(t *testing.T) (idle, interval, count int) {
 			t.Fatal(err)
 		}
 		if err := raw.Control(func(fd uintptr) {
-			for option, to := range map[int]*int{unix.TCP_KEEPIDLE: &idle, unix.TCP_KEEPINTVL: &interval, unix.TCP_KEEPCNT: &count} {
+			for option, to := range map[int]*int{
+				unix.TCP_KEEPIDLE: &o.KeepIdle, unix.TCP_KEEPINTVL: &o.KeepInterval, unix.TCP_KEEPCNT: &o.KeepCount, unix.TCP_USER_TIMEOUT: &o.UserTimeout,
+			} {
 				*to, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option)
 			}
 		}); err != nil {
 			t.Fatal(err)
 		}
-		return idle, interval, count
+		return o
 	}
 	t.Fatal("no connection is open")
-	return 0, 0, 0
+	return o
 }

@@ -33,6 +33,7 @@ func (c *Conns) takeIdle() *conn {
 
 // putIdle keeps a connection for the next request, or closes it if there are as many as limit.
 func (c *Conns) putIdle(done *conn, limit int) {
+	done.forbidPauses()
 	if done.reader.Buffered() > 0 || !c.keep(done, limit) {
 		_ = done.Close() // nobody uses it
 	}

@@ -51,6 +51,7 @@ func (c *call) send(head *buffer, rest int64) {
 	if c.expectsContinue() {
 		c.goOn = make(chan bool, 1)
 	}
+	c.watchSilence()
 	go c.sendBody(head, rest)
 }
 
