@@ -20,7 +20,7 @@ import (
 func guardCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "guard",
-		Usage: "[--listen <address>] [--socket <path>] [--restart-unhealthy] [--health]",
+		Usage: "[--listen <address>] [--socket <path>] [--swarm] [--restart-unhealthy] [--health]",
 		Short: "Gives the edge access to the list of containers, and to nothing else of Docker",
 		Long: `
 Has access to the Docker socket, in a container of its own, and forwards GET /_ping,
@@ -30,6 +30,9 @@ the edge does not need from the answers. Everything else gets 403.
 Run it as uid 0 without capabilities, on a network that only the edge joins, as the
 compose file does.
 
+  --swarm  also forwards GET /tasks, /services and /nodes, for the edge's option swarm. The Docker
+           Engine must be a manager. Environment variables, commands, mounts, secrets and
+           configs are removed from the answers.
   --restart-unhealthy also forwards requests of the edge to restart a container, if it has the
            label edge.restart: unhealthy, and Docker's health check says that it is. Of one
            container, it forwards three in 30 minutes.
@@ -39,6 +42,7 @@ compose file does.
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("listen", ":2375", "Address to listen on")
 			cmd.Flags().String("socket", "/var/run/docker.sock", "The Docker Engine's socket")
+			cmd.Flags().Bool("swarm", false, "Forward the lists of a Swarm manager")
 			cmd.Flags().String("restart-unhealthy", "false", "Restart unhealthy containers that are labelled for it when the edge asks")
 			cmd.Flags().Lookup("restart-unhealthy").NoOptDefVal = "true"
 			cmd.Flags().Bool("health", false, "Ask a running guard whether it works")
@@ -64,6 +68,9 @@ func runGuard(cmd *cobra.Command) error {
 		return err
 	} else if restarts {
 		proxy.AllowRestarts(func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format, args...) })
+	}
+	if flags.Bool("swarm") {
+		proxy.AllowSwarm()
 	}
 	server := &http.Server{
 		Handler:           proxy,

@@ -27,6 +27,17 @@ type environment interface {
 	isStatic() bool
 }
 
+// orchestrator is an environment that knows more of containers than their addresses. Containers begin as setAddrs leaves them.
+type orchestrator interface {
+	environment
+	// stopAll ends all containers of api, and keeps api known.
+	stopAll()
+	// tellToStop tells the container with an address to stop, which it does not do yet.
+	tellToStop(addr string)
+	// cutOff makes the container with an address unreachable: its node is gone, or it has left the edge's networks.
+	cutOff(addr string)
+}
+
 // recordingSink is a sink that a test can wait on.
 type recordingSink struct {
 	mu       sync.Mutex
@@ -132,11 +143,17 @@ func subnets() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("10.
 func TestSourceConformance(t *testing.T) {
 	environments := map[string]func(t *testing.T) environment{
 		"engine": func(t *testing.T) environment { return newFakeEngine(t) },
+		"swarm":  func(t *testing.T) environment { return newFakeSwarm(t) },
 		"dns":    func(t *testing.T) environment { return newFakeDNS(t) },
 		"static": func(*testing.T) environment { return new(fakeStatic) },
 	}
 	for name, build := range environments {
-		t.Run(name, func(t *testing.T) { testConformance(t, build) })
+		t.Run(name, func(t *testing.T) {
+			testConformance(t, build)
+			if _, isOrchestrator := build(t).(orchestrator); isOrchestrator {
+				testOrchestratorConformance(t, func(t *testing.T) orchestrator { return build(t).(orchestrator) })
+			}
+		})
 	}
 }
 
@@ -191,8 +208,8 @@ func testConformance(t *testing.T, build func(t *testing.T) environment) {
 		env.goDown()
 		env.setAddrs("10.0.0.8")
 		r.mu.Lock()
-		if got := r.names["api"]; len(got) != 1 {
-			t.Errorf("members during the outage: %v, want one", got)
+		if got := slices.DeleteFunc(slices.Clone(r.names["api"]), func(m registry.Member) bool { return m.Phase != registry.Running }); len(got) != 1 {
+			t.Errorf("running members during the outage: %v, want one", got)
 		}
 		r.mu.Unlock()
 		env.goUp()
@@ -215,6 +232,62 @@ func testConformance(t *testing.T, build func(t *testing.T) environment) {
 			t.Fatal("Run has not returned 10 s after its context ended")
 		}
 		waitForNoGoroutines(t, "discovery.")
+	})
+}
+
+// testOrchestratorConformance tests what Source wants of a system that knows the state of containers.
+func testOrchestratorConformance(t *testing.T, build func(t *testing.T) orchestrator) {
+	phases := func(r *recordingSink) (all []registry.Phase) {
+		for _, m := range r.names["api"] {
+			all = append(all, m.Phase)
+		}
+		slices.Sort(all)
+		return all
+	}
+	t.Run("keeps a name known that has no container now", func(t *testing.T) {
+		env := build(t)
+		env.setAddrs("10.0.0.7")
+		r := run(t, env)
+		r.eventuallyServes(t, "10.0.0.7")
+		env.stopAll()
+		r.eventually(t, "stopped member", func() bool {
+			all := phases(r)
+			return len(all) > 0 && !slices.ContainsFunc(all, func(p registry.Phase) bool { return p != registry.Stopped })
+		})
+	})
+	t.Run("knows a name that never had a container", func(t *testing.T) {
+		env := build(t)
+		env.stopAll()
+		r := run(t, env)
+		r.eventually(t, "stopped member", func() bool { return slices.Contains(phases(r), registry.Stopped) && r.online })
+	})
+	t.Run("sees that a container is told to stop", func(t *testing.T) {
+		env := build(t)
+		env.setAddrs("10.0.0.7", "10.0.0.8")
+		r := run(t, env)
+		r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
+		env.tellToStop("10.0.0.7")
+		r.eventuallyServes(t, "10.0.0.8")
+		r.eventually(t, "terminating member", func() bool {
+			return slices.ContainsFunc(r.names["api"], func(m registry.Member) bool {
+				return m.Phase == registry.Terminating && m.Addr.String() == "10.0.0.7"
+			})
+		})
+	})
+	t.Run("takes away a container that can't be reached", func(t *testing.T) {
+		env := build(t)
+		env.setAddrs("10.0.0.7", "10.0.0.8")
+		r := run(t, env)
+		r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
+		r.mu.Lock()
+		i := slices.IndexFunc(r.names["api"], func(m registry.Member) bool { return m.Addr.String() == "10.0.0.7" })
+		id := r.names["api"][i].ID
+		r.mu.Unlock()
+		env.cutOff("10.0.0.7")
+		r.eventuallyServes(t, "10.0.0.8")
+		r.eventually(t, "unreachable member with the same ID", func() bool {
+			return slices.ContainsFunc(r.names["api"], func(m registry.Member) bool { return m.Phase == registry.Unreachable && m.ID == id })
+		})
 	})
 }
 

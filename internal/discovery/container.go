@@ -21,7 +21,7 @@ const (
 	labelRestart     = "edge.restart"      // "unhealthy": the container may be restarted when Docker's health check says so
 )
 
-// containerInfo is what the Docker Engine's list shows of a container, as far as discovery needs it.
+// containerInfo is what the Docker Engine's list shows of a container, or a Swarm manager's of a task, as far as discovery needs it.
 type containerInfo struct {
 	id              string
 	project         string   // "" if Compose did not create it
@@ -31,8 +31,12 @@ type containerInfo struct {
 	running         bool   // or paused
 	unhealthyReason string // why it must not be used although it runs; "": it may be used
 	restart         bool   // its owner wants it restarted when it is unhealthy
-	networks        map[string][]netip.Addr
-	addr            netip.Addr // at which the edge reaches it, by its scope; the zero Addr if it does not
+	isTask          bool   // of a Swarm
+	isStopping      bool   // the Swarm wants it stopped
+	// unreachableReason is why the edge can't reach it although it runs; "": it may.
+	unreachableReason string
+	networks          map[string][]netip.Addr
+	addr              netip.Addr // at which the edge reaches it, by its scope; the zero Addr if it does not
 }
 
 // Values of containerInfo.unhealthyReason.
@@ -101,9 +105,9 @@ func (c containerInfo) member(isStopping bool) registry.Member {
 	switch {
 	case !c.running:
 		m.Phase, m.Addr, m.UnhealthyReason, m.ShouldRestart = registry.Stopped, netip.Addr{}, "", false
-	case !c.addr.IsValid():
-		m.Phase, m.UnhealthyReason, m.ShouldRestart = registry.Unreachable, "", false
-	case isStopping:
+	case c.unreachableReason != "" || !c.addr.IsValid():
+		m.Phase, m.UnhealthyReason, m.ShouldRestart = registry.Unreachable, c.unreachableReason, false
+	case isStopping || c.isStopping:
 		m.Phase, m.ShouldRestart = registry.Terminating, false
 	}
 	return m

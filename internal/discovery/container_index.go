@@ -3,6 +3,7 @@ package discovery
 import (
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,24 @@ func (x *containerIndex) applyFullList(items []container.Summary, subnets []neti
 		if e := x.events[id]; e.relistAt.IsZero() {
 			touched.add(x.remove(id)...)
 		}
+	}
+	x.updateScope(subnets, touched)
+	return touched
+}
+
+// applyAll replaces all containers by these. It is for a source without events.
+func (x *containerIndex) applyAll(all []containerInfo, subnets []netip.Prefix) nameSet {
+	touched := make(nameSet)
+	missing := maps.Clone(x.containers)
+	for _, c := range all {
+		before, isKnown := x.containers[c.id]
+		delete(missing, c.id)
+		if c.addr = before.addr; !isKnown || !reflect.DeepEqual(c, before) {
+			touched.add(x.put(c)...)
+		}
+	}
+	for id := range missing {
+		touched.add(x.remove(id)...)
 	}
 	x.updateScope(subnets, touched)
 	return touched

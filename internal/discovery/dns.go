@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -33,8 +34,8 @@ const (
 // Docker forwards names that it does not know to external resolvers, so DNS drops addresses outside Subnets. Docker also shuffles its
 // answers, so DNS sorts them. It asks for fully qualified names: no search domain is appended.
 //
-// It does not look up a host with a project, "shop/web". An IP address is its own answer. A name in HostsFile has the addresses there, in any subnet: localhost, and the `extra_hosts` of a
-// compose file, such as host.docker.internal.
+// It does not look up a host with a project, "shop/web". An IP address is its own answer. A name in HostsFile has the addresses there, in any
+// subnet: localhost, and the `extra_hosts` of a compose file, such as host.docker.internal.
 type DNS struct {
 	Names    Names
 	Resolver string                // host:port; "": DefaultResolver
@@ -42,7 +43,12 @@ type DNS struct {
 	Subnets  func() []netip.Prefix // nil: LocalSubnets
 	// HostsFile is a file of addresses and names, hosts(5); "": DefaultHostsFile.
 	HostsFile string
-	Log       *zap.Logger // nil: no log
+	// Prefix is put before each host that is looked up, such as "tasks." for the addresses of a Swarm's tasks instead of a virtual one.
+	Prefix string
+	// OwnName is a name of the container that the edge runs in, which the resolver always knows; "": the host name, if the resolver is
+	// DefaultResolver. It tells a resolver that has failed from one that has forwarded the name of a service without containers.
+	OwnName string
+	Log     *zap.Logger // nil: no log
 }
 
 // Run looks up the hosts until ctx ends.
@@ -61,6 +67,9 @@ func (d DNS) Run(ctx context.Context, sink Sink) {
 	}
 	if d.Log == nil {
 		d.Log = zap.NewNop()
+	}
+	if d.OwnName == "" && d.Resolver == DefaultResolver {
+		d.OwnName, _ = os.Hostname() // without it, a failed lookup says nothing
 	}
 	p := &dnsPoller{
 		DNS: d, sink: sink, slots: make(chan struct{}, maxConcurrentLookups),
@@ -181,7 +190,7 @@ func (p *dnsPoller) lookupHost(ctx context.Context, host string, subnets []netip
 	case len(subnets) == 0: // nothing tells which addresses are containers
 		err = errNoSubnets
 	default:
-		addrs, err = lookup(ctx, p.Resolver, host)
+		addrs, err = p.lookup(ctx, p.Prefix+host)
 	}
 	if ctx.Err() != nil {
 		return
@@ -200,6 +209,19 @@ func (p *dnsPoller) lookupHost(ctx context.Context, host string, subnets []netip
 	}
 	p.sink.Set(host, p.members(host, addrs, subnets, isFixed))
 	p.sink.SetOnline(true)
+}
+
+// lookup asks the resolver for a host. Docker's resolver forwards a name without containers to external resolvers, which may fail, or not be
+// there. If it then still knows the edge's own name, the host has no members.
+func (p *dnsPoller) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	addrs, err := lookup(ctx, p.Resolver, host)
+	if _, isExhausted := resource.Exhausted(err); err == nil || p.OwnName == "" || isExhausted {
+		return addrs, err
+	}
+	if own, ownErr := lookup(ctx, p.Resolver, p.OwnName); ownErr == nil && len(own) > 0 {
+		return nil, nil
+	}
+	return nil, err
 }
 
 var errNoSubnets = errors.New("cannot list the networks of this machine")

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/theworklabs/edge/internal/discovery"
 	"github.com/theworklabs/edge/internal/registry"
 )
@@ -99,4 +101,41 @@ func TestDNSAnswersLookupRequestsAtOnce(t *testing.T) {
 	server.setAddrs("10.0.0.8")
 	server.lookupRequests <- "api"
 	r.eventuallyServes(t, "10.0.0.8")
+}
+
+// TestDockersResolverThatForwardsANameKnowsNoContainerOfIt: when the last container of a name is gone, Docker asks external resolvers, which may
+// fail. The last answer would send requests to an address that is nobody's, or another container's.
+func TestDockersResolverThatForwardsANameKnowsNoContainerOfIt(t *testing.T) {
+	f := newFakeDNS(t)
+	f.setAddrs("10.0.0.7")
+	s := f.newSource().(discovery.DNS)
+	s.OwnName = "edge"
+	f.update(func() { f.own = "edge." })
+	r := runSource(t, s)
+	r.eventuallyServes(t, "10.0.0.7")
+	f.goDown() // for api alone
+	start := time.Now()
+	r.eventuallyServes(t)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the members were gone after %s", took)
+	}
+	f.goUp()
+	r.eventuallyServes(t, "10.0.0.7")
+	f.update(func() { f.own, f.rcode = "", dns.RcodeServerFailure }) // the resolver itself fails
+	time.Sleep(100 * time.Millisecond)
+	r.eventuallyServes(t, "10.0.0.7")
+}
+
+func TestDNSLooksUpTheTasksOfASwarm(t *testing.T) {
+	f := newFakeDNS(t)
+	f.setAddrs("10.0.0.7")
+	s := f.newSource().(discovery.DNS)
+	s.Prefix = "tasks."
+	r := runSource(t, s)
+	r.eventually(t, "contact", func() bool { return r.online && r.names["api"] != nil })
+	f.update(func() {
+		if f.queryCount["tasks.api."] == 0 || f.queryCount["api."] > 0 {
+			t.Errorf("the source asked for %v", f.queryCount)
+		}
+	})
 }

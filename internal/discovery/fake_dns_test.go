@@ -22,6 +22,7 @@ type fakeDNS struct {
 	mu           sync.Mutex
 	addrs        []string
 	rcode        int            // the response code; without success there are no addresses
+	own          string         // a name that has an address, whatever rcode is
 	truncate     bool           // answers over UDP are truncated
 	queryCount   map[string]int // by name
 	beforeAnswer func()         // called before an answer is sent; may be nil
@@ -82,6 +83,8 @@ func (f *fakeDNS) buildAnswer(out dns.ResponseWriter, q *dns.Msg) (answer *dns.M
 	answer = new(dns.Msg).SetReply(q)
 	_, isUDP := out.RemoteAddr().(*net.UDPAddr)
 	switch {
+	case f.own != "" && q.Question[0].Name == f.own:
+		answer.Answer = append(answer.Answer, &dns.A{Hdr: dns.RR_Header{Name: f.own, Class: dns.ClassINET, Rrtype: dns.TypeA}, A: net.IPv4(10, 0, 0, 2)})
 	case f.rcode != dns.RcodeSuccess:
 		answer.Rcode = f.rcode
 	case q.Question[0].Name != "api." || len(f.addrs) == 0:

@@ -194,6 +194,36 @@ func (f *fakeEngine) setAddrs(addrs ...string) {
 	}
 }
 
+func (f *fakeEngine) stopAll() {
+	f.put("c1", "", func(c *container.Summary) { c.State, c.Status = container.StateExited, "Exited (0) 1 second ago" })
+	f.mu.Lock()
+	var ids []string
+	for id, c := range f.containers {
+		if id != "edge" {
+			c.State, c.Status, c.NetworkSettings = container.StateExited, "Exited (0) 1 second ago", nil
+			f.containers[id] = c
+			ids = append(ids, id)
+		}
+	}
+	f.mu.Unlock()
+	for _, id := range ids {
+		f.emit(events.ActionDie, id, nil)
+	}
+}
+
+func (f *fakeEngine) tellToStop(addr string) {
+	f.emit(events.ActionKill, "c"+addr, map[string]string{"signal": "15"})
+}
+
+func (f *fakeEngine) cutOff(addr string) {
+	f.put("c"+addr, "", nil)
+	m := events.Message{
+		Type: events.NetworkEventType, Action: events.ActionDisconnect,
+		Actor: events.Actor{ID: "net", Attributes: map[string]string{"container": "c" + addr}},
+	}
+	f.emitAll(m)
+}
+
 func (f *fakeEngine) goDown() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

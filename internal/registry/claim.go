@@ -110,8 +110,8 @@ func (c Claim) ReportFailure(reason string, client netip.Addr) {
 }
 
 // ReportDialError reports that a connection to the endpoint could not be made: nothing listens there, or nobody answers. The
-// endpoint leaves rotation and its probe checks it at once. The registry requests a DNS lookup and, if the Docker Engine has
-// reported the endpoint, a ping of the Engine.
+// endpoint leaves rotation and its probe checks it at once. The registry requests a DNS lookup and, if the orchestrator has
+// reported the endpoint, a look at that.
 func (c Claim) ReportDialError(reason string) {
 	e := c.e
 	e.service.mu.Lock()
@@ -124,7 +124,7 @@ func (c Claim) ReportDialError(reason string) {
 	e.service.mu.Unlock()
 	e.checkNow()
 	e.service.r.requestLookups(e.service)
-	if source == Engine {
+	if source.isOrchestrator() {
 		e.service.r.requestPing()
 	}
 }

@@ -5,16 +5,24 @@ import "slices"
 // Source identifies who writes a [Feed]. If several sources know a name, the one with the lower value decides.
 type Source int
 
-// The sources, by precedence: a static list comes first, and the Docker Engine comes before DNS while it is connected.
+// The sources, by precedence: a static list comes first, and the orchestrator comes before DNS while it is connected. The orchestrator is the
+// Docker Engine or a Swarm, never both.
 const (
 	Static Source = iota
 	Engine
+	Swarm
 	DNS
 	sourceCount
 )
 
 // String returns the source's name as logs, the admin API and `edge status` show it.
-func (s Source) String() string { return [...]string{"static", "engine", "dns"}[s] }
+func (s Source) String() string { return [...]string{"static", "engine", "swarm", "dns"}[s] }
+
+// knowsSignals reports whether a member of the source is terminating only after its container got the signal.
+func (s Source) knowsSignals() bool { return s == Engine }
+
+// isOrchestrator reports whether the source knows which containers exist, and in which state.
+func (s Source) isOrchestrator() bool { return s == Engine || s == Swarm }
 
 // Feed is how one source writes to the registry. It is safe for concurrent use, but a source must write in the order in which
 // it observed the changes.
@@ -77,7 +85,7 @@ func (f *Feed) Withdraw(key string) {
 	f.r.reconcileName(n)
 }
 
-// SetOnline reports whether the source is connected to what it reads, once it has tried to connect. While the Docker Engine is
+// SetOnline reports whether the source is connected to what it reads, once it has tried to connect. While the orchestrator is
 // not connected, DNS decides.
 func (f *Feed) SetOnline(online bool) {
 	f.r.mu.Lock()
@@ -106,6 +114,9 @@ func (f *Feed) Expect() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.r.expected[f.source], f.r.failed[f.source] = !f.r.online[f.source], false
+	if f.source.isOrchestrator() {
+		f.r.orchestrator = f.source
+	}
 	f.r.startInitialSync()
 }
 
@@ -136,6 +147,9 @@ func (f *Feed) Clear() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	f.r.online[f.source], f.r.expected[f.source] = false, false
+	if f.r.orchestrator == f.source {
+		f.r.orchestrator = Engine
+	}
 	defer f.r.checkInitialSync()
 	for _, n := range f.r.names {
 		n.views[f.source] = view{}

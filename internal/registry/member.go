@@ -10,7 +10,7 @@ const (
 	Running     Phase = "running"
 	Terminating Phase = "terminating" // Docker told the container to stop, and it has not stopped yet
 	Stopped     Phase = "stopped"     // created, exited or dead
-	Unreachable Phase = "unreachable" // running, but on no network that the edge can reach: its connections get no FIN
+	Unreachable Phase = "unreachable" // running, but on no network that the edge can reach, or on a node that is down: its connections get no FIN
 )
 
 // Member is one container or address behind a name, as one source reports it.
@@ -21,7 +21,7 @@ type Member struct {
 	Addr            netip.Addr // the zero Addr if it has none
 	Port            uint16     // 0: the port in the name
 	Phase           Phase
-	UnhealthyReason string // why it must not get requests although it runs ("unhealthy", "paused"); empty if it may
+	UnhealthyReason string // why it must not get requests although it runs ("unhealthy", "paused", a node is down); empty if it may
 	ShouldRestart   bool   // its owner wants it restarted when it is unhealthy, and it is
 }
 

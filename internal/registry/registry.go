@@ -39,6 +39,8 @@ type Registry struct {
 	expected [sourceCount]bool // the source is configured, and has not been online yet
 	failed   [sourceCount]bool // an expected source has tried to connect, and could not
 
+	orchestrator Source // which one is in use
+
 	initialSync atomic.Pointer[initialSync]
 }
 
@@ -56,6 +58,7 @@ func New(opts Options) *Registry {
 		pingRequests:   make(chan struct{}, 1),
 		services:       make(map[string]*Service),
 		names:          make(map[string]*nameEntry),
+		orchestrator:   Engine,
 	}
 }
 
@@ -105,8 +108,8 @@ func (r *Registry) Hosts() []string {
 // to it failed. Requests that nobody receives are dropped.
 func (r *Registry) LookupRequests() <-chan string { return r.lookupRequests }
 
-// PingRequests returns the channel on which the registry asks for a ping of the Docker Engine: a connection to an endpoint that
-// the Engine reports failed, so that the report may be outdated.
+// PingRequests returns the channel on which the registry asks for a look at the orchestrator, such as a ping of the Docker Engine: a connection
+// to an endpoint that it reports failed, so that the report may be outdated.
 func (r *Registry) PingRequests() <-chan struct{} { return r.pingRequests }
 
 // Close ends every probe and every wait ([ErrClosed]), and closes the endpoints' connections. It waits for the probes. Claims

@@ -1,6 +1,9 @@
 package registry
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // explainRemoval says why an endpoint is no longer one, and whether its connections must be aborted. Those of a container that
 // has ended are not: what it sent before its end may still arrive. TCP keep-alive finds connections whose FIN was lost.
@@ -13,7 +16,7 @@ func explainRemoval(e *Endpoint, res resolution) (reason string, abort bool) {
 		case Stopped:
 			return "its container stopped", false
 		case Unreachable:
-			return "its container left the edge's networks", true
+			return cmp.Or(m.UnhealthyReason, "its container left the edge's networks"), true
 		default:
 			return "its container moved to " + m.Addr.String(), true
 		}

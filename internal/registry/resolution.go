@@ -145,35 +145,35 @@ func (m resolvedMember) isSame(other resolvedMember) bool {
 // resolveName merges the sources' reports on a name. decided means that some source has looked, and known that some container
 // has the name.
 //
-// While the Docker Engine is connected, it decides on every name that it has ever known: an address that DNS still gives may belong
-// to another container by now. Names that the Engine never listed, such as network aliases, are left to DNS. While the Engine is not
-// connected, DNS decides; until DNS has answered, the last report of the Engine holds.
+// While the orchestrator is connected, it decides on every name that it has ever known: an address that DNS still gives may belong
+// to another container by now. Names that the orchestrator never listed, such as network aliases, are left to DNS. While the orchestrator is not
+// connected, DNS decides; until DNS has answered, the last report of the orchestrator holds.
 //
-// DNS mixes the containers of all projects on a network. So it does not decide on a name that the Engine has a problem with, which is
-// one of several projects, and the start waits a little for the Engine.
+// DNS mixes the containers of all projects on a network. So it does not decide on a name that the orchestrator has a problem with, which is
+// one of several projects, and the start waits a little for the orchestrator.
 func (r *Registry) resolveName(name Name) (source Source, members []Member, decided, known bool) {
 	if v := r.nameEntry(name.String()).views[Static]; v.reported {
 		return Static, v.members, true, len(v.members) > 0
 	}
 	n := r.nameEntry(name.Host)
-	engine, dns := n.views[Engine], n.views[DNS]
-	isOnline := r.online[Engine]
+	orchestrated, dns := n.views[r.orchestrator], n.views[DNS]
+	isOnline := r.online[r.orchestrator]
 	switch {
-	case engine.problem != "":
-		return Engine, engine.members, true, len(engine.members) > 0
-	case r.isConnecting(Engine):
-		return Engine, nil, false, engine.everFound
-	case engine.everFound && (isOnline || !dns.reported):
-		return Engine, engine.members, true, len(engine.members) > 0
+	case orchestrated.problem != "":
+		return r.orchestrator, orchestrated.members, true, len(orchestrated.members) > 0
+	case r.isConnecting(r.orchestrator):
+		return r.orchestrator, nil, false, orchestrated.everFound
+	case orchestrated.everFound && (isOnline || !dns.reported):
+		return r.orchestrator, orchestrated.members, true, len(orchestrated.members) > 0
 	case dns.reported:
-		known := dns.everFound || engine.everFound
-		return DNS, dns.members, known || !r.expected[Engine], known
+		known := dns.everFound || orchestrated.everFound
+		return DNS, dns.members, known || !r.expected[r.orchestrator], known
 	case isOnline && (!r.online[DNS] || name.Project() != ""):
 		// The name is not listed, and there is no DNS to ask: it knows no projects, or the edge runs on a host that does not resolve
 		// container names.
-		return Engine, nil, true, false
+		return r.orchestrator, nil, true, false
 	default:
-		return Engine, nil, engine.reported, engine.everFound
+		return r.orchestrator, nil, orchestrated.reported, orchestrated.everFound
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 // with endpoints that are serving and terminating. Otherwise each request would wait for the stop timeout and the start of
 // the next container.
 //
+// That holds for the Docker Engine, which reports the signal itself. A Swarm announces a stop some seconds before the signal, so that an
+// endpoint which still serves shows nothing.
+//
 // An application that does stop shows it: its probe fails, it refuses a connection, breaks one, or answers with 502, 503 or
 // 504. For the rest of this stop, the edge then sends it nothing more.
 const (
@@ -29,7 +32,7 @@ const (
 type termination struct {
 	since        time.Time // when Docker sent the signal
 	lastPass     time.Time // when the probe last passed since then
-	stopObserved bool      // the application has shown that it stops
+	stopObserved bool      // the application has shown that it stops, or could not show that it goes on
 	timer        *time.Timer
 }
 
@@ -76,7 +79,7 @@ func (e *Endpoint) markTerminating() {
 	if e.termination.isRequested() {
 		return
 	}
-	e.termination = termination{since: time.Now()}
+	e.termination = termination{since: time.Now(), stopObserved: !e.source.knowsSignals()}
 	if e.stopProbe == nil {
 		return // without a probe, nothing shows that the application still serves
 	}

@@ -14,8 +14,8 @@ func TestOnlyFiltersByIDAreForwarded(t *testing.T) {
 		`[]`:                                          false,
 		`no json`:                                     false,
 	} {
-		if got := filtersOnlyByID(filters); got != ok {
-			t.Errorf("filtersOnlyByID(%s): %t, want %t", filters, got, ok)
+		if got := filtersOnlyBy(filters, "id"); got != ok {
+			t.Errorf("filtersOnlyBy(%s, id): %t, want %t", filters, got, ok)
 		}
 	}
 }

@@ -2,7 +2,7 @@
 //
 // Write access to Docker's socket is root access to the host, and full read access shows the secrets in every environment variable.
 // The socket proxy (the command edge guard) has the socket in a container of its own. It forwards four read-only requests, and strips
-// the responses to what discovery needs. If it is allowed to, it also restarts unhealthy containers.
+// the responses to what discovery needs. If it is allowed to, it also forwards three lists of a Swarm manager, and restarts unhealthy containers.
 package socketproxy
 
 import (

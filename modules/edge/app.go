@@ -38,6 +38,10 @@ type App struct {
 	// `tcp://docker-guard:2375`. Default: none; the edge uses DNS alone.
 	DockerHost string `json:"docker_host,omitempty"`
 
+	// Whether docker_host leads to managers of a Docker Swarm. The edge then watches the Swarm's tasks instead of the containers of one host, and a
+	// project is a stack. The guard must allow it (`edge guard --swarm`). Default: false.
+	Swarm bool `json:"swarm,omitempty"`
+
 	// The old name of docker_host, accepted until version 1.0.
 	//
 	// Deprecated: use docker_host.
@@ -135,7 +139,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.acceptOldNames(); err != nil {
 		return err
 	}
-	if err := a.validate(); err != nil {
+	if err := errors.Join(a.validate(), a.validateTogether()); err != nil {
 		return err
 	}
 	r, err := acquireRuntime(a.log, a.httpLog)
@@ -166,9 +170,6 @@ func (a *App) validate() error {
 		if d < 0 {
 			return fmt.Errorf("%s can't be negative", name)
 		}
-	}
-	if a.RestartUnhealthy > 0 && a.DockerHost == "" {
-		return errors.New("restart_unhealthy needs docker_host: without the Docker Engine, the edge knows no health checks")
 	}
 	if a.Refresh > 0 && time.Duration(a.Refresh) < 100*time.Millisecond {
 		return fmt.Errorf("refresh %s: the shortest is 100ms", time.Duration(a.Refresh))
@@ -216,13 +217,29 @@ func (a *App) validate() error {
 	return nil
 }
 
+// validateTogether checks options that need each other. Their order does not matter.
+func (a *App) validateTogether() error {
+	switch {
+	case a.Swarm && a.DockerHost == "":
+		return errors.New("swarm needs docker_host: the guard on the Swarm's managers, such as tcp://docker-guard:2375")
+	case a.Swarm && a.RestartUnhealthy > 0:
+		return errors.New("restart_unhealthy: leave it out with swarm, which replaces unhealthy tasks itself")
+	case a.RestartUnhealthy > 0 && a.DockerHost == "":
+		return errors.New("restart_unhealthy needs docker_host: without the Docker Engine, the edge knows no health checks")
+	}
+	return nil
+}
+
 // sourceSettings returns the settings of the sources.
 func (a *App) sourceSettings() sourceSettings {
-	return sourceSettings{
-		static: a.static,
-		engine: engineSettings{a.DockerHost, a.servedProjects(), a.Networks, a.StopSignals, time.Duration(a.TerminatingTimeout)},
-		dns:    dnsSettings{a.Resolver, time.Duration(a.Refresh)},
+	settings := sourceSettings{static: a.static, dns: dnsSettings{resolver: a.Resolver, refresh: time.Duration(a.Refresh)}}
+	if a.Swarm {
+		settings.swarm = swarmSettings{a.DockerHost, a.servedProjects(), a.Networks}
+		settings.dns.prefix = "tasks."
+	} else {
+		settings.engine = engineSettings{a.DockerHost, a.servedProjects(), a.Networks, a.StopSignals, time.Duration(a.TerminatingTimeout)}
 	}
+	return settings
 }
 
 // servedProjects returns the projects of either option.

@@ -19,6 +19,8 @@ func TestMistakesInJSONFailAtLoad(t *testing.T) {
 		{object{"terminating_timeout": "-1s"}, object{}, "terminating_timeout can't be negative"},
 		{object{"restart_unhealthy": "-1s"}, object{}, "restart_unhealthy can't be negative"},
 		{object{"restart_unhealthy": "30s"}, object{}, "restart_unhealthy needs docker_host"},
+		{object{"swarm": true}, object{}, "swarm needs docker_host"},
+		{object{"swarm": true, "docker_host": "tcp://a:1", "restart_unhealthy": "30s"}, object{}, "restart_unhealthy: leave it out with swarm"},
 		{object{"max_held": -1}, object{}, "max_held can't be negative"},
 		{object{"refresh": "1ms"}, object{}, "the shortest is 100ms"},
 		{object{"docker_host": "docker-guard"}, object{}, `docker_host "docker-guard"`},

@@ -8,8 +8,6 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-
-	"github.com/theworklabs/edge/internal/discovery"
 )
 
 // TestAuditLogsUnfilteredDockerAPI: the log has one warning if the Docker host allows too much, and none if it does not.
@@ -26,7 +24,7 @@ func TestAuditLogsUnfilteredDockerAPI(t *testing.T) {
 			w.WriteHeader(status)
 		}))
 		core, logs := observer.New(zap.InfoLevel)
-		auditedEngine{discovery.Engine{DockerHost: "tcp://" + engine.Listener.Addr().String()}, zap.New(core)}.audit(t.Context())
+		auditedSource{dockerHost: "tcp://" + engine.Listener.Addr().String(), log: zap.New(core)}.audit(t.Context())
 		engine.Close()
 		switch {
 		case want == "" && logs.Len() > 0:

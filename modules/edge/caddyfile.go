@@ -33,6 +33,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //
 //	edge {
 //		docker_host   <unix:///path|tcp://host:port>   # none: DNS alone
+//		swarm         true|false                       # false; docker_host leads to managers of a Docker Swarm
 //		projects      <compose project...>|any         # the edge's own
 //		project       <compose project>                # only this one
 //		network       <networks...>                    # those that the edge is attached to
@@ -58,7 +59,11 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	given := make(map[string]bool) // the names of options in the block so far
+	together := *d // at the last option that needs another one
 	for d.NextBlock(0) {
+		if d.Val() == "swarm" || d.Val() == "restart_unhealthy" {
+			together = *d
+		}
 		if err := a.unmarshalLine(d, given); err != nil {
 			return err
 		}
@@ -66,6 +71,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err := a.validate(); err != nil {
 			return d.WrapErr(err)
 		}
+	}
+	if err := a.validateTogether(); err != nil {
+		return together.WrapErr(err)
 	}
 	return nil
 }
@@ -78,6 +86,8 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 	switch name {
 	case "docker_host":
 		return dockerHostArg(d, given["endpoint"], &a.DockerHost)
+	case "swarm":
+		return swarmArg(d, &a.Swarm)
 	case "project":
 		return service.StringArg(d, &a.Project)
 	case "projects":
@@ -130,8 +140,26 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 		a.Static[args[0]] = args[1:]
 		return nil
 	default:
-		return d.Errf("edge: unknown option %q; there are docker_host, projects, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, restart_unhealthy, terminating_timeout, close_window and affinity_secret", name)
+		return d.Errf("edge: unknown option %q; there are docker_host, swarm, projects, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, restart_unhealthy, terminating_timeout, close_window and affinity_secret", name)
 	}
+}
+
+// swarmArg reads whether the Docker Engine is part of a Swarm; the option's name alone says so.
+func swarmArg(d *caddyfile.Dispenser, to *bool) error {
+	args := d.RemainingArgs()
+	if len(args) > 1 {
+		return d.ArgErr()
+	}
+	switch strings.Join(args, "") {
+	case "true":
+		*to = true
+	case "":
+		*to = len(args) == 0 // an empty value, as an unset environment variable leaves it, is the default
+	case "false":
+	default:
+		return d.Errf("swarm: %q: want true or false", args[0])
+	}
+	return nil
 }
 
 // restartArg reads how long a container must have been unhealthy: a duration, or whether the default applies.

@@ -28,6 +28,7 @@ type sourceRunner struct {
 type sourceSettings struct {
 	static discovery.Static // none if it is empty
 	engine engineSettings   // none if its dockerHost is empty
+	swarm  swarmSettings    // none if its dockerHost is empty
 	dns    dnsSettings
 }
 
@@ -39,9 +40,16 @@ type engineSettings struct {
 	terminatingTimeout time.Duration
 }
 
+type swarmSettings struct {
+	dockerHost string
+	projects   []string
+	networks   []string
+}
+
 type dnsSettings struct {
 	resolver string
 	refresh  time.Duration
+	prefix   string
 }
 
 // sourceSpec is a source to run, with the settings that it comes from.
@@ -113,7 +121,7 @@ func (r *sourceRunner) stop() {
 func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
 	specs := map[registry.Source]sourceSpec{
 		registry.DNS: {
-			settings: s.dns, source: discovery.DNS{Names: r.registry, Resolver: s.dns.resolver, Refresh: s.dns.refresh, Log: r.log},
+			settings: s.dns, source: discovery.DNS{Names: r.registry, Resolver: s.dns.resolver, Refresh: s.dns.refresh, Prefix: s.dns.prefix, Log: r.log},
 			isOptional: s.dns.resolver == "" && !r.hasDockerResolver, // as on a host, where Docker's DNS is not to be reached
 		},
 	}
@@ -121,11 +129,17 @@ func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
 		specs[registry.Static] = sourceSpec{settings: s.static, source: s.static}
 	}
 	if s.engine.dockerHost != "" {
-		specs[registry.Engine] = sourceSpec{settings: s.engine, source: auditedEngine{discovery.Engine{
+		specs[registry.Engine] = sourceSpec{settings: s.engine, source: auditedSource{discovery.Engine{
 			DockerHost: s.engine.dockerHost, Projects: s.engine.projects, Networks: s.engine.networks,
 			StopSignals: s.engine.stopSignals, TerminationTimeout: s.engine.terminatingTimeout,
 			Names: r.registry, PingRequests: r.registry.PingRequests(), OnApplied: r.onApplied, Log: r.log,
-		}, r.log}}
+		}, s.engine.dockerHost, r.log}}
+	}
+	if s.swarm.dockerHost != "" {
+		specs[registry.Swarm] = sourceSpec{settings: s.swarm, source: auditedSource{discovery.Swarm{
+			DockerHost: s.swarm.dockerHost, Projects: s.swarm.projects, Networks: s.swarm.networks,
+			Names: r.registry, Requests: r.registry.PingRequests(), Log: r.log,
+		}, s.swarm.dockerHost, r.log}}
 	}
 	return specs
 }

@@ -48,7 +48,13 @@ func TestOnlySourcesWithNewSettingsAreRestarted(t *testing.T) {
 		"the terminating timeout": {change: func(s *sourceSettings) { s.engine.terminatingTimeout = time.Second }, restarted: []registry.Source{registry.Engine}},
 		"the resolver":            {change: func(s *sourceSettings) { s.dns.resolver = "127.0.0.1:2" }, restarted: []registry.Source{registry.DNS}},
 		"no static list":          {change: func(s *sourceSettings) { s.static = nil }, stopped: []registry.Source{registry.Static}},
-		"no Docker host":          {change: func(s *sourceSettings) { s.engine = engineSettings{} }, stopped: []registry.Source{registry.Engine}},
+		"a Swarm in place of the Docker Engine": {
+			change: func(s *sourceSettings) {
+				s.swarm, s.engine = swarmSettings{dockerHost: "tcp://127.0.0.1:1"}, engineSettings{}
+			},
+			stopped: []registry.Source{registry.Engine}, restarted: []registry.Source{registry.Swarm},
+		},
+		"no Docker host": {change: func(s *sourceSettings) { s.engine = engineSettings{} }, stopped: []registry.Source{registry.Engine}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sources, _ := newTestSources(t)
