@@ -261,8 +261,9 @@ as_user tar -x -C `+quoteShell(staged))
 	if !hasWAL {
 		return fmt.Errorf("the set has no write-ahead log of %s", t.service)
 	}
-	end := "-c recovery_target_inclusive=off -c recovery_target_lsn=" + t.database.Position
+	end, mayEndBefore := "-c recovery_target_inclusive=off -c recovery_target_lsn="+t.database.Position, "false"
 	if !r.At.IsZero() {
+		mayEndBefore = "true"
 		end = "-c recovery_target_inclusive=off -c recovery_target_time=" + quoteShell(r.At.UTC().Format("2006-01-02T15:04:05")+"+00")
 	}
 	return r.pipeLogs(ctx, t, wal, func(ctx context.Context, stdin io.Reader) error {
@@ -275,24 +276,28 @@ cp "$staged/postgresql.auto.conf" /tmp/auto.conf
 server() {
 	as_user "$(command -v pg_ctl)" --pgdata "$staged" --wait --timeout 3600 --log /tmp/log "$@" >/tmp/ctl 2>&1
 }
-fail() { grep -h 'FATAL\|ERROR' /tmp/log >&2; tail -n 2 /tmp/ctl >&2; exit 1; }
+state() { LC_ALL=C pg_controldata "$staged" | sed -n 's/^Database cluster state: *//p'; }
+fail() { grep -h 'FATAL\|ERROR' /tmp/log >&2; tail -n 2 /tmp/ctl >&2; tail -n 20 /tmp/log >&2; exit 1; }
 recover() { # the arguments say where it ends
 	server start --options "-c listen_addresses= -c unix_socket_directories=/tmp -c archive_mode=off -c hot_standby=off -c ssl=off -c restore_command='cp $logs/%f %p' -c recovery_target_action=promote $*" || return 1
 	tries=0
-	while [ -e "$staged/recovery.signal" ]; do
+	# The signal file goes before the recovery has ended: a server that is stopped in between would, at its next start, replay all of its log.
+	until state | grep -q '^in production$'; do
 		[ -e "$staged/postmaster.pid" ] || return 1
 		tries=$((tries + 1)); [ $tries -lt 36000 ] || { echo 'the recovery does not end' >&2; exit 1; }
 		sleep 0.1
 	done
 }
 if ! recover "`+end+`"; then
-	# Nothing was committed between the end of the log and that time.
+	# Nothing was committed between the end of the log and that time. A position is in the log.
+	`+mayEndBefore+` || fail
 	grep -q 'recovery ended before configured recovery target was reached' /tmp/log || fail
 	while [ -e "$staged/postmaster.pid" ]; do sleep 0.1; done
 	: >/tmp/log
 	recover || fail
 fi
 server stop --mode fast || fail
+[ "$(state)" = 'shut down' ] || { echo "the recovery has not ended: $(state)" >&2; fail; }
 cp /tmp/auto.conf "$staged/postgresql.auto.conf"
 rm -rf "$logs"
 `)

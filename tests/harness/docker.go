@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -67,6 +68,20 @@ func (p *Project) Addresses(ctx context.Context, service, network string) ([]str
 	format := fmt.Sprintf(`{{(index .NetworkSettings.Networks %q).IPAddress}}`, p.Name+"_"+network)
 	out, err := RunDocker(ctx, append([]string{"inspect", "--format", format}, ids...)...)
 	return strings.Fields(out), err
+}
+
+// BridgeGateway returns the host's address on Docker's default bridge: the first one of its subnet. A Docker Engine shows the gateway only after its
+// second start.
+func BridgeGateway(ctx context.Context) (string, error) {
+	subnet, err := RunDocker(ctx, "network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", "bridge")
+	if err != nil {
+		return "", err
+	}
+	prefix, err := netip.ParsePrefix(subnet)
+	if err != nil {
+		return "", fmt.Errorf("subnet of Docker's bridge: %w", err)
+	}
+	return prefix.Masked().Addr().Next().String(), nil
 }
 
 // Gateway returns the host's address on one of the project's networks.

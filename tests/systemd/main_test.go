@@ -103,7 +103,10 @@ http://{$DOMAIN}, https://{$DOMAIN} {
 // backend starts an application on Docker's bridge, where the host reaches it, and returns its address. There is one for each test.
 func backend(t *testing.T) string {
 	t.Helper()
-	gateway := harness.MustDocker(t, "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", "bridge")
+	gateway, err := harness.BridgeGateway(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	ln, err := net.Listen("tcp", net.JoinHostPort(gateway, "0"))
 	if err != nil {
 		t.Fatal(err)
