@@ -116,14 +116,14 @@ func (r *recordingSink) eventually(t *testing.T, state string, holds func() bool
 	}
 }
 
-// eventuallyServes waits until the running members of api have exactly these addresses.
+// eventuallyServes waits until the members of api that may get requests have exactly these addresses.
 func (r *recordingSink) eventuallyServes(t *testing.T, addrs ...string) {
 	t.Helper()
 	slices.Sort(addrs)
 	r.eventually(t, fmt.Sprintf("api at %v", addrs), func() bool {
 		var got []string
 		for _, m := range slices.Concat(r.names["api"], r.names["api:80"]) {
-			if m.Phase == registry.Running {
+			if m.Phase == registry.Running && m.UnhealthyReason == "" {
 				got = append(got, m.Addr.String())
 			}
 		}
@@ -144,8 +144,10 @@ func TestSourceConformance(t *testing.T) {
 	environments := map[string]func(t *testing.T) environment{
 		"engine": func(t *testing.T) environment { return newFakeEngine(t) },
 		"swarm":  func(t *testing.T) environment { return newFakeSwarm(t) },
-		"dns":    func(t *testing.T) environment { return newFakeDNS(t) },
-		"static": func(*testing.T) environment { return new(fakeStatic) },
+
+		"kubernetes": func(t *testing.T) environment { return newFakeKubernetes(t) },
+		"dns":        func(t *testing.T) environment { return newFakeDNS(t) },
+		"static":     func(*testing.T) environment { return new(fakeStatic) },
 	}
 	for name, build := range environments {
 		t.Run(name, func(t *testing.T) {
@@ -285,8 +287,11 @@ func testOrchestratorConformance(t *testing.T, build func(t *testing.T) orchestr
 		r.mu.Unlock()
 		env.cutOff("10.0.0.7")
 		r.eventuallyServes(t, "10.0.0.8")
-		r.eventually(t, "unreachable member with the same ID", func() bool {
-			return slices.ContainsFunc(r.names["api"], func(m registry.Member) bool { return m.Phase == registry.Unreachable && m.ID == id })
+		// Its requests are ended if it is unreachable; if the orchestrator only knows that it does not answer, the connections to it end by themselves.
+		r.eventually(t, "unreachable or unhealthy member with the same ID", func() bool {
+			return slices.ContainsFunc(r.names["api"], func(m registry.Member) bool {
+				return m.ID == id && (m.Phase == registry.Unreachable || m.UnhealthyReason != "")
+			})
 		})
 	})
 }

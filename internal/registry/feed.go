@@ -6,23 +6,26 @@ import "slices"
 type Source int
 
 // The sources, by precedence: a static list comes first, and the orchestrator comes before DNS while it is connected. The orchestrator is the
-// Docker Engine or a Swarm, never both.
+// Docker Engine, a Swarm or Kubernetes, never two of them.
 const (
 	Static Source = iota
 	Engine
 	Swarm
+	Kubernetes
 	DNS
 	sourceCount
 )
 
 // String returns the source's name as logs, the admin API and `edge status` show it.
-func (s Source) String() string { return [...]string{"static", "engine", "swarm", "dns"}[s] }
+func (s Source) String() string {
+	return [...]string{"static", "engine", "swarm", "kubernetes", "dns"}[s]
+}
 
 // knowsSignals reports whether a member of the source is terminating only after its container got the signal.
 func (s Source) knowsSignals() bool { return s == Engine }
 
 // isOrchestrator reports whether the source knows which containers exist, and in which state.
-func (s Source) isOrchestrator() bool { return s == Engine || s == Swarm }
+func (s Source) isOrchestrator() bool { return s == Engine || s == Swarm || s == Kubernetes }
 
 // Feed is how one source writes to the registry. It is safe for concurrent use, but a source must write in the order in which
 // it observed the changes.

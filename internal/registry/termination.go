@@ -10,8 +10,8 @@ import (
 // with endpoints that are serving and terminating. Otherwise each request would wait for the stop timeout and the start of
 // the next container.
 //
-// That holds for the Docker Engine, which reports the signal itself. A Swarm announces a stop some seconds before the signal, so that an
-// endpoint which still serves shows nothing.
+// That holds for the Docker Engine, which reports the signal itself. A Swarm and Kubernetes announce a stop, in some cases seconds
+// before the signal, so that an endpoint which still serves shows nothing.
 //
 // An application that does stop shows it: its probe fails, it refuses a connection, breaks one, or answers with 502, 503 or
 // 504. For the rest of this stop, the edge then sends it nothing more.

@@ -42,6 +42,10 @@ type App struct {
 	// project is a stack. The guard must allow it (`edge guard --swarm`). Default: false.
 	Swarm bool `json:"swarm,omitempty"`
 
+	// Whether the edge runs in a pod and watches the EndpointSlices and pods of Kubernetes. A project is a namespace, and the port in a route is that of
+	// the container. Default: false.
+	Kubernetes bool `json:"kubernetes,omitempty"`
+
 	// The old name of docker_host, accepted until version 1.0.
 	//
 	// Deprecated: use docker_host.
@@ -220,6 +224,8 @@ func (a *App) validate() error {
 // validateTogether checks options that need each other. Their order does not matter.
 func (a *App) validateTogether() error {
 	switch {
+	case a.Kubernetes && a.DockerHost != "":
+		return errors.New("kubernetes: leave out docker_host: the edge asks the API server of Kubernetes instead")
 	case a.Swarm && a.DockerHost == "":
 		return errors.New("swarm needs docker_host: the guard on the Swarm's managers, such as tcp://docker-guard:2375")
 	case a.Swarm && a.RestartUnhealthy > 0:
@@ -233,10 +239,14 @@ func (a *App) validateTogether() error {
 // sourceSettings returns the settings of the sources.
 func (a *App) sourceSettings() sourceSettings {
 	settings := sourceSettings{static: a.static, dns: dnsSettings{resolver: a.Resolver, refresh: time.Duration(a.Refresh)}}
-	if a.Swarm {
+	switch {
+	case a.Kubernetes:
+		settings.kubernetes = &kubernetesSettings{a.servedProjects()}
+		settings.dns.isOff = a.Resolver == "" // the DNS of Kubernetes keeps answers for 30 s
+	case a.Swarm:
 		settings.swarm = swarmSettings{a.DockerHost, a.servedProjects(), a.Networks}
 		settings.dns.prefix = "tasks."
-	} else {
+	default:
 		settings.engine = engineSettings{a.DockerHost, a.servedProjects(), a.Networks, a.StopSignals, time.Duration(a.TerminatingTimeout)}
 	}
 	return settings

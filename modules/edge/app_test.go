@@ -20,6 +20,7 @@ func TestMistakesInJSONFailAtLoad(t *testing.T) {
 		{object{"restart_unhealthy": "-1s"}, object{}, "restart_unhealthy can't be negative"},
 		{object{"restart_unhealthy": "30s"}, object{}, "restart_unhealthy needs docker_host"},
 		{object{"swarm": true}, object{}, "swarm needs docker_host"},
+		{object{"kubernetes": true, "docker_host": "tcp://a:1"}, object{}, "kubernetes: leave out docker_host"},
 		{object{"swarm": true, "docker_host": "tcp://a:1", "restart_unhealthy": "30s"}, object{}, "restart_unhealthy: leave it out with swarm"},
 		{object{"max_held": -1}, object{}, "max_held can't be negative"},
 		{object{"refresh": "1ms"}, object{}, "the shortest is 100ms"},

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,6 +35,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	edge {
 //		docker_host   <unix:///path|tcp://host:port>   # none: DNS alone
 //		swarm         true|false                       # false; docker_host leads to managers of a Docker Swarm
+//		kubernetes    true|false                       # false; the edge runs in a pod
 //		projects      <compose project...>|any         # the edge's own
 //		project       <compose project>                # only this one
 //		network       <networks...>                    # those that the edge is attached to
@@ -59,9 +61,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	given := make(map[string]bool) // the names of options in the block so far
-	together := *d // at the last option that needs another one
+	together := *d                 // at the last option that needs another one
 	for d.NextBlock(0) {
-		if d.Val() == "swarm" || d.Val() == "restart_unhealthy" {
+		if slices.Contains([]string{"swarm", "kubernetes", "restart_unhealthy"}, d.Val()) {
 			together = *d
 		}
 		if err := a.unmarshalLine(d, given); err != nil {
@@ -87,7 +89,9 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 	case "docker_host":
 		return dockerHostArg(d, given["endpoint"], &a.DockerHost)
 	case "swarm":
-		return swarmArg(d, &a.Swarm)
+		return flagArg(d, &a.Swarm)
+	case "kubernetes":
+		return flagArg(d, &a.Kubernetes)
 	case "project":
 		return service.StringArg(d, &a.Project)
 	case "projects":
@@ -140,13 +144,13 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 		a.Static[args[0]] = args[1:]
 		return nil
 	default:
-		return d.Errf("edge: unknown option %q; there are docker_host, swarm, projects, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, restart_unhealthy, terminating_timeout, close_window and affinity_secret", name)
+		return d.Errf("edge: unknown option %q; there are docker_host, swarm, kubernetes, projects, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, restart_unhealthy, terminating_timeout, close_window and affinity_secret", name)
 	}
 }
 
-// swarmArg reads whether the Docker Engine is part of a Swarm; the option's name alone says so.
-func swarmArg(d *caddyfile.Dispenser, to *bool) error {
-	args := d.RemainingArgs()
+// flagArg reads whether an option is on; its name alone says so.
+func flagArg(d *caddyfile.Dispenser, to *bool) error {
+	name, args := d.Val(), d.RemainingArgs()
 	if len(args) > 1 {
 		return d.ArgErr()
 	}
@@ -157,7 +161,7 @@ func swarmArg(d *caddyfile.Dispenser, to *bool) error {
 		*to = len(args) == 0 // an empty value, as an unset environment variable leaves it, is the default
 	case "false":
 	default:
-		return d.Errf("swarm: %q: want true or false", args[0])
+		return d.Errf("%s: %q: want true or false", name, args[0])
 	}
 	return nil
 }

@@ -29,7 +29,9 @@ type sourceSettings struct {
 	static discovery.Static // none if it is empty
 	engine engineSettings   // none if its dockerHost is empty
 	swarm  swarmSettings    // none if its dockerHost is empty
-	dns    dnsSettings
+
+	kubernetes *kubernetesSettings // nil: none
+	dns        dnsSettings
 }
 
 type engineSettings struct {
@@ -46,7 +48,10 @@ type swarmSettings struct {
 	networks   []string
 }
 
+type kubernetesSettings struct{ namespaces []string }
+
 type dnsSettings struct {
+	isOff    bool // nothing is looked up
 	resolver string
 	refresh  time.Duration
 	prefix   string
@@ -119,11 +124,12 @@ func (r *sourceRunner) stop() {
 
 // specs returns the sources that the settings ask for.
 func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
-	specs := map[registry.Source]sourceSpec{
-		registry.DNS: {
+	specs := make(map[registry.Source]sourceSpec)
+	if !s.dns.isOff {
+		specs[registry.DNS] = sourceSpec{
 			settings: s.dns, source: discovery.DNS{Names: r.registry, Resolver: s.dns.resolver, Refresh: s.dns.refresh, Prefix: s.dns.prefix, Log: r.log},
 			isOptional: s.dns.resolver == "" && !r.hasDockerResolver, // as on a host, where Docker's DNS is not to be reached
-		},
+		}
 	}
 	if len(s.static) > 0 {
 		specs[registry.Static] = sourceSpec{settings: s.static, source: s.static}
@@ -140,6 +146,11 @@ func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
 			DockerHost: s.swarm.dockerHost, Projects: s.swarm.projects, Networks: s.swarm.networks,
 			Names: r.registry, Requests: r.registry.PingRequests(), Log: r.log,
 		}, s.swarm.dockerHost, r.log}}
+	}
+	if s.kubernetes != nil {
+		specs[registry.Kubernetes] = sourceSpec{settings: *s.kubernetes, source: discovery.Kubernetes{
+			Namespaces: s.kubernetes.namespaces, Names: r.registry, Log: r.log,
+		}}
 	}
 	return specs
 }

@@ -48,6 +48,12 @@ func TestOnlySourcesWithNewSettingsAreRestarted(t *testing.T) {
 		"the terminating timeout": {change: func(s *sourceSettings) { s.engine.terminatingTimeout = time.Second }, restarted: []registry.Source{registry.Engine}},
 		"the resolver":            {change: func(s *sourceSettings) { s.dns.resolver = "127.0.0.1:2" }, restarted: []registry.Source{registry.DNS}},
 		"no static list":          {change: func(s *sourceSettings) { s.static = nil }, stopped: []registry.Source{registry.Static}},
+		"Kubernetes in place of the Docker Engine and DNS": {
+			change: func(s *sourceSettings) {
+				s.kubernetes, s.engine, s.dns = &kubernetesSettings{[]string{"p"}}, engineSettings{}, dnsSettings{isOff: true}
+			},
+			stopped: []registry.Source{registry.Engine, registry.DNS}, restarted: []registry.Source{registry.Kubernetes},
+		},
 		"a Swarm in place of the Docker Engine": {
 			change: func(s *sourceSettings) {
 				s.swarm, s.engine = swarmSettings{dockerHost: "tcp://127.0.0.1:1"}, engineSettings{}

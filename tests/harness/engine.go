@@ -19,33 +19,24 @@ type Engine struct {
 
 	flags   []string // of dockerd
 	netns   string   // the network namespace
+	node    string   // its host name, if it has mounts and a host name of its own, as a node of a Swarm needs; "": it has the machine's
 	process *Process // nil before the first start
 }
 
 // StartEngine starts a Docker Engine with more flags of dockerd. It has one image of the machine's Docker Engine and a network `lab`.
 func StartEngine(ctx context.Context, image string, flags ...string) (e *Engine, err error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("start a second Docker Engine: this needs root")
-	}
-	dir, err := os.MkdirTemp("/tmp", "er-") // short, because the length of socket paths is limited
-	if err != nil {
+	if e, err = newEngine(ctx, flags...); err != nil {
 		return nil, err
 	}
-	e = &Engine{Dir: dir, Socket: filepath.Join(dir, "d.sock"), netns: filepath.Base(dir), flags: flags}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Remove())
 		}
 	}()
-	for _, args := range [][]string{{"netns", "add", e.netns}, {"-netns", e.netns, "link", "set", "lo", "up"}} {
-		if _, err := run(exec.CommandContext(ctx, "ip", args...)); err != nil {
-			return e, err
-		}
-	}
 	if err := e.Start(ctx); err != nil {
 		return e, err
 	}
-	tar := filepath.Join(dir, "image.tar")
+	tar := filepath.Join(e.Dir, "image.tar")
 	if _, err := RunDocker(ctx, "save", "--output", tar, image); err != nil {
 		return e, err
 	}
@@ -56,13 +47,39 @@ func StartEngine(ctx context.Context, image string, flags ...string) (e *Engine,
 	return e, err
 }
 
+// newEngine returns a Docker Engine in a new network namespace, which has not started yet.
+func newEngine(ctx context.Context, flags ...string) (*Engine, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("start a second Docker Engine: this needs root")
+	}
+	dir, err := os.MkdirTemp("/tmp", "er-") // short, because the length of socket paths is limited
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{Dir: dir, Socket: filepath.Join(dir, "d.sock"), netns: filepath.Base(dir), flags: flags}
+	if err := runIP(ctx, "netns add "+e.netns, "-netns "+e.netns+" link set lo up"); err != nil {
+		return nil, errors.Join(err, e.Remove())
+	}
+	return e, nil
+}
+
+// runIP runs commands of ip(8), whose arguments have no spaces.
+func runIP(ctx context.Context, commands ...string) error {
+	for _, c := range commands {
+		if _, err := run(exec.CommandContext(ctx, "ip", strings.Fields(c)...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Start starts the Docker Engine and waits until it answers.
 func (e *Engine) Start(ctx context.Context) (err error) {
 	args := append([]string{
 		"--host", "unix://" + e.Socket, "--data-root", filepath.Join(e.Dir, "data"), "--exec-root", filepath.Join(e.Dir, "exec"),
 		"--pidfile", filepath.Join(e.Dir, "pid"),
 	}, e.flags...)
-	if e.process, err = Start(e.commandInNetns("dockerd", args...), filepath.Join(e.Dir, "log")); err != nil {
+	if e.process, err = Start(e.dockerd(args), filepath.Join(e.Dir, "log")); err != nil {
 		return err
 	}
 	err = EventuallyContext(ctx, StateTimeout, "the second Docker Engine answers", func() bool {
@@ -73,6 +90,15 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 		err = e.process.Signal(0) // it has the end of the log
 	}
 	return err
+}
+
+// dockerd returns its command. Each program in the chain replaces itself by the next one, so that dockerd gets signals.
+func (e *Engine) dockerd(args []string) *exec.Cmd {
+	if e.node == "" {
+		return e.commandInNetns("dockerd", args...)
+	}
+	script := `hostname "$0" && mkdir -p /run/docker && mount -t tmpfs tmpfs /run/docker && exec dockerd "$@"`
+	return e.commandInNetns("unshare", append([]string{"--uts", "--mount", "--propagation", "private", "sh", "-c", script, e.node}, args...)...)
 }
 
 // Signal sends a signal to dockerd.
