@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark projects edge-rollouts closes backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark projects edge-rollouts closes swarm backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -98,6 +98,11 @@ edge-rollouts: setup image
 # POSTs around 10,000 ends of connections by each of five servers, and 1,000 kills of one. 20 minutes.
 closes: setup image
 	EDGE_TEST_CLOSES=10000 EDGE_TEST_KILLS=1000 $(SUITE) -timeout 2h -v ./tests/closes
+
+# Three Docker Engines in one Swarm: tasks are replaced, a node is drained and cut off, the manager freezes. It is not part of `make test` yet.
+# EDGE_TEST_ROUNDS=20 replaces the tasks 20 times in each case.
+swarm: setup image
+	$(SUITE) -timeout 2h -v ./tests/swarm
 
 # All faults of backups: backups under writes, backups and restores that are killed at random times, and crashes of the databases (20, 100, 50 and
 # 20 of them), forged sets, full and broken disks, S3 that dies. It takes about three hours; `make test` has a part of it, in about 10 minutes.
