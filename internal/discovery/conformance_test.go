@@ -263,7 +263,7 @@ func testOrchestratorConformance(t *testing.T, build func(t *testing.T) orchestr
 		r := run(t, env)
 		r.eventually(t, "stopped member", func() bool { return slices.Contains(phases(r), registry.Stopped) && r.online })
 	})
-	t.Run("sees that a container is told to stop", func(t *testing.T) {
+	t.Run("sees that a container is being stopped", func(t *testing.T) {
 		env := build(t)
 		env.setAddrs("10.0.0.7", "10.0.0.8")
 		r := run(t, env)

@@ -122,7 +122,11 @@ func TestDockersResolverThatForwardsANameKnowsNoContainerOfIt(t *testing.T) {
 	f.goUp()
 	r.eventuallyServes(t, "10.0.0.7")
 	f.update(func() { f.own, f.rcode = "", dns.RcodeServerFailure }) // the resolver itself fails
-	time.Sleep(100 * time.Millisecond)
+	before := 0
+	f.update(func() { before = f.queryCount["api."] })
+	for asked := before; asked < before+3; {
+		f.update(func() { asked = f.queryCount["api."] })
+	}
 	r.eventuallyServes(t, "10.0.0.7")
 }
 

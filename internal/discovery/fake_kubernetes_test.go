@@ -32,7 +32,7 @@ type fakeKubernetes struct {
 	history   []kubernetesEvent
 	watches   map[chan struct{}]struct{} // which wake up on each change
 	down      bool
-	expired   int // watches from a version below this are told to list again
+	expired   int // watches from a version below this get the error Expired
 	forbidden bool
 	lists     int
 }

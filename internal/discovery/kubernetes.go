@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -69,6 +70,8 @@ type kubernetesWatch struct {
 	touched map[string]bool // services, as namespace/name, whose members may have changed
 	wake    chan struct{}   // has a value if there is one
 	failing map[string]bool // what could not be watched, and was logged
+
+	isOnline atomic.Bool // all names are set
 }
 
 // byService and byPod are the indexes of slices.
@@ -198,6 +201,7 @@ func (w *kubernetesWatch) run(ctx context.Context) {
 		}
 	}
 	w.publish()
+	w.isOnline.Store(true)
 	w.sink.SetOnline(true)
 	w.Log.Info("connected to the API server of Kubernetes", zap.Strings("namespaces", w.Namespaces), zap.Int("services", len(w.members)))
 	for {
@@ -283,11 +287,9 @@ func (w *kubernetesWatch) handleError(what string, err error) {
 		}
 		w.Log.Warn("cannot watch "+what+" in Kubernetes; using the last known pods until that works", zap.Error(err))
 	}
-	w.sink.SetOnline(w.hasSynced())
-}
-
-func (w *kubernetesWatch) hasSynced() bool {
-	return !slices.ContainsFunc(slices.Concat(w.slices, w.pods), func(i cache.SharedIndexInformer) bool { return !i.HasSynced() })
+	if !w.isOnline.Load() {
+		w.sink.SetOnline(false) // the start must not wait for it
+	}
 }
 
 var _ Source = Kubernetes{}

@@ -107,8 +107,8 @@ func (w *kubernetesWatch) addEndpoint(pods map[string]containerInfo, service con
 // reasonNotReady is a value of containerInfo.unhealthyReason.
 const reasonNotReady = "Kubernetes says that it is not ready"
 
-// isDeleted reports whether a pod is being deleted, or is gone: a slice has it for some time longer. For a moment, it may also be a new pod, of
-// which its slice has told first.
+// isDeleted reports whether a pod is being deleted, or is gone: a slice lists it for some time longer. For a moment, it may also be a new pod
+// whose slice has arrived first.
 func (w *kubernetesWatch) isDeleted(informer int, key, uid string) bool {
 	object, isThere, _ := w.pods[informer].GetStore().GetByKey(key) // it is in memory
 	if !isThere {
