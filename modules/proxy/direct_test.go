@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -166,6 +167,10 @@ func observe(t *testing.T, transport http.RoundTripper, url string, header http.
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		text = append(text, "; error: "+err.Error()...)
+	}
+	if resp.ProtoMajor == 3 && body == "chunked" {
+		// The edge sends a length if the whole body arrived within peekTimeout, in both ways of sending, so time decides.
+		text = bytes.Replace(text, []byte(`"Content-Length: [\"5\"]",`), nil, 1)
 	}
 	got.Line, got.Header, got.Body, got.Trailer = resp.Status, describeHeader(resp.Header), string(text), describeHeader(resp.Trailer)
 	out, err := json.Marshal(got)
