@@ -109,11 +109,11 @@ func serveRestarting(t *testing.T, answer func(restart func()) bool) *site {
 	t.Cleanup(restarts.Wait)
 	b = newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		restart := func() {
-			b.stop()
-			restarts.Go(func() {
+			restarts.Go(func() { // before stop, whose lock orders it before the end of the test
 				time.Sleep(200 * time.Millisecond)
 				b.start(t)
 			})
+			b.stop()
 		}
 		if !answer(restart) {
 			panic(http.ErrAbortHandler)

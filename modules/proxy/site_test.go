@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"golang.org/x/sys/unix"
 
 	"github.com/theworklabs/edge/internal/registry"
 	_ "github.com/theworklabs/edge/modules/proxy"
@@ -108,33 +110,78 @@ func freePort(t testing.TB) string {
 	return port
 }
 
-// backend is an application at a fixed address that can be stopped and started.
+// backend is an application at a fixed address that can be stopped and started. It keeps its port when it is stopped: a socket that is bound and does
+// not listen refuses connections, and no other program gets the port.
 type backend struct {
 	address string
 	handler http.Handler
 
-	mu     sync.Mutex
-	server *http.Server
+	mu       sync.Mutex
+	hasEnded bool // so has the test
+	port     int
+	socket   int // bound to the port; -1 if the server has it
+	listener net.Listener
+	server   *http.Server
 }
 
 func newBackend(t testing.TB, handler http.HandlerFunc) *backend {
 	t.Helper()
-	b := &backend{address: "127.0.0.1:" + freePort(t), handler: handler}
-	t.Cleanup(b.stop)
+	b := &backend{handler: handler, socket: -1}
+	if err := b.bind(); err != nil {
+		t.Fatal(err)
+	}
+	b.address = fmt.Sprintf("127.0.0.1:%d", b.port)
+	t.Cleanup(func() {
+		b.stop()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.hasEnded = true
+		_ = unix.Close(b.socket)
+	})
 	return b
+}
+
+// bind binds a socket to the port, or the first time to any.
+func (b *backend) bind() error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+		unix.Bind(socket, &unix.SockaddrInet4{Port: b.port, Addr: [4]byte{127, 0, 0, 1}}))
+	if err != nil {
+		return errors.Join(err, unix.Close(socket))
+	}
+	address, err := unix.Getsockname(socket)
+	if err != nil {
+		return errors.Join(err, unix.Close(socket))
+	}
+	b.port, b.socket = address.(*unix.SockaddrInet4).Port, socket
+	return nil
 }
 
 // start listens. A backend that was not started refuses connections.
 func (b *backend) start(t testing.TB) *backend {
 	t.Helper()
-	ln, err := net.Listen("tcp", b.address)
-	if err != nil {
-		t.Fatal(err)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.hasEnded {
+		return b
+	}
+	if b.socket < 0 {
+		t.Fatal("the backend has started already")
+	}
+	if err := unix.Listen(b.socket, unix.SOMAXCONN); err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(b.socket), "listener")
+	ln, err := net.FileListener(file) // a duplicate
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b.socket = -1
 	server := &http.Server{Handler: b.handler}
-	b.server = server
+	b.listener, b.server = ln, server
 	go func() { _ = server.Serve(ln) }()
 	return b
 }
@@ -143,8 +190,14 @@ func (b *backend) start(t testing.TB) *backend {
 func (b *backend) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.server != nil {
-		_ = b.server.Close()
+	if b.server == nil || b.hasEnded {
+		return
+	}
+	_ = b.listener.Close() // Serve may not have begun
+	_ = b.server.Close()
+	b.server = nil
+	if err := b.bind(); err != nil {
+		panic(err) // the tests own the port
 	}
 }
 
