@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/theworklabs/edge/modules/edge"
+	"github.com/theworklabs/edge/modules/listeners"
 )
 
 func init() {
@@ -20,7 +21,7 @@ func init() {
 
 // Handler answers two paths, and passes all other requests to the next handler:
 //
-//   - `/health`: 200 as long as the edge runs, whatever the state of the services.
+//   - `/health`: 200 as long as the edge runs, whatever the state of the services, and 503 while it lets its clients go, because it ends.
 //   - `/health/ready`: 200 while every service that routes lead to has a ready endpoint, else 503.
 //
 // Both answer GET and HEAD with `application/health+json` (draft-inadarei-api-health-check-06). Only clients in the configured ranges
@@ -109,7 +110,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	}
 	answer := report{Status: statusPass}
-	if path == readyPath {
+	switch {
+	case listeners.IsLeaving():
+		answer = report{Status: statusFail, Output: "the edge ends, or another one takes over"}
+	case path == readyPath:
 		answer = h.readiness(h.showsDetailsTo(r))
 	}
 	status := http.StatusOK

@@ -11,6 +11,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/health"
+	"github.com/theworklabs/edge/modules/listeners"
 )
 
 // healthResponse is a body in the format of the draft.
@@ -209,5 +210,20 @@ func TestInvalidRangesFailAtLoad(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), `"`+bad+`"`) || !strings.Contains(err.Error(), "private_ranges") {
 			t.Errorf("%q: got %v, want an error that names it and the valid values", bad, err)
 		}
+	}
+}
+
+func TestHealthFailsWhileTheEdgeLeaves(t *testing.T) {
+	h := newTestEdge(t, nil).handler()
+	listeners.BeginLeave()
+	t.Cleanup(listeners.Stay)
+	for _, path := range []string{"/health", "/health/ready"} {
+		if got, _ := serve(t, h, http.MethodGet, path, "10.0.0.1"); got.Code != http.StatusServiceUnavailable || decodeResponse(t, got).Status != "fail" {
+			t.Errorf("%s: got %d %s, want 503", path, got.Code, got.Body)
+		}
+	}
+	listeners.Stay()
+	if got, _ := serve(t, h, http.MethodGet, "/health", "10.0.0.1"); got.Code != http.StatusOK {
+		t.Errorf("an edge that stays: got %d %s, want 200", got.Code, got.Body)
 	}
 }
