@@ -25,6 +25,7 @@ type fakeHost struct {
 	containers      []*fakeContainer
 	lastNumber      map[string]int
 	commands        []string
+	swarmServices   string   // of the Swarm whose manager the Engine is
 	otherProjects   string   // projects that run a service "blog"
 	foreignEdges    []string // containers of the service "edge" of other projects, PROJECT/NAME
 	isInDirectory   bool     // Compose was told the directory of projectFiles
@@ -138,6 +139,11 @@ func (w *fakeHost) execute(args []string) (stdout, stderr string, err error) {
 		return w.runCompose(args[1:])
 	case "info":
 		return "ENGINE\n", "", nil
+	case "service":
+		if w.swarmServices == "" {
+			return "", "", errors.New("this node is not a swarm manager")
+		}
+		return w.swarmServices, "", nil
 	case "ps":
 		return w.ps(args), "", nil
 	case "exec":

@@ -28,14 +28,32 @@ func (r *Rollout) readStack(ctx context.Context) (*stack, error) {
 			err = s.readFiles(ctx)
 		}
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.edge, err = s.findEdge(ctx, r.Edge, r.Services)
 	}
-	s.edge, err = s.findEdge(ctx, r.Edge, r.Services)
 	if err != nil {
-		return nil, err
+		return nil, s.explainSwarm(ctx, err, r.Services)
 	}
 	return s, nil
+}
+
+// explainSwarm returns err, or a better error if a service that Compose does not know is one of a Docker Swarm, which does its own rollouts.
+func (s *stack) explainSwarm(ctx context.Context, err error, services []string) error {
+	out, _, listErr := s.docker.Run(ctx, "service", "ls", "--format", "{{.Name}}")
+	if listErr != nil {
+		return err // not a manager
+	}
+	for _, name := range services {
+		for known := range strings.FieldsSeq(out) {
+			if known == name || strings.HasSuffix(known, "_"+name) {
+				return hint.New(
+					fmt.Errorf("%s is a service of a Docker Swarm, which replaces its tasks itself: %s", name, known),
+					"docker service update --force "+known+"; with the update order start-first, no request is lost (docs/scaling.md)",
+				)
+			}
+		}
+	}
+	return err
 }
 
 // readFiles reads the compose files.

@@ -20,6 +20,14 @@ func TestImpossibleRolloutIsRefusedBeforeAnyChange(t *testing.T) {
 		"an unknown edge":      {func(_ *fakeHost, r *Rollout, _ context.CancelFunc) { r.Edge = "proxy" }, `nor another one on this machine runs a service "proxy" that could be the edge | name it with --edge SERVICE or --edge PROJECT/SERVICE; the project has: edge, web`},
 		"an edge that is down": {func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.exit(w.containersOf("edge")[0], 0) }, "0 containers of edge run"},
 		"an edge nowhere":      {func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { delete(w.services, "edge") }, `runs a service "edge" that could be the edge`},
+		"a service of a Swarm": {func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
+			delete(w.services, "edge")
+			w.swarmServices = "infrastructure_edge\ninfrastructure_web\n"
+		}, "web is a service of a Docker Swarm, which replaces its tasks itself: infrastructure_web | docker service update --force infrastructure_web"},
+		"no service of a Swarm": {func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
+			delete(w.services, "edge")
+			w.swarmServices = "infrastructure_edge\n"
+		}, `runs a service "edge" that could be the edge`},
 		"edges of two other projects": {func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
 			delete(w.services, "edge")
 			w.foreignEdges = []string{"front/front-edge-1", "other/other-edge-1"}
