@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark projects edge-rollouts closes swarm backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark projects edge-rollouts closes swarm test-kubernetes backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -99,10 +99,16 @@ edge-rollouts: setup image
 closes: setup image
 	EDGE_TEST_CLOSES=10000 EDGE_TEST_KILLS=1000 $(SUITE) -timeout 2h -v ./tests/closes
 
-# Three Docker Engines in one Swarm: tasks are replaced, a node is drained and cut off, the manager freezes. It is not part of `make test` yet.
-# EDGE_TEST_ROUNDS=20 replaces the tasks 20 times in each case.
+# Three Docker Engines in one Swarm: the shipped stack is deployed, tasks and edges are replaced, a node is drained and cut off, the manager freezes.
+# Seven minutes. EDGE_TEST_ROUNDS=20 replaces them 20 times in each case.
 swarm: setup image
 	$(SUITE) -timeout 2h -v ./tests/swarm
+
+# A Kubernetes cluster of one node: the API server checks the shipped manifests, pods and edges are replaced, the API server freezes and restarts. It takes
+# a quarter of an hour to build the cluster's programs the first time, and seven minutes. EDGE_TEST_ROUNDS=20 replaces pods 20 times in each case.
+test-kubernetes: setup image
+	tests/kubernetes-setup
+	$(SUITE) -timeout 2h -v ./tests/kubernetes
 
 # All faults of backups: backups under writes, backups and restores that are killed at random times, and crashes of the databases (20, 100, 50 and
 # 20 of them), forged sets, full and broken disks, S3 that dies. It takes about three hours; `make test` has a part of it, in about 10 minutes.

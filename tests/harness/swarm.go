@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -121,6 +122,21 @@ func (n *SwarmNode) CutOff(ctx context.Context) error {
 // Reconnect undoes CutOff.
 func (n *SwarmNode) Reconnect(ctx context.Context) error {
 	return runIP(ctx, "-netns "+n.lan+" link set "+n.port+" up")
+}
+
+// CutOverlay drops the packets of overlay networks that the node gets and sends (VXLAN), or undoes that. Swarm's own connections go on.
+func (n *SwarmNode) CutOverlay(ctx context.Context, isCut bool) error {
+	action := "--delete"
+	if isCut {
+		action = "--insert"
+	}
+	var errs []error
+	for _, chain := range []string{"INPUT", "OUTPUT"} {
+		cmd := exec.CommandContext(ctx, "nsenter", "--net=/run/netns/"+n.netns, "iptables", "--wait", action, chain, "--protocol", "udp", "--dport", "4789", "--jump", "DROP")
+		_, err := run(cmd)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // EventuallyReplicas waits until a service has so many running tasks, and no other ones.

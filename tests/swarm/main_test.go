@@ -26,9 +26,9 @@ var cluster *harness.Swarm
 func TestMain(m *testing.M) {
 	harness.Main(m, harness.Suite{
 		Dir:      "tests/swarm",
-		Requires: []harness.Requirement{harness.Docker, harness.IPRoute, harness.Images(edgeImage, caddyImage, backendImage)},
+		Requires: []harness.Requirement{harness.Docker, harness.IPRoute, harness.Images(edgeImage, caddyImage, backendImage), harness.Images(stackImages...)},
 		Setup: func(string) (err error) {
-			if cluster, err = harness.StartSwarm(context.Background(), 3, edgeImage, caddyImage, backendImage); err != nil {
+			if cluster, err = harness.StartSwarm(context.Background(), 3, append([]string{edgeImage, caddyImage, backendImage}, stackImages...)...); err != nil {
 				return err
 			}
 			return startProxies(context.Background())

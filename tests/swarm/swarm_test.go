@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // service is the backends of a test.
@@ -109,7 +111,7 @@ func TestANodeIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(40 * time.Second) // after 15 s, the manager calls the node down
-	longest := p.wantLost(t, "a node is cut off", clients)
+	longest := p.wantLost(t, "a node is cut off", harness.LoadClients)
 	if longest > 7*time.Second {
 		t.Errorf("a request took %s, want it sent elsewhere after 5 s", longest)
 	}
@@ -131,4 +133,47 @@ func TestTheManagerFreezes(t *testing.T) {
 	}
 	time.Sleep(3 * time.Second)
 	p.wantLost(t, "the manager is frozen for 12 s", 0)
+}
+
+// TestTheOverlayIsCut: a node's containers can't be reached, while its manager still hears from it and wants its tasks to run.
+func TestTheOverlayIsCut(t *testing.T) {
+	s := service{"rude", 0, "stop-first", 3}
+	s.start(t)
+	p := startPair(t, cluster.Nodes[:2]...)
+	time.Sleep(3 * time.Second)
+	gone := cluster.Nodes[2]
+	t.Cleanup(func() {
+		if err := gone.CutOverlay(context.Background(), false); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := gone.CutOverlay(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Second)
+	longest := p.wantLost(t, "the overlay of a node is cut", harness.LoadClients)
+	if longest > 7*time.Second {
+		t.Errorf("a request took %s, want it sent elsewhere after 5 s", longest)
+	}
+}
+
+// TestManyServices updates a service among 500 others.
+func TestManyServices(t *testing.T) {
+	const others = 500
+	t.Cleanup(func() {
+		names := make([]string, others)
+		for i := range names {
+			names[i] = fmt.Sprintf("other%d", i)
+		}
+		mustDocker(t, append([]string{"service", "rm"}, names...)...)
+	})
+	for i := range others {
+		mustDocker(t, "service", "create", "--detach", "--quiet", "--name", fmt.Sprintf("other%d", i), "--network", "lab", "--endpoint-mode", "dnsrr", "--replicas", "0", backendImage)
+	}
+	s := service{"rude", 0, "start-first", 3}
+	s.start(t)
+	p := startPair(t, cluster.Nodes...)
+	s.update(t)
+	time.Sleep(2 * time.Second)
+	p.wantLost(t, "an update among 500 services", 0)
 }
