@@ -33,7 +33,7 @@ func BenchmarkContainerUpdate(b *testing.B) {
 					items = append(items, newBenchContainer(fmt.Sprintf("p%d", p), []string{"web", "api", "worker", "cache", "db"}[s], fmt.Sprintf("10.0.%d.%d", p+1, s+1)))
 				}
 			}
-			publisher := &publisher{sink: discardSink{}, log: zap.NewNop(), logged: make(map[string]string)}
+			publisher := newPublisher(discardSink{}, nil, zap.NewNop())
 			publisher.publish(index, index.applyFullList(items, subnets))
 			if members, _ := index.members("web"); len(members) != 1 {
 				b.Fatalf("web has %d members", len(members))

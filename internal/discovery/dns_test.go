@@ -9,47 +9,47 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
 func TestDNSDropsAddressesOutsideSubnets(t *testing.T) {
 	server := newFakeDNS(t)
-	server.setAddrs("93.184.216.34", "10.0.0.7", "127.0.0.1")
-	run(t, server).eventuallyServes(t, "10.0.0.7")
+	server.SetAddrs("93.184.216.34", "10.0.0.7", "127.0.0.1")
+	sourcetest.Start(t, server.NewSource()).EventuallyServes(t, "10.0.0.7")
 }
 
 func TestDNSSortsAndDeduplicatesAddresses(t *testing.T) {
 	server := newFakeDNS(t)
-	server.setAddrs("10.0.0.9", "10.0.0.7", "10.0.0.9")
-	r := run(t, server)
-	r.eventuallyServes(t, "10.0.0.7", "10.0.0.9")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !slices.IsSortedFunc(r.names["api"], func(a, b registry.Member) int { return a.Addr.Compare(b.Addr) }) {
-		t.Errorf("members %v, want them sorted by address", r.names["api"])
+	server.SetAddrs("10.0.0.9", "10.0.0.7", "10.0.0.9")
+	r := sourcetest.Start(t, server.NewSource())
+	r.EventuallyServes(t, "10.0.0.7", "10.0.0.9")
+	s := r.State()
+	if !slices.IsSortedFunc(s.Members["api"], func(a, b registry.Member) int { return a.Addr.Compare(b.Addr) }) {
+		t.Errorf("members %v, want them sorted by address", s.Members["api"])
 	}
 }
 
 func TestDNSRepeatsTruncatedAnswersOverTCP(t *testing.T) {
 	server := newFakeDNS(t)
 	server.truncate = true
-	server.setAddrs("10.0.0.7")
-	run(t, server).eventuallyServes(t, "10.0.0.7")
+	server.SetAddrs("10.0.0.7")
+	sourcetest.Start(t, server.NewSource()).EventuallyServes(t, "10.0.0.7")
 }
 
 func TestDNSFallsBackToIPv6(t *testing.T) {
 	server := newFakeDNS(t)
-	server.setAddrs("fd00::7")
-	source := server.newSource().(discovery.DNS)
+	server.SetAddrs("fd00::7")
+	source := server.NewSource().(discovery.DNS)
 	source.Subnets = func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("fd00::1/64")} }
-	r := runSource(t, source)
-	r.eventuallyServes(t, "fd00::7")
+	r := sourcetest.Start(t, source)
+	r.EventuallyServes(t, "fd00::7")
 }
 
 func TestDNSQueriesOnlyFullyQualifiedNames(t *testing.T) {
 	server := newFakeDNS(t)
-	r := run(t, server)
-	r.eventuallyServes(t)
+	r := sourcetest.Start(t, server.NewSource())
+	r.EventuallyServes(t)
 	server.mu.Lock()
 	defer server.mu.Unlock()
 	for name := range server.queryCount {
@@ -61,15 +61,15 @@ func TestDNSQueriesOnlyFullyQualifiedNames(t *testing.T) {
 
 func TestSlowNameDoesNotDelayOthers(t *testing.T) {
 	server := newFakeDNS(t)
-	server.setAddrs("10.0.0.7")
-	source := server.newSource().(discovery.DNS)
+	server.SetAddrs("10.0.0.7")
+	source := server.NewSource().(discovery.DNS)
 	source.Names = fixedNames{"silent", "api"} // the server does not answer queries for the first one
-	r := runSource(t, source)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, source)
+	r.EventuallyServes(t, "10.0.0.7")
 	for _, addr := range []string{"10.0.0.8", "10.0.0.9", "10.0.0.10"} {
 		start := time.Now()
-		server.setAddrs(addr)
-		r.eventuallyServes(t, addr)
+		server.SetAddrs(addr)
+		r.EventuallyServes(t, addr)
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("a change was seen after %s, want at most 1s", took)
 		}
@@ -79,10 +79,10 @@ func TestSlowNameDoesNotDelayOthers(t *testing.T) {
 // TestDNSWithoutNamesReportsAtOnce: names of projects are not looked up, and the start must not wait for an answer that never comes.
 func TestDNSWithoutNamesReportsAtOnce(t *testing.T) {
 	server := newFakeDNS(t)
-	source := server.newSource().(discovery.DNS)
+	source := server.NewSource().(discovery.DNS)
 	source.Names = fixedNames{"shop/web"}
-	r := runSource(t, source)
-	r.eventually(t, "report", func() bool { return r.online })
+	r := sourcetest.Start(t, source)
+	r.Eventually(t, "report", func(s sourcetest.State) bool { return s.IsOnline })
 }
 
 // fixedNames are names without lookup requests.
@@ -93,50 +93,50 @@ func (fixedNames) LookupRequests() <-chan string { return nil }
 
 func TestDNSAnswersLookupRequestsAtOnce(t *testing.T) {
 	server := newFakeDNS(t)
-	server.setAddrs("10.0.0.7")
-	source := server.newSource().(discovery.DNS)
+	server.SetAddrs("10.0.0.7")
+	source := server.NewSource().(discovery.DNS)
 	source.Refresh = time.Hour
-	r := runSource(t, source)
-	r.eventuallyServes(t, "10.0.0.7")
-	server.setAddrs("10.0.0.8")
+	r := sourcetest.Start(t, source)
+	r.EventuallyServes(t, "10.0.0.7")
+	server.SetAddrs("10.0.0.8")
 	server.lookupRequests <- "api"
-	r.eventuallyServes(t, "10.0.0.8")
+	r.EventuallyServes(t, "10.0.0.8")
 }
 
 // TestDockersResolverThatForwardsANameKnowsNoContainerOfIt: when the last container of a name is gone, Docker asks external resolvers, which may
 // fail. The last answer would send requests to an address that is nobody's, or another container's.
 func TestDockersResolverThatForwardsANameKnowsNoContainerOfIt(t *testing.T) {
 	f := newFakeDNS(t)
-	f.setAddrs("10.0.0.7")
-	s := f.newSource().(discovery.DNS)
+	f.SetAddrs("10.0.0.7")
+	s := f.NewSource().(discovery.DNS)
 	s.OwnName = "edge"
 	f.update(func() { f.own = "edge." })
-	r := runSource(t, s)
-	r.eventuallyServes(t, "10.0.0.7")
-	f.goDown() // for api alone
+	r := sourcetest.Start(t, s)
+	r.EventuallyServes(t, "10.0.0.7")
+	f.GoDown() // for api alone
 	start := time.Now()
-	r.eventuallyServes(t)
+	r.EventuallyServes(t)
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("the members were gone after %s", took)
 	}
-	f.goUp()
-	r.eventuallyServes(t, "10.0.0.7")
+	f.GoUp()
+	r.EventuallyServes(t, "10.0.0.7")
 	f.update(func() { f.own, f.rcode = "", dns.RcodeServerFailure }) // the resolver itself fails
 	before := 0
 	f.update(func() { before = f.queryCount["api."] })
 	for asked := before; asked < before+3; {
 		f.update(func() { asked = f.queryCount["api."] })
 	}
-	r.eventuallyServes(t, "10.0.0.7")
+	r.EventuallyServes(t, "10.0.0.7")
 }
 
 func TestDNSLooksUpTheTasksOfASwarm(t *testing.T) {
 	f := newFakeDNS(t)
-	f.setAddrs("10.0.0.7")
-	s := f.newSource().(discovery.DNS)
+	f.SetAddrs("10.0.0.7")
+	s := f.NewSource().(discovery.DNS)
 	s.Prefix = "tasks."
-	r := runSource(t, s)
-	r.eventually(t, "contact", func() bool { return r.online && r.names["api"] != nil })
+	r := sourcetest.Start(t, s)
+	r.Eventually(t, "contact", func(s sourcetest.State) bool { return s.IsOnline && s.Members["api"] != nil })
 	f.update(func() {
 		if f.queryCount["tasks.api."] == 0 || f.queryCount["api."] > 0 {
 			t.Errorf("the source asked for %v", f.queryCount)

@@ -14,49 +14,48 @@ import (
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
 // eventuallyInPhase waits until the only member of api is in a phase.
-func (r *recordingSink) eventuallyInPhase(t *testing.T, want registry.Phase) {
+func eventuallyInPhase(t *testing.T, r *sourcetest.Sink, want registry.Phase) {
 	t.Helper()
-	r.eventually(t, "api "+string(want), func() bool {
-		return len(r.names["api"]) == 1 && r.names["api"][0].Phase == want
+	r.Eventually(t, "api "+string(want), func(s sourcetest.State) bool {
+		return len(s.Members["api"]) == 1 && s.Members["api"][0].Phase == want
 	})
 }
 
 func TestKillEventMarksContainerTerminating(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	engine.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
-	r.eventuallyInPhase(t, registry.Terminating)
+	eventuallyInPhase(t, r, registry.Terminating)
 	engine.put("a", "", func(c *container.Summary) { c.State = container.StateExited })
 	engine.emit(events.ActionDie, "a", nil)
-	r.eventuallyInPhase(t, registry.Stopped)
+	eventuallyInPhase(t, r, registry.Stopped)
 	engine.put("a", "10.0.0.9", nil)
 	engine.emit(events.ActionStart, "a", nil)
-	r.eventuallyServes(t, "10.0.0.9")
+	r.EventuallyServes(t, "10.0.0.9")
 }
 
 // TestStopIsPublishedWhenDeathArrivesWithIt: how the end of a request is understood depends on the stop.
 func TestStopIsPublishedWhenDeathArrivesWithIt(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	var sawTerminating atomic.Bool
-	r.mu.Lock()
-	r.onSet = func(name string, members []registry.Member) {
+	r.OnSet(func(name string, members []registry.Member) {
 		if name == "api" && len(members) == 1 && members[0].Phase == registry.Terminating {
 			sawTerminating.Store(true)
 		}
-	}
-	r.mu.Unlock()
+	})
 	engine.emitAll(events.Message{Type: events.ContainerEventType, Action: events.ActionKill, Actor: events.Actor{ID: "a", Attributes: map[string]string{"signal": "15"}}},
 		events.Message{Type: events.ContainerEventType, Action: events.ActionDie, Actor: events.Actor{ID: "a"}})
-	r.eventuallyInPhase(t, registry.Stopped)
+	eventuallyInPhase(t, r, registry.Stopped)
 	if !sawTerminating.Load() {
 		t.Error("the container was never published as terminating")
 	}
@@ -66,11 +65,11 @@ func TestStopIsPublishedWhenDeathArrivesWithIt(t *testing.T) {
 func TestTheLagOfEachEventIsReported(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	source := engine.newSource().(discovery.Engine)
+	source := engine.NewSource().(discovery.Engine)
 	lags := make(chan time.Duration, 10)
 	source.OnApplied = func(lag time.Duration) { lags <- lag }
-	r := runSource(t, source)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, source)
+	r.EventuallyServes(t, "10.0.0.7")
 	want := func(event string) {
 		t.Helper()
 		select {
@@ -99,29 +98,27 @@ func TestTheLagOfEachEventIsReported(t *testing.T) {
 func TestEngineGoesOfflineOnlyAfterReconnectGrace(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	var offline atomic.Bool
-	r.mu.Lock()
-	r.onOffline = func() { offline.Store(true) }
-	r.mu.Unlock()
-	engine.goDown()
-	engine.goUp()
+	r.OnOffline(func() { offline.Store(true) })
+	engine.GoDown()
+	engine.GoUp()
 	engine.put("b", "10.0.0.8", nil)
 	engine.emit(events.ActionStart, "b", nil)
-	r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
+	r.EventuallyServes(t, "10.0.0.7", "10.0.0.8")
 	if offline.Load() {
 		t.Error("a reconnect within the grace made the source go offline")
 	}
-	engine.goDown()
-	r.eventually(t, "offline", func() bool { return !r.online })
+	engine.GoDown()
+	r.Eventually(t, "offline", func(s sourcetest.State) bool { return !s.IsOnline })
 }
 
 func TestStopIsNotDelayedBySlowList(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	gate := make(chan struct{})
 	engine.mu.Lock()
 	engine.listGate = gate
@@ -129,7 +126,7 @@ func TestStopIsNotDelayedBySlowList(t *testing.T) {
 	defer close(gate)
 	engine.emit(events.ActionUpdate, "a", nil) // the source lists the container, and gets no response
 	engine.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
-	r.eventuallyInPhase(t, registry.Terminating)
+	eventuallyInPhase(t, r, registry.Terminating)
 }
 
 func TestOwnProjectIsDetectedFromLaterList(t *testing.T) {
@@ -137,26 +134,26 @@ func TestOwnProjectIsDetectedFromLaterList(t *testing.T) {
 	engine.remove("edge")
 	engine.put("a", "10.0.0.7", nil)
 	engine.put("b", "10.0.0.8", func(c *container.Summary) { c.Labels["com.docker.compose.project"] = "q" })
-	r := run(t, engine)
-	r.eventually(t, "problem of api", func() bool { return r.problems["api"] != "" })
+	r := sourcetest.Start(t, engine.NewSource())
+	r.Eventually(t, "problem of api", func(s sourcetest.State) bool { return s.Problems["api"] != "" })
 	engine.put("edge", "10.0.0.2", func(c *container.Summary) { c.Labels["com.docker.compose.service"] = "edge" })
 	engine.emit(events.ActionStart, "edge", nil)
-	r.eventuallyServes(t, "10.0.0.7")
+	r.EventuallyServes(t, "10.0.0.7")
 }
 
 func TestDieEventOverridesStaleList(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	engine.emit(events.ActionDie, "a", nil) // the list still shows it as running
-	r.eventuallyInPhase(t, registry.Stopped)
+	eventuallyInPhase(t, r, registry.Stopped)
 	engine.emit(events.ActionUpdate, "a", nil) // the source lists the container
 	engine.put("b", "10.0.0.8", nil)
 	engine.emit(events.ActionStart, "b", nil)
-	r.eventuallyServes(t, "10.0.0.8")
+	r.EventuallyServes(t, "10.0.0.8")
 	engine.emit(events.ActionStart, "a", nil)
-	r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
+	r.EventuallyServes(t, "10.0.0.7", "10.0.0.8")
 }
 
 func TestOnlyStopSignalsMarkTerminating(t *testing.T) {
@@ -183,10 +180,10 @@ func TestOnlyStopSignalsMarkTerminating(t *testing.T) {
 		t.Run(c.signal+c.label+strings.Join(c.options, ""), func(t *testing.T) {
 			engine := newFakeEngine(t)
 			engine.put("a", "10.0.0.7", nil)
-			source := engine.newSource().(discovery.Engine)
+			source := engine.NewSource().(discovery.Engine)
 			source.StopSignals = c.options
-			r := runSource(t, source)
-			r.eventuallyServes(t, "10.0.0.7")
+			r := sourcetest.Start(t, source)
+			r.EventuallyServes(t, "10.0.0.7")
 			attributes := map[string]string{"signal": c.signal}
 			if c.label != "" {
 				attributes["edge.stop_signals"] = c.label
@@ -195,9 +192,9 @@ func TestOnlyStopSignalsMarkTerminating(t *testing.T) {
 			engine.put("b", "10.0.0.8", nil) // a later event, which shows that the signal was processed
 			engine.emit(events.ActionStart, "b", nil)
 			if c.isStop {
-				r.eventuallyServes(t, "10.0.0.8")
+				r.EventuallyServes(t, "10.0.0.8")
 			} else {
-				r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
+				r.EventuallyServes(t, "10.0.0.7", "10.0.0.8")
 			}
 		})
 	}
@@ -206,24 +203,24 @@ func TestOnlyStopSignalsMarkTerminating(t *testing.T) {
 func TestTerminationExpiresIfContainerKeepsRunning(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	source := engine.newSource().(discovery.Engine)
+	source := engine.NewSource().(discovery.Engine)
 	source.TerminationTimeout = 50 * time.Millisecond
-	r := runSource(t, source)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, source)
+	r.EventuallyServes(t, "10.0.0.7")
 	engine.emit(events.ActionKill, "a", map[string]string{"signal": "15"})
-	r.eventuallyInPhase(t, registry.Terminating)
-	r.eventuallyInPhase(t, registry.Running)
+	eventuallyInPhase(t, r, registry.Terminating)
+	eventuallyInPhase(t, r, registry.Running)
 }
 
 func TestStopDuringOutageIsSeenAfterReconnect(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
-	engine.goDown()
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
+	engine.GoDown()
 	engine.emit(events.ActionKill, "a", map[string]string{"signal": "15"}) // only the event shows it
-	engine.goUp()
-	r.eventuallyInPhase(t, registry.Terminating)
+	engine.GoUp()
+	eventuallyInPhase(t, r, registry.Terminating)
 }
 
 func TestContainerStatusBecomesUnhealthyReason(t *testing.T) {
@@ -235,16 +232,18 @@ func TestContainerStatusBecomesUnhealthyReason(t *testing.T) {
 	} {
 		engine := newFakeEngine(t)
 		engine.put("a", "10.0.0.7", func(c *container.Summary) { c.Status = status })
-		r := run(t, engine)
-		r.eventually(t, status, func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].UnhealthyReason == want })
+		r := sourcetest.Start(t, engine.NewSource())
+		r.Eventually(t, status, func(s sourcetest.State) bool {
+			return len(s.Members["api"]) == 1 && s.Members["api"][0].UnhealthyReason == want
+		})
 	}
 }
 
 func TestPauseAndHealthEventsOverrideStaleList(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	for _, step := range []struct {
 		action events.Action
 		want   string
@@ -256,7 +255,9 @@ func TestPauseAndHealthEventsOverrideStaleList(t *testing.T) {
 		{events.ActionHealthStatusHealthy, "", "Up (healthy)"},
 	} {
 		engine.emit(step.action, "a", nil)
-		r.eventually(t, string(step.action), func() bool { return len(r.names["api"]) == 1 && r.names["api"][0].UnhealthyReason == step.want })
+		r.Eventually(t, string(step.action), func(s sourcetest.State) bool {
+			return len(s.Members["api"]) == 1 && s.Members["api"][0].UnhealthyReason == step.want
+		})
 		engine.put("a", "10.0.0.7", func(c *container.Summary) { c.Status = step.status })
 	}
 }
@@ -264,8 +265,8 @@ func TestPauseAndHealthEventsOverrideStaleList(t *testing.T) {
 func TestStartIsSeenWhenListLags(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "", func(c *container.Summary) { c.State = container.StateCreated })
-	r := run(t, engine)
-	r.eventuallyInPhase(t, registry.Stopped)
+	r := sourcetest.Start(t, engine.NewSource())
+	eventuallyInPhase(t, r, registry.Stopped)
 	engine.emit(events.ActionStart, "a", nil)
 	engine.mu.Lock()
 	before := engine.listCount
@@ -276,7 +277,7 @@ func TestStartIsSeenWhenListLags(t *testing.T) {
 		return engine.listCount > before // it was listed before it was running
 	})
 	engine.put("a", "10.0.0.7", nil)
-	r.eventuallyServes(t, "10.0.0.7")
+	r.EventuallyServes(t, "10.0.0.7")
 }
 
 // eventually polls a condition.
@@ -295,13 +296,14 @@ func TestOnlyOwnProjectAndNetworksAreUsed(t *testing.T) {
 	engine.put("theirs", "10.0.0.8", func(c *container.Summary) { c.Labels["com.docker.compose.project"] = "q" })
 	engine.put("unreachable", "192.168.9.9", nil)
 	engine.put("oneoff", "10.0.0.9", func(c *container.Summary) { c.Labels["com.docker.compose.oneoff"] = "True" })
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
-	r.eventually(t, "problem of api", func() bool { return strings.Contains(r.problems["api"], "project q answers to api too") })
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.names["api"]) != 2 { // the unreachable one is a member too
-		t.Errorf("members %v, want two", r.names["api"])
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
+	r.Eventually(t, "problem of api", func(s sourcetest.State) bool {
+		return strings.Contains(s.Problems["api"], "project q answers to api too")
+	})
+	s := r.State()
+	if len(s.Members["api"]) != 2 { // the unreachable one is a member too
+		t.Errorf("members %v, want two", s.Members["api"])
 	}
 }
 
@@ -312,14 +314,13 @@ func TestContainersOfADrillAreIgnored(t *testing.T) {
 		c.Labels["com.docker.compose.project"], c.Labels["edge.drill"] = "q", "true"
 	})
 	engine.put("mine", "10.0.0.7", nil)
-	source := engine.newSource().(discovery.Engine)
+	source := engine.NewSource().(discovery.Engine)
 	source.Projects = []string{discovery.AnyProject}
-	r := runSource(t, source)
-	r.eventuallyServes(t, "10.0.0.7")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.problems["api"] != "" || len(r.names["api"]) != 1 {
-		t.Errorf("members %v, problem %q", r.names["api"], r.problems["api"])
+	r := sourcetest.Start(t, source)
+	r.EventuallyServes(t, "10.0.0.7")
+	s := r.State()
+	if s.Problems["api"] != "" || len(s.Members["api"]) != 1 {
+		t.Errorf("members %v, problem %q", s.Members["api"], s.Problems["api"])
 	}
 }
 
@@ -330,15 +331,15 @@ func TestConfiguredProjectAndNetworkAreUsed(t *testing.T) {
 		c.Labels["com.docker.compose.project"] = "q"
 		c.NetworkSettings.Networks["other"] = &network.EndpointSettings{IPAddress: netip.MustParseAddr("172.30.0.8")}
 	})
-	source := engine.newSource().(discovery.Engine)
+	source := engine.NewSource().(discovery.Engine)
 	source.Projects, source.Networks = []string{"q"}, []string{"other"}
-	runSource(t, source).eventuallyServes(t, "172.30.0.8")
+	sourcetest.Start(t, source).EventuallyServes(t, "172.30.0.8")
 }
 
 func TestEventBurstCausesFewLists(t *testing.T) {
 	engine := newFakeEngine(t)
-	r := run(t, engine)
-	r.eventually(t, "online", func() bool { return r.online })
+	r := sourcetest.Start(t, engine.NewSource())
+	r.Eventually(t, "online", func(s sourcetest.State) bool { return s.IsOnline })
 	engine.mu.Lock()
 	before := engine.listCount
 	engine.mu.Unlock()
@@ -349,7 +350,7 @@ func TestEventBurstCausesFewLists(t *testing.T) {
 		engine.put("c"+addr, addr, nil)
 		engine.emit(events.ActionStart, "c"+addr, nil)
 	}
-	r.eventuallyServes(t, addrs...)
+	r.EventuallyServes(t, addrs...)
 	engine.mu.Lock()
 	defer engine.mu.Unlock()
 	if lists := engine.listCount - before; lists > 100 {

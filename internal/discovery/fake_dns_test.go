@@ -108,9 +108,15 @@ func (f *fakeDNS) buildAnswer(out dns.ResponseWriter, q *dns.Msg) (answer *dns.M
 	return answer, f.beforeAnswer
 }
 
-func (f *fakeDNS) newSource() discovery.Source {
+func (f *fakeDNS) NewSource() discovery.Source {
 	return discovery.DNS{Names: fakeNames{f.lookupRequests}, Resolver: f.address, Refresh: 10 * time.Millisecond, Subnets: subnets}
 }
+
+// fakeNames are the names that a DNS source looks up in tests.
+type fakeNames struct{ lookupRequests chan string }
+
+func (fakeNames) Hosts() []string                 { return []string{"api"} }
+func (n fakeNames) LookupRequests() <-chan string { return n.lookupRequests }
 
 func (f *fakeDNS) update(change func()) {
 	f.mu.Lock()
@@ -118,7 +124,7 @@ func (f *fakeDNS) update(change func()) {
 	change()
 }
 
-func (f *fakeDNS) setAddrs(addrs ...string) { f.update(func() { f.addrs = addrs }) }
-func (f *fakeDNS) goDown()                  { f.update(func() { f.rcode = dns.RcodeServerFailure }) }
-func (f *fakeDNS) goUp()                    { f.update(func() { f.rcode = dns.RcodeSuccess }) }
-func (*fakeDNS) isStatic() bool             { return false }
+func (f *fakeDNS) SetAddrs(addrs ...string) { f.update(func() { f.addrs = addrs }) }
+func (f *fakeDNS) GoDown()                  { f.update(func() { f.rcode = dns.RcodeServerFailure }) }
+func (f *fakeDNS) GoUp()                    { f.update(func() { f.rcode = dns.RcodeSuccess }) }
+func (*fakeDNS) IsStatic() bool             { return false }

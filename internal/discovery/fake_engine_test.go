@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
 )
 
 // fakeEngine is a Docker Engine with the requests that the source needs.
@@ -171,11 +172,11 @@ func (f *fakeEngine) emitAll(all ...events.Message) {
 	}
 }
 
-func (f *fakeEngine) newSource() discovery.Source {
+func (f *fakeEngine) NewSource() discovery.Source {
 	return discovery.Engine{DockerHost: f.url, Subnets: subnets}
 }
 
-func (f *fakeEngine) setAddrs(addrs ...string) {
+func (f *fakeEngine) SetAddrs(addrs ...string) {
 	f.mu.Lock()
 	var old []string
 	for id, c := range f.containers {
@@ -194,7 +195,7 @@ func (f *fakeEngine) setAddrs(addrs ...string) {
 	}
 }
 
-func (f *fakeEngine) stopAll() {
+func (f *fakeEngine) StopAll() {
 	f.put("c1", "", func(c *container.Summary) { c.State, c.Status = container.StateExited, "Exited (0) 1 second ago" })
 	f.mu.Lock()
 	var ids []string
@@ -211,11 +212,11 @@ func (f *fakeEngine) stopAll() {
 	}
 }
 
-func (f *fakeEngine) tellToStop(addr string) {
+func (f *fakeEngine) TellToStop(addr string) {
 	f.emit(events.ActionKill, "c"+addr, map[string]string{"signal": "15"})
 }
 
-func (f *fakeEngine) cutOff(addr string) {
+func (f *fakeEngine) CutOff(addr string) {
 	f.put("c"+addr, "", nil)
 	m := events.Message{
 		Type: events.NetworkEventType, Action: events.ActionDisconnect,
@@ -224,7 +225,7 @@ func (f *fakeEngine) cutOff(addr string) {
 	f.emitAll(m)
 }
 
-func (f *fakeEngine) goDown() {
+func (f *fakeEngine) GoDown() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.down = true
@@ -234,10 +235,12 @@ func (f *fakeEngine) goDown() {
 	}
 }
 
-func (f *fakeEngine) goUp() {
+func (f *fakeEngine) GoUp() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.down = false
 }
 
-func (*fakeEngine) isStatic() bool { return false }
+func (*fakeEngine) IsStatic() bool { return false }
+
+var _ sourcetest.Orchestrator = (*fakeEngine)(nil)

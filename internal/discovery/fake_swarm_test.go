@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/api/types/swarm"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
 )
 
 // fakeSwarm is a Swarm manager with the requests that the source needs: the service p_api of the stack p, and the edge's own.
@@ -147,11 +148,11 @@ func (f *fakeSwarm) updateTask(addr string, change func(*swarm.Task)) {
 	})
 }
 
-func (f *fakeSwarm) newSource() discovery.Source {
+func (f *fakeSwarm) NewSource() discovery.Source {
 	return discovery.Swarm{DockerHost: f.url, Subnets: subnets, Interval: 10 * time.Millisecond}
 }
 
-func (f *fakeSwarm) setAddrs(addrs ...string) {
+func (f *fakeSwarm) SetAddrs(addrs ...string) {
 	f.update(func() {
 		for id, task := range f.tasks {
 			if addr := task.NetworksAttachments[0].Addresses[0].Addr().String(); id != "edge" && !slices.Contains(addrs, addr) {
@@ -165,18 +166,20 @@ func (f *fakeSwarm) setAddrs(addrs ...string) {
 	}
 }
 
-func (f *fakeSwarm) stopAll() { f.setAddrs() }
+func (f *fakeSwarm) StopAll() { f.SetAddrs() }
 
-func (f *fakeSwarm) tellToStop(addr string) {
+func (f *fakeSwarm) TellToStop(addr string) {
 	f.updateTask(addr, func(t *swarm.Task) { t.DesiredState = swarm.TaskStateShutdown })
 }
 
-// cutOff does what a manager does 15 s after a node is gone.
-func (f *fakeSwarm) cutOff(addr string) {
+// CutOff does what a manager does 15 s after a node is gone.
+func (f *fakeSwarm) CutOff(addr string) {
 	f.updateTask(addr, func(t *swarm.Task) { t.NodeID, t.DesiredState = "n2", swarm.TaskStateShutdown })
 	f.update(func() { f.nodes["n2"] = swarm.NodeStateDown })
 }
 
-func (f *fakeSwarm) goDown()      { f.update(func() { f.down = true }) }
-func (f *fakeSwarm) goUp()        { f.update(func() { f.down = false }) }
-func (*fakeSwarm) isStatic() bool { return false }
+func (f *fakeSwarm) GoDown()      { f.update(func() { f.down = true }) }
+func (f *fakeSwarm) GoUp()        { f.update(func() { f.down = false }) }
+func (*fakeSwarm) IsStatic() bool { return false }
+
+var _ sourcetest.Orchestrator = (*fakeSwarm)(nil)

@@ -12,33 +12,34 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
 )
 
 // runWithHostsFile runs a DNS source with a hosts file, and with a resolver that knows none of the names.
-func runWithHostsFile(t *testing.T, hosts string, names ...string) *recordingSink {
+func runWithHostsFile(t *testing.T, hosts string, names ...string) *sourcetest.Sink {
 	t.Helper()
 	server := newFakeDNS(t)
-	source := server.newSource().(discovery.DNS)
+	source := server.NewSource().(discovery.DNS)
 	source.Names = fixedNames(names)
 	source.HostsFile = filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(source.HostsFile, []byte(hosts), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return runSource(t, source)
+	return sourcetest.Start(t, source)
 }
 
 // eventuallyResolves waits until addr is the only address of a name.
-func (r *recordingSink) eventuallyResolves(t *testing.T, name, addr string) {
+func eventuallyResolves(t *testing.T, r *sourcetest.Sink, name, addr string) {
 	t.Helper()
-	r.eventually(t, name+" at "+addr, func() bool {
-		return len(r.names[name]) == 1 && r.names[name][0].Addr.String() == addr
+	r.Eventually(t, name+" at "+addr, func(s sourcetest.State) bool {
+		return len(s.Members[name]) == 1 && s.Members[name][0].Addr.String() == addr
 	})
 }
 
 func TestIPAddressResolvesToItself(t *testing.T) {
 	r := runWithHostsFile(t, "", "198.51.100.7", "127.0.0.1", "2001:db8::7")
 	for _, addr := range []string{"198.51.100.7", "127.0.0.1", "2001:db8::7"} {
-		r.eventuallyResolves(t, addr, addr)
+		eventuallyResolves(t, r, addr, addr)
 	}
 }
 
@@ -46,24 +47,24 @@ func TestHostsFileNamesNeedNoResolver(t *testing.T) {
 	r := runWithHostsFile(t, "# made by Docker\n127.0.0.1\tlocalhost ip4-localhost\n::1 localhost\n\n"+
 		"172.17.0.1 host.docker.internal # extra_hosts\nnonsense\n203.0.113.9 Legacy.Example legacy\n",
 		"localhost", "host.docker.internal", "legacy.example", "legacy")
-	r.eventuallyResolves(t, "localhost", "127.0.0.1")
-	r.eventuallyResolves(t, "host.docker.internal", "172.17.0.1")
-	r.eventuallyResolves(t, "legacy.example", "203.0.113.9")
-	r.eventuallyResolves(t, "legacy", "203.0.113.9")
+	eventuallyResolves(t, r, "localhost", "127.0.0.1")
+	eventuallyResolves(t, r, "host.docker.internal", "172.17.0.1")
+	eventuallyResolves(t, r, "legacy.example", "203.0.113.9")
+	eventuallyResolves(t, r, "legacy", "203.0.113.9")
 }
 
 func TestMissingHostsFileFallsBackToResolver(t *testing.T) {
 	server := newFakeDNS(t)
-	server.setAddrs("10.0.0.7")
-	source := server.newSource().(discovery.DNS)
+	server.SetAddrs("10.0.0.7")
+	source := server.NewSource().(discovery.DNS)
 	source.HostsFile = filepath.Join(t.TempDir(), "none")
-	runSource(t, source).eventuallyServes(t, "10.0.0.7")
+	sourcetest.Start(t, source).EventuallyServes(t, "10.0.0.7")
 }
 
 func TestLookupRequestDuringLookupRepeatsIt(t *testing.T) {
 	server := newFakeDNS(t)
-	server.setAddrs("10.0.0.7")
-	source := server.newSource().(discovery.DNS)
+	server.SetAddrs("10.0.0.7")
+	source := server.NewSource().(discovery.DNS)
 	source.Refresh = time.Hour
 	reached, send := make(chan struct{}, 1), make(chan struct{})
 	server.update(func() {
@@ -72,7 +73,7 @@ func TestLookupRequestDuringLookupRepeatsIt(t *testing.T) {
 			<-send
 		}
 	})
-	r := runSource(t, source)
+	r := sourcetest.Start(t, source)
 	<-reached // the answer is built: 10.0.0.7
 	server.update(func() { server.beforeAnswer, server.addrs = nil, []string{"10.0.0.8"} })
 	server.lookupRequests <- "api"
@@ -80,24 +81,24 @@ func TestLookupRequestDuringLookupRepeatsIt(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	close(send)
-	r.eventuallyServes(t, "10.0.0.8")
+	r.EventuallyServes(t, "10.0.0.8")
 }
 
 // TestUndeclaredNameNoLongerCountsAsFailing: otherwise no later failure of the resolver would be logged.
 func TestUndeclaredNameNoLongerCountsAsFailing(t *testing.T) {
 	server := newFakeDNS(t)
-	server.setAddrs("10.0.0.7")
+	server.SetAddrs("10.0.0.7")
 	logs, log := observer.New(zap.WarnLevel)
-	source := server.newSource().(discovery.DNS)
+	source := server.NewSource().(discovery.DNS)
 	declared := &changingNames{hosts: []string{"silent", "api"}}
 	source.Names, source.Log = declared, zap.New(logs)
-	r := runSource(t, source)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, source)
+	r.EventuallyServes(t, "10.0.0.7")
 	waitForLogEntries(t, log, 1) // the failure of the silent name
 	declared.set("api")
-	server.setAddrs("10.0.0.8")
-	r.eventuallyServes(t, "10.0.0.8") // several refreshes without the name
-	server.goDown()
+	server.SetAddrs("10.0.0.8")
+	r.EventuallyServes(t, "10.0.0.8") // several refreshes without the name
+	server.GoDown()
 	waitForLogEntries(t, log, 2) // the failure of the resolver
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
 )
 
 // putNamed adds a running container of a service in a project, "shop/web", with a name.
@@ -79,20 +80,19 @@ func TestProjects(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %t %s", c.projects, c.isOnHost, c.name), func(t *testing.T) {
 			engine := newFakeEngine(t)
 			containers(engine, !c.isOnHost)
-			source := engine.newSource().(discovery.Engine)
+			source := engine.NewSource().(discovery.Engine)
 			source.Projects = strings.Fields(c.projects)
-			r := runSource(t, source)
-			r.eventually(t, "online", func() bool { return r.online })
-			r.mu.Lock()
-			defer r.mu.Unlock()
+			r := sourcetest.Start(t, source)
+			r.Eventually(t, "online", func(s sourcetest.State) bool { return s.IsOnline })
+			s := r.State()
 			var ids []string
-			for _, m := range r.names[c.name] {
+			for _, m := range s.Members[c.name] {
 				ids = append(ids, m.ID)
 			}
 			if got := strings.Join(ids, " "); got != c.want {
 				t.Errorf("got the members %q, want %q", got, c.want)
 			}
-			if got := r.problems[c.name]; !strings.Contains(got, c.problem) || c.problem == "" && got != "" {
+			if got := s.Problems[c.name]; !strings.Contains(got, c.problem) || c.problem == "" && got != "" {
 				t.Errorf("got the problem %q, want %q", got, c.problem)
 			}
 		})
@@ -103,14 +103,14 @@ func TestProjects(t *testing.T) {
 func TestAnotherProjectTakesNoRequests(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("mine", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	engine.putNamed("theirs", "10.0.0.8", "q/api", "q-api-1")
 	engine.emit(events.ActionStart, "theirs", nil)
-	r.eventually(t, "problem of api", func() bool { return r.problems["api"] != "" })
+	r.Eventually(t, "problem of api", func(s sourcetest.State) bool { return s.Problems["api"] != "" })
 	engine.remove("mine")
 	engine.emit(events.ActionDestroy, "mine", nil)
-	r.eventually(t, "no members", func() bool { return len(r.names["api"]) == 0 })
+	r.Eventually(t, "no members", func(s sourcetest.State) bool { return len(s.Members["api"]) == 0 })
 	const want = "the edge serves project p, which has no api; project q has one"
-	r.eventually(t, "the problem: "+want, func() bool { return strings.Contains(r.problems["api"], want) })
+	r.Eventually(t, "the problem: "+want, func(s sourcetest.State) bool { return strings.Contains(s.Problems["api"], want) })
 }

@@ -14,6 +14,10 @@ type publisher struct {
 	logged map[string]string // name → the problem that was logged last
 }
 
+func newPublisher(sink Sink, names Names, log *zap.Logger) *publisher {
+	return &publisher{sink: sink, names: names, log: log, logged: make(map[string]string)}
+}
+
 func (p *publisher) publish(index *containerIndex, touched nameSet) {
 	for name := range touched {
 		members, problem := index.members(name)

@@ -43,7 +43,7 @@ type session struct {
 func newSession(e Engine, sink Sink) *session {
 	return &session{
 		Engine: e, sink: sink,
-		publisher: &publisher{sink: sink, names: e.Names, log: e.Log, logged: make(map[string]string)},
+		publisher: newPublisher(sink, e.Names, e.Log),
 		index:     newContainerIndex(scope{projects: e.Projects, networks: e.Networks}),
 
 		awaitingList: make(map[string]int64),

@@ -1,7 +1,8 @@
 // Package discovery finds the containers of each service and writes them to the registry.
 //
-// It has three sources, which implement [Source] and pass one conformance suite: the Docker [Engine] (a list and events), [DNS]
-// (lookups in the background) and a [Static] list. The request path never waits for any of them.
+// It has four sources, which implement [Source] and pass one conformance suite: the Docker [Engine] (a list and events), a Docker [Swarm]
+// (polls of a manager), [DNS] (lookups in the background) and a [Static] list. The source of package kubernetes passes it too, and uses a
+// [Directory]. The request path never waits for any of them.
 package discovery
 
 import (

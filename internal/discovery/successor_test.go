@@ -7,6 +7,7 @@ import (
 
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -14,19 +15,17 @@ import (
 func TestANameStaysKnownUntilTheSuccessorIsListed(t *testing.T) {
 	engine := newFakeEngine(t)
 	engine.put("a", "10.0.0.7", nil)
-	r := run(t, engine)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, engine.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	var wasUnknown, wasStopped atomic.Bool
-	r.mu.Lock()
-	r.onSet = func(name string, members []registry.Member) {
+	r.OnSet(func(name string, members []registry.Member) {
 		if name == "api" && len(members) == 0 {
 			wasUnknown.Store(true)
 		}
 		if name == "api" && len(members) == 1 && members[0].Phase == registry.Stopped {
 			wasStopped.Store(true)
 		}
-	}
-	r.mu.Unlock()
+	})
 	gate := make(chan struct{})
 	open := sync.OnceFunc(func() { close(gate) })
 	defer open()
@@ -39,14 +38,14 @@ func TestANameStaysKnownUntilTheSuccessorIsListed(t *testing.T) {
 		return events.Message{Type: events.ContainerEventType, Action: action, Actor: events.Actor{ID: id}}
 	}
 	engine.emitAll(message(events.ActionCreate, "b"), message(events.ActionDie, "a"), message(events.ActionDestroy, "a"), message(events.ActionStart, "b"))
-	r.eventuallyInPhase(t, registry.Stopped)
+	eventuallyInPhase(t, r, registry.Stopped)
 	open()
-	r.eventuallyServes(t, "10.0.0.8")
+	r.EventuallyServes(t, "10.0.0.8")
 	if wasUnknown.Load() || !wasStopped.Load() {
 		t.Errorf("the name was unknown: %t; the old container was stopped: %t", wasUnknown.Load(), wasStopped.Load())
 	}
 	// Without a successor, the name is unknown at once.
 	engine.remove("b")
 	engine.emitAll(message(events.ActionDie, "b"), message(events.ActionDestroy, "b"))
-	r.eventually(t, "api unknown", func() bool { return len(r.names["api"]) == 0 })
+	r.Eventually(t, "api unknown", func(s sourcetest.State) bool { return len(s.Members["api"]) == 0 })
 }

@@ -56,7 +56,7 @@ func (s Swarm) Run(ctx context.Context, sink Sink) {
 	}
 	p := &swarmPoller{
 		Swarm: s, sink: sink,
-		publisher: &publisher{sink: sink, names: s.Names, log: s.Log, logged: make(map[string]string)},
+		publisher: newPublisher(sink, s.Names, s.Log),
 		index:     newContainerIndex(scope{projects: s.Projects, networks: s.Networks}),
 	}
 	p.run(ctx)

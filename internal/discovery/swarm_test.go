@@ -12,20 +12,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
 	"github.com/theworklabs/edge/internal/registry"
 )
-
-// phasesOf returns the phases of the tasks with a name, sorted; the member that makes a service known is left out.
-func phasesOf(r *recordingSink, name string) []registry.Phase {
-	var all []registry.Phase
-	for _, m := range r.names[name] {
-		if !strings.HasPrefix(m.ID, "service ") {
-			all = append(all, m.Phase)
-		}
-	}
-	slices.Sort(all)
-	return all
-}
 
 func TestSwarmTasksAnswerToTheNamesOfTheirService(t *testing.T) {
 	f := newFakeSwarm(t)
@@ -34,15 +23,14 @@ func TestSwarmTasksAnswerToTheNamesOfTheirService(t *testing.T) {
 		s.Spec.TaskTemplate.Networks = append(s.Spec.TaskTemplate.Networks, swarm.NetworkAttachmentConfig{Aliases: []string{"Accounting"}})
 		f.services["p_api"] = s
 	})
-	f.setAddrs("10.0.0.7")
-	r := run(t, f)
+	f.SetAddrs("10.0.0.7")
+	r := sourcetest.Start(t, f.NewSource())
 	for _, name := range []string{"api", "p_api", "accounting", "p/api", "p/p_api", "p/accounting"} {
-		r.eventually(t, name, func() bool { return slices.Equal(phasesOf(r, name), []registry.Phase{registry.Running}) })
+		r.Eventually(t, name, func(s sourcetest.State) bool { return slices.Equal(s.Phases(name), []registry.Phase{registry.Running}) })
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	i := slices.IndexFunc(r.names["api"], func(m registry.Member) bool { return m.Phase == registry.Running })
-	if m := r.names["api"][i]; m.Name != "p/api/1" || m.Project != "p" || m.ID != "t10.0.0.7" {
+	s := r.State()
+	i := slices.IndexFunc(s.Members["api"], func(m registry.Member) bool { return m.Phase == registry.Running })
+	if m := s.Members["api"][i]; m.Name != "p/api/1" || m.Project != "p" || m.ID != "t10.0.0.7" {
 		t.Errorf("the member is %+v", m)
 	}
 }
@@ -50,9 +38,9 @@ func TestSwarmTasksAnswerToTheNamesOfTheirService(t *testing.T) {
 func TestSwarmTaskOfEachNodeIsNamedByIt(t *testing.T) {
 	f := newFakeSwarm(t)
 	f.setTask("t1", "p_api", "10.0.0.7", func(task *swarm.Task) { task.Slot = 0 })
-	r := run(t, f)
-	r.eventually(t, "name with the node", func() bool {
-		return slices.ContainsFunc(r.names["api"], func(m registry.Member) bool { return m.Name == "p/api/host-n1" })
+	r := sourcetest.Start(t, f.NewSource())
+	r.Eventually(t, "name with the node", func(s sourcetest.State) bool {
+		return slices.ContainsFunc(s.Members["api"], func(m registry.Member) bool { return m.Name == "p/api/host-n1" })
 	})
 }
 
@@ -63,28 +51,30 @@ func TestSwarmTaskStates(t *testing.T) {
 	} {
 		f := newFakeSwarm(t)
 		f.setTask("t1", "p_api", "10.0.0.7", func(task *swarm.Task) { task.Status.State = state })
-		r := run(t, f)
-		r.eventually(t, string(state), func() bool { return r.online && slices.Equal(phasesOf(r, "api"), want) })
+		r := sourcetest.Start(t, f.NewSource())
+		r.Eventually(t, string(state), func(s sourcetest.State) bool { return s.IsOnline && slices.Equal(s.Phases("api"), want) })
 	}
 }
 
 func TestASwarmTaskThatEndsIsAskedForUntilItHasEnded(t *testing.T) {
 	f := newFakeSwarm(t)
-	f.setAddrs("10.0.0.7")
-	r := run(t, f)
-	r.eventuallyServes(t, "10.0.0.7")
-	f.tellToStop("10.0.0.7")
-	r.eventually(t, "terminating task", func() bool { return slices.Equal(phasesOf(r, "api"), []registry.Phase{registry.Terminating}) })
+	f.SetAddrs("10.0.0.7")
+	r := sourcetest.Start(t, f.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
+	f.TellToStop("10.0.0.7")
+	r.Eventually(t, "terminating task", func(s sourcetest.State) bool {
+		return slices.Equal(s.Phases("api"), []registry.Phase{registry.Terminating})
+	})
 	f.update(func() {
 		if !slices.Equal(f.byID, []string{"t10.0.0.7"}) {
 			t.Errorf("the source asked for the tasks %q by ID", f.byID)
 		}
 	})
-	f.stopAll()
-	r.eventually(t, "no task", func() bool { return phasesOf(r, "api") == nil })
+	f.StopAll()
+	r.Eventually(t, "no task", func(s sourcetest.State) bool { return s.Phases("api") == nil })
 	polls := 0
 	f.update(func() { f.byID, polls = nil, f.polls })
-	r.eventually(t, "", func() bool { return true })
+	r.Eventually(t, "", func(sourcetest.State) bool { return true })
 	for done := false; !done; time.Sleep(time.Millisecond) {
 		f.update(func() { done = f.polls > polls+2 })
 	}
@@ -97,20 +87,22 @@ func TestASwarmTaskThatEndsIsAskedForUntilItHasEnded(t *testing.T) {
 
 func TestASwarmServiceThatIsRemovedIsNotKnown(t *testing.T) {
 	f := newFakeSwarm(t)
-	r := run(t, f)
-	r.eventually(t, "api", func() bool { return len(r.names["api"]) == 1 && r.online })
+	r := sourcetest.Start(t, f.NewSource())
+	r.Eventually(t, "api", func(s sourcetest.State) bool { return len(s.Members["api"]) == 1 && s.IsOnline })
 	f.update(func() { delete(f.services, "p_api") })
-	r.eventually(t, "no api", func() bool { return len(r.names["api"]) == 0 })
+	r.Eventually(t, "no api", func(s sourcetest.State) bool { return len(s.Members["api"]) == 0 })
 }
 
 func TestANewSwarmServiceIsSeenWithItsFirstTask(t *testing.T) {
 	f := newFakeSwarm(t)
-	r := run(t, f)
-	r.eventually(t, "contact", func() bool { return r.online })
+	r := sourcetest.Start(t, f.NewSource())
+	r.Eventually(t, "contact", func(s sourcetest.State) bool { return s.IsOnline })
 	f.addService("p", "web")
 	f.setTask("w1", "p_web", "10.0.0.9", nil)
 	start := time.Now()
-	r.eventually(t, "web", func() bool { return slices.Equal(phasesOf(r, "web"), []registry.Phase{registry.Running}) })
+	r.Eventually(t, "web", func(s sourcetest.State) bool {
+		return slices.Equal(s.Phases("web"), []registry.Phase{registry.Running})
+	})
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("a task of a new service was seen after %s", took)
 	}
@@ -120,12 +112,13 @@ func TestOtherStacksAreNotServed(t *testing.T) {
 	f := newFakeSwarm(t)
 	f.addService("q", "web")
 	f.setTask("w1", "q_web", "10.0.0.9", nil)
-	r := run(t, f)
-	r.eventually(t, "problem", func() bool { return strings.Contains(r.problems["web"], "project q has one") })
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.names["web"]) > 0 || len(r.names["q/web"]) != 2 {
-		t.Errorf("web has the members %v, and q/web %v", r.names["web"], r.names["q/web"])
+	r := sourcetest.Start(t, f.NewSource())
+	r.Eventually(t, "problem", func(s sourcetest.State) bool {
+		return strings.Contains(s.Problems["web"], "project q has one") && s.IsOnline
+	})
+	s := r.State()
+	if len(s.Members["web"]) > 0 || len(s.Members["q/web"]) != 2 {
+		t.Errorf("web has the members %v, and q/web %v", s.Members["web"], s.Members["q/web"])
 	}
 }
 
@@ -142,30 +135,30 @@ func TestSwarmErrorsSayWhatToDo(t *testing.T) {
 		f := newFakeSwarm(t)
 		f.update(func() { f.status, f.message = answer.status, answer.message })
 		core, logs := observer.New(zap.WarnLevel)
-		s := f.newSource().(discovery.Swarm)
+		s := f.NewSource().(discovery.Swarm)
 		s.Log = zap.New(core)
-		r := runSource(t, s)
+		r := sourcetest.Start(t, s)
 		want = strings.TrimSuffix(want, "'")
-		r.eventually(t, want, func() bool {
+		r.Eventually(t, want, func(sourcetest.State) bool {
 			return slices.ContainsFunc(logs.All(), func(e observer.LoggedEntry) bool { return strings.Contains(e.ContextMap()["error"].(string), want) })
 		})
 		f.update(func() { f.status = 0 })
-		r.eventually(t, "contact", func() bool { return r.online })
+		r.Eventually(t, "contact", func(s sourcetest.State) bool { return s.IsOnline })
 	}
 }
 
 // TestASwarmGoesOfflineOnlyAfterAWhile: DNS knows less, so that it does not decide at each failure.
 func TestASwarmGoesOfflineOnlyAfterAWhile(t *testing.T) {
 	f := newFakeSwarm(t)
-	f.setAddrs("10.0.0.7")
-	r := run(t, f)
-	r.eventuallyServes(t, "10.0.0.7")
-	f.goDown()
+	f.SetAddrs("10.0.0.7")
+	r := sourcetest.Start(t, f.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
+	f.GoDown()
 	start := time.Now()
-	r.eventually(t, "offline", func() bool { return !r.online })
+	r.Eventually(t, "offline", func(s sourcetest.State) bool { return !s.IsOnline })
 	if took := time.Since(start); took < 2*time.Second || took > 8*time.Second {
 		t.Errorf("the source was offline after %s", took)
 	}
-	f.goUp()
-	r.eventuallyServes(t, "10.0.0.7")
+	f.GoUp()
+	r.EventuallyServes(t, "10.0.0.7")
 }

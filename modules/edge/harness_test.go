@@ -237,7 +237,7 @@ func edgeGoroutines() []string {
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	return slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
 		for _, path := range []string{
-			"edge/internal/discovery.", "edge/internal/maintenance.", "edge/internal/probe.", "edge/internal/registry.", "edge/internal/upstreamconn.",
+			"edge/internal/discovery.", "edge/internal/kubernetes.", "edge/internal/maintenance.", "edge/internal/probe.", "edge/internal/registry.", "edge/internal/upstreamconn.",
 			"edge/modules/certificates.", "edge/modules/edge.",
 		} {
 			if strings.Contains(stack, path) {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/kubernetes"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -148,7 +149,7 @@ func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
 		}, s.swarm.dockerHost, r.log}}
 	}
 	if s.kubernetes != nil {
-		specs[registry.Kubernetes] = sourceSpec{settings: *s.kubernetes, source: discovery.Kubernetes{
+		specs[registry.Kubernetes] = sourceSpec{settings: *s.kubernetes, source: kubernetes.Source{
 			Namespaces: s.kubernetes.namespaces, Names: r.registry, Log: r.log,
 		}}
 	}

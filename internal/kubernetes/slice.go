@@ -1,17 +1,17 @@
-package discovery
+package kubernetes
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// podNetwork is the name of the network that all pods share.
-const podNetwork = "pods"
+	"github.com/theworklabs/edge/internal/discovery"
+)
 
 // sliceServices returns the service of a slice, as namespace/name.
 func sliceServices(object any) ([]string, error) {
@@ -45,37 +45,27 @@ func dropUnused(object any) (any, error) {
 	return object, nil
 }
 
-// find returns the pods of a service, and a stopped member that makes it known; none if it has no slice.
-func (w *kubernetesWatch) find(service string) []containerInfo {
+// find returns a service, namespace/name, and its pods. It is known if it has a slice.
+func (w *watch) find(service string) discovery.Service {
 	namespace, name, _ := strings.Cut(service, "/")
-	known := containerInfo{id: "service " + service, project: namespace, service: strings.ToLower(name), names: []string{strings.ToLower(name), strings.ToLower(service)}}
-	pods := make(map[string]containerInfo)
-	isKnown := false
+	found := discovery.Service{Project: namespace, Name: name}
+	pods := make(map[string]discovery.Container)
 	for i, informer := range w.slices {
 		objects, _ := informer.GetIndexer().ByIndex(byService, service) // the index exists
 		for _, object := range objects {
-			isKnown = true
+			found.IsKnown = true
 			slice := object.(*discoveryv1.EndpointSlice)
 			for _, e := range slice.Endpoints {
-				w.addEndpoint(pods, known, i, e)
+				w.addEndpoint(pods, namespace, i, e)
 			}
 		}
 	}
-	if !isKnown {
-		return nil
-	}
-	all := []containerInfo{known}
-	for _, c := range pods {
-		slices.SortFunc(c.networks[podNetwork], func(a, b netip.Addr) int { // IPv4 before IPv6
-			return cmp.Or(cmp.Compare(a.BitLen(), b.BitLen()), a.Compare(b))
-		})
-		all = append(all, c)
-	}
-	return all
+	found.Containers = slices.Collect(maps.Values(pods))
+	return found
 }
 
 // addEndpoint adds an endpoint of a service to its pods, by their IDs. Of a pod with two kinds of addresses, there are two endpoints.
-func (w *kubernetesWatch) addEndpoint(pods map[string]containerInfo, service containerInfo, informer int, e discoveryv1.Endpoint) {
+func (w *watch) addEndpoint(pods map[string]discovery.Container, namespace string, informer int, e discoveryv1.Endpoint) {
 	if len(e.Addresses) == 0 {
 		return
 	}
@@ -87,29 +77,33 @@ func (w *kubernetesWatch) addEndpoint(pods map[string]containerInfo, service con
 	isStopping := e.Conditions.Terminating != nil && *e.Conditions.Terminating
 	if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
 		id, name = string(e.TargetRef.UID), e.TargetRef.Name
-		isStopping = isStopping || w.isDeleted(informer, service.project+"/"+name, id)
+		isStopping = isStopping || w.isDeleted(informer, namespace+"/"+name, id)
 	}
-	c, isThere := pods[id]
+	pod, isThere := pods[id]
 	if !isThere {
-		c = containerInfo{
-			id: id, project: service.project, service: service.service, names: service.names, running: true,
-			displayName: service.project + "/" + service.service + "/" + name, networks: make(map[string][]netip.Addr),
-		}
+		pod = discovery.Container{ID: id, Name: name, Addr: addr}
 	}
-	c.networks[podNetwork] = append(c.networks[podNetwork], addr)
-	c.isStopping = c.isStopping || isStopping
+	if compareAddrs(addr, pod.Addr) < 0 {
+		pod.Addr = addr
+	}
+	pod.IsStopping = pod.IsStopping || isStopping
 	if e.Conditions.Ready != nil && !*e.Conditions.Ready && !isStopping {
-		c.unhealthyReason = reasonNotReady
+		pod.UnhealthyReason = reasonNotReady
 	}
-	pods[id] = c
+	pods[id] = pod
 }
 
-// reasonNotReady is a value of containerInfo.unhealthyReason.
+// reasonNotReady is a value of discovery.Container.UnhealthyReason.
 const reasonNotReady = "Kubernetes says that it is not ready"
+
+// compareAddrs orders addresses: IPv4 before IPv6.
+func compareAddrs(a, b netip.Addr) int {
+	return cmp.Or(cmp.Compare(a.BitLen(), b.BitLen()), a.Compare(b))
+}
 
 // isDeleted reports whether a pod is being deleted, or is gone: a slice lists it for some time longer. For a moment, it may also be a new pod
 // whose slice has arrived first.
-func (w *kubernetesWatch) isDeleted(informer int, key, uid string) bool {
+func (w *watch) isDeleted(informer int, key, uid string) bool {
 	object, isThere, _ := w.pods[informer].GetStore().GetByKey(key) // it is in memory
 	if !isThere {
 		return true

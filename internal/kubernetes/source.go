@@ -1,4 +1,5 @@
-package discovery
+// Package kubernetes finds the pods of each service in Kubernetes, as package discovery finds Docker's containers, and writes them to the registry.
+package kubernetes
 
 import (
 	"context"
@@ -22,32 +23,34 @@ import (
 	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/theworklabs/edge/internal/discovery"
 )
 
 // namespaceFile has the namespace of the pod that the edge runs in.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// Kubernetes watches the EndpointSlices and the pods of some namespaces. The slices tell which pods a service has, and the metadata of a pod that it
+// Source watches the EndpointSlices and the pods of some namespaces. The slices tell which pods a service has, and the metadata of a pod that it
 // is deleted, which is some ten milliseconds before the slices do, and before the pod gets the signal.
 //
 // A service without a pod is known, so that requests wait for one. While the API server does not answer, the last known pods are used.
 //
 // It needs get, list and watch of endpointslices (discovery.k8s.io) and pods in the namespaces.
-type Kubernetes struct {
-	Namespaces []string     // whose services are served, or AnyProject; none: the edge's own
-	Config     *rest.Config // how to reach the API server; nil: as pods do
-	Names      Names        // the names whose problems are logged; nil: all
-	Log        *zap.Logger  // nil: no log
+type Source struct {
+	Namespaces []string        // whose services are served, or discovery.AnyProject; none: the edge's own
+	Config     *rest.Config    // how to reach the API server; nil: as pods do
+	Names      discovery.Names // the names whose problems are logged; nil: all
+	Log        *zap.Logger     // nil: no log
 }
 
 // Run watches the API server until ctx ends.
-func (k Kubernetes) Run(ctx context.Context, sink Sink) {
-	if k.Log == nil {
-		k.Log = zap.NewNop()
+func (s Source) Run(ctx context.Context, sink discovery.Sink) {
+	if s.Log == nil {
+		s.Log = zap.NewNop()
 	}
-	w, err := newKubernetesWatch(k, sink)
+	w, err := newWatch(s, sink)
 	if err != nil {
-		k.Log.Error("cannot use the API server of Kubernetes: run the edge in a pod with a service account, as deploy/kubernetes does, or leave out the option kubernetes", zap.Error(err))
+		s.Log.Error("cannot use the API server of Kubernetes: run the edge in a pod with a service account, as deploy/kubernetes does, or leave out the option kubernetes", zap.Error(err))
 		sink.SetOnline(false)
 		<-ctx.Done()
 		return
@@ -55,19 +58,17 @@ func (k Kubernetes) Run(ctx context.Context, sink Sink) {
 	w.run(ctx)
 }
 
-// kubernetesWatch is a running Kubernetes source.
-type kubernetesWatch struct {
-	Kubernetes
-	sink      Sink
-	publisher *publisher
-	index     *containerIndex
-	members   map[string][]string // IDs in the index, by service
+// watch is a running source.
+type watch struct {
+	Source
+	sink      discovery.Sink
+	directory *discovery.Directory
 
 	slices []cache.SharedIndexInformer // one for each namespace
 	pods   []cache.SharedIndexInformer
 
 	mu      sync.Mutex
-	touched map[string]bool // services, as namespace/name, whose members may have changed
+	touched map[string]bool // services, as namespace/name, whose pods may have changed
 	wake    chan struct{}   // has a value if there is one
 	failing map[string]bool // what could not be watched, and was logged
 
@@ -80,26 +81,24 @@ const (
 	byPod     = "pod"
 )
 
-func newKubernetesWatch(k Kubernetes, sink Sink) (*kubernetesWatch, error) {
-	config := k.Config
+func newWatch(s Source, sink discovery.Sink) (*watch, error) {
+	config := s.Config
 	if config == nil {
 		var err error
 		if config, err = rest.InClusterConfig(); err != nil {
 			return nil, err
 		}
 	}
-	if len(k.Namespaces) == 0 {
+	if len(s.Namespaces) == 0 {
 		own, err := os.ReadFile(namespaceFile)
 		if err != nil {
 			return nil, fmt.Errorf("find the edge's own namespace: %w", err)
 		}
-		k.Namespaces = []string{strings.TrimSpace(string(own))}
+		s.Namespaces = []string{strings.TrimSpace(string(own))}
 	}
-	w := &kubernetesWatch{
-		Kubernetes: k, sink: sink,
-		publisher: &publisher{sink: sink, names: k.Names, log: k.Log, logged: make(map[string]string)},
-		index:     newContainerIndex(scope{projects: k.Namespaces, networks: []string{podNetwork}}),
-		members:   make(map[string][]string), touched: make(map[string]bool), wake: make(chan struct{}, 1), failing: make(map[string]bool),
+	w := &watch{
+		Source: s, sink: sink, directory: discovery.NewDirectory(s.Namespaces, sink, s.Names, s.Log),
+		touched: make(map[string]bool), wake: make(chan struct{}, 1), failing: make(map[string]bool),
 	}
 	sliceClient, err := newSliceClient(config)
 	if err != nil {
@@ -109,8 +108,8 @@ func newKubernetesWatch(k Kubernetes, sink Sink) (*kubernetesWatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	namespaces := k.Namespaces
-	if slices.Contains(namespaces, AnyProject) {
+	namespaces := s.Namespaces
+	if slices.Contains(namespaces, discovery.AnyProject) {
 		namespaces = []string{metav1.NamespaceAll}
 	}
 	for _, namespace := range namespaces {
@@ -135,7 +134,7 @@ func newSliceClient(config *rest.Config) (rest.Interface, error) {
 }
 
 // prepare sets what happens when an informer sees a change, or can't.
-func (w *kubernetesWatch) prepare() error {
+func (w *watch) prepare() error {
 	for i := range w.slices {
 		for what, informer := range map[string]cache.SharedIndexInformer{"endpointslices": w.slices[i], "pods": w.pods[i]} {
 			if err := informer.SetTransform(dropUnused); err != nil {
@@ -174,7 +173,7 @@ func handlers(f func(object any)) cache.ResourceEventHandler {
 }
 
 // run publishes what the informers see, until ctx ends.
-func (w *kubernetesWatch) run(ctx context.Context) {
+func (w *watch) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -195,15 +194,17 @@ func (w *kubernetesWatch) run(ctx context.Context) {
 		return
 	case <-synced:
 	}
+	services := 0
 	for _, informer := range w.slices {
 		for _, object := range informer.GetStore().List() {
 			w.touchSlice(object)
 		}
+		services += len(informer.GetIndexer().ListIndexFuncValues(byService))
 	}
 	w.publish()
 	w.isOnline.Store(true)
 	w.sink.SetOnline(true)
-	w.Log.Info("connected to the API server of Kubernetes", zap.Strings("namespaces", w.Namespaces), zap.Int("services", len(w.members)))
+	w.Log.Info("connected to the API server of Kubernetes", zap.Strings("namespaces", w.Namespaces), zap.Int("services", services))
 	for {
 		select {
 		case <-ctx.Done():
@@ -215,34 +216,20 @@ func (w *kubernetesWatch) run(ctx context.Context) {
 }
 
 // publish publishes the services that may have changed.
-func (w *kubernetesWatch) publish() {
+func (w *watch) publish() {
 	w.mu.Lock()
 	touched := w.touched
 	w.touched = make(map[string]bool)
 	w.mu.Unlock()
-	names := make(nameSet)
+	services := make([]discovery.Service, 0, len(touched))
 	for service := range touched {
-		found := w.find(service)
-		ids := make([]string, 0, len(found))
-		for _, c := range found {
-			ids = append(ids, c.id)
-			names.add(w.index.put(c)...)
-		}
-		for _, id := range w.members[service] {
-			if !slices.Contains(ids, id) {
-				names.add(w.index.remove(id)...)
-			}
-		}
-		w.members[service] = ids
-		if len(ids) == 0 {
-			delete(w.members, service)
-		}
+		services = append(services, w.find(service))
 	}
-	w.publisher.publish(w.index, names)
+	w.directory.Update(services)
 }
 
-// touch notes that the members of services may have changed.
-func (w *kubernetesWatch) touch(services ...string) {
+// touch notes that the pods of services may have changed.
+func (w *watch) touch(services ...string) {
 	w.mu.Lock()
 	for _, s := range services {
 		w.touched[s] = true
@@ -254,14 +241,14 @@ func (w *kubernetesWatch) touch(services ...string) {
 	}
 }
 
-func (w *kubernetesWatch) touchSlice(object any) {
+func (w *watch) touchSlice(object any) {
 	if services, _ := sliceServices(object); len(services) > 0 {
 		w.touch(services...)
 	}
 }
 
 // touchPod notes that the services of a pod may have changed.
-func (w *kubernetesWatch) touchPod(i int, object any) {
+func (w *watch) touchPod(i int, object any) {
 	pod, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return
@@ -273,7 +260,7 @@ func (w *kubernetesWatch) touchPod(i int, object any) {
 }
 
 // handleError logs why something can't be watched. The informer goes on trying.
-func (w *kubernetesWatch) handleError(what string, err error) {
+func (w *watch) handleError(what string, err error) {
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 		return // it lists again
 	}
@@ -292,4 +279,4 @@ func (w *kubernetesWatch) handleError(what string, err error) {
 	}
 }
 
-var _ Source = Kubernetes{}
+var _ discovery.Source = Source{}

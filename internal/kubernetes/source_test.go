@@ -1,4 +1,4 @@
-package discovery_test
+package kubernetes_test
 
 import (
 	"slices"
@@ -11,43 +11,47 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
+	"github.com/theworklabs/edge/internal/kubernetes"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
+func TestSourceConformance(t *testing.T) {
+	sourcetest.Run(t, func(t *testing.T) sourcetest.Environment { return newFakeKubernetes(t) })
+}
+
 func TestPodsAnswerToTheNamesOfTheirService(t *testing.T) {
 	f := newFakeKubernetes(t)
-	f.setAddrs("10.0.0.7")
-	r := run(t, f)
+	f.SetAddrs("10.0.0.7")
+	r := sourcetest.Start(t, f.NewSource())
 	for _, name := range []string{"api", "p/api"} {
-		r.eventually(t, name, func() bool { return slices.Equal(phasesOf(r, name), []registry.Phase{registry.Running}) })
+		r.Eventually(t, name, func(s sourcetest.State) bool { return slices.Equal(s.Phases(name), []registry.Phase{registry.Running}) })
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	i := slices.IndexFunc(r.names["api"], func(m registry.Member) bool { return m.Phase == registry.Running })
-	if m := r.names["api"][i]; m.Name != "p/api/api-10.0.0.7" || m.Project != "p" || m.ID != "uid-10.0.0.7" {
+	s := r.State()
+	i := slices.IndexFunc(s.Members["api"], func(m registry.Member) bool { return m.Phase == registry.Running })
+	if m := s.Members["api"][i]; m.Name != "p/api/api-10.0.0.7" || m.Project != "p" || m.ID != "uid-10.0.0.7" {
 		t.Errorf("the member is %+v", m)
 	}
 }
 
 func TestAServiceMayHaveSeveralSlices(t *testing.T) {
 	f := newFakeKubernetes(t)
-	f.setAddrs("10.0.0.7", "10.0.0.8")
+	f.SetAddrs("10.0.0.7", "10.0.0.8")
 	f.update(func() {
 		f.put(sliceResource, "api-1", newSlice("api-1", newEndpoint("10.0.0.7")))
 		f.put(sliceResource, "api-2", newSlice("api-2", newEndpoint("10.0.0.8")))
 	})
-	r := run(t, f)
-	r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
+	r := sourcetest.Start(t, f.NewSource())
+	r.EventuallyServes(t, "10.0.0.7", "10.0.0.8")
 	f.update(func() { f.remove(sliceResource, "api-1") })
-	r.eventuallyServes(t, "10.0.0.8")
+	r.EventuallyServes(t, "10.0.0.8")
 	f.update(func() { f.remove(sliceResource, "api-2") })
-	r.eventually(t, "an unknown service", func() bool { return len(r.names["api"]) == 0 })
+	r.Eventually(t, "an unknown service", func(s sourcetest.State) bool { return len(s.Members["api"]) == 0 })
 }
 
 func TestAPodWithTwoAddressesIsOneMember(t *testing.T) {
 	f := newFakeKubernetes(t)
-	f.setAddrs("10.0.0.7")
+	f.SetAddrs("10.0.0.7")
 	f.update(func() {
 		second := newEndpoint("10.0.0.7")
 		second.Addresses = []string{"fd00::7"}
@@ -55,8 +59,8 @@ func TestAPodWithTwoAddressesIsOneMember(t *testing.T) {
 		slice.AddressType = discoveryv1.AddressTypeIPv6
 		f.put(sliceResource, "api-2", slice)
 	})
-	r := run(t, f)
-	r.eventuallyServes(t, "10.0.0.7")
+	r := sourcetest.Start(t, f.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 }
 
 func TestEndpointsWithoutAPod(t *testing.T) {
@@ -66,56 +70,56 @@ func TestEndpointsWithoutAPod(t *testing.T) {
 		manual.TargetRef, name.TargetRef = nil, nil
 		f.put(sliceResource, "api-1", newSlice("api-1", manual, name))
 	})
-	r := run(t, f)
-	r.eventuallyServes(t, "10.0.0.9")
+	r := sourcetest.Start(t, f.NewSource())
+	r.EventuallyServes(t, "10.0.0.9")
 }
 
 // TestAPodThatIsGoneIsStopping: its slice has it for some milliseconds longer. Its successor in a StatefulSet has its name.
 func TestAPodThatIsGoneIsStopping(t *testing.T) {
 	f := newFakeKubernetes(t)
-	f.setAddrs("10.0.0.7", "10.0.0.8")
-	r := run(t, f)
-	r.eventuallyServes(t, "10.0.0.7", "10.0.0.8")
+	f.SetAddrs("10.0.0.7", "10.0.0.8")
+	r := sourcetest.Start(t, f.NewSource())
+	r.EventuallyServes(t, "10.0.0.7", "10.0.0.8")
 	f.update(func() { f.remove(podResource, "api-10.0.0.7") })
-	r.eventuallyServes(t, "10.0.0.8")
+	r.EventuallyServes(t, "10.0.0.8")
 	f.update(func() {
 		successor := newPod("10.0.0.8")
 		successor.UID = types.UID("another one")
 		f.put(podResource, successor.Name, successor)
 	})
-	r.eventuallyServes(t)
-	r.eventually(t, "stopping pods", func() bool {
-		return slices.Equal(phasesOf(r, "api"), []registry.Phase{registry.Terminating, registry.Terminating})
+	r.EventuallyServes(t)
+	r.Eventually(t, "stopping pods", func(s sourcetest.State) bool {
+		return slices.Equal(s.Phases("api"), []registry.Phase{registry.Terminating, registry.Terminating})
 	})
 }
 
 func TestASliceTellsThatAPodTerminates(t *testing.T) {
 	f := newFakeKubernetes(t)
-	f.setAddrs("10.0.0.7")
-	r := run(t, f)
-	r.eventuallyServes(t, "10.0.0.7")
+	f.SetAddrs("10.0.0.7")
+	r := sourcetest.Start(t, f.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	f.update(func() {
 		e, yes, no := newEndpoint("10.0.0.7"), true, false
 		e.Conditions = discoveryv1.EndpointConditions{Ready: &no, Serving: &yes, Terminating: &yes}
 		f.put(sliceResource, "api-1", newSlice("api-1", e))
 	})
-	r.eventually(t, "a terminating pod without a problem", func() bool {
-		return slices.ContainsFunc(r.names["api"], func(m registry.Member) bool { return m.Phase == registry.Terminating && m.UnhealthyReason == "" })
+	r.Eventually(t, "a terminating pod without a problem", func(s sourcetest.State) bool {
+		return slices.ContainsFunc(s.Members["api"], func(m registry.Member) bool { return m.Phase == registry.Terminating && m.UnhealthyReason == "" })
 	})
 }
 
 // TestAnExpiredWatchListsAgain: the API server keeps the history of some minutes.
 func TestAnExpiredWatchListsAgain(t *testing.T) {
 	f := newFakeKubernetes(t)
-	f.setAddrs("10.0.0.7")
-	r := run(t, f)
-	r.eventuallyServes(t, "10.0.0.7")
+	f.SetAddrs("10.0.0.7")
+	r := sourcetest.Start(t, f.NewSource())
+	r.EventuallyServes(t, "10.0.0.7")
 	lists := 0
-	f.goDown()
-	f.setAddrs("10.0.0.8")
+	f.GoDown()
+	f.SetAddrs("10.0.0.8")
 	f.update(func() { lists, f.expired, f.history = f.lists, f.version, nil })
-	f.goUp()
-	r.eventuallyServes(t, "10.0.0.8")
+	f.GoUp()
+	r.EventuallyServes(t, "10.0.0.8")
 	f.update(func() {
 		if f.lists < lists+2 {
 			t.Errorf("the source listed %d times after the history had expired, want both resources", f.lists-lists)
@@ -125,13 +129,13 @@ func TestAnExpiredWatchListsAgain(t *testing.T) {
 
 func TestMissingRightsAreExplained(t *testing.T) {
 	f := newFakeKubernetes(t)
-	f.setAddrs("10.0.0.7")
+	f.SetAddrs("10.0.0.7")
 	f.update(func() { f.forbidden = true })
 	core, logs := observer.New(zap.WarnLevel)
-	s := f.newSource().(discovery.Kubernetes)
+	s := f.NewSource().(kubernetes.Source)
 	s.Log = zap.New(core)
-	r := runSource(t, s)
-	r.eventually(t, "a hint for each resource", func() bool {
+	r := sourcetest.Start(t, s)
+	r.Eventually(t, "a hint for each resource", func(sourcetest.State) bool {
 		hints := 0
 		for _, e := range logs.All() {
 			if strings.Contains(e.ContextMap()["error"].(string), "a role with get, list and watch of") {
@@ -141,12 +145,12 @@ func TestMissingRightsAreExplained(t *testing.T) {
 		return hints == 2
 	})
 	f.update(func() { f.forbidden = false })
-	r.eventuallyServes(t, "10.0.0.7")
+	r.EventuallyServes(t, "10.0.0.7")
 }
 
 func TestOutsideOfAClusterTheSourceSaysSo(t *testing.T) {
 	core, logs := observer.New(zap.ErrorLevel)
-	r := runSource(t, discovery.Kubernetes{Log: zap.New(core)})
+	r := sourcetest.Start(t, kubernetes.Source{Log: zap.New(core)})
 	for deadline := time.Now().Add(10 * time.Second); logs.Len() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the log has no error")
@@ -155,9 +159,7 @@ func TestOutsideOfAClusterTheSourceSaysSo(t *testing.T) {
 	if got := logs.All()[0].Message; !strings.Contains(got, "run the edge in a pod") {
 		t.Errorf("the log has %q", got)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.online {
+	if r.State().IsOnline {
 		t.Error("the source is online")
 	}
 }

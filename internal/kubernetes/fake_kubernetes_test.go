@@ -1,4 +1,4 @@
-package discovery_test
+package kubernetes_test
 
 import (
 	"encoding/json"
@@ -20,6 +20,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/theworklabs/edge/internal/discovery"
+	"github.com/theworklabs/edge/internal/discovery/sourcetest"
+	"github.com/theworklabs/edge/internal/kubernetes"
 )
 
 // fakeKubernetes is an API server with the lists and watches that the source needs, of the namespace p. It has the service api, in one slice.
@@ -58,9 +60,9 @@ func newFakeKubernetes(t *testing.T) *fakeKubernetes {
 	}
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
-	t.Cleanup(f.goDown) // so that the server does not wait for the watches
+	t.Cleanup(f.GoDown) // so that the server does not wait for the watches
 	f.url = server.URL
-	f.setAddrs()
+	f.SetAddrs()
 	return f
 }
 
@@ -214,11 +216,11 @@ func newPod(addr string) *metav1.PartialObjectMetadata {
 	}
 }
 
-func (f *fakeKubernetes) newSource() discovery.Source {
-	return discovery.Kubernetes{Config: &rest.Config{Host: f.url}, Namespaces: []string{"p"}}
+func (f *fakeKubernetes) NewSource() discovery.Source {
+	return kubernetes.Source{Config: &rest.Config{Host: f.url}, Namespaces: []string{"p"}}
 }
 
-func (f *fakeKubernetes) setAddrs(addrs ...string) {
+func (f *fakeKubernetes) SetAddrs(addrs ...string) {
 	f.update(func() {
 		var endpoints []discoveryv1.Endpoint
 		for _, addr := range addrs {
@@ -234,9 +236,9 @@ func (f *fakeKubernetes) setAddrs(addrs ...string) {
 	})
 }
 
-func (f *fakeKubernetes) stopAll() { f.setAddrs() }
+func (f *fakeKubernetes) StopAll() { f.SetAddrs() }
 
-func (f *fakeKubernetes) tellToStop(addr string) {
+func (f *fakeKubernetes) TellToStop(addr string) {
 	f.update(func() {
 		pod := newPod(addr)
 		pod.DeletionTimestamp = &metav1.Time{Time: time.Now()}
@@ -244,8 +246,8 @@ func (f *fakeKubernetes) tellToStop(addr string) {
 	})
 }
 
-// cutOff does what the control plane does 40 s after a node is gone.
-func (f *fakeKubernetes) cutOff(addr string) {
+// CutOff does what the control plane does 40 s after a node is gone.
+func (f *fakeKubernetes) CutOff(addr string) {
 	f.update(func() {
 		slice := f.objects[sliceResource]["api-1"].(*discoveryv1.EndpointSlice).DeepCopy()
 		for i, e := range slice.Endpoints {
@@ -258,8 +260,8 @@ func (f *fakeKubernetes) cutOff(addr string) {
 	})
 }
 
-// goDown also ends the watches.
-func (f *fakeKubernetes) goDown() {
+// GoDown also ends the watches.
+func (f *fakeKubernetes) GoDown() {
 	for open := 1; open > 0; time.Sleep(time.Millisecond) {
 		f.update(func() {
 			f.down = true
@@ -269,5 +271,7 @@ func (f *fakeKubernetes) goDown() {
 	}
 }
 
-func (f *fakeKubernetes) goUp()        { f.update(func() { f.down = false }) }
-func (*fakeKubernetes) isStatic() bool { return false }
+func (f *fakeKubernetes) GoUp()        { f.update(func() { f.down = false }) }
+func (*fakeKubernetes) IsStatic() bool { return false }
+
+var _ sourcetest.Orchestrator = (*fakeKubernetes)(nil)
