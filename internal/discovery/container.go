@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ const (
 // containerInfo is what the Docker Engine's list shows of a container, or a Swarm manager's of a task, as far as discovery needs it.
 type containerInfo struct {
 	id              string
+	memberID        string   // the member's, if another than id; for containers of several services, which are one for each
 	project         string   // "" if Compose did not create it
 	service         string   // of Compose, in lower case
 	names           []string // the service's and the container's, and the same as project/name, in lower case
@@ -100,7 +102,7 @@ func newContainerInfo(item container.Summary) (c containerInfo, ok bool) {
 
 // member returns the container as a member of the registry.
 func (c containerInfo) member(isStopping bool) registry.Member {
-	m := registry.Member{ID: c.id, Name: c.displayName, Project: c.project, Addr: c.addr, Phase: registry.Running, UnhealthyReason: c.unhealthyReason}
+	m := registry.Member{ID: cmp.Or(c.memberID, c.id), Name: c.displayName, Project: c.project, Addr: c.addr, Phase: registry.Running, UnhealthyReason: c.unhealthyReason}
 	m.ShouldRestart = c.restart && c.unhealthyReason == reasonUnhealthy
 	switch {
 	case !c.running:

@@ -26,7 +26,7 @@ type Service struct {
 
 // Container is a running container of a Service.
 type Container struct {
-	ID              string     // unique among the containers of all services
+	ID              string     // a container of several services has the same in each
 	Name            string     // within the service, as logs show it
 	Addr            netip.Addr // at which the edge reaches it
 	IsStopping      bool       // its orchestrator wants it stopped
@@ -86,7 +86,7 @@ func (s Service) containers() []containerInfo {
 	all := []containerInfo{known}
 	for _, c := range s.Containers {
 		all = append(all, containerInfo{
-			id: c.ID, project: s.Project, service: service, names: known.names, displayName: s.Project + "/" + service + "/" + c.Name,
+			id: s.fullName() + " " + c.ID, memberID: c.ID, project: s.Project, service: service, names: known.names, displayName: s.Project + "/" + service + "/" + c.Name,
 			running: true, isStopping: c.IsStopping, unhealthyReason: c.UnhealthyReason,
 			networks: map[string][]netip.Addr{directoryNetwork: {c.Addr}},
 		})

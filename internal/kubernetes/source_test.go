@@ -63,6 +63,26 @@ func TestAPodWithTwoAddressesIsOneMember(t *testing.T) {
 	r.EventuallyServes(t, "10.0.0.7")
 }
 
+// TestAPodMayBelongToSeveralServices, as those of a StatefulSet do.
+func TestAPodMayBelongToSeveralServices(t *testing.T) {
+	f := newFakeKubernetes(t)
+	f.SetAddrs("10.0.0.7")
+	f.update(func() {
+		headless := newSlice("headless-1", newEndpoint("10.0.0.7"))
+		headless.Labels[discoveryv1.LabelServiceName] = "headless"
+		f.put(sliceResource, headless.Name, headless)
+	})
+	r := sourcetest.Start(t, f.NewSource())
+	for _, name := range []string{"api", "headless"} {
+		r.Eventually(t, name+" at 10.0.0.7", func(s sourcetest.State) bool { return slices.Equal(servingAddrs(s, name), []string{"10.0.0.7"}) })
+	}
+	if id := r.State().Members["headless"]; !slices.ContainsFunc(id, func(m registry.Member) bool { return m.ID == "uid-10.0.0.7" }) {
+		t.Errorf("the members of headless are %+v", id)
+	}
+	f.update(func() { f.remove(sliceResource, "headless-1") })
+	r.EventuallyServes(t, "10.0.0.7")
+}
+
 func TestEndpointsWithoutAPod(t *testing.T) {
 	f := newFakeKubernetes(t)
 	f.update(func() {
