@@ -105,6 +105,10 @@ type App struct {
 	// shorter than the stop timeout of the containers. Default: 5s.
 	CloseWindow caddy.Duration `json:"close_window,omitempty"`
 
+	// How long the edge goes on as before when it stops, except that `/health` fails and responses end their connections: a load balancer in front
+	// sends clients elsewhere meanwhile. Default: 0.
+	ShutdownDelay caddy.Duration `json:"shutdown_delay,omitempty"`
+
 	// Services with fixed addresses, by the name that routes use: {"bigcapital-server:3000": ["127.0.0.1:3001"]}. No other source is
 	// used for these.
 	Static map[string][]string `json:"static,omitempty"`
@@ -170,7 +174,7 @@ func (a *App) validate() error {
 			return fmt.Errorf("resolver %q: want ADDRESS:PORT, such as 127.0.0.11:53", a.Resolver)
 		}
 	}
-	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "terminating_timeout": a.TerminatingTimeout, "close_window": a.CloseWindow, "restart_unhealthy": a.RestartUnhealthy} {
+	for name, d := range map[string]caddy.Duration{"refresh": a.Refresh, "hold": a.Hold, "terminating_timeout": a.TerminatingTimeout, "close_window": a.CloseWindow, "shutdown_delay": a.ShutdownDelay, "restart_unhealthy": a.RestartUnhealthy} {
 		if d < 0 {
 			return fmt.Errorf("%s can't be negative", name)
 		}

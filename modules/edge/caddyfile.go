@@ -50,6 +50,7 @@ func parseOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		terminating_timeout <duration>                 # 60s
 //		restart_unhealthy <duration>|true|false        # false; true is 30s
 //		close_window  <duration>                       # 5s
+//		shutdown_delay <duration>                      # none
 //		affinity_secret <secret>                       # the edge makes and keeps a key
 //	}
 //
@@ -117,6 +118,8 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 		return service.DurationArg(d, &a.Hold)
 	case "close_window":
 		return service.DurationArg(d, &a.CloseWindow)
+	case "shutdown_delay":
+		return service.DurationArg(d, &a.ShutdownDelay)
 	case "terminating_timeout":
 		return service.DurationArg(d, &a.TerminatingTimeout)
 	case "restart_unhealthy":
@@ -144,7 +147,7 @@ func (a *App) unmarshalLine(d *caddyfile.Dispenser, given map[string]bool) error
 		a.Static[args[0]] = args[1:]
 		return nil
 	default:
-		return d.Errf("edge: unknown option %q; there are docker_host, swarm, kubernetes, projects, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, restart_unhealthy, terminating_timeout, close_window and affinity_secret", name)
+		return d.Errf("edge: unknown option %q; there are docker_host, swarm, kubernetes, projects, project, network, resolver, refresh, hold, max_held, max_held_per_client, keep_headers, static, stop_signals, restart_unhealthy, terminating_timeout, close_window, shutdown_delay and affinity_secret", name)
 	}
 }
 

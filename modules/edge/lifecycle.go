@@ -119,10 +119,14 @@ func (h stoppingHandler) Handle(ctx context.Context, _ caddy.Event) error {
 // closeGrace is how long the last WebSockets may take to close.
 const closeGrace = 4 * time.Second
 
-// shutdown fails the requests that are held, which would otherwise wait for the grace period, closes the WebSockets over the close window,
+// shutdown waits until a load balancer has seen that /health fails, if there may be one. Then it fails the requests that are held, which would otherwise wait for the grace period, closes the WebSockets over the close window,
 // and lets the clients of other connections go. It returns when they are closed. Until then the listeners are open, so that clients whose
 // connection is closed early can still connect.
 func (a *App) shutdown(ctx context.Context) {
+	if delay := time.Duration(a.ShutdownDelay); delay > 0 {
+		listeners.BeginLeave()
+		time.Sleep(delay)
+	}
 	a.runtime.registry.StopHolding()
 	window := cmp.Or(time.Duration(a.CloseWindow), registry.DefaultCloseWindow)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), window+closeGrace)
