@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,10 +18,11 @@ import (
 type Kubernetes struct {
 	Dir string // has all its files
 
-	bin       string // the directory of the programs
-	netns     string
-	processes map[string]*Process
-	mounts    *Process // has the mount namespace of containerd and the kubelet
+	bin        string // the directory of the programs
+	netns      string
+	othersPods []string // the network namespaces of pods that were there before
+	processes  map[string]*Process
+	mounts     *Process // has the mount namespace of containerd and the kubelet
 }
 
 const (
@@ -43,6 +45,9 @@ func StartKubernetes(ctx context.Context, bin string, images ...string) (k *Kube
 		return nil, err
 	}
 	k = &Kubernetes{Dir: dir, bin: bin, netns: filepath.Base(dir), processes: make(map[string]*Process)}
+	if k.othersPods, err = podNamespaces(); err != nil {
+		return nil, errors.Join(err, os.Remove(dir))
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.Remove())
@@ -275,21 +280,36 @@ func (k *Kubernetes) Remove() error {
 	}
 	stop("kubelet", "proxy", "scheduler", "controllers", "api", "etcd")
 	if p := k.processes["containerd"]; p != nil && !p.HasEnded() {
-		tasks, err := k.ctr(ctx, "tasks", "list", "--quiet")
-		errs = append(errs, err)
-		for _, id := range strings.Fields(tasks) {
-			if _, err := k.ctr(ctx, "tasks", "delete", "--force", id); err != nil && !strings.Contains(err.Error(), "not found") {
-				errs = append(errs, err)
+		errs = append(errs, EventuallyContext(ctx, StateTimeout, "no task runs", func() bool {
+			tasks, err := k.ctr(ctx, "tasks", "list", "--quiet")
+			for _, id := range strings.Fields(tasks) {
+				_, _ = k.ctr(ctx, "tasks", "delete", "--force", id) // one may end with another
 			}
-		}
+			return err == nil && tasks == ""
+		}))
 		_ = p.Stop(syscall.SIGTERM)
 	}
 	if k.mounts != nil {
 		_ = k.mounts.Stop(syscall.SIGKILL) // and with it, its mounts
 	}
 	_, err := run(exec.CommandContext(ctx, "ip", "netns", "delete", k.netns)) // with the other end of its link
-	errs = append(errs, err, removeCgroups("kubepods"))
+	errs = append(errs, err, removeCgroups("kubepods"), k.removePodNamespaces())
 	return errors.Join(append(errs, os.RemoveAll(k.Dir))...)
+}
+
+// podNamespaces returns the names that container runtimes have given to the network namespaces of pods.
+func podNamespaces() ([]string, error) { return filepath.Glob("/run/netns/cni-*") }
+
+// removePodNamespaces removes the names of the pods' network namespaces, which were mounted where only containerd saw them.
+func (k *Kubernetes) removePodNamespaces() error {
+	names, err := podNamespaces()
+	errs := []error{err}
+	for _, name := range names {
+		if !slices.Contains(k.othersPods, name) {
+			errs = append(errs, os.Remove(name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // removeCgroups removes a cgroup that has no processes, in each hierarchy.

@@ -31,8 +31,8 @@ type tally struct {
 const (
 	// LoadClients is how many clients of a [Load] send requests at once.
 	LoadClients = 4
-	// loadPause is how long each waits between two: they send about 40 requests a second.
-	loadPause = 100 * time.Millisecond
+	// loadPause is how long each waits between two: they send up to 80 requests a second.
+	loadPause = 50 * time.Millisecond
 )
 
 // loadMethods are what the clients send in turn. Only POST is not idempotent.

@@ -143,7 +143,7 @@ func (s *shippedStack) get(node *harness.SwarmNode, url string) (answer, serial 
 // of its services; networks are apart; and the edges are updated while clients send requests.
 func TestTheShippedStack(t *testing.T) {
 	s := deployStack(t)
-	for _, url := range []string{"https://accounting.localhost/", "https://accounting.localhost/api/ping", "https://crm.localhost/", "https://docs.localhost/"} {
+	for _, url := range []string{"https://accounting.localhost/", "https://accounting.localhost/api/system_db", "https://crm.localhost/", "https://docs.localhost/"} {
 		var serials []string
 		for _, n := range cluster.Nodes {
 			var answer, serial string
@@ -254,7 +254,7 @@ func (s *shippedStack) wantNothingLostInUpdates(t *testing.T) {
 	l := harness.StartLoad(t, "edge", func(n int) *http.Client { return s.client(cluster.Nodes[n%len(cluster.Nodes)]) },
 		func(int) string { return "https://docs.localhost/_test/echo" })
 	time.Sleep(2 * time.Second)
-	for range rounds(t) {
+	for range 2 {
 		for service, replicas := range map[string]int{"edge": 3, "corteza-docs": 2} {
 			mustDocker(t, "service", "update", "--quiet", "--force", stackName+"_"+service)
 			s.eventuallyRun(t, map[string]int{service: replicas})
