@@ -119,7 +119,7 @@ func (h stoppingHandler) Handle(ctx context.Context, _ caddy.Event) error {
 // closeGrace is how long the last WebSockets may take to close.
 const closeGrace = 4 * time.Second
 
-// shutdown waits until a load balancer has seen that /health fails, if there may be one. Then it fails the requests that are held, which would otherwise wait for the grace period, closes the WebSockets over the close window,
+// shutdown first serves for ShutdownDelay, while /health fails, so that a load balancer sends clients elsewhere. Then it fails the requests that are held, which would otherwise wait for the grace period, closes the WebSockets over the close window,
 // and lets the clients of other connections go. It returns when they are closed. Until then the listeners are open, so that clients whose
 // connection is closed early can still connect.
 func (a *App) shutdown(ctx context.Context) {

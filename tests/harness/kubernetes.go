@@ -50,7 +50,10 @@ func StartKubernetes(ctx context.Context, bin string, images ...string) (k *Kube
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, k.Remove())
+			for name := range k.processes {
+				err = fmt.Errorf("%w\nthe last lines of %s:\n%s", err, name, k.Log(name))
+			}
+			k, err = nil, errors.Join(err, k.Remove())
 		}
 	}()
 	for _, step := range []func(context.Context) error{k.makeNetwork, k.makeCertificates, k.writeConfig, k.startControlPlane, k.startNode} {
@@ -312,16 +315,19 @@ func (k *Kubernetes) removePodNamespaces() error {
 	return errors.Join(errs...)
 }
 
-// removeCgroups removes a cgroup that has no processes, in each hierarchy.
+// removeCgroups removes a cgroup that has no processes: in each hierarchy of cgroup v1, or in that of v2.
 func removeCgroups(name string) error {
 	dirs, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat("/sys/fs/cgroup/" + name); err == nil {
+		dirs = append(dirs, "/sys/fs/cgroup/"+name)
+	}
 	for _, dir := range dirs {
 		// A directory of a cgroup is removed with what it has, but not one that has directories.
 		out, err := exec.Command("find", dir, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+").CombinedOutput()
-		if err != nil && !strings.Contains(string(out), "busy") {
+		if err != nil && !strings.Contains(string(out), "busy") { // a kubelet of this machine has it
 			return fmt.Errorf("remove %s: %w: %s", dir, err, lastLines(string(out), 1))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // SwarmHost is this machine's address on the network of a [Swarm].
@@ -37,7 +38,7 @@ func StartSwarm(ctx context.Context, nodes int, images ...string) (s *Swarm, err
 	s = new(Swarm)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Remove())
+			s, err = nil, errors.Join(err, s.Remove())
 		}
 	}()
 	const lan = "er-lan"
@@ -162,7 +163,8 @@ func (s *Swarm) EventuallyReplicas(ctx context.Context, service string, replicas
 
 // Remove ends the Swarm, and removes what it has made.
 func (s *Swarm) Remove() error {
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // a manager may be frozen
+	defer cancel()
 	var errs []error
 	for _, n := range s.Nodes {
 		if n.process != nil && !n.process.HasEnded() {

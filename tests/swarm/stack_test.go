@@ -44,7 +44,7 @@ func deployStack(t *testing.T) *shippedStack {
 	}
 	s := &shippedStack{secrets: make(map[string]string)}
 	s.env = append(os.Environ(), "DOCKER_HOST=unix://"+cluster.Manager().Socket, "EDGE_IMAGE="+edgeImage, "GATE_IMAGE=edge-gate:dev",
-		"BIGCAPITAL_SERVERS=0", "HTTP_PORT=8090", "HTTPS_PORT=8453", "PUBLIC_HTTPS_PORT=8453", "DOCKER_SOCKET="+harness.SwarmSocket)
+		"BIGCAPITAL_SERVERS=0", "HTTP_PORT=8090", "HTTPS_PORT=8453", "PUBLIC_HTTPS_PORT=8453", "PUBLIC_PORT_SUFFIX=:8453", "DOCKER_SOCKET="+harness.SwarmSocket)
 	for line := range strings.Lines(string(text)) {
 		name, value, isVariable := strings.Cut(strings.TrimSpace(line), "=")
 		if !isVariable || strings.HasPrefix(name, "#") || strings.HasPrefix(name, "PUB") {
@@ -208,6 +208,12 @@ func (s *shippedStack) wantSecretsInApplications(t *testing.T) {
 			t.Errorf("%s in bigcapital-server is %q, error %v", variable, got, err)
 		}
 	}
+	if got, err := s.exec(t, "bigcapital-server", "printenv", "BASE_URL"); err != nil || got != "https://accounting.localhost:8453" {
+		t.Errorf("BASE_URL is %q, error %v", got, err)
+	}
+	if got, err := s.exec(t, "corteza-server", "printenv", "AUTH_EXTERNAL_REDIRECT_URL"); err != nil || got != "https://crm.localhost:8453/auth/external/{provider}/callback" {
+		t.Errorf("AUTH_EXTERNAL_REDIRECT_URL is %q, error %v", got, err)
+	}
 	env, err := s.exec(t, "corteza-server", "cat", "/corteza/.env")
 	if want := "AUTH_JWT_SECRET=" + s.secrets["CORTEZA_JWT_SECRET"]; err != nil || !strings.Contains(env, want) || !strings.Contains(env, s.secrets["CORTEZA_DB_PASSWORD"]) {
 		t.Errorf("Corteza's .env lacks secrets, error %v", err)
@@ -236,6 +242,8 @@ func (s *shippedStack) wantNetworksApart(t *testing.T) {
 		{"bigcapital-server", "bigcapital-mysql:3306", true},
 		{"bigcapital-server", "bigcapital-gotenberg:9000", true},
 		{"corteza-server", "corteza-db:5432", true},
+		{"bigcapital-gotenberg", "bigcapital-server:3000", true},
+		{"corteza-docs", "corteza-server:80", true},
 		{"bigcapital-gotenberg", "bigcapital-mysql:3306", false},
 		{"bigcapital-gotenberg", "edge:80", false},
 		{"bigcapital-server", "edge-db:5432", false},
