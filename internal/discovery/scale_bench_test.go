@@ -98,3 +98,30 @@ func newBenchManager(b *testing.B, services, tasksEach int) *benchManager {
 	b.Cleanup(server.Close)
 	return &benchManager{"tcp://" + server.Listener.Addr().String(), len(texts["/v1.41/tasks"])}
 }
+
+// BenchmarkDirectoryUpdate measures what one change of a service's containers costs among many services with three containers each, as the source kubernetes
+// sees them. heap-MB is what the directory keeps.
+func BenchmarkDirectoryUpdate(b *testing.B) {
+	for _, services := range []int{10, 100, 1000, 10_000} {
+		b.Run(fmt.Sprintf("services=%d", services), func(b *testing.B) {
+			before := heapInUse()
+			d := NewDirectory([]string{AnyProject}, discardSink{}, nil, zap.NewNop())
+			all := make([]Service, services)
+			for s := range all {
+				all[s] = Service{Project: "p", Name: fmt.Sprintf("s%d", s), IsKnown: true}
+				for i := range 3 {
+					n := 3*s + i
+					addr := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+					all[s].Containers = append(all[s].Containers, Container{ID: fmt.Sprintf("uid-%d", n), Name: fmt.Sprintf("s%d-%d", s, i), Addr: addr})
+				}
+			}
+			d.Update(all)
+			kept := heapInUse() - before
+			b.ReportAllocs()
+			for b.Loop() {
+				d.Update(all[:1])
+			}
+			b.ReportMetric(float64(kept)/1e6, "heap-MB")
+		})
+	}
+}
