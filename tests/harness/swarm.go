@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -69,23 +70,42 @@ func StartSwarm(ctx context.Context, nodes int, images ...string) (s *Swarm, err
 			return s, err
 		}
 	}
-	return s, errors.Join(s.startEngines(ctx, images), s.join(ctx))
+	for _, step := range []func() error{
+		func() error { return s.startEngines(ctx) },
+		func() error { return s.join(ctx) },
+		func() error { return s.Load(ctx, images...) },
+	} {
+		if err := step(); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
-// startEngines starts the Docker Engines, and gives them the images.
-func (s *Swarm) startEngines(ctx context.Context, images []string) error {
+// startEngines starts the Docker Engines.
+func (s *Swarm) startEngines(ctx context.Context) error {
+	return s.onEachNode(func(n *SwarmNode) error { return n.Start(ctx) })
+}
+
+// Load gives the nodes images of the machine's Docker Engine.
+func (s *Swarm) Load(ctx context.Context, images ...string) error {
 	tar := filepath.Join(s.Nodes[0].Dir, "images.tar")
 	if _, err := RunDocker(ctx, append([]string{"save", "--output", tar}, images...)...); err != nil {
 		return err
 	}
+	err := s.onEachNode(func(n *SwarmNode) error {
+		_, err := n.Docker(ctx, "load", "--quiet", "--input", tar)
+		return err
+	})
+	return errors.Join(err, os.Remove(tar))
+}
+
+// onEachNode does something on all nodes at the same time.
+func (s *Swarm) onEachNode(do func(n *SwarmNode) error) error {
 	errs := make([]error, len(s.Nodes))
 	var wg sync.WaitGroup
 	for i, n := range s.Nodes {
-		wg.Go(func() {
-			if errs[i] = n.Start(ctx); errs[i] == nil {
-				_, errs[i] = n.Docker(ctx, "load", "--quiet", "--input", tar)
-			}
-		})
+		wg.Go(func() { errs[i] = do(n) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -94,9 +114,6 @@ func (s *Swarm) startEngines(ctx context.Context, images []string) error {
 // join makes a Swarm of the Docker Engines.
 func (s *Swarm) join(ctx context.Context) error {
 	manager := s.Manager()
-	if manager.process == nil || manager.process.HasEnded() {
-		return nil // that is an error already
-	}
 	if _, err := manager.Docker(ctx, "swarm", "init", "--advertise-addr", manager.Address); err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		Dir:      "tests/swarm",
 		Requires: []harness.Requirement{harness.Docker, harness.IPRoute, harness.Images(edgeImage, caddyImage, backendImage), harness.Images(stackImages...)},
 		Setup: func(string) (err error) {
-			if cluster, err = harness.StartSwarm(context.Background(), 3, append([]string{edgeImage, caddyImage, backendImage}, stackImages...)...); err != nil {
+			if cluster, err = harness.StartSwarm(context.Background(), 3, edgeImage, caddyImage, backendImage); err != nil {
 				return err
 			}
 			return startProxies(context.Background())

@@ -55,6 +55,9 @@ func deployStack(t *testing.T) *shippedStack {
 			s.secrets[name] = value
 		}
 	}
+	if err := cluster.Load(t.Context(), stackImages...); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { s.remove(t) })
 	for range 2 { // the second time, all are there
 		s.run(t, "../../deploy/swarm/secrets", file)
