@@ -15,14 +15,14 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// recordedEvent is a line of testdata/rollout.jsonl, which TestRecord of tests/kubernetes writes: what a real API server told of the service web while its pods
-// were replaced, and while it was scaled to 0 and back.
+// recordedEvent is a line of testdata/rollout.jsonl, which TestRecord of tests/kubernetes writes: the watch events of a real API server about the service web while
+// its pods were replaced, and while it was scaled to 0 and back.
 type recordedEvent struct {
 	Resource, Type string
 	Object         json.RawMessage
 }
 
-// TestARecordedRollout replays what a real API server told. After each event, exactly those pods serve that are ready and not being deleted, and the service
+// TestARecordedRollout replays watch events of a real API server. After each one, exactly those pods serve that are ready and not being deleted, and the service
 // stays known.
 func TestARecordedRollout(t *testing.T) {
 	text, err := os.ReadFile("testdata/rollout.jsonl")

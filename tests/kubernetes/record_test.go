@@ -24,7 +24,7 @@ type recordedEvent struct {
 	Object   json.RawMessage `json:"object"`
 }
 
-// TestRecord writes what the API server tells of EndpointSlices and pods during a rollout and while a Deployment is scaled to 0 and back, in the order of its
+// TestRecord writes the API server's watch events of EndpointSlices and pods during a rollout and while a Deployment is scaled to 0 and back, in the order of its
 // changes. The tests of internal/kubernetes replay it:
 //
 //	EDGE_TEST_RECORD=../../internal/kubernetes/testdata/rollout.jsonl go test ./tests/kubernetes -run TestRecord

@@ -46,3 +46,12 @@ func (p pair) wantLost(t *testing.T, what string, maxPOST int) (longest time.Dur
 	}
 	return longest
 }
+
+// wantSentElsewhere is wantLost after containers could not be reached any more: of each client, one POST may have been on its way there, and
+// other requests are sent elsewhere after 5 s.
+func (p pair) wantSentElsewhere(t *testing.T, what string) {
+	t.Helper()
+	if longest := p.wantLost(t, what, harness.LoadClients); longest > 7*time.Second {
+		t.Errorf("%s: a request took %s, want it sent elsewhere after 5 s", what, longest)
+	}
+}

@@ -7,8 +7,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/theworklabs/edge/tests/harness"
 )
 
 // service is the backends of a test.
@@ -111,10 +109,7 @@ func TestANodeIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(40 * time.Second) // after 15 s, the manager calls the node down
-	longest := p.wantLost(t, "a node is cut off", harness.LoadClients)
-	if longest > 7*time.Second {
-		t.Errorf("a request took %s, want it sent elsewhere after 5 s", longest)
-	}
+	p.wantSentElsewhere(t, "a node is cut off")
 }
 
 // TestTheManagerFreezes: DNS decides meanwhile.
@@ -151,10 +146,7 @@ func TestTheOverlayIsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(20 * time.Second)
-	longest := p.wantLost(t, "the overlay of a node is cut", harness.LoadClients)
-	if longest > 7*time.Second {
-		t.Errorf("a request took %s, want it sent elsewhere after 5 s", longest)
-	}
+	p.wantSentElsewhere(t, "the overlay of a node is cut")
 }
 
 // TestManyServices updates a service among 500 others.
