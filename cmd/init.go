@@ -18,18 +18,28 @@ import (
 func initCommand(envExample []byte) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "init",
-		Usage: "[--domain <domain>] [--email <address>] [--file .env]",
+		Usage: "[--domain <domain>] [--email <address>] [--file .env] [--databases <host>]",
 		Short: "Writes a .env with new secrets for the compose file",
 		Long: `
 Writes the variables that compose.yaml needs, with a new secret of 256 random bits for each
 password and key. Only the owner can read the file. The command does not change a file
 that exists.
+
+  --databases writes the certificates with which the stack reaches databases on another
+              machine, whose address or name is <host>: docs/databases-apart.md. The
+              variables in .env stay as they are.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("domain", "localhost", "The domain under which the sites are")
 			cmd.Flags().String("email", "", "The address for mail from the certificate authority")
 			cmd.Flags().String("file", ".env", "The file to write")
-			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error { return runInit(cmd, envExample) })
+			cmd.Flags().String("databases", "", "Write the certificates for databases on this other machine")
+			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error {
+				if host := (caddycmd.Flags{FlagSet: cmd.Flags()}).String("databases"); host != "" {
+					return writeDatabases(cmd, host)
+				}
+				return runInit(cmd, envExample)
+			})
 		},
 	}
 }
