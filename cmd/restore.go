@@ -22,7 +22,7 @@ import (
 func restoreCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "restore",
-		Usage: "<set>|latest [<application>...] [--at <time>] [--tenant <organization>] [--logical] [--queues] [--new-host]",
+		Usage: "<set>|latest [<application>...] [--from <project>] [--at <time>] [--tenant <organization>] [--logical] [--queues] [--new-host]",
 		Short: "Replaces the data of applications by that of a backup",
 		Long: `
 Stops the applications, stages the data of the set beside the present one, puts it in its
@@ -33,6 +33,8 @@ back as it was. Meanwhile the edge shows the maintenance page.
 Without applications, all of the set are restored, but for the edge's own files. A restore
 that was interrupted is undone or continued by the next one.
 
+  --from     restores sets of another project, such as the one from which the databases move
+             to this machine. Data of services that this project does not have is left out.
   --at       rolls databases forward, from the latest set before a time to that time, such as
              "2026-11-26 14:02:59" or 14:02:59: they get what was committed before. Files and
              queues are those of the set. Needs edge backup logs.
@@ -51,6 +53,7 @@ Exit status: as for edge backup.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			addProjectFlags(cmd)
+			cmd.Flags().String("from", "", "The project whose sets are restored, if it is another one")
 			cmd.Flags().String("at", "", "The time to which databases are rolled forward, in this machine's time zone")
 			cmd.Flags().String("tenant", "", "Restore the database of one organization of BigCapital only")
 			cmd.Flags().Bool("new-host", false, "Create the project on a machine that has nothing of it")
@@ -82,14 +85,20 @@ func runRestore(cmd *cobra.Command, args []string) error {
 		}
 	}
 	if flags.Bool("new-host") {
+		if flags.String("from") != "" {
+			return withHint(errors.New("--new-host and --from exclude each other"), "name the project with --project-name")
+		}
 		return restoreOnNewHost(ctx, cmd, project, args, at)
 	}
 	r := backup.Restore{
-		Docker: compose.CLI{}, Project: project, Set: args[0], Apps: args[1:], Edge: flags.String("edge"),
+		Docker: compose.CLI{}, Project: project, Set: args[0], Apps: args[1:], From: flags.String("from"), Edge: flags.String("edge"),
 		At: at, Logical: flags.Bool("logical"), Queues: flags.Bool("queues"), StartTimeout: flags.Duration("timeout"),
 		Out: cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
 	}
 	if tenant := flags.String("tenant"); tenant != "" {
+		if r.From != "" {
+			return withHint(errors.New("--tenant and --from exclude each other"), "restore all of the application with --from")
+		}
 		return (&backup.Tenant{Restore: r, Tenant: tenant}).Run(ctx)
 	}
 	return r.Run(ctx)

@@ -31,6 +31,7 @@ type journal struct {
 	Sets       map[string]string  `json:"sets"` // application → ID of its set
 	Start      time.Time          `json:"start"`
 	Phase      phase              `json:"phase"`
+	From       string             `json:"from,omitempty"` // the project of the sets, if it is another one
 	Queues     bool               `json:"queues"`
 	Logical    bool               `json:"logical"`
 	At         time.Time          `json:"at,omitzero"`

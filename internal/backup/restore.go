@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type Restore struct {
 	Set string
 	// Apps are the applications; if there are none, all of the set are, but for [EdgeApp].
 	Apps []string
+	// From is the project whose sets are restored; "" is the project itself. Data of services that this project does not have is left out: they run on
+	// another machine.
+	From string
 	// Edge is the Compose service that runs the edge. Its image has the program that works on volumes.
 	Edge string
 	// Logical restores databases from their dumps instead of their physical copies: slower, and for every version and architecture.
@@ -45,6 +49,9 @@ type Restore struct {
 	override  *Settings // instead of those of backup.env
 	isNewHost bool      // all applications are restored and started, also those that do not run
 }
+
+// setsOf returns the project whose sets are restored.
+func (r *restoreRun) setsOf() string { return cmp.Or(r.From, r.stack.Name) }
 
 // restoreRun is a restore that is under way.
 type restoreRun struct {
@@ -67,6 +74,9 @@ func (r *Restore) Run(ctx context.Context) error {
 	run.progress, run.settings = &progress{out: r.Out, isTerminal: r.IsTerminal}, r.override
 	if err := run.openProject(ctx, r.Docker, r.Project, r.Edge); err != nil {
 		return err
+	}
+	if r.From == run.stack.Name {
+		r.From = ""
 	}
 	unlock, err := lockProject(run.stack.Name)
 	if err != nil {
@@ -111,7 +121,7 @@ func (r *restoreRun) execute(ctx context.Context) error {
 
 // writeJournal notes what the restore is going to stop and to replace.
 func (r *restoreRun) writeJournal(ctx context.Context) error {
-	j := &journal{Sets: make(map[string]string), Start: time.Now().UTC(), Queues: r.Queues, Logical: r.Logical, At: r.At, file: filepath.Join(r.project.Directory, journalFile)}
+	j := &journal{Sets: make(map[string]string), Start: time.Now().UTC(), From: r.From, Queues: r.Queues, Logical: r.Logical, At: r.At, file: filepath.Join(r.project.Directory, journalFile)}
 	for _, s := range r.sets {
 		j.Sets[s.App] = s.ID
 	}
@@ -301,7 +311,7 @@ func (r *restoreRun) finishInterrupted(ctx context.Context) (finished *journal, 
 	}
 	// The checks are those of the interrupted restore.
 	whole := *r.Restore
-	whole.Queues, whole.Logical, whole.At = j.Queues, j.Logical, j.At
+	whole.From, whole.Queues, whole.Logical, whole.At = j.From, j.Queues, j.Logical, j.At
 	continued := *r
 	continued.Restore = &whole
 	if err := continued.prepare(ctx); err != nil {
@@ -323,7 +333,7 @@ func (r *restoreRun) prepare(ctx context.Context) error {
 	if err := r.findRepository(ctx); err != nil {
 		return err
 	}
-	sets, err := listSets(ctx, r.repository, r.stack.Name)
+	sets, err := listSets(ctx, r.repository, r.setsOf())
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 
 // plan finds the set, and what it replaces. There is nothing left to do if a restore that was just finished was of the same set.
 func (r *restoreRun) plan(ctx context.Context, finished *journal) error {
-	sets, err := listSets(ctx, r.repository, r.stack.Name)
+	sets, err := listSets(ctx, r.repository, r.setsOf())
 	if err != nil {
 		return err
 	}
@@ -37,11 +37,17 @@ func (r *restoreRun) plan(ctx context.Context, finished *journal) error {
 	if err != nil {
 		return err
 	}
-	if finished != nil && finished.Queues == r.Queues && finished.At.Equal(r.At) {
+	if finished != nil && finished.From == r.From && finished.Queues == r.Queues && finished.At.Equal(r.At) {
 		selected = slices.DeleteFunc(selected, func(s *Set) bool { return finished.Sets[s.App] == s.ID })
 	}
 	r.sets, r.targets = nil, nil // of the finished one
-	return r.planSets(ctx, selected)
+	if err := r.planSets(ctx, selected); err != nil {
+		return err
+	}
+	if len(selected) > 0 && len(r.targets) == 0 {
+		return hint.New(fmt.Errorf("this project has none of the services of %s", r.setsOf()), "its services need the names that they have there")
+	}
+	return nil
 }
 
 // planSets finds what sets replace.
@@ -136,6 +142,10 @@ func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*t
 		all, err := compose.Containers(ctx, r.Docker, r.stack.Name, p.Service)
 		if err != nil {
 			return nil, err
+		}
+		if len(all) == 0 && r.From != "" && r.stack.Services[p.Service] == nil {
+			r.progress.printLine("note: %s is left out: this project has no service %s", p.Name, p.Service)
+			continue
 		}
 		if len(all) == 0 {
 			return nil, hint.New(fmt.Errorf("%s has no container, and so no volume to restore to", p.Service), "docker compose up --no-start")

@@ -26,7 +26,7 @@ func (r *restoreRun) storeLogs(ctx context.Context) error {
 	if r.At.After(time.Now()) {
 		return fmt.Errorf("%s is in the future", r.At.Local().Format(time.DateTime))
 	}
-	if r.isNewHost { // whose databases are empty
+	if r.isNewHost || r.From != "" { // this project's databases are not those that were stored
 		return nil
 	}
 	logs := &Logs{Docker: r.Docker, Project: r.Project, Edge: r.Edge, Always: true, Out: io.Discard}
@@ -51,7 +51,7 @@ func (r *restoreRun) findLogs(ctx context.Context, t *target) error {
 	if err != nil || !t.database.SameInstant {
 		return hint.New(fmt.Errorf("the set of %s cannot be rolled forward: %s wrote no log when it was stored", t.app, t.service), "restore it without --at")
 	}
-	snapshots, err := r.repository.Snapshots(ctx, tagEdge, tagLogs, tagProject+r.stack.Name)
+	snapshots, err := r.repository.Snapshots(ctx, tagEdge, tagLogs, tagProject+r.setsOf())
 	if err != nil {
 		return err
 	}
