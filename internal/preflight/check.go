@@ -78,6 +78,8 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	c.listOtherContainers(ctx, s)
 	all = append(all, c.readOtherProjects(ctx, s)...)
 	all = append(all, c.checkFiles(s)...)
+	all = append(all, c.checkCertificates(s)...)
+	all = append(all, c.checkRemoteDatabases(ctx, s)...)
 
 	config, found := c.checkConfiguration(ctx, s)
 	all = append(all, found)
