@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"testing"
 
@@ -57,5 +58,28 @@ func TestFixedSubnetsAreOutsideOfDockersPools(t *testing.T) {
 	}
 	if subnets == 0 {
 		t.Error("no network has a fixed subnet: this test checks nothing")
+	}
+}
+
+// TestTheDatabasesAreTheSameOnAMachineOfTheirOwn compares the databases of compose.databases.yaml with those of compose.yaml. They differ in their networks, and
+// in the hints about missing variables.
+func TestTheDatabasesAreTheSameOnAMachineOfTheirOwn(t *testing.T) {
+	hint := regexp.MustCompile(`:\?[^}]*\}`)
+	services := func(file string) map[string]map[string]any {
+		var parsed struct {
+			Services map[string]map[string]any
+		}
+		if err := yaml.Unmarshal([]byte(hint.ReplaceAllString(read(t, file), "}")), &parsed); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		return parsed.Services
+	}
+	here, there := services("compose.yaml"), services("compose.databases.yaml")
+	for _, name := range []string{"bigcapital-mysql", "bigcapital-redis", "corteza-db"} {
+		delete(here[name], "networks")
+		delete(there[name], "networks")
+		if len(there[name]) == 0 || !reflect.DeepEqual(here[name], there[name]) {
+			t.Errorf("%s in compose.yaml is\n%v\nand in compose.databases.yaml\n%v", name, here[name], there[name])
+		}
 	}
 }
