@@ -164,6 +164,9 @@ func (l *Logs) store(ctx context.Context, result *LogsResult) error {
 	if err := checkWritable(l.settings.Repository); err != nil {
 		return err
 	}
+	if err := l.dropIncomplete(ctx); err != nil {
+		return err
+	}
 	l.sets, l.stored = completeSets(groupSets(l.snapshots, l.stack.Name)), storedLogs(l.snapshots)
 	var sources []*logSource
 	for i, app := range apps {
@@ -329,12 +332,12 @@ func (l *Logs) save(ctx context.Context, sources []*logSource, covers int) (byte
 		return 0, err
 	}
 	tags := []string{
-		tagEdge, tagLogs, tagProject + l.stack.Name, tagHost + host, tagUntil + strconv.FormatInt(l.now.UnixMilli(), 10), tagCovers + strconv.Itoa(covers),
+		tagEdge, tagLogs, tagTrailer, tagProject + l.stack.Name, tagHost + host, tagUntil + strconv.FormatInt(l.now.UnixMilli(), 10), tagCovers + strconv.Itoa(covers),
 	}
 	for _, s := range sources {
 		tags = append(tags, tagSpan+s.log.service+"="+s.span.String())
 	}
-	_, err = l.repository.Save(ctx, logsPart, tags, func(ctx context.Context, w io.Writer) error {
+	saved, err := l.repository.Save(ctx, logsPart, tags, func(ctx context.Context, w io.Writer) error {
 		archive := tar.NewWriter(w)
 		for _, s := range sources {
 			err := s.log.copyPieces(ctx, s.pieces, func(p dblog.Piece, content io.Reader) error {
@@ -351,11 +354,12 @@ func (l *Logs) save(ctx context.Context, sources []*logSource, covers int) (byte
 				return err
 			}
 		}
-		return archive.Close()
+		return writeTrailer(archive)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("store the logs: %w", err)
 	}
+	l.noteWhole(saved.SnapshotID)
 	return bytes, nil
 }
 

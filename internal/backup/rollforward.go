@@ -55,7 +55,11 @@ func (r *restoreRun) findLogs(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	t.logs, err = dblog.Cover(storedLogs(snapshots)[t.service], span.To, t.manifest.Start, r.At)
+	stored, err := r.wholeLogs(ctx, storedLogs(snapshots)[t.service], t.manifest.Start)
+	if err != nil {
+		return err
+	}
+	t.logs, err = dblog.Cover(stored, span.To, t.manifest.Start, r.At)
 	if err != nil {
 		return hint.New(fmt.Errorf("%s cannot be rolled forward to %s: %w", t.service, r.At.Local().Format(time.DateTime), err),
 			"name an earlier time, or an earlier set; `edge backup list` has the sets")
@@ -98,6 +102,9 @@ func (r *restoreRun) pipeLogs(ctx context.Context, t *target, own Part, consume 
 			if err := readPieces(ctx, joiner, load, t.service+"/"); err != nil {
 				return fmt.Errorf("the log of %s until %s: %w", t.service, stored.Until.Local().Format(time.TimeOnly), err)
 			}
+		}
+		if n := len(t.logs); n > 0 && joiner.End().Compare(t.logs[n-1].Span.To) < 0 {
+			return fmt.Errorf("the stored log of %s ends at %s, and should reach %s", t.service, joiner.End(), t.logs[n-1].Span.To)
 		}
 		return archive.Close()
 	}, consume)

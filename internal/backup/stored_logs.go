@@ -20,7 +20,9 @@ func storedLogs(snapshots []restic.Snapshot) map[string][]dblog.Stored {
 		}
 		for service, text := range spansOf(s.Tags) {
 			if span, err := dblog.ParseSpan(text); err == nil {
-				stored[service] = append(stored[service], dblog.Stored{Snapshot: s.ID, Until: time.UnixMilli(until).UTC(), Span: span})
+				stored[service] = append(stored[service], dblog.Stored{
+					Snapshot: s.ID, Until: time.UnixMilli(until).UTC(), Span: span, HasTrailer: slices.Contains(s.Tags, tagTrailer),
+				})
 			}
 		}
 	}
@@ -70,7 +72,8 @@ func expiredLogs(snapshots []restic.Snapshot, oldest time.Time) (expired []strin
 		for service, text := range spansOf(s.Tags) {
 			span, err := dblog.ParseSpan(text)
 			isCovered = isCovered && err == nil && slices.ContainsFunc(stored[service], func(other dblog.Stored) bool {
-				return other.Snapshot != s.ID && other.Until.UnixMilli() > until && other.Span.Chain == span.Chain && other.Span.From.Compare(span.From) <= 0 && other.Span.To.Compare(span.To) >= 0
+				isWhole := !other.HasTrailer || dblog.IsContinued(stored[service], other)
+				return isWhole && other.Snapshot != s.ID && other.Until.UnixMilli() > until && other.Span.Chain == span.Chain && other.Span.From.Compare(span.From) <= 0 && other.Span.To.Compare(span.To) >= 0
 			})
 		}
 		if isCovered || time.UnixMilli(until).Before(oldest) {

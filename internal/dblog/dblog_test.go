@@ -16,7 +16,7 @@ var start = time.Date(2026, 11, 26, 14, 0, 0, 0, time.UTC)
 func minute(n int) time.Time { return start.Add(time.Duration(n) * time.Minute) }
 
 func stored(snapshot string, until int, chain string, from, to Position) Stored {
-	return Stored{snapshot, minute(until), Span{Chain: chain, From: from, To: to}}
+	return Stored{Snapshot: snapshot, Until: minute(until), Span: Span{Chain: chain, From: from, To: to}}
 }
 
 func at(file string, offset int64) Position { return Position{file, offset} }
@@ -205,5 +205,21 @@ func TestTheTailIsTheMark(t *testing.T) {
 	}
 	if _, err := ParsePiece("binlog.000001", 6); err == nil {
 		t.Error("a name without an offset is a piece")
+	}
+}
+
+func TestASpanIsContinuedByALaterOneOfItsChain(t *testing.T) {
+	killed := stored("killed", 2, "a", at("f1", 100), at("f1", 200))
+	next := stored("next", 3, "a", at("f1", 100), at("f1", 300))
+	last := stored("last", 4, "a", at("f1", 300), at("f1", 300))
+	other := stored("other", 5, "b", at("f1", 300), at("f1", 400))
+	all := []Stored{killed, next, last, other}
+	for _, c := range []struct {
+		span Stored
+		want bool
+	}{{killed, false}, {next, true}, {last, false}, {other, false}} {
+		if got := IsContinued(all, c.span); got != c.want {
+			t.Errorf("%s: %v", c.span.Snapshot, got)
+		}
 	}
 }

@@ -93,6 +93,9 @@ type Joiner struct {
 	tail Tail  // of the file
 }
 
+// End returns where the joined log ends.
+func (j *Joiner) End() Position { return Position{j.file, j.size} }
+
 // ErrOtherLog says that a piece is not of the log whose pieces came before.
 var ErrOtherLog = errors.New("it is of another log")
 

@@ -66,6 +66,15 @@ type Stored struct {
 	Snapshot string
 	Until    time.Time // when the log was read: it has all that was committed before
 	Span     Span
+	// HasTrailer says that the end of what was stored can be told from the end of a beginning.
+	HasTrailer bool
+}
+
+// IsContinued reports whether a later span begins where s ends. Whoever stored that one knew that s is stored as a whole.
+func IsContinued(all []Stored, s Stored) bool {
+	return slices.ContainsFunc(all, func(other Stored) bool {
+		return other.Snapshot != s.Snapshot && other.Until.After(s.Until) && other.Span.Chain == s.Span.Chain && other.Span.From == s.Span.To
+	})
 }
 
 // ErrGap says that no spans lead from a position to a time.
