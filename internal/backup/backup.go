@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -254,10 +253,7 @@ func (b *appBackup) storeManifest(ctx context.Context) error {
 			tags = append(tags, tagSpan+d.Service+"="+d.Span)
 		}
 	}
-	_, err = b.repository.Save(ctx, manifestPart, tags, func(_ context.Context, w io.Writer) error {
-		_, err := io.Copy(w, bytes.NewReader(text))
-		return err
-	})
+	_, err = b.repository.SaveText(ctx, manifestPart, tags, text)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,13 +23,10 @@ type Saved struct {
 }
 
 // Save stores a stream as a snapshot with one file. write writes the stream, and returns nil only if all of it is written: restic takes the
-// end of its input for the end of the data. If write fails, no snapshot is created.
+// end of its input for the end of the data. If write fails, no snapshot is created. If this process is killed, there may be one with the beginning of the
+// stream.
 func (r *Repository) Save(ctx context.Context, file string, tags []string, write func(context.Context, io.Writer) error) (Saved, error) {
-	args := []string{"backup", "--json", "--stdin", "--stdin-filename", file, "--host", "edge"}
-	for _, tag := range tags {
-		args = append(args, "--tag", tag)
-	}
-	cmd := r.command(args...)
+	cmd := r.saveCommand(file, tags)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	input, err := cmd.StdinPipe()
@@ -75,6 +73,52 @@ func (r *Repository) Save(ctx context.Context, file string, tags []string, write
 		return Saved{}, r.result(ctx, "backup", p.err, stderr.String())
 	}
 	return parseSummary(stdout.Bytes())
+}
+
+// SaveText stores a text as a snapshot with one file. Unlike a stream, it is stored as a whole or not at all also if this process is killed meanwhile: restic
+// reads it from a file.
+func (r *Repository) SaveText(ctx context.Context, file string, tags []string, text []byte) (Saved, error) {
+	content, err := os.CreateTemp("", "edge-restic-")
+	if err != nil {
+		return Saved{}, err
+	}
+	defer content.Close()
+	if err := os.Remove(content.Name()); err != nil {
+		return Saved{}, err
+	}
+	if _, err := content.Write(text); err != nil {
+		return Saved{}, err
+	}
+	if _, err := content.Seek(0, io.SeekStart); err != nil {
+		return Saved{}, err
+	}
+	cmd := r.saveCommand(file, tags)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = content, &stdout, &stderr
+	p, err := start(cmd)
+	if err != nil {
+		return Saved{}, err
+	}
+	ctx, watch := newStallWatch(ctx, finishTimeouts*r.stallTimeout())
+	defer watch.stop()
+	select {
+	case <-p.exited:
+	case <-ctx.Done():
+		p.stop()
+		return Saved{}, r.saveError(ctx, p, nil, stderr.String())
+	}
+	if p.err != nil {
+		return Saved{}, r.result(ctx, "backup", p.err, stderr.String())
+	}
+	return parseSummary(stdout.Bytes())
+}
+
+func (r *Repository) saveCommand(file string, tags []string) *exec.Cmd {
+	args := []string{"backup", "--json", "--stdin", "--stdin-filename", file, "--host", "edge"}
+	for _, tag := range tags {
+		args = append(args, "--tag", tag)
+	}
+	return r.command(args...)
 }
 
 // finishTimeouts is how many stall timeouts restic may take for what it has not uploaded when the stream has ended.
