@@ -25,7 +25,7 @@ test:
 	$(STEP) fuzz tests/fuzz 300x
 	$(STEP) tests $(SUITE) ./tests
 	# Two at a time, since much of it is waiting: backup takes as long as the others together.
-	$(STEP) 'tests/backup, acme, observability, storage, systemd' $(SUITE) -p 2 -parallel 3 $(addprefix ./tests/,backup acme observability storage systemd)
+	$(STEP) 'tests/backup, acme, databases, observability, storage, systemd' $(SUITE) -p 2 -parallel 3 $(addprefix ./tests/,backup acme databases observability storage systemd)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/handover $(SUITE) ./tests/handover
