@@ -36,6 +36,8 @@ type fakeKubernetes struct {
 	down      bool
 	expired   int // watches from a version below this get the error Expired
 	forbidden bool
+	token     string // the only one that is accepted; "": none is needed
+	refused   int    // requests without it
 	lists     int
 }
 
@@ -69,12 +71,18 @@ func newFakeKubernetes(t *testing.T) *fakeKubernetes {
 func (f *fakeKubernetes) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	down, forbidden := f.down, f.forbidden
+	unauthorized := f.token != "" && r.Header.Get("Authorization") != "Bearer "+f.token
+	if unauthorized {
+		f.refused++
+	}
 	f.mu.Unlock()
 	parts := strings.Split(r.URL.Path, "/")
 	resource := parts[len(parts)-1]
 	switch {
 	case down:
 		panic(http.ErrAbortHandler)
+	case unauthorized:
+		writeStatus(out, http.StatusUnauthorized, metav1.StatusReasonUnauthorized)
 	case forbidden:
 		writeStatus(out, http.StatusForbidden, metav1.StatusReasonForbidden)
 	case f.objects[resource] == nil || !strings.Contains(r.URL.Path, "/namespaces/p/"):

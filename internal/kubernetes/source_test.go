@@ -1,6 +1,8 @@
 package kubernetes_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -145,6 +147,52 @@ func TestAnExpiredWatchListsAgain(t *testing.T) {
 			t.Errorf("the source listed %d times after the history had expired, want both resources", f.lists-lists)
 		}
 	})
+}
+
+// TestAnExpiredTokenIsReplaced: the kubelet writes a new one before the old one expires. Here it comes late: until then, the source keeps what it knows.
+func TestAnExpiredTokenIsReplaced(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(token string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("old")
+	f := newFakeKubernetes(t)
+	f.SetAddrs("10.0.0.7")
+	f.update(func() { f.token = "old" })
+	s := f.NewSource().(kubernetes.Source)
+	s.Config.BearerTokenFile = file
+	core, logs := observer.New(zap.WarnLevel)
+	s.Log = zap.New(core)
+	r := sourcetest.Start(t, s)
+	r.EventuallyServes(t, "10.0.0.7")
+
+	f.GoDown()
+	f.SetAddrs("10.0.0.8")
+	f.update(func() { f.token = "new" })
+	f.GoUp()
+	wait := func(limit time.Duration, what string, holds func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(limit); !holds(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("no %s within %v; the source has %v", what, limit, servingAddrs(r.State(), "api"))
+			}
+		}
+	}
+	wait(20*time.Second, "refused requests and log", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.refused > 1 && logs.Len() > 0
+	})
+	if got := servingAddrs(r.State(), "api"); !slices.Equal(got, []string{"10.0.0.7"}) {
+		t.Errorf("without a valid token, the source has %v", got)
+	}
+	write("new")
+	// client-go reads the file once a minute, and waits longer and longer between its tries.
+	wait(2*time.Minute, "new pod", func() bool { return slices.Equal(servingAddrs(r.State(), "api"), []string{"10.0.0.8"}) })
 }
 
 func TestMissingRightsAreExplained(t *testing.T) {
