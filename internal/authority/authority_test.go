@@ -87,14 +87,14 @@ func TestHostsTrustEachOther(t *testing.T) {
 	if name, err := shake(t, a, server, server, "databases"); err == nil || name != "" {
 		t.Error("a server's certificate is accepted as a client's")
 	}
-	stranger, err := New("stack", now)
+	otherAuthority, err := New("stack", now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if name, err := shake(t, a, pair(t, stranger, "bigcapital"), server, "databases"); err == nil || name != "" {
+	if name, err := shake(t, a, pair(t, otherAuthority, "bigcapital"), server, "databases"); err == nil || name != "" {
 		t.Error("a client of another authority is trusted")
 	}
-	if _, err := shake(t, a, client, pair(t, stranger, "databases", "databases"), "databases"); err == nil {
+	if _, err := shake(t, a, client, pair(t, otherAuthority, "databases", "databases"), "databases"); err == nil {
 		t.Error("a server of another authority is trusted")
 	}
 }

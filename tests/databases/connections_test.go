@@ -98,7 +98,7 @@ func (p *pair) testClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, err := authority.New("databases of the stack", time.Now())
+	otherAuthority, err := authority.New("databases of the stack", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func (p *pair) testClients(t *testing.T) {
 		{"corteza's at Redis", corteza, "bigcapital-redis", 0, false},
 		{"corteza's, without a name", corteza, "", 0, false},
 		{"none", nil, "corteza-db", 0, false},
-		{"of another authority", sign(stranger, "corteza", nil, time.Now()), "corteza-db", 0, false},
+		{"of another authority", sign(otherAuthority, "corteza", nil, time.Now()), "corteza-db", 0, false},
 		{"of another name", sign(ours, "somebody", nil, time.Now()), "corteza-db", 0, false},
 		{"a server's", sign(ours, "corteza", []string{"corteza"}, time.Now()), "corteza-db", 0, false},
 		{"one that has ended", sign(ours, "corteza", nil, past), "corteza-db", 0, false},
