@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,7 +126,7 @@ func databaseVariables(env []byte, host string) []byte {
 	lines := bufio.NewScanner(bytes.NewReader(env))
 	for lines.Scan() {
 		name, value, isVariable := strings.Cut(lines.Text(), "=")
-		if isVariable && value != "" && (strings.HasPrefix(name, "BIGCAPITAL_DB_") || strings.HasPrefix(name, "CORTEZA_DB_") || name == "DATABASES_PORT") {
+		if isVariable && value != "" && (strings.HasPrefix(name, "BIGCAPITAL_DB_") || strings.HasPrefix(name, "CORTEZA_DB_") || slices.Contains([]string{"DATABASES_PORT", "EDGE_IMAGE", "HAPROXY_IMAGE"}, name)) {
 			out.WriteString(lines.Text() + "\n")
 		}
 	}

@@ -41,6 +41,19 @@ func findContainer(ctx context.Context, docker Docker, project, service string) 
 	return &container{running[0], docker, service}, nil
 }
 
+// findFiles returns the container whose volumes have the files of a service. It need not run.
+func findFiles(ctx context.Context, docker Docker, project, service string) (*container, error) {
+	c, err := findContainer(ctx, docker, project, service)
+	if err == nil {
+		return c, nil
+	}
+	all, listErr := compose.Containers(ctx, docker, project, service)
+	if listErr != nil || len(all) == 0 {
+		return nil, err
+	}
+	return &container{all[0], docker, service}, nil
+}
+
 // completion is the last line that a script writes to stderr. Its exit status alone is not enough: `docker exec` exits with 0 if its
 // connection to the Engine ends.
 const completion = "edge-backup: complete"

@@ -108,10 +108,11 @@ fi`)
 
 // backUpFiles stores the service's volumes.
 func (b *appBackup) backUpFiles(ctx context.Context, source Source) error {
-	c, err := b.container(ctx, source.Service)
+	c, err := findFiles(ctx, b.Docker, b.stack.Name, source.Service)
 	if err != nil {
 		return err
 	}
+	b.manifest.Images[source.Service] = c.Image
 	for i, directory := range source.Paths {
 		part := Part{Name: source.Service + "-files.tar", Service: source.Service, Kind: Files, Format: FormatTar, Path: directory}
 		if i > 0 {
@@ -188,6 +189,9 @@ func filterTar(w io.Writer, r io.Reader, isWanted func(name string) bool) error 
 
 // countMissingAttachments notes in the manifest how many attachments of a database have no file.
 func (b *appBackup) countMissingAttachments() {
+	if !slices.ContainsFunc(b.app.Sources, func(s Source) bool { return s.Kind == Files }) {
+		return // the files are on another machine
+	}
 	for i := range b.manifest.Databases {
 		d := &b.manifest.Databases[i]
 		if n := b.files.countMissing(d.attachments); n > 0 {

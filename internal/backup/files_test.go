@@ -162,6 +162,21 @@ func TestFilesOfAProjectAreWrittenOnceAndNeverReplaced(t *testing.T) {
 	}
 }
 
+func TestDirectoriesWithKeysAreClosedOnANewHost(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := extractFiles(archiveOf(t, "databases/authority", "databases/-----BEGIN PRIVATE KEY-----", "sites/one.caddy", "-----BEGIN PRIVATE KEY-----"), dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]os.FileMode{"databases": 0o700, "sites": 0o755} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", name, info, err, want)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("a directory that was there has the mode %v now (%v)", info.Mode(), err)
+	}
+}
+
 func TestServicesInMaintenanceAreRecognized(t *testing.T) {
 	closed := []string{"web:8080", "shop/api:80", "other/db:80", "a-1:1,a-2:1"}
 	for service, want := range map[string]bool{"web": true, "api": true, "db": false, "a-2": true, "a": false} {

@@ -22,7 +22,7 @@ import (
 const (
 	logsTrailer = "complete"   // the name of the last entry
 	tagTrailer  = "trailer"    // of a snapshot that must have one; those of older versions have none
-	wholeFile   = ".edge-logs" // in the project's directory: the ID of the last snapshot that was stored as a whole
+	wholeFile   = ".edge-logs" // in the project's directory: the IDs of the last snapshots that are known to be whole
 )
 
 // writeTrailer ends an archive.
@@ -66,62 +66,82 @@ func findTrailer(content io.Reader) error {
 	return nil
 }
 
-// noteWhole notes that a snapshot was stored as a whole. Without the note, the next run reads the snapshot.
+// maxNoted is more than the databases that a project has: the last snapshot of each is needed.
+const maxNoted = 20
+
+// noteWhole notes that a snapshot is whole. Without the note, the next run reads the snapshot.
 func (l *Logs) noteWhole(snapshot string) {
-	if err := os.WriteFile(filepath.Join(l.project.Directory, wholeFile), []byte(snapshot+"\n"), 0o644); err != nil {
+	noted := append(l.notedWhole(), snapshot)
+	noted = noted[max(0, len(noted)-maxNoted):]
+	if err := os.WriteFile(filepath.Join(l.project.Directory, wholeFile), []byte(strings.Join(noted, "\n")+"\n"), 0o644); err != nil {
 		l.progress.printLine("note: %v", err)
 	}
 }
 
-// dropIncomplete leaves the latest snapshots aside whose runs were killed, and removes them from the repository.
-func (l *Logs) dropIncomplete(ctx context.Context) error {
+// notedWhole returns what noteWhole has noted.
+func (l *Logs) notedWhole() []string {
 	text, _ := os.ReadFile(filepath.Join(l.project.Directory, wholeFile))
-	whole := strings.TrimSpace(string(text))
-	for i, s := range slices.Backward(l.snapshots) {
-		if !isLogs(s) {
-			continue
-		}
-		isOld := !slices.Contains(s.Tags, tagTrailer)
-		if isOld || whole != "" && strings.HasPrefix(s.ID, whole) {
-			return nil
-		}
-		err := checkTrailer(ctx, l.repository, s.ID)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, errNoTrailer) {
-			return fmt.Errorf("read the latest logs: %w", err)
-		}
-		l.progress.printLine("note: the last run was killed, and what it stored is removed")
-		if err := l.repository.Forget(ctx, s.ID); err != nil && ctx.Err() == nil { // such as with credentials that can only add
-			l.progress.printLine("note: it could not be removed, and is left aside: %v", err)
-		}
-		l.snapshots = slices.Delete(l.snapshots, i, i+1)
-	}
-	return nil
+	return strings.Fields(string(text))
 }
 
-// isLogs reports whether a snapshot has logs.
-func isLogs(s restic.Snapshot) bool { return parseTags(s.Tags)[tagUntil] != "" }
-
-// wholeLogs returns the spans since a time whose snapshots were stored as a whole. What a later span continues, its run has known to be whole; the others,
-// which are few, are read.
-func (r *restoreRun) wholeLogs(ctx context.Context, all []dblog.Stored, since time.Time) (whole []dblog.Stored, err error) {
-	for _, s := range all {
-		if s.Until.Before(since) {
-			continue
-		}
-		if s.HasTrailer && !dblog.IsContinued(all, s) {
-			err := checkTrailer(ctx, r.repository, s.Snapshot)
-			if errors.Is(err, errNoTrailer) {
-				r.progress.printLine("note: the logs until %s are left aside: %v", s.Until.Local().Format(time.TimeOnly), err)
+// dropIncomplete leaves the snapshots aside whose runs were killed, and removes them from the repository. Only those matter whose span is the last one
+// of a service: the others were continued, and so are whole, or were left aside before.
+func (l *Logs) dropIncomplete(ctx context.Context) error {
+	for {
+		dropped := false
+		for service, all := range storedLogs(l.snapshots) {
+			last := all[len(all)-1]
+			isNoted := slices.ContainsFunc(l.notedWhole(), func(id string) bool { return strings.HasPrefix(last.Snapshot, id) }) // restic 0.14 abbreviates IDs
+			if l.stack.Services[service] == nil || !last.HasTrailer || isNoted || dblog.IsContinued(all, last) {
 				continue
 			}
-			if err != nil {
-				return nil, err
+			err := checkTrailer(ctx, l.repository, last.Snapshot)
+			if err == nil {
+				l.noteWhole(last.Snapshot)
+				continue
+			}
+			if !errors.Is(err, errNoTrailer) {
+				return fmt.Errorf("read the latest logs: %w", err)
+			}
+			l.progress.printLine("note: the last run was killed, and what it stored is removed")
+			if err := l.repository.Forget(ctx, last.Snapshot); err != nil && ctx.Err() == nil { // such as with credentials that can only add
+				l.progress.printLine("note: it could not be removed, and is left aside: %v", err)
+			}
+			l.snapshots = slices.DeleteFunc(l.snapshots, func(s restic.Snapshot) bool { return s.ID == last.Snapshot })
+			dropped = true
+			break
+		}
+		if !dropped {
+			return nil
+		}
+	}
+}
+
+// coverWhole is [dblog.Cover] with snapshots that were stored as a whole: it leaves those aside that are not.
+func (r *restoreRun) coverWhole(ctx context.Context, t *target, from dblog.Position, all []dblog.Stored) ([]dblog.Stored, error) {
+	for {
+		selected, coverErr := dblog.Cover(all, from, t.manifest.Start, r.At)
+		candidates := selected
+		if coverErr != nil { // the time until which the logs reach is part of the error, and must be true
+			candidates = all
+		}
+		var incomplete string
+		for _, s := range candidates {
+			if !s.HasTrailer || s.Until.Before(t.manifest.Start) || dblog.IsContinued(all, s) {
+				continue
+			}
+			if err := checkTrailer(ctx, r.repository, s.Snapshot); err != nil {
+				if ctx.Err() != nil {
+					return nil, err
+				}
+				r.progress.printLine("note: the logs until %s are left aside: %v", s.Until.Local().Format(time.TimeOnly), err)
+				incomplete = s.Snapshot
+				break
 			}
 		}
-		whole = append(whole, s)
+		if incomplete == "" {
+			return selected, coverErr
+		}
+		all = slices.DeleteFunc(slices.Clone(all), func(s dblog.Stored) bool { return s.Snapshot == incomplete })
 	}
-	return whole, nil
 }

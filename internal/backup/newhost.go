@@ -204,13 +204,24 @@ func checkFiles(archive []byte, directory string) error {
 
 // extractFiles writes the files. Those outside of the project's directory that are there already, such as /etc/localtime, are this machine's own.
 func extractFiles(archive []byte, directory string) (count int, err error) {
+	created := make(map[string]bool) // directories
 	err = eachFile(archive, directory, func(path string, header *tar.Header, content []byte) error {
 		if _, err := os.Lstat(path); err == nil && !isInside(path, directory) {
 			return nil
 		}
 		count++
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		parent := filepath.Dir(path)
+		if _, err := os.Lstat(parent); errors.Is(err, fs.ErrNotExist) {
+			created[parent] = true
+		}
+		if err := os.MkdirAll(parent, 0o755); err != nil {
 			return err
+		}
+		// The key's own mode may let everybody read it.
+		if created[parent] && bytes.Contains(content, []byte("PRIVATE KEY-----")) {
+			if err := os.Chmod(parent, 0o700); err != nil {
+				return err
+			}
 		}
 		mode := header.FileInfo().Mode().Perm()
 		if err := os.WriteFile(path, content, mode); err != nil {

@@ -16,6 +16,11 @@ import (
 
 // plan finds the set, and what it replaces. There is nothing left to do if a restore that was just finished was of the same set.
 func (r *restoreRun) plan(ctx context.Context, finished *journal) error {
+	if finished != nil && finished.From != r.From {
+		// What was asked for may only be meant to finish it, as hints say, and would restore the older data of this project.
+		r.progress.printLine("note: nothing else is restored: run the command again, if you want what it says")
+		return nil
+	}
 	sets, err := listSets(ctx, r.repository, r.setsOf())
 	if err != nil {
 		return err
@@ -44,7 +49,7 @@ func (r *restoreRun) plan(ctx context.Context, finished *journal) error {
 	if err := r.planSets(ctx, selected); err != nil {
 		return err
 	}
-	if len(selected) > 0 && len(r.targets) == 0 {
+	if r.From != "" && len(selected) > 0 && len(r.targets) == 0 {
 		return hint.New(fmt.Errorf("this project has none of the services of %s", r.setsOf()), "its services need the names that they have there")
 	}
 	return nil

@@ -55,11 +55,7 @@ func (r *restoreRun) findLogs(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	stored, err := r.wholeLogs(ctx, storedLogs(snapshots)[t.service], t.manifest.Start)
-	if err != nil {
-		return err
-	}
-	t.logs, err = dblog.Cover(stored, span.To, t.manifest.Start, r.At)
+	t.logs, err = r.coverWhole(ctx, t, span.To, storedLogs(snapshots)[t.service])
 	if err != nil {
 		return hint.New(fmt.Errorf("%s cannot be rolled forward to %s: %w", t.service, r.At.Local().Format(time.DateTime), err),
 			"name an earlier time, or an earlier set; `edge backup list` has the sets")

@@ -70,7 +70,7 @@ type Stored struct {
 	HasTrailer bool
 }
 
-// IsContinued reports whether a later span begins where s ends. Whoever stored that one knew that s is stored as a whole.
+// IsContinued reports whether a later span begins where s ends. Spans continue only those that are known to be stored as a whole.
 func IsContinued(all []Stored, s Stored) bool {
 	return slices.ContainsFunc(all, func(other Stored) bool {
 		return other.Snapshot != s.Snapshot && other.Until.After(s.Until) && other.Span.Chain == s.Span.Chain && other.Span.From == s.Span.To

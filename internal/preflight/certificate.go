@@ -25,7 +25,7 @@ func (c *Check) checkCertificates(s *stack) []Finding {
 			if certificate == nil {
 				continue
 			}
-			const hint = "make a new one; with those of databases on another machine: move the directory databases away, and edge init --databases HOST"
+			const hint = "make a new one; docs/databases-apart.md says how, for connections to databases on another machine"
 			day := certificate.NotAfter.UTC().Format(time.DateOnly)
 			switch left := certificate.NotAfter.Sub(c.Now()); {
 			case left <= 0:
@@ -43,7 +43,8 @@ func (c *Check) checkCertificates(s *stack) []Finding {
 // maxCertificateFile is the size of a file that may have one certificate or a few.
 const maxCertificateFile = 1 << 20
 
-// readCertificate returns the first certificate in a file, or nil if it has none, or cannot be read.
+// readCertificate returns the first certificate in a file, or nil if it has none, or cannot be read, or is a collection of authorities: one of those may
+// have ended.
 func readCertificate(name string) *x509.Certificate {
 	info, err := os.Stat(name)
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxCertificateFile {
@@ -53,11 +54,18 @@ func readCertificate(name string) *x509.Certificate {
 	if err != nil {
 		return nil
 	}
+	var first *x509.Certificate
+	count := 0
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			certificate, _ := x509.ParseCertificate(block.Bytes)
-			return certificate
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if count++; count == 1 {
+			first, _ = x509.ParseCertificate(block.Bytes)
 		}
 	}
-	return nil
+	if first != nil && first.IsCA && count > 1 {
+		return nil
+	}
+	return first
 }

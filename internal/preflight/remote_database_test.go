@@ -126,6 +126,23 @@ func writeRemoteFiles(t *testing.T, a *authority.Authority, dir string, names ..
 	}
 }
 
+func TestACollectionOfAuthoritiesIsLeftOut(t *testing.T) {
+	w, file := newFakeHost(t), filepath.Join(t.TempDir(), "ca-certificates.pem")
+	var text []byte
+	for range 2 {
+		a, err := authority.New("an authority that has ended", w.now.Add(-100*365*24*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, a.CertificatePEM()...)
+	}
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.service("app")["volumes"] = []jsonObject{{"type": "bind", "source": file, "target": "/etc/ssl/ca.pem", "read_only": true}}
+	expectNoProblems(t, w.newCheck(t).Run(t.Context()))
+}
+
 func TestCertificatesThatEndAreFound(t *testing.T) {
 	const lifetime = 5 * 365 * 24 * time.Hour // of what package authority signs
 	for _, c := range []struct {

@@ -31,7 +31,8 @@ func TestTheDatabasesMoveToAnotherMachineAndBack(t *testing.T) {
 
 	t.Run("there", func(t *testing.T) {
 		p.move(t, c, func() {
-			t.Log(p.first.edge(t, "backup"))
+			p.first.MustCompose(t, "stop", "corteza-server")
+			t.Log(p.first.edge(t, "backup", "bigcapital", "corteza"))
 			p.second.MustCompose(t, "up", "--detach", "--wait")
 			out := p.second.edge(t, "restore", "latest", "bigcapital", "corteza", "--from", firstName, "--queues")
 			if !strings.Contains(out, "this project has no service corteza-server") {
