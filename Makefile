@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark projects edge-rollouts closes swarm test-kubernetes backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark benchmark-traefik projects edge-rollouts closes swarm test-kubernetes backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -86,6 +86,11 @@ reliability: setup image
 # What the edge costs beside stock Caddy, nginx and HAProxy: writes docs/benchmark.md. Nothing else should run meanwhile.
 benchmark: setup image
 	go run ./tests/benchmark
+
+# The same with Traefik beside them, which is built first, in about 20 minutes: small requests only, printed and not written. Ten minutes.
+benchmark-traefik: setup image
+	tests/traefik-setup
+	go run ./tests/benchmark --proxies edge,caddy,nginx,haproxy,traefik --cases 'Small' --out ''
 
 # 300 containers of 60 Compose projects on one network; about five minutes. `make test` has 20 of 4.
 projects: setup image

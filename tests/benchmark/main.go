@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-
-	"github.com/theworklabs/edge/tests/benchmark/load"
 )
 
 // backendVariable has the port of the backend in the environment of its process, which runs this program, too.
@@ -60,11 +58,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	b := &bench{effort: fullEffort, out: out}
 	only := flags.String("cases", "", "beginnings of GROUP: CASE, separated by semicolons; all if empty")
-	names := flags.String("proxies", "edge,caddy,nginx,haproxy", "the proxies that take part, separated by commas")
+	names := flags.String("proxies", "edge,caddy,nginx,haproxy", "the proxies that take part, separated by commas; traefik too, if tests/traefik-setup has built it")
 	folder := flags.String("out", "docs", "`directory` of benchmark.md, benchmark.json and the plots; \"\": writes nothing")
 	list := flags.Bool("list", false, "list the cases and exit")
 	again := flags.Bool("again", false, "write benchmark.md and the plots again, from benchmark.json")
-	profile := flags.String("profile", "", "print where the edge's time goes in a GET over this `version` of HTTP, such as HTTP/1.1 or HTTP/2, and exit")
+	profile := flags.String("profile", "", "print where the edge's time goes in this `load`, such as HTTP/2 or \"POST HTTP/1.1\", and exit")
 	flags.IntVar(&b.effort.Rounds, "rounds", b.effort.Rounds, "how often each case is measured")
 	flags.DurationVar(&b.effort.Time, "time", b.effort.Time, "how long one measurement takes")
 	flags.StringVar(&b.port, "backend", "", "`port` of the backend; a free one if empty")
@@ -87,10 +85,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("rounds and time: want more than 0")
 	}
 	if *profile != "" {
-		if versions := []string{load.HTTP1, load.HTTP1TLS, load.HTTP2, load.HTTP3}; !slices.Contains(versions, *profile) {
-			return fmt.Errorf("profile %q: want one of %s", *profile, strings.Join(versions, ", "))
+		p, err := parseProfiled(*profile)
+		if err != nil {
+			return err
 		}
-		return b.profile(ctx, *profile)
+		return b.profile(ctx, p)
 	}
 	chosen, err := chooseCases(*only)
 	if err != nil {
@@ -149,7 +148,7 @@ func chooseTargets(names string, others []*target) (chosen []*target, err error)
 		all := labTargets()
 		i := slices.IndexFunc(all, func(t *target) bool { return t.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("proxy %q: want edge, caddy, nginx or haproxy; others are given with --target", name)
+			return nil, fmt.Errorf("proxy %q: want edge, caddy, nginx, haproxy or traefik; others are given with --target", name)
 		}
 		chosen = append(chosen, all[i])
 	}

@@ -26,9 +26,10 @@ func TestInvalidArgumentsAreRefused(t *testing.T) {
 	}{
 		{[]string{"now"}, `unknown argument "now"`},
 		{[]string{"--cases", "Small; Huge"}, `no case begins with "Huge"`},
-		{[]string{"--proxies", "edge,traefik"}, `proxy "traefik"`},
+		{[]string{"--proxies", "edge,envoy"}, `proxy "envoy"`},
 		{[]string{"--proxies", ""}, "no proxy"},
 		{[]string{"--profile", "HTTP/4"}, `profile "HTTP/4": want one of HTTP/1.1, `},
+		{[]string{"--profile", "PUT HTTP/1.1"}, `profile "PUT HTTP/1.1": want one of`},
 		{[]string{"--rounds", "0"}, "want more than 0"},
 		{[]string{"--time", "0s"}, "want more than 0"},
 		{[]string{"--target", "traefik"}, "want NAME=PID"},

@@ -60,8 +60,27 @@ func (o *owner) has(function string) bool {
 // profileTime is how long the profile takes.
 const profileTime = 10 * time.Second
 
-// profile measures where the edge spends the time of a GET over a version of HTTP, and prints it line by line.
-func (b *bench) profile(ctx context.Context, version string) error {
+// profiled is the load of a profile.
+type profiled struct {
+	method  string // GET or POST
+	version string // of HTTP
+}
+
+// parseProfiled parses the versions of HTTP that load has, such as HTTP/1.1, with a method before it, or without one for GET.
+func parseProfiled(text string) (profiled, error) {
+	p := profiled{http.MethodGet, text}
+	if method, version, found := strings.Cut(text, " "); found {
+		p = profiled{method, version}
+	}
+	versions := []string{load.HTTP1, load.HTTP1TLS, load.HTTP2, load.HTTP3}
+	if !slices.Contains(versions, p.version) || p.method != http.MethodGet && p.method != http.MethodPost {
+		return p, fmt.Errorf("profile %q: want one of %s, after GET or POST and a space", text, strings.Join(versions, ", "))
+	}
+	return p, nil
+}
+
+// profile measures where the edge spends the time of requests, and prints it line by line.
+func (b *bench) profile(ctx context.Context, p profiled) error {
 	t := labTargets()[0]
 	t.isProfiled = true
 	b.targets = []*target{t}
@@ -71,7 +90,11 @@ func (b *bench) profile(ctx context.Context, version string) error {
 	defer b.close()
 	loadCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	clients, err := load.Open(loadCtx, t.request(version, http.MethodGet, kilobyte, 0), 64)
+	body := 0
+	if p.method == http.MethodPost {
+		body = kilobyte
+	}
+	clients, err := load.Open(loadCtx, t.request(p.version, p.method, kilobyte, body), 64)
 	if err != nil {
 		return err
 	}
@@ -102,12 +125,13 @@ func (b *bench) profile(ctx context.Context, version string) error {
 	if err != nil {
 		return fmt.Errorf("go tool pprof: %w", err)
 	}
-	return writeProfile(b.out, version, string(text))
+	return writeProfile(b.out, p, string(text))
 }
 
-// writeProfile prints a table of owners and one of functions, from the output of `go tool pprof -top`.
-func writeProfile(w io.Writer, version, top string) error {
+// writeProfile prints tables of owners, of system calls and of functions, from the output of `go tool pprof -top`.
+func writeProfile(w io.Writer, p profiled, top string) error {
 	all := owners()
+	var calls []profileLine
 	total := 0.0
 	lines := bufio.NewScanner(strings.NewReader(top))
 	for lines.Scan() {
@@ -120,6 +144,9 @@ func writeProfile(w io.Writer, version, top string) error {
 			continue
 		}
 		function := strings.TrimSuffix(strings.Join(fields[5:], " "), " (inline)")
+		if cumulated, err := strconv.ParseFloat(strings.TrimSuffix(fields[3], "ms"), 64); err == nil && isSystemCall(function) {
+			calls = append(calls, profileLine{function, cumulated})
+		}
 		o := all[slices.IndexFunc(all, func(o *owner) bool { return o.has(function) })]
 		o.time += ms
 		o.lines = append(o.lines, profileLine{function, ms})
@@ -128,10 +155,16 @@ func writeProfile(w io.Writer, version, top string) error {
 	if total == 0 {
 		return fmt.Errorf("the profile is empty: %.200s", top)
 	}
-	fmt.Fprintf(w, "GET 1 KB over %s, 64 connections: %.1f s of processor time in %.0f s.\n\n| code of | time |\n|---|---|\n", version, total/1e3, profileTime.Seconds())
+	fmt.Fprintf(w, "%s 1 KB over %s, 64 connections: %.1f s of processor time in %.0f s.\n\n| code of | time |\n|---|---|\n", p.method, p.version, total/1e3, profileTime.Seconds())
 	for _, o := range all {
 		if o.time > 0 {
 			fmt.Fprintf(w, "| %s | %.1f %% |\n", o.name, o.time/total*100)
+		}
+	}
+	fmt.Fprint(w, "\nSystem calls with 0.3 % at least:\n\n| call | time |\n|---|---|\n")
+	for _, call := range calls {
+		if share := call.time / total * 100; share >= 0.3 {
+			fmt.Fprintf(w, "| `%s` | %.1f %% |\n", call.function, share)
 		}
 	}
 	fmt.Fprint(w, "\nFunctions with 0.3 % at least, without those that they call:\n\n| code of | function | time |\n|---|---|---|\n")
@@ -143,4 +176,13 @@ func writeProfile(w io.Writer, version, top string) error {
 		}
 	}
 	return nil
+}
+
+// isSystemCall reports whether a function makes one system call, and is not called by another one that does.
+func isSystemCall(function string) bool {
+	if function == "internal/runtime/syscall/linux.EpollWait" || function == "syscall.Close" {
+		return true
+	}
+	name, found := strings.CutPrefix(function, "syscall.")
+	return found && name[0] >= 'a' && name[0] <= 'z' && !strings.Contains(name, "yscall") && !strings.Contains(name, "_")
 }

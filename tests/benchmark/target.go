@@ -28,6 +28,7 @@ type target struct {
 	name    string
 	image   string   // of its container; "": the proxy is not ours
 	config  string   // the file in proxies
+	more    string   // another file there that config refers to
 	command []string // with the configuration as /benchmark/FILE
 	version []string // prints its version
 	no      []string // versions of HTTP that it does not have here
@@ -59,6 +60,10 @@ func labTargets() []*target {
 		{
 			name: "haproxy", image: "edge-test/haproxy:test", config: "haproxy.cfg", version: []string{"haproxy", "-v"},
 			command: []string{"haproxy", "-W", "-db", "-f", "/benchmark/haproxy.cfg"}, no: []string{load.HTTP3},
+		},
+		{
+			name: "traefik", image: "edge-test/traefik:test", config: "traefik.yaml", more: "traefik-routes.yaml", version: []string{"traefik", "version"},
+			command: []string{"traefik", "--configFile=/benchmark/traefik.yaml"},
 		},
 	}
 }
@@ -128,8 +133,13 @@ func (t *target) start(ctx context.Context, dir string, endpoints []string) erro
 			*address = net.JoinHostPort("127.0.0.1", port)
 		}
 	}
-	if err := t.writeConfig(filepath.Join(dir, t.config), endpoints); err != nil {
-		return err
+	for _, name := range []string{t.config, t.more} {
+		if name == "" {
+			continue
+		}
+		if err := t.writeConfig(filepath.Join(dir, name), name, endpoints); err != nil {
+			return err
+		}
 	}
 	args := append([]string{
 		"run", "--detach", "--network", "host", "--no-healthcheck", "--volume", dir + ":/benchmark:ro",
@@ -157,8 +167,9 @@ func (t *target) start(ctx context.Context, dir string, endpoints []string) erro
 	return nil
 }
 
-func (t *target) writeConfig(file string, endpoints []string) error {
-	text, err := template.ParseFS(proxies, "proxies/"+t.config)
+// writeConfig fills the template of a configuration.
+func (t *target) writeConfig(file, name string, endpoints []string) error {
+	text, err := template.ParseFS(proxies, "proxies/"+name)
 	if err != nil {
 		return err
 	}
