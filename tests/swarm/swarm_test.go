@@ -160,7 +160,7 @@ func TestManyServices(t *testing.T) {
 		mustDocker(t, append([]string{"service", "rm"}, names...)...)
 	})
 	for i := range others {
-		mustDocker(t, "service", "create", "--detach", "--quiet", "--name", fmt.Sprintf("other%d", i), "--network", "lab", "--endpoint-mode", "dnsrr", "--replicas", "0", backendImage)
+		mustDocker(t, "service", "create", "--detach", "--quiet", "--no-resolve-image", "--name", fmt.Sprintf("other%d", i), "--network", "lab", "--endpoint-mode", "dnsrr", "--replicas", "0", backendImage)
 	}
 	s := service{"rude", 0, "start-first", 3}
 	s.start(t)
