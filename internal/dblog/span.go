@@ -66,7 +66,7 @@ type Stored struct {
 	Snapshot string
 	Until    time.Time // when the log was read: it has all that was committed before
 	Span     Span
-	// HasTrailer says that the end of what was stored can be told from the end of a beginning.
+	// HasTrailer says that the archive must end with a trailer: without it, only the beginning was stored.
 	HasTrailer bool
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// TestTheDatabasesMoveToAnotherMachineAndBack, while clients write to them, as docs/databases-apart.md says: no row that a client was told to be written
+// TestTheDatabasesMoveToAnotherMachineAndBack, while clients write to them, as docs/databases-apart.md says: no row that was acknowledged
 // is missing afterwards. With EDGE_TEST_GIGABYTES, there is as much data.
 func TestTheDatabasesMoveToAnotherMachineAndBack(t *testing.T) {
 	p := newPair(t)
