@@ -21,7 +21,7 @@ type Files struct {
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
 		backupCommand(), certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), drillCommand(), gateCommand(), guardCommand(), handoverCommand(), healthCommand(),
-		initCommand(files.EnvExample), logsCommand(), maintenanceCommand(), restoreCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(), verifyCommand(),
+		initCommand(files.EnvExample), logsCommand(), maintenanceCommand(), replicaCommand(), restoreCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(), verifyCommand(),
 		volumeCommand(),
 	} {
 		caddycmd.RegisterCommand(c)

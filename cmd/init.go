@@ -18,7 +18,7 @@ import (
 func initCommand(envExample []byte) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "init",
-		Usage: "[--domain <domain>] [--email <address>] [--file .env] [--databases <host>]",
+		Usage: "[--domain <domain>] [--email <address>] [--file .env] [--databases <host>] [--replica <host>]",
 		Short: "Writes a .env with new secrets for the compose file",
 		Long: `
 Writes the variables that compose.yaml needs, with a new secret of 256 random bits for each
@@ -28,15 +28,21 @@ that exists.
   --databases writes the certificates with which the stack reaches databases on another
               machine, whose address or name is <host>: docs/databases-apart.md. The
               variables in .env stay as they are.
+  --replica   writes the certificates for a second machine with databases, which has the
+              replicas: docs/replication.md.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("domain", "localhost", "The domain under which the sites are")
 			cmd.Flags().String("email", "", "The address for mail from the certificate authority")
 			cmd.Flags().String("file", ".env", "The file to write")
 			cmd.Flags().String("databases", "", "Write the certificates for databases on this other machine")
+			cmd.Flags().String("replica", "", "Write the certificates for a replica on this other machine")
 			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error {
 				if host := (caddycmd.Flags{FlagSet: cmd.Flags()}).String("databases"); host != "" {
 					return writeDatabases(cmd, host)
+				}
+				if host := (caddycmd.Flags{FlagSet: cmd.Flags()}).String("replica"); host != "" {
+					return writeReplica(cmd, host)
 				}
 				return runInit(cmd, envExample)
 			})

@@ -73,6 +73,9 @@ func runStatus(cmd *cobra.Command, names []string) error {
 		if err := printCertWarning(cmd.OutOrStdout(), admin); err != nil {
 			return err
 		}
+		if err := printReplicaStatus(cmd.OutOrStdout(), admin, time.Now()); err != nil {
+			return err
+		}
 		return printBackupProblems(cmd.OutOrStdout(), admin, time.Now())
 	}
 	if !flags.Bool("watch") {

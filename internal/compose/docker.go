@@ -28,7 +28,9 @@ type StreamingDocker interface {
 
 // CLI is the docker command of this machine. It has the environment of this process, so that DOCKER_HOST and Docker contexts work.
 // It is safe for concurrent use.
-type CLI struct{}
+type CLI struct {
+	Host string // of the Engine, as for docker --host; "" for the environment's
+}
 
 // interruptGrace is how long an interrupted command may take to exit before it is killed.
 const interruptGrace = 10 * time.Second
@@ -42,7 +44,10 @@ func (c CLI) Run(ctx context.Context, args ...string) (string, string, error) {
 }
 
 // Stream implements [StreamingDocker].
-func (CLI) Stream(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) (string, error) {
+func (c CLI) Stream(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) (string, error) {
+	if c.Host != "" {
+		args = append([]string{"--host", c.Host}, args...)
+	}
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, &stderr

@@ -31,6 +31,7 @@ func init() {
 //	POST /edge/drain         takes a [DrainRequest], answers a [DrainResponse]
 //	GET  /edge/backups       a [recovery.Status]
 //	POST /edge/backups       takes a [recovery.Report], answers the status after it
+//	GET  /edge/replication   a [replication.State], or null
 //	GET  /edge/handover      a [HandoverStatus]
 //	POST /edge/handover      takes a [HandoverRequest], answers the status after it
 //	GET  /edge/state         a [State]
@@ -51,6 +52,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/edge/certificates", Handler: jsonHandler{http.MethodGet: func(*http.Request) (any, error) { return Certificates(), nil }}},
 		{Pattern: "/edge/checks", Handler: jsonHandler{http.MethodGet: getChecks}},
 		{Pattern: "/edge/drain", Handler: jsonHandler{http.MethodPost: postDrain}},
+		{Pattern: "/edge/replication", Handler: jsonHandler{http.MethodGet: getReplication}},
 		{Pattern: "/edge/backups", Handler: jsonHandler{http.MethodGet: getBackups, http.MethodPost: postBackups}},
 		{Pattern: "/edge/handover", Handler: jsonHandler{http.MethodGet: getHandover, http.MethodPost: postHandover}},
 		{Pattern: "/edge/state", Handler: stateHandler{jsonHandler{http.MethodGet: getState, http.MethodPost: postState}}},

@@ -29,6 +29,7 @@ type Overview struct {
 	Certificates []certificates.Status `json:"certificates"`
 	Backups      []BackupOverview      `json:"backups"`
 	Problems     []recovery.Problem    `json:"backup_problems"`
+	Replication  map[string]string     `json:"replication_problems,omitempty"` // by database; "" is about what watches the replica
 }
 
 // BackupOverview is what is known of the backups of one application.
@@ -58,6 +59,7 @@ func (a *App) Overview(ctx context.Context) Overview {
 		Time: time.Now().UTC(), Started: startedAt.UTC(), Generation: r.generation.Load(), Sources: r.registry.Connected(),
 		Certificates: Certificates(), Backups: []BackupOverview{}, Problems: []recovery.Problem{},
 	}
+	o.Replication = replicationProblems(o.Time)
 	status, _ := r.recovery.Status(ctx, a.storage) // without a storage, the last one that was read
 	if status == nil {
 		return o

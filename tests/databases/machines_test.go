@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		},
 		Teardown: func(bool) error {
 			ctx := context.Background()
-			return errors.Join((&harness.Project{Name: firstName}).Down(ctx), (&harness.Project{Name: secondName}).Down(ctx))
+			return errors.Join((&harness.Project{Name: firstName}).Down(ctx), (&harness.Project{Name: secondName}).Down(ctx), (&harness.Project{Name: thirdName}).Down(ctx))
 		},
 	})
 }
@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 const (
 	firstName  = "edge-test-apart"
 	secondName = "edge-test-apart-databases"
+	thirdName  = "edge-test-apart-replica"
+	lanName    = "edge-test-apart-lan" // a network whose bridge has the address of the third machine
 )
 
 // machine is a project in a directory of its own.
@@ -105,14 +107,24 @@ func newPair(t *testing.T) *pair {
 		}
 		p.first.Setenv(name, "127.0.0.1:"+published)
 	}
-	p.first.Setenv("DATABASES_HOST", p.address)
+	appendLine(t, env, "DATABASES_HOST="+p.address)
 	for _, m := range []*machine{p.first, p.second} {
 		m.Setenv("HAPROXY_IMAGE", "edge-test/haproxy:test")
 		m.Setenv("DATABASES_PORT", port)
 	}
 	p.first.run(t, "init", "--file", env, "--databases", p.address)
 	copyTree(t, filepath.Join(p.first.dir, "databases", "host"), p.second.dir)
-	images := filepath.Join(p.second.dir, "images.yaml")
+	p.second.useTestImages(t)
+	p.setRemote(false)
+	p.first.downAtEnd(t)
+	p.second.downAtEnd(t)
+	return p
+}
+
+// useTestImages has a machine with databases run this repository's images.
+func (m *machine) useTestImages(t *testing.T) {
+	t.Helper()
+	images := filepath.Join(m.dir, "images.yaml")
 	if err := os.WriteFile(images, []byte(`services:
   bigcapital-mysql: {image: "edge-test/mariadb:test"}
   bigcapital-redis: {image: "edge-test/redis:test"}
@@ -120,19 +132,28 @@ func newPair(t *testing.T) *pair {
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.second.Files = []string{filepath.Join(p.second.dir, "compose.databases.yaml"), images}
-	p.setRemote(false)
-	for _, m := range []*machine{p.first, p.second} {
-		if err := m.Down(t.Context()); err != nil { // of an earlier run
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := m.Down(context.WithoutCancel(t.Context())); err != nil {
-				t.Error(err)
-			}
-		})
+	m.Files = []string{filepath.Join(m.dir, "compose.databases.yaml"), images}
+}
+
+// downAtEnd removes what the machine runs, and now what an earlier run has left.
+func (m *machine) downAtEnd(t *testing.T) {
+	t.Helper()
+	if err := m.Down(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	return p
+	t.Cleanup(func() {
+		if err := m.Down(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func appendLine(t *testing.T, file, line string) {
+	t.Helper()
+	text := readFile(t, file)
+	if err := os.WriteFile(file, append(text, line+"\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // setRemote says whether the first machine's databases are remote: it selects the compose files.

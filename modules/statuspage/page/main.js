@@ -174,8 +174,9 @@ function renderOverview(all) {
 		name, level: isConnected ? "good" : used.has(name) || name === "engine" ? "bad" : "warn", text: isConnected ? "connected" : "not connected", isUsed: isConnected || used.has(name) || name === "engine",
 	}));
 	const backups = (o.backup_problems ?? []).map((p) => ({ level: "bad", text: `backup of ${p.Project}${p.App ? "/" + p.App : ""}: ${p.Message}` }));
+	const replica = Object.entries(o.replication_problems ?? {}).map(([name, text]) => ({ level: "bad", text: `replica${name ? " of " + name : ""}: ${text}` }));
 	const others = [...certificates.filter((c) => c.level !== "good").map((c) => ({ level: c.level, text: `certificate of ${c.name}: ${c.text}` })),
-		...sources.filter((s) => s.level !== "good" && s.isUsed).map((s) => ({ level: s.level, text: `source ${s.name}: ${s.text}` })), ...backups];
+		...sources.filter((s) => s.level !== "good" && s.isUsed).map((s) => ({ level: s.level, text: `source ${s.name}: ${s.text}` })), ...backups, ...replica];
 	const summary = summarize(all, others);
 	const element = $("#summary");
 	if (element.textContent !== summary.text) element.textContent = summary.text;

@@ -1,0 +1,106 @@
+package cmd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/theworklabs/edge/internal/authority"
+)
+
+// replicationClient is the name in the certificate by which databases' machines let each other in, and the first machine's service `replication`.
+const replicationClient = "replication"
+
+// writeReplica adds to the certificates of [writeDatabases] those for a second machine with databases: ./databases/replica is for that one, and
+// ./databases/host has what the first of the two needs in addition.
+func writeReplica(cmd *cobra.Command, replica string) error {
+	env := (caddycmd.Flags{FlagSet: cmd.Flags()}).String("file")
+	text, err := os.ReadFile(env)
+	if err != nil {
+		return err
+	}
+	const makeFirst = "edge init --databases HOST comes first"
+	primary := valueOf(text, "DATABASES_HOST")
+	if primary == "" {
+		return withHint(fmt.Errorf("%s does not have DATABASES_HOST, the machine with the databases", env), makeFirst)
+	}
+	certificate, err := os.ReadFile(filepath.Join(databasesDirectory, "authority.pem"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return withHint(err, makeFirst)
+	}
+	if err != nil {
+		return err
+	}
+	key, err := os.ReadFile(filepath.Join(databasesDirectory, "authority.key"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return withHint(err, "put the key of the authority back for this command; you moved it to a safe place after edge init --databases")
+	}
+	if err != nil {
+		return err
+	}
+	a, err := authority.Parse(certificate, key)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	client, err := a.Sign(replicationClient, nil, now)
+	if err != nil {
+		return err
+	}
+	server, err := a.Sign(databasesDirectory, append([]string{replica}, databaseServices...), now)
+	if err != nil {
+		return err
+	}
+	directory := filepath.Join(databasesDirectory, "replica")
+	if _, err := os.Lstat(directory); !errors.Is(err, fs.ErrNotExist) {
+		return withHint(fmt.Errorf("%s exists already, and has the certificates of a replica", directory), "keep it, or move it away first: then all machines need the new ones")
+	}
+	variables := bytes.Join([][]byte{databaseVariables(text, replica), replicaVariables(primary, 2)}, nil)
+	if err := writeFiles(directory, []newFile{
+		{".env", variables, 0o600},
+		{"databases/authority.pem", certificate, 0o644},
+		{"databases/server.pem", server, 0o644},
+		{"databases/replication.pem", client, 0o644},
+	}); err != nil {
+		return err
+	}
+	// Of the first of the two, only what is new: its own directory may have been moved there.
+	added := filepath.Join(databasesDirectory, "host-added")
+	if err := writeFiles(added, []newFile{
+		{"databases/replication.pem", client, 0o644},
+		{"replica.env", replicaVariables(replica, 1), 0o600},
+	}); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(databasesDirectory, "replication.pem"), client, 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "edge: wrote the certificates for a replica on %[1]s to %[2]s\n"+
+		"edge: next: copy %[3]s to %[1]s, as the directory of its project, with compose.databases.yaml as compose.yaml, and compose.replica.yaml\n"+
+		"edge: next: copy %[4]s/databases/replication.pem and compose.replica.yaml to %[5]s, and add %[4]s/replica.env to .env there; then move authority.key away from here\n"+
+		"edge: next: set DATABASES_REPLICA=%[1]s in %[6]s\n", replica, databasesDirectory, directory, added, primary, env)
+	return nil
+}
+
+// replicaVariables returns what a machine with databases needs in addition, if there are two.
+func replicaVariables(peer string, serverID int) []byte {
+	return fmt.Appendf(nil, "# For compose.replica.yaml.\nCOMPOSE_FILE=compose.yaml:compose.replica.yaml\nDATABASES_PEER=%s\nDATABASES_SERVER_ID=%d\n", peer, serverID)
+}
+
+// valueOf returns the value of a variable in an environment file; the last one counts.
+func valueOf(env []byte, name string) (value string) {
+	for line := range strings.Lines(string(env)) {
+		if key, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok && key == name {
+			value = strings.Trim(v, `"'`)
+		}
+	}
+	return value
+}

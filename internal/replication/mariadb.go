@@ -1,0 +1,243 @@
+package replication
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// mariadb implements [Server].
+type mariadb struct {
+	db       *sql.DB
+	password string // of root, which is the same on both hosts
+}
+
+func openMariaDB(c *Config, host string) (Server, error) {
+	config := mysql.NewConfig()
+	config.User, config.Passwd = "root", c.mariadbPassword
+	config.Timeout = dialTimeout
+	config.Logger = &mysql.NopLogger{} // what it would log is returned, too
+	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx, host, "bigcapital-mysql") }
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	keepOne(db)
+	return &mariadb{db, c.mariadbPassword}, nil
+}
+
+func (m *mariadb) Close() { _ = m.db.Close() }
+
+func (m *mariadb) Primary(ctx context.Context) (s PrimaryState, err error) {
+	replica, err := m.replicaStatus(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.IsReplica = replica != nil
+	if err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_master_enabled, @@GLOBAL.gtid_binlog_pos").Scan(&s.IsReadOnly, &s.IsSynchronous, &s.Position); err != nil {
+		return s, err
+	}
+	status, err := m.rows(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', 'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_master_wait_sessions', 'Rpl_semi_sync_master_yes_tx')")
+	if err != nil {
+		return s, err
+	}
+	value := make(map[string]string)
+	for _, row := range status {
+		value[strings.ToLower(row["Variable_name"])] = row["Value"]
+	}
+	s.IsConnected = value["rpl_semi_sync_master_clients"] != "0"
+	s.IsInSync = s.IsSynchronous && s.IsConnected && value["rpl_semi_sync_master_status"] == "ON"
+	s.Waiting, _ = strconv.Atoi(value["rpl_semi_sync_master_wait_sessions"])
+	s.Confirmed, _ = strconv.ParseInt(value["rpl_semi_sync_master_yes_tx"], 10, 64)
+	return s, nil
+}
+
+func (m *mariadb) Replica(ctx context.Context) (s ReplicaState, err error) {
+	status, err := m.replicaStatus(ctx)
+	if err != nil {
+		return s, err
+	}
+	if status == nil {
+		var isReadOnly bool
+		err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&isReadOnly)
+		s.IsWritable = !isReadOnly
+		return s, err
+	}
+	s.IsReplica = true
+	s.IsConnected = status["Slave_IO_Running"] == "Yes"
+	s.Position = status["Gtid_IO_Pos"]
+	if lag, err := strconv.ParseFloat(status["Seconds_Behind_Master"], 64); err == nil {
+		s.Lag = seconds(lag)
+	}
+	switch {
+	case status["Last_SQL_Error"] != "":
+		s.Problem = status["Last_SQL_Error"]
+	case status["Last_IO_Error"] != "" && !s.IsConnected:
+		s.Problem = status["Last_IO_Error"]
+	case status["Slave_SQL_Running"] != "Yes":
+		s.Problem = "it does not apply what it receives"
+	case !s.IsConnected:
+		s.Problem = "it does not receive from the primary"
+	}
+	return s, nil
+}
+
+// replicaStatus returns what a replica says of itself; nil if the server is none.
+func (m *mariadb) replicaStatus(ctx context.Context) (map[string]string, error) {
+	rows, err := m.rows(ctx, "SHOW REPLICA STATUS")
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return rows[0], nil
+}
+
+// rows returns the result of a statement, with the names of its columns.
+func (m *mariadb) rows(ctx context.Context, statement string) ([]map[string]string, error) {
+	rows, err := m.db.QueryContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	var all []map[string]string
+	for rows.Next() {
+		values, pointers := make([]sql.NullString, len(names)), make([]any, len(names))
+		for i := range values {
+			pointers[i] = &values[i]
+		}
+		if err := rows.Scan(pointers...); err != nil {
+			return nil, err
+		}
+		row := make(map[string]string)
+		for i, name := range names {
+			row[name] = values[i].String
+		}
+		all = append(all, row)
+	}
+	return all, rows.Err()
+}
+
+func (m *mariadb) SetSynchronous(ctx context.Context, isSynchronous bool) error {
+	value := "0"
+	if isSynchronous {
+		value = "1"
+	}
+	return m.run(ctx, "SET GLOBAL rpl_semi_sync_master_enabled = "+value)
+}
+
+func (m *mariadb) SetWritable(ctx context.Context) error {
+	return m.run(ctx, "SET GLOBAL read_only = 0")
+}
+
+func (m *mariadb) Reconnect(ctx context.Context) error {
+	return m.run(ctx, "STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD")
+}
+
+func (m *mariadb) Has(ctx context.Context, position string) (bool, error) {
+	status, err := m.replicaStatus(ctx)
+	if err != nil {
+		return false, err
+	}
+	if status == nil {
+		return false, errNotReplica
+	}
+	var result sql.NullInt64
+	err = m.db.QueryRowContext(ctx, "SELECT MASTER_GTID_WAIT(?, 0)", position).Scan(&result)
+	return result.Valid && result.Int64 == 0, err
+}
+
+func (m *mariadb) Promote(ctx context.Context) error {
+	status, err := m.replicaStatus(ctx)
+	if err != nil {
+		return err
+	}
+	if status != nil {
+		if err := m.run(ctx, "STOP REPLICA IO_THREAD"); err != nil {
+			return err
+		}
+		if err := m.applyAll(ctx); err != nil {
+			return err
+		}
+		if err := m.run(ctx, "STOP REPLICA", "RESET REPLICA ALL"); err != nil {
+			return err
+		}
+	}
+	if err := m.SetSynchronous(ctx, false); err != nil {
+		return err
+	}
+	return m.SetWritable(ctx)
+}
+
+// applyAll waits until a replica has applied what it has received.
+func (m *mariadb) applyAll(ctx context.Context) error {
+	for {
+		status, err := m.replicaStatus(ctx)
+		if err != nil {
+			return err
+		}
+		if status == nil {
+			return errNotReplica
+		}
+		if status["Last_SQL_Error"] != "" {
+			return fmt.Errorf("it cannot apply what it has received: %s", status["Last_SQL_Error"])
+		}
+		if status["Slave_SQL_Running"] != "Yes" {
+			if err := m.run(ctx, "START REPLICA SQL_THREAD"); err != nil {
+				return err
+			}
+		}
+		var applied string
+		if err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_slave_pos").Scan(&applied); err != nil {
+			return err
+		}
+		if received := status["Gtid_IO_Pos"]; received == "" || received == applied || strings.HasPrefix(status["Slave_SQL_Running_State"], "Slave has read all relay log") {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// Follow has the server receive from `peer`, which stands for the other host.
+func (m *mariadb) Follow(ctx context.Context, position string) error {
+	if position == "" {
+		return errors.New("the copy has no position")
+	}
+	// It has no replica for which its own commits could wait. None of these takes parameters.
+	if err := m.run(ctx, "STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only = 1", "SET GLOBAL rpl_semi_sync_master_enabled = 0", "SET GLOBAL gtid_slave_pos = "+quote(position)); err != nil {
+		return err
+	}
+	if err := m.run(ctx, "CHANGE MASTER TO MASTER_HOST = 'peer', MASTER_PORT = 3306, MASTER_USER = 'root', MASTER_PASSWORD = "+quote(m.password)+
+		", MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 2"); err != nil {
+		return errors.New("CHANGE MASTER failed: " + strings.ReplaceAll(err.Error(), m.password, "…"))
+	}
+	return m.run(ctx, "START REPLICA")
+}
+
+func (m *mariadb) run(ctx context.Context, statements ...string) error {
+	for _, s := range statements {
+		if _, err := m.db.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quote writes a string literal of SQL.
+func quote(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`, "\x00", `\0`).Replace(text) + "'"
+}

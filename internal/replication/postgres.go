@@ -1,0 +1,147 @@
+package replication
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// replicaName is the name of PostgreSQL's replica, and of its replication slot.
+const replicaName = "replica"
+
+// catchUpBytes is how much of the log a replica may lack when commits begin to wait for it.
+const catchUpBytes = 16 << 20
+
+// postgres implements [Server].
+type postgres struct{ db *sql.DB }
+
+func openPostgres(c *Config, host string) (Server, error) {
+	config, err := pgx.ParseConfig("sslmode=disable")
+	if err != nil {
+		return nil, err
+	}
+	// TLS is around the protocol, not within it.
+	config.Host, config.Port = "corteza-db", 5432
+	config.User, config.Password, config.Database = c.postgresUser, c.postgresPassword, c.postgresName
+	config.RuntimeParams["application_name"] = "edge-replication"
+	config.RuntimeParams["synchronous_commit"] = "local" // what this program writes must not wait for the replica
+	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx, host, "corteza-db") }
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	db := stdlib.OpenDB(*config)
+	keepOne(db)
+	return &postgres{db}, nil
+}
+
+// keepOne has a pool keep one connection.
+func keepOne(db *sql.DB) {
+	db.SetMaxOpenConns(1)
+	db.SetMaxIdleConns(1)
+}
+
+func (p *postgres) Close() { _ = p.db.Close() }
+
+func (p *postgres) Primary(ctx context.Context) (s PrimaryState, err error) {
+	err = p.db.QueryRowContext(ctx, "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> ''").Scan(&s.IsReplica, &s.IsSynchronous)
+	if err != nil || s.IsReplica {
+		return s, err
+	}
+	var isConnected, isSync sql.NullBool
+	var confirmed sql.NullInt64
+	err = p.db.QueryRowContext(ctx, `
+		SELECT pg_current_wal_lsn()::text, (SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'), r.connected, r.sync, r.confirmed
+		FROM (SELECT 1) one LEFT JOIN LATERAL (
+			SELECT state = 'streaming' AND reply_time > clock_timestamp() - make_interval(secs => $1) AND pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn) < $2 AS connected,
+				sync_state = 'sync' AS sync, pg_wal_lsn_diff(flush_lsn, '0/0')::bigint AS confirmed
+			FROM pg_stat_replication WHERE application_name = $3 ORDER BY backend_start DESC LIMIT 1
+		) r ON true`, lostAfter.Seconds()/2, catchUpBytes, replicaName).Scan(&s.Position, &s.Waiting, &isConnected, &isSync, &confirmed)
+	s.Confirmed = confirmed.Int64
+	s.IsConnected = isConnected.Bool
+	s.IsInSync = s.IsSynchronous && isConnected.Bool && isSync.Bool
+	return s, err
+}
+
+func (p *postgres) Replica(ctx context.Context) (s ReplicaState, err error) {
+	var position, status sql.NullString
+	var lag float64
+	err = p.db.QueryRowContext(ctx, `
+		SELECT pg_is_in_recovery(), greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text, (SELECT status FROM pg_stat_wal_receiver),
+			CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+			ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float8`).Scan(&s.IsReplica, &position, &status, &lag)
+	s.IsWritable = !s.IsReplica
+	s.Position, s.IsConnected, s.Lag = position.String, status.String == "streaming", seconds(lag)
+	if s.IsReplica && !s.IsConnected {
+		s.Problem = "it does not receive from the primary"
+	}
+	return s, err
+}
+
+func (p *postgres) SetSynchronous(ctx context.Context, isSynchronous bool) error {
+	names := ""
+	if isSynchronous {
+		names = replicaName
+		if err := p.createSlot(ctx); err != nil {
+			return err
+		}
+	}
+	// ALTER SYSTEM takes no parameters.
+	return p.run(ctx, fmt.Sprintf("ALTER SYSTEM SET synchronous_standby_names = '%s'", names), "SELECT pg_reload_conf()")
+}
+
+// createSlot makes the slot by which a primary keeps what its replica has not received yet.
+func (p *postgres) createSlot(ctx context.Context) error {
+	return p.run(ctx, "SELECT pg_create_physical_replication_slot('"+replicaName+"') WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '"+replicaName+"')")
+}
+
+func (p *postgres) SetWritable(context.Context) error { return nil } // a primary is writable
+
+func (p *postgres) Reconnect(context.Context) error { return nil } // it tries by itself
+
+func (p *postgres) Has(ctx context.Context, position string) (has bool, err error) {
+	var isReplica bool
+	var received sql.NullBool
+	err = p.db.QueryRowContext(ctx, "SELECT pg_is_in_recovery(), greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) >= $1::pg_lsn", position).Scan(&isReplica, &received)
+	if err == nil && !isReplica {
+		err = errNotReplica
+	}
+	return received.Bool, err
+}
+
+func (p *postgres) Promote(ctx context.Context) error {
+	var isReplica bool
+	if err := p.db.QueryRowContext(ctx, "SELECT pg_is_in_recovery()").Scan(&isReplica); err != nil {
+		return err
+	}
+	if isReplica {
+		var isPromoted bool
+		if err := p.db.QueryRowContext(ctx, "SELECT pg_promote(true, 300)").Scan(&isPromoted); err != nil {
+			return err
+		}
+		if !isPromoted {
+			return errors.New("it was not promoted within 300 s")
+		}
+	}
+	if err := p.createSlot(ctx); err != nil { // so that what is written from now on is kept for the next replica
+		return err
+	}
+	return p.SetSynchronous(ctx, false)
+}
+
+// Follow does nothing: the copy itself says that it is a replica.
+func (p *postgres) Follow(context.Context, string) error { return nil }
+
+func (p *postgres) run(ctx context.Context, statements ...string) error {
+	for _, s := range statements {
+		if _, err := p.db.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func seconds(s float64) time.Duration { return time.Duration(max(0, s) * float64(time.Second)) }

@@ -1,0 +1,104 @@
+package replication
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// State is what the [Watcher] knows. It keeps it in a file, which others read.
+type State struct {
+	Time      time.Time                 `json:"time"` // when it was written
+	Primary   string                    `json:"primary"`
+	Replica   string                    `json:"replica"`
+	Policy    Policy                    `json:"without_replica"`
+	Databases map[string]*DatabaseState `json:"databases"`
+}
+
+// DatabaseState is the state of one database on both hosts.
+type DatabaseState struct {
+	Mode       Mode      `json:"mode"`
+	Since      time.Time `json:"since"`            // of the mode
+	LastInSync time.Time `json:"last_in_sync"`     // when the replica last had every acknowledged commit; zero: never
+	Reason     string    `json:"reason,omitempty"` // why the mode is Alone
+
+	IsPrimaryUp bool    `json:"primary_up"`
+	IsConnected bool    `json:"connected"` // the replica receives, and confirms
+	Waiting     int     `json:"waiting"`   // commits that wait for the replica
+	LagSeconds  float64 `json:"lag_seconds"`
+	Problem     string  `json:"problem,omitempty"` // what needs attention now
+}
+
+// staleAfter is how old a state may be.
+const staleAfter = 30 * time.Second
+
+// Problems returns what needs attention, by database. The key "" is about the watcher.
+func (s *State) Problems(now time.Time) map[string]string {
+	all := make(map[string]string)
+	if age := now.Sub(s.Time); age > staleAfter {
+		all[""] = fmt.Sprintf("nothing is known since %s: does the service replication run?", s.Time.Local().Format(time.DateTime))
+	}
+	for name, d := range s.Databases {
+		switch {
+		case d.Mode == Alone && d.Problem != "":
+			all[name] = fmt.Sprintf("the primary is alone since %s: %s; %s", d.Since.Local().Format(time.DateTime), d.Reason, d.Problem)
+		case d.Mode == Alone:
+			all[name] = fmt.Sprintf("the primary is alone since %s: %s", d.Since.Local().Format(time.DateTime), d.Reason)
+		case d.Problem != "":
+			all[name] = d.Problem
+		}
+	}
+	return all
+}
+
+// ReadState reads the file of a state; nil if there is none.
+func ReadState(file string) (*State, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := new(State)
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return s, nil
+}
+
+// write replaces the file. With isDurable, it is on the disk afterwards.
+func (s *State) write(file string, isDurable bool) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return writeFile(file, append(text, '\n'), 0o644, isDurable)
+}
+
+// writeFile replaces a file as a whole.
+func writeFile(file string, text []byte, mode fs.FileMode, isDurable bool) (err error) {
+	temporary, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(text)
+	if err == nil && isDurable {
+		err = temporary.Sync()
+	}
+	if err = errors.Join(err, temporary.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(file+".new", file); err != nil || !isDurable {
+		return err
+	}
+	directory, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
+}

@@ -1,0 +1,137 @@
+package replication
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// What a test has the hosts say.
+var (
+	inSync   = seen{primary: PrimaryState{IsSynchronous: true, IsConnected: true, IsInSync: true, Position: "7"}, replica: ReplicaState{IsReplica: true, IsConnected: true}}
+	lost     = seen{primary: PrimaryState{IsSynchronous: true}, replicaErr: errors.New("no route to host")}
+	aloneNow = seen{primary: PrimaryState{}, replicaErr: errors.New("no route to host")}
+	back     = seen{primary: PrimaryState{IsConnected: true}, replica: ReplicaState{IsReplica: true, IsConnected: true}}
+	down     = seen{primaryErr: errors.New("connection refused"), replica: ReplicaState{IsReplica: true}}
+	caughtUp = seen{primary: inSync.primary, replica: inSync.replica, hasTarget: true}
+	readOnly = seen{primary: PrimaryState{IsReadOnly: true, IsSynchronous: true}, replica: ReplicaState{IsReplica: true}}
+	twoOfUs  = seen{primary: readOnly.primary, replica: ReplicaState{IsWritable: true}}
+)
+
+// TestDecisions plays what both hosts say, a second apart, or as long as a step says.
+func TestDecisions(t *testing.T) {
+	type step struct {
+		seen   seen
+		after  time.Duration // 1 s if 0
+		mode   Mode
+		action string // "" for none
+	}
+	const alone, wait = "the primary goes on alone", "commits wait for the replica"
+	for name, test := range map[string]struct {
+		policy Policy
+		begin  Mode
+		steps  []step
+	}{
+		"in sync": {Continue, Synchronous, []step{{seen: inSync, mode: Synchronous}, {seen: inSync, mode: Synchronous}}},
+		"a lost replica stops the primary": {Stop, Synchronous, []step{
+			{seen: inSync, mode: Synchronous}, {seen: lost, mode: Synchronous}, {seen: lost, after: time.Hour, mode: Synchronous},
+		}},
+		"the primary goes on alone": {Continue, Synchronous, []step{
+			{seen: inSync, mode: Synchronous},
+			{seen: lost, after: 9 * time.Second, mode: Synchronous},
+			{seen: lost, after: 2 * time.Second, mode: Alone, action: alone},
+			{seen: aloneNow, mode: Alone},
+		}},
+		"a setting that failed is tried again": {Continue, Alone, []step{
+			{seen: lost, mode: Alone, action: alone}, {seen: lost, mode: Alone, action: alone}, {seen: aloneNow, mode: Alone},
+		}},
+		"the replica comes back": {Continue, Alone, []step{
+			{seen: aloneNow, mode: Alone},
+			{seen: back, mode: Alone, action: wait},
+			{seen: inSync, mode: Alone}, // its position is what the replica must have
+			{seen: inSync, mode: Alone}, // which it has not yet
+			{seen: caughtUp, mode: Synchronous},
+		}},
+		"the replica is lost again before it has everything": {Continue, Alone, []step{
+			{seen: back, mode: Alone, action: wait},
+			{seen: inSync, mode: Alone},
+			{seen: lost, mode: Alone, action: alone},
+			{seen: caughtUp, mode: Alone}, // what it has is no longer enough
+		}},
+		"with the policy stop, too": {Stop, Alone, []step{{seen: back, mode: Alone, action: wait}, {seen: lost, mode: Alone, action: alone}}},
+		"a primary that is down changes nothing": {Continue, Synchronous, []step{
+			{seen: inSync, mode: Synchronous},
+			{seen: down, after: time.Hour, mode: Synchronous},
+			{seen: lost, mode: Synchronous}, // the replica has time to connect
+			{seen: lost, after: 12 * time.Second, mode: Alone, action: alone},
+		}},
+		"a primary that starts takes writes": {Stop, Synchronous, []step{{seen: readOnly, mode: Synchronous, action: "the primary takes writes"}}},
+		"but not beside another primary":     {Stop, Synchronous, []step{{seen: twoOfUs, mode: Synchronous}}},
+		"somebody else has it go on alone":   {Stop, Synchronous, []step{{seen: inSync, mode: Synchronous}, {seen: back, mode: Alone}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &Watcher{Config: &Config{Primary: "a", Replica: "b", Policy: test.policy}}
+			w.setDefaults()
+			p := &pair{watcher: w, log: zap.NewNop()}
+			now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+			d := DatabaseState{Mode: test.begin, Since: now}
+			for i, s := range test.steps {
+				if s.after == 0 {
+					s.after = time.Second
+				}
+				now = now.Add(s.after)
+				var a *action
+				d, a = p.decide(d, s.seen, now)
+				got := ""
+				if a != nil {
+					got = a.what
+				}
+				if d.Mode != s.mode || got != s.action {
+					t.Fatalf("step %d: %s, %q, want %s, %q (%s)", i, d.Mode, got, s.mode, s.action, d.Problem)
+				}
+			}
+		})
+	}
+}
+
+// TestWaitingCommitsAreNoticed: a primary whose replica is connected, and confirms nothing although commits wait, has lost it; one whose replica confirms
+// has not.
+func TestWaitingCommitsAreNoticed(t *testing.T) {
+	for name, grows := range map[string]bool{"confirms": true, "is silent": false} {
+		t.Run(name, func(t *testing.T) {
+			w := &Watcher{Config: &Config{Primary: "a", Replica: "b", Policy: Continue}}
+			w.setDefaults()
+			p := &pair{watcher: w, log: zap.NewNop()}
+			now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+			d, s := DatabaseState{Mode: Synchronous}, inSync
+			s.primary.Waiting = 3
+			for range 20 {
+				now = now.Add(time.Second)
+				if grows {
+					s.primary.Confirmed++
+				}
+				d, _ = p.decide(d, s, now)
+			}
+			if isAlone := d.Mode == Alone; isAlone == grows {
+				t.Errorf("the mode is %s", d.Mode)
+			}
+		})
+	}
+}
+
+// TestAModeOutlivesTheWatcher, and ends with a promotion: only a watcher changes it.
+func TestAModeOutlivesTheWatcher(t *testing.T) {
+	w := &Watcher{Config: &Config{Primary: "a", Replica: "b"}}
+	w.setDefaults()
+	now := time.Now()
+	earlier := &State{Primary: "a", Databases: map[string]*DatabaseState{"postgres": {Mode: Synchronous, LastInSync: now}}}
+	if got := w.begin(earlier, now); got.Databases["postgres"].Mode != Synchronous || got.Databases["mariadb"].Mode != Alone {
+		t.Errorf("the state is %+v, %+v", got.Databases["postgres"], got.Databases["mariadb"])
+	}
+	earlier.Primary = "b"
+	if got := w.begin(earlier, now); got.Databases["postgres"].Mode != Alone || !got.Databases["postgres"].LastInSync.IsZero() {
+		t.Errorf("after a promotion: %+v", got.Databases["postgres"])
+	}
+}
