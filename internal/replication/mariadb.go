@@ -157,6 +157,11 @@ func (m *mariadb) Has(ctx context.Context, position string) (bool, error) {
 	return result.Valid && result.Int64 == 0, err
 }
 
+func (m *mariadb) Tables(ctx context.Context) (n int, err error) {
+	err = m.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'sys', 'mysql')").Scan(&n)
+	return n, err
+}
+
 func (m *mariadb) Promote(ctx context.Context) error {
 	status, err := m.replicaStatus(ctx)
 	if err != nil {

@@ -112,6 +112,11 @@ func (p *postgres) Has(ctx context.Context, position string) (has bool, err erro
 	return received.Bool, err
 }
 
+func (p *postgres) Tables(ctx context.Context) (n int, err error) {
+	err = p.db.QueryRowContext(ctx, "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')").Scan(&n)
+	return n, err
+}
+
 func (p *postgres) Promote(ctx context.Context) error {
 	var isReplica bool
 	if err := p.db.QueryRowContext(ctx, "SELECT pg_is_in_recovery()").Scan(&isReplica); err != nil {

@@ -40,6 +40,8 @@ func (r *Rejoin) Run(ctx context.Context) error {
 		if err := r.checkPrimary(ctx, s); err != nil {
 			return err
 		}
+	}
+	for _, s := range all {
 		if r.isFollowing(ctx, s) {
 			fmt.Fprintf(r.Out, "%s: %s is a replica already\n", s.Name, replica.address)
 			continue
@@ -69,6 +71,15 @@ func (r *Rejoin) checkPrimary(ctx context.Context, s servers) error {
 	}
 	if err != nil {
 		return hint.New(fmt.Errorf("%s on %s: %w", s.Name, r.config.Primary, short(err)), "the primary must run; if its machine is lost, edge replica promote comes first")
+	}
+	// What is on the replica's host is replaced.
+	tables, err := s.primary.Tables(ctx)
+	if err != nil || tables > 0 {
+		return err
+	}
+	if others, err := s.replica.Tables(ctx); err != nil || others > 0 {
+		return hint.New(fmt.Errorf("%s: the primary, %s, has no tables, and %s has some, or does not respond", s.Name, r.config.Primary, r.config.Replica),
+			"are "+HostVariable+" and "+ReplicaVariable+" exchanged?")
 	}
 	return nil
 }
@@ -120,7 +131,7 @@ func (r *Rejoin) copyDatabase(ctx context.Context, s servers, primary, replica *
 		if _, err := volume("swap"); err != nil {
 			return err
 		}
-		if err := replica.start(ctx, s.Service); err != nil {
+		if err := replica.start(ctx, s.Service, portService); err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("it does not respond after %s", r.Timeout))

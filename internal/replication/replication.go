@@ -80,6 +80,8 @@ type Server interface {
 	Reconnect(ctx context.Context) error
 	// Has reports whether a replica has received and applied everything up to a position of its primary.
 	Has(ctx context.Context, position string) (bool, error)
+	// Tables returns how many tables the applications have there.
+	Tables(ctx context.Context) (int, error)
 	// Promote makes a replica a primary that is alone. It first applies what it has received. It may be called again.
 	Promote(ctx context.Context) error
 	// Follow makes a server whose data is a copy of its primary's a replica, from the position that the copy has.

@@ -183,17 +183,7 @@ func (w *writer) expectAll(t *testing.T, c *client) {
 // TestTheReplicaTakesOver: both primaries are killed under writes. No acknowledged row is missing after the promotion, and the old primary takes no
 // write before it is a replica. With EDGE_TEST_KILLS, as many times.
 func TestTheReplicaTakesOver(t *testing.T) {
-	tr := newTrio(t)
-	c := tr.startClient(t)
-	for _, f := range []func() (string, error){
-		func() (string, error) {
-			return c.sql(t.Context(), "CREATE TABLE bigcapital_system.numbers (name VARCHAR(40) PRIMARY KEY)")
-		},
-		func() (string, error) { return c.psql(t.Context(), "CREATE TABLE numbers (name text PRIMARY KEY)") },
-	} {
-		harness.EventuallyWithin(t, time.Minute, "the primary takes writes", func() bool { _, err := f(); return err == nil })
-	}
-	t.Log(tr.first.edge(t, "replica", "rejoin"))
+	tr, c := replicated(t)
 	for round := range harness.Count(t, "EDGE_TEST_KILLS", 2) {
 		primary, _ := tr.hosts(t)
 		w := c.startWriter(t, fmt.Sprintf("kill%d", round))

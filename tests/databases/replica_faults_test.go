@@ -1,0 +1,214 @@
+package databases
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/replication"
+	"github.com/theworklabs/edge/tests/harness"
+)
+
+// replicated is a trio whose replica has everything, and a table to write to.
+func replicated(t *testing.T) (*trio, *client) {
+	t.Helper()
+	tr := newTrio(t)
+	c := tr.startClient(t)
+	for _, create := range []func() (string, error){
+		func() (string, error) {
+			return c.sql(t.Context(), "CREATE TABLE IF NOT EXISTS bigcapital_system.numbers (name VARCHAR(40) PRIMARY KEY)")
+		},
+		func() (string, error) {
+			return c.psql(t.Context(), "CREATE TABLE IF NOT EXISTS numbers (name text PRIMARY KEY)")
+		},
+	} {
+		harness.EventuallyWithin(t, time.Minute, "the primary takes writes", func() bool { _, err := create(); return err == nil })
+	}
+	t.Log(tr.first.edge(t, "replica", "rejoin"))
+	return tr, c
+}
+
+// eventuallyMode waits until both databases have a mode.
+func (tr *trio) eventuallyMode(t *testing.T, mode replication.Mode) {
+	t.Helper()
+	harness.EventuallyWithin(t, 90*time.Second, fmt.Sprintf("the mode is %s", mode), func() bool {
+		s := tr.state(t)
+		return s.Databases["mariadb"].Mode == mode && s.Databases["postgres"].Mode == mode
+	})
+}
+
+// TestTheReplicaIsLost in several ways, with both policies. Nothing that is acknowledged is lost, and nothing happens silently.
+func TestTheReplicaIsLost(t *testing.T) {
+	tr, c := replicated(t)
+	_, replica := tr.hosts(t)
+	w := c.startWriter(t, "lost")
+	defer w.stop(t, c)
+	grows := func(what string) {
+		t.Helper()
+		n := w.count()
+		harness.EventuallyWithin(t, time.Minute, what, func() bool { now := w.count(); return now[0] > n[0]+3 && now[1] > n[1]+3 })
+	}
+	grows("rows are written")
+	for _, fault := range []struct {
+		name       string
+		begin, end []string
+	}{
+		{"it is cut off", []string{"pause", "databases", "peer"}, []string{"unpause", "databases", "peer"}},
+		{"it is killed", []string{"kill", "bigcapital-mysql", "corteza-db"}, []string{"start", "bigcapital-mysql", "corteza-db"}},
+		{"it is frozen", []string{"pause", "bigcapital-mysql", "corteza-db"}, []string{"unpause", "bigcapital-mysql", "corteza-db"}},
+	} {
+		t.Run(fault.name+", and commits wait", func(t *testing.T) {
+			replica.MustCompose(t, fault.begin...)
+			time.Sleep(15 * time.Second)
+			before := w.count()
+			time.Sleep(5 * time.Second)
+			if after := w.count(); after != before {
+				t.Errorf("commits do not wait: %v, then %v", before, after)
+			}
+			out := tr.first.tryEdge(t, "replica", "status")
+			if !strings.Contains(out, "the replica needs attention") {
+				t.Errorf("the status says nothing:\n%s", out)
+			}
+			t.Log(out)
+			if s := tr.state(t); s.Databases["mariadb"].Mode != replication.Synchronous || s.Databases["postgres"].Mode != replication.Synchronous {
+				t.Errorf("the primary is alone")
+			}
+			replica.MustCompose(t, fault.end...)
+			grows("rows are written again")
+		})
+	}
+	env := filepath.Join(tr.first.dir, ".env")
+	appendLine(t, env, "DATABASES_WITHOUT_REPLICA=continue")
+	tr.first.MustCompose(t, "up", "--detach", "--wait", "replication")
+	for _, fault := range []struct {
+		name       string
+		begin, end []string
+	}{
+		{"it is cut off", []string{"pause", "databases", "peer"}, []string{"unpause", "databases", "peer"}},
+		{"it is killed", []string{"kill", "bigcapital-mysql", "corteza-db"}, []string{"start", "bigcapital-mysql", "corteza-db"}},
+	} {
+		t.Run(fault.name+", and the primary goes on", func(t *testing.T) {
+			replica.MustCompose(t, fault.begin...)
+			tr.eventuallyMode(t, replication.Alone)
+			grows("rows are written by the primary alone")
+			t.Log(tr.first.tryEdge(t, "replica", "status"))
+			replica.MustCompose(t, fault.end...)
+			tr.eventuallyMode(t, replication.Synchronous)
+			grows("rows are written with the replica")
+		})
+	}
+	w.stop(t, c)
+	w.expectAll(t, c)
+}
+
+// TestPromotionsThatAreRefused: a promotion that could lose something, or lead to two primaries, leaves everything as it was.
+func TestPromotionsThatAreRefused(t *testing.T) {
+	tr, c := replicated(t)
+	primary, replica := tr.hosts(t)
+	env := filepath.Join(tr.first.dir, ".env")
+	before := string(readFile(t, env))
+	refused := func(t *testing.T, want string, args ...string) {
+		t.Helper()
+		out := tr.first.tryEdge(t, append([]string{"replica", "promote", "--timeout", "40s"}, args...)...)
+		if !strings.Contains(out, want) {
+			t.Errorf("the promotion is not refused with %q:\n%s", want, out)
+		}
+	}
+	t.Run("the primary's machine does not answer", func(t *testing.T) {
+		appendLine(t, env, "DATABASES_DOCKER=unix:///nonexistent/docker.sock")
+		refused(t, "--primary-is-off")
+		c.wait(t, "the databases respond", true)
+	})
+	if err := os.WriteFile(env, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("the replica does not run", func(t *testing.T) {
+		replica.MustCompose(t, "stop", "corteza-db")
+		refused(t, "the replica must run")
+		c.wait(t, "the databases respond", true)
+		replica.MustCompose(t, "start", "corteza-db")
+		tr.eventuallyMode(t, replication.Synchronous)
+	})
+	t.Run("the replica lacks something", func(t *testing.T) {
+		appendLine(t, env, "DATABASES_WITHOUT_REPLICA=continue")
+		tr.first.MustCompose(t, "up", "--detach", "--wait", "replication")
+		replica.MustCompose(t, "stop", "peer")
+		tr.eventuallyMode(t, replication.Alone)
+		if out, err := c.sql(t.Context(), "INSERT INTO bigcapital_system.numbers VALUES ('alone')"); err != nil {
+			t.Fatal(out, err)
+		}
+		primary.MustCompose(t, "kill", "bigcapital-mysql")
+		refused(t, "--may-lose")
+		primary.MustCompose(t, "start", "bigcapital-mysql")
+		replica.MustCompose(t, "start", "peer")
+		c.wait(t, "the databases respond", true)
+		tr.eventuallyMode(t, replication.Synchronous)
+		if got := strings.TrimPrefix(string(readFile(t, env)), before); got != "DATABASES_WITHOUT_REPLICA=continue\n" {
+			t.Errorf(".env has changed: %s", got)
+		}
+		if _, err := os.Stat(filepath.Join(tr.first.dir, ".edge-promotion")); err == nil {
+			t.Errorf("the promotion is not finished")
+		}
+	})
+	t.Run("a primary that works", func(t *testing.T) {
+		t.Log(tr.first.edge(t, "replica", "promote"))
+		if out, err := c.sql(t.Context(), "SELECT name FROM bigcapital_system.numbers"); err != nil || out != "alone" {
+			t.Errorf("the new primary has %q (%v)", out, err)
+		}
+		refused(t, "is not a replica")
+		c.wait(t, "the databases respond", true)
+	})
+}
+
+// TestInterruptedPromotionsEndWell kills a promotion at many times. Called again, it ends with the replica as the primary.
+func TestInterruptedPromotionsEndWell(t *testing.T) {
+	tr, c := replicated(t)
+	for round := range harness.Count(t, "EDGE_TEST_INTERRUPTIONS", 4) {
+		primary, _ := tr.hosts(t)
+		w := c.startWriter(t, fmt.Sprintf("interrupted%d", round))
+		time.Sleep(2 * time.Second)
+		primary.MustCompose(t, "kill", "bigcapital-mysql", "corteza-db")
+		before := string(readFile(t, filepath.Join(tr.first.dir, ".env")))
+		for i := 0; ; i++ {
+			cmd := tr.first.command(t, append([]string{"replica", "promote"}, tr.first.FileArgs()...)...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() { done <- cmd.Wait() }()
+			isKilled := false
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Errorf("promotion %d: %v", i, err)
+				}
+			case <-time.After(time.Duration(1000+2500*i+600*round) * time.Millisecond):
+				isKilled = true
+				_ = cmd.Process.Kill()
+				<-done
+				_ = exec.Command("pkill", "-KILL", "-f", "docker compose.*"+firstName).Run()
+			}
+			if !isKilled {
+				t.Logf("round %d: interrupted %d times", round, i)
+				break
+			}
+		}
+		if after := string(readFile(t, filepath.Join(tr.first.dir, ".env"))); after == before {
+			t.Errorf("the hosts are not exchanged")
+		}
+		if now, _ := tr.hosts(t); now == primary {
+			t.Errorf("the old primary is the primary")
+		}
+		n := w.count()
+		harness.Eventually(t, "rows are written again", func() bool { now := w.count(); return now[0] > n[0]+3 && now[1] > n[1]+3 })
+		w.stop(t, c)
+		w.expectAll(t, c)
+		t.Log(tr.first.edge(t, "replica", "rejoin"))
+	}
+}
