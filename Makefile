@@ -11,7 +11,7 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark benchmark-traefik projects edge-rollouts closes swarm test-kubernetes backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark benchmark-traefik projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -114,6 +114,11 @@ swarm: setup image
 test-kubernetes: setup image
 	tests/kubernetes-setup
 	$(SUITE) -timeout 2h -v ./tests/kubernetes
+
+# A primary and a replica of the databases: 20 kills of the primary, 20 interrupted promotions, and all ways to lose the replica. About two hours; `make test`
+# has one of each, in ten minutes.
+replica: setup image
+	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=20 EDGE_TEST_INTERRUPTIONS=20 $(SUITE) -timeout 4h -v -run TestReplica ./tests/databases
 
 # All faults of backups: backups under writes, backups and restores that are killed at random times, and crashes of the databases (20, 100, 50 and
 # 20 of them), forged sets, full and broken disks, S3 that dies. It takes about three hours; `make test` has a part of it, in about 10 minutes.

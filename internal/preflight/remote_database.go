@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/replication"
 )
 
 // What the proxies of compose.remote.yaml have, which stand for databases on another machine.
@@ -37,8 +38,17 @@ func (c *Check) checkRemoteDatabases(ctx context.Context, s *stack) []Finding {
 			continue
 		}
 		authority, _ := service.HostPath(databasesAuthority)
-		address := net.JoinHostPort(host, cmp.Or(variable(service, databasesPortVariable), "7432"))
-		all = append(all, checkRemoteDatabase(ctx, service.Name, address, client, authority))
+		port := cmp.Or(variable(service, databasesPortVariable), "7432")
+		replica := variable(service, replication.ReplicaVariable)
+		if replica == "" {
+			all = append(all, checkRemoteDatabase(ctx, service.Name, net.JoinHostPort(host, port), client, authority))
+			continue
+		}
+		for _, d := range replication.Databases { // the service that watches both
+			for _, of := range []string{host, replica} {
+				all = append(all, checkRemoteDatabase(ctx, d.Service, net.JoinHostPort(of, port), client, authority))
+			}
+		}
 	}
 	return all
 }

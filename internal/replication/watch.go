@@ -187,7 +187,9 @@ func setSynchronous(isSynchronous bool) func(context.Context, *pair) error {
 // decide returns the state after what was seen, and what has to be done, if anything.
 func (p *pair) decide(d DatabaseState, s seen, now time.Time) (DatabaseState, *action) {
 	d.IsPrimaryUp = s.primaryErr == nil && !s.primary.IsReplica
-	d.IsConnected = d.IsPrimaryUp && s.primary.IsConnected && !p.isStuck(s.primary, now)
+	// A primary that writes nothing does not notice that its replica is gone; the replica does.
+	hasLeft := s.replicaErr == nil && s.replica.IsReplica && !s.replica.IsConnected
+	d.IsConnected = d.IsPrimaryUp && s.primary.IsConnected && !hasLeft && !p.isStuck(s.primary, now)
 	d.Waiting, d.LagSeconds, d.Problem = s.primary.Waiting, s.replica.Lag.Seconds(), p.problem(d, s)
 	if d.IsConnected || p.lastConnected.IsZero() {
 		p.lastConnected = now

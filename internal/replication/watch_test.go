@@ -14,6 +14,7 @@ var (
 	lost     = seen{primary: PrimaryState{IsSynchronous: true}, replicaErr: errors.New("no route to host")}
 	aloneNow = seen{primary: PrimaryState{}, replicaErr: errors.New("no route to host")}
 	back     = seen{primary: PrimaryState{IsConnected: true}, replica: ReplicaState{IsReplica: true, IsConnected: true}}
+	hasLeft  = seen{primary: inSync.primary, replica: ReplicaState{IsReplica: true}}
 	down     = seen{primaryErr: errors.New("connection refused"), replica: ReplicaState{IsReplica: true}}
 	caughtUp = seen{primary: inSync.primary, replica: inSync.replica, hasTarget: true}
 	readOnly = seen{primary: PrimaryState{IsReadOnly: true, IsSynchronous: true}, replica: ReplicaState{IsReplica: true}}
@@ -43,6 +44,9 @@ func TestDecisions(t *testing.T) {
 			{seen: lost, after: 9 * time.Second, mode: Synchronous},
 			{seen: lost, after: 2 * time.Second, mode: Alone, action: alone},
 			{seen: aloneNow, mode: Alone},
+		}},
+		"the replica says that it does not receive": {Continue, Synchronous, []step{
+			{seen: inSync, mode: Synchronous}, {seen: hasLeft, after: 11 * time.Second, mode: Alone, action: alone},
 		}},
 		"a setting that failed is tried again": {Continue, Alone, []step{
 			{seen: lost, mode: Alone, action: alone}, {seen: lost, mode: Alone, action: alone}, {seen: aloneNow, mode: Alone},

@@ -180,24 +180,39 @@ func (w *writer) expectAll(t *testing.T, c *client) {
 	}
 }
 
-// TestTheReplicaTakesOver: both primaries are killed under writes. No acknowledged row is missing after the promotion, and the old primary takes no
-// write before it is a replica. With EDGE_TEST_KILLS, as many times.
-func TestTheReplicaTakesOver(t *testing.T) {
+// TestReplica has a primary and a replica on two machines, and loses each in many ways, under writes. It takes about ten minutes; with EDGE_TEST_LONG, EDGE_TEST_KILLS
+// and EDGE_TEST_INTERRUPTIONS (20 and 20 in `make replica`), two hours.
+func TestReplica(t *testing.T) {
 	tr, c := replicated(t)
-	for round := range harness.Count(t, "EDGE_TEST_KILLS", 2) {
+	t.Run("the replica is lost", func(t *testing.T) { tr.testLostReplica(t, c) })
+	t.Run("promotions are refused", func(t *testing.T) { tr.testRefusedPromotions(t, c) })
+	t.Run("the replica takes over", func(t *testing.T) { tr.testTakeovers(t, c) })
+	t.Run("promotions are interrupted", func(t *testing.T) { tr.testInterruptedPromotions(t, c) })
+}
+
+// testTakeovers kills both primaries under writes. No acknowledged row is missing after the promotion, and the old primary takes no write before it is a
+// replica.
+func (tr *trio) testTakeovers(t *testing.T, c *client) {
+	for round := range harness.Count(t, "EDGE_TEST_KILLS", 1) {
 		primary, _ := tr.hosts(t)
 		w := c.startWriter(t, fmt.Sprintf("kill%d", round))
 		harness.Eventually(t, "rows are written", func() bool { n := w.count(); return min(n[0], n[1]) > 20 })
 		primary.MustCompose(t, "kill", "bigcapital-mysql", "corteza-db")
 		t.Log(tr.first.edge(t, "replica", "promote"))
-		n := w.count()
-		harness.Eventually(t, "rows are written again", func() bool { now := w.count(); return now[0] > n[0]+10 && now[1] > n[1]+10 })
+		w.expectMore(t, "rows are written again")
 		w.stop(t, c)
 		w.expectAll(t, c)
 		tr.expectNoWrites(t, primary)
 		t.Log(tr.first.edge(t, "replica", "rejoin"))
 	}
 	t.Log(tr.first.edge(t, "replica", "status"))
+}
+
+// expectMore waits until more rows are acknowledged.
+func (w *writer) expectMore(t *testing.T, what string) {
+	t.Helper()
+	n := w.count()
+	harness.EventuallyWithin(t, time.Minute, what, func() bool { now := w.count(); return now[0] > n[0]+3 && now[1] > n[1]+3 })
 }
 
 // expectNoWrites starts an old primary again, and fails the test if it acknowledges a write.

@@ -1,0 +1,84 @@
+package cmd
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/authority"
+)
+
+func TestInitWritesTheFilesOfAReplica(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if _, stderr, err := runInitCommand(t, "--domain", "example.com"); err != nil {
+		t.Fatalf("%v: %s", err, stderr)
+	}
+	refused := func(want string) {
+		t.Helper()
+		if _, stderr, err := runInitCommand(t, "--replica", "10.0.0.3"); err == nil || !strings.Contains(stderr, want) {
+			t.Errorf("%v, %s, want %q", err, stderr, want)
+		}
+	}
+	refused("does not have DATABASES_HOST")
+	env, err := os.ReadFile(".env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(".env", append(env, "DATABASES_HOST=10.0.0.2\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("edge init --databases HOST comes first")
+	if _, stderr, err := runInitCommand(t, "--databases", "10.0.0.2"); err != nil {
+		t.Fatalf("%v: %s", err, stderr)
+	}
+	if err := os.Rename("databases/authority.key", "key"); err != nil {
+		t.Fatal(err)
+	}
+	refused("put the key of the authority back")
+	if err := os.Rename("key", "databases/authority.key"); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, err := runInitCommand(t, "--replica", "10.0.0.3")
+	if err != nil || !strings.Contains(stdout, "set DATABASES_REPLICA=10.0.0.3 in .env") {
+		t.Fatalf("%v: %s%s", err, stdout, stderr)
+	}
+	for name, wants := range map[string][]string{
+		"databases/replica/.env":           {"DATABASES_LISTEN=10.0.0.3\n", "DATABASES_PEER=10.0.0.2\n", "DATABASES_SERVER_ID=2\n", "CORTEZA_DB_PASSWORD=", "COMPOSE_FILE=compose.yaml:compose.replica.yaml\n"},
+		"databases/host-added/replica.env": {"DATABASES_PEER=10.0.0.3\n", "DATABASES_SERVER_ID=1\n", "COMPOSE_FILE=compose.yaml:compose.replica.yaml\n"},
+	} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s lacks %q:\n%s", name, want, text)
+			}
+		}
+	}
+	text, err := os.ReadFile("databases/replica/databases/server.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := authority.ParseCertificate(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"10.0.0.3", "bigcapital-mysql", "corteza-db"} {
+		if err := server.VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
+	}
+	var clients []string
+	for _, name := range []string{"databases", "databases/replica/databases", "databases/host-added/databases"} {
+		text, err := os.ReadFile(name + "/replication.pem")
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients = append(clients, string(text))
+	}
+	if clients[0] != clients[1] || clients[0] != clients[2] {
+		t.Error("the machines have different certificates")
+	}
+	refused("databases/replica exists already")
+}
