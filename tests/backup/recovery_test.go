@@ -99,7 +99,6 @@ func TestTheSecondRepositoryHasAllSets(t *testing.T) {
 	if out := stack.mustEdge(t, "backup", "corteza", "bigcapital"); !strings.Contains(out, "copied to "+second) {
 		t.Errorf("printed\n%s", out)
 	}
-	latest := stack.latest(t)
 	if err := stack.psql(t.Context(), "INSERT INTO compose_record (module_id, value) VALUES (1, 'later')"); err != nil {
 		t.Fatal(err)
 	}
@@ -107,12 +106,13 @@ func TestTheSecondRepositoryHasAllSets(t *testing.T) {
 	at := time.Now()
 	stack.mustEdge(t, "backup", "logs")
 	stack.mustEdge(t, "backup", "edge") // which copies the logs, too
+	latest := stack.latest(t) // that of the edge
 	wanted := stack.fingerprint(t)
 	stack.project.MustCompose(t, "kill", "crm-db") // no logs but the stored ones
 	t.Setenv("EDGE_BACKUP_COPY_TO", "")
 	t.Setenv("EDGE_BACKUP_REPOSITORY", second)
 	if got := stack.latest(t); got != latest {
-		t.Errorf("the second repository has %s, the first one %s", got, latest)
+		t.Errorf("the latest set of the second repository is %s, and of the first one %s", got, latest)
 	}
 	t.Log(stack.mustEdge(t, "restore", "latest", "corteza", "--at", at.Format(time.DateTime)))
 	if got := stack.fingerprint(t); got != wanted {
