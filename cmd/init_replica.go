@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,8 +20,8 @@ import (
 // replicationClient is the name in the certificate by which databases' machines let each other in, and the first machine's service `replication`.
 const replicationClient = "replication"
 
-// writeReplica adds to the certificates of [writeDatabases] those for a second machine with databases: ./databases/replica is for that one, and
-// ./databases/host has what the first of the two needs in addition.
+// writeReplica adds to the certificates of [writeDatabases] those for a second machine with databases: ./databases/replica-HOST/replica is for that one, and
+// ./databases/replica-HOST/primary has what the first of the two needs in addition.
 func writeReplica(cmd *cobra.Command, replica string) error {
 	env := (caddycmd.Flags{FlagSet: cmd.Flags()}).String("file")
 	text, err := os.ReadFile(env)
@@ -59,24 +60,19 @@ func writeReplica(cmd *cobra.Command, replica string) error {
 	if err != nil {
 		return err
 	}
-	directory := filepath.Join(databasesDirectory, "replica")
+	directory := filepath.Join(databasesDirectory, "replica-"+replica)
 	if _, err := os.Lstat(directory); !errors.Is(err, fs.ErrNotExist) {
-		return withHint(fmt.Errorf("%s exists already, and has the certificates of a replica", directory), "keep it, or move it away first: then all machines need the new ones")
+		return withHint(fmt.Errorf("%s exists already, and has the certificates of that replica", directory), "keep it, or remove it first: then all machines need the new ones")
 	}
-	variables := bytes.Join([][]byte{databaseVariables(text, replica), replicaVariables(primary, 2)}, nil)
+	variables := bytes.Join([][]byte{databaseVariables(text, replica), replicaVariables(primary, replica)}, nil)
+	// Of the primary's machine, only what is new: its own directory may have been moved there.
 	if err := writeFiles(directory, []newFile{
-		{".env", variables, 0o600},
-		{"databases/authority.pem", certificate, 0o644},
-		{"databases/server.pem", server, 0o644},
-		{"databases/replication.pem", client, 0o644},
-	}); err != nil {
-		return err
-	}
-	// Of the first of the two, only what is new: its own directory may have been moved there.
-	added := filepath.Join(databasesDirectory, "host-added")
-	if err := writeFiles(added, []newFile{
-		{"databases/replication.pem", client, 0o644},
-		{"replica.env", replicaVariables(replica, 1), 0o600},
+		{"replica/.env", variables, 0o600},
+		{"replica/databases/authority.pem", certificate, 0o644},
+		{"replica/databases/server.pem", server, 0o644},
+		{"replica/databases/replication.pem", client, 0o644},
+		{"primary/databases/replication.pem", client, 0o644},
+		{"primary/replica.env", replicaVariables(replica, primary), 0o600},
 	}); err != nil {
 		return err
 	}
@@ -84,15 +80,16 @@ func writeReplica(cmd *cobra.Command, replica string) error {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "edge: wrote the certificates for a replica on %[1]s to %[2]s\n"+
-		"edge: next: copy %[3]s to %[1]s, as the directory of its project, with compose.databases.yaml as compose.yaml, and compose.replica.yaml\n"+
-		"edge: next: copy %[4]s/databases/replication.pem and compose.replica.yaml to %[5]s, and add %[4]s/replica.env to .env there; then move authority.key away from here\n"+
-		"edge: next: set DATABASES_REPLICA=%[1]s in %[6]s\n", replica, databasesDirectory, directory, added, primary, env)
+		"edge: next: copy %[2]s/replica to %[1]s, as the directory of its project, with compose.databases.yaml as compose.yaml, and compose.replica.yaml\n"+
+		"edge: next: copy %[2]s/primary/databases/replication.pem and compose.replica.yaml to %[3]s, and add %[2]s/primary/replica.env to .env there; then move authority.key away from here\n"+
+		"edge: next: set DATABASES_REPLICA=%[1]s in %[4]s\n", replica, directory, primary, env)
 	return nil
 }
 
-// replicaVariables returns what a machine with databases needs in addition, if there are two.
-func replicaVariables(peer string, serverID int) []byte {
-	return fmt.Appendf(nil, "# For compose.replica.yaml.\nCOMPOSE_FILE=compose.yaml:compose.replica.yaml\nDATABASES_PEER=%s\nDATABASES_SERVER_ID=%d\n", peer, serverID)
+// replicaVariables returns what a machine with databases needs in addition, if there are two. Each MariaDB needs a number of its own; those of machines
+// that are replaced are not used again.
+func replicaVariables(peer, own string) []byte {
+	return fmt.Appendf(nil, "# For compose.replica.yaml.\nCOMPOSE_FILE=compose.yaml:compose.replica.yaml\nDATABASES_PEER=%s\nDATABASES_SERVER_ID=%d\n", peer, max(1, crc32.ChecksumIEEE([]byte(own))))
 }
 
 // valueOf returns the value of a variable in an environment file; the last one counts.

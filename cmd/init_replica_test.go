@@ -43,8 +43,8 @@ func TestInitWritesTheFilesOfAReplica(t *testing.T) {
 		t.Fatalf("%v: %s%s", err, stdout, stderr)
 	}
 	for name, wants := range map[string][]string{
-		"databases/replica/.env":           {"DATABASES_LISTEN=10.0.0.3\n", "DATABASES_PEER=10.0.0.2\n", "DATABASES_SERVER_ID=2\n", "CORTEZA_DB_PASSWORD=", "COMPOSE_FILE=compose.yaml:compose.replica.yaml\n"},
-		"databases/host-added/replica.env": {"DATABASES_PEER=10.0.0.3\n", "DATABASES_SERVER_ID=1\n", "COMPOSE_FILE=compose.yaml:compose.replica.yaml\n"},
+		"databases/replica-10.0.0.3/replica/.env":        {"DATABASES_LISTEN=10.0.0.3\n", "DATABASES_PEER=10.0.0.2\n", "DATABASES_SERVER_ID=", "CORTEZA_DB_PASSWORD=", "COMPOSE_FILE=compose.yaml:compose.replica.yaml\n"},
+		"databases/replica-10.0.0.3/primary/replica.env": {"DATABASES_PEER=10.0.0.3\n", "DATABASES_SERVER_ID=", "COMPOSE_FILE=compose.yaml:compose.replica.yaml\n"},
 	} {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -56,7 +56,7 @@ func TestInitWritesTheFilesOfAReplica(t *testing.T) {
 			}
 		}
 	}
-	text, err := os.ReadFile("databases/replica/databases/server.pem")
+	text, err := os.ReadFile("databases/replica-10.0.0.3/replica/databases/server.pem")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestInitWritesTheFilesOfAReplica(t *testing.T) {
 		}
 	}
 	var clients []string
-	for _, name := range []string{"databases", "databases/replica/databases", "databases/host-added/databases"} {
+	for _, name := range []string{"databases", "databases/replica-10.0.0.3/replica/databases", "databases/replica-10.0.0.3/primary/databases"} {
 		text, err := os.ReadFile(name + "/replication.pem")
 		if err != nil {
 			t.Fatal(err)
@@ -80,5 +80,5 @@ func TestInitWritesTheFilesOfAReplica(t *testing.T) {
 	if clients[0] != clients[1] || clients[0] != clients[2] {
 		t.Error("the machines have different certificates")
 	}
-	refused("databases/replica exists already")
+	refused("databases/replica-10.0.0.3 exists already")
 }

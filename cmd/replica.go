@@ -29,7 +29,7 @@ const defaultReplicationFile = "/data/state.json"
 func replicaCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "replica",
-		Usage: "status|promote|rejoin|watch [--primary-is-off] [--may-lose <duration>] [--json]",
+		Usage: "status|promote|rejoin|watch [--primary-is-off] [--may-lose <duration>] [--abort] [--json]",
 		Short: "Databases on two machines: a primary and its replica",
 		Long: `
 Run it on the machine of the applications, in the directory of their project, which uses
@@ -52,6 +52,8 @@ DATABASES_REPLICA_DOCKER say.
                     you have seen to it that it is off, and stays so.
   --may-lose        promotes a replica that lacks what was committed in this time before the
                     primary's end, because the primary was alone.
+  --abort           ends a promotion that was interrupted before it has promoted anything: the
+                    applications reach the old primary again.
   --timeout         is how long a step may take.
   --json            prints the status as JSON.
 `,
@@ -59,6 +61,7 @@ DATABASES_REPLICA_DOCKER say.
 			addProjectFlags(cmd)
 			cmd.Flags().Bool("primary-is-off", false, "The primary's machine is off, and stays so")
 			cmd.Flags().Duration("may-lose", 0, "How much may be lost")
+			cmd.Flags().Bool("abort", false, "End a promotion that has promoted nothing")
 			cmd.Flags().Duration("timeout", 5*time.Minute, "How long a step may take")
 			cmd.Flags().String("state", defaultReplicationFile, "The file of the watcher")
 			cmd.Flags().Bool("json", false, "Print JSON")
@@ -72,7 +75,7 @@ func runReplica(cmd *cobra.Command, args []string) error {
 		return withHint(errors.New("replica wants one of status, promote, rejoin and watch"), "edge replica status")
 	}
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	for name, operation := range map[string]string{"primary-is-off": "promote", "may-lose": "promote", "json": "status"} {
+	for name, operation := range map[string]string{"primary-is-off": "promote", "may-lose": "promote", "abort": "promote", "json": "status"} {
 		if cmd.Flags().Changed(name) && args[0] != operation {
 			return fmt.Errorf("--%s has a meaning only for edge replica %s", name, operation)
 		}
@@ -82,6 +85,8 @@ func runReplica(cmd *cobra.Command, args []string) error {
 	switch args[0] {
 	case "watch":
 		return watchReplica(ctx, flags.String("state"))
+	case "health": // of the watcher's container
+		return checkReplicationState(flags.String("state"))
 	case "state": // not for users: the other operations run it in the watcher's container
 		return printReplicationState(cmd.OutOrStdout(), flags.String("state"))
 	}
@@ -98,7 +103,7 @@ func runReplica(cmd *cobra.Command, args []string) error {
 	case "status":
 		return showReplica(ctx, cmd.OutOrStdout(), &stack, flags.Bool("json"))
 	case "promote":
-		return (&replication.Promotion{Stack: stack, PrimaryIsOff: flags.Bool("primary-is-off"), MayLose: flags.Duration("may-lose"), Timeout: timeout}).Run(ctx)
+		return (&replication.Promotion{Stack: stack, PrimaryIsOff: flags.Bool("primary-is-off"), MayLose: flags.Duration("may-lose"), Abort: flags.Bool("abort"), Timeout: timeout}).Run(ctx)
 	case "rejoin":
 		return (&replication.Rejoin{Stack: stack, Timeout: timeout}).Run(ctx)
 	}
@@ -125,6 +130,15 @@ func printReplicationState(w io.Writer, file string) error {
 	return json.NewEncoder(w).Encode(state)
 }
 
+// checkReplicationState fails if the watcher does not write what it knows.
+func checkReplicationState(file string) error {
+	state, err := replication.ReadState(file)
+	if err == nil && (state == nil || state.IsStale(time.Now())) {
+		err = errors.New("the state is old")
+	}
+	return err
+}
+
 // errNeedsAttention says that a status has problems, which are printed.
 var errNeedsAttention = errors.New("the replica needs attention")
 
@@ -134,9 +148,11 @@ func showReplica(ctx context.Context, w io.Writer, stack *replication.Stack, asJ
 		return err
 	}
 	if asJSON {
-		return json.NewEncoder(w).Encode(state)
+		err = json.NewEncoder(w).Encode(state)
+	} else {
+		err = printReplication(w, state, time.Now())
 	}
-	if err := printReplication(w, state, time.Now()); err != nil {
+	if err != nil {
 		return err
 	}
 	if len(state.Problems(time.Now())) > 0 {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
@@ -20,6 +21,7 @@ const (
 	HostVariable           = "DATABASES_HOST"
 	ReplicaVariable        = "DATABASES_REPLICA"
 	WithoutReplicaVariable = "DATABASES_WITHOUT_REPLICA"
+	EpochVariable          = "DATABASES_EPOCH"
 	portVariable           = "DATABASES_PORT"
 	clientVariable         = "REPLICATION_CERTIFICATE"
 	authorityVariable      = "REPLICATION_AUTHORITY"
@@ -38,6 +40,7 @@ const dialTimeout = 3 * time.Second
 type Config struct {
 	Primary, Replica string // the hosts
 	Policy           Policy
+	Epoch            int // how often a replica was promoted
 
 	port             string
 	tls              *tls.Config // without a server name
@@ -81,6 +84,11 @@ func newConfig(variable func(string) string, hostPath func(string) string) (*Con
 	var err error
 	if c.Policy, err = ParsePolicy(variable(WithoutReplicaVariable)); err != nil {
 		return nil, hint.New(err, "docs/replication.md")
+	}
+	if text := variable(EpochVariable); text != "" {
+		if c.Epoch, err = strconv.Atoi(text); err != nil {
+			return nil, hint.New(fmt.Errorf("%s is %q: want a number", EpochVariable, text), "edge replica promote writes it; it is how often that was done")
+		}
 	}
 	if c.tls, err = clientTLS(hostPath(variable(clientVariable)), hostPath(variable(authorityVariable))); err != nil {
 		return nil, hint.New(err, "edge init --replica HOST writes the certificates")

@@ -45,7 +45,7 @@ func (m *mariadb) Primary(ctx context.Context) (s PrimaryState, err error) {
 	if err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_master_enabled, @@GLOBAL.gtid_binlog_pos").Scan(&s.IsReadOnly, &s.IsSynchronous, &s.Position); err != nil {
 		return s, err
 	}
-	status, err := m.rows(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', 'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_master_wait_sessions', 'Rpl_semi_sync_master_yes_tx')")
+	status, err := m.rows(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', 'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_master_wait_sessions', 'Rpl_semi_sync_master_yes_tx', 'Rpl_semi_sync_master_no_tx')")
 	if err != nil {
 		return s, err
 	}
@@ -57,6 +57,7 @@ func (m *mariadb) Primary(ctx context.Context) (s PrimaryState, err error) {
 	s.IsInSync = s.IsSynchronous && s.IsConnected && value["rpl_semi_sync_master_status"] == "ON"
 	s.Waiting, _ = strconv.Atoi(value["rpl_semi_sync_master_wait_sessions"])
 	s.Confirmed, _ = strconv.ParseInt(value["rpl_semi_sync_master_yes_tx"], 10, 64)
+	s.Unconfirmed, _ = strconv.ParseInt(value["rpl_semi_sync_master_no_tx"], 10, 64)
 	return s, nil
 }
 
@@ -72,7 +73,15 @@ func (m *mariadb) Replica(ctx context.Context) (s ReplicaState, err error) {
 		return s, err
 	}
 	s.IsReplica = true
-	s.IsConnected = status["Slave_IO_Running"] == "Yes"
+	s.IsConnected, s.IsStopped = status["Slave_IO_Running"] == "Yes", status["Slave_IO_Running"] == "No"
+	uptime, err := m.rows(ctx, "SHOW GLOBAL STATUS LIKE 'Uptime'")
+	if err != nil {
+		return s, err
+	}
+	if len(uptime) == 1 {
+		n, _ := strconv.Atoi(uptime[0]["Value"])
+		s.Started = time.Now().Add(-time.Duration(n) * time.Second).Truncate(time.Second)
+	}
 	s.Position = status["Gtid_IO_Pos"]
 	if lag, err := strconv.ParseFloat(status["Seconds_Behind_Master"], 64); err == nil {
 		s.Lag = seconds(lag)
@@ -136,12 +145,17 @@ func (m *mariadb) SetSynchronous(ctx context.Context, isSynchronous bool) error 
 	return m.run(ctx, "SET GLOBAL rpl_semi_sync_master_enabled = "+value)
 }
 
+func (m *mariadb) Settle(context.Context) error { return nil }
+
 func (m *mariadb) SetWritable(ctx context.Context) error {
 	return m.run(ctx, "SET GLOBAL read_only = 0")
 }
 
 func (m *mariadb) Reconnect(ctx context.Context) error {
-	return m.run(ctx, "STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD")
+	stopErr := m.run(ctx, "STOP REPLICA IO_THREAD") // may take as long as ctx
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+	defer cancel()
+	return errors.Join(stopErr, m.run(ctx, "START REPLICA IO_THREAD", "START REPLICA SQL_THREAD"))
 }
 
 func (m *mariadb) Has(ctx context.Context, position string) (bool, error) {
@@ -168,10 +182,14 @@ func (m *mariadb) Promote(ctx context.Context) error {
 		return err
 	}
 	if status != nil {
+		// It stops to receive only when it applies what it has: if both threads are stopped, the start of one discards what was received.
+		if err := m.applyAll(ctx); err != nil {
+			return err
+		}
 		if err := m.run(ctx, "STOP REPLICA IO_THREAD"); err != nil {
 			return err
 		}
-		if err := m.applyAll(ctx); err != nil {
+		if err := m.applyAll(ctx); err != nil { // what it has received meanwhile
 			return err
 		}
 		if err := m.run(ctx, "STOP REPLICA", "RESET REPLICA ALL"); err != nil {
@@ -184,30 +202,38 @@ func (m *mariadb) Promote(ctx context.Context) error {
 	return m.SetWritable(ctx)
 }
 
-// applyAll waits until a replica has applied what it has received.
+// errBothStopped says that a replica neither receives nor applies.
+var errBothStopped = errors.New("the replica neither receives nor applies what it has received, and would discard that if it was started: " +
+	"SHOW REPLICA STATUS and its relay log have to be looked at by a person")
+
+// applyAll waits until a replica has applied what it has received. It starts that if it is safe.
 func (m *mariadb) applyAll(ctx context.Context) error {
-	for {
+	for attempt := 0; ; attempt++ {
 		status, err := m.replicaStatus(ctx)
 		if err != nil {
 			return err
-		}
-		if status == nil {
-			return errNotReplica
-		}
-		if status["Last_SQL_Error"] != "" {
-			return fmt.Errorf("it cannot apply what it has received: %s", status["Last_SQL_Error"])
-		}
-		if status["Slave_SQL_Running"] != "Yes" {
-			if err := m.run(ctx, "START REPLICA SQL_THREAD"); err != nil {
-				return err
-			}
 		}
 		var applied string
 		if err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_slave_pos").Scan(&applied); err != nil {
 			return err
 		}
-		if received := status["Gtid_IO_Pos"]; received == "" || received == applied || strings.HasPrefix(status["Slave_SQL_Running_State"], "Slave has read all relay log") {
+		switch {
+		case status == nil:
+			return errNotReplica
+		case status["Slave_SQL_Running"] == "Yes":
+			if received := status["Gtid_IO_Pos"]; received == "" || received == applied || strings.HasPrefix(status["Slave_SQL_Running_State"], "Slave has read all relay log") {
+				return nil
+			}
+		case status["Slave_IO_Running"] == "No" && status["Gtid_IO_Pos"] == applied:
 			return nil
+		case status["Slave_IO_Running"] == "No":
+			return errBothStopped
+		case attempt > 20 && status["Last_SQL_Error"] != "":
+			return fmt.Errorf("it cannot apply what it has received: %s", status["Last_SQL_Error"])
+		default: // after an error, such as a full disk, it tries again
+			if err := m.run(ctx, "START REPLICA SQL_THREAD"); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -231,6 +257,19 @@ func (m *mariadb) Follow(ctx context.Context, position string) error {
 		return errors.New("CHANGE MASTER failed: " + strings.ReplaceAll(err.Error(), m.password, "…"))
 	}
 	return m.run(ctx, "START REPLICA")
+}
+
+// checkVersion fails if a primary that is killed could discard commits which its replica has (MDEV-33465).
+func (m *mariadb) checkVersion(ctx context.Context) error {
+	var version string
+	if err := m.db.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
+		return err
+	}
+	var major, minor, patch int
+	if _, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); err == nil && (major < 10 || major == 10 && (minor < 11 || minor == 11 && patch < 9)) {
+		return fmt.Errorf("MariaDB %s may lose commits when it is killed: it has to be 10.11.9 or later", version)
+	}
+	return nil
 }
 
 func (m *mariadb) run(ctx context.Context, statements ...string) error {

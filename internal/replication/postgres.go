@@ -30,6 +30,9 @@ func openPostgres(c *Config, host string) (Server, error) {
 	config.Host, config.Port = "corteza-db", 5432
 	config.User, config.Password, config.Database = c.postgresUser, c.postgresPassword, c.postgresName
 	config.RuntimeParams["application_name"] = "edge-replication"
+	// A connection for replication, which can be had also if commits that wait use up all others. It takes no parameters apart from the statement.
+	config.RuntimeParams["replication"] = "database"
+	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	config.RuntimeParams["synchronous_commit"] = "local" // what this program writes must not wait for the replica
 	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx, host, "corteza-db") }
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
@@ -69,10 +72,13 @@ func (p *postgres) Primary(ctx context.Context) (s PrimaryState, err error) {
 func (p *postgres) Replica(ctx context.Context) (s ReplicaState, err error) {
 	var position, status sql.NullString
 	var lag float64
+	var started float64
 	err = p.db.QueryRowContext(ctx, `
 		SELECT pg_is_in_recovery(), greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text, (SELECT status FROM pg_stat_wal_receiver),
-			CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
-			ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float8`).Scan(&s.IsReplica, &position, &status, &lag)
+			CASE WHEN coalesce(pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn(), true) THEN 0
+			ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float8,
+			extract(epoch FROM pg_postmaster_start_time())::float8`).Scan(&s.IsReplica, &position, &status, &lag, &started)
+	s.Started = time.Unix(int64(started), 0)
 	s.IsWritable = !s.IsReplica
 	s.Position, s.IsConnected, s.Lag = position.String, status.String == "streaming", seconds(lag)
 	if s.IsReplica && !s.IsConnected {
@@ -97,6 +103,9 @@ func (p *postgres) SetSynchronous(ctx context.Context, isSynchronous bool) error
 func (p *postgres) createSlot(ctx context.Context) error {
 	return p.run(ctx, "SELECT pg_create_physical_replication_slot('"+replicaName+"') WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '"+replicaName+"')")
 }
+
+// Settle has the checkpointer, which lets all other processes know whether they have to wait, read its settings: it does so before a checkpoint.
+func (p *postgres) Settle(ctx context.Context) error { return p.run(ctx, "CHECKPOINT") }
 
 func (p *postgres) SetWritable(context.Context) error { return nil } // a primary is writable
 
@@ -131,14 +140,20 @@ func (p *postgres) Promote(ctx context.Context) error {
 			return errors.New("it was not promoted within 300 s")
 		}
 	}
-	if err := p.createSlot(ctx); err != nil { // so that what is written from now on is kept for the next replica
-		return err
-	}
 	return p.SetSynchronous(ctx, false)
 }
 
-// Follow does nothing: the copy itself says that it is a replica.
-func (p *postgres) Follow(context.Context, string) error { return nil }
+// Follow has nothing to set: the copy itself says that it is a replica.
+func (p *postgres) Follow(ctx context.Context, _ string) error {
+	s, err := p.Replica(ctx)
+	if err == nil && !s.IsReplica {
+		err = errNotReplica
+	}
+	if err == nil && !s.IsConnected {
+		err = errors.New(s.Problem)
+	}
+	return err
+}
 
 func (p *postgres) run(ctx context.Context, statements ...string) error {
 	for _, s := range statements {

@@ -27,11 +27,24 @@ func (r *Rejoin) Run(ctx context.Context) error {
 	if err := r.load(ctx); err != nil {
 		return err
 	}
+	unlock, err := r.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if journal, err := r.readJournal(); err != nil {
+		return err
+	} else if journal != nil {
+		return hint.New(fmt.Errorf("the promotion of %s is not finished", journal.To), "edge replica promote finishes it")
+	}
+	if err := r.checkState(ctx); err != nil {
+		return err
+	}
 	primary, replica := r.host(r.config.Primary), r.host(r.config.Replica)
 	if err := errors.Join(primary.responds(ctx), replica.responds(ctx)); err != nil {
 		return hint.New(err, "DATABASES_DOCKER and DATABASES_REPLICA_DOCKER name the Engines, such as ssh://root@10.0.0.2; root of this machine needs a key there")
 	}
-	all, closeAll, err := open(r.config)
+	all, closeAll, err := openServers(r.config)
 	if err != nil {
 		return err
 	}
@@ -44,9 +57,11 @@ func (r *Rejoin) Run(ctx context.Context) error {
 	for _, s := range all {
 		if r.isFollowing(ctx, s) {
 			fmt.Fprintf(r.Out, "%s: %s is a replica already\n", s.Name, replica.address)
-			continue
+			err = r.finishCopy(ctx, s, replica)
+		} else {
+			err = r.copyDatabase(ctx, s, primary, replica)
 		}
-		if err := r.copyDatabase(ctx, s, primary, replica); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
@@ -61,16 +76,33 @@ func (r *Rejoin) Run(ctx context.Context) error {
 	return nil
 }
 
-// checkPrimary fails unless the primary is one.
+// checkState fails unless the watcher, too, says which host is the primary: what is on the other one is replaced.
+func (r *Rejoin) checkState(ctx context.Context) error {
+	const next = "docker compose up --detach replication; docker compose logs replication says why it does not run"
+	state, err := r.readState(ctx)
+	if err != nil {
+		return err
+	}
+	if state == nil || state.IsStale(time.Now()) {
+		return hint.New(errors.New("the service replication does not run"), next)
+	}
+	if state.Primary != r.config.Primary || state.Replica != r.config.Replica {
+		return hint.New(fmt.Errorf("for the service replication, the primary is %s and the replica %s; in .env, it is %s and %s", state.Primary, state.Replica, r.config.Primary, r.config.Replica), next)
+	}
+	return nil
+}
+
+// checkPrimary fails unless the primary is one from which a copy can be made.
 func (r *Rejoin) checkPrimary(ctx context.Context, s servers) error {
+	if _, err := s.primaryState(ctx); err != nil {
+		return hint.New(fmt.Errorf("%s on %s: %w", s.Name, r.config.Primary, short(err)), "the primary must run; if its machine is lost, edge replica promote comes first")
+	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	state, err := s.primary.Primary(ctx)
-	if err == nil && state.IsReplica {
-		err = errors.New("it is a replica")
-	}
-	if err != nil {
-		return hint.New(fmt.Errorf("%s on %s: %w", s.Name, r.config.Primary, short(err)), "the primary must run; if its machine is lost, edge replica promote comes first")
+	if m, ok := s.primary.(*mariadb); ok {
+		if err := m.checkVersion(ctx); err != nil {
+			return hint.New(err, "update the images of the databases, and their containers, first")
+		}
 	}
 	// What is on the replica's host is replaced.
 	tables, err := s.primary.Tables(ctx)
@@ -95,19 +127,20 @@ func (r *Rejoin) isFollowing(ctx context.Context, s servers) bool {
 
 // copyDatabase puts a copy of the primary's data in the place of the replica's, which is kept until the copy is complete.
 func (r *Rejoin) copyDatabase(ctx context.Context, s servers, primary, replica *host) error {
-	c, err := replica.container(ctx, s.Service)
+	if r.config.Policy == Stop { // nobody would have it go on alone
+		if err := r.awaitAlone(ctx, s); err != nil {
+			return err
+		}
+	}
+	c, volume, err := replica.volume(ctx, s.Database)
 	if err != nil {
 		return err
 	}
-	image, err := replica.edgeImage(ctx)
-	if err != nil {
-		return err
-	}
-	volume := func(operation string) (string, error) {
-		out, _, err := replica.docker.Run(ctx, "run", "--rm", "--network", "none", "--user", "0:0", "--volumes-from", c.ID, "--entrypoint", "edge", image, "volume", operation, dataDirectories[s.Name])
-		return strings.TrimSpace(out), err
-	}
+	replica.removeHelper(ctx, s.Database) // of a call that was interrupted
 	if err := r.step(s.Name+": stopped on "+replica.address, func() error { return replica.stop(ctx, s.Service) }); err != nil {
+		return err
+	}
+	if err := r.awaitAlone(ctx, s); err != nil {
 		return err
 	}
 	if err := finishEarlier(volume); err != nil {
@@ -119,7 +152,7 @@ func (r *Rejoin) copyDatabase(ctx context.Context, s servers, primary, replica *
 	var position string
 	err = r.step(s.Name+": copied from "+primary.address, func() (err error) {
 		if s.Name == "mariadb" {
-			position, err = r.copyMariaDB(ctx, primary, replica, c)
+			position, err = r.copyMariaDB(ctx, s.Database, primary, replica, c)
 			return err
 		}
 		return r.copyPostgres(ctx, s, replica, c)
@@ -139,11 +172,69 @@ func (r *Rejoin) copyDatabase(ctx context.Context, s servers, primary, replica *
 		var last error
 		follow := func(ctx context.Context) bool { last = s.replica.Follow(ctx, position); return last == nil }
 		if err := eventually(ctx, follow); err != nil {
-			return errors.Join(err, last)
+			return fmt.Errorf("it does not follow the primary: %w: %w", err, last)
 		}
 		_, err := volume("commit")
 		return err
 	})
+}
+
+// awaitAlone waits until no commit waits for the replica, which is going to be copied: the copy of MariaDB would wait for the commits, and they for the replica.
+func (r *Rejoin) awaitAlone(ctx context.Context, s servers) error {
+	if s.Name != "mariadb" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*lostAfter)
+	defer cancel()
+	err := eventually(ctx, func(ctx context.Context) bool {
+		state, err := s.primaryState(ctx)
+		return err == nil && !state.IsSynchronous
+	})
+	if err != nil {
+		return hint.New(errors.New("commits wait for the replica, so that no copy can be made"),
+			"set "+WithoutReplicaVariable+"=continue in .env, docker compose up --detach replication, and call it again; set it back afterwards")
+	}
+	return nil
+}
+
+// finishCopy removes the old data if a call was interrupted after the new one was in place.
+func (r *Rejoin) finishCopy(ctx context.Context, s servers, replica *host) error {
+	_, volume, err := replica.volume(ctx, s.Database)
+	if err != nil {
+		return err
+	}
+	out, err := volume("state")
+	if err != nil {
+		return err
+	}
+	if _, state, _ := strings.Cut(out, "\t"); state == "" {
+		return nil
+	}
+	_, err = volume("commit")
+	return err
+}
+
+// volume returns the container of a database, and what runs `edge volume` on its data.
+func (h *host) volume(ctx context.Context, d Database) (c compose.Container, run func(operation string) (string, error), err error) {
+	if c, err = h.container(ctx, d.Service); err != nil {
+		return c, nil, err
+	}
+	image, err := h.edgeImage(ctx)
+	if err != nil {
+		return c, nil, err
+	}
+	return c, func(operation string) (string, error) {
+		out, _, err := h.docker.Run(ctx, "run", "--rm", "--network", "none", "--user", "0:0", "--volumes-from", c.ID, "--entrypoint", "edge", image, "volume", operation, dataDirectories[d.Name])
+		return strings.TrimSpace(out), err
+	}, nil
+}
+
+// helperName is the name of the container that copies a database.
+func (h *host) helperName(d Database) string { return h.project + "-rejoin-" + d.Name }
+
+// removeHelper ends a copy that runs without the process that has started it.
+func (h *host) removeHelper(ctx context.Context, d Database) {
+	_, _, _ = h.docker.Run(ctx, "rm", "--force", h.helperName(d)) // usually there is none
 }
 
 // finishEarlier ends what an earlier call has left: data that was being removed is, and anything else is undone.
@@ -167,8 +258,8 @@ func finishEarlier(volume func(operation string) (string, error)) error {
 const stagedDirectory = "/.edge-restore-new"
 
 // copyMariaDB copies a database from one host to the other through this process, and returns the position from which it continues.
-func (r *Rejoin) copyMariaDB(ctx context.Context, primary, replica *host, c compose.Container) (string, error) {
-	source, err := primary.container(ctx, "bigcapital-mysql")
+func (r *Rejoin) copyMariaDB(ctx context.Context, d Database, primary, replica *host, c compose.Container) (string, error) {
+	source, err := primary.container(ctx, d.Service)
 	if err != nil {
 		return "", err
 	}
@@ -198,7 +289,7 @@ program=$(command -v mariadb-backup || command -v mariabackup)
 "$program" --prepare --target-dir=. >&2
 chown -R mysql:mysql .
 cut -f 3 xtrabackup_binlog_info mariadb_backup_binlog_info 2>/dev/null | head -n 1`
-	_, receiveErr := replica.docker.Stream(ctx, reader, &out, "run", "--rm", "--interactive", "--network", "none", "--user", "0:0", "--volumes-from", c.ID, "--tmpfs", "/tmp:mode=1777", "--entrypoint", "sh", c.Image, "-c", script)
+	_, receiveErr := replica.docker.Stream(ctx, reader, &out, "run", "--rm", "--init", "--name", replica.helperName(d), "--interactive", "--network", "none", "--user", "0:0", "--volumes-from", c.ID, "--tmpfs", "/tmp:mode=1777", "--entrypoint", "sh", c.Image, "-c", script)
 	_ = reader.CloseWithError(errors.New("the other host takes no more"))
 	if err := errors.Join(<-sent, receiveErr); err != nil {
 		return "", err
@@ -233,7 +324,7 @@ touch standby.signal
 chown -R postgres:postgres .
 chmod 0700 .
 sync`
-	_, err = replica.docker.Stream(ctx, strings.NewReader(r.config.postgresPassword), io.Discard, "run", "--rm", "--interactive", "--network", network, "--user", "0:0",
+	_, err = replica.docker.Stream(ctx, strings.NewReader(r.config.postgresPassword), io.Discard, "run", "--rm", "--init", "--name", replica.helperName(s.Database), "--interactive", "--network", network, "--user", "0:0",
 		"--volumes-from", c.ID, "--env", "POSTGRES_USER="+r.config.postgresUser, "--entrypoint", "sh", c.Image, "-c", script)
 	return err
 }
@@ -272,7 +363,7 @@ func (r *Rejoin) await(ctx context.Context, database string) error {
 			last = err.Error()
 			return false
 		}
-		if state == nil || state.Databases[database] == nil || time.Since(state.Time) > staleAfter {
+		if state == nil || state.Databases[database] == nil || state.IsStale(time.Now()) {
 			last = "the service replication does not run"
 			return false
 		}

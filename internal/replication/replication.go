@@ -52,6 +52,7 @@ type PrimaryState struct {
 	IsConnected   bool   // the replica receives, and confirms
 	IsInSync      bool   // its commits wait for the replica, which has all earlier ones
 	Waiting       int    // commits that wait for the replica
+	Unconfirmed   int64  // grows with what was acknowledged although the replica had not confirmed it
 	Confirmed     int64  // grows with what the replica confirms
 	Position      string // the end of its log
 }
@@ -61,6 +62,8 @@ type ReplicaState struct {
 	IsReplica   bool          // it follows another server
 	IsWritable  bool          // it is a primary, and takes writes
 	IsConnected bool          // it receives
+	IsStopped   bool          // somebody has stopped it from receiving
+	Started     time.Time     // when the server was started; what MariaDB has received and not applied is lost then
 	Position    string        // the end of what it has received
 	Lag         time.Duration // how old what it has applied is; 0 if it has applied everything that it has received
 	Problem     string        // why it does not receive or apply
@@ -74,6 +77,8 @@ type Server interface {
 	Replica(ctx context.Context) (ReplicaState, error)
 	// SetSynchronous has commits wait for the replica, or for nobody. It does not survive a restart: a server that starts is synchronous.
 	SetSynchronous(ctx context.Context, isSynchronous bool) error
+	// Settle returns when all that runs on the server goes by what SetSynchronous has set.
+	Settle(ctx context.Context) error
 	// SetWritable lets a primary that has started take writes.
 	SetWritable(ctx context.Context) error
 	// Reconnect has a replica connect again.
@@ -84,7 +89,7 @@ type Server interface {
 	Tables(ctx context.Context) (int, error)
 	// Promote makes a replica a primary that is alone. It first applies what it has received. It may be called again.
 	Promote(ctx context.Context) error
-	// Follow makes a server whose data is a copy of its primary's a replica, from the position that the copy has.
+	// Follow makes a server whose data is a copy of its primary's a replica, from the position that the copy has. It fails if it does not receive.
 	Follow(ctx context.Context, position string) error
 	Close()
 }

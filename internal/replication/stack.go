@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -74,7 +74,11 @@ func (s *Stack) load(ctx context.Context) error {
 			s.variables[name] = *value
 		}
 	}
-	s.directory = cmp.Or(s.Project.Directory, ".")
+	s.directory = s.Project.Directory
+	if s.directory == "" && len(s.Project.Files) > 0 {
+		s.directory = filepath.Dir(s.Project.Files[0])
+	}
+	s.directory = cmp.Or(s.directory, ".")
 	return nil
 }
 
@@ -123,21 +127,25 @@ func (h *host) container(ctx context.Context, service string) (compose.Container
 	return all[0], nil
 }
 
-// stop stops services on the host. A container that somebody has stopped does not start again when the host does.
+// stop stops services on the host, each of which has to be there. A container that somebody has stopped does not start again when the host does.
 func (h *host) stop(ctx context.Context, services ...string) error {
 	for _, service := range services {
-		all, err := compose.Containers(ctx, h.docker, h.project, service)
+		c, err := h.container(ctx, service)
 		if err != nil {
 			return err
 		}
-		for _, c := range all {
-			args := []string{"stop", c.ID}
-			if service == portService { // it would wait for its clients
-				args = []string{"stop", "--time", "1", c.ID}
-			}
-			if _, _, err := h.docker.Run(ctx, args...); err != nil {
-				return err
-			}
+		args := []string{"stop", c.ID}
+		if service == portService { // it would wait for its clients
+			args = []string{"stop", "--time", "1", c.ID}
+		}
+		if _, _, err := h.docker.Run(ctx, args...); err != nil {
+			return err
+		}
+		if c, err = h.container(ctx, service); err == nil && c.IsUp() {
+			err = fmt.Errorf("%s still runs on %s", service, h.address)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -196,7 +204,7 @@ func (s *Stack) databaseServices() []string {
 	return names
 }
 
-// applications returns the services that depend on those of databases, and run.
+// applications returns the services that depend on those of databases.
 func (s *Stack) applications() []string {
 	databases := s.databaseServices()
 	var names []string
@@ -210,15 +218,36 @@ func (s *Stack) applications() []string {
 	return names
 }
 
-// maintenance has the edge show its maintenance page for services, or end that. It returns those for which it did: not every service has a route.
-func (s *Stack) maintenance(ctx context.Context, operation string, services []string, flags ...string) (done []string) {
+// maintenance has the edge show its maintenance page for services, or end that. Services without a route have none.
+func (s *Stack) maintenance(ctx context.Context, operation string, services []string, flags ...string) {
 	for _, service := range services {
 		args := append([]string{"exec", "--no-TTY", s.Edge, "edge", "maintenance", operation, service}, flags...)
-		if _, _, err := s.local().Run(ctx, s.Project.Args(args...)...); err == nil {
-			done = append(done, service)
+		_, _, _ = s.local().Run(ctx, s.Project.Args(args...)...) // what is in maintenance afterwards is looked at by whoever needs it
+	}
+}
+
+// closedServices returns the services that are in maintenance.
+func (s *Stack) closedServices(ctx context.Context) (names []string, err error) {
+	out, _, err := s.local().Run(ctx, s.Project.Args("exec", "--no-TTY", s.Edge, "edge", "maintenance", "--json")...)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Services []struct{ Service string }
+	}
+	if err := json.Unmarshal([]byte(out), &answer); err != nil {
+		return nil, err
+	}
+	for _, s := range answer.Services {
+		for address := range strings.SplitSeq(s.Service, ",") {
+			name, _, _ := strings.Cut(address, ":")
+			if _, after, hasProject := strings.Cut(name, "/"); hasProject {
+				name = after
+			}
+			names = append(names, name)
 		}
 	}
-	return done
+	return names, nil
 }
 
 // step runs a part of an operation, and prints how long it took.
@@ -231,70 +260,97 @@ func (s *Stack) step(what string, f func() error) error {
 	return nil
 }
 
-// swapVariables exchanges the hosts in the environment file, and reads the compose files again.
-func (s *Stack) swapVariables(ctx context.Context) error {
-	want := s.config.Replica
-	file := filepath.Join(s.directory, ".env")
-	if len(s.Project.EnvFiles) > 0 {
-		file = s.Project.EnvFiles[len(s.Project.EnvFiles)-1]
+// environmentFile returns the file with the variables of the project.
+func (s *Stack) environmentFile() string {
+	if n := len(s.Project.EnvFiles); n > 0 {
+		return s.Project.EnvFiles[n-1]
 	}
+	return filepath.Join(s.directory, ".env")
+}
+
+// checkSwap fails if a change of the environment file would not have Compose use the other host as the primary.
+func (s *Stack) checkSwap(ctx context.Context) error {
+	file := s.environmentFile()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return hint.New(err, "that file has "+HostVariable+" and "+ReplicaVariable+"; name the directory with --project-directory")
+	}
+	trial := filepath.Join(filepath.Dir(file), ".edge-promotion.env")
+	if err := os.WriteFile(trial, setPrimary(text, s.config.Replica), 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(trial)
+	other := *s
+	other.Project.EnvFiles = append(slices.Clone(s.Project.EnvFiles[:max(0, len(s.Project.EnvFiles)-1)]), trial)
+	if err := other.load(ctx); err != nil {
+		return err
+	}
+	if other.config.Primary != s.config.Replica || other.config.Replica != s.config.Primary || other.config.Epoch != s.config.Epoch+1 {
+		return hint.New(fmt.Errorf("%s, %s and %s do not come from %s, which a promotion changes", HostVariable, ReplicaVariable, EpochVariable, file),
+			"set them in that file alone: not in the shell, and not in the compose files")
+	}
+	return nil
+}
+
+// setHosts makes a host the primary in the environment file, and reads the compose files again. It may be called again.
+func (s *Stack) setHosts(ctx context.Context, primary string) error {
+	file := s.environmentFile()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	if err := writeFile(file, swapLines(text), info.Mode().Perm(), true); err != nil {
+	if err := writeFile(file, setPrimary(text, primary), 0o600); err != nil {
 		return err
 	}
 	if err := s.load(ctx); err != nil {
 		return err
 	}
-	if s.config.Primary != want {
-		return hint.New(fmt.Errorf("%s in %s is not what Compose uses: it has %s, want %s", HostVariable, file, s.config.Primary, want), "set "+HostVariable+" and "+ReplicaVariable+" in that file alone, and call it again")
+	if s.config.Primary != primary {
+		return hint.New(fmt.Errorf("%s is %s, want %s", HostVariable, s.config.Primary, primary), "set it in "+file+" alone, and call it again")
 	}
 	return nil
 }
 
-// swapLines exchanges the values of the variables of both hosts. All other lines stay as they are.
-func swapLines(text []byte) []byte {
+// setPrimary makes a host the primary in the text of an environment file, and counts that. It changes nothing if it is the primary already.
+func setPrimary(text []byte, primary string) []byte {
 	lines := strings.SplitAfter(string(text), "\n")
-	find := func(name string) int { // the last one counts
-		found := -1
-		for i, line := range lines {
-			if key, _, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == name {
-				found = i
-			}
-		}
-		return found
+	if _, value := lastValue(lines, HostVariable); value == primary {
+		return text
 	}
-	var added bytes.Buffer
+	var added []string
+	set := func(name, value string) {
+		line := name + "=" + value + "\n"
+		if i, _ := lastValue(lines, name); i >= 0 {
+			lines[i] = line
+		} else if value != "" {
+			added = append(added, line)
+		}
+	}
 	for _, names := range swapped {
-		var values [2]string
-		at := [2]int{find(names[0]), find(names[1])}
-		for side, i := range at {
-			if i >= 0 {
-				_, value, _ := strings.Cut(lines[i], "=")
-				values[side] = strings.TrimRight(value, "\r\n")
-			}
-		}
-		for side, i := range at {
-			line := names[side] + "=" + values[1-side] + "\n"
-			switch {
-			case i >= 0:
-				lines[i] = line
-			case values[1-side] != "":
-				added.WriteString(line)
-			}
-		}
+		_, first := lastValue(lines, names[0])
+		_, second := lastValue(lines, names[1])
+		set(names[0], second)
+		set(names[1], first)
 	}
+	_, epoch := lastValue(lines, EpochVariable)
+	n, _ := strconv.Atoi(epoch) // "" is 0
+	set(EpochVariable, strconv.Itoa(n+1))
 	all := strings.Join(lines, "")
-	if added.Len() > 0 && all != "" && !strings.HasSuffix(all, "\n") {
+	if len(added) > 0 && all != "" && !strings.HasSuffix(all, "\n") {
 		all += "\n"
 	}
-	return append([]byte(all), added.Bytes()...)
+	return []byte(all + strings.Join(added, ""))
+}
+
+// lastValue returns the line of a variable that counts, and its value; -1 if there is none.
+func lastValue(lines []string, name string) (at int, value string) {
+	at = -1
+	for i, line := range lines {
+		if key, v, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == name {
+			at, value = i, strings.TrimRight(v, "\r\n")
+		}
+	}
+	return at, value
 }
 
 // servers are the two servers of a database.
@@ -303,8 +359,24 @@ type servers struct {
 	primary, replica Server
 }
 
-// open opens the servers of all databases. Nothing is connected yet.
-func open(c *Config) (all []servers, closeAll func(), err error) {
+func (s servers) primaryState(ctx context.Context) (PrimaryState, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	state, err := s.primary.Primary(ctx)
+	if err == nil && state.IsReplica {
+		err = errors.New("it is a replica")
+	}
+	return state, err
+}
+
+func (s servers) replicaState(ctx context.Context) (ReplicaState, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	return s.replica.Replica(ctx)
+}
+
+// openServers opens the servers of all databases. Nothing is connected yet.
+func openServers(c *Config) (all []servers, closeAll func(), err error) {
 	closeAll = func() {
 		for _, s := range all {
 			for _, one := range []Server{s.primary, s.replica} {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type State struct {
 	Primary   string                    `json:"primary"`
 	Replica   string                    `json:"replica"`
 	Policy    Policy                    `json:"without_replica"`
+	Epoch     int                       `json:"epoch"` // how often a replica was promoted
 	Databases map[string]*DatabaseState `json:"databases"`
 }
 
@@ -25,6 +27,9 @@ type DatabaseState struct {
 	Since      time.Time `json:"since"`            // of the mode
 	LastInSync time.Time `json:"last_in_sync"`     // when the replica last had every acknowledged commit; zero: never
 	Reason     string    `json:"reason,omitempty"` // why the mode is Alone
+	LastUp     time.Time `json:"last_up"`          // when the primary last responded
+	// When the replica that was in sync was started. What it has received since then is there only as long as it runs.
+	ReplicaStarted time.Time `json:"replica_started"`
 
 	IsPrimaryUp bool    `json:"primary_up"`
 	IsConnected bool    `json:"connected"` // the replica receives, and confirms
@@ -36,10 +41,13 @@ type DatabaseState struct {
 // staleAfter is how old a state may be.
 const staleAfter = 30 * time.Second
 
+// IsStale reports whether nothing has been written for too long.
+func (s *State) IsStale(now time.Time) bool { return now.Sub(s.Time) > staleAfter }
+
 // Problems returns what needs attention, by database. The key "" is about the watcher.
 func (s *State) Problems(now time.Time) map[string]string {
 	all := make(map[string]string)
-	if age := now.Sub(s.Time); age > staleAfter {
+	if s.IsStale(now) {
 		all[""] = fmt.Sprintf("nothing is known since %s: does the service replication run?", s.Time.Local().Format(time.DateTime))
 	}
 	for name, d := range s.Databases {
@@ -71,29 +79,43 @@ func ReadState(file string) (*State, error) {
 	return s, nil
 }
 
-// write replaces the file. With isDurable, it is on the disk afterwards.
-func (s *State) write(file string, isDurable bool) error {
+// write replaces the file.
+func (s *State) write(file string) error {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return writeFile(file, append(text, '\n'), 0o644, isDurable)
+	return writeFile(file, append(text, '\n'), 0o644)
 }
 
-// writeFile replaces a file as a whole.
-func writeFile(file string, text []byte, mode fs.FileMode, isDurable bool) (err error) {
+// writeFile replaces the text of a file, or creates it with a mode. It is on the disk afterwards. The owner and the mode stay, and a symbolic link stays one.
+func writeFile(file string, text []byte, mode fs.FileMode) (err error) {
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target
+	}
+	info, err := os.Stat(file)
+	if err == nil {
+		mode = info.Mode().Perm()
+	}
 	temporary, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}
-	_, err = temporary.Write(text)
-	if err == nil && isDurable {
+	if info != nil {
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+			err = temporary.Chown(int(owner.Uid), int(owner.Gid))
+		}
+	}
+	if err == nil {
+		_, err = temporary.Write(text)
+	}
+	if err == nil {
 		err = temporary.Sync()
 	}
 	if err = errors.Join(err, temporary.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(file+".new", file); err != nil || !isDurable {
+	if err := os.Rename(file+".new", file); err != nil {
 		return err
 	}
 	directory, err := os.Open(filepath.Dir(file))

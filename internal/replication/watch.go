@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // Watcher looks at both hosts each second, and writes what it sees to a file. It has commits wait for the replica as long as there is one, and lets the
@@ -28,23 +31,27 @@ const queryTimeout = 5 * time.Second
 // Run watches until ctx ends.
 func (w *Watcher) Run(ctx context.Context) error {
 	w.setDefaults()
-	state, err := ReadState(w.File)
+	earlier, err := ReadState(w.File)
+	if err != nil { // then nothing is known of the replica
+		w.Log.Error("the state cannot be read", zap.Error(err))
+		earlier = nil
+	}
+	state, err := w.begin(earlier, time.Now())
 	if err != nil {
 		return err
 	}
-	state = w.begin(state, time.Now())
-	if err := state.write(w.File, true); err != nil {
+	if err := state.write(w.File); err != nil {
 		return err
 	}
 	var mu sync.Mutex // guards state and the file
-	save := func(isDurable bool) error {
+	save := func() error {
 		state.Time = time.Now()
-		return state.write(w.File, isDurable)
+		return state.write(w.File)
 	}
 	var running sync.WaitGroup
 	for _, d := range w.databases {
 		running.Go(func() {
-			p := &pair{watcher: w, database: d, log: w.Log.With(zap.String("database", d.Name))}
+			p := &pair{watcher: w, database: d, log: w.Log.With(zap.String("database", d.Name)), unconfirmed: -1}
 			defer p.close()
 			for {
 				seen := p.look(ctx)
@@ -57,7 +64,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 				next, action := p.decide(own, seen, time.Now())
 				mu.Lock()
 				*state.Databases[d.Name] = next
-				err := save(next.Mode != own.Mode)
+				err := save()
 				mu.Unlock()
 				if err != nil { // then nothing may change: a promotion would not know of it
 					p.log.Error("the state cannot be written", zap.Error(err))
@@ -91,21 +98,31 @@ func (w *Watcher) setDefaults() {
 	}
 }
 
-// begin returns the state to start with. What an earlier run has written is true as long as the primary is the same: only a watcher changes the mode.
-func (w *Watcher) begin(earlier *State, now time.Time) *State {
-	s := &State{Time: now, Primary: w.Config.Primary, Replica: w.Config.Replica, Policy: w.Config.Policy, Databases: make(map[string]*DatabaseState)}
+// begin returns the state to start with. What an earlier run has written is true as long as both hosts are the same: only a watcher changes the mode.
+func (w *Watcher) begin(earlier *State, now time.Time) (*State, error) {
+	c := w.Config
+	if earlier != nil {
+		switch {
+		case c.Epoch < earlier.Epoch:
+			return nil, hint.New(fmt.Errorf("%s is %d, and was %d: this is an older .env, in which %s is the primary; it was %s", EpochVariable, c.Epoch, earlier.Epoch, c.Primary, earlier.Primary),
+				"restore the .env that edge replica promote has written")
+		case c.Epoch == earlier.Epoch && c.Primary != earlier.Primary:
+			return nil, hint.New(fmt.Errorf("%s is %s, and was %s", HostVariable, c.Primary, earlier.Primary),
+				fmt.Sprintf("edge replica promote changes it; if it is the same database under another address: %s=%d", EpochVariable, c.Epoch+1))
+		}
+	}
+	s := &State{Time: now, Primary: c.Primary, Replica: c.Replica, Policy: c.Policy, Epoch: c.Epoch, Databases: make(map[string]*DatabaseState)}
 	for _, d := range w.databases {
 		switch {
-		case earlier != nil && earlier.Primary == s.Primary && earlier.Databases[d.Name] != nil:
+		case earlier != nil && earlier.Primary == s.Primary && earlier.Replica == s.Replica && earlier.Databases[d.Name] != nil:
 			s.Databases[d.Name] = earlier.Databases[d.Name]
-			continue
 		case earlier != nil && earlier.Primary == s.Replica:
 			s.Databases[d.Name] = &DatabaseState{Mode: Alone, Since: now, Reason: fmt.Sprintf("%s was promoted, and %s does not follow it yet", s.Primary, s.Replica)}
 		default:
 			s.Databases[d.Name] = &DatabaseState{Mode: Alone, Since: now, Reason: fmt.Sprintf("%s has not followed it yet", s.Replica)}
 		}
 	}
-	return s
+	return s, nil
 }
 
 // pair is a database on both hosts.
@@ -119,7 +136,9 @@ type pair struct {
 	confirmedAt   time.Time // when that was, or when nothing waited
 	lastConnected time.Time
 	lastReconnect time.Time
+	isSettled     bool   // all of the primary goes by its present setting
 	target        string // what the replica must have before it counts as in sync; "" if that is not known yet
+	unconfirmed   int64  // the primary's counter
 }
 
 func (p *pair) close() {
@@ -170,12 +189,13 @@ func (p *pair) open(s *Server, host string) (err error) {
 
 // action is what has to be done after the state is on the disk.
 type action struct {
-	what string
-	do   func(ctx context.Context, p *pair) error
+	what    string
+	do      func(ctx context.Context, p *pair) error
+	timeout time.Duration // queryTimeout if 0
 }
 
 func (p *pair) act(ctx context.Context, a *action) error {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.timeout, queryTimeout))
 	defer cancel()
 	return a.do(ctx, p)
 }
@@ -198,16 +218,20 @@ func (p *pair) decide(d DatabaseState, s seen, now time.Time) (DatabaseState, *a
 		p.lastConnected, p.target = now, "" // a primary that comes back gives its replica time to connect
 		return d, nil
 	}
-	if s.primary.IsReadOnly && s.replicaErr == nil && s.replica.IsWritable {
-		d.Problem = fmt.Sprintf("%s takes writes, and %s says that %s is the primary: which one is right?", p.watcher.Config.Replica, HostVariable, p.watcher.Config.Primary)
+	d.LastUp = now
+	// A replica that was in sync, and is a primary now, may have been promoted: then this one must not go on.
+	isRivalled := !d.LastInSync.IsZero() && s.replicaErr == nil && s.replica.IsWritable
+	if isRivalled {
+		d.Problem = fmt.Sprintf("%s takes writes, and %s says that %s is the primary: was a promotion interrupted? edge replica promote finishes it", p.watcher.Config.Replica, HostVariable, p.watcher.Config.Primary)
+		p.target = ""
 		return d, nil
 	}
 	if s.primary.IsReadOnly {
-		return d, &action{"the primary takes writes", func(ctx context.Context, p *pair) error { return p.primary.SetWritable(ctx) }}
+		return d, &action{what: "the primary takes writes", do: func(ctx context.Context, p *pair) error { return p.primary.SetWritable(ctx) }}
 	}
-	if !s.primary.IsConnected && s.replica.IsReplica && s.replica.IsConnected && now.Sub(p.lastReconnect) > p.watcher.lostAfter {
+	if s.replica.IsReplica && (s.replica.IsStopped || !s.primary.IsConnected && s.replica.IsConnected) && now.Sub(p.lastReconnect) > p.watcher.lostAfter {
 		p.lastReconnect = now
-		return d, &action{"the replica connects again, because it does not confirm", func(ctx context.Context, p *pair) error { return p.replica.Reconnect(ctx) }}
+		return d, &action{what: "the replica connects again", do: func(ctx context.Context, p *pair) error { return p.replica.Reconnect(ctx) }}
 	}
 	if d.Mode == Synchronous {
 		return p.decideSynchronous(d, s, now)
@@ -224,41 +248,60 @@ func (p *pair) isStuck(s PrimaryState, now time.Time) bool {
 }
 
 func (p *pair) decideSynchronous(d DatabaseState, s seen, now time.Time) (DatabaseState, *action) {
-	p.target = ""
+	p.target, p.isSettled = "", false
 	lost := now.Sub(p.lastConnected)
+	hasEscaped := s.primary.Unconfirmed > p.unconfirmed && p.unconfirmed >= 0
+	p.unconfirmed = s.primary.Unconfirmed
 	switch {
 	case !s.primary.IsSynchronous: // somebody else has changed it
 		d.Mode, d.Since, d.Reason = Alone, now, "somebody has set it so"
 		return d, nil
+	case hasEscaped: // a client was killed while it waited
+		d.Mode, d.Since, d.Reason = Alone, now, "a commit was acknowledged that the replica had not confirmed"
+		return d, nil
 	case lost > p.watcher.lostAfter && p.watcher.Config.Policy == Continue:
 		d.Mode, d.Since, d.Reason = Alone, now, fmt.Sprintf("%s has not confirmed anything for %s", p.watcher.Config.Replica, p.watcher.lostAfter)
-		return d, &action{"the primary goes on alone", setSynchronous(false)}
+		return d, &action{what: "the primary goes on alone", do: setSynchronous(false)}
 	}
 	d.LastInSync = now // what is acknowledged is there, also while nothing can be
+	if d.IsConnected && s.replicaErr == nil && !s.replica.Started.IsZero() {
+		d.ReplicaStarted = s.replica.Started
+	}
 	return d, nil
 }
 
+// settleTimeout bounds how long a checkpoint of PostgreSQL may take.
+const settleTimeout = 5 * time.Minute
+
 // decideAlone has commits wait for the replica as soon as it is nearly up to date. The mode changes when it has everything that was acknowledged without it.
 func (p *pair) decideAlone(d DatabaseState, s seen, now time.Time) (DatabaseState, *action) {
-	canFollow := d.IsConnected && s.replicaErr == nil && s.replica.IsReplica
+	p.unconfirmed = -1
+	canFollow := d.IsConnected && s.replicaErr == nil && s.replica.IsReplica && s.replica.IsConnected
+	if !canFollow || !s.primary.IsSynchronous {
+		p.target, p.isSettled = "", false
+	}
 	switch {
 	case !canFollow && s.primary.IsSynchronous:
 		// After a restart of the primary, or the replica was lost before it had everything.
-		p.target = ""
 		if now.Sub(p.lastConnected) > p.watcher.lostAfter || !s.replica.IsReplica {
-			return d, &action{"the primary goes on alone", setSynchronous(false)}
+			return d, &action{what: "the primary goes on alone", do: setSynchronous(false)}
 		}
 	case !canFollow:
-		p.target = ""
 	case !s.primary.IsSynchronous:
-		p.target = ""
-		return d, &action{"commits wait for the replica", setSynchronous(true)}
+		return d, &action{what: "commits wait for the replica", do: setSynchronous(true)}
 	case !s.primary.IsInSync:
+	case !p.isSettled:
+		return d, &action{what: "all commits wait for the replica", timeout: settleTimeout, do: func(ctx context.Context, p *pair) error {
+			err := p.primary.Settle(ctx)
+			p.isSettled = err == nil
+			return err
+		}}
 	case p.target == "":
 		p.target = s.primary.Position
 	case s.hasTarget:
 		p.target = ""
 		d.Mode, d.Since, d.LastInSync, d.Reason = Synchronous, now, now, ""
+		d.ReplicaStarted = s.replica.Started
 	}
 	return d, nil
 }

@@ -18,6 +18,8 @@ var (
 	down     = seen{primaryErr: errors.New("connection refused"), replica: ReplicaState{IsReplica: true}}
 	caughtUp = seen{primary: inSync.primary, replica: inSync.replica, hasTarget: true}
 	readOnly = seen{primary: PrimaryState{IsReadOnly: true, IsSynchronous: true}, replica: ReplicaState{IsReplica: true}}
+	stopped  = seen{primary: PrimaryState{IsSynchronous: true}, replica: ReplicaState{IsReplica: true, IsStopped: true}}
+	escaped  = seen{primary: PrimaryState{IsSynchronous: true, IsConnected: true, IsInSync: true, Unconfirmed: 1, Position: "8"}, replica: inSync.replica}
 	twoOfUs  = seen{primary: readOnly.primary, replica: ReplicaState{IsWritable: true}}
 )
 
@@ -29,7 +31,7 @@ func TestDecisions(t *testing.T) {
 		mode   Mode
 		action string // "" for none
 	}
-	const alone, wait = "the primary goes on alone", "commits wait for the replica"
+	const alone, wait, settle = "the primary goes on alone", "commits wait for the replica", "all commits wait for the replica"
 	for name, test := range map[string]struct {
 		policy Policy
 		begin  Mode
@@ -54,15 +56,21 @@ func TestDecisions(t *testing.T) {
 		"the replica comes back": {Continue, Alone, []step{
 			{seen: aloneNow, mode: Alone},
 			{seen: back, mode: Alone, action: wait},
+			{seen: inSync, mode: Alone, action: settle},
 			{seen: inSync, mode: Alone}, // its position is what the replica must have
 			{seen: inSync, mode: Alone}, // which it has not yet
 			{seen: caughtUp, mode: Synchronous},
 		}},
 		"the replica is lost again before it has everything": {Continue, Alone, []step{
 			{seen: back, mode: Alone, action: wait},
+			{seen: inSync, mode: Alone, action: settle},
 			{seen: inSync, mode: Alone},
 			{seen: lost, mode: Alone, action: alone},
-			{seen: caughtUp, mode: Alone}, // what it has is no longer enough
+			{seen: caughtUp, mode: Alone, action: settle}, // what it has is no longer enough
+		}},
+		"a replica that was stopped": {Stop, Synchronous, []step{{seen: stopped, mode: Synchronous, action: "the replica connects again"}, {seen: stopped, mode: Synchronous}}},
+		"a commit that nobody confirmed": {Stop, Synchronous, []step{
+			{seen: inSync, mode: Synchronous}, {seen: escaped, mode: Alone}, {seen: escaped, mode: Alone, action: settle}, {seen: escaped, mode: Alone}, {seen: caughtUp, mode: Synchronous},
 		}},
 		"with the policy stop, too": {Stop, Alone, []step{{seen: back, mode: Alone, action: wait}, {seen: lost, mode: Alone, action: alone}}},
 		"a primary that is down changes nothing": {Continue, Synchronous, []step{
@@ -72,13 +80,14 @@ func TestDecisions(t *testing.T) {
 			{seen: lost, after: 12 * time.Second, mode: Alone, action: alone},
 		}},
 		"a primary that starts takes writes": {Stop, Synchronous, []step{{seen: readOnly, mode: Synchronous, action: "the primary takes writes"}}},
-		"but not beside another primary":     {Stop, Synchronous, []step{{seen: twoOfUs, mode: Synchronous}}},
+		"but not beside another primary":     {Stop, Synchronous, []step{{seen: inSync, mode: Synchronous}, {seen: twoOfUs, mode: Synchronous}}},
+		"a new replica is no primary":        {Stop, Alone, []step{{seen: twoOfUs, mode: Alone, action: "the primary takes writes"}}},
 		"somebody else has it go on alone":   {Stop, Synchronous, []step{{seen: inSync, mode: Synchronous}, {seen: back, mode: Alone}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &Watcher{Config: &Config{Primary: "a", Replica: "b", Policy: test.policy}}
 			w.setDefaults()
-			p := &pair{watcher: w, log: zap.NewNop()}
+			p := &pair{watcher: w, log: zap.NewNop(), unconfirmed: -1}
 			now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 			d := DatabaseState{Mode: test.begin, Since: now}
 			for i, s := range test.steps {
@@ -91,6 +100,9 @@ func TestDecisions(t *testing.T) {
 				got := ""
 				if a != nil {
 					got = a.what
+				}
+				if got == settle {
+					p.isSettled = true
 				}
 				if d.Mode != s.mode || got != s.action {
 					t.Fatalf("step %d: %s, %q, want %s, %q (%s)", i, d.Mode, got, s.mode, s.action, d.Problem)
@@ -107,7 +119,7 @@ func TestWaitingCommitsAreNoticed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := &Watcher{Config: &Config{Primary: "a", Replica: "b", Policy: Continue}}
 			w.setDefaults()
-			p := &pair{watcher: w, log: zap.NewNop()}
+			p := &pair{watcher: w, log: zap.NewNop(), unconfirmed: -1}
 			now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 			d, s := DatabaseState{Mode: Synchronous}, inSync
 			s.primary.Waiting = 3
@@ -125,17 +137,38 @@ func TestWaitingCommitsAreNoticed(t *testing.T) {
 	}
 }
 
-// TestAModeOutlivesTheWatcher, and ends with a promotion: only a watcher changes it.
+// TestAModeOutlivesTheWatcher as long as both hosts are the same: only a watcher changes it.
 func TestAModeOutlivesTheWatcher(t *testing.T) {
-	w := &Watcher{Config: &Config{Primary: "a", Replica: "b"}}
-	w.setDefaults()
 	now := time.Now()
-	earlier := &State{Primary: "a", Databases: map[string]*DatabaseState{"postgres": {Mode: Synchronous, LastInSync: now}}}
-	if got := w.begin(earlier, now); got.Databases["postgres"].Mode != Synchronous || got.Databases["mariadb"].Mode != Alone {
-		t.Errorf("the state is %+v, %+v", got.Databases["postgres"], got.Databases["mariadb"])
-	}
-	earlier.Primary = "b"
-	if got := w.begin(earlier, now); got.Databases["postgres"].Mode != Alone || !got.Databases["postgres"].LastInSync.IsZero() {
-		t.Errorf("after a promotion: %+v", got.Databases["postgres"])
+	earlier := &State{Primary: "a", Replica: "b", Epoch: 1, Databases: map[string]*DatabaseState{"postgres": {Mode: Synchronous, LastInSync: now}}}
+	for name, test := range map[string]struct {
+		config Config
+		mode   Mode // of PostgreSQL; "" for an error
+	}{
+		"the same":               {Config{Primary: "a", Replica: "b", Epoch: 1}, Synchronous},
+		"another replica":        {Config{Primary: "a", Replica: "c", Epoch: 1}, Alone},
+		"after a promotion":      {Config{Primary: "b", Replica: "a", Epoch: 2}, Alone},
+		"without a promotion":    {Config{Primary: "b", Replica: "a", Epoch: 1}, ""},
+		"an older .env":          {Config{Primary: "a", Replica: "b", Epoch: 0}, ""},
+		"with another address":   {Config{Primary: "x", Replica: "b", Epoch: 2}, Alone},
+		"a third host, silently": {Config{Primary: "x", Replica: "b", Epoch: 1}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &Watcher{Config: &test.config}
+			w.setDefaults()
+			got, err := w.begin(earlier, now)
+			if (err != nil) != (test.mode == "") {
+				t.Fatalf("%v", err)
+			}
+			if err != nil {
+				return
+			}
+			if d := got.Databases["postgres"]; d.Mode != test.mode || d.LastInSync.IsZero() != (test.mode == Alone) {
+				t.Errorf("PostgreSQL: %+v", d)
+			}
+			if got.Databases["mariadb"].Mode != Alone {
+				t.Errorf("MariaDB: %+v", got.Databases["mariadb"])
+			}
+		})
 	}
 }

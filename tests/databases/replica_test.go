@@ -41,10 +41,10 @@ func newTrio(t *testing.T) *trio {
 	env := filepath.Join(p.first.dir, ".env")
 	out := p.first.run(t, "init", "--file", env, "--replica", address)
 	t.Log(out)
-	databases := filepath.Join(p.first.dir, "databases")
-	copyTree(t, filepath.Join(databases, "replica"), tr.third.dir)
-	copyFile(t, filepath.Join(databases, "host-added", "databases", "replication.pem"), filepath.Join(p.second.dir, "databases", "replication.pem"))
-	appendLine(t, filepath.Join(p.second.dir, ".env"), string(readFile(t, filepath.Join(databases, "host-added", "replica.env"))))
+	written := filepath.Join(p.first.dir, "databases", "replica-"+address)
+	copyTree(t, filepath.Join(written, "replica"), tr.third.dir)
+	copyFile(t, filepath.Join(written, "primary", "databases", "replication.pem"), filepath.Join(p.second.dir, "databases", "replication.pem"))
+	appendLine(t, filepath.Join(p.second.dir, ".env"), string(readFile(t, filepath.Join(written, "primary", "replica.env"))))
 	copyFile(t, "../../compose.replica.yaml", filepath.Join(p.second.dir, "compose.replica.yaml"))
 	copyFile(t, "../../compose.replicated.yaml", filepath.Join(p.first.dir, "compose.replicated.yaml"))
 	for _, m := range []*machine{p.second, tr.third} {
@@ -77,7 +77,7 @@ func newTrio(t *testing.T) *trio {
 func (tr *trio) state(t *testing.T) *replication.State {
 	t.Helper()
 	state := new(replication.State)
-	if err := json.Unmarshal([]byte(tr.first.edge(t, "replica", "status", "--json")), state); err != nil {
+	if err := json.NewDecoder(strings.NewReader(tr.first.tryEdge(t, "replica", "status", "--json"))).Decode(state); err != nil {
 		t.Fatal(err)
 	}
 	return state
