@@ -116,7 +116,7 @@ test-kubernetes: setup image
 	$(SUITE) -timeout 2h -v ./tests/kubernetes
 
 # A primary and a replica of the databases: 20 kills of the primary, 20 interrupted promotions, and all ways to lose the replica. About two hours; `make test`
-# has one of each, in ten minutes.
+# has the first kill and the first loss, in four minutes.
 replica: setup image
 	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=20 EDGE_TEST_INTERRUPTIONS=20 $(SUITE) -timeout 4h -v -run TestReplica ./tests/databases
 

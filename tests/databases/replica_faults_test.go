@@ -1,10 +1,12 @@
 package databases
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,7 +65,7 @@ func (tr *trio) testLostReplica(t *testing.T, c *client) {
 	defer w.stop(t, c)
 	w.expectMore(t, "rows are written")
 	faults := lostReplicas
-	if os.Getenv("EDGE_TEST_LONG") == "" {
+	if !isLong() {
 		faults = faults[:1]
 	}
 	for _, f := range faults {
@@ -138,6 +140,25 @@ func (tr *trio) testRefusedPromotions(t *testing.T, c *client) {
 		replica.MustCompose(t, "start", "corteza-db")
 		tr.eventuallyMode(t, replication.Synchronous)
 	})
+	t.Run("the primary's machine is not off", func(t *testing.T) {
+		appendLine(t, env, "DATABASES_DOCKER=unix:///nonexistent/docker.sock")
+		refused(t, "that machine is not off", "--primary-is-off")
+		if err := os.WriteFile(env, []byte(before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("the replica was started again after the primary's end", func(t *testing.T) {
+		primary.MustCompose(t, "kill", "bigcapital-mysql")
+		replica.MustCompose(t, "restart", "bigcapital-mysql")
+		harness.Eventually(t, "the replica responds", func() bool {
+			_, err := replica.Compose(t.Context(), "exec", "-T", "bigcapital-mysql", "sh", "-c", `MYSQL_PWD="$MARIADB_ROOT_PASSWORD" mariadb -e "SELECT 1"`)
+			return err == nil
+		})
+		refused(t, "was started again")
+		primary.MustCompose(t, "start", "bigcapital-mysql")
+		c.wait(t, "the databases respond", true)
+		tr.eventuallyMode(t, replication.Synchronous)
+	})
 	t.Run("the replica lacks something", func(t *testing.T) {
 		tr.setPolicy(t, replication.Continue)
 		replica.MustCompose(t, "stop", "peer")
@@ -176,33 +197,11 @@ func (tr *trio) testInterruptedPromotions(t *testing.T, c *client) {
 		primary, _ := tr.hosts(t)
 		w := c.startWriter(t, fmt.Sprintf("interrupted%d", round))
 		time.Sleep(2 * time.Second)
-		primary.MustCompose(t, "kill", "bigcapital-mysql", "corteza-db")
-		before := string(readFile(t, filepath.Join(tr.first.dir, ".env")))
-		for i := 0; ; i++ {
-			cmd := tr.first.command(t, append([]string{"replica", "promote"}, tr.first.FileArgs()...)...)
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			go func() { done <- cmd.Wait() }()
-			isKilled := false
-			select {
-			case err := <-done:
-				if err != nil {
-					t.Errorf("promotion %d: %v", i, err)
-				}
-			case <-time.After(time.Duration(1000+2500*i+600*round) * time.Millisecond):
-				isKilled = true
-				_ = cmd.Process.Kill()
-				<-done
-				_ = exec.Command("pkill", "-KILL", "-f", "docker compose.*"+firstName).Run()
-			}
-			if !isKilled {
-				t.Logf("round %d: interrupted %d times", round, i)
-				break
-			}
+		if round%2 == 0 {
+			primary.MustCompose(t, "kill", "bigcapital-mysql", "corteza-db")
 		}
+		before := string(readFile(t, filepath.Join(tr.first.dir, ".env")))
+		tr.interrupt(t, round, "promote")
 		if after := string(readFile(t, filepath.Join(tr.first.dir, ".env"))); after == before {
 			t.Errorf("the hosts are not exchanged")
 		}
@@ -212,6 +211,44 @@ func (tr *trio) testInterruptedPromotions(t *testing.T, c *client) {
 		w.expectMore(t, "rows are written again")
 		w.stop(t, c)
 		w.expectAll(t, c)
-		t.Log(tr.first.edge(t, "replica", "rejoin"))
+		tr.interrupt(t, round, "rejoin")
+		tr.eventuallyMode(t, replication.Synchronous)
+	}
+}
+
+// interrupt runs an operation, and kills it with all that it has started, later each time, until it succeeds.
+func (tr *trio) interrupt(t *testing.T, round int, operation string) {
+	t.Helper()
+	for i := 0; ; i++ {
+		cmd := tr.first.command(t, append([]string{"replica", operation}, tr.first.FileArgs()...)...)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("%s, interrupted %d times: %v\n%s", operation, i, err, &out)
+			}
+			t.Logf("%s, interrupted %d times:\n%s", operation, i, &out)
+			return
+		case <-time.After(time.Duration(1000+2000*i+500*round) * time.Millisecond):
+			killTree(cmd.Process.Pid)
+			<-done
+		}
+	}
+}
+
+// killTree kills a process and all that it has started.
+func killTree(pid int) {
+	children, _ := exec.Command("pgrep", "--parent", strconv.Itoa(pid)).Output() // none is an error
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	for _, child := range strings.Fields(string(children)) {
+		if n, err := strconv.Atoi(child); err == nil {
+			killTree(n)
+		}
 	}
 }
