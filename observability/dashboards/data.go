@@ -17,6 +17,14 @@ func data() board {
 				graph("Size, and what the last backup added", "bytes", "", query{`max by (application) (edge_backup_size_bytes)`, "{{application}}"}, query{`max by (application) (edge_backup_added_bytes)`, "{{application}} added"}),
 				stacked("Recovery time by step", "s", "Of the last good drill.", query{`max by (step) (edge_drill_step_seconds)`, "{{step}}"}),
 			}},
+			{title: "Replica", panels: []panel{
+				number("In sync", "", "1 if every acknowledged commit of both databases is on the replica, 0 if a primary is alone.", `min(edge_replication_synchronous)`).redBelow(1),
+				number("Primaries that respond", "", "", `sum(edge_replication_primary_up)`).redBelow(2),
+				number("Age of what is known", "s", "", `time() - max(edge_replication_observed_timestamp_seconds)`).redAbove(60),
+				graph("Commits that wait", "", "For the replica, which does not confirm.", query{`max by (database) (edge_replication_waiting_commits)`, "{{database}}"}),
+				graph("Lag", "s", "How old what the replica has applied is.", query{`max by (database) (edge_replication_lag_seconds)`, "{{database}}"}),
+				graph("Connected", "", "1 if the replica receives, and confirms.", query{`min by (database) (edge_replication_connected)`, "{{database}}"}),
+			}},
 			{title: "MariaDB", panels: []panel{
 				graph("Queries", "reqps", "", query{`sum(rate(mysql_global_status_queries[$__rate_interval]))`, "queries"}, query{`sum(rate(mysql_global_status_slow_queries[$__rate_interval]))`, "slow"}),
 				graph("Connections", "", "", query{`sum(mysql_global_status_threads_connected)`, "connected"}, query{`sum(mysql_global_status_threads_running)`, "running"}, query{`sum(mysql_global_variables_max_connections)`, "limit"}),

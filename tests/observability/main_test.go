@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/replication"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -99,9 +100,27 @@ func (s *observedStack) up(dir string) error {
 	if err := s.CheckNotKept(); err != nil {
 		return err
 	}
+	if err := writeReplication(filepath.Join(dir, "replication.json")); err != nil {
+		return err
+	}
 	s.isStarted, s.startedAt = true, time.Now()
 	_, err = s.Compose(context.Background(), "up", "--detach", "--quiet-pull")
 	return err
+}
+
+// writeReplication writes what the service replication would, of databases and a replica that this stack does not have.
+func writeReplication(file string) error {
+	d := func() *replication.DatabaseState {
+		return &replication.DatabaseState{Mode: replication.Synchronous, IsPrimaryUp: true, IsConnected: true}
+	}
+	state, err := json.Marshal(replication.State{
+		Time: time.Now().Add(24 * time.Hour), // nothing writes it again
+		Primary: "a", Replica: "b", Databases: map[string]*replication.DatabaseState{"mariadb": d(), "postgres": d()},
+	})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, state, 0o644)
 }
 
 // site returns an address of the edge.
