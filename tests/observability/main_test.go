@@ -114,7 +114,7 @@ func writeReplication(file string) error {
 		return &replication.DatabaseState{Mode: replication.Synchronous, IsPrimaryUp: true, IsConnected: true}
 	}
 	state, err := json.Marshal(replication.State{
-		Time: time.Now().Add(24 * time.Hour), // nothing writes it again
+		Time:    time.Now().Add(24 * time.Hour), // nothing writes it again
 		Primary: "a", Replica: "b", Databases: map[string]*replication.DatabaseState{"mariadb": d(), "postgres": d()},
 	})
 	if err != nil {
