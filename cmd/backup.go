@@ -109,7 +109,7 @@ func newBackup(cmd *cobra.Command, apps []string) (*backup.Backup, error) {
 	}
 	edge, _ := cmd.Flags().GetString("edge")
 	return &backup.Backup{
-		Docker: compose.CLI{}, Project: project, Apps: apps, Edge: edge, Out: cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
+		Docker: compose.CLI{IsLowPriority: true}, Project: project, Apps: apps, Edge: edge, Out: cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
 	}, nil
 }
 
@@ -142,7 +142,7 @@ func runBackupInit(cmd *cobra.Command) error {
 		return err
 	}
 	i := &backup.Init{
-		Docker: compose.CLI{}, Project: project, Edge: flags.String("edge"),
+		Docker: compose.CLI{IsLowPriority: true}, Project: project, Edge: flags.String("edge"),
 		Repository: flags.String("repository"), CopyTo: flags.String("copy-to"), Env: env, Notify: flags.String("notify"), Timer: flags.Bool("timer"),
 	}
 	created, err := i.Run(cmd.Context())
@@ -230,7 +230,7 @@ func runBackupLogs(cmd *cobra.Command) error {
 		return err
 	}
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	l := &backup.Logs{Docker: compose.CLI{}, Project: project, Edge: flags.String("edge"), Out: cmd.OutOrStdout()}
+	l := &backup.Logs{Docker: compose.CLI{IsLowPriority: true}, Project: project, Edge: flags.String("edge"), Out: cmd.OutOrStdout()}
 	asJSON := flags.Bool("json")
 	if asJSON {
 		l.Out = cmd.ErrOrStderr()

@@ -58,7 +58,7 @@ func runDrill(cmd *cobra.Command, args []string) error {
 	}
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	d := &backup.Drill{
-		Docker: compose.CLI{}, Project: project, Set: set, Edge: flags.String("edge"),
+		Docker: compose.CLI{IsLowPriority: true}, Project: project, Set: set, Edge: flags.String("edge"),
 		Logical: flags.Bool("logical"), Keep: flags.Bool("keep"), StartTimeout: flags.Duration("timeout"),
 		Out: cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
 	}

@@ -116,6 +116,7 @@ func (d *Drill) rehearse(ctx context.Context, source *session, selected []*Set) 
 	if err != nil {
 		return nil, err
 	}
+	helper.isDrill = true
 	dir, err := os.MkdirTemp("", "edge-drill-")
 	if err != nil {
 		return nil, err

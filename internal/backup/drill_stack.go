@@ -72,6 +72,7 @@ func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte
 			service["labels"] = labels
 		}
 		labels[DrillLabel] = "true"
+		service["cpu_shares"] = drillShares
 		if mode, _ := service["network_mode"].(string); mode != "" && !strings.HasPrefix(mode, "service:") {
 			service["network_mode"] = "none"
 		}
@@ -99,6 +100,9 @@ func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte
 	project.Name += drillSuffix
 	return json.MarshalIndent(project, "", "  ")
 }
+
+// drillShares is the share of the processors that a container of a drill gets if others want them, too: a tenth of what the others get.
+const drillShares = 102
 
 // silence empties the variables of a service by which it reaches others.
 func silence(service map[string]any) {

@@ -105,7 +105,7 @@ func (e edge) helper() (*helper, error) {
 	if e.image == "" {
 		return nil, hint.New(errors.New("there is no edge, whose image works on volumes"), "name its service with --edge SERVICE or --edge PROJECT/SERVICE")
 	}
-	return &helper{e.docker, e.image}, nil
+	return &helper{docker: e.docker, edgeImage: e.image}, nil
 }
 
 // newReport returns a report that says nothing yet.

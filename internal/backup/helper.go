@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +13,7 @@ import (
 type helper struct {
 	docker    Docker
 	edgeImage string // has the command `edge volume`
+	isDrill   bool
 }
 
 // volume runs `edge volume` on a directory, as root. It mounts the one volume: others that a container mounts inside of it could not be
@@ -19,6 +21,7 @@ type helper struct {
 func (h *helper) volume(ctx context.Context, t journalTarget, stdin io.Reader, operation string) (string, error) {
 	name := helperName()
 	args := []string{"run", "--rm", "--name", name, "--network", "none", "--user", "0:0", t.Mount.option(), "--entrypoint", "edge"}
+	args = append(args, h.limits()...)
 	if stdin != nil {
 		args = append(args, "--interactive")
 	}
@@ -43,6 +46,7 @@ func (h *helper) script(ctx context.Context, of *target, user string, stdin io.R
 		"run", "--rm", "--name", name, "--network", "none", "--user", "0:0", "--volumes-from", of.container.ID, "--tmpfs", "/tmp:mode=1777",
 		"--entrypoint", "sh",
 	}
+	args = append(args, h.limits()...)
 	if stdin != nil {
 		args = append(args, "--interactive")
 	}
@@ -69,6 +73,14 @@ echo '` + completion + `' >&2
 		return c.scriptError(ctx, err, stderr)
 	}
 	return nil
+}
+
+// limits returns the options by which a container leaves the processors to others.
+func (h *helper) limits() []string {
+	if !h.isDrill {
+		return nil
+	}
+	return []string{"--cpu-shares", strconv.Itoa(drillShares)}
 }
 
 func helperName() string { return "edge-restore-" + strings.ToLower(rand.Text()) }

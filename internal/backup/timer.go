@@ -55,6 +55,8 @@ Type=oneshot
 ExecStart=%s
 WorkingDirectory=%s
 Nice=10
+CPUWeight=10
+IOWeight=10
 IOSchedulingClass=idle
 `, j.about, joinUnitWords(append([]string{program}, j.Args...)), directory)
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/internal/lowpriority"
 )
 
 // Docker runs the docker command.
@@ -29,7 +31,8 @@ type StreamingDocker interface {
 // CLI is the docker command of this machine. It has the environment of this process, so that DOCKER_HOST and Docker contexts work.
 // It is safe for concurrent use.
 type CLI struct {
-	Host string // of the Engine, as for docker --host; "" for the environment's
+	Host          string // of the Engine, as for docker --host; "" for the environment's
+	IsLowPriority bool   // the command runs behind everything else on the machine
 }
 
 // interruptGrace is how long an interrupted command may take to exit before it is killed.
@@ -54,7 +57,16 @@ func (c CLI) Stream(ctx context.Context, stdin io.Reader, stdout io.Writer, args
 	kill := interruptAsGroup(cmd)
 	defer kill()
 	cmd.WaitDelay = interruptGrace + time.Second
-	err := cmd.Run()
+	if c.IsLowPriority {
+		lowpriority.Prepare(cmd)
+	}
+	err := cmd.Start()
+	if err == nil {
+		if c.IsLowPriority {
+			lowpriority.Apply(cmd.Process.Pid)
+		}
+		err = cmd.Wait()
+	}
 	if err != nil {
 		if last := lastLines(stderr.String(), 8); last != "" {
 			err = fmt.Errorf("%w: %s", err, last)

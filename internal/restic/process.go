@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/theworklabs/edge/internal/lowpriority"
 )
 
 // process is a running restic.
@@ -16,10 +18,11 @@ type process struct {
 // start starts a restic in a process group of its own: Ctrl-C at a terminal must reach only this process, which stops restic when its stream
 // has been closed.
 func start(cmd *exec.Cmd) (*process, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	lowpriority.Prepare(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	lowpriority.Apply(cmd.Process.Pid) // a backup must not slow down the applications
 	p := &process{cmd: cmd, exited: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()

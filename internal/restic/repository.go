@@ -239,11 +239,7 @@ func (r *Repository) exec(ctx context.Context, env []string, stdout io.Writer, a
 
 // command returns restic with its environment, which has the secrets: every user of the machine can read arguments.
 func (r *Repository) command(args ...string) *exec.Cmd {
-	name, all := r.Program, slices.Clone(args)
-	if nice, err := exec.LookPath("nice"); err == nil { // a backup must not slow down the applications
-		name, all = nice, append([]string{"-n", "10", r.Program}, all...)
-	}
-	cmd := exec.Command(name, all...)
+	cmd := exec.Command(r.Program, args...)
 	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+r.URL, "RESTIC_PASSWORD="+r.Password, "RESTIC_PROGRESS_FPS=0.1")
 	if r.CacheDir != "" {
 		cmd.Env = append(cmd.Env, "RESTIC_CACHE_DIR="+r.CacheDir)
