@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/lowpriority"
 )
 
 // drillSuffix is added to the name of a project for the project of its drills.
@@ -72,7 +73,9 @@ func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte
 			service["labels"] = labels
 		}
 		labels[DrillLabel] = "true"
-		service["cpu_shares"] = drillShares
+		if shares := lowpriority.CPUShares(); shares > 0 {
+			service["cpu_shares"] = shares
+		}
 		if mode, _ := service["network_mode"].(string); mode != "" && !strings.HasPrefix(mode, "service:") {
 			service["network_mode"] = "none"
 		}
@@ -100,9 +103,6 @@ func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte
 	project.Name += drillSuffix
 	return json.MarshalIndent(project, "", "  ")
 }
-
-// drillShares is the share of the processors that a container of a drill gets if others want them, too: a tenth of what the others get.
-const drillShares = 102
 
 // silence empties the variables of a service by which it reaches others.
 func silence(service map[string]any) {

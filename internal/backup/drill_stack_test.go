@@ -48,7 +48,7 @@ func TestADrillHasNothingThatReachesOut(t *testing.T) {
 	"name": "shop-drill",
 	"services": {
 		"app": {
-			"image": "shop-app", "restart": "no", "pull_policy": "never",
+			"image": "shop-app", "restart": "no", "pull_policy": "never", "cpu_shares": 109,
 			"environment": {"MAIL_HOST": "", "S3_BUCKET": "", "DB_HOST": "db", "PASSWORD": "a$$b", "EVENTBUS_SCHEDULER_ENABLED": "false"},
 			"networks": {"front": null, "data": null},
 			"depends_on": {"db": {"condition": "service_healthy"}},
@@ -58,8 +58,8 @@ func TestADrillHasNothingThatReachesOut(t *testing.T) {
 				{"type": "volume", "source": "drill_app_1", "target": "/uploads"},
 				{"type": "bind", "source": "/srv/app.conf", "target": "/etc/app.conf", "read_only": true}]
 		},
-		"agent": {"image": "agent", "network_mode": "none", "restart": "no", "pull_policy": "never", "labels": {"edge.drill": "true"}},
-		"db": {"image": "postgres:15", "restart": "no", "pull_policy": "never", "labels": {"edge.drill": "true"}}
+		"agent": {"image": "agent", "network_mode": "none", "restart": "no", "pull_policy": "never", "cpu_shares": 109, "labels": {"edge.drill": "true"}},
+		"db": {"image": "postgres:15", "restart": "no", "pull_policy": "never", "cpu_shares": 109, "labels": {"edge.drill": "true"}}
 	},
 	"networks": {"front": {"internal": true}, "data": {"internal": true}},
 	"volumes": {"data": {}, "drill_app_1": {}},

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/theworklabs/edge/internal/lowpriority"
 )
 
 // helper runs programs with the volumes of a container that is stopped.
@@ -77,10 +79,11 @@ echo '` + completion + `' >&2
 
 // limits returns the options by which a container leaves the processors to others.
 func (h *helper) limits() []string {
-	if !h.isDrill {
+	shares := lowpriority.CPUShares()
+	if !h.isDrill || shares == 0 {
 		return nil
 	}
-	return []string{"--cpu-shares", strconv.Itoa(drillShares)}
+	return []string{"--cpu-shares", strconv.Itoa(shares)}
 }
 
 func helperName() string { return "edge-restore-" + strings.ToLower(rand.Text()) }

@@ -1,4 +1,4 @@
-// Package lowpriority has commands run behind everything else on the machine.
+// Package lowpriority has commands and containers run behind everything else on the machine.
 //
 // A nice value alone is not enough: the kernel compares it only within a session (sched_autogroup_enabled) or a control group, so that a backup from a terminal
 // would get as much as all containers together.
@@ -8,13 +8,24 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// nice is the nice value: a tenth of the processor's time if others want all of it, so that a backup goes on.
-const nice = 10
+// Variable has a nice value from 0 (as everything else) to 19.
+const Variable = "EDGE_BACKUP_NICE"
+
+// defaultNice leaves a backup a tenth of the processors if others want all of them, so that it goes on.
+const defaultNice = 10
+
+func niceValue() int {
+	if n, err := strconv.Atoi(os.Getenv(Variable)); err == nil && n >= 0 && n <= 19 {
+		return n
+	}
+	return defaultNice
+}
 
 // Prepare gives a command that is not started yet a session of its own.
 func Prepare(cmd *exec.Cmd) {
@@ -26,6 +37,10 @@ func Prepare(cmd *exec.Cmd) {
 
 // Apply lowers the priority of a command that has been started. It does what the kernel and the user's rights allow.
 func Apply(pid int) {
+	nice := niceValue()
+	if nice == 0 {
+		return
+	}
 	_ = syscall.Setpriority(syscall.PRIO_PGRP, pid, nice)
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), fmt.Append(nil, nice), 0)
 	const (
@@ -33,4 +48,17 @@ func Apply(pid int) {
 		idle            = 3 << 13
 	)
 	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, whoProcessGroup, uintptr(pid), idle)
+}
+
+// CPUShares returns Docker's weight of a container, of which others have 1024; 0 for no limit. As the kernel does, each step of the nice value takes a fifth.
+func CPUShares() int {
+	nice := niceValue()
+	if nice == 0 {
+		return 0
+	}
+	shares := 1024.0
+	for range nice {
+		shares /= 1.25
+	}
+	return max(2, int(shares))
 }

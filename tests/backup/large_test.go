@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/lowpriority"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -28,6 +29,7 @@ func TestLargeData(t *testing.T) {
 	if err != nil {
 		t.Skip("EDGE_TEST_GIGABYTES says how much; make backup-bench runs it with 4")
 	}
+	t.Setenv(lowpriority.Variable, "10")
 	rounds := harness.Count(t, "EDGE_TEST_ROUNDS", 5)
 	start := time.Now()
 	stack.fillLarge(t, gigabytes)
