@@ -106,7 +106,7 @@ func TestTheSecondRepositoryHasAllSets(t *testing.T) {
 	at := time.Now()
 	stack.mustEdge(t, "backup", "logs")
 	stack.mustEdge(t, "backup", "edge") // which copies the logs, too
-	latest := stack.latest(t) // that of the edge
+	latest := stack.latest(t)           // that of the edge
 	wanted := stack.fingerprint(t)
 	stack.project.MustCompose(t, "kill", "crm-db") // no logs but the stored ones
 	t.Setenv("EDGE_BACKUP_COPY_TO", "")
