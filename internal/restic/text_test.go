@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/lowpriority"
 	"github.com/theworklabs/edge/internal/restic"
 )
 
@@ -19,6 +20,7 @@ import (
 const savingVariable = "EDGE_TEST_SAVE_TO"
 
 func TestMain(m *testing.M) {
+	_ = os.Setenv(lowpriority.Variable, "0") // the name is valid; other packages' tests run beside these
 	if url := os.Getenv(savingVariable); url != "" {
 		r := &restic.Repository{Program: os.Getenv("EDGE_TEST_RESTIC"), URL: url, Password: password}
 		if _, err := r.SaveText(context.Background(), "data", nil, wholeText); err != nil {

@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/theworklabs/edge/internal/lowpriority"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -29,9 +28,6 @@ var projectName = cmp.Or(os.Getenv("EDGE_TEST_PROJECT"), "edge-test-backup")
 var stack *testStack
 
 func TestMain(m *testing.M) {
-	if os.Getenv(lowpriority.Variable) == "" { // here, backups are what matters; TestLargeData has them at their usual priority
-		os.Setenv(lowpriority.Variable, "0")
-	}
 	harness.Main(m, harness.Suite{
 		Dir: "tests/backup",
 		Requires: []harness.Requirement{

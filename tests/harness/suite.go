@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/internal/lowpriority"
 )
 
 // Suite describes what a package of end-to-end tests needs before its first test and after its last one.
@@ -56,6 +58,10 @@ func Main(m *testing.M, s Suite) {
 		if value := os.Getenv(variable); value != "" {
 			os.Exit(main(value))
 		}
+	}
+	// Here, backups are what matters. A test of their priority sets it.
+	if os.Getenv(lowpriority.Variable) == "" {
+		_ = os.Setenv(lowpriority.Variable, "0") // the name is valid
 	}
 	flag.Parse()
 	if testing.Short() {
