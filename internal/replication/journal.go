@@ -3,7 +3,6 @@ package replication
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,20 +27,7 @@ type promotionJournal struct {
 func (s *Stack) journalPath() string { return filepath.Join(s.directory, journalFile) }
 
 // readJournal returns the journal of a promotion that is not finished; nil if there is none.
-func (s *Stack) readJournal() (*promotionJournal, error) {
-	text, err := os.ReadFile(s.journalPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	journal := new(promotionJournal)
-	if err := json.Unmarshal(text, journal); err != nil {
-		return nil, fmt.Errorf("%s: %w", journalFile, err)
-	}
-	return journal, nil
-}
+func (s *Stack) readJournal() (*promotionJournal, error) { return readJSON[promotionJournal](s.journalPath()) }
 
 func (s *Stack) writeJournal(journal *promotionJournal) error {
 	text, err := json.Marshal(journal)

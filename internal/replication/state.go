@@ -64,7 +64,10 @@ func (s *State) Problems(now time.Time) map[string]string {
 }
 
 // ReadState reads the file of a state; nil if there is none.
-func ReadState(file string) (*State, error) {
+func ReadState(file string) (*State, error) { return readJSON[State](file) }
+
+// readJSON reads a file; nil if there is none.
+func readJSON[T any](file string) (*T, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -72,11 +75,11 @@ func ReadState(file string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := new(State)
-	if err := json.Unmarshal(text, s); err != nil {
+	value := new(T)
+	if err := json.Unmarshal(text, value); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return s, nil
+	return value, nil
 }
 
 // write replaces the file.
