@@ -27,7 +27,9 @@ type promotionJournal struct {
 func (s *Stack) journalPath() string { return filepath.Join(s.directory, journalFile) }
 
 // readJournal returns the journal of a promotion that is not finished; nil if there is none.
-func (s *Stack) readJournal() (*promotionJournal, error) { return readJSON[promotionJournal](s.journalPath()) }
+func (s *Stack) readJournal() (*promotionJournal, error) {
+	return readJSON[promotionJournal](s.journalPath())
+}
 
 func (s *Stack) writeJournal(journal *promotionJournal) error {
 	text, err := json.Marshal(journal)
