@@ -21,7 +21,7 @@ func TestOperatorDrainsAnEndpoint(t *testing.T) {
 	drain := func(args ...string) (string, error) {
 		return p.Compose(t.Context(), append([]string{"exec", "-T", "edge", "edge", "drain", id}, args...)...)
 	}
-	p.loadAllMethodsDuring(t, webURL+"/_test", func() {
+	p.loadAllMethodsDuring(t, webURL+"/_test", 0, func() {
 		if out, err := drain("--sessions", "0s", "--wait", "10s"); err != nil || !strings.Contains(out, "draining") {
 			t.Errorf("%v\n%s", err, out)
 		}

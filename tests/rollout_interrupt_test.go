@@ -70,7 +70,7 @@ func TestInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 	before := p.containerIDs(t, "web")
 	for i, at := range []string{"migration has completed", "started ", " ready", "drained "} {
 		p.Setenv("ROLLOUT_VERSION", "next"+strconv.Itoa(i))
-		p.loadAllMethodsDuring(t, webURL+"/_test", func() {
+		p.loadAllMethodsDuring(t, webURL+"/_test", 0, func() {
 			signal := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2]
 			out, status := p.interruptRollout(t, at, signal, "web", "--sessions", "3s")
 			after := p.containerIDs(t, "web")
@@ -101,7 +101,7 @@ func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "web")
 	p.Setenv("ROLLOUT_VERSION", "2")
-	p.loadAllMethodsDuring(t, webURL+"/_test", func() {
+	p.loadAllMethodsDuring(t, webURL+"/_test", 0, func() {
 		p.interruptRollout(t, " ready", syscall.SIGKILL, "web", "--sessions", "3s")
 		harness.Eventually(t, "web has four containers", func() bool { return len(p.containerIDs(t, "web")) == 4 })
 		out := p.mustRollout(t, "web", "--sessions", "0s")
