@@ -16,8 +16,8 @@ import (
 // is closed, too, although the endpoint acknowledges each probe. So it is off for a body of any length, and the edge itself looks for an endpoint
 // that acknowledges nothing.
 
-// silenceTimeout is for how long an endpoint's kernel may acknowledge nothing.
-const silenceTimeout = 5 * time.Second
+// silenceTimeout is for how long an endpoint's kernel may acknowledge nothing. A request is answered by another endpoint within five seconds then.
+const silenceTimeout = 4 * time.Second
 
 // keepAlive finds a peer that is gone within silenceTimeout: the last of three probes is sent after four seconds of silence.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3}

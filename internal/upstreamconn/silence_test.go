@@ -139,8 +139,8 @@ func TestAnEndpointMayPauseWhileItReadsABody(t *testing.T) {
 	a := newAttempt(t, http.MethodPut, "", false)
 	a.Body, a.ContentLength = io.NopCloser(io.LimitReader(endless{}, size)), size
 	exchange(t, c, a)
-	if got := c.SocketOptions(t).UserTimeout; got != 5000 {
-		t.Errorf("after the upload, the kernel waits for an acknowledgment for %d ms, want 5000", got)
+	if got := c.SocketOptions(t).UserTimeout; got != 4000 {
+		t.Errorf("after the upload, the kernel waits for an acknowledgment for %d ms, want 4000", got)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestTheKernelLooksForADeadPeer(t *testing.T) {
 	b := newBackend(t, func(http.ResponseWriter, *http.Request) {})
 	c := b.open(t)
 	exchange(t, c, newAttempt(t, http.MethodGet, "", false))
-	want := upstreamconn.SocketOptions{KeepIdle: 2, KeepInterval: 1, KeepCount: 3, UserTimeout: 5000}
+	want := upstreamconn.SocketOptions{KeepIdle: 2, KeepInterval: 1, KeepCount: 3, UserTimeout: 4000}
 	if got := c.SocketOptions(t); got != want {
 		t.Errorf("a connection has %+v, want %+v", got, want)
 	}
