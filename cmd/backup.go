@@ -17,6 +17,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/backup"
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/lowpriority"
 	"github.com/theworklabs/edge/internal/recovery"
 	"github.com/theworklabs/edge/internal/restic"
 )
@@ -108,6 +109,7 @@ func newBackup(cmd *cobra.Command, apps []string) (*backup.Backup, error) {
 		return nil, err
 	}
 	edge, _ := cmd.Flags().GetString("edge")
+	lowpriority.ApplyToSelf()
 	return &backup.Backup{
 		Docker: compose.CLI{IsLowPriority: true}, Project: project, Apps: apps, Edge: edge, Out: cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
 	}, nil
@@ -230,6 +232,7 @@ func runBackupLogs(cmd *cobra.Command) error {
 		return err
 	}
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	lowpriority.ApplyToSelf()
 	l := &backup.Logs{Docker: compose.CLI{IsLowPriority: true}, Project: project, Edge: flags.String("edge"), Out: cmd.OutOrStdout()}
 	asJSON := flags.Bool("json")
 	if asJSON {

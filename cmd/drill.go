@@ -14,6 +14,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/backup"
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/lowpriority"
 )
 
 func drillCommand() caddycmd.Command {
@@ -57,6 +58,7 @@ func runDrill(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	lowpriority.ApplyToSelf()
 	d := &backup.Drill{
 		Docker: compose.CLI{IsLowPriority: true}, Project: project, Set: set, Edge: flags.String("edge"),
 		Logical: flags.Bool("logical"), Keep: flags.Bool("keep"), StartTimeout: flags.Duration("timeout"),

@@ -71,6 +71,7 @@ func (b *Backup) open(ctx context.Context) (*Plan, error) {
 	if err := b.openProject(ctx, b.Docker, b.Project, b.Edge); err != nil {
 		return nil, err
 	}
+	b.limiter = newLimiter(b.options.MaxRate)
 	plan, err := b.plan.Select(b.Apps)
 	if err != nil {
 		return nil, err

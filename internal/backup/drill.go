@@ -137,6 +137,7 @@ func (d *Drill) rehearse(ctx context.Context, source *session, selected []*Set) 
 		Restore: &Restore{Docker: d.Docker, Logical: d.Logical, Queues: true, StartTimeout: d.StartTimeout},
 		session: *scratch, helper: helper, isDrill: true, files: make(map[string]*fileNames),
 	}
+	run.limiter = newLimiter(source.options.MaxRate)
 	result = &DrillResult{Sets: make(map[string]string), Logical: d.Logical, Start: time.Now().UTC()}
 	for _, s := range selected {
 		result.Sets[s.App] = s.ID

@@ -52,9 +52,14 @@ func (h *helper) script(ctx context.Context, of *target, user string, stdin io.R
 	if stdin != nil {
 		args = append(args, "--interactive")
 	}
+	var priority string
+	if h.isDrill {
+		priority = lowpriority.Shell()
+	}
 	// The server's files belong to its user. Some images have su alone, some of their users no shell.
 	script = `
 set -eu
+` + priority + `
 as_user() {
 	if command -v setpriv >/dev/null && setpriv --help 2>&1 | grep -q -- --reuid; then setpriv --reuid=` + user + ` --regid=` + user + ` --clear-groups "$@"
 	elif command -v gosu >/dev/null; then gosu ` + user + ` "$@"

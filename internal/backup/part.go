@@ -79,7 +79,7 @@ func (b *appBackup) save(ctx context.Context, part Part, write func(context.Cont
 	b.progress.startStep("%s: %s", b.app.Name, part.Name)
 	s := newStream()
 	saved, err := b.repository.Save(ctx, part.Name, b.tags(part.Name), func(ctx context.Context, w io.Writer) error {
-		if err := write(ctx, io.MultiWriter(w, s, b.progress)); err != nil {
+		if err := write(ctx, limitRate(ctx, b.limiter, io.MultiWriter(w, s, b.progress))); err != nil {
 			return err
 		}
 		if err := s.isWhole(part.Format); err != nil {

@@ -150,7 +150,7 @@ func (b *appBackup) dumpPostgres(ctx context.Context, c *container, slot string,
 	}
 	dump := func(name, option string) error {
 		_, err := b.saveScript(ctx, c, part(name+".pgdump", FormatPgDump), postgresLogin+
-			"pg_dump --format custom "+option+" --dbname "+quoteShell(name))
+			"pg_dump --format custom --compress 0 "+option+" --dbname "+quoteShell(name))
 		return err
 	}
 	if err := dump(name, "--snapshot="+quoteShell(snapshot)); err != nil {

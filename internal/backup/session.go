@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/time/rate"
+
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
 	"github.com/theworklabs/edge/internal/restic"
@@ -23,6 +25,7 @@ type session struct {
 	options    Options
 	settings   *Settings
 	repository *restic.Repository
+	limiter    *rate.Limiter // of the bytes that a backup reads and a drill writes; nil is no limit
 }
 
 // openProject reads the project, and finds its edge. edgeName is the service of the edge: see [findEdge].

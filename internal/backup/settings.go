@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
@@ -136,6 +139,7 @@ type Options struct {
 	DrillInterval time.Duration `json:"drill_interval"` // between two drills
 	KeepLogs      time.Duration `json:"keep_logs"`      // how far back a restore to a given time can go
 	MaxLogAge     time.Duration `json:"max_log_age"`    // after which the logs are overdue, if they are stored at all
+	MaxRate       int64         `json:"max_rate"`       // bytes per second of a backup or drill; 0 is no limit
 }
 
 // Retention says how many sets of an application are kept: the latest ones, and the latest of each of the last days, weeks and months.
@@ -153,6 +157,7 @@ var DefaultOptions = Options{
 	DrillInterval: 8 * 24 * time.Hour,
 	KeepLogs:      3 * 24 * time.Hour,
 	MaxLogAge:     5 * time.Minute,
+	MaxRate:       15_000_000,
 }
 
 // ReadOptions reads x-edge-backup. isSet is false if the compose file does not have it.
@@ -167,11 +172,12 @@ func ReadOptions(stack *compose.Stack) (options Options, isSet bool, err error) 
 		DrillInterval string     `json:"drill_interval"`
 		KeepLogs      string     `json:"keep_logs"`
 		MaxLogAge     string     `json:"max_log_age"`
+		MaxRate       string     `json:"max_rate"`
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(stack.Backup)))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&file); err != nil {
-		return options, true, hint.New(fmt.Errorf("x-edge-backup: %w", err), "it has keep (last, daily, weekly, monthly), keep_logs, max_age, max_log_age and drill_interval")
+		return options, true, hint.New(fmt.Errorf("x-edge-backup: %w", err), "it has keep (last, daily, weekly, monthly), keep_logs, max_age, max_log_age, drill_interval and max_rate")
 	}
 	if file.Keep != nil {
 		options.Keep = *file.Keep
@@ -197,5 +203,25 @@ func ReadOptions(stack *compose.Stack) (options Options, isSet bool, err error) 
 		}
 		*d.value = value
 	}
+	if file.MaxRate != "" {
+		if options.MaxRate, err = parseRate(file.MaxRate); err != nil {
+			return options, true, err
+		}
+	}
 	return options, true, nil
+}
+
+// unlimited is the rate without a limit.
+const unlimited = "unlimited"
+
+// parseRate reads bytes per second, such as 15MB.
+func parseRate(text string) (int64, error) {
+	if text == unlimited {
+		return 0, nil
+	}
+	const least = 1 << 20 // a slower backup would take days, and be taken for one that hangs
+	if n, err := humanize.ParseBytes(text); err == nil && n >= least && n <= math.MaxInt64 {
+		return int64(n), nil
+	}
+	return 0, hint.New(fmt.Errorf("x-edge-backup: max_rate: %q is not a rate of at least 1MiB", text), "bytes per second, such as 15MB, or "+unlimited)
 }

@@ -61,11 +61,18 @@ func TestOptionsOfTheComposeFile(t *testing.T) {
 	if o, isSet, err := read(""); o != DefaultOptions || isSet || err != nil {
 		t.Errorf("none: got %+v, %v, %v", o, isSet, err)
 	}
-	o, isSet, err := read(`{"keep": {"daily": 2}, "max_age": "90m", "keep_logs": "24h", "max_log_age": "2m"}`)
-	if want := (Options{Keep: Retention{Daily: 2}, MaxAge: 90 * time.Minute, DrillInterval: DefaultOptions.DrillInterval, KeepLogs: 24 * time.Hour, MaxLogAge: 2 * time.Minute}); o != want || !isSet || err != nil {
+	o, isSet, err := read(`{"keep": {"daily": 2}, "max_age": "90m", "keep_logs": "24h", "max_log_age": "2m", "max_rate": "50MB"}`)
+	if want := (Options{Keep: Retention{Daily: 2}, MaxAge: 90 * time.Minute, DrillInterval: DefaultOptions.DrillInterval, KeepLogs: 24 * time.Hour, MaxLogAge: 2 * time.Minute, MaxRate: 50_000_000}); o != want || !isSet || err != nil {
 		t.Errorf("got %+v, %v, %v", o, isSet, err)
 	}
+	if o, _, err := read(`{"max_rate": "unlimited"}`); o.MaxRate != 0 || err != nil {
+		t.Errorf("unlimited: got %d, %v", o.MaxRate, err)
+	}
 	for text, want := range map[string]string{
+		`{"max_rate": "1000"}`:      `"1000" is not a rate of at least 1MiB`,
+		`{"max_rate": "fast"}`:      `"fast" is not a rate`,
+		`{"max_rate": "-1MB"}`:      `"-1MB" is not a rate`,
+		`{"max_rate": 20}`:          "max_rate",
 		`{"keep": {}}`:              "keeps no set",
 		`{"keep": {"daily": -1}}`:   "keeps no set",
 		`{"max_age": "1 day"}`:      `"1 day" is not a duration`,

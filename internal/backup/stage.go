@@ -92,7 +92,7 @@ func (t *target) partNamed(name string) (Part, bool) {
 func (r *restoreRun) load(ctx context.Context, p Part, w io.Writer) error {
 	hash := sha256.New()
 	count := &counter{}
-	if err := r.repository.Load(ctx, p.Snapshot, p.Name, io.MultiWriter(w, hash, count, r.progress)); err != nil {
+	if err := r.repository.Load(ctx, p.Snapshot, p.Name, limitRate(ctx, r.limiter, io.MultiWriter(w, hash, count, r.progress))); err != nil {
 		return err
 	}
 	if got := hex.EncodeToString(hash.Sum(nil)); got != p.SHA256 || count.n != p.Size {

@@ -50,6 +50,55 @@ func Apply(pid int) {
 	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, whoProcessGroup, uintptr(pid), idle)
 }
 
+// ApplyToSelf lowers the priority of this process, and of the commands that it starts from now on, and leaves half of the processors to others. The kernel lets a
+// thread of any weight finish its time slice, which is longer than most requests take.
+func ApplyToSelf() {
+	nice := niceValue()
+	if nice == 0 {
+		return
+	}
+	var allowed unix.CPUSet
+	isLimited := unix.SchedGetaffinity(0, &allowed) == nil && allowed.Count() > 1
+	if isLimited {
+		allowed = lastHalf(allowed)
+	}
+	threads, _ := os.ReadDir("/proc/self/task") // new threads have what the thread has that starts them
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			continue
+		}
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, nice)
+		if isLimited {
+			_ = unix.SchedSetaffinity(id, &allowed)
+		}
+	}
+}
+
+// lastHalf returns the last half of the processors of a set.
+func lastHalf(all unix.CPUSet) unix.CPUSet {
+	first := all.Count() / 2
+	for cpu := 0; first > 0; cpu++ {
+		if all.IsSet(cpu) {
+			all.Clear(cpu)
+			first--
+		}
+	}
+	return all
+}
+
+// Shell returns commands that do for a shell script, and for the programs that it runs, what [ApplyToSelf] does. They do nothing where these programs are missing.
+func Shell() string {
+	nice := niceValue()
+	if nice == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`renice -n %d $$ >/dev/null 2>&1 || true
+cpus=$(nproc 2>/dev/null || echo 1)
+[ "$cpus" -lt 2 ] || taskset -pc $((cpus / 2))-$((cpus - 1)) $$ >/dev/null 2>&1 || true
+`, nice)
+}
+
 // CPUShares returns Docker's weight of a container, of which others have 1024; 0 for no limit. As the kernel does, each step of the nice value takes a fifth.
 func CPUShares() int {
 	nice := niceValue()

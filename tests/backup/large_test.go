@@ -91,14 +91,17 @@ func (s *testStack) measureWhile(t *testing.T, rounds int, name string, command 
 		stop := s.measureLoad(t)
 		s.mustEdge(t, command...)
 		took := time.Since(start)
-		for i, p99 := range stop() {
+		during := stop()
+		for i, p99 := range during {
 			busy[i] = append(busy[i], p99)
 		}
 		stop = s.measureLoad(t)
 		time.Sleep(min(took, time.Minute))
-		for i, p99 := range stop() {
+		without := stop()
+		for i, p99 := range without {
 			quiet[i] = append(quiet[i], p99)
 		}
+		t.Logf("p99 of requests and of transactions of MariaDB and PostgreSQL: quiet %v, during %s %v", without, name, during)
 	}
 	for i, what := range []string{"requests through the edge", "MariaDB transactions", "PostgreSQL transactions"} {
 		if rounds > 0 {
