@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestACommandHasALowPriority(t *testing.T) {
@@ -39,5 +42,71 @@ func TestContainersHaveALowShare(t *testing.T) {
 		if got := CPUShares(); got != want {
 			t.Errorf("%s=%s: %d, want %d", Variable, value, got, want)
 		}
+	}
+}
+
+// TestThisProcessHasALowPriority runs this test once more, as the process whose priority is lowered.
+func TestThisProcessHasALowPriority(t *testing.T) {
+	const isChild = "LOWPRIORITY_TEST_CHILD"
+	if os.Getenv(isChild) != "" {
+		ApplyToSelf()
+		// A command that is started later, on whatever thread.
+		out, err := exec.Command("sh", "-c", "nice; nproc").CombinedOutput()
+		fmt.Printf("child: %s %v\n", strings.Join(strings.Fields(string(out)), " "), err)
+		return
+	}
+	for nice, want := range map[string]string{
+		"":  fmt.Sprintf("child: %d %d <nil>", defaultNice, max(1, (runtime.NumCPU()+1)/2)),
+		"0": fmt.Sprintf("child: 0 %d <nil>", runtime.NumCPU()),
+	} {
+		cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), isChild+"=1", Variable+"="+nice)
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s=%s: %v, %s, want %s", Variable, nice, err, out, want)
+		}
+	}
+}
+
+func TestHalfOfTheProcessorsStayFree(t *testing.T) {
+	for _, c := range []struct{ all, want []int }{
+		{[]int{0, 1}, []int{1}},
+		{[]int{2, 3, 5}, []int{3, 5}},
+		{[]int{0, 1, 2, 3, 64, 65}, []int{3, 64, 65}},
+	} {
+		var all, want unix.CPUSet
+		for _, cpu := range c.all {
+			all.Set(cpu)
+		}
+		for _, cpu := range c.want {
+			want.Set(cpu)
+		}
+		if got := lastHalf(all); got != want {
+			t.Errorf("%v: got %v, want %v", c.all, got, c.want)
+		}
+	}
+}
+
+func TestScriptsHaveALowPriority(t *testing.T) {
+	run := func() string {
+		out, err := exec.Command("sh", "-euc", Shell()+"nice; nproc").CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		return strings.Join(strings.Fields(string(out)), " ")
+	}
+	if want := fmt.Sprintf("%d %d", defaultNice, max(1, (runtime.NumCPU()+1)/2)); run() != want {
+		t.Errorf("got %s, want %s", run(), want)
+	}
+	t.Setenv("PATH", t.TempDir()) // an image that has none of the programs
+	sh, err := exec.LookPath("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(sh, "-euc", Shell()+"echo done").CombinedOutput(); err != nil || string(out) != "done\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+	t.Setenv(Variable, "0")
+	if Shell() != "" {
+		t.Errorf("got %q", Shell())
 	}
 }
