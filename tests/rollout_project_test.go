@@ -85,7 +85,7 @@ func (p *project) measureAllMethodsDuring(t *testing.T, url string, n int, chang
 	var loading sync.WaitGroup
 	loading.Go(func() { l.runAllMethods(ctx, p, url) })
 	change()
-	for l.fewest() < n && !t.Failed() {
+	for l.leastCount() < n && !t.Failed() {
 		change()
 	}
 	cancel()
@@ -119,8 +119,8 @@ func (l *loadResult) runAllMethods(ctx context.Context, p *project, url string) 
 	}
 }
 
-// fewest returns how many requests have ended of the method that has the fewest.
-func (l *loadResult) fewest() int {
+// leastCount returns how many requests have ended of the method that has the fewest.
+func (l *loadResult) leastCount() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.count(allMethods[0])
