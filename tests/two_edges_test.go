@@ -184,23 +184,30 @@ func TestTwoEdgesBehindHAProxy(t *testing.T) {
 func (p *twoEdges) wantSharedDrain(t *testing.T) {
 	t.Helper()
 	serving, other := p.serving(t)
-	id := p.containerIDs(t, "bigcapital-server")[0]
-	state := func(edge string) (state registry.State) {
+	endpoints := func(edge string) []registry.EndpointStatus {
 		var services []registry.ServiceStatus
 		if err := json.Unmarshal([]byte(p.MustCompose(t, "exec", "-T", edge, "edge", "status", "--json")), &services); err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range services {
-			for _, e := range s.Endpoints {
-				if e.ID == id {
-					state = e.State
-				}
+			if s.Service == "bigcapital-server:3000" && len(s.Endpoints) == 2 {
+				return s.Endpoints
+			}
+		}
+		t.Fatalf("%s does not know both containers: %+v", edge, services)
+		return nil
+	}
+	id := endpoints(other)[0].ID // an address: the edges of this stack have no guard
+	state := func(edge string) (state registry.State) {
+		for _, e := range endpoints(edge) {
+			if e.ID == id {
+				state = e.State
 			}
 		}
 		return state
 	}
 	start := time.Now()
-	p.MustCompose(t, "exec", "-T", other, "edge", "drain", id[:12], "--sessions", "0s", "--wait", "10s")
+	p.MustCompose(t, "exec", "-T", other, "edge", "drain", id, "--sessions", "0s", "--wait", "10s")
 	if got := state(serving); got != registry.Draining { // --wait waits for that, too
 		t.Errorf("the endpoint is %v at %s, want draining", got, serving)
 	}
@@ -214,7 +221,7 @@ func (p *twoEdges) wantSharedDrain(t *testing.T) {
 	if len(names) != 1 {
 		t.Errorf("requests went to %v, want the one container that is not drained", names)
 	}
-	p.MustCompose(t, "exec", "-T", serving, "edge", "drain", id[:12], "--undo")
+	p.MustCompose(t, "exec", "-T", serving, "edge", "drain", id, "--undo")
 	harness.Eventually(t, other+" no longer drains it", func() bool { return state(other) == registry.Ready })
 }
 

@@ -32,6 +32,7 @@ type Backup struct {
 	MigrationTimeout time.Duration
 
 	session
+	leftovers []string // snapshots of sets that were not completed, which could not be removed at the beginning
 }
 
 // Result is what a backup has stored.
@@ -124,6 +125,9 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 		}
 	}
 	if ctx.Err() == nil && len(failures) < len(plan.Apps) {
+		if err := b.repository.Forget(ctx, b.leftovers...); err != nil {
+			b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)
+		}
 		failures = append(failures, b.removeExpired(ctx, b.repository))
 		if err := b.copySets(ctx); err != nil {
 			result.CopyError = err.Error()
@@ -162,8 +166,8 @@ func (b *Backup) prepare(ctx context.Context) (earlier []*Set, host string, err 
 	if warning := clockWarning(sets, time.Now()); warning != "" {
 		b.progress.printLine("warning: %s", warning)
 	}
-	if err := b.repository.Forget(ctx, reapable(sets, host, time.Now())...); err != nil {
-		b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)
+	if leftovers := reapable(sets, host, time.Now()); b.repository.Forget(ctx, leftovers...) != nil {
+		b.leftovers = leftovers // a restic whose edge was killed may still hold its lock
 	}
 	return completeSets(sets), host, nil
 }
