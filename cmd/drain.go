@@ -18,7 +18,6 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -33,8 +32,7 @@ prints it, or as edge status does: shop/web/1 is the first container of the serv
 the project shop. Where the edge knows only addresses, name these. If the edge does not know
 one of them, it changes nothing. Requests that are in flight are finished, and WebSockets
 are closed, so that clients connect again elsewhere. A drain lasts until it is undone, or
-the container exits. Other edges that share the storage do the same within 2 seconds;
-their requests are not shown.
+the container exits.
 
 In the stack: docker compose exec edge edge drain 3f2a8c1d9e07
 
@@ -68,11 +66,7 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 		return withHint(errors.New("there is nothing to wait for when a drain is undone"), "leave --wait out")
 	}
 	admin := newAdminClient(flags.String("address"))
-	var answer struct {
-		Endpoints    []registry.DrainStatus
-		SharedWithin maintenance.Duration `json:"shared_within"`
-		NotShared    string               `json:"not_shared"`
-	}
+	var answer struct{ Endpoints []registry.DrainStatus }
 	body, err := requestDrain(admin, ids, sessions, undo, &answer)
 	if err != nil {
 		return err
@@ -82,21 +76,11 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 	} else {
 		err = printDrainStatus(cmd.OutOrStdout(), answer.Endpoints)
 	}
-	if answer.NotShared != "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "edge: warning: other edges that share the storage are told later: %s\n", answer.NotShared)
-	}
 	if err != nil || wait == 0 {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if shared := time.Duration(answer.SharedWithin); shared > 0 { // until then, other edges still send requests
-		select {
-		case <-time.After(min(shared, wait)):
-		case <-ctx.Done():
-		}
-		wait -= min(shared, wait)
-	}
 	return waitIdle(ctx, answer.Endpoints, wait, func() (services []registry.ServiceStatus, err error) {
 		_, err = admin.get("/edge/services", &services)
 		return services, err
