@@ -23,9 +23,8 @@ test:
 	$(STEP) 'tests that need no Docker' go test -race ./... -short -timeout $(HANGS)
 	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
 	$(STEP) fuzz tests/fuzz 300x
-	$(STEP) tests $(SUITE) ./tests
-	# Two at a time, since much of it is waiting: backup takes as long as the others together.
-	$(STEP) 'tests/backup, acme, databases, observability, storage, systemd' $(SUITE) -p 2 -parallel 3 $(addprefix ./tests/,backup acme databases observability storage systemd)
+	# Two at a time, since much of it is waiting. The first two take longest: together as long as one alone.
+	$(STEP) 'tests, tests/backup, acme, databases, observability, storage, systemd' $(SUITE) -p 2 -parallel 3 ./tests $(addprefix ./tests/,backup acme databases observability storage systemd)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) tests/handover $(SUITE) ./tests/handover
