@@ -19,7 +19,7 @@ import (
 // silenceTimeout is for how long an endpoint's kernel may acknowledge nothing. A request is answered by another endpoint within five seconds then.
 const silenceTimeout = 4 * time.Second
 
-// keepAlive finds a peer that is gone within silenceTimeout: the last of three probes is sent after four seconds of silence.
+// keepAlive finds a peer that is gone within silenceTimeout: after probes at two and three seconds of silence, the kernel gives up.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3}
 
 // tunnelKeepAlive is the same for tunnels, of which tens of thousands may be idle: each probe costs both kernels some microseconds.
