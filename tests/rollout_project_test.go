@@ -85,7 +85,10 @@ func (p *project) measureAllMethodsDuring(t *testing.T, url string, n int, chang
 	var loading sync.WaitGroup
 	loading.Go(func() { l.runAllMethods(ctx, p, url) })
 	change()
-	for l.leastCount() < n && !t.Failed() {
+	for tries := 0; l.leastCount() < n && !t.Failed(); tries++ {
+		if tries == 20 {
+			t.Errorf("the load has stopped: of one method, there were %d requests", l.leastCount())
+		}
 		change()
 	}
 	cancel()
