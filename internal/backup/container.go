@@ -11,7 +11,6 @@ import (
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
-	"github.com/theworklabs/edge/internal/lowpriority"
 )
 
 // Docker runs the docker command, also with streams.
@@ -70,7 +69,7 @@ func (c *container) run(ctx context.Context, stdin io.Reader, stdout io.Writer, 
 	if stdin != nil {
 		args = append(args, "--interactive")
 	}
-	script = "set -eu\n" + lowpriority.Shell() + script + "\necho '" + completion + "' >&2\n"
+	script = "set -eu\n" + script + "\necho '" + completion + "' >&2\n"
 	stderr, err = c.docker.Stream(ctx, stdin, stdout, append(args, c.ID, "sh", "-c", script)...)
 	if err == nil && !strings.HasSuffix(strings.TrimSpace(stderr), completion) {
 		err = errors.New("the command has ended early")

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+
+	"github.com/theworklabs/edge/internal/lowpriority"
 )
 
 // stream is what a part is checked by while it is written.
@@ -79,7 +81,11 @@ func (b *appBackup) save(ctx context.Context, part Part, write func(context.Cont
 	b.progress.startStep("%s: %s", b.app.Name, part.Name)
 	s := newStream()
 	saved, err := b.repository.Save(ctx, part.Name, b.tags(part.Name), func(ctx context.Context, w io.Writer) error {
-		if err := write(ctx, limitRate(ctx, b.limiter, io.MultiWriter(w, s, b.progress))); err != nil {
+		limiter := b.limiter
+		if part.Format == FormatRDB { // Redis keeps all that is written meanwhile in memory
+			limiter = nil
+		}
+		if err := write(ctx, limitRate(ctx, limiter, io.MultiWriter(w, s, b.progress))); err != nil {
 			return err
 		}
 		if err := s.isWhole(part.Format); err != nil {
@@ -97,10 +103,10 @@ func (b *appBackup) save(ctx context.Context, part Part, write func(context.Cont
 	return nil
 }
 
-// saveScript stores what a script writes in a container.
+// saveScript stores what a script writes in a container. It runs behind everything else; a session for which transactions wait does not.
 func (b *appBackup) saveScript(ctx context.Context, c *container, part Part, script string) (stderr string, err error) {
 	err = b.save(ctx, part, func(ctx context.Context, w io.Writer) error {
-		stderr, err = c.run(ctx, nil, w, script)
+		stderr, err = c.run(ctx, nil, w, lowpriority.Shell()+script)
 		return err
 	})
 	return stderr, err

@@ -93,7 +93,7 @@ func (r *restoreRun) pipeLogs(ctx context.Context, t *target, own Part, consume 
 		}
 		for _, stored := range t.logs {
 			load := func(ctx context.Context, w io.Writer) error {
-				return r.repository.Load(ctx, stored.Snapshot, logsPart, w)
+				return r.repository.Load(ctx, stored.Snapshot, logsPart, limitRate(ctx, r.limiter, w))
 			}
 			if err := readPieces(ctx, joiner, load, t.service+"/"); err != nil {
 				return fmt.Errorf("the log of %s until %s: %w", t.service, stored.Until.Local().Format(time.TimeOnly), err)

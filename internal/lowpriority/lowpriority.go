@@ -87,7 +87,8 @@ func lastHalf(all unix.CPUSet) unix.CPUSet {
 	return all
 }
 
-// Shell returns commands that do for a shell script, and for the programs that it runs, what [ApplyToSelf] does. They do nothing where these programs are missing.
+// Shell returns commands that do for a shell script, and for the programs that it runs, what [ApplyToSelf] does: as far as a container's processors are numbered from 0, and
+// its image has the programs.
 func Shell() string {
 	nice := niceValue()
 	if nice == 0 {
