@@ -34,8 +34,10 @@ func openMariaDB(c *Config, host string) (Server, error) {
 	return &mariadb{db, c.mariadbPassword}, nil
 }
 
+// Close implements [Server].
 func (m *mariadb) Close() { _ = m.db.Close() }
 
+// Primary implements [Server].
 func (m *mariadb) Primary(ctx context.Context) (s PrimaryState, err error) {
 	replica, err := m.replicaStatus(ctx)
 	if err != nil {
@@ -61,6 +63,7 @@ func (m *mariadb) Primary(ctx context.Context) (s PrimaryState, err error) {
 	return s, nil
 }
 
+// Replica implements [Server].
 func (m *mariadb) Replica(ctx context.Context) (s ReplicaState, err error) {
 	status, err := m.replicaStatus(ctx)
 	if err != nil {
@@ -137,6 +140,7 @@ func (m *mariadb) rows(ctx context.Context, statement string) ([]map[string]stri
 	return all, rows.Err()
 }
 
+// SetSynchronous implements [Server].
 func (m *mariadb) SetSynchronous(ctx context.Context, isSynchronous bool) error {
 	value := "0"
 	if isSynchronous {
@@ -145,12 +149,15 @@ func (m *mariadb) SetSynchronous(ctx context.Context, isSynchronous bool) error 
 	return m.run(ctx, "SET GLOBAL rpl_semi_sync_master_enabled = "+value)
 }
 
+// Settle implements [Server].
 func (m *mariadb) Settle(context.Context) error { return nil }
 
+// SetWritable implements [Server].
 func (m *mariadb) SetWritable(ctx context.Context) error {
 	return m.run(ctx, "SET GLOBAL read_only = 0")
 }
 
+// Reconnect implements [Server].
 func (m *mariadb) Reconnect(ctx context.Context) error {
 	stopErr := m.run(ctx, "STOP REPLICA IO_THREAD") // may take as long as ctx
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
@@ -158,6 +165,7 @@ func (m *mariadb) Reconnect(ctx context.Context) error {
 	return errors.Join(stopErr, m.run(ctx, "START REPLICA IO_THREAD", "START REPLICA SQL_THREAD"))
 }
 
+// Has implements [Server].
 func (m *mariadb) Has(ctx context.Context, position string) (bool, error) {
 	status, err := m.replicaStatus(ctx)
 	if err != nil {
@@ -171,11 +179,13 @@ func (m *mariadb) Has(ctx context.Context, position string) (bool, error) {
 	return result.Valid && result.Int64 == 0, err
 }
 
+// Tables implements [Server].
 func (m *mariadb) Tables(ctx context.Context) (n int, err error) {
 	err = m.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'sys', 'mysql')").Scan(&n)
 	return n, err
 }
 
+// Promote implements [Server].
 func (m *mariadb) Promote(ctx context.Context) error {
 	status, err := m.replicaStatus(ctx)
 	if err != nil {

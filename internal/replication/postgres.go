@@ -47,8 +47,10 @@ func keepOne(db *sql.DB) {
 	db.SetMaxIdleConns(1)
 }
 
+// Close implements [Server].
 func (p *postgres) Close() { _ = p.db.Close() }
 
+// Primary implements [Server].
 func (p *postgres) Primary(ctx context.Context) (s PrimaryState, err error) {
 	err = p.db.QueryRowContext(ctx, "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> ''").Scan(&s.IsReplica, &s.IsSynchronous)
 	if err != nil || s.IsReplica {
@@ -69,6 +71,7 @@ func (p *postgres) Primary(ctx context.Context) (s PrimaryState, err error) {
 	return s, err
 }
 
+// Replica implements [Server].
 func (p *postgres) Replica(ctx context.Context) (s ReplicaState, err error) {
 	var position, status sql.NullString
 	var lag float64
@@ -87,6 +90,7 @@ func (p *postgres) Replica(ctx context.Context) (s ReplicaState, err error) {
 	return s, err
 }
 
+// SetSynchronous implements [Server].
 func (p *postgres) SetSynchronous(ctx context.Context, isSynchronous bool) error {
 	names := ""
 	if isSynchronous {
@@ -107,10 +111,13 @@ func (p *postgres) createSlot(ctx context.Context) error {
 // Settle has the checkpointer, which lets all other processes know whether they have to wait, read its settings: it does so before a checkpoint.
 func (p *postgres) Settle(ctx context.Context) error { return p.run(ctx, "CHECKPOINT") }
 
+// SetWritable implements [Server].
 func (p *postgres) SetWritable(context.Context) error { return nil } // a primary is writable
 
+// Reconnect implements [Server].
 func (p *postgres) Reconnect(context.Context) error { return nil } // it tries by itself
 
+// Has implements [Server].
 func (p *postgres) Has(ctx context.Context, position string) (has bool, err error) {
 	var isReplica bool
 	var received sql.NullBool
@@ -121,11 +128,13 @@ func (p *postgres) Has(ctx context.Context, position string) (has bool, err erro
 	return received.Bool, err
 }
 
+// Tables implements [Server].
 func (p *postgres) Tables(ctx context.Context) (n int, err error) {
 	err = p.db.QueryRowContext(ctx, "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')").Scan(&n)
 	return n, err
 }
 
+// Promote implements [Server].
 func (p *postgres) Promote(ctx context.Context) error {
 	var isReplica bool
 	if err := p.db.QueryRowContext(ctx, "SELECT pg_is_in_recovery()").Scan(&isReplica); err != nil {
