@@ -27,8 +27,7 @@ test:
 	$(STEP) 'tests, tests/backup, acme, databases, observability, storage, systemd' $(SUITE) -p 2 -parallel 3 ./tests $(addprefix ./tests/,backup acme databases observability storage systemd)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
-	$(STEP) tests/handover $(SUITE) ./tests/handover
-	$(STEP) tests/closes $(SUITE) ./tests/closes
+	$(STEP) 'tests/handover, closes' $(SUITE) -p 2 ./tests/handover ./tests/closes
 	$(STEP) tests/benchmark $(SUITE) ./tests/benchmark
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
