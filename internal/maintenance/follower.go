@@ -7,10 +7,15 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/theworklabs/edge/internal/stored"
 )
 
 // pollInterval is how often a follower reads the storage, which other edges may have changed.
 const pollInterval = 10 * time.Second
+
+// windows is the snapshot in the storage.
+var windows = stored.Value[Snapshot]{Key: "edge/maintenance.json", Repair: "`edge maintenance off` writes it anew"}
 
 // Follower keeps the maintenance windows in force equal to those in a storage, which several edges may share. It logs each change.
 // Its methods are safe for concurrent use.
@@ -81,7 +86,7 @@ func (f *Follower) Load(storage certmagic.Storage) *Snapshot {
 	if current := f.state.Snapshot(); current != nil {
 		return current
 	}
-	snapshot, err := load(context.Background(), storage)
+	snapshot, err := windows.Load(context.Background(), storage)
 	if err != nil {
 		f.log.Error("the maintenance windows can't be read: all services are open", zap.Error(err))
 		f.isFailureLogged = true
@@ -96,7 +101,7 @@ func (f *Follower) Load(storage certmagic.Storage) *Snapshot {
 func (f *Follower) Update(ctx context.Context, storage certmagic.Storage, edit func(*Snapshot) *Snapshot) (*Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	snapshot, err := update(ctx, storage, edit)
+	snapshot, err := windows.Update(ctx, storage, edit)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +131,7 @@ func (f *Follower) reload(ctx context.Context) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	snapshot, err := load(ctx, storage)
+	snapshot, err := windows.Load(ctx, storage)
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:
