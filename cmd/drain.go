@@ -18,6 +18,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -32,7 +33,8 @@ prints it, or as edge status does: shop/web/1 is the first container of the serv
 the project shop. Where the edge knows only addresses, name these. If the edge does not know
 one of them, it changes nothing. Requests that are in flight are finished, and WebSockets
 are closed, so that clients connect again elsewhere. A drain lasts until it is undone, or
-the container exits.
+the container exits. Other edges that share the storage do the same within 2 seconds;
+their requests are not shown.
 
 In the stack: docker compose exec edge edge drain 3f2a8c1d9e07
 
@@ -66,7 +68,11 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 		return withHint(errors.New("there is nothing to wait for when a drain is undone"), "leave --wait out")
 	}
 	admin := newAdminClient(flags.String("address"))
-	var answer struct{ Endpoints []registry.DrainStatus }
+	var answer struct {
+		Endpoints    []registry.DrainStatus
+		SharedWithin maintenance.Duration `json:"shared_within"`
+		NotShared    string               `json:"not_shared"`
+	}
 	body, err := requestDrain(admin, ids, sessions, undo, &answer)
 	if err != nil {
 		return err
@@ -76,12 +82,15 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 	} else {
 		err = printDrainStatus(cmd.OutOrStdout(), answer.Endpoints)
 	}
+	if answer.NotShared != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "edge: warning: other edges that share the storage are told later: %s\n", answer.NotShared)
+	}
 	if err != nil || wait == 0 {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return waitIdle(ctx, answer.Endpoints, wait, func() (services []registry.ServiceStatus, err error) {
+	return waitIdle(ctx, answer.Endpoints, time.Duration(answer.SharedWithin), wait, func() (services []registry.ServiceStatus, err error) {
 		_, err = admin.get("/edge/services", &services)
 		return services, err
 	})
@@ -107,14 +116,14 @@ func printDrainStatus(w io.Writer, all []registry.DrainStatus) error {
 	return t.Flush()
 }
 
-// waitIdle polls the services until the endpoints have no requests and no sockets. If that takes longer than timeout, or ctx ends, its
-// error names what is left.
-func waitIdle(ctx context.Context, drained []registry.DrainStatus, timeout time.Duration, poll func() ([]registry.ServiceStatus, error)) error {
+// waitIdle polls the services until the endpoints have no requests and no sockets, and for sharedWithin at least: until then, other edges still send
+// requests. If it takes longer than timeout, or ctx ends, its error names what is left.
+func waitIdle(ctx context.Context, drained []registry.DrainStatus, sharedWithin, timeout time.Duration, poll func() ([]registry.ServiceStatus, error)) error {
 	watched := make(map[string]bool, len(drained))
 	for _, e := range drained {
 		watched[e.Service+" "+e.ID] = true
 	}
-	deadline := time.After(timeout)
+	start, deadline := time.Now(), time.After(timeout)
 	for {
 		services, err := poll()
 		if err != nil {
@@ -128,8 +137,11 @@ func waitIdle(ctx context.Context, drained []registry.DrainStatus, timeout time.
 				}
 			}
 		}
-		if len(left) == 0 {
+		if len(left) == 0 && time.Since(start) >= sharedWithin {
 			return nil
+		}
+		if len(left) == 0 {
+			left = []string{fmt.Sprintf("requests of other edges, which drain within %s", sharedWithin)}
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):

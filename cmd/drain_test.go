@@ -102,7 +102,7 @@ func TestWaitIdleEndsWhenIdleOrAtTimeout(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		err := waitIdle(t.Context(), drained, time.Minute, func() ([]registry.ServiceStatus, error) {
+		err := waitIdle(t.Context(), drained, 0, time.Minute, func() ([]registry.ServiceStatus, error) {
 			if time.Since(began) < 3*time.Second {
 				return services(1, 0), nil
 			}
@@ -113,19 +113,30 @@ func TestWaitIdleEndsWhenIdleOrAtTimeout(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		err := waitIdle(t.Context(), drained, time.Minute, func() ([]registry.ServiceStatus, error) { return services(0, 2), nil })
+		err := waitIdle(t.Context(), drained, 0, time.Minute, func() ([]registry.ServiceStatus, error) { return services(0, 2), nil })
 		if err == nil || err.Error() != "still under way after 1m0s: api:80 on abc (in flight: 0, sockets: 2)" {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err = waitIdle(ctx, drained, time.Minute, func() ([]registry.ServiceStatus, error) { return services(1, 0), nil })
+		err = waitIdle(ctx, drained, 0, time.Minute, func() ([]registry.ServiceStatus, error) { return services(1, 0), nil })
 		if err == nil || !strings.Contains(err.Error(), "interrupted; still under way: api:80") {
 			t.Error(err)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) { // other edges still send requests
+		idle := func() ([]registry.ServiceStatus, error) { return services(0, 0), nil }
+		began := time.Now()
+		if err := waitIdle(t.Context(), drained, 2*time.Second, time.Minute, idle); err != nil || time.Since(began) < 2*time.Second || time.Since(began) > 3*time.Second {
+			t.Errorf("%v after %s, want 2s", err, time.Since(began))
+		}
+		err := waitIdle(t.Context(), drained, 2*time.Second, time.Second, idle)
+		if err == nil || err.Error() != "still under way after 1s: requests of other edges, which drain within 2s" {
+			t.Error(err)
+		}
+	})
 	gone := errors.New("connection refused")
-	if err := waitIdle(t.Context(), drained, time.Minute, func() ([]registry.ServiceStatus, error) { return nil, gone }); !errors.Is(err, gone) {
+	if err := waitIdle(t.Context(), drained, 0, time.Minute, func() ([]registry.ServiceStatus, error) { return nil, gone }); !errors.Is(err, gone) {
 		t.Error(err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -102,7 +103,7 @@ func (p *twoEdges) requests(t *testing.T, edge string) int {
 }
 
 // TestTwoEdgesBehindHAProxy stops the edge that serves, and then has its host fail. Sessions stay with their container, WebSockets are asked to connect again, the
-// applications know the clients, and maintenance is that of both.
+// applications know the clients, and maintenance and drains are those of both.
 func TestTwoEdgesBehindHAProxy(t *testing.T) {
 	t.Parallel()
 	p := newTwoEdges(t)
@@ -176,6 +177,52 @@ func TestTwoEdgesBehindHAProxy(t *testing.T) {
 		p.eventuallyServes(t, serving)
 	}
 	p.wantSharedMaintenance(t)
+	p.wantSharedDrain(t)
+}
+
+// wantSharedDrain: a container that one edge is told to drain gets no requests of the other one, until that is told to undo it.
+func (p *twoEdges) wantSharedDrain(t *testing.T) {
+	t.Helper()
+	serving, other := p.serving(t)
+	endpoints := func(edge string) []registry.EndpointStatus {
+		var services []registry.ServiceStatus
+		if err := json.Unmarshal([]byte(p.MustCompose(t, "exec", "-T", edge, "edge", "status", "--json")), &services); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range services {
+			if s.Service == "bigcapital-server:3000" && len(s.Endpoints) == 2 {
+				return s.Endpoints
+			}
+		}
+		t.Fatalf("%s does not know both containers: %+v", edge, services)
+		return nil
+	}
+	id := endpoints(other)[0].ID // an address: the edges of this stack have no guard
+	state := func(edge string) (state registry.State) {
+		for _, e := range endpoints(edge) {
+			if e.ID == id {
+				state = e.State
+			}
+		}
+		return state
+	}
+	start := time.Now()
+	p.MustCompose(t, "exec", "-T", other, "edge", "drain", id, "--sessions", "0s", "--wait", "10s")
+	if got := state(serving); got != registry.Draining { // --wait waits for that, too
+		t.Errorf("the endpoint is %v at %s, want draining", got, serving)
+	}
+	t.Logf("both edges drain the container after %s", time.Since(start).Round(100*time.Millisecond))
+	names := make(map[string]bool)
+	for range 20 {
+		client := p.client(nil)
+		names[p.echo(t, client).Name] = true
+		client.CloseIdleConnections()
+	}
+	if len(names) != 1 {
+		t.Errorf("requests went to %v, want the one container that is not drained", names)
+	}
+	p.MustCompose(t, "exec", "-T", serving, "edge", "drain", id, "--undo")
+	harness.Eventually(t, other+" no longer drains it", func() bool { return state(other) == registry.Ready })
 }
 
 // wantSharedMaintenance: what an operator says to one edge, the other one does, too.

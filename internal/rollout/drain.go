@@ -34,12 +34,13 @@ func plural(n int, what string) string {
 }
 
 // drainAndWait has the edge drain containers and waits until they are idle. While they have sessions, it waits for the whole
-// session grace, because a session can send a request at any moment. It returns the work that is left when the timeout is over. It
+// session grace, because a session can send a request at any moment; and until other edges drain them, too. It returns the work that is left when the timeout is over. It
 // returns an error if ctx ends, d ends the wait, or the edge does not answer.
 func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d drainOptions) (inFlightWork, error) {
 	t.startStep("draining %s", containerNames(all))
 	start := time.Now()
-	if err := t.drain(ctx, all, d.sessionGrace); err != nil {
+	sharedWithin, err := t.drain(ctx, all, d.sessionGrace)
+	if err != nil {
 		return inFlightWork{}, err
 	}
 	known, err := t.endpointsOf(ctx, all)
@@ -49,15 +50,18 @@ func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d dr
 	for {
 		left, idle, err := t.pollDrain(ctx, all, known, max(0, d.sessionGrace-time.Since(start)))
 		elapsed := time.Since(start)
-		if idle && (left.sessions == 0 || elapsed >= d.sessionGrace) {
+		if idle && (left.sessions == 0 || elapsed >= d.sessionGrace) && elapsed >= sharedWithin {
 			return inFlightWork{}, nil
 		}
 		if elapsed >= max(d.timeout, d.sessionGrace) {
 			return left, err
 		}
-		if left.isIdle() && elapsed < d.sessionGrace {
+		switch {
+		case left.isIdle() && elapsed < d.sessionGrace:
 			t.updateStep("draining: sessions may still come for %.0fs to %s", (d.sessionGrace - elapsed).Seconds(), containerNames(all))
-		} else {
+		case left.isIdle() && elapsed < sharedWithin:
+			t.updateStep("draining: until other edges do so, too, %s", containerNames(all))
+		default:
 			t.updateStep("draining: %s under way on %s", left, containerNames(all))
 		}
 		if d.keepWaiting != nil {
@@ -92,7 +96,8 @@ func (t *serviceRollout) pollDrain(ctx context.Context, all []container, known [
 			left.sessions += *e.Sessions
 		}
 		if e.State != stateDraining {
-			return left, false, t.drain(ctx, all, sessions)
+			_, err := t.drain(ctx, all, sessions)
+			return left, false, err
 		}
 	}
 	for _, c := range runningContainers(intersection(current, all)) {

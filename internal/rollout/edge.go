@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -89,25 +90,40 @@ func (s *stack) endpointsOf(ctx context.Context, all []container) ([]endpoint, e
 	return found, nil
 }
 
-// drain has the edge drain those of the containers that it knows, in one request.
-func (s *stack) drain(ctx context.Context, all []container, sessions time.Duration) error {
-	return s.sendDrainCommand(ctx, all, "--sessions", sessions.String())
+// drain has the edge drain those of the containers that it knows, in one request. It returns after which time other edges, which share the storage, do so,
+// too; 0 if there can be none.
+func (s *stack) drain(ctx context.Context, all []container, sessions time.Duration) (sharedWithin time.Duration, err error) {
+	out, err := s.sendDrainCommand(ctx, all, "--sessions", sessions.String(), "--json")
+	if err != nil || out == "" {
+		return 0, err
+	}
+	var answer struct {
+		SharedWithin string `json:"shared_within"`
+	}
+	if err = json.Unmarshal([]byte(out), &answer); err == nil {
+		sharedWithin, err = time.ParseDuration(cmp.Or(answer.SharedWithin, "0s"))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the answer of edge drain: %w", err)
+	}
+	return sharedWithin, nil
 }
 
 // undrain has the edge send requests to the containers again.
 func (s *stack) undrain(ctx context.Context, all []container) error {
-	return s.sendDrainCommand(ctx, all, "--undo")
+	_, err := s.sendDrainCommand(ctx, all, "--undo")
+	return err
 }
 
 // sendDrainCommand runs `edge drain` for those of the containers that the edge knows. The edge refuses all of them if it has lost
-// one since it listed them; sendDrainCommand then tries again.
-func (s *stack) sendDrainCommand(ctx context.Context, all []container, flags ...string) error {
+// one since it listed them; sendDrainCommand then tries again. It returns the command's output; none if the edge knows no container.
+func (s *stack) sendDrainCommand(ctx context.Context, all []container, flags ...string) (out string, err error) {
 	var commandErr error
 	var before []string
 	for {
 		found, err := s.endpointsOf(ctx, all)
 		if err != nil {
-			return err
+			return "", err
 		}
 		var known []string
 		for _, e := range found {
@@ -117,12 +133,12 @@ func (s *stack) sendDrainCommand(ctx context.Context, all []container, flags ...
 		known = slices.Compact(known)
 		switch {
 		case len(known) == 0:
-			return nil
+			return "", nil
 		case commandErr != nil && slices.Equal(known, before):
-			return commandErr
+			return "", commandErr
 		}
-		if _, commandErr = s.execEdge(ctx, slices.Concat([]string{"drain"}, flags, known)...); commandErr == nil {
-			return nil
+		if out, commandErr = s.execEdge(ctx, slices.Concat([]string{"drain"}, flags, known)...); commandErr == nil {
+			return out, nil
 		}
 		before = known
 	}

@@ -103,7 +103,7 @@ func (w *fakeHost) execEdge(args []string) (stdout, stderr string, err error) {
 		text, err := json.Marshal(w.routes())
 		return string(text), "", err
 	case "drain":
-		return "{}", "", w.drain(args)
+		return fmt.Sprintf(`{"shared_within": %q}`, w.sharedWithin), "", w.drain(args)
 	}
 	w.t.Errorf("unexpected: edge %v", args)
 	return "", "", nil

@@ -33,6 +33,7 @@ type fakeHost struct {
 	dryRunOutput    string   // what Compose's dry run prints
 	abortedRequests int      // requests that were aborted
 	stdin           string   // of the last command with one
+	sharedWithin    string   // after which time other edges drain, too
 	minServing      int      // the lowest number of containers of "web" that served at one time
 
 	onCreate  func(*fakeContainer)    // changes a new container

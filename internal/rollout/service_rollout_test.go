@@ -72,6 +72,30 @@ func TestContainersOfAKilledRolloutAreReused(t *testing.T) {
 	})
 }
 
+// TestContainersAreDrainedByOtherEdgesBeforeTheyStop: these hear of it from the storage.
+func TestContainersAreDrainedByOtherEdgesBeforeTheyStop(t *testing.T) {
+	var drainedAt, stoppedAt time.Time
+	runTestRollout(t, 1, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
+		w.sharedWithin = "25s"
+		w.onCommand = func(_ int, cmd string) {
+			switch {
+			case strings.Contains(cmd, "edge drain"):
+				drainedAt = time.Now()
+			case strings.Contains(cmd, "stop ") && stoppedAt.IsZero():
+				stoppedAt = time.Now()
+			}
+		}
+	}, func(t *testing.T, a *testRollout) {
+		a.checkSucceeded(t, "new")
+		if waited := stoppedAt.Sub(drainedAt); waited < 25*time.Second || waited > 30*time.Second {
+			t.Errorf("the container was stopped %s after its drain, want 25s; commands:\n%s", waited, strings.Join(a.host.commands, "\n"))
+		}
+	})
+	runTestRollout(t, 1, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.sharedWithin = "soon" }, func(t *testing.T, a *testRollout) {
+		a.checkFailed(t, `read the answer of edge drain: time: invalid duration "soon"`)
+	})
+}
+
 func TestInterruptedRolloutStartsNoOtherService(t *testing.T) {
 	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
 		w.services["api"] = &compose.Service{Image: webImage}

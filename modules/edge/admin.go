@@ -2,6 +2,7 @@ package edge
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +13,11 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/theworklabs/edge/internal/drains"
+	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/timeline"
 	"github.com/theworklabs/edge/modules/certificates"
@@ -164,7 +168,14 @@ type DrainRequest struct {
 // DrainResponse has the status of the endpoints, with one entry for each service that a container is an endpoint of.
 type DrainResponse struct {
 	Endpoints []registry.DrainStatus `json:"endpoints"`
+	// When other edges that share the storage do the same; 0 if the storage is a directory of this host.
+	SharedWithin maintenance.Duration `json:"shared_within,omitempty"`
+	// Why the others have not been told yet. They are when the storage answers again.
+	NotShared string `json:"not_shared,omitempty"`
 }
+
+// shareTimeout is how long a drain waits for the storage. The drain of this edge is in force meanwhile.
+const shareTimeout = 3 * time.Second
 
 // defaultDrainSessions is how long an endpoint that drains still gets requests of its sessions.
 const defaultDrainSessions = 10 * time.Second
@@ -174,11 +185,11 @@ func postDrain(r *http.Request) (any, error) {
 	if err := decodeBody(r, &request); err != nil {
 		return nil, err
 	}
-	return Drain(request, "the admin API")
+	return Drain(r.Context(), request, "the admin API")
 }
 
 // Drain carries out a [DrainRequest], and logs who has asked for it. Its error is an API error.
-func Drain(request DrainRequest, by string) (DrainResponse, error) {
+func Drain(ctx context.Context, request DrainRequest, by string) (DrainResponse, error) {
 	if len(request.Endpoints) == 0 || request.Sessions < 0 {
 		return DrainResponse{}, apiError(http.StatusBadRequest, errors.New(`want {"endpoints": ["<container ID>"], "sessions": "10s"}`))
 	}
@@ -186,25 +197,43 @@ func Drain(request DrainRequest, by string) (DrainResponse, error) {
 	if shared == nil {
 		return DrainResponse{}, errNoEdge
 	}
-	endpoints, err := shared.registry.Drain(request.Endpoints, registry.DrainOptions{SessionGrace: time.Duration(request.Sessions), Undo: request.Undo})
+	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
+	defer cancel()
+	endpoints, notShared, err := shared.drains.Drain(ctx, request.Endpoints, registry.DrainOptions{SessionGrace: time.Duration(request.Sessions), Undo: request.Undo})
 	switch {
 	case errors.Is(err, registry.ErrNoEndpoint):
 		return DrainResponse{}, apiError(http.StatusNotFound, err)
 	case err != nil:
 		return DrainResponse{}, apiError(http.StatusBadRequest, err)
 	}
+	shared.noteDrain(endpoints, request.Undo, by)
+	for i := range endpoints {
+		shared.setSessionCount(endpoints[i].Service, &endpoints[i].EndpointStatus)
+	}
+	response := DrainResponse{Endpoints: endpoints}
+	storage := shared.activeStorage()
+	if _, isDirectory := storage.(*certmagic.FileStorage); storage != nil && !isDirectory {
+		response.SharedWithin = maintenance.Duration(drains.PollInterval)
+	}
+	if notShared != nil {
+		response.NotShared = notShared.Error()
+		shared.logs.edgeLogger().Warn("other edges are not told of the drain until the storage answers", zap.Error(notShared))
+	}
+	return response, nil
+}
+
+// noteDrain logs that endpoints are drained, or no longer so, and who has asked for it.
+func (r *runtime) noteDrain(endpoints []registry.DrainStatus, isUndo bool, by string) {
 	text := "an operator drains it"
-	if request.Undo {
+	if isUndo {
 		text = "an operator no longer drains it"
 	}
 	for i := range endpoints {
 		e := &endpoints[i]
-		shared.setSessionCount(e.Service, &e.EndpointStatus)
-		shared.timeline.Add(timeline.Event{Kind: timeline.Drain, Level: timeline.Info, Service: e.Service, Endpoint: cmp.Or(e.Name, e.ID), Text: text})
-		shared.logs.edgeLogger().Info("a drain was requested", zap.String("service", e.Service), zap.String("endpoint", e.Name), zap.String("id", e.ID),
-			zap.Bool("undo", request.Undo), zap.String("by", by))
+		r.timeline.Add(timeline.Event{Kind: timeline.Drain, Level: timeline.Info, Service: e.Service, Endpoint: cmp.Or(e.Name, e.ID), Text: text})
+		r.logs.edgeLogger().Info("a drain was requested", zap.String("service", e.Service), zap.String("endpoint", e.Name), zap.String("id", e.ID),
+			zap.Bool("undo", isUndo), zap.String("by", by))
 	}
-	return DrainResponse{endpoints}, nil
 }
 
 var _ caddy.AdminRouter = adminAPI{}

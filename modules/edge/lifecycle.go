@@ -75,6 +75,7 @@ func (a *App) activate() error {
 		a.runtime.noteActivation()
 	}
 	a.runtime.maintenance.Start()
+	a.runtime.drains.Start()
 	a.runtime.sources.reconcile(a.sourceSettings())
 	a.runtime.restarter.reconcile(restartSettings{a.DockerHost, time.Duration(a.RestartUnhealthy)})
 	return nil

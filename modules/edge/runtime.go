@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/theworklabs/edge/internal/affinity"
+	"github.com/theworklabs/edge/internal/drains"
 	"github.com/theworklabs/edge/internal/engineio"
 	"github.com/theworklabs/edge/internal/gcpace"
 	"github.com/theworklabs/edge/internal/maintenance"
@@ -44,6 +45,7 @@ type runtime struct {
 	tunnels         *tunnel.Group // all upgraded connections of the process
 	affinityKeys    affinity.KeyStore
 	maintenance     *maintenance.Follower
+	drains          *drains.Follower
 	recovery        recovery.Store
 	backups         *recovery.Watch
 	certificates    *certificates.Monitor
@@ -88,6 +90,9 @@ func newRuntime(log, httpLog *zap.Logger) *runtime {
 	r.maintenance = maintenance.NewFollower(r.activeStorage, r.noted(r.logs.edgeLogger()), func(service string) {
 		r.registry.CloseSockets(service, MaintenanceCloseReason)
 	})
+	r.drains = drains.NewFollower(r.activeStorage, r.registry, r.logs.edgeLogger(), func(endpoints []registry.DrainStatus, isUndo bool) {
+		r.noteDrain(endpoints, isUndo, "another edge")
+	})
 	r.backups = recovery.NewWatch(&r.recovery, r.activeStorage, r.reportBackupProblem)
 	return r
 }
@@ -115,6 +120,7 @@ func (r *runtime) release() error {
 func (r *runtime) Destruct() error {
 	r.restarter.close()
 	r.maintenance.Stop()
+	r.drains.Stop()
 	r.backups.Stop()
 	r.sources.stop()
 	r.registry.Close()

@@ -198,7 +198,7 @@ func TestAChangeIsShownWithin100Milliseconds(t *testing.T) {
 		var delays []time.Duration
 		for i := range 10 {
 			begin := time.Now()
-			if _, err := edge.Drain(edge.DrainRequest{Endpoints: []string{backend}, Undo: i%2 == 1}, "a test"); err != nil {
+			if _, err := edge.Drain(t.Context(), edge.DrainRequest{Endpoints: []string{backend}, Undo: i%2 == 1}, "a test"); err != nil {
 				t.Fatal(err)
 			}
 			await(t, messages, "the drain", hasState([]string{"draining", "ready"}[i%2]))
