@@ -18,7 +18,6 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 )
 
@@ -33,14 +32,15 @@ prints it, or as edge status does: shop/web/1 is the first container of the serv
 the project shop. Where the edge knows only addresses, name these. If the edge does not know
 one of them, it changes nothing. Requests that are in flight are finished, and WebSockets
 are closed, so that clients connect again elsewhere. A drain lasts until it is undone, or
-the container exits. Other edges that share the storage do the same within 2 seconds;
-their requests are not shown.
+the container exits. Other edges that run and share the storage do the same within 2
+seconds, unless only DNS knows the container; their requests are not shown.
 
 In the stack: docker compose exec edge edge drain 3f2a8c1d9e07
 
   --undo     sends requests to the containers again.
   --sessions is how long the containers still get requests of sticky sessions.
-  --wait     waits until the containers have no requests and no WebSockets. If that takes
+  --wait     waits until the containers have no requests and no WebSockets, and for the 2
+             seconds that other edges may need. If that takes
              longer, the exit status is 1, and the error says what is left.
   --address  is the admin address, as for edge status.
   --json     prints the answer of POST /edge/drain.
@@ -70,12 +70,18 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 	admin := newAdminClient(flags.String("address"))
 	var answer struct {
 		Endpoints    []registry.DrainStatus
-		SharedWithin maintenance.Duration `json:"shared_within"`
-		NotShared    string               `json:"not_shared"`
+		SharedWithin string `json:"shared_within"`
+		NotShared    string `json:"not_shared"`
 	}
 	body, err := requestDrain(admin, ids, sessions, undo, &answer)
 	if err != nil {
 		return err
+	}
+	var sharedWithin time.Duration
+	if answer.SharedWithin != "" {
+		if sharedWithin, err = time.ParseDuration(answer.SharedWithin); err != nil {
+			return fmt.Errorf("read the answer of the edge: %w", err)
+		}
 	}
 	if flags.Bool("json") {
 		_, err = cmd.OutOrStdout().Write(body)
@@ -83,14 +89,14 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 		err = printDrainStatus(cmd.OutOrStdout(), answer.Endpoints)
 	}
 	if answer.NotShared != "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "edge: warning: other edges that share the storage are told later: %s\n", answer.NotShared)
+		fmt.Fprintf(cmd.ErrOrStderr(), "edge: warning: other edges that share the storage are not told; repeat the command when it answers: %s\n", answer.NotShared)
 	}
 	if err != nil || wait == 0 {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return waitIdle(ctx, answer.Endpoints, time.Duration(answer.SharedWithin), wait, func() (services []registry.ServiceStatus, err error) {
+	return waitIdle(ctx, answer.Endpoints, sharedWithin, max(wait, sharedWithin), func() (services []registry.ServiceStatus, err error) {
 		_, err = admin.get("/edge/services", &services)
 		return services, err
 	})

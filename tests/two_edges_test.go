@@ -197,7 +197,7 @@ func (p *twoEdges) wantSharedDrain(t *testing.T) {
 		t.Fatalf("%s does not know both containers: %+v", edge, services)
 		return nil
 	}
-	id := endpoints(other)[0].ID // an address: the edges of this stack have no guard
+	id := endpoints(other)[0].ID
 	state := func(edge string) (state registry.State) {
 		for _, e := range endpoints(edge) {
 			if e.ID == id {

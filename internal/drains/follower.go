@@ -1,11 +1,11 @@
-// Package drains has all edges that share a storage drain the same endpoints. The storage has the last requests, each edge reads it every two seconds, and
-// does what others were asked for. An edge that starts knows only of the last seconds: drains from before come to it from its predecessor, if that hands over
-// what it knows.
+// Package drains has all edges that share a storage drain the same endpoints. The storage has the last events, each edge reads them every second, and does what
+// others were asked for. It does so only with events that were stored since it has read the storage last, a moment ago: a container that an older one names may
+// have exited and started again. So an edge that starts, or could not read the storage for a while, has to be asked again.
 package drains
 
 import (
-	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
 	"sync"
@@ -17,60 +17,56 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// PollInterval is how often a follower reads the storage: after this time, all edges drain what one was asked to.
-const PollInterval = 2 * time.Second
+const (
+	pollInterval = time.Second
 
-// startWindow is for how long a request is done by edges that start after it: the predecessor of one may have handed over what it knew just before.
-const startWindow = 5 * PollInterval
+	// SharedWithin is after which time all edges drain what one was asked to.
+	SharedWithin = 2 * time.Second
 
-// findTimeout is how long an edge waits for an endpoint that it does not know, but another edge does.
-const findTimeout = time.Minute
+	// maxGap is how long a follower may not have read the storage, and still does what was stored meanwhile.
+	maxGap = time.Minute
+
+	// createInterval is how often a follower tries to create the log of events.
+	createInterval = time.Minute
+)
 
 // Registry is what a follower needs of a [registry.Registry].
 type Registry interface {
 	Drain(ids []string, opts registry.DrainOptions) ([]registry.DrainStatus, error)
-	DrainedIDs() []string
 }
 
 // Follower drains the endpoints that other edges drain, and tells these of its own drains, by a storage that they share. Its methods are safe for
 // concurrent use.
 type Follower struct {
-	storage   func() certmagic.Storage
-	registry  Registry
-	log       *zap.Logger
-	onRequest func(endpoints []registry.DrainStatus, isUndo bool)
-	wake      chan struct{} // has one element while there is something to tell
+	storage  func() certmagic.Storage
+	registry Registry
+	log      *zap.Logger
+	onEvent  func(endpoints []registry.DrainStatus, isUndo bool)
+	name     string        // of this process
+	storing  chan struct{} // has one element while an event is stored: they are stored one by one
 
-	mu      sync.Mutex // not held while the storage is used
-	unsaved []request  // what the storage does not have yet, in order
-	waiting []chan<- error
+	// Of the goroutine that reads the storage.
+	logID           string    // the log that was read last
+	last            int64     // its last event that was read
+	readAt          time.Time // when that began
+	createAt        time.Time // when the log may be created
+	isFailureLogged bool      // the storage can't be read, and the log says so
 
-	// Of the goroutine that uses the storage.
-	last            *requestLog        // as it was read last; nil before the first time
-	pending         map[string]pending // by endpoint: what this edge has still to do
-	isFailureLogged bool               // the storage does not answer, and the log says so
-
-	runMu  sync.Mutex
+	mu     sync.Mutex
 	cancel context.CancelFunc // nil until Start
 	done   chan struct{}
 }
 
-// pending is a request of another edge. This edge may not have the endpoint, or not yet.
-type pending struct {
-	request request
-	until   time.Time
+// NewFollower returns a follower that does not read the storage yet. storage returns the storage, or nil while there is none. onEvent is called after the follower
+// has done what another edge was asked for.
+func NewFollower(storage func() certmagic.Storage, r Registry, log *zap.Logger, onEvent func(endpoints []registry.DrainStatus, isUndo bool)) *Follower {
+	return &Follower{storage: storage, registry: r, log: log, onEvent: onEvent, name: rand.Text(), storing: make(chan struct{}, 1)}
 }
 
-// NewFollower returns a follower that tells nobody yet. storage returns the storage, or nil while there is none. onRequest is called after the follower has done
-// what another edge was asked for; it must not call the follower.
-func NewFollower(storage func() certmagic.Storage, r Registry, log *zap.Logger, onRequest func(endpoints []registry.DrainStatus, isUndo bool)) *Follower {
-	return &Follower{storage: storage, registry: r, log: log, onRequest: onRequest, wake: make(chan struct{}, 1), pending: make(map[string]pending)}
-}
-
-// Start begins to poll the storage, until Stop. Calls after the first one do nothing.
+// Start begins to read the storage, until Stop. Calls after the first one do nothing.
 func (f *Follower) Start() {
-	f.runMu.Lock()
-	defer f.runMu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.cancel != nil {
 		return
 	}
@@ -78,186 +74,112 @@ func (f *Follower) Start() {
 	f.cancel, f.done = cancel, make(chan struct{})
 	go func() {
 		defer close(f.done)
-		f.run(ctx)
+		ticker := time.NewTicker(pollInterval)
+		defer ticker.Stop()
+		for {
+			f.follow(ctx)
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+		}
 	}()
 }
 
-// Stop ends the polling and waits for its end. The follower can't be started again.
+// Stop ends the reading and waits for its end. The follower can't be started again.
 func (f *Follower) Stop() {
-	f.runMu.Lock()
-	defer f.runMu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.cancel != nil {
 		f.cancel()
 		<-f.done
 	}
 }
 
-// Drain drains endpoints here, or undoes that, and tells the other edges. If these are not told before ctx ends, notShared says why; they are when the storage
-// answers again. After err nothing has changed.
-func (f *Follower) Drain(ctx context.Context, names []string, opts registry.DrainOptions) (endpoints []registry.DrainStatus, notShared, err error) {
-	saved := make(chan error, 1)
-	f.mu.Lock() // the order of requests here is that in the storage
-	if endpoints, err = f.registry.Drain(names, opts); err == nil {
-		f.enqueue(endpoints, opts)
-		f.waiting = append(f.waiting, saved)
-	}
-	f.mu.Unlock()
-	if err != nil || f.storage() == nil {
-		return endpoints, nil, err
-	}
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
-	select {
-	case notShared = <-saved:
-	case <-ctx.Done():
-		notShared = errors.New("the storage has not answered yet")
-	}
-	return endpoints, notShared, nil
-}
-
-// enqueue adds a request for each endpoint. The caller holds f.mu.
-func (f *Follower) enqueue(endpoints []registry.DrainStatus, opts registry.DrainOptions) {
-	now := time.Now().UTC()
-	for _, e := range endpoints { // an endpoint can be that of several services: the last one counts
-		f.unsaved = append(f.unsaved, request{Endpoint: e.ID, Undo: opts.Undo, RequestedAt: now, SessionsUntil: now.Add(opts.SessionGrace)})
-	}
-	f.unsaved = lastRequests(f.unsaved)
-}
-
-func (f *Follower) run(ctx context.Context) {
-	ticker := time.NewTicker(PollInterval)
-	defer ticker.Stop()
-	for {
-		f.follow(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		case <-f.wake:
+// Share tells other edges that endpoints are drained here, or no longer so. It returns an error if they are not told, and does not try again: what it would
+// tell them could be over by then. An endpoint that only DNS knows is left out: its ID is an address, which can be another container's on another host.
+func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, opts registry.DrainOptions) error {
+	storage := f.storage()
+	e := event{Edge: f.name, Undo: opts.Undo, SessionSeconds: opts.SessionGrace.Seconds()}
+	for i := range endpoints {
+		if id := endpoints[i].ID; endpoints[i].Source != registry.DNS.String() && !slices.Contains(e.Endpoints, id) {
+			e.Endpoints = append(e.Endpoints, id)
 		}
 	}
+	if storage == nil || len(e.Endpoints) == 0 {
+		return nil
+	}
+	select {
+	case f.storing <- struct{}{}:
+		defer func() { <-f.storing }()
+	case <-ctx.Done():
+		return errors.New("the storage has not answered an earlier request yet")
+	}
+	_, err := storedLog.Update(ctx, storage, func(l *eventLog) *eventLog {
+		if l == nil || l.ID == "" { // it is broken, or there is none
+			l = newEventLog()
+		}
+		l.add(e)
+		return l
+	})
+	return err
 }
 
-// follow stores what other edges do not know yet, and does what they were asked for. While the storage does not answer, the drains in force stay, and the log
-// says so once.
+// follow does what was stored since the last time. While the storage can't be read, the drains in force stay, and the log says so once.
 func (f *Follower) follow(ctx context.Context) {
 	storage := f.storage()
 	if storage == nil {
 		return
 	}
-	f.mu.Lock()
-	own, waiting := f.unsaved, f.waiting
-	f.unsaved, f.waiting = nil, nil
-	f.mu.Unlock()
-	err := f.exchange(ctx, storage, own)
-	for _, saved := range waiting {
-		saved <- err
+	start := time.Now()
+	current, err := storedLog.Load(ctx, storage)
+	if err == nil && current.ID == "" && !start.Before(f.createAt) {
+		f.createAt = start.Add(createInterval)
+		current, err = storedLog.Update(ctx, storage, func(l *eventLog) *eventLog {
+			if l == nil || l.ID != "" {
+				return l
+			}
+			return newEventLog()
+		})
 	}
 	switch {
 	case err == nil:
 		f.isFailureLogged = false
-	case ctx.Err() == nil && !f.isFailureLogged:
-		f.isFailureLogged = true
-		f.log.Error("drains can't be shared with other edges: those in force stay", zap.Error(err))
+	case ctx.Err() != nil:
+		return
+	default:
+		if !f.isFailureLogged {
+			f.isFailureLogged = true
+			f.log.Error("drains can't be shared with other edges: those in force stay", zap.Error(err))
+		}
+		return
 	}
+	missed := start.Sub(f.readAt) > maxGap
+	switch {
+	case current.ID != f.logID || current.Last <= f.last: // the first time, another log, or nothing new
+	case missed:
+		f.log.Warn("the storage could not be read for more than a minute: what other edges were asked to drain meanwhile is not drained here")
+	default:
+		for _, e := range current.after(f.last) {
+			f.apply(e)
+		}
+	}
+	f.logID, f.last, f.readAt = current.ID, current.Last, start
 }
 
-// exchange stores this edge's requests, and does those of others. Where the storage can be read and not written, it does the latter.
-func (f *Follower) exchange(ctx context.Context, storage certmagic.Storage, own []request) error {
-	numbers, updated, err := f.save(ctx, storage, f.inForce(own))
-	if err != nil {
-		f.mu.Lock()
-		for i := range own {
-			own[i].isQueued = true
-		}
-		f.unsaved = lastRequests(append(own, f.unsaved...))
-		f.mu.Unlock()
-	}
-	if updated == nil {
-		read, readErr := storedLog.Load(ctx, storage)
-		if readErr != nil {
-			return cmp.Or(err, readErr)
-		}
-		updated = read
-	}
-	f.apply(updated, numbers)
-	return err
-}
-
-// save stores requests, if there are any, and returns their numbers by endpoint, and the log.
-func (f *Follower) save(ctx context.Context, storage certmagic.Storage, own []request) (numbers map[string]int64, updated *requestLog, err error) {
-	if len(own) == 0 {
-		return nil, nil, nil
-	}
-	updated, err = storedLog.Update(ctx, storage, func(l *requestLog) *requestLog {
+// apply does what an edge was asked for. That edge has done so at once, and does it again here, so that all edges have the same order.
+func (f *Follower) apply(e event) {
+	opts := registry.DrainOptions{Undo: e.Undo, SessionGrace: time.Duration(e.SessionSeconds * float64(time.Second)), FoundBefore: f.readAt}
+	for _, id := range e.Endpoints {
+		endpoints, err := f.registry.Drain([]string{id}, opts)
 		switch {
-		case l == nil && !slices.ContainsFunc(own, func(r request) bool { return r.Undo }): // it can't be read
-			return nil
-		case l == nil || l.ID == "":
-			l = newRequestLog()
-		}
-		numbers = l.add(own)
-		return l
-	})
-	return numbers, updated, err
-}
-
-// inForce leaves out what waited for the storage and is no longer so: the container has exited, or another edge has undone the drain.
-func (f *Follower) inForce(own []request) []request {
-	drained := make(map[string]bool)
-	for _, id := range f.registry.DrainedIDs() {
-		drained[id] = true
-	}
-	var all []request
-	for _, r := range own {
-		if !r.isQueued || drained[r.Endpoint] == !r.Undo {
-			all = append(all, r)
+		case errors.Is(err, registry.ErrNoEndpoint): // this edge does not have it, or it is a new run of the container
+			f.log.Debug("another edge drains an endpoint that is not here", zap.String("id", id), zap.Bool("undo", e.Undo), zap.Error(err))
+		case err != nil:
+			f.log.Error("a drain that another edge was asked for failed", zap.String("id", id), zap.Bool("undo", e.Undo), zap.Error(err))
+		case e.Edge != f.name:
+			f.onEvent(endpoints, e.Undo)
 		}
 	}
-	return all
-}
-
-// apply does what other edges were asked for since the last time. numbers are those of this edge's own requests, by endpoint.
-func (f *Follower) apply(current *requestLog, numbers map[string]int64) {
-	now := time.Now()
-	isNew := func(r *request) bool { return now.Sub(r.RequestedAt).Abs() < startWindow } // the first time, or the storage is another one
-	switch {
-	case f.last != nil && f.last.ID == "": // nobody had requested anything
-		isNew = func(*request) bool { return true }
-	case f.last != nil && f.last.ID == current.ID:
-		isNew = func(r *request) bool { return r.Number > f.last.Last }
-	}
-	for _, r := range current.lastRequests(isNew) {
-		delete(f.pending, r.Endpoint)
-		if numbers[r.Endpoint] != r.Number {
-			f.pending[r.Endpoint] = pending{r, now.Add(findTimeout)}
-		}
-	}
-	f.last = current
-	for id, p := range f.pending {
-		if f.request(p.request) || now.After(p.until) {
-			delete(f.pending, id)
-		}
-	}
-}
-
-// request does what another edge was asked for, and reports whether that is settled. It is not as long as this edge does not have the endpoint.
-func (f *Follower) request(r request) (isSettled bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, own := range f.unsaved { // what this edge was asked for since counts
-		if own.Endpoint == r.Endpoint && (!own.isQueued || own.RequestedAt.After(r.RequestedAt)) {
-			return true
-		}
-	}
-	endpoints, err := f.registry.Drain([]string{r.Endpoint}, registry.DrainOptions{Undo: r.Undo, SessionGrace: max(0, time.Until(r.SessionsUntil))})
-	switch {
-	case err == nil:
-		f.onRequest(endpoints, r.Undo)
-	case !errors.Is(err, registry.ErrNoEndpoint):
-		f.log.Error("a drain that another edge was asked for failed", zap.String("id", r.Endpoint), zap.Bool("undo", r.Undo), zap.Error(err))
-	}
-	return !errors.Is(err, registry.ErrNoEndpoint)
 }

@@ -31,6 +31,7 @@ type fakeStorage struct {
 	err        error
 	isReadOnly bool // err is only that of writes
 	stores     int
+	lostAnswer error // a store has its effect, and this error
 }
 
 // newStorage returns an empty storage, of the bubble of synctest that the caller is in.
@@ -54,6 +55,7 @@ func (s *fakeStorage) Store(_ context.Context, _ string, text []byte) error {
 	if s.err == nil {
 		s.value = text
 		s.stores++
+		return s.lostAnswer
 	}
 	return s.err
 }
@@ -96,7 +98,7 @@ func (s *fakeStorage) failWrites(err error) {
 }
 
 // set replaces the stored value.
-func (s *fakeStorage) set(t *testing.T, l *requestLog) {
+func (s *fakeStorage) set(t *testing.T, l *eventLog) {
 	t.Helper()
 	text, err := json.Marshal(l)
 	if err != nil {
@@ -110,9 +112,14 @@ func (s *fakeStorage) set(t *testing.T, l *requestLog) {
 // fakeRegistry has endpoints, and which of them are drained.
 type fakeRegistry struct {
 	mu        sync.Mutex
-	endpoints map[string]bool
+	endpoints map[string]*fakeEndpoint
 	grace     time.Duration // of the last request
 	err       error
+}
+
+type fakeEndpoint struct {
+	found     time.Time
+	isDrained bool
 }
 
 func (r *fakeRegistry) Drain(ids []string, opts registry.DrainOptions) (all []registry.DrainStatus, err error) {
@@ -122,20 +129,21 @@ func (r *fakeRegistry) Drain(ids []string, opts registry.DrainOptions) (all []re
 		return nil, r.err
 	}
 	for _, id := range ids {
-		if _, isKnown := r.endpoints[id]; !isKnown {
+		e, isKnown := r.endpoints[id]
+		if !isKnown || !opts.FoundBefore.IsZero() && !e.found.Before(opts.FoundBefore) {
 			return nil, fmt.Errorf("%q: %w", id, registry.ErrNoEndpoint)
 		}
-		r.endpoints[id], r.grace = !opts.Undo, opts.SessionGrace
-		all = append(all, registry.DrainStatus{EndpointStatus: registry.EndpointStatus{ID: id}})
+		e.isDrained, r.grace = !opts.Undo, opts.SessionGrace
+		all = append(all, registry.DrainStatus{EndpointStatus: registry.EndpointStatus{ID: id, Source: registry.Engine.String()}})
 	}
 	return all, nil
 }
 
-func (r *fakeRegistry) DrainedIDs() (ids []string) {
+func (r *fakeRegistry) drained() (ids []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for id, isDrained := range r.endpoints {
-		if isDrained {
+	for id, e := range r.endpoints {
+		if e.isDrained {
 			ids = append(ids, id)
 		}
 	}
@@ -144,10 +152,12 @@ func (r *fakeRegistry) DrainedIDs() (ids []string) {
 }
 
 // start adds the endpoint of a container that starts; one that had the same ID has exited.
-func (r *fakeRegistry) start(id string) {
+func (r *fakeRegistry) start(ids ...string) {
 	r.mu.Lock()
-	r.endpoints[id] = false
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		r.endpoints[id] = &fakeEndpoint{found: time.Now()}
+	}
 }
 
 // testEdge is the follower of one edge.
@@ -160,13 +170,12 @@ type testEdge struct {
 // newTestEdge starts a follower, within the bubble of synctest. Edges with the same storage share it.
 func newTestEdge(t *testing.T, storage *fakeStorage, endpoints ...string) *testEdge {
 	core, logs := observer.New(zap.InfoLevel)
-	e := &testEdge{registry: &fakeRegistry{endpoints: make(map[string]bool)}, logs: logs}
-	for _, id := range endpoints {
-		e.registry.endpoints[id] = false
-	}
+	e := &testEdge{registry: &fakeRegistry{endpoints: make(map[string]*fakeEndpoint)}, logs: logs}
+	e.registry.start(endpoints...)
+	time.Sleep(time.Millisecond) // found before the storage is read
 	log := zap.New(core)
 	e.Follower = NewFollower(func() certmagic.Storage { return storage }, e.registry, log, func(all []registry.DrainStatus, isUndo bool) {
-		log.Info("requested by another edge", zap.String("id", all[0].ID), zap.Bool("undo", isUndo))
+		log.Info("asked by another edge", zap.String("id", all[0].ID), zap.Bool("undo", isUndo))
 	})
 	e.Start()
 	t.Cleanup(e.Stop)
@@ -174,27 +183,30 @@ func newTestEdge(t *testing.T, storage *fakeStorage, endpoints ...string) *testE
 	return e
 }
 
-// request drains an endpoint, or undoes that.
-func (e *testEdge) request(t *testing.T, id string, undo bool) (notShared error) {
+// ask drains an endpoint here, or undoes that, as an operator does, and tells the others.
+func (e *testEdge) ask(t *testing.T, id string, undo bool) error {
 	t.Helper()
-	_, notShared, err := e.Drain(t.Context(), []string{id}, registry.DrainOptions{SessionGrace: 10 * time.Second, Undo: undo})
+	opts := registry.DrainOptions{SessionGrace: 10 * time.Second, Undo: undo}
+	endpoints, err := e.registry.Drain([]string{id}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return notShared
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	return e.Share(ctx, endpoints, opts)
 }
 
 // wants fails the test unless exactly these endpoints are drained.
 func (e *testEdge) wants(t *testing.T, when string, ids ...string) {
 	t.Helper()
 	synctest.Wait()
-	if got := e.registry.DrainedIDs(); !slices.Equal(got, ids) {
+	if got := e.registry.drained(); !slices.Equal(got, ids) {
 		t.Errorf("%s: %q are drained, want %q", when, got, ids)
 	}
 }
 
 // sleep lets all edges read the storage.
-func sleep() { sleepFor(PollInterval + time.Millisecond) }
+func sleep() { sleepFor(SharedWithin) }
 
 func sleepFor(d time.Duration) {
 	time.Sleep(d)
@@ -205,7 +217,7 @@ func TestAllEdgesDrainAnEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := newStorage()
 		one, two := newTestEdge(t, storage, "a", "b"), newTestEdge(t, storage, "a", "b")
-		if err := one.request(t, "a", false); err != nil {
+		if err := one.ask(t, "a", false); err != nil {
 			t.Fatal(err)
 		}
 		one.wants(t, "at once", "a")
@@ -213,122 +225,18 @@ func TestAllEdgesDrainAnEndpoint(t *testing.T) {
 		sleep()
 		one.wants(t, "later", "a")
 		two.wants(t, "later", "a")
-		if left := two.registry.grace; left < 7*time.Second || left > 10*time.Second {
-			t.Errorf("sessions get %v at the other edge, want what is left of 10s", left)
+		if two.registry.grace != 10*time.Second {
+			t.Errorf("sessions get %v at the other edge, want 10s", two.registry.grace)
 		}
-		if err := two.request(t, "a", true); err != nil { // at the other one
+		if err := two.ask(t, "a", true); err != nil { // at the other one
 			t.Fatal(err)
 		}
 		sleep()
 		one.wants(t, "undone")
 		two.wants(t, "undone")
-		if n := one.logs.FilterMessage("requested by another edge").Len(); n != 1 {
-			t.Errorf("the first edge has logged %d changes, want the undo: %v", n, one.logs.All())
+		if n := one.logs.FilterMessage("asked by another edge").Len(); n != 1 {
+			t.Errorf("the first edge has logged %d events, want the undo: %v", n, one.logs.All())
 		}
-	})
-}
-
-func TestAnEndpointThatComesLaterIsDrained(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		storage := newStorage()
-		one, two := newTestEdge(t, storage, "a", "b"), newTestEdge(t, storage)
-		_ = one.request(t, "a", false)
-		_ = one.request(t, "b", false)
-		sleep()
-		two.registry.start("a")
-		sleep()
-		two.wants(t, "after its container was found", "a")
-		sleepFor(findTimeout)
-		two.registry.start("b")
-		sleep()
-		two.wants(t, "a container that is found long after", "a")
-	})
-}
-
-// TestAnEdgeThatStarts does what was requested just before, and nothing older: since then, the container may have exited and started again, as it does when
-// the machine boots.
-func TestAnEdgeThatStarts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		storage := newStorage()
-		one := newTestEdge(t, storage, "a", "b", "c")
-		_ = one.request(t, "a", false)
-		_ = one.request(t, "c", true)
-		sleepFor(startWindow)
-		_ = one.request(t, "b", false)
-		newTestEdge(t, storage, "a", "b", "c").wants(t, "an edge that starts", "b")
-		sleepFor(startWindow)
-		three := newTestEdge(t, storage, "a", "b", "c")
-		three.wants(t, "one that starts later")
-		_ = one.request(t, "a", false) // a second time
-		sleep()
-		three.wants(t, "a later request", "a")
-	})
-}
-
-// TestADrainEndsWithTheContainer: it exits, and starts again with the same ID. One edge sees that later than the other.
-func TestADrainEndsWithTheContainer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		storage := newStorage()
-		one, two := newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")
-		_ = one.request(t, "a", false)
-		sleep()
-		one.registry.start("a")
-		sleep()
-		one.wants(t, "it has restarted")
-		two.wants(t, "not seen yet", "a")
-		two.registry.start("a")
-		sleep()
-		one.wants(t, "restarted")
-		two.wants(t, "restarted")
-		_ = two.request(t, "a", false) // drained a second time
-		sleep()
-		one.wants(t, "the second drain", "a")
-		two.wants(t, "the second drain", "a")
-	})
-}
-
-// TestAllEdgesEndWithTheSameState when two are asked for the opposite at the same time.
-func TestAllEdgesEndWithTheSameState(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		storage := newStorage()
-		one, two := newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")
-		for range 20 {
-			var both sync.WaitGroup
-			both.Go(func() { _ = one.request(t, "a", false) })
-			both.Go(func() { _ = two.request(t, "a", true) })
-			both.Wait()
-			sleep()
-			one.wants(t, "after both requests", two.registry.DrainedIDs()...)
-		}
-	})
-}
-
-func TestDrainsWithoutTheStorage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		storage := newStorage()
-		one, two := newTestEdge(t, storage, "a", "b"), newTestEdge(t, storage, "a", "b")
-		_ = one.request(t, "b", false)
-		sleep()
-		storage.fail(errors.New("no route to host"))
-		if err := one.request(t, "a", false); err == nil || !strings.Contains(err.Error(), "no route to host") {
-			t.Errorf("got %v", err)
-		}
-		if err := two.request(t, "b", true); err == nil {
-			t.Error("no error")
-		}
-		for range 5 {
-			sleep()
-		}
-		one.wants(t, "meanwhile", "a", "b")
-		two.wants(t, "meanwhile")
-		if n := one.logs.FilterLevelExact(zap.ErrorLevel).Len(); n != 1 {
-			t.Errorf("%d errors in the log, want one: %v", n, one.logs.All())
-		}
-		storage.fail(nil)
-		sleep()
-		sleep()
-		one.wants(t, "it answers again", "a")
-		two.wants(t, "it answers again", "a")
 		stores := storage.stores
 		for range 5 {
 			sleep()
@@ -339,113 +247,244 @@ func TestDrainsWithoutTheStorage(t *testing.T) {
 	})
 }
 
-// TestAStorageThatCannotBeWritten can be read: what others were asked for is done. What this edge was asked for is told later, unless that is over by then,
-// or something newer was requested.
-func TestAStorageThatCannotBeWritten(t *testing.T) {
+// TestAnEdgeThatStarts does nothing that was requested before: the container may have exited and started again since, as when the machine boots.
+func TestAnEdgeThatStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := newStorage()
-		one, two := newTestEdge(t, storage, "a", "b", "c"), newTestEdge(t, storage, "a", "b", "c")
-		_ = one.request(t, "a", false) // so that there is something to read
+		one := newTestEdge(t, storage, "a", "b")
+		_ = one.ask(t, "a", false)
+		two := newTestEdge(t, storage, "a", "b")
 		sleep()
-		storage.failWrites(errors.New("no space left on device"))
-		for _, id := range []string{"a", "b", "c"} {
-			if err := one.request(t, id, id == "a"); err == nil {
-				t.Error("no error")
-			}
+		two.wants(t, "an edge that starts")
+		_ = one.ask(t, "b", false)
+		_ = one.ask(t, "a", false)
+		sleep()
+		two.wants(t, "later requests", "a", "b")
+	})
+}
+
+// TestARestartedContainerIsNotDrained: it exits, and starts again with the same ID, before another edge has read that the first run is drained.
+func TestARestartedContainerIsNotDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		one, two := newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")
+		sleepFor(pollInterval / 2) // between two reads
+		_ = one.ask(t, "a", false)
+		one.registry.start("a")
+		two.registry.start("a")
+		sleep()
+		one.wants(t, "it has started again")
+		two.wants(t, "it has started again")
+		_ = two.ask(t, "a", false) // the second run
+		sleep()
+		one.wants(t, "the second drain", "a")
+		two.wants(t, "the second drain", "a")
+	})
+}
+
+func TestAnEndpointOfAnotherEdgeAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		one, two := newTestEdge(t, storage, "a", "b"), newTestEdge(t, storage, "b")
+		opts := registry.DrainOptions{}
+		endpoints, err := one.registry.Drain([]string{"a", "b"}, opts)
+		if err != nil {
+			t.Fatal(err)
 		}
-		sleepFor(time.Minute)
-		one.registry.start("c") // the container of c has started again
-		storage.failWrites(nil)
-		if err := two.request(t, "b", true); err != nil { // before one tries again
+		if err := one.Share(t.Context(), append(endpoints, endpoints...), opts); err != nil { // each is an endpoint of two services
 			t.Fatal(err)
 		}
 		sleep()
-		sleep()
-		one.wants(t, "it can be written")
-		two.wants(t, "it can be written")
-	})
-}
-
-// TestARequestThatCannotBeStored does not hide those of others.
-func TestARequestThatCannotBeStored(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		full := newStorage()
-		full.failWrites(errors.New("no space left on device"))
-		log := newRequestLog()
-		now := time.Now()
-		one := newTestEdge(t, full, "a", "b", "c")
-		_ = one.request(t, "a", false)
-		_ = one.request(t, "c", false)
-		log.add([]request{
-			{Endpoint: "a", Undo: true, RequestedAt: now.Add(time.Second)},
-			{Endpoint: "b", RequestedAt: now},
-			{Endpoint: "c", Undo: true, RequestedAt: now.Add(-time.Second)},
-		})
-		full.set(t, log)
-		sleep()
-		one.wants(t, "after a newer undo of a, and an older one of c", "b", "c")
-	})
-}
-
-// TestClocksThatDiffer: that of the edge that was asked is an hour behind.
-func TestClocksThatDiffer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		storage := newStorage()
-		e := newTestEdge(t, storage, "a")
-		log := newRequestLog()
-		for i := range 4 {
-			isDrain := i%2 == 0
-			log.add([]request{{Endpoint: "a", Undo: !isDrain, RequestedAt: time.Now().Add(-time.Hour)}})
-			storage.set(t, log)
-			sleep()
-			if got := len(e.registry.DrainedIDs()) == 1; got != isDrain {
-				t.Errorf("request %d: drained %t, want %t", i, got, isDrain)
-			}
+		two.wants(t, "of the two", "b")
+		if text := string(storage.value); !strings.Contains(text, `["a","b"]`) {
+			t.Errorf("stored: %s", text)
 		}
 	})
 }
 
-func TestAnotherStorage(t *testing.T) {
+// TestAnAddressIsNotShared if DNS alone knows it: other hosts can have it, too.
+func TestAnAddressIsNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		one, two := newTestEdge(t, storage, "172.18.0.5:80", "10.0.0.1:80"), newTestEdge(t, storage, "172.18.0.5:80", "10.0.0.1:80")
+		for id, source := range map[string]registry.Source{"172.18.0.5:80": registry.DNS, "10.0.0.1:80": registry.Static} {
+			all := []registry.DrainStatus{{EndpointStatus: registry.EndpointStatus{ID: id, Source: source.String()}}}
+			if err := one.Share(t.Context(), all, registry.DrainOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+		sleep()
+		two.wants(t, "the static one", "10.0.0.1:80")
+	})
+}
+
+// TestAllEdgesEndWithTheSameState when two are asked for the opposite at the same time, whichever is told first.
+func TestAllEdgesEndWithTheSameState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		edges := []*testEdge{newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")}
+		for i := range 20 {
+			var both sync.WaitGroup
+			for j, e := range edges {
+				both.Go(func() { _ = e.ask(t, "a", (i+j)%2 == 0) })
+			}
+			both.Wait()
+			sleep()
+			edges[0].wants(t, "after both requests", edges[1].registry.drained()...)
+		}
+		// An edge reads the opposite after it has drained the endpoint, and before it has told the others.
+		opts := registry.DrainOptions{}
+		endpoints, err := edges[0].registry.Drain([]string{"a"}, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = edges[1].ask(t, "a", true)
+		sleep()
+		if err := edges[0].Share(t.Context(), endpoints, opts); err != nil {
+			t.Error(err)
+		}
+		sleep()
+		edges[0].wants(t, "after the drain", "a")
+		edges[1].wants(t, "after the drain", "a")
+	})
+}
+
+// TestWithoutTheStorage: the others are not told, also not later.
+func TestWithoutTheStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := newStorage()
 		one, two := newTestEdge(t, storage, "a", "b"), newTestEdge(t, storage, "a", "b")
-		_ = one.request(t, "a", false)
+		_ = one.ask(t, "b", false)
 		sleep()
-		other := newRequestLog()
-		long := time.Now().Add(-time.Hour)
-		for range 10 {
-			other.add([]request{{Endpoint: "a", Undo: true, RequestedAt: long}, {Endpoint: "b", RequestedAt: long}})
+		storage.fail(errors.New("no route to host"))
+		if err := one.ask(t, "a", false); err == nil || !strings.Contains(err.Error(), "no route to host") {
+			t.Errorf("got %v", err)
 		}
-		storage.set(t, other)
+		for range 5 {
+			sleep()
+		}
+		one.wants(t, "meanwhile", "a", "b")
+		two.wants(t, "meanwhile", "b")
+		if n := one.logs.FilterLevelExact(zap.ErrorLevel).Len(); n != 1 {
+			t.Errorf("%d errors in the log, want one: %v", n, one.logs.All())
+		}
+		storage.fail(nil)
 		sleep()
-		one.wants(t, "with an old log", "a")
-		two.wants(t, "with an old log", "a")
-		storage.set(t, new(requestLog))
+		two.wants(t, "it answers again", "b")
+		_ = one.ask(t, "a", false)
 		sleep()
-		two.wants(t, "with an empty one", "a")
-		_ = one.request(t, "b", false)
-		sleep()
-		two.wants(t, "after a request", "a", "b")
+		two.wants(t, "asked again", "a", "b")
 	})
 }
 
-func TestACorruptLog(t *testing.T) {
+// TestAnEdgeThatCouldNotRead catches up with a minute, except for containers that have started again.
+func TestAnEdgeThatCouldNotRead(t *testing.T) {
+	for gap, want := range map[time.Duration][]string{30 * time.Second: {"a"}, 2 * time.Minute: nil} {
+		synctest.Test(t, func(t *testing.T) {
+			storage, cutOff := newStorage(), newStorage()
+			one := newTestEdge(t, storage, "a", "b")
+			cutOff.value = storage.value
+			two := newTestEdge(t, cutOff, "a", "b")
+			sleep()
+			cutOff.fail(errors.New("no route to host"))
+			sleep()
+			_ = one.ask(t, "a", false)
+			_ = one.ask(t, "b", false)
+			two.registry.start("b")
+			sleepFor(gap)
+			cutOff.mu.Lock()
+			cutOff.value = storage.value
+			cutOff.mu.Unlock()
+			cutOff.fail(nil)
+			sleep()
+			two.wants(t, fmt.Sprintf("after %v", gap), want...)
+			if n := two.logs.FilterLevelExact(zap.WarnLevel).Len(); (n == 0) != (len(want) > 0) {
+				t.Errorf("after %v: %d warnings", gap, n)
+			}
+		})
+	}
+}
+
+func TestAStorageThatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		one, two := newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")
+		storage.failWrites(errors.New("no space left on device"))
+		if err := one.ask(t, "a", false); err == nil {
+			t.Error("no error")
+		}
+		sleep()
+		one.wants(t, "here", "a")
+		two.wants(t, "elsewhere")
+	})
+}
+
+// TestALostAnswer: the event is stored, and the edge does not know. All edges have done it, and the edge says that they have not.
+func TestALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		one, two := newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")
+		storage.lostAnswer = errors.New("connection reset")
+		if err := one.ask(t, "a", false); err == nil {
+			t.Error("no error")
+		}
+		storage.lostAnswer = nil
+		sleep()
+		two.wants(t, "the event", "a")
+		_ = one.ask(t, "a", true)
+		sleep()
+		one.wants(t, "undone")
+		two.wants(t, "undone")
+	})
+}
+
+// TestAnotherStorage: nothing of what its log has is done, however the storage came.
+func TestAnotherStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		e := newTestEdge(t, storage, "a", "b")
+		sleep()
+		other := newEventLog()
+		for range 10 {
+			other.add(event{Endpoints: []string{"a", "b"}})
+		}
+		storage.set(t, other)
+		sleep()
+		e.wants(t, "with an old log")
+		storage.set(t, new(eventLog)) // it is not mounted for a moment
+		sleep()
+		storage.set(t, other)
+		sleep()
+		e.wants(t, "with no log, and the old one")
+		other.add(event{Endpoints: []string{"a"}})
+		storage.set(t, other)
+		sleep()
+		e.wants(t, "after a request", "a")
+		older := &eventLog{ID: other.ID, Last: 3, Events: other.Events[:3]} // it was restored from a backup
+		storage.set(t, older)
+		sleep()
+		older.add(event{Endpoints: []string{"b"}})
+		storage.set(t, older)
+		sleep()
+		e.wants(t, "after a restore, and a request", "a", "b")
+	})
+}
+
+func TestABrokenLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := newStorage()
 		storage.value = []byte("{")
-		e, other := newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")
-		if err := e.request(t, "a", false); err == nil || !strings.Contains(err.Error(), "the next `edge drain --undo` writes it anew") {
-			t.Errorf("got %v", err)
+		one, two := newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")
+		if all := one.logs.FilterLevelExact(zap.ErrorLevel).All(); len(all) != 1 || !strings.Contains(fmt.Sprint(all[0].ContextMap()), "the next `edge drain` writes it anew") {
+			t.Errorf("got %v", all)
 		}
-		e.wants(t, "here", "a")
-		if err := e.request(t, "a", true); err != nil {
-			t.Error(err)
-		}
-		if err := e.request(t, "a", false); err != nil {
+		if err := one.ask(t, "a", false); err != nil {
 			t.Error(err)
 		}
 		sleep()
-		other.wants(t, "another edge", "a")
+		_ = one.ask(t, "a", false)
+		sleep()
+		two.wants(t, "another edge", "a")
 	})
 }
 
@@ -455,45 +494,40 @@ func TestAStorageThatHangs(t *testing.T) {
 		storage := newStorage()
 		e := newTestEdge(t, storage, "a")
 		storage.lock <- struct{}{}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, notShared, err := e.Drain(ctx, []string{"a"}, registry.DrainOptions{}); notShared == nil || err != nil {
-			t.Errorf("got %v, %v, want only that it is not shared", notShared, err)
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				start := time.Now()
+				if err := e.ask(t, "a", false); err == nil || time.Since(start) > 2*time.Second {
+					t.Errorf("got %v after %v, want an error within a second", err, time.Since(start))
+				}
+			})
 		}
+		all.Wait()
 		e.wants(t, "here", "a")
 		<-storage.lock
-		sleep()
-		newTestEdge(t, storage, "a").wants(t, "the storage answers", "a")
 	})
 }
 
 func TestWithoutAStorage(t *testing.T) {
-	f := NewFollower(func() certmagic.Storage { return nil }, &fakeRegistry{endpoints: map[string]bool{"a": false}}, zap.NewNop(), nil)
-	for range 3 {
-		if _, notShared, err := f.Drain(t.Context(), []string{"a"}, registry.DrainOptions{}); notShared != nil || err != nil {
-			t.Errorf("got %v, %v", notShared, err)
-		}
-	}
-	f.follow(t.Context())
-	if len(f.unsaved) > 1 {
-		t.Errorf("%d requests are kept for one endpoint", len(f.unsaved))
-	}
+	f := NewFollower(func() certmagic.Storage { return nil }, &fakeRegistry{}, zap.NewNop(), nil)
 	f.Start()
-	f.Stop()
+	f.Start()
+	defer f.Stop()
+	all := []registry.DrainStatus{{EndpointStatus: registry.EndpointStatus{ID: "a"}}}
+	if err := f.Share(t.Context(), all, registry.DrainOptions{}); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestErrorsOfTheRegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := newStorage()
-		e := newTestEdge(t, storage, "a")
-		if _, _, err := e.Drain(t.Context(), []string{"x"}, registry.DrainOptions{}); !errors.Is(err, registry.ErrNoEndpoint) || storage.stores != 0 {
-			t.Errorf("got %v, and %d writes", err, storage.stores)
-		}
-		other := newTestEdge(t, storage, "a")
+		e, other := newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")
 		other.registry.mu.Lock()
 		other.registry.err = errors.New("closed")
 		other.registry.mu.Unlock()
-		_ = e.request(t, "a", false)
+		_ = e.ask(t, "a", false)
 		sleep()
 		if other.logs.FilterMessageSnippet("failed").Len() != 1 {
 			t.Errorf("the log has %v", other.logs.All())
@@ -502,11 +536,11 @@ func TestErrorsOfTheRegistry(t *testing.T) {
 }
 
 func TestTheLogIsBounded(t *testing.T) {
-	l := newRequestLog()
-	for i := range 3 * maxRequests {
-		l.add([]request{{Endpoint: fmt.Sprint(i)}})
+	l := newEventLog()
+	for range 3 * maxEvents {
+		l.add(event{})
 	}
-	if len(l.Requests) != maxRequests || l.last(fmt.Sprint(3*maxRequests-1)) == nil || l.last("0") != nil {
-		t.Errorf("%d requests, the last is %+v", len(l.Requests), l.Requests[len(l.Requests)-1])
+	if len(l.Events) != maxEvents || len(l.after(3*maxEvents-1)) != 1 || len(l.after(0)) != maxEvents || len(l.after(3*maxEvents)) != 0 {
+		t.Errorf("%d events, the last is %+v", len(l.Events), l.Events[len(l.Events)-1])
 	}
 }

@@ -3,78 +3,45 @@ package drains
 import (
 	"crypto/rand"
 	"slices"
-	"time"
 
 	"github.com/theworklabs/edge/internal/stored"
 )
 
-// maxRequests is how many requests the storage keeps. Edges read it every two seconds.
-const maxRequests = 256
+// maxEvents is how many events the storage keeps. Edges read it every second, and do not need older ones.
+const maxEvents = 64
 
-// request is what an operator asked one edge to do with an endpoint.
-type request struct {
-	Number   int64  `json:"number"` // they are counted, so that edges need no common clock
-	Endpoint string `json:"endpoint"`
-	Undo     bool   `json:"undo,omitempty"`
-	// RequestedAt is the time of the edge that was asked.
-	RequestedAt time.Time `json:"requested_at"`
-	// SessionsUntil is until when the endpoint gets requests of its sessions.
-	SessionsUntil time.Time `json:"sessions_until"`
-
-	isQueued bool // it could not be stored when it was made
+// event is what an operator asked one edge to do.
+type event struct {
+	Number    int64    `json:"number"` // as they were stored: edges need no common clock
+	Edge      string   `json:"edge"`   // a random name of the process that was asked
+	Endpoints []string `json:"endpoints"`
+	Undo      bool     `json:"undo,omitempty"`
+	// SessionSeconds is for how long the endpoints get requests of their sessions.
+	SessionSeconds float64 `json:"session_seconds,omitempty"`
 }
 
-// requestLog is what the storage has: the last requests. It says what happened, not which endpoints are drained: these may have exited since, or have
-// started again, while no edge ran.
-type requestLog struct {
-	ID       string    `json:"id"` // another one: the storage has been replaced
-	Last     int64     `json:"last"`
-	Requests []request `json:"requests"` // by number
+// eventLog is what the storage has: the last events. It says what happened, not which endpoints are drained: they may have exited since, or have started
+// again, while no edge ran.
+type eventLog struct {
+	ID     string  `json:"id"` // another one: the storage has been replaced
+	Last   int64   `json:"last"`
+	Events []event `json:"events"` // by number
 }
 
-var storedLog = stored.Value[requestLog]{Key: "edge/drains.json", Repair: "the next `edge drain --undo` writes it anew"}
+var storedLog = stored.Value[eventLog]{Key: "edge/drains.json", Repair: "the next `edge drain` writes it anew"}
 
-func newRequestLog() *requestLog { return &requestLog{ID: rand.Text()} }
+func newEventLog() *eventLog { return &eventLog{ID: rand.Text()} }
 
-// add appends requests, and returns their numbers by endpoint. One that had to wait for the storage is left out if there is a newer one of its
-// endpoint.
-func (l *requestLog) add(all []request) map[string]int64 {
-	numbers := make(map[string]int64, len(all))
-	for _, r := range all {
-		if last := l.last(r.Endpoint); r.isQueued && last != nil && last.RequestedAt.After(r.RequestedAt) {
-			continue
-		}
-		l.Last++
-		r.Number = l.Last
-		l.Requests = append(l.Requests, r)
-		numbers[r.Endpoint] = r.Number
-	}
-	l.Requests = slices.Delete(l.Requests, 0, max(0, len(l.Requests)-maxRequests))
-	return numbers
+// add appends an event.
+func (l *eventLog) add(e event) {
+	l.Last++
+	e.Number = l.Last
+	l.Events = append(l.Events, e)
+	l.Events = slices.Delete(l.Events, 0, max(0, len(l.Events)-maxEvents))
 }
 
-// last returns the last request of an endpoint, or nil.
-func (l *requestLog) last(endpoint string) *request {
-	for i := range slices.Backward(l.Requests) {
-		if l.Requests[i].Endpoint == endpoint {
-			return &l.Requests[i]
-		}
-	}
-	return nil
-}
-
-// lastRequests returns the last request of each endpoint, if isNew is true for it.
-func (l *requestLog) lastRequests(isNew func(*request) bool) (all []request) {
-	for i := range l.Requests {
-		if r := &l.Requests[i]; isNew(r) && l.last(r.Endpoint) == r {
-			all = append(all, *r)
-		}
-	}
-	return all
-}
-
-// lastRequests leaves out requests that a later one of the same endpoint replaces.
-func lastRequests(all []request) []request {
-	l := requestLog{Requests: all}
-	return l.lastRequests(func(*request) bool { return true })
+// after returns the events with higher numbers.
+func (l *eventLog) after(number int64) []event {
+	i, _ := slices.BinarySearchFunc(l.Events, number+1, func(e event, n int64) int { return int(e.Number - n) })
+	return l.Events[i:]
 }

@@ -14,6 +14,8 @@ type DrainOptions struct {
 	SessionGrace time.Duration
 	// Undo cancels an earlier drain.
 	Undo bool
+	// FoundBefore leaves out endpoints that were found later, if it is not zero: a container that has exited and started again is another endpoint with the same ID.
+	FoundBefore time.Time
 }
 
 // DrainStatus is an endpoint that an operator has drained, or no longer drains.
@@ -44,6 +46,12 @@ func (r *Registry) Drain(ids []string, opts DrainOptions) ([]DrainStatus, error)
 	var errs []error
 	for _, id := range ids {
 		matching, err := r.findEndpoints(id)
+		if err == nil && !opts.FoundBefore.IsZero() {
+			matching = slices.DeleteFunc(matching, func(e *Endpoint) bool { return !e.found.Before(opts.FoundBefore) })
+			if len(matching) == 0 {
+				err = fmt.Errorf("%q was found after %s: %w", id, opts.FoundBefore.Format(time.TimeOnly), ErrNoEndpoint)
+			}
+		}
 		if err != nil {
 			errs = append(errs, err)
 		}

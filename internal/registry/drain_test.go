@@ -57,6 +57,26 @@ func TestDrainWithAnUnknownIDDrainsNothing(t *testing.T) {
 	f.wantStates(t, "10.0.0.1:80 ready; 10.0.0.2:80 ready; ")
 }
 
+// TestDrainOfAnEarlierRun: the container has started again since then.
+func TestDrainOfAnEarlierRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newPairFixture(t, registry.Settings{})
+		time.Sleep(time.Second)
+		opts := registry.DrainOptions{FoundBefore: time.Now()}
+		f.engine.Set("api", []registry.Member{engineMember(idB, "10.0.0.2")})
+		f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1"), engineMember(idB, "10.0.0.2")})
+		if _, err := f.Drain([]string{idA}, opts); !errors.Is(err, registry.ErrNoEndpoint) {
+			t.Errorf("got %v", err)
+		}
+		if status, err := f.Drain([]string{idB}, opts); err != nil || len(status) != 1 {
+			t.Errorf("%+v %v", status, err)
+		}
+		if status, err := f.Drain([]string{idA}, registry.DrainOptions{}); err != nil || len(status) != 1 {
+			t.Errorf("%+v %v", status, err)
+		}
+	})
+}
+
 func TestDrainMatchesWholeAddressesOnly(t *testing.T) {
 	f := newFixture(t, registry.Settings{})
 	f.dns.Set("api", []registry.Member{dnsMember("172.18.10.170")})

@@ -15,6 +15,7 @@ type Endpoint struct {
 	address string // addr as text
 	conns   Conns
 	id      atomic.Pointer[string] // member.ID, for readers without the lock
+	found   time.Time              // when it was added
 
 	// The rest is guarded by service.mu.
 	member       Member
@@ -45,11 +46,12 @@ type Endpoint struct {
 // add makes an endpoint of a member and starts its probe. The caller holds s.mu.
 func (s *Service) add(m Member, source Source) {
 	addr := m.address()
+	now := time.Now()
 	e := &Endpoint{
-		service: s, addr: addr, address: addr.String(),
+		service: s, found: now, addr: addr, address: addr.String(),
 		conns:      s.r.opts.OpenConns(addr.String()),
 		probeState: Starting, probeReason: "waiting for its first answer",
-		since: time.Now(), readyIndex: -1, checkRequests: make(chan struct{}, 1),
+		since: now, readyIndex: -1, checkRequests: make(chan struct{}, 1),
 	}
 	s.endpoints = append(s.endpoints, e)
 	e.updateMember(m, source)

@@ -33,14 +33,13 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %s", n, what)
 }
 
-// drainAndWait has the edge drain containers and waits until they are idle. While they have sessions, it waits for the whole
-// session grace, because a session can send a request at any moment; and until other edges drain them, too. It returns the work that is left when the timeout is over. It
-// returns an error if ctx ends, d ends the wait, or the edge does not answer.
+// drainAndWait has the edge drain containers and waits until they are idle, and other edges drain them, too. While they have sessions, or may have
+// some by other edges, it waits for the whole session grace, because a session can send a request at any moment. It returns the work that is left when
+// the timeout is over. It returns an error if ctx ends, d ends the wait, or the edge does not answer.
 func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d drainOptions) (inFlightWork, error) {
 	t.startStep("draining %s", containerNames(all))
 	start := time.Now()
-	sharedWithin, err := t.drain(ctx, all, d.sessionGrace)
-	if err != nil {
+	if err := t.requestDrain(ctx, all, d.sessionGrace); err != nil {
 		return inFlightWork{}, err
 	}
 	known, err := t.endpointsOf(ctx, all)
@@ -50,7 +49,8 @@ func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d dr
 	for {
 		left, idle, err := t.pollDrain(ctx, all, known, max(0, d.sessionGrace-time.Since(start)))
 		elapsed := time.Since(start)
-		if idle && (left.sessions == 0 || elapsed >= d.sessionGrace) && elapsed >= sharedWithin {
+		hasNoSessions := left.sessions == 0 && t.sharedAt.IsZero()
+		if idle && (hasNoSessions || elapsed >= d.sessionGrace) && !time.Now().Before(t.sharedAt) {
 			return inFlightWork{}, nil
 		}
 		if elapsed >= max(d.timeout, d.sessionGrace) {
@@ -59,7 +59,7 @@ func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d dr
 		switch {
 		case left.isIdle() && elapsed < d.sessionGrace:
 			t.updateStep("draining: sessions may still come for %.0fs to %s", (d.sessionGrace - elapsed).Seconds(), containerNames(all))
-		case left.isIdle() && elapsed < sharedWithin:
+		case left.isIdle() && time.Now().Before(t.sharedAt):
 			t.updateStep("draining: until other edges do so, too, %s", containerNames(all))
 		default:
 			t.updateStep("draining: %s under way on %s", left, containerNames(all))
@@ -73,6 +73,20 @@ func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d dr
 			return left, err
 		}
 	}
+}
+
+// requestDrain has the edge drain containers, and sets t.sharedAt. It says once that other edges are not told.
+func (t *serviceRollout) requestDrain(ctx context.Context, all []container, sessions time.Duration) error {
+	sharedAt, notShared, err := t.drain(ctx, all, sessions)
+	if err != nil {
+		return err
+	}
+	t.sharedAt = sharedAt
+	if notShared != "" && !t.isNotShared {
+		t.isNotShared = true
+		t.printLine("other edges that share the storage are not told of the drain: %s", notShared)
+	}
+	return nil
 }
 
 // pollDrain asks the edge for the work on containers, of which it had the known endpoints when the drain began. They are idle if
@@ -96,8 +110,7 @@ func (t *serviceRollout) pollDrain(ctx context.Context, all []container, known [
 			left.sessions += *e.Sessions
 		}
 		if e.State != stateDraining {
-			_, err := t.drain(ctx, all, sessions)
-			return left, false, err
+			return left, false, t.requestDrain(ctx, all, sessions)
 		}
 	}
 	for _, c := range runningContainers(intersection(current, all)) {

@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -90,23 +89,28 @@ func (s *stack) endpointsOf(ctx context.Context, all []container) ([]endpoint, e
 	return found, nil
 }
 
-// drain has the edge drain those of the containers that it knows, in one request. It returns after which time other edges, which share the storage, do so,
-// too; 0 if there can be none.
-func (s *stack) drain(ctx context.Context, all []container, sessions time.Duration) (sharedWithin time.Duration, err error) {
+// drain has the edge drain those of the containers that it knows, in one request. It returns at which time other edges, which share the storage, have done so,
+// too; the zero time if there can be none. notShared is why these are not told.
+func (s *stack) drain(ctx context.Context, all []container, sessions time.Duration) (sharedAt time.Time, notShared string, err error) {
 	out, err := s.sendDrainCommand(ctx, all, "--sessions", sessions.String(), "--json")
 	if err != nil || out == "" {
-		return 0, err
+		return time.Time{}, "", err
 	}
 	var answer struct {
 		SharedWithin string `json:"shared_within"`
+		NotShared    string `json:"not_shared"`
 	}
-	if err = json.Unmarshal([]byte(out), &answer); err == nil {
-		sharedWithin, err = time.ParseDuration(cmp.Or(answer.SharedWithin, "0s"))
+	if err := json.Unmarshal([]byte(out), &answer); err != nil {
+		return time.Time{}, "", fmt.Errorf("read the answer of edge drain: %w", err)
 	}
+	if answer.SharedWithin == "" {
+		return time.Time{}, answer.NotShared, nil
+	}
+	within, err := time.ParseDuration(answer.SharedWithin)
 	if err != nil {
-		return 0, fmt.Errorf("read the answer of edge drain: %w", err)
+		return time.Time{}, "", fmt.Errorf("read the answer of edge drain: %w", err)
 	}
-	return sharedWithin, nil
+	return time.Now().Add(within), answer.NotShared, nil
 }
 
 // undrain has the edge send requests to the containers again.

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,7 +104,8 @@ func (w *fakeHost) execEdge(args []string) (stdout, stderr string, err error) {
 		text, err := json.Marshal(w.routes())
 		return string(text), "", err
 	case "drain":
-		return fmt.Sprintf(`{"shared_within": %q}`, w.sharedWithin), "", w.drain(args)
+		time.Sleep(w.drainTakes)
+		return cmp.Or(w.drainAnswer, "{}"), "", w.drain(args)
 	}
 	w.t.Errorf("unexpected: edge %v", args)
 	return "", "", nil

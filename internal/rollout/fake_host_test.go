@@ -33,8 +33,9 @@ type fakeHost struct {
 	dryRunOutput    string   // what Compose's dry run prints
 	abortedRequests int      // requests that were aborted
 	stdin           string   // of the last command with one
-	sharedWithin    string   // after which time other edges drain, too
-	minServing      int      // the lowest number of containers of "web" that served at one time
+	drainAnswer     string   // of edge drain; "" means {}
+	drainTakes      time.Duration
+	minServing      int // the lowest number of containers of "web" that served at one time
 
 	onCreate  func(*fakeContainer)    // changes a new container
 	onCommand func(i int, cmd string) // called before the i-th command

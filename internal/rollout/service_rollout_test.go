@@ -72,28 +72,44 @@ func TestContainersOfAKilledRolloutAreReused(t *testing.T) {
 	})
 }
 
-// TestContainersAreDrainedByOtherEdgesBeforeTheyStop: these hear of it from the storage.
+// TestContainersAreDrainedByOtherEdgesBeforeTheyStop: these hear of it from the storage, after the edge has answered. Nobody knows which sessions they have.
 func TestContainersAreDrainedByOtherEdgesBeforeTheyStop(t *testing.T) {
-	var drainedAt, stoppedAt time.Time
-	runTestRollout(t, 1, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) {
-		w.sharedWithin = "25s"
-		w.onCommand = func(_ int, cmd string) {
-			switch {
-			case strings.Contains(cmd, "edge drain"):
-				drainedAt = time.Now()
-			case strings.Contains(cmd, "stop ") && stoppedAt.IsZero():
-				stoppedAt = time.Now()
+	for _, c := range []struct {
+		answer string
+		grace  time.Duration
+		want   time.Duration
+	}{
+		{answer: `{"shared_within": "25s"}`, want: 28 * time.Second},
+		{answer: `{"shared_within": "2s"}`, grace: 12 * time.Second, want: 12 * time.Second},
+		{answer: `{"not_shared": "no space left on device"}`, want: 3 * time.Second},
+	} {
+		var drainedAt, stoppedAt time.Time
+		runTestRollout(t, 1, func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
+			w.drainAnswer, w.drainTakes, r.SessionGrace = c.answer, 3*time.Second, c.grace
+			w.onCommand = func(_ int, cmd string) {
+				switch {
+				case strings.Contains(cmd, "edge drain"):
+					drainedAt = time.Now()
+				case strings.Contains(cmd, "stop ") && stoppedAt.IsZero():
+					stoppedAt = time.Now()
+				}
 			}
-		}
-	}, func(t *testing.T, a *testRollout) {
-		a.checkSucceeded(t, "new")
-		if waited := stoppedAt.Sub(drainedAt); waited < 25*time.Second || waited > 30*time.Second {
-			t.Errorf("the container was stopped %s after its drain, want 25s; commands:\n%s", waited, strings.Join(a.host.commands, "\n"))
-		}
-	})
-	runTestRollout(t, 1, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.sharedWithin = "soon" }, func(t *testing.T, a *testRollout) {
-		a.checkFailed(t, `read the answer of edge drain: time: invalid duration "soon"`)
-	})
+		}, func(t *testing.T, a *testRollout) {
+			a.checkSucceeded(t, "new")
+			if waited := stoppedAt.Sub(drainedAt); waited < c.want || waited > c.want+2*time.Second {
+				t.Errorf("%s: the container was stopped %s after its drain began, want %s", c.answer, waited, c.want)
+			}
+			if strings.Contains(c.answer, "not_shared") {
+				a.checkPrinted(t, "other edges that share the storage are not told of the drain: no space left on device")
+			}
+		})
+	}
+	for answer, want := range map[string]string{
+		`{"shared_within": "soon"}`: `read the answer of edge drain: time: invalid duration "soon"`, "{": "read the answer of edge drain: unexpected end of JSON input",
+	} {
+		runTestRollout(t, 1, func(w *fakeHost, _ *Rollout, _ context.CancelFunc) { w.drainAnswer = answer },
+			func(t *testing.T, a *testRollout) { a.checkFailed(t, want) })
+	}
 }
 
 func TestInterruptedRolloutStartsNoOtherService(t *testing.T) {

@@ -37,13 +37,18 @@ func (v Value[T]) Load(ctx context.Context, storage certmagic.Storage) (*T, erro
 		return nil, fmt.Errorf("load %s: %w", v.Key, err)
 	}
 	if err := json.Unmarshal(text, value); err != nil {
-		return nil, fmt.Errorf("load %s: %w; %s", v.Key, err, v.Repair)
+		return nil, brokenError{fmt.Errorf("load %s: %w; %s", v.Key, err, v.Repair)}
 	}
 	return value, nil
 }
 
+// brokenError says that the stored text is no value.
+type brokenError struct{ error }
+
+func (e brokenError) Unwrap() error { return e.error }
+
 // Update changes the value in a storage, under the storage's lock because several edges may do so at a time, and returns the new one. edit gets nil if
-// the stored value can't be read; it returns nil if it can't do without it.
+// the stored text is broken; it returns nil if it can't do without it.
 func (v Value[T]) Update(ctx context.Context, storage certmagic.Storage, edit func(*T) *T) (value *T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -59,6 +64,9 @@ func (v Value[T]) Update(ctx context.Context, storage certmagic.Storage, edit fu
 		}
 	}()
 	stored, loadErr := v.Load(ctx, storage)
+	if isBroken := errors.As(loadErr, new(brokenError)); loadErr != nil && !isBroken {
+		return nil, loadErr
+	}
 	if value = edit(stored); value == nil {
 		return nil, loadErr
 	}

@@ -81,6 +81,16 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// TestAStorageThatCannotBeRead is not written: nobody knows what it has.
+func TestAStorageThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &fakeStorage{value: []byte(`{"N": 7}`), hangs: "load"}
+		if _, err := value.Update(t.Context(), storage, increment); err == nil || string(storage.value) != `{"N": 7}` {
+			t.Errorf("%v, and the storage has %s", err, storage.value)
+		}
+	})
+}
+
 // TestAStorageThatHangs is waited for no longer than 15 seconds, and an update that is stored is no error.
 func TestAStorageThatHangs(t *testing.T) {
 	for _, method := range []string{"lock", "load", "store", "unlock"} {

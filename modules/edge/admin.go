@@ -17,7 +17,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/theworklabs/edge/internal/drains"
-	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/timeline"
 	"github.com/theworklabs/edge/modules/certificates"
@@ -168,9 +167,9 @@ type DrainRequest struct {
 // DrainResponse has the status of the endpoints, with one entry for each service that a container is an endpoint of.
 type DrainResponse struct {
 	Endpoints []registry.DrainStatus `json:"endpoints"`
-	// When other edges that share the storage do the same; 0 if the storage is a directory of this host.
-	SharedWithin maintenance.Duration `json:"shared_within,omitempty"`
-	// Why the others have not been told yet. They are when the storage answers again.
+	// After which time other edges that share the storage do the same, such as "2s"; empty if the storage is a directory of this host.
+	SharedWithin string `json:"shared_within,omitempty"`
+	// Why the others are not told. It is not tried again.
 	NotShared string `json:"not_shared,omitempty"`
 }
 
@@ -197,9 +196,8 @@ func Drain(ctx context.Context, request DrainRequest, by string) (DrainResponse,
 	if shared == nil {
 		return DrainResponse{}, errNoEdge
 	}
-	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
-	defer cancel()
-	endpoints, notShared, err := shared.drains.Drain(ctx, request.Endpoints, registry.DrainOptions{SessionGrace: time.Duration(request.Sessions), Undo: request.Undo})
+	opts := registry.DrainOptions{SessionGrace: time.Duration(request.Sessions), Undo: request.Undo}
+	endpoints, err := shared.registry.Drain(request.Endpoints, opts)
 	switch {
 	case errors.Is(err, registry.ErrNoEndpoint):
 		return DrainResponse{}, apiError(http.StatusNotFound, err)
@@ -211,13 +209,16 @@ func Drain(ctx context.Context, request DrainRequest, by string) (DrainResponse,
 		shared.setSessionCount(endpoints[i].Service, &endpoints[i].EndpointStatus)
 	}
 	response := DrainResponse{Endpoints: endpoints}
+	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
+	defer cancel()
+	if err := shared.drains.Share(ctx, endpoints, opts); err != nil {
+		response.NotShared = err.Error()
+		shared.logs.edgeLogger().Warn("other edges are not told of the drain: ask again when the storage answers", zap.Error(err))
+		return response, nil
+	}
 	storage := shared.activeStorage()
 	if _, isDirectory := storage.(*certmagic.FileStorage); storage != nil && !isDirectory {
-		response.SharedWithin = maintenance.Duration(drains.PollInterval)
-	}
-	if notShared != nil {
-		response.NotShared = notShared.Error()
-		shared.logs.edgeLogger().Warn("other edges are not told of the drain until the storage answers", zap.Error(notShared))
+		response.SharedWithin = drains.SharedWithin.String()
 	}
 	return response, nil
 }
