@@ -1,5 +1,5 @@
 // Package drains has all edges that share a storage drain the same endpoints. The storage has the last events, each edge reads them every second, and does what
-// others were asked for. It does so only with events that were stored since it has read the storage last, a moment ago: a container that an older one names may
+// others were asked for. It drains only for events that were stored since it has read the storage last, a moment ago: a container that an older one names may
 // have exited and started again. So an edge that starts, or could not read the storage for a while, has to be asked again.
 package drains
 
@@ -33,6 +33,7 @@ const (
 // Registry is what a follower needs of a [registry.Registry].
 type Registry interface {
 	Drain(ids []string, opts registry.DrainOptions) ([]registry.DrainStatus, error)
+	DrainedIDs() []string
 }
 
 // Follower drains the endpoints that other edges drain, and tells these of its own drains, by a storage that they share. Its methods are safe for
@@ -42,15 +43,18 @@ type Follower struct {
 	registry Registry
 	log      *zap.Logger
 	onEvent  func(endpoints []registry.DrainStatus, isUndo bool)
-	name     string        // of this process
-	storing  chan struct{} // has one element while an event is stored: they are stored one by one
+	name     string // of this process
 
-	// Of the goroutine that reads the storage.
-	logID           string    // the log that was read last
-	last            int64     // its last event that was read
-	readAt          time.Time // when that began
-	createAt        time.Time // when the log may be created
-	isFailureLogged bool      // the storage can't be read, and the log says so
+	// One element while the log of events is read and done, or an event is stored: what was read is not done after what this edge was asked for since.
+	busy chan struct{}
+
+	// Guarded by busy.
+	logID           string          // the log that was read last
+	last            int64           // its last event that was read
+	readAt          time.Time       // when that began
+	createAt        time.Time       // when the log may be created
+	untold          map[string]bool // endpoints of which the others are not told what this edge was asked for last
+	isFailureLogged bool            // the storage can't be used, and the log says so
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // nil until Start
@@ -60,7 +64,9 @@ type Follower struct {
 // NewFollower returns a follower that does not read the storage yet. storage returns the storage, or nil while there is none. onEvent is called after the follower
 // has done what another edge was asked for.
 func NewFollower(storage func() certmagic.Storage, r Registry, log *zap.Logger, onEvent func(endpoints []registry.DrainStatus, isUndo bool)) *Follower {
-	return &Follower{storage: storage, registry: r, log: log, onEvent: onEvent, name: rand.Text(), storing: make(chan struct{}, 1)}
+	return &Follower{
+		storage: storage, registry: r, log: log, onEvent: onEvent, name: rand.Text(), busy: make(chan struct{}, 1), untold: make(map[string]bool),
+	}
 }
 
 // Start begins to read the storage, until Stop. Calls after the first one do nothing.
@@ -97,9 +103,10 @@ func (f *Follower) Stop() {
 	}
 }
 
-// Share tells other edges that endpoints are drained here, or no longer so. It returns an error if they are not told, and does not try again: what it would
-// tell them could be over by then. An endpoint that only DNS knows is left out: its ID is an address, which can be another container's on another host.
-func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, opts registry.DrainOptions) error {
+// Share tells other edges that endpoints are drained here, or no longer so, and reports whether there was something to tell. It returns an error if they are not
+// told, and does not try again: what it would tell them could be over by then. An endpoint that only DNS knows is left out: its ID is an address, which can be
+// another container's on another host.
+func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, opts registry.DrainOptions) (isShared bool, err error) {
 	storage := f.storage()
 	e := event{Edge: f.name, Undo: opts.Undo, SessionSeconds: opts.SessionGrace.Seconds()}
 	for i := range endpoints {
@@ -108,33 +115,65 @@ func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, 
 		}
 	}
 	if storage == nil || len(e.Endpoints) == 0 {
-		return nil
+		return false, nil
 	}
-	select {
-	case f.storing <- struct{}{}:
-		defer func() { <-f.storing }()
-	case <-ctx.Done():
-		return errors.New("the storage has not answered an earlier request yet")
+	if !f.enter(ctx) {
+		return false, errors.New("the storage has not answered yet")
 	}
-	_, err := storedLog.Update(ctx, storage, func(l *eventLog) *eventLog {
-		if l == nil || l.ID == "" { // it is broken, or there is none
-			l = newEventLog()
+	defer f.leave()
+	isNew := false
+	log, err := storedLog.Update(ctx, storage, func(l *eventLog) *eventLog {
+		if isNew = l == nil || l.ID == ""; isNew { // it is broken, or there is none
+			return newEventLog()
 		}
-		l.add(e)
+		// A container may have exited meanwhile, and its next run is not drained.
+		drained := f.registry.DrainedIDs()
+		e.Endpoints = slices.DeleteFunc(e.Endpoints, func(id string) bool { return slices.Contains(drained, id) == e.Undo })
+		if len(e.Endpoints) > 0 {
+			l.add(e)
+		}
 		return l
 	})
-	return err
+	switch {
+	case err != nil:
+		for _, id := range e.Endpoints {
+			f.untold[id] = true
+		}
+	case isNew:
+		f.logID, f.last = log.ID, log.Last
+		err = errNewLog
+	}
+	return err == nil, err
 }
 
-// follow does what was stored since the last time. While the storage can't be read, the drains in force stay, and the log says so once.
+// errNewLog says that other edges do not know the log yet, and do nothing of what it has until they have read it once.
+var errNewLog = errors.New("edge/drains.json was missing or broken, and is made anew: ask again after two seconds")
+
+// enter waits until the follower is not busy, and reports whether that was before the end of ctx.
+func (f *Follower) enter(ctx context.Context) bool {
+	select {
+	case f.busy <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *Follower) leave() { <-f.busy }
+
+// follow does what was stored since the last time. While the storage can't be used, the drains in force stay, and the log says so once.
 func (f *Follower) follow(ctx context.Context) {
 	storage := f.storage()
-	if storage == nil {
+	if storage == nil || !f.enter(ctx) {
 		return
 	}
+	defer f.leave()
 	start := time.Now()
 	current, err := storedLog.Load(ctx, storage)
-	if err == nil && current.ID == "" && !start.Before(f.createAt) {
+	if err == nil && current.ID == "" {
+		if start.Before(f.createAt) {
+			return
+		}
 		f.createAt = start.Add(createInterval)
 		current, err = storedLog.Update(ctx, storage, func(l *eventLog) *eventLog {
 			if l == nil || l.ID != "" {
@@ -143,42 +182,55 @@ func (f *Follower) follow(ctx context.Context) {
 			return newEventLog()
 		})
 	}
-	switch {
-	case err == nil:
-		f.isFailureLogged = false
-	case ctx.Err() != nil:
-		return
-	default:
-		if !f.isFailureLogged {
+	if err != nil {
+		if ctx.Err() == nil && !f.isFailureLogged {
 			f.isFailureLogged = true
 			f.log.Error("drains can't be shared with other edges: those in force stay", zap.Error(err))
 		}
 		return
 	}
-	missed := start.Sub(f.readAt) > maxGap
-	switch {
-	case current.ID != f.logID || current.Last <= f.last: // the first time, another log, or nothing new
-	case missed:
-		f.log.Warn("the storage could not be read for more than a minute: what other edges were asked to drain meanwhile is not drained here")
-	default:
-		for _, e := range current.after(f.last) {
-			f.apply(e)
-		}
-	}
+	f.isFailureLogged = false
+	f.doAll(current, start)
 	f.logID, f.last, f.readAt = current.ID, current.Last, start
+	clear(f.untold)
 }
 
-// apply does what an edge was asked for. That edge has done so at once, and does it again here, so that all edges have the same order.
-func (f *Follower) apply(e event) {
-	opts := registry.DrainOptions{Undo: e.Undo, SessionGrace: time.Duration(e.SessionSeconds * float64(time.Second)), FoundBefore: f.readAt}
+// doAll does what was stored in the log since it was read last. After a gap, it only undoes drains: a container that other edges were asked to drain may have
+// started again since.
+func (f *Follower) doAll(current *eventLog, start time.Time) {
+	if current.ID != f.logID || current.Last <= f.last {
+		return
+	}
+	events := current.after(f.last)
+	hasGap := start.Sub(f.readAt) > maxGap || events[0].Number > f.last+1
+	if hasGap {
+		f.log.Warn("the storage could not be read in time: what other edges were asked to drain meanwhile is not drained here")
+	}
+	for _, e := range events {
+		if e.Undo || !hasGap {
+			f.do(e)
+		}
+	}
+}
+
+// do does what an edge was asked for. That edge has done so at once, and does it again here, so that all edges have the same order.
+func (f *Follower) do(e event) {
+	opts := registry.DrainOptions{Undo: e.Undo, SessionGrace: time.Duration(e.SessionSeconds * float64(time.Second))}
+	if !e.Undo {
+		opts.FoundBefore = f.readAt
+	}
+	isOwn := e.Edge == f.name
 	for _, id := range e.Endpoints {
+		if f.untold[id] || isOwn && slices.Contains(f.registry.DrainedIDs(), id) == !e.Undo {
+			continue
+		}
 		endpoints, err := f.registry.Drain([]string{id}, opts)
 		switch {
 		case errors.Is(err, registry.ErrNoEndpoint): // this edge does not have it, or it is a new run of the container
 			f.log.Debug("another edge drains an endpoint that is not here", zap.String("id", id), zap.Bool("undo", e.Undo), zap.Error(err))
 		case err != nil:
 			f.log.Error("a drain that another edge was asked for failed", zap.String("id", id), zap.Bool("undo", e.Undo), zap.Error(err))
-		case e.Edge != f.name:
+		case !isOwn:
 			f.onEvent(endpoints, e.Undo)
 		}
 	}

@@ -139,7 +139,7 @@ func (r *fakeRegistry) Drain(ids []string, opts registry.DrainOptions) (all []re
 	return all, nil
 }
 
-func (r *fakeRegistry) drained() (ids []string) {
+func (r *fakeRegistry) DrainedIDs() (ids []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, e := range r.endpoints {
@@ -193,14 +193,18 @@ func (e *testEdge) ask(t *testing.T, id string, undo bool) error {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	return e.Share(ctx, endpoints, opts)
+	isShared, err := e.Share(ctx, endpoints, opts)
+	if isShared != (err == nil) {
+		t.Errorf("shared: %t, %v", isShared, err)
+	}
+	return err
 }
 
 // wants fails the test unless exactly these endpoints are drained.
 func (e *testEdge) wants(t *testing.T, when string, ids ...string) {
 	t.Helper()
 	synctest.Wait()
-	if got := e.registry.drained(); !slices.Equal(got, ids) {
+	if got := e.registry.DrainedIDs(); !slices.Equal(got, ids) {
 		t.Errorf("%s: %q are drained, want %q", when, got, ids)
 	}
 }
@@ -291,7 +295,7 @@ func TestAnEndpointOfAnotherEdgeAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := one.Share(t.Context(), append(endpoints, endpoints...), opts); err != nil { // each is an endpoint of two services
+		if _, err := one.Share(t.Context(), append(endpoints, endpoints...), opts); err != nil { // each is an endpoint of two services
 			t.Fatal(err)
 		}
 		sleep()
@@ -308,9 +312,13 @@ func TestAnAddressIsNotShared(t *testing.T) {
 		storage := newStorage()
 		one, two := newTestEdge(t, storage, "172.18.0.5:80", "10.0.0.1:80"), newTestEdge(t, storage, "172.18.0.5:80", "10.0.0.1:80")
 		for id, source := range map[string]registry.Source{"172.18.0.5:80": registry.DNS, "10.0.0.1:80": registry.Static} {
-			all := []registry.DrainStatus{{EndpointStatus: registry.EndpointStatus{ID: id, Source: source.String()}}}
-			if err := one.Share(t.Context(), all, registry.DrainOptions{}); err != nil {
-				t.Error(err)
+			all, err := one.registry.Drain([]string{id}, registry.DrainOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[0].Source = source.String()
+			if isShared, err := one.Share(t.Context(), all, registry.DrainOptions{}); err != nil || isShared != (source == registry.Static) {
+				t.Errorf("%s: %t, %v", id, isShared, err)
 			}
 		}
 		sleep()
@@ -330,7 +338,7 @@ func TestAllEdgesEndWithTheSameState(t *testing.T) {
 			}
 			both.Wait()
 			sleep()
-			edges[0].wants(t, "after both requests", edges[1].registry.drained()...)
+			edges[0].wants(t, "after both requests", edges[1].registry.DrainedIDs()...)
 		}
 		// An edge reads the opposite after it has drained the endpoint, and before it has told the others.
 		opts := registry.DrainOptions{}
@@ -340,12 +348,12 @@ func TestAllEdgesEndWithTheSameState(t *testing.T) {
 		}
 		_ = edges[1].ask(t, "a", true)
 		sleep()
-		if err := edges[0].Share(t.Context(), endpoints, opts); err != nil {
+		if _, err := edges[0].Share(t.Context(), endpoints, opts); err != nil {
 			t.Error(err)
 		}
 		sleep()
-		edges[0].wants(t, "after the drain", "a")
-		edges[1].wants(t, "after the drain", "a")
+		edges[0].wants(t, "after the undo")
+		edges[1].wants(t, "after the undo")
 	})
 }
 
@@ -382,12 +390,16 @@ func TestAnEdgeThatCouldNotRead(t *testing.T) {
 	for gap, want := range map[time.Duration][]string{30 * time.Second: {"a"}, 2 * time.Minute: nil} {
 		synctest.Test(t, func(t *testing.T) {
 			storage, cutOff := newStorage(), newStorage()
-			one := newTestEdge(t, storage, "a", "b")
+			one := newTestEdge(t, storage, "a", "b", "c")
 			cutOff.value = storage.value
-			two := newTestEdge(t, cutOff, "a", "b")
+			two := newTestEdge(t, cutOff, "a", "b", "c")
+			if _, err := two.registry.Drain([]string{"c"}, registry.DrainOptions{}); err != nil {
+				t.Fatal(err)
+			}
 			sleep()
 			cutOff.fail(errors.New("no route to host"))
 			sleep()
+			_ = one.ask(t, "c", true) // whatever the gap, an undo is done
 			_ = one.ask(t, "a", false)
 			_ = one.ask(t, "b", false)
 			two.registry.start("b")
@@ -416,6 +428,67 @@ func TestAStorageThatCannotBeWritten(t *testing.T) {
 		sleep()
 		one.wants(t, "here", "a")
 		two.wants(t, "elsewhere")
+	})
+}
+
+// TestWhatOthersAreNotTold counts here against all that was stored before.
+func TestWhatOthersAreNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		one, two := newTestEdge(t, storage, "a", "b"), newTestEdge(t, storage, "a", "b")
+		sleepFor(pollInterval / 2)
+		_ = one.ask(t, "a", false)
+		_ = two.ask(t, "b", false)
+		storage.failWrites(errors.New("no space left on device"))
+		for _, id := range []string{"a", "b"} {
+			if err := one.ask(t, id, true); err == nil {
+				t.Error("no error")
+			}
+		}
+		sleep()
+		one.wants(t, "the one that was asked")
+		two.wants(t, "the other one", "a", "b")
+		storage.failWrites(nil)
+		_ = two.ask(t, "a", false)
+		sleep()
+		one.wants(t, "after a later request", "a")
+	})
+}
+
+// TestARunThatIsOverIsNotShared: the container has started again while the storage was busy.
+func TestARunThatIsOverIsNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		one, two := newTestEdge(t, storage, "a"), newTestEdge(t, storage, "a")
+		storage.lock <- struct{}{}
+		var asked sync.WaitGroup
+		asked.Go(func() { _ = one.ask(t, "a", false) })
+		synctest.Wait()
+		one.registry.start("a")
+		two.registry.start("a")
+		<-storage.lock
+		asked.Wait()
+		sleep()
+		one.wants(t, "it has started again")
+		two.wants(t, "it has started again")
+	})
+}
+
+func TestMoreEventsThanTheLogHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		e := newTestEdge(t, storage, "a", "b")
+		sleep()
+		log := &eventLog{ID: e.logID, Last: e.last}
+		for range 2 * maxEvents {
+			log.add(event{Endpoints: []string{"a"}})
+		}
+		storage.set(t, log)
+		sleep()
+		e.wants(t, "what has happened before is not known")
+		if n := e.logs.FilterLevelExact(zap.WarnLevel).Len(); n != 1 {
+			t.Errorf("%d warnings", n)
+		}
 	})
 }
 
@@ -478,13 +551,16 @@ func TestABrokenLog(t *testing.T) {
 		if all := one.logs.FilterLevelExact(zap.ErrorLevel).All(); len(all) != 1 || !strings.Contains(fmt.Sprint(all[0].ContextMap()), "the next `edge drain` writes it anew") {
 			t.Errorf("got %v", all)
 		}
+		if err := one.ask(t, "a", false); err != errNewLog {
+			t.Errorf("got %v", err)
+		}
+		sleep()
+		two.wants(t, "another edge, after the first request")
 		if err := one.ask(t, "a", false); err != nil {
 			t.Error(err)
 		}
 		sleep()
-		_ = one.ask(t, "a", false)
-		sleep()
-		two.wants(t, "another edge", "a")
+		two.wants(t, "after the second", "a")
 	})
 }
 
@@ -515,8 +591,8 @@ func TestWithoutAStorage(t *testing.T) {
 	f.Start()
 	defer f.Stop()
 	all := []registry.DrainStatus{{EndpointStatus: registry.EndpointStatus{ID: "a"}}}
-	if err := f.Share(t.Context(), all, registry.DrainOptions{}); err != nil {
-		t.Error(err)
+	if isShared, err := f.Share(t.Context(), all, registry.DrainOptions{}); isShared || err != nil {
+		t.Errorf("%t, %v", isShared, err)
 	}
 }
 

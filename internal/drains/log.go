@@ -28,7 +28,7 @@ type eventLog struct {
 	Events []event `json:"events"` // by number
 }
 
-var storedLog = stored.Value[eventLog]{Key: "edge/drains.json", Repair: "the next `edge drain` writes it anew"}
+var storedLog = stored.Value[eventLog]{Key: "edge/drains.json", Repair: "the next `edge drain` writes it anew, and is to be repeated"}
 
 func newEventLog() *eventLog { return &eventLog{ID: rand.Text()} }
 

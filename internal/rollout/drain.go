@@ -49,18 +49,20 @@ func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d dr
 	for {
 		left, idle, err := t.pollDrain(ctx, all, known, max(0, d.sessionGrace-time.Since(start)))
 		elapsed := time.Since(start)
+		sessionsFor := d.sessionGrace - elapsed
+		if !t.sharedAt.IsZero() {
+			sessionsFor = time.Until(t.sharedAt) + d.sessionGrace
+		}
 		hasNoSessions := left.sessions == 0 && t.sharedAt.IsZero()
-		if idle && (hasNoSessions || elapsed >= d.sessionGrace) && !time.Now().Before(t.sharedAt) {
+		if idle && (hasNoSessions || sessionsFor <= 0) {
 			return inFlightWork{}, nil
 		}
-		if elapsed >= max(d.timeout, d.sessionGrace) {
+		if elapsed >= d.timeout && sessionsFor <= 0 {
 			return left, err
 		}
 		switch {
-		case left.isIdle() && elapsed < d.sessionGrace:
-			t.updateStep("draining: sessions may still come for %.0fs to %s", (d.sessionGrace - elapsed).Seconds(), containerNames(all))
-		case left.isIdle() && time.Now().Before(t.sharedAt):
-			t.updateStep("draining: until other edges do so, too, %s", containerNames(all))
+		case left.isIdle() && sessionsFor > 0:
+			t.updateStep("draining: sessions may still come for %.0fs to %s", sessionsFor.Seconds(), containerNames(all))
 		default:
 			t.updateStep("draining: %s under way on %s", left, containerNames(all))
 		}

@@ -225,3 +225,32 @@ func TestNewContainersStayIfOldOnesAreNotReadyAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestNewContainersStayIfOtherEdgesStillDrainTheOldOnes: the storage cannot be written when the drain is undone. If it can be again, the rollout goes back.
+func TestNewContainersStayIfOtherEdgesStillDrainTheOldOnes(t *testing.T) {
+	for _, recovers := range []bool{false, true} {
+		runTestRollout(t, 2, func(w *fakeHost, _ *Rollout, cancel context.CancelFunc) {
+			undone := 0
+			w.onCommand = func(_ int, cmd string) {
+				switch {
+				case strings.Contains(cmd, "drain --sessions 2s"):
+					cancel()
+					w.drainAnswer = `{"not_shared": "no space left on device"}`
+				case strings.Contains(cmd, "drain --undo"):
+					if undone++; recovers && undone == 3 {
+						w.drainAnswer = "{}"
+					}
+				}
+			}
+		}, func(t *testing.T, a *testRollout) {
+			want, serving := []string{"new", "new", "old", "old"}, "other edges that share the storage still drain them: no space left on device"
+			if recovers {
+				want, serving = []string{"old", "old"}, "the old ones serve as before"
+			}
+			a.checkFailed(t, serving)
+			if got := a.runningVersions(t); !slices.Equal(got, want) {
+				t.Errorf("%v run, want %v", got, want)
+			}
+		})
+	}
+}

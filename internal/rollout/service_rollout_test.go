@@ -80,7 +80,7 @@ func TestContainersAreDrainedByOtherEdgesBeforeTheyStop(t *testing.T) {
 		want   time.Duration
 	}{
 		{answer: `{"shared_within": "25s"}`, want: 28 * time.Second},
-		{answer: `{"shared_within": "2s"}`, grace: 12 * time.Second, want: 12 * time.Second},
+		{answer: `{"shared_within": "2s"}`, grace: 12 * time.Second, want: 17 * time.Second},
 		{answer: `{"not_shared": "no space left on device"}`, want: 3 * time.Second},
 	} {
 		var drainedAt, stoppedAt time.Time

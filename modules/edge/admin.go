@@ -209,15 +209,15 @@ func Drain(ctx context.Context, request DrainRequest, by string) (DrainResponse,
 		shared.setSessionCount(endpoints[i].Service, &endpoints[i].EndpointStatus)
 	}
 	response := DrainResponse{Endpoints: endpoints}
-	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shareTimeout) // the client may leave
 	defer cancel()
-	if err := shared.drains.Share(ctx, endpoints, opts); err != nil {
+	isShared, err := shared.drains.Share(ctx, endpoints, opts)
+	if err != nil {
 		response.NotShared = err.Error()
 		shared.logs.edgeLogger().Warn("other edges are not told of the drain: ask again when the storage answers", zap.Error(err))
 		return response, nil
 	}
-	storage := shared.activeStorage()
-	if _, isDirectory := storage.(*certmagic.FileStorage); storage != nil && !isDirectory {
+	if _, isDirectory := shared.activeStorage().(*certmagic.FileStorage); isShared && !isDirectory {
 		response.SharedWithin = drains.SharedWithin.String()
 	}
 	return response, nil

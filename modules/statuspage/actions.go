@@ -3,6 +3,7 @@ package statuspage
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -61,9 +62,10 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request) error {
 	}
 	by := user + " on the status page"
 	var err error
+	var drain edge.DrainResponse
 	switch {
 	case a.Drain != nil && a.Maintenance == nil:
-		_, err = edge.Drain(r.Context(), edge.DrainRequest{Endpoints: []string{a.Drain.Endpoint}, Undo: a.Drain.Undo, Sessions: caddy.Duration(10 * time.Second)}, by)
+		drain, err = edge.Drain(r.Context(), edge.DrainRequest{Endpoints: []string{a.Drain.Endpoint}, Undo: a.Drain.Undo, Sessions: caddy.Duration(10 * time.Second)}, by)
 	case a.Maintenance != nil && a.Drain == nil && a.Maintenance.Service != "":
 		_, err = h.app.ChangeMaintenance(r.Context(), edge.MaintenanceRequest{On: &a.Maintenance.On, Services: []string{a.Maintenance.Service}}, by)
 	default:
@@ -75,6 +77,9 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request) error {
 			status = failure.HTTPStatus
 		}
 		return caddyhttp.Error(status, err)
+	}
+	if drain.NotShared != "" {
+		return caddyhttp.Error(http.StatusBadGateway, fmt.Errorf("this edge has done it, and other edges are not told: %s", drain.NotShared))
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
