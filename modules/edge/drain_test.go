@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -45,6 +47,31 @@ func TestOperatorDrainsAndRestoresEndpoint(t *testing.T) {
 		t.Errorf("after undo: %s", got)
 	}
 	s.eventuallyServes("api:80", a)
+}
+
+// TestADrainThatOtherEdgesAreNotTold counts for this edge.
+func TestADrainThatOtherEdgesAreNotTold(t *testing.T) {
+	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
+	s := newTestEdge(t)
+	s.load(object{"static": object{"api:80": []any{a, b}}}, object{"service": "api:80"})
+	s.eventuallyServes("api:80", a)
+	directory := filepath.Join(s.storage, "edge")
+	if err := errors.Join(os.RemoveAll(directory), os.WriteFile(directory, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w, err := adminRequest(t, http.MethodPost, "/edge/drain", `{"endpoints": ["`+a+`"]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer edge.DrainResponse
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || !strings.Contains(answer.NotShared, "edge/drains.json") || answer.SharedWithin != "" {
+		t.Errorf("%s %v", w.Body, err)
+	}
+	for range 20 {
+		if got, err := s.get("api:80"); err != nil || got != b {
+			t.Fatalf("after the drain a request got %s %v, want %s", got, err, b)
+		}
+	}
 }
 
 func TestInvalidDrainRequestChangesNothing(t *testing.T) {

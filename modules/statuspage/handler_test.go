@@ -3,10 +3,13 @@ package statuspage
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,6 +28,7 @@ import (
 // start runs Caddy with a site, and returns its URL. The site has the service api:80 at the address of a backend.
 func start(t testing.TB, directives string) (url, backend string) {
 	t.Helper()
+	storage = t.TempDir()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/fail") {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -38,7 +42,7 @@ func start(t testing.TB, directives string) (url, backend string) {
 	}
 	url = "http://" + listener.Addr().String()
 	listener.Close()
-	text := fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %s\n auto_https off\n log {\n level ERROR\n }\n edge {\n resolver 127.0.0.1:1\n static api:80 %s\n }\n}\n%s {\n%s\n}\n", t.TempDir(), backend, url, directives)
+	text := fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %s\n auto_https off\n log {\n level ERROR\n }\n edge {\n resolver 127.0.0.1:1\n static api:80 %s\n }\n}\n%s {\n%s\n}\n", storage, backend, url, directives)
 	config, _, err = caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
@@ -50,8 +54,11 @@ func start(t testing.TB, directives string) (url, backend string) {
 	return url, backend
 }
 
-// config is the configuration that start has loaded last.
-var config []byte
+// What start has loaded last, and the directory of its storage.
+var (
+	config  []byte
+	storage string
+)
 
 // get requests a path, without following redirects.
 func get(t *testing.T, method, url, body string, header http.Header) *http.Response {
@@ -289,6 +296,13 @@ func TestActionsNeedALogIn(t *testing.T) {
 	}
 	if r := get(t, http.MethodPost, url+"/on/actions", `{"maintenance": {"service": "api", "on": false}}`, user); r.StatusCode != http.StatusNoContent {
 		t.Errorf("got %d", r.StatusCode)
+	}
+	directory := filepath.Join(storage, "edge")
+	if err := errors.Join(os.RemoveAll(directory), os.WriteFile(directory, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if r := get(t, http.MethodPost, url+"/on/actions", drain, user); r.StatusCode != http.StatusBadGateway {
+		t.Errorf("a drain that other edges are not told: got %d, want 502", r.StatusCode)
 	}
 }
 
