@@ -49,12 +49,13 @@ type Follower struct {
 	busy chan struct{}
 
 	// Guarded by busy.
-	logID           string          // the log that was read last
-	last            int64           // its last event that was read
-	readAt          time.Time       // when that began
-	createAt        time.Time       // when the log may be created
-	untold          map[string]bool // endpoints of which the others are not told what this edge was asked for last
-	isFailureLogged bool            // the storage can't be used, and the log says so
+	logID           string    // the log that was read last
+	last            int64     // its last event that was read
+	readAt          time.Time // when that began
+	createAt        time.Time // when the log may be created
+	isFailureLogged bool      // the storage can't be used, and the log says so
+
+	untold sync.Map // endpoints of which the others are not told what this edge was asked for last, until the log was read
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // nil until Start
@@ -65,7 +66,7 @@ type Follower struct {
 // has done what another edge was asked for.
 func NewFollower(storage func() certmagic.Storage, r Registry, log *zap.Logger, onEvent func(endpoints []registry.DrainStatus, isUndo bool)) *Follower {
 	return &Follower{
-		storage: storage, registry: r, log: log, onEvent: onEvent, name: rand.Text(), busy: make(chan struct{}, 1), untold: make(map[string]bool),
+		storage: storage, registry: r, log: log, onEvent: onEvent, name: rand.Text(), busy: make(chan struct{}, 1),
 	}
 }
 
@@ -117,6 +118,13 @@ func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, 
 	if storage == nil || len(e.Endpoints) == 0 {
 		return false, nil
 	}
+	defer func() {
+		if err != nil && err != errNewLog {
+			for _, id := range e.Endpoints {
+				f.untold.Store(id, nil)
+			}
+		}
+	}()
 	if !f.enter(ctx) {
 		return false, errors.New("the storage has not answered yet")
 	}
@@ -134,12 +142,7 @@ func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, 
 		}
 		return l
 	})
-	switch {
-	case err != nil:
-		for _, id := range e.Endpoints {
-			f.untold[id] = true
-		}
-	case isNew:
+	if err == nil && isNew {
 		f.logID, f.last = log.ID, log.Last
 		err = errNewLog
 	}
@@ -192,7 +195,7 @@ func (f *Follower) follow(ctx context.Context) {
 	f.isFailureLogged = false
 	f.doAll(current, start)
 	f.logID, f.last, f.readAt = current.ID, current.Last, start
-	clear(f.untold)
+	f.untold.Clear()
 }
 
 // doAll does what was stored in the log since it was read last. After a gap, it only undoes drains: a container that other edges were asked to drain may have
@@ -221,7 +224,8 @@ func (f *Follower) do(e event) {
 	}
 	isOwn := e.Edge == f.name
 	for _, id := range e.Endpoints {
-		if f.untold[id] || isOwn && slices.Contains(f.registry.DrainedIDs(), id) == !e.Undo {
+		_, isUntold := f.untold.Load(id)
+		if isUntold || isOwn && slices.Contains(f.registry.DrainedIDs(), id) == !e.Undo {
 			continue
 		}
 		endpoints, err := f.registry.Drain([]string{id}, opts)

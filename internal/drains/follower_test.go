@@ -568,7 +568,7 @@ func TestABrokenLog(t *testing.T) {
 func TestAStorageThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := newStorage()
-		e := newTestEdge(t, storage, "a")
+		e := newTestEdge(t, storage, "a", "b")
 		storage.lock <- struct{}{}
 		var all sync.WaitGroup
 		for range 3 {
@@ -582,6 +582,19 @@ func TestAStorageThatHangs(t *testing.T) {
 		all.Wait()
 		e.wants(t, "here", "a")
 		<-storage.lock
+		sleep()
+
+		other := newTestEdge(t, storage, "a", "b")
+		sleepFor(pollInterval / 2)
+		_ = other.ask(t, "a", false)
+		storage.lock <- struct{}{}
+		all.Go(func() { _ = e.ask(t, "b", false) })
+		synctest.Wait()
+		all.Go(func() { _ = e.ask(t, "a", true) }) // it waits for the other request
+		all.Wait()
+		<-storage.lock
+		sleep()
+		e.wants(t, "what it was asked for last counts", "b")
 	})
 }
 
