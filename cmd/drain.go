@@ -89,7 +89,7 @@ func runDrain(cmd *cobra.Command, ids []string) error {
 		err = printDrainStatus(cmd.OutOrStdout(), answer.Endpoints)
 	}
 	if answer.NotShared != "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "edge: warning: other edges that share the storage are not told; repeat the command when it answers: %s\n", answer.NotShared)
+		fmt.Fprintf(cmd.ErrOrStderr(), "edge: warning: other edges that share the storage were not notified; repeat the command when it responds: %s\n", answer.NotShared)
 	}
 	if err != nil || wait == 0 {
 		return err

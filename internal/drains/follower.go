@@ -55,7 +55,7 @@ type Follower struct {
 	createAt        time.Time // when the log may be created
 	isFailureLogged bool      // the storage can't be used, and the log says so
 
-	untold sync.Map // endpoints of which the others are not told what this edge was asked for last, until the log was read
+	unshared sync.Map // endpoints whose last request to this edge is not stored, until the log was read
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // nil until Start
@@ -104,8 +104,8 @@ func (f *Follower) Stop() {
 	}
 }
 
-// Share tells other edges that endpoints are drained here, or no longer so, and reports whether there was something to tell. It returns an error if they are not
-// told, and does not try again: what it would tell them could be over by then. An endpoint that only DNS knows is left out: its ID is an address, which can be
+// Share notifies other edges that endpoints are drained here, or no longer so, and reports whether there was something to share. It returns an error if they were not
+// notified, and does not try again: the drain could be over by then. An endpoint that only DNS knows is left out: its ID is an address, which can be
 // another container's on another host.
 func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, opts registry.DrainOptions) (isShared bool, err error) {
 	storage := f.storage()
@@ -121,7 +121,7 @@ func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, 
 	defer func() {
 		if err != nil && err != errNewLog {
 			for _, id := range e.Endpoints {
-				f.untold.Store(id, nil)
+				f.unshared.Store(id, nil)
 			}
 		}
 	}()
@@ -195,7 +195,7 @@ func (f *Follower) follow(ctx context.Context) {
 	f.isFailureLogged = false
 	f.doAll(current, start)
 	f.logID, f.last, f.readAt = current.ID, current.Last, start
-	f.untold.Clear()
+	f.unshared.Clear()
 }
 
 // doAll does what was stored in the log since it was read last. After a gap, it only undoes drains: a container that other edges were asked to drain may have
@@ -224,8 +224,8 @@ func (f *Follower) do(e event) {
 	}
 	isOwn := e.Edge == f.name
 	for _, id := range e.Endpoints {
-		_, isUntold := f.untold.Load(id)
-		if isUntold || isOwn && slices.Contains(f.registry.DrainedIDs(), id) == !e.Undo {
+		_, isUnshared := f.unshared.Load(id)
+		if isUnshared || isOwn && slices.Contains(f.registry.DrainedIDs(), id) == !e.Undo {
 			continue
 		}
 		endpoints, err := f.registry.Drain([]string{id}, opts)

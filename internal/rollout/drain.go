@@ -77,7 +77,7 @@ func (t *serviceRollout) drainAndWait(ctx context.Context, all []container, d dr
 	}
 }
 
-// requestDrain has the edge drain containers, and sets t.sharedAt. It says once that other edges are not told.
+// requestDrain has the edge drain containers, and sets t.sharedAt. It prints once that other edges were not notified.
 func (t *serviceRollout) requestDrain(ctx context.Context, all []container, sessions time.Duration) error {
 	sharedAt, notShared, err := t.drain(ctx, all, sessions)
 	if err != nil {
@@ -86,7 +86,7 @@ func (t *serviceRollout) requestDrain(ctx context.Context, all []container, sess
 	t.sharedAt = sharedAt
 	if notShared != "" && !t.isNotShared {
 		t.isNotShared = true
-		t.printLine("other edges that share the storage are not told of the drain: %s", notShared)
+		t.printLine("other edges that share the storage were not notified of the drain: %s", notShared)
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func (s *stack) endpointsOf(ctx context.Context, all []container) ([]endpoint, e
 }
 
 // drain has the edge drain those of the containers that it knows, in one request. It returns at which time other edges, which share the storage, have done so,
-// too; the zero time if there can be none. notShared is why these are not told.
+// too; the zero time if there can be none. notShared is why these were not notified.
 func (s *stack) drain(ctx context.Context, all []container, sessions time.Duration) (sharedAt time.Time, notShared string, err error) {
 	out, err := s.sendDrainCommand(ctx, all, "--sessions", sessions.String(), "--json")
 	if err != nil || out == "" {
@@ -113,7 +113,7 @@ func (s *stack) drain(ctx context.Context, all []container, sessions time.Durati
 	return time.Now().Add(within), answer.NotShared, nil
 }
 
-// undrain has the edge send requests to the containers again. It is an error if other edges are not told.
+// undrain has the edge send requests to the containers again. It is an error if other edges were not notified.
 func (s *stack) undrain(ctx context.Context, all []container) error {
 	out, err := s.sendDrainCommand(ctx, all, "--undo", "--json")
 	if err != nil || out == "" {

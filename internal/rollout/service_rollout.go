@@ -29,7 +29,7 @@ type serviceRollout struct {
 	existing       []container // the containers when the plan was made
 	newContainers  []container // those of the new version, once they are started
 	sharedAt       time.Time   // when other edges drain what the edge was asked to, too; zero if there can be none
-	isNotShared    bool        // it has been said that they are not told
+	isNotShared    bool        // it was printed that they were not notified
 	drainRequested bool        // the edge may have received the command to drain the old containers; of the edge: it may have left
 }
 

@@ -100,7 +100,7 @@ func TestContainersAreDrainedByOtherEdgesBeforeTheyStop(t *testing.T) {
 				t.Errorf("%s: the container was stopped %s after its drain began, want %s", c.answer, waited, c.want)
 			}
 			if strings.Contains(c.answer, "not_shared") {
-				a.checkPrinted(t, "other edges that share the storage are not told of the drain: no space left on device")
+				a.checkPrinted(t, "other edges that share the storage were not notified of the drain: no space left on device")
 			}
 		})
 	}

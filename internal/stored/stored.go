@@ -45,6 +45,7 @@ func (v Value[T]) Load(ctx context.Context, storage certmagic.Storage) (*T, erro
 // brokenError says that the stored text is no value.
 type brokenError struct{ error }
 
+// Unwrap returns the cause.
 func (e brokenError) Unwrap() error { return e.error }
 
 // Update changes the value in a storage, under the storage's lock because several edges may do so at a time, and returns the new one. edit gets nil if

@@ -169,7 +169,7 @@ type DrainResponse struct {
 	Endpoints []registry.DrainStatus `json:"endpoints"`
 	// After which time other edges that share the storage do the same, such as "2s"; empty if the storage is a directory of this host.
 	SharedWithin string `json:"shared_within,omitempty"`
-	// Why the others are not told. It is not tried again.
+	// Why the others were not notified. It is not tried again.
 	NotShared string `json:"not_shared,omitempty"`
 }
 
@@ -214,7 +214,7 @@ func Drain(ctx context.Context, request DrainRequest, by string) (DrainResponse,
 	isShared, err := shared.drains.Share(ctx, endpoints, opts)
 	if err != nil {
 		response.NotShared = err.Error()
-		shared.logs.edgeLogger().Warn("other edges are not told of the drain: ask again when the storage answers", zap.Error(err))
+		shared.logs.edgeLogger().Warn("other edges were not notified of the drain: repeat it when the storage responds", zap.Error(err))
 		return response, nil
 	}
 	if _, isDirectory := shared.activeStorage().(*certmagic.FileStorage); isShared && !isDirectory {

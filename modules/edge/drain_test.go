@@ -49,8 +49,8 @@ func TestOperatorDrainsAndRestoresEndpoint(t *testing.T) {
 	s.eventuallyServes("api:80", a)
 }
 
-// TestADrainThatOtherEdgesAreNotTold counts for this edge.
-func TestADrainThatOtherEdgesAreNotTold(t *testing.T) {
+// TestADrainThatIsNotShared counts for this edge.
+func TestADrainThatIsNotShared(t *testing.T) {
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	s := newTestEdge(t)
 	s.load(object{"static": object{"api:80": []any{a, b}}}, object{"service": "api:80"})

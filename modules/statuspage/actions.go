@@ -79,7 +79,7 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request) error {
 		return caddyhttp.Error(status, err)
 	}
 	if drain.NotShared != "" {
-		return caddyhttp.Error(http.StatusBadGateway, fmt.Errorf("this edge has done it, and other edges are not told: %s", drain.NotShared))
+		return caddyhttp.Error(http.StatusBadGateway, fmt.Errorf("this edge has done it, and other edges were not notified: %s", drain.NotShared))
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

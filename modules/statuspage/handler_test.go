@@ -302,7 +302,7 @@ func TestActionsNeedALogIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := get(t, http.MethodPost, url+"/on/actions", drain, user); r.StatusCode != http.StatusBadGateway {
-		t.Errorf("a drain that other edges are not told: got %d, want 502", r.StatusCode)
+		t.Errorf("a drain that is not shared: got %d, want 502", r.StatusCode)
 	}
 }
 
