@@ -55,7 +55,7 @@ type Follower struct {
 	createAt        time.Time // when the log may be created
 	isFailureLogged bool      // the storage can't be used, and the log says so
 
-	unshared sync.Map // endpoints whose last request to this edge is not stored, until the log was read
+	unshared sync.Map // endpoints whose last request to this edge is not stored yet, or could not be: what the log has at its next read does not count
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // nil until Start
@@ -118,13 +118,10 @@ func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, 
 	if storage == nil || len(e.Endpoints) == 0 {
 		return false, nil
 	}
-	defer func() {
-		if err != nil && err != errNewLog {
-			for _, id := range e.Endpoints {
-				f.unshared.Store(id, nil)
-			}
-		}
-	}()
+	ids := slices.Clone(e.Endpoints)
+	for _, id := range ids {
+		f.unshared.Store(id, nil)
+	}
 	if !f.enter(ctx) {
 		return false, errors.New("the storage has not answered yet")
 	}
@@ -142,11 +139,17 @@ func (f *Follower) Share(ctx context.Context, endpoints []registry.DrainStatus, 
 		}
 		return l
 	})
-	if err == nil && isNew {
-		f.logID, f.last = log.ID, log.Last
-		err = errNewLog
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	for _, id := range ids {
+		f.unshared.Delete(id)
+	}
+	if isNew {
+		f.logID, f.last = log.ID, log.Last
+		return false, errNewLog
+	}
+	return true, nil
 }
 
 // errNewLog says that other edges do not know the log yet, and do nothing of what it has until they have read it once.
@@ -205,6 +208,9 @@ func (f *Follower) doAll(current *eventLog, start time.Time) {
 		return
 	}
 	events := current.after(f.last)
+	if len(events) == 0 { // somebody has changed the file
+		return
+	}
 	hasGap := start.Sub(f.readAt) > maxGap || events[0].Number > f.last+1
 	if hasGap {
 		f.log.Warn("the storage could not be read in time: what other edges were asked to drain meanwhile is not drained here")

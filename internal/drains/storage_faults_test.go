@@ -113,6 +113,16 @@ func TestUnsharedRequests(t *testing.T) {
 	})
 }
 
+func TestALogWithoutItsEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := newStorage()
+		e := newTestEdge(t, storage, "a")
+		storage.set(t, &eventLog{ID: e.logID, Last: 7})
+		sleep()
+		e.wants(t, "without an event")
+	})
+}
+
 func TestMoreEventsThanTheLogHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := newStorage()

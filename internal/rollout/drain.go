@@ -91,6 +91,15 @@ func (t *serviceRollout) requestDrain(ctx context.Context, all []container, sess
 	return nil
 }
 
+// requestUndrain has the edge send requests to the containers again. It is an error if other edges were notified of the drain, and not of its end.
+func (t *serviceRollout) requestUndrain(ctx context.Context, all []container) error {
+	notShared, err := t.undrain(ctx, all)
+	if err == nil && notShared != "" && !t.isNotShared {
+		err = fmt.Errorf("other edges that share the storage still drain them: %s", notShared)
+	}
+	return err
+}
+
 // pollDrain asks the edge for the work on containers, of which it had the known endpoints when the drain began. They are idle if
 // there is no work, and each is still draining or has been removed. An edge that has restarted does not know of the drain, so
 // pollDrain requests it again.

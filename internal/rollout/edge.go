@@ -113,22 +113,19 @@ func (s *stack) drain(ctx context.Context, all []container, sessions time.Durati
 	return time.Now().Add(within), answer.NotShared, nil
 }
 
-// undrain has the edge send requests to the containers again. It is an error if other edges were not notified.
-func (s *stack) undrain(ctx context.Context, all []container) error {
+// undrain has the edge send requests to the containers again. notShared is why other edges were not notified.
+func (s *stack) undrain(ctx context.Context, all []container) (notShared string, err error) {
 	out, err := s.sendDrainCommand(ctx, all, "--undo", "--json")
 	if err != nil || out == "" {
-		return err
+		return "", err
 	}
 	var answer struct {
 		NotShared string `json:"not_shared"`
 	}
 	if err := json.Unmarshal([]byte(out), &answer); err != nil {
-		return fmt.Errorf("read the answer of edge drain: %w", err)
+		return "", fmt.Errorf("read the answer of edge drain: %w", err)
 	}
-	if answer.NotShared != "" {
-		return fmt.Errorf("other edges that share the storage still drain them: %s", answer.NotShared)
-	}
-	return nil
+	return answer.NotShared, nil
 }
 
 // sendDrainCommand runs `edge drain` for those of the containers that the edge knows. The edge refuses all of them if it has lost

@@ -228,23 +228,28 @@ func TestNewContainersStayIfOldOnesAreNotReadyAgain(t *testing.T) {
 
 // TestNewContainersStayIfOtherEdgesStillDrainTheOldOnes: the storage cannot be written when the drain is undone. If it can be again, the rollout goes back.
 func TestNewContainersStayIfOtherEdgesStillDrainTheOldOnes(t *testing.T) {
-	for _, recovers := range []bool{false, true} {
+	for _, c := range []struct{ wasShared, recovers bool }{{true, false}, {true, true}, {false, false}} {
 		runTestRollout(t, 2, func(w *fakeHost, _ *Rollout, cancel context.CancelFunc) {
-			undone := 0
+			const failed = `{"not_shared": "no space left on device"}`
+			isDrained, undone := false, 0
 			w.onCommand = func(_ int, cmd string) {
 				switch {
 				case strings.Contains(cmd, "drain --sessions 2s"):
+					if isDrained = true; !c.wasShared {
+						w.drainAnswer = failed
+					}
+				case isDrained && strings.Contains(cmd, "edge status"):
 					cancel()
-					w.drainAnswer = `{"not_shared": "no space left on device"}`
 				case strings.Contains(cmd, "drain --undo"):
-					if undone++; recovers && undone == 3 {
+					w.drainAnswer = failed
+					if undone++; c.recovers && undone == 3 {
 						w.drainAnswer = "{}"
 					}
 				}
 			}
 		}, func(t *testing.T, a *testRollout) {
 			want, serving := []string{"new", "new", "old", "old"}, "other edges that share the storage still drain them: no space left on device"
-			if recovers {
+			if c.recovers || !c.wasShared { // of a drain that was not shared, others need not know the end
 				want, serving = []string{"old", "old"}, "the old ones serve as before"
 			}
 			a.checkFailed(t, serving)

@@ -82,7 +82,7 @@ func (t *serviceRollout) restoreOld(ctx context.Context, old []container) error 
 	t.startStep("undoing the drain of %s", containerNames(old))
 	var err error
 	for deadline := time.Now().Add(restoreTimeout); time.Now().Before(deadline); _ = waitForNextPoll(ctx, nil) {
-		if err = t.undrain(ctx, old); err != nil {
+		if err = t.requestUndrain(ctx, old); err != nil {
 			continue // the edge itself may be restarting
 		}
 		var found []endpoint

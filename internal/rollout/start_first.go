@@ -21,7 +21,7 @@ func (t *serviceRollout) keepReused(ctx context.Context, reused []container) err
 	if t.isEdge {
 		return nil // nobody drains it
 	}
-	return t.undrain(ctx, reused)
+	return t.requestUndrain(ctx, reused)
 }
 
 // removeStopped removes containers that do not run. Otherwise Compose would start them, although they are old.

@@ -29,7 +29,7 @@ func (t *serviceRollout) recoverStopFirst(ctx context.Context, failed step, caus
 
 // undoDrain has the edge send requests to the containers again, as far as they still exist.
 func (t *serviceRollout) undoDrain(ctx context.Context, old []container, cause error) error {
-	if err := t.undrain(ctx, old); err != nil {
+	if err := t.requestUndrain(ctx, old); err != nil {
 		return hint.New(
 			fmt.Errorf("%w; and the drain can't be undone: %w", cause, err),
 			t.undrainHint(old),
