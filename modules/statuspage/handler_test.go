@@ -236,7 +236,7 @@ func TestAChangeIsShownWithin100Milliseconds(t *testing.T) {
 func TestAddressesAreForConfiguredClientsOnly(t *testing.T) {
 	url, backend := start(t, "handle_path /all* {\n edge_status {\n addresses_for any\n }\n}\nhandle_path /private* {\n edge_status {\n addresses_for private_ranges 192.0.2.1\n }\n}\nhandle_path /others* {\n edge_status {\n addresses_for 192.0.2.0/24 2001:db8::1\n }\n}\nhandle_path /none* {\n edge_status\n}\nhandle {\n edge_proxy api:80\n}")
 	for path, isShown := range map[string]bool{"/all": true, "/private": true, "/others": false, "/none": false} {
-		m := await(t, open(t, url+path+"/events", nil), "the first one", func(m received) bool { return len(m.Services) > 0 })
+		m := await(t, open(t, url+path+"/events", nil), "the endpoint", hasState("ready"))
 		if got := strings.Contains(m.raw, backend); got != isShown || strings.Contains(m.raw, "(address)") == isShown {
 			t.Errorf("%s: the address is shown: %t, want %t\n%s", path, got, isShown, m.raw)
 		}
@@ -260,6 +260,7 @@ func TestActionsNeedALogIn(t *testing.T) {
 		}
 		return h
 	}
+	await(t, open(t, url+"/on/events", user), "the endpoint", hasState("ready"))
 	drain := `{"drain": {"endpoint": "` + backend + `"}}`
 	for _, c := range []struct {
 		path, body string
