@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -28,7 +29,7 @@ func newHAProxyProject(t *testing.T, network string, isTrusted bool) *haproxyPro
 	t.Helper()
 	f := &haproxyProject{
 		project: newProject(t, "", "haproxy/compose.yaml"),
-		http:    harness.FreePort(t), tls: harness.FreePort(t), direct: harness.FreePort(t),
+		http:    testport.Port(t), tls: testport.Port(t), direct: testport.Port(t),
 		clientIP: network + ".1", proxyIP: network + ".2",
 	}
 	f.Env = []string{

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -54,7 +55,7 @@ func (s *shippedStack) up() error {
 	}
 	ports := make([]string, 2)
 	for i := range ports {
-		if ports[i], err = harness.ReservePort(); err != nil {
+		if ports[i], err = testport.Reserve(); err != nil {
 			return err
 		}
 	}
@@ -93,7 +94,7 @@ func (s *shippedStack) finish(isFailed bool) error {
 func newProject(t *testing.T, prefix string, files ...string) *project {
 	t.Helper()
 	name := "edge" + prefix + strings.ToLower(strings.NewReplacer("/", "", "_", "").Replace(t.Name()))
-	p := &project{harness.Project{Name: name, Files: files, HTTP: harness.FreePort(t)}}
+	p := &project{harness.Project{Name: name, Files: files, HTTP: testport.Port(t)}}
 	p.Cleanup(t)
 	return p
 }
@@ -102,7 +103,7 @@ func newProject(t *testing.T, prefix string, files ...string) *project {
 func newLab(t *testing.T, env ...string) *project {
 	t.Helper()
 	p := newProject(t, "lab", "lab/compose.yaml")
-	p.Admin = harness.FreePort(t)
+	p.Admin = testport.Port(t)
 	p.Env = append([]string{"LAB_HTTP=" + p.HTTP, "LAB_ADMIN=" + p.Admin}, env...)
 	p.MustCompose(t, "up", "--detach")
 	return p

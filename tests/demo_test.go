@@ -14,13 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/socketio"
 )
 
 // TestDemoServesThreeSites runs the demo: one process, without Docker, with the shipped Caddyfile.
 func TestDemoServesThreeSites(t *testing.T) {
-	p := &harness.Project{HTTP: harness.FreePort(t), HTTPS: harness.FreePort(t)}
+	p := &harness.Project{HTTP: testport.Port(t), HTTPS: testport.Port(t)}
 	temp := t.TempDir()
 	cmd := exec.Command(harness.Edge(t), "demo", "--http-port", p.HTTP, "--https-port", p.HTTPS)
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)

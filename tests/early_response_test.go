@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -26,7 +27,7 @@ http.createServer((req, res) => {
 // TestClientsGetEarlyResponsesToUploads: clients get the response at least as often as through Caddy's reverse_proxy in the same run.
 func TestClientsGetEarlyResponsesToUploads(t *testing.T) {
 	const uploads, size = 30, 5_000_000
-	node, edge, stock := harness.FreePort(t), harness.FreePort(t), harness.FreePort(t)
+	node, edge, stock := testport.Port(t), testport.Port(t), testport.Port(t)
 	backend := harness.StartProcess(t, exec.Command("node", "-e", earlyResponder, node))
 	backend.WaitForLog(t, harness.StateTimeout, "listening")
 	harness.StartEdge(t, fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tedge {\n\t\tstatic node:80 127.0.0.1:%[1]s\n\t}\n}\n"+

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/clients"
 	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/reliability/sockets"
@@ -46,7 +47,7 @@ func newHTTPSStack(t *testing.T, name string) *ownStack {
 	t.Helper()
 	s := newOwnStack(t, name, "", snippet(t, "your-own-stack.md", "2. Connect an application", "yaml"))
 	s.write(t, "front/Caddyfile", strings.ReplaceAll(httpsCaddyfile, "shop/web", s.shop.Name+"/web"))
-	s.HTTPS = harness.FreePort(t)
+	s.HTTPS = testport.Port(t)
 	s.Env = []string{"PUBLISH_HTTP=127.0.0.1:" + s.HTTP, "PUBLISH_HTTPS=127.0.0.1:" + s.HTTPS}
 	return s
 }

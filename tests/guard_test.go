@@ -11,13 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
 // startGuard runs `edge guard` in front of the machine's Docker Engine and returns its URL.
 func startGuard(t *testing.T) string {
 	t.Helper()
-	port := harness.FreePort(t)
+	port := testport.Port(t)
 	guard := harness.StartProcess(t, exec.Command(harness.Edge(t), "guard", "--listen", "127.0.0.1:"+port))
 	t.Cleanup(func() {
 		if err := guard.Stop(syscall.SIGTERM); err != nil {

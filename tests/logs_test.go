@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -79,7 +80,7 @@ func TestLogsNeedAProject(t *testing.T) {
 func TestNoRequestWaitsForTheLog(t *testing.T) {
 	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer backend.Close()
-	dir, site := t.TempDir(), "127.0.0.1:"+harness.FreePort(t)
+	dir, site := t.TempDir(), testport.Address(t)
 	caddyfile := filepath.Join(dir, "Caddyfile")
 	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tmetrics\n\tstorage file_system %s\n\tedge {\n\t\tresolver 127.0.0.1:1\n\t\tstatic api:80 %s\n\t}\n}\nhttp://%s {\n\thandle /metrics {\n\t\tmetrics\n\t}\n\thandle {\n\t\tlog_append padding %s\n\t\tedge_proxy api:80\n\t}\n\tlog {\n\t\toutput queue {\n\t\t\tsize 64KiB\n\t\t}\n\t\tformat redact\n\t}\n}\n",
 		dir, backend.Listener.Addr(), site, strings.Repeat("x", 1000))

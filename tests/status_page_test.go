@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -45,8 +46,8 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 	}))
 	defer backend.Close()
 	address := backend.Listener.Addr().String()
-	down := "127.0.0.1:" + harness.FreePort(t)
-	site := "127.0.0.1:" + harness.FreePort(t)
+	down := testport.Address(t)
+	site := testport.Address(t)
 	var statics, routes strings.Builder
 	for i := 1; i <= services; i++ {
 		to := address

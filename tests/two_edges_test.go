@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -26,7 +27,7 @@ type twoEdges struct {
 
 func newTwoEdges(t *testing.T) *twoEdges {
 	t.Helper()
-	p := &twoEdges{project: newProject(t, "", "two-edges/compose.yaml"), https: harness.FreePort(t)}
+	p := &twoEdges{project: newProject(t, "", "two-edges/compose.yaml"), https: testport.Port(t)}
 	p.Env = []string{"TWO_EDGES_NET=10.213.109", "TWO_EDGES_HTTPS=" + p.https}
 	p.MustCompose(t, "up", "--detach")
 	for _, edge := range []string{"edge-1", "edge-2"} {

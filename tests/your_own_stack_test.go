@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -63,7 +64,7 @@ func newOwnStack(t *testing.T, name, caddyfile, application string) *ownStack {
 			Replace(application)),
 		s.write(t, "shop/compose.override.yaml", "services: {web: {environment: {PORT: '8080', NAME: shop}}}\n"),
 	}
-	front.Env = []string{"PUBLISH_HTTP=127.0.0.1:" + front.HTTP, "PUBLISH_HTTPS=127.0.0.1:" + harness.FreePort(t)}
+	front.Env = []string{"PUBLISH_HTTP=127.0.0.1:" + front.HTTP, "PUBLISH_HTTPS=127.0.0.1:" + testport.Port(t)}
 	return s
 }
 

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/internal/testport"
 )
 
 func TestConnectionsWaitForTheNextProcess(t *testing.T) {
@@ -346,7 +348,7 @@ func TestGatesThatDoNotOpen(t *testing.T) {
 		}
 		return err
 	}
-	free := Address{"tcp", freeAddress(t, "tcp", "127.0.0.1")}
+	free := Address{"tcp", testport.Address(t)}
 	shared := filepath.Join(privateDir(t), "shared")
 	if err := os.Mkdir(shared, 0o755); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/internal/testport"
 )
 
 // testGate is a gate with a TCP and a UDP socket.
@@ -28,7 +30,7 @@ type testGate struct {
 func startGate(t *testing.T, host string) *testGate {
 	t.Helper()
 	g := &testGate{path: filepath.Join(privateDir(t), "gate.sock"), user: os.Geteuid()}
-	g.tcp, g.udp = freeAddress(t, "tcp", host), freeAddress(t, "udp", host)
+	g.tcp, g.udp = net.JoinHostPort(host, testport.Port(t)), net.JoinHostPort(host, testport.Port(t))
 	g.start(t)
 	return g
 }
@@ -59,24 +61,6 @@ func privateDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-func freeAddress(t *testing.T, network, host string) string {
-	t.Helper()
-	if network == "udp" {
-		conn, err := net.ListenPacket(network, net.JoinHostPort(host, "0"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		return conn.LocalAddr().String()
-	}
-	ln, err := net.Listen(network, net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 func (g *testGate) ask(t *testing.T) *Lease {

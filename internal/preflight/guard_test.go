@@ -3,12 +3,13 @@ package preflight
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/theworklabs/edge/internal/testport"
 )
 
 // TestDockerHostMustRefuseAllButTheList has Docker hosts from a guard to the Docker Engine itself.
@@ -56,12 +57,7 @@ func TestDockerHostMustRefuseAllButTheList(t *testing.T) {
 	if got := CheckDockerHost(t.Context(), "unix:///var/run/docker.sock"); got.Level != Warning || got.IsInconclusive() {
 		t.Errorf("%+v", got)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	if got := CheckDockerHost(t.Context(), "tcp://"+ln.Addr().String()); got.Level != Error || !got.IsInconclusive() || !errors.Is(got.Err(), syscall.ECONNREFUSED) {
+	if got := CheckDockerHost(t.Context(), "tcp://"+testport.Address(t)); got.Level != Error || !got.IsInconclusive() || !errors.Is(got.Err(), syscall.ECONNREFUSED) {
 		t.Errorf("%+v", got)
 	}
 }

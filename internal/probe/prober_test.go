@@ -11,6 +11,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/probe"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/testport"
 )
 
 func TestWithoutURIsAListenerIsReady(t *testing.T) {
@@ -22,12 +23,7 @@ func TestWithoutURIsAListenerIsReady(t *testing.T) {
 }
 
 func TestEndpointIsReadyOnceItListens(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	ln.Close()
+	address := testport.Address(t)
 	f := newFixture(t, address, probe.Config{})
 	for deadline := time.Now().Add(maxWait); !strings.Contains(f.endpoint().Reason, "refused"); runtime.Gosched() {
 		if time.Now().After(deadline) {
@@ -35,7 +31,7 @@ func TestEndpointIsReadyOnceItListens(t *testing.T) {
 		}
 	}
 	f.wantState(registry.Starting, "refused")
-	ln, err = net.Listen("tcp", address)
+	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

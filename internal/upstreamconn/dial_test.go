@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
@@ -72,12 +73,7 @@ func wantDialError(t *testing.T, c *upstreamconn.Conns, address string, timeout 
 }
 
 func TestARefusedDialIsADialErrorAndNothingIsSent(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	ln.Close()
+	address := testport.Address(t)
 	c := upstreamconn.Open(address).(*upstreamconn.Conns)
 	wantDialError(t, c, address, time.Minute, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) })
 }

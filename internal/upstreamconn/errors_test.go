@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/internal/upstreamconn"
 )
 
@@ -70,13 +71,9 @@ func TestOnlyAnInvalidResponseHeadIsMalformed(t *testing.T) {
 }
 
 func TestAFailedDialIsNotMalformed(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
+	address := testport.Address(t)
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		resp, err := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns).Send(newAttempt(t, method, "", false))
+		resp, err := upstreamconn.Open(address).(*upstreamconn.Conns).Send(newAttempt(t, method, "", false))
 		if err == nil {
 			resp.Body.Close()
 		}

@@ -20,6 +20,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/service"
 )
@@ -69,7 +70,7 @@ type testEdge struct {
 
 func newTestEdge(t *testing.T) *testEdge {
 	t.Helper()
-	s := &testEdge{t, freeAddress(t), t.TempDir()}
+	s := &testEdge{t, testport.Address(t), t.TempDir()}
 	t.Cleanup(s.stop)
 	return s
 }
@@ -208,17 +209,6 @@ func services(t *testing.T) map[string]registry.ServiceStatus {
 
 // closedAddress is an address on which nothing listens.
 const closedAddress = "127.0.0.1:1"
-
-// freeAddress returns an address that a test can listen on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
 
 // listen listens on an address, and returns it. "127.0.0.1:0" is any free port.
 func listen(t *testing.T, address string) string {

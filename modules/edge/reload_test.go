@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/testport"
 )
 
 // onlyEndpoint returns the endpoint of a service that must have exactly one.
@@ -118,7 +119,7 @@ func TestReloadKeepsUnchangedProbe(t *testing.T) {
 }
 
 func TestAHeldRequestOutlivesAReload(t *testing.T) {
-	api := freeAddress(t)
+	api := testport.Address(t)
 	s := newTestEdge(t)
 	static := object{"api:80": []any{api}}
 	s.load(object{"static": static}, object{"service": "api:80"})
@@ -202,7 +203,7 @@ func TestConfigurationFailingAfterStartIsRolledBack(t *testing.T) {
 	s.load(object{"static": object{"api:80": []any{api}}}, object{"service": "api:80"})
 	s.eventuallyServes("api:80", api)
 	bad := *s
-	bad.listen = freeAddress(t) // Caddy leaves the servers of such a configuration running
+	bad.listen = testport.Address(t) // Caddy leaves the servers of such a configuration running
 	config := strings.Replace(string(bad.config(object{"static": object{"api:80": []any{other}}}, object{"service": "api:80"})),
 		`"persist":false`, `"persist":false,"load":{"module":"none"}`, 1)
 	if err := caddy.Load([]byte(config), true); err == nil || !strings.Contains(err.Error(), "none") {

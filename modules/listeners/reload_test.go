@@ -28,6 +28,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/standard"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 
+	"github.com/theworklabs/edge/internal/testport"
 	_ "github.com/theworklabs/edge/modules/listeners"
 	"github.com/theworklabs/edge/tests/clients"
 )
@@ -46,7 +47,7 @@ type testServer struct {
 // newTestServer starts Caddy. Only one test may have one at a time.
 func newTestServer(t *testing.T, keepConnections bool) *testServer {
 	t.Helper()
-	s := &testServer{t: t, dir: t.TempDir(), keepConnections: keepConnections, plain: freeAddress(t), secure: freeAddress(t)}
+	s := &testServer{t: t, dir: t.TempDir(), keepConnections: keepConnections, plain: testport.Address(t), secure: testport.Address(t)}
 	s.writeCertificate()
 	s.load(0, nil)
 	t.Cleanup(func() {
@@ -55,16 +56,6 @@ func newTestServer(t *testing.T, keepConnections bool) *testServer {
 		}
 	})
 	return s
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // load replaces the configuration. Responses have the number of the configuration. change may change the policy of TLS.
@@ -277,7 +268,7 @@ func TestConnectionsCloseWithTheirAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.load(1, nil) // it waits
-	s.plain = freeAddress(t)
+	s.plain = testport.Address(t)
 	s.load(2, nil) // its address is gone
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)

@@ -21,6 +21,8 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/theworklabs/edge/internal/testport"
 )
 
 // newLogger returns a logger that writes with an encoder of a Caddyfile, and what it writes.
@@ -248,7 +250,7 @@ func TestTheEncodersWorkInCaddy(t *testing.T) {
 		}
 	}
 }
-http://127.0.0.1:%[2]d {
+http://127.0.0.1:%[2]s {
 	log {
 		output file %[1]s/access.log
 		format ecs
@@ -258,7 +260,7 @@ http://127.0.0.1:%[2]d {
 	}
 	respond "hello"
 }
-`, dir, freePort(t))
+`, dir, testport.Port(t))
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
@@ -295,17 +297,6 @@ http://127.0.0.1:%[2]d {
 	if bytes.Contains(errors, []byte("s3cr3t")) {
 		t.Errorf("a secret is logged:\n%s", errors)
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	server := httptest.NewServer(nil)
-	defer server.Close()
-	var port int
-	if _, err := fmt.Sscanf(server.URL, "http://127.0.0.1:%d", &port); err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // BenchmarkEncoders compares the encoders with Caddy's own in one run.

@@ -23,12 +23,13 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/testport"
 )
 
 // serveTLS runs a site over TLS, with all versions of HTTP and api:80 at the address, and waits until the endpoint is ready.
 func serveTLS(t testing.TB, address, directives string) (url string) {
 	t.Helper()
-	port := freePort(t)
+	port := testport.Port(t)
 	cert, key := writeSelfSignedCert(t) // with a managed certificate, Caddy's own goroutines race with its start
 	text := fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %s\n auto_https disable_redirects\n skip_install_trust\n grace_period 1s\n"+
 		" log {\n level ERROR\n }\n edge {\n resolver 127.0.0.1:1\n static api:80 %s\n }\n}\nhttps://localhost:%s {\n tls %s %s\n %s\n}\n",

@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/modules/edge"
 	_ "github.com/theworklabs/edge/modules/errorpages"
 )
@@ -87,7 +88,7 @@ func TestMaintenanceRefusesWithTheGivenRetryAfter(t *testing.T) {
 
 func TestMaintenanceOfOneServiceLeavesOthersOpen(t *testing.T) {
 	a := newBackend(t, echo("a")).start(t)
-	s := &site{port: freePort(t), static: map[string][]string{"api:80": {a.address}, "web:80": {a.address}}}
+	s := &site{port: testport.Port(t), static: map[string][]string{"api:80": {a.address}, "web:80": {a.address}}}
 	s.url = "http://127.0.0.1:" + s.port
 	s.load(t, "handle /api {\n edge_proxy api:80\n}\nhandle {\n edge_proxy web:80\n}")
 	t.Cleanup(func() {

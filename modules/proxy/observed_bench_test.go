@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	_ "github.com/theworklabs/edge/modules/logs"
 	_ "github.com/theworklabs/edge/modules/statuspage"
 )
@@ -30,7 +31,7 @@ func BenchmarkObserved(b *testing.B) {
 	s := &site{static: map[string][]string{"api:80": {a.address}, "plain:80": {a.address}}}
 	urls, directives := make([]string, len(sites)), sites[0].directives
 	for i := range sites {
-		port := freePort(b)
+		port := testport.Port(b)
 		urls[i] = "http://127.0.0.1:" + port
 		directives += fmt.Sprintf("\n}\nhttp://:%s {\n%s", port, sites[i].directives)
 	}

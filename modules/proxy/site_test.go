@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/testport"
 	_ "github.com/theworklabs/edge/modules/proxy"
 )
 
@@ -67,7 +68,7 @@ func serveReady(t testing.TB, directives string, addresses ...string) *site {
 // start runs Caddy with the site.
 func (s *site) start(t testing.TB, directives string) *site {
 	t.Helper()
-	s.port = freePort(t)
+	s.port = testport.Port(t)
 	s.url = "http://127.0.0.1:" + s.port
 	s.load(t, directives)
 	t.Cleanup(func() {
@@ -94,20 +95,6 @@ func (s *site) load(t testing.TB, directives string) {
 	if err := caddy.Load(config, true); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // backend is an application at a fixed address that can be stopped and started. It keeps its port when it is stopped: a socket that is bound and does

@@ -3,7 +3,6 @@ package ratelimit_test
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/theworklabs/edge/internal/testport"
 	_ "github.com/theworklabs/edge/modules/ratelimit"
 )
 
@@ -32,28 +32,13 @@ func startServer(t *testing.T, limits string) *server {
 
 func (s *server) start(t *testing.T, limits string) {
 	t.Helper()
-	s.addr, s.metricsAddr = freeAddrs(t)
+	s.addr, s.metricsAddr = testport.Address(t), testport.Address(t)
 	s.load(t, limits)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-}
-
-// freeAddrs returns two addresses on which no program listens.
-func freeAddrs(t *testing.T) (first, second string) {
-	t.Helper()
-	var addrs [2]string
-	for i := range addrs {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close() // after the loop, so that the addresses differ
-		addrs[i] = ln.Addr().String()
-	}
-	return addrs[0], addrs[1]
 }
 
 // load replaces the configuration by one with these limits.

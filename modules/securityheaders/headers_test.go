@@ -2,7 +2,6 @@ package securityheaders_test
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"testing"
 
@@ -10,20 +9,14 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/theworklabs/edge/internal/testport"
 	_ "github.com/theworklabs/edge/modules/securityheaders"
 )
 
 // startServer runs a site whose application sets headers of its own on /strict, and returns the site's address.
 func startServer(t *testing.T, directive string) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := testport.Address(t)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(fmt.Appendf(nil, `{
 	admin off
 	persist_config off

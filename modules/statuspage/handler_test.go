@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/modules/edge"
 	_ "github.com/theworklabs/edge/modules/proxy"
 )
@@ -36,12 +36,8 @@ func start(t testing.TB, directives string) (url, backend string) {
 	}))
 	t.Cleanup(app.Close)
 	backend = app.Listener.Addr().String()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url = "http://" + listener.Addr().String()
-	listener.Close()
+	url = "http://" + testport.Address(t)
+	var err error
 	text := fmt.Sprintf("{\n admin off\n persist_config off\n storage file_system %s\n auto_https off\n log {\n level ERROR\n }\n edge {\n resolver 127.0.0.1:1\n static api:80 %s\n }\n}\n%s {\n%s\n}\n", storage, backend, url, directives)
 	config, _, err = caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {

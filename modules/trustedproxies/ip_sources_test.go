@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/modules/trustedproxies"
 )
 
@@ -21,14 +22,7 @@ import (
 // that a test can send requests from any address.
 func startServer(t *testing.T, trusted string) (addr string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr = testport.Address(t)
 	config, err := adapt(fmt.Sprintf(`{
 	admin off
 	persist_config off

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/acme/lab"
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -32,7 +33,7 @@ func newStack(t testing.TB, ca *lab.Authority, env ...string) *stack {
 	s := &stack{
 		Project: harness.Project{
 			Name: "edgeacme" + short, Files: []string{"../../compose.yaml", "../compose.test.yaml"},
-			HTTP: harness.FreePort(t), HTTPS: harness.FreePort(t),
+			HTTP: testport.Port(t), HTTPS: testport.Port(t),
 		},
 		t: t, ca: ca, domain: short + ".test",
 	}

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -39,7 +40,7 @@ func startEdge(dir string, change func(config map[string]any)) (*target, error) 
 	var ports [2]string
 	for i := range ports {
 		var err error
-		if ports[i], err = harness.ReservePort(); err != nil {
+		if ports[i], err = testport.Reserve(); err != nil {
 			return nil, err
 		}
 	}

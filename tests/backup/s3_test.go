@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -79,7 +80,7 @@ func s3Server(t *testing.T, dir, address string) *exec.Cmd {
 // keeps all sets, backups go on, and another machine removes old ones.
 func TestARansomedRepositoryCanBeRestoredFrom(t *testing.T) {
 	longOnly(t)
-	dir, address := t.TempDir(), freeAddress(t)
+	dir, address := t.TempDir(), testport.Address(t)
 	serve := func(args ...string) (stop func()) {
 		cmd := exec.Command(harness.Tool(t, "rest-server"), append([]string{"--no-auth", "--listen", address, "--path", dir}, args...)...)
 		return startServer(t, cmd, address)
@@ -161,17 +162,6 @@ func TestARansomedRepositoryCanBeRestoredFrom(t *testing.T) {
 	}
 }
 
-// freeAddress returns an address of loopback that nothing listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // startServer starts a server and waits until it takes connections. The test ends it, if stop does not.
 func startServer(t *testing.T, cmd *exec.Cmd, address string) (stop func()) {
 	t.Helper()
@@ -238,7 +228,7 @@ func TestS3ThatIsSlowOrDies(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "backups"), 0o755); err != nil { // the bucket
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address := testport.Address(t)
 	server := s3Server(t, dir, address)
 	t.Setenv("AWS_ACCESS_KEY_ID", "key")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret-key")

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/reliability/lab"
 )
@@ -130,7 +131,7 @@ func (b *bench) open(ctx context.Context) (err error) {
 		return err
 	}
 	if b.port == "" {
-		if b.port, err = harness.ReservePort(); err != nil {
+		if b.port, err = testport.Reserve(); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/benchmark/load"
 	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/reliability/lab"
@@ -126,7 +127,7 @@ func (t *target) start(ctx context.Context, dir string, endpoints []string) erro
 	}
 	if t.http == "" {
 		for _, address := range []*string{&t.http, &t.https, &t.logged, &t.reusing, &t.admin} {
-			port, err := harness.ReservePort()
+			port, err := testport.Reserve()
 			if err != nil {
 				return err
 			}

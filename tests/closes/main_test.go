@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -28,7 +29,7 @@ const workers = 16
 // startEdge starts an edge that forwards the path /N to the port N of the server, and returns its URL.
 func startEdge(t *testing.T, s *server, reuse string) string {
 	t.Helper()
-	port := harness.FreePort(t)
+	port := testport.Port(t)
 	var static, routes strings.Builder
 	for i, address := range s.addresses {
 		fmt.Fprintf(&static, "		static app%d:80 %s\n", i, address)

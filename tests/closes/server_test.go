@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -53,7 +54,7 @@ func (k kind) start(t *testing.T) *server {
 	}
 	s := &server{kind: k, journal: newJournal(t, filepath.Join(dir, "journal"), k.first)}
 	for range workers {
-		s.addresses = append(s.addresses, "127.0.0.1:"+harness.FreePort(t))
+		s.addresses = append(s.addresses, testport.Address(t))
 	}
 	s.run(t)
 	return s

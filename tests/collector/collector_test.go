@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -60,7 +61,7 @@ service:
 
 func reservePort(t *testing.T) string {
 	t.Helper()
-	port, err := harness.ReservePort()
+	port, err := testport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}

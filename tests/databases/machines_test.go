@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -92,7 +93,7 @@ func newPair(t *testing.T) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := harness.ReservePort()
+	port, err := testport.Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func newPair(t *testing.T) *pair {
 	p.second = newMachine(t, secondName, "compose.databases.yaml")
 	env := harness.InitEnv(t, p.first.dir, "localhost")
 	for _, name := range []string{"PUBLISH_HTTP", "PUBLISH_HTTPS"} {
-		published, err := harness.ReservePort()
+		published, err := testport.Reserve()
 		if err != nil {
 			t.Fatal(err)
 		}

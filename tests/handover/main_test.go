@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/listeners"
 	"github.com/theworklabs/edge/tests/clients"
@@ -68,7 +69,7 @@ func newLab(t *testing.T) *lab {
 	l := &lab{t: t, dir: t.TempDir(), backend: newBackend(t), resolver: startResolver(t)}
 	for _, port := range []*string{&l.http, &l.https} {
 		var err error
-		if *port, err = harness.ReservePort(); err != nil {
+		if *port, err = testport.Reserve(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,24 +54,6 @@ func TestSuiteNeedsItsRequirements(t *testing.T) {
 	}
 	if err := (Requirement{"edge-test-no-such-program"}).check(); err == nil || !strings.Contains(err.Error(), "not found") {
 		t.Errorf("the error is %v", err)
-	}
-}
-
-func TestReservedPortsAreFreeAndDiffer(t *testing.T) {
-	seen := make(map[string]bool)
-	for range 200 {
-		port := FreePort(t)
-		if seen[port] {
-			t.Fatalf("port %s is returned twice", port)
-		}
-		seen[port] = true
-	}
-	for port := range seen {
-		ln, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ln.Close()
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/replication"
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -59,7 +60,7 @@ func (s *observedStack) up(dir string) error {
 	ports := make([]string, 5)
 	for i := range ports {
 		var err error
-		if ports[i], err = harness.ReservePort(); err != nil {
+		if ports[i], err = testport.Reserve(); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 	"github.com/theworklabs/edge/tests/reliability/load"
 	"github.com/theworklabs/edge/tests/reliability/sockets"
@@ -51,7 +52,7 @@ func labProxies() ([]proxy, error) {
 			if address == &p.admin && p.admin == "" {
 				continue
 			}
-			port, err := harness.ReservePort()
+			port, err := testport.Reserve()
 			if err != nil {
 				return nil, err
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -28,7 +29,7 @@ func startProject(t *testing.T, affinity string, n int, files ...string) *projec
 	p := &project{
 		Project: harness.Project{
 			Name: "edgesocketio" + strings.ToLower(t.Name()), Files: append([]string{"compose.yaml"}, files...),
-			HTTP: harness.FreePort(t), Admin: harness.FreePort(t),
+			HTTP: testport.Port(t), Admin: testport.Port(t),
 		},
 		stopTimes: make(map[string]time.Time),
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/acme/lab"
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -30,7 +31,7 @@ type node struct {
 
 func newNode(t *testing.T, name string) *node {
 	t.Helper()
-	return &node{name: name, http: harness.FreePort(t), https: harness.FreePort(t)}
+	return &node{name: name, http: testport.Port(t), https: testport.Port(t)}
 }
 
 // start runs the edge with the shared storage, in a table that only this test uses.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/pgstorage"
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 
 // startPostgres runs PostgreSQL and waits until it stores something.
 func startPostgres() error {
-	port, err := harness.ReservePort()
+	port, err := testport.Reserve()
 	if err != nil {
 		return err
 	}

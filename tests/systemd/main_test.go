@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/clients"
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -36,7 +37,7 @@ type host struct {
 // newHost starts a host, and installs the edge on it: the program, the user, a configuration with one service, and the units.
 func newHost(t *testing.T) *host {
 	t.Helper()
-	h := &host{t: t, http: harness.FreePort(t), https: harness.FreePort(t)}
+	h := &host{t: t, http: testport.Port(t), https: testport.Port(t)}
 	args := []string{
 		// What systemd needs, but not all that --privileged stands for: Docker refuses that where the machine itself lacks a capability.
 		"run", "--detach", "--tty", "--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--device-cgroup-rule", "a *:* rwm",

@@ -15,7 +15,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -74,7 +74,7 @@ func Start(t testing.TB, o Options) *Authority {
 }
 
 func (ca *Authority) startDNS(t testing.TB) (resolver string) {
-	resolver, management := freeAddr(t), freeAddr(t)
+	resolver, management := testport.Address(t), testport.Address(t)
 	ca.dns = "http://" + management
 	startTool(t, nil, "pebble-challtestsrv", "-dnsserver", resolver, "-management", management,
 		"-defaultIPv4", "", "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "")
@@ -83,7 +83,7 @@ func (ca *Authority) startDNS(t testing.TB) (resolver string) {
 }
 
 func (ca *Authority) startPebble(t testing.TB, dir, resolver string, o Options) {
-	listen, management := ca.pebbleAddr, freeAddr(t)
+	listen, management := ca.pebbleAddr, testport.Address(t)
 	ca.management = "https://" + management
 	validity := 90 * 24 * time.Hour
 	if o.Validity > 0 {
@@ -167,9 +167,4 @@ func startTool(t testing.TB, env []string, name string, args ...string) {
 	cmd := exec.Command(harness.Tool(t, name), args...)
 	cmd.Env = append(os.Environ(), env...)
 	harness.StartProcess(t, cmd)
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	return net.JoinHostPort("127.0.0.1", harness.FreePort(t))
 }

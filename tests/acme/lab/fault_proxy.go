@@ -24,6 +24,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/internal/testport"
 )
 
 // FaultProxy is a proxy in front of Pebble. It counts requests, and answers with faults in Pebble's place. Its methods are safe for
@@ -57,7 +59,7 @@ type Fault struct {
 func newFaultProxy(t testing.TB, dir, host string) (*FaultProxy, string) {
 	t.Helper()
 	cert, rootFile := makeCertificate(t, dir, host)
-	f := &FaultProxy{pebbleAddr: freeAddr(t), host: host, cert: cert, orders: make(map[string][]time.Time), counts: make(map[string]int)}
+	f := &FaultProxy{pebbleAddr: testport.Address(t), host: host, cert: cert, orders: make(map[string][]time.Time), counts: make(map[string]int)}
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "https", Host: f.pebbleAddr})

@@ -3,11 +3,12 @@ package load
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/internal/testport"
 )
 
 // closeConn closes the connection without a response.
@@ -67,12 +68,7 @@ func TestOutcomesOfResponsesAndErrors(t *testing.T) {
 }
 
 func TestUnreachableProxyCountsAsRefused(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	ln.Close()
+	address := testport.Address(t)
 	got := Stream{Address: address, Host: "api"}.Burst(t.Context(), 1, http.MethodPost).Samples[0]
 	if got.Outcome != Refused {
 		t.Errorf("%s (%s), want refused", got.Outcome, got.Detail)
