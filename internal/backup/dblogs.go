@@ -70,7 +70,7 @@ func readPostgresLog(ctx context.Context, c *container) (*runningLog, error) {
 query() { `+psql+` --command "$1"; }
 directory=$(query 'SHOW data_directory')/pg_wal
 echo "$directory"
-query "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), pg_current_wal_flush_lsn(), setting FROM pg_settings WHERE name = 'wal_segment_size'"
+query "SELECT CASE WHEN pg_is_in_recovery() THEN upper(lpad(to_hex(timeline_id), 8, '0')) ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END, CASE WHEN pg_is_in_recovery() THEN COALESCE(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_flush_lsn() END, setting FROM pg_control_checkpoint(), pg_settings WHERE name = 'wal_segment_size'"
 ls "$directory" | grep -E '^[0-9A-F]{24}$'`)
 	if err != nil {
 		return nil, err

@@ -81,6 +81,9 @@ type Database struct {
 	// restored database must not have more.
 	Inconsistencies map[string]int64 `json:"inconsistencies,omitempty"`
 
+	// Standby says that the server was a standby: the set's log may end at Position, and the log goes on with what the primary writes next.
+	Standby bool `json:"standby,omitempty"`
+
 	attachments []string // the names of files that its rows have
 }
 

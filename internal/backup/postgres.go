@@ -2,7 +2,9 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -64,21 +66,36 @@ func (b *appBackup) backUpPostgres(ctx context.Context, source Source) error {
 		return err
 	}
 	database.PhysicalPosition = end[1]
-	script := fmt.Sprintf(postgresLogin+`
-query() { `+psql+` --command "$1"; }
-query 'SELECT pg_switch_wal()' >/dev/null
-directory=$(query 'SHOW data_directory')/pg_wal
-tar -C "$directory" -cf - $(query "SELECT name FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND name BETWEEN pg_walfile_name('%s') AND pg_walfile_name('%s') ORDER BY 1")`,
-		database.PhysicalPosition, database.Position)
-	if _, err := b.saveScript(ctx, c, part("wal.tar", FormatWALTar), script); err != nil {
+	log, err := readPostgresLog(ctx, c)
+	if err != nil {
 		return err
 	}
-	log, err := readPostgresLog(ctx, c)
+	first, err := log.locate(database.PhysicalPosition)
 	if err != nil {
 		return err
 	}
 	position, err := log.locate(database.Position)
 	if err != nil {
+		return err
+	}
+	// A standby goes on with the file of its primary, which is being written.
+	script := fmt.Sprintf(postgresLogin+`
+query() { `+psql+` --command "$1"; }
+standby=$(query 'SELECT pg_is_in_recovery()')
+[ "$standby" = t ] || query 'SELECT pg_switch_wal()' >/dev/null
+cd "$(query 'SHOW data_directory')/pg_wal"
+files=$(query "SELECT name FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND name BETWEEN '%s' AND '%s' ORDER BY 1")
+if [ "$standby" = t ]; then
+	last=$(echo "$files" | tail -n 1)
+	copy=$(mktemp -d)
+	trap 'rm -rf "$copy"' EXIT
+	cp "$last" "$copy"
+	tar -cf - $(echo "$files" | sed '$d') -C "$copy" "$last"
+else
+	tar -cf - $files
+fi`,
+		first.File, position.File)
+	if _, err := b.saveScript(ctx, c, part("wal.tar", FormatWALTar), script); err != nil {
 		return err
 	}
 	if database.Span, err = log.markedSpan(ctx, position); err != nil {
@@ -93,6 +110,31 @@ func openReplication(ctx context.Context, c *container) (*client, error) {
 	return c.openClient(ctx, postgresLogin+psql+` "dbname=$PGDATABASE replication=database"`, `\echo `+endLine)
 }
 
+const beginSnapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+
+// The statements with which a standby stops to replay its primary's log, and goes on. Commits of the primary do not wait for the replay.
+const (
+	pauseReplay  = "DO $$BEGIN PERFORM pg_wal_replay_pause(); FOR i IN 1..100 LOOP EXIT WHEN pg_get_wal_replay_pause_state() = 'paused'; PERFORM pg_sleep(0.1); END LOOP; END$$;"
+	resumeReplay = "DO $$BEGIN PERFORM pg_wal_replay_resume(); END$$;"
+)
+
+// snapshotStandby begins a transaction of the session whose snapshot has exactly what the standby has replayed, and exports it. All statements are sent at
+// once, so that the standby goes on also if the backup is killed.
+func snapshotStandby(ctx context.Context, c *container, session *client, d *Database) (snapshot string, err error) {
+	row, err := session.queryRow(pauseReplay + beginSnapshot + "SELECT pg_export_snapshot(), pg_last_wal_replay_lsn(), pg_get_wal_replay_pause_state() = 'paused';" + resumeReplay)
+	if err == nil && len(row) < 3 {
+		err = fmt.Errorf("got %q", row)
+	}
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		_, resumeErr := c.run(ctx, nil, io.Discard, postgresLogin+psql+` --command `+quoteShell(resumeReplay))
+		return "", errors.Join(fmt.Errorf("get a snapshot of the standby and its position: %w", err), resumeErr)
+	}
+	d.Position, d.SameInstant, d.Standby = row[1], row[2] == "t", true
+	return row[0], nil
+}
+
 // slotTimeout is how long a backup waits for transactions that are open.
 const slotTimeout = 2 * time.Minute
 
@@ -103,15 +145,15 @@ func (b *appBackup) dumpPostgres(ctx context.Context, c *container, slot string,
 		return nil, err
 	}
 	defer session.close()
-	row, err := session.queryRow("SELECT current_setting('server_version'), current_setting('wal_level'), current_database();")
+	row, err := session.queryRow("SELECT current_setting('server_version'), current_setting('wal_level'), current_database(), pg_is_in_recovery();")
 	if err != nil {
 		return nil, err
 	}
 	d := &Database{Service: c.service, Kind: Postgres, Version: row[0], Tables: make(map[string]int64)}
-	logLevel, name := row[1], row[2]
+	logLevel, name, isStandby := row[1], row[2], row[3] == "t"
 
 	snapshot := ""
-	if logLevel == "logical" {
+	if logLevel == "logical" && !isStandby {
 		// The server exports the snapshot that has exactly what is committed before the slot's position.
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
@@ -134,15 +176,17 @@ func (b *appBackup) dumpPostgres(ctx context.Context, c *container, slot string,
 		}
 		d.Position, snapshot, d.SameInstant = row[1], row[2], true
 	}
-	if _, err := session.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"); err != nil {
-		return nil, err
-	}
-	if snapshot != "" {
-		if _, err := session.query("SET TRANSACTION SNAPSHOT '" + snapshot + "';"); err != nil {
+	switch {
+	case isStandby:
+		if snapshot, err = snapshotStandby(ctx, c, session, d); err != nil {
 			return nil, err
 		}
-	} else {
-		row, err := session.queryRow("SELECT pg_export_snapshot(), pg_current_wal_insert_lsn();")
+	case snapshot != "":
+		if _, err := session.query(beginSnapshot + "SET TRANSACTION SNAPSHOT '" + snapshot + "';"); err != nil {
+			return nil, err
+		}
+	default:
+		row, err := session.queryRow(beginSnapshot + "SELECT pg_export_snapshot(), pg_current_wal_insert_lsn();")
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -261,7 +262,7 @@ as_user tar -x -C `+quoteShell(staged))
 	if !hasWAL {
 		return fmt.Errorf("the set has no write-ahead log of %s", t.service)
 	}
-	end, mayEndBefore := "-c recovery_target_inclusive=off -c recovery_target_lsn="+t.database.Position, "false"
+	end, mayEndBefore := "-c recovery_target_inclusive=off -c recovery_target_lsn="+t.database.Position, strconv.FormatBool(t.database.Standby)
 	if !r.At.IsZero() {
 		mayEndBefore = "true"
 		end = "-c recovery_target_inclusive=off -c recovery_target_time=" + quoteShell(r.At.UTC().Format("2006-01-02T15:04:05")+"+00")
@@ -270,6 +271,9 @@ as_user tar -x -C `+quoteShell(staged))
 		return r.helper.script(ctx, t, "postgres", stdin, "staged="+quoteShell(staged)+joinLogs+`
 segment=$(LC_ALL=C pg_controldata "$staged" | sed -n 's/^Bytes per WAL segment: *//p')
 for file in "$logs"/*; do truncate -s "$segment" "$file"; done
+rm -f "$staged/standby.signal"
+# The copy has no standby, for which commits would wait.
+sed -i '/^ *synchronous_standby_names/d' "$staged/postgresql.auto.conf"
 touch "$staged/recovery.signal"
 chown postgres "$staged/recovery.signal"
 cp "$staged/postgresql.auto.conf" /tmp/auto.conf
@@ -279,7 +283,7 @@ server() {
 state() { LC_ALL=C pg_controldata "$staged" | sed -n 's/^Database cluster state: *//p'; }
 fail() { grep -h 'FATAL\|ERROR' /tmp/log >&2; tail -n 2 /tmp/ctl >&2; tail -n 20 /tmp/log >&2; exit 1; }
 recover() { # the arguments say where it ends
-	server start --options "-c listen_addresses= -c unix_socket_directories=/tmp -c archive_mode=off -c hot_standby=off -c ssl=off -c restore_command='cp $logs/%f %p' -c recovery_target_action=promote $*" || return 1
+	server start --options "-c listen_addresses= -c unix_socket_directories=/tmp -c archive_mode=off -c hot_standby=off -c synchronous_standby_names= -c ssl=off -c restore_command='cp $logs/%f %p' -c recovery_target_action=promote $*" || return 1
 	tries=0
 	# The signal file goes before the recovery has ended: a server that is stopped in between would, at its next start, replay all of its log.
 	until state | grep -q '^in production$'; do
@@ -289,7 +293,7 @@ recover() { # the arguments say where it ends
 	done
 }
 if ! recover "`+end+`"; then
-	# Nothing was committed between the end of the log and that time. A position is in the log.
+	# Nothing was committed between the end of the log and that time. A position is in the log, unless a standby had received nothing after it.
 	`+mayEndBefore+` || fail
 	grep -q 'recovery ended before configured recovery target was reached' /tmp/log || fail
 	while [ -e "$staged/postmaster.pid" ]; do sleep 0.1; done

@@ -42,7 +42,8 @@ const (
 // machine is a project in a directory of its own.
 type machine struct {
 	*harness.Project
-	dir string
+	dir  string
+	disk string // the small one of the databases, if they are on one
 }
 
 // edge runs a command of the edge on the machine's project.
@@ -167,7 +168,7 @@ func (p *pair) setRemote(isRemote bool) {
 
 func newMachine(t *testing.T, name string, files ...string) *machine {
 	t.Helper()
-	m := &machine{&harness.Project{Name: name}, t.TempDir()}
+	m := &machine{Project: &harness.Project{Name: name}, dir: t.TempDir()}
 	for _, file := range files {
 		text, err := os.ReadFile(filepath.Join("..", "..", file))
 		if err != nil {

@@ -65,6 +65,9 @@ func newTrio(t *testing.T) *trio {
 	for _, m := range []*machine{p.second, tr.third} {
 		m.Files = append(m.Files, filepath.Join(m.dir, "compose.replica.yaml"))
 	}
+	if isLong() {
+		tr.third.putOnSmallDisk(t, 2000)
+	}
 	tr.third.downAtEnd(t)
 	p.setRemote(true)
 	p.first.Files = append(p.first.Files, filepath.Join(p.first.dir, "compose.replicated.yaml"))
@@ -180,11 +183,18 @@ func (w *writer) expectAll(t *testing.T, c *client) {
 	}
 }
 
-// TestReplica has a primary and a replica on two machines, and loses each under writes, in four minutes. With EDGE_TEST_LONG, it loses the replica in all ways, and
-// has promotions that are refused or interrupted; EDGE_TEST_KILLS and EDGE_TEST_INTERRUPTIONS say how many (`make replica`: 20 each, in two hours).
+// TestReplica has a primary and a replica on two machines, and loses each under writes, in four minutes. With EDGE_TEST_LONG, it loses the replica in all ways, has
+// it behind a bad network and on a full disk, takes backups on it, measures commits, and has promotions that are refused or interrupted; EDGE_TEST_KILLS and
+// EDGE_TEST_INTERRUPTIONS say how many (`make replica`: 20 each, in two hours).
 func TestReplica(t *testing.T) {
 	tr, c := replicated(t)
 	t.Run("the replica is lost", func(t *testing.T) { tr.testLostReplica(t, c) })
+	if isLong() {
+		t.Run("backups are taken on the replica", func(t *testing.T) { tr.testBackups(t, c) })
+		t.Run("what a commit costs", func(t *testing.T) { tr.testCommitLatency(t, c) })
+		t.Run("the network is bad", func(t *testing.T) { tr.testBadNetwork(t, c) })
+		t.Run("the replica's disk is full", func(t *testing.T) { tr.testFullDisk(t, c) })
+	}
 	t.Run("the replica takes over", func(t *testing.T) { tr.testTakeovers(t, c) })
 	if isLong() {
 		t.Run("promotions are refused", func(t *testing.T) { tr.testRefusedPromotions(t, c) })

@@ -1,0 +1,45 @@
+package databases
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
+)
+
+// testBackups takes backups on the replica: under writes, and while the primary is idle, so that the log ends with the dump. Drills restore them.
+func (tr *trio) testBackups(t *testing.T, c *client) {
+	_, replica := tr.hosts(t)
+	repository := filepath.Join(t.TempDir(), "repository")
+	replica.edge(t, "backup", "init", "--repository", repository)
+	w := c.startWriter(t, "backup")
+	defer w.stop(t, c)
+	w.expectMore(t, "rows are written")
+	before := w.count()
+	start := time.Now()
+	t.Log(replica.edge(t, "backup", "bigcapital", "corteza"))
+	after, took := w.count(), time.Since(start).Seconds()
+	t.Logf("%.1f and %.1f rows a second were written meanwhile", float64(after[0]-before[0])/took, float64(after[1]-before[1])/took)
+	w.expectMore(t, "rows are written after the backup")
+	t.Log(replica.edge(t, "drill"))
+	t.Log(replica.edge(t, "drill", "--logical"))
+	w.stop(t, c)
+	w.expectAll(t, c)
+
+	harness.Eventually(t, "the replica has replayed everything", func() bool { return tr.replays(t, replica) })
+	t.Log(replica.edge(t, "backup", "bigcapital", "corteza"))
+	t.Log(replica.edge(t, "drill"))
+	if out := replica.edge(t, "backup", "list"); strings.Count(out, "bigcapital") < 2 {
+		t.Errorf("the list has not both backups:\n%s", out)
+	}
+}
+
+// replays reports whether the replica's PostgreSQL replays its log, and has replayed what it received.
+func (tr *trio) replays(t *testing.T, replica *machine) bool {
+	t.Helper()
+	out, err := replica.Compose(t.Context(), "exec", "-T", "corteza-db", "sh", "-c",
+		`psql --username "$POSTGRES_USER" --tuples-only --no-align --command "SELECT pg_get_wal_replay_pause_state() = 'not paused' AND pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn()" "$POSTGRES_DB"`)
+	return err == nil && strings.TrimSpace(out) == "t"
+}
