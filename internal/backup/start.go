@@ -14,11 +14,16 @@ import (
 // startAndCheck starts the databases with the new content, checks it, and starts the applications.
 func (r *restoreRun) startAndCheck(ctx context.Context) error {
 	r.progress.startStep("start the databases")
+	var databases []string
 	for _, c := range slices.Backward(r.journal.Containers) {
-		if c.IsDatabase {
-			if _, _, err := r.Docker.Run(ctx, "start", c.Name); err != nil {
-				return err
-			}
+		if c.IsDatabase && !slices.Contains(databases, c.Service) {
+			databases = append(databases, c.Service)
+		}
+	}
+	if len(databases) > 0 {
+		// Compose copies configs whose content is in the compose file, and secrets from variables, into a container when it starts it for the first time.
+		if _, _, err := r.Docker.Run(ctx, r.project.Args(append([]string{"up", "--detach", "--no-deps", "--no-recreate", "--no-build"}, databases...)...)...); err != nil {
+			return err
 		}
 	}
 	for _, c := range r.journal.Containers {

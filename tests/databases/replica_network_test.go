@@ -303,7 +303,7 @@ func (tr *trio) testFullDisk(t *testing.T, c *client) {
 	bulk := make(chan error, 2)
 	for _, write := range []func() (string, error){
 		func() (string, error) {
-			return c.sql(t.Context(), "CREATE TABLE bigcapital_system.bulk AS SELECT REPEAT('x', 1000) AS text FROM seq_1_to_100000")
+			return c.sql(t.Context(), "USE bigcapital_system; CREATE TABLE bulk AS SELECT REPEAT('x', 1000) AS text FROM seq_1_to_100000")
 		},
 		func() (string, error) {
 			return c.psql(t.Context(), "CREATE TABLE bulk AS SELECT repeat(md5(n::text), 30) AS text FROM generate_series(1, 100000) n")
