@@ -10,10 +10,10 @@ import (
 func findDamage(ctx context.Context, c *container, kind Kind) (problems []string, err error) {
 	script := mariadbLogin + `$(find_program mariadb-check mysqlcheck) --user=root --all-databases --check --silent 2>&1`
 	if kind == Postgres {
-		// It exits with 2 if it has found damage.
+		// It exits with 2 if it has found damage. To install the extension is a commit, which must not wait for a replica.
 		script = postgresLogin + `
 command -v pg_amcheck >/dev/null || { echo 'edge: note: no pg_amcheck'; exit 0; }
-pg_amcheck --all --install-missing --heapallindexed 2>&1 || [ $? -eq 2 ]`
+PGOPTIONS='-c synchronous_commit=local' pg_amcheck --all --install-missing --heapallindexed 2>&1 || [ $? -eq 2 ]`
 	}
 	var out strings.Builder
 	if _, err := c.run(ctx, nil, &out, script); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,16 @@ func (r *restoreRun) startAndCheck(ctx context.Context) error {
 		if c.IsDatabase {
 			if err := r.awaitHealthy(ctx, c); err != nil {
 				return err
+			}
+		}
+	}
+	if r.isDrill {
+		for _, t := range r.targets {
+			if t.database == nil {
+				continue
+			}
+			if err := makeStandalone(ctx, &container{t.container, r.Docker, t.service}, t.kind); err != nil {
+				return fmt.Errorf("make %s a server without replicas: %w", t.service, err)
 			}
 		}
 	}
@@ -67,6 +78,21 @@ func (r *restoreRun) startAndCheck(ctx context.Context) error {
 	}
 	r.progress.finishStep("started %s", strings.Join(apps, ", "))
 	return nil
+}
+
+// makeStandalone makes a drill's copy of a primary, or of a replica, a server of its own: its commits wait for no replica, since it has none, and it is not
+// read-only. Only the data decides otherwise, and what the service's command sets.
+func makeStandalone(ctx context.Context, c *container, kind Kind) error {
+	script := mariadbLogin + `
+run() { ` + mariadbClient + ` --batch --skip-column-names --execute "$1"; }
+for name in read_only rpl_semi_sync_master_enabled; do
+	case $(run "SHOW GLOBAL VARIABLES LIKE '$name'" | cut -f 2) in '' | OFF) ;; *) run "SET GLOBAL $name = OFF" ;; esac
+done`
+	if kind == Postgres {
+		script = postgresLogin + psql + ` --command "ALTER SYSTEM SET synchronous_standby_names = ''" --command 'SELECT pg_reload_conf()' >/dev/null`
+	}
+	_, err := c.run(ctx, nil, io.Discard, script)
+	return err
 }
 
 // healthPoll is how often a starting container is looked at.

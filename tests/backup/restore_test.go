@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -204,10 +205,20 @@ func TestTheEdgeIsToldOfEarlyFailures(t *testing.T) {
 // TestAKeptDrillLeavesNoSecrets in a file, and goes by the command that it prints.
 func TestAKeptDrillLeavesNoSecrets(t *testing.T) {
 	longOnly(t)
-	stack.mustEdge(t, "backup", "corteza")
+	stack.mustEdge(t, "backup")
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	out := stack.mustEdge(t, "drill", stack.latest(t), "--keep")
+	t.Cleanup(func() {
+		_, _ = harness.RunDocker(context.Background(), "compose", "--project-name", projectName+"-drill", "down", "--volumes") // unless the test has
+	})
+	out := stack.mustEdge(t, "drill", "--keep")
+	// Its applications can write: commits of the copies wait for no replica.
+	for service, script := range map[string]string{
+		"shop-db": `MYSQL_PWD=$MARIADB_PASSWORD timeout 10 mariadb --user "$MARIADB_USER" --execute 'CREATE TABLE written (n INT); INSERT INTO written VALUES (1)' bigcapital_system`,
+		"crm-db":  `timeout 10 psql --username corteza --command 'CREATE TABLE written (n INT)' corteza`,
+	} {
+		harness.MustDocker(t, "exec", projectName+"-drill-"+service+"-1", "sh", "-c", script)
+	}
 	if left, err := filepath.Glob(filepath.Join(tmp, "edge-drill-*")); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
