@@ -68,7 +68,7 @@ type appBackup struct {
 
 // open opens the project and its repository, and returns what is to be backed up.
 func (b *Backup) open(ctx context.Context) (*Plan, error) {
-	b.progress = &progress{out: b.Out, isTerminal: b.IsTerminal}
+	b.progress, b.isLowPriority = &progress{out: b.Out, isTerminal: b.IsTerminal}, true
 	if err := b.openProject(ctx, b.Docker, b.Project, b.Edge); err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ type DrillResult struct {
 
 // Run runs the drill. The result is nil if it could not begin. Each failure is reported to the edge.
 func (d *Drill) Run(ctx context.Context) (*DrillResult, error) {
-	source := session{progress: &progress{out: d.Out, isTerminal: d.IsTerminal}}
+	source := session{progress: &progress{out: d.Out, isTerminal: d.IsTerminal}, isLowPriority: true}
 	result, err := d.run(ctx, &source)
 	source.notify(ctx, "edge drill", err)
 	return result, err

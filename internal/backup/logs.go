@@ -78,7 +78,7 @@ func (l *Logs) Run(ctx context.Context) (*LogsResult, error) {
 const logsTimeout = 10 * time.Minute
 
 func (l *Logs) run(ctx context.Context) (*LogsResult, error) {
-	l.progress = &progress{out: l.Out}
+	l.progress, l.isLowPriority = &progress{out: l.Out}, true
 	if err := l.openProject(ctx, l.Docker, l.Project, l.Edge); err != nil {
 		return nil, err
 	}

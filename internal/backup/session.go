@@ -25,7 +25,9 @@ type session struct {
 	options    Options
 	settings   *Settings
 	repository *restic.Repository
-	limiter    *rate.Limiter // of the bytes that a backup reads and a drill writes; nil is no limit
+	// isLowPriority has restic run behind everything else on the machine: in all but restores, for which somebody waits.
+	isLowPriority bool
+	limiter       *rate.Limiter // of the bytes that a backup reads and a drill writes; nil is no limit
 }
 
 // openProject reads the project, and finds its edge. edgeName is the service of the edge: see [findEdge].
@@ -55,6 +57,7 @@ func (s *session) findRepository(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.settings.isLowPriority = s.isLowPriority
 	s.repository = s.settings.repository(program, s.settings.Repository)
 	return nil
 }

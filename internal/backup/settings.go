@@ -31,6 +31,8 @@ type Settings struct {
 	CopyTo     string // EDGE_BACKUP_COPY_TO: a second repository
 	Notify     string // EDGE_BACKUP_NOTIFY: where failures are reported to, https://… or mailto:…
 	Env        []string
+
+	isLowPriority bool // see [restic.Repository]
 }
 
 // The variables of backup.env that restic does not know.
@@ -129,7 +131,7 @@ func (s *Settings) write(directory string) error {
 
 // repository returns the repository at a location.
 func (s *Settings) repository(program, location string) *restic.Repository {
-	return &restic.Repository{Program: program, URL: location, Password: s.Password, Env: s.Env}
+	return &restic.Repository{Program: program, URL: location, Password: s.Password, Env: s.Env, IsLowPriority: s.isLowPriority}
 }
 
 // Options are the settings in the compose file, under x-edge-backup.

@@ -17,12 +17,14 @@ type process struct {
 
 // start starts a restic in a process group of its own: Ctrl-C at a terminal must reach only this process, which stops restic when its stream
 // has been closed.
-func start(cmd *exec.Cmd) (*process, error) {
-	lowpriority.Prepare(cmd)
+func (r *Repository) start(cmd *exec.Cmd) (*process, error) {
+	lowpriority.Prepare(cmd) // a session is a process group, too
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	lowpriority.Apply(cmd.Process.Pid) // a backup must not slow down the applications
+	if r.IsLowPriority {
+		lowpriority.Apply(cmd.Process.Pid)
+	}
 	p := &process{cmd: cmd, exited: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()

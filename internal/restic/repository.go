@@ -32,6 +32,8 @@ type Repository struct {
 	// StallTimeout is how long a stream may make no progress, and how long a command without a stream may take. 0 means 2 minutes: restic
 	// itself waits for a dead S3 server without end.
 	StallTimeout time.Duration
+	// IsLowPriority has the commands run behind everything else on the machine: see [lowpriority].
+	IsLowPriority bool
 }
 
 // defaultStallTimeout is longer than the pauses of a database that makes a large dump.
@@ -225,7 +227,7 @@ func (r *Repository) exec(ctx context.Context, env []string, stdout io.Writer, a
 	cmd.Env = append(cmd.Env, env...)
 	var text bytes.Buffer
 	cmd.Stdout, cmd.Stderr = stdout, &text
-	p, err := start(cmd)
+	p, err := r.start(cmd)
 	if err != nil {
 		return "", err
 	}

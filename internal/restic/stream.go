@@ -33,7 +33,7 @@ func (r *Repository) Save(ctx context.Context, file string, tags []string, write
 	if err != nil {
 		return Saved{}, err
 	}
-	p, err := start(cmd)
+	p, err := r.start(cmd)
 	if err != nil {
 		return Saved{}, err
 	}
@@ -95,7 +95,7 @@ func (r *Repository) SaveText(ctx context.Context, file string, tags []string, t
 	cmd := r.saveCommand(file, tags)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = content, &stdout, &stderr
-	p, err := start(cmd)
+	p, err := r.start(cmd)
 	if err != nil {
 		return Saved{}, err
 	}
@@ -164,7 +164,7 @@ func (r *Repository) Load(ctx context.Context, snapshotID, file string, w io.Wri
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = input, &stderr
 	cmd.WaitDelay = time.Second
-	p, err := start(cmd)
+	p, err := r.start(cmd)
 	if err != nil {
 		return err
 	}
