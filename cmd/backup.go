@@ -275,15 +275,9 @@ func printBackupProblems(w io.Writer, admin adminClient, now time.Time) error {
 	return nil
 }
 
-// withStatus has the program exit with the status of a command's error.
+// withStatus has the program exit with the status of an error of the commands about backups.
 func withStatus(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		err := run(cmd, args)
-		if status := backupExitStatus(err); err != nil && status != 1 {
-			os.Exit(status) // Caddy's own way would log the error, which is printed already
-		}
-		return err
-	}
+	return withExitStatus(run, backupExitStatus)
 }
 
 // backupExitStatus returns the exit status of an error of the commands about backups, as their help has it.

@@ -4,6 +4,7 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"os"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ type Files struct {
 // Register adds the commands to Caddy's. Call it once, from an init function.
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
-		backupCommand(), certsCommand(), checkCommand(), demoCommand(files.Caddyfile), drainCommand(), drillCommand(), gateCommand(), guardCommand(), handoverCommand(), healthCommand(),
+		backupCommand(), certsCommand(), checkCommand(), demoCommand(files.Caddyfile), deployCommand(), deployAgentCommand(), drainCommand(), drillCommand(), gateCommand(), guardCommand(), handoverCommand(), healthCommand(),
 		initCommand(files.EnvExample), logsCommand(), maintenanceCommand(), replicaCommand(), restoreCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(), verifyCommand(),
 		volumeCommand(),
 	} {
@@ -49,6 +50,20 @@ func runWithArgs(f func(cmd *cobra.Command, args []string) error) func(*cobra.Co
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 		err := f(cmd, args)
 		printError(cmd.ErrOrStderr(), err)
+		return err
+	}
+}
+
+// withExitStatus has the program exit with the status of a command's error.
+func withExitStatus(run func(*cobra.Command, []string) error, statusOf func(error) int) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		if err == nil {
+			return nil
+		}
+		if status := statusOf(err); status != 1 {
+			os.Exit(status) // Caddy's own way would log the error, which is printed already
+		}
 		return err
 	}
 }

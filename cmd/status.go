@@ -21,7 +21,7 @@ import (
 func statusCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "status",
-		Usage: "[<service>...] [--address <admin>] [--json] [--watch]",
+		Usage: "[<service>...] [--address <admin>] [--json] [--watch] [--history]",
 		Short: "Shows the services, their endpoints, and their states",
 		Long: `
 Uses the admin API of a running edge. In the stack: docker compose exec edge edge status
@@ -33,11 +33,13 @@ shop/web for that of the project shop, or shop/ for all of that project.
             Default: what EDGE_ADMIN names, else that socket if it is there, else localhost:2019.
   --json    prints the answer of GET /edge/services, or of these services alone.
   --watch   prints every second until Ctrl-C.
+  --history prints the answer of GET /edge/traffic: what each service had in the last 15 minutes, as JSON.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("address", "", "The admin API's address")
 			cmd.Flags().Bool("json", false, "Print JSON")
 			cmd.Flags().Bool("watch", false, "Print every second")
+			cmd.Flags().Bool("history", false, "Print the requests of the last minutes as JSON")
 			cmd.RunE = runWithArgs(runStatus)
 		},
 	}
@@ -47,8 +49,11 @@ func runStatus(cmd *cobra.Command, names []string) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	admin := newAdminClient(flags.String("address"))
 	show := func() error {
-		const path = "/edge/services"
-		if flags.Bool("json") && len(names) == 0 { // as it is, also if this program is older than the edge
+		path := "/edge/services"
+		if flags.Bool("history") {
+			path = "/edge/traffic"
+		}
+		if flags.Bool("history") || flags.Bool("json") && len(names) == 0 { // as it is, also if this program is older than the edge
 			body, err := admin.get(path, nil)
 			if err != nil {
 				return err

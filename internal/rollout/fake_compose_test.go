@@ -101,6 +101,10 @@ func (w *fakeHost) composeUp(args []string, service string) error {
 func (w *fakeHost) execEdge(args []string) (stdout, stderr string, err error) {
 	switch args[0] {
 	case "status":
+		if len(args) > 2 {
+			text, err := json.Marshal(w.traffic)
+			return string(text), "", err
+		}
 		text, err := json.Marshal(w.routes())
 		return string(text), "", err
 	case "drain":

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/traffic"
 )
 
 // fakeHost is a fake of the docker command on a host with Compose, an edge and clients. It answers the commands of a rollout as
@@ -35,7 +36,8 @@ type fakeHost struct {
 	stdin           string   // of the last command with one
 	drainAnswer     string   // of edge drain; "" means {}
 	drainTakes      time.Duration
-	minServing      int // the lowest number of containers of "web" that served at one time
+	traffic         map[string][]traffic.Point // what the edge has counted, by route
+	minServing      int                        // the lowest number of containers of "web" that served at one time
 
 	onCreate  func(*fakeContainer)    // changes a new container
 	onCommand func(i int, cmd string) // called before the i-th command

@@ -37,6 +37,8 @@ func init() {
 //	GET  /edge/replication   a [replication.State], or null
 //	GET  /edge/handover      a [HandoverStatus]
 //	POST /edge/handover      takes a [HandoverRequest], answers the status after it
+//	POST /edge/deployments   takes a [deploy.Mark]
+//	GET  /edge/traffic       the last minutes of each service: name → []traffic.Point
 //	GET  /edge/state         a [State]
 //	POST /edge/state         takes a [State], and adds it to its own
 //	GET  /edge/maintenance   a [maintenance.Snapshot]
@@ -57,6 +59,8 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/edge/drain", Handler: jsonHandler{http.MethodPost: postDrain}},
 		{Pattern: "/edge/replication", Handler: jsonHandler{http.MethodGet: getReplication}},
 		{Pattern: "/edge/backups", Handler: jsonHandler{http.MethodGet: getBackups, http.MethodPost: postBackups}},
+		{Pattern: "/edge/deployments", Handler: jsonHandler{http.MethodPost: postDeployments}},
+		{Pattern: "/edge/traffic", Handler: jsonHandler{http.MethodGet: getTraffic}},
 		{Pattern: "/edge/handover", Handler: jsonHandler{http.MethodGet: getHandover, http.MethodPost: postHandover}},
 		{Pattern: "/edge/state", Handler: stateHandler{jsonHandler{http.MethodGet: getState, http.MethodPost: postState}}},
 		{Pattern: "/edge/maintenance", Handler: jsonHandler{http.MethodGet: getMaintenance, http.MethodPost: postMaintenance}},

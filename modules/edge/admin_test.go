@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/theworklabs/edge/internal/traffic"
 )
 
 func TestAdminAPIListsServices(t *testing.T) {
@@ -44,5 +47,29 @@ func TestServicesAPIIsReadOnly(t *testing.T) {
 		if !ok || apiErr.HTTPStatus != http.StatusMethodNotAllowed || w.Body.Len() > 0 {
 			t.Errorf("%s: got %v %q, want 405", method, err, w.Body)
 		}
+	}
+}
+
+func TestAdminAPITakesDeployments(t *testing.T) {
+	newThreeServiceEdge(t)
+	if _, err := adminRequest(t, http.MethodPost, "/edge/deployments", `{"project": "shop", "service": "web", "image": "shop/web:2", "by": "ci", "result": "deployed"}`); err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{`x`, `{"project": "shop", "service": "web", "result": "unknown"}`, `{"service": "web", "result": "bad"}`, `{"unknown": 1}`} {
+		if _, err := adminRequest(t, http.MethodPost, "/edge/deployments", body); apiErrorStatus(err) != http.StatusBadRequest {
+			t.Errorf("%s: got %v, want 400", body, err)
+		}
+	}
+}
+
+func TestAdminAPIHasTheTrafficOfEachService(t *testing.T) {
+	newThreeServiceEdge(t)
+	w, err := adminRequest(t, http.MethodGet, "/edge/traffic", "")
+	var histories map[string][]traffic.Point
+	if err == nil {
+		err = json.Unmarshal(w.Body.Bytes(), &histories)
+	}
+	if err != nil || len(histories) != 3 || len(histories["api:80"]) != traffic.HistoryLength-1 {
+		t.Errorf("%v: %d services, %.300s", err, len(histories), w.Body)
 	}
 }

@@ -48,7 +48,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 	if to == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{metrics{a.runtime}, a.runtime.traffic, a.runtime.discoveryLag, certificates.Collector{Monitor: a.runtime.certificates}, maintenanceMetrics{a.runtime}, recoveryMetrics{a.runtime}, replicationMetrics{}, tracestats.New()} {
+	for _, collector := range []prometheus.Collector{metrics{a.runtime}, a.runtime.traffic, a.runtime.discoveryLag, certificates.Collector{Monitor: a.runtime.certificates}, maintenanceMetrics{a.runtime}, recoveryMetrics{a.runtime}, a.runtime.deployments, replicationMetrics{}, tracestats.New()} {
 		err := to.Register(collector)
 		if _, isRegistered := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !isRegistered {
 			return err

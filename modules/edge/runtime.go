@@ -46,6 +46,7 @@ type runtime struct {
 	affinityKeys    affinity.KeyStore
 	maintenance     *maintenance.Follower
 	drains          *drains.Follower
+	deployments     *deployments
 	recovery        recovery.Store
 	backups         *recovery.Watch
 	certificates    *certificates.Monitor
@@ -81,6 +82,7 @@ func newRuntime(log, httpLog *zap.Logger) *runtime {
 		tunnels:         tunnel.NewGroup(nil),
 		certificates:    certificates.NewMonitor(),
 		discoveryLag:    newDiscoveryLag(),
+		deployments:     newDeployments(),
 	}
 	r.logs.set(log, httpLog)
 	r.accessLog = r.logs.access()

@@ -1,0 +1,203 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/deploy"
+	"github.com/theworklabs/edge/internal/rollout"
+)
+
+func deployCommand() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "deploy",
+		Usage: "<service> <image>... | --undo <service> | --list [--undo-on-errors 5m] [--pull never] [--timeout 2m]",
+		Short: "Deploys images to Compose services, and goes back to the last good ones",
+		Long: `
+Pulls the image, writes it, with its digest, into compose.deploy.yaml, and rolls the service
+out as edge rollout does. COMPOSE_FILE in .env then names that file, so that docker compose
+up keeps the image. If the new version does not become ready, the service keeps the image
+that it had. Run it on the host, where you run docker compose; --file, --project-name,
+--project-directory, --env-file and --profile mean the same as there.
+
+  edge deploy web registry.example.com/shop/web:1.3
+  edge deploy migration shop/api:7 api shop/api:7     services that belong together
+  edge deploy --undo web     the image before the last deployment, and those of the services
+                             that were deployed with it; again: the one before that
+  edge deploy --list         the last deployments
+
+  --undo-on-errors  is how long to watch the errors of the new version. If it has more than
+                    the one before (at least 10, twice the part of the requests, and 1 % more
+                    of them), the deployment is undone. If a migration of another image has
+                    run, it is not undone, and reported as an error.
+  --pull never      uses the image that this machine has.
+
+Exit status: 0 the new version serves; 1 failed, and the version before serves; 3 undone,
+because it has more errors; 4 it has more errors and stays, because a migration has run.
+`,
+		CobraFunc: func(cmd *cobra.Command) {
+			addDeployFlags(cmd)
+			cmd.Flags().Bool("undo", false, "Go back to the image before the last deployment")
+			cmd.Flags().Bool("list", false, "Print the last deployments")
+			cmd.Flags().Bool("json", false, "Print them as JSON")
+			cmd.RunE = withExitStatus(runWithArgs(runDeploy), deployExitStatus)
+
+			// For edge deploy, which runs it in the edge's container.
+			report := &cobra.Command{Use: "report MARK", Short: "Tells the edge of a deployment", Hidden: true, Args: cobra.ExactArgs(1)}
+			report.Flags().String("address", "", "The admin API's address")
+			report.RunE = runWithArgs(func(cmd *cobra.Command, args []string) error {
+				address, _ := cmd.Flags().GetString("address")
+				_, err := newAdminClient(address).post("/edge/deployments", []byte(args[0]), nil, nil)
+				return err
+			})
+			cmd.AddCommand(report)
+		},
+	}
+}
+
+// addDeployFlags adds the flags that deploy and deploy-agent have in common.
+func addDeployFlags(cmd *cobra.Command) {
+	addProjectFlags(cmd)
+	f := cmd.Flags()
+	f.Duration("undo-on-errors", 0, "How long to watch the errors of the new version")
+	f.String("pull", "", "When to pull the image: never, or always if a registry has it")
+	f.Duration("timeout", 2*time.Minute, "How long new containers may take to become ready")
+	f.Duration("drain-timeout", 0, "How long requests on old containers may take (default 1m; 15s if the edge holds requests meanwhile)")
+	f.Duration("sessions", 10*time.Second, "How long old containers still get requests of sticky sessions")
+}
+
+func runDeploy(cmd *cobra.Command, args []string) error {
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	isUndo, isList := flags.Bool("undo"), flags.Bool("list")
+	d, err := newDeploy(cmd)
+	if err != nil {
+		return err
+	}
+	d.By = currentUser()
+	switch {
+	case isUndo && isList:
+		return errors.New("--undo and --list can't go together")
+	case isList:
+		return listDeployments(cmd, d, args, flags.Bool("json"))
+	case isUndo && len(args) == 1:
+		return withDeploySignals(cmd, func(ctx context.Context) error { return d.Undo(ctx, args[0]) })
+	case isUndo || len(args) == 0 || len(args)%2 != 0:
+		return withHint(errors.New("deploy wants a service and an image"), "edge deploy web registry.example.com/shop/web:1.3; to go back: edge deploy --undo web")
+	}
+	for pair := range slices.Chunk(args, 2) {
+		d.Images = append(d.Images, deploy.ServiceImage{Service: pair[0], Image: pair[1]})
+	}
+	return withDeploySignals(cmd, d.Run)
+}
+
+// withDeploySignals runs a function whose context ends at the first signal to stop. A closed terminal, or a pipe without a reader, must not end a rollout half-way.
+func withDeploySignals(cmd *cobra.Command, run func(context.Context) error) error {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
+	ctx, _, stop := notifyInterrupts(cmd.Context())
+	defer stop()
+	return run(ctx)
+}
+
+// newDeploy returns the deployment that the flags ask for, without its images.
+func newDeploy(cmd *cobra.Command) (*deploy.Deploy, error) {
+	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+	project, err := projectFromFlags(cmd)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"undo-on-errors", "timeout", "drain-timeout", "sessions"} {
+		if flags.Duration(name) < 0 {
+			return nil, fmt.Errorf("--%s: a duration can't be negative", name)
+		}
+	}
+	pull := flags.String("pull")
+	if pull != "" && pull != "never" && pull != "always" {
+		return nil, fmt.Errorf("--pull %s: want always or never", pull)
+	}
+	return &deploy.Deploy{
+		Docker: compose.CLI{}, Project: project, Pull: pull, WatchTime: flags.Duration("undo-on-errors"), Out: cmd.OutOrStdout(),
+		NewRollout: func(p compose.Project, services []string) deploy.Rollout {
+			return &rollout.Rollout{
+				Docker: compose.CLI{}, Project: p, Edge: flags.String("edge"), Services: services,
+				ReadyTimeout: flags.Duration("timeout"), DrainTimeout: flags.Duration("drain-timeout"), SessionGrace: flags.Duration("sessions"),
+				Pull: "missing", // the images are there, and a registry does not know those that were built here
+				Out:  cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
+			}
+		},
+	}, nil
+}
+
+// currentUser returns who runs the command; with sudo, who that was before.
+func currentUser() string {
+	if name := os.Getenv("SUDO_USER"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+// listDeployments prints the deployments of all services, or of those that are named, the newest last.
+func listDeployments(cmd *cobra.Command, d *deploy.Deploy, services []string, asJSON bool) error {
+	directory := d.Project.Directory
+	if directory == "" && len(d.Project.Files) > 0 {
+		directory = filepath.Dir(d.Project.Files[0])
+	}
+	pins, err := deploy.ReadPins(directory)
+	if err != nil {
+		return err
+	}
+	all := pins.Deployments
+	if len(services) > 0 {
+		maps.DeleteFunc(all, func(name string, _ []deploy.Deployment) bool { return !slices.Contains(services, name) })
+	}
+	if asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+	}
+	return printDeployments(cmd.OutOrStdout(), all)
+}
+
+func printDeployments(w io.Writer, all map[string][]deploy.Deployment) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SERVICE\tTIME\tRESULT\tIMAGE\tBY\tERROR")
+	for _, service := range slices.Sorted(maps.Keys(all)) {
+		for _, d := range all[service] {
+			image := d.Pinned
+			if image == "" {
+				image = "that of the compose file"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", service, d.Time.Local().Format(time.DateTime), d.Result, image, d.By, d.Error)
+		}
+	}
+	return t.Flush()
+}
+
+// deployExitStatus returns the exit status of an error of edge deploy, as its help has it.
+func deployExitStatus(err error) int {
+	switch {
+	case errors.Is(err, deploy.ErrUndone):
+		return 3
+	case errors.Is(err, deploy.ErrNotUndone):
+		return 4
+	}
+	return 1
+}

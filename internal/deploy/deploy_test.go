@@ -1,0 +1,269 @@
+package deploy
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/theworklabs/edge/internal/traffic"
+)
+
+const webRepository = "registry.example.com/shop/web"
+
+// TestImagesArePinnedByWhatNeverChanges: by the digest of the registry that they are from or, if they were built here, by a tag of their own.
+func TestImagesArePinnedByWhatNeverChanges(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.mustDeploy("web", webRepository+":2")
+	h.expectRunning("web", imageID(2), webRepository+":2@"+imageID(2))
+	if pins := h.read(PinsFile); !strings.Contains(pins, "previous: shop/web:edge-000000000000") {
+		t.Errorf("what ran before is not pinned:\n%s", pins)
+	}
+
+	h.images["shop/web:dev"] = "sha256:abcdef012345" + strings.Repeat("0", 52)
+	h.mustDeploy("web", "shop/web:dev")
+	h.expectRunning("web", h.images["shop/web:dev"], "shop/web:edge-abcdef012345")
+
+	h.mustDeploy("web", webRepository+"@"+imageID(2))
+	h.expectRunning("web", imageID(2), webRepository+"@"+imageID(2))
+	if got := h.results("web"); !slices.Equal(got, []Result{Deployed, Deployed, Deployed}) {
+		t.Errorf("the results are %v", got)
+	}
+	if last := h.marks[len(h.marks)-1]; last != (Mark{"shop", "web", webRepository + "@" + imageID(2), "me", Deployed}) {
+		t.Errorf("the edge was told %+v", last)
+	}
+}
+
+// TestComposeReadsThePinsFromThenOn by COMPOSE_FILE in .env, whatever was there before.
+func TestComposeReadsThePinsFromThenOn(t *testing.T) {
+	for name, c := range map[string]struct{ env, want, note string }{
+		"no .env":            {"", "COMPOSE_FILE=compose.yaml:compose.deploy.yaml\n", "COMPOSE_FILE=compose.yaml:compose.deploy.yaml now"},
+		"without a new line": {"A=b", "A=b\nCOMPOSE_FILE=compose.yaml:compose.deploy.yaml\n", "now"},
+		"other files":        {"COMPOSE_FILE=compose.yaml:more.yaml\nA=b\n", "COMPOSE_FILE=compose.yaml:more.yaml:compose.deploy.yaml\nA=b\n", "now"},
+		"another separator":  {"COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=compose.yaml,more.yaml\n", "COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=compose.yaml,more.yaml,compose.deploy.yaml\n", "now"},
+		"there already":      {"COMPOSE_FILE='compose.yaml:compose.deploy.yaml'\n", "COMPOSE_FILE='compose.yaml:compose.deploy.yaml'\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newFakeHost(t)
+			h.write("more.yaml", "services: {}\n")
+			if c.env != "" {
+				h.write(".env", c.env)
+			}
+			h.push(webRepository+":2", 2)
+			h.mustDeploy("web", webRepository+":2")
+			if got := h.read(".env"); got != c.want || !strings.Contains(h.out.String(), c.note) {
+				t.Errorf(".env is %q, want %q; printed %s", got, c.want, h.out.String())
+			}
+			if info, err := os.Stat(filepath.Join(h.directory, ".env")); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf(".env: %v, %v", info.Mode(), err)
+			}
+		})
+	}
+	t.Run("from flags", func(t *testing.T) {
+		h := newFakeHost(t)
+		h.push(webRepository+":2", 2)
+		d := h.deploy("web", webRepository+":2")
+		d.Project.Files = []string{filepath.Join(h.directory, "compose.yaml")}
+		if err := d.Run(t.Context()); err != nil || h.read(".env") != "" || !strings.Contains(h.out.String(), "add --file compose.deploy.yaml") {
+			t.Errorf("%v, printed %s", err, h.out.String())
+		}
+	})
+	t.Run("from the environment", func(t *testing.T) {
+		h := newFakeHost(t)
+		t.Setenv("COMPOSE_FILE", "compose.yaml")
+		h.push(webRepository+":2", 2)
+		h.mustDeploy("web", webRepository+":2")
+		if h.read(".env") != "" || !strings.Contains(h.out.String(), "in your environment") {
+			t.Errorf("printed %s", h.out.String())
+		}
+	})
+}
+
+func TestAFailedRolloutLeavesThePinsAsTheyWere(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.push(webRepository+":3", 3)
+	h.failAt = 1
+	if err := h.deploy("web", webRepository+":2").Run(t.Context()); err == nil || !strings.Contains(err.Error(), "does not become ready") {
+		t.Fatalf("the error is %v", err)
+	}
+	h.expectRunning("web", imageID(1), "")
+	h.mustDeploy("web", webRepository+":2")
+	h.failAt = 3
+	if err := h.deploy("web", webRepository+":3").Run(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	h.expectRunning("web", imageID(2), webRepository+":2@"+imageID(2))
+	if got := h.results("web"); !slices.Equal(got, []Result{Failed, Deployed, Failed}) || len(h.rollouts) != 3 {
+		t.Errorf("the results are %v, after the rollouts %v", got, h.rollouts)
+	}
+	if pins := h.read(PinsFile); !strings.Contains(pins, "error: 'web: it does not become ready'") {
+		t.Errorf("the file has no reason:\n%s", pins)
+	}
+}
+
+// TestAFailedRolloutThatStopsFirstGoesBack: the new version runs in the place of the old one.
+func TestAFailedRolloutThatStopsFirstGoesBack(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.failAt, h.stopsFirst = 1, true
+	err := h.deploy("web", webRepository+":2").Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "the version before runs again") {
+		t.Fatalf("the error is %v", err)
+	}
+	h.expectRunning("web", imageID(1), "shop/web:edge-000000000000")
+	if len(h.rollouts) != 2 || !slices.Equal(h.results("web"), []Result{Failed}) {
+		t.Errorf("the rollouts are %v, the results %v", h.rollouts, h.results("web"))
+	}
+}
+
+// TestUndoGoesBackOneDeploymentAfterTheOther, also to the image of the compose file as it was when it ran.
+func TestUndoGoesBackOneDeploymentAfterTheOther(t *testing.T) {
+	h := newFakeHost(t)
+	for n := 2; n <= 3; n++ {
+		h.push(webRepository+":latest", n)
+		h.mustDeploy("web", webRepository+":latest")
+	}
+	h.images["shop/web:1"] = imageID(99) // built anew meanwhile
+	h.expectRunning("web", imageID(3), webRepository+":latest@"+imageID(3))
+	for _, want := range []struct{ id, pinned string }{
+		{imageID(2), webRepository + ":latest@" + imageID(2)},
+		{imageID(1), "shop/web:edge-000000000000"},
+	} {
+		if err := h.deploy().Undo(t.Context(), "web"); err != nil {
+			t.Fatal(err)
+		}
+		h.expectRunning("web", want.id, want.pinned)
+	}
+	if err := h.deploy().Undo(t.Context(), "web"); err == nil || !strings.Contains(err.Error(), "no deployment to undo") {
+		t.Errorf("the error is %v", err)
+	}
+	if got := h.results("web"); !slices.Equal(got, []Result{Undone, Undone, Rollback, Rollback}) {
+		t.Errorf("the results are %v", got)
+	}
+}
+
+func TestServicesThatWereDeployedTogetherAreUndoneTogether(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.push("registry.example.com/shop/migration:2", 12)
+	h.mustDeploy("migration", "registry.example.com/shop/migration:2", "web", webRepository+":2")
+	if err := h.deploy().Undo(t.Context(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	h.expectRunning("web", imageID(1), "shop/web:edge-000000000000")
+	if h.runningID["migration"] != imageID(11) {
+		t.Errorf("the migration is %s", h.runningID["migration"])
+	}
+}
+
+func TestWhatCannotBeDeployedChangesNothing(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	for want, d := range map[string]*Deploy{
+		"not the name of an image":    h.deploy("web", "--help"),
+		"has no service \"nothing\"":  h.deploy("nothing", webRepository+":2"),
+		"pull registry.example.com/x": h.deploy("web", "registry.example.com/x:1"),
+	} {
+		if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %s", err, want)
+		}
+	}
+	d := h.deploy("web", webRepository+":2")
+	d.Pull = "never"
+	if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "is not on this machine") {
+		t.Errorf("the error is %v", err)
+	}
+	h.write(PinsFile, "services:\n  web:\n    image: x\n    ports: [80]\n")
+	if err := h.deploy("web", webRepository+":2").Run(t.Context()); err == nil || !strings.Contains(err.Error(), "field ports not found") {
+		t.Errorf("the error is %v", err)
+	}
+	unlock, err := lock(h.directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if err := h.deploy("web", webRepository+":2").Run(t.Context()); err == nil || !strings.Contains(err.Error(), "is under way") {
+		t.Errorf("the error is %v", err)
+	}
+	if len(h.rollouts) > 0 || h.read(".env") != "" {
+		t.Errorf("rollouts: %v, .env: %s", h.rollouts, h.read(".env"))
+	}
+}
+
+// TestABadVersionIsUndone, if no migration of another image has run with it.
+func TestABadVersionIsUndone(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, after [2]uint32 // requests and errors in five seconds
+		migrates      bool
+		want          error
+	}{
+		"no errors":                    {[2]uint32{100, 0}, [2]uint32{100, 0}, false, nil},
+		"as many errors":               {[2]uint32{100, 5}, [2]uint32{100, 6}, false, nil},
+		"fewer than ten errors":        {[2]uint32{100, 0}, [2]uint32{1, 0}, false, nil},
+		"a tenth":                      {[2]uint32{100, 0}, [2]uint32{100, 10}, false, ErrUndone},
+		"all":                          {[2]uint32{100, 1}, [2]uint32{100, 100}, false, ErrUndone},
+		"all, after a migration":       {[2]uint32{100, 1}, [2]uint32{100, 100}, true, ErrNotUndone},
+		"no errors, after a migration": {[2]uint32{100, 0}, [2]uint32{100, 0}, true, nil},
+		"it had no requests":           {[2]uint32{0, 0}, [2]uint32{20, 20}, false, ErrUndone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newFakeHost(t)
+				h.push(webRepository+":2", 2)
+				start := time.Now().Truncate(traffic.HistoryInterval)
+				h.points = func() []traffic.Point {
+					n := int(time.Since(start) / traffic.HistoryInterval)
+					return append(history(start.Add(-5*time.Minute), 60, c.before[0], c.before[1]), history(start, n, c.after[0], c.after[1])...)
+				}
+				images := []string{"web", webRepository + ":2"}
+				if c.migrates {
+					h.push("registry.example.com/shop/migration:2", 12)
+					images = append([]string{"migration", "registry.example.com/shop/migration:2"}, images...)
+				}
+				d := h.deploy(images...)
+				d.WatchTime = 3 * time.Minute
+				err := d.Run(t.Context())
+				if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+					t.Fatalf("the error is %v, want %v\n%s", err, c.want, h.out.String())
+				}
+				took := time.Since(start)
+				switch last := h.marks[len(h.marks)-1]; {
+				case c.want == nil:
+					h.expectRunning("web", imageID(2), webRepository+":2@"+imageID(2))
+					if took < d.WatchTime {
+						t.Errorf("it was watched for %v", took)
+					}
+				case c.migrates:
+					h.expectRunning("web", imageID(2), webRepository+":2@"+imageID(2))
+					if last.Result != Bad {
+						t.Errorf("the edge was told %+v", last)
+					}
+				default:
+					h.expectRunning("web", imageID(1), "shop/web:edge-000000000000")
+					if last.Result != Rollback || took > 15*time.Second {
+						t.Errorf("the edge was told %+v, after %v", last, took)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestAnEdgeThatCannotSayDoesNotFailADeployment: it may be an older one.
+func TestAnEdgeThatCannotSayDoesNotFailADeployment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost(t)
+		h.push(webRepository+":2", 2)
+		d := h.deploy("web", webRepository+":2")
+		d.WatchTime = 10 * time.Second
+		if err := d.Run(t.Context()); err != nil || !strings.Contains(h.out.String(), "warning: ") {
+			t.Errorf("%v, printed %s", err, h.out.String())
+		}
+	})
+}

@@ -1,0 +1,254 @@
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/traffic"
+)
+
+// fakeHost is a fake of the docker command, of rollouts and of the edge, on a host with a project in a directory of its own. A rollout has a service run the image of
+// the pins or, without one, that of the compose file.
+type fakeHost struct {
+	t         *testing.T
+	directory string
+	services  map[string]*compose.Service
+	images    map[string]string   // name on this machine → ID
+	digests   map[string][]string // ID → RepoDigests
+	registry  map[string]string   // name in the registry → ID
+	running   map[string]string   // service → the name of the image that its container was made from
+	runningID map[string]string   // service → the ID of that image
+
+	rollouts   []string // the services of each rollout
+	failAt     int      // the number of the rollout that fails; 0: none
+	stopsFirst bool     // a rollout that fails has replaced the containers already
+	marks      []Mark
+	points     func() []traffic.Point
+	out        strings.Builder
+}
+
+// newFakeHost returns a host that runs web:1, which was built there, after migration:1 has completed.
+func newFakeHost(t *testing.T) *fakeHost {
+	h := &fakeHost{
+		t: t, directory: t.TempDir(),
+		services: map[string]*compose.Service{
+			"web":       {Image: "shop/web:1", DependsOn: map[string]compose.Dependency{"migration": {Condition: "service_completed_successfully"}}},
+			"migration": {Image: "shop/migration:1"},
+			"edge":      {Image: "edge:dev"},
+		},
+		images:    map[string]string{"shop/web:1": imageID(1), "shop/migration:1": imageID(11)},
+		digests:   make(map[string][]string),
+		registry:  make(map[string]string),
+		running:   map[string]string{"web": "shop/web:1", "migration": "shop/migration:1"},
+		runningID: map[string]string{"web": imageID(1), "migration": imageID(11)},
+	}
+	h.write("compose.yaml", "services: {}\n")
+	return h
+}
+
+// imageID returns the ID of the n-th image, which is also its digest in a registry.
+func imageID(n int) string { return fmt.Sprintf("sha256:%064x", n) }
+
+func (h *fakeHost) write(name, text string) {
+	if err := os.WriteFile(filepath.Join(h.directory, name), []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *fakeHost) read(name string) string {
+	text, err := os.ReadFile(filepath.Join(h.directory, name))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		h.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// push puts an image into the registry.
+func (h *fakeHost) push(name string, n int) {
+	h.registry[name] = imageID(n)
+	repository, _, _ := splitImage(name)
+	h.registry[repository+"@"+imageID(n)] = imageID(n)
+	h.digests[imageID(n)] = []string{"elsewhere/" + repository + "@" + imageID(999), repository + "@" + imageID(n)}
+}
+
+func (h *fakeHost) deploy(images ...string) *Deploy {
+	d := &Deploy{Docker: h, Project: compose.Project{Directory: h.directory}, By: "me", Out: &h.out}
+	for pair := range slices.Chunk(images, 2) {
+		d.Images = append(d.Images, ServiceImage{pair[0], pair[1]})
+	}
+	d.NewRollout = func(p compose.Project, services []string) Rollout {
+		if last := p.Files[len(p.Files)-1]; last != filepath.Join(h.directory, PinsFile) {
+			h.t.Errorf("the rollout reads %v, without the pins at the end", p.Files)
+		}
+		return &fakeRollout{h, services}
+	}
+	return d
+}
+
+func (h *fakeHost) mustDeploy(images ...string) {
+	h.t.Helper()
+	if err := h.deploy(images...).Run(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// Run implements [compose.Docker].
+func (h *fakeHost) Run(_ context.Context, args ...string) (stdout, stderr string, err error) {
+	last := args[len(args)-1]
+	if repository, _, digest := splitImage(last); digest != "" { // Docker does not look at the tag then
+		last = repository + digest
+	}
+	switch {
+	case args[0] == "compose" && slices.Contains(args, "config"):
+		text, err := json.Marshal(map[string]any{"name": "shop", "services": h.services})
+		return string(text), "", err
+	case args[0] == "image":
+		id := h.images[last]
+		if id == "" && slices.Contains(slices.Collect(values(h.images)), last) {
+			id = last
+		}
+		if id == "" {
+			return "", "Error: No such image: " + last, errors.New("exit status 1")
+		}
+		text, err := json.Marshal([]localImage{{ID: id, RepoDigests: h.digests[id]}})
+		return string(text), "", err
+	case args[0] == "pull":
+		id := h.registry[last]
+		if id == "" {
+			return "", "", errors.New("exit status 1: pull access denied")
+		}
+		h.images[last] = id
+		if repository, _, digest := splitImage(last); digest == "" {
+			h.images[repository+"@"+id] = id
+		}
+		return "", "", nil
+	case args[0] == "tag":
+		h.images[last] = args[1]
+		return "", "", nil
+	case args[0] == "ps":
+		for _, a := range args {
+			if service, found := strings.CutPrefix(a, "label=com.docker.compose.service="); found && h.running[service] != "" {
+				return service, "", nil
+			}
+		}
+		return "", "", nil
+	case args[0] == "inspect":
+		c := compose.Container{ID: last, Name: "shop-" + last + "-1", Image: h.runningID[last]}
+		c.Config.Image = h.running[last]
+		text, err := json.Marshal([]compose.Container{c})
+		return string(text), "", err
+	}
+	h.t.Errorf("unexpected: docker %s", strings.Join(args, " "))
+	return "", "", errors.New("unexpected")
+}
+
+func values(m map[string]string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, v := range m {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// fakeRollout is a rollout on a fakeHost.
+type fakeRollout struct {
+	host     *fakeHost
+	services []string
+}
+
+// Run implements [Rollout].
+func (r *fakeRollout) Run(context.Context) error {
+	h := r.host
+	h.rollouts = append(h.rollouts, strings.Join(r.services, " "))
+	fails := len(h.rollouts) == h.failAt
+	if fails && !h.stopsFirst {
+		return errors.New("web: it does not become ready\nits log")
+	}
+	pins, err := ReadPins(h.directory)
+	if err != nil {
+		return err
+	}
+	for _, name := range r.services {
+		image := h.services[name].Image
+		if pinned := pins.Services[name].Image; pinned != "" {
+			image = pinned
+		}
+		id := h.images[image]
+		if _, _, digest := splitImage(image); id == "" && digest != "" {
+			id = strings.TrimPrefix(digest, "@")
+		}
+		if id == "" {
+			h.t.Errorf("%s is to run %s, which this machine does not have", name, image)
+		}
+		h.running[name], h.runningID[name] = image, id
+	}
+	if fails {
+		return errors.New("web: it does not become ready")
+	}
+	return nil
+}
+
+// Traffic implements [Rollout].
+func (r *fakeRollout) Traffic(context.Context) ([]traffic.Point, error) {
+	if r.host.points == nil {
+		return nil, errors.New("unknown flag: --history")
+	}
+	return r.host.points(), nil
+}
+
+// RunInEdge implements [Rollout].
+func (r *fakeRollout) RunInEdge(_ context.Context, args ...string) error {
+	if !slices.Equal(args[:2], []string{"deploy", "report"}) {
+		r.host.t.Errorf("unexpected: edge %v", args)
+	}
+	var m Mark
+	if err := json.Unmarshal([]byte(args[2]), &m); err != nil {
+		return err
+	}
+	r.host.marks = append(r.host.marks, m)
+	return nil
+}
+
+// expectRunning checks the image that a service runs, and that the file pins it, too.
+func (h *fakeHost) expectRunning(service, image, pinned string) {
+	h.t.Helper()
+	pins, err := ReadPins(h.directory)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if h.runningID[service] != image || pins.Services[service].Image != pinned {
+		h.t.Errorf("%s runs %s, pinned is %q; want %s, %q", service, h.runningID[service], pins.Services[service].Image, image, pinned)
+	}
+}
+
+// results returns the results of a service's deployments.
+func (h *fakeHost) results(service string) (all []Result) {
+	h.t.Helper()
+	pins, err := ReadPins(h.directory)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, d := range pins.Deployments[service] {
+		all = append(all, d.Result)
+	}
+	return all
+}
+
+// history returns points of five seconds from a time on, each with so many requests and errors.
+func history(from time.Time, n int, requests, errors uint32) (points []traffic.Point) {
+	for i := range n {
+		points = append(points, traffic.Point{Start: from.Add(time.Duration(i) * traffic.HistoryInterval), Requests: requests, Errors: errors})
+	}
+	return points
+}

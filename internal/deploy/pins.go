@@ -1,0 +1,155 @@
+package deploy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/theworklabs/edge/internal/hint"
+)
+
+// PinsFile is the name of the compose file with the deployed images, in the project's directory.
+const PinsFile = "compose.deploy.yaml"
+
+// maxDeployments is how many deployments of a service the file keeps.
+const maxDeployments = 20
+
+const pinsHeader = `# The images that "edge deploy" has rolled out, and its last deployments. It replaces this file; for other settings, use compose.override.yaml.
+# Compose reads it after the other files: see COMPOSE_FILE in .env.
+`
+
+// Pins are the images that services run, instead of those of the project's other compose files. They are themselves a compose file.
+type Pins struct {
+	Services    map[string]PinnedService `yaml:"services,omitempty"`
+	Deployments map[string][]Deployment  `yaml:"x-edge-deploy,omitempty"` // by service, the oldest first
+}
+
+// PinnedService is the part of a service that a deployment changes.
+type PinnedService struct {
+	Image string `yaml:"image"`
+}
+
+// Deployment is one deployment of a service.
+type Deployment struct {
+	Image    string    `yaml:"image" json:"image"`                           // as it was asked for
+	Pinned   string    `yaml:"pinned" json:"pinned"`                         // with what identifies its content; "" is the image of the other compose files
+	Previous string    `yaml:"previous,omitempty" json:"previous,omitempty"` // what was pinned before, or ran
+	Time     time.Time `yaml:"time" json:"time"`
+	By       string    `yaml:"by,omitempty" json:"by,omitempty"` // who asked for it
+	Result   Result    `yaml:"result" json:"result"`
+	Error    string    `yaml:"error,omitempty" json:"error,omitempty"`
+}
+
+// Result is how a deployment has ended.
+type Result string
+
+// The results. A deployment that was killed stays [Started].
+const (
+	Started  Result = "started"
+	Deployed Result = "deployed"
+	Failed   Result = "failed"   // the containers before it run on
+	Undone   Result = "undone"   // it was deployed, and a later one has put the image before it back
+	Rollback Result = "rollback" // it has put an earlier image back
+)
+
+// ReadPins reads the file of a directory. Without a file, there are no pins.
+func ReadPins(directory string) (*Pins, error) {
+	name := filepath.Join(directory, PinsFile)
+	p := &Pins{Services: make(map[string]PinnedService), Deployments: make(map[string][]Deployment)}
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(p); err != nil {
+		return nil, hint.New(fmt.Errorf("read %s: %w", name, err), "it has more than edge deploy writes: move that to compose.override.yaml")
+	}
+	return p, nil
+}
+
+// write replaces the file of a directory. A crash leaves the old file, or the new one.
+func (p *Pins) write(directory string) error {
+	var text bytes.Buffer
+	text.WriteString(pinsHeader)
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	if err := errors.Join(encoder.Encode(p), encoder.Close()); err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(directory, PinsFile), text.Bytes(), 0o644)
+}
+
+// replaceFile writes a file, and then gives it the name.
+func replaceFile(name string, text []byte, mode fs.FileMode) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // it may not exist
+		}
+	}()
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// pin sets the image of a service; "" is that of the other compose files.
+func (p *Pins) pin(service, image string) {
+	if image == "" {
+		delete(p.Services, service)
+		return
+	}
+	p.Services[service] = PinnedService{image}
+}
+
+// begin adds a deployment of a service, and pins its image.
+func (p *Pins) begin(service string, d Deployment) {
+	all := append(p.Deployments[service], d)
+	p.Deployments[service] = slices.Clone(all[max(0, len(all)-maxDeployments):])
+	p.pin(service, d.Pinned)
+}
+
+// last returns the last deployment of a service. It returns nil if there is none.
+func (p *Pins) last(service string) *Deployment {
+	all := p.Deployments[service]
+	if len(all) == 0 {
+		return nil
+	}
+	return &all[len(all)-1]
+}
+
+// undoable returns the deployment of a service whose undoing puts the last good image back: the last one that is in force, or that was interrupted. It returns nil if
+// there is none.
+func (p *Pins) undoable(service string) *Deployment {
+	for i, d := range slices.Backward(p.Deployments[service]) {
+		if d.Result == Deployed || d.Result == Started {
+			return &p.Deployments[service][i]
+		}
+	}
+	return nil
+}
+
+// find returns the deployment of a service that began at a time. It returns nil if there is none.
+func (p *Pins) find(service string, begin time.Time) *Deployment {
+	for i, d := range p.Deployments[service] {
+		if d.Time.Equal(begin) {
+			return &p.Deployments[service][i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package edge
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/theworklabs/edge/internal/deploy"
+	"github.com/theworklabs/edge/internal/timeline"
+)
+
+func TestDeploymentsAreCountedLoggedAndOnTheTimeline(t *testing.T) {
+	core, log := observer.New(zapcore.DebugLevel)
+	r := newRuntime(zap.New(core), zap.NewNop())
+	t.Cleanup(func() { _ = r.Destruct() })
+	for _, m := range []deploy.Mark{
+		{Project: "shop", Service: "web", Image: "shop/web:2", By: "ci", Result: deploy.Deployed},
+		{Project: "shop", Service: "web", Image: "shop/web:1", Result: deploy.Rollback},
+		{Project: "shop", Service: "web", Image: "shop/web:3", Result: deploy.Failed},
+		{Project: "shop", Service: "web", Image: "shop/web:4", Result: deploy.Bad},
+		{Project: "shop", Service: "web", Image: "shop/web:5", Result: deploy.Deployed},
+	} {
+		r.noteDeployment(m)
+	}
+	const want = `# HELP edge_deployments_total Deployments by edge deploy, by result: deployed, rollback, failed or bad.
+# TYPE edge_deployments_total counter
+edge_deployments_total{compose_service="web",project="shop",result="bad"} 1
+edge_deployments_total{compose_service="web",project="shop",result="deployed"} 2
+edge_deployments_total{compose_service="web",project="shop",result="failed"} 1
+edge_deployments_total{compose_service="web",project="shop",result="rollback"} 1
+`
+	if err := testutil.CollectAndCompare(r.deployments, strings.NewReader(want), "edge_deployments_total"); err != nil {
+		t.Error(err)
+	}
+	if n := testutil.CollectAndCount(r.deployments, "edge_deployment_timestamp_seconds"); n != 1 {
+		t.Errorf("%d times of deployments, want 1", n)
+	}
+	var levels, texts []string
+	for _, e := range r.timeline.Since(0) {
+		if e.Kind == timeline.Deploy {
+			levels, texts = append(levels, string(e.Level)), append(texts, e.Text)
+		}
+	}
+	if got := strings.Join(levels, " "); got != "info warning error error info" || texts[0] != "deployed shop/web:2, by ci" {
+		t.Errorf("the events are %s, %q", got, texts)
+	}
+	if got := log.FilterMessage("deployment").FilterField(zap.String("image", "shop/web:2")).FilterField(zap.String("by", "ci")).Len(); got != 1 {
+		t.Errorf("%d log entries of the first one, want 1", got)
+	}
+}
