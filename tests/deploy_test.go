@@ -26,7 +26,14 @@ type deployProject struct {
 // newDeployProject starts the stack, and builds an image for each tag: what is different from edge-test/generic:test, as a variable.
 func newDeployProject(t *testing.T, images map[string]string) *deployProject {
 	t.Helper()
-	p := &deployProject{project: newProject(t, "deploy"), dir: t.TempDir()}
+	p := &deployProject{dir: t.TempDir()}
+	t.Cleanup(func() { // after the project is down, which is cleaned up first
+		names := harness.MustDocker(t, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", p.repository)
+		if _, err := harness.RunDocker(context.Background(), append([]string{"image", "rm", "--force"}, strings.Fields(names)...)...); err != nil {
+			t.Error(err)
+		}
+	})
+	p.project = newProject(t, "deploy", filepath.Join(p.dir, "compose.yaml"))
 	p.repository = "edge-test/" + p.Name
 	for _, name := range []string{"compose.yaml", "Caddyfile"} {
 		text, err := os.ReadFile(filepath.Join("deploy", name))
@@ -36,14 +43,6 @@ func newDeployProject(t *testing.T, images map[string]string) *deployProject {
 		p.write(t, name, string(text))
 	}
 	p.write(t, ".env", fmt.Sprintf("COMPOSE_PROJECT_NAME=%s\nDEPLOY_HTTP=%s\n", p.Name, p.HTTP))
-	p.Files = []string{filepath.Join(p.dir, "compose.yaml")}
-	t.Cleanup(func() {
-		names := harness.MustDocker(t, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", p.repository)
-		if _, err := harness.RunDocker(context.Background(), append([]string{"image", "rm", "--force"}, strings.Fields(names)...)...); err != nil {
-			t.Error(err)
-		}
-	})
-	p.Cleanup(t) // before the images are removed
 	for tag, variable := range images {
 		cmd := exec.Command("docker", "build", "--quiet", "--tag", p.repository+":"+tag, "-")
 		cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0")
@@ -130,9 +129,12 @@ func TestDeploysLoseNoRequest(t *testing.T) {
 	}
 	p.deploy(t, 1, "has no deployment to undo", "--undo", "web")
 	p.deploy(t, 0, "undone", "--list")
-	metrics := p.MustCompose(t, "exec", "-T", "edge", "wget", "-qO-", "http://localhost:2019/metrics")
+	answer, err := harness.Do(p.Client(false, nil), http.MethodGet, "http://metrics.localhost/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for result, n := range map[string]int{"deployed": 2, "failed": 1, "rollback": 2} {
-		if line := fmt.Sprintf(`edge_deployments_total{compose_service="web",project="%s",result="%s"} %d`, p.Name, result, n); !strings.Contains(metrics, line) {
+		if line := fmt.Sprintf(`edge_deployments_total{compose_service="web",project="%s",result="%s"} %d`, p.Name, result, n); !strings.Contains(answer.Body, line) {
 			t.Errorf("the metrics lack %s", line)
 		}
 	}

@@ -112,6 +112,7 @@ func (c *composeFiles) persist() (note string, err error) {
 	if err := replaceFile(c.envFile, setLine(text, filesVariable, line), mode); err != nil {
 		return "", err
 	}
+	c.files = c.addPins()
 	return fmt.Sprintf("%s has %s now, so that docker compose up keeps the image", c.envFile, line), nil
 }
 

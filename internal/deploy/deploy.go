@@ -176,6 +176,9 @@ type change struct {
 
 // resolve gets the images, and finds out what runs. It changes nothing that runs.
 func (r *run) resolve(ctx context.Context) (all []change, err error) {
+	if err := r.checkOneShots(r.services()); err != nil {
+		return nil, err
+	}
 	for _, i := range r.Images {
 		if r.stack.Services[i.Service] == nil {
 			return nil, hint.New(fmt.Errorf("the project %s has no service %q", r.stack.Name, i.Service), "there are: "+strings.Join(r.stack.ServiceNames(), ", "))
@@ -228,7 +231,9 @@ func (r *run) execute(ctx context.Context, all []change) error {
 	for i := range all {
 		all[i].deployment.Time = now
 		r.pins.begin(all[i].service, all[i].deployment)
-		services = append(services, all[i].service)
+		if len(r.waiting(all[i].service)) == 0 {
+			services = append(services, all[i].service)
+		}
 	}
 	if err := r.pins.write(r.project.Directory); err != nil {
 		return fmt.Errorf("pin the images: %w", err)
@@ -240,8 +245,29 @@ func (r *run) execute(ctx context.Context, all []change) error {
 	if note != "" {
 		r.print("%s", note)
 	}
-	if err := r.NewRollout(r.project, services).Run(ctx); err != nil {
+	if err := r.NewRollout(r.project, services).Run(ctx); err != nil { // which runs the services that they wait for
 		return r.restore(context.WithoutCancel(ctx), all, err)
+	}
+	return nil
+}
+
+// waiting returns the services that start only after another one, such as a migration, has completed.
+func (r *run) waiting(other string) (names []string) {
+	for _, name := range r.stack.ServiceNames() {
+		if r.stack.Services[name].DependsOn[other].IsOneShot() {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// checkOneShots returns an error if a service has to complete before others, none of which is deployed with it.
+func (r *run) checkOneShots(services []string) error {
+	for _, name := range services {
+		waiting := r.waiting(name)
+		if len(waiting) > 0 && !slices.ContainsFunc(waiting, func(other string) bool { return slices.Contains(services, other) }) {
+			return hint.New(fmt.Errorf("%s runs before %s, which is not deployed", name, strings.Join(waiting, ", ")), "deploy them together: edge deploy "+name+" IMAGE "+waiting[0]+" IMAGE")
+		}
 	}
 	return nil
 }
@@ -258,7 +284,7 @@ func (r *run) restore(ctx context.Context, all []change, cause error) error {
 		if err != nil {
 			return errors.Join(cause, err)
 		}
-		if slices.ContainsFunc(containers, func(o compose.Container) bool { return o.Image == c.imageID }) && c.deployment.Previous != c.deployment.Pinned {
+		if len(r.waiting(c.service)) == 0 && slices.ContainsFunc(containers, func(o compose.Container) bool { return o.Image == c.imageID }) && c.deployment.Previous != c.deployment.Pinned {
 			changed = append(changed, c.service)
 			if c.wasPinned == "" && c.deployment.Previous != "" { // the other files may name an image that is another one by now
 				r.pins.pin(c.service, c.deployment.Previous)

@@ -157,6 +157,9 @@ func TestServicesThatWereDeployedTogetherAreUndoneTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.expectRunning("web", imageID(1), "shop/web:edge-000000000000")
+	if !slices.Equal(h.rollouts, []string{"web", "web"}) {
+		t.Errorf("the rollouts are %v, without those that web waits for", h.rollouts)
+	}
 	if h.runningID["migration"] != imageID(11) {
 		t.Errorf("the migration is %s", h.runningID["migration"])
 	}
@@ -166,9 +169,10 @@ func TestWhatCannotBeDeployedChangesNothing(t *testing.T) {
 	h := newFakeHost(t)
 	h.push(webRepository+":2", 2)
 	for want, d := range map[string]*Deploy{
-		"not the name of an image":    h.deploy("web", "--help"),
-		"has no service \"nothing\"":  h.deploy("nothing", webRepository+":2"),
-		"pull registry.example.com/x": h.deploy("web", "registry.example.com/x:1"),
+		"not the name of an image":                         h.deploy("web", "--help"),
+		"migration runs before web, which is not deployed": h.deploy("migration", webRepository+":2"),
+		"has no service \"nothing\"":                       h.deploy("nothing", webRepository+":2"),
+		"pull registry.example.com/x":                      h.deploy("web", "registry.example.com/x:1"),
 	} {
 		if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want %s", err, want)

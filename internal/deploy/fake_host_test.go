@@ -179,7 +179,13 @@ func (r *fakeRollout) Run(context.Context) error {
 	if err != nil {
 		return err
 	}
+	services := slices.Clone(r.services)
 	for _, name := range r.services {
+		for dependency := range h.services[name].DependsOn {
+			services = append(services, dependency)
+		}
+	}
+	for _, name := range services {
 		image := h.services[name].Image
 		if pinned := pins.Services[name].Image; pinned != "" {
 			image = pinned
