@@ -183,6 +183,7 @@ func (r *run) resolve(ctx context.Context) (all []change, err error) {
 		if r.stack.Services[i.Service] == nil {
 			return nil, hint.New(fmt.Errorf("the project %s has no service %q", r.stack.Name, i.Service), "there are: "+strings.Join(r.stack.ServiceNames(), ", "))
 		}
+		r.pins.settle(i.Service)
 		r.print("%s: getting %s", i.Service, i.Image)
 		image, err := pull(ctx, r.Docker, i.Image, r.Pull)
 		if err != nil {

@@ -2,10 +2,12 @@ package deploy
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,6 +147,64 @@ func TestUndoGoesBackOneDeploymentAfterTheOther(t *testing.T) {
 	}
 	if got := h.results("web"); !slices.Equal(got, []Result{Undone, Undone, Rollback, Rollback}) {
 		t.Errorf("the results are %v", got)
+	}
+}
+
+// TestAnInterruptedDeploymentIsNoGoodOne: neither a later failure nor an undo goes back to it.
+func TestAnInterruptedDeploymentIsNoGoodOne(t *testing.T) {
+	for name, goBack := range map[string]func(h *fakeHost){
+		"by undo":          func(h *fakeHost) { h.mustDeploy("web", webRepository+":3"); h.mustUndo("web") },
+		"by undo, at once": func(h *fakeHost) { h.mustUndo("web") },
+		"because the next fails": func(h *fakeHost) {
+			h.failAt = len(h.rollouts) + 1
+			if err := h.deploy("web", webRepository+":3").Run(h.t.Context()); err == nil {
+				h.t.Error("no error")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newFakeHost(t)
+			for n := 1; n <= 3; n++ {
+				h.push(fmt.Sprintf("%s:%d", webRepository, n), n)
+			}
+			h.mustDeploy("web", webRepository+":1")
+			pins, err := ReadPins(h.directory)
+			if err != nil {
+				t.Fatal(err)
+			}
+			good := webRepository + ":1@" + imageID(1)
+			pins.begin("web", Deployment{Image: webRepository + ":2", Pinned: webRepository + ":2@" + imageID(2), Previous: good, Time: time.Now(), Result: Started})
+			if err := pins.write(h.directory); err != nil {
+				t.Fatal(err)
+			}
+			goBack(h)
+			h.expectRunning("web", imageID(1), good)
+		})
+	}
+}
+
+// TestTheOwnerAndTheLinkOfEnvStay when root deploys.
+func TestTheOwnerAndTheLinkOfEnvStay(t *testing.T) {
+	h := newFakeHost(t)
+	h.write("real.env", "A=b\n")
+	owner := os.Geteuid()
+	if owner == 0 { // only root can give a file away
+		owner = 1234
+	}
+	if err := errors.Join(os.Chown(filepath.Join(h.directory, "real.env"), owner, -1), os.Symlink("real.env", filepath.Join(h.directory, ".env"))); err != nil {
+		t.Fatal(err)
+	}
+	h.push(webRepository+":2", 2)
+	h.mustDeploy("web", webRepository+":2")
+	info, err := os.Lstat(filepath.Join(h.directory, "real.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Sys().(*syscall.Stat_t).Uid; int(got) != owner || !strings.Contains(h.read("real.env"), "COMPOSE_FILE=") {
+		t.Errorf("the file is of %d and has %q", got, h.read("real.env"))
+	}
+	if link, err := os.Readlink(filepath.Join(h.directory, ".env")); err != nil || link != "real.env" {
+		t.Errorf("the link is %s, %v", link, err)
 	}
 }
 

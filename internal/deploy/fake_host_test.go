@@ -101,6 +101,13 @@ func (h *fakeHost) mustDeploy(images ...string) {
 	}
 }
 
+func (h *fakeHost) mustUndo(service string) {
+	h.t.Helper()
+	if err := h.deploy().Undo(h.t.Context(), service); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // Run implements [compose.Docker].
 func (h *fakeHost) Run(_ context.Context, args ...string) (stdout, stderr string, err error) {
 	last := args[len(args)-1]

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -90,8 +91,11 @@ func (p *Pins) write(directory string) error {
 	return replaceFile(filepath.Join(directory, PinsFile), text.Bytes(), 0o644)
 }
 
-// replaceFile writes a file, and then gives it the name.
+// replaceFile writes a file, and then gives it the name. A link stays one, and the owner stays the same.
 func replaceFile(name string, text []byte, mode fs.FileMode) (err error) {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
 		return err
@@ -101,7 +105,15 @@ func replaceFile(name string, text []byte, mode fs.FileMode) (err error) {
 			_ = os.Remove(f.Name()) // it may not exist
 		}
 	}()
-	_, err = f.Write(text)
+	if info, statErr := os.Stat(name); statErr == nil {
+		// A deployment by root must not take the file away from its owner.
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+			err = f.Chown(int(owner.Uid), int(owner.Gid))
+		}
+	}
+	if err == nil {
+		_, err = f.Write(text)
+	}
 	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -122,6 +134,14 @@ func (p *Pins) begin(service string, d Deployment) {
 	all := append(p.Deployments[service], d)
 	p.Deployments[service] = slices.Clone(all[max(0, len(all)-maxDeployments):])
 	p.pin(service, d.Pinned)
+}
+
+// settle ends a deployment of a service that was killed: it counts as failed, since nobody knows how far it came, and the image before it is pinned.
+func (p *Pins) settle(service string) {
+	if last := p.last(service); last != nil && last.Result == Started {
+		last.Result, last.Error = Failed, "interrupted"
+		p.pin(service, last.Previous)
+	}
 }
 
 // last returns the last deployment of a service. It returns nil if there is none.

@@ -19,6 +19,7 @@ import (
 type deployments struct {
 	total *prometheus.CounterVec
 	last  *prometheus.GaugeVec
+	bad   *prometheus.GaugeVec
 }
 
 func newDeployments() *deployments {
@@ -29,6 +30,9 @@ func newDeployments() *deployments {
 		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "edge_deployment_timestamp_seconds", Help: "When edge deploy has last deployed an image, or gone back to one.",
 		}, []string{"project", "compose_service"}),
+		bad: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "edge_deployment_bad", Help: "1 if the last deployment has more errors than the version before and was not undone, because a migration has run, else 0.",
+		}, []string{"project", "compose_service"}),
 	}
 }
 
@@ -36,12 +40,14 @@ func newDeployments() *deployments {
 func (d *deployments) Describe(to chan<- *prometheus.Desc) {
 	d.total.Describe(to)
 	d.last.Describe(to)
+	d.bad.Describe(to)
 }
 
 // Collect implements prometheus.Collector.
 func (d *deployments) Collect(to chan<- prometheus.Metric) {
 	d.total.Collect(to)
 	d.last.Collect(to)
+	d.bad.Collect(to)
 }
 
 // deploymentResults are the results that are reported, with the event's text and its level.
@@ -76,6 +82,9 @@ func postDeployments(r *http.Request) (any, error) {
 func (r *runtime) noteDeployment(m deploy.Mark) {
 	result := deploymentResults[m.Result]
 	r.deployments.total.WithLabelValues(m.Project, m.Service, string(m.Result)).Inc()
+	if m.Result != deploy.Failed { // then the version before runs, of which this says nothing
+		r.deployments.bad.WithLabelValues(m.Project, m.Service).Set(toFloat(m.Result == deploy.Bad))
+	}
 	if m.Result == deploy.Deployed || m.Result == deploy.Rollback {
 		r.deployments.last.WithLabelValues(m.Project, m.Service).SetToCurrentTime()
 	}

@@ -39,13 +39,22 @@ edge_deployments_total{compose_service="web",project="shop",result="rollback"} 1
 	if n := testutil.CollectAndCount(r.deployments, "edge_deployment_timestamp_seconds"); n != 1 {
 		t.Errorf("%d times of deployments, want 1", n)
 	}
+	r.noteDeployment(deploy.Mark{Project: "shop", Service: "api", Image: "shop/api:2", Result: deploy.Bad})
+	const wantBad = `# HELP edge_deployment_bad 1 if the last deployment has more errors than the version before and was not undone, because a migration has run, else 0.
+# TYPE edge_deployment_bad gauge
+edge_deployment_bad{compose_service="api",project="shop"} 1
+edge_deployment_bad{compose_service="web",project="shop"} 0
+`
+	if err := testutil.CollectAndCompare(r.deployments, strings.NewReader(wantBad), "edge_deployment_bad"); err != nil {
+		t.Error(err)
+	}
 	var levels, texts []string
 	for _, e := range r.timeline.Since(0) {
 		if e.Kind == timeline.Deploy {
 			levels, texts = append(levels, string(e.Level)), append(texts, e.Text)
 		}
 	}
-	if got := strings.Join(levels, " "); got != "info warning error error info" || texts[0] != "deployed shop/web:2, by ci" {
+	if got := strings.Join(levels, " "); got != "info warning error error info error" || texts[0] != "deployed shop/web:2, by ci" {
 		t.Errorf("the events are %s, %q", got, texts)
 	}
 	if got := log.FilterMessage("deployment").FilterField(zap.String("image", "shop/web:2")).FilterField(zap.String("by", "ci")).Len(); got != 1 {
