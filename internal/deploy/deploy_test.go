@@ -124,6 +124,21 @@ func TestAFailedRolloutThatStopsFirstGoesBack(t *testing.T) {
 	}
 }
 
+// TestPinsArePutBackThoughTheEngineIsGone, which is why the rollout has failed.
+func TestPinsArePutBackThoughTheEngineIsGone(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.failAt, h.isGone = 1, true
+	err := h.deploy("web", webRepository+":2").Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "does not become ready") || !strings.Contains(err.Error(), "web may run the new image: cannot connect") {
+		t.Errorf("the error is %v", err)
+	}
+	h.expectRunning("web", imageID(1), "")
+	if got := h.results("web"); !slices.Equal(got, []Result{Failed}) {
+		t.Errorf("the results are %v", got)
+	}
+}
+
 // TestUndoGoesBackOneDeploymentAfterTheOther, also to the image of the compose file as it was when it ran.
 func TestUndoGoesBackOneDeploymentAfterTheOther(t *testing.T) {
 	h := newFakeHost(t)

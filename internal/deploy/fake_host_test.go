@@ -30,6 +30,7 @@ type fakeHost struct {
 
 	rollouts   []string // the services of each rollout
 	failAt     int      // the number of the rollout that fails; 0: none
+	isGone     bool     // the Engine answers nothing after a rollout has failed
 	stopsFirst bool     // a rollout that fails has replaced the containers already
 	marks      []Mark
 	points     func() []traffic.Point
@@ -141,6 +142,8 @@ func (h *fakeHost) Run(_ context.Context, args ...string) (stdout, stderr string
 	case args[0] == "tag":
 		h.images[last] = args[1]
 		return "", "", nil
+	case args[0] == "ps" && h.isGone && len(h.rollouts) > 0:
+		return "", "", errors.New("cannot connect to the Docker daemon")
 	case args[0] == "ps":
 		for _, a := range args {
 			if service, found := strings.CutPrefix(a, "label=com.docker.compose.service="); found && h.running[service] != "" {

@@ -66,8 +66,8 @@ func (r *run) restore(ctx context.Context, all []change, cause error) error {
 		last := r.pins.last(c.service)
 		last.Result, last.Error = Failed, firstLine(cause)
 		containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, c.service)
-		if err != nil {
-			return errors.Join(cause, err)
+		if err != nil { // the pins are put back all the same
+			cause = errors.Join(cause, fmt.Errorf("%s may run the new image: %w", c.service, err))
 		}
 		if len(r.waiting(c.service)) == 0 && slices.ContainsFunc(containers, func(o compose.Container) bool { return o.Image == c.imageID }) && c.deployment.Previous != c.deployment.Pinned {
 			changed = append(changed, c.service)
