@@ -59,7 +59,7 @@ because it has more errors; 4 it has more errors and stays, because a migration 
 			cmd.RunE = withExitStatus(runWithArgs(runDeploy), deployExitStatus)
 
 			// For edge deploy, which runs it in the edge's container.
-			report := &cobra.Command{Use: "report MARK", Short: "Tells the edge of a deployment", Hidden: true, Args: cobra.ExactArgs(1)}
+			report := &cobra.Command{Use: "report MARK", Short: "Notifies the edge of a deployment", Hidden: true, Args: cobra.ExactArgs(1)}
 			report.Flags().String("address", "", "The admin API's address")
 			report.RunE = runWithArgs(func(cmd *cobra.Command, args []string) error {
 				address, _ := cmd.Flags().GetString("address")

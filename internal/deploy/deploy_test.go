@@ -37,7 +37,7 @@ func TestImagesArePinnedByWhatNeverChanges(t *testing.T) {
 		t.Errorf("the results are %v", got)
 	}
 	if last := h.marks[len(h.marks)-1]; last != (Mark{"shop", "web", webRepository + "@" + imageID(2), "me", Deployed}) {
-		t.Errorf("the edge was told %+v", last)
+		t.Errorf("the edge was notified of %+v", last)
 	}
 }
 
@@ -321,12 +321,12 @@ func TestABadVersionIsUndone(t *testing.T) {
 				case c.migrates:
 					h.expectRunning("web", imageID(2), webRepository+":2@"+imageID(2))
 					if last.Result != Bad {
-						t.Errorf("the edge was told %+v", last)
+						t.Errorf("the edge was notified of %+v", last)
 					}
 				default:
 					h.expectRunning("web", imageID(1), "shop/web:edge-000000000000")
 					if last.Result != Rollback || took > 15*time.Second {
-						t.Errorf("the edge was told %+v, after %v", last, took)
+						t.Errorf("the edge was notified of %+v, after %v", last, took)
 					}
 				}
 			})

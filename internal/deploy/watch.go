@@ -30,6 +30,7 @@ func (f figures) rate() float64 {
 	return float64(f.errors) / float64(f.requests)
 }
 
+// String returns the figures for people.
 func (f figures) String() string {
 	return fmt.Sprintf("%d of %d requests failed", f.errors, f.requests)
 }
@@ -154,7 +155,7 @@ func (r *run) oneShotImages(ctx context.Context) (map[string]string, error) {
 	return images, nil
 }
 
-// Mark is what the edge is told of a deployment, for its metrics, its log and the status page.
+// Mark notifies the edge of a deployment, for its metrics, its log and the status page.
 type Mark struct {
 	Project string `json:"project"`
 	Service string `json:"service"` // of Compose
@@ -166,7 +167,7 @@ type Mark struct {
 // Bad says that a version has more errors than the one before, and stays, because a migration has run with it.
 const Bad Result = "bad"
 
-// mark tells the edge of a deployment. That it cannot is no failure of the deployment.
+// mark notifies the edge of a deployment. That it cannot is no failure of the deployment.
 func (r *run) mark(ctx context.Context, service string, result Result, d Deployment) {
 	image := d.Image
 	if image == "" {
@@ -177,6 +178,6 @@ func (r *run) mark(ctx context.Context, service string, result Result, d Deploym
 		err = r.NewRollout(r.project, []string{service}).RunInEdge(context.WithoutCancel(ctx), "deploy", "report", string(text))
 	}
 	if err != nil {
-		r.print("warning: the edge was not told: %s", firstLine(err))
+		r.print("warning: the edge was not notified: %s", firstLine(err))
 	}
 }
