@@ -49,14 +49,16 @@ func TestAgentRefusesEverythingElse(t *testing.T) {
 		"deploy web registry.example.com:5000/shop/web:1":    notAllowed,
 		"deploy web registry.example.com/shop/../shop/web:1": "not the name of an image",
 		"deploy web registry.example.com/shop/web:1;id":      "not the name of an image",
-		"deploy web $(id)":                                                               "not the name of an image",
-		"deploy web --privileged":                                                        "not the name of an image",
-		"deploy web registry.example.com/shop/web:1 && id":                               notAllowed,
-		"deploy web registry.example.com/shop/web:1\x00 x y":                             "not the name of an image",
+		"deploy web $(id)":                                    "not the name of an image",
+		"deploy web --privileged":                             "not the name of an image",
+		"deploy web registry.example.com/shop/web:1 && id":    notAllowed,
+		"deploy web registry.example.com/shop/web:1\x00 x y":  "not the name of an image",
+		"DEPLOY web registry.example.com/shop/web:1":          "no such command",
+		"deploy web registry.example.com/shop/web@sha256:abc": "not the name of an image",
+
 		"deploy web registry.example.com/shop/web:1 web registry.example.com/shop/web:2": "twice",
-		"DEPLOY web registry.example.com/shop/web:1":                                     "no such command",
-		"deploy web registry.example.com/shop/web@sha256:abc":                            "not the name of an image",
-		"deploy web " + strings.Repeat("a", 5000):                                        "too long",
+
+		"deploy web " + strings.Repeat("a", 5000): "too long",
 	} {
 		if got, err := ParseCommand(text, testAllowances, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v; want %s", text, got, err, want)
