@@ -82,7 +82,7 @@ func runDeployAgent(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	d.By, d.Images = by, command.Images
+	d.By, d.Images, d.MayUndo = by, command.Images, deploy.MayDeploy(allowed, flags.Bool("require-digest"))
 	return withDeploySignals(cmd, func(ctx context.Context) error {
 		if command.Undo != "" {
 			return d.Undo(ctx, command.Undo)

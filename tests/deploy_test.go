@@ -198,7 +198,7 @@ func TestABadVersionIsUndoneByItself(t *testing.T) {
 // TestADeployAgentDoesWhatItsKeyMay, and nothing else.
 func TestADeployAgentDoesWhatItsKeyMay(t *testing.T) {
 	t.Parallel()
-	p := newDeployProject(t, map[string]string{"2": "VERSION=2"})
+	p := newDeployProject(t, map[string]string{"2": "VERSION=2", "3": "VERSION=3"})
 	agent := func(command string) (string, int) {
 		return p.edge(t, []string{"SSH_ORIGINAL_COMMAND=" + command, "SSH_CONNECTION=192.0.2.7 40000 192.0.2.1 22"},
 			"deploy-agent", "--name", "ci", "--sessions", "0s", "--allow", "web="+p.repository)
@@ -223,9 +223,16 @@ func TestADeployAgentDoesWhatItsKeyMay(t *testing.T) {
 	if log := p.MustCompose(t, "logs", "edge"); !strings.Contains(log, `"by":"ci@192.0.2.7"`) {
 		t.Error("the log of the edge does not tell who it was")
 	}
+	if out, status := agent("undo web"); status != 1 || !strings.Contains(out, "may not do that") {
+		t.Errorf("an undo to an image of another repository: exit status %d", status)
+	}
+	if _, status := agent("deploy web " + p.repository + ":3"); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
 	if _, status := agent("undo web"); status != 0 {
 		t.Errorf("undo: exit status %d", status)
 	}
+	p.expectImage(t, "web", "2")
 	if slices.Contains(p.containerIDs(t, "web"), before[0]) {
 		t.Error("the old container still runs")
 	}

@@ -38,6 +38,14 @@ type Command struct {
 // maxCommand is the longest command of a client, in bytes.
 const maxCommand = 4096
 
+// MayDeploy returns a function that reports whether a service may have an image: for [Deploy.MayUndo].
+func MayDeploy(allowed []Allowance, needsDigest bool) func(service, image string) bool {
+	return func(service, image string) bool {
+		repository, _, digest := splitImage(image)
+		return slices.Contains(allowed, Allowance{service, repository}) && (digest != "" || !needsDigest)
+	}
+}
+
 // errNotAllowed does not say what would be: the client may not be the one that the key was made for.
 var errNotAllowed = errors.New("this key may not do that")
 

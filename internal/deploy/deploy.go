@@ -29,6 +29,8 @@ type Deploy struct {
 	Pull string
 	// By is who asked for it.
 	By string
+	// MayUndo limits an undoing: it reports whether a service may have an image again, which is "" for that of the compose file. nil allows all.
+	MayUndo func(service, image string) bool
 	// WatchTime is how long the services' errors are watched after the rollout: see [exceeds]. With more errors than before, the deployment is undone, unless a migration
 	// has run. 0 watches nothing.
 	WatchTime time.Duration
@@ -143,16 +145,21 @@ func (d *Deploy) open(ctx context.Context) (*run, func(), error) {
 
 // readStack reads the compose files with the pins.
 func (r *run) readStack(ctx context.Context) error {
-	project := r.project
-	if _, err := os.Stat(filepath.Join(project.Directory, PinsFile)); err != nil {
-		project.Files = slices.DeleteFunc(slices.Clone(project.Files), isPinsFile)
-	}
-	text, _, err := r.Docker.Run(ctx, project.Args("config", "--format", "json")...)
+	text, _, err := r.Docker.Run(ctx, r.presentProject().Args("config", "--format", "json")...)
 	if err != nil {
 		return hint.New(err, "run it where compose.yaml is, or name the file with --file")
 	}
 	r.stack, err = compose.ParseStack(text)
 	return err
+}
+
+// presentProject returns the project without the file of the pins, as long as that does not exist.
+func (r *run) presentProject() compose.Project {
+	project := r.project
+	if _, err := os.Stat(filepath.Join(project.Directory, PinsFile)); err != nil {
+		project.Files = slices.DeleteFunc(slices.Clone(project.Files), isPinsFile)
+	}
+	return project
 }
 
 // change is a deployment of one service that is going to be executed.
@@ -224,6 +231,9 @@ func (r *run) execute(ctx context.Context, all []change) error {
 		if len(r.waiting(all[i].service)) == 0 {
 			services = append(services, all[i].service)
 		}
+	}
+	if len(services) == 0 { // a rollout of none would be one of all
+		return errors.New("nothing to roll out")
 	}
 	if err := r.pins.write(r.project.Directory); err != nil {
 		return fmt.Errorf("pin the images: %w", err)

@@ -124,6 +124,53 @@ func TestAFailedRolloutThatStopsFirstGoesBack(t *testing.T) {
 	}
 }
 
+// TestAnUndoOfNothingRollsNothingOut: a rollout of no service would be one of all.
+func TestAnUndoOfNothingRollsNothingOut(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.push(webRepository+":3", 3)
+	h.push("registry.example.com/shop/migration:2", 12)
+	h.mustDeploy("migration", "registry.example.com/shop/migration:2", "web", webRepository+":2")
+	h.mustDeploy("web", webRepository+":3")
+	if err := h.deploy().Undo(t.Context(), "migration"); err == nil || !strings.Contains(err.Error(), "runs before web") {
+		t.Errorf("the error is %v", err)
+	}
+	delete(h.services, "web")
+	if err := h.deploy().Undo(t.Context(), "web"); err == nil || !strings.Contains(err.Error(), "any more") {
+		t.Errorf("the error is %v", err)
+	}
+	if len(h.rollouts) != 2 {
+		t.Errorf("the rollouts are %q", h.rollouts)
+	}
+}
+
+// TestAnImageThatIsDeployedTwiceIsUndoneAtOnce, as by a job that runs again.
+func TestAnImageThatIsDeployedTwiceIsUndoneAtOnce(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.mustDeploy("web", webRepository+":2")
+	h.mustDeploy("web", webRepository+":2")
+	h.mustUndo("web")
+	h.expectRunning("web", imageID(1), "shop/web:edge-000000000000")
+}
+
+// TestAnUndoIsLimitedToWhatIsAllowed: the image before is of another repository.
+func TestAnUndoIsLimitedToWhatIsAllowed(t *testing.T) {
+	h := newFakeHost(t)
+	for n := 2; n <= 3; n++ {
+		h.push(fmt.Sprintf("%s:%d", webRepository, n), n)
+		h.mustDeploy("web", fmt.Sprintf("%s:%d", webRepository, n))
+	}
+	for _, want := range []error{nil, errNotAllowed} {
+		d := h.deploy()
+		d.MayUndo = MayDeploy([]Allowance{{"web", webRepository}}, true)
+		if err := d.Undo(t.Context(), "web"); !errors.Is(err, want) {
+			t.Errorf("the error is %v, want %v", err, want)
+		}
+		h.expectRunning("web", imageID(2), webRepository+":2@"+imageID(2))
+	}
+}
+
 // TestPinsArePutBackThoughTheEngineIsGone, which is why the rollout has failed.
 func TestPinsArePutBackThoughTheEngineIsGone(t *testing.T) {
 	h := newFakeHost(t)

@@ -157,7 +157,7 @@ func (p *Pins) last(service string) *Deployment {
 // there is none.
 func (p *Pins) undoable(service string) *Deployment {
 	for i, d := range slices.Backward(p.Deployments[service]) {
-		if d.Result == Deployed || d.Result == Started {
+		if (d.Result == Deployed || d.Result == Started) && d.Previous != d.Pinned {
 			return &p.Deployments[service][i]
 		}
 	}

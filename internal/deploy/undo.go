@@ -38,13 +38,32 @@ func (r *run) undo(ctx context.Context, service string) error {
 		image := d.Previous
 		c := change{service: name, wasPinned: r.pins.Services[name].Image, deployment: Deployment{Image: image, Pinned: image, Previous: d.Pinned, By: r.By, Result: Started}}
 		if image != "" {
-			local, err := pull(ctx, r.Docker, image, r.Pull)
+			local, err := inspectImage(ctx, r.Docker, image)
+			if err == nil && local == nil { // it has been removed since
+				local, err = pull(ctx, r.Docker, image, r.Pull)
+			}
 			if err != nil {
 				return err
+			}
+			if local == nil {
+				return fmt.Errorf("image %s was removed meanwhile", image)
 			}
 			c.imageID = local.ID
 		}
 		all = append(all, c)
+	}
+	if !slices.ContainsFunc(all, func(c change) bool { return c.service == service }) {
+		return hint.New(fmt.Errorf("the project %s has no service %q any more", r.stack.Name, service), "one of a profile needs --profile")
+	}
+	var names []string
+	for _, c := range all {
+		if r.MayUndo != nil && !r.MayUndo(c.service, c.deployment.Pinned) {
+			return errNotAllowed
+		}
+		names = append(names, c.service)
+	}
+	if err := r.checkOneShots(names); err != nil {
+		return err
 	}
 	if err := r.execute(ctx, all); err != nil {
 		return err

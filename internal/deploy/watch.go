@@ -57,7 +57,7 @@ func (r *run) traffic(ctx context.Context) figures {
 	if r.WatchTime <= 0 {
 		return figures{}
 	}
-	points, err := r.NewRollout(r.project, r.services()).Traffic(ctx)
+	points, err := r.NewRollout(r.presentProject(), r.services()).Traffic(ctx)
 	if err != nil {
 		r.print("warning: the errors before the deployment are not known: %v", err)
 	}
