@@ -46,6 +46,8 @@ type Deployment struct {
 	By       string    `yaml:"by,omitempty" json:"by,omitempty"` // who asked for it
 	Result   Result    `yaml:"result" json:"result"`
 	Error    string    `yaml:"error,omitempty" json:"error,omitempty"`
+
+	IsUndo bool `yaml:"undo,omitempty" json:"undo,omitempty"` // it puts an earlier image back
 }
 
 // Result is how a deployment has ended.
@@ -140,7 +142,9 @@ func (p *Pins) begin(service string, d Deployment) {
 func (p *Pins) settle(service string) {
 	if last := p.last(service); last != nil && last.Result == Started {
 		last.Result, last.Error = Failed, "interrupted"
-		p.pin(service, last.Previous)
+		if !last.IsUndo { // otherwise the image before it is the bad one
+			p.pin(service, last.Previous)
+		}
 	}
 }
 
@@ -157,7 +161,7 @@ func (p *Pins) last(service string) *Deployment {
 // there is none.
 func (p *Pins) undoable(service string) *Deployment {
 	for i, d := range slices.Backward(p.Deployments[service]) {
-		if (d.Result == Deployed || d.Result == Started) && d.Previous != d.Pinned {
+		if (d.Result == Deployed || d.Result == Started && !d.IsUndo) && d.Previous != d.Pinned {
 			return &p.Deployments[service][i]
 		}
 	}

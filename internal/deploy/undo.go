@@ -36,7 +36,7 @@ func (r *run) undo(ctx context.Context, service string) error {
 			continue
 		}
 		image := d.Previous
-		c := change{service: name, wasPinned: r.pins.Services[name].Image, deployment: Deployment{Image: image, Pinned: image, Previous: d.Pinned, By: r.By, Result: Started}}
+		c := change{service: name, wasPinned: r.pins.Services[name].Image, deployment: Deployment{Image: image, Pinned: image, Previous: d.Pinned, By: r.By, Result: Started, IsUndo: true}}
 		if image != "" {
 			local, err := inspectImage(ctx, r.Docker, image)
 			if err == nil && local == nil { // it has been removed since
