@@ -8,11 +8,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
+	"github.com/theworklabs/edge/internal/lowpriority"
 	"github.com/theworklabs/edge/internal/recovery"
 )
 
@@ -122,7 +124,8 @@ func (d *Drill) rehearse(ctx context.Context, source *session, selected []*Set) 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }() // it has the secrets of .env
-	scratch, err := d.createProject(ctx, source, dir)
+	helper.processors = lowpriority.Processors(countProcessors(ctx, d.Docker))
+	scratch, err := d.createProject(ctx, source, dir, helper)
 	if err != nil {
 		return nil, err
 	}
@@ -198,15 +201,35 @@ func (r *restoreRun) isOneShot(name string) bool {
 	return false
 }
 
-// createProject creates the containers and volumes of the scratch project, and removes those of an earlier drill.
-func (d *Drill) createProject(ctx context.Context, source *session, dir string) (*session, error) {
+// countProcessors returns how many processors the Docker Engine has; 0 if it does not say.
+func countProcessors(ctx context.Context, docker Docker) int {
+	out, _, err := docker.Run(ctx, "info", "--format", "{{.NCPU}}")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(out))
+	return n
+}
+
+// createProject creates the containers and volumes of the scratch project, and removes those of an earlier drill. If the Engine may not use the processors of the helper, neither has
+// a limit.
+func (d *Drill) createProject(ctx context.Context, source *session, dir string, helper *helper) (*session, error) {
+	scratch, err := d.createProjectOn(ctx, source, dir, helper.processors)
+	if err != nil && helper.processors != "" && strings.Contains(err.Error(), "CPUs are not available") {
+		helper.processors = ""
+		scratch, err = d.createProjectOn(ctx, source, dir, "")
+	}
+	return scratch, err
+}
+
+func (d *Drill) createProjectOn(ctx context.Context, source *session, dir, processors string) (*session, error) {
 	source.progress.startStep("create %s%s", source.stack.Name, drillSuffix)
 	text, _, err := d.Docker.Run(ctx, source.project.Args("config", "--format", "json")...)
 	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(dir, "compose.json")
-	content, err := drillStack([]byte(text), d.Edge, isDirectory)
+	content, err := drillStack([]byte(text), d.Edge, processors, isDirectory)
 	if err != nil {
 		return nil, err
 	}

@@ -27,8 +27,8 @@ var drillVariables = map[string]string{"EVENTBUS_SCHEDULER_ENABLED": "false"}
 
 // drillStack turns a project, as `docker compose config --format json` prints it, into the project of a drill: with the same images and volumes
 // of its own, without ports, and with networks from which nothing gets out. Services that reach Docker, the edge and its gate are left out. isDirectory
-// tells whether a path of this machine is a directory.
-func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte, error) {
+// tells whether a path of this machine is a directory. The containers use the named processors, or all if that is empty.
+func drillStack(text []byte, edge, processors string, isDirectory func(string) bool) ([]byte, error) {
 	var project struct {
 		Name     string                    `json:"name"`
 		Services map[string]map[string]any `json:"services"`
@@ -75,6 +75,9 @@ func drillStack(text []byte, edge string, isDirectory func(string) bool) ([]byte
 		labels[DrillLabel] = "true"
 		if shares := lowpriority.CPUShares(); shares > 0 {
 			service["cpu_shares"] = shares
+		}
+		if processors != "" {
+			service["cpuset"] = processors
 		}
 		if mode, _ := service["network_mode"].(string); mode != "" && !strings.HasPrefix(mode, "service:") {
 			service["network_mode"] = "none"

@@ -48,7 +48,7 @@ func TestADrillHasNothingThatReachesOut(t *testing.T) {
 	"name": "shop-drill",
 	"services": {
 		"app": {
-			"image": "shop-app", "restart": "no", "pull_policy": "never", "cpu_shares": 109,
+			"image": "shop-app", "restart": "no", "pull_policy": "never", "cpu_shares": 109, "cpuset": "2-3",
 			"environment": {"MAIL_HOST": "", "S3_BUCKET": "", "DB_HOST": "db", "PASSWORD": "a$$b", "EVENTBUS_SCHEDULER_ENABLED": "false"},
 			"networks": {"front": null, "data": null},
 			"depends_on": {"db": {"condition": "service_healthy"}},
@@ -58,21 +58,21 @@ func TestADrillHasNothingThatReachesOut(t *testing.T) {
 				{"type": "volume", "source": "drill_app_1", "target": "/uploads"},
 				{"type": "bind", "source": "/srv/app.conf", "target": "/etc/app.conf", "read_only": true}]
 		},
-		"agent": {"image": "agent", "network_mode": "none", "restart": "no", "pull_policy": "never", "cpu_shares": 109, "labels": {"edge.drill": "true"}},
-		"db": {"image": "postgres:15", "restart": "no", "pull_policy": "never", "cpu_shares": 109, "labels": {"edge.drill": "true"}}
+		"agent": {"image": "agent", "network_mode": "none", "restart": "no", "pull_policy": "never", "cpu_shares": 109, "cpuset": "2-3", "labels": {"edge.drill": "true"}},
+		"db": {"image": "postgres:15", "restart": "no", "pull_policy": "never", "cpu_shares": 109, "cpuset": "2-3", "labels": {"edge.drill": "true"}}
 	},
 	"networks": {"front": {"internal": true}, "data": {"internal": true}},
 	"volumes": {"data": {}, "drill_app_1": {}},
 	"configs": {"c": {"content": "x"}}
 }`
-	text, err := drillStack([]byte(project), "edge", everyPathIsADirectory)
+	text, err := drillStack([]byte(project), "edge", "2-3", everyPathIsADirectory)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, want := canonical(t, text), canonical(t, []byte(want)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if _, err := drillStack([]byte("x"), "edge", everyPathIsADirectory); err == nil {
+	if _, err := drillStack([]byte("x"), "edge", "2-3", everyPathIsADirectory); err == nil {
 		t.Error("what is no project is accepted")
 	}
 }

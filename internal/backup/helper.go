@@ -16,6 +16,8 @@ type helper struct {
 	docker    Docker
 	edgeImage string // has the command `edge volume`
 	isDrill   bool
+
+	processors string // of a drill: those that its containers use; "" for all
 }
 
 // volume runs `edge volume` on a directory, as root. It mounts the one volume: others that a container mounts inside of it could not be
@@ -88,7 +90,11 @@ func (h *helper) limits() []string {
 	if !h.isDrill || shares == 0 {
 		return nil
 	}
-	return []string{"--cpu-shares", strconv.Itoa(shares)}
+	args := []string{"--cpu-shares", strconv.Itoa(shares)}
+	if h.processors != "" {
+		args = append(args, "--cpuset-cpus", h.processors)
+	}
+	return args
 }
 
 func helperName() string { return "edge-restore-" + strings.ToLower(rand.Text()) }

@@ -100,6 +100,15 @@ cpus=$(nproc 2>/dev/null || echo 1)
 `, nice)
 }
 
+// Processors returns the last half of n processors, as Docker names them; "" for no limit. A share alone leaves others waiting: the kernel compares it only while a thread waits for
+// a processor, and lets the thread that has one finish its time slice.
+func Processors(n int) string {
+	if niceValue() == 0 || n < 2 {
+		return ""
+	}
+	return fmt.Sprintf("%d-%d", n/2, n-1)
+}
+
 // CPUShares returns Docker's weight of a container, of which others have 1024; 0 for no limit. As the kernel does, each step of the nice value takes a fifth.
 func CPUShares() int {
 	nice := niceValue()

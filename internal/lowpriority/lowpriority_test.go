@@ -45,6 +45,18 @@ func TestContainersHaveALowShare(t *testing.T) {
 	}
 }
 
+func TestContainersLeaveHalfOfTheProcessors(t *testing.T) {
+	for n, want := range map[int]string{0: "", 1: "", 2: "1-1", 3: "1-2", 8: "4-7"} {
+		if got := Processors(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+	t.Setenv(Variable, "0")
+	if got := Processors(8); got != "" {
+		t.Errorf("%q, want no limit", got)
+	}
+}
+
 // TestThisProcessHasALowPriority runs this test once more, as the process whose priority is lowered.
 func TestThisProcessHasALowPriority(t *testing.T) {
 	const isChild = "LOWPRIORITY_TEST_CHILD"
