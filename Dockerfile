@@ -16,9 +16,11 @@ COPY tools/restic/ tools/restic/
 RUN CGO_ENABLED=0 go build -C tools/restic -trimpath -ldflags="-s -w" -o /out/system/usr/bin/restic github.com/restic/restic/cmd/restic
 
 COPY . .
+# What `edge version` prints: the repository is not here.
+ARG VERSION
 # The tag nodemo leaves out `edge demo` with its backends.
 # A file system in memory that is mounted at /run/edge takes on its mode: the admin socket is for its user alone.
-RUN CGO_ENABLED=0 go build -trimpath -tags nodemo -ldflags="-s -w" -o /out/system/usr/bin/edge ./cmd/edge \
+RUN CGO_ENABLED=0 go build -trimpath -tags nodemo -ldflags="-s -w -X github.com/theworklabs/edge/cmd.release=$VERSION" -o /out/system/usr/bin/edge ./cmd/edge \
  && install -D -m 0644 Caddyfile /out/system/etc/edge/Caddyfile \
  && mkdir -p /out/user/data /out/user/config /out/user/run/edge /out/user/run/gate \
  && chmod 0700 /out/user/run/edge /out/user/run/gate

@@ -15,6 +15,10 @@ import (
 
 func main() {
 	caddy.CustomBinaryName = "edge"
+	if len(os.Args) == 2 && (os.Args[1] == "version" || os.Args[1] == "--version") {
+		fmt.Println(cmd.Version())
+		return
+	}
 	if len(os.Args) > 1 && (os.Args[1] == "run" || os.Args[1] == "serve") {
 		if err := cmd.ServeHealth(); err != nil {
 			fmt.Fprintln(os.Stderr, "edge: error:", err) // the edge serves without it
