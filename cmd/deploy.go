@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"text/tabwriter"
@@ -27,7 +26,7 @@ import (
 func deployCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "deploy",
-		Usage: "<service> <image>... | --undo <service> | --list [--undo-on-errors 5m] [--pull never] [--timeout 2m]",
+		Usage: "<service> <image>... | --undo <service> | --unpin <service>... | --list [--undo-on-errors 5m] [--pull never] [--timeout 2m]",
 		Short: "Deploys images to Compose services, and goes back to the last good ones",
 		Long: `
 Pulls the image, writes it, with its digest, into compose.deploy.yaml, and rolls the service
@@ -40,33 +39,33 @@ that it had. Run it on the host, where you run docker compose; --file, --project
   edge deploy migration shop/api:7 api shop/api:7     services that belong together
   edge deploy --undo web     the image before the last deployment, and those of the services
                              that were deployed with it; again: the one before that
+  edge deploy --unpin web    the image of the compose file counts again, from the next start on
   edge deploy --list         the last deployments
 
-  --undo-on-errors  is how long to watch the errors of the new version. If it has more than
-                    the one before (at least 10, twice the part of the requests, and 1 % more
-                    of them), the deployment is undone. If a migration of another image has
-                    run, it is not undone, and reported as an error.
+  --undo-on-errors  is how long to watch the errors of the new version. If a route to the
+                    service has at least 10, twice the error rate of the version before, and
+                    1 % more, the deployment is undone; not if a migration has run with it.
   --pull never      uses the image that this machine has.
 
 Exit status: 0 the new version serves; 1 failed, and the version before serves; 3 undone,
-because it has more errors; 4 it has more errors and stays, because a migration has run.
+because it has more errors; 4 it has more errors or does not become ready, and was not
+undone, because a migration has run, or because that failed.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			addDeployFlags(cmd)
-			cmd.Flags().Bool("undo", false, "Go back to the image before the last deployment")
+			cmd.Flags().Bool("undo", false, "Roll back to the image before the last deployment")
+			cmd.Flags().Bool("unpin", false, "Let the image of the compose file count again")
 			cmd.Flags().Bool("list", false, "Print the last deployments")
 			cmd.Flags().Bool("json", false, "Print them as JSON")
+			cmd.MarkFlagsMutuallyExclusive("undo", "unpin", "list")
 			cmd.RunE = withExitStatus(runWithArgs(runDeploy), deployExitStatus)
 
 			// For edge deploy, which runs it in the edge's container.
-			report := &cobra.Command{Use: "report MARK", Short: "Notifies the edge of a deployment", Hidden: true, Args: cobra.ExactArgs(1)}
-			report.Flags().String("address", "", "The admin API's address")
-			report.RunE = runWithArgs(func(cmd *cobra.Command, args []string) error {
-				address, _ := cmd.Flags().GetString("address")
-				_, err := newAdminClient(address).post("/edge/deployments", []byte(args[0]), nil, nil)
-				return err
-			})
-			cmd.AddCommand(report)
+			cmd.Flags().String("notify-edge", "", "Notify the edge of a deployment")
+			cmd.Flags().String("address", "", "The admin API's address")
+			for _, name := range []string{"notify-edge", "address"} {
+				_ = cmd.Flags().MarkHidden(name) // it exists
+			}
 		},
 	}
 }
@@ -84,40 +83,47 @@ func addDeployFlags(cmd *cobra.Command) {
 
 func runDeploy(cmd *cobra.Command, args []string) error {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	isUndo, isList := flags.Bool("undo"), flags.Bool("list")
-	d, err := newDeploy(cmd)
-	if err != nil {
+	if event := flags.String("notify-edge"); event != "" {
+		_, err := newAdminClient(flags.String("address")).post("/edge/deployments", []byte(event), nil, nil)
 		return err
 	}
-	d.By = currentUser()
-	switch {
-	case isUndo && isList:
-		return errors.New("--undo and --list can't go together")
-	case isList:
-		return listDeployments(cmd, d, args, flags.Bool("json"))
-	case isUndo && len(args) == 1:
-		return withDeploySignals(cmd, func(ctx context.Context) error { return d.Undo(ctx, args[0]) })
-	case isUndo || len(args) == 0 || len(args)%2 != 0:
-		return withHint(errors.New("deploy wants a service and an image"), "edge deploy web registry.example.com/shop/web:1.3; to go back: edge deploy --undo web")
-	}
-	for pair := range slices.Chunk(args, 2) {
-		d.Images = append(d.Images, deploy.ServiceImage{Service: pair[0], Image: pair[1]})
-	}
-	return withDeploySignals(cmd, d.Run)
+	isUndo := flags.Bool("undo")
+	return withDeploySignals(cmd, func(ctx context.Context, d *deploy.Deploy) error {
+		d.By = currentUser()
+		switch {
+		case flags.Bool("list"):
+			return listDeployments(ctx, cmd.OutOrStdout(), d, args, flags.Bool("json"))
+		case flags.Bool("unpin") && len(args) > 0:
+			return d.Unpin(ctx, args)
+		case isUndo && len(args) == 1:
+			return d.Undo(ctx, args[0])
+		case isUndo || flags.Bool("unpin") || len(args) == 0 || len(args)%2 != 0:
+			return withHint(errors.New("deploy wants a service and an image"), "edge deploy web registry.example.com/shop/web:1.3; to roll back: edge deploy --undo web")
+		}
+		for pair := range slices.Chunk(args, 2) {
+			d.Images = append(d.Images, deploy.ServiceImage{Service: pair[0], Image: pair[1]})
+		}
+		return d.Run(ctx)
+	})
 }
 
-// withDeploySignals runs a function whose context ends at the first signal to stop. A closed terminal, or a pipe without a reader, must not end a rollout half-way.
-func withDeploySignals(cmd *cobra.Command, run func(context.Context) error) error {
+// withDeploySignals calls a function with the deployment that the flags ask for, and with a context that ends at the first signal to stop; the second one no longer waits for requests. A
+// closed terminal, or a pipe without a reader, must not end a rollout half-way.
+func withDeploySignals(cmd *cobra.Command, run func(context.Context, *deploy.Deploy) error) error {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
-	ctx, _, stop := notifyInterrupts(cmd.Context())
+	ctx, forceStop, stop := notifyInterrupts(cmd.Context())
 	defer stop()
-	return run(ctx)
+	d, err := newDeploy(cmd, forceStop)
+	if err != nil {
+		return err
+	}
+	return run(ctx, d)
 }
 
 // newDeploy returns the deployment that the flags ask for, without its images.
-func newDeploy(cmd *cobra.Command) (*deploy.Deploy, error) {
+func newDeploy(cmd *cobra.Command, forceStop <-chan struct{}) (*deploy.Deploy, error) {
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
 	project, err := projectFromFlags(cmd)
 	if err != nil {
@@ -134,12 +140,13 @@ func newDeploy(cmd *cobra.Command) (*deploy.Deploy, error) {
 	}
 	return &deploy.Deploy{
 		Docker: compose.CLI{}, Project: project, Pull: pull, WatchTime: flags.Duration("undo-on-errors"), Out: cmd.OutOrStdout(),
-		NewRollout: func(p compose.Project, services []string) deploy.Rollout {
+		NewRollout: func(p compose.Project, o deploy.RolloutOptions) deploy.Rollout {
 			return &rollout.Rollout{
-				Docker: compose.CLI{}, Project: p, Edge: flags.String("edge"), Services: services,
+				Docker: compose.CLI{}, Project: p, Edge: flags.String("edge"),
+				Services: o.Services, Force: o.Force, SkipOneShots: o.SkipOneShots, IsLocked: o.IsLocked,
 				ReadyTimeout: flags.Duration("timeout"), DrainTimeout: flags.Duration("drain-timeout"), SessionGrace: flags.Duration("sessions"),
 				Pull: "missing", // the images are there, and a registry does not know those that were built here
-				Out:  cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
+				Out:  cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout), ForceStop: forceStop,
 			}
 		},
 	}, nil
@@ -157,23 +164,18 @@ func currentUser() string {
 }
 
 // listDeployments prints the deployments of all services, or of those that are named, the newest last.
-func listDeployments(cmd *cobra.Command, d *deploy.Deploy, services []string, asJSON bool) error {
-	directory := d.Project.Directory
-	if directory == "" && len(d.Project.Files) > 0 {
-		directory = filepath.Dir(d.Project.Files[0])
-	}
-	pins, err := deploy.ReadPins(directory)
+func listDeployments(ctx context.Context, w io.Writer, d *deploy.Deploy, services []string, asJSON bool) error {
+	all, err := d.Deployments(ctx)
 	if err != nil {
 		return err
 	}
-	all := pins.Deployments
 	if len(services) > 0 {
 		maps.DeleteFunc(all, func(name string, _ []deploy.Deployment) bool { return !slices.Contains(services, name) })
 	}
 	if asJSON {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+		return json.NewEncoder(w).Encode(all)
 	}
-	return printDeployments(cmd.OutOrStdout(), all)
+	return printDeployments(w, all)
 }
 
 func printDeployments(w io.Writer, all map[string][]deploy.Deployment) error {

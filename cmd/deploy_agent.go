@@ -78,12 +78,9 @@ func runDeployAgent(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	d, err := newDeploy(cmd)
-	if err != nil {
-		return err
-	}
-	d.By, d.Images, d.MayUndo = by, command.Images, deploy.MayDeploy(allowed, flags.Bool("require-digest"))
-	return withDeploySignals(cmd, func(ctx context.Context) error {
+	auditLine(by, text, "begins")
+	return withDeploySignals(cmd, func(ctx context.Context, d *deploy.Deploy) error {
+		d.By, d.Images, d.MayUndo = by, command.Images, deploy.MayDeploy(allowed, flags.Bool("require-digest"))
 		if command.Undo != "" {
 			return d.Undo(ctx, command.Undo)
 		}
@@ -91,16 +88,21 @@ func runDeployAgent(cmd *cobra.Command) (err error) {
 	})
 }
 
-// audit notes a call in the system's log, if this machine has one.
+// audit notes the end of a call in the system's log.
 func audit(by, command string, err error) {
-	log, dialErr := syslog.New(syslog.LOG_AUTHPRIV|syslog.LOG_NOTICE, "edge-deploy")
-	if dialErr != nil {
+	result := "done"
+	if err != nil {
+		result = err.Error()
+	}
+	auditLine(by, command, result)
+}
+
+// auditLine writes to the system's log, if this machine has one: there is nowhere else to note it.
+func auditLine(by, command, text string) {
+	log, err := syslog.New(syslog.LOG_AUTHPRIV|syslog.LOG_NOTICE, "edge-deploy")
+	if err != nil {
 		return
 	}
 	defer log.Close()
-	if err != nil {
-		_ = log.Warning(fmt.Sprintf("%s: %.200q: %v", by, command, err)) // there is nowhere else to note it
-		return
-	}
-	_ = log.Notice(fmt.Sprintf("%s: %.200q: done", by, command))
+	_ = log.Notice(fmt.Sprintf("%s: %.200q: %s", by, command, text))
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/deploy"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -106,6 +107,15 @@ func (p *deployProject) expectImage(t *testing.T, service, tag string) {
 	}
 }
 
+func (p *deployProject) pins(t *testing.T) *deploy.Pins {
+	t.Helper()
+	pins, err := deploy.ReadPins(p.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pins
+}
+
 // TestDeploysLoseNoRequest rolls an image out, and goes back; one that does not start changes nothing.
 func TestDeploysLoseNoRequest(t *testing.T) {
 	t.Parallel()
@@ -188,10 +198,13 @@ func TestABadVersionIsUndoneByItself(t *testing.T) {
 	p.expectImage(t, "web", "bad")
 	p.deploy(t, 0, "rollback", "--undo", "web")
 	p.expectImage(t, "web", "2")
+	if got := p.pins(t).Services["migration"].Image; !strings.Contains(got, ":edge-") {
+		t.Errorf("the migration that has run is not pinned any more: %q", got)
+	}
 	cancel()
 	load.Wait()
-	if log := p.MustCompose(t, "logs", "edge"); strings.Count(log, `"result":"bad"`) != 2 {
-		t.Errorf("the log of the edge does not tell of the bad version twice, once for each service")
+	if log := p.MustCompose(t, "logs", "edge"); strings.Count(log, `"result":"bad"`) != 1 {
+		t.Errorf("the log of the edge does not tell of the bad version once")
 	}
 }
 
@@ -235,5 +248,41 @@ func TestADeployAgentDoesWhatItsKeyMay(t *testing.T) {
 	p.expectImage(t, "web", "2")
 	if slices.Contains(p.containerIDs(t, "web"), before[0]) {
 		t.Error("the old container still runs")
+	}
+}
+
+// TestDeployReadsTheFilesThatComposeReads, whatever way they are named: the real Compose says which.
+func TestDeployReadsTheFilesThatComposeReads(t *testing.T) {
+	t.Parallel()
+	const (
+		base = "services: {web: {image: 'edge-test/generic:test'}}"
+		more = "services: {extra: {image: 'edge-test/generic:test'}}"
+	)
+	for name, c := range map[string]struct {
+		files map[string]string
+		args  []string
+		want  string // the services that it knows
+	}{
+		"the default":         {map[string]string{"compose.yml": base}, nil, "there are: web"},
+		"an override":         {map[string]string{"compose.yaml": base, "compose.override.yaml": more}, nil, "there are: extra, web"},
+		"quotes":              {map[string]string{"compose.yaml": base, "more.yaml": more, ".env": "COMPOSE_FILE=\"compose.yaml:more.yaml\"\n"}, nil, "there are: extra, web"},
+		"export, and comment": {map[string]string{"compose.yaml": base, "more.yaml": more, ".env": "export COMPOSE_FILE=compose.yaml:more.yaml # both\n"}, nil, "there are: extra, web"},
+		"a variable":          {map[string]string{"compose.yaml": base, "more.yaml": more, ".env": "MORE=more.yaml\nCOMPOSE_FILE=compose.yaml:${MORE}\n"}, nil, "there are: extra, web"},
+		"a colon":             {map[string]string{"compose.yaml": base, "more.yaml": more, ".env": "COMPOSE_FILE: compose.yaml:more.yaml\n"}, nil, "there are: extra, web"},
+		"a separator":         {map[string]string{"compose.yaml": base, "more.yaml": more, ".env": "COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=compose.yaml,more.yaml\n"}, nil, "there are: extra, web"},
+		"two env files":       {map[string]string{"compose.yaml": base, "more.yaml": more, "a.env": "COMPOSE_FILE=nothing.yaml\n", "b.env": "COMPOSE_FILE=compose.yaml:more.yaml\n"}, []string{"--env-file", "a.env", "--env-file", "b.env"}, "there are: extra, web"},
+		"another directory":   {map[string]string{"shop/compose.yaml": "services: {web: {image: '${IMAGE:?}'}}", ".env": "COMPOSE_FILE=shop/compose.yaml\nIMAGE=edge-test/generic:test\n"}, nil, "there are: web"},
+		"a broken .env":       {map[string]string{"compose.yaml": base, ".env": "COMPOSE_FILE=\"compose.yaml\n"}, nil, "correct .env"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &deployProject{dir: t.TempDir()}
+			if err := os.Mkdir(filepath.Join(p.dir, "shop"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for file, text := range c.files {
+				p.write(t, file, text)
+			}
+			p.deploy(t, 1, c.want, append(c.args, "nothing", "edge-test/generic:test")...)
+		})
 	}
 }

@@ -1,4 +1,4 @@
-// Package deploy puts images into a compose file of its own, rolls them out, and goes back to the last good ones.
+// Package deploy puts images into a compose file of its own, rolls them out, and rolls back to the last good ones.
 //
 // It runs in an operator's shell, on top of package rollout and the docker command, and needs no rights beyond theirs.
 package deploy
@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -29,50 +27,68 @@ type Deploy struct {
 	Pull string
 	// By is who asked for it.
 	By string
-	// MayUndo limits an undoing: it reports whether a service may have an image again, which is "" for that of the compose file. nil allows all.
+	// MayUndo limits an undo: it reports whether a service may have an image again, which is "" for that of the compose file. nil allows all.
 	MayUndo func(service, image string) bool
-	// WatchTime is how long the services' errors are watched after the rollout: see [exceeds]. With more errors than before, the deployment is undone, unless a migration
-	// has run. 0 watches nothing.
+	// WatchTime is how long the error rates of the services' routes are watched after the rollout: see [figures.exceeds]. If one has risen, the deployment is undone, unless
+	// a migration has run. 0 watches nothing; otherwise it is at least [MinWatchTime].
 	WatchTime time.Duration
-	// NewRollout returns the rollout of services of a project.
-	NewRollout func(p compose.Project, services []string) Rollout
+	// NewRollout returns a rollout of services of a project.
+	NewRollout func(p compose.Project, options RolloutOptions) Rollout
 	// Out gets a line for each step.
 	Out io.Writer
 }
 
+// MinWatchTime is the shortest time in which a rise of the error rate can be seen.
+const MinWatchTime = 3 * traffic.HistoryInterval
+
 // ServiceImage is a service of the project, and the image that it is to run.
 type ServiceImage struct{ Service, Image string }
 
+// RolloutOptions are the parts of a rollout that a deployment decides.
+type RolloutOptions struct {
+	Services []string
+	// Force replaces containers that are up to date, too.
+	Force bool
+	// SkipOneShots does not run the services again that have to complete first, such as migrations.
+	SkipOneShots bool
+	// IsLocked says that the services are locked by [Rollout.Lock].
+	IsLocked bool
+}
+
 // Rollout replaces the containers of services, and asks the edge about them. It is a [rollout.Rollout].
 type Rollout interface {
+	// Lock keeps other rollouts of the services from running, until unlock is called.
+	Lock(ctx context.Context) (unlock func(), err error)
 	Run(ctx context.Context) error
-	Traffic(ctx context.Context) ([]traffic.Point, error)
+	// Traffic returns what the edge has counted on each route to the services.
+	Traffic(ctx context.Context) (map[string][]traffic.Point, error)
+	// RunInEdge runs a command of the edge in its container.
 	RunInEdge(ctx context.Context, args ...string) error
 }
 
 var (
 	// ErrUndone says that the new version had more errors than the one before, which runs again.
 	ErrUndone = errors.New("the new version has more errors than the one before; it was undone")
-	// ErrNotUndone says that the new version has more errors, and runs, because a migration has run with it.
-	ErrNotUndone = errors.New("the new version has more errors than the one before; it was not undone, because a migration has run")
+	// ErrNotUndone says that the new version runs although it has more errors than the one before, or does not become ready.
+	ErrNotUndone = errors.New("the new version runs, and was not undone")
 )
 
-// run is a deployment or an undoing that is under way.
+// run is a deployment or an undo that is under way.
 type run struct {
 	*Deploy
 	project compose.Project // with its directory, and the file of the pins
 	stack   *compose.Stack
 	files   *composeFiles
 	pins    *Pins
+	// oneShotsBefore are the images of the one-shot services before the deployment.
+	oneShotsBefore map[string]string
 }
 
-// Run deploys the images. If the rollout of one fails, the services have the images that they had before. An error has a hint (see package hint) if there is a next step to
-// take.
+// Run deploys the images. If the rollout of one fails, the services have the images that they had before, unless a migration has run and the version before is gone. An error
+// has a hint (see package hint) if there is a next step to take.
 func (d *Deploy) Run(ctx context.Context) error {
-	for _, i := range d.Images {
-		if err := CheckImage(i.Image); err != nil {
-			return err
-		}
+	if err := d.check(); err != nil {
+		return err
 	}
 	r, unlock, err := d.open(ctx)
 	if err != nil {
@@ -83,208 +99,141 @@ func (d *Deploy) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := r.traffic(ctx)
-	images, err := r.oneShotImages(ctx)
-	if err != nil {
+	if r.oneShotsBefore, err = r.oneShotImages(ctx); err != nil {
 		return err
 	}
-	if err := r.execute(ctx, all); err != nil {
+	before, isWatched := r.readBaseline(ctx)
+	if err := r.execute(ctx, all, RolloutOptions{Force: r.needsForce(all)}); err != nil {
 		return err
 	}
-	if err := r.finish(ctx, all, Deployed); err != nil {
-		return err
-	}
-	if d.WatchTime <= 0 {
+	r.finish(ctx, all, Deployed)
+	if !isWatched {
 		return nil
 	}
-	return r.watch(ctx, all, before, images)
+	return r.watch(ctx, all, before)
 }
 
-// open finds the project's files, and locks it.
-func (d *Deploy) open(ctx context.Context) (*run, func(), error) {
-	r := &run{Deploy: d, project: d.Project}
-	p := &r.project
-	if p.Name != "" && p.Directory == "" && len(p.Files) == 0 {
-		if running, ok := compose.RunningProject(ctx, d.Docker, *p); ok {
-			*p = running
+// check returns an error if what is asked for cannot be meant.
+func (d *Deploy) check() error {
+	if d.WatchTime != 0 && d.WatchTime < MinWatchTime {
+		return fmt.Errorf("the errors can't be judged in less than %v", MinWatchTime)
+	}
+	names := make(map[string]bool)
+	for _, i := range d.Images {
+		if err := CheckImage(i.Image); err != nil {
+			return err
+		}
+		if names[i.Service] {
+			return fmt.Errorf("%s is there twice", i.Service)
+		}
+		names[i.Service] = true
+	}
+	return nil
+}
+
+// execute pins the images, and rolls them out. If that fails, it rolls back.
+func (r *run) execute(ctx context.Context, all []change, options RolloutOptions) error {
+	for _, c := range all {
+		if !r.isOneShot(c.service) { // a rollout runs those that its services wait for
+			options.Services = append(options.Services, c.service)
 		}
 	}
-	if p.Directory == "" && len(p.Files) > 0 {
-		p.Directory = filepath.Dir(p.Files[0])
+	if len(options.Services) == 0 { // a rollout of none would be one of all
+		return errors.New("nothing to roll out")
 	}
-	var err error
-	if p.Directory, err = filepath.Abs(p.Directory); err != nil {
-		return nil, nil, err
-	}
-	p.Files = slices.Clone(p.Files)
-	for i, name := range p.Files { // flags are relative to this process's directory
-		if p.Files[i], err = filepath.Abs(name); err != nil {
-			return nil, nil, err
-		}
-	}
-	if r.files, err = findComposeFiles(*p); err != nil {
-		return nil, nil, hint.New(err, "run it where compose.yaml is, or name the file with --file")
-	}
-	unlock, err := lock(p.Directory)
+	unlock, err := r.NewRollout(r.presentProject(), options).Lock(ctx)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	p.Files = nil
-	for _, name := range r.files.addPins() {
-		p.Files = append(p.Files, absoluteIn(p.Directory, name))
-	}
-	if r.pins, err = ReadPins(p.Directory); err == nil {
-		err = r.readStack(ctx)
-	}
-	if err != nil {
-		unlock()
-		return nil, nil, err
-	}
-	return r, unlock, nil
-}
-
-// readStack reads the compose files with the pins.
-func (r *run) readStack(ctx context.Context) error {
-	text, _, err := r.Docker.Run(ctx, r.presentProject().Args("config", "--format", "json")...)
-	if err != nil {
-		return hint.New(err, "run it where compose.yaml is, or name the file with --file")
-	}
-	r.stack, err = compose.ParseStack(text)
-	return err
-}
-
-// presentProject returns the project without the file of the pins, as long as that does not exist.
-func (r *run) presentProject() compose.Project {
-	project := r.project
-	if _, err := os.Stat(filepath.Join(project.Directory, PinsFile)); err != nil {
-		project.Files = slices.DeleteFunc(slices.Clone(project.Files), isPinsFile)
-	}
-	return project
-}
-
-// change is a deployment of one service that is going to be executed.
-type change struct {
-	service    string
-	deployment Deployment
-	wasPinned  string // the image in the file of the pins before; "" if there was none
-	imageID    string // of the new image
-}
-
-// resolve gets the images, and finds out what runs. It changes nothing that runs.
-func (r *run) resolve(ctx context.Context) (all []change, err error) {
-	if err := r.checkOneShots(r.services()); err != nil {
-		return nil, err
-	}
-	for _, i := range r.Images {
-		if r.stack.Services[i.Service] == nil {
-			return nil, hint.New(fmt.Errorf("the project %s has no service %q", r.stack.Name, i.Service), "there are: "+strings.Join(r.stack.ServiceNames(), ", "))
-		}
-		r.pins.settle(i.Service)
-		r.print("%s: getting %s", i.Service, i.Image)
-		image, err := pull(ctx, r.Docker, i.Image, r.Pull)
-		if err != nil {
-			return nil, err
-		}
-		if image == nil {
-			return nil, fmt.Errorf("image %s was removed meanwhile", i.Image)
-		}
-		c := change{service: i.Service, wasPinned: r.pins.Services[i.Service].Image, imageID: image.ID}
-		c.deployment = Deployment{Image: i.Image, By: r.By, Result: Started}
-		if c.deployment.Pinned, err = pinImage(ctx, r.Docker, i.Image, image); err != nil {
-			return nil, err
-		}
-		if c.deployment.Previous, err = r.currentImage(ctx, i.Service); err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	return all, nil
-}
-
-// currentImage returns what is pinned or, if the service is not, a name for ever of what runs. It is "" if nothing runs.
-func (r *run) currentImage(ctx context.Context, service string) (string, error) {
-	if pinned := r.pins.Services[service].Image; pinned != "" {
-		return pinned, nil
-	}
-	containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
-	if err != nil || len(containers) == 0 {
-		return "", err
-	}
-	c := containers[len(containers)-1]
-	image, err := inspectImage(ctx, r.Docker, c.Image)
-	if err != nil || image == nil {
-		return "", err // the image has been removed
-	}
-	if CheckImage(c.Config.Image) != nil { // such as an ID
-		return "", nil
-	}
-	return pinImage(ctx, r.Docker, c.Config.Image, image)
-}
-
-// execute pins the images, and rolls them out. If that fails, it puts back what was.
-func (r *run) execute(ctx context.Context, all []change) error {
+	defer unlock()
+	options.IsLocked = true
 	now := time.Now().UTC()
-	var services []string
 	for i := range all {
 		all[i].deployment.Time = now
-		r.pins.begin(all[i].service, all[i].deployment)
-		if len(r.waiting(all[i].service)) == 0 {
-			services = append(services, all[i].service)
-		}
-	}
-	if len(services) == 0 { // a rollout of none would be one of all
-		return errors.New("nothing to roll out")
+		all[i].dropped = r.pins.begin(all[i].service, all[i].deployment, r.stack.Services[all[i].service].HasBuild())
 	}
 	if err := r.pins.write(r.project.Directory); err != nil {
 		return fmt.Errorf("pin the images: %w", err)
 	}
 	note, err := r.files.persist()
 	if err != nil {
-		note = "warning: " + err.Error()
+		return r.rollBack(ctx, all, err)
 	}
 	if note != "" {
 		r.print("%s", note)
 	}
-	if err := r.NewRollout(r.project, services).Run(ctx); err != nil { // which runs the services that they wait for
-		return r.restore(context.WithoutCancel(ctx), all, err)
+	if err := r.NewRollout(r.project, options).Run(ctx); err != nil {
+		return r.rollBack(context.WithoutCancel(ctx), all, err)
 	}
 	return nil
 }
 
-// waiting returns the services that start only after another one, such as a migration, has completed.
-func (r *run) waiting(other string) (names []string) {
-	for _, name := range r.stack.ServiceNames() {
-		if r.stack.Services[name].DependsOn[other].IsOneShot() {
-			names = append(names, name)
+// rollBack pins what was pinned before, after the rollout has failed. Services that run the new image all the same, because two of their containers cannot run at a time, are
+// rolled out once more; but not after a migration, since the version before may not work with the new schema.
+func (r *run) rollBack(ctx context.Context, all []change, cause error) error {
+	ran, err := r.oneShotsThatRan(ctx)
+	if err != nil {
+		cause = errors.Join(cause, err)
+	}
+	mayHaveMigrated := err != nil || len(ran) > 0
+	var changed, kept []string
+	for _, c := range all {
+		last := r.pins.last(c.service)
+		last.Result, last.Error = Failed, literal(firstLine(cause))
+		switch runs, err := r.runsImage(ctx, c); {
+		case slices.Contains(ran, c.service):
+			last.Result, last.Error = Deployed, "" // it is done: its image stays, so that no older one runs on the new schema
+			continue
+		case err != nil: // the pins are put back all the same
+			cause = errors.Join(cause, fmt.Errorf("%s may run the new image: %w", c.service, err))
+		case runs && !r.isOneShot(c.service) && c.deployment.Previous != c.deployment.Pinned:
+			if mayHaveMigrated {
+				last.Result = Bad
+				kept = append(kept, c.service)
+				continue
+			}
+			changed = append(changed, c.service)
+			if c.wasPinned.Image == "" && c.deployment.Previous != "" { // the other files may name an image that is another one by now
+				r.pins.pin(c.service, c.deployment.Previous, false)
+				continue
+			}
+		}
+		r.pins.put(c.service, c.wasPinned)
+	}
+	if err := r.pins.write(r.project.Directory); err != nil {
+		return errors.Join(cause, fmt.Errorf("the images stay in %s: %w", PinsFile, err))
+	}
+	for _, c := range all {
+		if !r.isOneShot(c.service) {
+			r.notify(ctx, c.service, r.pins.last(c.service).Result, c.deployment)
 		}
 	}
-	return names
-}
-
-// checkOneShots returns an error if a service has to complete before others, none of which is deployed with it.
-func (r *run) checkOneShots(services []string) error {
-	for _, name := range services {
-		waiting := r.waiting(name)
-		if len(waiting) > 0 && !slices.ContainsFunc(waiting, func(other string) bool { return slices.Contains(services, other) }) {
-			return hint.New(fmt.Errorf("%s runs before %s, which is not deployed", name, strings.Join(waiting, ", ")), "deploy them together: edge deploy "+name+" IMAGE "+waiting[0]+" IMAGE")
-		}
+	if len(kept) > 0 {
+		return hint.New(fmt.Errorf("%w: %w; a migration has run", ErrNotUndone, cause), "deploy a corrected version; if the version before works with the new schema: edge deploy --undo "+kept[0])
 	}
-	return nil
+	if len(changed) == 0 {
+		return cause
+	}
+	r.print("%s: rolling back, because it runs the new image", strings.Join(changed, ", "))
+	if err := r.NewRollout(r.project, RolloutOptions{Services: changed, SkipOneShots: true, IsLocked: true}).Run(ctx); err != nil {
+		return errors.Join(cause, fmt.Errorf("roll back: %w", err))
+	}
+	return fmt.Errorf("%w; the version before runs again", cause)
 }
 
-// finish notes that a deployment has succeeded.
-func (r *run) finish(ctx context.Context, all []change, result Result) error {
+// finish stores that a deployment has succeeded, and notifies the edge. The new version serves by then, so that an error is a warning.
+func (r *run) finish(ctx context.Context, all []change, result Result) {
 	for _, c := range all {
 		r.pins.last(c.service).Result = result
 	}
 	if err := r.pins.write(r.project.Directory); err != nil {
-		return fmt.Errorf("note the result: %w", err)
+		r.print("warning: %s does not have the result: %v", PinsFile, err)
 	}
 	for _, c := range all {
-		r.mark(ctx, c.service, result, c.deployment)
+		r.notify(ctx, c.service, result, c.deployment)
+		r.untag(ctx, c.dropped)
 		r.print("%s: %s %s", c.service, result, c.deployment.Pinned)
 	}
-	return nil
 }
 
 func (r *run) print(format string, args ...any) { fmt.Fprintf(r.Out, format+"\n", args...) }

@@ -20,7 +20,7 @@ func TestImagesArePinnedByWhatNeverChanges(t *testing.T) {
 	h.push(webRepository+":2", 2)
 	h.mustDeploy("web", webRepository+":2")
 	h.expectRunning("web", imageID(2), webRepository+":2@"+imageID(2))
-	if pins := h.read(PinsFile); !strings.Contains(pins, "previous: shop/web:edge-000000000000") {
+	if pins := h.read(PinsFile); !strings.Contains(pins, "previous: shop/web:edge-000000000001") {
 		t.Errorf("what ran before is not pinned:\n%s", pins)
 	}
 
@@ -33,7 +33,7 @@ func TestImagesArePinnedByWhatNeverChanges(t *testing.T) {
 	if got := h.results("web"); !slices.Equal(got, []Result{Deployed, Deployed, Deployed}) {
 		t.Errorf("the results are %v", got)
 	}
-	if last := h.marks[len(h.marks)-1]; last != (Mark{"shop", "web", webRepository + "@" + imageID(2), "me", Deployed}) {
+	if last := h.events[len(h.events)-1]; last != (Event{"shop", "web", webRepository + "@" + imageID(2), "me", Deployed}) {
 		t.Errorf("the edge was notified of %+v", last)
 	}
 }
@@ -115,7 +115,7 @@ func TestAFailedRolloutThatStopsFirstGoesBack(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the version before runs again") {
 		t.Fatalf("the error is %v", err)
 	}
-	h.expectRunning("web", imageID(1), "shop/web:edge-000000000000")
+	h.expectRunning("web", imageID(1), "shop/web:edge-000000000001")
 	if len(h.rollouts) != 2 || !slices.Equal(h.results("web"), []Result{Failed}) {
 		t.Errorf("the rollouts are %v, the results %v", h.rollouts, h.results("web"))
 	}
@@ -148,7 +148,7 @@ func TestAnImageThatIsDeployedTwiceIsUndoneAtOnce(t *testing.T) {
 	h.mustDeploy("web", webRepository+":2")
 	h.mustDeploy("web", webRepository+":2")
 	h.mustUndo("web")
-	h.expectRunning("web", imageID(1), "shop/web:edge-000000000000")
+	h.expectRunning("web", imageID(1), "shop/web:edge-000000000001")
 }
 
 // TestAnUndoIsLimitedToWhatIsAllowed: the image before is of another repository.
@@ -194,7 +194,7 @@ func TestUndoGoesBackOneDeploymentAfterTheOther(t *testing.T) {
 	h.expectRunning("web", imageID(3), webRepository+":latest@"+imageID(3))
 	for _, want := range []struct{ id, pinned string }{
 		{imageID(2), webRepository + ":latest@" + imageID(2)},
-		{imageID(1), "shop/web:edge-000000000000"},
+		{imageID(1), "shop/web:edge-000000000001"},
 	} {
 		if err := h.deploy().Undo(t.Context(), "web"); err != nil {
 			t.Fatal(err)
@@ -232,7 +232,7 @@ func TestAnInterruptedDeploymentIsNoGoodOne(t *testing.T) {
 				t.Fatal(err)
 			}
 			good := webRepository + ":1@" + imageID(1)
-			pins.begin("web", Deployment{Image: webRepository + ":2", Pinned: webRepository + ":2@" + imageID(2), Previous: good, Time: time.Now(), Result: Started})
+			pins.begin("web", Deployment{Image: webRepository + ":2", Pinned: webRepository + ":2@" + imageID(2), Previous: good, Time: time.Now(), Result: Started}, false)
 			if err := pins.write(h.directory); err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +254,7 @@ func TestAnInterruptedUndoIsRepeated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pins.begin("web", Deployment{Image: good, Pinned: good, Previous: webRepository + ":3@" + imageID(3), Time: time.Now(), Result: Started, IsUndo: true})
+	pins.begin("web", Deployment{Image: good, Pinned: good, Previous: webRepository + ":3@" + imageID(3), Time: time.Now(), Result: Started, IsUndo: true}, false)
 	if err := pins.write(h.directory); err != nil {
 		t.Fatal(err)
 	}
@@ -295,12 +295,14 @@ func TestServicesThatWereDeployedTogetherAreUndoneTogether(t *testing.T) {
 	if err := h.deploy().Undo(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
-	h.expectRunning("web", imageID(1), "shop/web:edge-000000000000")
+	h.expectRunning("web", imageID(1), "shop/web:edge-000000000001")
 	if !slices.Equal(h.rollouts, []string{"web", "web"}) {
 		t.Errorf("the rollouts are %v, without those that web waits for", h.rollouts)
 	}
-	if h.runningID["migration"] != imageID(11) {
-		t.Errorf("the migration is %s", h.runningID["migration"])
+	const migrated = "registry.example.com/shop/migration:2"
+	h.expectRunning("migration", imageID(12), migrated+"@"+imageID(12)) // the schema is that of the new one
+	if got := h.results("migration"); !slices.Equal(got, []Result{Deployed}) {
+		t.Errorf("the results of the migration are %v", got)
 	}
 }
 

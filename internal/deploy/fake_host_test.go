@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,8 +33,12 @@ type fakeHost struct {
 	failAt     int      // the number of the rollout that fails; 0: none
 	isGone     bool     // the Engine answers nothing after a rollout has failed
 	stopsFirst bool     // a rollout that fails has replaced the containers already
-	marks      []Mark
-	points     func() []traffic.Point
+	isLocked   bool     // another rollout is under way
+	locks      int      // how many locks are held
+	onRollout  func()   // is called in the middle of each rollout, and onUnlock after it, unless they are nil
+	onUnlock   func()
+	events     []Event
+	points     func() map[string][]traffic.Point
 	out        strings.Builder
 }
 
@@ -57,7 +62,7 @@ func newFakeHost(t *testing.T) *fakeHost {
 }
 
 // imageID returns the ID of the n-th image, which is also its digest in a registry.
-func imageID(n int) string { return fmt.Sprintf("sha256:%064x", n) }
+func imageID(n int) string { return fmt.Sprintf("sha256:%012x%052x", n, n) }
 
 func (h *fakeHost) write(name, text string) {
 	if err := os.WriteFile(filepath.Join(h.directory, name), []byte(text), 0o600); err != nil {
@@ -86,11 +91,11 @@ func (h *fakeHost) deploy(images ...string) *Deploy {
 	for pair := range slices.Chunk(images, 2) {
 		d.Images = append(d.Images, ServiceImage{pair[0], pair[1]})
 	}
-	d.NewRollout = func(p compose.Project, services []string) Rollout {
+	d.NewRollout = func(p compose.Project, o RolloutOptions) Rollout {
 		if last := p.Files[len(p.Files)-1]; last != filepath.Join(h.directory, PinsFile) && h.read(PinsFile) != "" {
 			h.t.Errorf("the rollout reads %v, without the pins at the end", p.Files)
 		}
-		return &fakeRollout{h, services, slices.ContainsFunc(p.Files, isPinsFile)}
+		return &fakeRollout{h, o, slices.ContainsFunc(p.Files, isPinsFile)}
 	}
 	return d
 }
@@ -116,9 +121,14 @@ func (h *fakeHost) Run(_ context.Context, args ...string) (stdout, stderr string
 		last = repository + digest
 	}
 	switch {
+	case slices.Contains(args, "--environment"):
+		return h.environment(args), "", nil
 	case args[0] == "compose" && slices.Contains(args, "config"):
 		text, err := json.Marshal(map[string]any{"name": "shop", "services": h.services})
 		return string(text), "", err
+	case args[0] == "image" && args[1] == "rm":
+		delete(h.images, last)
+		return "", "", nil
 	case args[0] == "image":
 		id := h.images[last]
 		if id == "" && slices.Contains(slices.Collect(values(h.images)), last) {
@@ -153,12 +163,34 @@ func (h *fakeHost) Run(_ context.Context, args ...string) (stdout, stderr string
 		return "", "", nil
 	case args[0] == "inspect":
 		c := compose.Container{ID: last, Name: "shop-" + last + "-1", Image: h.runningID[last]}
-		c.Config.Image = h.running[last]
+		c.Config.Image, c.State.Status = h.running[last], "running"
 		text, err := json.Marshal([]compose.Container{c})
 		return string(text), "", err
 	}
 	h.t.Errorf("unexpected: docker %s", strings.Join(args, " "))
 	return "", "", errors.New("unexpected")
+}
+
+// environment answers as `docker compose config --environment`: with the variables of this process, and those of the .env of the project's directory in the simplest form.
+func (h *fakeHost) environment(args []string) string {
+	var all strings.Builder
+	directory := args[slices.Index(args, "--project-directory")+1]
+	content, err := os.ReadFile(filepath.Join(directory, ".env"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		h.t.Error(err)
+	}
+	for _, name := range []string{filesVariable, separatorVariable} {
+		value := os.Getenv(name)
+		for line := range strings.Lines(string(content)) {
+			if of, is, found := strings.Cut(strings.TrimSpace(line), "="); found && of == name && value == "" {
+				value = strings.Trim(is, `"'`)
+			}
+		}
+		if value != "" {
+			fmt.Fprintf(&all, "%s=%s\n", name, value)
+		}
+	}
+	return all.String()
 }
 
 func values(m map[string]string) func(func(string) bool) {
@@ -174,14 +206,34 @@ func values(m map[string]string) func(func(string) bool) {
 // fakeRollout is a rollout on a fakeHost.
 type fakeRollout struct {
 	host      *fakeHost
-	services  []string
+	options   RolloutOptions
 	readsPins bool
+}
+
+// Lock implements [Rollout].
+func (r *fakeRollout) Lock(context.Context) (unlock func(), err error) {
+	if r.host.isLocked {
+		return nil, errors.New("another rollout of web is under way")
+	}
+	r.host.locks++
+	return func() {
+		r.host.locks--
+		if r.host.onUnlock != nil {
+			r.host.onUnlock()
+		}
+	}, nil
 }
 
 // Run implements [Rollout].
 func (r *fakeRollout) Run(context.Context) error {
 	h := r.host
-	h.rollouts = append(h.rollouts, strings.Join(r.services, " "))
+	if !r.options.IsLocked || h.locks == 0 {
+		h.t.Errorf("a rollout of %v without a lock", r.options.Services)
+	}
+	h.rollouts = append(h.rollouts, strings.Join(r.options.Services, " "))
+	if h.onRollout != nil {
+		h.onRollout()
+	}
 	fails := len(h.rollouts) == h.failAt
 	if fails && !h.stopsFirst {
 		return errors.New("web: it does not become ready\nits log")
@@ -190,21 +242,24 @@ func (r *fakeRollout) Run(context.Context) error {
 	if err != nil {
 		return err
 	}
-	services := slices.Clone(r.services)
-	for _, name := range r.services {
+	wanted := func(name string) string {
+		return cmp.Or(pins.Services[name].Image, h.services[name].Image)
+	}
+	var services []string
+	for _, name := range r.options.Services {
+		if h.idOf(wanted(name)) == h.runningID[name] && !r.options.Force {
+			continue // up to date
+		}
+		services = append(services, name)
 		for dependency := range h.services[name].DependsOn {
-			services = append(services, dependency)
+			if !r.options.SkipOneShots {
+				services = append(services, dependency)
+			}
 		}
 	}
 	for _, name := range services {
-		image := h.services[name].Image
-		if pinned := pins.Services[name].Image; pinned != "" {
-			image = pinned
-		}
-		id := h.images[image]
-		if _, _, digest := splitImage(image); id == "" && digest != "" {
-			id = strings.TrimPrefix(digest, "@")
-		}
+		image := wanted(name)
+		id := h.idOf(image)
 		if id == "" {
 			h.t.Errorf("%s is to run %s, which this machine does not have", name, image)
 		}
@@ -216,8 +271,16 @@ func (r *fakeRollout) Run(context.Context) error {
 	return nil
 }
 
+// idOf returns the ID of the image of a name.
+func (h *fakeHost) idOf(image string) string {
+	if _, _, digest := splitImage(image); digest != "" {
+		return strings.TrimPrefix(digest, "@")
+	}
+	return h.images[image]
+}
+
 // Traffic implements [Rollout].
-func (r *fakeRollout) Traffic(context.Context) ([]traffic.Point, error) {
+func (r *fakeRollout) Traffic(context.Context) (map[string][]traffic.Point, error) {
 	if r.host.points == nil || len(r.host.rollouts) == 0 && r.readsPins && r.host.read(PinsFile) == "" {
 		return nil, errors.New("unknown flag: --history")
 	}
@@ -226,14 +289,14 @@ func (r *fakeRollout) Traffic(context.Context) ([]traffic.Point, error) {
 
 // RunInEdge implements [Rollout].
 func (r *fakeRollout) RunInEdge(_ context.Context, args ...string) error {
-	if !slices.Equal(args[:2], []string{"deploy", "report"}) {
+	if !slices.Equal(args[:2], []string{"deploy", "--notify-edge"}) {
 		r.host.t.Errorf("unexpected: edge %v", args)
 	}
-	var m Mark
-	if err := json.Unmarshal([]byte(args[2]), &m); err != nil {
+	var e Event
+	if err := json.Unmarshal([]byte(args[2]), &e); err != nil {
 		return err
 	}
-	r.host.marks = append(r.host.marks, m)
+	r.host.events = append(r.host.events, e)
 	return nil
 }
 

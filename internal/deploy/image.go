@@ -58,12 +58,12 @@ func inspectImage(ctx context.Context, docker compose.Docker, name string) (*loc
 }
 
 // pull gets an image from its registry. An image that only this machine has is taken as it is, unless the name has a digest.
-func pull(ctx context.Context, docker compose.Docker, name, policy string) (*localImage, error) {
-	local, err := inspectImage(ctx, docker, name)
+func (d *Deploy) pull(ctx context.Context, name string) (*localImage, error) {
+	local, err := inspectImage(ctx, d.Docker, name)
 	if err != nil {
 		return nil, err
 	}
-	if policy == "never" {
+	if d.Pull == "never" {
 		if local == nil {
 			return nil, hint.New(fmt.Errorf("image %s is not on this machine", name), "without --pull never, it is pulled")
 		}
@@ -73,18 +73,33 @@ func pull(ctx context.Context, docker compose.Docker, name, policy string) (*loc
 	if local != nil && digest != "" {
 		return local, nil // it cannot be another one
 	}
-	if _, _, err := docker.Run(ctx, "pull", "--quiet", name); err != nil {
-		if local != nil && len(local.RepoDigests) == 0 {
-			return local, nil // built here
+	if _, _, err := d.Docker.Run(ctx, "pull", "--quiet", name); err != nil {
+		if local == nil {
+			return nil, hint.New(fmt.Errorf("pull %s: %w", name, err), "is the name right, and has this machine logged in (docker login)?")
 		}
-		return nil, hint.New(fmt.Errorf("pull %s: %w", name, err), "is the name right, and has this machine logged in (docker login)?")
+		if len(local.RepoDigests) > 0 {
+			return nil, hint.New(fmt.Errorf("pull %s: %w", name, err), "--pull never takes the image of that name that this machine has")
+		}
+		fmt.Fprintf(d.Out, "no registry has %s; the one that was built on this machine is taken\n", name)
+		return local, nil
 	}
-	return inspectImage(ctx, docker, name)
+	pulled, err := inspectImage(ctx, d.Docker, name)
+	if err == nil && pulled == nil {
+		err = fmt.Errorf("image %s was removed meanwhile", name)
+	}
+	return pulled, err
 }
 
-// pinImage returns a name that means this very image for ever: with the digest of its registry or, of an image that was built on this machine, with a tag of its own, which
-// keeps it from being pruned, too.
+// pinImage returns a name that means this very image for ever: with the digest of its registry or, of an image that was built on this machine, with a tag of its own. The image gets
+// that tag in any case: it keeps the image from being pruned, and Docker with the image store of containerd gives a digest to what was built here, too.
 func pinImage(ctx context.Context, docker compose.Docker, name string, image *localImage) (string, error) {
+	own, err := ownTag(name, image)
+	if err != nil {
+		return "", err
+	}
+	if _, _, err := docker.Run(ctx, "tag", image.ID, own); err != nil {
+		return "", err
+	}
 	repository, tag, digest := splitImage(name)
 	if digest != "" {
 		return name, nil
@@ -94,15 +109,52 @@ func pinImage(ctx context.Context, docker compose.Docker, name string, image *lo
 			return repository + tag + digest, nil
 		}
 	}
+	return own, nil
+}
+
+// ownTag returns the name that an image has because it was deployed.
+func ownTag(name string, image *localImage) (string, error) {
 	_, hexadecimal, _ := strings.Cut(image.ID, ":")
 	if len(hexadecimal) < 12 {
 		return "", fmt.Errorf("image %s has the ID %q", name, image.ID)
 	}
-	pinned := repository + ":edge-" + hexadecimal[:12]
-	if _, _, err := docker.Run(ctx, "tag", image.ID, pinned); err != nil {
-		return "", err
+	repository, _, _ := splitImage(name)
+	return repository + ":edge-" + hexadecimal[:12], nil
+}
+
+// untag removes the tags of images to which no deployment can be undone any more. One that is used stays, and an error is no reason to fail.
+func (r *run) untag(ctx context.Context, dropped []Deployment) {
+	for _, d := range dropped {
+		for _, name := range []string{d.Pinned, d.Previous} {
+			if name == "" {
+				continue
+			}
+			image, err := inspectImage(ctx, r.Docker, name)
+			if err != nil || image == nil {
+				continue
+			}
+			if own, err := ownTag(name, image); err == nil && !r.isUsed(ctx, image) {
+				_, _, _ = r.Docker.Run(ctx, "image", "rm", own) // a container may need it
+			}
+		}
 	}
-	return pinned, nil
+}
+
+// isUsed reports whether a deployment that the file keeps, of any service, has an image.
+func (r *run) isUsed(ctx context.Context, image *localImage) bool {
+	for _, all := range r.pins.Deployments {
+		for _, d := range all {
+			for _, name := range []string{d.Pinned, d.Previous} {
+				if name == "" {
+					continue
+				}
+				if other, err := inspectImage(ctx, r.Docker, name); err != nil || other != nil && other.ID == image.ID {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // isSameRepository compares names of repositories, one of which may leave out Docker Hub.

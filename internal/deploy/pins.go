@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,32 +23,52 @@ const PinsFile = "compose.deploy.yaml"
 // maxDeployments is how many deployments of a service the file keeps.
 const maxDeployments = 20
 
-const pinsHeader = `# The images that "edge deploy" has rolled out, and its last deployments. It replaces this file; for other settings, use compose.override.yaml.
+const pinsHeader = `# The images that "edge deploy" has rolled out, and its last deployments. It replaces this file: put other settings into another compose file.
 # Compose reads it after the other files: see COMPOSE_FILE in .env.
 `
 
 // Pins are the images that services run, instead of those of the project's other compose files. They are themselves a compose file.
 type Pins struct {
 	Services    map[string]PinnedService `yaml:"services,omitempty"`
+	Project     string                   `yaml:"x-edge-project,omitempty"`
 	Deployments map[string][]Deployment  `yaml:"x-edge-deploy,omitempty"` // by service, the oldest first
 }
 
 // PinnedService is the part of a service that a deployment changes.
 type PinnedService struct {
-	Image string `yaml:"image"`
+	Image      string    `yaml:"image"`
+	PullPolicy string    `yaml:"pull_policy,omitempty"` // missing: a pinned image cannot be another one
+	Build      yaml.Node `yaml:"build,omitempty"`       // removes what the other files say: a build would get the name of the pinned image
 }
+
+// noBuild is the value with which Compose removes what other files say (compose-spec, "Reset value").
+var noBuild = yaml.Node{Kind: yaml.ScalarNode, Tag: "!reset", Value: "null"}
 
 // Deployment is one deployment of a service.
 type Deployment struct {
 	Image    string    `yaml:"image" json:"image"`                           // as it was asked for
 	Pinned   string    `yaml:"pinned" json:"pinned"`                         // with what identifies its content; "" is the image of the other compose files
-	Previous string    `yaml:"previous,omitempty" json:"previous,omitempty"` // what was pinned before, or ran
+	Previous string    `yaml:"previous,omitempty" json:"previous,omitempty"` // what ran before; "" if nothing did
 	Time     time.Time `yaml:"time" json:"time"`
-	By       string    `yaml:"by,omitempty" json:"by,omitempty"` // who asked for it
+	By       literal   `yaml:"by,omitempty" json:"by,omitempty"` // who asked for it
 	Result   Result    `yaml:"result" json:"result"`
-	Error    string    `yaml:"error,omitempty" json:"error,omitempty"`
+	Error    literal   `yaml:"error,omitempty" json:"error,omitempty"`
 
 	IsUndo bool `yaml:"undo,omitempty" json:"undo,omitempty"` // it puts an earlier image back
+}
+
+// literal is a text in which Compose must not replace variables.
+type literal string
+
+// MarshalYAML implements [yaml.Marshaler].
+func (t literal) MarshalYAML() (any, error) { return strings.ReplaceAll(string(t), "$", "$$"), nil }
+
+// UnmarshalYAML implements [yaml.Unmarshaler].
+func (t *literal) UnmarshalYAML(node *yaml.Node) error {
+	var s string
+	err := node.Decode(&s)
+	*t = literal(strings.ReplaceAll(s, "$$", "$"))
+	return err
 }
 
 // Result is how a deployment has ended.
@@ -58,6 +79,7 @@ const (
 	Started  Result = "started"
 	Deployed Result = "deployed"
 	Failed   Result = "failed"   // the containers before it run on
+	Bad      Result = "bad"      // it runs with more errors than the version before, or does not become ready, and was not undone
 	Undone   Result = "undone"   // it was deployed, and a later one has put the image before it back
 	Rollback Result = "rollback" // it has put an earlier image back
 )
@@ -76,21 +98,34 @@ func ReadPins(directory string) (*Pins, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(p); err != nil {
-		return nil, hint.New(fmt.Errorf("read %s: %w", name, err), "it has more than edge deploy writes: move that to compose.override.yaml")
+		return nil, hint.New(fmt.Errorf("read %s: %w", name, err), "it has more than edge deploy writes: move that to another compose file")
 	}
 	return p, nil
 }
 
 // write replaces the file of a directory. A crash leaves the old file, or the new one.
 func (p *Pins) write(directory string) error {
-	var text bytes.Buffer
-	text.WriteString(pinsHeader)
-	encoder := yaml.NewEncoder(&text)
+	var content bytes.Buffer
+	content.WriteString(pinsHeader)
+	encoder := yaml.NewEncoder(&content)
 	encoder.SetIndent(2)
 	if err := errors.Join(encoder.Encode(p), encoder.Close()); err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(directory, PinsFile), text.Bytes(), 0o644)
+	err := replaceFile(filepath.Join(directory, PinsFile), content.Bytes(), 0o644)
+	if errors.Is(err, fs.ErrPermission) {
+		return hint.New(err, "who deploys must be able to write to "+directory)
+	}
+	return err
+}
+
+// claim has the file belong to a project. It returns an error if it belongs to another one, whose services could have the same names.
+func (p *Pins) claim(project string) error {
+	if p.Project != "" && p.Project != project {
+		return hint.New(fmt.Errorf("%s is of the project %s, not of %s", PinsFile, p.Project, project), "two projects that are deployed need a directory each")
+	}
+	p.Project = project
+	return nil
 }
 
 // replaceFile writes a file, and then gives it the name. A link stays one, and the owner stays the same.
@@ -107,9 +142,8 @@ func replaceFile(name string, text []byte, mode fs.FileMode) (err error) {
 			_ = os.Remove(f.Name()) // it may not exist
 		}
 	}()
-	if info, statErr := os.Stat(name); statErr == nil {
-		// A deployment by root must not take the file away from its owner.
-		if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+	if info, statErr := os.Stat(name); statErr == nil && canKeepOwner(info) { // a deployment by root must not take the file away from its owner
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
 			err = f.Chown(int(owner.Uid), int(owner.Gid))
 		}
 	}
@@ -122,30 +156,41 @@ func replaceFile(name string, text []byte, mode fs.FileMode) (err error) {
 	return os.Rename(f.Name(), name)
 }
 
+// canKeepOwner reports whether this process may give a new file to the owner and the group of an old one.
+func canKeepOwner(old fs.FileInfo) bool {
+	owner, ok := old.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() == 0 {
+		return true
+	}
+	groups, _ := os.Getgroups() // without, there is the one that this process has
+	return int(owner.Uid) == os.Geteuid() && slices.Contains(append(groups, os.Getegid()), int(owner.Gid))
+}
+
 // pin sets the image of a service; "" is that of the other compose files.
-func (p *Pins) pin(service, image string) {
-	if image == "" {
+func (p *Pins) pin(service, image string, hasBuild bool) {
+	pinned := PinnedService{Image: image, PullPolicy: "missing", Build: p.Services[service].Build}
+	if hasBuild {
+		pinned.Build = noBuild
+	}
+	p.put(service, pinned)
+}
+
+// put sets what a service has in the file: nothing without an image.
+func (p *Pins) put(service string, pinned PinnedService) {
+	if pinned.Image == "" {
 		delete(p.Services, service)
 		return
 	}
-	p.Services[service] = PinnedService{image}
+	p.Services[service] = pinned
 }
 
-// begin adds a deployment of a service, and pins its image.
-func (p *Pins) begin(service string, d Deployment) {
+// begin adds a deployment of a service, and pins its image. It returns those that the file no longer keeps.
+func (p *Pins) begin(service string, d Deployment, hasBuild bool) (dropped []Deployment) {
 	all := append(p.Deployments[service], d)
-	p.Deployments[service] = slices.Clone(all[max(0, len(all)-maxDeployments):])
-	p.pin(service, d.Pinned)
-}
-
-// settle ends a deployment of a service that was killed: it counts as failed, since nobody knows how far it came, and the image before it is pinned.
-func (p *Pins) settle(service string) {
-	if last := p.last(service); last != nil && last.Result == Started {
-		last.Result, last.Error = Failed, "interrupted"
-		if !last.IsUndo { // otherwise the image before it is the bad one
-			p.pin(service, last.Previous)
-		}
-	}
+	n := max(0, len(all)-maxDeployments)
+	p.Deployments[service] = slices.Clone(all[n:])
+	p.pin(service, d.Pinned, hasBuild)
+	return all[:n]
 }
 
 // last returns the last deployment of a service. It returns nil if there is none.
@@ -161,7 +206,7 @@ func (p *Pins) last(service string) *Deployment {
 // there is none.
 func (p *Pins) undoable(service string) *Deployment {
 	for i, d := range slices.Backward(p.Deployments[service]) {
-		if (d.Result == Deployed || d.Result == Started && !d.IsUndo) && d.Previous != d.Pinned {
+		if (d.Result == Deployed || d.Result == Bad || d.Result == Started && !d.IsUndo) && d.Previous != d.Pinned {
 			return &p.Deployments[service][i]
 		}
 	}

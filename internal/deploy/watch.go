@@ -2,12 +2,14 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
 	"github.com/theworklabs/edge/internal/traffic"
 )
 
@@ -16,14 +18,15 @@ const (
 	baselineTime = 10 * time.Minute
 	// minErrors is how many failed requests are no accident.
 	minErrors = 10
-	// minExcess is by how much the part of the requests that fail has to rise: one of a hundred.
+	// minExcess is by how much the error rate has to rise: one of a hundred requests.
 	minExcess = 0.01
 )
 
-// figures are requests, and how many of them got a status from 500 on.
+// figures are requests, and how many of them got a status from 500 on. Answers of a maintenance do not count as errors.
 type figures struct{ requests, errors uint64 }
 
-func (f figures) rate() float64 {
+// errorRate is the part of the requests that failed.
+func (f figures) errorRate() float64 {
 	if f.requests == 0 {
 		return 0
 	}
@@ -35,48 +38,82 @@ func (f figures) String() string {
 	return fmt.Sprintf("%d of %d requests failed", f.errors, f.requests)
 }
 
-// sum adds the intervals that begin between two times.
-func sum(points []traffic.Point, from, to time.Time) (f figures) {
-	for _, p := range points {
-		if !p.Start.Before(from) && p.Start.Before(to) {
-			f.requests += uint64(p.Requests)
-			f.errors += uint64(p.Errors)
+// exceeds reports whether a new version has more errors than the one before: at least ten, and an error rate that has risen by one of a hundred requests and is twice as high as before,
+// or leaves less than half of what succeeded before.
+func (f figures) exceeds(before figures) bool {
+	rate, old := f.errorRate(), before.errorRate()
+	return f.errors >= minErrors && rate >= old+minExcess && (rate >= 2*old || 1-rate <= (1-old)/2)
+}
+
+// routeFigures are the figures of each route to the services of a deployment.
+type routeFigures map[string]figures
+
+// sum adds the intervals of each route that begin between two times.
+func sum(routes map[string][]traffic.Point, from, to time.Time) routeFigures {
+	all := make(routeFigures)
+	for route, points := range routes {
+		var f figures
+		for _, p := range points {
+			if !p.Start.Before(from) && p.Start.Before(to) {
+				f.requests += uint64(p.Requests)
+				f.errors += uint64(p.Errors - p.Maintenance)
+			}
+		}
+		all[route] = f
+	}
+	return all
+}
+
+// String returns the figures for people.
+func (f routeFigures) String() string {
+	var texts []string
+	for _, route := range slices.Sorted(maps.Keys(f)) {
+		texts = append(texts, route+": "+f[route].String())
+	}
+	return strings.Join(texts, "; ")
+}
+
+// worse returns a route whose errors exceed those before; "" if there is none.
+func (f routeFigures) worse(before routeFigures) string {
+	for _, route := range slices.Sorted(maps.Keys(f)) {
+		if f[route].exceeds(before[route]) {
+			return route
 		}
 	}
-	return f
+	return ""
 }
 
-// exceeds reports whether a new version has more errors than the one before: at least ten, a part of the requests that is twice as large as before, and larger by one of a
-// hundred.
-func (f figures) exceeds(before figures) bool {
-	return f.errors >= minErrors && f.rate() >= 2*before.rate() && f.rate() >= before.rate()+minExcess
-}
-
-// traffic returns what the services had in the last minutes.
-func (r *run) traffic(ctx context.Context) figures {
+// readBaseline returns what the routes had in the last minutes, since the last deployment. It returns false if nothing is to be watched, or nothing can be.
+func (r *run) readBaseline(ctx context.Context) (routeFigures, bool) {
 	if r.WatchTime <= 0 {
-		return figures{}
+		return nil, false
 	}
-	points, err := r.NewRollout(r.presentProject(), r.services()).Traffic(ctx)
+	routes, err := r.NewRollout(r.presentProject(), RolloutOptions{Services: r.services()}).Traffic(ctx)
 	if err != nil {
-		r.print("warning: the errors before the deployment are not known: %v", err)
+		r.print("warning: the errors are not watched, because those of the version before are not known: %v", err)
+		return nil, false
+	}
+	if len(routes) == 0 {
+		r.print("warning: the errors are not watched: the edge has no route to %s", strings.Join(r.services(), ", "))
+		return nil, false
 	}
 	now := time.Now()
-	return sum(points, now.Add(-baselineTime), now)
-}
-
-func (r *run) services() (names []string) {
-	for _, i := range r.Images {
-		names = append(names, i.Service)
+	from := now.Add(-baselineTime)
+	for _, name := range r.services() {
+		for _, d := range r.pins.Deployments[name] {
+			if d.Time.After(from) {
+				from = d.Time
+			}
+		}
 	}
-	return names
+	return sum(routes, from, now), true
 }
 
-// watch compares the errors after a deployment with those before it, and undoes it if there are more.
-func (r *run) watch(ctx context.Context, all []change, before figures, imagesBefore map[string]string) error {
+// watch compares the errors after a deployment with those before it, and undoes it if a route has more.
+func (r *run) watch(ctx context.Context, all []change, before routeFigures) error {
 	r.print("watching the errors for %v; before: %v", r.WatchTime, before)
 	begin := time.Now()
-	var after figures
+	var after routeFigures
 	for {
 		wait := min(traffic.HistoryInterval, time.Until(begin.Add(r.WatchTime)))
 		if wait <= 0 {
@@ -85,99 +122,52 @@ func (r *run) watch(ctx context.Context, all []change, before figures, imagesBef
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the errors are no longer watched, and the new version stays: %w", context.Cause(ctx))
+			r.print("the errors are no longer watched, and the new version stays")
+			return nil
 		case <-time.After(wait):
 		}
-		points, err := r.NewRollout(r.project, r.services()).Traffic(ctx)
+		routes, err := r.NewRollout(r.project, RolloutOptions{Services: r.services()}).Traffic(ctx)
 		if err != nil { // the edge may be restarting
-			r.print("warning: %v", err)
+			if ctx.Err() == nil {
+				r.print("warning: %v", err)
+			}
 			continue
 		}
-		if after = sum(points, begin, time.Now()); after.exceeds(before) {
-			return r.endBad(ctx, all, before, after, imagesBefore)
+		after = sum(routes, begin, time.Now())
+		if route := after.worse(before); route != "" {
+			return r.endBad(context.WithoutCancel(ctx), all, fmt.Sprintf("%s: %v; before: %v", route, after[route], before[route]))
 		}
 	}
 }
 
 // endBad undoes a deployment with more errors, unless a migration has run with it.
-func (r *run) endBad(ctx context.Context, all []change, before, after figures, imagesBefore map[string]string) error {
-	r.print("the new version has more errors: %v; before: %v", after, before)
-	images, err := r.oneShotImages(ctx)
-	if err != nil {
-		return errors.Join(ErrNotUndone, err)
-	}
-	for name, image := range images {
-		if image != imagesBefore[name] {
-			for _, c := range all {
-				r.mark(ctx, c.service, Bad, c.deployment)
-			}
-			return fmt.Errorf("%w: %s", ErrNotUndone, name)
+func (r *run) endBad(ctx context.Context, all []change, reason string) error {
+	r.print("the new version has more errors: %s", reason)
+	ran, err := r.oneShotsThatRan(ctx)
+	switch {
+	case err != nil:
+	case len(ran) > 0:
+		err = fmt.Errorf("a migration has run: %s", strings.Join(ran, ", "))
+	default:
+		first := slices.IndexFunc(all, func(c change) bool { return !r.isOneShot(c.service) })
+		if err = r.undo(ctx, all[first].service); err == nil {
+			return fmt.Errorf("%w: %s", ErrUndone, reason)
 		}
+		err = fmt.Errorf("undo it: %w", err)
 	}
-	if err := r.undo(context.WithoutCancel(ctx), all[0].service); err != nil {
-		return errors.Join(errors.New("the new version has more errors than the one before"), fmt.Errorf("undo it: %w", err))
-	}
-	return fmt.Errorf("%w: %v; before: %v", ErrUndone, after, before)
-}
-
-// oneShotImages returns the images of the services that have to complete before those that are deployed, such as migrations, by the containers that have run.
-func (r *run) oneShotImages(ctx context.Context) (map[string]string, error) {
-	images := make(map[string]string)
-	var add func(service string) error
-	add = func(service string) error {
-		s := r.stack.Services[service]
-		if s == nil {
-			return nil
+	var service string
+	for _, c := range all {
+		if r.isOneShot(c.service) {
+			continue
 		}
-		for name, dependency := range s.DependsOn {
-			if _, isKnown := images[name]; isKnown || !dependency.IsOneShot() {
-				continue
-			}
-			containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, name)
-			if err != nil {
-				return err
-			}
-			images[name] = ""
-			for _, c := range containers {
-				images[name] = c.Image
-			}
-			if err := add(name); err != nil {
-				return err
-			}
+		service = c.service
+		if d := r.pins.find(c.service, c.deployment.Time); d != nil {
+			d.Result, d.Error = Bad, literal(reason)
 		}
-		return nil
+		r.notify(ctx, c.service, Bad, c.deployment)
 	}
-	for _, name := range r.services() {
-		if err := add(name); err != nil {
-			return nil, err
-		}
+	if writeErr := r.pins.write(r.project.Directory); writeErr != nil {
+		err = errors.Join(err, writeErr)
 	}
-	return images, nil
-}
-
-// Mark notifies the edge of a deployment, for its metrics, its log and the status page.
-type Mark struct {
-	Project string `json:"project"`
-	Service string `json:"service"` // of Compose
-	Image   string `json:"image"`
-	By      string `json:"by,omitempty"`
-	Result  Result `json:"result"`
-}
-
-// Bad says that a version has more errors than the one before, and stays, because a migration has run with it.
-const Bad Result = "bad"
-
-// mark notifies the edge of a deployment. That it cannot is no failure of the deployment.
-func (r *run) mark(ctx context.Context, service string, result Result, d Deployment) {
-	image := d.Image
-	if image == "" {
-		image = "that of the compose file"
-	}
-	text, err := json.Marshal(Mark{r.stack.Name, service, image, d.By, result})
-	if err == nil {
-		err = r.NewRollout(r.project, []string{service}).RunInEdge(context.WithoutCancel(ctx), "deploy", "report", string(text))
-	}
-	if err != nil {
-		r.print("warning: the edge was not notified: %s", firstLine(err))
-	}
+	return hint.New(fmt.Errorf("%w, but it has more errors (%s): %w", ErrNotUndone, reason, err), "if the version before works with the data as they are now: edge deploy --undo "+service)
 }

@@ -73,6 +73,7 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	}
 	all := []Finding{okFinding("compose file", "project %s (services: %d)", s.Name, len(s.activeNames))}
 	all = append(all, checkVariables(s)...)
+	all = append(all, c.checkDeployed(s)...)
 	all = append(all, c.checkSecrets(s)...)
 	all = append(all, c.checkEngine(ctx, s))
 	c.listOtherContainers(ctx, s)

@@ -1,8 +1,10 @@
 package rollout
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/theworklabs/edge/internal/compose"
@@ -75,4 +77,22 @@ func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "*")); err != nil || len(left) > 1 { // that of the edge, which several may share
 		t.Errorf("files remain: %v, %v", left, err)
 	}
+}
+
+// TestACallerCanHoldTheLock: it changes the compose files before the rollout.
+func TestACallerCanHoldTheLock(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
+		unlock, err := (&Rollout{Docker: w, Edge: r.Edge, Services: r.Services}).Lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(unlock)
+		if _, err := (&Rollout{Docker: w, Edge: r.Edge, Services: r.Services}).Lock(t.Context()); err == nil || !strings.Contains(err.Error(), "another rollout of web is under way") {
+			t.Errorf("a second lock: %v", err)
+		}
+		r.IsLocked = true
+	}, func(t *testing.T, a *testRollout) {
+		a.checkSucceeded(t, "new")
+	})
 }

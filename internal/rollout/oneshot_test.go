@@ -26,6 +26,18 @@ func TestOneShotServicesRunFirstAndOnce(t *testing.T) {
 	})
 }
 
+func TestOneShotServicesAreSkippedIfAsked(t *testing.T) {
+	runTestRollout(t, 2, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
+		withMigration(w, r, cancel)
+		r.SkipOneShots = true
+	}, func(t *testing.T, a *testRollout) {
+		a.checkSucceeded(t, "new", "new")
+		if ups := a.commandsWith("compose up"); len(ups) != 1 || strings.Contains(ups[0], "migrate") {
+			t.Errorf("got the commands %q", ups)
+		}
+	})
+}
+
 func TestFailedOneShotServiceStopsTheRollout(t *testing.T) {
 	for name, c := range map[string]struct {
 		onCreate func(*fakeContainer)

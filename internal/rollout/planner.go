@@ -120,6 +120,9 @@ func (p *planner) planImages(s snapshot) (steps []step, err error) {
 
 // planOneShots returns the steps that run what the service depends on, without those that an earlier service runs.
 func (p *planner) planOneShots(service string) (steps []step) {
+	if p.options.SkipOneShots {
+		return nil
+	}
 	for _, name := range oneShotDependencies(p.stack, service) {
 		if !p.completed[name] && !p.planned[name] {
 			p.planned[name] = true

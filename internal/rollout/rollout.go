@@ -40,6 +40,10 @@ type Rollout struct {
 	Build bool
 	// Force replaces containers that are up to date, too.
 	Force bool
+	// SkipOneShots does not run the services again that have to complete first, such as migrations.
+	SkipOneShots bool
+	// IsLocked says that the caller has locked the services with [Rollout.Lock].
+	IsLocked bool
 	// Out gets a line for each step.
 	Out io.Writer
 	// IsTerminal says that Out is a terminal, on which a line can be overwritten while a step lasts.
@@ -100,14 +104,26 @@ func (r *Rollout) Run(ctx context.Context) error {
 	return nil
 }
 
+// Lock locks the services against other rollouts, until unlock is called or this process ends: for a caller that changes the compose files before it runs a rollout with IsLocked.
+func (r *Rollout) Lock(ctx context.Context) (unlock func(), err error) {
+	s, names, err := r.readServices(ctx)
+	if err != nil {
+		return nil, errorOrInterrupted(ctx, err)
+	}
+	return s.lockServices(ctx, names)
+}
+
 // lockAndPlan locks the services against other rollouts and plans them.
 func (r *Rollout) lockAndPlan(ctx context.Context) (rollouts []*serviceRollout, unlock func(), err error) {
 	s, names, err := r.readServices(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if unlock, err = s.lockServices(ctx, names); err != nil {
-		return nil, nil, err
+	unlock = func() {}
+	if !r.IsLocked {
+		if unlock, err = s.lockServices(ctx, names); err != nil {
+			return nil, nil, err
+		}
 	}
 	if rollouts, err = r.planServices(ctx, s, names); err != nil {
 		unlock()

@@ -23,6 +23,8 @@ type Point struct {
 	Start    time.Time `json:"start"`
 	Requests uint32    `json:"requests"`
 	Errors   uint32    `json:"errors"` // responses with a status from 500 on
+	// Maintenance is how many of the errors were answers of a maintenance.
+	Maintenance uint32 `json:"maintenance,omitempty"`
 	// P50, P95 and P99 are percentiles of the duration, in seconds, exact to a fifth; 0 without requests.
 	P50 float64 `json:"p50"`
 	P95 float64 `json:"p95"`
@@ -38,13 +40,14 @@ type history struct {
 type interval struct {
 	number           int64 // of the interval since 1970; another number's counts are outdated
 	requests, errors uint32
+	maintenance      uint32
 	latencies        [latencyBuckets]uint32
 }
 
 func intervalNumber(t time.Time) int64 { return t.UnixNano() / int64(HistoryInterval) }
 
-func (h *history) add(now time.Time, status int, duration time.Duration) {
-	bucket, number := latencyBucket(duration), intervalNumber(now)
+func (h *history) add(now time.Time, r Request) {
+	bucket, number := latencyBucket(r.Duration), intervalNumber(now)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ring == nil {
@@ -55,8 +58,11 @@ func (h *history) add(now time.Time, status int, duration time.Duration) {
 		*i = interval{number: number}
 	}
 	i.requests++
-	if status >= 500 {
+	if r.Status >= 500 {
 		i.errors++
+		if r.IsMaintenance {
+			i.maintenance++
+		}
 	}
 	i.latencies[bucket]++
 }
@@ -71,7 +77,7 @@ func (h *history) points(now time.Time) []Point {
 		p := Point{Start: time.Unix(0, number*int64(HistoryInterval)).UTC()}
 		if h.ring != nil {
 			if i := &h.ring[number%HistoryLength]; i.number == number {
-				p.Requests, p.Errors = i.requests, i.errors
+				p.Requests, p.Errors, p.Maintenance = i.requests, i.errors, i.maintenance
 				p.P50, p.P95, p.P99 = i.percentile(.5), i.percentile(.95), i.percentile(.99)
 			}
 		}

@@ -107,14 +107,14 @@ func TestTheHistoryHasTheLastMinutes(t *testing.T) {
 		for i := range 100 {
 			s.Add(Request{Method: "GET", Status: 200, Duration: time.Duration(i+1) * 10 * time.Millisecond})
 		}
-		s.Add(Request{Method: "GET", Status: 503, Duration: time.Microsecond})
+		s.Add(Request{Method: "GET", Status: 503, Duration: time.Microsecond, IsMaintenance: true})
 		if got := s.History(); got[len(got)-1].Requests != 0 {
 			t.Error("an interval that has not ended is shown")
 		}
 		time.Sleep(HistoryInterval)
 		points := s.History()
 		last := points[len(points)-1]
-		if last.Requests != 101 || last.Errors != 1 || time.Since(last.Start) != HistoryInterval {
+		if last.Requests != 101 || last.Errors != 1 || last.Maintenance != 1 || time.Since(last.Start) != HistoryInterval {
 			t.Errorf("got %+v", last)
 		}
 		for _, c := range []struct{ got, want float64 }{{last.P50, .5}, {last.P95, .95}, {last.P99, .99}} {

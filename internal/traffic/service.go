@@ -17,6 +17,7 @@ type Request struct {
 	// Held, Connect and FirstByte are the times of its phases. One that is 0 is not counted.
 	Held, Connect, FirstByte time.Duration
 	TraceID                  string // of a trace that is recorded; "" if there is none
+	IsMaintenance            bool   // a maintenance has answered
 }
 
 // Service has the figures of one service. It is safe for concurrent use.
@@ -51,7 +52,7 @@ func (s *Service) Add(r Request) {
 			s.waits[i].observe(wait, r.TraceID)
 		}
 	}
-	s.history.add(time.Now(), r.Status, r.Duration)
+	s.history.add(time.Now(), r)
 }
 
 // History returns the last minutes of the service, the oldest first.

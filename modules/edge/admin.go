@@ -37,7 +37,7 @@ func init() {
 //	GET  /edge/replication   a [replication.State], or null
 //	GET  /edge/handover      a [HandoverStatus]
 //	POST /edge/handover      takes a [HandoverRequest], answers the status after it
-//	POST /edge/deployments   takes a [deploy.Mark]
+//	POST /edge/deployments   takes a [deploy.Event]
 //	GET  /edge/traffic       the last minutes of each service: name → []traffic.Point
 //	GET  /edge/state         a [State]
 //	POST /edge/state         takes a [State], and adds it to its own

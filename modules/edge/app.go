@@ -276,6 +276,9 @@ func (a *App) Start() error {
 		a.AffinityKey() // now, so that no client waits for the storage
 	}
 	a.runtime.maintenance.Load(a.storage) // likewise
+	if err := a.runtime.deployments.load(a.storage); err != nil {
+		a.log.Warn("the last deployments are not known", zap.Error(err))
+	}
 	if active := a.runtime.addStartedApp(a); active != nil {
 		return a.configureServices(active)
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -17,7 +18,7 @@ func TestDeploymentsAreCountedLoggedAndOnTheTimeline(t *testing.T) {
 	core, log := observer.New(zapcore.DebugLevel)
 	r := newRuntime(zap.New(core), zap.NewNop())
 	t.Cleanup(func() { _ = r.Destruct() })
-	for _, m := range []deploy.Mark{
+	for _, m := range []deploy.Event{
 		{Project: "shop", Service: "web", Image: "shop/web:2", By: "ci", Result: deploy.Deployed},
 		{Project: "shop", Service: "web", Image: "shop/web:1", Result: deploy.Rollback},
 		{Project: "shop", Service: "web", Image: "shop/web:3", Result: deploy.Failed},
@@ -39,8 +40,8 @@ edge_deployments_total{compose_service="web",project="shop",result="rollback"} 1
 	if n := testutil.CollectAndCount(r.deployments, "edge_deployment_timestamp_seconds"); n != 1 {
 		t.Errorf("%d times of deployments, want 1", n)
 	}
-	r.noteDeployment(deploy.Mark{Project: "shop", Service: "api", Image: "shop/api:2", Result: deploy.Bad})
-	const wantBad = `# HELP edge_deployment_bad 1 if the last deployment has more errors than the version before and was not undone, because a migration has run, else 0.
+	r.noteDeployment(deploy.Event{Project: "shop", Service: "api", Image: "shop/api:2", Result: deploy.Bad})
+	const wantBad = `# HELP edge_deployment_bad 1 if the last deployment has more errors than the version before or does not become ready, and was not undone, else 0.
 # TYPE edge_deployment_bad gauge
 edge_deployment_bad{compose_service="api",project="shop"} 1
 edge_deployment_bad{compose_service="web",project="shop"} 0
@@ -59,5 +60,45 @@ edge_deployment_bad{compose_service="web",project="shop"} 0
 	}
 	if got := log.FilterMessage("deployment").FilterField(zap.String("image", "shop/web:2")).FilterField(zap.String("by", "ci")).Len(); got != 1 {
 		t.Errorf("%d log entries of the first one, want 1", got)
+	}
+}
+
+// TestTheNextEdgeKnowsABadDeployment: otherwise a restart would end the alert.
+func TestTheNextEdgeKnowsABadDeployment(t *testing.T) {
+	storage := &certmagic.FileStorage{Path: t.TempDir()}
+	first := newDeployments()
+	for _, e := range []deploy.Event{
+		{Project: "shop", Service: "web", Result: deploy.Deployed},
+		{Project: "shop", Service: "web", Result: deploy.Bad},
+		{Project: "shop", Service: "api", Result: deploy.Bad},
+		{Project: "shop", Service: "api", Result: deploy.Rollback},
+	} {
+		if err := first.store(storage, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := newDeployments()
+	if err := next.load(storage); err != nil {
+		t.Fatal(err)
+	}
+	const want = `# HELP edge_deployment_bad 1 if the last deployment has more errors than the version before or does not become ready, and was not undone, else 0.
+# TYPE edge_deployment_bad gauge
+edge_deployment_bad{compose_service="api",project="shop"} 0
+edge_deployment_bad{compose_service="web",project="shop"} 1
+`
+	if err := testutil.CollectAndCompare(next, strings.NewReader(want), "edge_deployment_bad"); err != nil {
+		t.Error(err)
+	}
+	if n := testutil.CollectAndCount(next, "edge_deployment_timestamp_seconds"); n != 2 {
+		t.Errorf("%d times of deployments, want 2", n)
+	}
+	if err := storage.Store(t.Context(), deploymentStore.Key, []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	if err := newDeployments().load(storage); err == nil || !strings.Contains(err.Error(), deploymentStore.Repair) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := next.store(storage, deploy.Event{Project: "shop", Service: "web", Result: deploy.Deployed}); err != nil {
+		t.Errorf("broken values are not replaced: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/testport"
+	"github.com/theworklabs/edge/internal/traffic"
 	"github.com/theworklabs/edge/modules/edge"
 	_ "github.com/theworklabs/edge/modules/errorpages"
 )
@@ -28,20 +30,48 @@ func setMaintenance(t testing.TB, body string) {
 // postAdmin posts to the admin API.
 func postAdmin(t testing.TB, path, body string) {
 	t.Helper()
+	requestAdmin(t, httptest.NewRequest(http.MethodPost, path, strings.NewReader(body)))
+}
+
+// requestAdmin sends a request to the admin API, and returns the body of its answer.
+func requestAdmin(t testing.TB, r *http.Request) string {
+	t.Helper()
 	info, err := caddy.GetModule("admin.api.edge")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, route := range info.New().(caddy.AdminRouter).Routes() {
-		if route.Pattern == path {
-			r := httptest.NewRequest(http.MethodPost, route.Pattern, strings.NewReader(body))
-			if err := route.Handler.ServeHTTP(httptest.NewRecorder(), r); err != nil {
+		if route.Pattern == r.URL.Path {
+			w := httptest.NewRecorder()
+			if err := route.Handler.ServeHTTP(w, r); err != nil {
 				t.Fatal(err)
 			}
-			return
+			return w.Body.String()
 		}
 	}
-	t.Fatalf("the admin API has no %s", path)
+	t.Fatalf("the admin API has no %s", r.URL.Path)
+	return ""
+}
+
+// waitForTraffic waits until the requests of the last minutes, which an interval has once it has ended, are as wanted.
+func waitForTraffic(t testing.TB, service string, want traffic.Point) {
+	t.Helper()
+	var got traffic.Point
+	for range 2 * traffic.HistoryInterval / (100 * time.Millisecond) {
+		var histories map[string][]traffic.Point
+		if err := json.Unmarshal([]byte(requestAdmin(t, httptest.NewRequest(http.MethodGet, "/edge/traffic", nil))), &histories); err != nil {
+			t.Fatal(err)
+		}
+		got = traffic.Point{}
+		for _, p := range histories[service] {
+			got.Requests, got.Errors, got.Maintenance = got.Requests+p.Requests, got.Errors+p.Errors, got.Maintenance+p.Maintenance
+		}
+		if got == want {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("%s had %+v, want %+v", service, got, want)
 }
 
 // serveForMaintenance serves api:80, and waits until it is ready. The test's cleanup ends the maintenance.
@@ -77,6 +107,7 @@ func TestMaintenanceRefusesWithTheGivenRetryAfter(t *testing.T) {
 	if requests.Load() > 0 {
 		t.Error("a request reached the backend")
 	}
+	waitForTraffic(t, "api:80", traffic.Point{Requests: 3, Errors: 3, Maintenance: 3})
 	if lost := edge.Snapshot()[0].Lost; lost != (registry.Lost{}) {
 		t.Errorf("lost requests: got %+v, want none", lost)
 	}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/traffic"
 	"github.com/theworklabs/edge/internal/upstreamconn"
 )
@@ -47,15 +48,18 @@ func (x *exchange) end(resp *http.Response, err error) {
 	case errors.Is(err, errHijacked):
 		x.count(http.StatusSwitchingProtocols)
 	case err != nil:
-		x.count(statusOf(err))
+		_, isMaintenance := errors.AsType[*maintenance.Error](err)
+		x.addToTraffic(statusOf(err), isMaintenance)
 	}
 }
 
 // count counts the request when it has ended.
-func (x *exchange) count(status int) {
+func (x *exchange) count(status int) { x.addToTraffic(status, false) }
+
+func (x *exchange) addToTraffic(status int, isMaintenance bool) {
 	x.traffic.Add(traffic.Request{
 		Method: x.req.Method, Status: status, Duration: time.Since(x.startedAt),
-		Held: x.times.held, Connect: x.times.connect, FirstByte: x.times.firstByte, TraceID: x.traceID(),
+		Held: x.times.held, Connect: x.times.connect, FirstByte: x.times.firstByte, TraceID: x.traceID(), IsMaintenance: isMaintenance,
 	})
 }
 
