@@ -97,6 +97,9 @@ func audit(by, command string, err error) {
 	auditLine(by, command, result)
 }
 
+// maxAuditedCommand is longer than any command that is accepted.
+const maxAuditedCommand = 4096
+
 // auditLine writes to the system's log, if this machine has one: there is nowhere else to note it.
 func auditLine(by, command, text string) {
 	log, err := syslog.New(syslog.LOG_AUTHPRIV|syslog.LOG_NOTICE, "edge-deploy")
@@ -104,5 +107,5 @@ func auditLine(by, command, text string) {
 		return
 	}
 	defer log.Close()
-	_ = log.Notice(fmt.Sprintf("%s: %.200q: %s", by, command, text))
+	_ = log.Notice(fmt.Sprintf("%s: %.*q: %s", by, maxAuditedCommand, strings.Join(strings.Fields(command), " "), text))
 }

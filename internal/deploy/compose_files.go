@@ -19,6 +19,7 @@ const (
 	filesVariable     = "COMPOSE_FILE"
 	separatorVariable = "COMPOSE_PATH_SEPARATOR"
 	envFilesVariable  = "COMPOSE_ENV_FILES"
+	noEnvFileVariable = "COMPOSE_DISABLE_ENV_FILE"
 )
 
 // The files that Compose reads without --file and without COMPOSE_FILE: the first one of each list.
@@ -48,7 +49,7 @@ const (
 
 // findComposeFiles finds the files as Compose does, whom it asks for COMPOSE_FILE.
 func findComposeFiles(ctx context.Context, docker compose.Docker, p compose.Project) (*composeFiles, error) {
-	c := &composeFiles{separator: string(os.PathListSeparator), hasEnvFiles: len(p.EnvFiles) > 0 || os.Getenv(envFilesVariable) != ""}
+	c := &composeFiles{separator: string(os.PathListSeparator), hasEnvFiles: len(p.EnvFiles) > 0 || os.Getenv(envFilesVariable) != "" || os.Getenv(noEnvFileVariable) != ""}
 	var err error
 	if c.workingDir, err = filepath.Abs(p.Directory); err != nil {
 		return nil, err
@@ -90,7 +91,7 @@ func (c *composeFiles) findWithoutFlags(ctx context.Context, docker compose.Dock
 	}
 	c.files, c.source = findDefaultFiles(c.workingDir), fromDefaults
 	if len(c.files) == 0 {
-		return fmt.Errorf("%s has no compose file", c.workingDir)
+		return hint.New(fmt.Errorf("%s has no compose file", c.workingDir), "run it where compose.yaml is, or name the file with --file")
 	}
 	return nil
 }
@@ -259,6 +260,9 @@ func overwrite(name, text string) error {
 		return err
 	}
 	backup := name + ".edge-deploy"
+	if _, err := os.Lstat(backup); err == nil {
+		return fmt.Errorf("%s was left by a crash: compare it with %s, and remove it", backup, name)
+	}
 	if err := replaceFile(backup, old, 0o600); err != nil {
 		return err
 	}

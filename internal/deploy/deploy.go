@@ -186,39 +186,61 @@ func (r *run) rollBack(ctx context.Context, all []change, cause error) error {
 			continue
 		case err != nil: // the pins are put back all the same
 			cause = errors.Join(cause, fmt.Errorf("%s may run the new image: %w", c.service, err))
-		case runs && !r.isOneShot(c.service) && c.deployment.Previous != c.deployment.Pinned:
+		case runs && !r.isOneShot(c.service) && c.deployment.Previous != c.deployment.Pinned && c.deployment.Previous != "":
 			if mayHaveMigrated {
 				last.Result = Bad
 				kept = append(kept, c.service)
 				continue
 			}
 			changed = append(changed, c.service)
-			if c.wasPinned.Image == "" && c.deployment.Previous != "" { // the other files may name an image that is another one by now
+			if c.wasPinned.Image != c.deployment.Previous { // what ran, whatever the files name by now
 				r.pins.pin(c.service, c.deployment.Previous, false)
 				continue
 			}
 		}
 		r.pins.put(c.service, c.wasPinned)
 	}
-	if err := r.pins.write(r.project.Directory); err != nil {
-		return errors.Join(cause, fmt.Errorf("the images stay in %s: %w", PinsFile, err))
-	}
-	for _, c := range all {
-		if !r.isOneShot(c.service) {
-			r.notify(ctx, c.service, r.pins.last(c.service).Result, c.deployment)
+	err = r.pins.write(r.project.Directory)
+	switch {
+	case err != nil:
+		kept = append(kept, changed...)
+		cause = errors.Join(cause, fmt.Errorf("the images stay in %s: %w", PinsFile, err))
+	case len(changed) > 0:
+		r.print("%s: rolling back, because it runs the new image", strings.Join(changed, ", "))
+		if err := r.NewRollout(r.project, RolloutOptions{Services: changed, SkipOneShots: true, IsLocked: true}).Run(ctx); err != nil {
+			kept = append(kept, changed...)
+			cause = errors.Join(cause, fmt.Errorf("roll back: %w", err))
 		}
+	case len(kept) > 0:
+		cause = fmt.Errorf("%w; a migration has run, or may have", cause)
 	}
-	if len(kept) > 0 {
-		return hint.New(fmt.Errorf("%w: %w; a migration has run", ErrNotUndone, cause), "deploy a corrected version; if the version before works with the new schema: edge deploy --undo "+kept[0])
+	r.notifyOfFailure(ctx, all, kept)
+	switch {
+	case len(kept) > 0:
+		return hint.New(fmt.Errorf("%w: %w", ErrNotUndone, cause), "deploy a corrected version; if the version before works with the data as they are now: edge deploy --undo "+kept[0])
+	case len(changed) > 0:
+		return fmt.Errorf("%w; the version before runs again", cause)
 	}
-	if len(changed) == 0 {
-		return cause
+	return cause
+}
+
+// notifyOfFailure stores and reports how a failed deployment has ended: bad for the services that run the new image, and have not been rolled back.
+func (r *run) notifyOfFailure(ctx context.Context, all []change, kept []string) {
+	for _, c := range all {
+		if r.isOneShot(c.service) {
+			continue
+		}
+		if slices.Contains(kept, c.service) {
+			r.pins.last(c.service).Result = Bad
+		}
+		r.notify(ctx, c.service, r.pins.last(c.service).Result, c.deployment)
 	}
-	r.print("%s: rolling back, because it runs the new image", strings.Join(changed, ", "))
-	if err := r.NewRollout(r.project, RolloutOptions{Services: changed, SkipOneShots: true, IsLocked: true}).Run(ctx); err != nil {
-		return errors.Join(cause, fmt.Errorf("roll back: %w", err))
+	if len(kept) == 0 {
+		return
 	}
-	return fmt.Errorf("%w; the version before runs again", cause)
+	if err := r.pins.write(r.project.Directory); err != nil {
+		r.print("warning: %s does not have the result: %v", PinsFile, err)
+	}
 }
 
 // finish stores that a deployment has succeeded, and notifies the edge. The new version serves by then, so that an error is a warning.

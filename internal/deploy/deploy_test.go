@@ -121,6 +121,54 @@ func TestAFailedRolloutThatStopsFirstGoesBack(t *testing.T) {
 	}
 }
 
+// TestAFailedRollbackIsReported: neither version serves.
+func TestAFailedRollbackIsReported(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.failAt, h.stopsFirst = 1, true
+	h.onRollout = func() {
+		if len(h.rollouts) == 2 {
+			h.failAt = 2
+		}
+	}
+	err := h.deploy("web", webRepository+":2").Run(t.Context())
+	if !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "roll back: ") {
+		t.Errorf("the error is %v", err)
+	}
+	if len(h.events) != 1 || h.events[0].Result != Bad || !slices.Equal(h.results("web"), []Result{Bad}) {
+		t.Errorf("the edge was notified of %+v, the results are %v", h.events, h.results("web"))
+	}
+}
+
+// TestARollbackIsToWhatRan, not to what was pinned: it was rolled out by hand since.
+func TestARollbackIsToWhatRan(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.push(webRepository+":3", 3)
+	h.mustDeploy("web", webRepository+":2")
+	h.images["shop/web:hotfix"] = imageID(7)
+	h.running["web"], h.runningID["web"] = "shop/web:hotfix", imageID(7)
+	h.failAt, h.stopsFirst = 2, true
+	if err := h.deploy("web", webRepository+":3").Run(t.Context()); err == nil || errors.Is(err, ErrNotUndone) {
+		t.Errorf("the error is %v", err)
+	}
+	h.expectRunning("web", imageID(7), "shop/web:edge-000000000007")
+}
+
+// TestAFirstDeploymentThatFailsHasNothingToGoBackTo.
+func TestAFirstDeploymentThatFailsHasNothingToGoBackTo(t *testing.T) {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	delete(h.running, "web")
+	h.failAt, h.stopsFirst = 1, true
+	if err := h.deploy("web", webRepository+":2").Run(t.Context()); err == nil || strings.Contains(err.Error(), "runs again") {
+		t.Errorf("the error is %v", err)
+	}
+	if len(h.rollouts) != 1 || !slices.Equal(h.results("web"), []Result{Failed}) {
+		t.Errorf("the rollouts are %q, the results %v", h.rollouts, h.results("web"))
+	}
+}
+
 // TestAnUndoOfNothingRollsNothingOut: a rollout of no service would be one of all.
 func TestAnUndoOfNothingRollsNothingOut(t *testing.T) {
 	h := newFakeHost(t)

@@ -17,7 +17,7 @@ var imageName = regexp.MustCompile(`^([a-zA-Z0-9][a-zA-Z0-9.-]*(?::[0-9]+)?/)?[a
 
 // CheckImage returns an error if a text is not the name of an image.
 func CheckImage(name string) error {
-	if len(name) > 512 || !imageName.MatchString(name) {
+	if len(name) > 512 || !imageName.MatchString(name) || strings.HasPrefix(name, "sha256:") { // that is an ID
 		return hint.New(fmt.Errorf("%q is not the name of an image", name), "REPOSITORY[:TAG][@sha256:DIGEST], such as registry.example.com/shop/web:1.3")
 	}
 	return nil

@@ -61,7 +61,7 @@ func (d *Deploy) find(ctx context.Context) (*run, error) {
 	}
 	var err error
 	if r.files, err = findComposeFiles(ctx, d.Docker, *p); err != nil {
-		return nil, hint.New(err, "run it where compose.yaml is, or name the file with --file")
+		return nil, err
 	}
 	if len(p.EnvFiles) == 0 {
 		p.EnvFiles = r.files.envFiles()

@@ -142,7 +142,11 @@ func replaceFile(name string, text []byte, mode fs.FileMode) (err error) {
 			_ = os.Remove(f.Name()) // it may not exist
 		}
 	}()
-	if info, statErr := os.Stat(name); statErr == nil && canKeepOwner(info) { // a deployment by root must not take the file away from its owner
+	info, statErr := os.Stat(name)
+	if statErr != nil {
+		info, statErr = os.Stat(filepath.Dir(name))
+	}
+	if statErr == nil && canKeepOwner(info) { // a deployment by root must not take the file away from its owner, or make one that the directory's owner cannot read
 		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
 			err = f.Chown(int(owner.Uid), int(owner.Gid))
 		}
@@ -206,11 +210,16 @@ func (p *Pins) last(service string) *Deployment {
 // there is none.
 func (p *Pins) undoable(service string) *Deployment {
 	for i, d := range slices.Backward(p.Deployments[service]) {
-		if (d.Result == Deployed || d.Result == Bad || d.Result == Started && !d.IsUndo) && d.Previous != d.Pinned {
+		if d.isUndoable() {
 			return &p.Deployments[service][i]
 		}
 	}
 	return nil
+}
+
+// isUndoable reports whether the deployment is in force or was interrupted, and has changed the image.
+func (d *Deployment) isUndoable() bool {
+	return (d.Result == Deployed || d.Result == Bad || d.Result == Started && !d.IsUndo) && d.Previous != d.Pinned
 }
 
 // find returns the deployment of a service that began at a time. It returns nil if there is none.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/theworklabs/edge/internal/hint"
 )
@@ -18,11 +19,6 @@ func (d *Deploy) Undo(ctx context.Context, service string) error {
 		return err
 	}
 	defer unlock()
-	return r.undo(ctx, service)
-}
-
-// undo goes back by one deployment, which may have been of several services.
-func (r *run) undo(ctx context.Context, service string) error {
 	if waiting := r.waiting(service); len(waiting) > 0 {
 		return hint.New(fmt.Errorf("%s runs before %s, and cannot be undone itself", service, strings.Join(waiting, ", ")), "edge deploy --undo "+waiting[0])
 	}
@@ -31,29 +27,43 @@ func (r *run) undo(ctx context.Context, service string) error {
 		return hint.New(fmt.Errorf("%s has no deployment to undo", service), "edge deploy --list shows the deployments")
 	}
 	begin := last.Time
-	var all []change
-	for _, name := range slices.Sorted(maps.Keys(r.pins.Deployments)) {
-		d := r.pins.undoable(name)
-		if d == nil || !d.Time.Equal(begin) || r.stack.Services[name] == nil || r.isOneShot(name) {
-			continue
-		}
-		c, err := r.changeBack(ctx, name, d)
-		if err != nil {
-			return err
-		}
-		all = append(all, c)
+	all, err := r.changesBack(ctx, begin)
+	if err != nil {
+		return err
 	}
 	if !slices.ContainsFunc(all, func(c change) bool { return c.service == service }) {
 		return hint.New(fmt.Errorf("the project %s has no service %q any more", r.stack.Name, service), "one of a profile needs --profile")
 	}
-	r.Images = nil
 	for _, c := range all {
-		if r.MayUndo != nil && !r.MayUndo(c.service, c.deployment.Pinned) {
+		if d.MayUndo != nil && !d.MayUndo(c.service, c.deployment.Pinned) {
 			return errNotAllowed
 		}
+	}
+	return r.undo(ctx, begin, all)
+}
+
+// changesBack returns the changes that undo the deployment, of one or several services, that began at a time. Services whose image it has not changed are left out.
+func (r *run) changesBack(ctx context.Context, begin time.Time) (all []change, err error) {
+	for _, name := range slices.Sorted(maps.Keys(r.pins.Deployments)) {
+		d := r.pins.find(name, begin)
+		if d == nil || !d.isUndoable() || r.stack.Services[name] == nil || r.isOneShot(name) {
+			continue
+		}
+		c, err := r.changeBack(ctx, name, d)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// undo executes the changes that undo the deployment that began at a time.
+func (r *run) undo(ctx context.Context, begin time.Time, all []change) (err error) {
+	r.Images = nil
+	for _, c := range all {
 		r.Images = append(r.Images, ServiceImage{c.service, c.deployment.Pinned})
 	}
-	var err error
 	if r.oneShotsBefore, err = r.oneShotImages(ctx); err != nil {
 		return err
 	}

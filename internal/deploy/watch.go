@@ -18,6 +18,8 @@ const (
 	baselineTime = 10 * time.Minute
 	// minErrors is how many failed requests are no accident.
 	minErrors = 10
+	// minBaseline is how many requests tell the error rate of the version before, as they do not after a restart of the edge.
+	minBaseline = 20
 	// minExcess is by how much the error rate has to rise: one of a hundred requests.
 	minExcess = 0.01
 )
@@ -39,9 +41,12 @@ func (f figures) String() string {
 }
 
 // exceeds reports whether a new version has more errors than the one before: at least ten, and an error rate that has risen by one of a hundred requests and is twice as high as before,
-// or leaves less than half of what succeeded before.
+// or leaves less than half of what succeeded before. If it is not known how the version before did, half of the requests have to fail.
 func (f figures) exceeds(before figures) bool {
 	rate, old := f.errorRate(), before.errorRate()
+	if before.requests < minBaseline {
+		return f.errors >= minErrors && rate >= .5
+	}
 	return f.errors >= minErrors && rate >= old+minExcess && (rate >= 2*old || 1-rate <= (1-old)/2)
 }
 
@@ -149,11 +154,17 @@ func (r *run) endBad(ctx context.Context, all []change, reason string) error {
 	case len(ran) > 0:
 		err = fmt.Errorf("a migration has run: %s", strings.Join(ran, ", "))
 	default:
-		first := slices.IndexFunc(all, func(c change) bool { return !r.isOneShot(c.service) })
-		if err = r.undo(ctx, all[first].service); err == nil {
+		var back []change
+		begin := all[0].deployment.Time
+		if back, err = r.changesBack(ctx, begin); err == nil && len(back) == 0 {
+			err = errors.New("there is nothing to undo, since the same image ran before")
+		}
+		if err == nil {
+			err = r.undo(ctx, begin, back)
+		}
+		if err == nil {
 			return fmt.Errorf("%w: %s", ErrUndone, reason)
 		}
-		err = fmt.Errorf("undo it: %w", err)
 	}
 	var service string
 	for _, c := range all {

@@ -27,6 +27,7 @@ func TestABadVersionIsUndone(t *testing.T) {
 		"all, after a migration":       {[2]uint32{100, 1}, [2]uint32{100, 100}, true, ErrNotUndone},
 		"no errors, after a migration": {[2]uint32{100, 0}, [2]uint32{100, 0}, true, nil},
 		"it had no requests":           {[2]uint32{0, 0}, [2]uint32{20, 20}, false, ErrUndone},
+		"unknown before":               {[2]uint32{0, 0}, [2]uint32{100, 30}, false, nil},
 		"most had failed before":       {[2]uint32{100, 60}, [2]uint32{100, 70}, false, nil},
 		"most had failed, now all":     {[2]uint32{100, 60}, [2]uint32{100, 100}, false, ErrUndone},
 	} {
@@ -130,6 +131,26 @@ func TestAFailedUndoOfABadVersionIsReported(t *testing.T) {
 		}
 		h.mustUndo("web")
 		h.expectRunning("web", imageID(1), "shop/web:edge-000000000001")
+	})
+}
+
+// TestOnlyTheDeploymentThatIsWatchedIsUndone: the same image is deployed again, and errors rise for another reason.
+func TestOnlyTheDeploymentThatIsWatchedIsUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost(t)
+		h.push(webRepository+":2", 2)
+		h.mustDeploy("web", webRepository+":2")
+		time.Sleep(time.Hour)
+		start := time.Now().Truncate(traffic.HistoryInterval)
+		h.points = func() map[string][]traffic.Point {
+			return map[string][]traffic.Point{"web:80": history(start, int(time.Since(start)/traffic.HistoryInterval), 100, 100)}
+		}
+		d := h.deploy("web", webRepository+":2")
+		d.WatchTime = time.Minute
+		if err := d.Run(t.Context()); !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "the same image ran before") {
+			t.Errorf("the error is %v", err)
+		}
+		h.expectRunning("web", imageID(2), webRepository+":2@"+imageID(2))
 	})
 }
 
