@@ -188,7 +188,7 @@ func TestABadVersionIsUndoneByItself(t *testing.T) {
 		}
 	})
 	harness.Eventually(t, "there are requests", func() bool { mu.Lock(); defer mu.Unlock(); return statuses[http.StatusOK] > 100 })
-	p.deploy(t, 0, "after: 0 of ", "web", p.repository+":2", "--undo-on-errors", "15s")
+	p.deploy(t, 0, "after: web:8080: 0 of ", "web", p.repository+":2", "--undo-on-errors", "15s")
 	p.deploy(t, 3, "it was undone", "web", p.repository+":bad", "--undo-on-errors", "2m")
 	p.expectImage(t, "web", "2")
 	mu.Lock()
