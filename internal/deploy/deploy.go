@@ -188,7 +188,6 @@ func (r *run) rollBack(ctx context.Context, all []change, cause error) error {
 			cause = errors.Join(cause, fmt.Errorf("%s may run the new image: %w", c.service, err))
 		case runs && !r.isOneShot(c.service) && c.deployment.Previous != c.deployment.Pinned && c.deployment.Previous != "":
 			if mayHaveMigrated {
-				last.Result = Bad
 				kept = append(kept, c.service)
 				continue
 			}

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 )
 
-// Event is what the edge is told of a deployment, for its metrics, its log and the status page.
+// Event reports the result of a deployment to the edge, for its metrics, its log and the status page.
 type Event struct {
 	Project string `json:"project"`
 	Service string `json:"service"` // of Compose

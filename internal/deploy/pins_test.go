@@ -73,13 +73,18 @@ func TestUnpin(t *testing.T) {
 	h.expectRunning("web", imageID(1), "shop/web:edge-000000000001")
 }
 
+// newHostWithWeb2 returns a host on which web:2 was deployed, and whose registry has web:3.
+func newHostWithWeb2(t *testing.T) *fakeHost {
+	h := newFakeHost(t)
+	h.push(webRepository+":2", 2)
+	h.push(webRepository+":3", 3)
+	h.mustDeploy("web", webRepository+":2")
+	return h
+}
+
 // TestWhatRunsCountsMoreThanThePins: it was rolled out by hand since.
 func TestWhatRunsCountsMoreThanThePins(t *testing.T) {
-	h := newFakeHost(t)
-	for n := 2; n <= 3; n++ {
-		h.push(webRepository+":"+string(rune('0'+n)), n)
-	}
-	h.mustDeploy("web", webRepository+":2")
+	h := newHostWithWeb2(t)
 	h.images["shop/web:hotfix"] = imageID(7)
 	h.running["web"], h.runningID["web"] = "shop/web:hotfix", imageID(7)
 	h.mustDeploy("web", webRepository+":3")
@@ -89,11 +94,7 @@ func TestWhatRunsCountsMoreThanThePins(t *testing.T) {
 
 // TestADeploymentThatWasKilledAtItsEndHasSucceeded: what runs is its image.
 func TestADeploymentThatWasKilledAtItsEndHasSucceeded(t *testing.T) {
-	h := newFakeHost(t)
-	for n := 2; n <= 3; n++ {
-		h.push(webRepository+":"+string(rune('0'+n)), n)
-	}
-	h.mustDeploy("web", webRepository+":2")
+	h := newHostWithWeb2(t)
 	pins, err := ReadPins(h.directory)
 	if err != nil {
 		t.Fatal(err)
