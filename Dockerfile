@@ -21,6 +21,7 @@ ARG VERSION
 # The tag nodemo leaves out `edge demo` with its backends.
 # A file system in memory that is mounted at /run/edge takes on its mode: the admin socket is for its user alone.
 RUN CGO_ENABLED=0 go build -trimpath -tags nodemo -ldflags="-s -w -X github.com/theworklabs/edge/cmd.release=$VERSION" -o /out/system/usr/bin/edge ./cmd/edge \
+ && CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/system/usr/bin/edge-health ./cmd/edge-health \
  && install -D -m 0644 Caddyfile /out/system/etc/edge/Caddyfile \
  && mkdir -p /out/user/data /out/user/config /out/user/run/edge /out/user/run/gate \
  && chmod 0700 /out/user/run/edge /out/user/run/gate
@@ -53,7 +54,7 @@ USER 1000:1000
 WORKDIR /etc/edge
 EXPOSE 80 443 443/udp
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["edge", "health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["edge-health"]
 ENTRYPOINT ["edge"]
 # /etc/edge/Caddyfile, or one in the place of the official image of Caddy, /etc/caddy/Caddyfile.
 CMD ["serve"]

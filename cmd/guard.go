@@ -14,6 +14,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/theworklabs/edge/internal/healthcheck"
 	"github.com/theworklabs/edge/internal/socketproxy"
 )
 
@@ -111,5 +112,5 @@ func guardHealth(ctx context.Context, listen string) error {
 	if err != nil {
 		return withHint(err, "--listen wants HOST:PORT or :PORT")
 	}
-	return expectOK(ctx, http.DefaultClient, "http://"+net.JoinHostPort("127.0.0.1", port)+"/_ping", 3*time.Second)
+	return healthcheck.Run(ctx, healthcheck.Options{URL: "http://" + net.JoinHostPort("127.0.0.1", port) + "/_ping", Timeout: healthcheck.DefaultTimeout})
 }

@@ -1,8 +1,6 @@
 package cmd
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,19 +13,15 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/theworklabs/edge/internal/healthcheck"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
-// defaultHealthSocket is the socket for health checks. It exists with any configuration, which may have no HTTP port, no admin API, and
-// no site with the directive health.
-const defaultHealthSocket = "/run/edge/health.sock"
-
-func healthSocketPath() string { return cmp.Or(os.Getenv("EDGE_HEALTH"), defaultHealthSocket) }
-
-// ServeHealth serves the health socket until the process ends. It replaces the socket of an earlier process. If the directory does not
+// ServeHealth serves the health socket until the process ends. It answers with any configuration, which may have no HTTP port, no admin API, and
+// no site with the directive health. It replaces the socket of an earlier process. If the directory does not
 // exist, which only the image has, ServeHealth does nothing.
 func ServeHealth() error {
-	path := healthSocketPath()
+	path := healthcheck.SocketPath()
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -66,17 +60,4 @@ func handleHealth(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.WriteHeader(http.StatusOK)
-}
-
-// healthSocketClient returns a client that connects to the health socket, or nil if there is no socket.
-func healthSocketClient() *http.Client {
-	path := healthSocketPath()
-	if info, err := os.Stat(path); err != nil || info.Mode()&fs.ModeSocket == 0 {
-		return nil
-	}
-	return &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		},
-	}}
 }
