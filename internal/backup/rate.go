@@ -7,8 +7,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// rateBurst is how much passes a limit at once: so little that the machine's other work waits a few milliseconds for it at most.
-const rateBurst = 256 << 10
+// rateBurst is how much passes a limit at once: as much as Docker copies at a time. What passes occupies half a dozen processes, from the database to restic, for a millisecond or two; the
+// machine's other work, which waits for them if they have all processors, does not wait longer.
+const rateBurst = 32 << 10
 
 // newLimiter returns a limit in bytes per second; nil for 0, which is none.
 func newLimiter(bytesPerSecond int64) *rate.Limiter {

@@ -159,7 +159,7 @@ var DefaultOptions = Options{
 	DrillInterval: 8 * 24 * time.Hour,
 	KeepLogs:      3 * 24 * time.Hour,
 	MaxLogAge:     5 * time.Minute,
-	MaxRate:       15_000_000,
+	MaxRate:       10_000_000,
 }
 
 // ReadOptions reads x-edge-backup. isSet is false if the compose file does not have it.
@@ -216,7 +216,7 @@ func ReadOptions(stack *compose.Stack) (options Options, isSet bool, err error) 
 // unlimited is the rate without a limit.
 const unlimited = "unlimited"
 
-// parseRate reads bytes per second, such as 15MB.
+// parseRate reads bytes per second, such as 10MB.
 func parseRate(text string) (int64, error) {
 	if text == unlimited {
 		return 0, nil
@@ -225,5 +225,5 @@ func parseRate(text string) (int64, error) {
 	if n, err := humanize.ParseBytes(text); err == nil && n >= least && n <= math.MaxInt64 {
 		return int64(n), nil
 	}
-	return 0, hint.New(fmt.Errorf("x-edge-backup: max_rate: %q is not a rate of at least 1MiB", text), "bytes per second, such as 15MB, or "+unlimited)
+	return 0, hint.New(fmt.Errorf("x-edge-backup: max_rate: %q is not a rate of at least 1MiB", text), "bytes per second, such as 10MB, or "+unlimited)
 }

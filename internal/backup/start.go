@@ -21,18 +21,8 @@ func (r *restoreRun) startAndCheck(ctx context.Context) error {
 			databases = append(databases, c.Service)
 		}
 	}
-	if len(databases) > 0 {
-		// Compose copies configs whose content is in the compose file, and secrets from variables, into a container when it starts it for the first time.
-		if _, _, err := r.Docker.Run(ctx, r.project.Args(append([]string{"up", "--detach", "--no-deps", "--no-recreate", "--no-build"}, databases...)...)...); err != nil {
-			return err
-		}
-	}
-	for _, c := range r.journal.Containers {
-		if c.IsDatabase {
-			if err := r.awaitHealthy(ctx, c); err != nil {
-				return err
-			}
-		}
+	if err := r.startDatabases(ctx, databases); err != nil {
+		return err
 	}
 	if r.isDrill {
 		for _, t := range r.targets {
@@ -80,6 +70,32 @@ func (r *restoreRun) startAndCheck(ctx context.Context) error {
 	return nil
 }
 
+// startDatabases starts the services, and waits until they are healthy. A restore starts all of them at the same time; a drill one after the other, since Docker itself needs as much of the
+// processors for the start of a container as for hundreds of requests, and has the priority of everything else.
+func (r *restoreRun) startDatabases(ctx context.Context, services []string) error {
+	groups := [][]string{services}
+	if r.isDrill {
+		groups = slices.Collect(slices.Chunk(services, 1))
+	}
+	for _, group := range groups {
+		if len(group) == 0 {
+			continue
+		}
+		// Compose copies configs whose content is in the compose file, and secrets from variables, into a container when it starts it for the first time.
+		if _, _, err := r.Docker.Run(ctx, r.project.Args(append([]string{"up", "--detach", "--no-deps", "--no-recreate", "--no-build"}, group...)...)...); err != nil {
+			return err
+		}
+		for _, c := range r.journal.Containers {
+			if c.IsDatabase && slices.Contains(group, c.Service) {
+				if err := r.awaitHealthy(ctx, c); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // makeStandalone makes a drill's copy of a primary, or of a replica, a server of its own: its commits wait for no replica, since it has none, and it is not
 // read-only. Only the data decides otherwise, and what the service's command sets.
 func makeStandalone(ctx context.Context, c *container, kind Kind) error {
@@ -95,8 +111,11 @@ done`
 	return err
 }
 
-// healthPoll is how often a starting container is looked at.
-const healthPoll = 250 * time.Millisecond
+// These say how often a starting container is looked at. Each look is a process.
+const (
+	healthPoll      = 250 * time.Millisecond
+	drillHealthPoll = time.Second
+)
 
 // awaitHealthy waits until a container is healthy; one without a health check has to run.
 func (r *restoreRun) awaitHealthy(ctx context.Context, c journalContainer) error {
@@ -105,6 +124,10 @@ func (r *restoreRun) awaitHealthy(ctx context.Context, c journalContainer) error
 		timeout = defaultStartTimeout
 	}
 	deadline := time.Now().Add(timeout)
+	poll := healthPoll
+	if r.isDrill {
+		poll = drillHealthPoll
+	}
 	for {
 		out, _, err := r.Docker.Run(ctx, "inspect", "--format", "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}", c.Name)
 		if err != nil {
@@ -119,7 +142,7 @@ func (r *restoreRun) awaitHealthy(ctx context.Context, c journalContainer) error
 			return r.unhealthyError(ctx, c, fmt.Sprintf("is not healthy after %v", timeout))
 		}
 		select {
-		case <-time.After(healthPoll):
+		case <-time.After(poll):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
