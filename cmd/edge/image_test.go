@@ -24,6 +24,18 @@ func TestImageBuildsAgree(t *testing.T) {
 	}
 }
 
+func TestBothImagesHaveTheHealthCheck(t *testing.T) {
+	for _, file := range []string{"Dockerfile", "deploy/image"} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !regexp.MustCompile(`CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o \S+/usr/bin/edge-health"? \./cmd/edge-health\b`).Match(text) {
+			t.Errorf("%s does not build edge-health", file)
+		}
+	}
+}
+
 // TestTheGateDoesNotChangeWithACommit: another image of the gate replaces its container, which closes the ports.
 func TestTheGateDoesNotChangeWithACommit(t *testing.T) {
 	for _, file := range []string{"Dockerfile", "deploy/image"} {
