@@ -14,23 +14,33 @@ type progress struct {
 	isTerminal bool
 
 	mu          sync.Mutex
-	step        string
-	start       time.Time
+	step        step // that began last
 	lastPrint   time.Time
-	done        int64 // bytes of the current step
+	done        int64 // bytes since then
 	hasLiveLine bool
 	seconds     map[string]float64 // of each finished step
+}
+
+// step is a part of the work, with the time of its beginning.
+type step struct {
+	name  string
+	start time.Time
 }
 
 // liveInterval is how often the live line changes.
 const liveInterval = 200 * time.Millisecond
 
-// startStep starts the clock of a step.
-func (p *progress) startStep(format string, args ...any) {
+// startStep starts the clock of a step that runs alone, and that finishStep ends.
+func (p *progress) startStep(format string, args ...any) { p.beginStep(format, args...) }
+
+// beginStep starts the clock of a step that endStep ends. Other steps may run at the same time.
+func (p *progress) beginStep(format string, args ...any) step {
+	s := step{fmt.Sprintf(format, args...), time.Now()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.step, p.start, p.done = fmt.Sprintf(format, args...), time.Now(), 0
+	p.step, p.done = s, 0
 	p.printLive()
+	return s
 }
 
 // Write implements io.Writer. It counts the bytes of the step.
@@ -47,19 +57,27 @@ func (p *progress) Write(b []byte) (int, error) {
 // printLive overwrites the live line. p.mu is held.
 func (p *progress) printLive() {
 	if p.isTerminal {
-		fmt.Fprintf(p.out, "\r\x1b[K%s … %s", p.step, FormatBytes(p.done))
+		fmt.Fprintf(p.out, "\r\x1b[K%s … %s", p.step.name, FormatBytes(p.done))
 		p.hasLiveLine, p.lastPrint = true, time.Now()
 	}
 }
 
-// finishStep prints the line of a finished step, with its duration.
+// finishStep prints the line of the step that runs, with its duration.
 func (p *progress) finishStep(format string, args ...any) {
 	p.mu.Lock()
-	seconds := time.Since(p.start).Seconds()
+	s := p.step
+	p.mu.Unlock()
+	p.endStep(s, format, args...)
+}
+
+// endStep prints the line of a finished step, with its duration.
+func (p *progress) endStep(s step, format string, args ...any) {
+	p.mu.Lock()
+	seconds := time.Since(s.start).Seconds()
 	if p.seconds == nil {
 		p.seconds = make(map[string]float64)
 	}
-	p.seconds[p.step] += seconds
+	p.seconds[s.name] += seconds
 	p.mu.Unlock()
 	p.printLine("%s (%.1fs)", fmt.Sprintf(format, args...), seconds)
 }

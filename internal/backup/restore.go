@@ -170,14 +170,7 @@ func (r *restoreRun) stopAndStage(ctx context.Context) error {
 		return err
 	}
 	r.progress.finishStep("stopped %s", strings.Join(r.serviceNames(), ", "))
-	for _, t := range r.targets {
-		r.progress.startStep("%s: stage %s", t.app, t.name())
-		if err := r.stage(ctx, t); err != nil {
-			return fmt.Errorf("stage %s: %w", t.name(), err)
-		}
-		r.progress.finishStep("%s: staged %s", t.app, t.name())
-	}
-	return nil
+	return r.stageAll(ctx)
 }
 
 func (r *restoreRun) serviceNames() (names []string) {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/dblog"
 	"github.com/theworklabs/edge/internal/hint"
@@ -139,6 +141,36 @@ func pipe(ctx context.Context, load func(context.Context, io.Writer) error, cons
 	return err
 }
 
+// stageAll writes the new content of all targets: that of several applications at the same time, because a stream occupies each of its processes only in part. A drill leaves that
+// room to others.
+func (r *restoreRun) stageAll(ctx context.Context) error {
+	byApp := make(map[string][]*target)
+	for _, t := range r.targets {
+		if t.kind == Files && r.files[t.app] == nil {
+			r.files[t.app] = newFileNames()
+		}
+		app := t.app
+		if r.isDrill {
+			app = ""
+		}
+		byApp[app] = append(byApp[app], t)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, targets := range byApp {
+		group.Go(func() error {
+			for _, t := range targets {
+				step := r.progress.beginStep("%s: stage %s", t.app, t.name())
+				if err := r.stage(ctx, t); err != nil {
+					return fmt.Errorf("stage %s: %w", t.name(), err)
+				}
+				r.progress.endStep(step, "%s: staged %s", t.app, t.name())
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
 // stage writes the new content of a directory beside the old one, and brings it to the instant of the set.
 func (r *restoreRun) stage(ctx context.Context, t *target) error {
 	if _, err := r.helper.volume(ctx, t.journalTarget(), nil, "begin"); err != nil {
@@ -166,9 +198,6 @@ func (r *restoreRun) stage(ctx context.Context, t *target) error {
 // stageFiles extracts an archive of files, and notes their names.
 func (r *restoreRun) stageFiles(ctx context.Context, t *target) error {
 	p, _ := t.part(FormatTar)
-	if r.files[t.app] == nil {
-		r.files[t.app] = newFileNames()
-	}
 	return r.pipe(ctx, p, func(ctx context.Context, stdin io.Reader) error {
 		names, wait := r.files[t.app].tee()
 		_, err := r.helper.volume(ctx, t.journalTarget(), io.TeeReader(stdin, names), "extract")
