@@ -113,6 +113,7 @@ func readProcessorTime(t *testing.T) (total, stolen float64) {
 // wanted. No rounds measure nothing.
 func (s *testStack) measureWhile(t *testing.T, rounds int, name string, command ...string) {
 	t.Helper()
+	harness.WeighContainersAsSystemd(t)
 	var quiet, busy [3][]time.Duration
 	for tries := 0; len(quiet[0]) < rounds && tries < 2*rounds; tries++ {
 		total, stolen := readProcessorTime(t)

@@ -1,8 +1,11 @@
 package harness
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +41,34 @@ func RunFirst(t testing.TB) (stop func()) {
 		if err := setPolicy(unix.SchedAttr{Policy: unix.SCHED_NORMAL}); err != nil {
 			t.Errorf("run as others do: %v", err)
 		}
+	}
+}
+
+// WeighContainersAsSystemd gives each container that runs the weight of a program of the host until the test ends, as on a host with systemd, where each has a control group beside those of dockerd
+// and containerd. Without systemd, all containers are in one group, which gets as much of a busy processor as dockerd alone: the servers then wait for what Docker does.
+func WeighContainersAsSystemd(t testing.TB) {
+	t.Helper()
+	driver := MustDocker(t, "info", "--format", "{{.CgroupDriver}}")
+	if strings.TrimSpace(driver) != "cgroupfs" {
+		return
+	}
+	running := len(strings.Fields(MustDocker(t, "ps", "--quiet")))
+	for file, weight := range map[string]int{"/sys/fs/cgroup/cpu/docker/cpu.shares": 1024, "/sys/fs/cgroup/docker/cpu.weight": 100} {
+		before, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // of the other version of control groups
+		}
+		if err == nil {
+			err = os.WriteFile(file, strconv.AppendInt(nil, int64(weight*running), 10), 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.WriteFile(file, before, 0); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
