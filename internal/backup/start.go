@@ -74,22 +74,19 @@ func (r *restoreRun) startAndCheck(ctx context.Context) error {
 // processors for the start of a container as for hundreds of requests, and has the priority of everything else.
 func (r *restoreRun) startDatabases(ctx context.Context, services []string) error {
 	groups := [][]string{services}
-	if r.isDrill {
+	if r.isDrill || len(services) == 0 {
 		groups = slices.Collect(slices.Chunk(services, 1))
 	}
 	for _, group := range groups {
-		if len(group) == 0 {
-			continue
-		}
 		// Compose copies configs whose content is in the compose file, and secrets from variables, into a container when it starts it for the first time.
 		if _, _, err := r.Docker.Run(ctx, r.project.Args(append([]string{"up", "--detach", "--no-deps", "--no-recreate", "--no-build"}, group...)...)...); err != nil {
 			return err
 		}
-		for _, c := range r.journal.Containers {
-			if c.IsDatabase && slices.Contains(group, c.Service) {
-				if err := r.awaitHealthy(ctx, c); err != nil {
-					return err
-				}
+	}
+	for _, c := range r.journal.Containers {
+		if c.IsDatabase {
+			if err := r.awaitHealthy(ctx, c); err != nil {
+				return err
 			}
 		}
 	}
