@@ -155,6 +155,9 @@ func parseSummary(stdout []byte) (Saved, error) {
 	return Saved{}, errors.New("restic backup has printed no summary: it is not known whether the data is stored")
 }
 
+// loadWaitDelay is how long what restic has written may take to reach the writer after it has exited: that waits for its limit, and for what reads it on a busy machine.
+const loadWaitDelay = 30 * time.Second
+
 // Load writes the file of a snapshot to w.
 func (r *Repository) Load(ctx context.Context, snapshotID, file string, w io.Writer) error {
 	cmd := r.command("dump", "--no-lock", snapshotID, "/"+strings.TrimPrefix(file, "/"))
@@ -163,7 +166,7 @@ func (r *Repository) Load(ctx context.Context, snapshotID, file string, w io.Wri
 	output, input := io.Pipe()
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = input, &stderr
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = loadWaitDelay
 	p, err := r.start(cmd)
 	if err != nil {
 		return err
