@@ -64,7 +64,7 @@ func (s *shippedStack) up() error {
 		return err
 	}
 	s.Project = harness.Project{
-		Name: "edgetest", HTTP: ports[0], HTTPS: ports[1], Files: []string{"../compose.yaml", "compose.test.yaml"},
+		Name: "edgetest", HTTP: ports[0], HTTPS: ports[1], Files: []string{"../compose.yaml", "compose.test.yaml", "stack.test.yaml"},
 		Env: []string{
 			"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:" + ports[0], "PUBLISH_HTTPS=127.0.0.1:" + ports[1],
 			"PUBLIC_HTTPS_PORT=" + ports[1],
