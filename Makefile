@@ -8,6 +8,9 @@ HANGS := 45m
 # The packages with the benchmarks that `make bench` runs.
 BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/proxy
 
+# Tests of package tests that measure delays of some milliseconds.
+DELAYS := ^TestContainerChangesAreRoutedQuickly$$
+
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
@@ -23,8 +26,10 @@ test:
 	$(STEP) 'tests that need no Docker' go test -race ./... -short -timeout $(HANGS)
 	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
 	$(STEP) fuzz tests/fuzz 300x
+	# Nothing else runs beside tests of delays.
+	$(STEP) 'tests of delays' $(SUITE) -run '$(DELAYS)' ./tests
 	# Two at a time, since much of it is waiting. The first two take longest: together as long as one alone.
-	$(STEP) 'tests, tests/backup, acme, databases, observability, storage, systemd' $(SUITE) -p 2 -parallel 3 ./tests $(addprefix ./tests/,backup acme databases observability storage systemd)
+	$(STEP) 'tests, tests/backup, acme, databases, observability, storage, systemd' $(SUITE) -p 2 -parallel 2 -skip '$(DELAYS)' ./tests $(addprefix ./tests/,backup acme databases observability storage systemd)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) 'tests/handover, closes' $(SUITE) -p 2 ./tests/handover ./tests/closes
@@ -90,7 +95,7 @@ benchmark-traefik: setup image
 	tests/traefik-setup
 	go run ./tests/benchmark --proxies edge,caddy,nginx,haproxy,traefik --cases 'Small' --out ''
 
-# 300 containers of 60 Compose projects on one network; about five minutes. `make test` has 20 of 4.
+# 300 containers of 60 Compose projects on one network; about five minutes. `make test` has 8 of 4.
 projects: setup image
 	EDGE_TEST_PROJECTS=60 $(SUITE) -v -run TestManyProjects ./tests
 

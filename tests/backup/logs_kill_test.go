@@ -18,6 +18,7 @@ import (
 // TestAKilledRunOfLogsLosesNothing: restic takes the end of its input for the end of the data, and goes on when `edge backup logs` is killed. What it
 // stores then is the beginning of the logs.
 func TestAKilledRunOfLogsLosesNothing(t *testing.T) {
+	longOnly(t)
 	stack.mustEdge(t, "backup", "bigcapital", "corteza")
 	write := func() {
 		t.Helper()
