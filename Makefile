@@ -95,7 +95,7 @@ benchmark-traefik: setup image
 	tests/traefik-setup
 	go run ./tests/benchmark --proxies edge,caddy,nginx,haproxy,traefik --cases 'Small' --out ''
 
-# 300 containers of 60 Compose projects on one network; about five minutes. `make test` has 8 of 4.
+# 300 containers of 60 Compose projects on one network; about five minutes.
 projects: setup image
 	EDGE_TEST_PROJECTS=60 $(SUITE) -v -run TestManyProjects ./tests
 

@@ -3,6 +3,8 @@
 package acme
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"strings"
@@ -18,7 +20,10 @@ func TestMain(m *testing.M) {
 	harness.Main(m, harness.Suite{
 		Dir:      "tests/acme",
 		Requires: []harness.Requirement{harness.Docker, harness.Compose, harness.Images("edge:dev", "edge-gate:dev")},
-		Setup:    func(string) error { return findGateway() },
+		Setup: func(string) error {
+			// Most of the time, each test waits for an edge to try again.
+			return errors.Join(flag.Set("test.parallel", "5"), findGateway())
+		},
 	})
 }
 

@@ -1,4 +1,4 @@
-// node status.js URL DIR
+// node status.js URL DIR MESSAGES
 //
 // Uses the status page at URL as people do, with Debian's Chromium, and prints one line of JSON: what it has seen. DIR gets screenshots. The page
 // must have services, the first of which is not fine.
@@ -7,7 +7,8 @@ import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 import { despiteNetworkChanges } from './networks.js';
 
-const [url, dir] = process.argv.slice(2);
+const [url, dir, count] = process.argv.slice(2);
+const messages = Number(count);
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -97,7 +98,7 @@ for (const [name, options] of Object.entries({
   await page.context().close();
 }
 
-// A day of messages, one each five seconds, in a page that is fed by hand: it must not grow.
+// Messages, one each five seconds (17,280 are a day), in a page that is fed by hand: it must not grow.
 {
   const page = await open({}, (p) => p.addInitScript(() => {
     window.EventSource = class { constructor() { window.feed = (m) => this.onmessage({ data: JSON.stringify(m) }); } };
@@ -128,7 +129,7 @@ for (const [name, options] of Object.entries({
   };
   await feed(0, 2000);
   const before = await measure();
-  await feed(2000, 2000 + 17280);
+  await feed(2000, 2000 + messages);
   const after = await measure();
   seen.day = { before, after };
   await page.context().close();
