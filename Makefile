@@ -14,7 +14,7 @@ DELAYS := ^TestContainerChangesAreRoutedQuickly$$
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark benchmark-traefik projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -94,6 +94,10 @@ benchmark: setup image
 benchmark-traefik: setup image
 	tests/traefik-setup
 	go run ./tests/benchmark --proxies edge,caddy,nginx,haproxy,traefik --cases 'Small' --out ''
+
+# What package tests has beyond `make test`: further rollouts, two edges, other proxies' configurations, and so on. An hour.
+test-long: setup image
+	EDGE_TEST_LONG=1 $(SUITE) -timeout 2h -parallel 2 -v ./tests
 
 # 300 containers of 60 Compose projects on one network; about five minutes.
 projects: setup image

@@ -152,6 +152,7 @@ func TestDeploysLoseNoRequest(t *testing.T) {
 
 // TestADeployOfOneContainerAtATimeGoesBack: the new version is in the place of the old one when it shows that it does not start.
 func TestADeployOfOneContainerAtATimeGoesBack(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	t.Parallel()
 	p := newDeployProject(t, map[string]string{"2": "VERSION=2", "broken": "ROLE=nonsense"})
 	p.loadAllMethodsDuring(t, storeURL+"/_test", 0, func() {

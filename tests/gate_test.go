@@ -252,6 +252,7 @@ func TestAnEdgeThatDoesNotStartIsRolledBack(t *testing.T) {
 
 // TestTheEdgeIsRecreated is `docker compose up` with another image, under load: connections wait in the gate.
 func TestTheEdgeIsRecreated(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	s := newOwnStack(t, "recreated", snippet(t, "your-own-stack.md", "1. Start the edge", "caddyfile"), snippet(t, "your-own-stack.md", "2. Connect an application", "yaml"))
 	s.MustCompose(t, "up", "--detach", "--wait")
 	s.shop.MustCompose(t, "up", "--detach")

@@ -14,6 +14,7 @@ import (
 
 // TestUpgradeToTheGate is the way from a compose file without a gate and back, as docs/rollout.md has it.
 func TestUpgradeToTheGate(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	s := newHTTPSStack(t, "upgrade")
 	with, err := os.ReadFile(s.Files[0])
 	if err != nil {

@@ -29,6 +29,7 @@ func (p *project) runServiceContainer(t *testing.T, service, name string, extra 
 // TestReusedAddressGetsNoRequestsOfTheOldService: under load, a container of another service gets the address that a container of
 // api had. It must get no request for api.
 func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	for _, mode := range []struct{ name, dockerHost string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
 			p := newLab(t, "LAB_DOCKER_HOST="+mode.dockerHost)

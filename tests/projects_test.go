@@ -160,6 +160,7 @@ func TestAnotherProjectIsNotServedByDefault(t *testing.T) {
 
 // TestRolloutWithTheEdgeInAnotherProject rolls out an application under load, from its files and by its name alone.
 func TestRolloutWithTheEdgeInAnotherProject(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	l := newProjectsLab(t, "a")
 	l.WaitReady(t, l.service("a"), 1)
 	app := l.apps["a"]
@@ -226,6 +227,7 @@ func TestANetworkIsDisconnectedAndConnected(t *testing.T) {
 
 // TestTwoEdgesOnOneHost: two stacks with an edge each, and services of the same name, on one network. Each edge serves its own.
 func TestTwoEdgesOnOneHost(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	network := newNetwork(t)
 	var edges []*project
 	for _, name := range []string{"one", "two"} {

@@ -97,6 +97,7 @@ func TestInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 
 // TestRolloutResumesAfterBeingKilled: the next rollout uses the containers that the killed one left, and no request is lost.
 func TestRolloutResumesAfterBeingKilled(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	t.Parallel()
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "web")
@@ -115,6 +116,7 @@ func TestRolloutResumesAfterBeingKilled(t *testing.T) {
 }
 
 func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	t.Parallel()
 	p := newRolloutProject(t)
 	p.Setenv("ROLLOUT_VERSION", "2")

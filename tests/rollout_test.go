@@ -98,6 +98,7 @@ func TestStopFirstRolloutHoldsRequests(t *testing.T) {
 
 // TestRolloutAllCoversRoutedServicesOnly also checks that a service without a route is replaced if it is named.
 func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	t.Parallel()
 	p := newRolloutProject(t)
 	web, store, worker, edge := p.containerIDs(t, "web"), p.containerIDs(t, "store"), p.containerIDs(t, "worker"), p.containerIDs(t, "edge")
@@ -118,6 +119,7 @@ func TestRolloutAllCoversRoutedServicesOnly(t *testing.T) {
 }
 
 func TestRolloutConflictsAreFoundBeforeAnyChange(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	t.Parallel()
 	p := newRolloutProject(t)
 	containers := func() []string { return append(p.containerIDs(t, "web"), p.containerIDs(t, "migration")...) }

@@ -106,6 +106,7 @@ func (p *twoEdges) requests(t *testing.T, edge string) int {
 // TestTwoEdgesBehindHAProxy stops the edge that serves, and then has its host fail. Sessions stay with their container, WebSockets are asked to connect again, the
 // applications know the clients, and maintenance and drains are those of both.
 func TestTwoEdgesBehindHAProxy(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	t.Parallel()
 	p := newTwoEdges(t)
 	jar, err := cookiejar.New(nil)

@@ -124,6 +124,7 @@ func TestYourOwnStack(t *testing.T) {
 // TestMovingFromOtherProxies runs the examples of docs/moving-from-other-proxies.md: an application as it is behind another proxy, and the
 // Caddyfile that takes its place. The network is that of the other proxy.
 func TestMovingFromOtherProxies(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	const page = "moving-from-other-proxies.md"
 	const authorization = "Basic YW5uYTpzd29yZGZpc2g=" // anna:swordfish
 	const tables = "The tables"                        // its example lets only 192.0.2.0/24 in

@@ -44,7 +44,7 @@ func (s *testStack) otherRepository(t *testing.T, location string) {
 
 // TestAFullRepositoryStoresNoSet: its disk becomes full while parts are written. Then there is space again.
 func TestAFullRepositoryStoresNoSet(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	dir := filepath.Join(t.TempDir(), "disk")
 	mount(t, dir, "-t", "tmpfs", "-o", "size=300m", "tmpfs")
 	stack.otherRepository(t, filepath.Join(dir, "repository"))
@@ -91,7 +91,7 @@ func TestAFullRepositoryStoresNoSet(t *testing.T) {
 
 // TestAFullVolumeUndoesTheRestore: there is no space for the new data beside the present one.
 func TestAFullVolumeUndoesTheRestore(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	t.Cleanup(func() { // after the disk is unmounted
 		if _, err := stack.project.Compose(context.Background(), "up", "--detach", "--force-recreate", "--wait", "crm"); err != nil {
 			t.Error(err)
@@ -116,7 +116,7 @@ func TestAFullVolumeUndoesTheRestore(t *testing.T) {
 
 // TestAReadOnlyRepositoryCanBeRestoredFrom, and takes no backup.
 func TestAReadOnlyRepositoryCanBeRestoredFrom(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "corteza")
 	before := stack.fingerprint(t)
 	if err := stack.psql(t.Context(), "DELETE FROM compose_record WHERE id % 2 = 0"); err != nil {
@@ -136,7 +136,7 @@ func TestAReadOnlyRepositoryCanBeRestoredFrom(t *testing.T) {
 
 // TestADamagedRepositoryIsFound by verify, and a restore from it changes nothing.
 func TestADamagedRepositoryIsFound(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	location := filepath.Join(t.TempDir(), "repository")
 	stack.otherRepository(t, location)
 	stack.mustEdge(t, "backup", "corteza")
@@ -178,7 +178,7 @@ func (s *testStack) stopped(t *testing.T, service string) string {
 
 // TestABackupWaitsForAMigration: a dump in the middle of one has half of its changes.
 func TestABackupWaitsForAMigration(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	id := stack.stopped(t, "crm-migration")
 	file := filepath.Join(t.TempDir(), "seconds")
 	if err := os.WriteFile(file, []byte("5"), 0o644); err != nil {
@@ -196,7 +196,7 @@ func TestABackupWaitsForAMigration(t *testing.T) {
 
 // TestAKilledDrillIsRemovedByTheNext.
 func TestAKilledDrillIsRemovedByTheNext(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "corteza")
 	before := stack.fingerprint(t)
 	if !stack.kill(t, 6*time.Second, "drill") {
@@ -215,7 +215,7 @@ func TestAKilledDrillIsRemovedByTheNext(t *testing.T) {
 
 // TestAPowerCutInARestoreStartsNothingOnHalfOfTheData: everything ends at once, databases and helpers included.
 func TestAPowerCutInARestoreStartsNothingOnHalfOfTheData(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "corteza")
 	newData := stack.fingerprint(t)
 	if err := stack.psql(t.Context(), "DELETE FROM compose_record WHERE id % 3 = 0"); err != nil {

@@ -48,7 +48,7 @@ func TestDrillsRestoreBothWaysAndLeaveNothing(t *testing.T) {
 	before := stack.fingerprint(t)
 	packets := countPackets(t, projectName+"-drill")
 	drills := [][]string{{"latest", "--logical"}}
-	if isLong() {
+	if harness.IsLong() {
 		drills = append(drills, []string{"latest"})
 	}
 	for _, args := range drills {

@@ -33,7 +33,7 @@ func (s *testStack) get(t *testing.T, path string) (status int, retryAfter, body
 // TestTheEdgeShowsBackupsAndMaintenance: the edge has the metrics of a backup, its status says what has failed, and during a restore it shows
 // the maintenance page.
 func TestTheEdgeShowsBackupsAndMaintenance(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "corteza", "edge")
 	harness.Eventually(t, "the metrics have the backup", func() bool {
 		_, _, body := stack.get(t, "/metrics")

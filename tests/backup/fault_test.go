@@ -138,7 +138,7 @@ func (s *testStack) awaitStack(t *testing.T) {
 // TestAKilledRestoreEndsWithOldOrNewData kills a restore at random times, and has the next call finish it. The data is then all old, or all
 // new, and everything runs.
 func TestAKilledRestoreEndsWithOldOrNewData(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	newData := stack.fingerprint(t)
 	stack.mustEdge(t, "backup", "bigcapital", "corteza")
 	if err := stack.mariadb(t.Context(), "INSERT INTO bigcapital_tenant_1.ACCOUNTS_TRANSACTIONS (ACCOUNT_ID, CREDIT) VALUES (1, 5)"); err != nil {

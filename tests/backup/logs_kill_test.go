@@ -13,12 +13,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestAKilledRunOfLogsLosesNothing: restic takes the end of its input for the end of the data, and goes on when `edge backup logs` is killed. What it
 // stores then is the beginning of the logs.
 func TestAKilledRunOfLogsLosesNothing(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "bigcapital", "corteza")
 	write := func() {
 		t.Helper()

@@ -49,17 +49,6 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// isLong reports whether the long form runs.
-func isLong() bool { return os.Getenv("EDGE_TEST_LONG") != "" }
-
-// longOnly skips a test that `make backups` runs, and `make test` has no time for.
-func longOnly(t *testing.T) {
-	t.Helper()
-	if !isLong() {
-		t.Skip("part of the long form: make backups")
-	}
-}
-
 // testStack is a project with databases, and the repository of its backups.
 type testStack struct {
 	project    *harness.Project

@@ -15,7 +15,7 @@ import (
 
 // TestADamagedDatabaseIsRestored: its server does not start any more.
 func TestADamagedDatabaseIsRestored(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "bigcapital", "corteza")
 	if err := stack.mariadb(t.Context(), "INSERT INTO bigcapital_tenant_1.ACCOUNTS_TRANSACTIONS (ACCOUNT_ID, CREDIT) VALUES (1, 4711)"); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestADamagedDatabaseIsRestored(t *testing.T) {
 
 // TestALostKeyIsReplaced with restic, by the one that is left.
 func TestALostKeyIsReplaced(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "edge")
 	location := filepath.Join(t.TempDir(), "repository")
 	if out, err := exec.Command("cp", "-r", stack.repository, location).CombinedOutput(); err != nil {
@@ -87,7 +87,7 @@ func TestALostKeyIsReplaced(t *testing.T) {
 
 // TestTheSecondRepositoryHasAllSets and logs when the first one is gone, and its drill passes.
 func TestTheSecondRepositoryHasAllSets(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	second := filepath.Join(t.TempDir(), "second")
 	cmd := exec.Command("restic", "init")
 	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+second, "RESTIC_PASSWORD="+stack.recovery)

@@ -19,7 +19,7 @@ func (s *testStack) redis(t *testing.T, service string, args ...string) string {
 
 // TestQueuesAreRestoredOnlyIfAskedFor, from a Redis that has a snapshot, and from one that has an append-only file.
 func TestQueuesAreRestoredOnlyIfAskedFor(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	services := []string{"shop-redis", "shop-cache"}
 	for _, service := range services {
 		stack.redis(t, service, "SET", "job", "of the backup")
@@ -40,7 +40,7 @@ func TestQueuesAreRestoredOnlyIfAskedFor(t *testing.T) {
 
 // TestADumpHasAllDatabasesWithTheirOwners: also those that no application of the stack uses.
 func TestADumpHasAllDatabasesWithTheirOwners(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	defer func() {
 		_ = stack.psql(t.Context(), "DROP DATABASE IF EXISTS reports;")
 		_ = stack.psql(t.Context(), "\\c postgres\nDROP TABLE IF EXISTS notes;")
@@ -78,7 +78,7 @@ CREATE TABLE notes (n int); INSERT INTO notes VALUES (8);`); err != nil {
 
 // TestAServiceOfAProfileIsStoredIfItWasStarted, without the profile on the command line.
 func TestAServiceOfAProfileIsStoredIfItWasStarted(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.expectStatus(t, 1, []string{"backup", "by-hand"}, `no application "by-hand"`)
 	stack.project.MustCompose(t, "--profile", "by-hand", "up", "--detach", "by-hand")
 	defer stack.project.MustCompose(t, "--profile", "by-hand", "rm", "--stop", "--force", "by-hand")
@@ -121,7 +121,7 @@ func (s *testStack) killIn(t *testing.T, phases string, args ...string) {
 
 // TestAnInterruptedRestoreIsUndoneWithoutTheRepository, also if the containers have been recreated since then.
 func TestAnInterruptedRestoreIsUndoneWithoutTheRepository(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "corteza")
 	if err := stack.psql(t.Context(), "INSERT INTO compose_record (module_id, value) VALUES (1, 'after the backup')"); err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func TestAnInterruptedRestoreIsUndoneWithoutTheRepository(t *testing.T) {
 
 // TestAfterAnInterruptedRestoreTheNewlyNamedSetIsRestored, although the containers of the interrupted one have been removed.
 func TestAfterAnInterruptedRestoreTheNewlyNamedSetIsRestored(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	wanted := stack.fingerprint(t)
 	stack.mustEdge(t, "backup", "corteza")
 	first := stack.latest(t)
@@ -166,7 +166,7 @@ func TestAfterAnInterruptedRestoreTheNewlyNamedSetIsRestored(t *testing.T) {
 
 // TestMaintenanceOfAnOperatorGoesOn after a restore.
 func TestMaintenanceOfAnOperatorGoesOn(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "corteza")
 	stack.project.MustCompose(t, "exec", "-T", "edge", "edge", "maintenance", "on", "crm", "--message", "Back at noon.")
 	defer stack.project.MustCompose(t, "exec", "-T", "edge", "edge", "maintenance", "off", "crm")
@@ -178,7 +178,7 @@ func TestMaintenanceOfAnOperatorGoesOn(t *testing.T) {
 
 // TestTheEdgeIsToldOfEarlyFailures: of a backup that did not begin, and of a second repository that cannot be reached.
 func TestTheEdgeIsToldOfEarlyFailures(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	expectMetric := func(line string) {
 		t.Helper()
 		harness.Eventually(t, "the metrics have "+line, func() bool {
@@ -204,7 +204,7 @@ func TestTheEdgeIsToldOfEarlyFailures(t *testing.T) {
 
 // TestAKeptDrillLeavesNoSecrets in a file, and goes by the command that it prints.
 func TestAKeptDrillLeavesNoSecrets(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup")
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)

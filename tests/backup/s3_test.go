@@ -24,7 +24,7 @@ import (
 // TestRecoveryPointUnderWrites: both databases die at random times while `edge backup logs` runs each minute. What was written in the time since
 // the last run is lost, and nothing else.
 func TestRecoveryPointUnderWrites(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	crashes := harness.Count(t, "EDGE_TEST_CRASHES", 2)
 	var longest time.Duration
 	for i := range crashes {
@@ -79,7 +79,7 @@ func s3Server(t *testing.T, dir, address string) *exec.Cmd {
 // TestARansomedRepositoryCanBeRestoredFrom: the intruder has the host and all that backup.env has, and the repository's server takes no removals. It
 // keeps all sets, backups go on, and another machine removes old ones.
 func TestARansomedRepositoryCanBeRestoredFrom(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	dir, address := t.TempDir(), testport.Address(t)
 	serve := func(args ...string) (stop func()) {
 		cmd := exec.Command(harness.Tool(t, "rest-server"), append([]string{"--no-auth", "--listen", address, "--path", dir}, args...)...)
@@ -223,7 +223,7 @@ func throttled(t *testing.T, to string, bytesPerSecond int64) (address string) {
 // TestS3ThatIsSlowOrDies: a slow server takes the backup. One that stops answering in mid-stream, or dies, ends the backup with an error, no set is
 // stored, and the next backup goes on.
 func TestS3ThatIsSlowOrDies(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "backups"), 0o755); err != nil { // the bucket
 		t.Fatal(err)

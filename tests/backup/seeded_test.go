@@ -139,7 +139,7 @@ var seededFaults = []seededFault{
 
 // TestDrillsCatchSeededFaults forges sets whose data has lost or changed something since it was counted: the manifest is that of sound data.
 func TestDrillsCatchSeededFaults(t *testing.T) {
-	longOnly(t)
+	harness.LongOnly(t, "backups")
 	faults := seededFaults[:harness.Count(t, "EDGE_TEST_FAULTS", 1)]
 	sound := make(map[string]rawManifest)
 	for _, app := range []string{"bigcapital", "corteza"} {
