@@ -14,7 +14,7 @@ DELAYS := ^TestContainerChangesAreRoutedQuickly$$
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -32,7 +32,7 @@ test:
 	$(STEP) 'tests, tests/backup, acme, databases, observability, storage, systemd' $(SUITE) -p 2 -parallel 2 -skip '$(DELAYS)' ./tests $(addprefix ./tests/,backup acme databases observability storage systemd)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
-	$(STEP) 'tests/handover, closes' $(SUITE) -p 2 ./tests/handover ./tests/closes
+	$(STEP) 'tests/handover, closes, registry, cdn' $(SUITE) -p 2 $(addprefix ./tests/,handover closes registry cdn)
 	$(STEP) tests/benchmark $(SUITE) ./tests/benchmark
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 
@@ -77,6 +77,20 @@ image:
 # What the program is made of: edge.cdx.json, in CycloneDX.
 sbom:
 	deploy/sbom
+
+# The files of a release in dist, for VERSION=v1.2.3; its images, pushed to IMAGE; the signature of the files; and the release itself. The workflow calls them in this order.
+release:
+	deploy/release $(VERSION)
+release-images:
+	deploy/release-images
+release-sign:
+	deploy/release-sign
+release-publish:
+	deploy/release-publish
+
+# Two builds of a release are equal, their programs start on each platform, and their signatures hold. 15 minutes.
+test-release:
+	tests/release
 
 # What testssl.sh says of the edge's TLS.
 testssl:
@@ -165,6 +179,9 @@ $(TOOLS)/rest-server: tools/rest-server/go.mod
 
 $(TOOLS)/restic: tools/restic/go.mod
 	CGO_ENABLED=0 go build -C tools/restic -trimpath -ldflags='-s -w' -o ../../$@ github.com/restic/restic/cmd/restic
+
+$(TOOLS)/cosign: tools/cosign/go.mod
+	CGO_ENABLED=0 go build -C tools/cosign -trimpath -ldflags='-s -w' -o ../../$@ github.com/sigstore/cosign/v3/cmd/cosign
 
 $(TOOLS)/otelcol: tools/otelcol/go.mod tools/otelcol/main.go
 	go build -C tools/otelcol -trimpath -ldflags='-s -w' -o ../../$@ .
