@@ -1,0 +1,210 @@
+package imagecleanup
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
+)
+
+// Cleanup deletes what nobody needs of the registry of a Compose project: images, and the layers that no image has any more. The edge holds the requests meanwhile.
+type Cleanup struct {
+	Docker  compose.StreamingDocker
+	Project compose.Project
+	Edge    string   // the service that is the edge; of another project: PROJECT/SERVICE
+	Service string   // the registry's
+	Flags   []string // of `edge registry delete`, for what stays
+	InUse   []string // digests of images that other machines use
+	DryRun  bool
+	Out     io.Writer
+}
+
+// stopTimeout is how long requests in flight may take when the registry stops. It is above the drain time of compose.registry.yaml.
+const stopTimeout = 70 * time.Second
+
+// startTimeout is how long the registry may take to start.
+const startTimeout = time.Minute
+
+// undoTimeout bounds each step that ends the cleanup, whatever has failed before.
+const undoTimeout = 30 * time.Second
+
+// collector is the name of the container that removes layers, so that it can be ended.
+const collector = "edge-registry-cleanup"
+
+// Run deletes images and layers. Whatever fails, the registry runs afterwards, and its requests are no longer held.
+func (c *Cleanup) Run(ctx context.Context) (err error) {
+	config, _, err := c.Docker.Run(ctx, c.Project.Args("config", "--format", "json")...)
+	if err != nil {
+		return err
+	}
+	stack, err := compose.ParseStack(config)
+	if err != nil {
+		return err
+	}
+	edges, err := c.runningContainers(ctx, stack.Name, c.Edge)
+	if err != nil {
+		return err
+	}
+	registries, err := c.runningContainers(ctx, stack.Name, c.Service)
+	if err != nil {
+		return err
+	}
+	if len(registries) > 1 {
+		return hint.New(fmt.Errorf("the service %s has %d containers, of which each could store an upload while another one removes layers", c.Service, len(registries)),
+			"docker compose up -d --scale "+c.Service+"=1")
+	}
+	edge, registry := edges[0], registries[0]
+	if c.DryRun {
+		return c.deleteImages(ctx, edge)
+	}
+	closed, err := c.isClosed(ctx, edge)
+	if err != nil {
+		return err
+	}
+	if closed {
+		return hint.New(fmt.Errorf("%s is in maintenance already, which the cleanup would end", c.Service), "docker compose exec edge edge maintenance off "+c.Service)
+	}
+	defer func() { err = errors.Join(err, c.end(context.WithoutCancel(ctx), edge)) }()
+	// Held from before the first image is deleted: a tag that is pushed meanwhile could be one of an image that is about to be deleted.
+	if _, _, err := c.Docker.Run(ctx, "exec", edge, "edge", "maintenance", "on", c.Service, "--hold", "--message", "The registry removes old images."); err != nil {
+		return err
+	}
+	if err := c.deleteImages(ctx, edge); err != nil {
+		return err
+	}
+	return c.collectGarbage(ctx, registry)
+}
+
+// runningContainers returns the IDs of the containers of a service of the project, or of another one: PROJECT/SERVICE. There is at least one.
+func (c *Cleanup) runningContainers(ctx context.Context, project, service string) (ids []string, err error) {
+	if other, name, ok := strings.Cut(service, "/"); ok {
+		project, service = other, name
+	}
+	all, err := compose.Containers(ctx, c.Docker, project, service)
+	if err != nil {
+		return nil, err
+	}
+	for _, container := range all {
+		if container.State.Status == "running" {
+			ids = append(ids, container.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, hint.New(fmt.Errorf("the service %s of the project %s does not run", service, project),
+			"docker compose up -d; services of other names: --edge, --service")
+	}
+	return ids, nil
+}
+
+// isClosed reports whether the registry is in maintenance.
+func (c *Cleanup) isClosed(ctx context.Context, edge string) (bool, error) {
+	out, _, err := c.Docker.Run(ctx, "exec", edge, "edge", "maintenance", "--json")
+	if err != nil {
+		return false, err
+	}
+	var answer struct{ Services []struct{ Service string } }
+	if err := json.Unmarshal([]byte(out), &answer); err != nil {
+		return false, fmt.Errorf("read what is in maintenance: %w", err)
+	}
+	for _, s := range answer.Services {
+		name, _, _ := strings.Cut(s.Service[strings.LastIndex(s.Service, "/")+1:], ":")
+		if name == c.Service {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// deleteImages runs `edge registry delete` in the edge's container, which reaches the registry. It gets the digests of all images that this machine has: what runs, and what `edge deploy
+// --undo` goes back to.
+func (c *Cleanup) deleteImages(ctx context.Context, edge string) error {
+	inUse, _, err := c.Docker.Run(ctx, "images", "--digests", "--no-trunc", "--format", "{{.Digest}}")
+	if err != nil {
+		return err
+	}
+	inUse += strings.Join(c.InUse, "\n")
+	args := append([]string{"exec", "--interactive", edge, "edge", "registry", "delete", "--service", c.Service}, c.Flags...)
+	if c.DryRun {
+		args = append(args, "--dry-run")
+	}
+	stderr, err := c.Docker.Stream(ctx, strings.NewReader(inUse), c.Out, args...)
+	if _, message, found := strings.Cut(stderr, "edge: error: "); err != nil && found {
+		err = errors.New(strings.TrimSpace(message))
+	}
+	return err
+}
+
+// collectGarbage removes the layers that no image has. Nothing may be pushed meanwhile, and what the registry remembers of layers is wrong afterwards: so it is stopped.
+func (c *Cleanup) collectGarbage(ctx context.Context, registry string) (err error) {
+	defer func() {
+		after := context.WithoutCancel(ctx)
+		// One that goes on would remove what is pushed from now on.
+		running, _, removeErr := c.runFor(after, undoTimeout, "ps", "--all", "--quiet", "--filter", "name=^/"+collector+"$")
+		if removeErr == nil && strings.TrimSpace(running) != "" {
+			_, _, removeErr = c.runFor(after, undoTimeout, "rm", "--force", collector)
+		}
+		if removeErr != nil {
+			err = errors.Join(err, removeErr, errors.New("the registry stays stopped, because its layers are still being removed"))
+			return
+		}
+		err = errors.Join(err, c.start(after, registry))
+	}()
+	if _, _, err := c.Docker.Run(ctx, "stop", "--time", fmt.Sprint(int(stopTimeout.Seconds())), registry); err != nil {
+		return err
+	}
+	const script = `for file in /etc/distribution/config.yml /etc/docker/registry/config.yml; do
+	[ ! -e $file ] || exec registry garbage-collect $file
+done
+echo "the image has no configuration of a registry" >&2
+exit 1`
+	var out bytes.Buffer
+	if _, err := c.Docker.Stream(ctx, nil, &out, c.Project.Args("run", "--rm", "--name", collector, "--no-deps", "--no-TTY", "--entrypoint", "sh", c.Service, "-c", script)...); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.Out, "removed %d layers and manifests from the storage\n", strings.Count(out.String(), "blob eligible for deletion: "))
+	return nil
+}
+
+func (c *Cleanup) runFor(ctx context.Context, d time.Duration, args ...string) (string, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return c.Docker.Run(ctx, args...)
+}
+
+// start starts the registry, and waits until it is healthy.
+func (c *Cleanup) start(ctx context.Context, registry string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if _, _, err := c.Docker.Run(ctx, "start", registry); err != nil {
+		return err
+	}
+	for {
+		out, _, err := c.Docker.Run(ctx, "inspect", "--format", "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}", registry)
+		if err != nil {
+			return err
+		}
+		if strings.TrimSpace(out) == "running healthy" {
+			return nil
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return hint.New(fmt.Errorf("the registry is not healthy after %v: %s", startTimeout, strings.TrimSpace(out)), "docker compose logs "+c.Service)
+		}
+	}
+}
+
+// end has the edge send requests to the registry again.
+func (c *Cleanup) end(ctx context.Context, edge string) error {
+	if _, _, err := c.runFor(ctx, undoTimeout, "exec", edge, "edge", "maintenance", "off", c.Service); err != nil {
+		return hint.New(err, "docker compose exec edge edge maintenance off "+c.Service)
+	}
+	return nil
+}

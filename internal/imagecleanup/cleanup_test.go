@@ -1,0 +1,161 @@
+package imagecleanup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/theworklabs/edge/internal/compose"
+)
+
+// fakeDocker answers what a cleanup asks, and notes what it does.
+type fakeDocker struct {
+	running []string          // services
+	fails   map[string]string // commands that fail, by a part of them
+	calls   []string
+	stdin   string
+	closed  string // what is in maintenance, as JSON
+}
+
+func (d *fakeDocker) Run(ctx context.Context, args ...string) (string, string, error) {
+	var out bytes.Buffer
+	stderr, err := d.Stream(ctx, nil, &out, args...)
+	return out.String(), stderr, err
+}
+
+func (d *fakeDocker) Stream(_ context.Context, stdin io.Reader, stdout io.Writer, args ...string) (string, error) {
+	call := strings.Join(args, " ")
+	if stdin != nil {
+		text, err := io.ReadAll(stdin)
+		if err != nil {
+			return "", err
+		}
+		d.stdin = string(text)
+	}
+	for part, message := range d.fails {
+		if strings.Contains(call, part) {
+			return message, errors.New("exit status 1")
+		}
+	}
+	switch {
+	case strings.HasSuffix(call, "config --format json"):
+		fmt.Fprint(stdout, `{"name":"shop","services":{"edge":{},"registry":{}}}`)
+	case strings.Contains(call, "maintenance --json"):
+		fmt.Fprintf(stdout, `{"services":[%s]}`, d.closed)
+	case strings.Contains(call, collector) && args[0] == "ps":
+		if has(d.calls, " run --rm") {
+			fmt.Fprintln(stdout, "collector-id")
+		}
+	case args[0] == "ps":
+		for _, service := range d.running {
+			if strings.Contains(call, "com.docker.compose.service="+service) {
+				fmt.Fprintln(stdout, service+"-id")
+			}
+		}
+	case args[0] == "inspect" && !strings.Contains(call, "--format"):
+		var all []string
+		for _, id := range args[3:] {
+			all = append(all, fmt.Sprintf(`{"Id":%q,"Name":"/shop","State":{"Status":"running"},"Config":{"Labels":{}}}`, id))
+		}
+		fmt.Fprintf(stdout, "[%s]", strings.Join(all, ","))
+	case args[0] == "inspect":
+		fmt.Fprintln(stdout, "running healthy")
+	case args[0] == "images":
+		fmt.Fprintln(stdout, "sha256:aa\n<none>")
+	default:
+		d.calls = append(d.calls, call)
+		if strings.Contains(call, " run ") {
+			fmt.Fprint(stdout, "blob eligible for deletion: sha256:1\nblob eligible for deletion: sha256:2\n")
+		}
+	}
+	return "", nil
+}
+
+func run(t *testing.T, d *fakeDocker, dryRun bool) (printed string, err error) {
+	t.Helper()
+	var out strings.Builder
+	err = (&Cleanup{Docker: d, Edge: "edge", Service: "registry", Flags: []string{"--keep", "3"}, DryRun: dryRun, Out: &out}).Run(t.Context())
+	return out.String(), err
+}
+
+func has(calls []string, part string) bool {
+	return slices.ContainsFunc(calls, func(call string) bool { return strings.Contains(call, part) })
+}
+
+func TestCleanupStopsTheRegistryWhileTheEdgeHoldsRequests(t *testing.T) {
+	d := &fakeDocker{running: []string{"edge", "registry"}}
+	printed, err := run(t, d, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"edge maintenance on registry --hold", "edge registry delete --service registry --keep 3", "stop --time 70 registry-id", "run --rm --name edge-registry-cleanup --no-deps",
+		"rm --force edge-registry-cleanup", "start registry-id", "edge maintenance off registry",
+	}
+	if len(d.calls) != len(want) {
+		t.Fatalf("called %q", d.calls)
+	}
+	for i := range want {
+		if !strings.Contains(d.calls[i], want[i]) {
+			t.Errorf("call %d is %q, want %q", i, d.calls[i], want[i])
+		}
+	}
+	if d.stdin != "sha256:aa\n<none>\n" {
+		t.Errorf("the edge got the digests %q", d.stdin)
+	}
+	if printed != "removed 2 layers and manifests from the storage\n" {
+		t.Errorf("printed %q", printed)
+	}
+}
+
+func TestADryRunStopsNothing(t *testing.T) {
+	d := &fakeDocker{running: []string{"edge", "registry"}}
+	if _, err := run(t, d, true); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.calls) != 1 || !strings.HasSuffix(d.calls[0], "--dry-run") {
+		t.Errorf("called %q", d.calls)
+	}
+}
+
+func TestTheRegistryRunsAgainAfterAFailure(t *testing.T) {
+	for _, failing := range []string{"stop --time", " run --rm"} {
+		d := &fakeDocker{running: []string{"edge", "registry"}, fails: map[string]string{failing: "no space left on device"}}
+		if _, err := run(t, d, false); err == nil || !strings.Contains(err.Error(), "exit status 1") {
+			t.Errorf("%s: %v", failing, err)
+		}
+		if !has(d.calls, "start registry-id") || !has(d.calls, "maintenance off") {
+			t.Errorf("%s: called %q", failing, d.calls)
+		}
+	}
+}
+
+func TestNothingIsDoneIfAStepBeforeFails(t *testing.T) {
+	for _, c := range []struct {
+		docker *fakeDocker
+		want   string
+	}{
+		{&fakeDocker{running: []string{"edge"}}, "the service registry of the project shop does not run"},
+		{&fakeDocker{running: []string{"registry"}}, "the service edge of the project shop does not run"},
+		{&fakeDocker{running: []string{"edge", "registry"}, fails: map[string]string{"registry delete": "edge: error: list the repositories: refused"}}, "list the repositories: refused"},
+		{&fakeDocker{running: []string{"edge", "registry"}, fails: map[string]string{"maintenance on": ""}}, "exit status 1"},
+		{&fakeDocker{running: []string{"edge", "registry"}, closed: `{"service":"shop/registry:5000"}`}, "registry is in maintenance already"},
+		{&fakeDocker{running: []string{"edge", "registry", "registry"}}, "the service registry has 2 containers"},
+	} {
+		_, err := run(t, c.docker, false)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+		if has(c.docker.calls, "stop ") {
+			t.Errorf("%s: called %q", c.want, c.docker.calls)
+		}
+	}
+}
+
+// Interface guard
+var _ compose.StreamingDocker = (*fakeDocker)(nil)
