@@ -21,8 +21,8 @@ type Files struct {
 // Register adds the commands to Caddy's. Call it once, from an init function.
 func Register(files Files) {
 	for _, c := range []caddycmd.Command{
-		backupCommand(), certsCommand(), checkCommand(), demoCommand(files.Caddyfile), deployCommand(), deployAgentCommand(), drainCommand(), drillCommand(), gateCommand(), guardCommand(), handoverCommand(), healthCommand(),
-		initCommand(files.EnvExample), logsCommand(), maintenanceCommand(), replicaCommand(), restoreCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(), verifyCommand(),
+		backupCommand(), certsCommand(), checkCommand(), cloudflareCommand(), demoCommand(files.Caddyfile), deployCommand(), deployAgentCommand(), drainCommand(), drillCommand(), gateCommand(), guardCommand(), handoverCommand(), healthCommand(),
+		initCommand(files.EnvExample), logsCommand(), maintenanceCommand(), registryCommand(), replicaCommand(), restoreCommand(), rolloutCommand(), serveCommand(files.Caddyfile), statusCommand(), verifyCommand(),
 		volumeCommand(),
 	} {
 		caddycmd.RegisterCommand(c)

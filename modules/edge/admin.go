@@ -37,6 +37,8 @@ func init() {
 //	GET  /edge/replication   a [replication.State], or null
 //	GET  /edge/handover      a [HandoverStatus]
 //	POST /edge/handover      takes a [HandoverRequest], answers the status after it
+//	GET  /edge/cloudflare    a [trustedproxies.CloudflareList]
+//	POST /edge/cloudflare    takes one, and answers it
 //	POST /edge/deployments   takes a [deploy.Event]
 //	GET  /edge/traffic       the last minutes of each service: name → []traffic.Point
 //	GET  /edge/state         a [State]
@@ -60,6 +62,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/edge/replication", Handler: jsonHandler{http.MethodGet: getReplication}},
 		{Pattern: "/edge/backups", Handler: jsonHandler{http.MethodGet: getBackups, http.MethodPost: postBackups}},
 		{Pattern: "/edge/deployments", Handler: jsonHandler{http.MethodPost: postDeployments}},
+		{Pattern: "/edge/cloudflare", Handler: jsonHandler{http.MethodGet: getCloudflare, http.MethodPost: postCloudflare}},
 		{Pattern: "/edge/traffic", Handler: jsonHandler{http.MethodGet: getTraffic}},
 		{Pattern: "/edge/handover", Handler: jsonHandler{http.MethodGet: getHandover, http.MethodPost: postHandover}},
 		{Pattern: "/edge/state", Handler: stateHandler{jsonHandler{http.MethodGet: getState, http.MethodPost: postState}}},

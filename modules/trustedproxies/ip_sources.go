@@ -13,7 +13,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(Private{})
-	caddy.RegisterModule(Cloudflare{})
+	caddy.RegisterModule(new(Cloudflare))
 }
 
 // Private trusts all private addresses (RFC 1918, RFC 4193, loopback), for an edge behind a load balancer on the same network.
@@ -29,17 +29,6 @@ func (Private) CaddyModule() caddy.ModuleInfo {
 
 // Provision parses the ranges.
 func (p *Private) Provision(caddy.Context) error { return p.parseRanges(caddyhttp.PrivateRangesCIDR()) }
-
-// Cloudflare trusts the addresses of Cloudflare's proxies, as of [CloudflareListDate].
-type Cloudflare struct{ rangeList }
-
-// CaddyModule returns the Caddy module information.
-func (Cloudflare) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.ip_sources.cloudflare", New: func() caddy.Module { return new(Cloudflare) }}
-}
-
-// Provision parses the ranges.
-func (c *Cloudflare) Provision(caddy.Context) error { return c.parseRanges(cloudflareRanges) }
 
 // rangeList is a built-in list of ranges, and those that the configuration adds.
 type rangeList struct {
