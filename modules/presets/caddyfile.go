@@ -16,7 +16,7 @@ import (
 )
 
 func init() {
-	for name, newPreset := range map[string]func() preset{"bigcapital": bigcapital, "corteza": corteza} {
+	for name, newPreset := range map[string]func() preset{"bigcapital": bigcapital, "corteza": corteza, "container_registry": containerRegistry} {
 		httpcaddyfile.RegisterDirective(name, func(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 			return parsePreset(h, newPreset())
 		})
@@ -46,6 +46,7 @@ func init() {
 //		probe <backend> {
 //			…            # see modules/edge
 //		}
+//		account pull|push|admin <name> <password hash>   # of container_registry
 //	}
 func parsePreset(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue, error) {
 	matcher, d, position, err := proxy.ParseMatcher(h)
@@ -61,6 +62,9 @@ func parsePreset(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue,
 			return nil, err
 		}
 	}
+	if p.accounts != nil && len(*p.accounts) == 0 {
+		return nil, d.Errf("%s: want at least one account: account pull|push|admin <name> <password hash>", p.name)
+	}
 	for _, b := range p.backends {
 		if err := service.Declare(h, b.service, b.config, position); err != nil {
 			return nil, err // it has the positions of both directives
@@ -71,6 +75,9 @@ func parsePreset(h httpcaddyfile.Helper, p preset) ([]httpcaddyfile.ConfigValue,
 
 func (p *preset) unmarshalLine(d *caddyfile.Dispenser) error {
 	name := d.Val()
+	if name == "account" && p.accounts != nil {
+		return p.accounts.unmarshalLine(d)
+	}
 	switch name {
 	case "hold", "max_held":
 		return p.unmarshalHold(d)
@@ -171,8 +178,12 @@ func (p *preset) unmarshalValue(d *caddyfile.Dispenser, name, value string) erro
 		}
 		p.responseTimeout = time.Duration(parsed)
 	default:
-		return d.Errf("%s: unknown subdirective %q; there are %s, block, max_body, response_timeout, hold, max_held, affinity, limit, origins, security_headers and probe",
-			p.name, name, strings.Join(p.backendNames(), ", "))
+		more := ""
+		if p.accounts != nil {
+			more = "account, "
+		}
+		return d.Errf("%s: unknown subdirective %q; there are %s, %sblock, max_body, response_timeout, hold, max_held, affinity, limit, origins, security_headers and probe",
+			p.name, name, strings.Join(p.backendNames(), ", "), more)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type limit struct {
 type limits struct {
 	login      limit
 	all        limit
-	loginPaths []string // a POST to them signs in, signs up or asks for a new password
+	loginPaths []string // a POST to them signs in, signs up or asks for a new password; none if the handler of the accounts limits log-ins
 	allow      []string // addresses and ranges of clients without limits
 }
 
@@ -46,7 +46,7 @@ func (l limits) routes(zoneName string) caddyhttp.RouteList {
 	if l.all.events > 0 {
 		routes = append(routes, caddyhttp.Route{HandlersRaw: l.handler(zoneName, l.all)})
 	}
-	if l.login.events > 0 {
+	if l.login.events > 0 && len(l.loginPaths) > 0 {
 		routes = append(routes, caddyhttp.Route{
 			MatcherSetsRaw: caddyhttp.RawMatcherSets{caddy.ModuleMap{
 				"method": caddyconfig.JSON([]string{"POST"}, nil), "path": caddyconfig.JSON(l.loginPaths, nil),
@@ -58,9 +58,11 @@ func (l limits) routes(zoneName string) caddyhttp.RouteList {
 }
 
 func (l limits) handler(zoneName string, of limit) []json.RawMessage {
-	return []json.RawMessage{caddyconfig.JSONModuleObject(&ratelimit.Handler{Zones: []*ratelimit.Zone{{
-		Name: zoneName, Events: of.events, Window: caddy.Duration(of.window), Burst: of.burst, Allow: l.allow,
-	}}}, "handler", "rate_limit", nil)}
+	return []json.RawMessage{caddyconfig.JSONModuleObject(&ratelimit.Handler{Zones: []*ratelimit.Zone{l.zone(zoneName, of)}}, "handler", "rate_limit", nil)}
+}
+
+func (l limits) zone(name string, of limit) *ratelimit.Zone {
+	return &ratelimit.Zone{Name: name, Events: of.events, Window: caddy.Duration(of.window), Burst: of.burst, Allow: l.allow}
 }
 
 // unmarshalLine reads one of the lines `limit login|all …`, `limit allow …` and `limit off`.

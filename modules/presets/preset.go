@@ -1,4 +1,4 @@
-// Package presets has the directives `bigcapital` and `corteza`: the routes, limits and headers that these applications need.
+// Package presets has the directives `bigcapital`, `corteza` and `container_registry`: the routes, limits and headers that these applications need.
 //
 // A directive needs no argument, and its block can override every value. `edge adapt` prints the resulting routes.
 package presets
@@ -31,6 +31,7 @@ type preset struct {
 	headers         securityheaders.Headers
 	limits          limits
 	allowedOrigins  allowedOrigins
+	accounts        *accounts // nil: the application has a log-in of its own
 	backends        []backend // in the order of their routes; the last one gets all other paths
 	defaultService  string    // the first backend's service, unless the Caddyfile overrides it
 }
@@ -51,6 +52,7 @@ func (p preset) routes() caddyhttp.RouteList {
 	if !p.headers.IsEmpty() {
 		routes = append(routes, caddyhttp.Route{HandlersRaw: p.headers.Handlers()})
 	}
+	routes = append(routes, notForCDNsRoute())
 	if len(p.blockedPaths) > 0 {
 		routes = append(routes, caddyhttp.Route{
 			MatcherSetsRaw: caddyhttp.RawMatcherSets{caddy.ModuleMap{"any_spelling": caddyconfig.JSON(p.blockedPaths, nil)}},
@@ -62,6 +64,9 @@ func (p preset) routes() caddyhttp.RouteList {
 	}
 	routes = append(routes, p.allowedOrigins.routes()...)
 	routes = append(routes, p.limits.routes(p.zoneName())...)
+	if p.accounts != nil {
+		routes = append(routes, p.accounts.routes(p.zoneName(), p.limits)...)
+	}
 	if p.maxBody > 0 {
 		routes = append(routes, bodyTooLargeRoute(p.maxBody))
 	}
@@ -111,6 +116,20 @@ func bodyLimitHandler(maxBytes int64) json.RawMessage {
 	return caddyconfig.JSONModuleObject(requestbody.RequestBody{MaxSize: maxBytes}, "handler", "request_body", nil)
 }
 
+// cdnCacheControl is Cache-Control for CDNs alone (RFC 9213): browsers do as the application says.
+const cdnCacheControl = "CDN-Cache-Control"
+
+// notForCDNsRoute keeps CDNs from storing what the application answers. Without it, Cloudflare decides by the end of the path, so that /api/me/x.css would be a file to it, and a page that
+// stands in for a missing file would be the file.
+func notForCDNsRoute() caddyhttp.Route {
+	return caddyhttp.Route{HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
+		headers.Handler{Response: &headers.RespHeaderOps{
+			// At once, so that immutableAssetsRoute can delete it.
+			HeaderOps: &headers.HeaderOps{Set: http.Header{cdnCacheControl: []string{"no-store"}}},
+		}}, "handler", "headers", nil,
+	)}}
+}
+
 // immutableAssetsRoute lets browsers cache files forever whose names change with their content. It leaves out HTML pages: if a file
 // is missing, the web app responds with its page and status 200, which browsers must not cache.
 func immutableAssetsRoute(assets []string) caddyhttp.Route {
@@ -118,9 +137,10 @@ func immutableAssetsRoute(assets []string) caddyhttp.Route {
 		MatcherSetsRaw: pathMatcher(assets),
 		HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
 			headers.Handler{Response: &headers.RespHeaderOps{
-				HeaderOps: &headers.HeaderOps{Set: http.Header{
-					"Cache-Control": []string{"public, max-age=31536000, immutable"},
-				}},
+				HeaderOps: &headers.HeaderOps{
+					Set:    http.Header{"Cache-Control": []string{"public, max-age=31536000, immutable"}},
+					Delete: []string{cdnCacheControl},
+				},
 				Require: &caddyhttp.ResponseMatcher{
 					StatusCode: []int{2},
 					Headers:    http.Header{"Content-Type": []string{"text/css*", "*javascript*", "font/*", "image/*"}},
