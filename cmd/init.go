@@ -18,7 +18,7 @@ import (
 func initCommand(envExample []byte) caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "init",
-		Usage: "[--domain <domain>] [--email <address>] [--file .env] [--databases <host>] [--replica <host>]",
+		Usage: "[--domain <domain>] [--email <address>] [--file .env] [--databases <host>] [--replica <host>] [--registry] [--cdn]",
 		Short: "Writes a .env with new secrets for the compose file",
 		Long: `
 Writes the variables that compose.yaml needs, with a new secret of 256 random bits for each
@@ -30,6 +30,10 @@ that exists.
               variables in .env stay as they are.
   --replica   writes the certificates for a second machine with databases, which has the
               replicas: docs/replication.md.
+  --registry  adds what compose.registry.yaml needs to .env, and prints the passwords of the
+              accounts once: docs/registry.md.
+  --cdn       writes an authority of your own, and the certificate that a CDN in front shows to
+              the edge: docs/cdn.md.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Flags().String("domain", "localhost", "The domain under which the sites are")
@@ -37,12 +41,19 @@ that exists.
 			cmd.Flags().String("file", ".env", "The file to write")
 			cmd.Flags().String("databases", "", "Write the certificates for databases on this other machine")
 			cmd.Flags().String("replica", "", "Write the certificates for a replica on this other machine")
+			cmd.Flags().Bool("registry", false, "Write the passwords of a container registry")
+			cmd.Flags().Bool("cdn", false, "Write the certificate that a CDN in front shows")
 			cmd.RunE = runNoArgs(func(cmd *cobra.Command) error {
-				if host := (caddycmd.Flags{FlagSet: cmd.Flags()}).String("databases"); host != "" {
-					return writeDatabases(cmd, host)
-				}
-				if host := (caddycmd.Flags{FlagSet: cmd.Flags()}).String("replica"); host != "" {
-					return writeReplica(cmd, host)
+				flags := caddycmd.Flags{FlagSet: cmd.Flags()}
+				switch databases, replica := flags.String("databases"), flags.String("replica"); {
+				case databases != "":
+					return writeDatabases(cmd, databases)
+				case replica != "":
+					return writeReplica(cmd, replica)
+				case flags.Bool("registry"):
+					return writeRegistry(cmd)
+				case flags.Bool("cdn"):
+					return writeCDN(cmd)
 				}
 				return runInit(cmd, envExample)
 			})
@@ -95,14 +106,19 @@ func fillEnv(example []byte, values map[string]string) (content []byte, secrets 
 			}
 			line += values[name]
 		case isSecret(name):
-			secret := make([]byte, 32)
-			_, _ = rand.Read(secret) // it never returns an error
-			line += hex.EncodeToString(secret)
+			line += newSecret()
 			secrets++
 		}
 		out.WriteString(line + "\n")
 	}
 	return out.Bytes(), secrets, lines.Err()
+}
+
+// newSecret returns 256 random bits.
+func newSecret() string {
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // it never returns an error
+	return hex.EncodeToString(secret)
 }
 
 func isSecret(name string) bool {

@@ -43,6 +43,7 @@ var missingOnBareDebian = []string{
 	"image edge-test/haproxy:test",
 	"image edge-test/apache:test",
 	"image edge-test/systemd:test",
+	"image edge-test/registry:test",
 	"image edge-test/observability:test",
 	"image edge-test/bigcapital-server:test",
 	"image edge-test/socketio:test",
