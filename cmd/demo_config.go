@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 
@@ -25,15 +26,23 @@ status.localhost {
 }
 `
 
+// caddyfileVariable matches a variable of the environment in a Caddyfile.
+var caddyfileVariable = regexp.MustCompile(`\{\$([A-Z0-9_]+)`)
+
 // demoConfig adapts the shipped Caddyfile for localhost, with the status page. It adds the addresses of the backends, and a storage that is removed
 // with the demo for the internal certificate authority.
 func demoConfig(caddyfile []byte, dir string, httpPort, httpsPort int, static map[string][]string) ([]byte, error) {
-	for name, value := range map[string]string{
+	variables := map[string]string{
 		"DOMAIN": "localhost", "HTTP_PORT": strconv.Itoa(httpPort), "HTTPS_PORT": strconv.Itoa(httpsPort),
 		"PUBLIC_HTTPS_PORT": strconv.Itoa(httpsPort), "EDGE_ADMIN": "unix/" + filepath.Join(dir, "admin.sock"),
-		"ACME_EMAIL": "", "EDGE_DOCKER_HOST": "", "TRUSTED_PROXIES": "static", "PROXY_PROTOCOL_FROM": "",
-		"ACME_OPTIONS": "", "LOG_FORMAT": "redact", "RESTART_UNHEALTHY": "false", "TRACING": "", "MORE_SITES": "",
-	} {
+	}
+	// Those of the shell would change the demo: all others have their defaults.
+	for _, name := range caddyfileVariable.FindAllSubmatch(caddyfile, -1) {
+		if err := os.Unsetenv(string(name[1])); err != nil {
+			return nil, err
+		}
+	}
+	for name, value := range variables {
 		if err := os.Setenv(name, value); err != nil {
 			return nil, err
 		}

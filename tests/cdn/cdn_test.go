@@ -1,0 +1,400 @@
+package cdn
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/theworklabs/edge/internal/authority"
+	"github.com/theworklabs/edge/internal/testport"
+	"github.com/theworklabs/edge/tests/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m, harness.Suite{Dir: "tests/cdn"}) }
+
+const (
+	page = "<!doctype html><title>Accounting</title><script src=/assets/index-4f8a21.js></script>"
+)
+
+// asset is large enough to be compressed.
+var asset = strings.Repeat("console.log('the application')\n", 100)
+
+// application stands in for BigCapital: its web application answers with its page if a file is missing, as the nginx of its image does.
+type application struct {
+	mu        sync.Mutex
+	seen      []*http.Request
+	abandoned atomic.Int32 // requests whose client left before the answer
+}
+
+// ServeHTTP implements http.Handler.
+func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Cf-Ray") != "" { // not a probe of the edge
+		a.mu.Lock()
+		a.seen = append(a.seen, r.Clone(context.WithoutCancel(r.Context())))
+		a.mu.Unlock()
+	}
+	switch {
+	case r.URL.Path == "/assets/index-4f8a21.js":
+		w.Header().Set("Content-Type", "application/javascript")
+		w.Header().Set("ETag", `"4f8a21"`)
+		if r.Header.Get("If-None-Match") == `"4f8a21"` || r.Header.Get("If-None-Match") == `W/"4f8a21"` {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = io.WriteString(w, asset)
+	case strings.HasPrefix(r.URL.Path, "/api/fails"):
+		http.Error(w, "it fails", http.StatusInternalServerError)
+	case r.URL.Path == "/api/slow":
+		select {
+		case <-time.After(20 * time.Second):
+		case <-r.Context().Done():
+			a.abandoned.Add(1)
+		}
+	case strings.HasPrefix(r.URL.Path, "/socket"):
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		_, _ = io.Copy(conn, buffered)
+	case strings.HasPrefix(r.URL.Path, "/api/"):
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"user":%q,"address":%q}`, r.Header.Get("Authorization"), r.Header.Get("X-Real-Ip"))
+	default:
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, page)
+	}
+}
+
+// last returns the last request that the application got, and how many these were.
+func (a *application) last() (*http.Request, int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.seen) == 0 {
+		return nil, 0
+	}
+	return a.seen[len(a.seen)-1], len(a.seen)
+}
+
+// site is the shipped configuration with the application, behind a CDN.
+type site struct {
+	app         *application
+	cdn         *cdn
+	visitors    *httptest.Server
+	http, https string // ports of the edge
+}
+
+const host = "accounting.localhost"
+
+func start(t *testing.T) *site {
+	t.Helper()
+	s := &site{app: new(application), http: testport.Port(t), https: testport.Port(t)}
+	server, webapp := httptest.NewServer(s.app), httptest.NewServer(s.app)
+	t.Cleanup(server.Close)
+	t.Cleanup(webapp.Close)
+	now, dir := time.Now(), t.TempDir()
+	a, err := authority.New("CDN", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := a.Sign("cdn", nil, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := tls.X509KeyPair(client, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authorityFile := filepath.Join(dir, "authority.pem")
+	if err := os.WriteFile(authorityFile, a.CertificatePEM(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	shipped, err := os.ReadFile("../../Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(shipped)
+	for old, replacement := range map[string]string{
+		"\tbigcapital\n":                    "\tbigcapital {\n\t\tserver " + server.Listener.Addr().String() + "\n\t\twebapp " + webapp.Listener.Addr().String() + "\n\t}\n",
+		"trust_pool file cdn/authority.pem": "trust_pool file " + authorityFile,
+	} {
+		if !strings.Contains(text, old) {
+			t.Fatalf("the shipped Caddyfile has no %q", old)
+		}
+		text = strings.Replace(text, old, replacement, 1)
+	}
+	text += "\nopen.localhost {\n\trespond open\n}\n"
+	edge := harness.StartEdge(t, text,
+		"DOMAIN=localhost", "HTTP_PORT="+s.http, "HTTPS_PORT="+s.https, "PUBLIC_HTTPS_PORT="+s.https, "EDGE_ADMIN=unix/"+filepath.Join(dir, "admin.sock"),
+		"TRUSTED_PROXIES=cloudflare "+address, "ORIGIN_PULLS=import origin_pulls")
+	s.cdn = newCDN("https", s.https, []tls.Certificate{certificate})
+	s.visitors = s.cdn.start()
+	t.Cleanup(s.visitors.Close)
+	harness.Eventually(t, "the edge serves through the CDN", func() bool {
+		if edge.HasEnded() {
+			t.Fatal(edge.Output())
+		}
+		resp, err := s.request("GET", "/", nil)
+		return err == nil && resp.status == http.StatusOK
+	})
+	return s
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// request sends a request of a visitor to the CDN.
+func (s *site) request(method, target string, body io.Reader, header ...string) (*answer, error) {
+	return send(s.visitors.Client(), method, s.visitors.URL+target, body, header...)
+}
+
+func send(client *http.Client, method, address string, body io.Reader, header ...string) (*answer, error) {
+	req, err := http.NewRequest(method, address, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Host = host
+	req.Header.Set("Accept-Encoding", "identity")
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return &answer{resp.StatusCode, resp.Header, string(text)}, err
+}
+
+func (s *site) mustRequest(t *testing.T, method, target string, header ...string) *answer {
+	t.Helper()
+	a, err := s.request(method, target, nil, header...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestWhatACDNStores: files whose names change with their content, and nothing else.
+func TestWhatACDNStores(t *testing.T) {
+	s := start(t)
+	for _, c := range []struct {
+		name, target string
+		status       int
+		second       string // CF-Cache-Status of the second request
+		requests     int    // that the application gets of two
+		cacheControl string
+	}{
+		{"a file with a hashed name", "/assets/index-4f8a21.js", 200, "HIT", 1, "public, max-age=31536000, immutable"},
+		{"the page", "/index.html", 200, "DYNAMIC", 2, ""},
+		{"the page in a file's place", "/assets/gone-123456.js", 200, "BYPASS", 2, ""},
+		{"the page in another file's place", "/favicon.ico", 200, "BYPASS", 2, ""},
+		{"an answer of the API", "/api/accounts", 200, "DYNAMIC", 2, ""},
+		{"cache deception", "/api/me/x.css", 200, "BYPASS", 2, ""},
+		{"cache deception with a parameter", "/api/me;x.css", 200, "BYPASS", 2, ""},
+		{"an error of the API", "/api/fails.js", 500, "BYPASS", 2, ""},
+		{"a blocked path", "/api/queues/x.css", 404, "BYPASS", 0, "no-store"},
+	} {
+		_, before := s.app.last()
+		first := s.mustRequest(t, "GET", c.target, "Authorization", "Bearer of the victim")
+		second := s.mustRequest(t, "GET", c.target)
+		_, after := s.app.last()
+		t.Logf("%-34s the edge: %d, Cache-Control %q, CDN-Cache-Control %q; the visitor: %s, then %s; the application got %d of 2", c.name, first.status,
+			first.header.Get("Cache-Control"), first.header.Get("CDN-Cache-Control"), first.header.Get("CF-Cache-Status"), second.header.Get("CF-Cache-Status"), after-before)
+		if first.status != c.status || second.header.Get("CF-Cache-Status") != c.second || after-before != c.requests || first.header.Get("Cache-Control") != c.cacheControl {
+			t.Errorf("%s: %d, %s, %d requests, Cache-Control %q; want %+v", c.name, first.status, second.header.Get("CF-Cache-Status"), after-before, first.header.Get("Cache-Control"), c)
+		}
+		if strings.Contains(second.body, "victim") {
+			t.Errorf("%s: another visitor got %s", c.name, second.body)
+		}
+	}
+}
+
+// TestACacheIsNotPoisoned sends headers that applications take for the host, the path or the scheme, with requests for what the CDN stores.
+func TestACacheIsNotPoisoned(t *testing.T) {
+	s := start(t)
+	want := s.mustRequest(t, "GET", "/api/clean").header
+	for _, header := range [][2]string{
+		{"X-Forwarded-Host", "evil.example"}, {"X-Host", "evil.example"}, {"X-Original-URL", "/api/me"}, {"X-Rewrite-URL", "/api/me"}, {"X-Forwarded-Scheme", "http"},
+		{"Forwarded", "host=evil.example"}, {"X-HTTP-Method-Override", "POST"},
+	} {
+		a := s.mustRequest(t, "GET", "/assets/index-4f8a21.js?"+url.QueryEscape(header[0]), header[0], header[1])
+		if a.status != http.StatusOK || a.body != asset {
+			t.Errorf("%s: %d %s", header[0], a.status, a.body)
+		}
+		got, _ := s.app.last()
+		if got.Host != host || got.URL.Path != "/assets/index-4f8a21.js" {
+			t.Errorf("%s: the application got %s%s", header[0], got.Host, got.URL.Path)
+		}
+		for name, values := range got.Header {
+			if strings.Contains(strings.Join(values, ","), "evil.example") {
+				t.Errorf("%s: the application got %s: %q", header[0], name, values)
+			}
+		}
+	}
+	if want.Get("CDN-Cache-Control") != "no-store" {
+		t.Errorf("CDN-Cache-Control of the API: %q", want.Get("CDN-Cache-Control"))
+	}
+}
+
+// TestTheApplicationGetsTheVisitorsAddress: not the CDN's, and not one that the visitor claims.
+func TestTheApplicationGetsTheVisitorsAddress(t *testing.T) {
+	s := start(t)
+	a := s.mustRequest(t, "GET", "/api/me", "X-Forwarded-For", "198.51.100.1", "CF-Connecting-IP", "198.51.100.1", "X-Real-IP", "198.51.100.1")
+	got, _ := s.app.last()
+	t.Logf("the application got X-Real-IP %q, X-Forwarded-For %q", got.Header.Get("X-Real-Ip"), got.Header.Get("X-Forwarded-For"))
+	if !strings.Contains(a.body, `"address":"127.0.0.1"`) {
+		t.Errorf("the application took the address from %s", a.body)
+	}
+}
+
+// TestNobodyReachesTheSitesPastTheCDN: without its certificate, also if one's address is the CDN's.
+func TestNobodyReachesTheSitesPastTheCDN(t *testing.T) {
+	s := start(t)
+	other, err := authority.New("CDN", time.Now()) // of the same name
+	if err != nil {
+		t.Fatal(err)
+	}
+	pem, err := other.Sign("cdn", nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := tls.X509KeyPair(pem, pem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		from         string
+		certificates []tls.Certificate
+	}{
+		"without a certificate":                        {"127.0.0.1", nil},
+		"with another customer's":                      {"127.0.0.1", []tls.Certificate{foreign}},
+		"from the CDN's address without a certificate": {address, nil},
+	} {
+		_, before := s.app.last()
+		client := &http.Client{Transport: &http.Transport{
+			DialContext:     dialTo(&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(c.from)}}, s.https),
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: c.certificates, ServerName: host},
+		}}
+		a, err := send(client, "GET", "https://"+host+"/api/me", nil)
+		if err == nil {
+			t.Errorf("%s: got %d", name, a.status)
+		}
+		t.Logf("%s: %v", name, err)
+		if _, after := s.app.last(); after != before {
+			t.Errorf("%s: the application got a request", name)
+		}
+	}
+	// A handshake for a site that demands no certificate must not open the way to one that does.
+	client := &http.Client{Transport: &http.Transport{
+		DialContext:     dialTo(new(net.Dialer), s.https),
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "open.localhost"},
+	}}
+	_, before := s.app.last()
+	a, err := send(client, "GET", "https://open.localhost/api/me", nil)
+	if err != nil || a.status != http.StatusMisdirectedRequest {
+		t.Errorf("by another name in the handshake: %+v, %v", a, err)
+	}
+	if _, after := s.app.last(); after != before {
+		t.Error("by another name in the handshake: the application got a request")
+	}
+	// Who connects directly cannot choose an address either: the redirect is all that plain HTTP has.
+	plain := &http.Client{Transport: &http.Transport{DialContext: dialTo(new(net.Dialer), s.http)}}
+	a, err = send(plain, "GET", "http://"+host+"/api/me", nil, "X-Forwarded-Proto", "https")
+	if err != nil || a.status != http.StatusPermanentRedirect {
+		t.Errorf("plain HTTP: %v, %v", a, err)
+	}
+}
+
+// TestARedirectThatWouldNotEndIsNamed: the CDN speaks HTTP to the edge ("Flexible").
+func TestARedirectThatWouldNotEndIsNamed(t *testing.T) {
+	s := start(t)
+	flexible := newCDN("http", s.http, nil)
+	visitors := flexible.start()
+	defer visitors.Close()
+	a, err := send(visitors.Client(), "GET", visitors.URL+"/", nil)
+	if err != nil || a.status != http.StatusLoopDetected || !strings.Contains(a.body, "Full (strict)") {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}
+
+// TestCompressionOnTheWay: ETags and Vary survive what the CDN does to the encoding.
+func TestCompressionOnTheWay(t *testing.T) {
+	s := start(t)
+	for _, encoding := range []string{"identity", "gzip"} {
+		a, err := send(s.visitors.Client(), "GET", s.visitors.URL+"/assets/index-4f8a21.js?"+encoding, nil, "Accept-Encoding", encoding)
+		if err != nil || a.status != http.StatusOK {
+			t.Fatal(a, err)
+		}
+		tag := a.header.Get("ETag")
+		t.Logf("%s: Content-Encoding %q, ETag %s, Vary %q", encoding, a.header.Get("Content-Encoding"), tag, a.header.Get("Vary"))
+		if tag == "" {
+			t.Errorf("%s: no ETag", encoding)
+		}
+		// A path that the CDN does not store asks the application with that tag.
+		again := s.mustRequest(t, "HEAD", "/assets/index-4f8a21.js", "If-None-Match", tag)
+		if again.status != http.StatusNotModified {
+			t.Errorf("%s: a request with the tag %s got %d", encoding, tag, again.status)
+		}
+	}
+}
+
+func TestLimitsOfTheCDN(t *testing.T) {
+	s := start(t)
+	large, err := s.request("POST", "/api/attachments", strings.NewReader(strings.Repeat("x", 2<<20)))
+	if err != nil || large.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a large body: %+v, %v", large, err)
+	}
+	if slow := s.mustRequest(t, "GET", "/api/slow"); slow.status != 524 {
+		t.Errorf("a slow answer: %+v", slow)
+	}
+	harness.Eventually(t, "the application notices that the CDN has left", func() bool {
+		return s.app.abandoned.Load() == 1
+	})
+}
+
+func TestWebSocketsPassTheCDN(t *testing.T) {
+	s := start(t)
+	conn, err := tls.Dial("tcp", s.visitors.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: https://%s\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host, host); err != nil {
+		t.Fatal(err)
+	}
+	reader := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(resp, err)
+	}
+	for i := range 5 {
+		message := fmt.Sprintf("message %d\n", i)
+		if _, err := io.WriteString(conn, message); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := reader.ReadString('\n'); err != nil || got != message {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+}
