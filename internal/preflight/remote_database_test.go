@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -169,5 +170,40 @@ func TestCertificatesThatEndAreFound(t *testing.T) {
 		}
 		w.service("app")["volumes"] = []jsonObject{{"type": "bind", "source": file, "target": "/run/databases/server.pem", "read_only": true}}
 		expectFinding(t, w.newCheck(t).Run(t.Context()), "certificate", c.level, c.want, "")
+	}
+}
+
+// TestACertificateBesideItsAuthorityIsFound: the edge mounts an authority alone, and a CDN has the certificate.
+func TestACertificateBesideItsAuthorityIsFound(t *testing.T) {
+	w, dir := newFakeHost(t), t.TempDir()
+	a, err := authority.New("CDN", w.now.Add(-4*365*24*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	another, err := authority.New("another", w.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := a.Sign("cdn", nil, w.now.Add(-5*365*24*time.Hour-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := another.Sign("foreign", nil, w.now.Add(-5*365*24*time.Hour-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"authority.pem": a.CertificatePEM(), "client.pem": client, "foreign.pem": foreign} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.service("edge")["volumes"] = append(w.service("edge")["volumes"].([]jsonObject),
+		jsonObject{"type": "bind", "source": filepath.Join(dir, "authority.pem"), "target": "/etc/edge/cdn/authority.pem", "read_only": true})
+	findings := w.newCheck(t).Run(t.Context())
+	expectFinding(t, findings, "certificate", Error, "edge: the certificate in "+filepath.Join(dir, "client.pem")+" has ended on ", "docs/cdn.md")
+	for _, f := range findings {
+		if strings.Contains(f.Message, "foreign.pem") {
+			t.Errorf("a certificate of another authority: %+v", f)
+		}
 	}
 }
