@@ -234,8 +234,13 @@ func TestACacheIsNotPoisoned(t *testing.T) {
 	s := start(t)
 	want := s.mustRequest(t, "GET", "/api/clean").header
 	for _, header := range [][2]string{
-		{"X-Forwarded-Host", "evil.example"}, {"X-Host", "evil.example"}, {"X-Original-URL", "/api/me"}, {"X-Rewrite-URL", "/api/me"}, {"X-Forwarded-Scheme", "http"},
-		{"Forwarded", "host=evil.example"}, {"X-HTTP-Method-Override", "POST"},
+		{"X-Forwarded-Host", "evil.example"},
+		{"X-Host", "evil.example"},
+		{"X-Original-URL", "/api/me"},
+		{"X-Rewrite-URL", "/api/me"},
+		{"X-Forwarded-Scheme", "http"},
+		{"Forwarded", "host=evil.example"},
+		{"X-HTTP-Method-Override", "POST"},
 	} {
 		a := s.mustRequest(t, "GET", "/assets/index-4f8a21.js?"+url.QueryEscape(header[0]), header[0], header[1])
 		if a.status != http.StatusOK || a.body != asset {
