@@ -6,7 +6,6 @@ package registry
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,16 +116,4 @@ func (s *registryStack) repository(t *testing.T, name, account string) *remote.R
 	}
 	repository.Client = client
 	return repository
-}
-
-// do sends a request with the password of an account.
-func (s *registryStack) do(t *testing.T, client *http.Client, account string, req *http.Request) *http.Response {
-	t.Helper()
-	req.SetBasicAuth(account, s.passwords[account])
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
 }
