@@ -14,7 +14,7 @@ DELAYS := ^TestContainerChangesAreRoutedQuickly$$
 STEP := @tests/step
 SUITE := go test -race -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release test-delivery testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -91,6 +91,13 @@ release-publish:
 # Two builds of a release are equal, their programs start on each platform, and their signatures hold. 15 minutes.
 test-release:
 	tests/release
+
+# The workflows for an application's repository run with act: from `git push` to the answer of the new version, over SSH. 1 GB goes to the registry and back. actionlint
+# reads all workflows. It needs sshd (openssh-server), and builds act first. 15 minutes.
+test-delivery: setup image
+	tests/delivery-setup
+	$(TOOLS)/actionlint .github/workflows/*.yml deploy/ci/*.yml
+	EDGE_TEST_DELIVERY=1 EDGE_TEST_GIGABYTES=1 $(SUITE) -v ./tests/registry
 
 # What testssl.sh says of the edge's TLS.
 testssl:
@@ -182,6 +189,12 @@ $(TOOLS)/restic: tools/restic/go.mod
 
 $(TOOLS)/cosign: tools/cosign/go.mod
 	CGO_ENABLED=0 go build -C tools/cosign -trimpath -ldflags='-s -w' -o ../../$@ github.com/sigstore/cosign/v3/cmd/cosign
+
+$(TOOLS)/act: tools/workflows/go.mod
+	CGO_ENABLED=0 go build -C tools/workflows -trimpath -ldflags='-s -w' -o ../../$@ github.com/nektos/act
+
+$(TOOLS)/actionlint: tools/workflows/go.mod
+	CGO_ENABLED=0 go build -C tools/workflows -trimpath -ldflags='-s -w' -o ../../$@ github.com/rhysd/actionlint/cmd/actionlint
 
 $(TOOLS)/otelcol: tools/otelcol/go.mod tools/otelcol/main.go
 	go build -C tools/otelcol -trimpath -ldflags='-s -w' -o ../../$@ .

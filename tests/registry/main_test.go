@@ -1,6 +1,6 @@
 // Package registry tests compose.registry.yaml with CNCF Distribution, the Docker Engine as a client, and a client that sends what it wants.
 //
-// `make test` runs it in about a minute. EDGE_TEST_GIGABYTES=1 adds an image of that size.
+// `make test` runs it in about two minutes; `make test-delivery` also pushes 1 GB, and deploys what is pushed with git.
 package registry
 
 import (

@@ -1,0 +1,100 @@
+package registry
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/theworklabs/edge/tests/harness"
+)
+
+// TestALargeLayer pushes and pulls a layer of EDGE_TEST_GIGABYTES GB through the edge with TLS. It measures how long that takes, and how much memory the edge needs.
+func TestALargeLayer(t *testing.T) {
+	gigabytes, err := strconv.ParseFloat(os.Getenv("EDGE_TEST_GIGABYTES"), 64)
+	if err != nil {
+		t.Skip("EDGE_TEST_GIGABYTES says how large; make test-delivery runs it with 1")
+	}
+	size := int64(gigabytes * 1e9)
+	layer := func() io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{1}), size) } // the same each time
+	hash := sha256.New()
+	if _, err := io.Copy(hash, layer()); err != nil {
+		t.Fatal(err)
+	}
+	d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.NewDigest(digest.SHA256, hash), Size: size}
+
+	memory := watchMemory(t)
+	began := time.Now()
+	if err := stack.repository(t, "shop/large", "push").Blobs().Push(t.Context(), d, layer()); err != nil {
+		t.Fatal(err)
+	}
+	pushed := time.Since(began)
+	began = time.Now()
+	content, err := stack.repository(t, "shop/large", "pull").Blobs().Fetch(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer content.Close()
+	hash.Reset()
+	if n, err := io.Copy(hash, content); err != nil || n != size {
+		t.Fatalf("pulled %d of %d bytes: %v", n, size, err)
+	}
+	if got := digest.NewDigest(digest.SHA256, hash); got != d.Digest {
+		t.Errorf("pulled %s, want %s", got, d.Digest)
+	}
+	before, most := memory()
+	t.Logf("%.1f GB: pushed in %.1f s, pulled in %.1f s; the edge had %d MB before and at most %d MB", gigabytes, pushed.Seconds(), time.Since(began).Seconds(), before>>20, most>>20)
+	if most-before > 64<<20 {
+		t.Errorf("the memory of the edge grew from %d to %d MB", before>>20, most>>20)
+	}
+}
+
+// watchMemory looks at the memory of the edge ten times a second, until the function is called that it returns, which returns what it was at first, and at most.
+func watchMemory(t *testing.T) func() (before, most int64) {
+	t.Helper()
+	id, err := stack.Container(t.Context(), "edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := "/proc/" + strings.TrimSpace(harness.MustDocker(t, "inspect", "--format", "{{.State.Pid}}", id)) + "/statm"
+	read := func() int64 {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		var all, resident int64
+		if _, err := fmt.Sscan(string(text), &all, &resident); err != nil {
+			t.Error(err)
+		}
+		return resident * int64(os.Getpagesize())
+	}
+	first := read()
+	most, stop, done := first, make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				most = max(most, read())
+			}
+		}
+	}()
+	return func() (int64, int64) {
+		close(stop)
+		<-done
+		return first, most
+	}
+}
