@@ -88,12 +88,13 @@ release-sign:
 release-publish:
 	deploy/release-publish
 
-# Two builds of a release are equal, their programs start on each platform, and their signatures hold. 15 minutes.
+# Two builds of a release are equal, their programs start on each platform, and their signatures hold; and the workflows run with act. 40 minutes.
 test-release:
 	tests/release
+	tests/workflows
 
 # The workflows for an application's repository run with act: from `git push` to the answer of the new version, over SSH. 1 GB goes to the registry and back. actionlint
-# reads all workflows. It needs sshd (openssh-server), and builds act first. 15 minutes.
+# reads all workflows, and the conformance suite of the OCI specification runs with and without the edge. It needs sshd (openssh-server), and builds act first. 15 minutes.
 test-delivery: setup image
 	tests/delivery-setup
 	$(TOOLS)/actionlint -ignore 'label "docker" is unknown' .github/workflows/*.yml deploy/ci/*.yml
@@ -192,6 +193,9 @@ $(TOOLS)/cosign: tools/cosign/go.mod
 
 $(TOOLS)/act: tools/workflows/go.mod
 	CGO_ENABLED=0 go build -C tools/workflows -trimpath -ldflags='-s -w' -o ../../$@ github.com/nektos/act
+
+$(TOOLS)/conformance: tools/conformance/go.mod
+	CGO_ENABLED=0 go build -C tools/conformance -trimpath -ldflags='-s -w' -o ../../$@ github.com/opencontainers/distribution-spec/conformance
 
 $(TOOLS)/actionlint: tools/workflows/go.mod
 	CGO_ENABLED=0 go build -C tools/workflows -trimpath -ldflags='-s -w' -o ../../$@ github.com/rhysd/actionlint/cmd/actionlint

@@ -1,0 +1,89 @@
+package registry
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
+)
+
+// TestConformance runs the conformance suite of the OCI distribution specification against the registry alone, and through the edge. The results are the same.
+func TestConformance(t *testing.T) {
+	if os.Getenv("EDGE_TEST_DELIVERY") == "" {
+		t.Skip("part of make test-delivery")
+	}
+	addresses, err := stack.Addresses(t.Context(), "registry", "registry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := conform(t, "alone", "OCI_REGISTRY="+addresses[0]+":5000", "OCI_TLS=disabled")
+	behind := conform(t, "behind", "OCI_REGISTRY=localhost:"+stack.HTTPS, "OCI_TLS=insecure", "OCI_USERNAME=admin", "OCI_PASSWORD="+stack.passwords["admin"])
+	counts := make(map[string]int)
+	for _, result := range alone {
+		counts[result]++
+	}
+	t.Logf("%d tests: %v", len(alone), counts)
+	if counts["passed"] < 100 {
+		t.Error("hardly a test has passed without the edge")
+	}
+	for _, name := range slices.Sorted(maps.Keys(alone)) {
+		if behind[name] != alone[name] {
+			t.Errorf("%s: %q behind the edge, %q without it", name, behind[name], alone[name])
+		}
+	}
+	if len(behind) != len(alone) {
+		t.Errorf("%d tests behind the edge, %d without it", len(behind), len(alone))
+	}
+}
+
+// conform runs the suite with variables, and returns its results by the names of its tests.
+func conform(t *testing.T, repository string, env ...string) map[string]string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), harness.Tool(t, "conformance"))
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), "OCI_RESULTS_DIR="+dir, "OCI_REPO1="+repository+"/one", "OCI_REPO2="+repository+"/two"), env...)
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) { // it fails if a test has failed
+		t.Fatal(err)
+	}
+	file, err := os.Open(filepath.Join(dir, "junit.xml"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	defer file.Close()
+	results := make(map[string]string)
+	name := ""
+	for decoder := xml.NewDecoder(file); ; {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return results
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		start, isStart := token.(xml.StartElement)
+		if !isStart {
+			continue
+		}
+		switch start.Name.Local {
+		case "testcase":
+			name = ""
+			for _, a := range start.Attr {
+				if a.Name.Local == "classname" || a.Name.Local == "name" {
+					name += "/" + a.Value
+				}
+			}
+			results[name] = "passed"
+		case "failure", "error", "skipped":
+			results[name] = start.Name.Local
+		}
+	}
+}
