@@ -80,7 +80,7 @@ sbom:
 
 # The files of a release in dist, for VERSION=v1.2.3; its images, pushed to IMAGE; the signature of the files; and the release itself. The workflow calls them in this order.
 release:
-	deploy/release $(VERSION)
+	deploy/release "$$VERSION"
 release-images:
 	deploy/release-images
 release-sign:
@@ -89,7 +89,7 @@ release-publish:
 	deploy/release-publish
 
 # Two builds of a release are equal, their programs start on each platform, and their signatures hold; and the workflows run with act. 40 minutes.
-test-release:
+test-release: setup image
 	tests/release
 	tests/workflows
 

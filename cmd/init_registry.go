@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,7 +55,7 @@ func writeRegistry(cmd *cobra.Command) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	domain := valueOf(text, "DOMAIN")
+	domain := cmp.Or(valueOf(text, "DOMAIN"), "localhost")
 	fmt.Fprintf(cmd.OutOrStdout(), `edge: wrote the hashes of two new passwords to %s. The passwords, which are shown this once:
   push %s    may push and pull: for the CI
   pull %s    may pull: for the machines that run the images

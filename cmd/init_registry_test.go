@@ -1,12 +1,15 @@
 package cmd
 
 import (
+	"bytes"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/theworklabs/edge/internal/authority"
 )
 
 func TestInitWritesThePasswordsOfARegistry(t *testing.T) {
@@ -63,7 +66,32 @@ func TestInitWritesTheCertificateOfACDN(t *testing.T) {
 			t.Errorf("%s: %v %v, want %v", name, info, err, mode)
 		}
 	}
-	if _, stderr, err := runInitCommand(t, "--cdn"); err == nil || !strings.Contains(stderr, "cdn exists already") {
+	before, err := os.ReadFile("cdn/client.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, err := runInitCommand(t, "--cdn"); err != nil || !strings.Contains(stdout, "of the same authority") {
+		t.Errorf("a new certificate: %v\n%s%s", err, stdout, stderr)
+	}
+	renewed, err := os.ReadFile("cdn/client.pem")
+	if err != nil || bytes.Equal(renewed, before) {
+		t.Errorf("the certificate is the same: %v", err)
+	}
+	signer, err := os.ReadFile("cdn/authority.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := authority.ParseCertificate(signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if certificate, err := authority.ParseCertificate(renewed); err != nil || certificate.CheckSignatureFrom(root) != nil {
+		t.Errorf("the new certificate is not of the authority: %v", err)
+	}
+	if err := os.Remove("cdn/authority.key"); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, err := runInitCommand(t, "--cdn"); err == nil || !strings.Contains(stderr, "cdn exists already, without the key") {
 		t.Errorf("a second time: %v, %s", err, stderr)
 	}
 }

@@ -35,8 +35,8 @@ const startTimeout = time.Minute
 // undoTimeout bounds each step that ends the cleanup, whatever has failed before.
 const undoTimeout = 30 * time.Second
 
-// collector is the name of the container that removes layers, so that it can be ended.
-const collector = "edge-registry-cleanup"
+// collectorSuffix is what the name of the container that removes layers has after the project's. It has a name so that it can be ended.
+const collectorSuffix = "-registry-cleanup"
 
 // Run deletes images and layers. Whatever fails, the registry runs afterwards, and its requests are no longer held.
 func (c *Cleanup) Run(ctx context.Context) (err error) {
@@ -71,6 +71,14 @@ func (c *Cleanup) Run(ctx context.Context) (err error) {
 	if closed {
 		return hint.New(fmt.Errorf("%s is in maintenance already, which the cleanup would end", c.Service), "docker compose exec edge edge maintenance off "+c.Service)
 	}
+	collector := stack.Name + collectorSuffix
+	left, err := c.hasContainer(ctx, collector)
+	if err != nil {
+		return err
+	}
+	if left {
+		return hint.New(fmt.Errorf("the container %s of a cleanup that was killed is still there, and may be removing layers", collector), "docker rm --force "+collector)
+	}
 	defer func() { err = errors.Join(err, c.end(context.WithoutCancel(ctx), edge)) }()
 	// Held from before the first image is deleted: a tag that is pushed meanwhile could be one of an image that is about to be deleted.
 	if _, _, err := c.Docker.Run(ctx, "exec", edge, "edge", "maintenance", "on", c.Service, "--hold", "--message", "The registry removes old images."); err != nil {
@@ -79,7 +87,7 @@ func (c *Cleanup) Run(ctx context.Context) (err error) {
 	if err := c.deleteImages(ctx, edge); err != nil {
 		return err
 	}
-	return c.collectGarbage(ctx, registry)
+	return c.collectGarbage(ctx, registry, collector)
 }
 
 // runningContainers returns the IDs of the containers of a service of the project, or of another one: PROJECT/SERVICE. There is at least one.
@@ -141,16 +149,19 @@ func (c *Cleanup) deleteImages(ctx context.Context, edge string) error {
 	return err
 }
 
-// collectGarbage removes the layers that no image has. Nothing may be pushed meanwhile, and what the registry remembers of layers is wrong afterwards: so it is stopped.
-func (c *Cleanup) collectGarbage(ctx context.Context, registry string) (err error) {
+// hasContainer reports whether a container of a name is there, whether it runs or not.
+func (c *Cleanup) hasContainer(ctx context.Context, name string) (bool, error) {
+	out, _, err := c.Docker.Run(ctx, "ps", "--all", "--quiet", "--filter", "name=^/"+name+"$")
+	return strings.TrimSpace(out) != "", err
+}
+
+// collectGarbage removes the layers that no image has, in a container that is named collector. Nothing may be pushed meanwhile, and what the registry remembers of
+// layers is wrong afterwards: so it is stopped.
+func (c *Cleanup) collectGarbage(ctx context.Context, registry, collector string) (err error) {
 	defer func() {
 		after := context.WithoutCancel(ctx)
 		// One that goes on would remove what is pushed from now on.
-		running, _, removeErr := c.runFor(after, undoTimeout, "ps", "--all", "--quiet", "--filter", "name=^/"+collector+"$")
-		if removeErr == nil && strings.TrimSpace(running) != "" {
-			_, _, removeErr = c.runFor(after, undoTimeout, "rm", "--force", collector)
-		}
-		if removeErr != nil {
+		if removeErr := c.removeContainer(after, collector); removeErr != nil {
 			err = errors.Join(err, removeErr, errors.New("the registry stays stopped, because its layers are still being removed"))
 			return
 		}
@@ -170,6 +181,17 @@ exit 1`
 	}
 	fmt.Fprintf(c.Out, "removed %d layers and manifests from the storage\n", strings.Count(out.String(), "blob eligible for deletion: "))
 	return nil
+}
+
+// removeContainer removes a container, if it is there.
+func (c *Cleanup) removeContainer(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	if found, err := c.hasContainer(ctx, name); err != nil || !found {
+		return err
+	}
+	_, _, err := c.Docker.Run(ctx, "rm", "--force", name)
+	return err
 }
 
 func (c *Cleanup) runFor(ctx context.Context, d time.Duration, args ...string) (string, string, error) {

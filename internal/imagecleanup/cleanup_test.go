@@ -20,6 +20,7 @@ type fakeDocker struct {
 	calls   []string
 	stdin   string
 	closed  string // what is in maintenance, as JSON
+	isLeft  bool   // the container of a cleanup before is still there
 }
 
 func (d *fakeDocker) Run(ctx context.Context, args ...string) (string, string, error) {
@@ -47,8 +48,8 @@ func (d *fakeDocker) Stream(_ context.Context, stdin io.Reader, stdout io.Writer
 		fmt.Fprint(stdout, `{"name":"shop","services":{"edge":{},"registry":{}}}`)
 	case strings.Contains(call, "maintenance --json"):
 		fmt.Fprintf(stdout, `{"services":[%s]}`, d.closed)
-	case strings.Contains(call, collector) && args[0] == "ps":
-		if has(d.calls, " run --rm") {
+	case strings.Contains(call, "shop"+collectorSuffix) && args[0] == "ps":
+		if d.isLeft || has(d.calls, " run --rm") {
 			fmt.Fprintln(stdout, "collector-id")
 		}
 	case args[0] == "ps":
@@ -94,8 +95,8 @@ func TestCleanupStopsTheRegistryWhileTheEdgeHoldsRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"edge maintenance on registry --hold", "edge registry delete --service registry --keep 3", "stop --time 70 registry-id", "run --rm --name edge-registry-cleanup --no-deps",
-		"rm --force edge-registry-cleanup", "start registry-id", "edge maintenance off registry",
+		"edge maintenance on registry --hold", "edge registry delete --service registry --keep 3", "stop --time 70 registry-id", "run --rm --name shop-registry-cleanup --no-deps",
+		"rm --force shop-registry-cleanup", "start registry-id", "edge maintenance off registry",
 	}
 	if len(d.calls) != len(want) {
 		t.Fatalf("called %q", d.calls)
@@ -146,12 +147,13 @@ func TestNothingIsDoneIfAStepBeforeFails(t *testing.T) {
 		{&fakeDocker{running: []string{"edge", "registry"}, fails: map[string]string{"maintenance on": ""}}, "exit status 1"},
 		{&fakeDocker{running: []string{"edge", "registry"}, closed: `{"service":"shop/registry:5000"}`}, "registry is in maintenance already"},
 		{&fakeDocker{running: []string{"edge", "registry", "registry"}}, "the service registry has 2 containers"},
+		{&fakeDocker{running: []string{"edge", "registry"}, isLeft: true}, "the container shop-registry-cleanup of a cleanup that was killed is still there"},
 	} {
 		_, err := run(t, c.docker, false)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
-		if has(c.docker.calls, "stop ") {
+		if has(c.docker.calls, "stop ") || has(c.docker.calls, "rm ") {
 			t.Errorf("%s: called %q", c.want, c.docker.calls)
 		}
 	}

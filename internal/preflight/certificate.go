@@ -15,8 +15,8 @@ import (
 // certificateNotice is how long before its end a certificate is a warning. Nothing renews those that are files.
 const certificateNotice = 60 * 24 * time.Hour
 
-// checkCertificates checks when the certificates end that services mount as files, and those beside a mounted authority that it has signed: others show
-// them to the service.
+// checkCertificates checks when the certificates end that services mount as files, and those in the directory of a mounted authority that it has signed: clients
+// of the service have them.
 func (c *Check) checkCertificates(s *stack) []Finding {
 	var all []Finding
 	var seen []string
@@ -43,7 +43,7 @@ func (c *Check) checkCertificates(s *stack) []Finding {
 }
 
 func (c *Check) checkCertificate(service, name string, certificate *x509.Certificate) Finding {
-	const hint = "make a new one; docs/databases-apart.md and docs/cdn.md say how, for connections to databases on another machine and from a CDN"
+	const hint = "make a new one, as docs/cdn.md says for a CDN, and docs/databases-apart.md for databases on another machine"
 	day := certificate.NotAfter.UTC().Format(time.DateOnly)
 	switch left := certificate.NotAfter.Sub(c.Now()); {
 	case left <= 0:
@@ -70,7 +70,7 @@ func signedBeside(file string, authority *x509.Certificate) iter.Seq2[string, *x
 		names, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "*.pem")) // a path with special characters has none
 		for _, name := range names {
 			signed := readCertificate(name)
-			if name != file && signed != nil && signed.CheckSignatureFrom(authority) == nil && !yield(name, signed) {
+			if name != file && signed != nil && !signed.Equal(authority) && signed.CheckSignatureFrom(authority) == nil && !yield(name, signed) {
 				return
 			}
 		}

@@ -54,6 +54,9 @@ func TestFromGitPushToTheAnswer(t *testing.T) {
 			}
 			n, failed := load.count()
 			t.Logf("a bad version: git push took %.1f s until it was undone; %d of %d requests failed, in %.1f s", time.Since(began).Seconds(), failed, n-before, load.failedFor().Seconds())
+			if failed == 0 || load.failedFor() > 2*time.Minute {
+				t.Errorf("requests failed for %s: want some, because the version is bad, and for less than two minutes", load.failedFor())
+			}
 			if body := shop.Get(t, webURL).Body; !strings.Contains(body, "version-3") {
 				t.Errorf("after the bad version, the answer is %q", body)
 			}
@@ -166,6 +169,7 @@ func runIn(t *testing.T, dir, name string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
+	cmd.WaitDelay = 10 * time.Second // act's children have its output, too
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -228,6 +232,7 @@ func (s *shop) startLoad(t *testing.T) *load {
 	t.Cleanup(func() { cancel(); sender.Wait() })
 	sender.Go(func() {
 		client := s.Client(true, nil)
+		client.Timeout = 30 * time.Second
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for ctx.Err() == nil {

@@ -6,11 +6,13 @@ package registry
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,9 +45,31 @@ func TestMain(m *testing.M) {
 			if !stack.isStarted {
 				return nil
 			}
-			return stack.Finish(isFailed, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
+			err := stack.Finish(isFailed, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
+			return errors.Join(err, removeImages("localhost:"+stack.HTTPS))
 		},
 	})
+}
+
+// removeImages removes the images whose names begin with a registry's address, those without a tag as well. They have no other names.
+func removeImages(registry string) error {
+	ctx := context.Background()
+	out, err := harness.RunDocker(ctx, "image", "ls", "--no-trunc", "--format", "{{.Repository}} {{.ID}}")
+	if err != nil {
+		return err
+	}
+	remove := []string{"image", "rm", "--force"}
+	for line := range strings.Lines(out) {
+		repository, id, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.HasPrefix(repository, registry+"/") && !slices.Contains(remove, id) {
+			remove = append(remove, id)
+		}
+	}
+	if len(remove) == 3 {
+		return nil
+	}
+	_, err = harness.RunDocker(ctx, remove...)
+	return err
 }
 
 func (s *registryStack) up(dir string) error {
@@ -64,9 +88,9 @@ func (s *registryStack) up(dir string) error {
 	if s.edge, err = harness.EdgeBinary(); err != nil {
 		return err
 	}
-	out, err := exec.Command(s.edge, "init", "--registry", "--file", env).Output()
+	out, err := exec.Command(s.edge, "init", "--registry", "--file", env).CombinedOutput()
 	if err != nil {
-		return err
+		return fmt.Errorf("edge init --registry: %w: %s", err, out)
 	}
 	s.passwords = make(map[string]string)
 	for _, m := range regexp.MustCompile(`(?m)^  (\w+) ([0-9a-f]{64}) `).FindAllStringSubmatch(string(out), -1) {
@@ -90,7 +114,11 @@ func (s *registryStack) up(dir string) error {
 	if err != nil {
 		return err
 	}
-	withName = strings.Replace(withName, "container_registry {\n", "container_registry {\n\t\taccount admin admin "+string(hash)+"\n", 1)
+	const directive = "container_registry {\n"
+	if !strings.Contains(withName, directive) {
+		return fmt.Errorf("the shipped site has no %q", directive)
+	}
+	withName = strings.Replace(withName, directive, directive+"\t\taccount admin admin "+string(hash)+"\n", 1)
 	if err := os.WriteFile(filepath.Join(dir, "edge.caddyfile"), []byte(withName), 0o644); err != nil {
 		return err
 	}
