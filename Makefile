@@ -94,7 +94,7 @@ test-release: setup image
 	tests/workflows
 
 # The workflows for an application's repository run with act: from `git push` to the answer of the new version, over SSH. 1 GB goes to the registry and back. actionlint
-# reads all workflows, and the conformance suite of the OCI specification runs with and without the edge. It needs sshd (openssh-server), and builds act first. 15 minutes.
+# reads all workflows, and the conformance suite of the OCI specification runs with and without the edge. It needs sshd (openssh-server), and builds act first. 20 minutes.
 test-delivery: setup image
 	tests/delivery-setup
 	$(TOOLS)/actionlint -ignore 'label "docker" is unknown' .github/workflows/*.yml deploy/ci/*.yml
