@@ -162,7 +162,7 @@ func TestADeployOfOneContainerAtATimeGoesBack(t *testing.T) {
 	p.expectImage(t, "store", "2")
 }
 
-// TestABadVersionIsUndoneByItself, after it has begun to fail requests; unless a migration has run.
+// TestABadVersionIsUndoneByItself, after it has begun to fail requests; unless a migration has run, which the long form tries.
 func TestABadVersionIsUndoneByItself(t *testing.T) {
 	t.Parallel()
 	p := newDeployProject(t, map[string]string{"2": "VERSION=2", "bad": "FAIL_STATUS=500", "migration": "VERSION=9"})
@@ -195,12 +195,14 @@ func TestABadVersionIsUndoneByItself(t *testing.T) {
 	mu.Lock()
 	t.Logf("%v; requests failed for %v", statuses, failures[len(failures)-1].Sub(failures[0]))
 	mu.Unlock()
-	p.deploy(t, 4, "a migration has run: migration", "migration", p.repository+":migration", "web", p.repository+":bad", "--undo-on-errors", "2m")
-	p.expectImage(t, "web", "bad")
-	p.deploy(t, 0, "rollback", "--undo", "web")
-	p.expectImage(t, "web", "2")
-	if got := p.pins(t).Services["migration"].Image; !strings.Contains(got, ":edge-") {
-		t.Errorf("the migration that has run is not pinned any more: %q", got)
+	if harness.IsLong() {
+		p.deploy(t, 4, "a migration has run: migration", "migration", p.repository+":migration", "web", p.repository+":bad", "--undo-on-errors", "2m")
+		p.expectImage(t, "web", "bad")
+		p.deploy(t, 0, "rollback", "--undo", "web")
+		p.expectImage(t, "web", "2")
+		if got := p.pins(t).Services["migration"].Image; !strings.Contains(got, ":edge-") {
+			t.Errorf("the migration that has run is not pinned any more: %q", got)
+		}
 	}
 	cancel()
 	load.Wait()

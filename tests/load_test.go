@@ -14,6 +14,15 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
+// loadRate is how many requests a second tests send to a stack that they change. `make test` has two such stacks at a time, and little time: 150 a second
+// for each took half of two processors.
+func loadRate() int {
+	if harness.IsLong() {
+		return 150
+	}
+	return 50
+}
+
 // loadResult has the outcomes of requests at a steady rate.
 type loadResult struct {
 	mu        sync.Mutex
@@ -22,12 +31,12 @@ type loadResult struct {
 	errors    []string
 }
 
-// runLoad sends rate requests a second to url until ctx ends, and waits for all responses. Every fourth request is a POST.
-func runLoad(ctx context.Context, p *project, url string, rate int) *loadResult {
+// runLoad sends requests to url at loadRate until ctx ends, and waits for all responses. Every fourth request is a POST.
+func runLoad(ctx context.Context, p *project, url string) *loadResult {
 	l := &loadResult{outcomes: map[string]map[string]int{http.MethodGet: {}, http.MethodPost: {}}}
 	client := p.Client(true, nil)
 	defer client.CloseIdleConnections()
-	ticker := time.NewTicker(time.Second / time.Duration(rate))
+	ticker := time.NewTicker(time.Second / time.Duration(loadRate()))
 	defer ticker.Stop()
 	var all sync.WaitGroup
 	for i := 0; ; i++ {

@@ -63,12 +63,16 @@ func (a *outputWatcher) String() string {
 	return a.output.String()
 }
 
-// TestInterruptedRolloutLeavesAWorkingService interrupts a rollout at each of its steps.
+// TestInterruptedRolloutLeavesAWorkingService interrupts a rollout before and after the new version gets requests; in the long form, at each of its steps.
 func TestInterruptedRolloutLeavesAWorkingService(t *testing.T) {
 	t.Parallel()
 	p := newRolloutProject(t)
 	before := p.containerIDs(t, "web")
-	for i, at := range []string{"migration has completed", "started ", " ready", "drained "} {
+	steps := []string{"started ", "drained "}
+	if harness.IsLong() {
+		steps = []string{"migration has completed", "started ", " ready", "drained "}
+	}
+	for i, at := range steps {
 		p.Setenv("ROLLOUT_VERSION", "next"+strconv.Itoa(i))
 		p.loadAllMethodsDuring(t, webURL+"/_test", 0, func() {
 			signal := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2]

@@ -62,7 +62,7 @@ func (p *project) containerIDs(t *testing.T, service string) []string {
 	return ids
 }
 
-// loadAllMethodsDuring sends 150 requests a second of all methods while change runs, to the paths echo and slow below url. Every fifth request takes 300 ms. It repeats
+// loadAllMethodsDuring sends requests of all methods at loadRate while change runs, to the paths echo and slow below url. Every fifth request takes 300 ms. It repeats
 // change until at least n requests of each method have ended, however fast the machine is. The test fails if a request is lost.
 func (p *project) loadAllMethodsDuring(t *testing.T, url string, n int, change func()) {
 	t.Helper()
@@ -108,7 +108,7 @@ const maxWaiting = 2000
 func (l *loadResult) runAllMethods(ctx context.Context, p *project, url string) {
 	client := p.Client(true, nil)
 	defer client.CloseIdleConnections()
-	ticker := time.NewTicker(time.Second / 150)
+	ticker := time.NewTicker(time.Second / time.Duration(loadRate()))
 	defer ticker.Stop()
 	waiting := make(chan struct{}, maxWaiting)
 	var all sync.WaitGroup
