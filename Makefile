@@ -12,7 +12,9 @@ BENCHMARKS := internal/discovery internal/registry internal/ratelimit modules/pr
 DELAYS := ^TestContainerChangesAreRoutedQuickly$$
 
 STEP := @tests/step
-SUITE := go test -race -count=1 -timeout $(HANGS)
+# Lint runs go vet; and without debugging information, programs are linked faster.
+GOTEST := go test -race -vet=off -ldflags=-w
+SUITE := $(GOTEST) -count=1 -timeout $(HANGS)
 
 .PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release test-delivery testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
 
@@ -23,13 +25,13 @@ test:
 	$(STEP) image deploy/image
 	$(STEP) lint $(MAKE) --no-print-directory lint
 	$(STEP) sbom deploy/sbom
-	$(STEP) 'tests that need no Docker' go test -race ./... -short -timeout $(HANGS)
+	$(STEP) 'tests that need no Docker' $(GOTEST) ./... -short -timeout $(HANGS)
 	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
 	$(STEP) fuzz tests/fuzz 300x
 	# Nothing else runs beside tests of delays.
 	$(STEP) 'tests of delays' $(SUITE) -run '$(DELAYS)' ./tests
-	# Two at a time, since much of it is waiting. The first two take longest: together as long as one alone.
-	$(STEP) 'tests, tests/backup, acme, databases, observability, storage, systemd' $(SUITE) -p 2 -parallel 2 -skip '$(DELAYS)' ./tests $(addprefix ./tests/,backup acme databases observability storage systemd)
+	# Two at a time. Those that wait much come first, beside package tests, which loads both processors.
+	$(STEP) 'tests, tests/acme, storage, systemd, observability, databases, backup' $(SUITE) -p 2 -parallel 2 -skip '$(DELAYS)' ./tests $(addprefix ./tests/,acme storage systemd observability databases backup)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) 'tests/handover, closes, registry, cdn' $(SUITE) -p 2 $(addprefix ./tests/,handover closes registry cdn)
