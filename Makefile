@@ -30,8 +30,9 @@ test:
 	$(STEP) fuzz tests/fuzz 300x
 	# Nothing else runs beside tests of delays.
 	$(STEP) 'tests of delays' $(SUITE) -run '$(DELAYS)' ./tests
-	# Two at a time. Those that wait much come first, beside package tests, which loads both processors.
-	$(STEP) 'tests, tests/acme, storage, systemd, observability, databases, backup' $(SUITE) -p 2 -parallel 2 -skip '$(DELAYS)' ./tests $(addprefix ./tests/,acme storage systemd observability databases backup)
+	# Two at a time. Package tests loads both processors, and has beside it only what waits.
+	$(STEP) 'tests, tests/storage, systemd' $(SUITE) -p 2 -parallel 2 -skip '$(DELAYS)' ./tests $(addprefix ./tests/,storage systemd)
+	$(STEP) 'tests/backup, acme, observability, databases' $(SUITE) -p 2 -parallel 2 $(addprefix ./tests/,backup acme observability databases)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) 'tests/handover, closes, registry, cdn' $(SUITE) -p 2 $(addprefix ./tests/,handover closes registry cdn)

@@ -213,6 +213,7 @@ func TestABadVersionIsUndoneByItself(t *testing.T) {
 
 // TestADeployAgentDoesWhatItsKeyMay, and nothing else.
 func TestADeployAgentDoesWhatItsKeyMay(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	t.Parallel()
 	p := newDeployProject(t, map[string]string{"2": "VERSION=2", "3": "VERSION=3"})
 	agent := func(command string) (string, int) {

@@ -102,7 +102,7 @@ func getStatus(client *http.Client, within time.Duration) int {
 // TestRequestsAreServedWhileTheEngineIsDown: containers outlive the Docker Engine. The edge serves them all the time, and sees
 // changes after the Docker Engine is back.
 func TestRequestsAreServedWhileTheEngineIsDown(t *testing.T) {
-	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which waits
 	e := newEngine(t, "--live-restore")
 	client := startEdgeBeside(t, e)
 	harness.Eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })
@@ -136,7 +136,7 @@ func TestRequestsAreServedWhileTheEngineIsDown(t *testing.T) {
 
 // TestRequestsAreHeldUntilEngineAndContainersReturn: without --live-restore, containers stop with the Docker Engine.
 func TestRequestsAreHeldUntilEngineAndContainersReturn(t *testing.T) {
-	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which waits
 	e := newEngine(t)
 	client := startEdgeBeside(t, e)
 	harness.Eventually(t, "the container is served", func() bool { return getStatus(client, time.Second) == 200 })

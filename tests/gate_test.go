@@ -76,6 +76,7 @@ func (s *ownStack) get(client *http.Client) (string, error) {
 
 // TestAConfigurationOfStockCaddyWorksBehindTheGate: without keep_connections, the servers use the gate's sockets, too.
 func TestAConfigurationOfStockCaddyWorksBehindTheGate(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	t.Parallel()
 	s := newHTTPSStack(t, "stock")
 	s.MustCompose(t, "up", "--detach", "--wait")
@@ -212,6 +213,7 @@ func TestLongRequestsOutliveARolloutOfTheEdge(t *testing.T) {
 
 // TestWaitingRequestsOutliveARolloutOfTheEdge: the old edge goes on holding them until the service is back.
 func TestWaitingRequestsOutliveARolloutOfTheEdge(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	t.Parallel()
 	s := newGateStack(t, "waiting")
 	s.shop.MustCompose(t, "stop", "--timeout", "1", "web")

@@ -97,7 +97,7 @@ func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
 // TestPOSTsSucceedWhileNodeClosesIdleConnections: Node closes idle connections after 5 s. The test sends POSTs after pauses of about
 // that length. No POST may fail on a connection that Node closes.
 func TestPOSTsSucceedWhileNodeClosesIdleConnections(t *testing.T) {
-	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which waits
 	p := newLab(t)
 	p.MustCompose(t, "--profile", "node", "up", "--detach", "node")
 	p.WaitReady(t, "node:3000", 1)

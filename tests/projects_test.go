@@ -130,6 +130,7 @@ func TestSeveralProjectsServeTheSameServiceName(t *testing.T) {
 
 // TestAPoolOfTwoProjects: two names in one route are one pool; one of its projects is replaced under load.
 func TestAPoolOfTwoProjects(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	l := newProjectsLab(t, "c", "d")
 	pool := l.service("c") + "," + l.service("d")
 	l.WaitReady(t, pool, 2)
@@ -285,6 +286,7 @@ func newGeneratedLab(t *testing.T, dir, network string, sites map[string]string)
 
 // TestNamesWithUpperCaseUnderscoresAndDots: routes have the names of services and containers in lower case.
 func TestNamesWithUpperCaseUnderscoresAndDots(t *testing.T) {
+	harness.LongOnly(t, "test-long")
 	dir, network := t.TempDir(), newNetwork(t)
 	const appName, container = "edge_names_app-1", "Edge_Wiki.Container"
 	writeFiles(t, dir, []txtar.File{{Name: "app.yaml", Data: []byte(`

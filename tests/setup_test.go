@@ -101,7 +101,7 @@ func TestNodePackagesRunOnDebiansNode(t *testing.T) {
 // TestSetupCheckListsEverythingMissing compares the whole list, so that each requirement of tests/setup has been reported as missing
 // once.
 func TestSetupCheckListsEverythingMissing(t *testing.T) {
-	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which waits
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 
 // TestXcaddyMainBuilds builds the main package that xcaddy writes, in a module of its own.
 func TestXcaddyMainBuilds(t *testing.T) {
-	t.Parallel() // with TestSlowResponseIsNotCutOff, which takes 130 s
+	t.Parallel() // with TestSlowResponseIsNotCutOff, which waits
 	root, dir := harness.Root(), t.TempDir()
 	gomod, err := os.ReadFile("../go.mod")
 	if err != nil {
