@@ -25,7 +25,8 @@ test:
 	$(STEP) image deploy/image
 	$(STEP) lint $(MAKE) --no-print-directory lint
 	$(STEP) sbom deploy/sbom
-	$(STEP) 'tests that need no Docker' $(GOTEST) ./... -short -timeout $(HANGS)
+	# Three at a time, since some wait.
+	$(STEP) 'tests that need no Docker' $(GOTEST) -p 3 ./... -short -timeout $(HANGS)
 	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
 	$(STEP) fuzz tests/fuzz 300x
 	# Nothing else runs beside tests of delays.

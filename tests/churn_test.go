@@ -31,6 +31,7 @@ func loadDuring(t *testing.T, p *project, url string, change func()) *loadResult
 // TestNoGETIsLostWhileAReplicaIsRecreated has one replica, whose backend listens after a second and exits at once on SIGTERM.
 // EDGE_TEST_RECREATES is how often the test recreates it; default 2.
 func TestNoGETIsLostWhileAReplicaIsRecreated(t *testing.T) {
+	t.Parallel()
 	times := harness.Count(t, "EDGE_TEST_RECREATES", 2)
 	for _, mode := range []struct{ name, dockerHost string }{{"engine", "tcp://docker-guard:2375"}, {"dns", ""}} {
 		t.Run(mode.name, func(t *testing.T) {
@@ -66,6 +67,7 @@ func (p *project) waitAnswered(t *testing.T) {
 
 // TestNoGETIsLostWhileAServiceIsScaled scales from 1 replica to 3 and back to 1.
 func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
+	t.Parallel()
 	p := newLab(t, "LAB_BOOT_DELAY=500ms", "LAB_ON_TERM=polite")
 	p.WaitReady(t, labService, 1)
 	l := loadDuring(t, p, labURL, func() {
@@ -81,6 +83,7 @@ func TestNoGETIsLostWhileAServiceIsScaled(t *testing.T) {
 }
 
 func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
+	t.Parallel()
 	p := newLab(t)
 	p.WaitReady(t, labService, 1)
 	p.MustCompose(t, "stop", "--timeout", "1", "api")
@@ -95,6 +98,7 @@ func TestReadinessFollowsTheServicesAndHealthDoesNot(t *testing.T) {
 
 // TestEdgeUsesDNSWithoutItsGuard: the edge starts, serves and reloads while its Docker host does not exist.
 func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
+	t.Parallel()
 	p := newLab(t, "LAB_DOCKER_HOST=tcp://nobody:2375")
 	p.WaitReady(t, labService, 1)
 	p.CheckGet(t, labURL, harness.Want{Status: http.StatusOK})
@@ -108,6 +112,7 @@ func TestEdgeUsesDNSWithoutItsGuard(t *testing.T) {
 
 // TestEdgeFallsBackToDNSWhileTheGuardIsDown: the edge uses DNS, and the Docker Engine again when the guard is back.
 func TestEdgeFallsBackToDNSWhileTheGuardIsDown(t *testing.T) {
+	t.Parallel()
 	p := newLab(t)
 	harness.Eventually(t, "the source is the Docker Engine", func() bool { return p.ServiceStatus(t, labService).Source == "engine" })
 	p.WaitReady(t, labService, 1)
@@ -122,6 +127,7 @@ func TestEdgeFallsBackToDNSWhileTheGuardIsDown(t *testing.T) {
 }
 
 func TestAPausedContainerGetsNoNewRequests(t *testing.T) {
+	t.Parallel()
 	p := newLab(t)
 	p.MustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
 	p.WaitReady(t, labService, 2)
@@ -139,6 +145,7 @@ func TestAPausedContainerGetsNoNewRequests(t *testing.T) {
 }
 
 func TestDisconnectedContainerGetsNoRequests(t *testing.T) {
+	t.Parallel()
 	p := newLab(t)
 	p.WaitReady(t, labService, 1)
 	id := p.container(t, "api")
@@ -150,6 +157,7 @@ func TestDisconnectedContainerGetsNoRequests(t *testing.T) {
 }
 
 func TestUnknownServiceFailsAtOnceAndIsLogged(t *testing.T) {
+	t.Parallel()
 	p := newLab(t)
 	p.WaitReady(t, labService, 1)
 	began := time.Now()
@@ -167,6 +175,7 @@ func TestUnknownServiceFailsAtOnceAndIsLogged(t *testing.T) {
 }
 
 func TestDockerDNSUpstreamsFollowTheContainers(t *testing.T) {
+	t.Parallel()
 	p := newLab(t)
 	p.MustCompose(t, "up", "--detach", "--no-recreate", "--scale", "api=2", "api")
 	p.WaitReady(t, labService, 2)

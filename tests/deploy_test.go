@@ -206,8 +206,15 @@ func TestABadVersionIsUndoneByItself(t *testing.T) {
 	}
 	cancel()
 	load.Wait()
-	if log := p.MustCompose(t, "logs", "edge"); strings.Count(log, `"result":"bad"`) != 1 {
-		t.Errorf("the log of the edge does not tell of the bad version once")
+	results := map[string]int{"rollback": 1}
+	if harness.IsLong() { // the second was not undone by itself, but by hand
+		results = map[string]int{"rollback": 2, "bad": 1}
+	}
+	log := p.MustCompose(t, "logs", "edge")
+	for result, n := range results {
+		if got := strings.Count(log, `"result":"`+result+`"`); got != n {
+			t.Errorf("the log of the edge tells %d times of the result %s, want %d", got, result, n)
+		}
 	}
 }
 

@@ -44,6 +44,7 @@ const echoPath = "/_test/echo"
 
 // TestImageReplacesTheCaddyImage has the Caddyfile where the Caddy image expects it, and a site that uses no directive of the edge.
 func TestImageReplacesTheCaddyImage(t *testing.T) {
+	t.Parallel()
 	d := newDropIn(t, map[string]string{
 		"compose.yaml": `
 services:
@@ -87,6 +88,7 @@ func TestImageRefusesTwoConfigurations(t *testing.T) {
 
 // TestImageAloneRequestsNoCertificate: without DOMAIN, the shipped Caddyfile has no public host.
 func TestImageAloneRequestsNoCertificate(t *testing.T) {
+	t.Parallel()
 	d := newDropIn(t, map[string]string{"compose.yaml": "services:\n  edge:\n    image: edge:dev\n    ports: [\"127.0.0.1:$PORT:80\"]\n"})
 	d.CheckGet(t, "http://localhost/health", harness.Want{Status: http.StatusOK})
 	logs, err := d.Compose(t.Context(), "logs", "--no-color", "edge")
@@ -102,6 +104,7 @@ func TestImageAloneRequestsNoCertificate(t *testing.T) {
 
 // TestEveryRunningConfigurationIsHealthy checks the health that Docker reports.
 func TestEveryRunningConfigurationIsHealthy(t *testing.T) {
+	t.Parallel()
 	for name, caddyfile := range map[string]string{
 		"README":    "{\n\tadmin unix//run/edge/admin.sock\n\tpersist_config off\n\tgrace_period 20s\n\tedge {\n\t\tdocker_host tcp://docker-guard:2375\n\t}\n}\n\napp.localhost {\n\tsanitize_request\n\thealth\n\tedge_proxy app:8080 {\n\t\tprobe {\n\t\t\turi /health\n\t\t}\n\t}\n}\n",
 		"admin_off": "{\n\tadmin off\n}\n\nhttp://app.localhost {\n\trespond ok\n}\n",
@@ -118,6 +121,7 @@ func TestEveryRunningConfigurationIsHealthy(t *testing.T) {
 
 // TestReloadResolvesRelativeImports reloads from standard input, as in the README.
 func TestReloadResolvesRelativeImports(t *testing.T) {
+	t.Parallel()
 	const caddyfile = "{\n\tedge {\n\t\thold 10s\n\t}\n}\nhttp:// {\n\thealth\n}\nimport sites/*.caddy\n"
 	d := newDropIn(t, map[string]string{
 		"compose.yaml": "services:\n  edge:\n    image: edge:dev\n    ports: [\"127.0.0.1:$PORT:80\"]\n    volumes:\n      - ./Caddyfile:/etc/edge/Caddyfile:ro\n" +
@@ -138,6 +142,7 @@ func TestReloadResolvesRelativeImports(t *testing.T) {
 
 // TestFixedAddressesAreServed has upstreams that are addresses and names outside of Docker's DNS.
 func TestFixedAddressesAreServed(t *testing.T) {
+	t.Parallel()
 	d := newDropIn(t, map[string]string{
 		"compose.yaml": fmt.Sprintf(`
 services:

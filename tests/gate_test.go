@@ -170,6 +170,7 @@ func (s *ownStack) rollOutEdge(t *testing.T, flags ...string) string {
 
 // TestTheEdgeIsRolledOut replaces the edge under load.
 func TestTheEdgeIsRolledOut(t *testing.T) {
+	t.Parallel()
 	s := newGateStack(t, "rolled")
 	load := s.startLoad(t)
 	before := s.container(t, "edge")
@@ -231,6 +232,7 @@ func TestWaitingRequestsOutliveARolloutOfTheEdge(t *testing.T) {
 
 // TestAnEdgeThatDoesNotStartIsRolledBack: the file names a port that nothing listens on as its Docker Engine, and a service that is missing.
 func TestAnEdgeThatDoesNotStartIsRolledBack(t *testing.T) {
+	t.Parallel()
 	s := newOwnStack(t, "back", snippet(t, "your-own-stack.md", "1. Start the edge", "caddyfile"), snippet(t, "your-own-stack.md", "2. Connect an application", "yaml"))
 	s.MustCompose(t, "up", "--detach", "--wait")
 	s.shop.MustCompose(t, "up", "--detach")

@@ -14,6 +14,7 @@ import (
 
 // TestOOMKilledContainerGetsNoRequests: nobody tells the container to stop, so its death is the first event.
 func TestOOMKilledContainerGetsNoRequests(t *testing.T) {
+	t.Parallel()
 	p := newLab(t)
 	p.WaitReady(t, labService, 1)
 	id := p.container(t, "api")
@@ -29,6 +30,7 @@ func TestOOMKilledContainerGetsNoRequests(t *testing.T) {
 }
 
 func TestDockerHealthCheckRemovesAndRestoresEndpoint(t *testing.T) {
+	t.Parallel()
 	p := newLab(t, "LAB_NO_HEALTHCHECK=false")
 	p.WaitReady(t, labService, 1) // before the first result of Docker's health check
 	p.MustCompose(t, "exec", "-T", "api", "touch", "/tmp/sick")

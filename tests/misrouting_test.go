@@ -76,6 +76,7 @@ func TestReusedAddressGetsNoRequestsOfTheOldService(t *testing.T) {
 
 // TestTwoProjectsWithTheSameServiceName: the edge uses the service of its own project, and reports the other one as a problem.
 func TestTwoProjectsWithTheSameServiceName(t *testing.T) {
+	t.Parallel()
 	p := newLab(t)
 	p.WaitReady(t, labService, 1)
 	foreign := harness.MustDocker(t, "run", "--detach", "--network", p.Name+"_lab", "--network-alias", "api",

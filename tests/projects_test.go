@@ -76,6 +76,7 @@ func (l *projectsLab) service(end string) string { return l.Name + end + "/web:8
 // one are replaced again and again and another project goes and comes. None is answered by another project's container, and none
 // is lost of the projects that stay.
 func TestSeveralProjectsServeTheSameServiceName(t *testing.T) {
+	t.Parallel()
 	l := newProjectsLab(t, "", "a", "b", "c", "d")
 	for _, end := range []string{"a", "b", "c", "d"} {
 		l.WaitReady(t, l.service(end), 1)
@@ -148,6 +149,7 @@ func TestAPoolOfTwoProjects(t *testing.T) {
 // TestAnotherProjectIsNotServedByDefault: without the option, a route that names the project is served. One that does not gets the
 // line to write.
 func TestAnotherProjectIsNotServedByDefault(t *testing.T) {
+	t.Parallel()
 	l := newProjectsLab(t)
 	l.WaitReady(t, l.service("a"), 1)
 	l.CheckGet(t, "http://a.localhost/_test/echo", harness.Want{Status: http.StatusOK, Contains: `"app-a"`})
@@ -181,6 +183,7 @@ func TestRolloutWithTheEdgeInAnotherProject(t *testing.T) {
 // them is recreated under load, by Compose, without a drain: of idempotent requests none is lost. A container that is told to stop can cut a
 // POST or PATCH that it has got; its outcome is unknown then.
 func TestTheSecondServerOfTheDocument(t *testing.T) {
+	t.Parallel()
 	p := newProject(t, "second", "lab/second-server/compose.yaml")
 	p.Env = []string{"LAB_HTTP=" + p.HTTP}
 	p.MustCompose(t, "up", "--detach")
@@ -206,6 +209,7 @@ func TestTheSecondServerOfTheDocument(t *testing.T) {
 
 // TestANetworkIsDisconnectedAndConnected: requests wait while the container is not on the edge's network.
 func TestANetworkIsDisconnectedAndConnected(t *testing.T) {
+	t.Parallel()
 	l := newProjectsLab(t, "", "a")
 	l.WaitReady(t, l.service("a"), 1)
 	container := l.apps["a"].containerIDs(t, "web")[0]

@@ -106,6 +106,7 @@ func (s *ownStack) fail(t *testing.T, directory string, args ...string) string {
 
 // TestYourOwnStack follows docs/your-own-stack.md with its own snippets.
 func TestYourOwnStack(t *testing.T) {
+	t.Parallel()
 	const page = "your-own-stack.md"
 	s := newOwnStack(t, "own", snippet(t, page, "1. Start the edge", "caddyfile"), snippet(t, page, "2. Connect an application", "yaml"))
 	s.MustCompose(t, "up", "--detach", "--wait") // the edge and the guard are healthy
