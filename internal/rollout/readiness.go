@@ -97,6 +97,8 @@ func (t *serviceRollout) checkRunning(ctx context.Context, all []container) erro
 		switch {
 		case i < 0:
 			return fmt.Errorf("%s has been removed by another command", c.Name)
+		case !current[i].IsUp() && current[i].State.ExitCode == 0:
+			return fmt.Errorf("%s exited with status 0: a service that ends by itself, such as a migration, cannot be rolled out; `docker compose up %s` runs it", c.Name, t.service.Name)
 		case !current[i].IsUp():
 			return fmt.Errorf("%s exited with status %d", c.Name, current[i].State.ExitCode)
 		case current[i].RestartCount-c.RestartCount >= maxRestarts:

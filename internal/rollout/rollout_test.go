@@ -176,6 +176,7 @@ func TestBrokenNewVersionKeepsOldContainers(t *testing.T) {
 		want     string
 	}{
 		"it exits":               {func(b *fakeContainer) { b.State.Status, b.State.ExitCode = "exited", 7 }, "shop-web-3 exited with status 7"},
+		"it ends by itself":      {func(b *fakeContainer) { b.State.Status, b.State.ExitCode = "exited", 0 }, "`docker compose up web` runs it"},
 		"it is never ready":      {func(b *fakeContainer) { b.readyAt = time.Now().Add(time.Hour) }, "not ready within 1m0s: shop-web-3 is starting, GET / answered 500"},
 		"it exits all the time":  {nil, "shop-web-3 exits again and again"},
 		"the edge knows nothing": {func(b *fakeContainer) { b.unknownToEdge = true }, "shop-web-3 is not known to the edge"},

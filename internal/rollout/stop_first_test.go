@@ -84,7 +84,7 @@ func TestStopFirstReportsABrokenVersion(t *testing.T) {
 		r.StopTimeout = 1500 * time.Millisecond
 		w.onCreate = func(b *fakeContainer) { b.State.Status = "exited" }
 	}, func(t *testing.T, a *testRollout) {
-		a.checkFailed(t, "shop-web-2 exited with status 0; the old container is gone, since two can't run at once")
+		a.checkFailed(t, "`docker compose up web` runs it; the old container is gone, since two can't run at once")
 		a.checkPrinted(t, "the last that shop-web-2 logged")
 		if len(a.commandsWith("--scale web=1 -t 2 web")) != 1 {
 			t.Error("Compose did not get -t 2, the stop timeout in whole seconds")
