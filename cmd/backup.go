@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"os/user"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -25,7 +26,7 @@ import (
 func backupCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "backup",
-		Usage: "[<application>...] [--json] | init --repository <location> | list [--json] | logs",
+		Usage: "[<application>...] [--accept-shrunk] [--json] | init --repository <location> | list [--json] | logs",
 		Short: "Stores the data of a Compose stack's applications, each as one set",
 		Long: `
 Stores, for each application, its databases, its files and its queues as one set in a restic
@@ -36,6 +37,8 @@ docs/backup.md. Run it on the host, where you run docker compose; --file, --proj
   edge backup init --repository s3:https://HOST/BUCKET
                        creates the repository and backup.env, and prints the recovery key
   edge backup          stores a set of each application
+  edge backup --accept-shrunk
+                       takes it as right that a set has much less data than those before
   edge backup list     lists the sets that can be restored
   edge backup logs     stores what databases have written to their logs since then, so that
                        a set can be restored to any time after it. Run it each minute.
@@ -46,6 +49,7 @@ with much less data than the set before; 5 another backup is under way.
 		CobraFunc: func(cmd *cobra.Command) {
 			addProjectFlags(cmd)
 			cmd.Flags().Bool("json", false, "Print JSON")
+			cmd.Flags().Bool("accept-shrunk", false, "Take it as right that a set has much less data than those before")
 			cmd.RunE = withStatus(runWithArgs(runBackup))
 
 			initialize := &cobra.Command{
@@ -120,6 +124,7 @@ func runBackup(cmd *cobra.Command, apps []string) error {
 	if err != nil {
 		return err
 	}
+	b.AcceptShrunk, _ = cmd.Flags().GetBool("accept-shrunk")
 	asJSON, _ := cmd.Flags().GetBool("json")
 	if asJSON {
 		b.Out, b.IsTerminal = cmd.ErrOrStderr(), false
@@ -148,10 +153,13 @@ func runBackupInit(cmd *cobra.Command) error {
 		Repository: flags.String("repository"), CopyTo: flags.String("copy-to"), Env: env, Notify: flags.String("notify"), Timer: flags.Bool("timer"),
 	}
 	created, err := i.Run(cmd.Context())
-	if err != nil {
-		return err
+	if created != nil { // also with an error: the recovery key is shown nowhere else
+		printCreated(cmd.OutOrStdout(), created)
 	}
-	out := cmd.OutOrStdout()
+	return err
+}
+
+func printCreated(out io.Writer, created *backup.Created) {
 	if created.RecoveryKey != "" {
 		fmt.Fprintf(out, `edge: created the repository %s, and %s with its password
 
@@ -166,7 +174,6 @@ Next: edge backup
 `, created.Repository, created.File, created.RecoveryKey, indent(created.Plan.String()))
 	}
 	printTimers(out, created.Timers)
-	return nil
 }
 
 // variablesFromFlags returns the variables of --env, with their values. NAME alone keeps a secret out of the arguments, which other users can see.
@@ -277,7 +284,20 @@ func printBackupProblems(w io.Writer, admin adminClient, now time.Time) error {
 
 // withStatus has the program exit with the status of an error of the commands about backups.
 func withStatus(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
-	return withExitStatus(run, backupExitStatus)
+	return withExitStatus(func(cmd *cobra.Command, args []string) error {
+		setHome()
+		return run(cmd, args)
+	}, backupExitStatus)
+}
+
+// setHome sets HOME, which systemd's services do not have: restic keeps its cache there, and Docker its settings.
+func setHome() {
+	if os.Getenv("HOME") != "" {
+		return
+	}
+	if u, err := user.Current(); err == nil {
+		_ = os.Setenv("HOME", u.HomeDir) // it fails for names that are no names only
+	}
 }
 
 // backupExitStatus returns the exit status of an error of the commands about backups, as their help has it.

@@ -20,7 +20,7 @@ import (
 func drillCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "drill",
-		Usage: "[<set>|latest|random] [--logical] [--keep] [--json]",
+		Usage: "[<set>|latest|random] [--logical | --in-turn] [--keep] [--json]",
 		Short: "Restores a backup into a scratch project, and checks it",
 		Long: `
 Creates a project NAME-drill with the same images, without ports, and with networks from
@@ -29,6 +29,7 @@ and compares the data with the backup's manifest. Then it removes the project, a
 how long the restore took. It changes nothing of the project itself.
 
   --logical  loads the dumps of databases instead of their physical copies.
+  --in-turn  both in turn: the dumps in even weeks of the calendar, else physical copies.
   --keep     leaves the scratch project.
 
 Exit status: as for edge backup.
@@ -36,6 +37,8 @@ Exit status: as for edge backup.
 		CobraFunc: func(cmd *cobra.Command) {
 			addProjectFlags(cmd)
 			cmd.Flags().Bool("logical", false, "Load the dumps of databases")
+			cmd.Flags().Bool("in-turn", false, "Load the dumps in even weeks of the calendar")
+			cmd.MarkFlagsMutuallyExclusive("logical", "in-turn")
 			cmd.Flags().Bool("keep", false, "Leave the scratch project")
 			cmd.Flags().Bool("json", false, "Print JSON")
 			cmd.Flags().Duration("timeout", 5*time.Minute, "How long services may take to become healthy")
@@ -61,7 +64,7 @@ func runDrill(cmd *cobra.Command, args []string) error {
 	lowpriority.ApplyToSelf()
 	d := &backup.Drill{
 		Docker: compose.CLI{IsLowPriority: true}, Project: project, Set: set, Edge: flags.String("edge"),
-		Logical: flags.Bool("logical"), Keep: flags.Bool("keep"), StartTimeout: flags.Duration("timeout"),
+		Logical: flags.Bool("logical") || flags.Bool("in-turn") && backup.IsLogicalWeek(time.Now()), Keep: flags.Bool("keep"), StartTimeout: flags.Duration("timeout"),
 		Out: cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
 	}
 	asJSON := flags.Bool("json")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -28,6 +29,8 @@ type Backup struct {
 	Out io.Writer
 	// IsTerminal says that Out is a terminal, on which a line can be overwritten while a step lasts.
 	IsTerminal bool
+	// AcceptShrunk stores sets that have much less data than those before without an alarm.
+	AcceptShrunk bool
 	// MigrationTimeout is how long a backup waits for database migrations. 0 means 10 minutes.
 	MigrationTimeout time.Duration
 
@@ -139,7 +142,7 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 		return result, err
 	}
 	if hasShrunk {
-		return result, hint.New(ErrShrunk, "see that no data is lost: the sets before are kept as x-edge-backup says")
+		return result, hint.New(ErrShrunk, "see that no data is lost: the sets before are kept as x-edge-backup says. If it is meant to be so: edge backup --accept-shrunk")
 	}
 	return result, nil
 }
@@ -186,9 +189,8 @@ func (b *appBackup) run(ctx context.Context, set string, earlier []*Set) appResu
 		Architecture: runtime.GOARCH, Images: make(map[string]string),
 	}
 	err := b.storeParts(ctx)
-	var shrunk []string
 	if err == nil {
-		shrunk, err = b.compare(ctx, earlier)
+		b.manifest.Shrunk, err = b.compare(ctx, earlier)
 	}
 	if err == nil {
 		b.manifest.End = time.Now().UTC()
@@ -196,7 +198,7 @@ func (b *appBackup) run(ctx context.Context, set string, earlier []*Set) appResu
 	}
 	r := appResult{AppResult{
 		App: b.app.Name, Size: b.manifest.Size(), Added: b.manifest.Added(), Seconds: time.Since(start).Seconds(),
-		Shrunk: shrunk, Warnings: b.manifest.Warnings,
+		Shrunk: b.manifest.Shrunk, Warnings: b.manifest.Warnings,
 	}, err}
 	for _, text := range slices.Concat(r.Shrunk, r.Warnings) {
 		b.progress.printLine("%s: warning: %s", b.app.Name, text)
@@ -221,10 +223,23 @@ func (b *appBackup) storeParts(ctx context.Context) error {
 		}
 	}
 	b.countMissingAttachments()
+	b.warnOfInconsistencies()
 	if b.app.Name == EdgeApp {
 		return b.backUpProjectFiles(ctx)
 	}
 	return nil
+}
+
+// warnOfInconsistencies says what the databases lack already: a restore and a drill compare with that, and fail for more only.
+func (b *appBackup) warnOfInconsistencies() {
+	for _, d := range b.manifest.Databases {
+		for _, name := range slices.Sorted(maps.Keys(d.Inconsistencies)) {
+			if name == missingAttachments {
+				continue // countMissingAttachments has said that
+			}
+			b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("%s: %s: %d", d.Service, name, d.Inconsistencies[name]))
+		}
+	}
 }
 
 // container returns the container of a service, and notes its image in the manifest.
@@ -253,6 +268,9 @@ func (b *appBackup) storeManifest(ctx context.Context) error {
 		b.tags(manifestPart), tagSize+strconv.FormatInt(b.manifest.Size(), 10), tagAdded+strconv.FormatInt(b.manifest.Added(), 10),
 		tagParts+strconv.Itoa(len(b.manifest.Parts)),
 	)
+	if len(b.manifest.Shrunk) > 0 {
+		tags = append(tags, tagShrunk+strconv.Itoa(len(b.manifest.Shrunk)))
+	}
 	for _, d := range b.manifest.Databases {
 		if d.Span != "" {
 			tags = append(tags, tagSpan+d.Service+"="+d.Span)
@@ -262,15 +280,11 @@ func (b *appBackup) storeManifest(ctx context.Context) error {
 	return err
 }
 
-// compare returns what has shrunk since the set before: a part, or a database's rows, that is less than half of what it was.
+// compare returns what has shrunk since the last set that had not: a part, or a database's rows, that is less than half of what it was. So each set is reported
+// until the data is back, or somebody accepts that it is less.
 func (b *appBackup) compare(ctx context.Context, earlier []*Set) (shrunk []string, err error) {
-	var last *Set
-	for _, s := range earlier {
-		if s.App == b.app.Name {
-			last = s
-		}
-	}
-	if last == nil {
+	last := lastWhole(earlier, b.app.Name)
+	if last == nil || b.AcceptShrunk {
 		return nil, nil
 	}
 	before, err := loadManifest(ctx, b.repository, last)
@@ -278,10 +292,20 @@ func (b *appBackup) compare(ctx context.Context, earlier []*Set) (shrunk []strin
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("the set before cannot be compared: %v", err))
+		b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("the set %s cannot be compared: %v", last.ID, err))
 		return nil, nil
 	}
 	return compareManifests(before, b.manifest), nil
+}
+
+// lastWhole returns the latest set of an application that has not shrunk; nil if there is none.
+func lastWhole(sets []*Set, app string) *Set {
+	for _, s := range slices.Backward(sets) {
+		if s.App == app && !s.HasShrunk {
+			return s
+		}
+	}
+	return nil
 }
 
 // smallPart is the size of a part that may change by any factor.
@@ -296,13 +320,13 @@ func compareManifests(before, after *Manifest) (shrunk []string) {
 		case i < 0 && !isLog:
 			shrunk = append(shrunk, fmt.Sprintf("%s is no longer part of the backup", old.Name))
 		case i >= 0 && !isLog && old.Size > smallPart && after.Parts[i].Size < old.Size/2:
-			shrunk = append(shrunk, fmt.Sprintf("%s has %s, after %s in the set before", old.Name, FormatBytes(after.Parts[i].Size), FormatBytes(old.Size)))
+			shrunk = append(shrunk, fmt.Sprintf("%s has %s, after %s in the set of %s", old.Name, FormatBytes(after.Parts[i].Size), FormatBytes(old.Size), before.Start.Local().Format(time.DateTime)))
 		}
 	}
 	for _, old := range before.Databases {
 		i := slices.IndexFunc(after.Databases, func(d Database) bool { return d.Service == old.Service })
 		if i >= 0 && after.Databases[i].Rows() < old.Rows()/2 {
-			shrunk = append(shrunk, fmt.Sprintf("%s has %d rows, after %d in the set before", old.Service, after.Databases[i].Rows(), old.Rows()))
+			shrunk = append(shrunk, fmt.Sprintf("%s has %d rows, after %d in the set of %s", old.Service, after.Databases[i].Rows(), old.Rows(), before.Start.Local().Format(time.DateTime)))
 		}
 	}
 	return shrunk

@@ -23,6 +23,9 @@ type container struct {
 	service string
 }
 
+// errNotRunning says that a service has no running container.
+var errNotRunning = errors.New("does not run")
+
 // findContainer returns the running container of a service. A service whose data is stored has one container.
 func findContainer(ctx context.Context, docker Docker, project, service string) (*container, error) {
 	all, err := compose.Containers(ctx, docker, project, service)
@@ -36,7 +39,7 @@ func findContainer(ctx context.Context, docker Docker, project, service string) 
 		}
 	}
 	if len(running) == 0 {
-		return nil, hint.New(fmt.Errorf("%s does not run", service), "docker compose up --detach "+service)
+		return nil, hint.New(fmt.Errorf("%s %w", service, errNotRunning), "docker compose up --detach "+service)
 	}
 	return &container{running[0], docker, service}, nil
 }

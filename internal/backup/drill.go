@@ -51,6 +51,12 @@ type DrillResult struct {
 	Error           string             `json:"error,omitempty"`
 }
 
+// IsLogicalWeek reports whether drills that restore physical copies and dumps in turn restore the dumps: in even weeks of the calendar.
+func IsLogicalWeek(now time.Time) bool {
+	_, week := now.ISOWeek()
+	return week%2 == 0
+}
+
 // Run runs the drill. The result is nil if it could not begin. Each failure is reported to the edge.
 func (d *Drill) Run(ctx context.Context) (*DrillResult, error) {
 	source := session{progress: &progress{out: d.Out, isTerminal: d.IsTerminal}, isLowPriority: true}

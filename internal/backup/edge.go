@@ -134,7 +134,7 @@ func (b *Backup) report(ctx context.Context, result *Result, start time.Time) {
 		r.Copy = &recovery.CopyOutcome{Error: result.CopyError}
 	}
 	for _, a := range result.Apps {
-		one := recovery.Backup{App: a.App, Seconds: a.Seconds, Error: a.Error}
+		one := recovery.Backup{App: a.App, Seconds: a.Seconds, Shrunk: a.Shrunk, Error: a.Error}
 		if a.Error == "" {
 			one.Set, one.RecoveryPoint, one.Size, one.Added = result.Set, start.UTC(), a.Size, a.Added
 		}

@@ -90,9 +90,13 @@ func (h *heldEnd) flush() error {
 	return err
 }
 
-// backUpMongo stores a dump of all databases.
+// backUpMongo stores a dump of all databases, if the server runs: BigCapital's is for an older version, and does not always.
 func (b *appBackup) backUpMongo(ctx context.Context, source Source) error {
 	c, err := b.container(ctx, source.Service)
+	if errors.Is(err, errNotRunning) {
+		b.manifest.Warnings = append(b.manifest.Warnings, err.Error()+": its data is not stored")
+		return nil
+	}
 	if err != nil {
 		return err
 	}

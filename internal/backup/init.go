@@ -39,7 +39,7 @@ type Created struct {
 }
 
 // Run creates the repository, with a password that it writes to backup.env, and a recovery key. It does not replace a backup.env, nor use a
-// repository that exists.
+// repository that exists. With an error, it also returns what it has created if that can be used: the recovery key is stored nowhere else.
 func (i *Init) Run(ctx context.Context) (*Created, error) {
 	if i.Repository == "" && i.Timer {
 		return i.addTimers(ctx)
@@ -76,22 +76,34 @@ func (i *Init) Run(ctx context.Context) (*Created, error) {
 		return nil, err
 	}
 	file := filepath.Join(project.Directory, settingsFile)
-	recoveryKey := newKey()
-	if err := createRepositories(ctx, s, program, recoveryKey); err != nil {
+	created := &Created{File: file, Repository: restic.RedactURL(s.Repository), RecoveryKey: newKey(), Plan: plan}
+	repository := s.repository(program, s.Repository)
+	if err := repository.Init(ctx); err != nil {
 		return nil, errors.Join(err, os.Remove(file)) // a password without its repository is of no use
 	}
+	if err := repository.AddKey(ctx, created.RecoveryKey); err != nil {
+		return nil, hint.New(fmt.Errorf("the repository %s is created, but has no recovery key: %w", created.Repository, err),
+			"remove the repository and "+file+", and run it again")
+	}
 	// It only saves time.
-	if id, err := s.repository(program, s.Repository).KeyID(ctx); err == nil {
+	if id, err := repository.KeyID(ctx); err == nil {
 		if err := appendLine(file, restic.KeyHintVariable+"="+id); err != nil {
-			return nil, err
+			return created, err
 		}
 	}
-	created := &Created{File: file, Repository: restic.RedactURL(s.Repository), RecoveryKey: recoveryKey, Plan: plan}
+	if s.CopyTo != "" {
+		if err := createSecond(ctx, repository, s.repository(program, s.CopyTo), created.RecoveryKey); err != nil {
+			return created, hint.New(fmt.Errorf("the repository %s is created, but not the second one: %w", created.Repository, err),
+				"for another second one, remove the first, which is empty, and "+file+", and run it again")
+		}
+	}
 	if i.Timer {
 		project.Name = stack.Name
-		created.Timers, err = installTimers(ctx, project, i.Edge, unitDirectory)
+		if created.Timers, err = installTimers(ctx, project, i.Edge, unitDirectory); err != nil {
+			return created, hint.New(fmt.Errorf("the repository %s is created, but nothing runs regularly: %w", created.Repository, err), "edge backup init --timer")
+		}
 	}
-	return created, err
+	return created, nil
 }
 
 // addTimers has the commands of a project run regularly whose repository is set up already.
@@ -109,20 +121,10 @@ func (i *Init) addTimers(ctx context.Context) (*Created, error) {
 	return &Created{File: filepath.Join(project.Directory, settingsFile), Repository: restic.RedactURL(s.Repository), Timers: timers}, err
 }
 
-func createRepositories(ctx context.Context, s *Settings, program, recoveryKey string) error {
-	first := s.repository(program, s.Repository)
-	if err := first.Init(ctx); err != nil {
-		return err
-	}
-	if err := first.AddKey(ctx, recoveryKey); err != nil {
-		return err
-	}
-	if s.CopyTo == "" {
-		return nil
-	}
-	second := s.repository(program, s.CopyTo)
+// createSecond creates the second repository, which has the keys of the first, and cuts data as it does.
+func createSecond(ctx context.Context, first, second *restic.Repository, recoveryKey string) error {
 	if err := second.InitLike(ctx, first); err != nil {
-		return fmt.Errorf("the repository %s is created, but not the second one: %w", restic.RedactURL(s.Repository), err)
+		return err
 	}
 	return second.AddKey(ctx, recoveryKey)
 }

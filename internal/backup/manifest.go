@@ -21,7 +21,8 @@ type Manifest struct {
 	Images       map[string]string `json:"images"`       // service → ID of the image that its container ran
 	Parts        []Part            `json:"parts"`
 	Databases    []Database        `json:"databases,omitempty"`
-	Warnings     []string          `json:"warnings,omitempty"` // what the set does not cover
+	Warnings     []string          `json:"warnings,omitempty"` // what the set does not cover, or the data lacks
+	Shrunk       []string          `json:"shrunk,omitempty"`   // what it has much less of than an earlier set
 	Layout       *Layout           `json:"layout,omitempty"`   // only of [EdgeApp]
 }
 

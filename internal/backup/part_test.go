@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/internal/restic"
 )
 
 func TestStreamsWithoutTheirEndAreNotWhole(t *testing.T) {
@@ -114,6 +117,31 @@ func TestMuchLessDataIsReported(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", c.name, got[i], c.want[i])
 			}
 		}
+	}
+}
+
+// TestASetThatHasShrunkIsNoMeasure for the next one, which then would be as it should be.
+func TestASetThatHasShrunkIsNoMeasure(t *testing.T) {
+	snapshot := func(id, set string, more ...string) restic.Snapshot {
+		return restic.Snapshot{ID: id, Tags: append([]string{"edge-backup", "project=shop", "set=" + set, "app=crm", "part=manifest.json", "parts=0"}, more...)}
+	}
+	sets := groupSets([]restic.Snapshot{snapshot("1", "a"), snapshot("2", "b", "shrunk=1"), snapshot("3", "c", "shrunk=2")}, "shop")
+	if last := lastWhole(sets, "crm"); last == nil || last.ID != "a" {
+		t.Errorf("got %+v", last)
+	}
+	if !sets[2].HasShrunk || lastWhole(sets, "books") != nil || lastWhole(sets[1:], "crm") != nil {
+		t.Errorf("got %+v", sets)
+	}
+}
+
+// TestABackupWarnsOfWhatTheDataLacks, since a drill compares with the set only.
+func TestABackupWarnsOfWhatTheDataLacks(t *testing.T) {
+	b := &appBackup{manifest: &Manifest{Databases: []Database{{
+		Service: "db", Inconsistencies: map[string]int64{"tenants without a database": 1, missingAttachments: 3, "a.b refers to no row of c": 2},
+	}}}}
+	b.warnOfInconsistencies()
+	if want := []string{"db: a.b refers to no row of c: 2", "db: tenants without a database: 1"}; !slices.Equal(b.manifest.Warnings, want) {
+		t.Errorf("got %q", b.manifest.Warnings)
 	}
 }
 

@@ -16,15 +16,17 @@ import (
 
 // Set is the data of one application at one time. It is complete only if its manifest is stored, and all parts that it names.
 type Set struct {
-	ID       string    `json:"set"` // the applications of one backup have the same
-	Project  string    `json:"project"`
-	App      string    `json:"app"`
-	Host     string    `json:"host"`
-	Time     time.Time `json:"time"`  // of its manifest
-	Size     int64     `json:"size"`  // bytes of its parts
-	Added    int64     `json:"added"` // bytes that it added to the repository
-	Drilled  bool      `json:"drilled"`
-	Complete bool      `json:"-"`
+	ID      string    `json:"set"` // the applications of one backup have the same
+	Project string    `json:"project"`
+	App     string    `json:"app"`
+	Host    string    `json:"host"`
+	Time    time.Time `json:"time"`  // of its manifest
+	Size    int64     `json:"size"`  // bytes of its parts
+	Added   int64     `json:"added"` // bytes that it added to the repository
+	Drilled bool      `json:"drilled"`
+	// HasShrunk says that it has much less data than the set that it was compared with.
+	HasShrunk bool `json:"has_shrunk,omitempty"`
+	Complete  bool `json:"-"`
 
 	manifest  string            // the snapshot of its manifest
 	snapshots []string          // all of its snapshots
@@ -45,6 +47,7 @@ const (
 	tagAdded     = "added="
 	tagParts     = "parts="
 	tagDrilled   = "drilled="
+	tagShrunk    = "shrunk=" // with the number of parts and databases that have shrunk
 	manifestPart = "manifest.json"
 )
 
@@ -108,6 +111,7 @@ func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 			set.Added, _ = strconv.ParseInt(tags[tagAdded], 10, 64)
 			set.parts, _ = strconv.Atoi(tags[tagParts])
 			set.Drilled = set.Drilled || tags[tagDrilled] != ""
+			set.HasShrunk = tags[tagShrunk] != ""
 		}
 	}
 	for _, set := range sets {

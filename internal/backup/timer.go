@@ -39,7 +39,7 @@ func jobs(project compose.Project, edgeName string) []Job {
 	return []Job{
 		job("", "*-*-* *:17:00", "17 * * * *", "Backup of "+project.Name, "backup"),
 		job("-logs", "*-*-* *:*:00", "* * * * *", "Logs of the databases of "+project.Name, "backup", "logs"),
-		job("-drill", "Sun *-*-* 04:41:00", "41 4 * * 0", "Drill of the backups of "+project.Name, "drill", "random"),
+		job("-drill", "Sun *-*-* 04:41:00", "41 4 * * 0", "Drill of the backups of "+project.Name, "drill", "random", "--in-turn"),
 	}
 }
 
@@ -54,6 +54,7 @@ After=network-online.target docker.service
 Type=oneshot
 ExecStart=%s
 WorkingDirectory=%s
+Environment=HOME=%%h
 Nice=10
 CPUWeight=10
 IOWeight=10

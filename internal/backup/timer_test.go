@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
 )
@@ -20,11 +21,17 @@ func TestJobsAreUnitsAndCronLines(t *testing.T) {
 	const program = "/usr/local/bin/edge"
 	for _, want := range []string{
 		`ExecStart=/usr/local/bin/edge backup logs --project-name shop --project-directory "/srv/my shop" --file "/srv/my shop/compose.yaml" --edge front/edge` + "\n",
-		"WorkingDirectory=/srv/my shop\n", "Type=oneshot\n",
+		"WorkingDirectory=/srv/my shop\n", "Type=oneshot\n", "Environment=HOME=%h\n",
 	} {
 		if got := logs.service(program, project.Directory); !strings.Contains(got, want) {
 			t.Errorf("the service is\n%s\nwant %s", got, want)
 		}
+	}
+	if got := all[2].CronLine(program); !strings.HasPrefix(got, "41 4 * * 0  root  /usr/local/bin/edge drill random --in-turn --project-name shop ") {
+		t.Errorf("got %s", got)
+	}
+	if first := time.Date(2026, 11, 22, 4, 41, 0, 0, time.UTC); IsLogicalWeek(first) == IsLogicalWeek(first.AddDate(0, 0, 7)) {
+		t.Error("two drills in a row restore the same way")
 	}
 	if got := logs.timer(); !strings.Contains(got, "OnCalendar=*-*-* *:*:00\n") || !strings.Contains(got, "Persistent=true\n") {
 		t.Errorf("the timer is\n%s", got)

@@ -138,5 +138,6 @@ func (c *Check) checkFromEdge(ctx context.Context, s *stack) []Finding {
 		return []Finding{warningFinding("edge", "is it an older version? "+hint, "the running edge cannot check the guard and the storage: %v", errors.Join(runErr, err))}
 	}
 	// The edge has this machine's clock, which compareClock checks.
-	return slices.DeleteFunc(report.Findings, func(f Finding) bool { return f.Check == "clock" && f.Level == OK })
+	findings := slices.DeleteFunc(report.Findings, func(f Finding) bool { return f.Check == "clock" && f.Level == OK })
+	return judgeBackups(s, findings)
 }

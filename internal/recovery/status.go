@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -47,7 +48,9 @@ type Backup struct {
 	Seconds       float64   `json:"seconds"`
 	Size          int64     `json:"size"`  // bytes
 	Added         int64     `json:"added"` // bytes that the repository did not have
-	Error         string    `json:"error,omitempty"`
+	// Shrunk is what the set has much less of than an earlier one.
+	Shrunk []string `json:"shrunk,omitempty"`
+	Error  string   `json:"error,omitempty"`
 }
 
 // DrillOutcome is the result of a drill.
@@ -253,6 +256,9 @@ func (s *Status) Problems(now time.Time) (all []Problem) {
 				all = append(all, Problem{name, app, fmt.Sprintf("the backup is overdue: the last one is of %s%s", a.RecoveryPoint.Format(time.RFC3339), reason(a.LastError))})
 			case a.LastError != "":
 				all = append(all, Problem{name, app, "the last backup failed" + reason(a.LastError)})
+			}
+			if len(a.Shrunk) > 0 {
+				all = append(all, Problem{name, app, "the last set has much less data than an earlier one: " + strings.Join(a.Shrunk, "; ")})
 			}
 			if p.AreLogsOverdue(app, now) {
 				all = append(all, Problem{name, app, fmt.Sprintf("the logs are overdue: changes after %s would be lost%s", a.RecoveryTime().Format(time.RFC3339), reason(a.Logs.LastError))})

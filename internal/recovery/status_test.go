@@ -49,6 +49,8 @@ func TestProblemsAreOverdueAndFailedBackupsAndDrills(t *testing.T) {
 		{"both succeed", report(start.Add(24*hour), success("crm", start.Add(24*hour)), success("books", start.Add(24*hour))), start.Add(25 * hour), ""},
 		{"the timer is dead", nil, start.Add(51 * hour), "shop/books: the backup is overdue: the last one is of 2026-11-27T03:00:00Z\n" +
 			"shop/crm: the backup is overdue: the last one is of 2026-11-27T03:00:00Z\n"},
+		{"one has shrunk", report(start.Add(30*hour), Backup{App: "crm", Set: "s", RecoveryPoint: start.Add(30 * hour), Shrunk: []string{"crm-db has 4 rows, after 9"}}, success("books", start.Add(30*hour))), start.Add(31 * hour), "shop/crm: the last set has much less data than an earlier one: crm-db has 4 rows, after 9\n"},
+		{"the data is back", report(start.Add(24*hour), success("crm", start.Add(24*hour)), success("books", start.Add(24*hour))), start.Add(25 * hour), ""},
 		{"the next one fails", report(start.Add(30*hour), Backup{App: "crm", Error: "the disk is full"}), start.Add(31 * hour), "shop/crm: the last backup failed: the disk is full\n"},
 		{
 			"no drill", report(start.Add(200*hour), success("crm", start.Add(200*hour)), success("books", start.Add(200*hour))), start.Add(201 * hour),

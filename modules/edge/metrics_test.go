@@ -156,7 +156,7 @@ func TestMetricsShowBackupsAndDrills(t *testing.T) {
 	point := time.Date(2020, 1, 1, 3, 0, 0, 0, time.UTC)
 	report := &recovery.Report{
 		Project: "shop", Time: point.Add(time.Minute), MaxAgeSeconds: 3600, DrillIntervalSeconds: 1e10,
-		Backups: []recovery.Backup{{App: "crm", Set: "s", RecoveryPoint: point, Seconds: 60, Size: 2000, Added: 10}, {App: "books", Error: "down"}},
+		Backups: []recovery.Backup{{App: "crm", Set: "s", RecoveryPoint: point, Seconds: 60, Size: 2000, Added: 10, Shrunk: []string{"crm-db has 4 rows"}}, {App: "books", Error: "down"}},
 		Drill:   &recovery.DrillOutcome{RecoverySeconds: 20, StepSeconds: map[string]float64{"stop": 1.5}},
 	}
 	if _, err := r.recovery.Add(t.Context(), storage, report); err != nil {
@@ -176,6 +176,9 @@ edge_backup_last_success_timestamp_seconds{application="crm",project="shop"} 1.5
 # TYPE edge_backup_overdue gauge
 edge_backup_overdue{application="books",project="shop"} 1
 edge_backup_overdue{application="crm",project="shop"} 1
+# HELP edge_backup_shrunk 1 if the last set of an application has much less data than an earlier one, else 0.
+# TYPE edge_backup_shrunk gauge
+edge_backup_shrunk{application="crm",project="shop"} 1
 # HELP edge_backup_size_bytes The size of the last set.
 # TYPE edge_backup_size_bytes gauge
 edge_backup_size_bytes{application="crm",project="shop"} 2000

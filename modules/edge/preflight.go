@@ -38,7 +38,9 @@ func (a *App) runChecks(ctx context.Context) (all []preflight.Finding) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storageCheckTimeout)
 	defer cancel()
-	return append(all, preflight.CheckStorage(ctx, a.storage), preflight.CheckClock(time.Now()))
+	all = append(all, preflight.CheckStorage(ctx, a.storage), preflight.CheckClock(time.Now()))
+	status, _ := a.runtime.recovery.Status(ctx, a.storage) // a storage that cannot be read is a finding already
+	return append(all, preflight.CheckBackups(status, time.Now())...)
 }
 
 // checkStart returns an error if the edge must not start: with a wrong clock no certificate is valid, and with a storage that keeps no

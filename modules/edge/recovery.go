@@ -56,6 +56,7 @@ var (
 	projectLabels = []string{"project"}
 
 	descBackupSuccess    = prometheus.NewDesc("edge_backup_success", "1 if the last backup of an application succeeded, else 0.", appLabels, nil)
+	descBackupShrunk     = prometheus.NewDesc("edge_backup_shrunk", "1 if the last set of an application has much less data than an earlier one, else 0.", appLabels, nil)
 	descBackupTime       = prometheus.NewDesc("edge_backup_last_success_timestamp_seconds", "The end of the last backup that succeeded.", appLabels, nil)
 	descBackupDuration   = prometheus.NewDesc("edge_backup_duration_seconds", "The duration of the last backup that succeeded.", appLabels, nil)
 	descBackupSize       = prometheus.NewDesc("edge_backup_size_bytes", "The size of the last set.", appLabels, nil)
@@ -81,7 +82,7 @@ type recoveryMetrics struct{ runtime *runtime }
 // Describe implements prometheus.Collector.
 func (recoveryMetrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descBackupSuccess, descBackupTime, descBackupDuration, descBackupSize, descBackupAdded, descBackupOverdue, descRecoveryPoint,
+		descBackupSuccess, descBackupShrunk, descBackupTime, descBackupDuration, descBackupSize, descBackupAdded, descBackupOverdue, descRecoveryPoint,
 		descLogsSuccess, descLogsOverdue, descCopySuccess, descCopyTime, descLogsCopySuccess, descLogsCopyTime,
 		descDrillSuccess, descDrillTime, descDrillRecovery, descDrillStepSeconds, descDrillOverdue,
 	} {
@@ -119,6 +120,7 @@ func (m recoveryMetrics) Collect(to chan<- prometheus.Metric) {
 			if a.LastSuccess.IsZero() {
 				continue
 			}
+			gauge(descBackupShrunk, toFloat(len(a.Shrunk) > 0), name, app)
 			gauge(descBackupTime, unixSeconds(a.LastSuccess), name, app)
 			gauge(descBackupDuration, a.Seconds, name, app)
 			gauge(descBackupSize, float64(a.Size), name, app)
