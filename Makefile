@@ -158,7 +158,7 @@ replica: setup image
 backups: setup image
 	EDGE_TEST_LONG=1 $(SUITE) -timeout 3h -v -skip 'UnderWrites|Killed(Backup|Restore)|SeededFaults|RecoveryPoint' ./tests/backup
 	EDGE_TEST_BACKUPS=20 $(SUITE) -timeout 3h -v -run BackupsUnderWrites ./tests/backup
-	EDGE_TEST_KILLS=100 $(SUITE) -timeout 3h -v -run KilledBackup ./tests/backup
+	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=100 $(SUITE) -timeout 3h -v -run KilledBackup ./tests/backup
 	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=50 $(SUITE) -timeout 3h -v -run KilledRestore ./tests/backup
 	EDGE_TEST_LONG=1 EDGE_TEST_FAULTS=11 $(SUITE) -timeout 3h -v -run SeededFaults ./tests/backup
 	EDGE_TEST_LONG=1 EDGE_TEST_CRASHES=20 $(SUITE) -timeout 3h -v -run RecoveryPoint ./tests/backup
