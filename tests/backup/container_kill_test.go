@@ -15,8 +15,12 @@ func TestAContainerThatDiesInABackupLeavesNoSet(t *testing.T) {
 		app, service string
 		before       int // how many lines are printed before it is killed
 	}{
-		{"bigcapital", "shop-db", 0}, {"bigcapital", "shop-db", 1}, {"bigcapital", "shop-db", 2},
-		{"corteza", "crm-db", 0}, {"corteza", "crm-db", 1}, {"corteza", "crm-db", 2},
+		{"bigcapital", "shop-db", 0},
+		{"bigcapital", "shop-db", 1},
+		{"bigcapital", "shop-db", 2},
+		{"corteza", "crm-db", 0},
+		{"corteza", "crm-db", 1},
+		{"corteza", "crm-db", 2},
 	} {
 		sets := len(stack.sets(t))
 		cmd := stack.command(t.Context(), "backup", c.app)
