@@ -3,11 +3,14 @@ package backup
 import (
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // TestOneTenantIsRestoredWhileTheOthersGoOn: its tables are those of the set, with their foreign keys. The other tenants keep what was written
 // later, and no container stops.
 func TestOneTenantIsRestoredWhileTheOthersGoOn(t *testing.T) {
+	harness.LongOnly(t, "backups")
 	stack.mustEdge(t, "backup", "bigcapital")
 	const sum = "SELECT COUNT(*), SUM(CREDIT), MAX(ID) FROM bigcapital_tenant_%.ACCOUNTS_TRANSACTIONS"
 	ofTenant := func(id string) string { return stack.query(t, "shop-db", strings.Replace(sum, "%", id, 1)) }
