@@ -1,6 +1,6 @@
 // Package backup tests `edge backup` and `edge restore` with real databases, while clients write to them.
 //
-// `make test` runs a short form, in half an hour beside other suites. The long one, about three hours, is `make backups`.
+// `make test` runs a short form, in a quarter of an hour beside other suites. The long one, about three hours, is `make backups`.
 package backup
 
 import (
