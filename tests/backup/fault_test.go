@@ -373,5 +373,10 @@ func TestFaultsHaveTheirStatusAndAHint(t *testing.T) {
 		if stack.latest(t) == before {
 			t.Error("the set is not kept")
 		}
+		stack.expectStatus(t, 4, []string{"backup", "corteza"}, "crm-db has ", "edge backup --accept-shrunk") // again, until somebody accepts it
+		stack.mustEdge(t, "backup", "corteza")
+		if out, err := stack.edge(t.Context(), "backup", "corteza"); err != nil {
+			t.Errorf("after it was accepted: %v\n%s", err, out)
+		}
 	})
 }
