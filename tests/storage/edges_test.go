@@ -126,9 +126,14 @@ func blockRequest(ca *lab.Authority, path string) (arrived <-chan struct{}, unbl
 func TestTwoEdgesMakeOneOrder(t *testing.T) {
 	one, two := newNode(t, "one"), newNode(t, "two")
 	ca := newAuthority(t, one)
+	arrived, unblock := blockRequest(ca, "/order-plz")
+	defer unblock()
 	began := time.Now()
 	one.start(t, ca)
 	two.start(t, ca)
+	<-arrived
+	one.waitListening(t) // two may be the one that orders, and the authority validates at one
+	unblock()
 	first, second := one.waitForCertificate(t, ca, 30*time.Second), two.waitForCertificate(t, ca, 30*time.Second)
 	if first.SerialNumber.Cmp(second.SerialNumber) != 0 {
 		t.Error("the edges serve different certificates")
