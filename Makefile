@@ -156,10 +156,11 @@ replica: setup image
 # All faults of backups: backups under writes, backups and restores that are killed at random times, and crashes of the databases (20, 100, 50 and
 # 20 of them), forged sets, full and broken disks, S3 that dies. It takes about three hours; `make test` has a part of it, in a quarter of an hour beside other suites.
 backups: setup image
-	EDGE_TEST_LONG=1 $(SUITE) -timeout 3h -v -skip 'UnderWrites|Killed(Backup|Restore)|SeededFaults|RecoveryPoint' ./tests/backup
+	EDGE_TEST_LONG=1 $(SUITE) -timeout 3h -v -skip 'UnderWrites|Killed(Backup|Restore)|SeededFaults|RecoveryPoint|ANewHost' ./tests/backup
 	EDGE_TEST_BACKUPS=20 $(SUITE) -timeout 3h -v -run BackupsUnderWrites ./tests/backup
 	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=100 $(SUITE) -timeout 3h -v -run KilledBackup ./tests/backup
 	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=50 $(SUITE) -timeout 3h -v -run KilledRestore ./tests/backup
+	EDGE_TEST_KILLS=10 $(SUITE) -timeout 3h -v -run ANewHost ./tests/backup
 	EDGE_TEST_LONG=1 EDGE_TEST_FAULTS=11 $(SUITE) -timeout 3h -v -run SeededFaults ./tests/backup
 	EDGE_TEST_LONG=1 EDGE_TEST_CRASHES=20 $(SUITE) -timeout 3h -v -run RecoveryPoint ./tests/backup
 

@@ -115,6 +115,7 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 	result := &Result{Set: newSetID(start, earlier)}
 	var failures []error
 	hasShrunk := false
+	b.progress.expect(expectedSize(plan.Apps, earlier))
 	for _, app := range plan.Apps {
 		a := &appBackup{Backup: b, app: app, files: newFileNames(), host: host}
 		r := a.run(ctx, result.Set, earlier)
@@ -145,6 +146,23 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 		return result, hint.New(ErrShrunk, "see that no data is lost: the sets before are kept as x-edge-backup says. If it is meant to be so: edge backup --accept-shrunk")
 	}
 	return result, nil
+}
+
+// expectedSize returns the bytes that a backup of applications is going to read: those of their latest sets. It is 0 if one has none.
+func expectedSize(apps []App, earlier []*Set) (total int64) {
+	for _, app := range apps {
+		var last *Set
+		for _, s := range earlier { // the oldest first
+			if s.App == app.Name {
+				last = s
+			}
+		}
+		if last == nil {
+			return 0
+		}
+		total += last.Size
+	}
+	return total
 }
 
 // prepare waits until the project can be backed up, removes what an earlier backup has left, and returns the complete sets and the name of this

@@ -3,12 +3,13 @@ package backup
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
 
-// progress prints a line for each finished step and, on a terminal, a line that shows how much of the current step's data has been read. It
-// ignores errors of the writer: a closed terminal must not stop a backup.
+// progress prints a line for each finished step and, on a terminal, a line that shows how much data has been read: with a bar if it is known how much there
+// is. It ignores errors of the writer: a closed terminal must not stop a backup.
 type progress struct {
 	out        io.Writer
 	isTerminal bool
@@ -16,7 +17,8 @@ type progress struct {
 	mu          sync.Mutex
 	step        step // that began last
 	lastPrint   time.Time
-	done        int64 // bytes since then
+	done        int64 // bytes since then; of all steps if expected is not 0
+	expected    int64 // bytes of all steps
 	hasLiveLine bool
 	seconds     map[string]float64 // of each finished step
 }
@@ -38,7 +40,10 @@ func (p *progress) beginStep(format string, args ...any) step {
 	s := step{fmt.Sprintf(format, args...), time.Now()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.step, p.done = s, 0
+	p.step = s
+	if p.expected == 0 {
+		p.done = 0
+	}
 	p.printLive()
 	return s
 }
@@ -54,12 +59,30 @@ func (p *progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// expect says how many bytes all steps from now on have, about.
+func (p *progress) expect(bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done, p.expected = 0, bytes
+}
+
 // printLive overwrites the live line. p.mu is held.
 func (p *progress) printLive() {
 	if p.isTerminal {
-		fmt.Fprintf(p.out, "\r\x1b[K%s … %s", p.step.name, FormatBytes(p.done))
+		fmt.Fprintf(p.out, "\r\x1b[K%s%s … %s", p.bar(), p.step.name, FormatBytes(p.done))
 		p.hasLiveLine, p.lastPrint = true, time.Now()
 	}
+}
+
+// bar returns a bar of what is done, such as "[###-------]  27% ". It is not full before the end, since what is expected is only about right. p.mu is held.
+func (p *progress) bar() string {
+	if p.expected == 0 {
+		return ""
+	}
+	const width = 10
+	percent := min(int(100*p.done/p.expected), 99)
+	filled := percent * width / 100
+	return fmt.Sprintf("[%s%s] %3d%% ", strings.Repeat("#", filled), strings.Repeat("-", width-filled), percent)
 }
 
 // finishStep prints the line of the step that runs, with its duration.

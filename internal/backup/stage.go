@@ -155,6 +155,7 @@ func (r *restoreRun) stageAll(ctx context.Context) error {
 		}
 		byApp[app] = append(byApp[app], t)
 	}
+	r.progress.expect(r.stagedSize())
 	group, ctx := errgroup.WithContext(ctx)
 	for _, targets := range byApp {
 		group.Go(func() error {
@@ -169,6 +170,19 @@ func (r *restoreRun) stageAll(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
+}
+
+// stagedSize returns the bytes of the parts that are going to be read.
+func (r *restoreRun) stagedSize() (total int64) {
+	for _, t := range r.targets {
+		for _, p := range t.parts {
+			isDump, isCopy := p.Format == FormatSQL || p.Format == FormatPgDump, slices.Contains([]string{FormatMbstream, FormatBinlog, FormatBaseTar, FormatWALTar}, p.Format)
+			if !(isDump && !r.Logical || isCopy && r.Logical) {
+				total += p.Size
+			}
+		}
+	}
+	return total
 }
 
 // stage writes the new content of a directory beside the old one, and brings it to the instant of the set.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -14,6 +15,9 @@ func dockerInspect(t *testing.T, id, format string) string {
 	t.Helper()
 	return harness.MustDocker(t, "inspect", "--format", format, id)
 }
+
+// newHostDuration is how long it takes to restore the test's data to a new host, about.
+const newHostDuration = 30 * time.Second
 
 // TestANewHostHasAllOfTheProject: the host is lost, with its containers, volumes and files. From the location of the backups and the recovery key
 // alone, all of it is there again, and runs.
@@ -43,11 +47,14 @@ func TestANewHostHasAllOfTheProject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := func(args ...string) (string, error) {
+	command := func(args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), path, append([]string{"restore", "latest", "--new-host", "--repository", stack.repository}, args...)...)
 		cmd.Dir = stack.dir
 		cmd.Env = append(os.Environ(), "EDGE_BACKUP_PASSWORD="+stack.recovery)
-		out, err := cmd.CombinedOutput()
+		return cmd
+	}
+	run := func(args ...string) (string, error) {
+		out, err := command(args...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := run("--project-name", "other"); err == nil || !strings.Contains(out, "no backup of the project other") || !strings.Contains(out, "it has "+projectName) {
@@ -61,6 +68,12 @@ func TestANewHostHasAllOfTheProject(t *testing.T) {
 	}
 	if err := os.Remove(filepath.Join(stack.dir, "compose.yaml")); err != nil {
 		t.Fatal(err)
+	}
+	kills := harness.Count(t, "EDGE_TEST_KILLS", 0) // the same command goes on, wherever the one before stopped
+	for i := range kills {
+		after := newHostDuration * time.Duration(i+1) / time.Duration(kills+1)
+		isKilled := stack.killCommand(t, after, command())
+		t.Logf("killed after %v: %t, in phase %q", after, isKilled, stack.journalPhase(t))
 	}
 	out, err := run()
 	if err != nil {
