@@ -2,7 +2,6 @@
 package redact
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -103,6 +102,9 @@ func redactPath(path string) string {
 		}
 		return scheme + "://" + authority + "/" + redactPath(tail)
 	}
+	if !strings.ContainsAny(path, "0123456789") { // each secret that is found has one
+		return path
+	}
 	segments := strings.Split(path, "/")
 	isChanged := false
 	for i, s := range segments {
@@ -181,21 +183,20 @@ var loggedHeaders = []string{
 // urlHeaders are those with a URL, which may have a secret.
 var urlHeaders = []string{"Referer", "Location", "Content-Location"}
 
-// Headers returns the headers that may be logged: those that are known to have no secrets, those with URLs, without secrets, and those that more
-// names, in canonical form. A header that nobody knows may have a token.
-func Headers(h http.Header, more []string) http.Header {
-	logged := make(http.Header, len(h))
-	for name, values := range h {
-		switch {
-		case slices.Contains(urlHeaders, name):
-			for _, v := range values {
-				logged[name] = append(logged[name], URI(v))
-			}
-		case isLogged[name] || slices.Contains(more, name):
-			logged[name] = values
-		}
+// Header returns the values of a header that may be logged: of one that is known to have no secrets, or of one with URLs, without secrets. Of others, it returns
+// nil: a header that nobody knows may have a token. The name is in canonical form.
+func Header(name string, values []string) []string {
+	if isLogged[name] {
+		return values
 	}
-	return logged
+	if !slices.Contains(urlHeaders, name) {
+		return nil
+	}
+	safe := make([]string, len(values))
+	for i, v := range values {
+		safe[i] = URI(v)
+	}
+	return safe
 }
 
 var isLogged = func() map[string]bool {

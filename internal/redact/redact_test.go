@@ -49,13 +49,17 @@ func TestURIsLoseTheirSecrets(t *testing.T) {
 }
 
 func TestOnlyKnownHeadersAreLogged(t *testing.T) {
-	h := http.Header{
-		"User-Agent": {"curl"}, "X-Access-Token": {"secret"}, "Authorization": {"Bearer secret"}, "Cookie": {"a=secret"}, "X-Made-Up": {"secret"}, "X-Mine": {"kept"},
-		"Referer": {"https://example.com/reset/secret12?token=secret"},
-	}
-	got := Headers(h, []string{"X-Mine"})
-	if len(got) != 3 || got.Get("User-Agent") != "curl" || got.Get("X-Mine") != "kept" || got.Get("Referer") != "https://example.com/reset/REDACTED?token=REDACTED" {
-		t.Errorf("logged %v", got)
+	for name, want := range map[string]string{
+		"User-Agent": "curl", "Referer": "https://example.com/reset/REDACTED?token=REDACTED",
+		"X-Access-Token": "", "Authorization": "", "Cookie": "", "X-Made-Up": "", // these may have secrets
+	} {
+		values := []string{"curl"}
+		if name == "Referer" {
+			values = []string{"https://example.com/reset/secret12?token=secret"}
+		}
+		if got := Header(name, values); strings.Join(got, ", ") != want || (got == nil) != (want == "") {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 	if !slices.IsSorted(loggedHeaders) {
 		t.Error("the list is not sorted")

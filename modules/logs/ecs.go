@@ -30,8 +30,7 @@ type ECSEncoder struct {
 	// More request headers that are written, as `caddy.request.headers.NAME`.
 	Headers []string `json:"headers,omitempty"`
 
-	*zapcore.MapObjectEncoder `json:"-"` // the context of the logger
-
+	context
 	filter filter
 }
 
@@ -42,7 +41,7 @@ func (*ECSEncoder) CaddyModule() caddy.ModuleInfo {
 
 // Provision prepares the encoder.
 func (e *ECSEncoder) Provision(caddy.Context) error {
-	e.MapObjectEncoder, e.filter = zapcore.NewMapObjectEncoder(), newFilter(e.Headers)
+	e.filter = newFilter(e.Headers)
 	return nil
 }
 
@@ -57,29 +56,20 @@ func (e *ECSEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Clone implements [zapcore.Encoder].
 func (e *ECSEncoder) Clone() zapcore.Encoder {
-	clone := &ECSEncoder{MapObjectEncoder: zapcore.NewMapObjectEncoder(), filter: e.filter}
-	for key, value := range e.Fields { // objects in it do not change any more
-		clone.Fields[key] = value
-	}
+	clone := &ECSEncoder{filter: e.filter}
+	clone.setClone(&e.context)
 	return clone
-}
-
-// AddObject adds an object of the context of a logger.
-func (e *ECSEncoder) AddObject(key string, object zapcore.ObjectMarshaler) error {
-	return e.MapObjectEncoder.AddObject(key, e.filter.object(key, object))
-}
-
-// AddString adds a text of the context of a logger.
-func (e *ECSEncoder) AddString(key, value string) {
-	e.MapObjectEncoder.AddString(key, e.filter.text(key, value))
 }
 
 // EncodeEntry writes an entry.
 func (e *ECSEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
-	all := e.Clone().(*ECSEncoder)
-	for _, f := range e.filter.fields(fields) {
-		f.AddTo(all.MapObjectEncoder)
-	}
+	values := zapcore.NewMapObjectEncoder()
+	e.with(fields, func(all []zapcore.Field) {
+		e.filter.clean(all)
+		for _, f := range all {
+			f.AddTo(values)
+		}
+	})
 	d := document{
 		"service.name": "edge", "service.type": "caddy", "event.kind": "event", "event.dataset": "edge.log",
 	}
@@ -88,7 +78,7 @@ func (e *ECSEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*
 	if entry.Caller.Defined {
 		d["log.origin.file.name"], d["log.origin.file.line"] = entry.Caller.File, entry.Caller.Line
 	}
-	d.addFields(all.Fields)
+	d.addFields(values.Fields)
 	line := encoded.Get()
 	// The order of the first fields is that of the specification of ECS logging.
 	fmt.Fprintf(line, `{"@timestamp":%s,"log.level":%s,"message":%s,"ecs.version":%q`,

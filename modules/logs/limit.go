@@ -33,8 +33,8 @@ type LimitEncoder struct {
 	First int `json:"first,omitempty"`
 
 	wrapper
+	context
 	*limiter
-	service string // of the logger's context
 }
 
 // The defaults of [LimitEncoder].
@@ -101,38 +101,36 @@ func (e *LimitEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Clone implements [zapcore.Encoder].
 func (e *LimitEncoder) Clone() zapcore.Encoder {
-	return &LimitEncoder{wrapper: wrapper{Encoder: e.Encoder.Clone()}, limiter: e.limiter, service: e.service}
-}
-
-// AddString adds a text of the context of a logger.
-func (e *LimitEncoder) AddString(key, value string) {
-	if key == "service" {
-		e.service = value
-	}
-	e.Encoder.AddString(key, value)
+	clone := &LimitEncoder{wrapper: wrapper{wrapped: e.wrapped}, limiter: e.limiter}
+	clone.setClone(&e.context)
+	return clone
 }
 
 // EncodeEntry writes an entry, or nothing: a core writes the empty buffer, too, which adds nothing to a file or a stream.
-func (e *LimitEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
-	if entry.Level < zapcore.WarnLevel {
-		return e.Encoder.EncodeEntry(entry, fields)
-	}
-	isAllowed, suppressed := e.allow(kindOf(entry, fields, e.service), entry.Time)
-	if !isAllowed {
-		return empty.Get(), nil
-	}
-	if suppressed > 0 {
-		fields = append(fields[:len(fields):len(fields)], zap.Uint64("suppressed", suppressed))
-	}
-	return e.Encoder.EncodeEntry(entry, fields)
+func (e *LimitEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (line *buffer.Buffer, err error) {
+	e.with(fields, func(all []zapcore.Field) {
+		isAllowed, suppressed := true, uint64(0)
+		if entry.Level >= zapcore.WarnLevel {
+			isAllowed, suppressed = e.allow(kindOf(entry, all), entry.Time)
+		}
+		if !isAllowed {
+			line = empty.Get()
+			return
+		}
+		if suppressed > 0 {
+			all = append(all, zap.Uint64("suppressed", suppressed))
+		}
+		line, err = e.wrapped.EncodeEntry(entry, all)
+	})
+	return line, err
 }
 
 var empty = buffer.NewPool()
 
 // kindOf returns what entries that are alike have in common. Caddy names the place in the code of an HTTP error as err_trace; its message has the
 // path of the request. The message of other entries is always the same.
-func kindOf(entry zapcore.Entry, fields []zapcore.Field, service string) string {
-	place := entry.Message
+func kindOf(entry zapcore.Entry, fields []zapcore.Field) string {
+	place, service := entry.Message, ""
 	for _, f := range fields {
 		switch {
 		case f.Key == "err_trace" && f.Type == zapcore.StringType:

@@ -82,25 +82,42 @@ func (q *QueueWriter) OpenWriter() (io.WriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newQueue(w, q.Size), nil
+	return newQueue(w, caddy.IsWriterStandardStream(q.wrapped), q.Size), nil
 }
 
 // queue is an open [QueueWriter]. It is safe for concurrent use.
 type queue struct {
-	to   io.WriteCloser
-	size int64
+	to       io.WriteCloser
+	isStream bool // entries can be written together
+	size     int64
 
 	mu       sync.Mutex
-	entries  [][]byte
-	waiting  int64 // bytes, with those that are being written
+	waiting  batch
+	taken    int64 // bytes that are being written
 	isClosed bool
 	isStuck  bool          // nobody reads, and the log is closed
 	wake     chan struct{} // has a value if there is something to do
 	done     chan struct{} // closed when all is written after a close
 }
 
-func newQueue(to io.WriteCloser, size int64) *queue {
-	q := &queue{to: to, size: size, wake: make(chan struct{}, 1), done: make(chan struct{})}
+// batch is entries, one after the other.
+type batch struct {
+	bytes []byte
+	ends  []int // of each entry
+}
+
+// entries returns how many entries there are between two places.
+func (b batch) entries(start, end int) (n int) {
+	for _, e := range b.ends {
+		if e > start && e <= end {
+			n++
+		}
+	}
+	return n
+}
+
+func newQueue(to io.WriteCloser, isStream bool, size int64) *queue {
+	q := &queue{to: to, isStream: isStream, size: size, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go q.run()
 	return q
 }
@@ -109,19 +126,23 @@ func newQueue(to io.WriteCloser, size int64) *queue {
 // last.
 func (q *queue) Write(entry []byte) (int, error) {
 	q.mu.Lock()
-	if q.isClosed && !q.isStuck && q.waiting == 0 {
+	bytes := q.taken + int64(len(q.waiting.bytes))
+	if q.isClosed && !q.isStuck && bytes == 0 {
 		q.mu.Unlock()
 		return q.to.Write(entry)
 	}
-	if q.isStuck || q.waiting+int64(len(entry)) > q.size {
+	if q.isStuck || bytes+int64(len(entry)) > q.size {
 		q.mu.Unlock()
 		dropped.Add(1)
 		return len(entry), nil
 	}
-	q.entries = append(q.entries, append([]byte(nil), entry...)) // the caller uses the buffer again
-	q.waiting += int64(len(entry))
+	isFirst := len(q.waiting.ends) == 0
+	q.waiting.bytes = append(q.waiting.bytes, entry...) // the caller uses its buffer again
+	q.waiting.ends = append(q.waiting.ends, len(q.waiting.bytes))
 	q.mu.Unlock()
-	q.signal()
+	if isFirst {
+		q.signal()
+	}
 	return len(entry), nil
 }
 
@@ -132,23 +153,23 @@ func (q *queue) signal() {
 	}
 }
 
+// gatherTime is how long entries are gathered before they are written: to wake a goroutine for each of them costs more than all the rest.
+const gatherTime = 2 * time.Millisecond
+
 // run writes entries until the queue is closed and empty.
 func (q *queue) run() {
 	defer close(q.done)
+	var written batch
 	for range q.wake {
+		if !q.isClosing() {
+			time.Sleep(gatherTime)
+		}
 		for {
-			entries := q.take()
-			if len(entries) == 0 {
+			written = q.take(written)
+			if len(written.ends) == 0 {
 				break
 			}
-			for _, entry := range entries {
-				if _, err := q.to.Write(entry); err != nil {
-					dropped.Add(1)
-				}
-				q.mu.Lock()
-				q.waiting -= int64(len(entry))
-				q.mu.Unlock()
-			}
+			q.write(written)
 		}
 		if q.isDone() {
 			return
@@ -156,19 +177,52 @@ func (q *queue) run() {
 	}
 }
 
-// take returns the entries that wait, and empties the queue.
-func (q *queue) take() [][]byte {
+// maxWrite is how many bytes are written at once.
+const maxWrite = 32 << 10
+
+// write writes entries: to a stream, many at once. To other writers, each by itself, since they may start a new file between two, or send each as a packet.
+func (q *queue) write(b batch) {
+	start := 0
+	for i, end := range b.ends {
+		if q.isStream && i+1 < len(b.ends) && b.ends[i+1]-start <= maxWrite {
+			continue
+		}
+		_, err := q.to.Write(b.bytes[start:end])
+		if err != nil {
+			dropped.Add(uint64(b.entries(start, end)))
+		}
+		q.mu.Lock()
+		q.taken -= int64(end - start)
+		q.mu.Unlock()
+		start = end
+	}
+}
+
+// maxKept is the largest memory that is used again.
+const maxKept = 256 << 10
+
+// take returns the entries that wait, and empties the queue, which then uses the memory of entries that have been written.
+func (q *queue) take(written batch) batch {
+	if cap(written.bytes) > maxKept {
+		written = batch{}
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	entries := q.entries
-	q.entries = nil
+	entries := q.waiting
+	q.waiting, q.taken = batch{written.bytes[:0], written.ends[:0]}, int64(len(entries.bytes))
 	return entries
+}
+
+func (q *queue) isClosing() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.isClosed
 }
 
 func (q *queue) isDone() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.isClosed && len(q.entries) == 0
+	return q.isClosed && len(q.waiting.ends) == 0
 }
 
 // Close writes what waits, for a limited time, and closes the writer.
@@ -185,7 +239,7 @@ func (q *queue) Close() error {
 	q.mu.Lock()
 	q.isStuck = true
 	q.mu.Unlock()
-	dropped.Add(uint64(len(q.take())))
+	dropped.Add(uint64(len(q.take(batch{}).ends)))
 	return errors.Join(errors.New("the log is not read: its last entries are dropped"), q.to.Close())
 }
 

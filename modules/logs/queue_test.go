@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,7 +46,7 @@ func (w *slowWriter) Close() error {
 func TestNobodyWaitsForASlowLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, before := newSlowWriter(), Dropped()
-		q := newQueue(w, 50)
+		q := newQueue(w, false, 50)
 		buffer := make([]byte, 10)
 		for i := range 8 {
 			copy(buffer, fmt.Sprintf("entry %03d\n", i)) // as zap does, the same buffer each time
@@ -57,6 +58,7 @@ func TestNobodyWaitsForASlowLog(t *testing.T) {
 			t.Errorf("%d entries are dropped, want 3", n)
 		}
 		close(w.released)
+		time.Sleep(gatherTime)
 		synctest.Wait()
 		if _, err := q.Write([]byte("after\n")); err != nil {
 			t.Error(err)
@@ -77,8 +79,9 @@ func TestNobodyWaitsForASlowLog(t *testing.T) {
 func TestALogThatIsNotReadEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, before := newSlowWriter(), Dropped()
-		q := newQueue(w, 100)
+		q := newQueue(w, false, 100)
 		_, _ = q.Write([]byte("being written\n"))
+		time.Sleep(gatherTime)
 		synctest.Wait()
 		_, _ = q.Write([]byte("waits\n"))
 		start := time.Now()
@@ -102,8 +105,9 @@ func TestAFullDiskIsCounted(t *testing.T) {
 		w, before := newSlowWriter(), Dropped()
 		w.err = errors.New("no space left on device")
 		close(w.released)
-		q := newQueue(w, 100)
+		q := newQueue(w, false, 100)
 		_, _ = q.Write([]byte("a\n"))
+		time.Sleep(gatherTime)
 		synctest.Wait()
 		w.mu.Lock()
 		w.err = nil
@@ -111,6 +115,59 @@ func TestAFullDiskIsCounted(t *testing.T) {
 		_, _ = q.Write([]byte("b\n"))
 		if err := q.Close(); err != nil || Dropped()-before != 1 || len(w.got) != 1 {
 			t.Errorf("%v, %d dropped, got %q", err, Dropped()-before, w.got)
+		}
+	})
+}
+
+// TestEntriesAreWrittenTogetherToAStream, up to a size; each by itself to anything else.
+func TestEntriesAreWrittenTogetherToAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		entry := strings.Repeat("x", maxWrite/4-1) + "\n"
+		for isStream, want := range map[bool][]int{true: {4, 2}, false: {1, 1, 1, 1, 1, 1}} {
+			w, before := newSlowWriter(), Dropped()
+			close(w.released)
+			q := newQueue(w, isStream, defaultQueueSize)
+			for range 6 {
+				_, _ = q.Write([]byte(entry))
+			}
+			time.Sleep(gatherTime)
+			synctest.Wait()
+			var got []int
+			for _, text := range w.got {
+				got = append(got, strings.Count(text, "\n"))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("a stream: %t: entries in each write: %v, want %v", isStream, got, want)
+			}
+			w.mu.Lock()
+			w.err = errors.New("no space left on device")
+			w.mu.Unlock()
+			for range 3 {
+				_, _ = q.Write([]byte("lost\n"))
+			}
+			if err := q.Close(); err != nil || Dropped()-before != 3 {
+				t.Errorf("a stream: %t: %v, %d entries are dropped, want 3", isStream, err, Dropped()-before)
+			}
+		}
+	})
+}
+
+// TestAnEntryIsWrittenSoon, although entries are gathered.
+func TestAnEntryIsWrittenSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newSlowWriter()
+		close(w.released)
+		q := newQueue(w, false, 100)
+		for i := range 3 {
+			_, _ = q.Write([]byte("a\n"))
+			time.Sleep(gatherTime)
+			synctest.Wait()
+			if len(w.got) != i+1 {
+				t.Errorf("%d entries are written, want %d", len(w.got), i+1)
+			}
+		}
+		if err := q.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -146,7 +203,7 @@ func BenchmarkQueue(b *testing.B) {
 		b.Fatal(err)
 	}
 	entry := []byte(strings.Repeat("x", 800) + "\n")
-	for name, w := range map[string]io.WriteCloser{"file": file, "queue": newQueue(file, defaultQueueSize)} {
+	for name, w := range map[string]io.WriteCloser{"file": file, "queue": newQueue(file, false, defaultQueueSize)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -33,6 +34,7 @@ type RedactEncoder struct {
 	Headers []string `json:"headers,omitempty"`
 
 	wrapper
+	context
 	filter
 }
 
@@ -59,20 +61,18 @@ func (e *RedactEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 
 // Clone implements [zapcore.Encoder].
 func (e *RedactEncoder) Clone() zapcore.Encoder {
-	return &RedactEncoder{wrapper: wrapper{Encoder: e.Encoder.Clone()}, filter: e.filter}
+	clone := &RedactEncoder{wrapper: wrapper{wrapped: e.wrapped}, filter: e.filter}
+	clone.setClone(&e.context)
+	return clone
 }
-
-// AddObject adds an object of the context of a logger.
-func (e *RedactEncoder) AddObject(key string, object zapcore.ObjectMarshaler) error {
-	return e.Encoder.AddObject(key, e.object(key, object))
-}
-
-// AddString adds a text of the context of a logger.
-func (e *RedactEncoder) AddString(key, value string) { e.Encoder.AddString(key, e.text(key, value)) }
 
 // EncodeEntry writes an entry.
-func (e *RedactEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
-	return e.Encoder.EncodeEntry(entry, e.fields(fields))
+func (e *RedactEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (line *buffer.Buffer, err error) {
+	e.with(fields, func(all []zapcore.Field) {
+		e.clean(all)
+		line, err = e.wrapped.EncodeEntry(entry, all)
+	})
+	return line, err
 }
 
 // filter removes secrets from fields.
@@ -86,26 +86,22 @@ func newFilter(headers []string) filter {
 	return f
 }
 
-// fields returns the fields without secrets. It changes none of those that it gets.
-func (f filter) fields(fields []zapcore.Field) []zapcore.Field {
-	safe := make([]zapcore.Field, len(fields))
-	for i, field := range fields {
-		switch field.Type {
+// clean removes the secrets from fields. It does not change what they refer to.
+func (f filter) clean(fields []zapcore.Field) {
+	for i := range fields {
+		switch field := &fields[i]; field.Type {
 		case zapcore.ObjectMarshalerType:
 			field.Interface = f.object(field.Key, field.Interface.(zapcore.ObjectMarshaler))
 		case zapcore.StringType:
 			field.String = f.text(field.Key, field.String)
 		}
-		safe[i] = field
 	}
-	return safe
 }
 
 // object returns an object without secrets: those with headers, or with a URI.
 func (f filter) object(key string, object zapcore.ObjectMarshaler) zapcore.ObjectMarshaler {
 	if header, ok := object.(caddyhttp.LoggableHTTPHeader); ok {
-		header.Header = redact.Headers(header.Header, f.headers)
-		return header
+		return safeHeader{header, f}
 	}
 	if key == "request" {
 		return safeObject{object, f}
@@ -147,9 +143,33 @@ func (e safeEncoder) AddObject(key string, object zapcore.ObjectMarshaler) error
 	return e.ObjectEncoder.AddObject(key, e.filter.object(key, object))
 }
 
+// safeHeader writes the headers that are known to have no secrets.
+type safeHeader struct {
+	caddyhttp.LoggableHTTPHeader
+	filter
+}
+
+// MarshalLogObject implements [zapcore.ObjectMarshaler].
+func (h safeHeader) MarshalLogObject(to zapcore.ObjectEncoder) error {
+	for name, values := range h.Header {
+		if safe := redact.Header(name, values); safe != nil {
+			if err := to.AddArray(name, caddyhttp.LoggableStringArray(safe)); err != nil {
+				return err
+			}
+		} else if slices.Contains(h.headers, name) {
+			one := h.LoggableHTTPHeader // Caddy decides whether it is a credential
+			one.Header = http.Header{name: values}
+			if err := one.MarshalLogObject(to); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // wrapper has the encoder that another one wraps.
 type wrapper struct {
-	zapcore.Encoder `json:"-"`
+	wrapped zapcore.Encoder
 
 	isDefault bool
 	ctx       caddy.Context
@@ -166,7 +186,7 @@ func (w *wrapper) load(ctx caddy.Context, module any, raw json.RawMessage) error
 	if err != nil {
 		return fmt.Errorf("load the encoder that is wrapped: %w", err)
 	}
-	w.Encoder = encoder.(zapcore.Encoder)
+	w.wrapped = encoder.(zapcore.Encoder)
 	return nil
 }
 
@@ -175,7 +195,7 @@ func (w *wrapper) use(encoder interface {
 	caddy.Provisioner
 },
 ) error {
-	w.Encoder = encoder
+	w.wrapped = encoder
 	return encoder.Provision(w.ctx)
 }
 
@@ -184,7 +204,7 @@ func (w *wrapper) ConfigureDefaultFormat(to caddy.WriterOpener) error {
 	if queue, ok := to.(*QueueWriter); ok {
 		to = queue.wrapped
 	}
-	if inner, ok := w.Encoder.(caddy.ConfiguresFormatterDefault); ok && !w.isDefault {
+	if inner, ok := w.wrapped.(caddy.ConfiguresFormatterDefault); ok && !w.isDefault {
 		return inner.ConfigureDefaultFormat(to)
 	}
 	if w.isDefault && caddy.IsWriterStandardStream(to) && term.IsTerminal(int(os.Stderr.Fd())) {

@@ -6,53 +6,76 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/theworklabs/edge/internal/testport"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
 	_ "github.com/theworklabs/edge/modules/logs"
 	_ "github.com/theworklabs/edge/modules/statuspage"
 )
 
-// BenchmarkObserved measures what a request pays for being seen, in one run with a site that has none of it (off): metrics that are read each second and an
-// open status page (figures), Caddy's own access log beside them (json), and the shipped one, without secrets and through a queue (on). The numbers
-// include the client and the backend, so only their ratios are meaningful.
+// BenchmarkObserved measures what a request pays for being seen: metrics that are read each second and an open status page (figures), the shipped access log beside
+// them, without secrets and through a queue (on), and Caddy's own instead (json). One that is discarded is never encoded: what is left is what Caddy does for
+// any access log (discard). Each is compared with a site that has none of it (off). The numbers include the client and the backend, so only their ratios are meaningful.
 func BenchmarkObserved(b *testing.B) {
 	body := strings.Repeat("x", 1024)
 	a := newBackend(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }).start(b)
 	const figures = "handle /metrics {\n metrics\n}\nhandle_path /status* {\n edge_status\n}\nhandle {\n edge_proxy api:80\n}\n"
-	sites := []struct{ name, directives string }{
-		{"off", "edge_proxy plain:80"},
-		{"figures", figures},
-		{"json", figures + "log {\n output discard\n format json\n level INFO\n}"},
-		{"on", figures + "log {\n output queue {\n  wrap discard\n }\n format redact\n level INFO\n}"},
-	}
-	s := &site{static: map[string][]string{"api:80": {a.address}, "plain:80": {a.address}}}
-	urls, directives := make([]string, len(sites)), sites[0].directives
-	for i := range sites {
-		port := testport.Port(b)
-		urls[i] = "http://127.0.0.1:" + port
-		directives += fmt.Sprintf("\n}\nhttp://:%s {\n%s", port, sites[i].directives)
-	}
-	s.start(b, directives)
-	s.eventuallyResponds(b, "/", "xxx")
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go readEvents(ctx, urls[1]+"/status/events")
-	go readMetrics(ctx, urls[1]+"/metrics")
+	const queue = " output queue {\n  wrap null\n }\n"
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	for i, site := range sites {
-		b.Run(site.name, func(b *testing.B) {
+	for _, variant := range []struct{ name, directives, defaultLog string }{
+		{"off", "edge_proxy api:80", ""},
+		{"figures", figures, ""},
+		{"discard", figures + "log {\n output discard\n}", " output discard\n"},
+		{"json", figures + "log {\n output null\n format json\n}", " output null\n format json\n"},
+		{"on", figures + "log {\n" + queue + " format redact\n}", queue + " format limit {\n  wrap redact\n }\n"},
+	} {
+		b.Run(variant.name, func(b *testing.B) {
+			s := &site{static: map[string][]string{"api:80": {a.address}}, logOptions: variant.defaultLog}
+			s.start(b, variant.directives)
+			s.eventuallyResponds(b, "/", "xxx")
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			go readEvents(ctx, s.url+"/status/events")
+			go readMetrics(ctx, s.url+"/metrics")
 			b.ReportAllocs()
 			b.SetParallelism(8)
+			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					exchange(b, client, http.MethodGet, urls[i]+"/")
+					exchange(b, client, http.MethodGet, s.url+"/")
 				}
 			})
+			b.StopTimer()
 		})
 	}
+}
+
+func init() {
+	caddy.RegisterModule(nullWriter{})
+}
+
+// nullWriter writes to /dev/null. Of a log with the output discard, Caddy encodes nothing.
+type nullWriter struct{ caddy.StderrWriter }
+
+// CaddyModule returns the Caddy module information.
+func (nullWriter) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.logging.writers.null", New: func() caddy.Module { return new(nullWriter) }}
+}
+
+// UnmarshalCaddyfile implements [caddyfile.Unmarshaler].
+func (*nullWriter) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
+
+// WriterKey implements [caddy.WriterOpener].
+func (nullWriter) WriterKey() string { return "null" }
+
+// OpenWriter implements [caddy.WriterOpener].
+func (nullWriter) OpenWriter() (io.WriteCloser, error) {
+	return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 }
 
 // readEvents reads the stream of a status page until ctx ends.

@@ -1,0 +1,116 @@
+package logs
+
+import (
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// context has the fields of a logger's context, which are encoded with each entry. Caddy adds each request to the context of a logger that all logs share, and
+// nearly all of them drop what comes then: encoders that encode a context at once, as zap's do, write the request once for each log.
+//
+// Objects and values of unknown types are read at once, since they may change: all but Caddy's own copy of a request.
+type context struct {
+	recorded []zapcore.Field
+	one      [1]zapcore.Field // the memory of a context with one field, such as the request
+}
+
+// setClone makes a context a copy of another one, to which fields can be added.
+func (c *context) setClone(of *context) { c.recorded = slices.Clip(of.recorded) }
+
+func (c *context) add(f zapcore.Field) {
+	if c.recorded == nil {
+		c.recorded = c.one[:0]
+	}
+	c.recorded = append(c.recorded, f)
+}
+
+// with calls do with the fields of the context and of an entry, which do must not keep.
+func (c *context) with(fields []zapcore.Field, do func(all []zapcore.Field)) {
+	all := fieldSlices.Get().(*[]zapcore.Field)
+	*all = append(append((*all)[:0], c.recorded...), fields...)
+	do(*all)
+	clear(*all)
+	fieldSlices.Put(all)
+}
+
+var fieldSlices = sync.Pool{New: func() any {
+	fields := make([]zapcore.Field, 0, 32)
+	return &fields
+}}
+
+// recordedObject is an object whose fields have been read.
+type recordedObject []zapcore.Field
+
+// MarshalLogObject implements [zapcore.ObjectMarshaler].
+func (o recordedObject) MarshalLogObject(to zapcore.ObjectEncoder) error {
+	for _, f := range o {
+		f.AddTo(to)
+	}
+	return nil
+}
+
+// AddObject implements [zapcore.ObjectEncoder].
+func (c *context) AddObject(key string, object zapcore.ObjectMarshaler) error {
+	switch object.(type) {
+	case caddyhttp.LoggableHTTPRequest:
+		c.add(zap.Object(key, object))
+		return nil
+	case caddyhttp.LoggableHTTPHeader: // a filter has to know it as such
+		return c.addHeader(key, object.(caddyhttp.LoggableHTTPHeader))
+	}
+	var inner context
+	err := object.MarshalLogObject(&inner)
+	c.add(zap.Object(key, recordedObject(inner.recorded)))
+	return err
+}
+
+func (c *context) addHeader(key string, header caddyhttp.LoggableHTTPHeader) error {
+	header.Header = header.Header.Clone()
+	c.add(zap.Object(key, header))
+	return nil
+}
+
+// AddReflected implements [zapcore.ObjectEncoder].
+func (c *context) AddReflected(key string, value any) error {
+	text, err := json.Marshal(value)
+	if err == nil {
+		value = json.RawMessage(text)
+	}
+	c.add(zap.Reflect(key, value)) // the encoder says what is wrong with it
+	return nil
+}
+
+// These implement [zapcore.ObjectEncoder].
+
+func (c *context) AddArray(key string, v zapcore.ArrayMarshaler) error {
+	c.add(zap.Array(key, v))
+	return nil
+}
+func (c *context) AddBinary(key string, v []byte)          { c.add(zap.Binary(key, slices.Clone(v))) }
+func (c *context) AddByteString(key string, v []byte)      { c.add(zap.ByteString(key, slices.Clone(v))) }
+func (c *context) AddBool(key string, v bool)              { c.add(zap.Bool(key, v)) }
+func (c *context) AddComplex128(key string, v complex128)  { c.add(zap.Complex128(key, v)) }
+func (c *context) AddComplex64(key string, v complex64)    { c.add(zap.Complex64(key, v)) }
+func (c *context) AddDuration(key string, v time.Duration) { c.add(zap.Duration(key, v)) }
+func (c *context) AddFloat64(key string, v float64)        { c.add(zap.Float64(key, v)) }
+func (c *context) AddFloat32(key string, v float32)        { c.add(zap.Float32(key, v)) }
+func (c *context) AddInt(key string, v int)                { c.add(zap.Int(key, v)) }
+func (c *context) AddInt64(key string, v int64)            { c.add(zap.Int64(key, v)) }
+func (c *context) AddInt32(key string, v int32)            { c.add(zap.Int32(key, v)) }
+func (c *context) AddInt16(key string, v int16)            { c.add(zap.Int16(key, v)) }
+func (c *context) AddInt8(key string, v int8)              { c.add(zap.Int8(key, v)) }
+func (c *context) AddString(key, v string)                 { c.add(zap.String(key, v)) }
+func (c *context) AddTime(key string, v time.Time)         { c.add(zap.Time(key, v)) }
+func (c *context) AddUint(key string, v uint)              { c.add(zap.Uint(key, v)) }
+func (c *context) AddUint64(key string, v uint64)          { c.add(zap.Uint64(key, v)) }
+func (c *context) AddUint32(key string, v uint32)          { c.add(zap.Uint32(key, v)) }
+func (c *context) AddUint16(key string, v uint16)          { c.add(zap.Uint16(key, v)) }
+func (c *context) AddUint8(key string, v uint8)            { c.add(zap.Uint8(key, v)) }
+func (c *context) AddUintptr(key string, v uintptr)        { c.add(zap.Uintptr(key, v)) }
+func (c *context) OpenNamespace(key string)                { c.add(zap.Namespace(key)) }
