@@ -8,9 +8,16 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
+// setDefaultRate limits backups and drills as for a user.
+func setDefaultRate(t *testing.T) {
+	t.Helper()
+	t.Setenv("EDGE_TEST_MAX_RATE", "10MB")
+}
+
 // TestBackupsUnderWritesAreRestoredExactly stores sets while clients write, and restores each of them: every table has as many rows as the
 // manifest says, which counted them in the snapshot of the dump, although it is the physical copy that is restored.
 func TestBackupsUnderWritesAreRestoredExactly(t *testing.T) {
+	setDefaultRate(t)
 	for i := range harness.Count(t, "EDGE_TEST_BACKUPS", 1) {
 		stop := stack.writeAll(t)
 		out := stack.mustEdge(t, "backup")

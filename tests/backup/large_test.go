@@ -30,6 +30,7 @@ func TestLargeData(t *testing.T) {
 		t.Skip("EDGE_TEST_GIGABYTES says how much; make backup-bench runs it with 4")
 	}
 	t.Setenv(lowpriority.Variable, "10")
+	setDefaultRate(t)
 	rounds := 0
 	if os.Getenv("EDGE_TEST_ROUNDS") != "0" { // which measures nothing but the times
 		rounds = harness.Count(t, "EDGE_TEST_ROUNDS", 5)

@@ -74,10 +74,10 @@ func newTestStack(dir string) (*testStack, error) {
 		return nil, err
 	}
 	if _, err := s.project.Compose(ctx, "up", "--detach", "--wait"); err != nil {
-		return nil, err
+		return s, err
 	}
 	if err := s.fill(ctx); err != nil {
-		return nil, err
+		return s, err
 	}
 	out, err := s.edge(ctx, "backup", "init", "--repository", s.repository)
 	for line := range strings.Lines(out) {

@@ -168,6 +168,7 @@ func (c *client) write(t *testing.T) (stop func() [2]int) {
 					t.Errorf("write: %v", err)
 					return
 				}
+				time.Sleep(writePause())
 			}
 		})
 	}

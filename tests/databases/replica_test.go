@@ -103,9 +103,18 @@ type writer struct {
 	running      sync.WaitGroup
 }
 
+// writePause is the time between two writes to a database. Each is a program that connects: without a pause they take all of two processors, and health checks
+// no longer end in time.
+func writePause() time.Duration {
+	if os.Getenv("EDGE_TEST_LONG") != "" {
+		return 50 * time.Millisecond
+	}
+	return 200 * time.Millisecond
+}
+
 var writeScripts = [2]string{
-	`while :; do i=$((i + 1)); MYSQL_PWD="$BIGCAPITAL_DB_PASSWORD" timeout 60 mariadb --host bigcapital-mysql --user bigcapital --connect-timeout 2 --execute "INSERT INTO bigcapital_system.numbers VALUES ('$0-$i')" 2>/dev/null && echo "$0-$i" || sleep 0.1; done`,
-	`while :; do i=$((i + 1)); PGCONNECT_TIMEOUT=2 PGPASSWORD="$CORTEZA_DB_PASSWORD" timeout 60 psql --host corteza-db --username corteza --quiet --command "INSERT INTO numbers VALUES ('$0-$i')" 2>/dev/null && echo "$0-$i" || sleep 0.1; done`,
+	`while :; do i=$((i + 1)); MYSQL_PWD="$BIGCAPITAL_DB_PASSWORD" timeout 60 mariadb --host bigcapital-mysql --user bigcapital --connect-timeout 2 --execute "INSERT INTO bigcapital_system.numbers VALUES ('$0-$i')" 2>/dev/null && echo "$0-$i"; sleep "$PAUSE"; done`,
+	`while :; do i=$((i + 1)); PGCONNECT_TIMEOUT=2 PGPASSWORD="$CORTEZA_DB_PASSWORD" timeout 60 psql --host corteza-db --username corteza --quiet --command "INSERT INTO numbers VALUES ('$0-$i')" 2>/dev/null && echo "$0-$i"; sleep "$PAUSE"; done`,
 }
 
 func (c *client) startWriter(t *testing.T, name string) *writer {
@@ -113,7 +122,7 @@ func (c *client) startWriter(t *testing.T, name string) *writer {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &writer{cancel: cancel}
 	for i, container := range []string{c.mariadb, c.postgres} {
-		cmd := exec.CommandContext(ctx, "docker", "exec", container, "bash", "-c", "i=0; "+writeScripts[i], name)
+		cmd := exec.CommandContext(ctx, "docker", "exec", "--env", "PAUSE="+fmt.Sprint(writePause().Seconds()), container, "bash", "-c", "i=0; "+writeScripts[i], name)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
