@@ -149,9 +149,9 @@ test-kubernetes: setup image
 	$(SUITE) -timeout 2h -v ./tests/kubernetes
 
 # A primary and a replica of the databases: 20 kills of the primary, 20 interrupted promotions, and all ways to lose the replica. About two hours; `make test`
-# has the first kill and the first loss, in four minutes.
+# has the first kill, the first loss and the way to the other machine, in a quarter of an hour.
 replica: setup image
-	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=20 EDGE_TEST_INTERRUPTIONS=20 $(SUITE) -timeout 4h -v -run TestReplica ./tests/databases
+	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=20 EDGE_TEST_INTERRUPTIONS=20 $(SUITE) -timeout 4h -v -run 'TestReplica|Move' ./tests/databases
 
 # All faults of backups: backups under writes, backups and restores that are killed at random times, and crashes of the databases (20, 100, 50 and
 # 20 of them), forged sets, full and broken disks, S3 that dies. It takes about three hours; `make test` has a part of it, in a quarter of an hour beside other suites.

@@ -106,7 +106,7 @@ type writer struct {
 // writePause is the time between two writes to a database. Each is a program that connects: without a pause they take all of two processors, and health checks
 // no longer end in time.
 func writePause() time.Duration {
-	if os.Getenv("EDGE_TEST_LONG") != "" {
+	if isLong() {
 		return 50 * time.Millisecond
 	}
 	return 200 * time.Millisecond
