@@ -33,7 +33,8 @@ test:
 	$(STEP) 'tests of delays' $(SUITE) -run '$(DELAYS)' ./tests
 	# Two at a time. Package tests loads both processors, and has beside it only what waits.
 	$(STEP) 'tests, tests/storage, systemd' $(SUITE) -p 2 -parallel 2 -skip '$(DELAYS)' ./tests $(addprefix ./tests/,storage systemd)
-	$(STEP) 'tests/backup, acme, observability, databases' $(SUITE) -p 2 -parallel 2 $(addprefix ./tests/,backup acme observability databases)
+	# In this order: the two that take longest side by side.
+	$(STEP) 'tests/backup, databases, acme, observability' $(SUITE) -p 2 -parallel 2 $(addprefix ./tests/,backup databases acme observability)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) 'tests/handover, closes, registry, cdn' $(SUITE) -p 2 $(addprefix ./tests/,handover closes registry cdn)

@@ -365,6 +365,7 @@ func TestFaultsHaveTheirStatusAndAHint(t *testing.T) {
 		}
 	})
 	t.Run("half of the data", func(t *testing.T) {
+		harness.LongOnly(t, "backups")
 		if err := stack.psql(t.Context(), "CREATE TABLE kept AS TABLE compose_record; DELETE FROM compose_record WHERE id > 100;"); err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ func TestTheDatabasesMoveToAnotherMachineAndBack(t *testing.T) {
 	if out := p.first.MustCompose(t, "exec", "-T", "bigcapital-mysql", "haproxy", "-v"); !strings.Contains(out, "HAProxy") {
 		t.Errorf("the first machine still has a database: %s", out)
 	}
-	if !isLong() {
+	if !harness.IsLong() {
 		return
 	}
 	t.Run("back", func(t *testing.T) {

@@ -65,7 +65,7 @@ func (tr *trio) testLostReplica(t *testing.T, c *client) {
 	defer w.stop(t, c)
 	w.expectMore(t, "rows are written")
 	faults := lostReplicas
-	if !isLong() {
+	if !harness.IsLong() {
 		faults = faults[:1]
 	}
 	for _, f := range faults {

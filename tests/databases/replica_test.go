@@ -65,7 +65,7 @@ func newTrio(t *testing.T) *trio {
 	for _, m := range []*machine{p.second, tr.third} {
 		m.Files = append(m.Files, filepath.Join(m.dir, "compose.replica.yaml"))
 	}
-	if isLong() {
+	if harness.IsLong() {
 		tr.third.putOnSmallDisk(t, 2000)
 	}
 	tr.third.downAtEnd(t)
@@ -106,7 +106,7 @@ type writer struct {
 // writePause is the time between two writes to a database. Each is a program that connects: without a pause they take all of two processors, and health checks
 // no longer end in time.
 func writePause() time.Duration {
-	if isLong() {
+	if harness.IsLong() {
 		return 50 * time.Millisecond
 	}
 	return 200 * time.Millisecond
@@ -198,20 +198,18 @@ func (w *writer) expectAll(t *testing.T, c *client) {
 func TestReplica(t *testing.T) {
 	tr, c := replicated(t)
 	t.Run("the replica is lost", func(t *testing.T) { tr.testLostReplica(t, c) })
-	if isLong() {
+	if harness.IsLong() {
 		t.Run("backups are taken on the replica", func(t *testing.T) { tr.testBackups(t, c) })
 		t.Run("what a commit costs", func(t *testing.T) { tr.testCommitLatency(t, c) })
 		t.Run("the network is bad", func(t *testing.T) { tr.testBadNetwork(t, c) })
 		t.Run("the replica's disk is full", func(t *testing.T) { tr.testFullDisk(t, c) })
 	}
 	t.Run("the replica takes over", func(t *testing.T) { tr.testTakeovers(t, c) })
-	if isLong() {
+	if harness.IsLong() {
 		t.Run("promotions are refused", func(t *testing.T) { tr.testRefusedPromotions(t, c) })
 		t.Run("promotions are interrupted", func(t *testing.T) { tr.testInterruptedPromotions(t, c) })
 	}
 }
-
-func isLong() bool { return os.Getenv("EDGE_TEST_LONG") != "" }
 
 // testTakeovers kills both primaries under writes. No acknowledged row is missing after the promotion, and the old primary takes no write before it is a
 // replica. In every second round, the primary's Engine does not respond either.
