@@ -48,7 +48,19 @@ type DrillResult struct {
 	// RecoverySeconds is the time from the beginning to the end of the last check, and StepSeconds what each step of it took.
 	RecoverySeconds float64            `json:"recovery_seconds"`
 	StepSeconds     map[string]float64 `json:"step_seconds"`
-	Error           string             `json:"error,omitempty"`
+	// NotRestored are the parts that the drill says nothing of.
+	NotRestored []string `json:"not_restored,omitempty"`
+	Error       string   `json:"error,omitempty"`
+}
+
+// summary describes a drill that has passed.
+func (r *DrillResult) summary() string {
+	without := ""
+	if len(r.NotRestored) > 0 {
+		without = ", without " + strings.Join(r.NotRestored, " and ") + ", which it cannot restore"
+	}
+	return fmt.Sprintf("the drill of %s has passed%s: restored and checked in %.0fs, the data is of %s",
+		joinSets(r.Sets), without, r.RecoverySeconds, r.RecoveryPoint.Local().Format(time.DateTime))
 }
 
 // IsLogicalWeek reports whether drills that restore physical copies and dumps in turn restore the dumps: in even weeks of the calendar.
@@ -90,8 +102,7 @@ func (d *Drill) run(ctx context.Context, source *session) (result *DrillResult, 
 	if err != nil {
 		return result, err
 	}
-	source.progress.printLine("the drill of %s has passed: restored and checked in %.0fs, the data is of %s",
-		joinSets(result.Sets), result.RecoverySeconds, result.RecoveryPoint.Local().Format(time.DateTime))
+	source.progress.printLine("%s", result.summary())
 	for _, s := range selected {
 		if err := source.repository.AddTag(ctx, s.manifest, tagDrilled+result.Start.Format("20060102-150405")); err != nil {
 			source.progress.printLine("warning: the set could not be marked: %v", err)
@@ -152,6 +163,7 @@ func (d *Drill) rehearse(ctx context.Context, source *session, selected []*Set) 
 		result.Sets[s.App] = s.ID
 	}
 	err = run.drill(ctx, selected, result)
+	result.NotRestored = run.notRestored
 	result.RecoverySeconds, result.StepSeconds = time.Since(result.Start).Seconds(), scratch.progress.seconds
 	if err != nil {
 		result.Error = err.Error()

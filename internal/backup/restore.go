@@ -63,6 +63,8 @@ type restoreRun struct {
 	files   map[string]*fileNames // application → names of the files that were restored; none if the restore continues an interrupted one
 	journal *journal
 	isDrill bool // in a scratch project, which no edge serves
+
+	notRestored []string // parts that have to be loaded by hand
 }
 
 // defaultStartTimeout is longer than the start of an application that migrates its database.

@@ -131,6 +131,7 @@ func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*t
 	for _, p := range m.Parts {
 		if p.Kind == Mongo {
 			r.progress.printLine("warning: %s is not restored: load it with mongorestore --archive --gzip --drop", p.Name)
+			r.notRestored = append(r.notRestored, p.Name)
 		}
 		if p.Path == "" {
 			continue
