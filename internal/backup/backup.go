@@ -128,6 +128,7 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 			break
 		}
 	}
+	b.progress.expect(0)
 	if ctx.Err() == nil && len(failures) < len(plan.Apps) {
 		if err := b.repository.Forget(ctx, b.leftovers...); err != nil {
 			b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)

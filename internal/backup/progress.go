@@ -59,7 +59,7 @@ func (p *progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// expect says how many bytes all steps from now on have, about.
+// expect says how many bytes all steps from now on have, about; 0 if that is not known.
 func (p *progress) expect(bytes int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -156,6 +156,7 @@ func (r *restoreRun) stageAll(ctx context.Context) error {
 		byApp[app] = append(byApp[app], t)
 	}
 	r.progress.expect(r.stagedSize())
+	defer r.progress.expect(0)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, targets := range byApp {
 		group.Go(func() error {
