@@ -116,7 +116,7 @@ func (f *Feed) SetOnline(online bool) {
 func (f *Feed) Expect() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	f.r.expected[f.source], f.r.failed[f.source] = !f.r.online[f.source], false
+	f.r.expected[f.source], f.r.failed[f.source], f.r.required[f.source] = !f.r.online[f.source], false, true
 	if f.source.isOrchestrator() {
 		f.r.orchestrator = f.source
 	}
@@ -149,7 +149,7 @@ func (f *Feed) dropStale() {
 func (f *Feed) Clear() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	f.r.online[f.source], f.r.expected[f.source] = false, false
+	f.r.online[f.source], f.r.expected[f.source], f.r.required[f.source] = false, false, false
 	if f.r.orchestrator == f.source {
 		f.r.orchestrator = Engine
 	}

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +28,33 @@ func TestASwarmDecidesInPlaceOfTheEngine(t *testing.T) {
 	f.engine.Set("api", []registry.Member{engineMember(idB, "10.0.0.2")})
 	f.engine.SetOnline(true)
 	f.wantStates(t, "10.0.0.2:80 ready; ")
+}
+
+// TestALostConnectionIsReported, for as long as it lasts: an alert waits for it. A source that is removed from the configuration is not reported, nor one that nobody
+// requires, and that is not there.
+func TestALostConnectionIsReported(t *testing.T) {
+	f := newFixture(t, registry.Settings{})
+	engine, dns := f.Feed(registry.Engine), f.Feed(registry.DNS)
+	want := func(what string, want map[string]bool) {
+		t.Helper()
+		if got := f.Connected(); !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	engine.Expect()
+	want("at the start", map[string]bool{"engine": false})
+	engine.SetOnline(false)
+	want("it was not there", map[string]bool{"engine": false})
+	engine.SetOnline(true)
+	dns.SetOnline(true)
+	want("connected", map[string]bool{"engine": true, "dns": true})
+	engine.SetOnline(false)
+	dns.SetOnline(false)
+	want("both are lost", map[string]bool{"engine": false})
+	engine.MarkStale()
+	want("other settings", map[string]bool{"engine": false})
+	engine.Clear()
+	want("removed", map[string]bool{})
 }
 
 // TestATaskThatShallStopGetsNoRequests: a Swarm sends the signal some seconds later, so that a task which still serves proves nothing. Under

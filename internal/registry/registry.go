@@ -38,6 +38,7 @@ type Registry struct {
 	online   [sourceCount]bool
 	expected [sourceCount]bool // the source is configured, and has not been online yet
 	failed   [sourceCount]bool // an expected source has tried to connect, and could not
+	required [sourceCount]bool // the source was expected, and has not been removed since
 
 	orchestrator Source // which one is in use
 

@@ -186,13 +186,14 @@ type Checks struct {
 	Failed     uint64 `json:"failed"`
 }
 
-// Connected returns, for each source that is expected or connected, whether it is connected to what it reads, by its name.
+// Connected returns, for each source that is required or connected, whether it is connected to what it reads, by its name. Docker's DNS is not required on a host,
+// where it may not be reached.
 func (r *Registry) Connected() map[string]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	sources := make(map[string]bool)
 	for i := range r.online {
-		if r.online[i] || r.expected[i] || r.failed[i] {
+		if r.online[i] || r.required[i] {
 			sources[Source(i).String()] = r.online[i]
 		}
 	}

@@ -93,7 +93,7 @@ func (e *Error) Hint() string {
 	case Unreachable:
 		return "the server of the repository does not answer: see that it runs, and that this machine reaches it"
 	case Damaged:
-		return "run `edge verify`, and restore from the copy of the repository if there is one"
+		return "`edge verify` says what is damaged; docs/runbooks.md#drillfailed has how to repair it, or restore from the second repository"
 	}
 	return ""
 }

@@ -158,11 +158,29 @@ func TestADamagedRepositoryIsFound(t *testing.T) {
 	if err := errors.Join(os.Chmod(largest, 0o600), os.WriteFile(largest, text, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	stack.expectStatus(t, 1, []string{"verify", "--data", "100%"}, "edge: hint: run `edge verify`, and restore from the copy")
+	stack.expectStatus(t, 1, []string{"verify", "--data", "100%"}, "edge: hint: `edge verify` says what is damaged; docs/runbooks.md#drillfailed")
 	stack.expectStatus(t, 1, []string{"restore", "latest", "corteza"}, "the data is as it was before the restore")
 	stack.awaitStack(t)
 	if got := stack.fingerprint(t); got != before {
 		t.Errorf("the data is\n%s\nwant\n%s", got, before)
+	}
+
+	// As docs/runbooks.md repairs it. A new backup alone relies on what is damaged.
+	if err := os.Remove(largest); err != nil {
+		t.Fatal(err)
+	}
+	stack.mustEdge(t, "backup", "corteza")
+	stack.expectStatus(t, 1, []string{"restore", "latest", "corteza"}, "the data is as it was before the restore")
+	cmd := exec.CommandContext(t.Context(), "restic", "rebuild-index")
+	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+location, "RESTIC_PASSWORD="+stack.recovery)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	stack.mustEdge(t, "backup", "corteza")
+	stack.mustEdge(t, "verify", "--data", "100%")
+	stack.mustEdge(t, "restore", "latest", "corteza")
+	if got := stack.fingerprint(t); got != before {
+		t.Errorf("after the repair, the data is\n%s\nwant\n%s", got, before)
 	}
 }
 

@@ -58,6 +58,23 @@ func TestADeadServiceAlerts(t *testing.T) {
 	stack.WaitReady(t, service, 1)
 }
 
+// TestALostEngineAlerts: while the edge does not hear from the Docker Engine, the alert DiscoveryBlind has a value.
+func TestALostEngineAlerts(t *testing.T) {
+	eventually := func(isConnected string) {
+		t.Helper()
+		harness.EventuallyWithin(t, 30*time.Second, "edge_source_connected of the Engine is "+isConnected, func() bool {
+			found, err := stack.query(t.Context(), `min by (source) (edge_source_connected{source="engine"}) == `+isConnected, time.Time{})
+			return err == nil && len(found) == 1
+		})
+	}
+	eventually("1")
+	stack.MustCompose(t, "stop", "docker-guard")
+	defer stack.MustCompose(t, "up", "--detach", "--wait", "docker-guard")
+	eventually("0")
+	stack.MustCompose(t, "start", "docker-guard")
+	eventually("1")
+}
+
 // TestAnIncident plays one, with the shipped alerts: an application that becomes slow, then dies, then gets a bad version. It takes 22 minutes, because what
 // is slow is measured against the hour before: make incident. EDGE_TEST_PICTURES is where the screenshots go.
 func TestAnIncident(t *testing.T) {
