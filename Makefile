@@ -33,8 +33,8 @@ test:
 	$(STEP) 'tests of delays' $(SUITE) -run '$(DELAYS)' ./tests
 	# Two at a time. Package tests loads both processors, and has beside it only what waits.
 	$(STEP) 'tests, tests/storage, systemd' $(SUITE) -p 2 -parallel 2 -skip '$(DELAYS)' ./tests $(addprefix ./tests/,storage systemd)
-	# In this order: the two that take longest side by side.
-	$(STEP) 'tests/backup, databases, acme, observability' $(SUITE) -p 2 -parallel 2 $(addprefix ./tests/,backup databases acme observability)
+	# In this order: what databases and backups need together is more than two processors have.
+	$(STEP) 'tests/backup, acme, observability, databases' $(SUITE) -p 2 -parallel 2 $(addprefix ./tests/,backup acme observability databases)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
 	$(STEP) 'tests/handover, closes, registry, cdn' $(SUITE) -p 2 $(addprefix ./tests/,handover closes registry cdn)
@@ -150,7 +150,7 @@ test-kubernetes: setup image
 	$(SUITE) -timeout 2h -v ./tests/kubernetes
 
 # A primary and a replica of the databases: 20 kills of the primary, 20 interrupted promotions, and all ways to lose the replica. About two hours; `make test`
-# has the first kill, the first loss and the way to the other machine, in a quarter of an hour.
+# has the first kill and the way to the other machine, in ten minutes.
 replica: setup image
 	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=20 EDGE_TEST_INTERRUPTIONS=20 $(SUITE) -timeout 4h -v -run 'TestReplica|Move' ./tests/databases
 

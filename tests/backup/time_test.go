@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/theworklabs/edge/tests/harness"
 )
 
 // clock writes the time to both databases, ten times a second, until stop is called.
@@ -110,6 +112,7 @@ func (s *testStack) dropClock(t *testing.T) {
 }
 
 func TestTimesThatCannotBeRestoredAreErrors(t *testing.T) {
+	harness.LongOnly(t, "backups")
 	if _, err := stack.edge(t.Context(), "backup", "corteza"); err != nil && !strings.Contains(err.Error(), "exit status 4") { // less data than the set before
 		t.Fatal(err)
 	}

@@ -64,11 +64,7 @@ func (tr *trio) testLostReplica(t *testing.T, c *client) {
 	w := c.startWriter(t, "lost")
 	defer w.stop(t, c)
 	w.expectMore(t, "rows are written")
-	faults := lostReplicas
-	if !harness.IsLong() {
-		faults = faults[:1]
-	}
-	for _, f := range faults {
+	for _, f := range lostReplicas {
 		t.Run(f.name+", and commits wait", func(t *testing.T) {
 			replica.MustCompose(t, append([]string{f.begin}, f.services...)...)
 			time.Sleep(15 * time.Second)
@@ -91,7 +87,7 @@ func (tr *trio) testLostReplica(t *testing.T, c *client) {
 	}
 	defer tr.setPolicy(t, replication.Stop)
 	tr.setPolicy(t, replication.Continue)
-	for _, f := range faults {
+	for _, f := range lostReplicas {
 		t.Run(f.name+", and the primary goes on", func(t *testing.T) {
 			replica.MustCompose(t, append([]string{f.begin}, f.services...)...)
 			tr.eventuallyMode(t, replication.Alone)
