@@ -57,23 +57,19 @@ func (o recordedObject) MarshalLogObject(to zapcore.ObjectEncoder) error {
 
 // AddObject implements [zapcore.ObjectEncoder].
 func (c *context) AddObject(key string, object zapcore.ObjectMarshaler) error {
-	switch object.(type) {
+	switch o := object.(type) {
 	case caddyhttp.LoggableHTTPRequest:
-		c.add(zap.Object(key, object))
+		c.add(zap.Object(key, o))
 		return nil
 	case caddyhttp.LoggableHTTPHeader: // a filter has to know it as such
-		return c.addHeader(key, object.(caddyhttp.LoggableHTTPHeader))
+		o.Header = o.Header.Clone()
+		c.add(zap.Object(key, o))
+		return nil
 	}
 	var inner context
 	err := object.MarshalLogObject(&inner)
 	c.add(zap.Object(key, recordedObject(inner.recorded)))
 	return err
-}
-
-func (c *context) addHeader(key string, header caddyhttp.LoggableHTTPHeader) error {
-	header.Header = header.Header.Clone()
-	c.add(zap.Object(key, header))
-	return nil
 }
 
 // AddReflected implements [zapcore.ObjectEncoder].
@@ -92,7 +88,9 @@ func (c *context) AddArray(key string, v zapcore.ArrayMarshaler) error {
 	c.add(zap.Array(key, v))
 	return nil
 }
-func (c *context) AddBinary(key string, v []byte)          { c.add(zap.Binary(key, slices.Clone(v))) }
+
+func (c *context) AddBinary(key string, v []byte) { c.add(zap.Binary(key, slices.Clone(v))) }
+
 func (c *context) AddByteString(key string, v []byte)      { c.add(zap.ByteString(key, slices.Clone(v))) }
 func (c *context) AddBool(key string, v bool)              { c.add(zap.Bool(key, v)) }
 func (c *context) AddComplex128(key string, v complex128)  { c.add(zap.Complex128(key, v)) }
