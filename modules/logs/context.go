@@ -82,33 +82,74 @@ func (c *context) AddReflected(key string, value any) error {
 	return nil
 }
 
-// These implement [zapcore.ObjectEncoder].
-
+// AddArray implements [zapcore.ObjectEncoder].
 func (c *context) AddArray(key string, v zapcore.ArrayMarshaler) error {
 	c.add(zap.Array(key, v))
 	return nil
 }
 
+// AddBinary implements [zapcore.ObjectEncoder].
 func (c *context) AddBinary(key string, v []byte) { c.add(zap.Binary(key, slices.Clone(v))) }
 
-func (c *context) AddByteString(key string, v []byte)      { c.add(zap.ByteString(key, slices.Clone(v))) }
-func (c *context) AddBool(key string, v bool)              { c.add(zap.Bool(key, v)) }
-func (c *context) AddComplex128(key string, v complex128)  { c.add(zap.Complex128(key, v)) }
-func (c *context) AddComplex64(key string, v complex64)    { c.add(zap.Complex64(key, v)) }
+// AddByteString implements [zapcore.ObjectEncoder].
+func (c *context) AddByteString(key string, v []byte) { c.add(zap.ByteString(key, slices.Clone(v))) }
+
+// AddBool implements [zapcore.ObjectEncoder].
+func (c *context) AddBool(key string, v bool) { c.add(zap.Bool(key, v)) }
+
+// AddComplex128 implements [zapcore.ObjectEncoder].
+func (c *context) AddComplex128(key string, v complex128) { c.add(zap.Complex128(key, v)) }
+
+// AddComplex64 implements [zapcore.ObjectEncoder].
+func (c *context) AddComplex64(key string, v complex64) { c.add(zap.Complex64(key, v)) }
+
+// AddDuration implements [zapcore.ObjectEncoder].
 func (c *context) AddDuration(key string, v time.Duration) { c.add(zap.Duration(key, v)) }
-func (c *context) AddFloat64(key string, v float64)        { c.add(zap.Float64(key, v)) }
-func (c *context) AddFloat32(key string, v float32)        { c.add(zap.Float32(key, v)) }
-func (c *context) AddInt(key string, v int)                { c.add(zap.Int(key, v)) }
-func (c *context) AddInt64(key string, v int64)            { c.add(zap.Int64(key, v)) }
-func (c *context) AddInt32(key string, v int32)            { c.add(zap.Int32(key, v)) }
-func (c *context) AddInt16(key string, v int16)            { c.add(zap.Int16(key, v)) }
-func (c *context) AddInt8(key string, v int8)              { c.add(zap.Int8(key, v)) }
-func (c *context) AddString(key, v string)                 { c.add(zap.String(key, v)) }
-func (c *context) AddTime(key string, v time.Time)         { c.add(zap.Time(key, v)) }
-func (c *context) AddUint(key string, v uint)              { c.add(zap.Uint(key, v)) }
-func (c *context) AddUint64(key string, v uint64)          { c.add(zap.Uint64(key, v)) }
-func (c *context) AddUint32(key string, v uint32)          { c.add(zap.Uint32(key, v)) }
-func (c *context) AddUint16(key string, v uint16)          { c.add(zap.Uint16(key, v)) }
-func (c *context) AddUint8(key string, v uint8)            { c.add(zap.Uint8(key, v)) }
-func (c *context) AddUintptr(key string, v uintptr)        { c.add(zap.Uintptr(key, v)) }
-func (c *context) OpenNamespace(key string)                { c.add(zap.Namespace(key)) }
+
+// AddFloat64 implements [zapcore.ObjectEncoder].
+func (c *context) AddFloat64(key string, v float64) { c.add(zap.Float64(key, v)) }
+
+// AddFloat32 implements [zapcore.ObjectEncoder].
+func (c *context) AddFloat32(key string, v float32) { c.add(zap.Float32(key, v)) }
+
+// AddInt implements [zapcore.ObjectEncoder].
+func (c *context) AddInt(key string, v int) { c.add(zap.Int(key, v)) }
+
+// AddInt64 implements [zapcore.ObjectEncoder].
+func (c *context) AddInt64(key string, v int64) { c.add(zap.Int64(key, v)) }
+
+// AddInt32 implements [zapcore.ObjectEncoder].
+func (c *context) AddInt32(key string, v int32) { c.add(zap.Int32(key, v)) }
+
+// AddInt16 implements [zapcore.ObjectEncoder].
+func (c *context) AddInt16(key string, v int16) { c.add(zap.Int16(key, v)) }
+
+// AddInt8 implements [zapcore.ObjectEncoder].
+func (c *context) AddInt8(key string, v int8) { c.add(zap.Int8(key, v)) }
+
+// AddString implements [zapcore.ObjectEncoder].
+func (c *context) AddString(key, v string) { c.add(zap.String(key, v)) }
+
+// AddTime implements [zapcore.ObjectEncoder].
+func (c *context) AddTime(key string, v time.Time) { c.add(zap.Time(key, v)) }
+
+// AddUint implements [zapcore.ObjectEncoder].
+func (c *context) AddUint(key string, v uint) { c.add(zap.Uint(key, v)) }
+
+// AddUint64 implements [zapcore.ObjectEncoder].
+func (c *context) AddUint64(key string, v uint64) { c.add(zap.Uint64(key, v)) }
+
+// AddUint32 implements [zapcore.ObjectEncoder].
+func (c *context) AddUint32(key string, v uint32) { c.add(zap.Uint32(key, v)) }
+
+// AddUint16 implements [zapcore.ObjectEncoder].
+func (c *context) AddUint16(key string, v uint16) { c.add(zap.Uint16(key, v)) }
+
+// AddUint8 implements [zapcore.ObjectEncoder].
+func (c *context) AddUint8(key string, v uint8) { c.add(zap.Uint8(key, v)) }
+
+// AddUintptr implements [zapcore.ObjectEncoder].
+func (c *context) AddUintptr(key string, v uintptr) { c.add(zap.Uintptr(key, v)) }
+
+// OpenNamespace implements [zapcore.ObjectEncoder].
+func (c *context) OpenNamespace(key string) { c.add(zap.Namespace(key)) }
