@@ -1,16 +1,18 @@
 package cdn
 
 import (
-	"bufio"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/theworklabs/edge/internal/authority"
 	"github.com/theworklabs/edge/tests/harness"
@@ -201,27 +203,68 @@ func TestLimitsOfTheCDN(t *testing.T) {
 
 func TestWebSocketsPassTheCDN(t *testing.T) {
 	s := start(t)
-	conn, err := tls.Dial("tcp", s.visitors.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	conn, _, err := websocket.Dial(t.Context(), s.visitors.URL+"/socket", &websocket.DialOptions{
+		HTTPClient: s.visitors.Client(), Host: host, HTTPHeader: http.Header{"Origin": {"https://" + host}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: https://%s\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host, host); err != nil {
-		t.Fatal(err)
-	}
-	reader := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(reader, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatal(resp, err)
-	}
+	defer conn.CloseNow()
 	for i := range 5 {
-		message := fmt.Sprintf("message %d\n", i)
-		if _, err := io.WriteString(conn, message); err != nil {
+		message := fmt.Sprintf("message %d", i)
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := reader.ReadString('\n'); err != nil || got != message {
+		if _, got, err := conn.Read(t.Context()); err != nil || string(got) != message {
 			t.Errorf("got %q, %v", got, err)
 		}
+	}
+}
+
+// TestABrowserGetsFilesFromTheCDN: the second visitor, whose browser has stored nothing, gets the application's files without the application, and all else from it.
+func TestABrowserGetsFilesFromTheCDN(t *testing.T) {
+	s := start(t)
+	url := "https://" + net.JoinHostPort(host, strings.TrimPrefix(s.visitors.Listener.Addr().String(), "127.0.0.1:")) + "/"
+	var stderr strings.Builder
+	browser := exec.CommandContext(t.Context(), "node", "../browser/visits.js", url, "127.0.0.1", "2")
+	browser.Stderr = &stderr
+	out, err := browser.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr.String())
+	}
+	type request struct {
+		Path, Cache string
+		Status      int
+	}
+	var visits []struct {
+		Requests []request
+		Socket   string
+		Errors   []string
+	}
+	if err := json.Unmarshal(out, &visits); err != nil {
+		t.Fatal(err)
+	}
+	for i, stored := range []string{"MISS", "HIT"} {
+		v := visits[i]
+		t.Logf("visitor %d: %+v", i+1, v)
+		want := map[request]bool{
+			{"/", "DYNAMIC", 200}: true, {"/assets/index-4f8a21.js", stored, 200}: true, {"/api/accounts", "DYNAMIC", 200}: true,
+		}
+		for _, r := range v.Requests {
+			delete(want, r)
+		}
+		if len(want) > 0 || v.Socket != "hello" || len(v.Errors) > 0 {
+			t.Errorf("visitor %d: %+v, without %v", i+1, v, want)
+		}
+	}
+	got := map[string]int{}
+	s.app.mu.Lock()
+	defer s.app.mu.Unlock()
+	for _, r := range s.app.seen {
+		got[r.URL.Path]++
+	}
+	t.Logf("the application got %v", got)
+	if got["/assets/index-4f8a21.js"] != 1 || got["/api/accounts"] != 2 {
+		t.Errorf("the application got %v, want the file once and the API's answer twice", got)
 	}
 }

@@ -15,19 +15,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/theworklabs/edge/internal/authority"
 	"github.com/theworklabs/edge/internal/testport"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-func TestMain(m *testing.M) { harness.Main(m, harness.Suite{Dir: "tests/cdn"}) }
+func TestMain(m *testing.M) {
+	harness.Main(m, harness.Suite{Dir: "tests/cdn", Requires: []harness.Requirement{harness.Node}})
+}
 
 const (
-	page = "<!doctype html><title>Accounting</title><script src=/assets/index-4f8a21.js></script>"
+	page = "<!doctype html><title>Accounting</title><link rel=icon href=/assets/icon-77c0de.svg><script src=/assets/index-4f8a21.js></script>"
 )
 
-// asset is large enough to be compressed.
-var asset = strings.Repeat("console.log('the application')\n", 100)
+// asset is large enough to be compressed, and calls the API as an application does.
+var asset = "fetch('/api/accounts').then((r) => r.json()).then((a) => { document.title = 'Accounting of ' + a.address })\n" + strings.Repeat("console.log('the application')\n", 100)
 
 // application stands in for BigCapital: its web application answers with its page if a file is missing, as the nginx of its image does.
 type application struct {
@@ -52,6 +56,9 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		_, _ = io.WriteString(w, asset)
+	case r.URL.Path == "/assets/icon-77c0de.svg":
+		w.Header().Set("Content-Type", "image/svg+xml")
+		_, _ = io.WriteString(w, `<svg xmlns="http://www.w3.org/2000/svg"/>`)
 	case strings.HasPrefix(r.URL.Path, "/api/fails"):
 		http.Error(w, "it fails", http.StatusInternalServerError)
 	case r.URL.Path == "/api/slow":
@@ -61,19 +68,31 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.abandoned.Add(1)
 		}
 	case strings.HasPrefix(r.URL.Path, "/socket"):
-		conn, buffered, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-		_, _ = io.Copy(conn, buffered)
+		echo(w, r)
 	case strings.HasPrefix(r.URL.Path, "/api/"):
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprintf(w, `{"user":%q,"address":%q}`, r.Header.Get("Authorization"), r.Header.Get("X-Real-Ip"))
 	default:
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = io.WriteString(w, page)
+	}
+}
+
+// echo sends back what comes over a WebSocket.
+func echo(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer conn.CloseNow()
+	for {
+		kind, message, err := conn.Read(r.Context())
+		if err != nil {
+			return
+		}
+		if err := conn.Write(r.Context(), kind, message); err != nil {
+			return
+		}
 	}
 }
 
