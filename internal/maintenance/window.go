@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/theworklabs/edge/internal/ipranges"
 )
 
 const (
@@ -36,13 +38,7 @@ func (w *Window) Done() <-chan struct{} { return w.done }
 
 // Allows reports whether the requests of a client pass. Those of the zero address, an unknown client, do not.
 func (w *Window) Allows(client netip.Addr) bool {
-	client = client.Unmap().WithZone("")
-	for _, p := range w.Allow {
-		if p.Contains(client) {
-			return true
-		}
-	}
-	return false
+	return ipranges.Set(w.Allow).Contains(client)
 }
 
 // Err returns the error of a refused request.
@@ -104,19 +100,11 @@ func (e *Error) Error() string { return e.Service + ": in maintenance" }
 func ParseAllowed(texts []string) ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for _, text := range texts {
-		if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-			addr = addr.Unmap()
-			all = append(all, netip.PrefixFrom(addr, addr.BitLen()))
-			continue
-		}
-		p, err := netip.ParsePrefix(text)
+		p, err := ipranges.Parse(text)
 		if err != nil {
 			return nil, fmt.Errorf("allow %q: want an address or a range, such as 192.0.2.7 or 10.0.0.0/8", text)
 		}
-		if p.Addr().Is4In6() && p.Bits() >= 96 {
-			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-		}
-		all = append(all, p.Masked())
+		all = append(all, p)
 	}
 	return all, nil
 }

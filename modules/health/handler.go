@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/theworklabs/edge/internal/ipranges"
 	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/listeners"
 )
@@ -31,18 +31,13 @@ type Handler struct {
 	// empty list in JSON is the default too. `none` means no client.
 	DetailsFor []string `json:"details_for,omitempty"`
 
-	ranges []netip.Prefix
+	ranges ipranges.Set
 	app    *edge.App
 }
 
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.edge_health", New: func() caddy.Module { return new(Handler) }}
-}
-
-// privateRanges are the ranges of addresses that no client on the Internet has.
-var privateRanges = []string{
-	"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fd00::/8", "::1/128",
 }
 
 // Provision parses the ranges and gets the edge app.
@@ -60,30 +55,22 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func parseRanges(texts []string) ([]netip.Prefix, error) {
+func parseRanges(texts []string) (ipranges.Set, error) {
 	if len(texts) == 0 {
-		texts = []string{"private_ranges"}
+		return ipranges.Private(), nil
 	}
-	var ranges []netip.Prefix
+	var ranges ipranges.Set
 	for _, text := range texts {
 		switch text {
 		case "none":
 			continue
 		case "private_ranges":
-			private, err := parseRanges(privateRanges)
-			if err != nil {
-				return nil, err
-			}
-			ranges = append(ranges, private...)
+			ranges = append(ranges, ipranges.Private()...)
 			continue
 		}
-		p, err := netip.ParsePrefix(text)
+		p, err := ipranges.Parse(text)
 		if err != nil {
-			addr, addrErr := netip.ParseAddr(text)
-			if addrErr != nil {
-				return nil, fmt.Errorf("details_for %q: want an address, a range such as 10.0.0.0/8, private_ranges or none", text)
-			}
-			p = netip.PrefixFrom(addr, addr.BitLen())
+			return nil, fmt.Errorf("details_for %q: want an address, a range such as 10.0.0.0/8, private_ranges or none", text)
 		}
 		ranges = append(ranges, p)
 	}
@@ -130,17 +117,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // showsDetailsTo reports whether the client of a request may see names and addresses of services.
 func (h *Handler) showsDetailsTo(r *http.Request) bool {
-	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return false
-	}
-	for _, p := range h.ranges {
-		if p.Contains(addr.Unmap().WithZone("")) {
-			return true
-		}
-	}
-	return false
+	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return h.ranges.ContainsText(client)
 }
 
 // Interface guards

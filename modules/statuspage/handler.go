@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"path"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/theworklabs/edge/internal/ipranges"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
@@ -35,7 +35,7 @@ type Handler struct {
 	Actions bool `json:"actions,omitempty"`
 
 	app    *edge.App
-	ranges []netip.Prefix
+	ranges ipranges.Set
 	all    bool // all clients see addresses
 }
 
@@ -59,27 +59,18 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// privateRanges are the ranges of addresses that no client on the Internet has.
-var privateRanges = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fd00::/8", "::1/128"}
-
 func (h *Handler) addRange(text string) error {
 	switch text {
 	case "any":
 		h.all = true
 		return nil
 	case "private_ranges":
-		for _, r := range privateRanges {
-			h.ranges = append(h.ranges, netip.MustParsePrefix(r))
-		}
+		h.ranges = append(h.ranges, ipranges.Private()...)
 		return nil
 	}
-	p, err := netip.ParsePrefix(text)
+	p, err := ipranges.Parse(text)
 	if err != nil {
-		addr, addrErr := netip.ParseAddr(text)
-		if addrErr != nil {
-			return fmt.Errorf("addresses_for %q: want an address, a range such as 192.0.2.0/24, private_ranges or any", text)
-		}
-		p = netip.PrefixFrom(addr, addr.BitLen())
+		return fmt.Errorf("addresses_for %q: want an address, a range such as 192.0.2.0/24, private_ranges or any", text)
 	}
 	h.ranges = append(h.ranges, p)
 	return nil
@@ -90,18 +81,8 @@ func (h *Handler) seesAddresses(r *http.Request) bool {
 	if h.all {
 		return true
 	}
-	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	client, err := netip.ParseAddr(text)
-	if err != nil {
-		return false
-	}
-	client = client.Unmap().WithZone("")
-	for _, p := range h.ranges {
-		if p.Contains(client) {
-			return true
-		}
-	}
-	return false
+	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return h.ranges.ContainsText(client)
 }
 
 //go:embed page
