@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -249,4 +250,145 @@ func TestTheSideThatBreaksARestIsKnown(t *testing.T) {
 			t.Errorf("read: %v, write: %v; want the client's error", readErr, writeErr)
 		}
 	})
+}
+
+// readerFrom is a function as an [io.ReaderFrom].
+type readerFrom func(io.Reader) (int64, error)
+
+// ReadFrom implements [io.ReaderFrom].
+func (f readerFrom) ReadFrom(r io.Reader) (int64, error) { return f(r) }
+
+// TestWhatBreaksARestWhileItIsCopied: it had arrived when the kernel was asked for it.
+func TestWhatBreaksARestWhileItIsCopied(t *testing.T) {
+	errWrite := errors.New("the client's")
+	for name, c := range map[string]struct {
+		breakOff     func(endpoint *net.TCPConn, cancel func()) // before the kernel is asked
+		fromEndpoint bool
+		want         error // nil for any
+	}{
+		"the endpoint resets": {func(endpoint *net.TCPConn, _ func()) {
+			_ = endpoint.SetLinger(0)
+			_ = endpoint.Close()
+		}, true, nil},
+		"the context ends": {func(_ *net.TCPConn, cancel func()) { cancel() }, true, context.Canceled},
+		"the client does":  {nil, false, errWrite},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := newLongBackend(t, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			a := newAttempt(t, http.MethodGet, "", false)
+			a.Context = ctx
+			resp, err := b.open(t).Send(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			isAsked := false
+			copying := readerFrom(func(r io.Reader) (int64, error) {
+				isAsked = true
+				if c.breakOff == nil {
+					return 0, errWrite
+				}
+				c.breakOff(b.conns()[0].(*net.TCPConn), cancel)
+				for {
+					if n, err := io.Copy(io.Discard, &io.LimitedReader{R: r.(*io.LimitedReader).R, N: 1}); err != nil || n == 0 {
+						return 0, err
+					}
+				}
+			})
+			buf := make([]byte, 16<<10)
+			for err == nil && !isAsked {
+				var fromEndpoint bool
+				_, fromEndpoint, err = resp.Body.(upstreamconn.RestCopier).CopyArrived(copying)
+				if isAsked {
+					if err == nil || fromEndpoint != c.fromEndpoint || c.want != nil && !errors.Is(err, c.want) {
+						t.Errorf("got %v, from the endpoint: %v", err, fromEndpoint)
+					}
+					b.eventuallyClosed(t, 1)
+					return
+				}
+				_, err = resp.Body.Read(buf)
+			}
+			t.Fatalf("the kernel was not asked: %v", err)
+		})
+	}
+}
+
+// TestOnlyWhatHasArrivedIsCopied: the deadlines of the client's connection hold while the kernel copies, and are not for a slow endpoint.
+func TestOnlyWhatHasArrivedIsCopied(t *testing.T) {
+	goOn := make(chan struct{})
+	goesOn := sync.OnceFunc(func() { close(goOn) })
+	b, body := newLongBackend(t, func(w http.ResponseWriter) {
+		_ = http.NewResponseController(w).Flush()
+		<-goOn
+	})
+	defer goesOn()
+	var got bytes.Buffer
+	asked, sent := 0, restSize/2
+	copying := readerFrom(func(r io.Reader) (int64, error) {
+		asked++
+		if n := r.(*io.LimitedReader).N; n > int64(sent-got.Len()) {
+			t.Errorf("the kernel is asked for %d bytes, and at most %d have arrived", n, sent-got.Len())
+			return 0, io.ErrUnexpectedEOF
+		}
+		return got.ReadFrom(r)
+	})
+	resp, err := b.open(t).Send(newAttempt(t, http.MethodGet, "", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	buf := make([]byte, 16<<10)
+	for err == nil {
+		var n int64
+		if n, _, err = resp.Body.(upstreamconn.RestCopier).CopyArrived(copying); n == 0 && err == nil {
+			if got.Len() == restSize/2 {
+				sent = restSize
+				goesOn()
+			}
+			var read int
+			read, err = resp.Body.Read(buf)
+			got.Write(buf[:read])
+		}
+	}
+	if err != io.EOF || asked == 0 || !bytes.Equal(got.Bytes(), body) {
+		t.Errorf("%v: got %d bytes in %d calls, want the %d of the body", err, got.Len(), asked, len(body))
+	}
+}
+
+// TestWhatFollowsARestIsNotRead: an endpoint that sends more than its Content-Length has the connection closed, and the client does not get it.
+func TestWhatFollowsARestIsNotRead(t *testing.T) {
+	const long, short = 1 << 20, 1000
+	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Write(append([]byte("HTTP/1.1 200 OK\r\nContent-Length: "+strconv.Itoa(long+short)+"\r\n\r\n"), bytes.Repeat([]byte("a"), long)...))
+		time.Sleep(100 * time.Millisecond)
+		_, _ = conn.Write(bytes.Repeat([]byte("b"), short+500))
+		_, _ = io.Copy(io.Discard, conn) // until the edge closes it
+	})
+	c := b.open(t)
+	edge, client := newClientConn(t)
+	got := make(chan int64)
+	go func() {
+		n, _ := io.Copy(io.Discard, client) // compared below
+		got <- n
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	a := newAttempt(t, http.MethodGet, "", false)
+	a.Context = ctx
+	copied, readErr, writeErr := copyAll(t, c, a, edge)
+	edge.Close()
+	if n := <-got; readErr != nil || writeErr != nil || n != long+short || copied == 0 {
+		t.Errorf("got %d bytes, of which the kernel has copied %d; %v, %v", n, copied, readErr, writeErr)
+	}
+	if n := c.Connections(); n != 0 {
+		t.Errorf("%d connections are kept, want none", n)
+	}
 }
