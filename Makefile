@@ -16,7 +16,7 @@ STEP := @tests/step
 GOTEST := go test -race -vet=off -ldflags=-w
 SUITE := $(GOTEST) -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release test-delivery testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release test-upgrade test-delivery testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -97,6 +97,11 @@ release-publish:
 test-release: setup image
 	tests/release
 	tests/workflows
+
+# The configuration and the data of another revision, such as the last release, under this one, and back: make test-upgrade BASE=v1.0.0. Two minutes.
+test-upgrade:
+	@test -n '$(BASE)' || { echo 'usage: make test-upgrade BASE=REVISION' >&2; exit 1; }
+	EDGE_TEST_BASE='$(BASE)' $(SUITE) -v ./tests/upgrade
 
 # The workflows for an application's repository run with act: from `git push` to the answer of the new version, over SSH. 1 GB goes to the registry and back. actionlint
 # reads all workflows, and the conformance suite of the OCI specification runs with and without the edge. It needs sshd (openssh-server), and builds act first. 20 minutes.
