@@ -92,6 +92,7 @@ func TestAKilledBackupLeavesNoSet(t *testing.T) {
 		after := time.Duration(rand.Int64N(int64(whole)))
 		if stack.kill(t, after, "backup", "corteza") {
 			killed++
+			t.Logf("kill %d, after %.1f s", killed, after.Seconds())
 		} else {
 			whole = after // this one was faster: the machine has less to do than when the first ran
 		}
@@ -196,8 +197,10 @@ func TestAKilledRestoreEndsWithOldOrNewData(t *testing.T) {
 		switch got := stack.fingerprint(t); got {
 		case oldData:
 			ended["old, killed in "+phase]++
+			t.Logf("kill %d, after %.1f s in %q: the old data", i+1, after.Seconds(), phase)
 		case newData:
 			ended["new, killed in "+phase]++
+			t.Logf("kill %d, after %.1f s in %q: the new data", i+1, after.Seconds(), phase)
 		default:
 			t.Errorf("killed after %v (%s), the data is\n%s\nold:\n%s\nnew:\n%s\n%s", after, phase, got, oldData, newData, out)
 		}
