@@ -3,6 +3,7 @@ package observability
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,11 +18,14 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// pickyStore takes bulk requests, and refuses some documents, as Elasticsearch does. It cannot be had here.
+// pickyStore takes bulk requests, and refuses some documents, as Elasticsearch does, which is not available to the tests.
 type pickyStore struct {
-	mu     sync.Mutex
-	stored map[string]map[string]any // by the ID
-	busy   int                       // refusals for lack of room that are left
+	mu       sync.Mutex
+	stored   map[string]map[string]any // by the ID
+	posts    int
+	noRoom   bool // for any document
+	noMemory bool // for any request
+	refusals int  // for lack of room
 }
 
 // ServeHTTP implements [http.Handler].
@@ -42,6 +46,12 @@ func (s *pickyStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.posts++
+	if s.noMemory {
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(w, `{"error":{"type":"circuit_breaking_exception","reason":"data too large"},"status":429}`)
+		return
+	}
 	for d := json.NewDecoder(r.Body); ; {
 		var action map[string]result
 		var document map[string]any
@@ -51,10 +61,10 @@ func (s *pickyStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		item := result{ID: action["create"].ID, Status: http.StatusCreated}
 		message, _ := document["message"].(string)
 		switch {
-		case document["bytes"] != nil || strings.Contains(message, "never"):
-			item.Status, item.Error = http.StatusBadRequest, map[string]string{"type": "document_parsing_exception", "reason": "failed to parse field [bytes]"}
-		case message == "later" && s.busy > 0:
-			s.busy--
+		case document["error"] != nil || strings.Contains(message, "never"):
+			item.Status, item.Error = http.StatusBadRequest, map[string]string{"type": "document_parsing_exception", "reason": "object mapping for [error] tried to parse field [error] as object"}
+		case s.noRoom:
+			s.refusals++
 			item.Status, item.Error = http.StatusTooManyRequests, map[string]string{"type": "es_rejected_execution_exception", "reason": "no room"}
 		case s.stored[item.ID] != nil:
 			item.Status, item.Error = http.StatusConflict, map[string]string{"type": "version_conflict_engine_exception", "reason": "it exists"}
@@ -65,6 +75,20 @@ func (s *pickyStore) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer.Items = append(answer.Items, map[string]result{"create": item})
 	}
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// set changes the store.
+func (s *pickyStore) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// counts returns how many documents are stored, how many were refused for lack of room, and how many requests there were.
+func (s *pickyStore) counts() (stored, refusals, posts int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.stored), s.refusals, s.posts
 }
 
 // find returns the document whose message contains a text.
@@ -79,65 +103,101 @@ func (s *pickyStore) find(text string) map[string]any {
 	return nil
 }
 
-// TestWhatTheStoreRefusesIsKept: a line whose field contradicts the mapping is stored as text, one for which there is no room is sent again, and one that can't be stored
+// dockerLine returns a line as Docker writes it.
+func dockerLine(t *testing.T, log string) string {
+	t.Helper()
+	line, err := json.Marshal(map[string]any{
+		"log": log + "\n", "stream": "stdout", "time": "2026-11-30T05:00:00.1Z", "attrs": map[string]string{"com.docker.compose.service": "web", "com.docker.compose.project": "shop"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(line) + "\n"
+}
+
+// TestWhatTheStoreRefusesIsKept: a line whose field contradicts the mapping is stored as text, those for which there is no room are sent again, and what can't be stored
 // at all is in the shipper's output.
 func TestWhatTheStoreRefusesIsKept(t *testing.T) {
-	store := &pickyStore{stored: make(map[string]map[string]any), busy: 2}
+	store := &pickyStore{stored: make(map[string]map[string]any), noRoom: true}
 	server := httptest.NewServer(store) // on loopback, which the shipper shares
 	defer server.Close()
+	const many = 6000 // more than wait in the shipper's memory
 	dir, id := t.TempDir(), strings.Repeat("a", 64)
 	var lines strings.Builder
+	for i := range many {
+		lines.WriteString(dockerLine(t, fmt.Sprintf("line %d", i)))
+	}
 	for _, log := range []string{
-		"plain", `{"@timestamp":"2026-01-02T03:04:05Z","ecs.version":"8.17.0","message":"good"}`,
-		`{"@timestamp":"2026-01-02T03:04:05Z","ecs.version":"8.17.0","message":"contradicts","bytes":"many"}`,
-		`{"@timestamp":"2026-01-02T03:04:05Z","ecs.version":"8.17.0","message":"later"}`,
+		`{"@timestamp":"2026-01-02T03:04:05Z","ecs.version":"8.17.0","message":"good"}`,
+		`{"@timestamp":"2026-01-02T03:04:05Z","ecs.version":"8.17.0","message":"contradicts","error":"a text"}`,
 		`{"@timestamp":"2026-01-02T03:04:05Z","ecs.version":"8.17.0","message":"never"}`,
 	} {
-		line, err := json.Marshal(map[string]any{
-			"log": log + "\n", "stream": "stdout", "time": "2026-11-30T05:00:00.1Z", "attrs": map[string]string{"com.docker.compose.service": "web", "com.docker.compose.project": "shop"},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(&lines, "%s\n", line)
+		lines.WriteString(dockerLine(t, log))
 	}
 	if err := os.Mkdir(filepath.Join(dir, id), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, id, id+"-json.log"), []byte(lines.String()), 0o644); err != nil {
+	file := filepath.Join(dir, id, id+"-json.log")
+	if err := os.WriteFile(file, []byte(lines.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	name := "edge-test-refused"
+	const name = "edge-test-refused"
+	_, _ = harness.RunDocker(t.Context(), "rm", "--force", "--volumes", name) // of a run that was interrupted
 	harness.MustDocker(t, "run", "--detach", "--name", name, "--network", "host", "--env", "LOG_STORE="+server.URL, "--volume", harness.Root()+"/observability/rsyslog.conf:/etc/rsyslog.conf:ro",
 		"--volume", dir+":/var/lib/docker/containers:ro", "--tmpfs", "/var/spool/rsyslog", "--tmpfs", "/run", "edge-test/observability:test", "rsyslogd", "-n")
+	output := func() string {
+		out, _ := harness.RunDocker(context.Background(), "logs", name) // an error is shown as missing text
+		return out
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			out, _ := harness.RunDocker(context.Background(), "logs", name)
-			t.Log(out)
+			out := output()
+			t.Log(out[max(0, len(out)-4000):])
 		}
 		harness.MustDocker(t, "rm", "--force", "--volumes", name)
 	})
-	harness.EventuallyWithin(t, 30*time.Second, "all lines but one are stored", func() bool {
-		for _, text := range []string{"plain", "good", "contradicts", "later"} {
-			if store.find(text) == nil {
-				return false
-			}
-		}
-		return true
+	harness.Eventually(t, "documents are sent again while there is no room", func() bool {
+		_, refusals, _ := store.counts()
+		return refusals > many+many/2
+	})
+	store.set(func() { store.noRoom = false })
+	const want = many + 2
+	harness.Eventually(t, "all lines but one are stored", func() bool {
+		stored, _, _ := store.counts()
+		return stored == want
 	})
 	if got := store.find("good"); got["@timestamp"] != "2026-01-02T03:04:05Z" || got["tags"] != nil {
-		t.Errorf("a line that was taken: %v", got)
-	}
-	if got := store.find("later"); got["@timestamp"] != "2026-01-02T03:04:05Z" || got["tags"] != nil {
 		t.Errorf("a line that was taken later: %v", got)
 	}
 	got := store.find("contradicts")
-	if message, _ := got["message"].(string); !strings.Contains(message, `"bytes": "many"`) || got["tags"] != "refused" || got["error.message"] != "failed to parse field [bytes]" ||
+	if message, _ := got["message"].(string); !strings.Contains(message, `"error": "a text"`) || got["tags"] != "refused" || !strings.Contains(fmt.Sprint(got["error.message"]), "object mapping for [error]") ||
 		got["container.labels.service"] != "web" || got["container.id"] != id || got["@timestamp"] != "2026-11-30T05:00:00.1Z" {
 		t.Errorf("a line that was refused: %v", got)
 	}
+	const lost = "the log store refuses a line: document_parsing_exception"
 	harness.Eventually(t, "the shipper prints what can't be stored", func() bool {
-		out, err := harness.RunDocker(t.Context(), "logs", name)
-		return err == nil && strings.Contains(out, "the log store refuses a line: document_parsing_exception") && strings.Contains(out, "never")
+		out := output()
+		return strings.Contains(out, lost) && strings.Contains(out, "never")
+	})
+	if n := strings.Count(output(), lost); n != 1 {
+		t.Errorf("the shipper has printed %d lines as lost, want 1", n)
+	}
+	_, _, posts := store.counts()
+	time.Sleep(3 * time.Second) // nothing may be sent again for ever
+	if stored, _, after := store.counts(); after != posts || stored != want {
+		t.Errorf("%d more requests, %d documents; want no more, and %d", after-posts, stored, want)
+	}
+
+	store.set(func() { store.noMemory = true })
+	appended, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = appended.WriteString(dockerLine(t, "of a request that was refused"))
+	if err := errors.Join(err, appended.Close()); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the shipper prints the request that was refused", func() bool {
+		return strings.Contains(output(), "of a request that was refused")
 	})
 }
