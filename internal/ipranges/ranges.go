@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Set is a set of addresses, as ranges.
@@ -18,10 +19,11 @@ func Private() Set {
 	}
 }
 
-// Parse reads a range, such as 10.0.0.0/8, or one address. IPv4 addresses that are written as IPv6 (::ffff:10.0.0.1) become IPv4.
+// Parse reads a range, such as 10.0.0.0/8, or one address. IPv4 addresses that are written as IPv6 (::ffff:10.0.0.1) become IPv4, and zones
+// (fe80::1%eth0) do not count.
 func Parse(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-		addr = addr.Unmap()
+	if addr, err := netip.ParseAddr(text); err == nil && !strings.Contains(addr.Zone(), "/") {
+		addr = addr.Unmap().WithZone("")
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(text)
