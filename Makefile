@@ -98,7 +98,7 @@ test-release: setup image
 	tests/release
 	tests/workflows
 
-# The configuration and the data of another revision, such as the last release, under this one, and back: make test-upgrade BASE=v1.0.0. Two minutes.
+# The configuration and the data of another revision, such as the last release, under this one, and back: make test-upgrade BASE=REVISION. Two minutes.
 test-upgrade:
 	@test -n '$(BASE)' || { echo 'usage: make test-upgrade BASE=REVISION' >&2; exit 1; }
 	EDGE_TEST_BASE='$(BASE)' $(SUITE) -v ./tests/upgrade
