@@ -258,7 +258,7 @@ type readerFrom func(io.Reader) (int64, error)
 // ReadFrom implements [io.ReaderFrom].
 func (f readerFrom) ReadFrom(r io.Reader) (int64, error) { return f(r) }
 
-// TestWhatBreaksARestWhileItIsCopied: it had arrived when the kernel was asked for it.
+// TestWhatBreaksARestWhileItIsCopied: data has arrived; then the endpoint, the context or the client breaks the copy.
 func TestWhatBreaksARestWhileItIsCopied(t *testing.T) {
 	errWrite := errors.New("the client's")
 	for name, c := range map[string]struct {
@@ -291,11 +291,7 @@ func TestWhatBreaksARestWhileItIsCopied(t *testing.T) {
 					return 0, errWrite
 				}
 				c.breakOff(b.conns()[0].(*net.TCPConn), cancel)
-				for {
-					if n, err := io.Copy(io.Discard, &io.LimitedReader{R: r.(*io.LimitedReader).R, N: 1}); err != nil || n == 0 {
-						return 0, err
-					}
-				}
+				return io.Copy(io.Discard, r.(*io.LimitedReader).R)
 			})
 			buf := make([]byte, 16<<10)
 			for err == nil && !isAsked {
@@ -360,6 +356,7 @@ func TestOnlyWhatHasArrivedIsCopied(t *testing.T) {
 // TestWhatFollowsARestIsNotRead: an endpoint that sends more than its Content-Length has the connection closed, and the client does not get it.
 func TestWhatFollowsARestIsNotRead(t *testing.T) {
 	const long, short = 1 << 20, 1000
+	isRead := make(chan struct{}) // by the client: all but the end
 	b := newBackend(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -368,7 +365,7 @@ func TestWhatFollowsARestIsNotRead(t *testing.T) {
 		}
 		defer conn.Close()
 		_, _ = conn.Write(append([]byte("HTTP/1.1 200 OK\r\nContent-Length: "+strconv.Itoa(long+short)+"\r\n\r\n"), bytes.Repeat([]byte("a"), long)...))
-		time.Sleep(100 * time.Millisecond)
+		<-isRead
 		_, _ = conn.Write(bytes.Repeat([]byte("b"), short+500))
 		_, _ = io.Copy(io.Discard, conn) // until the edge closes it
 	})
@@ -376,8 +373,10 @@ func TestWhatFollowsARestIsNotRead(t *testing.T) {
 	edge, client := newClientConn(t)
 	got := make(chan int64)
 	go func() {
-		n, _ := io.Copy(io.Discard, client) // compared below
-		got <- n
+		n, _ := io.CopyN(io.Discard, client, long) // compared below
+		close(isRead)
+		rest, _ := io.Copy(io.Discard, client)
+		got <- n + rest
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()

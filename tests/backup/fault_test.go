@@ -197,10 +197,10 @@ func TestAKilledRestoreEndsWithOldOrNewData(t *testing.T) {
 		switch got := stack.fingerprint(t); got {
 		case oldData:
 			ended["old, killed in "+phase]++
-			t.Logf("kill %d, after %.1f s in %q: the old data", i+1, after.Seconds(), phase)
+			t.Logf("restore %d, killed: %v, after %.1f s in %q: the old data", i+1, isKilled, after.Seconds(), phase)
 		case newData:
 			ended["new, killed in "+phase]++
-			t.Logf("kill %d, after %.1f s in %q: the new data", i+1, after.Seconds(), phase)
+			t.Logf("restore %d, killed: %v, after %.1f s in %q: the new data", i+1, isKilled, after.Seconds(), phase)
 		default:
 			t.Errorf("killed after %v (%s), the data is\n%s\nold:\n%s\nnew:\n%s\n%s", after, phase, got, oldData, newData, out)
 		}

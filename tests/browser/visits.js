@@ -24,14 +24,16 @@ async function visit() {
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
   const page = await context.newPage();
   let requests = [];
-  const errors = [];
+  let errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
   page.on('response', (answer) => requests.push({
     path: new URL(answer.url()).pathname, status: answer.status(), cache: answer.headers()['cf-cache-status'] ?? '',
   }));
   const socket = await despiteNetworkChanges(page, async () => {
     requests = [];
+    errors = [];
     await page.goto(url, { timeout: 30_000, waitUntil: 'networkidle' });
+    if (errors.length > 0) throw new Error(errors.join('; ')); // such as a fetch that failed since a network has changed
     return page.evaluate(() => new Promise((resolve, reject) => {
       const socket = new WebSocket(`${location.origin.replace('https', 'wss')}/socket`);
       socket.onopen = () => socket.send('hello');

@@ -1,6 +1,7 @@
 package cdn
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -203,7 +204,9 @@ func TestLimitsOfTheCDN(t *testing.T) {
 
 func TestWebSocketsPassTheCDN(t *testing.T) {
 	s := start(t)
-	conn, _, err := websocket.Dial(t.Context(), s.visitors.URL+"/socket", &websocket.DialOptions{
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, s.visitors.URL+"/socket", &websocket.DialOptions{
 		HTTPClient: s.visitors.Client(), Host: host, HTTPHeader: http.Header{"Origin": {"https://" + host}},
 	})
 	if err != nil {
@@ -212,10 +215,10 @@ func TestWebSocketsPassTheCDN(t *testing.T) {
 	defer conn.CloseNow()
 	for i := range 5 {
 		message := fmt.Sprintf("message %d", i)
-		if err := conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
+		if err := conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
 			t.Fatal(err)
 		}
-		if _, got, err := conn.Read(t.Context()); err != nil || string(got) != message {
+		if _, got, err := conn.Read(ctx); err != nil || string(got) != message {
 			t.Errorf("got %q, %v", got, err)
 		}
 	}
@@ -244,13 +247,15 @@ func TestABrowserGetsFilesFromTheCDN(t *testing.T) {
 	if err := json.Unmarshal(out, &visits); err != nil {
 		t.Fatal(err)
 	}
-	for i, stored := range []string{"MISS", "HIT"} {
-		v := visits[i]
+	for i, v := range visits {
 		t.Logf("visitor %d: %+v", i+1, v)
 		want := map[request]bool{
-			{"/", "DYNAMIC", 200}: true, {"/assets/index-4f8a21.js", stored, 200}: true, {"/api/accounts", "DYNAMIC", 200}: true,
+			{"/", "DYNAMIC", 200}: true, {"/assets/index-4f8a21.js", "HIT", 200}: true, {"/api/accounts", "DYNAMIC", 200}: true,
 		}
 		for _, r := range v.Requests {
+			if i == 0 && r.Cache == "MISS" { // or HIT, if the page was opened twice, since a network had changed
+				r.Cache = "HIT"
+			}
 			delete(want, r)
 		}
 		if len(want) > 0 || v.Socket != "hello" || len(v.Errors) > 0 {
@@ -264,7 +269,7 @@ func TestABrowserGetsFilesFromTheCDN(t *testing.T) {
 		got[r.URL.Path]++
 	}
 	t.Logf("the application got %v", got)
-	if got["/assets/index-4f8a21.js"] != 1 || got["/api/accounts"] != 2 {
-		t.Errorf("the application got %v, want the file once and the API's answer twice", got)
+	if len(visits) != 2 || got["/assets/index-4f8a21.js"] != 1 || got["/api/accounts"] < 2 {
+		t.Errorf("%d visitors, and the application got %v; want the file once and the API's answer for each of two", len(visits), got)
 	}
 }
