@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,22 +168,40 @@ func TestADamagedRepositoryIsFound(t *testing.T) {
 	}
 
 	// As docs/runbooks.md repairs it. A new backup alone relies on what is damaged.
+	restic := func(args ...string) string {
+		cmd := exec.CommandContext(t.Context(), "restic", args...)
+		cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+location, "RESTIC_PASSWORD="+stack.recovery)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("restic %s: %v\n%s", args[0], err, out)
+		}
+		return string(out)
+	}
 	if err := os.Remove(largest); err != nil {
 		t.Fatal(err)
 	}
 	stack.mustEdge(t, "backup", "corteza")
 	stack.expectStatus(t, 1, []string{"restore", "latest", "corteza"}, "the data is as it was before the restore")
-	cmd := exec.CommandContext(t.Context(), "restic", "rebuild-index")
-	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+location, "RESTIC_PASSWORD="+stack.recovery)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	damaged := regexp.MustCompile(`in snapshot (\w+)`).FindAllStringSubmatch(restic("find", "--pack", filepath.Base(largest)), -1)
+	if len(damaged) == 0 {
+		t.Fatal("no snapshot needs the pack")
 	}
+	restic("rebuild-index")
 	stack.mustEdge(t, "backup", "corteza")
-	stack.mustEdge(t, "verify", "--data", "100%")
 	stack.mustEdge(t, "restore", "latest", "corteza")
 	if got := stack.fingerprint(t); got != before {
 		t.Errorf("after the repair, the data is\n%s\nwant\n%s", got, before)
 	}
+	stack.expectStatus(t, 1, []string{"verify", "--data", "100%"}, "not found in index")
+	forget := []string{"forget"}
+	for _, match := range damaged {
+		if !slices.Contains(forget, match[1]) {
+			forget = append(forget, match[1])
+		}
+	}
+	restic(forget...)
+	stack.mustEdge(t, "backup", "corteza")
+	stack.mustEdge(t, "verify", "--data", "100%")
 }
 
 // stopped returns the container of a service that need not run.
