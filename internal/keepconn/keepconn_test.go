@@ -71,6 +71,19 @@ func (f *fixture) shutdown(server *http.Server) {
 	}
 }
 
+// startShutdown returns when the shutdown of a server has begun. done is closed at its end.
+func (f *fixture) startShutdown(server *http.Server) (done <-chan struct{}) {
+	f.t.Helper()
+	begun, ended := make(chan struct{}), make(chan struct{})
+	server.RegisterOnShutdown(func() { close(begun) })
+	go func() {
+		f.shutdown(server)
+		close(ended)
+	}()
+	<-begun
+	return ended
+}
+
 // reload replaces the server by another one.
 func (f *fixture) reload() {
 	f.t.Helper()
@@ -195,12 +208,7 @@ func TestAConnectionMovesAfterALongResponse(t *testing.T) {
 		}
 		old := f.server
 		f.server = f.start("k")
-		done := make(chan struct{})
-		go func() {
-			f.shutdown(old)
-			close(done)
-		}()
-		time.Sleep(10 * time.Millisecond)
+		done := f.startShutdown(old)
 		finish <- struct{}{}
 		c.expect("long")
 		c.send("GET / HTTP/1.1\nHost: a\n\n")
@@ -226,12 +234,7 @@ func TestRequestsUnderWayAreFinished(t *testing.T) {
 	}
 	old := f.server
 	f.server = f.start("k")
-	done := make(chan struct{})
-	go func() {
-		f.shutdown(old)
-		close(done)
-	}()
-	time.Sleep(50 * time.Millisecond)
+	done := f.startShutdown(old)
 	close(finish)
 	c.expect("")
 	<-done
@@ -287,13 +290,8 @@ func TestAPipeliningClientIsNotMoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := f.start("k")
-	done := make(chan struct{})
-	go func(old *http.Server) {
-		f.shutdown(old)
-		close(done)
-	}(f.server)
+	done := f.startShutdown(f.server)
 	f.server = next
-	time.Sleep(10 * time.Millisecond)
 	finish <- struct{}{}
 	c.expect("long")
 	<-done
