@@ -58,7 +58,7 @@ with much less data than the set before; 5 another backup is under way.
 			}
 			addProjectFlags(initialize)
 			initialize.Flags().String("repository", "", "Where to store backups: /PATH, sftp:USER@HOST:/PATH, s3:https://HOST/BUCKET, …")
-			initialize.Flags().String("copy-to", "", "A second repository, to which each set is copied")
+			initialize.Flags().String("copy-to", "", "A second repository, to which each set is copied; without --repository, for one that is set up")
 			initialize.Flags().StringArray("env", nil, "A variable for the repository: its name, whose value is in the environment, or NAME=VALUE")
 			initialize.Flags().Bool("timer", false, "Run backups, logs and drills regularly, by systemd; without --repository, for one that is set up")
 			initialize.Flags().String("notify", "", "Where failures are reported to: https://… (a webhook, which gets JSON) or mailto:…")
@@ -160,21 +160,37 @@ func runBackupInit(cmd *cobra.Command) error {
 }
 
 func printCreated(out io.Writer, created *backup.Created) {
-	if created.RecoveryKey != "" {
-		fmt.Fprintf(out, `edge: created the repository %s, and %s with its password
+	switch {
+	case created.RecoveryKey == "":
+	case created.IsSecond:
+		fmt.Fprintf(out, `edge: created the second repository %s, and added it to %s
 
-The recovery key opens the repository if this machine is lost. It is stored nowhere, and is not
-shown again. Keep it where you keep other passwords:
+It has the password of the first one, and a recovery key of its own:
 
     %s
 
+%s
+Next: edge backup
+`, created.Repository, created.File, created.RecoveryKey, keepRecoveryKey)
+	default:
+		fmt.Fprintf(out, `edge: created the repository %s, and %s with its password
+
+The recovery key opens the repository if this machine is lost:
+
+    %s
+
+%s
 A backup stores:
 %s
 Next: edge backup
-`, created.Repository, created.File, created.RecoveryKey, indent(created.Plan.String()))
+`, created.Repository, created.File, created.RecoveryKey, keepRecoveryKey, indent(created.Plan.String()))
 	}
 	printTimers(out, created.Timers)
 }
+
+const keepRecoveryKey = `It is stored nowhere, and is not shown again. Keep it where you keep other passwords, together with the
+location of the repository, and with what the storage asks for: access keys, or an SSH key.
+`
 
 // variablesFromFlags returns the variables of --env, with their values. NAME alone keeps a secret out of the arguments, which other users can see.
 func variablesFromFlags(cmd *cobra.Command) ([]string, error) {

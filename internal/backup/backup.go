@@ -144,7 +144,7 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 		return result, err
 	}
 	if hasShrunk {
-		return result, hint.New(ErrShrunk, "see that no data is lost: the sets before are kept as x-edge-backup says. If it is meant to be so: edge backup --accept-shrunk")
+		return result, hint.New(ErrShrunk, "see that no data is lost: no older set is removed meanwhile. If it is meant to be so: edge backup --accept-shrunk")
 	}
 	return result, nil
 }

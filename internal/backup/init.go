@@ -19,7 +19,8 @@ type Init struct {
 	Docker  Docker
 	Project compose.Project
 	Edge    string // see [Backup.Edge]
-	// Repository is where restic stores the backups, and CopyTo, if it is not empty, a second place.
+	// Repository is where restic stores the backups, and CopyTo, if it is not empty, a second place. Without Repository, CopyTo and Timer are added
+	// to what backup.env has.
 	Repository, CopyTo string
 	// Env are variables for the repository, such as AWS_ACCESS_KEY_ID=…, which are written to backup.env.
 	Env []string
@@ -33,6 +34,7 @@ type Init struct {
 type Created struct {
 	File        string // backup.env
 	Repository  string // its URL, without a password
+	IsSecond    bool   // it is one to which each set is copied
 	RecoveryKey string // a second password of the repository, which is stored nowhere
 	Plan        *Plan  // what a backup will store
 	Timers      *Timers
@@ -41,8 +43,8 @@ type Created struct {
 // Run creates the repository, with a password that it writes to backup.env, and a recovery key. It does not replace a backup.env, nor use a
 // repository that exists. With an error, it also returns what it has created if that can be used: the recovery key is stored nowhere else.
 func (i *Init) Run(ctx context.Context) (*Created, error) {
-	if i.Repository == "" && i.Timer {
-		return i.addTimers(ctx)
+	if i.Repository == "" && (i.CopyTo != "" || i.Timer) {
+		return i.extend(ctx)
 	}
 	if i.Repository == "" {
 		return nil, hint.New(errors.New("no repository is named"), "--repository s3:https://HOST/BUCKET, sftp:USER@HOST:/PATH or /PATH; a disk of this machine is lost with it")
@@ -106,8 +108,8 @@ func (i *Init) Run(ctx context.Context) (*Created, error) {
 	return created, nil
 }
 
-// addTimers has the commands of a project run regularly whose repository is set up already.
-func (i *Init) addTimers(ctx context.Context) (*Created, error) {
+// extend adds a second repository, timers, or both to a project whose repository is set up already.
+func (i *Init) extend(ctx context.Context) (*Created, error) {
 	stack, project, err := readProject(ctx, i.Docker, i.Project)
 	if err != nil {
 		return nil, err
@@ -116,9 +118,48 @@ func (i *Init) addTimers(ctx context.Context) (*Created, error) {
 	if err != nil {
 		return nil, err
 	}
-	project.Name = stack.Name
-	timers, err := installTimers(ctx, project, i.Edge, unitDirectory)
-	return &Created{File: filepath.Join(project.Directory, settingsFile), Repository: restic.RedactURL(s.Repository), Timers: timers}, err
+	created := &Created{File: filepath.Join(project.Directory, settingsFile), Repository: restic.RedactURL(s.Repository)}
+	if i.CopyTo != "" {
+		if err := i.addSecond(ctx, stack, s, created); err != nil {
+			return created, err
+		}
+	}
+	if i.Timer {
+		project.Name = stack.Name
+		created.Timers, err = installTimers(ctx, project, i.Edge, unitDirectory)
+	}
+	return created, err
+}
+
+// addSecond creates a second repository, with a recovery key of its own, and writes its location to backup.env.
+func (i *Init) addSecond(ctx context.Context, stack *compose.Stack, s *Settings, created *Created) error {
+	location := absolute(i.CopyTo)
+	switch {
+	case s.CopyTo != "":
+		return hint.New(fmt.Errorf("each set is copied to %s already", restic.RedactURL(s.CopyTo)), "for another second repository, remove "+copyVariable+" from "+created.File)
+	case location == s.Repository:
+		return hint.New(fmt.Errorf("%s is the repository itself", created.Repository), "name a place that is not lost with it")
+	}
+	e, err := findEdge(ctx, i.Docker, stack, i.Edge)
+	if err != nil {
+		return err
+	}
+	program, err := findRestic(ctx, i.Docker, e)
+	if err != nil {
+		return err
+	}
+	s.Env = append(s.Env, i.Env...)
+	recoveryKey := newKey()
+	if err := createSecond(ctx, s.repository(program, s.Repository), s.repository(program, location), recoveryKey); err != nil {
+		return err
+	}
+	created.Repository, created.IsSecond, created.RecoveryKey = restic.RedactURL(location), true, recoveryKey
+	for _, line := range append(i.Env, copyVariable+"="+location) {
+		if err := appendLine(created.File, line); err != nil {
+			return fmt.Errorf("the second repository %s is created, but not written to %s: %w", created.Repository, created.File, err)
+		}
+	}
+	return nil
 }
 
 // createSecond creates the second repository, which has the keys of the first, and cuts data as it does.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/theworklabs/edge/internal/hint"
 	"github.com/theworklabs/edge/internal/restic"
 )
 
@@ -21,19 +22,24 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 	if err != nil {
 		return err
 	}
-	if err := repository.Forget(ctx, expiredLogs(all, time.Now().Add(-b.options.KeepLogs))...); err != nil {
-		b.progress.printLine("warning: old logs could not be removed: %v", err)
-	}
+	latest := make(map[string]*Set)
 	byApp := make(map[string][]*Set)
-	for _, s := range completeSets(groupSets(all, b.stack.Name)) {
-		byApp[s.App] = append(byApp[s.App], s)
+	for _, s := range completeSets(groupSets(all, b.stack.Name)) { // the oldest first
+		latest[s.App], byApp[s.App] = s, append(byApp[s.App], s)
 	}
 	var snapshots []string
 	count := 0
-	for _, of := range byApp {
+	hasShrunk := false
+	for app, of := range byApp {
+		hasShrunk = hasShrunk || latest[app].HasShrunk
 		for _, s := range expired(of, b.options.Keep) {
 			snapshots = append(snapshots, s.snapshots...)
 			count++
+		}
+	}
+	if !hasShrunk { // else what was lost may be in them
+		if err := repository.Forget(ctx, expiredLogs(all, time.Now().Add(-b.options.KeepLogs))...); err != nil {
+			b.progress.printLine("warning: old logs could not be removed: %v", err)
 		}
 	}
 	if len(snapshots) == 0 {
@@ -59,6 +65,10 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 func (b *Backup) copySets(ctx context.Context) error {
 	if b.settings.CopyTo == "" {
 		return nil
+	}
+	if b.settings.CopyTo == b.settings.Repository {
+		return hint.New(fmt.Errorf("%s and %s are the same repository: there is no second copy", repositoryVariable, copyVariable),
+			"remove "+copyVariable+" from "+settingsFile+"; edge backup init --copy-to LOCATION creates another one")
 	}
 	b.progress.startStep("copy to %s", restic.RedactURL(b.settings.CopyTo))
 	ctx, cancel := context.WithTimeout(ctx, copyTimeout)

@@ -109,7 +109,12 @@ func (n *NewHost) findSet(ctx context.Context) (*Set, error) {
 		return nil, hint.New(fmt.Errorf("the repository has no backup of the project %s", n.Project), "it has "+strings.Join(projects, ", "))
 	}
 	snapshots = slices.DeleteFunc(snapshots, func(s restic.Snapshot) bool { return parseTags(s.Tags)[tagProject] != n.Project })
-	sets := slices.DeleteFunc(completeSets(groupSets(snapshots, n.Project)), func(s *Set) bool {
+	sets := completeSets(groupSets(snapshots, n.Project))
+	if n.Set != "latest" && !slices.ContainsFunc(sets, func(s *Set) bool { return strings.HasPrefix(s.ID, n.Set) }) {
+		return nil, hint.New(fmt.Errorf("the repository has no set %s of the project %s", n.Set, n.Project),
+			"restic snapshots --tag edge-backup,part=manifest.json lists them: the tag set=… has the ID")
+	}
+	sets = slices.DeleteFunc(sets, func(s *Set) bool {
 		return s.App != EdgeApp || !n.At.IsZero() && s.Time.After(n.At)
 	})
 	if len(sets) == 0 {

@@ -171,10 +171,13 @@ func reapable(sets []*Set, host string, now time.Time) (snapshots []string) {
 }
 
 // expired returns the complete sets of one application that its retention does not keep. Always kept are the latest set, and the latest one
-// that passed a drill.
+// that passed a drill. If the latest set has shrunk, all are kept: those of before may be the only ones with the data that is lost.
 func expired(sets []*Set, keep Retention) []*Set {
 	sets = slices.Clone(sets)
 	slices.SortFunc(sets, func(a, b *Set) int { return b.Time.Compare(a.Time) }) // the latest first
+	if len(sets) > 0 && sets[0].HasShrunk {
+		return nil
+	}
 	kept := make(map[*Set]bool)
 	if len(sets) > 0 {
 		kept[sets[0]] = true

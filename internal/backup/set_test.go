@@ -52,6 +52,21 @@ func TestRetentionKeepsWholePeriods(t *testing.T) {
 	}
 }
 
+// TestNothingExpiresWhileTheLatestSetHasShrunk: otherwise, hourly backups remove the last sets with the data that is lost.
+func TestNothingExpiresWhileTheLatestSetHasShrunk(t *testing.T) {
+	var sets []*Set
+	for hour := range 10 {
+		sets = append(sets, &Set{Time: time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC), HasShrunk: hour > 5})
+	}
+	if gone := expired(sets, Retention{Last: 1}); len(gone) > 0 {
+		t.Errorf("%d sets expire, want none", len(gone))
+	}
+	sets[9].HasShrunk = false // the data is back, or it was accepted
+	if gone := expired(sets, Retention{Last: 1}); len(gone) != 9 {
+		t.Errorf("%d sets expire, want 9", len(gone))
+	}
+}
+
 func TestOnlyOwnOrOldIncompleteSetsAreReaped(t *testing.T) {
 	now := time.Now()
 	sets := []*Set{

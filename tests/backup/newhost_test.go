@@ -60,6 +60,14 @@ func TestANewHostHasAllOfTheProject(t *testing.T) {
 	if out, err := run("--project-name", "other"); err == nil || !strings.Contains(out, "no backup of the project other") || !strings.Contains(out, "it has "+projectName) {
 		t.Errorf("another project: %v\n%s", err, out)
 	}
+	unknown := exec.CommandContext(t.Context(), path, "restore", "20200101", "--new-host", "--repository", stack.repository)
+	unknown.Dir, unknown.Env = stack.dir, append(os.Environ(), "EDGE_BACKUP_PASSWORD="+stack.recovery)
+	if out, err := unknown.CombinedOutput(); err == nil || !strings.Contains(string(out), "the repository has no set 20200101") {
+		t.Errorf("a set that does not exist: %v\n%s", err, out)
+	}
+	if files := readAll(t, stack.dir); len(files) > 0 { // which may be those of an intruder
+		t.Errorf("the files of another set were written: %v", files)
+	}
 	if err := os.WriteFile(filepath.Join(stack.dir, "compose.yaml"), []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -85,17 +85,27 @@ func TestALostKeyIsReplaced(t *testing.T) {
 	stack.mustEdge(t, "backup", "edge")
 }
 
-// TestTheSecondRepositoryHasAllSets and logs when the first one is gone, and its drill passes.
+// TestTheSecondRepositoryHasAllSets and logs when the first one is gone, and its drill passes. It was added later, and a third one takes its place.
 func TestTheSecondRepositoryHasAllSets(t *testing.T) {
 	harness.LongOnly(t, "backups")
 	second := filepath.Join(t.TempDir(), "second")
-	cmd := exec.Command("restic", "init")
-	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+second, "RESTIC_PASSWORD="+stack.recovery)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	settings := filepath.Join(stack.dir, "backup.env")
+	before, err := os.ReadFile(settings)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Setenv("EDGE_BACKUP_PASSWORD", stack.recovery)
-	t.Setenv("EDGE_BACKUP_COPY_TO", second)
+	defer func() {
+		if err := os.WriteFile(settings, before, 0o600); err != nil {
+			t.Error(err)
+		}
+	}()
+	created := stack.mustEdge(t, "backup", "init", "--copy-to", second)
+	_, after, _ := strings.Cut(created, "a recovery key of its own:")
+	cmd := exec.Command("restic", "snapshots")
+	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+second, "RESTIC_PASSWORD="+strings.Fields(after + " none")[0])
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("with its recovery key: %v: %s", err, out)
+	}
 	if out := stack.mustEdge(t, "backup", "corteza", "bigcapital"); !strings.Contains(out, "copied to "+second) {
 		t.Errorf("printed\n%s", out)
 	}
@@ -109,10 +119,20 @@ func TestTheSecondRepositoryHasAllSets(t *testing.T) {
 	latest := stack.latest(t)           // that of the edge
 	wanted := stack.fingerprint(t)
 	stack.project.MustCompose(t, "kill", "crm-db") // no logs but the stored ones
-	t.Setenv("EDGE_BACKUP_COPY_TO", "")
 	t.Setenv("EDGE_BACKUP_REPOSITORY", second)
 	if got := stack.latest(t); got != latest {
 		t.Errorf("the latest set of the second repository is %s, and of the first one %s", got, latest)
+	}
+	if out, err := stack.edge(t.Context(), "backup", "edge"); err == nil || !strings.Contains(out, "are the same repository: there is no second copy") {
+		t.Errorf("a copy to itself: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(settings, before, 0o600); err != nil { // without the second one
+		t.Fatal(err)
+	}
+	third := filepath.Join(t.TempDir(), "third")
+	stack.mustEdge(t, "backup", "init", "--copy-to", third)
+	if out := stack.mustEdge(t, "backup", "edge"); !strings.Contains(out, "copied to "+third) {
+		t.Errorf("printed\n%s", out)
 	}
 	t.Log(stack.mustEdge(t, "restore", "latest", "corteza", "--at", at.Format(time.DateTime)))
 	if got := stack.fingerprint(t); got != wanted {
