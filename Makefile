@@ -26,18 +26,17 @@ test:
 	$(STEP) lint $(MAKE) --no-print-directory lint
 	$(STEP) sbom deploy/sbom
 	# Three at a time, since some wait.
-	$(STEP) 'tests that need no Docker' $(GOTEST) -p 3 ./... -short -timeout $(HANGS)
-	$(STEP) 'benchmarks, once' go test -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
+	$(STEP) 'tests that need no Docker' $(GOTEST) -p 3 $$(tests/without-docker) -short -timeout $(HANGS)
+	$(STEP) 'benchmarks, once' go test -vet=off -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
 	$(STEP) fuzz tests/fuzz 300x
 	# Nothing else runs beside tests of delays.
 	$(STEP) 'tests of delays' $(SUITE) -run '$(DELAYS)' ./tests
 	# Two at a time. Package tests loads both processors, and has beside it only what waits.
 	$(STEP) 'tests, tests/storage, systemd' $(SUITE) -p 2 -parallel 2 -skip '$(DELAYS)' ./tests $(addprefix ./tests/,storage systemd)
-	# In this order: what databases and backups need together is more than two processors have.
-	$(STEP) 'tests/backup, acme, observability, databases' $(SUITE) -p 2 -parallel 2 $(addprefix ./tests/,backup acme observability databases)
+	# In this order: what databases and backups need together is more than two processors have. The last ones fill the time for which one of the others is left alone.
+	$(STEP) 'tests/backup, acme, observability, databases, handover, closes, registry, cdn' $(SUITE) -p 2 -parallel 2 $(addprefix ./tests/,backup acme observability databases handover closes registry cdn)
 	$(STEP) tests/socketio $(SUITE) ./tests/socketio
 	$(STEP) tests/attacks $(SUITE) ./tests/attacks
-	$(STEP) 'tests/handover, closes, registry, cdn' $(SUITE) -p 2 $(addprefix ./tests/,handover closes registry cdn)
 	$(STEP) tests/benchmark $(SUITE) ./tests/benchmark
 	$(STEP) tests/reliability $(SUITE) ./tests/reliability
 

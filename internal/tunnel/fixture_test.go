@@ -210,9 +210,11 @@ func (s *fixture) reset(conn net.Conn) {
 }
 
 // goroutines returns the stacks of the goroutines that run the package's code.
-func goroutines() []string {
-	stacks := make([]byte, 8<<20)
-	stacks = stacks[:runtime.Stack(stacks, true)]
+func goroutines() []string { return goroutinesIn(make([]byte, 8<<20)) }
+
+// goroutinesIn is goroutines with a buffer that can be used again.
+func goroutinesIn(buffer []byte) []string {
+	stacks := buffer[:runtime.Stack(buffer, true)]
 	return slices.DeleteFunc(strings.Split(string(stacks), "\n\n"), func(stack string) bool {
 		return !strings.Contains(stack, "/internal/tunnel.")
 	})
@@ -222,8 +224,9 @@ func goroutines() []string {
 func (s *fixture) expectNoGoroutines() {
 	s.Helper()
 	var left []string
-	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); runtime.Gosched() {
-		if left = goroutines(); len(left) == 0 {
+	buffer := make([]byte, 8<<20)
+	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if left = goroutinesIn(buffer); len(left) == 0 {
 			return
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 // TestFirstIssuance: three sites get their certificates by each kind of challenge alone, and by the one that works.
 func TestFirstIssuance(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		ca     lab.Options

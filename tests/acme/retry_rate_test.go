@@ -24,6 +24,7 @@ const (
 // TestRetriesStayBelowRateLimits counts the orders of two attempts at an authority that never issues, and computes from them the
 // orders of the first hour.
 func TestRetriesStayBelowRateLimits(t *testing.T) {
+	t.Parallel()
 	outOfOrder := lab.Fault{Status: http.StatusInternalServerError, Type: "serverInternal", Detail: "out of order"}
 	tooMany := lab.Fault{Status: http.StatusTooManyRequests, Type: "rateLimited", Detail: "too many", RetryAfter: time.Hour}
 	for _, c := range []struct {

@@ -3,10 +3,12 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -26,12 +28,32 @@ var edgeBinary = sync.OnceValues(func() (string, error) {
 	if suiteDir == "" {
 		return "", errors.New("build the edge: no suite is running; call harness.Main in TestMain")
 	}
-	path := filepath.Join(suiteDir, "edge")
-	return path, Build(Root(), path, "./cmd/edge")
+	path := filepath.Join(Root(), ".tools", "edge-test")
+	unlock, err := lockFile(path + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	return path, Build(Root(), path, "./cmd/edge", "-ldflags=-w")
 })
 
-// EdgeBinary returns the path of the edge's binary. The first call builds it.
+// EdgeBinary returns the path of the edge's binary. The first call builds it, unless another suite has built the same one.
 func EdgeBinary() (string, error) { return edgeBinary() }
+
+// lockFile waits until no other process has a lock on the file, which it creates, and locks it.
+func lockFile(name string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // which unlocks it
+}
 
 // Edge returns the path of the edge's binary, as EdgeBinary does.
 func Edge(t testing.TB) string {
