@@ -52,8 +52,11 @@ func writeReplica(cmd *cobra.Command, replica string) error {
 		return err
 	}
 	now := time.Now()
-	client, err := a.Sign(replicationClient, nil, now)
-	if err != nil {
+	// A machine lets in only the one that is its peer: so one that was replaced stays out, also if it runs again.
+	client, err1 := a.Sign(replicationClient, nil, now)
+	primaryClient, err2 := a.SignMachine(replicationClient, primary, now)
+	replicaClient, err3 := a.SignMachine(replicationClient, replica, now)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
 	server, err := a.Sign(databasesDirectory, append([]string{replica}, databaseServices...), now)
@@ -70,8 +73,8 @@ func writeReplica(cmd *cobra.Command, replica string) error {
 		{"replica/.env", variables, 0o600},
 		{"replica/databases/authority.pem", certificate, 0o644},
 		{"replica/databases/server.pem", server, 0o644},
-		{"replica/databases/replication.pem", client, 0o644},
-		{"primary/databases/replication.pem", client, 0o644},
+		{"replica/databases/replication.pem", replicaClient, 0o644},
+		{"primary/databases/replication.pem", primaryClient, 0o644},
 		{"primary/replica.env", replicaVariables(replica, primary), 0o600},
 	}); err != nil {
 		return err

@@ -69,16 +69,20 @@ func TestInitWritesTheFilesOfAReplica(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	var clients []string
-	for _, name := range []string{"databases", "databases/replica-10.0.0.3/replica/databases", "databases/replica-10.0.0.3/primary/databases"} {
+	for name, machine := range map[string]string{
+		"databases": "", "databases/replica-10.0.0.3/replica/databases": "10.0.0.3", "databases/replica-10.0.0.3/primary/databases": "10.0.0.2",
+	} {
 		text, err := os.ReadFile(name + "/replication.pem")
 		if err != nil {
 			t.Fatal(err)
 		}
-		clients = append(clients, string(text))
-	}
-	if clients[0] != clients[1] || clients[0] != clients[2] {
-		t.Error("the machines have different certificates")
+		client, err := authority.ParseCertificate(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(client.Subject.Organization, " "); got != machine || client.Subject.CommonName != "replication" {
+			t.Errorf("%s: the certificate is of %s, machine %q, want %q", name, client.Subject.CommonName, got, machine)
+		}
 	}
 	refused("databases/replica-10.0.0.3 exists already")
 }

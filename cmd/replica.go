@@ -29,7 +29,7 @@ const defaultReplicationFile = "/data/state.json"
 func replicaCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "replica",
-		Usage: "status|promote|rejoin|watch [--primary-is-off] [--may-lose <duration>] [--abort] [--json]",
+		Usage: "status|promote|rejoin|forget|watch [--primary-is-off] [--may-lose <duration>] [--abort] [--overwrite] [--json]",
 		Short: "Databases on two machines: a primary and its replica",
 		Long: `
 Run it on the machine of the applications, in the directory of their project, which uses
@@ -38,10 +38,12 @@ compose.replicated.yaml: docs/replication.md.
   status     shows the primary, whether its commits wait for the replica, and how far behind
              the replica is. Exits with 1 if something needs attention.
   promote    makes the replica the primary. It shows the maintenance page, ends the
-             applications' way to the old primary, stops that, compares what both have,
-             and has the applications use the new one.
+             applications' way to the old primary, compares what both have, stops the old
+             primary, and has the applications use the new one.
   rejoin     makes the databases on DATABASES_REPLICA a copy of the primary's, which follows
              it: the first time, and after a promotion. What is there is replaced.
+  forget     stops the service replication, and has it forget what the replica has: before a
+             backup is restored on the primary, which the replica cannot follow.
   watch      watches both machines. The service replication runs it.
 
 promote and rejoin may be interrupted, and called again. They use the Docker Engines of the
@@ -52,8 +54,10 @@ DATABASES_REPLICA_DOCKER say.
                     you have seen to it that it is off, and stays so.
   --may-lose        promotes a replica that lacks what was committed in this time before the
                     primary's end, because the primary was alone.
-  --abort           ends a promotion that was interrupted before it has promoted anything: the
-                    applications reach the old primary again.
+  --abort           ends a promotion that was interrupted before it has promoted anything, or
+                    whose new primary has failed: the old one is started, and the
+                    applications reach it again.
+  --overwrite       has rejoin replace data that is newer than the primary's.
   --timeout         is how long a step may take.
   --json            prints the status as JSON.
 `,
@@ -61,7 +65,8 @@ DATABASES_REPLICA_DOCKER say.
 			addProjectFlags(cmd)
 			cmd.Flags().Bool("primary-is-off", false, "The primary's machine is off, and stays so")
 			cmd.Flags().Duration("may-lose", 0, "How much may be lost")
-			cmd.Flags().Bool("abort", false, "End a promotion that has promoted nothing")
+			cmd.Flags().Bool("abort", false, "End a promotion, and use the old primary again")
+			cmd.Flags().Bool("overwrite", false, "Replace also data that is newer than the primary's")
 			cmd.Flags().Duration("timeout", 5*time.Minute, "How long a step may take")
 			cmd.Flags().String("state", defaultReplicationFile, "The file of the watcher")
 			cmd.Flags().Bool("json", false, "Print JSON")
@@ -72,10 +77,10 @@ DATABASES_REPLICA_DOCKER say.
 
 func runReplica(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return withHint(errors.New("replica wants one of status, promote, rejoin and watch"), "edge replica status")
+		return withHint(errors.New("replica wants one of status, promote, rejoin, forget and watch"), "edge replica status")
 	}
 	flags := caddycmd.Flags{FlagSet: cmd.Flags()}
-	for name, operation := range map[string]string{"primary-is-off": "promote", "may-lose": "promote", "abort": "promote", "json": "status"} {
+	for name, operation := range map[string]string{"primary-is-off": "promote", "may-lose": "promote", "abort": "promote", "overwrite": "rejoin", "json": "status"} {
 		if cmd.Flags().Changed(name) && args[0] != operation {
 			return fmt.Errorf("--%s has a meaning only for edge replica %s", name, operation)
 		}
@@ -89,6 +94,8 @@ func runReplica(cmd *cobra.Command, args []string) error {
 		return checkReplicationState(flags.String("state"))
 	case "state": // not for users: the other operations run it in the watcher's container
 		return printReplicationState(cmd.OutOrStdout(), flags.String("state"))
+	case "forget-state": // the same
+		return replication.ForgetState(flags.String("state"))
 	}
 	project, err := projectFromFlags(cmd)
 	if err != nil {
@@ -105,7 +112,9 @@ func runReplica(cmd *cobra.Command, args []string) error {
 	case "promote":
 		return (&replication.Promotion{Stack: stack, PrimaryIsOff: flags.Bool("primary-is-off"), MayLose: flags.Duration("may-lose"), Abort: flags.Bool("abort"), Timeout: timeout}).Run(ctx)
 	case "rejoin":
-		return (&replication.Rejoin{Stack: stack, Timeout: timeout}).Run(ctx)
+		return (&replication.Rejoin{Stack: stack, Overwrite: flags.Bool("overwrite"), Timeout: timeout}).Run(ctx)
+	case "forget":
+		return stack.Forget(ctx)
 	}
 	return withHint(fmt.Errorf("replica has no operation %q", args[0]), "edge replica --help")
 }

@@ -82,12 +82,21 @@ func (a *Authority) KeyPEM() ([]byte, error) { return encodeKey(a.key) }
 // Sign makes a certificate, and returns it with its key in one text, as HAProxy reads it. With hosts, which are names and addresses, it is a server's;
 // without, a client's.
 func (a *Authority) Sign(commonName string, hosts []string, now time.Time) ([]byte, error) {
+	return a.sign(pkix.Name{CommonName: commonName}, hosts, now)
+}
+
+// SignMachine makes a client's certificate as Sign does, which says in its organization (O) which machine it is for.
+func (a *Authority) SignMachine(commonName, machine string, now time.Time) ([]byte, error) {
+	return a.sign(pkix.Name{CommonName: commonName, Organization: []string{machine}}, nil, now)
+}
+
+func (a *Authority) sign(subject pkix.Name, hosts []string, now time.Time) ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: newSerial(), Subject: pkix.Name{CommonName: commonName},
+		SerialNumber: newSerial(), Subject: subject,
 		NotBefore: now.Add(-clockSkew), NotAfter: earlier(now.Add(certificateLifetime), a.certificate.NotAfter),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,10 @@ type promotionJournal struct {
 	Closed   []string `json:"closed"`   // what it has put into maintenance
 	Compared bool     `json:"compared"` // the replica has what it has to have, and nothing reaches the old primary
 	Promoted []string `json:"promoted"` // the databases whose promotion has begun
+
+	// What was compared: the time of the watcher's state, and when the replicas were started, by database. If one is another, it has to be compared again.
+	StateTime      time.Time            `json:"state_time"`
+	ReplicaStarted map[string]time.Time `json:"replica_started"`
 }
 
 func (s *Stack) journalPath() string { return filepath.Join(s.directory, journalFile) }

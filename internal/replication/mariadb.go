@@ -44,9 +44,10 @@ func (m *mariadb) Primary(ctx context.Context) (s PrimaryState, err error) {
 		return s, err
 	}
 	s.IsReplica = replica != nil
-	if err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_master_enabled, @@GLOBAL.gtid_binlog_pos").Scan(&s.IsReadOnly, &s.IsSynchronous, &s.Position); err != nil {
+	if err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_master_enabled, @@GLOBAL.gtid_current_pos").Scan(&s.IsReadOnly, &s.IsSynchronous, &s.Position); err != nil {
 		return s, err
 	}
+	s.Generation = sequenceOf(s.Position)
 	status, err := m.rows(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', 'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_master_wait_sessions', 'Rpl_semi_sync_master_yes_tx', 'Rpl_semi_sync_master_no_tx')")
 	if err != nil {
 		return s, err
@@ -71,8 +72,8 @@ func (m *mariadb) Replica(ctx context.Context) (s ReplicaState, err error) {
 	}
 	if status == nil {
 		var isReadOnly bool
-		err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&isReadOnly)
-		s.IsWritable = !isReadOnly
+		err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.gtid_current_pos").Scan(&isReadOnly, &s.Position)
+		s.IsWritable, s.Generation = !isReadOnly, sequenceOf(s.Position)
 		return s, err
 	}
 	s.IsReplica = true
@@ -138,6 +139,16 @@ func (m *mariadb) rows(ctx context.Context, statement string) ([]map[string]stri
 		all = append(all, row)
 	}
 	return all, rows.Err()
+}
+
+// sequenceOf returns the highest number of a commit in a position, such as 0-1-17,1-2-4: domain, server, number.
+func sequenceOf(position string) (highest int64) {
+	for gtid := range strings.SplitSeq(position, ",") {
+		if n, err := strconv.ParseInt(gtid[strings.LastIndex(gtid, "-")+1:], 10, 64); err == nil {
+			highest = max(highest, n)
+		}
+	}
+	return highest
 }
 
 // SetSynchronous implements [Server].
@@ -266,7 +277,31 @@ func (m *mariadb) Follow(ctx context.Context, position string) error {
 		", MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 2"); err != nil {
 		return errors.New("CHANGE MASTER failed: " + strings.ReplaceAll(err.Error(), m.password, "…"))
 	}
-	return m.run(ctx, "START REPLICA")
+	if err := m.run(ctx, "START REPLICA"); err != nil {
+		return err
+	}
+	return m.awaitReceiver(ctx)
+}
+
+// followTimeout is how long a replica may take to connect.
+const followTimeout = 3 * time.Second
+
+// awaitReceiver waits until a replica that was started receives from its primary.
+func (m *mariadb) awaitReceiver(ctx context.Context) error {
+	for deadline := time.Now().Add(followTimeout); ; {
+		s, err := m.Replica(ctx)
+		if err != nil || s.IsConnected {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New(s.Problem)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // checkVersion fails if a primary that is killed could discard commits which its replica has (MDEV-33465).

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +20,13 @@ const replicaName = "replica"
 const catchUpBytes = 16 << 20
 
 // postgres implements [Server].
-type postgres struct{ db *sql.DB }
+type postgres struct {
+	db *sql.DB
+
+	mu        sync.Mutex
+	reply     string    // the time that the replica has sent last, by its own clock
+	repliedAt time.Time // when that came, by this machine's clock
+}
 
 func openPostgres(c *Config, host string) (Server, error) {
 	config, err := pgx.ParseConfig("sslmode=disable")
@@ -38,7 +45,7 @@ func openPostgres(c *Config, host string) (Server, error) {
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	db := stdlib.OpenDB(*config)
 	keepOne(db)
-	return &postgres{db}, nil
+	return &postgres{db: db}, nil
 }
 
 // keepOne has a pool keep one connection.
@@ -56,19 +63,31 @@ func (p *postgres) Primary(ctx context.Context) (s PrimaryState, err error) {
 	if err != nil || s.IsReplica {
 		return s, err
 	}
-	var isConnected, isSync sql.NullBool
+	var isStreaming, isSync sql.NullBool
 	var confirmed sql.NullInt64
+	var reply sql.NullString
 	err = p.db.QueryRowContext(ctx, `
-		SELECT pg_current_wal_lsn()::text, (SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'), r.connected, r.sync, r.confirmed
+		SELECT pg_current_wal_lsn()::text, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint,
+			(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'), r.streaming, r.sync, r.confirmed, r.reply
 		FROM (SELECT 1) one LEFT JOIN LATERAL (
-			SELECT state = 'streaming' AND reply_time > clock_timestamp() - make_interval(secs => $1) AND pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn) < $2 AS connected,
-				sync_state = 'sync' AS sync, pg_wal_lsn_diff(flush_lsn, '0/0')::bigint AS confirmed
-			FROM pg_stat_replication WHERE application_name = $3 ORDER BY backend_start DESC LIMIT 1
-		) r ON true`, lostAfter.Seconds()/2, catchUpBytes, replicaName).Scan(&s.Position, &s.Waiting, &isConnected, &isSync, &confirmed)
+			SELECT state = 'streaming' AND pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn) < $1 AS streaming, sync_state = 'sync' AS sync,
+				pg_wal_lsn_diff(flush_lsn, '0/0')::bigint AS confirmed, reply_time::text AS reply
+			FROM pg_stat_replication WHERE application_name = $2 ORDER BY backend_start DESC LIMIT 1
+		) r ON true`, catchUpBytes, replicaName).Scan(&s.Position, &s.Generation, &s.Waiting, &isStreaming, &isSync, &confirmed, &reply)
 	s.Confirmed = confirmed.Int64
-	s.IsConnected = isConnected.Bool
-	s.IsInSync = s.IsSynchronous && isConnected.Bool && isSync.Bool
+	s.IsConnected = isStreaming.Bool && p.hasReplied(reply.String, time.Now())
+	s.IsInSync = s.IsSynchronous && s.IsConnected && isSync.Bool
 	return s, err
+}
+
+// hasReplied reports whether the replica has sent something lately: by this machine's clock, since that of the replica may be another.
+func (p *postgres) hasReplied(reply string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if reply != p.reply {
+		p.reply, p.repliedAt = reply, now
+	}
+	return reply != "" && now.Sub(p.repliedAt) < lostAfter/2
 }
 
 // Replica implements [Server].
@@ -76,13 +95,14 @@ func (p *postgres) Replica(ctx context.Context) (s ReplicaState, err error) {
 	var position, status sql.NullString
 	var lag float64
 	var started float64
+	var generation sql.NullInt64
 	err = p.db.QueryRowContext(ctx, `
-		SELECT pg_is_in_recovery(), greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text, (SELECT status FROM pg_stat_wal_receiver),
+		SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END, greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text, (SELECT status FROM pg_stat_wal_receiver),
 			CASE WHEN coalesce(pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn(), true) THEN 0
 			ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float8,
-			extract(epoch FROM pg_postmaster_start_time())::float8`).Scan(&s.IsReplica, &position, &status, &lag, &started)
+			extract(epoch FROM pg_postmaster_start_time())::float8`).Scan(&s.IsReplica, &generation, &position, &status, &lag, &started)
 	s.Started = time.Unix(int64(started), 0)
-	s.IsWritable = !s.IsReplica
+	s.IsWritable, s.Generation = !s.IsReplica, generation.Int64
 	s.Position, s.IsConnected, s.Lag = position.String, status.String == "streaming", seconds(lag)
 	if s.IsReplica && !s.IsConnected {
 		s.Problem = "it does not receive from the primary"

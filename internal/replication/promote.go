@@ -15,8 +15,10 @@ type Promotion struct {
 	Stack
 	PrimaryIsOff bool          // the operator has seen to it that the primary's host does nothing, and will not
 	MayLose      time.Duration // how long before the primary's end acknowledged commits may be lost
-	Abort        bool          // end a promotion that has promoted nothing yet
+	Abort        bool          // end a promotion, if the applications do not use the new primary yet
 	Timeout      time.Duration // how long a step may take
+
+	isLossy bool // the old primary has commits that are given up
 }
 
 // Run promotes the replica.
@@ -36,10 +38,8 @@ func (p *Promotion) Run(ctx context.Context) error {
 	switch {
 	case p.Abort && journal == nil:
 		return errors.New("no promotion is unfinished")
-	case p.Abort && len(journal.Promoted) > 0:
-		return hint.New(fmt.Errorf("%s has begun to be the primary", journal.To), "edge replica promote finishes it")
 	case p.Abort:
-		return p.reopen(ctx, journal)
+		return p.abort(ctx, journal)
 	case journal == nil:
 		journal = &promotionJournal{From: p.config.Primary, To: p.config.Replica}
 	case journal.To == p.config.Primary: // only the applications are left
@@ -62,7 +62,7 @@ func (p *Promotion) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if journal.Compared {
+	if p.isCompared(ctx, all, journal) {
 		err = p.closeAgain(ctx, all, journal)
 	} else {
 		err = p.prepare(ctx, all, journal)
@@ -71,6 +71,33 @@ func (p *Promotion) Run(ctx context.Context) error {
 		return err
 	}
 	return p.promote(ctx, all, journal, old)
+}
+
+// isCompared reports whether what an earlier call has compared still counts: the watcher has not run since then, so that nobody has gone back to the old
+// primary, and no replica was started again.
+func (p *Promotion) isCompared(ctx context.Context, all []servers, journal *promotionJournal) bool {
+	if !journal.Compared {
+		return false
+	}
+	state, err := p.readState(ctx)
+	if err != nil || !timeOf(state).Equal(journal.StateTime) {
+		return false
+	}
+	for _, s := range all {
+		replica, err := s.replicaState(ctx)
+		if err != nil || replica.IsReplica && replica.Started.Sub(journal.ReplicaStarted[s.Name]).Abs() > startSkew {
+			return false
+		}
+	}
+	return true
+}
+
+// timeOf returns when a state was written, which may be nil.
+func timeOf(s *State) time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	return s.Time
 }
 
 // checkReplica fails if the replica's host cannot take over. A server that is no replica could be empty, or an old primary.
@@ -91,16 +118,17 @@ func (p *Promotion) checkReplica(ctx context.Context, all []servers, journal *pr
 func (p *Promotion) checkOld(ctx context.Context, all []servers, journal *promotionJournal) (*host, error) {
 	old := p.host(journal.From)
 	err := old.responds(ctx)
-	if err == nil {
-		for _, service := range fencedServices() { // under this name, so that there is something to stop
-			if _, err := old.container(ctx, service); err != nil {
-				return nil, err
-			}
+	for _, service := range fencedServices() { // under this name, so that there is something to stop
+		if err == nil {
+			_, err = old.container(ctx, service)
 		}
+	}
+	if err == nil {
 		return old, nil
 	}
 	if !p.PrimaryIsOff {
-		return nil, hint.New(fmt.Errorf("%s cannot be stopped: %w", journal.From, err), "is that the right way to its Engine (DATABASES_DOCKER)? If the machine has failed: switch it off, or cut its network, and then add --primary-is-off")
+		return nil, hint.New(fmt.Errorf("%s cannot be stopped: %w", journal.From, err), "is that the right way to its Engine (DATABASES_DOCKER), and the name of its project (DATABASES_PROJECT)? "+
+			"If the machine has failed, or its databases were removed: switch it off, or cut its network, and then add --primary-is-off")
 	}
 	for _, s := range all {
 		if _, err := s.primaryState(ctx); err == nil {
@@ -127,13 +155,16 @@ func (p *Promotion) prepare(ctx context.Context, all []servers, journal *promoti
 		state, err = p.readState(ctx) // the last one, since what writes it is stopped
 	}
 	if err == nil {
-		err = p.compare(ctx, all, state)
+		err = p.compare(ctx, all, state, journal)
 	}
-	if err != nil {
-		return errors.Join(err, p.reopen(context.WithoutCancel(ctx), journal))
+	if err == nil {
+		journal.Compared, journal.StateTime = true, timeOf(state)
+		return p.writeJournal(journal)
 	}
-	journal.Compared = true
-	return p.writeJournal(journal)
+	if len(journal.Promoted) > 0 { // by an earlier call: the way back would lead to two primaries
+		return err
+	}
+	return errors.Join(err, p.reopen(context.WithoutCancel(ctx), journal))
 }
 
 // closeAgain does again what was done before a promotion was interrupted: somebody may have started the services meanwhile.
@@ -141,7 +172,16 @@ func (p *Promotion) closeAgain(ctx context.Context, all []servers, journal *prom
 	if err := p.close(ctx, journal); err != nil {
 		return err
 	}
-	return p.catchUpAll(ctx, all)
+	for _, s := range all {
+		replica, err := s.replicaState(ctx)
+		if err == nil && replica.IsReplica {
+			_, err = p.catchUp(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fencedServices are what is stopped on the host of the old primary: first the only one that has a port.
@@ -214,88 +254,32 @@ func (p *Promotion) close(ctx context.Context, journal *promotionJournal) error 
 	})
 }
 
-// compare waits until the replica has everything that a primary has which responds, and otherwise fails if more may be lost than is allowed.
-func (p *Promotion) compare(ctx context.Context, all []servers, state *State) error {
-	if err := p.catchUpAll(ctx, all); err != nil {
+// abort has the applications use the old primary again. No application has written to the new one yet: that would be after .env names it.
+func (p *Promotion) abort(ctx context.Context, journal *promotionJournal) error {
+	const finish = "edge replica promote finishes it"
+	if journal.To == p.config.Primary {
+		return hint.New(fmt.Errorf("%s is the primary already", journal.To), finish)
+	}
+	all, closeAll, err := openServers(p.config)
+	if err != nil {
 		return err
 	}
-	return p.checkLoss(ctx, all, state)
-}
-
-// catchUpAll waits until the replica has everything that a primary has which responds.
-func (p *Promotion) catchUpAll(ctx context.Context, all []servers) error {
+	defer closeAll()
 	for _, s := range all {
-		if replica, err := s.replicaState(ctx); err != nil || !replica.IsReplica {
-			continue // promoted by an earlier call
-		}
-		position, err := s.primaryState(ctx)
-		if err != nil {
-			continue
-		}
-		if err := p.step(s.Name+": the replica has everything", func() error { return p.catchUp(ctx, s, position.Position) }); err != nil {
-			return hint.New(fmt.Errorf("%s: the replica does not get everything: %w", s.Name, err), "edge replica status says what is wrong with it")
+		if state, err := s.replicaState(ctx); err == nil && !state.IsReplica && slices.Contains(journal.Promoted, s.Name) {
+			return hint.New(fmt.Errorf("%s has begun to be the primary", journal.To), finish)
 		}
 	}
-	return nil
-}
-
-// checkLoss fails if a primary does not respond, and the replica may lack more than may be lost.
-func (p *Promotion) checkLoss(ctx context.Context, all []servers, state *State) error {
-	for _, s := range all {
-		replica, err := s.replicaState(ctx)
-		if err != nil {
-			return err
-		}
-		if _, err := s.primaryState(ctx); err == nil {
-			if !replica.IsConnected {
-				return hint.New(fmt.Errorf("%s: the primary responds, and the replica does not receive from it: %s", s.Name, replica.Problem), "mend the replica first: edge replica status")
+	services := fencedServices()
+	slices.Reverse(services)
+	if err := p.host(journal.From).start(ctx, services...); err != nil {
+		for _, s := range all { // it may never have been stopped
+			if _, primaryErr := s.primaryState(ctx); primaryErr != nil {
+				return hint.New(fmt.Errorf("the databases on %s cannot be started: %w", journal.From, err), "docker compose up --detach there; then call it again")
 			}
-			continue
-		}
-		var d *DatabaseState
-		if state != nil && state.Primary == p.config.Primary && state.Replica == p.config.Replica {
-			d = state.Databases[s.Name]
-		}
-		if d == nil || d.LastInSync.IsZero() {
-			return hint.New(fmt.Errorf("%s: the primary does not respond, and the replica was never known to have everything", s.Name), "restore a backup instead: docs/disaster-recovery.md")
-		}
-		loss, why := lossOf(d, replica, s.Name == "mariadb")
-		switch {
-		case loss == 0:
-			fmt.Fprintf(p.Out, "%s: the replica has every acknowledged commit\n", s.Name)
-		case loss > p.MayLose:
-			return hint.New(fmt.Errorf("%s: the primary does not respond, and the replica may lack commits of %s: %s", s.Name, loss.Round(time.Second), why),
-				fmt.Sprintf("if they may be lost: --may-lose %s; the primary has them on its disks, if these can be read", roundUp(loss)))
-		default:
-			fmt.Fprintf(p.Out, "%s: the replica may lack commits of %s, which you allow: %s\n", s.Name, loss.Round(time.Second), why)
 		}
 	}
-	return nil
-}
-
-// startSkew is how much the start of a server may seem to differ, whose time is reckoned from the seconds that it has run.
-const startSkew = 5 * time.Second
-
-// lossOf returns of how much time the replica of a primary that is gone may lack commits. A server that discards what it has received when it starts may lack
-// some, too.
-func lossOf(d *DatabaseState, replica ReplicaState, discards bool) (loss time.Duration, why string) {
-	if d.Mode != Synchronous {
-		return max(time.Second, d.LastUp.Sub(d.LastInSync)), "the primary was alone since " + d.LastInSync.Local().Format(time.DateTime)
-	}
-	if discards && replica.IsReplica && replica.Started.Sub(d.ReplicaStarted).Abs() > startSkew {
-		return max(time.Second, time.Duration(d.LagSeconds*float64(time.Second))+time.Second), "the replica was started again at " + replica.Started.Local().Format(time.DateTime) + ", and discarded what it had not applied"
-	}
-	return 0, ""
-}
-
-// catchUp waits until the replica has everything up to a position.
-func (p *Promotion) catchUp(ctx context.Context, s servers, position string) error {
-	return p.bounded(ctx, func(ctx context.Context) error {
-		return eventually(ctx, func(ctx context.Context) bool {
-			has, err := s.replica.Has(ctx, position)
-			return err == nil && has
-		})
-	})
+	return p.reopen(ctx, journal)
 }
 
 // reopen undoes close, after a promotion that was refused or given up.
@@ -320,6 +304,9 @@ func (p *Promotion) finish(ctx context.Context, journal *promotionJournal) error
 		return hint.New(err, "the applications are still closed; call edge replica promote again when the databases respond")
 	}
 	p.open(ctx, journal)
+	if p.isLossy {
+		fmt.Fprintf(p.Out, "note: %s may have commits that %s lacks: edge replica rejoin removes them, so copy its data first if you want to look for them\n", journal.From, journal.To)
+	}
 	return p.removeJournal()
 }
 

@@ -63,7 +63,7 @@ func TestWhatAReplicaMayLack(t *testing.T) {
 	running := ReplicaState{IsReplica: true, Started: now.Add(-time.Hour)}
 	restarted := ReplicaState{IsReplica: true, Started: now.Add(-time.Second)}
 	inSync := &DatabaseState{Mode: Synchronous, LastInSync: now, LastUp: now, ReplicaStarted: now.Add(-time.Hour), LagSeconds: 30}
-	alone := &DatabaseState{Mode: Alone, LastInSync: now.Add(-20 * time.Minute), LastUp: now.Add(-5 * time.Minute)}
+	alone := &DatabaseState{Mode: Alone, LastInSync: now.Add(-20 * time.Minute), LastUp: now.Add(-5 * time.Minute), ReplicaStarted: now.Add(-time.Hour)}
 	for name, test := range map[string]struct {
 		state    *DatabaseState
 		replica  ReplicaState
@@ -75,6 +75,7 @@ func TestWhatAReplicaMayLack(t *testing.T) {
 		"it was started again":                {inSync, restarted, true, 31 * time.Second, "started again"},
 		"it was started again, and keeps all": {inSync, restarted, false, 0, ""},
 		"the primary was alone until its end": {alone, running, true, 15 * time.Minute, "alone since"},
+		"both":                                {alone, restarted, true, 15*time.Minute + time.Second, "; the replica was started again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if loss, why := lossOf(test.state, test.replica, test.discards); loss != test.want || !strings.Contains(why, test.why) {

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 // and called again.
 type Rejoin struct {
 	Stack
-	Timeout time.Duration // how long the replica may take until it has everything
+	Overwrite bool          // replace also what is newer than the primary's data
+	Timeout   time.Duration // how long the replica may take until it has everything
 }
 
 // dataDirectories are the roots of the volumes with the databases.
@@ -57,7 +59,10 @@ func (r *Rejoin) Run(ctx context.Context) error {
 	for _, s := range all {
 		if r.isFollowing(ctx, s) {
 			fmt.Fprintf(r.Out, "%s: %s is a replica already\n", s.Name, replica.address)
-			err = r.finishCopy(ctx, s, replica)
+			var volume func(operation string) (string, error)
+			if _, volume, err = replica.volume(ctx, s.Database); err == nil {
+				err = finishCopy(volume)
+			}
 		} else {
 			err = r.copyDatabase(ctx, s, primary, replica)
 		}
@@ -106,12 +111,24 @@ func (r *Rejoin) checkPrimary(ctx context.Context, s servers) error {
 	}
 	// What is on the replica's host is replaced.
 	tables, err := s.primary.Tables(ctx)
-	if err != nil || tables > 0 {
+	if err != nil {
 		return err
 	}
-	if others, err := s.replica.Tables(ctx); err != nil || others > 0 {
+	others, othersErr := s.replica.Tables(ctx)
+	if tables == 0 && (othersErr != nil || others > 0) {
 		return hint.New(fmt.Errorf("%s: the primary, %s, has no tables, and %s has some, or does not respond", s.Name, r.config.Primary, r.config.Replica),
 			"are "+HostVariable+" and "+ReplicaVariable+" exchanged?")
+	}
+	if r.Overwrite || othersErr != nil || others == 0 || s.Name != "postgres" { // MariaDB's old primary may have commits that nobody acknowledged
+		return nil
+	}
+	primary, err := s.primaryState(ctx)
+	if err != nil {
+		return err
+	}
+	if replica, err := s.replicaState(ctx); err == nil && !replica.IsReplica && replica.Generation > primary.Generation {
+		return hint.New(fmt.Errorf("%s: %s was promoted after %s was the primary, so that its data is newer", s.Name, r.config.Replica, r.config.Primary),
+			"is this an older .env? Use the one that edge replica promote has written. If the newer data may be lost: --overwrite")
 	}
 	return nil
 }
@@ -197,20 +214,20 @@ func (r *Rejoin) awaitAlone(ctx context.Context, s servers) error {
 	return nil
 }
 
-// finishCopy removes the old data if a call was interrupted after the new one was in place.
-func (r *Rejoin) finishCopy(ctx context.Context, s servers, replica *host) error {
-	_, volume, err := replica.volume(ctx, s.Database)
-	if err != nil {
-		return err
-	}
+// finishCopy removes what an interrupted call has left beside the data of a replica that follows.
+func finishCopy(volume func(operation string) (string, error)) error {
 	out, err := volume("state")
 	if err != nil {
 		return err
 	}
-	if _, state, _ := strings.Cut(out, "\t"); state == "" {
+	switch _, state, _ := strings.Cut(out, "\t"); state {
+	case "":
 		return nil
+	case "staging": // the old data follows, after all
+		_, err = volume("undo")
+	default:
+		_, err = volume("commit")
 	}
-	_, err = volume("commit")
 	return err
 }
 
@@ -237,7 +254,7 @@ func (h *host) removeHelper(ctx context.Context, d Database) {
 	_, _, _ = h.docker.Run(ctx, "rm", "--force", h.helperName(d)) // usually there is none
 }
 
-// finishEarlier ends what an earlier call has left: data that was being removed is, and anything else is undone.
+// finishEarlier ends what an earlier call has left. A copy that is in place was complete, and what it has replaced is older.
 func finishEarlier(volume func(operation string) (string, error)) error {
 	out, err := volume("state")
 	if err != nil {
@@ -246,7 +263,7 @@ func finishEarlier(volume func(operation string) (string, error)) error {
 	switch _, state, _ := strings.Cut(out, "\t"); state {
 	case "", "staging":
 		return nil
-	case "removing":
+	case "removing", "swapped":
 		_, err = volume("commit")
 	default:
 		_, err = volume("undo")
@@ -368,7 +385,7 @@ func (r *Rejoin) await(ctx context.Context, database string) error {
 			return false
 		}
 		d := state.Databases[database]
-		last = d.Problem
+		last = cmp.Or(d.Problem, d.Reason, "it does not have everything yet")
 		return d.Mode == Synchronous && d.IsConnected
 	})
 	if err != nil {

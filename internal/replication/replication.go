@@ -55,6 +55,7 @@ type PrimaryState struct {
 	Unconfirmed   int64  // grows with what was acknowledged although the replica had not confirmed it
 	Confirmed     int64  // grows with what the replica confirms
 	Position      string // the end of its log
+	Generation    int64  // see [ReplicaState]
 }
 
 // ReplicaState is what a database server says of the one that it follows.
@@ -67,6 +68,9 @@ type ReplicaState struct {
 	Position    string        // the end of what it has received
 	Lag         time.Duration // how old what it has applied is; 0 if it has applied everything that it has received
 	Problem     string        // why it does not receive or apply
+	// Of a server that follows none: of two servers, the one that was the primary last has the higher one. In PostgreSQL, each promotion adds to it, and in
+	// MariaDB, each commit.
+	Generation int64
 }
 
 // Server is one of the two servers of a database.
@@ -89,7 +93,8 @@ type Server interface {
 	Tables(ctx context.Context) (int, error)
 	// Promote makes a replica a primary that is alone. It first applies what it has received. It may be called again.
 	Promote(ctx context.Context) error
-	// Follow makes a server whose data is a copy of its primary's a replica, from the position that the copy has. It fails if it does not receive.
+	// Follow makes a server whose data is a copy of its primary's a replica, from the position that the copy has. It fails if it does not receive within a
+	// few seconds.
 	Follow(ctx context.Context, position string) error
 	Close()
 }

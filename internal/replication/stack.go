@@ -95,6 +95,35 @@ func (s *Stack) State(ctx context.Context) (*State, error) {
 	return state, err
 }
 
+// Forget stops the watcher, and has it forget what the replica has: before a restore of the primary, which the replica cannot follow.
+func (s *Stack) Forget(ctx context.Context) error {
+	if err := s.load(ctx); err != nil {
+		return err
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if journal, err := s.readJournal(); err != nil {
+		return err
+	} else if journal != nil {
+		return hint.New(fmt.Errorf("the promotion of %s is not finished", journal.To), "edge replica promote finishes it")
+	}
+	err = s.step("stopped "+watcherService+", which knows nothing of the replica any more", func() error {
+		for _, args := range [][]string{{"stop", watcherService}, {"run", "--rm", "--no-deps", "--no-TTY", watcherService, "replica", "forget-state"}} {
+			if _, _, err := s.local().Run(ctx, s.Project.Args(args...)...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		fmt.Fprintf(s.Out, "next, after the restore: docker compose up --detach %s, and edge replica rejoin\n", watcherService)
+	}
+	return err
+}
+
 // databaseServices returns the services of this project that stand for databases, also of those that are not replicated.
 func (s *Stack) databaseServices() []string {
 	var names []string

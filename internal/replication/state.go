@@ -66,6 +66,16 @@ func (s *State) Problems(now time.Time) map[string]string {
 // ReadState reads the file of a state; nil if there is none.
 func ReadState(file string) (*State, error) { return readJSON[State](file) }
 
+// ForgetState has the file say nothing of the databases any more. Which promotion was the last one stays known.
+func ForgetState(file string) error {
+	s, err := ReadState(file)
+	if err != nil || s == nil {
+		return err
+	}
+	s.Databases = nil
+	return s.write(file)
+}
+
 // readJSON reads a file; nil if there is none.
 func readJSON[T any](file string) (*T, error) {
 	text, err := os.ReadFile(file)

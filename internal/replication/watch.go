@@ -136,9 +136,9 @@ type pair struct {
 	confirmedAt   time.Time // when that was, or when nothing waited
 	lastConnected time.Time
 	lastReconnect time.Time
-	isSettled     bool   // all of the primary goes by its present setting
-	target        string // what the replica must have before it counts as in sync; "" if that is not known yet
-	unconfirmed   int64  // the primary's counter
+	isSettled     bool    // all of the primary goes by its present setting
+	target        *string // what the replica must have before it counts as having everything; nil if that is not known yet
+	unconfirmed   int64   // the primary's counter
 }
 
 func (p *pair) close() {
@@ -151,11 +151,12 @@ func (p *pair) close() {
 
 // seen is what both hosts say. The errors say why one does not.
 type seen struct {
-	primary    PrimaryState
-	primaryErr error
-	replica    ReplicaState
-	replicaErr error
-	hasTarget  bool // the replica has the target
+	primary       PrimaryState
+	primaryErr    error
+	replica       ReplicaState
+	replicaErr    error
+	hasTarget     bool // the replica has the target
+	hasNewerRival bool // the replica's server is a primary whose data is newer than that of the primary
 }
 
 func (p *pair) look(ctx context.Context) (s seen) {
@@ -172,11 +173,18 @@ func (p *pair) look(ctx context.Context) (s seen) {
 		if s.replicaErr = p.open(&p.replica, c.Replica); s.replicaErr == nil {
 			s.replica, s.replicaErr = p.replica.Replica(ctx)
 		}
-		if s.replicaErr == nil && s.replica.IsReplica && p.target != "" {
-			s.hasTarget, _ = p.replica.Has(ctx, p.target)
+		if s.replicaErr == nil && s.replica.IsReplica && p.target != nil {
+			s.hasTarget = *p.target == "" // of a server that has not had a commit
+			if !s.hasTarget {
+				s.hasTarget, _ = p.replica.Has(ctx, *p.target)
+			}
 		}
 	})
 	both.Wait()
+	if s.primaryErr == nil && s.replicaErr == nil && s.replica.IsWritable && s.replica.Generation > s.primary.Generation {
+		tables, err := p.replica.Tables(ctx) // a server that is going to be a replica has none
+		s.hasNewerRival = err != nil || tables > 0
+	}
 	return s
 }
 
@@ -215,15 +223,20 @@ func (p *pair) decide(d DatabaseState, s seen, now time.Time) (DatabaseState, *a
 		p.lastConnected = now
 	}
 	if !d.IsPrimaryUp {
-		p.lastConnected, p.target = now, "" // a primary that comes back gives its replica time to connect
+		p.lastConnected, p.target = now, nil // a primary that comes back gives its replica time to connect
 		return d, nil
 	}
 	d.LastUp = now
-	// A replica that was in sync, and is a primary now, may have been promoted: then this one must not go on.
-	isRivalled := !d.LastInSync.IsZero() && s.replicaErr == nil && s.replica.IsWritable
-	if isRivalled {
-		d.Problem = fmt.Sprintf("%s takes writes, and %s says that %s is the primary: was a promotion interrupted? edge replica promote finishes it", p.watcher.Config.Replica, HostVariable, p.watcher.Config.Primary)
-		p.target = ""
+	// A replica that was in sync, and is a primary now, may have been promoted: then this one must not go on. The same if its data is newer.
+	switch c := p.watcher.Config; {
+	case s.replicaErr != nil || !s.replica.IsWritable:
+	case !d.LastInSync.IsZero():
+		d.Problem = fmt.Sprintf("%s takes writes, and %s says that %s is the primary: was a promotion interrupted? edge replica promote finishes it; after one that was given up: edge replica rejoin", c.Replica, HostVariable, c.Primary)
+		p.target = nil
+		return d, nil
+	case s.hasNewerRival:
+		d.Problem = fmt.Sprintf("%s takes writes, and its data is newer than that of %s, which is the primary by %s: is this an older .env? Use the one that edge replica promote has written", c.Replica, c.Primary, HostVariable)
+		p.target = nil
 		return d, nil
 	}
 	if s.primary.IsReadOnly {
@@ -248,24 +261,32 @@ func (p *pair) isStuck(s PrimaryState, now time.Time) bool {
 }
 
 func (p *pair) decideSynchronous(d DatabaseState, s seen, now time.Time) (DatabaseState, *action) {
-	p.target, p.isSettled = "", false
+	p.isSettled = false
 	lost := now.Sub(p.lastConnected)
 	hasEscaped := s.primary.Unconfirmed > p.unconfirmed && p.unconfirmed >= 0
 	p.unconfirmed = s.primary.Unconfirmed
 	switch {
 	case !s.primary.IsSynchronous: // somebody else has changed it
+		p.target = nil
 		d.Mode, d.Since, d.Reason = Alone, now, "somebody has set it so"
 		return d, nil
 	case hasEscaped: // a client was killed while it waited
+		p.target = nil
 		d.Mode, d.Since, d.Reason = Alone, now, "a commit was acknowledged that the replica had not confirmed"
 		return d, nil
 	case lost > p.watcher.lostAfter && p.watcher.Config.Policy == Continue:
+		p.target = nil
 		d.Mode, d.Since, d.Reason = Alone, now, fmt.Sprintf("%s has not confirmed anything for %s", p.watcher.Config.Replica, p.watcher.lostAfter)
 		return d, &action{what: "the primary goes on alone", do: setSynchronous(false)}
 	}
 	d.LastInSync = now // what is acknowledged is there, also while nothing can be
-	if d.IsConnected && s.replicaErr == nil && !s.replica.Started.IsZero() {
-		d.ReplicaStarted = s.replica.Started
+	switch hasRestarted := s.replica.Started.Sub(d.ReplicaStarted).Abs() > startSkew; {
+	case !d.IsConnected || s.replicaErr != nil || s.replica.Started.IsZero() || !hasRestarted:
+		p.target = nil
+	case p.target == nil: // what it has discarded when it was started, it has to receive again first
+		p.target = &s.primary.Position
+	case s.hasTarget:
+		d.ReplicaStarted, p.target = s.replica.Started, nil
 	}
 	return d, nil
 }
@@ -278,7 +299,7 @@ func (p *pair) decideAlone(d DatabaseState, s seen, now time.Time) (DatabaseStat
 	p.unconfirmed = -1
 	canFollow := d.IsConnected && s.replicaErr == nil && s.replica.IsReplica && s.replica.IsConnected
 	if !canFollow || !s.primary.IsSynchronous {
-		p.target, p.isSettled = "", false
+		p.target, p.isSettled = nil, false
 	}
 	switch {
 	case !canFollow && s.primary.IsSynchronous:
@@ -296,10 +317,10 @@ func (p *pair) decideAlone(d DatabaseState, s seen, now time.Time) (DatabaseStat
 			p.isSettled = err == nil
 			return err
 		}}
-	case p.target == "":
-		p.target = s.primary.Position
+	case p.target == nil:
+		p.target = &s.primary.Position
 	case s.hasTarget:
-		p.target = ""
+		p.target = nil
 		d.Mode, d.Since, d.LastInSync, d.Reason = Synchronous, now, now, ""
 		d.ReplicaStarted = s.replica.Started
 	}

@@ -20,6 +20,7 @@ var (
 	readOnly = seen{primary: PrimaryState{IsReadOnly: true, IsSynchronous: true}, replica: ReplicaState{IsReplica: true}}
 	stopped  = seen{primary: PrimaryState{IsSynchronous: true}, replica: ReplicaState{IsReplica: true, IsStopped: true}}
 	escaped  = seen{primary: PrimaryState{IsSynchronous: true, IsConnected: true, IsInSync: true, Unconfirmed: 1, Position: "8"}, replica: inSync.replica}
+	newer    = seen{primary: readOnly.primary, replica: ReplicaState{IsWritable: true, Generation: 8}, hasNewerRival: true}
 	twoOfUs  = seen{primary: readOnly.primary, replica: ReplicaState{IsWritable: true}}
 )
 
@@ -82,6 +83,7 @@ func TestDecisions(t *testing.T) {
 		"a primary that starts takes writes": {Stop, Synchronous, []step{{seen: readOnly, mode: Synchronous, action: "the primary takes writes"}}},
 		"but not beside another primary":     {Stop, Synchronous, []step{{seen: inSync, mode: Synchronous}, {seen: twoOfUs, mode: Synchronous}}},
 		"a new replica is no primary":        {Stop, Alone, []step{{seen: twoOfUs, mode: Alone, action: "the primary takes writes"}}},
+		"an old primary is none any more":    {Stop, Alone, []step{{seen: newer, mode: Alone}}},
 		"somebody else has it go on alone":   {Stop, Synchronous, []step{{seen: inSync, mode: Synchronous}, {seen: back, mode: Alone}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -170,5 +172,53 @@ func TestAModeOutlivesTheWatcher(t *testing.T) {
 				t.Errorf("MariaDB: %+v", got.Databases["mariadb"])
 			}
 		})
+	}
+}
+
+// TestAReplicaThatRestartsLacksSomething until it has everything that the primary had when it was connected again.
+func TestAReplicaThatRestartsLacksSomething(t *testing.T) {
+	w := &Watcher{Config: &Config{Primary: "a", Replica: "b", Policy: Stop}}
+	w.setDefaults()
+	p := &pair{watcher: w, log: zap.NewNop(), unconfirmed: -1}
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	before, after := now.Add(-time.Hour), now.Add(-time.Second)
+	d, s := DatabaseState{Mode: Synchronous, ReplicaStarted: before}, inSync
+	s.replica.Started = after
+	for range 3 {
+		if d, _ = p.decide(d, s, now); !d.ReplicaStarted.Equal(before) {
+			t.Fatal("it counts as having everything at once")
+		}
+	}
+	if p.target == nil || *p.target != inSync.primary.Position {
+		t.Fatalf("what it has to have is %v", p.target)
+	}
+	s.hasTarget = true
+	if d, _ = p.decide(d, s, now); !d.ReplicaStarted.Equal(after) || p.target != nil {
+		t.Errorf("started %s, target %v", d.ReplicaStarted, p.target)
+	}
+}
+
+// TestTheClockOfAReplicaDoesNotMatter for whether it replies.
+func TestTheClockOfAReplicaDoesNotMatter(t *testing.T) {
+	p, now := new(postgres), time.Now()
+	for i, step := range []struct {
+		reply string
+		after time.Duration
+		want  bool
+	}{
+		{"", 0, false}, {"12:00", 0, true}, {"12:00", 4 * time.Second, true}, {"12:00", 2 * time.Second, false}, {"11:00", time.Second, true}, {"", time.Second, false},
+	} {
+		now = now.Add(step.after)
+		if got := p.hasReplied(step.reply, now); got != step.want {
+			t.Errorf("step %d: %t, want %t", i, got, step.want)
+		}
+	}
+}
+
+func TestThePositionOfMariaDBHasItsNumber(t *testing.T) {
+	for position, want := range map[string]int64{"": 0, "0-1-17": 17, "0-1-17,1-2-40": 40, "nonsense": 0} {
+		if got := sequenceOf(position); got != want {
+			t.Errorf("%q: %d, want %d", position, got, want)
+		}
 	}
 }

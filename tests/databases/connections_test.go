@@ -109,6 +109,10 @@ func (p *pair) testClients(t *testing.T) {
 		}
 		return text
 	}
+	otherMachine, err := ours.SignMachine("replication", "10.9.9.9", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
 	bigcapital, corteza := readFile(t, filepath.Join(databases, "bigcapital.pem")), readFile(t, filepath.Join(databases, "corteza.pem"))
 	past := time.Now().Add(-10 * 365 * 24 * time.Hour)
 	for _, test := range []struct {
@@ -126,6 +130,8 @@ func (p *pair) testClients(t *testing.T) {
 		{"corteza's at Redis", corteza, "bigcapital-redis", 0, false},
 		{"corteza's, without a name", corteza, "", 0, false},
 		{"none", nil, "corteza-db", 0, false},
+		{"replication's", sign(ours, "replication", nil, time.Now()), "corteza-db", 0, true},
+		{"replication's, of a machine that is not the peer", otherMachine, "corteza-db", 0, false},
 		{"of another authority", sign(otherAuthority, "corteza", nil, time.Now()), "corteza-db", 0, false},
 		{"of another name", sign(ours, "somebody", nil, time.Now()), "corteza-db", 0, false},
 		{"a server's", sign(ours, "corteza", []string{"corteza"}, time.Now()), "corteza-db", 0, false},
