@@ -143,7 +143,7 @@ func newDeploy(cmd *cobra.Command, forceStop <-chan struct{}) (*deploy.Deploy, e
 		NewRollout: func(p compose.Project, o deploy.RolloutOptions) deploy.Rollout {
 			return &rollout.Rollout{
 				Docker: compose.CLI{}, Project: p, Edge: flags.String("edge"),
-				Services: o.Services, Force: o.Force, SkipOneShots: o.SkipOneShots, IsLocked: o.IsLocked,
+				Services: o.Services, Force: o.Force, SkipOneShots: o.SkipOneShots, IsLocked: o.IsLocked, CheckUpToDate: true,
 				ReadyTimeout: flags.Duration("timeout"), DrainTimeout: flags.Duration("drain-timeout"), SessionGrace: flags.Duration("sessions"),
 				Pull: "missing", // the images are there, and a registry does not know those that were built here
 				Out:  cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout), ForceStop: forceStop,

@@ -104,6 +104,7 @@ const maxAuditedCommand = 4096
 func auditLine(by, command, text string) {
 	log, err := syslog.New(syslog.LOG_AUTHPRIV|syslog.LOG_NOTICE, "edge-deploy")
 	if err != nil {
+		fmt.Fprintln(os.Stderr, "edge: warning: the system's log does not have this call:", err)
 		return
 	}
 	defer log.Close()

@@ -18,6 +18,7 @@ type change struct {
 	wasPinned  PinnedService // what was in the file of the pins before
 	imageID    string        // of the new image
 	isNew      bool          // the service runs another image
+	before     []string      // the IDs of the service's containers
 	dropped    []Deployment  // what the file of the pins no longer keeps because of this one
 }
 
@@ -30,9 +31,13 @@ func (r *run) resolve(ctx context.Context) (all []change, err error) {
 		if r.stack.Services[i.Service] == nil {
 			return nil, hint.New(fmt.Errorf("the project %s has no service %q", r.stack.Name, i.Service), "there are: "+strings.Join(r.stack.ServiceNames(), ", "))
 		}
-		if err := r.endInterrupted(ctx, i.Service); err != nil {
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.pins.Deployments)) { // also of a migration, which a rollout of other services would run
+		if err := r.endInterrupted(ctx, name); err != nil {
 			return nil, err
 		}
+	}
+	for _, i := range r.Images {
 		r.print("%s: getting %s", i.Service, i.Image)
 		image, err := r.pull(ctx, i.Image)
 		if err != nil {
@@ -48,6 +53,9 @@ func (r *run) resolve(ctx context.Context) (all []change, err error) {
 			return nil, err
 		}
 		c.isNew = running != image.ID
+		if c.before, err = r.containerIDs(ctx, i.Service); err != nil {
+			return nil, err
+		}
 		all = append(all, c)
 	}
 	return all, nil
@@ -77,7 +85,8 @@ func (r *run) needsForce(all []change) bool {
 		!slices.ContainsFunc(all, func(c change) bool { return c.isNew && !r.isOneShot(c.service) })
 }
 
-// currentImage returns a name for ever of the image that a service runs, and its ID. If nothing runs, they are of what is pinned, or "".
+// currentImage returns a name for ever of the image that a service runs, and its ID. If nothing runs, they are of what is pinned, or "". An image that
+// runs although its deployment has failed, as after an interruption, is no good one: then the name is that of the image before it.
 func (r *run) currentImage(ctx context.Context, service string) (name, id string, err error) {
 	pinned := r.pins.Services[service].Image
 	containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
@@ -89,6 +98,11 @@ func (r *run) currentImage(ctx context.Context, service string) (name, id string
 		image, err := inspectImage(ctx, r.Docker, pinned)
 		if err != nil || image != nil && image.ID == c.Image {
 			return pinned, c.Image, err
+		}
+	}
+	if last := r.pins.last(service); last != nil && last.Result == Failed && last.Previous != "" && last.Pinned != "" {
+		if failed, err := inspectImage(ctx, r.Docker, last.Pinned); err != nil || failed != nil && failed.ID == c.Image {
+			return last.Previous, c.Image, err
 		}
 	}
 	image, err := inspectImage(ctx, r.Docker, c.Image)
@@ -107,17 +121,29 @@ func (r *run) currentImage(ctx context.Context, service string) (name, id string
 	return name, c.Image, err
 }
 
-// runsImage reports whether a container of a service has the new image.
-func (r *run) runsImage(ctx context.Context, c change) (bool, error) {
+// wasReplaced reports whether a container of a service was made by this deployment, and has the new image.
+func (r *run) wasReplaced(ctx context.Context, c change) (bool, error) {
 	containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, c.service)
-	return slices.ContainsFunc(containers, func(o compose.Container) bool { return o.Image == c.imageID }), err
+	return slices.ContainsFunc(containers, func(o compose.Container) bool { return o.Image == c.imageID && !slices.Contains(c.before, o.ID) }), err
+}
+
+func (r *run) containerIDs(ctx context.Context, service string) (ids []string, err error) {
+	containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
+	for _, c := range containers {
+		ids = append(ids, c.ID)
+	}
+	return ids, err
 }
 
 // endInterrupted ends the last deployment of a service if it was killed. It has succeeded if all containers have its image; otherwise it counts as failed, and the image before it is
 // pinned.
 func (r *run) endInterrupted(ctx context.Context, service string) error {
 	last := r.pins.last(service)
-	if last == nil || last.Result != Started {
+	if last == nil || last.Result != Started || r.stack.Services[service] == nil {
+		return nil
+	}
+	if last.Error != "" { // it had failed, and was being rolled back: the image before it is pinned
+		last.Result = Failed
 		return nil
 	}
 	containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)

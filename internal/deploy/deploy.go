@@ -14,6 +14,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
+	"github.com/theworklabs/edge/internal/rollout"
 	"github.com/theworklabs/edge/internal/traffic"
 )
 
@@ -82,6 +83,9 @@ type run struct {
 	pins    *Pins
 	// oneShotsBefore are the images of the one-shot services before the deployment.
 	oneShotsBefore map[string]string
+	// ran are the one-shot services that have run with another image in it, and ranErr why that is not known.
+	ran    []string
+	ranErr error
 }
 
 // Run deploys the images. If the rollout of one fails, the services have the images that they had before, unless a migration has run and the version before is gone. An error
@@ -110,6 +114,7 @@ func (d *Deploy) Run(ctx context.Context) error {
 	if !isWatched {
 		return nil
 	}
+	r.ran, r.ranErr = r.oneShotsThatRan(ctx) // their containers may be removed while the errors are watched
 	return r.watch(ctx, all, before)
 }
 
@@ -176,26 +181,32 @@ func (r *run) rollBack(ctx context.Context, all []change, cause error) error {
 		cause = errors.Join(cause, err)
 	}
 	mayHaveMigrated := err != nil || len(ran) > 0
+	why := "a migration has run, or may have"
 	var changed, kept []string
 	for _, c := range all {
 		last := r.pins.last(c.service)
 		last.Result, last.Error = Failed, literal(firstLine(cause))
-		switch runs, err := r.runsImage(ctx, c); {
+		canGoBack := c.deployment.Previous != c.deployment.Pinned && c.deployment.Previous != ""
+		switch wasReplaced, err := r.wasReplaced(ctx, c); {
 		case slices.Contains(ran, c.service):
 			last.Result, last.Error = Deployed, "" // it is done: its image stays, so that no older one runs on the new schema
 			continue
 		case err != nil: // the pins are put back all the same
 			cause = errors.Join(cause, fmt.Errorf("%s may run the new image: %w", c.service, err))
-		case runs && !r.isOneShot(c.service) && c.deployment.Previous != c.deployment.Pinned && c.deployment.Previous != "":
-			if mayHaveMigrated {
-				kept = append(kept, c.service)
-				continue
-			}
+		case r.isOneShot(c.service):
+		case wasReplaced && canGoBack && !mayHaveMigrated:
 			changed = append(changed, c.service)
+			last.Result = Started                           // until it is rolled back: if this process is killed before that, the image is no good one
 			if c.wasPinned.Image != c.deployment.Previous { // what ran, whatever the files name by now
 				r.pins.pin(c.service, c.deployment.Previous, false)
 				continue
 			}
+		case wasReplaced, errors.Is(cause, rollout.ErrRunsUnready) && !c.isNew:
+			if !mayHaveMigrated {
+				why = "there is no other version to go back to"
+			}
+			kept = append(kept, c.service)
+			continue
 		}
 		r.pins.put(c.service, c.wasPinned)
 	}
@@ -211,10 +222,12 @@ func (r *run) rollBack(ctx context.Context, all []change, cause error) error {
 			cause = errors.Join(cause, fmt.Errorf("roll back: %w", err))
 		}
 	case len(kept) > 0:
-		cause = fmt.Errorf("%w; a migration has run, or may have", cause)
+		cause = fmt.Errorf("%w; %s", cause, why)
 	}
 	r.notifyOfFailure(ctx, all, kept)
 	switch {
+	case len(kept) > 0 && r.pins.undoable(kept[0]) == nil:
+		return hint.New(fmt.Errorf("%w: %w", ErrNotUndone, cause), "deploy a corrected version")
 	case len(kept) > 0:
 		return hint.New(fmt.Errorf("%w: %w", ErrNotUndone, cause), "deploy a corrected version; if the version before works with the data as they are now: edge deploy --undo "+kept[0])
 	case len(changed) > 0:
@@ -226,16 +239,15 @@ func (r *run) rollBack(ctx context.Context, all []change, cause error) error {
 // notifyOfFailure stores and reports how a failed deployment has ended: bad for the services that run the new image, and have not been rolled back.
 func (r *run) notifyOfFailure(ctx context.Context, all []change, kept []string) {
 	for _, c := range all {
+		r.untag(ctx, c.dropped)
 		if r.isOneShot(c.service) {
 			continue
 		}
-		if slices.Contains(kept, c.service) {
-			r.pins.last(c.service).Result = Bad
+		last := r.pins.last(c.service)
+		if last.Result = Failed; slices.Contains(kept, c.service) {
+			last.Result = Bad
 		}
-		r.notify(ctx, c.service, r.pins.last(c.service).Result, c.deployment)
-	}
-	if len(kept) == 0 {
-		return
+		r.notify(ctx, c.service, last.Result, c.deployment)
 	}
 	if err := r.pins.write(r.project.Directory); err != nil {
 		r.print("warning: %s does not have the result: %v", PinsFile, err)

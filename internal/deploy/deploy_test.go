@@ -161,10 +161,11 @@ func TestAFirstDeploymentThatFailsHasNothingToGoBackTo(t *testing.T) {
 	h.push(webRepository+":2", 2)
 	delete(h.running, "web")
 	h.failAt, h.stopsFirst = 1, true
-	if err := h.deploy("web", webRepository+":2").Run(t.Context()); err == nil || strings.Contains(err.Error(), "runs again") {
+	err := h.deploy("web", webRepository+":2").Run(t.Context())
+	if !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "there is no other version to go back to") {
 		t.Errorf("the error is %v", err)
 	}
-	if len(h.rollouts) != 1 || !slices.Equal(h.results("web"), []Result{Failed}) {
+	if len(h.rollouts) != 1 || !slices.Equal(h.results("web"), []Result{Bad}) {
 		t.Errorf("the rollouts are %q, the results %v", h.rollouts, h.results("web"))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/rollout"
 	"github.com/theworklabs/edge/internal/traffic"
 )
 
@@ -28,9 +29,13 @@ type fakeHost struct {
 	registry  map[string]string   // name in the registry → ID
 	running   map[string]string   // service → the name of the image that its container was made from
 	runningID map[string]string   // service → the ID of that image
+	starts    map[string]int      // service → how often its container was replaced
+	second    map[string]string   // service → the ID of the image of a second container, the newer one
 
 	rollouts   []string // the services of each rollout
 	failAt     int      // the number of the rollout that fails; 0: none
+	killAt     int      // the number of the rollout in which the process is killed; 0: none
+	isUnready  bool     // what is up to date is not ready
 	isGone     bool     // the Engine answers nothing after a rollout has failed
 	stopsFirst bool     // a rollout that fails has replaced the containers already
 	isLocked   bool     // another rollout is under way
@@ -56,6 +61,8 @@ func newFakeHost(t *testing.T) *fakeHost {
 		registry:  make(map[string]string),
 		running:   map[string]string{"web": "shop/web:1", "migration": "shop/migration:1"},
 		runningID: map[string]string{"web": imageID(1), "migration": imageID(11)},
+		starts:    make(map[string]int),
+		second:    make(map[string]string),
 	}
 	h.write("compose.yaml", "services: {}\n")
 	return h
@@ -157,14 +164,27 @@ func (h *fakeHost) Run(_ context.Context, args ...string) (stdout, stderr string
 	case args[0] == "ps":
 		for _, a := range args {
 			if service, found := strings.CutPrefix(a, "label=com.docker.compose.service="); found && h.running[service] != "" {
-				return service, "", nil
+				ids := fmt.Sprintf("%s-%d", service, h.starts[service])
+				if h.second[service] != "" {
+					ids += "\n" + service + "-second"
+				}
+				return ids, "", nil
 			}
 		}
 		return "", "", nil
 	case args[0] == "inspect":
-		c := compose.Container{ID: last, Name: "shop-" + last + "-1", Image: h.runningID[last]}
-		c.Config.Image, c.State.Status = h.running[last], "running"
-		text, err := json.Marshal([]compose.Container{c})
+		var all []compose.Container
+		for i, id := range args[3:] {
+			service, suffix, _ := strings.Cut(id, "-")
+			c := compose.Container{ID: id, Name: "shop-" + id, Image: h.runningID[service]}
+			if suffix == "second" {
+				c.Image = h.second[service]
+			}
+			c.Config.Image, c.State.Status = h.running[service], "running"
+			c.Config.Labels = map[string]string{"com.docker.compose.container-number": fmt.Sprint(i + 1)}
+			all = append(all, c)
+		}
+		text, err := json.Marshal(all)
 		return string(text), "", err
 	}
 	h.t.Errorf("unexpected: docker %s", strings.Join(args, " "))
@@ -234,20 +254,19 @@ func (r *fakeRollout) Run(context.Context) error {
 	if h.onRollout != nil {
 		h.onRollout()
 	}
+	if h.killAt == len(h.rollouts) {
+		panic(errKilled)
+	}
+	if h.isUnready && !slices.ContainsFunc(r.options.Services, func(name string) bool { return h.isOutdated(name) }) {
+		return fmt.Errorf("web: %w: not ready within 2m0s", rollout.ErrRunsUnready)
+	}
 	fails := len(h.rollouts) == h.failAt
 	if fails && !h.stopsFirst {
 		return errors.New("web: it does not become ready\nits log")
 	}
-	pins, err := ReadPins(h.directory)
-	if err != nil {
-		return err
-	}
-	wanted := func(name string) string {
-		return cmp.Or(pins.Services[name].Image, h.services[name].Image)
-	}
 	var services []string
 	for _, name := range r.options.Services {
-		if h.idOf(wanted(name)) == h.runningID[name] && !r.options.Force {
+		if !h.isOutdated(name) && !r.options.Force {
 			continue // up to date
 		}
 		services = append(services, name)
@@ -258,17 +277,50 @@ func (r *fakeRollout) Run(context.Context) error {
 		}
 	}
 	for _, name := range services {
-		image := wanted(name)
+		image := h.wanted(name)
 		id := h.idOf(image)
 		if id == "" {
 			h.t.Errorf("%s is to run %s, which this machine does not have", name, image)
 		}
 		h.running[name], h.runningID[name] = image, id
+		h.starts[name]++
+		delete(h.second, name)
 	}
 	if fails {
 		return errors.New("web: it does not become ready")
 	}
 	return nil
+}
+
+// wanted returns the image that a service is to run.
+func (h *fakeHost) wanted(service string) string {
+	pins, err := ReadPins(h.directory)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return cmp.Or(pins.Services[service].Image, h.services[service].Image)
+}
+
+// isOutdated reports whether not all containers of a service have the image that they are to run.
+func (h *fakeHost) isOutdated(service string) bool {
+	id := h.idOf(h.wanted(service))
+	return id != h.runningID[service] || h.second[service] != "" && h.second[service] != id
+}
+
+// errKilled is the panic that ends a process in a rollout.
+var errKilled = errors.New("killed")
+
+// kill deploys, and ends the process in the rollout of a number.
+func (h *fakeHost) kill(n int, images ...string) {
+	h.t.Helper()
+	h.killAt = n
+	defer func() {
+		h.killAt = 0
+		if got := recover(); got != errKilled {
+			h.t.Errorf("it ends with %v", got)
+		}
+	}()
+	_ = h.deploy(images...).Run(h.t.Context())
 }
 
 // idOf returns the ID of the image of a name.

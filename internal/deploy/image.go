@@ -57,7 +57,8 @@ func inspectImage(ctx context.Context, docker compose.Docker, name string) (*loc
 	return &all[0], nil
 }
 
-// pull gets an image from its registry. An image that only this machine has is taken as it is, unless the name has a digest.
+// pull gets an image from its registry. An image that only this machine has is taken as it is, unless the name has a digest. Otherwise the name goes on meaning the image that it meant: the
+// compose file, and other services, may use it.
 func (d *Deploy) pull(ctx context.Context, name string) (*localImage, error) {
 	local, err := inspectImage(ctx, d.Docker, name)
 	if err != nil {
@@ -86,6 +87,9 @@ func (d *Deploy) pull(ctx context.Context, name string) (*localImage, error) {
 	pulled, err := inspectImage(ctx, d.Docker, name)
 	if err == nil && pulled == nil {
 		err = fmt.Errorf("image %s was removed meanwhile", name)
+	}
+	if err == nil && local != nil && pulled.ID != local.ID {
+		_, _, err = d.Docker.Run(ctx, "tag", local.ID, name)
 	}
 	return pulled, err
 }
@@ -120,6 +124,21 @@ func ownTag(name string, image *localImage) (string, error) {
 	}
 	repository, _, _ := splitImage(name)
 	return repository + ":edge-" + hexadecimal[:12], nil
+}
+
+// ownTagEnd matches the end of the name that an image has because it was deployed.
+var ownTagEnd = regexp.MustCompile(`:edge-[0-9a-f]{12}$`)
+
+// checkOwnTag returns an error if somebody has given the name that an image had because it was deployed to another image.
+func checkOwnTag(name string, image *localImage) error {
+	if !ownTagEnd.MatchString(name) {
+		return nil
+	}
+	own, err := ownTag(name, image)
+	if err == nil && own != name {
+		err = hint.New(fmt.Errorf("%s is another image than the one that was deployed", name), "deploy the version that you want by its own name")
+	}
+	return err
 }
 
 // untag removes the tags of images to which no deployment can be undone any more. One that is used stays, and an error is no reason to fail.

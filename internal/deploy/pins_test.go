@@ -178,6 +178,7 @@ func TestASecondServiceThatFailsUndoesTheFirst(t *testing.T) {
 	h.onRollout = func() { // the first one is done
 		if len(h.rollouts) == 1 {
 			h.running["api"], h.runningID["api"] = "registry.example.com/shop/api:2", imageID(31)
+			h.starts["api"]++
 		}
 	}
 	err := h.deploy("api", "registry.example.com/shop/api:2", "web", webRepository+":2").Run(t.Context())

@@ -27,6 +27,13 @@ func (d *Deploy) Undo(ctx context.Context, service string) error {
 		return hint.New(fmt.Errorf("%s has no deployment to undo", service), "edge deploy --list shows the deployments")
 	}
 	begin := last.Time
+	for _, name := range slices.Sorted(maps.Keys(r.pins.Deployments)) { // one that was killed may have pinned a migration that has not run
+		if d := r.pins.find(name, begin); d != nil && d == r.pins.last(name) && r.isOneShot(name) {
+			if err := r.endInterrupted(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
 	all, err := r.changesBack(ctx, begin)
 	if err != nil {
 		return err
@@ -83,12 +90,16 @@ func (r *run) undo(ctx context.Context, begin time.Time, all []change) (err erro
 func (r *run) changeBack(ctx context.Context, service string, d *Deployment) (change, error) {
 	c := change{service: service, wasPinned: r.pins.Services[service]}
 	c.deployment = Deployment{Image: d.Previous, Pinned: d.Previous, Previous: d.Pinned, By: literal(r.By), Result: Started, IsUndo: true}
-	if d.Previous == "" {
-		return c, nil
+	var err error
+	if c.before, err = r.containerIDs(ctx, service); err != nil || d.Previous == "" {
+		return c, err
 	}
 	local, err := inspectImage(ctx, r.Docker, d.Previous)
 	if err == nil && local == nil {
 		local, err = r.pull(ctx, d.Previous)
+	}
+	if err == nil {
+		err = checkOwnTag(d.Previous, local)
 	}
 	if err != nil {
 		return change{}, err

@@ -149,10 +149,12 @@ func (r *run) watch(ctx context.Context, all []change, before routeFigures) erro
 func (r *run) endBad(ctx context.Context, all []change, reason string) error {
 	r.print("the new version has more errors: %s", reason)
 	ran, err := r.oneShotsThatRan(ctx)
+	ran, err = append(r.ran, ran...), errors.Join(r.ranErr, err)
+	slices.Sort(ran)
 	switch {
 	case err != nil:
 	case len(ran) > 0:
-		err = fmt.Errorf("a migration has run: %s", strings.Join(ran, ", "))
+		err = fmt.Errorf("a migration has run: %s", strings.Join(slices.Compact(ran), ", "))
 	default:
 		var back []change
 		begin := all[0].deployment.Time

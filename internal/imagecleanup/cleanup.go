@@ -142,7 +142,11 @@ func (c *Cleanup) deleteImages(ctx context.Context, edge string) error {
 	if c.DryRun {
 		args = append(args, "--dry-run")
 	}
-	stderr, err := c.Docker.Stream(ctx, strings.NewReader(inUse), c.Out, args...)
+	// An interruption would not end what runs in the edge's container, which would go on after the registry takes pushes again.
+	stderr, err := c.Docker.Stream(context.WithoutCancel(ctx), strings.NewReader(inUse), c.Out, args...)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if _, message, found := strings.Cut(stderr, "edge: error: "); err != nil && found {
 		err = errors.New(strings.TrimSpace(message))
 	}
@@ -167,7 +171,11 @@ func (c *Cleanup) collectGarbage(ctx context.Context, registry, collector string
 		}
 		err = errors.Join(err, c.start(after, registry))
 	}()
-	if _, _, err := c.Docker.Run(ctx, "stop", "--time", fmt.Sprint(int(stopTimeout.Seconds())), registry); err != nil {
+	// An interruption would not end the Engine's stop, which would come after the start.
+	if _, _, err := c.runFor(context.WithoutCancel(ctx), stopTimeout+undoTimeout, "stop", "--time", fmt.Sprint(int(stopTimeout.Seconds())), registry); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	const script = `for file in /etc/distribution/config.yml /etc/docker/registry/config.yml; do

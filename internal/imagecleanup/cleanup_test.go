@@ -21,6 +21,9 @@ type fakeDocker struct {
 	stdin   string
 	closed  string // what is in maintenance, as JSON
 	isLeft  bool   // the container of a cleanup before is still there
+
+	interrupt   func() // is called in a command with a part
+	interruptIn string
 }
 
 func (d *fakeDocker) Run(ctx context.Context, args ...string) (string, string, error) {
@@ -29,7 +32,7 @@ func (d *fakeDocker) Run(ctx context.Context, args ...string) (string, string, e
 	return out.String(), stderr, err
 }
 
-func (d *fakeDocker) Stream(_ context.Context, stdin io.Reader, stdout io.Writer, args ...string) (string, error) {
+func (d *fakeDocker) Stream(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) (string, error) {
 	call := strings.Join(args, " ")
 	if stdin != nil {
 		text, err := io.ReadAll(stdin)
@@ -41,6 +44,12 @@ func (d *fakeDocker) Stream(_ context.Context, stdin io.Reader, stdout io.Writer
 	for part, message := range d.fails {
 		if strings.Contains(call, part) {
 			return message, errors.New("exit status 1")
+		}
+	}
+	if d.interrupt != nil && strings.Contains(call, d.interruptIn) {
+		d.interrupt()
+		if ctx.Err() != nil { // the Engine goes on all the same
+			return "", ctx.Err()
 		}
 	}
 	switch {
@@ -132,6 +141,24 @@ func TestTheRegistryRunsAgainAfterAFailure(t *testing.T) {
 		}
 		if !has(d.calls, "start registry-id") || !has(d.calls, "maintenance off") {
 			t.Errorf("%s: called %q", failing, d.calls)
+		}
+	}
+}
+
+// TestAnInterruptionWaitsForWhatItCannotEnd: the Engine stops the registry, and the edge deletes images, also if nobody waits for them any more.
+func TestAnInterruptionWaitsForWhatItCannotEnd(t *testing.T) {
+	for part, last := range map[string]string{"registry delete": "registry delete", "stop --time": "stop --time 70"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := &fakeDocker{running: []string{"edge", "registry"}, interrupt: cancel, interruptIn: part}
+		err := (&Cleanup{Docker: d, Edge: "edge", Service: "registry", Out: io.Discard}).Run(ctx)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", part, err)
+		}
+		if !has(d.calls, last) || has(d.calls, " run --rm") || !has(d.calls, "maintenance off") {
+			t.Errorf("%s: called %q", part, d.calls)
+		}
+		if part == "stop --time" && !has(d.calls, "start registry-id") {
+			t.Errorf("the registry stays stopped: called %q", d.calls)
 		}
 	}
 }

@@ -215,13 +215,16 @@ func readImage(ctx context.Context, repository *remote.Repository, d ocispec.Des
 			if err := json.Unmarshal(text, &config); err != nil {
 				return time.Time{}, nil, fmt.Errorf("read the configuration of the image: %w", err)
 			}
-			if config.Created.Unix() > 0 {
+			if config.Created.After(firstImages) {
 				created = config.Created
 			}
 		}
 	}
 	return created, parts, nil
 }
+
+// firstImages is when Docker was first released: an earlier date, such as 1980-01-01, is that of a reproducible build, and does not say how old the image is.
+var firstImages = time.Date(2013, 3, 20, 0, 0, 0, 0, time.UTC)
 
 // The types of Docker's own formats: distribution.github.io/distribution/spec/manifest-v2-2.
 const (

@@ -127,6 +127,7 @@ func TestPlanKeepsWhatIsNeeded(t *testing.T) {
 	f.tag("commit-of-v1.1", same)
 	f.tag("undated", f.image("undated", time.Time{}))
 	f.tag("reproducible", f.image("reproducible", time.Unix(0, 0)))
+	f.tag("buildpack", f.image("buildpack", time.Date(1980, 1, 1, 0, 0, 1, 0, time.UTC)))
 	f.tag("old", f.image("old", daysAgo(50)))
 	f.tag("old-list", f.list(oldPart, commonPart))
 	f.tag("v1.0", f.list(commonPart))
@@ -162,12 +163,12 @@ func TestPlanKeepsWhatIsNeeded(t *testing.T) {
 	if !slices.Equal(deleted, wantDeleted) {
 		t.Errorf("deleted %q, want %q", deleted, wantDeleted)
 	}
-	wantKept := []string{"common-part", "commit-of-v1.1", "newest", "reproducible", signed(used), "undated", "used", "used-list", "v1.0", "v1.1", "v1.2", "young"}
+	wantKept := []string{"buildpack", "common-part", "commit-of-v1.1", "newest", "reproducible", signed(used), "undated", "used", "used-list", "v1.0", "v1.1", "v1.2", "young"}
 	slices.Sort(wantKept)
 	if !slices.Equal(kept, wantKept) {
 		t.Errorf("kept %q, want %q", kept, wantKept)
 	}
-	if text := plan.String(); !strings.HasPrefix(text, "shop/web: 4 of 16 tags\n") || !strings.Contains(text, "  old  ") || !strings.Contains(text, "  of 2026-10-12\n") {
+	if text := plan.String(); !strings.HasPrefix(text, "shop/web: 4 of 17 tags\n") || !strings.Contains(text, "  old  ") || !strings.Contains(text, "  of 2026-10-12\n") {
 		t.Errorf("the plan is printed as\n%s", text)
 	}
 
@@ -175,7 +176,7 @@ func TestPlanKeepsWhatIsNeeded(t *testing.T) {
 	if err := plan.Execute(t.Context(), registry, &out); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := out.String(), "shop/web: deleted 4 tags, kept 12\n"; got != want {
+	if got, want := out.String(), "shop/web: deleted 4 tags, kept 13\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
 	if f.contents[oldPart["digest"].(string)] != nil {

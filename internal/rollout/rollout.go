@@ -42,6 +42,8 @@ type Rollout struct {
 	Force bool
 	// SkipOneShots does not run the services again that have to complete first, such as migrations.
 	SkipOneShots bool
+	// CheckUpToDate has Run fail with [ErrRunsUnready] if the containers of a service that is up to date do not become ready.
+	CheckUpToDate bool
 	// IsLocked says that the caller has locked the services with [Rollout.Lock].
 	IsLocked bool
 	// Out gets a line for each step.
@@ -53,6 +55,9 @@ type Rollout struct {
 }
 
 var errInterrupted = errors.New("interrupted")
+
+// ErrRunsUnready says that a service is up to date, and not ready.
+var ErrRunsUnready = errors.New("it runs already, and is not ready")
 
 // Plan returns what [Rollout.Run] would do now. It changes nothing, and takes no lock. An error has a hint (see package hint) if there is a
 // next step to take.

@@ -97,6 +97,11 @@ func (t *serviceRollout) run(ctx context.Context) error {
 		return errorOrInterrupted(ctx, err)
 	}
 	if t.plan.strategy == upToDate {
+		if t.rollout.CheckUpToDate && t.hasRoute {
+			if err := t.awaitReady(ctx, t.existing); err != nil {
+				return fmt.Errorf("%w: %w", ErrRunsUnready, err)
+			}
+		}
 		t.printLine("nothing to do: what runs is what the file says; --force replaces it anyway")
 		return nil
 	}

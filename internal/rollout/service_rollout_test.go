@@ -141,3 +141,29 @@ func TestRemainingOldContainersAreReported(t *testing.T) {
 		a.checkFailed(t, "| docker rm --force "+a.host.containersOf("web")[0].ID)
 	})
 }
+
+// TestAnUpToDateServiceHasToBeReady if the caller wants to know: its containers may be those of a rollout that failed.
+func TestAnUpToDateServiceHasToBeReady(t *testing.T) {
+	upToDate := func(isReady, checks bool) setupFunc {
+		return func(w *fakeHost, r *Rollout, _ context.CancelFunc) {
+			w.configHashes["web"] = "old"
+			if !isReady {
+				w.containersOf("web")[0].readyAt = time.Now().Add(time.Hour)
+			}
+			r.CheckUpToDate = checks
+		}
+	}
+	runTestRollout(t, 1, upToDate(false, true), func(t *testing.T, a *testRollout) {
+		if !errors.Is(a.err, ErrRunsUnready) || !strings.Contains(a.err.Error(), "not ready within 1m0s") {
+			t.Error(a.err)
+		}
+	})
+	for _, c := range []struct{ isReady, checks bool }{{true, true}, {false, false}} {
+		runTestRollout(t, 1, upToDate(c.isReady, c.checks), func(t *testing.T, a *testRollout) {
+			if a.err != nil {
+				t.Error(a.err)
+			}
+			a.checkPrinted(t, "nothing to do")
+		})
+	}
+}
