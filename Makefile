@@ -26,7 +26,7 @@ test:
 	$(STEP) lint $(MAKE) --no-print-directory lint
 	$(STEP) sbom deploy/sbom
 	# Three at a time, since some wait.
-	$(STEP) 'tests that need no Docker' $(GOTEST) -p 3 $$(tests/without-docker) -short -timeout $(HANGS)
+	@packages=$$(tests/without-docker) && tests/step 'tests that need no Docker' $(GOTEST) -p 3 $$packages -short -timeout $(HANGS)
 	$(STEP) 'benchmarks, once' go test -vet=off -run '^$$' -bench . -benchtime 1x $(addprefix ./,$(BENCHMARKS))
 	$(STEP) fuzz tests/fuzz 300x
 	# Nothing else runs beside tests of delays.

@@ -163,7 +163,7 @@ func printCreated(out io.Writer, created *backup.Created) {
 	switch {
 	case created.RecoveryKey == "":
 	case created.IsSecond:
-		fmt.Fprintf(out, `edge: created the second repository %s, and added it to %s
+		fmt.Fprintf(out, `edge: created the second repository %s, for %s
 
 It has the password of the first one, and a recovery key of its own:
 

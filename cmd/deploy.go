@@ -47,9 +47,9 @@ that it had. Run it on the host, where you run docker compose; --file, --project
                     1 % more, the deployment is undone; not if a migration has run with it.
   --pull never      uses the image that this machine has.
 
-Exit status: 0 the new version serves; 1 failed, and the version before serves; 3 undone,
-because it has more errors; 4 it has more errors or does not become ready, and was not
-undone, because a migration has run, or because that failed.
+Exit status: 0 the new version serves; 1 failed, and what ran before runs; 3 undone, because
+it has more errors; 4 it has more errors or does not become ready, and was not undone,
+because a migration has run, there is no other version, or that failed.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			addDeployFlags(cmd)

@@ -42,8 +42,8 @@ compose.replicated.yaml: docs/replication.md.
              primary, and has the applications use the new one.
   rejoin     makes the databases on DATABASES_REPLICA a copy of the primary's, which follows
              it: the first time, and after a promotion. What is there is replaced.
-  forget     stops the service replication, and has it forget what the replica has: before a
-             backup is restored on the primary, which the replica cannot follow.
+  forget     stops the replica and the service replication, which forgets what the replica has:
+             before a backup is restored on the primary, which the replica cannot follow.
   watch      watches both machines. The service replication runs it.
 
 promote and rejoin may be interrupted, and called again. They use the Docker Engines of the

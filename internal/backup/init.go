@@ -44,6 +44,9 @@ type Created struct {
 // repository that exists. With an error, it also returns what it has created if that can be used: the recovery key is stored nowhere else.
 func (i *Init) Run(ctx context.Context) (*Created, error) {
 	if i.Repository == "" && (i.CopyTo != "" || i.Timer) {
+		if i.Notify != "" {
+			return nil, hint.New(errors.New("--notify is for a repository that is created"), "set "+notifyVariable+" in "+settingsFile)
+		}
 		return i.extend(ctx)
 	}
 	if i.Repository == "" {
@@ -170,8 +173,15 @@ func createSecond(ctx context.Context, first, second *restic.Repository, recover
 	return second.AddKey(ctx, recoveryKey)
 }
 
-// appendLine adds a line to a file.
+// appendLine adds a line to a file, whose last line may not be ended.
 func appendLine(name, line string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		line = "\n" + line
+	}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err

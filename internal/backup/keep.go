@@ -31,7 +31,8 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 	count := 0
 	hasShrunk := false
 	for app, of := range byApp {
-		hasShrunk = hasShrunk || latest[app].HasShrunk
+		isPresent := slices.ContainsFunc(b.plan.Apps, func(a App) bool { return a.Name == app })
+		hasShrunk = hasShrunk || latest[app].HasShrunk && isPresent
 		for _, s := range expired(of, b.options.Keep) {
 			snapshots = append(snapshots, s.snapshots...)
 			count++

@@ -92,3 +92,19 @@ func TestKeysHaveGroups(t *testing.T) {
 		t.Errorf("got %s and %s", a, b)
 	}
 }
+
+// TestALineIsAddedToAFileWhoseLastOneIsNotEnded, as an editor may leave it: otherwise the password would have it at its end.
+func TestALineIsAddedToAFileWhoseLastOneIsNotEnded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "backup.env")
+	for before, want := range map[string]string{"": "B=2\n", "A=1\n": "A=1\nB=2\n", "A=1": "A=1\nB=2\n"} {
+		if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := appendLine(file, "B=2"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != want {
+			t.Errorf("%q: %q, %v", before, got, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
+	"github.com/theworklabs/edge/internal/rollout"
 )
 
 // change is a deployment of one service that is going to be executed.
@@ -18,7 +20,7 @@ type change struct {
 	wasPinned  PinnedService // what was in the file of the pins before
 	imageID    string        // of the new image
 	isNew      bool          // the service runs another image
-	before     []string      // the IDs of the service's containers
+	before     []string      // the IDs of the service's containers, sorted
 	dropped    []Deployment  // what the file of the pins no longer keeps because of this one
 }
 
@@ -39,12 +41,12 @@ func (r *run) resolve(ctx context.Context) (all []change, err error) {
 	}
 	for _, i := range r.Images {
 		r.print("%s: getting %s", i.Service, i.Image)
-		image, err := r.pull(ctx, i.Image)
+		image, kept, err := r.pull(ctx, i.Image)
 		if err != nil {
 			return nil, err
 		}
 		c := change{service: i.Service, wasPinned: r.pins.Services[i.Service], imageID: image.ID}
-		c.deployment = Deployment{Image: i.Image, By: literal(r.By), Result: Started}
+		c.deployment = Deployment{Image: i.Image, Kept: kept, By: literal(r.By), Result: Started}
 		if c.deployment.Pinned, err = pinImage(ctx, r.Docker, i.Image, image); err != nil {
 			return nil, err
 		}
@@ -85,8 +87,8 @@ func (r *run) needsForce(all []change) bool {
 		!slices.ContainsFunc(all, func(c change) bool { return c.isNew && !r.isOneShot(c.service) })
 }
 
-// currentImage returns a name for ever of the image that a service runs, and its ID. If nothing runs, they are of what is pinned, or "". An image that
-// runs although its deployment has failed, as after an interruption, is no good one: then the name is that of the image before it.
+// currentImage returns a name for ever of the image that a service runs, and its ID. If nothing runs, they are of what is pinned, or "". An image whose deployment
+// was interrupted is no good one: then the name is that of the image before it.
 func (r *run) currentImage(ctx context.Context, service string) (name, id string, err error) {
 	pinned := r.pins.Services[service].Image
 	containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
@@ -100,7 +102,7 @@ func (r *run) currentImage(ctx context.Context, service string) (name, id string
 			return pinned, c.Image, err
 		}
 	}
-	if last := r.pins.last(service); last != nil && last.Result == Failed && last.Previous != "" && last.Pinned != "" {
+	if last := r.pins.last(service); r.interrupted[service] && last.Previous != "" && last.Pinned != "" {
 		if failed, err := inspectImage(ctx, r.Docker, last.Pinned); err != nil || failed != nil && failed.ID == c.Image {
 			return last.Previous, c.Image, err
 		}
@@ -121,22 +123,28 @@ func (r *run) currentImage(ctx context.Context, service string) (name, id string
 	return name, c.Image, err
 }
 
-// wasReplaced reports whether a container of a service was made by this deployment, and has the new image.
+// wasReplaced reports whether this deployment has changed the containers of a service, one of which has the new image.
 func (r *run) wasReplaced(ctx context.Context, c change) (bool, error) {
 	containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, c.service)
-	return slices.ContainsFunc(containers, func(o compose.Container) bool { return o.Image == c.imageID && !slices.Contains(c.before, o.ID) }), err
+	runs := slices.ContainsFunc(containers, func(o compose.Container) bool { return o.Image == c.imageID })
+	return runs && !slices.Equal(idsOf(containers), c.before), err
 }
 
 func (r *run) containerIDs(ctx context.Context, service string) (ids []string, err error) {
 	containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
+	return idsOf(containers), err
+}
+
+func idsOf(containers []compose.Container) (ids []string) {
 	for _, c := range containers {
 		ids = append(ids, c.ID)
 	}
-	return ids, err
+	slices.Sort(ids)
+	return ids
 }
 
-// endInterrupted ends the last deployment of a service if it was killed. It has succeeded if all containers have its image; otherwise it counts as failed, and the image before it is
-// pinned.
+// endInterrupted ends the last deployment of a service if it was killed. It has succeeded if all containers have its image, and are ready; otherwise it counts as failed, and the image before it is
+// pinned. A migration without a container may have run: an older one must not run on its schema.
 func (r *run) endInterrupted(ctx context.Context, service string) error {
 	last := r.pins.last(service)
 	if last == nil || last.Result != Started || r.stack.Services[service] == nil {
@@ -144,6 +152,7 @@ func (r *run) endInterrupted(ctx context.Context, service string) error {
 	}
 	if last.Error != "" { // it had failed, and was being rolled back: the image before it is pinned
 		last.Result = Failed
+		r.interrupted[service] = true
 		return nil
 	}
 	containers, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
@@ -156,15 +165,24 @@ func (r *run) endInterrupted(ctx context.Context, service string) error {
 			return err
 		}
 	}
-	isOther := func(c compose.Container) bool { return c.Image != image.ID || !r.isOneShot(service) && !c.IsUp() }
-	switch {
-	case image != nil && len(containers) > 0 && !slices.ContainsFunc(containers, isOther):
-		last.Result = Deployed
-		if last.IsUndo {
-			last.Result = Rollback
+	isOther := func(c compose.Container) bool { return image == nil || c.Image != image.ID }
+	hasSucceeded := !slices.ContainsFunc(containers, isOther)
+	if hasSucceeded && !r.isOneShot(service) {
+		err := r.NewRollout(r.presentProject(), RolloutOptions{Services: []string{service}}).CheckReady(ctx)
+		_, isUnready := errors.AsType[*rollout.UnreadyError](err)
+		if err != nil && !isUnready {
+			return fmt.Errorf("find out how an interrupted deployment has ended: %w", err)
 		}
+		hasSucceeded = !isUnready && len(containers) > 0
+	}
+	switch {
+	case hasSucceeded && last.IsUndo:
+		last.Result = Rollback
+	case hasSucceeded:
+		last.Result = Deployed
 	default:
 		last.Result, last.Error = Failed, "interrupted"
+		r.interrupted[service] = !last.IsUndo
 		if !last.IsUndo { // otherwise the image before it is the bad one
 			r.pins.pin(service, last.Previous, false)
 		}

@@ -61,6 +61,8 @@ type Rollout interface {
 	// Lock keeps other rollouts of the services from running, until unlock is called.
 	Lock(ctx context.Context) (unlock func(), err error)
 	Run(ctx context.Context) error
+	// CheckReady returns a [rollout.UnreadyError] if a container of the services is not ready now.
+	CheckReady(ctx context.Context) error
 	// Traffic returns what the edge has counted on each route to the services.
 	Traffic(ctx context.Context) (map[string][]traffic.Point, error)
 	// RunInEdge runs a command of the edge in its container.
@@ -83,6 +85,8 @@ type run struct {
 	pins    *Pins
 	// oneShotsBefore are the images of the one-shot services before the deployment.
 	oneShotsBefore map[string]string
+	// interrupted are the services whose last deployment was interrupted, and is no good one.
+	interrupted map[string]bool
 	// ran are the one-shot services that have run with another image in it, and ranErr why that is not known.
 	ran    []string
 	ranErr error
@@ -182,31 +186,40 @@ func (r *run) rollBack(ctx context.Context, all []change, cause error) error {
 	}
 	mayHaveMigrated := err != nil || len(ran) > 0
 	why := "a migration has run, or may have"
+	unready, _ := errors.AsType[*rollout.UnreadyError](cause)
 	var changed, kept []string
 	for _, c := range all {
 		last := r.pins.last(c.service)
 		last.Result, last.Error = Failed, literal(firstLine(cause))
 		canGoBack := c.deployment.Previous != c.deployment.Pinned && c.deployment.Previous != ""
-		switch wasReplaced, err := r.wasReplaced(ctx, c); {
+		isDown, err := r.wasReplaced(ctx, c)
+		isDown = isDown || unready != nil && unready.Service == c.service
+		switch {
 		case slices.Contains(ran, c.service):
 			last.Result, last.Error = Deployed, "" // it is done: its image stays, so that no older one runs on the new schema
 			continue
 		case err != nil: // the pins are put back all the same
 			cause = errors.Join(cause, fmt.Errorf("%s may run the new image: %w", c.service, err))
 		case r.isOneShot(c.service):
-		case wasReplaced && canGoBack && !mayHaveMigrated:
+		case isDown && canGoBack && !mayHaveMigrated:
 			changed = append(changed, c.service)
 			last.Result = Started                           // until it is rolled back: if this process is killed before that, the image is no good one
 			if c.wasPinned.Image != c.deployment.Previous { // what ran, whatever the files name by now
 				r.pins.pin(c.service, c.deployment.Previous, false)
 				continue
 			}
-		case wasReplaced, errors.Is(cause, rollout.ErrRunsUnready) && !c.isNew:
-			if !mayHaveMigrated {
-				why = "there is no other version to go back to"
-			}
+		case isDown:
 			kept = append(kept, c.service)
-			continue
+			if canGoBack { // the migration keeps it from that
+				continue
+			}
+			switch {
+			case mayHaveMigrated:
+			case c.deployment.Previous == "":
+				why = "nothing ran before"
+			default:
+				why = "the same image ran before"
+			}
 		}
 		r.pins.put(c.service, c.wasPinned)
 	}

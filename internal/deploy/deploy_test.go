@@ -162,8 +162,11 @@ func TestAFirstDeploymentThatFailsHasNothingToGoBackTo(t *testing.T) {
 	delete(h.running, "web")
 	h.failAt, h.stopsFirst = 1, true
 	err := h.deploy("web", webRepository+":2").Run(t.Context())
-	if !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "there is no other version to go back to") {
+	if !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "nothing ran before") {
 		t.Errorf("the error is %v", err)
+	}
+	if pins := h.read(PinsFile); strings.Contains(pins, "services:") {
+		t.Errorf("the image stays pinned:\n%s", pins)
 	}
 	if len(h.rollouts) != 1 || !slices.Equal(h.results("web"), []Result{Bad}) {
 		t.Errorf("the rollouts are %q, the results %v", h.rollouts, h.results("web"))

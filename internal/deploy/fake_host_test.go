@@ -258,7 +258,7 @@ func (r *fakeRollout) Run(context.Context) error {
 		panic(errKilled)
 	}
 	if h.isUnready && !slices.ContainsFunc(r.options.Services, func(name string) bool { return h.isOutdated(name) }) {
-		return fmt.Errorf("web: %w: not ready within 2m0s", rollout.ErrRunsUnready)
+		return fmt.Errorf("web: %w", &rollout.UnreadyError{Service: "web"})
 	}
 	fails := len(h.rollouts) == h.failAt
 	if fails && !h.stopsFirst {
@@ -329,6 +329,14 @@ func (h *fakeHost) idOf(image string) string {
 		return strings.TrimPrefix(digest, "@")
 	}
 	return h.images[image]
+}
+
+// CheckReady implements [Rollout].
+func (r *fakeRollout) CheckReady(context.Context) error {
+	if r.host.isUnready {
+		return fmt.Errorf("web: %w", &rollout.UnreadyError{Service: "web"})
+	}
+	return nil
 }
 
 // Traffic implements [Rollout].

@@ -58,40 +58,60 @@ func inspectImage(ctx context.Context, docker compose.Docker, name string) (*loc
 }
 
 // pull gets an image from its registry. An image that only this machine has is taken as it is, unless the name has a digest. Otherwise the name goes on meaning the image that it meant: the
-// compose file, and other services, may use it.
-func (d *Deploy) pull(ctx context.Context, name string) (*localImage, error) {
-	local, err := inspectImage(ctx, d.Docker, name)
+// compose file, and other services, may use it: kept is its ID.
+func (r *run) pull(ctx context.Context, name string) (image *localImage, kept string, err error) {
+	local, err := inspectImage(ctx, r.Docker, name)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if d.Pull == "never" {
-		if local == nil {
-			return nil, hint.New(fmt.Errorf("image %s is not on this machine", name), "without --pull never, it is pulled")
-		}
-		return local, nil
+	if r.Pull == "never" {
+		return r.present(ctx, name, local)
 	}
 	_, _, digest := splitImage(name)
 	if local != nil && digest != "" {
-		return local, nil // it cannot be another one
+		return local, "", nil // it cannot be another one
 	}
-	if _, _, err := d.Docker.Run(ctx, "pull", "--quiet", name); err != nil {
+	if _, _, err := r.Docker.Run(ctx, "pull", "--quiet", name); err != nil {
 		if local == nil {
-			return nil, hint.New(fmt.Errorf("pull %s: %w", name, err), "is the name right, and has this machine logged in (docker login)?")
+			return nil, "", hint.New(fmt.Errorf("pull %s: %w", name, err), "is the name right, and has this machine logged in (docker login)?")
 		}
 		if len(local.RepoDigests) > 0 {
-			return nil, hint.New(fmt.Errorf("pull %s: %w", name, err), "--pull never takes the image of that name that this machine has")
+			return nil, "", hint.New(fmt.Errorf("pull %s: %w", name, err), "--pull never takes the image of that name that this machine has")
 		}
-		fmt.Fprintf(d.Out, "no registry has %s; the one that was built on this machine is taken\n", name)
-		return local, nil
+		r.print("no registry has %s; the one that was built on this machine is taken", name)
+		return local, "", nil
 	}
-	pulled, err := inspectImage(ctx, d.Docker, name)
+	pulled, err := inspectImage(context.WithoutCancel(ctx), r.Docker, name)
 	if err == nil && pulled == nil {
 		err = fmt.Errorf("image %s was removed meanwhile", name)
 	}
 	if err == nil && local != nil && pulled.ID != local.ID {
-		_, _, err = d.Docker.Run(ctx, "tag", local.ID, name)
+		kept = local.ID
+		_, _, err = r.Docker.Run(context.WithoutCancel(ctx), "tag", local.ID, name)
 	}
-	return pulled, err
+	return pulled, kept, err
+}
+
+// present returns the image of a name that was pulled last, by whatever command: the one that was deployed last under it, if the name has kept its meaning then and means the same now.
+func (r *run) present(ctx context.Context, name string, local *localImage) (image *localImage, kept string, err error) {
+	if local == nil {
+		return nil, "", hint.New(fmt.Errorf("image %s is not on this machine", name), "without --pull never, it is pulled")
+	}
+	var last *Deployment
+	for _, all := range r.pins.Deployments {
+		for i, d := range all {
+			if d.Image == name && d.Kept == local.ID && (last == nil || d.Time.After(last.Time)) {
+				last = &all[i]
+			}
+		}
+	}
+	if last == nil {
+		return local, "", nil
+	}
+	if image, err = inspectImage(ctx, r.Docker, last.Pinned); err != nil || image != nil {
+		return image, last.Kept, err
+	}
+	return local, "", nil // it was removed
 }
 
 // pinImage returns a name that means this very image for ever: with the digest of its registry or, of an image that was built on this machine, with a tag of its own. The image gets

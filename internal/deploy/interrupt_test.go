@@ -45,7 +45,7 @@ func TestAVersionThatIsNotReadyIsNoSuccess(t *testing.T) {
 		t.Fatalf("the error is %v", err)
 	}
 	h.isUnready = true
-	if err := deploy(); !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "is not ready") {
+	if err := deploy(); !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "it is up to date") {
 		t.Errorf("the error is %v", err)
 	}
 	if got := h.results("web"); !slices.Equal(got, []Result{Bad, Bad}) {
@@ -53,6 +53,79 @@ func TestAVersionThatIsNotReadyIsNoSuccess(t *testing.T) {
 	}
 	h.mustUndo("web")
 	h.expectRunning("web", imageID(1), "shop/web:edge-000000000001")
+}
+
+// TestAReplacedVersionThatIsNotReadyIsNoGoodOne: the deployment was killed after it had stopped the old container.
+func TestAReplacedVersionThatIsNotReadyIsNoGoodOne(t *testing.T) {
+	for _, isReady := range []bool{false, true} {
+		h := newHostWithWeb3(t)
+		h.kill(2, "web", webRepository+":2")
+		h.running["web"], h.runningID["web"] = webRepository+":2", imageID(2)
+		h.isUnready = !isReady
+		h.mustDeploy("web", webRepository+":3")
+		h.isUnready = false
+		h.mustUndo("web")
+		if isReady {
+			h.expectRunning("web", imageID(2), good2)
+		} else {
+			h.expectRunning("web", imageID(1), good1)
+		}
+	}
+}
+
+// TestAReusedContainerIsRolledBack if another service fails: the killed deployment had started it.
+func TestAReusedContainerIsRolledBack(t *testing.T) {
+	h := newHostWithWeb3(t)
+	h.services["api"] = h.services["edge"]
+	h.running["api"], h.runningID["api"], h.images["edge:dev"] = "edge:dev", imageID(30), imageID(30)
+	h.push("registry.example.com/shop/api:2", 31)
+	h.kill(2, "web", webRepository+":2")
+	h.second["web"] = imageID(2)
+	h.failAt = 3
+	h.onRollout = func() { // web is done
+		if len(h.rollouts) == 3 {
+			h.running["web"], h.runningID["web"] = webRepository+":2", imageID(2)
+			delete(h.second, "web")
+		}
+	}
+	if err := h.deploy("web", webRepository+":2", "api", "registry.example.com/shop/api:2").Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the version before runs again") {
+		t.Errorf("the error is %v", err)
+	}
+	h.expectRunning("web", imageID(1), good1)
+}
+
+// TestAVersionThatWasRolledOutByHandCounts, also if its deployment had failed before.
+func TestAVersionThatWasRolledOutByHandCounts(t *testing.T) {
+	h := newHostWithWeb3(t)
+	h.failAt = 2
+	if err := h.deploy("web", webRepository+":2").Run(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	h.running["web"], h.runningID["web"] = webRepository+":2", imageID(2)
+	h.mustDeploy("web", webRepository+":3")
+	h.mustUndo("web")
+	h.expectRunning("web", imageID(2), good2)
+}
+
+// TestAnImageThatWasPulledLastIsTheOneThatIsHere, though its name has kept the meaning that it had.
+func TestAnImageThatWasPulledLastIsTheOneThatIsHere(t *testing.T) {
+	h := newFakeHost(t)
+	never := func(want int) {
+		t.Helper()
+		d := h.deploy("web", "shop/web:1")
+		d.Pull = "never"
+		if err := d.Run(t.Context()); err != nil || h.runningID["web"] != imageID(want) {
+			t.Errorf("%v, %s runs", err, h.runningID["web"])
+		}
+	}
+	for n := 2; n <= 3; n++ {
+		h.push("shop/web:1", n)
+		h.mustDeploy("web", "shop/web:1")
+	}
+	h.mustUndo("web")
+	never(3)
+	h.images["shop/web:1"] = imageID(7) // docker build, or docker pull
+	never(7)
 }
 
 // TestTheSameImageThatIsReplacedAndNotReady has nothing to go back to. If its old container runs on, it is no worse than before.
@@ -103,6 +176,17 @@ func TestAMigrationOfAKilledDeploymentDoesNotRunLater(t *testing.T) {
 			h.second["web"] = imageID(2)
 			next(h)
 			h.expectRunning("migration", imageID(11), "shop/migration:edge-00000000000b")
+		})
+		t.Run(name+", whose container was removed", func(t *testing.T) { // it may have run
+			h := newMigrationHost(t)
+			h.push(webRepository+":3", 3)
+			h.kill(1, "migration", migration2, "web", webRepository+":2")
+			delete(h.running, "migration")
+			next(h)
+			pins, err := ReadPins(h.directory)
+			if got := pins.Services["migration"].Image; err != nil || got != migration2+"@"+imageID(12) {
+				t.Errorf("pinned is %q, %v", got, err)
+			}
 		})
 	}
 }

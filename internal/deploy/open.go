@@ -52,7 +52,7 @@ func (d *Deploy) Deployments(ctx context.Context) (map[string][]Deployment, erro
 
 // find finds the project's files.
 func (d *Deploy) find(ctx context.Context) (*run, error) {
-	r := &run{Deploy: d, project: d.Project}
+	r := &run{Deploy: d, project: d.Project, interrupted: make(map[string]bool)}
 	p := &r.project
 	if p.Name != "" && p.Directory == "" && len(p.Files) == 0 {
 		if running, ok := compose.RunningProject(ctx, d.Docker, *p); ok {

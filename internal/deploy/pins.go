@@ -49,6 +49,7 @@ type Deployment struct {
 	Image    string    `yaml:"image" json:"image"`                           // as it was asked for
 	Pinned   string    `yaml:"pinned" json:"pinned"`                         // with what identifies its content; "" is the image of the other compose files
 	Previous string    `yaml:"previous,omitempty" json:"previous,omitempty"` // what ran before; "" if nothing did
+	Kept     string    `yaml:"kept,omitempty" json:"kept,omitempty"`         // the ID of the image that had its name on this machine, and kept it
 	Time     time.Time `yaml:"time" json:"time"`
 	By       literal   `yaml:"by,omitempty" json:"by,omitempty"` // who asked for it
 	Result   Result    `yaml:"result" json:"result"`

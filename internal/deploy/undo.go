@@ -96,7 +96,7 @@ func (r *run) changeBack(ctx context.Context, service string, d *Deployment) (ch
 	}
 	local, err := inspectImage(ctx, r.Docker, d.Previous)
 	if err == nil && local == nil {
-		local, err = r.pull(ctx, d.Previous)
+		local, _, err = r.pull(ctx, d.Previous)
 	}
 	if err == nil {
 		err = checkOwnTag(d.Previous, local)

@@ -32,6 +32,9 @@ const stopTimeout = 70 * time.Second
 // startTimeout is how long the registry may take to start.
 const startTimeout = time.Minute
 
+// deleteTimeout is how long the registry may take to list and delete images.
+const deleteTimeout = time.Hour
+
 // undoTimeout bounds each step that ends the cleanup, whatever has failed before.
 const undoTimeout = 30 * time.Second
 
@@ -143,7 +146,9 @@ func (c *Cleanup) deleteImages(ctx context.Context, edge string) error {
 		args = append(args, "--dry-run")
 	}
 	// An interruption would not end what runs in the edge's container, which would go on after the registry takes pushes again.
-	stderr, err := c.Docker.Stream(context.WithoutCancel(ctx), strings.NewReader(inUse), c.Out, args...)
+	deletion, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+	defer cancel()
+	stderr, err := c.Docker.Stream(deletion, strings.NewReader(inUse), c.Out, args...)
 	if err == nil {
 		err = ctx.Err()
 	}

@@ -36,6 +36,9 @@ func TestAPromotionIsGivenUp(t *testing.T) {
 	if journal, err := p.readJournal(); journal != nil || err != nil {
 		t.Errorf("the journal is still there: %+v, %v", journal, err)
 	}
+	if !strings.Contains(f.out.String(), "keep its databases off until edge replica rejoin --overwrite") {
+		t.Errorf("printed\n%s", f.out)
+	}
 }
 
 // TestAPromotionIsNotGivenUpForNothing: the applications would be open without a database.

@@ -22,6 +22,7 @@ type promotionJournal struct {
 	To       string   `json:"to"`
 	Closed   []string `json:"closed"`   // what it has put into maintenance
 	Compared bool     `json:"compared"` // the replica has what it has to have, and nothing reaches the old primary
+	Stopped  bool     `json:"stopped"`  // the databases on the old primary's host were, after that
 	Promoted []string `json:"promoted"` // the databases whose promotion has begun
 
 	// What was compared: the time of the watcher's state, and when the replicas were started, by database. If one is another, it has to be compared again.

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +19,7 @@ import (
 type mariadb struct {
 	db       *sql.DB
 	password string // of root, which is the same on both hosts
+	followed string // the position from which it was started by Follow
 }
 
 func openMariaDB(c *Config, host string) (Server, error) {
@@ -31,7 +34,7 @@ func openMariaDB(c *Config, host string) (Server, error) {
 	}
 	db := sql.OpenDB(connector)
 	keepOne(db)
-	return &mariadb{db, c.mariadbPassword}, nil
+	return &mariadb{db: db, password: c.mariadbPassword}, nil
 }
 
 // Close implements [Server].
@@ -44,10 +47,11 @@ func (m *mariadb) Primary(ctx context.Context) (s PrimaryState, err error) {
 		return s, err
 	}
 	s.IsReplica = replica != nil
-	if err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_master_enabled, @@GLOBAL.gtid_current_pos").Scan(&s.IsReadOnly, &s.IsSynchronous, &s.Position); err != nil {
+	var logged, applied string
+	if err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_master_enabled, @@GLOBAL.gtid_binlog_pos, @@GLOBAL.gtid_slave_pos").Scan(&s.IsReadOnly, &s.IsSynchronous, &logged, &applied); err != nil {
 		return s, err
 	}
-	s.Generation = sequenceOf(s.Position)
+	s.Position = lastPosition(logged, applied)
 	status, err := m.rows(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', 'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_master_wait_sessions', 'Rpl_semi_sync_master_yes_tx', 'Rpl_semi_sync_master_no_tx')")
 	if err != nil {
 		return s, err
@@ -72,8 +76,8 @@ func (m *mariadb) Replica(ctx context.Context) (s ReplicaState, err error) {
 	}
 	if status == nil {
 		var isReadOnly bool
-		err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only, @@GLOBAL.gtid_current_pos").Scan(&isReadOnly, &s.Position)
-		s.IsWritable, s.Generation = !isReadOnly, sequenceOf(s.Position)
+		err := m.db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&isReadOnly)
+		s.IsWritable = !isReadOnly
 		return s, err
 	}
 	s.IsReplica = true
@@ -141,14 +145,20 @@ func (m *mariadb) rows(ctx context.Context, statement string) ([]map[string]stri
 	return all, rows.Err()
 }
 
-// sequenceOf returns the highest number of a commit in a position, such as 0-1-17,1-2-4: domain, server, number.
-func sequenceOf(position string) (highest int64) {
-	for gtid := range strings.SplitSeq(position, ",") {
-		if n, err := strconv.ParseInt(gtid[strings.LastIndex(gtid, "-")+1:], 10, 64); err == nil {
-			highest = max(highest, n)
+// lastPosition returns the last commit of each domain in two positions, such as 0-1-17,1-2-4: domain, server, number. A server that has just been made of a copy has no
+// log of its own, and gtid_current_pos leaves out what the log has from before a change of server_id.
+func lastPosition(positions ...string) string {
+	last, numbers := make(map[string]string), make(map[string]uint64)
+	for gtid := range strings.SplitSeq(strings.Join(positions, ","), ",") {
+		parts := strings.Split(strings.TrimSpace(gtid), "-")
+		if len(parts) != 3 {
+			continue
+		}
+		if n, err := strconv.ParseUint(parts[2], 10, 64); err == nil && n >= numbers[parts[0]] {
+			last[parts[0]], numbers[parts[0]] = strings.Join(parts, "-"), n
 		}
 	}
-	return highest
+	return strings.Join(slices.Sorted(maps.Values(last)), ",")
 }
 
 // SetSynchronous implements [Server].
@@ -269,6 +279,20 @@ func (m *mariadb) Follow(ctx context.Context, position string) error {
 	if position == "" {
 		return errors.New("the copy has no position")
 	}
+	if m.followed != position { // otherwise it would apply again what it has applied since
+		if err := m.point(ctx, position); err != nil {
+			return err
+		}
+		m.followed = position
+	}
+	if err := m.run(ctx, "START REPLICA"); err != nil {
+		return err
+	}
+	return m.awaitReceiver(ctx)
+}
+
+// point has a replica that does not run begin at a position of the other host.
+func (m *mariadb) point(ctx context.Context, position string) error {
 	// It has no replica for which its own commits could wait. None of these takes parameters.
 	if err := m.run(ctx, "STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only = 1", "SET GLOBAL rpl_semi_sync_master_enabled = 0", "SET GLOBAL gtid_slave_pos = "+quote(position)); err != nil {
 		return err
@@ -277,20 +301,17 @@ func (m *mariadb) Follow(ctx context.Context, position string) error {
 		", MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 2"); err != nil {
 		return errors.New("CHANGE MASTER failed: " + strings.ReplaceAll(err.Error(), m.password, "…"))
 	}
-	if err := m.run(ctx, "START REPLICA"); err != nil {
-		return err
-	}
-	return m.awaitReceiver(ctx)
+	return nil
 }
 
 // followTimeout is how long a replica may take to connect.
 const followTimeout = 3 * time.Second
 
-// awaitReceiver waits until a replica that was started receives from its primary.
+// awaitReceiver waits until a replica that was started receives from its primary, and applies what it receives.
 func (m *mariadb) awaitReceiver(ctx context.Context) error {
 	for deadline := time.Now().Add(followTimeout); ; {
 		s, err := m.Replica(ctx)
-		if err != nil || s.IsConnected {
+		if err != nil || s.IsConnected && s.Problem == "" {
 			return err
 		}
 		if time.Now().After(deadline) {

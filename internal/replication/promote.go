@@ -73,10 +73,10 @@ func (p *Promotion) Run(ctx context.Context) error {
 	return p.promote(ctx, all, journal, old)
 }
 
-// isCompared reports whether what an earlier call has compared still counts: the watcher has not run since then, so that nobody has gone back to the old
-// primary, and no replica was started again.
+// isCompared reports whether what an earlier call has compared still counts: it has stopped the old primary, the watcher has not run since then, so that nobody has
+// gone back to it, and no replica was started again.
 func (p *Promotion) isCompared(ctx context.Context, all []servers, journal *promotionJournal) bool {
-	if !journal.Compared {
+	if !journal.Compared || !journal.Stopped {
 		return false
 	}
 	state, err := p.readState(ctx)
@@ -158,7 +158,7 @@ func (p *Promotion) prepare(ctx context.Context, all []servers, journal *promoti
 		err = p.compare(ctx, all, state, journal)
 	}
 	if err == nil {
-		journal.Compared, journal.StateTime = true, timeOf(state)
+		journal.Compared, journal.Stopped, journal.StateTime = true, false, timeOf(state)
 		return p.writeJournal(journal)
 	}
 	if len(journal.Promoted) > 0 { // by an earlier call: the way back would lead to two primaries
@@ -199,6 +199,10 @@ func (p *Promotion) promote(ctx context.Context, all []servers, journal *promoti
 		err := p.step("stopped the databases on "+journal.From, func() error {
 			return p.bounded(ctx, func(ctx context.Context) error { return old.stop(ctx, fencedServices()...) })
 		})
+		if err == nil {
+			journal.Stopped = true
+			err = p.writeJournal(journal)
+		}
 		if err != nil {
 			return hint.New(err, "if it cannot be stopped: switch that machine off, and call it again with --primary-is-off")
 		}
@@ -256,7 +260,7 @@ func (p *Promotion) close(ctx context.Context, journal *promotionJournal) error 
 
 // abort has the applications use the old primary again. No application has written to the new one yet: that would be after .env names it.
 func (p *Promotion) abort(ctx context.Context, journal *promotionJournal) error {
-	const finish = "edge replica promote finishes it"
+	const finish = "edge replica promote finishes it; if that machine has failed, see docs/replication.md"
 	if journal.To == p.config.Primary {
 		return hint.New(fmt.Errorf("%s is the primary already", journal.To), finish)
 	}
@@ -267,7 +271,7 @@ func (p *Promotion) abort(ctx context.Context, journal *promotionJournal) error 
 	defer closeAll()
 	for _, s := range all {
 		if state, err := s.replicaState(ctx); err == nil && !state.IsReplica && slices.Contains(journal.Promoted, s.Name) {
-			return hint.New(fmt.Errorf("%s has begun to be the primary", journal.To), finish)
+			return hint.New(fmt.Errorf("%s has begun to be the primary", journal.To), "edge replica promote finishes it; if a part of that machine has failed, stop its databases, and call it again")
 		}
 	}
 	services := fencedServices()
@@ -278,6 +282,9 @@ func (p *Promotion) abort(ctx context.Context, journal *promotionJournal) error 
 				return hint.New(fmt.Errorf("the databases on %s cannot be started: %w", journal.From, err), "docker compose up --detach there; then call it again")
 			}
 		}
+	}
+	if len(journal.Promoted) > 0 {
+		fmt.Fprintf(p.Out, "note: %s has begun to be the primary: keep its databases off until edge replica rejoin --overwrite\n", journal.To)
 	}
 	return p.reopen(ctx, journal)
 }

@@ -56,7 +56,7 @@ func TestAnInterruptedPromotionComparesAgain(t *testing.T) {
 	if err := p.load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	compared := &promotionJournal{From: "a", To: "b", Compared: true, StateTime: f.local.state.Time, ReplicaStarted: map[string]time.Time{
+	compared := &promotionJournal{From: "a", To: "b", Compared: true, Stopped: true, StateTime: f.local.state.Time, ReplicaStarted: map[string]time.Time{
 		"mariadb": f.mariadb.replica.Started, "postgres": f.postgres.replica.Started,
 	}}
 	if err := p.writeJournal(compared); err != nil {
@@ -67,8 +67,15 @@ func TestAnInterruptedPromotionComparesAgain(t *testing.T) {
 	f.local.state.Time = f.local.state.Time.Add(14 * 24 * time.Hour)
 	f.expectRefused(t, &Promotion{PrimaryIsOff: true}, "the replica may lack commits of 3h")
 
+	// The watcher has not run, but the old primary was not stopped either: an application may have written to it.
+	f.local.state.Time, compared.Stopped = compared.StateTime, false
+	if err := p.writeJournal(compared); err != nil {
+		t.Fatal(err)
+	}
+	f.expectRefused(t, &Promotion{PrimaryIsOff: true}, "the replica may lack commits of 3h")
+
 	// Nothing has happened meanwhile.
-	f.local.state.Time = compared.StateTime
+	compared.Stopped = true
 	if err := p.writeJournal(compared); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +89,7 @@ func TestAReplicaThatRestartsBetweenTwoCalls(t *testing.T) {
 	if err := p.load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	journal := &promotionJournal{From: "a", To: "b", Compared: true, Promoted: []string{"mariadb"}, StateTime: f.local.state.Time, ReplicaStarted: map[string]time.Time{
+	journal := &promotionJournal{From: "a", To: "b", Compared: true, Stopped: true, Promoted: []string{"mariadb"}, StateTime: f.local.state.Time, ReplicaStarted: map[string]time.Time{
 		"mariadb": f.mariadb.replica.Started, "postgres": f.postgres.replica.Started,
 	}}
 	if err := p.writeJournal(journal); err != nil {
@@ -186,6 +193,9 @@ func TestARestoreMakesTheReplicaUnknown(t *testing.T) {
 	f := newFakes(t)
 	if err := f.stack.Forget(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if got := f.hosts["b"].running; len(got) > 0 {
+		t.Errorf("on the replica's host run %q", got)
 	}
 	if ran := strings.Join(f.local.ran, "\n"); !strings.Contains(ran, "stop replication") || !strings.Contains(ran, "run --rm --no-deps --no-TTY replication replica forget-state") {
 		t.Errorf("ran\n%s", ran)

@@ -181,7 +181,7 @@ func (r *Rejoin) copyDatabase(ctx context.Context, s servers, primary, replica *
 		if _, err := volume("swap"); err != nil {
 			return err
 		}
-		if err := replica.start(ctx, s.Service, portService); err != nil {
+		if err := replica.start(ctx, "peer", s.Service, portService); err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout, fmt.Errorf("it does not respond after %s", r.Timeout))

@@ -68,8 +68,7 @@ type ReplicaState struct {
 	Position    string        // the end of what it has received
 	Lag         time.Duration // how old what it has applied is; 0 if it has applied everything that it has received
 	Problem     string        // why it does not receive or apply
-	// Of a server that follows none: of two servers, the one that was the primary last has the higher one. In PostgreSQL, each promotion adds to it, and in
-	// MariaDB, each commit.
+	// Of a PostgreSQL that follows none: its timeline, to which each promotion adds. Of two servers, the one that was promoted last has the higher one.
 	Generation int64
 }
 

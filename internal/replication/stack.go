@@ -95,7 +95,7 @@ func (s *Stack) State(ctx context.Context) (*State, error) {
 	return state, err
 }
 
-// Forget stops the watcher, and has it forget what the replica has: before a restore of the primary, which the replica cannot follow.
+// Forget stops the replica and the watcher, which forgets what the replica has: before a restore of the primary, which the replica cannot follow, although it may seem to.
 func (s *Stack) Forget(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return err
@@ -109,6 +109,10 @@ func (s *Stack) Forget(ctx context.Context) error {
 		return err
 	} else if journal != nil {
 		return hint.New(fmt.Errorf("the promotion of %s is not finished", journal.To), "edge replica promote finishes it")
+	}
+	replica := s.host(s.config.Replica)
+	if err := s.step("stopped the databases on "+replica.address, func() error { return replica.stop(ctx, fencedServices()...) }); err != nil {
+		return hint.New(err, "they must not run until edge replica rejoin: see that DATABASES_REPLICA_DOCKER names the way to that Engine")
 	}
 	err = s.step("stopped "+watcherService+", which knows nothing of the replica any more", func() error {
 		for _, args := range [][]string{{"stop", watcherService}, {"run", "--rm", "--no-deps", "--no-TTY", watcherService, "replica", "forget-state"}} {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,7 +24,14 @@ type Watcher struct {
 	interval  time.Duration // 1 s; tests set it
 	lostAfter time.Duration // [lostAfter]; tests set it
 	databases []Database    // [Databases]; tests set it
+
+	hasNewerRival atomic.Bool   // as in seen; it is known of one database, and counts for all
+	hasLooked     chan struct{} // is closed when that is known
+	looked        sync.Once
 }
+
+// generationOf is the name of the database that knows which host was promoted last. See [ReplicaState.Generation].
+const generationOf = "postgres"
 
 // queryTimeout bounds how long a server may take to answer.
 const queryTimeout = 5 * time.Second
@@ -53,6 +61,13 @@ func (w *Watcher) Run(ctx context.Context) error {
 		running.Go(func() {
 			p := &pair{watcher: w, database: d, log: w.Log.With(zap.String("database", d.Name)), unconfirmed: -1}
 			defer p.close()
+			if d.Name != generationOf { // which of both hosts was promoted last comes first
+				select {
+				case <-w.hasLooked:
+				case <-time.After(2 * queryTimeout):
+				case <-ctx.Done():
+				}
+			}
 			for {
 				seen := p.look(ctx)
 				if ctx.Err() != nil {
@@ -96,6 +111,7 @@ func (w *Watcher) setDefaults() {
 	if w.databases == nil {
 		w.databases = Databases
 	}
+	w.hasLooked = make(chan struct{})
 }
 
 // begin returns the state to start with. What an earlier run has written is true as long as both hosts are the same: only a watcher changes the mode.
@@ -156,7 +172,7 @@ type seen struct {
 	replica       ReplicaState
 	replicaErr    error
 	hasTarget     bool // the replica has the target
-	hasNewerRival bool // the replica's server is a primary whose data is newer than that of the primary
+	hasNewerRival bool // the other host was promoted after the primary's one was the primary
 }
 
 func (p *pair) look(ctx context.Context) (s seen) {
@@ -174,17 +190,20 @@ func (p *pair) look(ctx context.Context) (s seen) {
 			s.replica, s.replicaErr = p.replica.Replica(ctx)
 		}
 		if s.replicaErr == nil && s.replica.IsReplica && p.target != nil {
-			s.hasTarget = *p.target == "" // of a server that has not had a commit
-			if !s.hasTarget {
-				s.hasTarget, _ = p.replica.Has(ctx, *p.target)
-			}
+			s.hasTarget, _ = p.replica.Has(ctx, *p.target)
 		}
 	})
 	both.Wait()
-	if s.primaryErr == nil && s.replicaErr == nil && s.replica.IsWritable && s.replica.Generation > s.primary.Generation {
-		tables, err := p.replica.Tables(ctx) // a server that is going to be a replica has none
-		s.hasNewerRival = err != nil || tables > 0
+	if p.database.Name == generationOf {
+		isNewer := s.primaryErr == nil && s.replicaErr == nil && !s.replica.IsReplica && s.replica.Generation > s.primary.Generation
+		if isNewer {
+			tables, err := p.replica.Tables(ctx) // a server that is going to be a replica has none
+			isNewer = err != nil || tables > 0
+		}
+		p.watcher.hasNewerRival.Store(isNewer)
+		p.watcher.looked.Do(func() { close(p.watcher.hasLooked) })
 	}
+	s.hasNewerRival = s.replicaErr == nil && !s.replica.IsReplica && p.watcher.hasNewerRival.Load()
 	return s
 }
 
@@ -229,13 +248,13 @@ func (p *pair) decide(d DatabaseState, s seen, now time.Time) (DatabaseState, *a
 	d.LastUp = now
 	// A replica that was in sync, and is a primary now, may have been promoted: then this one must not go on. The same if its data is newer.
 	switch c := p.watcher.Config; {
+	case s.hasNewerRival:
+		d.Problem = fmt.Sprintf("%s was promoted after %s was the primary, which it is by %s: is this an older .env? Use the one that edge replica promote has written; after a promotion that was given up: edge replica rejoin --overwrite", c.Replica, c.Primary, HostVariable)
+		p.target = nil
+		return d, nil
 	case s.replicaErr != nil || !s.replica.IsWritable:
 	case !d.LastInSync.IsZero():
 		d.Problem = fmt.Sprintf("%s takes writes, and %s says that %s is the primary: was a promotion interrupted? edge replica promote finishes it; after one that was given up: edge replica rejoin", c.Replica, HostVariable, c.Primary)
-		p.target = nil
-		return d, nil
-	case s.hasNewerRival:
-		d.Problem = fmt.Sprintf("%s takes writes, and its data is newer than that of %s, which is the primary by %s: is this an older .env? Use the one that edge replica promote has written", c.Replica, c.Primary, HostVariable)
 		p.target = nil
 		return d, nil
 	}
@@ -318,7 +337,9 @@ func (p *pair) decideAlone(d DatabaseState, s seen, now time.Time) (DatabaseStat
 			return err
 		}}
 	case p.target == nil:
-		p.target = &s.primary.Position
+		if s.primary.Position != "" { // else it has not had a commit
+			p.target = &s.primary.Position
+		}
 	case s.hasTarget:
 		p.target = nil
 		d.Mode, d.Since, d.LastInSync, d.Reason = Synchronous, now, now, ""

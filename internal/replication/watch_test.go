@@ -20,7 +20,7 @@ var (
 	readOnly = seen{primary: PrimaryState{IsReadOnly: true, IsSynchronous: true}, replica: ReplicaState{IsReplica: true}}
 	stopped  = seen{primary: PrimaryState{IsSynchronous: true}, replica: ReplicaState{IsReplica: true, IsStopped: true}}
 	escaped  = seen{primary: PrimaryState{IsSynchronous: true, IsConnected: true, IsInSync: true, Unconfirmed: 1, Position: "8"}, replica: inSync.replica}
-	newer    = seen{primary: readOnly.primary, replica: ReplicaState{IsWritable: true, Generation: 8}, hasNewerRival: true}
+	newer    = seen{primary: readOnly.primary, hasNewerRival: true} // it has restarted, and takes no writes until its watcher has seen it
 	twoOfUs  = seen{primary: readOnly.primary, replica: ReplicaState{IsWritable: true}}
 )
 
@@ -215,10 +215,39 @@ func TestTheClockOfAReplicaDoesNotMatter(t *testing.T) {
 	}
 }
 
-func TestThePositionOfMariaDBHasItsNumber(t *testing.T) {
-	for position, want := range map[string]int64{"": 0, "0-1-17": 17, "0-1-17,1-2-40": 40, "nonsense": 0} {
-		if got := sequenceOf(position); got != want {
-			t.Errorf("%q: %d, want %d", position, got, want)
+func TestTheLastOfTwoPositionsOfMariaDBCounts(t *testing.T) {
+	for _, c := range []struct{ logged, applied, want string }{
+		{"", "", ""},
+		{"0-1-17", "", "0-1-17"},
+		{"", "0-1-17", "0-1-17"}, // a copy that was promoted, and has had no commit
+		{"0-2-9", "0-1-17", "0-1-17"},
+		{"0-2-20,1-1-3", "0-1-17", "0-2-20,1-1-3"},
+		{"nonsense", "0-1-17", "0-1-17"},
+	} {
+		if got := lastPosition(c.logged, c.applied); got != c.want {
+			t.Errorf("%q and %q: %q, want %q", c.logged, c.applied, got, c.want)
 		}
+	}
+}
+
+// TestAnOldPrimaryIsKnownByTheTimeline, also by the database that has none, and also if the new primary has restarted and takes no writes yet.
+func TestAnOldPrimaryIsKnownByTheTimeline(t *testing.T) {
+	f := newFakes(t)
+	w := &Watcher{Config: &Config{Primary: "a", Replica: "b", Policy: Stop}, databases: Databases}
+	w.setDefaults()
+	f.postgres.replica, f.mariadb.replica = ReplicaState{Generation: 2}, ReplicaState{}
+	mariadb := &pair{watcher: w, database: Databases[0], log: zap.NewNop()}
+	postgres := &pair{watcher: w, database: Databases[1], log: zap.NewNop()}
+	if !postgres.look(t.Context()).hasNewerRival || !mariadb.look(t.Context()).hasNewerRival {
+		t.Error("the host that was promoted last is not known")
+	}
+	select {
+	case <-w.hasLooked:
+	default:
+		t.Error("the others wait")
+	}
+	f.postgres.tables = 0 // a host that is going to be a replica
+	if postgres.look(t.Context()).hasNewerRival || mariadb.look(t.Context()).hasNewerRival {
+		t.Error("an empty host counts as newer")
 	}
 }

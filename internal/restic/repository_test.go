@@ -38,6 +38,9 @@ func newRepository(t *testing.T, program string) *restic.Repository {
 	if err := r.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := harness.CheapenResticKeys(r.URL, r.Password); err != nil {
+		t.Fatal(err)
+	}
 	return r
 }
 

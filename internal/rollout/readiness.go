@@ -20,6 +20,19 @@ const logTailLines = 15
 
 var errForceStopped = errors.New("interrupted twice")
 
+// unreadyReason is an error that says how a container is not ready, and not that it cannot be found out.
+type unreadyReason string
+
+// Error implements error.
+func (r unreadyReason) Error() string { return string(r) }
+
+func unready(format string, args ...any) error { return unreadyReason(fmt.Sprintf(format, args...)) }
+
+func isUnready(err error) bool {
+	_, ok := errors.AsType[unreadyReason](err)
+	return ok
+}
+
 // waitForNextPoll waits until it is time to ask again. It returns an error if ctx ends or forceStop is closed before.
 func waitForNextPoll(ctx context.Context, forceStop <-chan struct{}) error {
 	select {
@@ -77,7 +90,7 @@ func (t *serviceRollout) awaitReady(ctx context.Context, all []container) error 
 		case time.Now().After(deadline) && err != nil:
 			return err
 		case time.Now().After(deadline):
-			return fmt.Errorf("not ready within %s: %s", t.rollout.ReadyTimeout, strings.Join(reasons, "; "))
+			return unready("not ready within %s: %s", t.rollout.ReadyTimeout, strings.Join(reasons, "; "))
 		}
 		t.updateStep("waiting for %s", strings.Join(reasons, "; "))
 		if err := waitForNextPoll(ctx, nil); err != nil {
@@ -96,13 +109,13 @@ func (t *serviceRollout) checkRunning(ctx context.Context, all []container) erro
 		i := slices.IndexFunc(current, func(other container) bool { return other.ID == c.ID })
 		switch {
 		case i < 0:
-			return fmt.Errorf("%s has been removed by another command", c.Name)
+			return unready("%s has been removed by another command", c.Name)
 		case !current[i].IsUp() && current[i].State.ExitCode == 0:
-			return fmt.Errorf("%s exited with status 0: a service that ends by itself, such as a migration, cannot be rolled out; `docker compose up %s` runs it", c.Name, t.service.Name)
+			return unready("%s exited with status 0: a service that ends by itself, such as a migration, cannot be rolled out; `docker compose up %s` runs it", c.Name, t.service.Name)
 		case !current[i].IsUp():
-			return fmt.Errorf("%s exited with status %d", c.Name, current[i].State.ExitCode)
+			return unready("%s exited with status %d", c.Name, current[i].State.ExitCode)
 		case current[i].RestartCount-c.RestartCount >= maxRestarts:
-			return fmt.Errorf("%s exits again and again, the last time with status %d", c.Name, current[i].State.ExitCode)
+			return unready("%s exits again and again, the last time with status %d", c.Name, current[i].State.ExitCode)
 		}
 	}
 	return nil

@@ -42,7 +42,7 @@ type Rollout struct {
 	Force bool
 	// SkipOneShots does not run the services again that have to complete first, such as migrations.
 	SkipOneShots bool
-	// CheckUpToDate has Run fail with [ErrRunsUnready] if the containers of a service that is up to date do not become ready.
+	// CheckUpToDate has Run fail with an [UnreadyError] if the containers of a service that is up to date do not become ready.
 	CheckUpToDate bool
 	// IsLocked says that the caller has locked the services with [Rollout.Lock].
 	IsLocked bool
@@ -56,8 +56,46 @@ type Rollout struct {
 
 var errInterrupted = errors.New("interrupted")
 
-// ErrRunsUnready says that a service is up to date, and not ready.
-var ErrRunsUnready = errors.New("it runs already, and is not ready")
+// UnreadyError says that a service runs what the file says, and is not ready.
+type UnreadyError struct {
+	Service string
+	reason  error
+}
+
+// Error returns the reason.
+func (e *UnreadyError) Error() string { return fmt.Sprintf("it is up to date, and %v", e.reason) }
+
+// CheckReady returns an [UnreadyError] if a container of the services does not run, or is not ready on a route of the edge. It waits for nothing.
+func (r *Rollout) CheckReady(ctx context.Context) error {
+	s, names, err := r.readServices(ctx)
+	if err != nil {
+		return err
+	}
+	routes, err := s.routes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		t := &serviceRollout{stack: s, rollout: r, service: s.Services[name]}
+		all, err := t.containers(ctx, name)
+		if err == nil {
+			err = t.checkRunning(ctx, all)
+		}
+		if err == nil && len(s.routesTo(t.service, routes)) > 0 {
+			var reasons []string
+			if reasons, err = t.notReadyReasons(ctx, all); err == nil && len(reasons) > 0 {
+				err = unready("%s", strings.Join(reasons, "; "))
+			}
+		}
+		if isUnready(err) {
+			return fmt.Errorf("%s: %w", name, &UnreadyError{name, err})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Plan returns what [Rollout.Run] would do now. It changes nothing, and takes no lock. An error has a hint (see package hint) if there is a
 // next step to take.

@@ -98,8 +98,10 @@ func (t *serviceRollout) run(ctx context.Context) error {
 	}
 	if t.plan.strategy == upToDate {
 		if t.rollout.CheckUpToDate && t.hasRoute {
-			if err := t.awaitReady(ctx, t.existing); err != nil {
-				return fmt.Errorf("%w: %w", ErrRunsUnready, err)
+			if err := t.awaitReady(ctx, t.existing); isUnready(err) {
+				return &UnreadyError{t.service.Name, err}
+			} else if err != nil {
+				return errorOrInterrupted(ctx, err)
 			}
 		}
 		t.printLine("nothing to do: what runs is what the file says; --force replaces it anyway")

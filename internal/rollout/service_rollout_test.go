@@ -154,8 +154,16 @@ func TestAnUpToDateServiceHasToBeReady(t *testing.T) {
 		}
 	}
 	runTestRollout(t, 1, upToDate(false, true), func(t *testing.T, a *testRollout) {
-		if !errors.Is(a.err, ErrRunsUnready) || !strings.Contains(a.err.Error(), "not ready within 1m0s") {
+		if u, ok := errors.AsType[*UnreadyError](a.err); !ok || u.Service != "web" || !strings.Contains(a.err.Error(), "not ready within 1m0s") {
 			t.Error(a.err)
+		}
+	})
+	runTestRollout(t, 1, func(w *fakeHost, r *Rollout, cancel context.CancelFunc) {
+		upToDate(false, true)(w, r, cancel)
+		time.AfterFunc(10*time.Second, cancel)
+	}, func(t *testing.T, a *testRollout) {
+		if _, isUnready := errors.AsType[*UnreadyError](a.err); isUnready || !errors.Is(a.err, errInterrupted) {
+			t.Errorf("interrupted: %v", a.err)
 		}
 	})
 	for _, c := range []struct{ isReady, checks bool }{{true, true}, {false, false}} {
@@ -164,6 +172,28 @@ func TestAnUpToDateServiceHasToBeReady(t *testing.T) {
 				t.Error(a.err)
 			}
 			a.checkPrinted(t, "nothing to do")
+		})
+	}
+}
+
+func TestReadinessIsCheckedWithoutWaiting(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(w *fakeHost)
+		want string // "" for none
+	}{
+		"ready":           {func(*fakeHost) {}, ""},
+		"starting":        {func(w *fakeHost) { w.containersOf("web")[0].readyAt = time.Now().Add(time.Hour) }, "shop-web-1 is starting"},
+		"exited":          {func(w *fakeHost) { w.exit(w.containersOf("web")[0], 3) }, "exited with status 3"},
+		"without a route": {func(w *fakeHost) { w.routedServices = nil }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newFakeHost(t, 1)
+			c.set(w)
+			err := (&Rollout{Docker: w, Edge: "edge", Services: []string{"web"}}).CheckReady(t.Context())
+			u, ok := errors.AsType[*UnreadyError](err)
+			if (c.want == "") != (err == nil) || err != nil && (!ok || u.Service != "web" || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
 		})
 	}
 }

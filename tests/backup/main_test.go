@@ -85,7 +85,34 @@ func newTestStack(dir string) (*testStack, error) {
 			s.recovery = line
 		}
 	}
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	return s, s.cheapenKeys()
+}
+
+// cheapenKeys makes the keys of the repository cheap: see [harness.CheapenResticKeys].
+func (s *testStack) cheapenKeys() error {
+	file := filepath.Join(s.dir, "backup.env")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	variables := make(map[string]string)
+	for line := range strings.Lines(string(text)) {
+		if name, value, found := strings.Cut(strings.TrimSpace(line), "="); found {
+			variables[name] = value
+		}
+	}
+	ids, err := harness.CheapenResticKeys(s.repository, variables["EDGE_BACKUP_PASSWORD"], s.recovery)
+	if err != nil {
+		return err
+	}
+	hint := variables["RESTIC_KEY_HINT"]
+	if hint == "" {
+		return errors.New("backup.env has no RESTIC_KEY_HINT")
+	}
+	return os.WriteFile(file, []byte(strings.Replace(string(text), hint, ids[variables["EDGE_BACKUP_PASSWORD"]], 1)), 0o600)
 }
 
 // edge runs a command of the edge on the project, and returns what it printed.

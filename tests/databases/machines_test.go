@@ -123,7 +123,7 @@ func newPair(t *testing.T) *pair {
 	return p
 }
 
-// useTestImages has a machine with databases run this repository's images.
+// useTestImages has a machine with databases run this repository's images. Docker 20 has no start_interval: it first checks a container's health after a whole interval.
 func (m *machine) useTestImages(t *testing.T) {
 	t.Helper()
 	images := filepath.Join(m.dir, "images.yaml")
@@ -131,6 +131,8 @@ func (m *machine) useTestImages(t *testing.T) {
   bigcapital-mysql: {image: "edge-test/mariadb:test"}
   bigcapital-redis: {image: "edge-test/redis:test"}
   corteza-db: {image: "edge-test/postgres:test"}
+  databases: {healthcheck: {interval: 2s}}
+  edge: {healthcheck: {interval: 2s}}
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -71,8 +71,9 @@ func newTrio(t *testing.T) *trio {
 	tr.third.downAtEnd(t)
 	p.setRemote(true)
 	p.first.Files = append(p.first.Files, filepath.Join(p.first.dir, "compose.replicated.yaml"))
-	p.second.MustCompose(t, "up", "--detach", "--wait")
+	p.second.MustCompose(t, "up", "--detach")
 	tr.third.MustCompose(t, "up", "--detach", "--wait")
+	p.second.MustCompose(t, "up", "--detach", "--wait")
 	p.first.MustCompose(t, "up", "--detach", "--wait", "bigcapital-mysql", "bigcapital-redis", "corteza-db", "edge", "replication")
 	return tr
 }
