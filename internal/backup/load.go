@@ -19,9 +19,12 @@ chown mysql "$staged"
 `, `client
 client --execute SHUTDOWN
 `},
-		// The accounts replace that of root, so that another one has to load them. It drops itself.
+		// The accounts replace that of root, so that another one has to load them. It drops itself. First it drops those of the new database, which have no password; and one of
+		// them names this helper's host, with which no later backup could dump the accounts of a server that resolves no names.
 		{t.service + "-accounts.sql", "", `
 client --execute "CREATE USER edge_restore@localhost; GRANT ALL ON *.* TO edge_restore@localhost WITH GRANT OPTION; GRANT PROXY ON ''@'%' TO edge_restore@localhost WITH GRANT OPTION"
+client --user=edge_restore --batch --skip-column-names --execute "SELECT CONCAT('DROP USER ', QUOTE(User), '@', QUOTE(Host), ';') FROM mysql.user WHERE User NOT IN ('edge_restore', 'mariadb.sys')" >/tmp/accounts
+client --user=edge_restore </tmp/accounts
 { cat; echo 'DROP USER edge_restore@localhost;'; } | client --user=edge_restore
 kill "$(cat /tmp/server.pid)"
 `},

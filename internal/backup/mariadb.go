@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/dblog"
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // mariadbLogin sets the password of root from the variables of the official image. The client programs read MYSQL_PWD, so that the
@@ -31,6 +32,9 @@ var (
 	physicalPosition = regexp.MustCompile(`MySQL binlog position: filename '([^']*)', position '(\d+)'`)
 	dumpPosition     = regexp.MustCompile(`MASTER_LOG_FILE='([^']*)', MASTER_LOG_POS=(\d+)`)
 )
+
+// ignoredAccount matches the error of mariadb-dump about an account of a host by name, if the server has skip-name-resolve.
+var ignoredAccount = regexp.MustCompile(`SHOW CREATE USER ('[^']*'@'[^']*')': Can't find any matching row`)
 
 // backUpMariaDB stores a physical copy, the accounts, and a dump of all databases at one instant, with the log between the two. With
 // the log, the physical copy can be rolled forward to the dump's instant.
@@ -63,6 +67,9 @@ $(find_program mariadb-backup mariabackup) --backup --stream=mbstream --user=roo
 
 	if _, err := b.saveScript(ctx, c, part("accounts.sql", FormatSQL), mariadbLogin+`
 $(find_program mariadb-dump mysqldump) --user=root --system=users --replace; echo '-- Dump completed'`); err != nil {
+		if ignored := ignoredAccount.FindStringSubmatch(err.Error()); ignored != nil {
+			err = hint.New(err, "the server ignores this account, since it resolves no names (skip-name-resolve): DROP USER "+ignored[1])
+		}
 		return err
 	}
 	database, position, err := b.dumpMariaDB(ctx, c, part("dump.sql", FormatSQL))

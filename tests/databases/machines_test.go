@@ -90,7 +90,7 @@ type pair struct {
 // newPair makes both directories as docs/databases-apart.md does. Nothing runs yet.
 func newPair(t *testing.T) *pair {
 	t.Helper()
-	out, err := harness.RunDocker(t.Context(), "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+	address, err := harness.BridgeGateway(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func newPair(t *testing.T) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pair{address: strings.TrimSpace(out), port: port}
+	p := &pair{address: address, port: port}
 	p.first = newMachine(t, firstName, "compose.yaml", "compose.remote.yaml", "tests/compose.test.yaml", "Caddyfile")
 	p.second = newMachine(t, secondName, "compose.databases.yaml")
 	env := harness.InitEnv(t, p.first.dir, "localhost")
