@@ -82,8 +82,8 @@ func (b *Backup) copySets(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("copy the set: %w", err)
 	}
-	for _, id := range missing {
-		if err := second.CopyFrom(ctx, b.repository, id); err != nil {
+	for _, ids := range missing {
+		if err := second.CopyFrom(ctx, b.repository, ids...); err != nil {
 			return fmt.Errorf("copy the set: %w", err)
 		}
 	}
@@ -94,8 +94,8 @@ func (b *Backup) copySets(ctx context.Context) error {
 	return b.removeExpired(ctx, second)
 }
 
-// missingIn returns the snapshots of sets that another repository does not have. The manifest of each set comes last, as in the backup itself.
-func (b *Backup) missingIn(ctx context.Context, second *restic.Repository) (snapshots []string, err error) {
+// missingIn returns the snapshots of sets that another repository does not have, in the groups in which they are to be copied: see [missingSets].
+func (b *Backup) missingIn(ctx context.Context, second *restic.Repository) (groups [][]string, err error) {
 	sets, err := listSets(ctx, b.repository, b.stack.Name)
 	if err != nil {
 		return nil, err
@@ -105,27 +105,39 @@ func (b *Backup) missingIn(ctx context.Context, second *restic.Repository) (snap
 	if err != nil {
 		return nil, err
 	}
+	return missingSets(sets, present, b.options.Keep), nil
+}
+
+// missingSets returns the snapshots of sets that are not present in another repository: for each ID, the parts that are missing, and then the manifests, as in the backup itself. The sets
+// are sorted by their IDs.
+func missingSets(sets, present []*Set, keep Retention) (groups [][]string) {
 	// What the retention removes there would be copied again and again.
 	removed := make(map[*Set]bool)
 	for _, s := range sets {
 		of := slices.DeleteFunc(slices.Clone(sets), func(other *Set) bool { return other.App != s.App })
-		for _, old := range expired(of, b.options.Keep) {
+		for _, old := range expired(of, keep) {
 			removed[old] = true
 		}
 	}
-	for _, s := range sets {
+	var parts, manifests []string
+	for n, s := range sets {
+		if n > 0 && s.ID != sets[n-1].ID {
+			groups = append(groups, parts, manifests)
+			parts, manifests = nil, nil
+		}
 		i := slices.IndexFunc(present, func(other *Set) bool { return other.ID == s.ID && other.App == s.App })
 		if removed[s] || i >= 0 && present[i].Complete {
 			continue
 		}
-		for part, id := range s.ids {
+		for _, part := range sortedKeys(s.ids) {
 			if part != manifestPart && (i < 0 || present[i].ids[part] == "") {
-				snapshots = append(snapshots, id)
+				parts = append(parts, s.ids[part])
 			}
 		}
-		snapshots = append(snapshots, s.manifest)
+		manifests = append(manifests, s.manifest)
 	}
-	return snapshots, nil
+	groups = append(groups, parts, manifests)
+	return slices.DeleteFunc(groups, func(ids []string) bool { return len(ids) == 0 })
 }
 
 // copyLogs copies to the second repository those logs that it does not have.

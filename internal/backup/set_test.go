@@ -208,3 +208,28 @@ func TestSetsOfRemovedApplicationsAreLeftAside(t *testing.T) {
 		t.Errorf("got %d sets, printed %s", len(present), out.String())
 	}
 }
+
+// TestSetsAreCopiedInGroups: each copy opens two repositories, which takes a second.
+func TestSetsAreCopiedInGroups(t *testing.T) {
+	set := func(id, app string, complete bool) *Set {
+		hour := int(id[0] - '0')
+		return &Set{ID: id, App: app, Complete: complete, Time: time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC), manifest: id + app + "-manifest", ids: map[string]string{
+			"a": id + app + "-a", "b": id + app + "-b", manifestPart: id + app + "-manifest",
+		}}
+	}
+	sets := []*Set{set("1", "crm", true), set("1", "shop", true), set("2", "crm", true), set("2", "shop", true), set("3", "crm", true)}
+	partly := set("2", "crm", false)
+	delete(partly.ids, "b")
+	present := []*Set{set("1", "crm", true), partly, set("3", "crm", true)}
+	var got []string
+	for _, ids := range missingSets(sets, present, Retention{Last: 9}) {
+		got = append(got, strings.Join(ids, " "))
+	}
+	want := []string{"1shop-a 1shop-b", "1shop-manifest", "2crm-b 2shop-a 2shop-b", "2crm-manifest 2shop-manifest"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if groups := missingSets(sets, sets, Retention{Last: 9}); len(groups) > 0 {
+		t.Errorf("nothing is missing, and %q is copied", groups)
+	}
+}
