@@ -194,24 +194,19 @@ func TestAMigrationOfAKilledDeploymentDoesNotRunLater(t *testing.T) {
 // TestAMigrationWhoseContainerIsRemovedHasRun: docker container prune removes it while the errors are watched.
 func TestAMigrationWhoseContainerIsRemovedHasRun(t *testing.T) {
 	h := newMigrationHost(t)
-	r := &run{Deploy: h.deploy("migration", migration2, "web", webRepository+":2")}
-	h.points = nil
-	if err := r.Deploy.Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	d := h.deploy("migration", migration2, "web", webRepository+":2")
-	opened, unlock, err := d.open(t.Context())
+	h.mustDeploy("migration", migration2, "web", webRepository+":2")
+	r, unlock, err := h.deploy("migration", migration2, "web", webRepository+":2").open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	opened.oneShotsBefore = map[string]string{"migration": imageID(11)}
-	if opened.ran, opened.ranErr = opened.oneShotsThatRan(t.Context()); !slices.Equal(opened.ran, []string{"migration"}) {
-		t.Fatalf("ran %v, %v", opened.ran, opened.ranErr)
+	r.oneShotsBefore = map[string]string{"migration": imageID(11)}
+	if r.ran, r.ranErr = r.oneShotsThatRan(t.Context()); !slices.Equal(r.ran, []string{"migration"}) {
+		t.Fatalf("ran %v, %v", r.ran, r.ranErr)
 	}
 	delete(h.running, "migration")
-	all := []change{{service: "web", deployment: *opened.pins.last("web")}}
-	if err := opened.endBad(t.Context(), all, "500s"); !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "a migration has run: migration") {
+	all := []change{{service: "web", deployment: *r.pins.last("web")}}
+	if err := r.endBad(t.Context(), all, "500s"); !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "a migration has run: migration") {
 		t.Errorf("the error is %v", err)
 	}
 }
