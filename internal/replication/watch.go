@@ -284,19 +284,19 @@ func (p *pair) decideSynchronous(d DatabaseState, s seen, now time.Time) (Databa
 	lost := now.Sub(p.lastConnected)
 	hasEscaped := s.primary.Unconfirmed > p.unconfirmed && p.unconfirmed >= 0
 	p.unconfirmed = s.primary.Unconfirmed
+	alone := func(reason string) DatabaseState {
+		p.target = nil
+		d.Mode, d.Since, d.Reason = Alone, now, reason
+		return d
+	}
 	switch {
 	case !s.primary.IsSynchronous: // somebody else has changed it
-		p.target = nil
-		d.Mode, d.Since, d.Reason = Alone, now, "somebody has set it so"
-		return d, nil
+		return alone("somebody has set it so"), nil
 	case hasEscaped: // a client was killed while it waited
-		p.target = nil
-		d.Mode, d.Since, d.Reason = Alone, now, "a commit was acknowledged that the replica had not confirmed"
-		return d, nil
+		return alone("a commit was acknowledged that the replica had not confirmed"), nil
 	case lost > p.watcher.lostAfter && p.watcher.Config.Policy == Continue:
-		p.target = nil
-		d.Mode, d.Since, d.Reason = Alone, now, fmt.Sprintf("%s has not confirmed anything for %s", p.watcher.Config.Replica, p.watcher.lostAfter)
-		return d, &action{what: "the primary goes on alone", do: setSynchronous(false)}
+		reason := fmt.Sprintf("%s has not confirmed anything for %s", p.watcher.Config.Replica, p.watcher.lostAfter)
+		return alone(reason), &action{what: "the primary goes on alone", do: setSynchronous(false)}
 	}
 	d.LastInSync = now // what is acknowledged is there, also while nothing can be
 	switch hasRestarted := s.replica.Started.Sub(d.ReplicaStarted).Abs() > startSkew; {
