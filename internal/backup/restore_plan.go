@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/dblog"
 	"github.com/theworklabs/edge/internal/hint"
 )
 
@@ -30,8 +32,8 @@ func (r *restoreRun) plan(ctx context.Context, finished *journal) error {
 	}
 	sets = completeSets(sets)
 	if !r.At.IsZero() {
-		if sets = slices.DeleteFunc(sets, func(s *Set) bool { return s.Time.After(r.At) }); len(sets) == 0 {
-			return hint.New(fmt.Errorf("there is no set of a time before %s", r.At.Local().Format(time.DateTime)), "edge backup list")
+		if sets, err = r.setsBefore(sets); err != nil {
+			return err
 		}
 	}
 	apps := r.Apps
@@ -58,6 +60,8 @@ func (r *restoreRun) plan(ctx context.Context, finished *journal) error {
 // planSets finds what sets replace.
 func (r *restoreRun) planSets(ctx context.Context, selected []*Set) error {
 	r.sets = selected
+	var short error // of the database whose logs end first
+	var reached time.Time
 	for _, set := range selected {
 		m, err := loadManifest(ctx, r.repository, set)
 		if err != nil {
@@ -67,9 +71,20 @@ func (r *restoreRun) planSets(ctx context.Context, selected []*Set) error {
 		if err != nil {
 			return err
 		}
+		for _, t := range targets {
+			err := r.findLogs(ctx, t)
+			end := &dblog.EndError{}
+			if !errors.As(err, &end) {
+				if err != nil {
+					return err
+				}
+			} else if short == nil || end.Reached.Before(reached) {
+				short, reached = err, end.Reached
+			}
+		}
 		r.targets = append(r.targets, targets...)
 	}
-	return nil
+	return short
 }
 
 // presentSets returns the complete sets of applications that the project still has. The latest set of each application is kept for ever, also of
@@ -97,6 +112,25 @@ func appsOf(sets []*Set, id string) (apps []string) {
 		}
 	}
 	return apps
+}
+
+// setsBefore returns the sets of times before r.At. Each application that is to be restored must have one: without, it would be left as it is.
+func (r *restoreRun) setsBefore(sets []*Set) ([]*Set, error) {
+	before := slices.DeleteFunc(slices.Clone(sets), func(s *Set) bool { return s.Time.After(r.At) })
+	found := appsOf(before, r.Set)
+	var missing []string
+	for _, app := range appsOf(sets, r.Set) {
+		isWanted := slices.Contains(r.Apps, app) || len(r.Apps) == 0 && (r.isNewHost || app != EdgeApp)
+		if isWanted && !slices.Contains(found, app) {
+			missing = append(missing, app)
+		}
+	}
+	if len(missing) == 0 {
+		return before, nil
+	}
+	first := sets[slices.IndexFunc(sets, func(s *Set) bool { return s.App == missing[0] })] // the oldest are first
+	next := fmt.Sprintf("a time from %s on; `edge backup list` has the sets, and without --at, one is restored as it is", first.Time.Local().Format(time.DateTime))
+	return nil, hint.New(fmt.Errorf("there is no set of %s of a time before %s", strings.Join(missing, " and "), r.At.Local().Format(time.DateTime)), next)
 }
 
 // selectSets returns one set for each application.
@@ -161,9 +195,6 @@ func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*t
 			return nil, err
 		}
 		if err := r.checkCompatible(ctx, t); err != nil {
-			return nil, err
-		}
-		if err := r.findLogs(ctx, t); err != nil {
 			return nil, err
 		}
 		targets = append(targets, t)

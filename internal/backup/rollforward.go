@@ -56,11 +56,14 @@ func (r *restoreRun) findLogs(ctx context.Context, t *target) error {
 		return err
 	}
 	t.logs, err = r.coverWhole(ctx, t, span.To, storedLogs(snapshots)[t.service])
-	if err != nil {
-		return hint.New(fmt.Errorf("%s cannot be rolled forward to %s: %w", t.service, r.At.Local().Format(time.DateTime), err),
-			"name an earlier time, or an earlier set; `edge backup list` has the sets")
+	if err == nil {
+		return nil
 	}
-	return nil
+	next := "name an earlier time, or an earlier set; `edge backup list` has the sets"
+	if end := (&dblog.EndError{}); errors.As(err, &end) {
+		next = fmt.Sprintf("--at %q; what was written later is in no log", end.Reached.Local().Format(time.DateTime))
+	}
+	return hint.New(fmt.Errorf("%s cannot be rolled forward to %s: %w", t.service, r.At.Local().Format(time.DateTime), err), next)
 }
 
 // joinLogs is a script that reads an archive of pieces, and joins them to files.

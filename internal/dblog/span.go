@@ -80,6 +80,17 @@ func IsContinued(all []Stored, s Stored) bool {
 // ErrGap says that no spans lead from a position to a time.
 var ErrGap = errors.New("the logs have a gap")
 
+// EndError says that spans lead from a position to an earlier time than was asked for. It is an [ErrGap].
+type EndError struct{ Reached time.Time }
+
+// Error says until when the logs reach.
+func (e *EndError) Error() string {
+	return fmt.Sprintf("%v: they reach until %s", ErrGap, e.Reached.Format(time.RFC3339))
+}
+
+// Unwrap returns [ErrGap].
+func (e *EndError) Unwrap() error { return ErrGap }
+
 // Cover returns the fewest snapshots whose spans, one after the other, have the log from a position to a time. all are those of one database,
 // and the position that of a backup that was completed at a time.
 func Cover(all []Stored, from Position, backedUp, until time.Time) ([]Stored, error) {
@@ -106,7 +117,7 @@ func Cover(all []Stored, from Position, backedUp, until time.Time) ([]Stored, er
 			}
 		}
 		if best < 0 {
-			return nil, fmt.Errorf("%w: they reach until %s", ErrGap, reached.Format(time.RFC3339))
+			return nil, &EndError{reached}
 		}
 		if all[best].Span.To != at {
 			selected = append(selected, all[best])

@@ -52,15 +52,19 @@ func TestRecoveryPointUnderWrites(t *testing.T) {
 			if parseErr != nil {
 				t.Fatal(parseErr)
 			}
-			stack.mustEdge(t, "restore", "latest", "bigcapital", "corteza", "--at", at.Format(time.RFC3339))
-		} else if err != nil {
-			stack.mustEdge(t, "restore", "latest", "bigcapital", "corteza") // there was no run at all
+			out, err = stack.edge(t.Context(), "restore", "latest", "bigcapital", "corteza", "--at", at.Format(time.RFC3339))
+		}
+		if err != nil { // there was no run since both sets were stored
+			if !strings.Contains(out, "nothing is stored of the log after the backup") && !strings.Contains(out, "there is no set of") {
+				t.Errorf("%v\n%s", err, out)
+			}
+			stack.mustEdge(t, "restore", "latest", "bigcapital", "corteza")
 		}
 		mariadb, postgres := stack.lastTimes(t)
 		lost := max(crashed.Sub(mariadb), crashed.Sub(postgres))
 		longest = max(longest, lost)
 		t.Logf("crash %d: MariaDB has all until %.1f s, PostgreSQL until %.1f s before it", i+1, crashed.Sub(mariadb).Seconds(), crashed.Sub(postgres).Seconds())
-		if lost > 5*time.Minute {
+		if lost > 2*time.Minute { // the timer's minute, and what storing the logs takes
 			t.Errorf("%v are lost", lost)
 		}
 	}
