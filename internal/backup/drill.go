@@ -192,7 +192,7 @@ func (r *restoreRun) drill(ctx context.Context, sets []*Set, result *DrillResult
 			result.RecoveryPoint = start
 		}
 	}
-	if err := r.writeJournal(ctx); err != nil {
+	if err := r.writeJournal(ctx, r.services()); err != nil {
 		return err
 	}
 	for i := range r.journal.Containers { // all start, but for what is no part of the applications

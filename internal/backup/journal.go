@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
 // journalFile says how far a restore has come. It is in the project's directory.
-const journalFile = ".edge-restore.json"
+const journalFile = compose.RestoreJournal
 
 // phase is how far a restore has come.
 type phase string

@@ -111,29 +111,42 @@ func (r *Restore) Run(ctx context.Context) error {
 
 // execute stops what uses the data, replaces it, and starts everything again.
 func (r *restoreRun) execute(ctx context.Context) error {
-	if err := r.writeJournal(ctx); err != nil {
+	services := r.services()
+	unlock, err := compose.LockServices(ctx, r.Docker, r.stack.Name, services) // a rollout would start containers in the middle
+	if err != nil {
 		return err
 	}
-	err := r.stopAndStage(ctx)
-	if err != nil {
+	defer unlock()
+	if err := r.writeJournal(ctx, services); err != nil {
+		return err
+	}
+	if err := r.stopAndStage(ctx); err != nil {
 		return errors.Join(err, r.undo(context.WithoutCancel(ctx)))
 	}
 	return r.swapAndCheck(ctx)
 }
 
-// writeJournal notes what the restore is going to stop and to replace.
-func (r *restoreRun) writeJournal(ctx context.Context) error {
+// services returns the services that the restore stops, in that order.
+func (r *restoreRun) services() []string {
+	isTarget := make(map[string]bool)
+	for _, t := range r.targets {
+		isTarget[t.service] = true
+	}
+	return stopOrder(r.stack, isTarget, cmp.Or(r.Edge, EdgeApp))
+}
+
+// writeJournal notes what the restore is going to stop, in that order, and to replace.
+func (r *restoreRun) writeJournal(ctx context.Context, services []string) error {
 	j := &journal{Sets: make(map[string]string), Start: time.Now().UTC(), From: r.From, Queues: r.Queues, Logical: r.Logical, At: r.At, file: filepath.Join(r.project.Directory, journalFile)}
 	for _, s := range r.sets {
 		j.Sets[s.App] = s.ID
 	}
-	isTarget, isDatabase := make(map[string]bool), make(map[string]bool)
+	isDatabase := make(map[string]bool)
 	for _, t := range r.targets {
-		isTarget[t.service] = true
 		isDatabase[t.service] = isDatabase[t.service] || t.kind != Files
 		j.Targets = append(j.Targets, t.journalTarget())
 	}
-	for _, service := range stopOrder(r.stack, isTarget) {
+	for _, service := range services {
 		all, err := compose.Containers(ctx, r.Docker, r.stack.Name, service)
 		if err != nil {
 			return err

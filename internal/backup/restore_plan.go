@@ -253,8 +253,8 @@ func seriesOf(kind Kind, text string) string {
 }
 
 // stopOrder returns the services that use the data of others: these, those that depend on them, and those of the same applications by their
-// labels. Who depends on another stops before it.
-func stopOrder(stack *compose.Stack, isTarget map[string]bool) []string {
+// labels, but for the edge, which has the maintenance page. Who depends on another stops before it.
+func stopOrder(stack *compose.Stack, isTarget map[string]bool, edgeService string) []string {
 	apps := make(map[string]bool)
 	for name := range isTarget {
 		if service := stack.Services[name]; service != nil {
@@ -265,7 +265,7 @@ func stopOrder(stack *compose.Stack, isTarget map[string]bool) []string {
 	for hasChanged := true; hasChanged; {
 		hasChanged = false
 		for name, service := range stack.Services {
-			if selected[name] || name == EdgeApp && !isTarget[name] {
+			if selected[name] || name == edgeService && !isTarget[name] {
 				continue
 			}
 			isOfApp := service.Labels[AppLabel] != "" && apps[service.Labels[AppLabel]]

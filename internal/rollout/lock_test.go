@@ -8,40 +8,8 @@ import (
 	"testing"
 
 	"github.com/theworklabs/edge/internal/compose"
+	"github.com/theworklabs/edge/internal/hint"
 )
-
-func TestLockIsHeldByOneAtATime(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "x.lock")
-	first, err := lockFile(name, tryLock)
-	if err != nil || first == nil {
-		t.Fatal(first, err)
-	}
-	if second, err := lockFile(name, tryLock); second != nil || err != nil {
-		t.Errorf("a second lock: got %v, %v; want none", second, err)
-	}
-	if err := first.Close(); err != nil { // as when its process ends
-		t.Fatal(err)
-	}
-	again, err := lockFile(name, tryLock)
-	if err != nil || again == nil {
-		t.Fatalf("after unlock: got %v, %v; want a lock", again, err)
-	}
-	again.Close()
-}
-
-func TestUncreatableLockFileIsAnError(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := lockFile(filepath.Join(dir, "none", "x.lock"), tryLock); err == nil {
-		t.Error("got no error for a missing directory")
-	}
-	link := filepath.Join(dir, "link")
-	if err := os.Symlink(filepath.Join(dir, "nowhere"), link); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lockFile(link, tryLock); err == nil {
-		t.Error("got no error for a dangling link")
-	}
-}
 
 func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
@@ -54,7 +22,7 @@ func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"web", "migrate"} {
-		if _, err := s.lockServices(t.Context(), []string{"api", name}); err == nil || err.Error() != "another rollout of "+name+" is under way" {
+		if _, err := s.lockServices(t.Context(), []string{"api", name}); err == nil || err.Error() != "another rollout of "+name+" is under way, or a restore" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -76,6 +44,34 @@ func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 	unlock()
 	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "*")); err != nil || len(left) > 1 { // that of the edge, which several may share
 		t.Errorf("files remain: %v, %v", left, err)
+	}
+}
+
+// TestNoRolloutInTheMiddleOfARestore: what the containers would find may be half of the data. The edge has the maintenance page, and none of it.
+func TestNoRolloutInTheMiddleOfARestore(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	dir := t.TempDir()
+	s := &stack{docker: newFakeHost(t, 1), project: compose.Project{Directory: dir}, edge: edgeContainer{project: "shop", name: "edge", service: "edge"}, Stack: &compose.Stack{Name: "shop", Services: map[string]*compose.Service{"web": {}, "edge": {}}}}
+	if err := os.WriteFile(filepath.Join(dir, compose.RestoreJournal), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.lockServices(t.Context(), []string{"web"}); err == nil || err.Error() != "a restore of the project's data is not finished" || hint.Of(err) != "edge restore latest" {
+		t.Errorf("a service: %v, hint: %s", err, hint.Of(err))
+	}
+	unlock, err := s.lockServices(t.Context(), []string{"edge"})
+	if err != nil {
+		t.Fatalf("the edge: %v", err)
+	}
+	unlock()
+	if err := os.Remove(filepath.Join(dir, compose.RestoreJournal)); err != nil {
+		t.Fatal(err)
+	}
+	if unlock, err = s.lockServices(t.Context(), []string{"web"}); err != nil {
+		t.Fatalf("when the restore is finished: %v", err)
+	}
+	defer unlock()
+	if _, err := compose.LockServices(t.Context(), s.docker, "shop", []string{"web"}); err == nil {
+		t.Error("a restore begins while the rollout is under way")
 	}
 }
 
