@@ -26,7 +26,7 @@ import (
 func backupCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "backup",
-		Usage: "[<application>...] [--accept-shrunk] [--json] | init --repository <location> | list [--json] | logs",
+		Usage: "[<application>...] [--accept-shrunk] [--wait 50m] [--json] | init --repository <location> | list [--json] | logs",
 		Short: "Stores the data of a Compose stack's applications, each as one set",
 		Long: `
 Stores, for each application, its databases, its files and its queues as one set in a restic
@@ -50,6 +50,7 @@ with much less data than the set before; 5 another backup is under way.
 			addProjectFlags(cmd)
 			cmd.Flags().Bool("json", false, "Print JSON")
 			cmd.Flags().Bool("accept-shrunk", false, "Take it as right that a set has much less data than those before")
+			addWaitFlag(cmd)
 			cmd.RunE = withStatus(runWithArgs(runBackup))
 
 			initialize := &cobra.Command{
@@ -80,6 +81,11 @@ with much less data than the set before; 5 another backup is under way.
 			cmd.AddCommand(initialize, list, logs, report)
 		},
 	}
+}
+
+// addWaitFlag adds the flag with which timers do not lose a run because another one is slow.
+func addWaitFlag(cmd *cobra.Command) {
+	cmd.Flags().Duration("wait", 0, "How long to wait for the end of another backup, restore or drill")
 }
 
 func verifyCommand() caddycmd.Command {
@@ -125,6 +131,7 @@ func runBackup(cmd *cobra.Command, apps []string) error {
 		return err
 	}
 	b.AcceptShrunk, _ = cmd.Flags().GetBool("accept-shrunk")
+	b.Wait, _ = cmd.Flags().GetDuration("wait")
 	asJSON, _ := cmd.Flags().GetBool("json")
 	if asJSON {
 		b.Out, b.IsTerminal = cmd.ErrOrStderr(), false

@@ -20,7 +20,7 @@ import (
 func drillCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "drill",
-		Usage: "[<set>|latest|random] [--logical | --in-turn] [--keep] [--json]",
+		Usage: "[<set>|latest|random] [--logical | --in-turn] [--keep] [--wait 12h] [--json]",
 		Short: "Restores a backup into a scratch project, and checks it",
 		Long: `
 Creates a project NAME-drill with the same images, without ports, and with networks from
@@ -41,6 +41,7 @@ Exit status: as for edge backup.
 			cmd.MarkFlagsMutuallyExclusive("logical", "in-turn")
 			cmd.Flags().Bool("keep", false, "Leave the scratch project")
 			cmd.Flags().Bool("json", false, "Print JSON")
+			addWaitFlag(cmd)
 			cmd.Flags().Duration("timeout", 5*time.Minute, "How long services may take to become healthy")
 			cmd.RunE = withStatus(runWithArgs(runDrill))
 		},
@@ -64,7 +65,7 @@ func runDrill(cmd *cobra.Command, args []string) error {
 	lowpriority.ApplyToSelf()
 	d := &backup.Drill{
 		Docker: compose.CLI{IsLowPriority: true}, Project: project, Set: set, Edge: flags.String("edge"),
-		Logical: flags.Bool("logical") || flags.Bool("in-turn") && backup.IsLogicalWeek(time.Now()), Keep: flags.Bool("keep"), StartTimeout: flags.Duration("timeout"),
+		Logical: flags.Bool("logical") || flags.Bool("in-turn") && backup.IsLogicalWeek(time.Now()), Keep: flags.Bool("keep"), StartTimeout: flags.Duration("timeout"), Wait: flags.Duration("wait"),
 		Out: cmd.OutOrStdout(), IsTerminal: isTerminal(os.Stdout),
 	}
 	asJSON := flags.Bool("json")

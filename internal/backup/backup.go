@@ -33,6 +33,8 @@ type Backup struct {
 	AcceptShrunk bool
 	// MigrationTimeout is how long a backup waits for database migrations. 0 means 10 minutes.
 	MigrationTimeout time.Duration
+	// Wait is how long it waits for the end of another backup, restore or drill.
+	Wait time.Duration
 
 	session
 	leftovers []string // snapshots of sets that were not completed, which could not be removed at the beginning
@@ -97,11 +99,12 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, b.reportFailure(ctx, plan, err)
 	}
-	unlock, err := lockProject(b.stack.Name)
+	unlock, err := b.awaitProject(ctx, b.Wait)
 	if err != nil {
 		return nil, err // the other one has its own report
 	}
 	defer unlock()
+	b.removeLeftDrill(ctx)
 	if j, err := readJournal(b.project.Directory); err != nil || j != nil { // what the data is, is not decided yet
 		if err == nil {
 			err = hint.New(errors.New("a restore is not finished"), "edge restore latest finishes it")
@@ -367,6 +370,11 @@ func (b *Backup) Verify(ctx context.Context, subset string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := lockProject(b.stack.Name + pruneLock)
+	if err != nil {
+		return hint.New(errors.New("the repository is being pruned, or verified"), "try it again in some minutes")
+	}
+	defer unlock()
 	b.progress.startStep("check the repository")
 	if err := b.repository.Check(ctx, subset); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,8 @@ type Drill struct {
 	IsTerminal bool
 	// StartTimeout is how long databases and applications may take to become healthy: see [Restore.StartTimeout].
 	StartTimeout time.Duration
+	// Wait is how long it waits for the end of another backup, restore or drill.
+	Wait time.Duration
 }
 
 // DrillResult is what a drill has measured.
@@ -81,12 +84,13 @@ func (d *Drill) run(ctx context.Context, source *session) (result *DrillResult, 
 	if err := source.openProject(ctx, d.Docker, d.Project, d.Edge); err != nil {
 		return nil, err
 	}
-	unlock, err := lockProject(source.stack.Name)
+	unlock, err := source.awaitProject(ctx, d.Wait)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	selected, err := d.prepare(ctx, source)
+	source.removeLeftDrill(ctx)
+	selected, isWhole, err := d.prepare(ctx, source)
 	if err == nil {
 		result, err = d.rehearse(ctx, source, selected)
 	}
@@ -98,7 +102,9 @@ func (d *Drill) run(ctx context.Context, source *session) (result *DrillResult, 
 	if err != nil {
 		report.Drill.Error = err.Error()
 	}
-	source.sendReport(ctx, report)
+	if isWhole || err != nil { // that one application can be restored does not say so of the others
+		source.sendReport(ctx, report)
+	}
 	if err != nil {
 		return result, err
 	}
@@ -112,21 +118,33 @@ func (d *Drill) run(ctx context.Context, source *session) (result *DrillResult, 
 	return result, nil
 }
 
-// prepare returns the sets that are going to be restored.
-func (d *Drill) prepare(ctx context.Context, source *session) ([]*Set, error) {
+// prepare returns the sets that are going to be restored. isWhole says that they are of all applications.
+func (d *Drill) prepare(ctx context.Context, source *session) (selected []*Set, isWhole bool, err error) {
 	if err := source.findRepository(ctx); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	sets, err := listSets(ctx, source.repository, source.stack.Name)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	present := source.presentSets(sets)
-	selected, err := selectSets(present, drillSet(present, d.Set), nil)
-	if err != nil {
-		return nil, err
+	name := drillSet(present, d.Set)
+	if selected, err = selectSets(present, name, nil); err != nil {
+		return nil, false, err
 	}
-	return selected, d.checkRoom(ctx, selected)
+	if len(selected) == 0 {
+		return nil, false, hint.New(fmt.Errorf("the set %s has the files of the project, and no data of an application", name), "edge backup list")
+	}
+	isWhole = len(selected) == len(dataApps(present))
+	if files, err := selectSets(present, name, []string{EdgeApp}); err == nil {
+		selected = append(selected, files...)
+	}
+	return selected, isWhole, d.checkRoom(ctx, selected)
+}
+
+// dataApps returns the applications of sets, without [EdgeApp].
+func dataApps(sets []*Set) []string {
+	return slices.DeleteFunc(appsOf(sets, "latest"), func(app string) bool { return app == EdgeApp })
 }
 
 // rehearse restores sets into the scratch project, and removes it.
@@ -136,7 +154,7 @@ func (d *Drill) rehearse(ctx context.Context, source *session, selected []*Set) 
 		return nil, err
 	}
 	helper.isDrill = true
-	dir, err := os.MkdirTemp("", "edge-drill-")
+	dir, err := os.MkdirTemp("", drillDirectory(source.stack.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -171,17 +189,28 @@ func (d *Drill) rehearse(ctx context.Context, source *session, selected []*Set) 
 	return result, err
 }
 
-// drillSet returns the set that a drill restores.
+// drillSet returns the set that a drill restores: a random one is one of those that all applications have.
 func drillSet(sets []*Set, name string) string {
-	if name != "random" || len(sets) == 0 {
+	if name != "random" {
 		return name
 	}
-	return sets[rand.IntN(len(sets))].ID
+	appsOfSet := make(map[string]int)
+	for _, s := range sets {
+		if s.App != EdgeApp {
+			appsOfSet[s.ID]++
+		}
+	}
+	whole := slices.DeleteFunc(sortedKeys(appsOfSet), func(id string) bool { return appsOfSet[id] < len(dataApps(sets)) })
+	if len(whole) == 0 {
+		return "latest"
+	}
+	return whole[rand.IntN(len(whole))]
 }
 
 // drill restores the sets into the scratch project, and starts all of it.
 func (r *restoreRun) drill(ctx context.Context, sets []*Set, result *DrillResult) error {
-	if err := r.planSets(ctx, sets); err != nil {
+	data := slices.DeleteFunc(slices.Clone(sets), func(s *Set) bool { return s.App == EdgeApp })
+	if err := r.planSets(ctx, data); err != nil {
 		return err
 	}
 	if len(r.targets) == 0 {
@@ -206,7 +235,18 @@ func (r *restoreRun) drill(ctx context.Context, sets []*Set, result *DrillResult
 			return err
 		}
 	}
-	return r.startAndCheck(ctx)
+	if err := r.startAndCheck(ctx); err != nil {
+		return err
+	}
+	for _, s := range sets {
+		if s.App != EdgeApp {
+			continue
+		}
+		if err := r.checkEdgeSet(ctx, s); err != nil {
+			return fmt.Errorf("the set %s of the application %s: %w", s.ID, EdgeApp, err)
+		}
+	}
+	return nil
 }
 
 // isOneShot reports whether other services wait for a service to complete.
@@ -246,7 +286,7 @@ func (d *Drill) createProjectOn(ctx context.Context, source *session, dir, proce
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(dir, "compose.json")
+	file := filepath.Join(dir, drillFile)
 	content, err := drillStack([]byte(text), d.Edge, processors, isDirectory)
 	if err != nil {
 		return nil, err
@@ -270,25 +310,6 @@ func (d *Drill) createProjectOn(ctx context.Context, source *session, dir, proce
 	}
 	source.progress.finishStep("created the project %s", scratch.stack.Name)
 	return &scratch, nil
-}
-
-// checkIsDrill returns an error if a project of the name has containers that are not a drill's: a drill would remove their data.
-func checkIsDrill(ctx context.Context, docker Docker, project string) error {
-	out, _, err := docker.Run(ctx, "ps", "--all", "--filter", "label=com.docker.compose.project="+project, "--format", `{{.Names}}={{.Label "`+DrillLabel+`"}}`)
-	if err != nil {
-		return err
-	}
-	for _, line := range strings.Fields(out) {
-		if name, isForeign := strings.CutSuffix(line, "="); isForeign {
-			return hint.New(fmt.Errorf("the project %s is not of a drill: it has the container %s", project, name), "give that project another name")
-		}
-	}
-	return nil
-}
-
-func removeProject(ctx context.Context, docker Docker, project compose.Project) error {
-	_, _, err := docker.Run(ctx, project.Args("down", "--volumes", "--remove-orphans", "--timeout", "5")...)
-	return err
 }
 
 // stagedSpace is how much space the data of sets needs beside the present data, in sizes of the sets: the databases add to it when they start.

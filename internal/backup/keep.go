@@ -29,8 +29,9 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 	}
 	var snapshots []string
 	count := 0
-	hasShrunk := false
+	hasShrunk, isFirstOfDay := false, false
 	for app, of := range byApp {
+		isFirstOfDay = isFirstOfDay || beginsDay(of)
 		isPresent := slices.ContainsFunc(b.plan.Apps, func(a App) bool { return a.Name == app })
 		hasShrunk = hasShrunk || latest[app].HasShrunk && isPresent
 		for _, s := range expired(of, b.options.Keep) {
@@ -53,12 +54,38 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 		b.progress.printLine("warning: %d old sets could not be removed: %v", count, err)
 		return nil
 	}
+	b.progress.finishStep("removed %d old sets", count)
+	if isFirstOfDay {
+		b.prune(ctx, repository)
+	}
+	return nil
+}
+
+// beginsDay reports whether the latest of an application's sets is the first one of its day.
+func beginsDay(sets []*Set) bool {
+	n := len(sets)
+	day := func(s *Set) string { return s.Time.UTC().Format(time.DateOnly) }
+	return n > 1 && day(sets[n-1]) != day(sets[n-2])
+}
+
+// pruneLock is the end of the name of the lock that keeps a repository from being pruned while it is verified.
+const pruneLock = " prune"
+
+// prune frees the space of removed sets. It needs the repository for itself, and may take long: in that time, no logs of databases are stored, so that it is done
+// once a day.
+func (b *Backup) prune(ctx context.Context, repository *restic.Repository) {
+	unlock, err := lockProject(b.stack.Name + pruneLock)
+	if err != nil {
+		b.progress.printLine("note: the space of old sets is freed another day: the repository is being verified")
+		return
+	}
+	defer unlock()
+	b.progress.startStep("free the space of old sets")
 	if err := repository.Prune(ctx); err != nil {
 		b.progress.printLine("warning: the space of old sets could not be freed: %v", err)
-		return nil
+		return
 	}
-	b.progress.finishStep("removed %d old sets", count)
-	return nil
+	b.progress.finishStep("freed the space of old sets")
 }
 
 // copySets copies to the second repository those sets that it does not have, also those of times when it could not be reached, and removes old

@@ -305,7 +305,7 @@ func (l *Logs) merge(sources []*logSource) (snapshots []string) {
 }
 
 const (
-	lockedAttempts = 5
+	lockedAttempts = 60 // within logsTimeout
 	lockedWait     = 8 * time.Second
 )
 

@@ -47,6 +47,31 @@ func lockProject(project string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
+// awaitProject is [lockProject], which waits until another run has ended: a drill each week must not be lost because a backup is slow.
+func (s *session) awaitProject(ctx context.Context, wait time.Duration) (unlock func(), err error) {
+	deadline := time.Now().Add(wait)
+	for first := true; ; first = false {
+		unlock, err := lockProject(s.stack.Name)
+		if !errors.Is(err, ErrBusy) || wait == 0 {
+			return unlock, err
+		}
+		if time.Now().After(deadline) {
+			return nil, hint.New(fmt.Errorf("%s: %w, still after %v", s.stack.Name, ErrBusy, wait), "see what it does: ps -ef | grep edge")
+		}
+		if first {
+			s.progress.printLine("another backup, restore or drill is under way: waits for its end")
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// lockPoll is how often a lock is tried.
+const lockPoll = time.Second
+
 // defaultMigrationTimeout is longer than the migrations of an application with many tenants.
 const defaultMigrationTimeout = 10 * time.Minute
 

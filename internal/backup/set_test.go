@@ -67,6 +67,25 @@ func TestNothingExpiresWhileTheLatestSetHasShrunk(t *testing.T) {
 	}
 }
 
+// TestSpaceIsFreedOnceADay: meanwhile, no logs can be stored.
+func TestSpaceIsFreedOnceADay(t *testing.T) {
+	at := func(day, hour int) *Set { return &Set{Time: time.Date(2026, 1, day, hour, 0, 0, 0, time.UTC)} }
+	for _, c := range []struct {
+		sets []*Set
+		want bool
+	}{
+		{nil, false},
+		{[]*Set{at(1, 0)}, false},
+		{[]*Set{at(1, 0), at(1, 23)}, false},
+		{[]*Set{at(1, 23), at(2, 0)}, true},
+		{[]*Set{at(1, 0), at(9, 0)}, true},
+	} {
+		if got := beginsDay(c.sets); got != c.want {
+			t.Errorf("%d sets: got %t", len(c.sets), got)
+		}
+	}
+}
+
 func TestOnlyOwnOrOldIncompleteSetsAreReaped(t *testing.T) {
 	now := time.Now()
 	sets := []*Set{

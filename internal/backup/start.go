@@ -126,12 +126,14 @@ func (r *restoreRun) awaitHealthy(ctx context.Context, c journalContainer) error
 		poll = drillHealthPoll
 	}
 	for {
-		out, _, err := r.Docker.Run(ctx, "inspect", "--format", "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}", c.Name)
+		out, _, err := r.Docker.Run(ctx, "inspect", "--format", "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}} {{.State.ExitCode}}", c.Name)
 		if err != nil {
 			return err
 		}
 		switch state := strings.TrimSpace(out); {
-		case state == "running healthy":
+		case strings.HasPrefix(state, "running healthy"):
+			return nil
+		case strings.HasPrefix(state, "exited") && strings.HasSuffix(state, " 0") && r.mayBeJob(c):
 			return nil
 		case strings.HasPrefix(state, "exited"), strings.HasPrefix(state, "dead"):
 			return r.unhealthyError(ctx, c, "has exited")
@@ -144,6 +146,12 @@ func (r *restoreRun) awaitHealthy(ctx context.Context, c journalContainer) error
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// mayBeJob reports whether a container may be one that does something, and exits, such as one that loads the first data. Whether it runs otherwise is not known where it was created
+// for the restore.
+func (r *restoreRun) mayBeJob(c journalContainer) bool {
+	return (r.isDrill || r.isNewHost) && (c.Policy == "no" || strings.HasPrefix(c.Policy, "on-failure"))
 }
 
 func (r *restoreRun) unhealthyError(ctx context.Context, c journalContainer, what string) error {

@@ -37,9 +37,9 @@ func jobs(project compose.Project, edgeName string) []Job {
 		return Job{Name: "edge-backup-" + project.Name + suffix, Schedule: schedule, Cron: cron, Args: append(args, where...), about: about}
 	}
 	return []Job{
-		job("", "*-*-* *:17:00", "17 * * * *", "Backup of "+project.Name, "backup"),
+		job("", "*-*-* *:17:00", "17 * * * *", "Backup of "+project.Name, "backup", "--wait", "50m"),
 		job("-logs", "*-*-* *:*:00", "* * * * *", "Logs of the databases of "+project.Name, "backup", "logs"),
-		job("-drill", "Sun *-*-* 04:41:00", "41 4 * * 0", "Drill of the backups of "+project.Name, "drill", "random", "--in-turn"),
+		job("-drill", "Sun *-*-* 04:41:00", "41 4 * * 0", "Drill of the backups of "+project.Name, "drill", "random", "--in-turn", "--wait", "12h"),
 	}
 }
 

@@ -27,7 +27,7 @@ func TestJobsAreUnitsAndCronLines(t *testing.T) {
 			t.Errorf("the service is\n%s\nwant %s", got, want)
 		}
 	}
-	if got := all[2].CronLine(program); !strings.HasPrefix(got, "41 4 * * 0  root  /usr/local/bin/edge drill random --in-turn --project-name shop ") {
+	if got := all[2].CronLine(program); !strings.HasPrefix(got, "41 4 * * 0  root  /usr/local/bin/edge drill random --in-turn --wait 12h --project-name shop ") {
 		t.Errorf("got %s", got)
 	}
 	if first := time.Date(2026, 11, 22, 4, 41, 0, 0, time.UTC); IsLogicalWeek(first) == IsLogicalWeek(first.AddDate(0, 0, 7)) {

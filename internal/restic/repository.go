@@ -133,23 +133,40 @@ func (r *Repository) Forget(ctx context.Context, ids ...string) error {
 }
 
 // exclusively runs a command that needs the repository for itself. If another process has it, and has ended, its lock is removed, and the command
-// runs again: to restic, a process that was killed seems to run until its parent has noticed.
+// runs again: to restic, a process that was killed seems to run until its parent has noticed. One that has not ended is waited for: storing the logs of
+// databases takes seconds, each minute.
 func (r *Repository) exclusively(ctx context.Context, run func() error) error {
-	err := run()
-	locked, isRestic := errors.AsType[*Error](err)
-	if !isRestic || locked.Kind != Locked || ctx.Err() != nil {
-		return err
+	for attempt := 1; ; attempt++ {
+		err := run()
+		locked, isRestic := errors.AsType[*Error](err)
+		if !isRestic || locked.Kind != Locked || ctx.Err() != nil || attempt == exclusiveAttempts {
+			return err
+		}
+		if err := r.Unlock(ctx); err != nil {
+			return err
+		}
+		if attempt == 1 {
+			continue
+		}
+		select {
+		case <-time.After(exclusiveWait):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	if err := r.Unlock(ctx); err != nil {
-		return err
-	}
-	return run()
 }
+
+const (
+	exclusiveAttempts = 6
+	exclusiveWait     = 3 * time.Second
+)
 
 // AddTag adds a tag to a snapshot, which gets another ID by that.
 func (r *Repository) AddTag(ctx context.Context, id, tag string) error {
-	_, err := r.run(ctx, nil, "tag", "--add", tag, id)
-	return err
+	return r.exclusively(ctx, func() error {
+		_, err := r.run(ctx, nil, "tag", "--add", tag, id)
+		return err
+	})
 }
 
 // Prune removes data that no snapshot has. It takes as long as the repository is large; the caller sets the limit in ctx.
@@ -160,17 +177,15 @@ func (r *Repository) Prune(ctx context.Context) error {
 	})
 }
 
-// Check checks the structure of the repository, and reads a subset of its data: 5% or 1/7; none if it is empty. The caller sets the limit in
-// ctx, as for [Repository.Prune].
+// Check checks the structure of the repository, and reads a subset of its data: 5% or 1/7; none if it is empty. Others may store data meanwhile; the caller
+// sees that nothing is pruned. The caller sets the limit in ctx, as for [Repository.Prune].
 func (r *Repository) Check(ctx context.Context, subset string) error {
-	args := []string{"check"}
+	args := []string{"check", "--no-lock"} // it may take hours, in which the logs of databases have to be stored
 	if subset != "" {
 		args = append(args, "--read-data-subset", subset)
 	}
-	return r.exclusively(ctx, func() error {
-		_, err := r.exec(ctx, nil, nil, args...)
-		return err
-	})
+	_, err := r.exec(ctx, nil, nil, args...)
+	return err
 }
 
 // Unlock removes locks of processes that have ended. Those of running ones stay.
