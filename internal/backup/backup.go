@@ -136,7 +136,7 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 		if err := b.repository.Forget(ctx, b.leftovers...); err != nil {
 			b.progress.printLine("warning: sets that were not completed could not be removed: %v", err)
 		}
-		failures = append(failures, b.removeExpired(ctx, b.repository))
+		failures = append(failures, b.removeExpired(ctx, b.repository, nil))
 		if err := b.copySets(ctx); err != nil {
 			result.CopyError = err.Error()
 			failures = append(failures, err)
@@ -190,6 +190,11 @@ func (b *Backup) prepare(ctx context.Context) (earlier []*Set, host string, err 
 	}
 	if warning := clockWarning(sets, time.Now()); warning != "" {
 		b.progress.printLine("warning: %s", warning)
+	}
+	for _, s := range sets {
+		if warning := s.damageWarning(); warning != "" {
+			b.progress.printLine("warning: %s", warning)
+		}
 	}
 	if leftovers := reapable(sets, host, time.Now()); b.repository.Forget(ctx, leftovers...) != nil {
 		b.leftovers = leftovers // a restic whose edge was killed may still hold its lock
@@ -323,7 +328,7 @@ func (b *appBackup) compare(ctx context.Context, earlier []*Set) (shrunk []strin
 // lastWhole returns the latest set of an application that has not shrunk; nil if there is none.
 func lastWhole(sets []*Set, app string) *Set {
 	for _, s := range slices.Backward(sets) {
-		if s.App == app && !s.HasShrunk {
+		if s.App == app && !s.HasShrunk && len(s.rivals) == 0 {
 			return s
 		}
 	}
@@ -338,10 +343,11 @@ func compareManifests(before, after *Manifest) (shrunk []string) {
 	for _, old := range before.Parts {
 		i := slices.IndexFunc(after.Parts, func(p Part) bool { return p.Name == old.Name })
 		isLog := old.Format == FormatBinlog || old.Format == FormatWALTar
+		isQueue := old.Kind == Redis // it empties by itself, and starts empty after a restore
 		switch {
 		case i < 0 && !isLog:
 			shrunk = append(shrunk, fmt.Sprintf("%s is no longer part of the backup", old.Name))
-		case i >= 0 && !isLog && old.Size > smallPart && after.Parts[i].Size < old.Size/2:
+		case i >= 0 && !isLog && !isQueue && old.Size > smallPart && after.Parts[i].Size < old.Size/2:
 			shrunk = append(shrunk, fmt.Sprintf("%s has %s, after %s in the set of %s", old.Name, FormatBytes(after.Parts[i].Size), FormatBytes(old.Size), before.Start.Local().Format(time.DateTime)))
 		}
 	}

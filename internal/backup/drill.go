@@ -110,7 +110,7 @@ func (d *Drill) run(ctx context.Context, source *session) (result *DrillResult, 
 	}
 	source.progress.printLine("%s", result.summary())
 	for _, s := range selected {
-		if err := source.repository.AddTag(ctx, s.manifest, tagDrilled+result.Start.Format("20060102-150405")); err != nil {
+		if err := source.repository.AddTag(ctx, s.manifest.ID, tagDrilled+result.Start.Format("20060102-150405")); err != nil {
 			source.progress.printLine("warning: the set could not be marked: %v", err)
 			break
 		}

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -17,7 +18,9 @@ const (
 
 // removeExpired removes the sets and the logs of the repository that the retention does not keep. It is no failure that the repository takes no
 // removals: credentials that can only append protect it.
-func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repository) error {
+//
+// What has passed a drill is marked in the first repository only; drilled has those sets.
+func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repository, drilled map[setKey]bool) error {
 	all, err := repository.Snapshots(ctx, tagEdge, tagProject+b.stack.Name)
 	if err != nil {
 		return err
@@ -25,9 +28,10 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 	latest := make(map[string]*Set)
 	byApp := make(map[string][]*Set)
 	for _, s := range completeSets(groupSets(all, b.stack.Name)) { // the oldest first
+		s.Drilled = s.Drilled || drilled[s.key()]
 		latest[s.App], byApp[s.App] = s, append(byApp[s.App], s)
 	}
-	var snapshots []string
+	var manifests, parts []string
 	count := 0
 	hasShrunk, isFirstOfDay := false, false
 	for app, of := range byApp {
@@ -35,7 +39,15 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 		isPresent := slices.ContainsFunc(b.plan.Apps, func(a App) bool { return a.Name == app })
 		hasShrunk = hasShrunk || latest[app].HasShrunk && isPresent
 		for _, s := range expired(of, b.options.Keep) {
-			snapshots = append(snapshots, s.snapshots...)
+			for part, of := range s.found {
+				for _, snapshot := range of {
+					if part == manifestPart {
+						manifests = append(manifests, snapshot.ID)
+					} else {
+						parts = append(parts, snapshot.ID)
+					}
+				}
+			}
 			count++
 		}
 	}
@@ -44,13 +56,18 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 			b.progress.printLine("warning: old logs could not be removed: %v", err)
 		}
 	}
-	if len(snapshots) == 0 {
+	if count == 0 {
 		return nil
 	}
 	b.progress.startStep("remove %d old sets", count)
 	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
 	defer cancel()
-	if err := repository.Forget(ctx, snapshots...); err != nil {
+	// First what makes them sets: if this is interrupted, the rest is seen to be one that was not completed.
+	err = repository.Forget(ctx, manifests...)
+	if err == nil {
+		err = repository.Forget(ctx, parts...)
+	}
+	if err != nil {
 		b.progress.printLine("warning: %d old sets could not be removed: %v", count, err)
 		return nil
 	}
@@ -118,7 +135,29 @@ func (b *Backup) copySets(ctx context.Context) error {
 		return err
 	}
 	b.progress.finishStep("copied to %s", restic.RedactURL(b.settings.CopyTo))
-	return b.removeExpired(ctx, second)
+	return b.cleanSecond(ctx, second)
+}
+
+// cleanSecond removes old sets from the second repository, and what is left there of sets whose copying was interrupted, and that the first one no longer has.
+func (b *Backup) cleanSecond(ctx context.Context, second *restic.Repository) error {
+	first, err := listSets(ctx, b.repository, b.stack.Name)
+	if err != nil {
+		return err
+	}
+	drilled := make(map[setKey]bool)
+	for _, s := range first {
+		drilled[s.key()] = s.Drilled
+	}
+	present, err := listSets(ctx, second, b.stack.Name)
+	if err != nil {
+		return err
+	}
+	if host, err := os.Hostname(); err == nil {
+		if err := second.Forget(ctx, reapable(present, host, time.Time{})...); err != nil { // of another machine, the time says nothing: it is that of the set
+			b.progress.printLine("warning: %v", err)
+		}
+	}
+	return b.removeExpired(ctx, second, drilled)
 }
 
 // missingIn returns the snapshots of sets that another repository does not have, in the groups in which they are to be copied: see [missingSets].
@@ -156,12 +195,15 @@ func missingSets(sets, present []*Set, keep Retention) (groups [][]string) {
 		if removed[s] || i >= 0 && present[i].Complete {
 			continue
 		}
-		for _, part := range sortedKeys(s.ids) {
-			if part != manifestPart && (i < 0 || present[i].ids[part] == "") {
-				parts = append(parts, s.ids[part])
+		for _, part := range sortedKeys(s.found) {
+			if part == manifestPart || i >= 0 && len(present[i].found[part]) > 0 {
+				continue
+			}
+			for _, snapshot := range s.found[part] {
+				parts = append(parts, snapshot.ID)
 			}
 		}
-		manifests = append(manifests, s.manifest)
+		manifests = append(append(manifests, s.manifest.ID), s.rivals...)
 	}
 	groups = append(groups, parts, manifests)
 	return slices.DeleteFunc(groups, func(ids []string) bool { return len(ids) == 0 })

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/theworklabs/edge/internal/hint"
 	"github.com/theworklabs/edge/internal/restic"
 )
 
@@ -28,12 +29,18 @@ type Set struct {
 	HasShrunk bool `json:"has_shrunk,omitempty"`
 	Complete  bool `json:"-"`
 
-	manifest  string            // the snapshot of its manifest
-	snapshots []string          // all of its snapshots
-	ids       map[string]string // part → its snapshot, which has another ID in a repository to which it was copied
-	parts     int               // how many parts its manifest names
-	spans     map[string]string // where it is in the logs of its databases: see [dblog.Span]
+	manifest  restic.Snapshot              // of its manifest; the zero Snapshot if there is none
+	rivals    []string                     // snapshots of other manifests: somebody has added one
+	snapshots []string                     // all of its snapshots
+	found     map[string][]restic.Snapshot // part → the snapshots that say so of themselves; all but one were added by somebody
+	parts     int                          // how many parts its manifest names
+	spans     map[string]string            // where it is in the logs of its databases: see [dblog.Span]
 }
+
+// setKey tells the sets of a project apart.
+type setKey struct{ id, app string }
+
+func (s *Set) key() setKey { return setKey{s.ID, s.App} }
 
 // The tags of snapshots. The manifest's have what `edge backup list` shows, so that it needs not load each manifest.
 const (
@@ -99,14 +106,18 @@ func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 		set := found[key]
 		if set == nil {
 			set = &Set{ID: tags[tagSet], Project: project, App: tags[tagApp], Host: tags[tagHost], Time: s.Time}
-			set.ids = make(map[string]string)
+			set.found = make(map[string][]restic.Snapshot)
 			found[key] = set
 			sets = append(sets, set)
 		}
 		set.snapshots = append(set.snapshots, s.ID)
-		set.ids[tags[tagPart]] = s.ID // a tag that was added may have left two snapshots of a manifest
+		set.found[tags[tagPart]] = append(set.found[tags[tagPart]], s)
 		if tags[tagPart] == manifestPart {
-			set.manifest, set.Time, set.spans = s.ID, s.Time, spansOf(s.Tags)
+			if set.manifest.ID != "" && set.manifest.Tree != s.Tree { // a tag that was added may have left two snapshots of the same manifest
+				set.rivals = append(set.rivals, s.ID)
+				continue
+			}
+			set.manifest, set.Time, set.spans = s, s.Time, spansOf(s.Tags)
 			set.Size, _ = strconv.ParseInt(tags[tagSize], 10, 64)
 			set.Added, _ = strconv.ParseInt(tags[tagAdded], 10, 64)
 			set.parts, _ = strconv.Atoi(tags[tagParts])
@@ -115,7 +126,7 @@ func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 		}
 	}
 	for _, set := range sets {
-		set.Complete = set.manifest != "" && len(set.ids) == set.parts+1
+		set.Complete = set.manifest.ID != "" && len(set.found) > set.parts // others may have added more
 	}
 	slices.SortStableFunc(sets, func(a, b *Set) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.App, b.App))
@@ -139,10 +150,16 @@ func completeSets(sets []*Set) []*Set {
 	return slices.DeleteFunc(slices.Clone(sets), func(s *Set) bool { return !s.Complete })
 }
 
-// loadManifest reads the manifest of a set.
+// loadManifest reads the manifest of a set. Whoever has the password of the repository, and may only add to it, can add another manifest to a set, which says other things of its
+// data: then only somebody who sees which of them was stored first can say which one is right.
 func loadManifest(ctx context.Context, repository *restic.Repository, set *Set) (*Manifest, error) {
+	if len(set.rivals) > 0 {
+		all := append([]string{set.manifest.ID}, set.rivals...)
+		return nil, hint.New(fmt.Errorf("the set %s of %s has several manifests, and all but one were added by somebody else: the snapshots %s", set.ID, set.App, strings.Join(all, ", ")),
+			"see which of these files was stored first in the directory snapshots of the repository, and remove the others: restic forget SNAPSHOT")
+	}
 	var text bytes.Buffer
-	if err := repository.Load(ctx, set.manifest, manifestPart, &text); err != nil {
+	if err := repository.Load(ctx, set.manifest.ID, manifestPart, &text); err != nil {
 		return nil, err
 	}
 	m, err := parseManifest(text.Bytes())
@@ -150,20 +167,47 @@ func loadManifest(ctx context.Context, repository *restic.Repository, set *Set) 
 		return nil, fmt.Errorf("set %s of %s: %w", set.ID, set.App, err)
 	}
 	for i := range m.Parts {
-		if id := set.ids[m.Parts[i].Name]; id != "" {
-			m.Parts[i].Snapshot = id
-		}
+		m.Parts[i].Snapshot = set.snapshotOf(m.Parts[i])
 	}
 	return m, nil
+}
+
+// snapshotOf returns the snapshot that has a part of the set: the one that the manifest names, or a copy of it, which has another ID.
+func (s *Set) snapshotOf(p Part) string {
+	of := s.found[p.Name]
+	for _, isIt := range []func(restic.Snapshot) bool{
+		func(c restic.Snapshot) bool { return c.ID == p.Snapshot },
+		func(c restic.Snapshot) bool { return c.Original == p.Snapshot },
+	} {
+		if i := slices.IndexFunc(of, isIt); i >= 0 {
+			return of[i].ID
+		}
+	}
+	if len(of) > 0 {
+		return of[0].ID // its checksum shows whether it is right
+	}
+	return p.Snapshot
+}
+
+// damageWarning says what somebody has done to a set whose manifest is stored; "" if it is whole.
+func (s *Set) damageWarning() string {
+	switch {
+	case len(s.rivals) > 0:
+		return fmt.Sprintf("the set %s of %s has several manifests: somebody has added one", s.ID, s.App)
+	case s.manifest.ID != "" && !s.Complete:
+		return fmt.Sprintf("the set %s of %s lacks parts that it had, and cannot be restored; the rest is removed with: restic forget %s", s.ID, s.App, strings.Join(s.snapshots, " "))
+	}
+	return ""
 }
 
 // foreignGrace is how long an incomplete set of another machine may be a backup that is under way.
 const foreignGrace = 24 * time.Hour
 
-// reapable returns the snapshots of sets that will never be complete. The caller holds the lock of this machine.
+// reapable returns the snapshots of sets whose manifest was never stored, and never will be. The caller holds the lock of this machine. A set that has its manifest had all of its
+// parts: it is left to a human to say what has become of them.
 func reapable(sets []*Set, host string, now time.Time) (snapshots []string) {
 	for _, s := range sets {
-		if !s.Complete && (s.Host == host || now.Sub(s.Time) > foreignGrace) {
+		if s.manifest.ID == "" && (s.Host == host || now.Sub(s.Time) > foreignGrace) {
 			snapshots = append(snapshots, s.snapshots...)
 		}
 	}
@@ -171,10 +215,12 @@ func reapable(sets []*Set, host string, now time.Time) (snapshots []string) {
 }
 
 // expired returns the complete sets of one application that its retention does not keep. Always kept are the latest set, and the latest one
-// that passed a drill. If the latest set has shrunk, all are kept: those of before may be the only ones with the data that is lost.
+// that passed a drill, and sets with several manifests. If the latest set has shrunk, all are kept: those of before may be the only ones with the data that is lost.
 func expired(sets []*Set, keep Retention) []*Set {
 	sets = slices.Clone(sets)
-	slices.SortFunc(sets, func(a, b *Set) int { return b.Time.Compare(a.Time) }) // the latest first
+	slices.SortFunc(sets, func(a, b *Set) int { // the one that was stored last is first, also if a clock was wrong: see newSetID
+		return cmp.Or(cmp.Compare(b.ID, a.ID), b.Time.Compare(a.Time))
+	})
 	if len(sets) > 0 && sets[0].HasShrunk {
 		return nil
 	}
@@ -202,5 +248,5 @@ func expired(sets []*Set, keep Retention) []*Set {
 			}
 		}
 	}
-	return slices.DeleteFunc(sets, func(s *Set) bool { return kept[s] })
+	return slices.DeleteFunc(sets, func(s *Set) bool { return kept[s] || len(s.rivals) > 0 })
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/theworklabs/edge/internal/dblog"
+	"github.com/theworklabs/edge/internal/hint"
 	"github.com/theworklabs/edge/internal/restic"
 )
 
@@ -89,13 +90,82 @@ func TestSpaceIsFreedOnceADay(t *testing.T) {
 func TestOnlyOwnOrOldIncompleteSetsAreReaped(t *testing.T) {
 	now := time.Now()
 	sets := []*Set{
-		{Complete: true, Host: "here", snapshots: []string{"complete"}},
+		{Complete: true, Host: "here", manifest: restic.Snapshot{ID: "c"}, snapshots: []string{"complete"}},
 		{Host: "here", Time: now, snapshots: []string{"own-1", "own-2"}},
 		{Host: "there", Time: now.Add(-time.Hour), snapshots: []string{"under way"}},
 		{Host: "there", Time: now.Add(-25 * time.Hour), snapshots: []string{"old"}},
+		{Host: "here", Time: now, manifest: restic.Snapshot{ID: "m"}, snapshots: []string{"lacks a part"}},
 	}
 	if got := strings.Join(reapable(sets, "here", now), " "); got != "own-1 own-2 old" {
 		t.Errorf("got %s", got)
+	}
+	if got := strings.Join(reapable(sets, "here", time.Time{}), " "); got != "own-1 own-2" {
+		t.Errorf("where times say nothing: got %s", got)
+	}
+}
+
+// TestWhatIsAddedToASetHidesNothing: whoever may only add to the repository can store snapshots that say that they are parts of a set.
+func TestWhatIsAddedToASetHidesNothing(t *testing.T) {
+	snapshot := func(id, tree, part string, more ...string) restic.Snapshot {
+		return restic.Snapshot{ID: id, Tree: tree, Tags: append([]string{"edge-backup", "project=shop", "set=a", "app=crm", "part=" + part}, more...)}
+	}
+	dump, manifest := snapshot("1", "t1", "dump"), snapshot("2", "t2", manifestPart, "parts=1")
+	drilled := snapshot("3", "t2", manifestPart, "parts=1", "drilled=x")
+	forged := snapshot("4", "t4", manifestPart, "parts=9")
+	for _, c := range []struct {
+		name      string
+		snapshots []restic.Snapshot
+		rivals    int
+		warning   string
+	}{
+		{"nothing", []restic.Snapshot{dump, manifest, drilled}, 0, ""},
+		{"a part of another name", []restic.Snapshot{dump, manifest, snapshot("5", "t5", "x")}, 0, ""},
+		{"the part again", []restic.Snapshot{snapshot("0", "t0", "dump"), dump, manifest, snapshot("5", "t5", "dump")}, 0, ""},
+		{"another manifest", []restic.Snapshot{dump, manifest, forged}, 1, "the set a of crm has several manifests"},
+		{"another manifest, with an earlier time", []restic.Snapshot{forged, dump, manifest}, 1, "the set a of crm has several manifests"},
+		{"nothing, and a part is gone", []restic.Snapshot{manifest}, 0, "the set a of crm lacks parts that it had"},
+	} {
+		sets := groupSets(c.snapshots, "shop")
+		if len(sets) != 1 || len(sets[0].rivals) != c.rivals {
+			t.Fatalf("%s: got %+v", c.name, sets)
+		}
+		set := sets[0]
+		if got := set.damageWarning(); c.warning == "" && (got != "" || !set.Complete) || !strings.HasPrefix(got, c.warning) {
+			t.Errorf("%s: complete %t, warning %q", c.name, set.Complete, got)
+		}
+		if len(reapable(sets, "", time.Now().Add(100*time.Hour))) > 0 {
+			t.Errorf("%s: the set is removed", c.name)
+		}
+		if got := set.snapshotOf(Part{Name: "dump", Snapshot: "1"}); got != "1" {
+			t.Errorf("%s: the part is taken from %s", c.name, got)
+		}
+		if c.rivals == 0 {
+			continue
+		}
+		_, err := loadManifest(t.Context(), nil, set)
+		if err == nil || !strings.Contains(err.Error(), "2") || !strings.Contains(err.Error(), "4") || !strings.Contains(hint.Of(err), "restic forget") {
+			t.Errorf("%s: %v, hint %q", c.name, err, hint.Of(err))
+		}
+		if gone := expired([]*Set{set, {ID: "b"}}, Retention{Last: 1}); len(gone) > 0 {
+			t.Errorf("%s: the set expires", c.name)
+		}
+	}
+	copied := groupSets([]restic.Snapshot{{ID: "x", Original: "1", Tags: dump.Tags}, {ID: "y", Original: "5", Tags: dump.Tags}}, "shop")[0]
+	if got := copied.snapshotOf(Part{Name: "dump", Snapshot: "1"}); got != "x" {
+		t.Errorf("a copy: the part is taken from %s", got)
+	}
+}
+
+// TestTheSetThatWasStoredLastIsKept, also if a clock was wrong: IDs are in the order of storing.
+func TestTheSetThatWasStoredLastIsKept(t *testing.T) {
+	wrong := &Set{ID: "20270101-000000-a", Time: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}
+	later := &Set{ID: "20270101-000001-b", Time: time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)}
+	if gone := expired([]*Set{wrong, later}, Retention{Last: 1}); len(gone) != 1 || gone[0] != wrong {
+		t.Errorf("%d sets expire", len(gone))
+	}
+	later.HasShrunk = true
+	if gone := expired([]*Set{wrong, later}, Retention{Last: 1}); len(gone) > 0 {
+		t.Error("a set expires while the one that was stored last has shrunk")
 	}
 }
 
@@ -232,13 +302,13 @@ func TestSetsOfRemovedApplicationsAreLeftAside(t *testing.T) {
 func TestSetsAreCopiedInGroups(t *testing.T) {
 	set := func(id, app string, complete bool) *Set {
 		hour := int(id[0] - '0')
-		return &Set{ID: id, App: app, Complete: complete, Time: time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC), manifest: id + app + "-manifest", ids: map[string]string{
-			"a": id + app + "-a", "b": id + app + "-b", manifestPart: id + app + "-manifest",
+		return &Set{ID: id, App: app, Complete: complete, Time: time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC), manifest: restic.Snapshot{ID: id + app + "-manifest"}, found: map[string][]restic.Snapshot{
+			"a": {{ID: id + app + "-a"}}, "b": {{ID: id + app + "-b"}}, manifestPart: {{ID: id + app + "-manifest"}},
 		}}
 	}
 	sets := []*Set{set("1", "crm", true), set("1", "shop", true), set("2", "crm", true), set("2", "shop", true), set("3", "crm", true)}
 	partly := set("2", "crm", false)
-	delete(partly.ids, "b")
+	delete(partly.found, "b")
 	present := []*Set{set("1", "crm", true), partly, set("3", "crm", true)}
 	var got []string
 	for _, ids := range missingSets(sets, present, Retention{Last: 9}) {

@@ -48,6 +48,9 @@ type Snapshot struct {
 	Time  time.Time `json:"time"`
 	Paths []string  `json:"paths"`
 	Tags  []string  `json:"tags"`
+	// Tree is the hash of its content. Original is the ID of the snapshot that it is a copy of, or that was given a tag; "" if it is neither.
+	Tree     string `json:"tree"`
+	Original string `json:"original"`
 }
 
 // Init creates the repository. It fails if there is one.

@@ -142,6 +142,18 @@ func TestARansomedRepositoryCanBeRestoredFrom(t *testing.T) {
 		t.Errorf("%v, %d requests refused", err, refused)
 	}
 	t.Logf("%d requests that remove or overwrite a file were refused", refused)
+	// To add is allowed: parts of the trusted set that are none of it.
+	add := func(app, part string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "restic", "backup", "--stdin", "--stdin-filename", part, "--tag", strings.Join([]string{"edge-backup", "project=" + stack.project.Name, "app=" + app, "set=" + trusted, "part=" + part, "parts=1"}, ","))
+		cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY=rest:http://"+address+"/", "RESTIC_PASSWORD="+stack.recovery)
+		cmd.Stdin = strings.NewReader("ransom")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	add("corteza", "crm-db-dump.sql")
+	add("corteza", "more")
 	if err := stack.mariadb(t.Context(), "DROP DATABASE bigcapital_tenant_1"); err != nil {
 		t.Fatal(err)
 	}
@@ -156,11 +168,40 @@ func TestARansomedRepositoryCanBeRestoredFrom(t *testing.T) {
 		t.Errorf("the data is\n%s\nwant\n%s", got, wanted)
 	}
 
+	// Another manifest: nobody can say which one is right, but for the storage.
+	add("corteza", "manifest.json")
+	out, err = stack.edge(t.Context(), "restore", trusted, "corteza")
+	_, named, _ := strings.Cut(out, "the snapshots ")
+	named, _, _ = strings.Cut(named, "\n")
+	if err == nil || !strings.Contains(out, "several manifests") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var last string
+	var lastTime time.Time
+	for _, id := range strings.Split(named, ", ") {
+		info, err := os.Stat(filepath.Join(dir, "snapshots", id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.ModTime().After(lastTime) {
+			last, lastTime = id, info.ModTime()
+		}
+	}
+
 	// The other machine, whose server has the same directory.
 	stop()
 	stop = serve()
 	defer stop()
-	stack.mustEdge(t, "backup", "bigcapital", "corteza")
+	if out := stack.mustEdge(t, "backup", "bigcapital", "corteza"); !strings.Contains(out, "warning: the set "+trusted+" of corteza has several manifests") {
+		t.Errorf("the backup does not say so:\n%s", out)
+	}
+	if out, err := restic("forget", last); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	stack.mustEdge(t, "restore", trusted, "corteza")
+	if got := stack.fingerprint(t); got != wanted {
+		t.Errorf("the data is\n%s\nwant\n%s", got, wanted)
+	}
 	if out, err := restic("check"); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
