@@ -287,11 +287,16 @@ func runBackupReport(cmd *cobra.Command) error {
 	return err
 }
 
-// printBackupProblems prints what needs attention about backups. It prints nothing if it cannot be read: the user asked for something else.
-func printBackupProblems(w io.Writer, admin adminClient, now time.Time) error {
+// printBackups prints to which time there are backups, and what needs attention about them. It prints nothing if it cannot be read: the user asked for something else.
+func printBackups(w io.Writer, admin adminClient, now time.Time) error {
 	var status recovery.Status
 	if _, err := admin.get("/edge/backups", &status); err != nil {
 		return nil
+	}
+	for _, line := range status.Summary(now) {
+		if _, err := fmt.Fprintf(w, "\n%s\n", line); err != nil {
+			return err
+		}
 	}
 	for _, p := range status.Problems(now) {
 		name := p.Project

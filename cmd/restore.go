@@ -84,9 +84,15 @@ func runRestore(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
+	if !flags.Bool("new-host") && (cmd.Flags().Changed("repository") || cmd.Flags().Changed("env")) {
+		return withHint(errors.New("--repository and --env are for --new-host"), "the repository of a project that is set up is in its backup.env")
+	}
 	if flags.Bool("new-host") {
 		if flags.String("from") != "" {
 			return withHint(errors.New("--new-host and --from exclude each other"), "name the project with --project-name")
+		}
+		if flags.String("tenant") != "" {
+			return withHint(errors.New("--new-host and --tenant exclude each other"), "restore everything, and then the tenant: edge restore latest --tenant ORGANIZATION")
 		}
 		return restoreOnNewHost(ctx, cmd, project, args, at)
 	}

@@ -81,7 +81,7 @@ func runStatus(cmd *cobra.Command, names []string) error {
 		if err := printReplicaStatus(cmd.OutOrStdout(), admin, time.Now()); err != nil {
 			return err
 		}
-		return printBackupProblems(cmd.OutOrStdout(), admin, time.Now())
+		return printBackups(cmd.OutOrStdout(), admin, time.Now())
 	}
 	if !flags.Bool("watch") {
 		return show()

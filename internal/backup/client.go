@@ -7,6 +7,9 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // client is a database's own client program in its container, which keeps one connection open: a snapshot lasts only as long as the session
@@ -17,12 +20,18 @@ type client struct {
 	input   *os.File
 	lines   *bufio.Scanner
 	output  *io.PipeReader
+	timeout time.Duration // of a statement
+	cancel  context.CancelCauseFunc
 	ended   chan struct{} // closed when the program has exited
 	err     error         // of its exit; set before ended is closed
 }
 
 // endLine is printed after the output of each statement.
 const endLine = "--edge-end--"
+
+// queryTimeout is longer than counting the rows of a large table takes. A statement may wait for ever: for the lock of one that changes a table, which waits for
+// a transaction that nobody ends.
+const queryTimeout = 30 * time.Minute
 
 // openClient starts a client program by a shell script. endMark is the statement that has it print endLine.
 func (c *container) openClient(ctx context.Context, script, endMark string) (*client, error) {
@@ -31,10 +40,15 @@ func (c *container) openClient(ctx context.Context, script, endMark string) (*cl
 		return nil, err
 	}
 	output, outputWriter := io.Pipe()
-	cl := &client{service: c.service, endMark: endMark, input: input, output: output, lines: bufio.NewScanner(output), ended: make(chan struct{})}
+	ctx, cancel := context.WithCancelCause(ctx)
+	cl := &client{
+		service: c.service, endMark: endMark, input: input, output: output, lines: bufio.NewScanner(output),
+		timeout: queryTimeout, cancel: cancel, ended: make(chan struct{}),
+	}
 	cl.lines.Buffer(nil, 1<<20)
 	go func() {
 		defer close(cl.ended)
+		defer cancel(nil)
 		_, cl.err = c.run(ctx, inputReader, outputWriter, script)
 		_ = inputReader.Close()
 		_ = outputWriter.Close()
@@ -45,6 +59,11 @@ func (c *container) openClient(ctx context.Context, script, endMark string) (*cl
 // query runs a statement, which ends with a semicolon unless it is a command of the replication protocol, and returns the lines that it
 // prints.
 func (cl *client) query(statement string) ([]string, error) {
+	timeout := time.AfterFunc(cl.timeout, func() {
+		cl.cancel(hint.New(fmt.Errorf("%s has not answered within %v: %s", cl.service, cl.timeout, statement),
+			"see what it waits for: SHOW FULL PROCESSLIST in MariaDB, SELECT * FROM pg_stat_activity in PostgreSQL"))
+	})
+	defer timeout.Stop()
 	if _, err := io.WriteString(cl.input, statement+"\n"+cl.endMark+"\n"); err != nil {
 		return nil, cl.exitError()
 	}

@@ -3,6 +3,8 @@ package backup
 import (
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/internal/compose"
 )
 
 func TestDamageIsFoundInWhatTheCheckPrints(t *testing.T) {
@@ -19,8 +21,9 @@ note     : The storage engine for the table doesn't support check
 	if got := damageLines("", Postgres); len(got) > 0 {
 		t.Errorf("PostgreSQL: got %q", got)
 	}
-	if got := damageLines("edge: note: no pg_amcheck\n", Postgres); len(got) > 0 {
-		t.Errorf("without pg_amcheck: got %q", got)
+	c := &container{compose.Container{ID: "x"}, &versionDocker{text: noAmcheck + "\n"}, "db"}
+	if damaged, note, err := findDamage(t.Context(), c, Postgres); err != nil || len(damaged) > 0 || note != noAmcheck {
+		t.Errorf("without pg_amcheck: got %q, note %q, %v", damaged, note, err)
 	}
 	if got := damageLines("heap table \"corteza.public.compose_record\", block 3:\n    xmin 7 is out of range\n", Postgres); len(got) != 2 {
 		t.Errorf("PostgreSQL: got %q", got)

@@ -3,7 +3,9 @@ package backup
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +93,7 @@ func drillStack(text []byte, edge, processors string, isDirectory func(string) b
 			maps.DeleteFunc(dependencies, func(other string, _ any) bool { return project.Services[other] == nil })
 		}
 		silence(service)
+		removeSockets(service)
 		for i, mount := range mountsOf(service) {
 			source, _ := mount["source"].(string)
 			if mount["type"] == "bind" && mount["read_only"] != true && isDirectory(source) {
@@ -105,6 +108,29 @@ func drillStack(text []byte, edge, processors string, isDirectory func(string) b
 	}
 	project.Name += drillSuffix
 	return json.MarshalIndent(project, "", "  ")
+}
+
+// removeSockets removes mounts by which a service reaches programs of this machine, such as the socket of a database: to mount it read-only does not keep anybody from connecting.
+func removeSockets(service map[string]any) {
+	entries, hasVolumes := service["volumes"].([]any)
+	if !hasVolumes {
+		return
+	}
+	service["volumes"] = slices.DeleteFunc(entries, func(entry any) bool {
+		mount, _ := entry.(map[string]any)
+		source, _ := mount["source"].(string)
+		return mount["type"] == "bind" && (isInside(source, "/run") || isInside(source, "/var/run") || isSocket(source))
+	})
+}
+
+// isSocket reports whether a path is a socket of this machine, or a directory that has one.
+func isSocket(name string) bool {
+	info, err := os.Stat(name)
+	if err != nil || !info.IsDir() {
+		return err == nil && info.Mode().Type() == fs.ModeSocket
+	}
+	entries, err := os.ReadDir(name)
+	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Type() == fs.ModeSocket })
 }
 
 // silence empties the variables of a service by which it reaches others.

@@ -2,6 +2,10 @@ package backup
 
 import (
 	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -74,5 +78,28 @@ func TestADrillHasNothingThatReachesOut(t *testing.T) {
 	}
 	if _, err := drillStack([]byte("x"), "edge", "2-3", everyPathIsADirectory); err == nil {
 		t.Error("what is no project is accepted")
+	}
+}
+
+// TestADrillReachesNoSocketOfTheMachine: an application that is rehearsed would write to the machine's own database.
+func TestADrillReachesNoSocketOfTheMachine(t *testing.T) {
+	dir, empty := t.TempDir(), t.TempDir()
+	socket := filepath.Join(dir, "db.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	project := fmt.Sprintf(`{"name": "shop", "services": {"app": {"image": "app", "volumes": [
+		{"type": "bind", "source": %q, "target": "/db.sock"},
+		{"type": "bind", "source": %q, "target": "/sockets", "read_only": true},
+		{"type": "bind", "source": "/run/mysqld", "target": "/run/mysqld", "read_only": true},
+		{"type": "bind", "source": %q, "target": "/etc/app", "read_only": true}]}}}`, socket, dir, empty)
+	text, err := drillStack([]byte(project), "edge", "", isDirectory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(text); strings.Contains(got, dir) || strings.Contains(got, "mysqld") || !strings.Contains(got, empty) {
+		t.Errorf("got\n%s", got)
 	}
 }

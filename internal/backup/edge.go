@@ -110,11 +110,15 @@ func (e edge) helper() (*helper, error) {
 
 // newReport returns a report that says nothing yet.
 func (s *session) newReport() *recovery.Report {
-	return &recovery.Report{
+	r := &recovery.Report{
 		Project: s.stack.Name, Time: time.Now().UTC(),
 		MaxAgeSeconds: s.options.MaxAge.Seconds(), DrillIntervalSeconds: s.options.DrillInterval.Seconds(),
 		MaxLogAgeSeconds: s.options.MaxLogAge.Seconds(),
 	}
+	if s.plan != nil {
+		r.Apps = s.plan.names()
+	}
+	return r
 }
 
 // sendReport tells the edge what has been done. That it cannot is no failure of the backup.

@@ -48,7 +48,9 @@ func (b *appBackup) backUpMariaDB(ctx context.Context, source Source) error {
 	}
 	var directory strings.Builder
 	// The set has the log's files from their beginning. A new file has no more than what is written during the backup.
-	if _, err := c.run(ctx, nil, &directory, mariadbLogin+`
+	limited, cancel := context.WithTimeoutCause(ctx, queryTimeout, fmt.Errorf("%s has not begun a new log within %v", source.Service, queryTimeout))
+	defer cancel()
+	if _, err := c.run(limited, nil, &directory, mariadbLogin+`
 query() { `+mariadbClient+` --batch --skip-column-names --execute "$1"; }
 query 'SELECT @@datadir'
 [ "$(query 'SELECT @@log_bin')" = 0 ] || query 'FLUSH BINARY LOGS'`); err != nil {
@@ -92,17 +94,13 @@ tar -C "$copy" -cf - .`,
 		}
 		database.Position, database.PhysicalPosition = position[1]+":"+position[2], physical[1]+":"+physical[2]
 		database.SameInstant = true
-		log, err := readMariaDBLog(ctx, c)
-		if err != nil {
-			b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("the set cannot be rolled forward: %v", err))
-			b.manifest.Databases = append(b.manifest.Databases, *database)
-			return nil
-		}
 		offset, err := strconv.ParseInt(position[2], 10, 64)
 		if err != nil {
 			return err
 		}
-		if database.Span, err = log.markedSpan(ctx, dblog.Position{File: position[1], Offset: offset}); err != nil {
+		if log, err := readMariaDBLog(ctx, c); err != nil {
+			b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("the set cannot be rolled forward: %v", err))
+		} else if database.Span, err = log.markedSpan(ctx, dblog.Position{File: position[1], Offset: offset}); err != nil {
 			return err
 		}
 	}
@@ -316,8 +314,8 @@ func countMariaDB(session *client, service, schemas string) (*Database, error) {
 // findMariaDBInconsistencies counts, in the session's snapshot, rows of each foreign key that refer to no row, and tenants of BigCapital
 // without a database. A dump is loaded without these checks.
 func findMariaDBInconsistencies(session *client, d *Database) (map[string]int64, error) {
-	keys, err := session.query(`SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME
- FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL AND ORDINAL_POSITION = 1 AND TABLE_SCHEMA NOT IN ('mysql', 'sys') ORDER BY 1, 2, 3;`)
+	columns, err := session.query(`SELECT TABLE_SCHEMA, TABLE_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_COLUMN_NAME
+ FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL AND TABLE_SCHEMA NOT IN ('mysql', 'sys') ORDER BY TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION;`)
 	if err != nil {
 		return nil, err
 	}
@@ -329,14 +327,8 @@ func findMariaDBInconsistencies(session *client, d *Database) (map[string]int64,
 		}
 		return err
 	}
-	for _, line := range keys {
-		k := strings.Split(line, "\t")
-		if len(k) != 6 {
-			continue
-		}
-		statement := fmt.Sprintf("SELECT COUNT(*) FROM `%s`.`%s` c LEFT JOIN `%s`.`%s` p ON p.`%s` = c.`%s` WHERE c.`%s` IS NOT NULL AND p.`%s` IS NULL;",
-			k[0], k[1], k[3], k[4], k[5], k[2], k[2], k[5])
-		if err := count(fmt.Sprintf("%s.%s.%s refers to no row of %s", k[0], k[1], k[2], k[4]), statement); err != nil {
+	for _, k := range foreignKeys(columns) {
+		if err := count(k.String(), k.orphans()); err != nil {
 			return nil, err
 		}
 	}

@@ -165,7 +165,7 @@ func Uncovered(stack *compose.Stack, isDirectory func(path string) bool) []strin
 		for _, m := range service.Volumes {
 			switch {
 			case !isData(m, isDirectory):
-			case service.Labels[KindLabel] != "":
+			case isCovered(service, m, isDirectory):
 				covered[m.Source] = true
 			default:
 				uncovered[m.Source] = true
@@ -174,6 +174,27 @@ func Uncovered(stack *compose.Stack, isDirectory func(path string) bool) []strin
 	}
 	maps.DeleteFunc(uncovered, func(name string, _ bool) bool { return covered[name] })
 	return slices.Sorted(maps.Keys(uncovered))
+}
+
+// databaseDirectories are where the images of databases keep their data.
+var databaseDirectories = map[Kind][]string{
+	MariaDB: {"/var/lib/mysql"}, Postgres: {"/var/lib/postgresql"}, Mongo: {"/data/db", "/data/configdb"}, Redis: {"/data"},
+}
+
+// isCovered reports whether the label of a service says what is done with a mount. That of a database is for its data alone: if it mounts something besides, as an archive, no backup has
+// that. Variables such as PGDATA name other directories.
+func isCovered(service *compose.Service, m compose.Mount, isDirectory func(path string) bool) bool {
+	directories := databaseDirectories[Kind(service.Labels[KindLabel])]
+	if len(directories) == 0 || len(dataPaths(service, isDirectory)) == 1 {
+		return service.Labels[KindLabel] != ""
+	}
+	for _, value := range service.Environment {
+		if value != nil && path.IsAbs(*value) {
+			directories = append(slices.Clone(directories), *value)
+		}
+	}
+	target := path.Clean(m.Target)
+	return slices.ContainsFunc(directories, func(dir string) bool { return isInside(target, dir) || isInside(dir, target) })
 }
 
 // isData reports whether a mount may have data: it is a named volume, or a directory of this machine that the service can write to.

@@ -44,7 +44,9 @@ func (b *appBackup) backUpPostgres(ctx context.Context, source Source) error {
 		return fmt.Errorf("keep the write-ahead log: %w", err)
 	}
 	var directory strings.Builder
-	if _, err := c.run(ctx, nil, &directory, postgresLogin+psql+` --command 'SHOW data_directory'`); err != nil {
+	limited, cancel := context.WithTimeoutCause(ctx, queryTimeout, fmt.Errorf("%s has not answered within %v", source.Service, queryTimeout))
+	defer cancel()
+	if _, err := c.run(limited, nil, &directory, postgresLogin+psql+` --command 'SHOW data_directory'`); err != nil {
 		return err
 	}
 	physicalPart := part("physical.tar", FormatBaseTar)
@@ -240,10 +242,23 @@ var cortezaReferences = []struct{ name, statement string }{
 	{"modules without a namespace", "SELECT count(*) FROM compose_module m LEFT JOIN compose_namespace n ON n.id = m.rel_namespace WHERE n.id IS NULL;"},
 }
 
-// findPostgresInconsistencies counts, in the session's snapshot, rows of Corteza that refer to no row. PostgreSQL itself checks its foreign
-// keys, also when a dump is loaded.
+// findPostgresInconsistencies counts, in the session's snapshot, rows that refer to no row: of each foreign key, and of Corteza's tables.
 func findPostgresInconsistencies(session *client, d *Database) (map[string]int64, error) {
 	found := make(map[string]int64)
+	keys, err := session.query(postgresForeignKeys)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range keys {
+		name, statement, _ := strings.Cut(line, "\t")
+		n, err := queryCount(session, statement)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			found[name] = n
+		}
+	}
 	for _, table := range []string{"public.compose_record", "public.compose_module", "public.compose_namespace"} {
 		if _, isCorteza := d.Tables[table]; !isCorteza {
 			return found, nil

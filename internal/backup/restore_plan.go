@@ -139,7 +139,7 @@ func selectSets(sets []*Set, id string, apps []string) ([]*Set, error) {
 	for _, s := range sets { // the oldest first
 		if id == "latest" || strings.HasPrefix(s.ID, id) {
 			if other := latest[s.App]; other != nil && id != "latest" && other.ID != s.ID {
-				return nil, fmt.Errorf("%s is the beginning of several sets: %s and %s", id, other.ID, s.ID)
+				return nil, hint.New(fmt.Errorf("%s is the beginning of several sets: %s and %s", id, other.ID, s.ID), "name more of the ID")
 			}
 			latest[s.App] = s
 		}

@@ -24,7 +24,7 @@ func (r *restoreRun) storeLogs(ctx context.Context) error {
 		return hint.New(errors.New("a dump cannot be rolled forward: --at and --logical exclude each other"), "leave one of them away")
 	}
 	if r.At.After(time.Now()) {
-		return fmt.Errorf("%s is in the future", r.At.Local().Format(time.DateTime))
+		return hint.New(fmt.Errorf("%s is in the future", r.At.Local().Format(time.DateTime)), "--at takes the time of this machine, or one with a zone: 2026-11-26T14:02:59Z")
 	}
 	if r.isNewHost || r.From != "" { // this project's databases are not those that were stored
 		return nil
@@ -48,7 +48,7 @@ func (r *restoreRun) findLogs(ctx context.Context, t *target) error {
 		return nil
 	}
 	span, err := dblog.ParseSpan(t.database.Span)
-	if err != nil || !t.database.SameInstant {
+	if err != nil {
 		return hint.New(fmt.Errorf("the set of %s cannot be rolled forward: %s wrote no log when it was stored", t.app, t.service), "restore it without --at")
 	}
 	snapshots, err := r.repository.Snapshots(ctx, tagEdge, tagLogs, tagProject+r.setsOf())

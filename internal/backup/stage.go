@@ -99,7 +99,7 @@ func (r *restoreRun) load(ctx context.Context, p Part, w io.Writer) error {
 		return err
 	}
 	if got := hex.EncodeToString(hash.Sum(nil)); got != p.SHA256 || count.n != p.Size {
-		return fmt.Errorf("%s has %d bytes with the SHA-256 %s; the manifest has %d with %s", p.Name, count.n, got, p.Size, p.SHA256)
+		return hint.New(fmt.Errorf("%s has %d bytes with the SHA-256 %s; the manifest has %d with %s", p.Name, count.n, got, p.Size, p.SHA256), otherSet)
 	}
 	return nil
 }

@@ -181,9 +181,12 @@ func (r *restoreRun) check(ctx context.Context, t *target) error {
 		return fmt.Errorf("check %s: %w", t.service, err)
 	}
 	if r.isDrill {
-		damaged, err := findDamage(ctx, c, t.kind)
+		damaged, note, err := findDamage(ctx, c, t.kind)
 		if err != nil {
 			return fmt.Errorf("check the tables of %s: %w", t.service, err)
+		}
+		if note != "" {
+			r.progress.printLine("note: %s: %s", t.service, note)
 		}
 		problems = append(problems, damaged...)
 	}
@@ -194,10 +197,13 @@ func (r *restoreRun) check(ctx context.Context, t *target) error {
 		return nil
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("%s is not what was backed up: %s", t.service, joinProblems(problems))
+		return hint.New(fmt.Errorf("%s is not what was backed up: %s", t.service, joinProblems(problems)), otherSet)
 	}
 	return nil
 }
+
+// otherSet is what to do about a set that has not what its manifest says.
+const otherSet = "restore another set, which `edge backup list` has; the one that has passed a drill is the best guess"
 
 // maxProblems is how many problems a message has.
 const maxProblems = 5

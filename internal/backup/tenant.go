@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -76,6 +77,7 @@ type tenantRun struct {
 	dump             Part
 	schema           string
 	loaded, replaced string
+	charset          string // of the database in the dump, for one that is no longer there
 }
 
 // findTenant finds the database of a tenant in one of the sets.
@@ -184,14 +186,7 @@ func dropSchema(session *client, name string) error {
 // load loads the tenant's part of the dump into a database of its own.
 func (t *tenantRun) load(ctx context.Context, session *client) error {
 	t.progress.startStep("load %s", t.schema)
-	create := "CREATE DATABASE " + quoteName(t.loaded)
-	if rows, err := session.query("SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = " + quoteText(t.schema) + ";"); err != nil {
-		return err
-	} else if len(rows) == 1 {
-		set, collation, _ := strings.Cut(rows[0], "\t")
-		create += " CHARACTER SET " + set + " COLLATE " + collation
-	}
-	if _, err := session.query(create + ";"); err != nil {
+	if _, err := session.query("CREATE DATABASE " + quoteName(t.loaded) + ";"); err != nil { // each table in the dump says its character set
 		return err
 	}
 	reset, err := allowLargePackets(session)
@@ -203,7 +198,8 @@ func (t *tenantRun) load(ctx context.Context, session *client) error {
 		reader, writer := io.Pipe()
 		filtered := make(chan error, 1)
 		go func() {
-			err := filterDump(writer, dump, t.schema)
+			var err error
+			t.charset, err = filterDump(writer, dump, t.schema)
 			if err == nil {
 				_, err = io.Copy(io.Discard, dump) // its checksum is of all of it
 			}
@@ -242,8 +238,12 @@ func allowLargePackets(session *client) (reset func(), err error) {
 // databaseMark begins the part of a dump that has one database.
 var databaseMark = []byte("-- Current Database: `")
 
-// filterDump copies the header of a dump and the part of one database, without the statements that create and select it.
-func filterDump(w io.Writer, dump io.Reader, schema string) error {
+// databaseCharset is in the statement that creates a database.
+var databaseCharset = regexp.MustCompile(`DEFAULT (CHARACTER SET \w+(?: COLLATE \w+)?)`)
+
+// filterDump copies the header of a dump and the part of one database, without the statements that create and select it. It returns the character set of the database, as CREATE DATABASE
+// takes it.
+func filterDump(w io.Writer, dump io.Reader, schema string) (charset string, err error) {
 	lines := bufio.NewReaderSize(dump, 1<<20)
 	mark := append(bytes.Clone(databaseMark), []byte(strings.ReplaceAll(schema, "`", "``")+"`")...)
 	isWanted, isFound, isStart := true, false, true // the header comes first
@@ -254,9 +254,12 @@ func filterDump(w io.Writer, dump io.Reader, schema string) error {
 			isFound = isFound || isWanted
 		}
 		isSelection := isStart && isFound && (bytes.HasPrefix(line, []byte("CREATE DATABASE ")) || bytes.HasPrefix(line, []byte("USE `")))
+		if found := databaseCharset.FindSubmatch(line); isWanted && isSelection && found != nil {
+			charset = string(found[1])
+		}
 		if isWanted && !isSelection {
 			if _, err := w.Write(line); err != nil {
-				return err
+				return "", err
 			}
 		}
 		isStart = err == nil
@@ -265,12 +268,12 @@ func filterDump(w io.Writer, dump io.Reader, schema string) error {
 		}
 		if errors.Is(err, io.EOF) {
 			if !isFound {
-				return fmt.Errorf("the dump has no database %s", schema)
+				return "", fmt.Errorf("the dump has no database %s", schema)
 			}
-			return nil
+			return charset, nil
 		}
 		if err != nil {
-			return err
+			return "", err
 		}
 	}
 }
@@ -303,7 +306,7 @@ func (t *tenantRun) check(session *client) error {
 	}
 	got.Inconsistencies, got.Migrations = nil, nil
 	if problems := compareDatabases(want, got); len(problems) > 0 {
-		return fmt.Errorf("%s is not what was backed up: %s", t.schema, joinProblems(problems))
+		return hint.New(fmt.Errorf("%s is not what was backed up: %s", t.schema, joinProblems(problems)), otherSet)
 	}
 	return nil
 }
@@ -311,7 +314,7 @@ func (t *tenantRun) check(session *client) error {
 // replace has the loaded tables take the place of the present ones.
 func (t *tenantRun) replace(session *client) error {
 	for _, name := range []string{t.schema, t.replaced} {
-		if _, err := session.query("CREATE DATABASE IF NOT EXISTS " + quoteName(name) + ";"); err != nil {
+		if _, err := session.query("CREATE DATABASE IF NOT EXISTS " + quoteName(name) + " " + t.charset + ";"); err != nil {
 			return err
 		}
 	}

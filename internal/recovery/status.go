@@ -22,6 +22,8 @@ type Report struct {
 	Drill                *DrillOutcome `json:"drill,omitempty"`
 	Copy                 *CopyOutcome  `json:"copy,omitempty"` // nil if there is no second repository
 	// MaxLogAgeSeconds is max_log_age of x-edge-backup: how old the stored logs may be. Logs are what the command has stored of them.
+	// Apps are the applications that the project has: others are forgotten. None says nothing.
+	Apps             []string  `json:"apps,omitempty"`
 	MaxLogAgeSeconds float64   `json:"max_log_age_seconds,omitempty"`
 	Logs             []LogInfo `json:"logs,omitempty"`
 	// LogsCopy is the result of a copy of the logs to the second repository; nil if none was tried.
@@ -180,6 +182,9 @@ func (s *Status) With(r *Report) *Status {
 		app.App, app.Logs = l.App, &logs
 		apps[l.App] = app
 	}
+	if len(r.Apps) > 0 {
+		maps.DeleteFunc(apps, func(name string, _ App) bool { return !slices.Contains(r.Apps, name) })
+	}
 	p.MaxLogAgeSeconds = cmp.Or(r.MaxLogAgeSeconds, p.MaxLogAgeSeconds)
 	p.Apps = apps
 	if r.Drill != nil {
@@ -280,6 +285,31 @@ func (s *Status) Problems(now time.Time) (all []Problem) {
 		}
 	}
 	return all
+}
+
+// Summary returns a line for each project: the time to which all of its applications can be restored, and its last drill.
+func (s *Status) Summary(now time.Time) (lines []string) {
+	if s == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Projects)) {
+		p := s.Projects[name]
+		var oldest time.Time
+		for _, a := range p.Apps {
+			if t := a.RecoveryTime(); !t.IsZero() && (oldest.IsZero() || t.Before(oldest)) {
+				oldest = t
+			}
+		}
+		if oldest.IsZero() {
+			continue
+		}
+		line := fmt.Sprintf("%s can be restored to %s, %v ago", name, oldest.Format(time.RFC3339), now.Sub(oldest).Round(time.Second))
+		if p.Drill != nil && !p.Drill.LastSuccess.IsZero() {
+			line += fmt.Sprintf("; the drill of %s passed, in %.0f s", p.Drill.LastSuccess.Format(time.DateOnly), p.Drill.RecoverySeconds)
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 func reason(err string) string {

@@ -197,3 +197,31 @@ func TestAFailedCopyIsAProblem(t *testing.T) {
 		}
 	}
 }
+
+// TestAnApplicationThatIsGoneIsForgotten: it would be overdue for ever.
+func TestAnApplicationThatIsGoneIsForgotten(t *testing.T) {
+	s := (*Status)(nil).With(report(start, success("crm", start), success("shop", start)))
+	later := report(start.Add(30*time.Hour), success("crm", start.Add(30*time.Hour)))
+	if got := problems(s.With(later), later.Time); !strings.HasPrefix(got, "shop/shop: the backup is overdue") {
+		t.Errorf("a report that does not say which there are: got %q", got)
+	}
+	later.Apps = []string{"crm"}
+	if got := problems(s.With(later), later.Time); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestTheSummaryIsOfTheOldestApplication(t *testing.T) {
+	if got := (*Status)(nil).Summary(start); len(got) > 0 {
+		t.Errorf("without backups: %q", got)
+	}
+	s := (*Status)(nil).With(report(start, success("crm", start), success("books", start.Add(-time.Hour))))
+	if got := strings.Join(s.Summary(start.Add(time.Minute)), "; "); got != "shop can be restored to 2026-11-26T02:00:00Z, 1h1m0s ago" {
+		t.Errorf("got %s", got)
+	}
+	drilled := report(start)
+	drilled.Drill = &DrillOutcome{RecoverySeconds: 43.2}
+	if got := strings.Join(s.With(drilled).Summary(start.Add(time.Minute)), "; "); !strings.HasSuffix(got, "; the drill of 2026-11-26 passed, in 43 s") {
+		t.Errorf("got %s", got)
+	}
+}

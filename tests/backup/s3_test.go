@@ -152,7 +152,7 @@ func TestARansomedRepositoryCanBeRestoredFrom(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	add("corteza", "crm-db-dump.sql")
+	add("corteza", "crm-db-roles.sql")
 	add("corteza", "more")
 	if err := stack.mariadb(t.Context(), "DROP DATABASE bigcapital_tenant_1"); err != nil {
 		t.Fatal(err)
