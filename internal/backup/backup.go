@@ -213,10 +213,13 @@ func (b *appBackup) run(ctx context.Context, set string, earlier []*Set) appResu
 	start := time.Now()
 	b.manifest = &Manifest{
 		Version: manifestVersion, Set: set, Project: b.stack.Name, App: b.app.Name, Start: start.UTC(),
-		Architecture: runtime.GOARCH, Images: make(map[string]string),
+		Architecture: runtime.GOARCH, Images: make(map[string]string), ImageDigests: make(map[string]string),
 	}
 	err := b.storeParts(ctx)
 	if err == nil {
+		if noteErr := b.noteDigests(ctx); noteErr != nil {
+			b.manifest.Warnings = append(b.manifest.Warnings, fmt.Sprintf("the digests of the images are not known: %v", noteErr))
+		}
 		b.manifest.Shrunk, err = b.compare(ctx, earlier)
 	}
 	if err == nil {

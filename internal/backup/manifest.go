@@ -19,6 +19,8 @@ type Manifest struct {
 	End          time.Time         `json:"end"`
 	Architecture string            `json:"architecture"` // of the machine, such as amd64: a physical copy needs the same
 	Images       map[string]string `json:"images"`       // service → ID of the image that its container ran
+	// ImageDigests has, for each service of the application, the image as a registry has it, such as name@sha256:…; none for those that were built on this machine.
+	ImageDigests map[string]string `json:"image_digests,omitempty"`
 	Parts        []Part            `json:"parts"`
 	Databases    []Database        `json:"databases,omitempty"`
 	Warnings     []string          `json:"warnings,omitempty"` // what the set does not cover, or the data lacks
