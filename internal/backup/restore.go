@@ -57,6 +57,7 @@ func (r *restoreRun) setsOf() string { return cmp.Or(r.From, r.stack.Name) }
 type restoreRun struct {
 	*Restore
 	session
+	latest  map[string]time.Time // of a restore to a time: when the latest set of each application was stored
 	helper  *helper
 	sets    []*Set
 	targets []*target

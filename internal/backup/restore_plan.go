@@ -32,6 +32,7 @@ func (r *restoreRun) plan(ctx context.Context, finished *journal) error {
 	}
 	sets = completeSets(sets)
 	if !r.At.IsZero() {
+		r.latest = latestTimes(sets)
 		if sets, err = r.setsBefore(sets); err != nil {
 			return err
 		}
@@ -84,7 +85,15 @@ func (r *restoreRun) planSets(ctx context.Context, selected []*Set) error {
 		}
 		r.targets = append(r.targets, targets...)
 	}
-	return short
+	if short == nil {
+		return nil
+	}
+	for _, set := range selected {
+		if !r.latest[set.App].After(reached) {
+			return short
+		}
+	}
+	return hint.New(short, "restore it without --at: the latest sets are of a later time than the logs reach")
 }
 
 // presentSets returns the complete sets of applications that the project still has. The latest set of each application is kept for ever, also of
@@ -112,6 +121,15 @@ func appsOf(sets []*Set, id string) (apps []string) {
 		}
 	}
 	return apps
+}
+
+// latestTimes returns the time of the latest set of each application.
+func latestTimes(sets []*Set) map[string]time.Time {
+	latest := make(map[string]time.Time)
+	for _, s := range sets { // the oldest first
+		latest[s.App] = s.Time
+	}
+	return latest
 }
 
 // setsBefore returns the sets of times before r.At. Each application that is to be restored must have one: without, it would be left as it is.

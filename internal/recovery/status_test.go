@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -123,6 +125,58 @@ func TestTheStatusOutlivesTheEdge(t *testing.T) {
 	if s, err := third.Add(ctx, storage, report(start, success("crm", start))); err != nil || len(s.Projects) != 1 {
 		t.Errorf("a broken file is not replaced: %v", err)
 	}
+}
+
+// stuckStorage is a storage whose files cannot be read until it is released.
+type stuckStorage struct {
+	certmagic.Storage
+	release chan struct{}
+	reads   atomic.Int32
+}
+
+// Load implements [certmagic.Storage].
+func (s *stuckStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	s.reads.Add(1)
+	<-s.release
+	return s.Storage.Load(ctx, key)
+}
+
+// TestMetricsDoNotWaitForTheStorage: a database that is down must not look like an edge that is.
+func TestMetricsDoNotWaitForTheStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := &certmagic.FileStorage{Path: t.TempDir()}
+		var other Store
+		if _, err := other.Add(t.Context(), files, report(start, success("crm", start))); err != nil {
+			t.Fatal(err)
+		}
+		storage := &stuckStorage{Storage: files, release: make(chan struct{})}
+		var s Store
+		if got := s.Recent(nil); got != nil {
+			t.Errorf("without a storage: %+v", got)
+		}
+		begin := time.Now()
+		for range 3 {
+			if got := s.Recent(storage); got != nil {
+				t.Errorf("before it was read: %+v", got)
+			}
+		}
+		if took := time.Since(begin); took != 3*recentWait || storage.reads.Load() != 1 {
+			t.Errorf("waited %v, with %d reads; want one", took, storage.reads.Load())
+		}
+		close(storage.release)
+		synctest.Wait()
+		if got := s.Recent(storage); got == nil || got.Projects["shop"].Apps["crm"].Set == "" {
+			t.Errorf("after it was read: %+v", got)
+		}
+		// Later, the last one is used while it is read again, and while it cannot be.
+		storage.release = make(chan struct{})
+		time.Sleep(time.Minute)
+		begin = time.Now()
+		if got := s.Recent(storage); got == nil || time.Since(begin) > recentWait {
+			t.Errorf("while it is read again: %+v, after %v", got, time.Since(begin))
+		}
+		close(storage.release)
+	})
 }
 
 // TestLogsMoveTheRecoveryPoint, and become overdue by themselves: also if their timer is dead, but not where nobody stores any.

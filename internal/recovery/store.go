@@ -19,36 +19,89 @@ const (
 	// storageTimeout bounds each use of the storage, which may be remote.
 	storageTimeout = 10 * time.Second
 
-	// cacheTime is how long a status that was read is used: metrics are read often, and other edges may have got reports.
+	// cacheTime is how long a status that was read is used: metrics are read often, and other edges may have got reports. After a failure, it is how long [Store.Recent] does
+	// not try again.
 	cacheTime = 10 * time.Second
+
+	// recentWait is how long [Store.Recent] waits: longer than a storage takes that works.
+	recentWait = 200 * time.Millisecond
 )
 
 // Store has the status in a storage. The zero Store is ready to use, and safe for concurrent use.
 type Store struct {
-	mu     sync.Mutex
-	status *Status
-	readAt time.Time
+	using sync.Mutex // the storage
+
+	mu      sync.Mutex // guards what follows; nobody holds it while the storage is used
+	status  *Status
+	readAt  time.Time
+	reading chan struct{} // closed when the reading in the background has ended; nil if there is none
+	triedAt time.Time     // when the last one began
 }
 
 // Status returns the status that the storage has. If the storage cannot be read, it returns the last one that was read, and the error.
 func (s *Store) Status(ctx context.Context, storage certmagic.Storage) (*Status, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.status != nil && time.Since(s.readAt) < cacheTime {
-		return s.status, nil
+	s.using.Lock()
+	defer s.using.Unlock()
+	if status, isRecent := s.known(); isRecent {
+		return status, nil
 	}
 	status, err := load(ctx, storage)
 	if err != nil {
-		return s.status, err
+		known, _ := s.known()
+		return known, err
 	}
-	s.status, s.readAt = status, time.Now()
+	s.set(status)
 	return status, nil
+}
+
+// Recent returns the last status that was read, or nil, for those who must not wait for a storage that does not answer: metrics, and the status page. It has it read again in the
+// background, if it is old. storage may be nil.
+func (s *Store) Recent(storage certmagic.Storage) *Status {
+	status, isRecent := s.known()
+	if isRecent || storage == nil {
+		return status
+	}
+	s.mu.Lock()
+	reading := s.reading
+	if reading == nil && time.Since(s.triedAt) >= cacheTime {
+		reading = make(chan struct{})
+		s.reading, s.triedAt = reading, time.Now()
+		go func() {
+			_, _ = s.Status(context.Background(), storage) // it shows in other metrics that the storage cannot be read
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.reading = nil
+			close(reading)
+		}()
+	}
+	s.mu.Unlock()
+	if reading != nil {
+		select {
+		case <-reading:
+		case <-time.After(recentWait):
+		}
+	}
+	status, _ = s.known()
+	return status
+}
+
+// known returns the last status that was read, and whether that was a moment ago.
+func (s *Store) known() (status *Status, isRecent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status, s.status != nil && time.Since(s.readAt) < cacheTime
+}
+
+func (s *Store) set(status *Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status, s.readAt = status, time.Now()
 }
 
 // Add adds a report to the status in the storage.
 func (s *Store) Add(ctx context.Context, storage certmagic.Storage, r *Report) (status *Status, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.using.Lock()
+	defer s.using.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	if err := storage.Lock(ctx, storagePath); err != nil { // other edges may get reports at the same time
@@ -72,7 +125,7 @@ func (s *Store) Add(ctx context.Context, storage certmagic.Storage, r *Report) (
 	if err := storage.Store(ctx, storagePath, text); err != nil {
 		return nil, fmt.Errorf("store %s: %w", storagePath, err)
 	}
-	s.status, s.readAt = status, time.Now()
+	s.set(status)
 	return status, nil
 }
 

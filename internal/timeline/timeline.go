@@ -43,6 +43,7 @@ type Event struct {
 	Service  string    `json:"service,omitempty"`
 	Endpoint string    `json:"endpoint,omitempty"` // its name, or its identity
 	Text     string    `json:"text"`
+	IsNew    bool      `json:"is_new,omitempty"` // a container serves from now on that did not before
 }
 
 // Timeline has the last events. The zero Timeline is ready to use, and safe for concurrent use.

@@ -40,7 +40,7 @@ type history struct {
 type interval struct {
 	number           int64 // of the interval since 1970; another number's counts are outdated
 	requests, errors uint32
-	maintenance      uint32
+	own, maintenance uint32 // of the errors
 	latencies        [latencyBuckets]uint32
 }
 
@@ -60,6 +60,9 @@ func (h *history) add(now time.Time, r Request) {
 	i.requests++
 	if r.Status >= 500 {
 		i.errors++
+		if r.IsOwn {
+			i.own++
+		}
 		if r.IsMaintenance {
 			i.maintenance++
 		}
@@ -110,6 +113,9 @@ func (i *interval) percentile(part float64) float64 {
 type Summary struct {
 	RequestsPerSecond float64 `json:"requests_per_second"`
 	ErrorsPerSecond   float64 `json:"errors_per_second"` // responses with a status from 500 on
+	// OwnErrorsPerSecond are those of them that the edge has answered itself, and LostPerSecond those that no maintenance did: no endpoint has answered the request.
+	OwnErrorsPerSecond float64 `json:"own_errors_per_second"`
+	LostPerSecond      float64 `json:"lost_per_second"`
 	// P50, P95 and P99 are percentiles of the duration, in seconds, exact to a fifth; 0 without requests.
 	P50 float64 `json:"p50"`
 	P95 float64 `json:"p95"`
@@ -132,6 +138,8 @@ func (h *history) summary(now time.Time, intervals int64) Summary {
 		}
 		all.requests += i.requests
 		all.errors += i.errors
+		all.own += i.own
+		all.maintenance += i.maintenance
 		for bucket, count := range i.latencies {
 			all.latencies[bucket] += count
 		}
@@ -139,6 +147,7 @@ func (h *history) summary(now time.Time, intervals int64) Summary {
 	seconds := (time.Duration(intervals) * HistoryInterval).Seconds()
 	return Summary{
 		RequestsPerSecond: float64(all.requests) / seconds, ErrorsPerSecond: float64(all.errors) / seconds,
+		OwnErrorsPerSecond: float64(all.own) / seconds, LostPerSecond: float64(all.own-min(all.own, all.maintenance)) / seconds,
 		P50: all.percentile(.5), P95: all.percentile(.95), P99: all.percentile(.99),
 	}
 }

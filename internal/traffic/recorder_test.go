@@ -107,14 +107,17 @@ func TestTheHistoryHasTheLastMinutes(t *testing.T) {
 		for i := range 100 {
 			s.Add(Request{Method: "GET", Status: 200, Duration: time.Duration(i+1) * 10 * time.Millisecond})
 		}
-		s.Add(Request{Method: "GET", Status: 503, Duration: time.Microsecond, IsMaintenance: true})
+		s.Add(Request{Method: "GET", Status: 503, Duration: time.Microsecond, IsOwn: true, IsMaintenance: true})
+		s.Add(Request{Method: "GET", Status: 502, Duration: time.Microsecond, IsOwn: true})
+		s.Add(Request{Method: "GET", Status: 500, Duration: time.Microsecond})
+		s.Add(Request{Method: "GET", Status: 499, Duration: time.Microsecond, IsOwn: true}) // no error
 		if got := s.History(); got[len(got)-1].Requests != 0 {
 			t.Error("an interval that has not ended is shown")
 		}
 		time.Sleep(HistoryInterval)
 		points := s.History()
 		last := points[len(points)-1]
-		if last.Requests != 101 || last.Errors != 1 || last.Maintenance != 1 || time.Since(last.Start) != HistoryInterval {
+		if last.Requests != 104 || last.Errors != 3 || last.Maintenance != 1 || time.Since(last.Start) != HistoryInterval {
 			t.Errorf("got %+v", last)
 		}
 		for _, c := range []struct{ got, want float64 }{{last.P50, .5}, {last.P95, .95}, {last.P99, .99}} {
@@ -122,14 +125,14 @@ func TestTheHistoryHasTheLastMinutes(t *testing.T) {
 				t.Errorf("a percentile is %v, want %v", c.got, c.want)
 			}
 		}
-		if got := s.Summary(time.Minute); math.Abs(got.RequestsPerSecond-101./60) > .01 || math.Abs(got.ErrorsPerSecond-1./60) > .001 || math.Abs(got.P95-.95) > .2 {
+		if got := s.Summary(time.Minute); math.Abs(got.RequestsPerSecond-104./60) > .01 || math.Abs(got.ErrorsPerSecond-3./60) > .001 || math.Abs(got.OwnErrorsPerSecond-2./60) > .001 || math.Abs(got.LostPerSecond-1./60) > .001 || math.Abs(got.P95-.95) > .2 {
 			t.Errorf("the summary is %+v", got)
 		}
 		time.Sleep(HistoryInterval * (HistoryLength - 2))
 		if got := s.Summary(time.Minute); got != (Summary{}) {
 			t.Errorf("the summary of a quiet minute is %+v", got)
 		}
-		if points = s.History(); points[0].Requests != 101 {
+		if points = s.History(); points[0].Requests != 104 {
 			t.Errorf("the oldest point is %+v", points[0])
 		}
 		time.Sleep(HistoryInterval)

@@ -17,7 +17,8 @@ type Request struct {
 	// Held, Connect and FirstByte are the times of its phases. One that is 0 is not counted.
 	Held, Connect, FirstByte time.Duration
 	TraceID                  string // of a trace that is recorded; "" if there is none
-	IsMaintenance            bool   // a maintenance has answered
+	IsOwn                    bool   // the edge has answered itself, since no endpoint has
+	IsMaintenance            bool   // it was a maintenance that has answered
 }
 
 // Service has the figures of one service. It is safe for concurrent use.

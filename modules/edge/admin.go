@@ -108,10 +108,17 @@ func (h jsonHandler) serve(w http.ResponseWriter, r *http.Request, maxBody int64
 	return json.NewEncoder(w).Encode(value)
 }
 
-// decodeBody reads a request's body. Its error is an API error of status 400.
+// decodeBody reads a request's body, in which an unknown field is an error: people make typing mistakes. Its error is an API error of status 400.
 func decodeBody(r *http.Request, to any) error {
 	body := json.NewDecoder(r.Body)
 	body.DisallowUnknownFields()
+	return decode(body, to)
+}
+
+// decodeMessage reads the body of a request that a program makes, which may be of a later version, and say more.
+func decodeMessage(r *http.Request, to any) error { return decode(json.NewDecoder(r.Body), to) }
+
+func decode(body *json.Decoder, to any) error {
 	if err := body.Decode(to); err != nil {
 		return apiError(http.StatusBadRequest, fmt.Errorf("read the request: %w", err))
 	}

@@ -131,7 +131,7 @@ func postDeployments(r *http.Request) (any, error) {
 		return nil, errNoEdge
 	}
 	var event deploy.Event
-	if err := decodeBody(r, &event); err != nil {
+	if err := decodeMessage(r, &event); err != nil {
 		return nil, err
 	}
 	if _, isKnown := deploymentResults[event.Result]; !isKnown || event.Service == "" || event.Project == "" {
@@ -178,7 +178,7 @@ func (r *runtime) noteDeployment(e deploy.Event) {
 		names = []string{e.Service}
 	}
 	for _, name := range names {
-		r.timeline.Add(timeline.Event{Kind: timeline.Deploy, Level: result.level, Service: name, Text: text})
+		r.timeline.Add(timeline.Event{Kind: timeline.Deploy, Level: result.level, Service: name, Text: text, IsNew: e.Result != deploy.Failed})
 	}
 }
 

@@ -53,7 +53,7 @@ func openTunnels() int {
 // postHandover changes what the process does with its sockets.
 func postHandover(req *http.Request) (any, error) {
 	var r HandoverRequest
-	if err := decodeBody(req, &r); err != nil {
+	if err := decodeMessage(req, &r); err != nil {
 		return nil, err
 	}
 	switch r.Action {

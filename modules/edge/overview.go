@@ -52,15 +52,15 @@ type ServiceOverview struct {
 // startedAt is when the process was started.
 var startedAt = time.Now()
 
-// Overview returns what the status page shows. The storage may be slow, so that the caller must not wait for it on the way of a request.
-func (a *App) Overview(ctx context.Context) Overview {
+// Overview returns what the status page shows. It does not wait for a storage that does not answer.
+func (a *App) Overview() Overview {
 	r := a.runtime
 	o := Overview{
 		Time: time.Now().UTC(), Started: startedAt.UTC(), Generation: r.generation.Load(), Sources: r.registry.Connected(),
 		Certificates: Certificates(), Backups: []BackupOverview{}, Problems: []recovery.Problem{},
 	}
 	o.Replication = replicationProblems(o.Time)
-	status, _ := r.recovery.Status(ctx, a.storage) // without a storage, the last one that was read
+	status := r.recovery.Recent(a.storage)
 	if status == nil {
 		return o
 	}
@@ -108,8 +108,8 @@ func (r *runtime) noteChange(c registry.Change) {
 	switch {
 	case c.To == registry.Failing:
 		e.Level = timeline.Warning
-	case c.From == registry.Starting && c.To == registry.Ready:
-		e.Kind = timeline.Deploy
+	case r.newEndpoints.note(c):
+		e.Kind, e.IsNew = timeline.Deploy, true
 	}
 	r.timeline.Add(e)
 }

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -32,7 +31,7 @@ func postBackups(r *http.Request) (any, error) {
 		return nil, errNoEdge
 	}
 	var report recovery.Report
-	if err := decodeBody(r, &report); err != nil {
+	if err := decodeMessage(r, &report); err != nil {
 		return nil, err
 	}
 	if err := report.Check(); err != nil {
@@ -96,7 +95,7 @@ func (m recoveryMetrics) Collect(to chan<- prometheus.Metric) {
 	if storage == nil {
 		return
 	}
-	status, _ := m.runtime.recovery.Status(context.Background(), storage)
+	status := m.runtime.recovery.Recent(storage)
 	if status == nil {
 		return
 	}

@@ -55,6 +55,7 @@ type runtime struct {
 	spoofedHeaders  counters
 	generation      atomic.Int64 // how many configurations have been activated
 	timeline        timeline.Timeline
+	newEndpoints    newEndpoints
 	discoveryLag    prometheus.Histogram // from an event of the Docker Engine until it has taken effect
 	exhaustion      exhaustionMonitor
 

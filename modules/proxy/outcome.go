@@ -49,17 +49,17 @@ func (x *exchange) end(resp *http.Response, err error) {
 		x.count(http.StatusSwitchingProtocols)
 	case err != nil:
 		_, isMaintenance := errors.AsType[*maintenance.Error](err)
-		x.addToTraffic(statusOf(err), isMaintenance)
+		x.addToTraffic(statusOf(err), true, isMaintenance)
 	}
 }
 
 // count counts the request when it has ended.
-func (x *exchange) count(status int) { x.addToTraffic(status, false) }
+func (x *exchange) count(status int) { x.addToTraffic(status, false, false) }
 
-func (x *exchange) addToTraffic(status int, isMaintenance bool) {
+func (x *exchange) addToTraffic(status int, isOwn, isMaintenance bool) {
 	x.traffic.Add(traffic.Request{
 		Method: x.req.Method, Status: status, Duration: time.Since(x.startedAt),
-		Held: x.times.held, Connect: x.times.connect, FirstByte: x.times.firstByte, TraceID: x.traceID(), IsMaintenance: isMaintenance,
+		Held: x.times.held, Connect: x.times.connect, FirstByte: x.times.firstByte, TraceID: x.traceID(), IsOwn: isOwn, IsMaintenance: isMaintenance,
 	})
 }
 

@@ -65,7 +65,7 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request) error {
 	var drain edge.DrainResponse
 	switch {
 	case a.Drain != nil && a.Maintenance == nil:
-		drain, err = edge.Drain(r.Context(), edge.DrainRequest{Endpoints: []string{a.Drain.Endpoint}, Undo: a.Drain.Undo, Sessions: caddy.Duration(10 * time.Second)}, by)
+		drain, err = edge.Drain(r.Context(), edge.DrainRequest{Endpoints: []string{h.endpointOf(a.Drain.Endpoint)}, Undo: a.Drain.Undo, Sessions: caddy.Duration(10 * time.Second)}, by)
 	case a.Maintenance != nil && a.Drain == nil && a.Maintenance.Service != "":
 		_, err = h.app.ChangeMaintenance(r.Context(), edge.MaintenanceRequest{On: &a.Maintenance.On, Services: []string{a.Maintenance.Service}}, by)
 	default:

@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"net/http"
+	"net/netip"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +46,7 @@ type message struct {
 	Services []json.RawMessage      `json:"services,omitempty"` // that have changed
 	Gone     []string               `json:"gone,omitempty"`     // services that are no longer there
 	Events   []timeline.Event       `json:"events,omitempty"`
-	History  map[string]serviceLine `json:"history,omitempty"` // in the first message all points, later the last one
+	History  map[string]serviceLine `json:"history,omitzero"` // in the first message all points, later the last one; empty if no service had a request
 }
 
 // hello tells the page what it is.
@@ -132,7 +135,7 @@ func (s *stream) next(ctx context.Context) ([]byte, error) {
 		m.Hello = &hello{version, traffic.HistoryInterval.Seconds(), traffic.HistoryLength - 1, s.user, s.Actions && s.user != ""}
 	}
 	if now.Sub(s.overview) >= overviewInterval {
-		o := s.app.Overview(ctx)
+		o := s.app.Overview()
 		m.Overview, m.Limits, s.overview = &o, ratelimit.Zones(), now
 	}
 	services := s.app.ServiceOverviews()
@@ -217,15 +220,51 @@ func (s *stream) addHistory(m *message, services []edge.ServiceOverview, now tim
 	s.lastPoint = last
 }
 
-// addresses are IP addresses, with or without a port.
-var addresses = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%\w+)?\](?::\d+)?|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){3,7}\b`)
+// addresses are what may be IP addresses, with or without a port.
+var addresses = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%\w+)?\](?::\d+)?|[0-9a-fA-F]*(?::[0-9a-fA-F.]*){2,}(?:%\w+)?`)
 
-// hideAddresses returns a message without addresses.
+// hideAddresses returns a message without addresses. Each has a name of its own, so that an action can name an endpoint by it.
 func hideAddresses(text []byte) []byte {
-	return addresses.ReplaceAllFunc(text, func(found []byte) []byte {
-		if bytes.Count(found, []byte(":")) == 2 && len(found) == 8 {
-			return found // a time of day
+	var hidden []byte
+	end := 0
+	for _, found := range addresses.FindAllIndex(text, -1) {
+		address := string(text[found[0]:found[1]])
+		if address[0] != '[' && strings.Count(address, ":") > 1 { // a time of day, or an address of IPv6, which may be before a colon or a full stop
+			if found[0] > 0 && isWord(text[found[0]-1]) || found[1] < len(text) && isWord(text[found[1]]) {
+				continue
+			}
+			address = strings.TrimRight(address, ".")
+			if trimmed, isBefore := strings.CutSuffix(address, ":"); isBefore && !strings.HasSuffix(trimmed, ":") {
+				address = trimmed
+			}
+			if _, err := netip.ParseAddr(address); err != nil {
+				continue
+			}
 		}
-		return []byte("(address)")
-	})
+		hidden = append(append(hidden, text[end:found[0]]...), hiddenName(address)...)
+		end = found[0] + len(address)
+	}
+	return append(hidden, text[end:]...)
+}
+
+// isWord reports whether a character is part of a word, as in Class::method.
+func isWord(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// hiddenName returns the name of an address that a client may not see. Nobody can find out the address by trying all: the seed is the process's own.
+func hiddenName(address string) string {
+	return fmt.Sprintf("(address %06x)", maphash.String(seed, address)&0xffffff)
+}
+
+// endpointOf returns the identity of the endpoint that a page has named, which may be an address that it does not see.
+func (h *Handler) endpointOf(name string) string {
+	for _, service := range h.app.ServiceOverviews() {
+		for _, e := range service.Endpoints {
+			if hiddenName(e.ID) == name {
+				return e.ID
+			}
+		}
+	}
+	return name
 }

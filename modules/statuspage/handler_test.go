@@ -236,13 +236,19 @@ func TestAddressesAreForConfiguredClientsOnly(t *testing.T) {
 	url, backend := start(t, "handle_path /all* {\n edge_status {\n addresses_for any\n }\n}\nhandle_path /private* {\n edge_status {\n addresses_for private_ranges 192.0.2.1\n }\n}\nhandle_path /others* {\n edge_status {\n addresses_for 192.0.2.0/24 2001:db8::1\n }\n}\nhandle_path /none* {\n edge_status\n}\nhandle {\n edge_proxy api:80\n}")
 	for path, isShown := range map[string]bool{"/all": true, "/private": true, "/others": false, "/none": false} {
 		m := await(t, open(t, url+path+"/events", nil), "the endpoint", hasState("ready"))
-		if got := strings.Contains(m.raw, backend); got != isShown || strings.Contains(m.raw, "(address)") == isShown {
+		if got := strings.Contains(m.raw, backend); got != isShown || strings.Contains(m.raw, "(address ") == isShown {
 			t.Errorf("%s: the address is shown: %t, want %t\n%s", path, got, isShown, m.raw)
 		}
 	}
-	const text = `"dial tcp [fd00::7]:80: refused", "10.1.2.3", "at 14:03:12", "2026-11-27T02:39:41.2Z", "fd00:0:0::1", "v1.2.3", "a:80"`
-	if got, want := string(hideAddresses([]byte(text))), `"dial tcp (address): refused", "(address)", "at 14:03:12", "2026-11-27T02:39:41.2Z", "(address)", "v1.2.3", "a:80"`; got != want {
+	const text = `"dial tcp [fd00::7]:80: refused", "10.1.2.3", "at 14:03:12", "2026-11-27T02:39:41.2Z", "fd00:0:0::1", "v1.2.3", "a:80", "lookup on ::1: no answer from fd00::5.", "Foo::bar", "1::"`
+	names := regexp.MustCompile(`\(address [0-9a-f]{6}\)`)
+	hidden := string(hideAddresses([]byte(text)))
+	want := `"dial tcp A: refused", "A", "at 14:03:12", "2026-11-27T02:39:41.2Z", "A", "v1.2.3", "a:80", "lookup on A: no answer from A.", "Foo::bar", "A"`
+	if got := names.ReplaceAllString(hidden, "A"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if all := names.FindAllString(hidden, -1); len(all) != 6 || all[0] == all[1] || hiddenName("10.1.2.3") != all[1] {
+		t.Errorf("the addresses cannot be told apart: %q", all)
 	}
 }
 
@@ -279,6 +285,8 @@ func TestActionsNeedALogIn(t *testing.T) {
 		{"/on/actions", strings.Repeat(" ", maxActionBody+1), user, 400},
 		{"/on/actions", drain, with("Sec-Fetch-Site", "same-origin"), 204},
 		{"/on/actions", `{"drain": {"endpoint": "` + backend + `", "undo": true}}`, user, 204},
+		{"/on/actions", `{"drain": {"endpoint": "` + hiddenName(backend) + `"}}`, user, 204}, // the user does not see it
+		{"/on/actions", `{"drain": {"endpoint": "` + hiddenName(backend) + `", "undo": true}}`, user, 204},
 		{"/on/actions", `{"maintenance": {"service": "api", "on": true}}`, user, 204},
 	} {
 		if r := get(t, http.MethodPost, url+c.path, c.body, c.header); r.StatusCode != c.want {

@@ -88,7 +88,7 @@ for (const [name, options] of Object.entries({
       fine: say({}), slow: say({ p95: 2 }), slowSinceDeploy: say({ p95: 2 }, { deployedAt: ago(120) }),
       dead: say({ ready: 0, since: ago(180), endpoints: [{ state: 'failing', reason: 'connection refused' }] }),
       deadAndRefusing: say({ ready: 0, since: ago(180), why: 'its containers are stopped', endpoints: [] }, { lostLately: 3 }),
-      badDeploy: say({ errors_per_second: 5 }, { deployedAt: ago(60) }), lost: say({}, { lostLately: 1 }), held: say({ held: 2 }),
+      answeredByEdge: say({ errors_per_second: 5, own_errors_per_second: 5 }), badDeploy: say({ errors_per_second: 5 }, { deployedAt: ago(60) }), lost: say({}, { lostLately: 1 }), held: say({ held: 2 }),
       partly: say({ endpoints: [{ state: 'ready' }, { state: 'failing', reason: 'unhealthy' }] }), maintenance: say({ maintenance: 'refuse', ready: 0 }),
       deploying: say({ endpoints: [{ state: 'ready' }, { state: 'starting' }, { state: 'draining' }] }), starting: say({ ready: 0, since: ago(5), endpoints: [{ state: 'starting', reason: 'waiting for its first answer' }] }),
       limited: Object.values(limit({ passed: 90, limited: 10, lately: 1 })).join(': '), unlimited: Object.values(limit({ passed: 90, limited: 10, lately: 0 })).join(': '),

@@ -6,7 +6,7 @@ const $ = (selector) => document.querySelector(selector);
 const state = new State();
 const rows = new Map(); // service → its row, and that of its details
 const open = new Set(); // services whose details are shown
-let changed = new Set(), isDue = false, lastSort = 0;
+let changed = new Set(), isDue = false, lastSort = 0, notice = "";
 
 // make returns an element with text and attributes.
 function make(name, attributes = {}, ...children) {
@@ -28,7 +28,7 @@ function connect() {
 		const m = JSON.parse(e.data);
 		if (m.hello) changed = new Set(rows.keys());
 		for (const name of state.apply(m)) changed.add(name);
-		$("#connection").textContent = "";
+		$("#connection").textContent = notice;
 		schedule();
 	};
 	source.onerror = () => {
@@ -97,8 +97,8 @@ function newRow(name) {
 	const cells = { state: make("td"), chart: make("td") };
 	const labels = { requests: "requests/s", errors: "errors", p50: "p50", p95: "p95", p99: "p99", held: "held", lost: "lost", sockets: "sockets" };
 	const numbers = Object.entries(labels).map(([key, label]) => cells[key] = make("td", { class: "number", "data-label": label }));
-	const details = make("tr", { class: "details", hidden: true }, make("td", { colspan: "11" }));
-	const toggle = make("button", { class: "toggle", "aria-expanded": "false", onclick: () => {
+	const details = make("tr", { class: "details", hidden: !open.has(name) }, make("td", { colspan: "11" })); // a service may have been gone for a moment
+	const toggle = make("button", { class: "toggle", "aria-expanded": String(open.has(name)), onclick: () => {
 		const isOpen = !open.delete(name);
 		if (isOpen) open.add(name);
 		toggle.setAttribute("aria-expanded", isOpen);
@@ -115,7 +115,7 @@ function renderDetails(row, s) {
 	for (const e of s.endpoints) {
 		const level = { ready: "good", failing: "bad" }[e.state] ?? "warn", name = e.name || e.id;
 		const isDrained = e.reason === "drained by an operator";
-		list.append(make("li", {}, stateText({ level, text: `${e.state} for ${age(e.since, now)}` }), ` ${name}${e.address ? ` (${e.address})` : ""}: ${e.reason}. `
+		list.append(make("li", {}, stateText({ level, text: `${e.state} for ${age(e.since, now)}` }), ` ${name}${e.address ? ` ${e.address.startsWith("(") ? e.address : `(${e.address})`}` : ""}: ${e.reason}. `
 			+ `${e.requests} requests, ${e.in_flight} in flight, ${e.sockets} sockets. `,
 		canAct ? make("button", { onclick: () => act(`${isDrained ? "Send new requests to" : "Send no new requests to"} ${name}?`, { drain: { endpoint: e.id, undo: isDrained } }) },
 			isDrained ? "Undo the drain" : "Drain") : ""));
@@ -137,7 +137,9 @@ async function act(question, body) {
 	await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
 	if (dialog.returnValue !== "yes") return;
 	const answer = await fetch("actions", { method: "POST", headers: { "Content-Type": "application/json", "X-Edge-Action": "1" }, body: JSON.stringify(body) }).catch((err) => ({ ok: false, status: err.message }));
-	$("#connection").textContent = answer.ok ? "" : `That did not work: ${answer.status}`;
+	const text = answer.ok ? "" : `That did not work: ${answer.status}`;
+	$("#connection").textContent = notice = text;
+	if (text) setTimeout(() => { if (notice === text) notice = ""; }, 20_000); // messages of the stream come each second
 }
 
 // sortRows puts the worst services first. It moves rows at most every two seconds, so that one can click on them.
@@ -145,7 +147,7 @@ function sortRows(all) {
 	if (Date.now() - lastSort < 2000 && lastSort) return;
 	lastSort = Date.now();
 	all.sort((a, b) => b.rank - a.rank || (a.service < b.service ? -1 : 1));
-	const body = $("#services tbody");
+	const body = $("#services tbody"), focused = document.activeElement;
 	let next = body.firstChild;
 	for (const { service } of all) {
 		const row = rows.get(service);
@@ -154,6 +156,7 @@ function sortRows(all) {
 		if (row.row.nextSibling !== row.details) row.row.after(row.details);
 		next = row.details.nextSibling;
 	}
+	if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true }); // its row has moved
 }
 
 function filterRow(row) {

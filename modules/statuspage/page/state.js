@@ -38,7 +38,7 @@ export class State {
 		for (const e of m.events ?? []) {
 			this.events.unshift(e);
 			const s = this.services.get(e.service);
-			if (s && e.kind === "deploy") s.deployedAt = e.time;
+			if (s && e.is_new) s.deployedAt = e.time;
 			if (s) changed.add(e.service);
 		}
 		this.events.length = Math.min(this.events.length, 200);
@@ -52,14 +52,17 @@ export class State {
 		s.history = before?.history ?? null;
 		s.deployedAt = before?.deployedAt;
 		const lost = s.lost.refused + s.lost.not_sent + s.lost.not_answered + s.lost.unknown;
-		s.losses = [...(before?.losses ?? [[this.now(), lost]]).filter(([at]) => this.now() - at < 60_000).slice(-120), [this.now(), lost]];
+		s.losses = before?.losses ?? [[this.now(), lost]];
+		while (s.losses.length > 1 && this.now() - s.losses[1][0] > 60_000) s.losses.shift(); // the first is what was lost before
+		if (s.losses.length > 1 && this.now() - s.losses.at(-2)[0] < 500) s.losses.pop(); // messages may come each 50 ms
+		s.losses.push([this.now(), lost]);
 		this.services.set(s.service, s);
 	}
 
-	// lostLately is how many requests of a service got no answer in the last minute.
+	// lostLately is how many requests of a service got no answer in the last minute. What was lost before the page was opened is in the edge's own figure.
 	lostLately(s) {
-		const recent = s.losses.filter(([at]) => this.now() - at < 60_000);
-		return recent.length ? recent.at(-1)[1] - recent[0][1] : 0;
+		const before = s.losses.findLast(([at]) => this.now() - at >= 60_000) ?? s.losses[0];
+		return Math.max(0, s.losses.at(-1)[1] - before[1], Math.round((s.lost_per_second ?? 0) * 60));
 	}
 
 	// extend adds points to the history of all services; those that are not named had no requests.
@@ -72,7 +75,6 @@ export class State {
 			const old = s.history ?? { r: [], e: [], p: [] };
 			const next = (key) => [...Array(length).fill(0), ...old[key], ...(line ? line[key] : Array(Math.min(added, length)).fill(0))].slice(-length);
 			s.history = { r: next("r"), e: next("e"), p: next("p") };
-			if (line) s.historyEnd = (line.start + line.r.length * this.hello.interval) * 1000;
 		}
 	}
 }

@@ -48,7 +48,7 @@ export function judge(s, now, { history, lostLately = 0, deployedAt } = {}) {
 		const starting = s.endpoints.length > 0 && s.endpoints.every((e) => e.state === "starting") && now - new Date(s.since) < 2 * minute;
 		return is(starting ? 7 : 9, starting ? "warn" : "bad", `${starting ? "starting" : "down"} for ${age(s.since, now)}: ${why}`);
 	}
-	const share = s.requests_per_second ? s.errors_per_second / s.requests_per_second : 0;
+	const share = s.requests_per_second ? (s.errors_per_second - (s.own_errors_per_second ?? 0)) / s.requests_per_second : 0; // what the edge answers itself is not the application's
 	if (lostLately > 0) return is(8, "bad", `${plural(lostLately, "request")} got no answer in the last minute${since}`);
 	if (share >= 0.01) return is(8, "bad", `the application answers ${Math.round(share * 100)} % with errors${since}`);
 	if (s.held > 0) return is(7, "warn", `${plural(s.held, "request")} ${s.held === 1 ? "waits" : "wait"} for a container`);
