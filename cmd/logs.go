@@ -83,26 +83,34 @@ func runLogs(cmd *cobra.Command, services []string) error {
 	if view.Follow {
 		options = append(options, "--follow")
 	}
-	sources := [][]string{project.Args(slices.Concat(options, services)...)}
+	// Compose selects the services: the names of their containers may be any.
+	sources := []logSource{{project.Args(slices.Concat(options, services)...), logview.Selected}}
+	options = append(options, edgeService)
 	switch {
 	case edgeProject != "":
-		sources = append(sources, compose.Project{Name: edgeProject}.Args(append(slices.Clone(options), edgeService)...))
+		sources = append(sources, logSource{compose.Project{Name: edgeProject}.Args(options...), logview.FromEdge})
 	case len(services) > 0 && !slices.Contains(services, edgeService):
-		sources[0] = append(sources[0], edgeService)
+		sources = append(sources, logSource{project.Args(options...), logview.FromEdge})
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return showLogs(ctx, compose.CLI{}, view, sources)
 }
 
+// logSource is a command that prints logs.
+type logSource struct {
+	args []string
+	of   logview.Source
+}
+
 // showLogs runs the commands that print logs, and shows their lines.
-func showLogs(ctx context.Context, docker compose.CLI, view *logview.View, sources [][]string) error {
+func showLogs(ctx context.Context, docker compose.CLI, view *logview.View, sources []logSource) error {
 	var running sync.WaitGroup
 	errs := make([]error, len(sources))
-	for i, args := range sources {
+	for i, source := range sources {
 		running.Go(func() {
-			lines := view.LineWriter()
-			_, err := docker.Stream(ctx, nil, lines, args...)
+			lines := view.LineWriter(source.of)
+			_, err := docker.Stream(ctx, nil, lines, source.args...)
 			if ctx.Err() == nil {
 				errs[i] = err
 			}

@@ -2,8 +2,10 @@
 package logview
 
 import (
+	"cmp"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,6 +16,7 @@ type Line struct {
 	Container string // as `docker compose logs` names it, such as crm-1
 	Text      string
 	Entry     *Entry // what the text says if it is an entry of the edge's log; else nil
+	source    Source
 }
 
 // Entry is an entry of the edge's log, in Caddy's format or in that of ECS.
@@ -55,13 +58,17 @@ func (l Line) service() string {
 	return l.Container
 }
 
-// errorWords are in lines about errors of programs that write no JSON.
-var errorWords = regexp.MustCompile(`(?i)\b(error|fatal|panic|exception|traceback|critical|emerg|segfault)\b`)
+var (
+	// errorWords are in lines about errors of programs that do not write as the edge does: also TypeError and NullPointerException.
+	errorWords = regexp.MustCompile(`(?i)\b(error|fatal|panic|exception|traceback|critical|emerg|segfault)\b|[a-z](Error|Exception)\b`)
+	// noErrors are fields of JSON that say that there is none.
+	noErrors = regexp.MustCompile(`(?i)"(error|err|exception)"\s*:\s*(null|false|""|0|\[\]|\{\})`)
+)
 
 // IsError reports whether the line is about an error: a request with a status from 500 on, an entry of that level, or a line that says so.
 func (l Line) IsError() bool {
 	if l.Entry == nil {
-		return errorWords.MatchString(l.Text)
+		return errorWords.MatchString(noErrors.ReplaceAllString(l.Text, ""))
 	}
 	return l.Entry.Status >= 500 || l.Entry.Level == "error" || l.Entry.Level == "fatal" || l.Entry.Level == "panic"
 }
@@ -111,12 +118,26 @@ func parseECS(fields map[string]any) *Entry {
 		isAccess: fields["event.dataset"] == "edge.access", others: make(map[string]any),
 	}
 	for name, value := range fields {
-		if rest, isOwn := strings.CutPrefix(name, "caddy."); isOwn {
+		rest, isOwn := strings.CutPrefix(name, "caddy.")
+		switch {
+		case isOwn:
 			e.others[rest] = value
+		case !slices.ContainsFunc(notOther, func(start string) bool { return strings.HasPrefix(name, start) }):
+			e.others[cmp.Or(caddyNames[name], name)] = value
 		}
 	}
 	return e
 }
+
+var (
+	// notOther are the beginnings of fields that each entry has, or that are printed before the others.
+	notOther = []string{"@timestamp", "ecs.", "log.", "message", "event.category", "event.type", "event.dataset", "event.outcome", "event.kind", "span.id", "service.name", "service.type", "service.version"}
+	// caddyNames are the names that fields of ECS have in the edge's own format.
+	caddyNames = map[string]string{
+		"error.message": "error", "service.target.name": "service", "destination.address": "endpoint", "http.request.id": "request_id", "trace.id": "traceID", "event.duration": "duration",
+		"url.original": "uri", "http.request.method": "method", "http.response.status_code": "status",
+	}
+)
 
 // fieldReader reads the fields of a JSON object. A field that is missing, or of another type, is the zero value.
 type fieldReader map[string]any

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -36,12 +37,23 @@ type View struct {
 // reorderWindow is how long a line waits for older ones of other containers, in a view that follows.
 const reorderWindow = 300 * time.Millisecond
 
+// Source says where lines come from, since a container may have any name.
+type Source int
+
+// The sources.
+const (
+	AnyContainer Source = iota // its service is part of its name
+	Selected                   // of the services that are wanted
+	FromEdge                   // of the edge, which is none of them: only what is about them is wanted
+)
+
 // Add adds a line that `docker compose logs --timestamps` has printed.
-func (v *View) Add(text string) {
+func (v *View) Add(text string, source Source) {
 	l, ok := ParseLine(text)
 	if !ok {
 		return
 	}
+	l.source = source
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.count++
@@ -115,14 +127,17 @@ func (v *View) matches(l Line) bool {
 	switch {
 	case v.Errors && !l.IsError():
 		return false
-	case v.Slow > 0 && (l.Entry == nil || !l.Entry.isAccess || l.Entry.Duration < v.Slow):
+	case v.Slow > 0 && (l.Entry == nil || !l.Entry.isAccess || l.Entry.Duration < v.Slow || l.Entry.Status == http.StatusSwitchingProtocols): // a socket is open, not slow
 		return false
 	case v.Request != "" && !v.isOfRequest(l):
 		return false
-	case len(v.Services) == 0 || slices.Contains(v.Services, l.service()):
+	case len(v.Services) == 0 || l.source == Selected:
+		return true
+	case l.source == AnyContainer && slices.Contains(v.Services, l.service()):
 		return true
 	}
-	return l.service() == v.Edge && slices.ContainsFunc(v.Services, l.isAbout)
+	isEdge := l.source == FromEdge || l.source == AnyContainer && l.service() == v.Edge
+	return isEdge && slices.ContainsFunc(v.Services, l.isAbout)
 }
 
 // isAbout reports whether an entry of the edge is about a Compose service.
@@ -179,12 +194,13 @@ func (h *lineHeap) Pop() any {
 }
 
 // LineWriter returns a writer that adds each line that is written to it.
-func (v *View) LineWriter() io.WriteCloser { return &lineWriter{view: v} }
+func (v *View) LineWriter(source Source) io.WriteCloser { return &lineWriter{view: v, source: source} }
 
 // lineWriter splits what is written into lines.
 type lineWriter struct {
-	view *View
-	rest []byte
+	view   *View
+	source Source
+	rest   []byte
 }
 
 // Write implements [io.Writer].
@@ -195,7 +211,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 		if end < 0 {
 			return len(p), nil
 		}
-		w.view.Add(string(w.rest[:end]))
+		w.view.Add(string(w.rest[:end]), w.source)
 		w.rest = w.rest[end+1:]
 	}
 }
@@ -203,7 +219,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 // Close adds what was written without the end of a line.
 func (w *lineWriter) Close() error {
 	if len(w.rest) > 0 {
-		w.view.Add(string(w.rest))
+		w.view.Add(string(w.rest), w.source)
 		w.rest = nil
 	}
 	return nil

@@ -31,7 +31,7 @@ func show(t *testing.T, v *View) string {
 	var out strings.Builder
 	v.Out, v.Edge = &out, "edge"
 	for _, line := range incident {
-		v.Add(line)
+		v.Add(line, AnyContainer)
 	}
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
@@ -93,6 +93,50 @@ func TestFiltersAreCombined(t *testing.T) {
 	}
 }
 
+// TestContainersMayHaveAnyName: compose.yaml may say container_name.
+func TestContainersMayHaveAnyName(t *testing.T) {
+	var out strings.Builder
+	v := View{Out: &out, Services: []string{"db"}, Edge: "edge"}
+	v.Add("shop-db | 2026-11-27T02:00:01Z started", Selected)
+	v.Add(`my-edge | 2026-11-27T02:00:02Z {"level":"info","ts":1,"logger":"edge","msg":"endpoint is ready","service":"db:80"}`, FromEdge)
+	v.Add(`my-edge | 2026-11-27T02:00:03Z {"level":"info","ts":1,"logger":"edge","msg":"endpoint is ready","service":"crm:80"}`, FromEdge)
+	if err := v.Close(); err != nil || strings.Count(out.String(), "\n") != 2 || !strings.Contains(out.String(), "started") || !strings.Contains(out.String(), "service=db:80") {
+		t.Errorf("%v, printed\n%s", err, out.String())
+	}
+}
+
+// TestASocketIsNotSlow: its duration is the time for which it was open.
+func TestASocketIsNotSlow(t *testing.T) {
+	var out strings.Builder
+	v := View{Out: &out, Slow: time.Second}
+	v.Add(`edge-1 | 2026-11-27T02:00:01Z {"level":"info","ts":1,"logger":"http.log.access","msg":"handled request","size":1,"status":101,"duration":60,"request":{"method":"GET","host":"a","uri":"/"}}`, AnyContainer)
+	if err := v.Close(); err != nil || out.Len() > 0 {
+		t.Errorf("%v, printed %s", err, out.String())
+	}
+}
+
+// TestErrorsOfApplications in the manners of their languages.
+func TestErrorsOfApplications(t *testing.T) {
+	for text, want := range map[string]bool{
+		"TypeError: x is not a function": true, "java.lang.NullPointerException: null": true, "ERROR: relation does not exist": true, `{"level":50,"err":{"type":"ValueError"}}`: true,
+		`{"level":30,"error":null,"msg":"done"}`: false, `{"level":30,"error":"","exception":false}`: false, "mirrored": false, `{"error": "no route"}`: true,
+	} {
+		if got := (Line{Text: text}).IsError(); got != want {
+			t.Errorf("%s: got %t", text, got)
+		}
+	}
+}
+
+// TestEntriesInECSSayWhatOthersSay.
+func TestEntriesInECSSayWhatOthersSay(t *testing.T) {
+	var out strings.Builder
+	v := View{Out: &out}
+	v.Add(`edge-1 | 2026-11-27T02:00:01Z {"@timestamp":"x","ecs.version":"8.11.0","log.level":"error","log.logger":"edge.restart","message":"an unhealthy container was not restarted","service.target.name":"api:80","error.message":"no guard","service.name":"edge","event.duration":5,"caddy.outcome":"unknown"}`, AnyContainer)
+	if err := v.Close(); err != nil || !strings.HasSuffix(out.String(), "| ERROR edge.restart: an unhealthy container was not restarted duration=5 error=\"no guard\" outcome=unknown service=api:80\n") {
+		t.Errorf("%v, printed %s", err, out.String())
+	}
+}
+
 func TestErrorsAreRedOnATerminal(t *testing.T) {
 	got := show(t, &View{IsColor: true, Errors: true})
 	if strings.Count(got, red) != 3 || strings.Count(got, reset) < 9 || strings.Contains(show(t, &View{Errors: true}), "\x1b") {
@@ -104,9 +148,9 @@ func TestErrorsAreRedOnATerminal(t *testing.T) {
 func TestALogCannotControlTheTerminal(t *testing.T) {
 	var out strings.Builder
 	v := View{Out: &out}
-	v.Add("a-1 | 2026-11-27T02:00:01Z \x1b[2Jgone\r\x07\u009b31m")
-	v.Add(`edge-1 | 2026-11-27T02:00:01Z {"level":"info","ts":1,"logger":"http.log.access","msg":"handled request","size":1,"status":200,"request":{"method":"GET","host":"a","uri":"/\u001b[2J"}}`)
-	v.Add(`edge-1 | 2026-11-27T02:00:01Z {"level":"info","ts":1,"logger":"x","msg":"\u001b]0;title\u0007"}`)
+	v.Add("a-1 | 2026-11-27T02:00:01Z \x1b[2Jgone\r\x07\u009b31m", AnyContainer)
+	v.Add(`edge-1 | 2026-11-27T02:00:01Z {"level":"info","ts":1,"logger":"http.log.access","msg":"handled request","size":1,"status":200,"request":{"method":"GET","host":"a","uri":"/\u001b[2J"}}`, AnyContainer)
+	v.Add(`edge-1 | 2026-11-27T02:00:01Z {"level":"info","ts":1,"logger":"x","msg":"\u001b]0;title\u0007"}`, AnyContainer)
 	if err := v.Close(); err != nil || strings.ContainsAny(out.String(), "\x1b\x07\r\u009b") {
 		t.Errorf("%v, %q", err, out.String())
 	}
@@ -123,7 +167,7 @@ func TestAViewThatFollowsWaitsForOlderLines(t *testing.T) {
 			defer close(done)
 			v.Run(ctx)
 		}()
-		w := v.LineWriter()
+		w := v.LineWriter(AnyContainer)
 		for _, part := range []string{"b-1 | 2026-11-27T02:00:02Z second\na-1 | 2026-11", "-27T02:00:01Z first\n", "c-1 | 2026-11-27T02:00:03Z third"} {
 			if _, err := fmt.Fprint(w, part); err != nil {
 				t.Fatal(err)
@@ -152,7 +196,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("broken pi
 
 func TestABrokenOutputIsAnError(t *testing.T) {
 	v := View{Out: brokenWriter{}}
-	v.Add(incident[0])
+	v.Add(incident[0], AnyContainer)
 	if err := v.Close(); err == nil {
 		t.Error("no error")
 	}
