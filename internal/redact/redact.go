@@ -175,7 +175,7 @@ var loggedHeaders = []string{
 	"Content-Encoding", "Content-Language", "Content-Length", "Content-Range", "Content-Type", "Date", "Dnt", "Etag", "Expect", "Expires", "Forwarded",
 	"If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Last-Modified", "Organization-Id", "Origin", "Priority", "Range",
 	"Retry-After", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User",
-	"Sec-Gpc", "Sec-Websocket-Extensions", "Sec-Websocket-Protocol", "Sec-Websocket-Version", "Server", "Te", "Traceparent", "Trailer", "Transfer-Encoding",
+	"Sec-Gpc", "Sec-Websocket-Extensions", "Sec-Websocket-Version", "Server", "Te", "Traceparent", "Trailer", "Transfer-Encoding",
 	"Upgrade", "Upgrade-Insecure-Requests", "User-Agent", "Vary", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id",
 	"X-Requested-With",
 }

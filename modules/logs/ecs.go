@@ -131,15 +131,17 @@ func (d document) addFields(fields map[string]any) {
 			d[name] = value
 		case key == "duration":
 			d.addDuration(value)
-		case key == "endpoint":
+		case key == "address", key == "endpoint" && fields["address"] == nil:
 			d.addEndpoint(fmt.Sprint(value))
+		case (key == "uri" || key == "method") && fields["request"] == nil:
+			d[map[string]string{"uri": "url.original", "method": "http.request.method"}[key]] = plain(value)
 		case key == "request":
 			if request, ok := value.(map[string]any); ok {
 				d.addRequest(request)
 			}
 		case key == "resp_headers":
 			if headers, ok := value.(map[string]any); ok {
-				d.set("http.response.mime_type", header(headers, "Content-Type"))
+				d.set("caddy.resp_headers.content-type", header(headers, "Content-Type")) // the schema's mime_type is for what is in the body, not for what the header says
 			}
 		default:
 			d["caddy."+key] = plain(value)
@@ -202,8 +204,6 @@ func (d document) addRequest(request map[string]any) {
 				d["user_agent.original"] = header(headers, name)
 			case "Referer":
 				d["http.request.referrer"] = header(headers, name)
-			case "Content-Type":
-				d["http.request.mime_type"] = header(headers, name)
 			default:
 				d["caddy.request.headers."+strings.ToLower(name)] = header(headers, name)
 			}
@@ -219,7 +219,10 @@ func (d document) addURL(host, uri string, isTLS bool) {
 	if err != nil {
 		name = host
 	}
-	d.set("url.domain", strings.Trim(name, "[]"))
+	if strings.Contains(name, ":") && !strings.HasPrefix(name, "[") {
+		name = "[" + name + "]" // the schema keeps the brackets of IPv6
+	}
+	d.set("url.domain", name)
 	d.addPort("url.port", port)
 	d.set("url.original", uri)
 	path, query, _ := strings.Cut(uri, "?")

@@ -128,8 +128,8 @@ func TestECSFields(t *testing.T) {
 		"service.name": "edge", "service.type": "caddy",
 		"event.kind": "event", "event.dataset": "edge.access", "event.category": []any{"web"}, "event.type": []any{"access"}, "event.outcome": "success", "event.duration": 1500000.0,
 		"source.ip": "192.0.2.1", "source.port": 4711.0, "http.version": "2.0", "http.request.method": "POST", "http.request.body.bytes": 12.0,
-		"http.response.status_code": 201.0, "http.response.body.bytes": 34.0, "http.request.id": "id-1", "http.request.mime_type": "application/json",
-		"http.request.referrer": "https://shop.example.com/a?token=REDACTED", "http.response.mime_type": "text/html",
+		"http.response.status_code": 201.0, "http.response.body.bytes": 34.0, "http.request.id": "id-1", "caddy.request.headers.content-type": "application/json",
+		"http.request.referrer": "https://shop.example.com/a?token=REDACTED", "caddy.resp_headers.content-type": "text/html",
 		"url.domain": "shop.example.com", "url.port": 8443.0, "url.scheme": "https", "url.path": "/api/reset/REDACTED", "url.query": "sid=REDACTED&page=2",
 		"url.original": "/api/reset/REDACTED?sid=REDACTED&page=2", "user_agent.original": "curl/8", "user.id": "anna",
 		"service.target.name": "api:80", "destination.address": "172.18.0.7:80", "destination.ip": "172.18.0.7", "destination.port": 80.0,
@@ -167,6 +167,27 @@ func TestECSHasErrorsAndWhatItDoesNotKnow(t *testing.T) {
 	} {
 		if fmt.Sprint(got[name]) != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+}
+
+// TestEntriesAboutAnEndpointNameItsAddress, and the URL of a request that was lost.
+func TestEntriesAboutAnEndpointNameItsAddress(t *testing.T) {
+	log, out := newLogger(t, new(ECSEncoder), "ecs")
+	log.Named("edge").Info("endpoint is ready", zap.String("endpoint", "shop/web/1"), zap.String("address", "172.18.0.7:80"), zap.String("method", "GET"), zap.String("uri", "/a"))
+	got := decode(t, out.Bytes())
+	for name, want := range map[string]any{
+		"destination.address": "172.18.0.7:80", "destination.ip": "172.18.0.7", "caddy.endpoint": "shop/web/1", "url.original": "/a", "http.request.method": "GET", "caddy.uri": nil,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+	d := make(document)
+	for host, want := range map[string]string{"[fd00::1]:8443": "[fd00::1]", "[fd00::1]": "[fd00::1]", "a.example:80": "a.example"} {
+		d.addURL(host, "/", false)
+		if d["url.domain"] != want {
+			t.Errorf("%s: the domain is %v", host, d["url.domain"])
 		}
 	}
 }

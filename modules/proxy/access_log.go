@@ -26,17 +26,19 @@ type accessLogEntry struct {
 	proto, method, host, uri       string
 	userAgent, userID              string
 	service, endpoint              string
+	requestID, traceID             string
+	times                          phaseTimes
 }
 
 // newAccessLogEntry returns the entry for a request, or nil if the server does not log the request.
-func (t *Transport) newAccessLogEntry(r *http.Request, e *registry.Endpoint) *accessLogEntry {
+func (x *exchange) newAccessLogEntry(r *http.Request, e *registry.Endpoint) *accessLogEntry {
 	loggers := accessLoggers(r)
 	if len(loggers) == 0 {
 		return nil
 	}
 	logEntry := &accessLogEntry{
-		log: t.app.AccessLog(), loggers: loggers, proto: r.Proto, method: r.Method, host: r.Host, uri: r.RequestURI,
-		userAgent: r.UserAgent(), service: t.Service, endpoint: e.Address(),
+		log: x.app.AccessLog(), loggers: loggers, proto: r.Proto, method: r.Method, host: r.Host, uri: r.RequestURI,
+		userAgent: r.UserAgent(), service: x.Service, endpoint: e.Address(), requestID: x.requestID, traceID: x.traceID(), times: x.times,
 	}
 	logEntry.remoteIP, logEntry.remotePort, _ = net.SplitHostPort(r.RemoteAddr)
 	logEntry.clientIP, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
@@ -61,6 +63,7 @@ func (n *accessLogEntry) write(r tunnel.Report) {
 			zap.Int64("bytes_read", r.FromClient), zap.String("user_id", n.userID), zap.Duration("duration", r.Duration),
 			zap.Int64("size", r.FromEndpoint), zap.Int("status", http.StatusSwitchingProtocols),
 			zap.String("service", n.service), zap.String("endpoint", n.endpoint),
+			zap.Inline(&n.times), zap.String("request_id", n.requestID), zap.String("traceID", n.traceID),
 			zap.String("closed_by", r.ClosedBy), zap.String("close_reason", r.Reason),
 		)
 	}

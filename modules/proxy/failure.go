@@ -158,7 +158,8 @@ func (x *exchange) fail(e *registry.Endpoint, err error) error {
 	setPlaceholder(x.req, "edge.service.down", "")
 	if c := x.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
 		c.Write(zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", redact.Path(x.req.URL.Path)),
-			zap.String("address", e.Address()), zap.Stringer("outcome", outcome), zap.Int("deaths", len(x.retry.unansweredBy)), zap.Error(err))
+			zap.String("endpoint", e.Address()), zap.Stringer("outcome", outcome), zap.Int("deaths", len(x.retry.unansweredBy)), zap.Inline(&x.times),
+			zap.String("request_id", x.requestID), zap.String("traceID", x.traceID()), zap.Error(err))
 	}
 	return caddyhttp.Error(status, fmt.Errorf("%s: %s %s at %s: outcome %s: %w",
 		x.Service, x.req.Method, redact.Path(x.req.URL.Path), e.Address(), outcome, err))
