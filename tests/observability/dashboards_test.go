@@ -121,13 +121,15 @@ func churn(t *testing.T) {
 	now := time.Now()
 	report, err := json.Marshal(recovery.Report{
 		Project: stack.Name, Time: now, MaxAgeSeconds: 86400, DrillIntervalSeconds: 7 * 86400,
-		Backups: []recovery.Backup{{App: "corteza", Set: "a", RecoveryPoint: now.Add(-time.Minute), Seconds: 12, Size: 1e6, Added: 1e5}},
-		Drill:   &recovery.DrillOutcome{Sets: map[string]string{"corteza": "a"}, RecoverySeconds: 90, StepSeconds: map[string]float64{"stage": 60, "check": 30}},
+		Backups:          []recovery.Backup{{App: "corteza", Set: "a", RecoveryPoint: now.Add(-time.Minute), Seconds: 12, Size: 1e6, Added: 1e5}},
+		MaxLogAgeSeconds: 300, Logs: []recovery.LogInfo{{App: "corteza", Until: now}}, Copy: &recovery.CopyOutcome{}, LogsCopy: &recovery.CopyOutcome{},
+		Drill: &recovery.DrillOutcome{Sets: map[string]string{"corteza": "a"}, RecoverySeconds: 90, StepSeconds: map[string]float64{"stage": 60, "check": 30}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	stack.edge(t, string(report), "backup", "report")
+	stack.edge(t, "", "deploy", "--notify-edge", `{"project": "`+stack.Name+`", "service": "corteza-docs", "image": "docs:2", "result": "deployed"}`)
 	stack.edge(t, "", "maintenance", "on", "bigcapital-webapp")
 	for range 2 { // a series begins with the first request that waits, and has a rate from the second on
 		stack.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "corteza-docs")
