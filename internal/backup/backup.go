@@ -188,6 +188,9 @@ func (b *Backup) prepare(ctx context.Context) (earlier []*Set, host string, err 
 	if err := b.repository.Unlock(ctx); err != nil { // credentials that can only append
 		b.progress.printLine("warning: old locks could not be removed: %v", err)
 	}
+	if err := b.repository.AwaitUnlocked(ctx); err != nil {
+		return nil, "", err
+	}
 	if warning := clockWarning(sets, time.Now()); warning != "" {
 		b.progress.printLine("warning: %s", warning)
 	}

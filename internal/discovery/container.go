@@ -19,7 +19,8 @@ const (
 	labelOneOff      = "com.docker.compose.oneoff"
 	labelDrill       = "edge.drill"        // a container of the scratch project of `edge drill`
 	labelStopSignals = "edge.stop_signals" // "WINCH,HUP": signals that tell the container to stop, although they usually do not
-	labelRestart     = "edge.restart"      // "unhealthy": the container may be restarted when Docker's health check says so
+	labelDependsOn   = "com.docker.compose.depends_on"
+	labelRestart     = "edge.restart" // "unhealthy": the container may be restarted when Docker's health check says so
 )
 
 // containerInfo is what the Docker Engine's list shows of a container, or a Swarm manager's of a task, as far as discovery needs it.
@@ -30,11 +31,12 @@ type containerInfo struct {
 	service         string   // of Compose, in lower case
 	names           []string // the service's and the container's, and the same as project/name, in lower case
 	displayName     string
-	running         bool   // or paused
-	unhealthyReason string // why it must not be used although it runs; "": it may be used
-	restart         bool   // its owner wants it restarted when it is unhealthy
-	isTask          bool   // of a Swarm
-	isStopping      bool   // the Swarm wants it stopped
+	running         bool     // or paused
+	unhealthyReason string   // why it must not be used although it runs; "": it may be used
+	restart         bool     // its owner wants it restarted when it is unhealthy
+	jobs            []string // of a container that may be restarted: Compose services that must have completed before it starts, such as a migration
+	isTask          bool     // of a Swarm
+	isStopping      bool     // the Swarm wants it stopped
 	// unreachableReason is why the edge can't reach it although it runs; "": it may.
 	unreachableReason string
 	networks          map[string][]netip.Addr
@@ -59,6 +61,9 @@ func newContainerInfo(item container.Summary) (c containerInfo, ok bool) {
 		running:  item.State == container.StateRunning || item.State == container.StatePaused,
 		restart:  item.Labels[labelRestart] == "unhealthy",
 		networks: make(map[string][]netip.Addr),
+	}
+	if c.restart {
+		c.jobs = jobsOf(item.Labels[labelDependsOn])
 	}
 	if s := item.Labels[labelService]; s != "" {
 		c.service = strings.ToLower(s)
@@ -98,6 +103,17 @@ func newContainerInfo(item container.Summary) (c containerInfo, ok bool) {
 		}
 	}
 	return c, true
+}
+
+// jobsOf returns the services that a label of Compose says must have completed: "db:service_healthy:false,migration:service_completed_successfully:false".
+func jobsOf(dependsOn string) (jobs []string) {
+	for dependency := range strings.SplitSeq(dependsOn, ",") {
+		name, condition, _ := strings.Cut(dependency, ":")
+		if strings.HasPrefix(condition, "service_completed_successfully") {
+			jobs = append(jobs, strings.ToLower(name))
+		}
+	}
+	return jobs
 }
 
 // member returns the container as a member of the registry.

@@ -20,6 +20,7 @@ type containerIndex struct {
 	containers map[string]containerInfo
 	byName     map[string]map[string]idSet // name → project → IDs
 	events     eventStates                 // also of containers that are not listed
+	dependents map[string]nameSet          // project/job → the names of containers that are not restarted while the job runs
 }
 
 func newContainerIndex(s scope) *containerIndex {
@@ -28,6 +29,7 @@ func newContainerIndex(s scope) *containerIndex {
 		containers: make(map[string]containerInfo),
 		byName:     make(map[string]map[string]idSet),
 		events:     make(eventStates),
+		dependents: make(map[string]nameSet),
 	}
 }
 
@@ -161,6 +163,14 @@ func (x *containerIndex) setUnhealthyReason(id, reason string) []string {
 // put adds or replaces a container.
 func (x *containerIndex) put(c containerInfo) []string {
 	touched := append(x.unlink(c.id), c.names...)
+	touched = slices.AppendSeq(touched, maps.Keys(x.dependents[c.project+"/"+c.service]))
+	for _, job := range c.jobs {
+		key := c.project + "/" + job
+		if x.dependents[key] == nil {
+			x.dependents[key] = make(nameSet)
+		}
+		x.dependents[key].add(c.names...)
+	}
 	e := x.events[c.id]
 	if time.Since(e.diedAt) < maxListLag {
 		c.running = false
@@ -225,7 +235,9 @@ func (x *containerIndex) members(name string) (members []registry.Member, proble
 		conflict.owners = append(conflict.owners, project)
 		for id := range ids {
 			e := x.events[id]
-			members = append(members, x.containers[id].member(e.isStopping()))
+			m := x.containers[id].member(e.isStopping())
+			m.ShouldRestart = m.ShouldRestart && !x.hasRunningJob(x.containers[id])
+			members = append(members, m)
 		}
 	}
 	if len(conflict.owners) > 1 {
@@ -235,6 +247,19 @@ func (x *containerIndex) members(name string) (members []registry.Member, proble
 	slices.Sort(conflict.owners)
 	slices.Sort(conflict.others)
 	return members, conflict.problem()
+}
+
+// hasRunningJob reports whether a job runs that the container waits for when it starts: a health check that fails while a migration holds locks is no reason to start the application
+// on half of it.
+func (x *containerIndex) hasRunningJob(c containerInfo) bool {
+	for _, job := range c.jobs {
+		for id := range x.byName[job][c.project] {
+			if x.containers[id].running {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // isReachable reports whether the edge could reach one of the containers by the name of its service, or by a name with its project.

@@ -139,10 +139,23 @@ func (r *Repository) Forget(ctx context.Context, ids ...string) error {
 // runs again: to restic, a process that was killed seems to run until its parent has noticed. One that has not ended is waited for: storing the logs of
 // databases takes seconds, each minute.
 func (r *Repository) exclusively(ctx context.Context, run func() error) error {
+	return r.retryLocked(ctx, exclusiveAttempts, run)
+}
+
+// AwaitUnlocked waits until no other process has the repository for itself, so that data can be stored: one whose edge was killed may still remove old sets.
+func (r *Repository) AwaitUnlocked(ctx context.Context) error {
+	return r.retryLocked(ctx, unlockedAttempts, func() error {
+		_, err := r.run(ctx, nil, "snapshots", "--json", "--tag", "none") // it locks the repository as a backup does, which reads little
+		return err
+	})
+}
+
+// retryLocked runs a command again while the repository is locked.
+func (r *Repository) retryLocked(ctx context.Context, attempts int, run func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := run()
 		locked, isRestic := errors.AsType[*Error](err)
-		if !isRestic || locked.Kind != Locked || ctx.Err() != nil || attempt == exclusiveAttempts {
+		if !isRestic || locked.Kind != Locked || ctx.Err() != nil || attempt == attempts {
 			return err
 		}
 		if err := r.Unlock(ctx); err != nil {
@@ -161,6 +174,7 @@ func (r *Repository) exclusively(ctx context.Context, run func() error) error {
 
 const (
 	exclusiveAttempts = 6
+	unlockedAttempts  = 40
 	exclusiveWait     = 3 * time.Second
 )
 

@@ -247,6 +247,38 @@ func TestAKilledResticIsAnErrorAndItsLockIsRemoved(t *testing.T) {
 	})
 }
 
+// TestABackupWaitsForARemovalThatGoesOn: the restic of an edge that was killed.
+func TestABackupWaitsForARemovalThatGoesOn(t *testing.T) {
+	forEachVersion(t, func(t *testing.T, program string) {
+		r := newRepository(t, program)
+		if err := r.AwaitUnlocked(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// Something of another process that runs has the repository for itself.
+		held := make(chan struct{})
+		ended := make(chan error, 1)
+		go func() {
+			_, err := r.Save(t.Context(), "data", nil, func(_ context.Context, w io.Writer) error {
+				close(held)
+				time.Sleep(2 * time.Second)
+				_, err := w.Write([]byte("x"))
+				return err
+			})
+			ended <- err
+		}()
+		<-held
+		if err := r.AwaitUnlocked(t.Context()); err != nil { // a lock that is shared is no hindrance
+			t.Error(err)
+		}
+		if err := r.Prune(t.Context()); err != nil { // it waits for the end of the other
+			t.Error(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestErrorsAreToldApart(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, program string) {
 		r := newRepository(t, program)

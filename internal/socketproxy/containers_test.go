@@ -19,7 +19,7 @@ const fullList = `[{
 	"SizeRw": 31337, "SizeRootFs": 31337,
 	"Labels": {
 		"com.docker.compose.project": "p", "com.docker.compose.service": "api",
-		"com.docker.compose.container-number": "1", "com.docker.compose.oneoff": "False",
+		"com.docker.compose.container-number": "1", "com.docker.compose.oneoff": "False", "com.docker.compose.depends_on": "db:service_healthy:false",
 		"com.docker.compose.project.config_files": "/home/hunter2/compose.yaml",
 		"com.docker.compose.project.environment_file": "/home/hunter2/.env",
 		"com.docker.compose.config-hash": "hunter2", "com.docker.compose.project.working_dir": "/home/hunter2",
@@ -38,7 +38,7 @@ const strippedList = `[{
 	"Id": "3fc1", "Names": ["/p-api-1"], "Created": 1700000000,
 	"Labels": {
 		"com.docker.compose.project": "p", "com.docker.compose.service": "api",
-		"com.docker.compose.container-number": "1", "com.docker.compose.oneoff": "False",
+		"com.docker.compose.container-number": "1", "com.docker.compose.oneoff": "False", "com.docker.compose.depends_on": "db:service_healthy:false",
 		"edge.stop_signals": "WINCH", "edge.probe": "/health"
 	},
 	"State": "running", "Status": "Up 2 minutes (healthy)",

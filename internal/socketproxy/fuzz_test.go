@@ -80,7 +80,7 @@ func unexpectedFields(fields map[string]json.RawMessage, needed ...string) []str
 // isAllowedLabel reports whether discovery reads a label.
 func isAllowedLabel(label string) bool {
 	switch label {
-	case "com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.container-number", "com.docker.compose.oneoff":
+	case "com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.container-number", "com.docker.compose.oneoff", "com.docker.compose.depends_on":
 		return true
 	}
 	return strings.HasPrefix(label, "edge.")

@@ -144,7 +144,8 @@ func writeUnreachable(w http.ResponseWriter, err error) {
 func isNeededLabel(name string) bool {
 	switch name {
 	case "com.docker.compose.project", "com.docker.compose.service",
-		"com.docker.compose.container-number", "com.docker.compose.oneoff":
+		"com.docker.compose.container-number", "com.docker.compose.oneoff",
+		"com.docker.compose.depends_on": // names of services, of which some are migrations
 		return true
 	}
 	return strings.HasPrefix(name, "edge.")
