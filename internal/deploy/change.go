@@ -232,6 +232,20 @@ func (r *run) oneShotImages(ctx context.Context) (map[string]string, error) {
 	return images, nil
 }
 
+// MigratesLabel is a label of services that change their data for a new version when they start, instead of a migration of its own: "true".
+const MigratesLabel = "edge.migrates"
+
+// migratedThemselves returns the services that may have changed their data for the new version when they started.
+func (r *run) migratedThemselves(all []change) (names []string) {
+	for _, c := range all {
+		s := r.stack.Services[c.service]
+		if s != nil && s.Labels[MigratesLabel] == "true" && c.deployment.Previous != c.deployment.Pinned {
+			names = append(names, c.service)
+		}
+	}
+	return names
+}
+
 // oneShotsThatRan returns the one-shot services that have run with another image than before the deployment.
 func (r *run) oneShotsThatRan(ctx context.Context) (names []string, err error) {
 	images, err := r.oneShotImages(ctx)

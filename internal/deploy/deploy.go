@@ -184,7 +184,7 @@ func (r *run) rollBack(ctx context.Context, all []change, cause error) error {
 	if err != nil {
 		cause = errors.Join(cause, err)
 	}
-	mayHaveMigrated := err != nil || len(ran) > 0
+	mayHaveMigrated := err != nil || len(ran) > 0 || len(r.migratedThemselves(all)) > 0
 	why := "a migration has run, or may have"
 	unready, _ := errors.AsType[*rollout.UnreadyError](cause)
 	var changed, kept []string

@@ -83,3 +83,18 @@ func TestARemovedMigrationContainerIsNoMigration(t *testing.T) {
 	}
 	h.expectRunning("web", imageID(1), "shop/web:edge-000000000001")
 }
+
+// TestAServiceThatMigratesWhenItStartsIsNotRolledBack: neither if it does not become ready, nor if it has more errors.
+func TestAServiceThatMigratesWhenItStartsIsNotRolledBack(t *testing.T) {
+	h := newMigrationHost(t)
+	h.services["web"].Labels = map[string]string{MigratesLabel: "true"}
+	h.failAt, h.stopsFirst = 1, true
+	err := h.deploy("web", webRepository+":2").Run(t.Context())
+	if !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "a migration has run, or may have") {
+		t.Errorf("the error is %v", err)
+	}
+	h.expectRunning("web", imageID(2), webRepository+":2@"+imageID(2))
+	if len(h.rollouts) != 1 || !slices.Equal(h.results("web"), []Result{Bad}) {
+		t.Errorf("the rollouts are %q, the results %v", h.rollouts, h.results("web"))
+	}
+}

@@ -32,6 +32,7 @@ type Pins struct {
 	Services    map[string]PinnedService `yaml:"services,omitempty"`
 	Project     string                   `yaml:"x-edge-project,omitempty"`
 	Deployments map[string][]Deployment  `yaml:"x-edge-deploy,omitempty"` // by service, the oldest first
+	Others      map[string]yaml.Node     `yaml:",inline"`                 // what a later version has written
 }
 
 // PinnedService is the part of a service that a deployment changes.
@@ -56,6 +57,12 @@ type Deployment struct {
 	Error    literal   `yaml:"error,omitempty" json:"error,omitempty"`
 
 	IsUndo bool `yaml:"undo,omitempty" json:"undo,omitempty"` // it puts an earlier image back
+}
+
+// UnmarshalYAML implements [yaml.Unmarshaler]. A later version may have written more, and must not keep this one from going back.
+func (d *Deployment) UnmarshalYAML(node *yaml.Node) error {
+	type plain Deployment
+	return node.Decode((*plain)(d)) // an unknown field is no error here
 }
 
 // literal is a text in which Compose must not replace variables.
@@ -98,7 +105,13 @@ func ReadPins(directory string) (*Pins, error) {
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(p); err != nil {
+	err = decoder.Decode(p)
+	for key := range p.Others {
+		if !strings.HasPrefix(key, "x-edge-") {
+			err = errors.Join(err, fmt.Errorf("it has %s", key))
+		}
+	}
+	if err != nil {
 		return nil, hint.New(fmt.Errorf("read %s: %w", name, err), "it has more than edge deploy writes: move that to another compose file")
 	}
 	return p, nil

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/theworklabs/edge/internal/hint"
 )
 
 // TestABuildDoesNotReplaceAPinnedImage: docker compose up --build would give what it builds the name of the pinned image.
@@ -212,5 +214,33 @@ func TestAResultThatCannotBeStoredIsAWarning(t *testing.T) {
 	h.mustDeploy("web", webRepository+":2")
 	if h.runningID["web"] != imageID(2) || !strings.Contains(h.out.String(), "warning: compose.deploy.yaml does not have the result") {
 		t.Errorf("printed %s", h.out.String())
+	}
+}
+
+// TestAFileOfALaterVersionIsRead: going back to an earlier program must not take away the undo. What people have added is refused, since it would be lost.
+func TestAFileOfALaterVersionIsRead(t *testing.T) {
+	dir := t.TempDir()
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, PinsFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("services:\n  web: {image: web@sha256:1}\nx-edge-deploy:\n  web:\n    - {image: web:1, pinned: web@sha256:1, time: 2026-11-30T00:00:00Z, result: deployed, later: 1}\nx-edge-later: {a: b}\n")
+	p, err := ReadPins(dir)
+	if err != nil || len(p.Deployments["web"]) != 1 || p.Deployments["web"][0].Pinned != "web@sha256:1" {
+		t.Fatalf("got %+v, %v", p, err)
+	}
+	if err := p.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, PinsFile)); err != nil || !strings.Contains(string(text), "x-edge-later:") {
+		t.Errorf("what the later version has written is lost: %v\n%s", err, text)
+	}
+	for _, text := range []string{"services:\n  web: {image: a, ports: [\"80\"]}\n", "networks: {}\n", "x-other: 1\n"} {
+		write(text)
+		if _, err := ReadPins(dir); err == nil || !strings.Contains(hint.Of(err), "move that to another compose file") {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }

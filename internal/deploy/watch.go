@@ -149,7 +149,7 @@ func (r *run) watch(ctx context.Context, all []change, before routeFigures) erro
 func (r *run) endBad(ctx context.Context, all []change, reason string) error {
 	r.print("the new version has more errors: %s", reason)
 	ran, err := r.oneShotsThatRan(ctx)
-	ran, err = append(r.ran, ran...), errors.Join(r.ranErr, err)
+	ran, err = slices.Concat(r.ran, ran, r.migratedThemselves(all)), errors.Join(r.ranErr, err)
 	slices.Sort(ran)
 	switch {
 	case err != nil:
