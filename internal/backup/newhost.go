@@ -3,6 +3,7 @@ package backup
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ type NewHost struct {
 func (n *NewHost) Run(ctx context.Context) error {
 	n.progress = &progress{out: n.Out, isTerminal: n.IsTerminal}
 	start := time.Now()
-	program, err := findRestic(ctx, n.Docker, edge{})
+	program, err := findRestic(ctx, n.Docker, edge{image: cmp.Or(os.Getenv("EDGE_IMAGE"), "edge:dev")}) // as in compose.yaml: the project comes later
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,18 @@ func (s *testStack) killCommand(t *testing.T, after time.Duration, cmd *exec.Cmd
 	return true
 }
 
+// killRestic starts a command of the edge, kills the restic that it runs after some time, and reports whether the command has failed by that.
+func (s *testStack) killRestic(t *testing.T, after time.Duration, args ...string) bool {
+	t.Helper()
+	cmd := s.command(t.Context(), args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(after)
+	killAll(t, "restic", s.repository)
+	return cmd.Wait() != nil
+}
+
 // killAll kills the processes of a program that have a text in their environment.
 func killAll(t *testing.T, program, text string) {
 	t.Helper()
