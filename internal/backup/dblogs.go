@@ -30,15 +30,16 @@ func readMariaDBLog(ctx context.Context, c *container) (*runningLog, error) {
 	_, err := c.run(ctx, nil, &out, mariadbLogin+`
 query() { `+mariadbClient+` --batch --skip-column-names --execute "$1"; }
 base=$(query 'SELECT @@log_bin_basename')
-[ "$base" != NULL ] || exit 0
-cd "$(query 'SELECT @@datadir')"
-[ "$(dirname "$base")" = "$(pwd)" ] || { echo 'the binary log is not in the data directory, and would survive a restore' >&2; exit 1; }
-pwd
-status=$(query 'SHOW MASTER STATUS')
-echo "$status" | awk '{ print $1, $2 }'
-for file in $(ls | sed -n '/\.[0-9][0-9]*$/p'); do
-	case "$file" in "$(basename "$base")".*) echo "$file $(wc -c <"$file")" ;; esac
-done`)
+if [ "$base" != NULL ]; then
+	cd "$(query 'SELECT @@datadir')"
+	[ "$(dirname "$base")" = "$(pwd)" ] || { echo 'the binary log is not in the data directory, and would survive a restore' >&2; exit 1; }
+	pwd
+	status=$(query 'SHOW MASTER STATUS')
+	echo "$status" | awk '{ print $1, $2 }'
+	for file in $(ls | sed -n '/\.[0-9][0-9]*$/p'); do
+		case "$file" in "$(basename "$base")".*) echo "$file $(wc -c <"$file")" ;; esac
+	done
+fi`)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +96,16 @@ ls "$directory" | grep -E '^[0-9A-F]{24}$'`)
 			l.files = append(l.files, dblog.Piece{File: name, To: l.segment})
 		}
 	}
-	if n := len(l.files); n > 0 && l.current.Offset == 0 && l.files[n-1].File < l.current.File { // its file does not exist yet
-		l.current = dblog.Position{File: l.files[n-1].File, Offset: l.segment}
-	}
+	l.current = l.existing(l.current)
 	return l, nil
+}
+
+// existing returns a position in PostgreSQL's log as the end of its last file, if it is at the beginning of one that does not exist yet.
+func (l *runningLog) existing(p dblog.Position) dblog.Position {
+	if n := len(l.files); l.segment > 0 && n > 0 && p.Offset == 0 && l.files[n-1].File < p.File {
+		return dblog.Position{File: l.files[n-1].File, Offset: l.segment}
+	}
+	return p
 }
 
 // locate returns where a position of PostgreSQL's log, such as 0/1A2B3C4D, is in its files.
@@ -180,6 +187,7 @@ func (l *runningLog) copyPieces(ctx context.Context, pieces []dblog.Piece, add f
 
 // markedSpan returns what a set says of its position in a database's log.
 func (l *runningLog) markedSpan(ctx context.Context, p dblog.Position) (string, error) {
+	p = l.existing(p)
 	marks, err := l.marks(ctx, p)
 	if err != nil || marks[0] == "" {
 		return "", err

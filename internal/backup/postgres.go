@@ -188,7 +188,8 @@ func (b *appBackup) dumpPostgres(ctx context.Context, c *container, slot string,
 			return nil, err
 		}
 	default:
-		row, err := session.queryRow(beginSnapshot + "SELECT pg_export_snapshot(), pg_current_wal_insert_lsn();")
+		// What is flushed is in a file of the log; where the next record is inserted may be in one that does not exist yet.
+		row, err := session.queryRow(beginSnapshot + "SELECT pg_export_snapshot(), pg_current_wal_flush_lsn();")
 		if err != nil {
 			return nil, err
 		}

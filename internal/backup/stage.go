@@ -306,7 +306,7 @@ as_user tar -x -C `+quoteShell(staged))
 	if !hasWAL {
 		return fmt.Errorf("the set has no write-ahead log of %s", t.service)
 	}
-	end, mayEndBefore := "-c recovery_target_inclusive=off -c recovery_target_lsn="+t.database.Position, strconv.FormatBool(t.database.Standby)
+	end, mayEndBefore := "-c recovery_target_inclusive=off -c recovery_target_lsn="+t.database.Position, strconv.FormatBool(t.database.Standby || !t.database.SameInstant)
 	if !r.At.IsZero() {
 		mayEndBefore = "true"
 		end = "-c recovery_target_inclusive=off -c recovery_target_time=" + quoteShell(r.At.UTC().Format("2006-01-02T15:04:05")+"+00")
@@ -337,7 +337,7 @@ recover() { # the arguments say where it ends
 	done
 }
 if ! recover "`+end+`"; then
-	# Nothing was committed between the end of the log and that time. A position is in the log, unless a standby had received nothing after it.
+	# Nothing was committed between the end of the log and that time. A position is in the log, unless a standby had received nothing after it, or the log is not logical: then it is its end.
 	`+mayEndBefore+` || fail
 	grep -q 'recovery ended before configured recovery target was reached' /tmp/log || fail
 	while [ -e "$staged/postmaster.pid" ]; do sleep 0.1; done
