@@ -57,6 +57,7 @@ because a migration has run, there is no other version, or that failed.
 			cmd.Flags().Bool("unpin", false, "Let the image of the compose file count again")
 			cmd.Flags().Bool("list", false, "Print the last deployments")
 			cmd.Flags().Bool("json", false, "Print them as JSON")
+			cmd.Flags().Bool("wait", true, "Wait until the new version is ready: it always does, and --timeout says how long")
 			cmd.MarkFlagsMutuallyExclusive("undo", "unpin", "list")
 			cmd.RunE = withExitStatus(runWithArgs(runDeploy), deployExitStatus)
 

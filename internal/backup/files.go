@@ -122,7 +122,7 @@ func (b *appBackup) backUpFiles(ctx context.Context, source Source) error {
 		if i > 0 {
 			part.Name = fmt.Sprintf("%s-files-%d.tar", source.Service, i+1)
 		}
-		if err := b.save(ctx, part, func(ctx context.Context, w io.Writer) error { return b.copyFiles(ctx, c, directory, source.Paths, w) }); err != nil {
+		if err := b.save(ctx, part, func(ctx context.Context, w io.Writer) error { return b.copyFiles(ctx, c, directory, source, w) }); err != nil {
 			return err
 		}
 	}
@@ -131,25 +131,99 @@ func (b *appBackup) backUpFiles(ctx context.Context, source Source) error {
 
 // copyFiles writes a directory of a container to w, as an archive, and notes the names of its files. The volumes that are mounted inside of it
 // have archives of their own.
-func (b *appBackup) copyFiles(ctx context.Context, c *container, directory string, volumes []string, w io.Writer) error {
+func (b *appBackup) copyFiles(ctx context.Context, c *container, directory string, source Source, w io.Writer) (err error) {
 	names, waitForNames := b.files.tee()
 	var inside []string
-	for _, other := range volumes {
-		if relative, found := strings.CutPrefix(other, strings.TrimSuffix(directory, "/")+"/"); found {
+	for _, other := range source.Paths {
+		if relative, found := relativeIn(directory, other); found {
 			inside = append(inside, relative)
 		}
 	}
-	output, waitForOutput := withoutDirectories(io.MultiWriter(w, names), inside)
-	err := c.copyOut(ctx, directory, output)
+	var first *firstFiles
+	if relative, found := relativeIn(directory, source.First); found {
+		if first, err = c.copyFirst(ctx, source.First, relative); err != nil {
+			return fmt.Errorf("copy %s: %w", source.First, err)
+		}
+		if first != nil {
+			defer func() { err = errors.Join(err, first.content.Close()) }()
+			inside = append(inside, relative)
+		}
+	}
+	output, waitForOutput := withoutDirectories(io.MultiWriter(w, names), inside, first)
+	err = c.copyOut(ctx, directory, output)
 	_ = output.CloseWithError(err)
 	err = errors.Join(err, waitForOutput())
 	_ = names.CloseWithError(err)
 	return errors.Join(err, waitForNames())
 }
 
-// withoutDirectories returns a writer that passes a tar archive on to w, without what is inside of some directories. The caller closes it, and
-// then waits for the end or an error.
-func withoutDirectories(w io.Writer, directories []string) (filter *io.PipeWriter, wait func() error) {
+// relativeIn returns a path relative to a directory that it is inside of.
+func relativeIn(directory, name string) (relative string, found bool) {
+	return strings.CutPrefix(name, strings.TrimSuffix(directory, "/")+"/")
+}
+
+// firstFiles are files that were copied before the others of a directory.
+type firstFiles struct {
+	content  *os.File // a tar archive
+	relative string   // where they are in the directory
+}
+
+// copyFirst copies a directory of a container to a file, which is gone when it is closed. It returns nil if there is no such directory yet.
+func (c *container) copyFirst(ctx context.Context, directory, relative string) (*firstFiles, error) {
+	content, err := os.CreateTemp("", "edge-backup-")
+	if err != nil {
+		return nil, err
+	}
+	err = os.Remove(content.Name())
+	if err == nil {
+		err = c.copyOut(ctx, directory, content)
+	}
+	if err == nil {
+		_, err = content.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		_ = content.Close()
+		if strings.Contains(err.Error(), "Could not find the file") {
+			return nil, nil
+		}
+		return nil, err
+	}
+	return &firstFiles{content, relative}, nil
+}
+
+// appendTo adds the files to an archive of the directory. A nil firstFiles has none.
+func (f *firstFiles) appendTo(to *tar.Writer) error {
+	if f == nil {
+		return nil
+	}
+	from := tar.NewReader(f.content)
+	for {
+		header, err := from.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		isDirectory := strings.HasSuffix(header.Name, "/")
+		if header.Name = path.Join(f.relative, header.Name); isDirectory {
+			header.Name += "/"
+		}
+		if header.Typeflag == tar.TypeLink {
+			header.Linkname = path.Join(f.relative, header.Linkname)
+		}
+		if err := to.WriteHeader(header); err != nil {
+			return err
+		}
+		if _, err := io.Copy(to, from); err != nil {
+			return err
+		}
+	}
+}
+
+// withoutDirectories returns a writer that passes a tar archive on to w, without what is inside of some directories, and with those files that were copied first, which may be nil. The caller
+// closes it, and then waits for the end or an error.
+func withoutDirectories(w io.Writer, directories []string, first *firstFiles) (filter *io.PipeWriter, wait func() error) {
 	reader, writer := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
@@ -159,7 +233,7 @@ func withoutDirectories(w io.Writer, directories []string) (filter *io.PipeWrite
 		} else {
 			err = filterTar(w, reader, func(name string) bool {
 				return !slices.ContainsFunc(directories, func(d string) bool { return strings.HasPrefix(name, d+"/") })
-			})
+			}, first)
 		}
 		_ = reader.CloseWithError(err)
 		done <- err
@@ -167,14 +241,14 @@ func withoutDirectories(w io.Writer, directories []string) (filter *io.PipeWrite
 	return writer, func() error { return <-done }
 }
 
-// filterTar copies those entries of an archive whose names are wanted.
-func filterTar(w io.Writer, r io.Reader, isWanted func(name string) bool) error {
+// filterTar copies those entries of an archive whose names are wanted, and then the files that were copied first.
+func filterTar(w io.Writer, r io.Reader, isWanted func(name string) bool, first *firstFiles) error {
 	from, to := tar.NewReader(r), tar.NewWriter(w)
 	for {
 		header, err := from.Next()
 		if errors.Is(err, io.EOF) {
 			_, err = io.Copy(io.Discard, r) // what follows the end of the archive
-			return errors.Join(err, to.Close())
+			return errors.Join(err, first.appendTo(to), to.Close())
 		}
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package backup
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -112,7 +113,7 @@ func archiveOf(t *testing.T, names ...string) []byte {
 
 func TestAVolumeInsideOfAnotherHasAnArchiveOfItsOwn(t *testing.T) {
 	var out bytes.Buffer
-	w, wait := withoutDirectories(&out, []string{"uploads"})
+	w, wait := withoutDirectories(&out, []string{"uploads"}, nil)
 	_, err := w.Write(archiveOf(t, "a", "uploads/x", "uploads-old/y", "./uploads/z/1"))
 	if err := errors.Join(err, w.Close(), wait()); err != nil {
 		t.Fatal(err)
@@ -131,7 +132,7 @@ func TestAVolumeInsideOfAnotherHasAnArchiveOfItsOwn(t *testing.T) {
 	if got := strings.Join(names, " "); got != "a uploads-old/y" {
 		t.Errorf("got %s", got)
 	}
-	w, wait = withoutDirectories(io.Discard, []string{"uploads"})
+	w, wait = withoutDirectories(io.Discard, []string{"uploads"}, nil)
 	_, _ = w.Write([]byte("no archive at all, but more than a header of an archive has: " + strings.Repeat("x", 1024)))
 	_ = w.Close()
 	if wait() == nil {
@@ -207,6 +208,64 @@ func TestMountsAreOptions(t *testing.T) {
 	} {
 		if got := m.option(); got != want {
 			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// registryDocker is the docker command of an Engine with a registry: an image is pushed between the two copies.
+type registryDocker struct {
+	recordingDocker
+	t *testing.T
+}
+
+// Stream implements [Docker].
+func (d *registryDocker) Stream(_ context.Context, _ io.Reader, stdout io.Writer, args ...string) (string, error) {
+	files := map[string]string{"./v2/blobs/1": "a", "./v2/blobs/2": "b", "./v2/repositories/web/1": "1", "./v2/repositories/web/2": "2"}
+	if strings.HasSuffix(args[1], "/v2/repositories/.") {
+		files = map[string]string{"./": "", "./web/": "", "./web/1": "1"}
+	}
+	if strings.HasSuffix(args[1], "/none/.") {
+		return "Error response from daemon: Could not find the file /var/lib/registry/none/. in container x", errors.New("exit status 1")
+	}
+	w := tar.NewWriter(stdout)
+	for _, name := range sortedKeys(files) {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(files[name]))}); err != nil {
+			d.t.Error(err)
+		}
+		if _, err := io.WriteString(w, files[name]); err != nil {
+			d.t.Error(err)
+		}
+	}
+	return "", w.Close()
+}
+
+// TestWhatRefersToOthersIsCopiedFirst: a set must not have a tag without the layers of its image.
+func TestWhatRefersToOthersIsCopiedFirst(t *testing.T) {
+	docker := &registryDocker{t: t}
+	for first, want := range map[string]string{
+		"/var/lib/registry/v2/repositories": "v2/blobs/1 v2/blobs/2 v2/repositories/ v2/repositories/web/ v2/repositories/web/1",
+		"/var/lib/registry/none":            "v2/blobs/1 v2/blobs/2 v2/repositories/web/1 v2/repositories/web/2", // not yet
+		"":                                  "v2/blobs/1 v2/blobs/2 v2/repositories/web/1 v2/repositories/web/2",
+	} {
+		b := &appBackup{files: newFileNames()}
+		var out bytes.Buffer
+		c := &container{compose.Container{ID: "x"}, docker, "registry"}
+		if err := b.copyFiles(t.Context(), c, "/var/lib/registry", Source{Paths: []string{"/var/lib/registry"}, First: first}, &out); err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for r := tar.NewReader(&out); ; {
+			header, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, strings.TrimPrefix(header.Name, "./"))
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: got %s", first, got)
 		}
 	}
 }

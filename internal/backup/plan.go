@@ -23,6 +23,8 @@ import (
 const (
 	KindLabel = "edge.backup"     // a [Kind]
 	AppLabel  = "edge.backup.app" // the application that the service's data belongs to; default: the service's name
+	// FirstLabel is the path of a directory whose files refer to others, and that is copied before them: what is added meanwhile is then complete, or not there.
+	FirstLabel = "edge.backup.first"
 )
 
 // Kind says how a service's data is stored. It is the value of the label edge.backup.
@@ -61,6 +63,7 @@ type Source struct {
 	Service string
 	Kind    Kind
 	Paths   []string // where its volumes are mounted; only for [Files]
+	First   string   // a directory in one of them whose files refer to others, and are copied before them: its absolute path, or ""
 }
 
 // NewPlan reads the labels of a project's services. isDirectory tells whether a path of this machine is a directory.
@@ -85,6 +88,10 @@ func NewPlan(stack *compose.Stack, isDirectory func(path string) bool) (*Plan, e
 			s.Paths = dataPaths(service, isDirectory)
 			if len(s.Paths) == 0 {
 				return nil, hint.New(fmt.Errorf("service %s has the label %s: files, but no volume, and mounts no directory that it can write to", name, KindLabel), "put the label on the service that has the files")
+			}
+			s.First = service.Labels[FirstLabel]
+			if s.First != "" && !slices.ContainsFunc(s.Paths, func(dir string) bool { return s.First != dir && isInside(s.First, dir) }) {
+				return nil, hint.New(fmt.Errorf("service %s has the label %s: %s", name, FirstLabel, s.First), "it is a directory inside of one of its volumes: "+strings.Join(s.Paths, ", "))
 			}
 		}
 		sources[app] = append(sources[app], s)

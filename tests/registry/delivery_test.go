@@ -46,6 +46,10 @@ func TestFromGitPushToTheAnswer(t *testing.T) {
 				t.Logf("0 of %d requests were lost", n)
 			}
 
+			if out, err := app.push(t, "FROM edge-test/generic:test\nENV NAME=vulnerable\n"); err == nil || !strings.Contains(out, "Main Scan") || strings.Contains(out, "Main Push") {
+				t.Errorf("an image that the scanner refuses: %v\n%s", err, out)
+			}
+
 			began := time.Now()
 			before, _ := load.count()
 			out, err := app.push(t, "FROM edge-test/generic:test\nENV NAME=bad FAIL_STATUS=500\n")
@@ -182,7 +186,9 @@ func newApp(t *testing.T, s *shop, sshd sshServer, workflow, directory, runner s
 	dir := t.TempDir()
 	registry := "localhost:" + stack.HTTPS
 	a := &app{filepath.Join(dir, "clone")}
-	writeFile(t, filepath.Join(dir, "vars"), fmt.Sprintf("REGISTRY=%s\nIMAGE=shop/web\nSERVICE=web\nDEPLOY_TO=ssh://root@%s\n", registry, sshd.address), 0o600)
+	writeFile(t, filepath.Join(dir, "vars"), fmt.Sprintf("REGISTRY=%s\nIMAGE=shop/web\nSERVICE=web\nDEPLOY_TO=ssh://root@%s\nSCAN=%s/scan\n", registry, sshd.address, dir), 0o600)
+	// In the place of a scanner of images.
+	writeFile(t, filepath.Join(dir, "scan"), "#!/bin/sh\ncase $(docker image inspect --format '{{.Config.Env}}' \"$1\") in *NAME=vulnerable*) exit 1 ;; *NAME=*) ;; *) exit 2 ;; esac\n", 0o700)
 	writeFile(t, filepath.Join(dir, "secrets"), fmt.Sprintf("REGISTRY_USER=push\nREGISTRY_PASSWORD=%s\nDEPLOY_KEY=%q\nDEPLOY_HOST_KEY=%q\n", stack.passwords["push"], strings.TrimSpace(sshd.key), sshd.hostKey), 0o600)
 	writeFile(t, filepath.Join(dir, "env"), fmt.Sprintf("HOME=%s/home\nDOCKER_BUILDKIT=0\n", dir), 0o600)
 	if err := os.Mkdir(filepath.Join(dir, "home"), 0o700); err != nil {
