@@ -119,10 +119,10 @@ func TestTimesThatCannotBeRestoredAreErrors(t *testing.T) {
 	now := time.Now()
 	for name, c := range map[string]struct{ args, want string }{
 		"the future":          {now.Add(time.Hour).Format(time.DateTime), "is in the future"},
-		"before the first":    {"2020-01-01 00:00", "there is no set of a time before 2020-01-01 00:00:00"},
+		"before the first":    {"2020-01-01 00:00", "there is no set of corteza of a time before 2020-01-01 00:00:00"},
 		"no time":             {"soon", `"soon" is not a time`},
 		"from a dump":         {now.Format(time.DateTime) + " --logical", "exclude each other"},
-		"a set that is later": {fmt.Sprint(now.Add(-24 * time.Hour).Format(time.DateTime)), "there is no set of a time before"},
+		"a set that is later": {fmt.Sprint(now.Add(-24 * time.Hour).Format(time.DateTime)), "there is no set of corteza of a time before"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			at, flag, _ := strings.Cut(c.args, " --")
