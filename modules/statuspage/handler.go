@@ -30,8 +30,8 @@ type Handler struct {
 	// for all. Default: none.
 	AddressesFor []string `json:"addresses_for,omitempty"`
 
-	// Whether users can drain containers and begin maintenance. A user is one that an authentication handler before this one has named, such as
-	// basic_auth or forward_auth; requests without a user are refused. Default: no.
+	// Whether users can drain containers and begin maintenance. A user is one that an authentication handler of Caddy before this one has named, such as
+	// basic_auth (http.auth.user.id; forward_auth sets none); requests without a user are refused. Default: no.
 	Actions bool `json:"actions,omitempty"`
 
 	app    *edge.App

@@ -76,7 +76,7 @@ func TestALostEngineAlerts(t *testing.T) {
 }
 
 // TestAnIncident plays one, with the shipped alerts: an application that becomes slow, then dies, then gets a bad version. It takes 22 minutes, because what
-// is slow is measured against the hour before: make incident. EDGE_TEST_PICTURES is where the screenshots go.
+// is slow is measured against the day before: make incident. EDGE_TEST_PICTURES is where the screenshots go.
 func TestAnIncident(t *testing.T) {
 	if os.Getenv("EDGE_TEST_INCIDENT") == "" {
 		t.Skip("22 minutes: make incident")
