@@ -3,7 +3,8 @@ package backup
 import (
 	"cmp"
 	"context"
-	"strings"
+	"encoding/json"
+	"fmt"
 
 	"github.com/theworklabs/edge/internal/compose"
 )
@@ -27,18 +28,23 @@ func (b *appBackup) noteDigests(ctx context.Context) error {
 	if len(services) == 0 {
 		return nil
 	}
-	args := append([]string{"image", "inspect", "--format", `{{.Id}} {{join .RepoDigests " "}}`}, sortedKeys(services)...)
-	text, _, err := b.Docker.Run(ctx, args...)
+	text, _, err := b.Docker.Run(ctx, append([]string{"image", "inspect"}, sortedKeys(services)...)...)
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
+	var images []struct {
+		ID          string `json:"Id"`
+		RepoDigests []string
+	}
+	if err := json.Unmarshal([]byte(text), &images); err != nil {
+		return fmt.Errorf("read the output of `docker image inspect`: %w", err)
+	}
+	for _, image := range images {
+		if len(image.RepoDigests) == 0 {
 			continue // built on this machine
 		}
-		for _, name := range services[fields[0]] {
-			b.manifest.ImageDigests[name] = fields[1]
+		for _, name := range services[image.ID] {
+			b.manifest.ImageDigests[name] = image.RepoDigests[0]
 		}
 	}
 	return nil

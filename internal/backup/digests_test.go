@@ -19,7 +19,7 @@ func (*imagesDocker) Run(_ context.Context, args ...string) (stdout, stderr stri
 		service, _, _ = strings.Cut(service, " ")
 		return service + "\n", "", nil
 	case args[0] == "image":
-		return "sha256:db mariadb@sha256:aa docker.io/library/mariadb@sha256:bb\nsha256:own \nsha256:server \n", "", nil
+		return `[{"Id": "sha256:db", "RepoDigests": ["mariadb@sha256:aa", "docker.io/library/mariadb@sha256:bb"]}, {"Id": "sha256:own", "RepoDigests": []}]`, "", nil
 	}
 	image := map[string]string{"db": "sha256:db", "server": "sha256:own"}[args[len(args)-1]]
 	return `[{"Id": "1", "Name": "/x", "Image": "` + image + `"}]`, "", nil
