@@ -62,7 +62,7 @@ echo "$4 $8" >>"` + dir + `/log"
 		if exists == "no" {
 			want += "; http://elasticsearch:9200/_data_stream/logs-containers-edge "
 		}
-		want += `; http://elasticsearch:9200/_data_stream/logs-containers-edge/_lifecycle {"data_retention": "14d"}`
+		want += `; http://elasticsearch:9200/_data_stream/logs-containers-edge/_lifecycle {"data_retention": "14d"}; http://elasticsearch:9200/logs-containers-edge/_settings {"index.lifecycle.prefer_ilm": false}`
 		if got := strings.Join(lines[1:], "; "); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}

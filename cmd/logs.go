@@ -3,6 +3,8 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -94,7 +96,7 @@ func runLogs(cmd *cobra.Command, services []string) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return showLogs(ctx, compose.CLI{}, view, sources)
+	return showLogs(ctx, compose.CLI{}, view, sources, cmd.ErrOrStderr())
 }
 
 // logSource is a command that prints logs.
@@ -104,14 +106,18 @@ type logSource struct {
 }
 
 // showLogs runs the commands that print logs, and shows their lines.
-func showLogs(ctx context.Context, docker compose.CLI, view *logview.View, sources []logSource) error {
+func showLogs(ctx context.Context, docker compose.CLI, view *logview.View, sources []logSource, warnings io.Writer) error {
 	var running sync.WaitGroup
 	errs := make([]error, len(sources))
 	for i, source := range sources {
 		running.Go(func() {
 			lines := view.LineWriter(source.of)
 			_, err := docker.Stream(ctx, nil, lines, source.args...)
-			if ctx.Err() == nil {
+			switch {
+			case ctx.Err() != nil:
+			case err != nil && source.of == logview.FromEdge: // the lines of the services are what was asked for
+				fmt.Fprintf(warnings, "edge: warning: the lines of the edge cannot be read: %v\nedge: hint: --edge PROJECT/SERVICE names it\n", err)
+			default:
 				errs[i] = err
 			}
 			_ = lines.Close() // it never fails

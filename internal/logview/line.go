@@ -60,9 +60,9 @@ func (l Line) service() string {
 
 var (
 	// errorWords are in lines about errors of programs that do not write as the edge does: also TypeError and NullPointerException.
-	errorWords = regexp.MustCompile(`(?i)\b(error|fatal|panic|exception|traceback|critical|emerg|segfault)\b|[a-z](Error|Exception)\b`)
+	errorWords = regexp.MustCompile(`(?i:\b(?:error|fatal|panic|exception|traceback|critical|emerg|segfault)\b)|[a-z](?:Error|Exception)\b`)
 	// noErrors are fields of JSON that say that there is none.
-	noErrors = regexp.MustCompile(`(?i)"(error|err|exception)"\s*:\s*(null|false|""|0|\[\]|\{\})`)
+	noErrors = regexp.MustCompile(`(?i)"\w*(error|err|exception)"\s*:\s*(null|false|""|0|\[\]|\{\})`)
 )
 
 // IsError reports whether the line is about an error: a request with a status from 500 on, an entry of that level, or a line that says so.
@@ -122,8 +122,12 @@ func parseECS(fields map[string]any) *Entry {
 		switch {
 		case isOwn:
 			e.others[rest] = value
+		case name == "event.duration":
+			e.others["duration"] = e.Duration.Seconds()
+		case name == "destination.address" && fields["caddy.endpoint"] != nil:
+			e.others["address"] = value
 		case !slices.ContainsFunc(notOther, func(start string) bool { return strings.HasPrefix(name, start) }):
-			e.others[cmp.Or(caddyNames[name], name)] = value
+			e.others[cmp.Or(caddyNames[name], strings.TrimPrefix(name, "edge."))] = value
 		}
 	}
 	return e
@@ -131,11 +135,14 @@ func parseECS(fields map[string]any) *Entry {
 
 var (
 	// notOther are the beginnings of fields that each entry has, or that are printed before the others.
-	notOther = []string{"@timestamp", "ecs.", "log.", "message", "event.category", "event.type", "event.dataset", "event.outcome", "event.kind", "span.id", "service.name", "service.type", "service.version"}
+	notOther = []string{
+		"@timestamp", "ecs.", "log.", "message", "event.category", "event.type", "event.dataset", "event.outcome", "event.kind", "span.id", "service.name", "service.type", "service.version", "event.duration",
+		"destination.ip", "destination.port", "url.", "source.", "client.", "tls.", "user_agent.", "http.version", "http.request.body", "http.request.referrer", "http.response.body",
+	}
 	// caddyNames are the names that fields of ECS have in the edge's own format.
 	caddyNames = map[string]string{
-		"error.message": "error", "service.target.name": "service", "destination.address": "endpoint", "http.request.id": "request_id", "trace.id": "traceID", "event.duration": "duration",
-		"url.original": "uri", "http.request.method": "method", "http.response.status_code": "status",
+		"error.message": "error", "service.target.name": "service", "destination.address": "endpoint", "http.request.id": "request_id", "trace.id": "traceID",
+		"http.request.method": "method", "http.response.status_code": "status",
 	}
 )
 

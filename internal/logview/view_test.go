@@ -119,7 +119,7 @@ func TestASocketIsNotSlow(t *testing.T) {
 func TestErrorsOfApplications(t *testing.T) {
 	for text, want := range map[string]bool{
 		"TypeError: x is not a function": true, "java.lang.NullPointerException: null": true, "ERROR: relation does not exist": true, `{"level":50,"err":{"type":"ValueError"}}`: true,
-		`{"level":30,"error":null,"msg":"done"}`: false, `{"level":30,"error":"","exception":false}`: false, "mirrored": false, `{"error": "no route"}`: true,
+		`{"level":30,"error":null,"msg":"done"}`: false, `{"level":30,"error":"","exception":false}`: false, "mirrored": false, "query NOERROR terror": false, `{"lastError":null,"isError": false}`: false, `{"error": "no route"}`: true,
 	} {
 		if got := (Line{Text: text}).IsError(); got != want {
 			t.Errorf("%s: got %t", text, got)
@@ -131,8 +131,8 @@ func TestErrorsOfApplications(t *testing.T) {
 func TestEntriesInECSSayWhatOthersSay(t *testing.T) {
 	var out strings.Builder
 	v := View{Out: &out}
-	v.Add(`edge-1 | 2026-11-27T02:00:01Z {"@timestamp":"x","ecs.version":"8.11.0","log.level":"error","log.logger":"edge.restart","message":"an unhealthy container was not restarted","service.target.name":"api:80","error.message":"no guard","service.name":"edge","event.duration":5,"caddy.outcome":"unknown"}`, AnyContainer)
-	if err := v.Close(); err != nil || !strings.HasSuffix(out.String(), "| ERROR edge.restart: an unhealthy container was not restarted duration=5 error=\"no guard\" outcome=unknown service=api:80\n") {
+	v.Add(`edge-1 | 2026-11-27T02:00:01Z {"@timestamp":"x","ecs.version":"8.11.0","log.level":"error","log.logger":"edge.restart","message":"an unhealthy container was not restarted","service.target.name":"api:80","error.message":"no guard","service.name":"edge","event.duration":5000000,"edge.outcome":"unknown","caddy.endpoint":"web/1","destination.address":"10.0.0.1:80","url.path":"/"}`, AnyContainer)
+	if err := v.Close(); err != nil || !strings.HasSuffix(out.String(), "| ERROR edge.restart: an unhealthy container was not restarted address=10.0.0.1:80 duration=0.005 endpoint=web/1 error=\"no guard\" outcome=unknown service=api:80\n") {
 		t.Errorf("%v, printed %s", err, out.String())
 	}
 }

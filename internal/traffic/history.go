@@ -41,6 +41,7 @@ type interval struct {
 	number           int64 // of the interval since 1970; another number's counts are outdated
 	requests, errors uint32
 	own, maintenance uint32 // of the errors
+	lost             uint32
 	latencies        [latencyBuckets]uint32
 }
 
@@ -58,6 +59,9 @@ func (h *history) add(now time.Time, r Request) {
 		*i = interval{number: number}
 	}
 	i.requests++
+	if r.IsLost {
+		i.lost++
+	}
 	if r.Status >= 500 {
 		i.errors++
 		if r.IsOwn {
@@ -113,7 +117,7 @@ func (i *interval) percentile(part float64) float64 {
 type Summary struct {
 	RequestsPerSecond float64 `json:"requests_per_second"`
 	ErrorsPerSecond   float64 `json:"errors_per_second"` // responses with a status from 500 on
-	// OwnErrorsPerSecond are those of them that the edge has answered itself, and LostPerSecond those that no maintenance did: no endpoint has answered the request.
+	// OwnErrorsPerSecond are those of them that the edge has answered itself, and LostPerSecond the requests that got no answer of an endpoint, and should have.
 	OwnErrorsPerSecond float64 `json:"own_errors_per_second"`
 	LostPerSecond      float64 `json:"lost_per_second"`
 	// P50, P95 and P99 are percentiles of the duration, in seconds, exact to a fifth; 0 without requests.
@@ -139,7 +143,7 @@ func (h *history) summary(now time.Time, intervals int64) Summary {
 		all.requests += i.requests
 		all.errors += i.errors
 		all.own += i.own
-		all.maintenance += i.maintenance
+		all.lost += i.lost
 		for bucket, count := range i.latencies {
 			all.latencies[bucket] += count
 		}
@@ -147,7 +151,7 @@ func (h *history) summary(now time.Time, intervals int64) Summary {
 	seconds := (time.Duration(intervals) * HistoryInterval).Seconds()
 	return Summary{
 		RequestsPerSecond: float64(all.requests) / seconds, ErrorsPerSecond: float64(all.errors) / seconds,
-		OwnErrorsPerSecond: float64(all.own) / seconds, LostPerSecond: float64(all.own-min(all.own, all.maintenance)) / seconds,
+		OwnErrorsPerSecond: float64(all.own) / seconds, LostPerSecond: float64(all.lost) / seconds,
 		P50: all.percentile(.5), P95: all.percentile(.95), P99: all.percentile(.99),
 	}
 }

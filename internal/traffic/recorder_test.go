@@ -108,7 +108,7 @@ func TestTheHistoryHasTheLastMinutes(t *testing.T) {
 			s.Add(Request{Method: "GET", Status: 200, Duration: time.Duration(i+1) * 10 * time.Millisecond})
 		}
 		s.Add(Request{Method: "GET", Status: 503, Duration: time.Microsecond, IsOwn: true, IsMaintenance: true})
-		s.Add(Request{Method: "GET", Status: 502, Duration: time.Microsecond, IsOwn: true})
+		s.Add(Request{Method: "GET", Status: 502, Duration: time.Microsecond, IsOwn: true, IsLost: true})
 		s.Add(Request{Method: "GET", Status: 500, Duration: time.Microsecond})
 		s.Add(Request{Method: "GET", Status: 499, Duration: time.Microsecond, IsOwn: true}) // no error
 		if got := s.History(); got[len(got)-1].Requests != 0 {

@@ -69,6 +69,9 @@ func (d *deployments) Collect(to chan<- prometheus.Metric) {
 
 // set sets the gauges of a service.
 func (d *deployments) set(project, service string, s storedDeployment) {
+	for result := range deploymentResults {
+		d.total.WithLabelValues(project, service, string(result)) // also without one: the next must show as an increase
+	}
 	if !s.Time.IsZero() {
 		d.last.WithLabelValues(project, service).Set(unixSeconds(s.Time))
 	}
@@ -178,7 +181,7 @@ func (r *runtime) noteDeployment(e deploy.Event) {
 		names = []string{e.Service}
 	}
 	for _, name := range names {
-		r.timeline.Add(timeline.Event{Kind: timeline.Deploy, Level: result.level, Service: name, Text: text, IsNew: e.Result != deploy.Failed})
+		r.timeline.Add(timeline.Event{Kind: timeline.Deploy, Level: result.level, Service: name, Text: text, IsNew: e.Result == deploy.Deployed || e.Result == deploy.Rollback})
 	}
 }
 

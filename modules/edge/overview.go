@@ -105,10 +105,11 @@ func (r *runtime) noteChange(c registry.Change) {
 		Time: c.Time, Kind: timeline.Endpoint, Level: timeline.Info, Service: c.Service, Endpoint: cmp.Or(c.Name, c.Endpoint),
 		Text: fmt.Sprintf("is %s: %s", c.To, c.Reason),
 	}
+	isNew := r.newEndpoints.note(c) // of each change
 	switch {
 	case c.To == registry.Failing:
 		e.Level = timeline.Warning
-	case r.newEndpoints.note(c):
+	case isNew:
 		e.Kind, e.IsNew = timeline.Deploy, true
 	}
 	r.timeline.Add(e)

@@ -131,7 +131,7 @@ func (d document) addFields(fields map[string]any) {
 			d[name] = value
 		case key == "duration":
 			d.addDuration(value)
-		case key == "address", key == "endpoint" && fields["address"] == nil:
+		case key == "address" && (fields["service"] != nil || fields["endpoint"] != nil), key == "endpoint" && fields["address"] == nil: // not where the edge itself listens
 			d.addEndpoint(fmt.Sprint(value))
 		case (key == "uri" || key == "method") && fields["request"] == nil:
 			d[map[string]string{"uri": "url.original", "method": "http.request.method"}[key]] = plain(value)

@@ -34,6 +34,7 @@ type exchange struct {
 	span          trace.Span                               // of the request; nil if its trace is not recorded
 	requestID     string
 	times         phaseTimes
+	isLost        bool // it has been counted as lost
 	retry         retryPolicy
 	resourceWaits int // how often the request has waited for the edge's own resources
 }

@@ -155,6 +155,7 @@ func (x *exchange) fail(e *registry.Endpoint, err error) error {
 		outcome = registry.OutcomeNotAnswered
 	}
 	x.service.CountLost(outcome)
+	x.isLost = true
 	setPlaceholder(x.req, "edge.service.down", "")
 	if c := x.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
 		c.Write(zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", redact.Path(x.req.URL.Path)),
@@ -172,6 +173,7 @@ func (x *exchange) refuse(err error) error {
 	}
 	setPlaceholder(x.req, "edge.service.down", downtimeText(err, x.service))
 	x.service.CountLost(registry.OutcomeRefused)
+	x.isLost = true
 	x.logRefusal(err)
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }

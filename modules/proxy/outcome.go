@@ -59,7 +59,7 @@ func (x *exchange) count(status int) { x.addToTraffic(status, false, false) }
 func (x *exchange) addToTraffic(status int, isOwn, isMaintenance bool) {
 	x.traffic.Add(traffic.Request{
 		Method: x.req.Method, Status: status, Duration: time.Since(x.startedAt),
-		Held: x.times.held, Connect: x.times.connect, FirstByte: x.times.firstByte, TraceID: x.traceID(), IsOwn: isOwn, IsMaintenance: isMaintenance,
+		Held: x.times.held, Connect: x.times.connect, FirstByte: x.times.firstByte, TraceID: x.traceID(), IsOwn: isOwn, IsLost: x.isLost, IsMaintenance: isMaintenance,
 	})
 }
 

@@ -46,6 +46,7 @@ type message struct {
 	Services []json.RawMessage      `json:"services,omitempty"` // that have changed
 	Gone     []string               `json:"gone,omitempty"`     // services that are no longer there
 	Events   []timeline.Event       `json:"events,omitempty"`
+	Points   int                    `json:"points,omitempty"` // by how many the history has grown since the message before
 	History  map[string]serviceLine `json:"history,omitzero"` // in the first message all points, later the last one; empty if no service had a request
 }
 
@@ -199,6 +200,9 @@ func (s *stream) addHistory(m *message, services []edge.ServiceOverview, now tim
 		return
 	}
 	m.History = make(map[string]serviceLine)
+	if s.isOpen {
+		m.Points = int(last.Sub(s.lastPoint) / traffic.HistoryInterval)
+	}
 	for _, service := range services {
 		var line serviceLine
 		isUsed := false
@@ -220,31 +224,67 @@ func (s *stream) addHistory(m *message, services []edge.ServiceOverview, now tim
 	s.lastPoint = last
 }
 
-// addresses are what may be IP addresses, with or without a port.
-var addresses = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%\w+)?\](?::\d+)?|[0-9a-fA-F]*(?::[0-9a-fA-F.]*){2,}(?:%\w+)?`)
+// Addresses with or without a port, as they are in the texts of a message.
+var (
+	bracketedAddress = regexp.MustCompile(`\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%\w+)?\](?::\d+)?`)
+	ipv4Address      = regexp.MustCompile(`\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?`)
+	bareIPv6Address  = regexp.MustCompile(`[0-9a-fA-F]*(?::[0-9a-fA-F]*){2,}(?:%\w+)?`)
+)
 
-// hideAddresses returns a message without addresses. Each has a name of its own, so that an action can name an endpoint by it.
+// hideAddresses returns a message, in JSON, without addresses. Each has a name of its own, so that an action can name an endpoint by it.
 func hideAddresses(text []byte) []byte {
-	var hidden []byte
+	any := func(string) bool { return true }
+	text = replaceAddresses(text, bracketedAddress, any)
+	text = replaceAddresses(text, ipv4Address, any)
+	return replaceAddresses(text, bareIPv6Address, func(found string) bool { // not a time of day
+		_, err := netip.ParseAddr(found)
+		return err == nil
+	})
+}
+
+// replaceAddresses replaces what an expression finds, and what is an address, and no part of a word.
+func replaceAddresses(text []byte, expression *regexp.Regexp, isAddress func(string) bool) []byte {
+	var replaced []byte
 	end := 0
-	for _, found := range addresses.FindAllIndex(text, -1) {
-		address := string(text[found[0]:found[1]])
-		if address[0] != '[' && strings.Count(address, ":") > 1 { // a time of day, or an address of IPv6, which may be before a colon or a full stop
-			if found[0] > 0 && isWord(text[found[0]-1]) || found[1] < len(text) && isWord(text[found[1]]) {
-				continue
-			}
-			address = strings.TrimRight(address, ".")
-			if trimmed, isBefore := strings.CutSuffix(address, ":"); isBefore && !strings.HasSuffix(trimmed, ":") {
-				address = trimmed
-			}
-			if _, err := netip.ParseAddr(address); err != nil {
-				continue
-			}
+	for _, found := range expression.FindAllIndex(text, -1) {
+		begin := skipEscape(text, found[0])
+		address := string(text[begin:max(begin, found[1])])
+		if trimmed, isBefore := strings.CutSuffix(address, ":"); isBefore && !strings.HasSuffix(trimmed, ":") { // as in "fd00::1: refused"
+			address = trimmed
 		}
-		hidden = append(append(hidden, text[end:found[0]]...), hiddenName(address)...)
-		end = found[0] + len(address)
+		after := begin + len(address)
+		isPart := begin > 0 && isWord(text[begin-1]) && skipEscape(text, begin-1) == begin-1 && !isEscaped(text, begin-1) || after < len(text) && isWord(text[after])
+		if address == "" || isPart || !isAddress(address) {
+			continue
+		}
+		replaced = append(append(replaced, text[end:begin]...), hiddenName(address)...)
+		end = after
 	}
-	return append(hidden, text[end:]...)
+	return append(replaced, text[end:]...)
+}
+
+// skipEscape returns the end of an escape sequence of JSON of which position i is the first character after the backslash, or after its u; otherwise i.
+func skipEscape(text []byte, i int) int {
+	switch {
+	case i >= 2 && i+4 <= len(text) && text[i-1] == 'u' && isBackslash(text, i-2):
+		return i + 4
+	case i >= 1 && i < len(text) && strings.IndexByte("bfnrt", text[i]) >= 0 && isBackslash(text, i-1):
+		return i + 1
+	}
+	return i
+}
+
+// isEscaped reports whether the character at a position is the last one of an escape sequence of JSON.
+func isEscaped(text []byte, i int) bool {
+	return skipEscape(text, i) == i+1 || i >= 3 && skipEscape(text, i-3) == i+1
+}
+
+// isBackslash reports whether a position has a backslash that begins an escape sequence.
+func isBackslash(text []byte, i int) bool {
+	n := 0
+	for ; i-n >= 0 && text[i-n] == '\\'; n++ {
+	}
+	return n%2 == 1
 }
 
 // isWord reports whether a character is part of a word, as in Class::method.

@@ -247,6 +247,20 @@ func TestAddressesAreForConfiguredClientsOnly(t *testing.T) {
 	if got := names.ReplaceAllString(hidden, "A"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	for plain, want := range map[string]string{
+		"read tcp 172.18.0.2:40000->172.18.0.7:80: read: reset":                             "read tcp A->A: read: reset",
+		"dial tcp:10.0.0.1:80\nfd00::1\t10.0.0.2 <fd00::5> ::ffff:10.0.0.1:80 \x1b10.0.0.3": "dial tcp:A\nA\tA <A> A:A \x1bA",
+		"a\\n10.0.0.4 x10.0.0.5 10.0.0.6x v10.0.0.7":                                        "a\\n10.0.0.4 x10.0.0.5 10.0.0.6x v10.0.0.7", // no escape sequence, but a word
+	} {
+		text, err := json.Marshal(map[string]string{"text": plain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]string
+		if err := json.Unmarshal([]byte(names.ReplaceAllString(string(hideAddresses(text)), "A")), &got); err != nil || got["text"] != want {
+			t.Errorf("%q: got %q, %v", plain, got["text"], err)
+		}
+	}
 	if all := names.FindAllString(hidden, -1); len(all) != 6 || all[0] == all[1] || hiddenName("10.1.2.3") != all[1] {
 		t.Errorf("the addresses cannot be told apart: %q", all)
 	}

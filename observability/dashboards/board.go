@@ -146,7 +146,7 @@ type mark struct{ name, color, expr, title string }
 
 // marks are what an operator has done, mostly.
 var marks = []mark{
-	{"Deployments", "green", `time() - max by (compose_service) (edge_deployment_timestamp_seconds) < 60`, "{{compose_service}} was deployed"},
+	{"Deployments", "green", `time() - max by (project, compose_service) (edge_deployment_timestamp_seconds) < 60`, "{{compose_service}} was deployed"},
 	{"Containers", "blue", `sum by (service) (increase(edge_drains_total{service=~"$service"}[1m])) > 0`, "{{service}}: a container drains"},
 	{"Maintenance", "orange", `max by (service) (edge_maintenance{service=~"$service"}) == 1`, "{{service}} is in maintenance"},
 	{"Reloads", "purple", `sum(changes(edge_config_generation[1m])) > 0`, "the configuration was reloaded"},

@@ -14,9 +14,9 @@ func deploys() board {
 					query{`sum by (service) (increase(edge_ejections_total{` + of + `}[1m]))`, "{{service}} ejected"}),
 			}},
 			{title: "Deployments by edge deploy", panels: []panel{
-				graph("Bad versions that run", "", "They have more errors than the version before, or do not become ready, and were not undone.", query{`max by (compose_service) (edge_deployment_bad)`, "{{compose_service}}"}),
+				graph("Bad versions that run", "", "They have more errors than the version before, or do not become ready, and were not undone.", query{`max by (project, compose_service) (edge_deployment_bad)`, "{{compose_service}}"}),
 				graph("Deployments in an hour", "", "", query{`sum by (compose_service, result) (increase(edge_deployments_total[1h]))`, "{{compose_service}}: {{result}}"}),
-				graph("Age of the version", "s", "Since it was deployed, or rolled back to.", query{`time() - max by (compose_service) (edge_deployment_timestamp_seconds)`, "{{compose_service}}"}),
+				graph("Age of the version", "s", "Since it was deployed, or rolled back to.", query{`time() - max by (project, compose_service) (edge_deployment_timestamp_seconds)`, "{{compose_service}}"}),
 				graph("Restarts of unhealthy containers in an hour", "", "", query{`sum by (outcome) (increase(edge_restarts_total[1h]))`, "{{outcome}}"}),
 			}},
 			{title: "Requests meanwhile", panels: []panel{

@@ -43,7 +43,7 @@ export class State {
 		}
 		this.events.length = Math.min(this.events.length, 200);
 		for (const [name, line] of Object.entries(m.history ?? {})) changed.add(name);
-		if (m.history) this.extend(m.history);
+		if (m.history) this.extend(m.history, m.points);
 		return changed;
 	}
 
@@ -66,9 +66,9 @@ export class State {
 	}
 
 	// extend adds points to the history of all services; those that are not named had no requests.
-	extend(history) {
+	extend(history, points) {
 		const length = this.hello.length;
-		const added = Math.max(0, ...Object.values(history).map((line) => line.r.length)) || 1;
+		const added = points ?? (Math.max(0, ...Object.values(history).map((line) => line.r.length)) || 1);
 		for (const [name, s] of this.services) {
 			const line = history[name];
 			if (!line && !s.history) continue;
