@@ -104,6 +104,12 @@ func (b *Backup) run(ctx context.Context) (*Result, error) {
 		return nil, err // the other one has its own report
 	}
 	defer unlock()
+	if now := time.Now(); now.Sub(start) > time.Minute { // it has waited: what was read before may have changed
+		start = now
+		if plan, err = b.open(ctx); err != nil {
+			return nil, b.reportFailure(ctx, plan, err)
+		}
+	}
 	b.removeLeftDrill(ctx)
 	if j, err := readJournal(b.project.Directory); err != nil || j != nil { // what the data is, is not decided yet
 		if err == nil {
@@ -172,6 +178,9 @@ func expectedSize(apps []App, earlier []*Set) (total int64) {
 // prepare waits until the project can be backed up, removes what an earlier backup has left, and returns the complete sets and the name of this
 // machine.
 func (b *Backup) prepare(ctx context.Context) (earlier []*Set, host string, err error) {
+	if err := b.repository.AwaitUnlocked(ctx); err != nil {
+		return nil, "", err
+	}
 	sets, err := listSets(ctx, b.repository, b.stack.Name)
 	if err != nil {
 		return nil, "", err
@@ -187,9 +196,6 @@ func (b *Backup) prepare(ctx context.Context) (earlier []*Set, host string, err 
 	}
 	if err := b.repository.Unlock(ctx); err != nil { // credentials that can only append
 		b.progress.printLine("warning: old locks could not be removed: %v", err)
-	}
-	if err := b.repository.AwaitUnlocked(ctx); err != nil {
-		return nil, "", err
 	}
 	if warning := clockWarning(sets, time.Now()); warning != "" {
 		b.progress.printLine("warning: %s", warning)
@@ -388,7 +394,12 @@ func (b *Backup) Verify(ctx context.Context, subset string) error {
 	}
 	defer unlock()
 	b.progress.startStep("check the repository")
-	if err := b.repository.Check(ctx, subset); err != nil {
+	err = b.repository.Check(ctx, subset)
+	if err != nil && ctx.Err() == nil { // another machine may have removed something meanwhile: no lock keeps it from that
+		b.progress.printLine("something is wrong, or was removed meanwhile (%v): checks again", err)
+		err = b.repository.Check(ctx, subset)
+	}
+	if err != nil {
 		return err
 	}
 	b.progress.finishStep("the repository is sound")

@@ -29,9 +29,12 @@ type client struct {
 // endLine is printed after the output of each statement.
 const endLine = "--edge-end--"
 
-// queryTimeout is longer than counting the rows of a large table takes. A statement may wait for ever: for the lock of one that changes a table, which waits for
-// a transaction that nobody ends.
-const queryTimeout = 30 * time.Minute
+const (
+	// queryTimeout is longer than counting the rows of a large table takes, after a restore, when nothing of it is in memory.
+	queryTimeout = 12 * time.Hour
+	// lockTimeout is how long a backup waits for a lock: for that of a statement that changes a table, which itself waits for a transaction that nobody ends.
+	lockTimeout = 10 * time.Minute
+)
 
 // openClient starts a client program by a shell script. endMark is the statement that has it print endLine.
 func (c *container) openClient(ctx context.Context, script, endMark string) (*client, error) {

@@ -89,6 +89,9 @@ func (d *Drill) run(ctx context.Context, source *session) (result *DrillResult, 
 		return nil, err
 	}
 	defer unlock()
+	if err := source.openProject(ctx, d.Docker, d.Project, d.Edge); err != nil { // it may have waited for hours
+		return nil, err
+	}
 	source.removeLeftDrill(ctx)
 	selected, isWhole, err := d.prepare(ctx, source)
 	if err == nil {

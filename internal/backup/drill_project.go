@@ -2,10 +2,10 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/theworklabs/edge/internal/compose"
@@ -20,14 +20,24 @@ func drillDirectory(project string) string { return "edge-drill-" + project + "-
 
 // removeLeftDrill removes what a drill has left that was killed: containers with the data, and a file with the secrets of .env. The caller has locked the project.
 func (s *session) removeLeftDrill(ctx context.Context) {
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), drillDirectory(s.stack.Name)+"[0-9]*"))
+	all, err := filepath.Glob(filepath.Join(os.TempDir(), drillDirectory(s.stack.Name)+"[0-9]*"))
+	left := slices.DeleteFunc(all, func(name string) bool { // shop-2-1 is of the project shop-2
+		number := strings.TrimPrefix(filepath.Base(name), drillDirectory(s.stack.Name))
+		return strings.Trim(number, "0123456789") != ""
+	})
 	if err != nil || len(left) == 0 {
 		return
 	}
 	s.progress.startStep("remove what a killed drill has left")
-	err = removeProject(ctx, s.docker, compose.Project{Name: s.stack.Name + drillSuffix, Directory: left[0], Files: []string{filepath.Join(left[0], drillFile)}})
+	project := compose.Project{Name: s.stack.Name + drillSuffix, Directory: left[0], Files: []string{filepath.Join(left[0], drillFile)}}
+	err = checkIsDrill(ctx, s.docker, project.Name)
+	if _, statErr := os.Stat(project.Files[0]); err == nil && statErr == nil { // else it was killed before it began
+		err = removeProject(ctx, s.docker, project)
+	}
 	for _, dir := range left {
-		err = errors.Join(err, os.RemoveAll(dir))
+		if err == nil { // the next run tries it again
+			err = os.RemoveAll(dir)
+		}
 	}
 	if err != nil {
 		s.progress.printLine("warning: what a killed drill has left could not be removed: %v", err)

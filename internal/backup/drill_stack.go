@@ -93,7 +93,7 @@ func drillStack(text []byte, edge, processors string, isDirectory func(string) b
 			maps.DeleteFunc(dependencies, func(other string, _ any) bool { return project.Services[other] == nil })
 		}
 		silence(service)
-		removeSockets(service)
+		removeSockets(service, isDirectory)
 		for i, mount := range mountsOf(service) {
 			source, _ := mount["source"].(string)
 			if mount["type"] == "bind" && mount["read_only"] != true && isDirectory(source) {
@@ -111,7 +111,8 @@ func drillStack(text []byte, edge, processors string, isDirectory func(string) b
 }
 
 // removeSockets removes mounts by which a service reaches programs of this machine, such as the socket of a database: to mount it read-only does not keep anybody from connecting.
-func removeSockets(service map[string]any) {
+// Directories that it can write to become empty volumes anyway.
+func removeSockets(service map[string]any, isDirectory func(string) bool) {
 	entries, hasVolumes := service["volumes"].([]any)
 	if !hasVolumes {
 		return
@@ -119,7 +120,8 @@ func removeSockets(service map[string]any) {
 	service["volumes"] = slices.DeleteFunc(entries, func(entry any) bool {
 		mount, _ := entry.(map[string]any)
 		source, _ := mount["source"].(string)
-		return mount["type"] == "bind" && (isInside(source, "/run") || isInside(source, "/var/run") || isSocket(source))
+		isData := mount["read_only"] != true && isDirectory(source)
+		return mount["type"] == "bind" && !isData && (isInside(source, "/run") || isInside(source, "/var/run") || isSocket(source))
 	})
 }
 

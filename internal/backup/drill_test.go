@@ -95,17 +95,26 @@ func TestADrillWaitsForABackup(t *testing.T) {
 func TestWhatAKilledDrillHasLeftIsRemoved(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	left := filepath.Join(os.TempDir(), "edge-drill-shop-123")
-	other := filepath.Join(os.TempDir(), "edge-drill-shop-b-123") // of another project
+	other := filepath.Join(os.TempDir(), "edge-drill-shop-2-123") // of another project
 	for _, dir := range []string{left, other} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(left, drillFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	docker := &recordingDocker{}
 	s := &session{docker: docker, stack: &compose.Stack{Name: "shop"}, progress: &progress{out: io.Discard}}
+	docker.out = "shop-drill-db-1=\n" // a project of that name that is no drill
+	s.removeLeftDrill(t.Context())
+	if _, err := os.Stat(left); err != nil || len(docker.commands) != 1 {
+		t.Errorf("a project that is no drill: %v, %q", err, docker.commands)
+	}
+	docker.out, docker.commands = "shop-drill-db-1=true\n", nil
 	s.removeLeftDrill(t.Context())
 	want := "compose --project-name shop-drill --project-directory " + left + " --file " + left + "/compose.json down --volumes --remove-orphans --timeout 5"
-	if got := strings.Join(docker.commands, "\n"); got != want {
+	if got := strings.Join(docker.commands[1:], "\n"); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
@@ -115,18 +124,21 @@ func TestWhatAKilledDrillHasLeftIsRemoved(t *testing.T) {
 		t.Error(err)
 	}
 	s.removeLeftDrill(t.Context())
-	if len(docker.commands) != 1 {
+	if len(docker.commands) != 2 {
 		t.Errorf("without anything left: %q", docker.commands)
 	}
 }
 
 // recordingDocker is a docker command that does nothing.
-type recordingDocker struct{ commands []string }
+type recordingDocker struct {
+	commands []string
+	out      string
+}
 
 // Run implements [Docker].
 func (d *recordingDocker) Run(_ context.Context, args ...string) (stdout, stderr string, err error) {
 	d.commands = append(d.commands, strings.Join(args, " "))
-	return "", "", nil
+	return d.out, "", nil
 }
 
 // Stream implements [Docker].

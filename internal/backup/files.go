@@ -140,7 +140,8 @@ func (b *appBackup) copyFiles(ctx context.Context, c *container, directory strin
 		}
 	}
 	var first *firstFiles
-	if relative, found := relativeIn(directory, source.First); found {
+	isInNested := slices.ContainsFunc(inside, func(nested string) bool { return isInside(source.First, path.Join(directory, nested)) })
+	if relative, found := relativeIn(directory, source.First); found && !isInNested {
 		if first, err = c.copyFirst(ctx, source.First, relative); err != nil {
 			return fmt.Errorf("copy %s: %w", source.First, err)
 		}

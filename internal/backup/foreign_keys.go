@@ -48,11 +48,15 @@ func (k *foreignKey) orphans() string {
 		strings.Join(equal, " AND "), strings.Join(set, " AND "), quoteName(k.parentColumns[0]))
 }
 
+// inconsistencyChecks is the version of the checks: since 2, they are of foreign keys with several columns, and of those of PostgreSQL.
+const inconsistencyChecks = 2
+
 // postgresForeignKeys prints, for each foreign key, what a row lacks that does not keep it, and the statement that counts these rows. PostgreSQL checks keys when rows are
 // written, and not whether a physical copy has what was written.
 const postgresForeignKeys = `SELECT o.conrelid::regclass || '.' || string_agg(quote_ident(c.attname), ', ' ORDER BY k.n) || ' refers to no row of ' || o.confrelid::regclass,
- 'SELECT count(*) FROM ' || o.conrelid::regclass || ' c LEFT JOIN ' || o.confrelid::regclass || ' p ON ' || string_agg(format('p.%I = c.%I', p.attname, c.attname), ' AND ')
+ 'SELECT count(*) FROM ' || CASE child.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END || o.conrelid::regclass || ' c LEFT JOIN ' || CASE parent.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END || o.confrelid::regclass || ' p ON ' || string_agg(format('p.%I = c.%I', p.attname, c.attname), ' AND ')
  || ' WHERE ' || string_agg(format('c.%I IS NOT NULL', c.attname), ' AND ') || ' AND ' || min(format('p.%I IS NULL', p.attname)) || ';'
  FROM pg_constraint o CROSS JOIN LATERAL unnest(o.conkey, o.confkey) WITH ORDINALITY k(c, p, n)
  JOIN pg_attribute c ON c.attrelid = o.conrelid AND c.attnum = k.c JOIN pg_attribute p ON p.attrelid = o.confrelid AND p.attnum = k.p
- WHERE o.contype = 'f' AND o.conparentid = 0 GROUP BY o.oid, o.conrelid, o.confrelid ORDER BY 1;`
+ JOIN pg_class child ON child.oid = o.conrelid JOIN pg_class parent ON parent.oid = o.confrelid
+ WHERE o.contype = 'f' AND NOT child.relispartition AND child.relpersistence = 'p' AND parent.relpersistence = 'p' GROUP BY o.oid, o.conrelid, o.confrelid, child.relkind, parent.relkind ORDER BY 1;`

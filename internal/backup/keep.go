@@ -2,8 +2,12 @@ package backup
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -33,9 +37,8 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 	}
 	var manifests, parts []string
 	count := 0
-	hasShrunk, isFirstOfDay := false, false
+	hasShrunk := false
 	for app, of := range byApp {
-		isFirstOfDay = isFirstOfDay || beginsDay(of)
 		isPresent := slices.ContainsFunc(b.plan.Apps, func(a App) bool { return a.Name == app })
 		hasShrunk = hasShrunk || latest[app].HasShrunk && isPresent
 		for _, s := range expired(of, b.options.Keep) {
@@ -72,17 +75,27 @@ func (b *Backup) removeExpired(ctx context.Context, repository *restic.Repositor
 		return nil
 	}
 	b.progress.finishStep("removed %d old sets", count)
-	if isFirstOfDay {
-		b.prune(ctx, repository)
-	}
+	b.prune(ctx, repository)
 	return nil
 }
 
-// beginsDay reports whether the latest of an application's sets is the first one of its day.
-func beginsDay(sets []*Set) bool {
-	n := len(sets)
-	day := func(s *Set) string { return s.Time.UTC().Format(time.DateOnly) }
-	return n > 1 && day(sets[n-1]) != day(sets[n-2])
+// pruneInterval is the time between two prunes of a repository.
+const pruneInterval = 23 * time.Hour
+
+// pruneMark returns a file of this user's cache whose time is that of the last prune of a repository.
+func pruneMark(repository *restic.Repository) string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	key := sha256.Sum256([]byte(repository.URL))
+	return filepath.Join(cache, "edge", "pruned-"+hex.EncodeToString(key[:8]))
+}
+
+// isPruned reports whether the mark is recent. Without a cache, a repository is pruned each time.
+func isPruned(mark string, now time.Time) bool {
+	info, err := os.Stat(mark)
+	return err == nil && now.Sub(info.ModTime()) < pruneInterval && !info.ModTime().After(now)
 }
 
 // pruneLock is the end of the name of the lock that keeps a repository from being pruned while it is verified.
@@ -91,9 +104,13 @@ const pruneLock = " prune"
 // prune frees the space of removed sets. It needs the repository for itself, and may take long: in that time, no logs of databases are stored, so that it is done
 // once a day.
 func (b *Backup) prune(ctx context.Context, repository *restic.Repository) {
+	mark := pruneMark(repository)
+	if isPruned(mark, time.Now()) {
+		return
+	}
 	unlock, err := lockProject(b.stack.Name + pruneLock)
 	if err != nil {
-		b.progress.printLine("note: the space of old sets is freed another day: the repository is being verified")
+		b.progress.printLine("note: the space of old sets is freed later: %v", err)
 		return
 	}
 	defer unlock()
@@ -103,6 +120,9 @@ func (b *Backup) prune(ctx context.Context, repository *restic.Repository) {
 		return
 	}
 	b.progress.finishStep("freed the space of old sets")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(mark), 0o700), os.WriteFile(mark, nil, 0o600)); mark != "" && err != nil {
+		b.progress.printLine("note: the next backup frees space again: %v", err)
+	}
 }
 
 // copySets copies to the second repository those sets that it does not have, also those of times when it could not be reached, and removes old

@@ -74,6 +74,8 @@ type Database struct {
 	PhysicalPosition string `json:"physical_position,omitempty"`
 	// Span is Position as the stored logs have it: see [dblog.Span]. It is empty if there is no log with which the set can be rolled forward.
 	Span string `json:"span,omitempty"`
+	// Checks is the version of the checks that Inconsistencies has the results of: see [inconsistencyChecks].
+	Checks int `json:"checks,omitempty"`
 	// SameInstant says that the physical copy, rolled forward to Position, has the same content as the dump. Otherwise it is older, and
 	// Tables and Sums may differ from it.
 	SameInstant bool              `json:"same_instant"`

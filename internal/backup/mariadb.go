@@ -48,7 +48,7 @@ func (b *appBackup) backUpMariaDB(ctx context.Context, source Source) error {
 	}
 	var directory strings.Builder
 	// The set has the log's files from their beginning. A new file has no more than what is written during the backup.
-	limited, cancel := context.WithTimeoutCause(ctx, queryTimeout, fmt.Errorf("%s has not begun a new log within %v", source.Service, queryTimeout))
+	limited, cancel := context.WithTimeoutCause(ctx, lockTimeout, fmt.Errorf("%s has not begun a new log within %v", source.Service, lockTimeout))
 	defer cancel()
 	if _, err := c.run(limited, nil, &directory, mariadbLogin+`
 query() { `+mariadbClient+` --batch --skip-column-names --execute "$1"; }
@@ -175,7 +175,7 @@ func (b *appBackup) tryDumpMariaDB(ctx context.Context, c *container, part Part)
 	unblock := time.AfterFunc(commitBlockTimeout, release)
 	defer unblock.Stop()
 
-	if _, err := counting.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ;"); err != nil {
+	if _, err := counting.query(fmt.Sprintf("SET lock_wait_timeout = %d; SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ;", int(lockTimeout.Seconds()))); err != nil {
 		return nil, nil, err
 	}
 	if _, err := counting.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;"); err != nil {
@@ -275,7 +275,7 @@ func snapshotPosition(session *client) ([]string, error) {
 
 // countMariaDB counts the rows of all tables in the session's snapshot. schemas is a condition that selects databases, such as [mariadbSchemas].
 func countMariaDB(session *client, service, schemas string) (*Database, error) {
-	d := &Database{Service: service, Kind: MariaDB, Tables: make(map[string]int64), Sums: make(map[string]string), Migrations: make(map[string]string)}
+	d := &Database{Service: service, Kind: MariaDB, Checks: inconsistencyChecks, Tables: make(map[string]int64), Sums: make(map[string]string), Migrations: make(map[string]string)}
 	version, err := session.queryRow("SELECT VERSION();")
 	if err != nil {
 		return nil, err

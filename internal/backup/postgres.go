@@ -44,7 +44,7 @@ func (b *appBackup) backUpPostgres(ctx context.Context, source Source) error {
 		return fmt.Errorf("keep the write-ahead log: %w", err)
 	}
 	var directory strings.Builder
-	limited, cancel := context.WithTimeoutCause(ctx, queryTimeout, fmt.Errorf("%s has not answered within %v", source.Service, queryTimeout))
+	limited, cancel := context.WithTimeoutCause(ctx, lockTimeout, fmt.Errorf("%s has not answered within %v", source.Service, lockTimeout))
 	defer cancel()
 	if _, err := c.run(limited, nil, &directory, postgresLogin+psql+` --command 'SHOW data_directory'`); err != nil {
 		return err
@@ -147,11 +147,14 @@ func (b *appBackup) dumpPostgres(ctx context.Context, c *container, slot string,
 		return nil, err
 	}
 	defer session.close()
+	if _, err := session.query(fmt.Sprintf("SET lock_timeout = '%ds';", int(lockTimeout.Seconds()))); err != nil {
+		return nil, err
+	}
 	row, err := session.queryRow("SELECT current_setting('server_version'), current_setting('wal_level'), current_database(), pg_is_in_recovery();")
 	if err != nil {
 		return nil, err
 	}
-	d := &Database{Service: c.service, Kind: Postgres, Version: row[0], Tables: make(map[string]int64)}
+	d := &Database{Service: c.service, Kind: Postgres, Version: row[0], Tables: make(map[string]int64), Checks: inconsistencyChecks}
 	logLevel, name, isStandby := row[1], row[2], row[3] == "t"
 
 	snapshot := ""

@@ -117,16 +117,23 @@ func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 				set.rivals = append(set.rivals, s.ID)
 				continue
 			}
-			set.manifest, set.Time, set.spans = s, s.Time, spansOf(s.Tags)
+			set.Drilled = set.Drilled || tags[tagDrilled] != ""
+			set.HasShrunk = set.HasShrunk || tags[tagShrunk] != ""
+			parts, _ := strconv.Atoi(tags[tagParts])
+			isFirst := set.manifest.ID == ""
+			set.manifest = s
+			if !isFirst { // of the same content: who may only add could give it other tags
+				set.parts = min(set.parts, parts)
+				continue
+			}
+			set.Time, set.spans, set.parts = s.Time, spansOf(s.Tags), parts
 			set.Size, _ = strconv.ParseInt(tags[tagSize], 10, 64)
 			set.Added, _ = strconv.ParseInt(tags[tagAdded], 10, 64)
-			set.parts, _ = strconv.Atoi(tags[tagParts])
-			set.Drilled = set.Drilled || tags[tagDrilled] != ""
-			set.HasShrunk = tags[tagShrunk] != ""
 		}
 	}
 	for _, set := range sets {
-		set.Complete = set.manifest.ID != "" && len(set.found) > set.parts // others may have added more
+		// Others may have added more. A set with several manifests is listed: whoever names it is told why it cannot be restored.
+		set.Complete = set.manifest.ID != "" && (len(set.found) > set.parts || len(set.rivals) > 0)
 	}
 	slices.SortStableFunc(sets, func(a, b *Set) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.App, b.App))
@@ -176,10 +183,10 @@ func loadManifest(ctx context.Context, repository *restic.Repository, set *Set) 
 func (s *Set) snapshotOf(p Part) string {
 	of := s.found[p.Name]
 	for _, isIt := range []func(restic.Snapshot) bool{
-		func(c restic.Snapshot) bool { return c.ID == p.Snapshot },
-		func(c restic.Snapshot) bool { return c.Original == p.Snapshot },
+		func(c restic.Snapshot) bool { return strings.HasPrefix(c.ID, p.Snapshot) }, // restic 0.14 abbreviates it
+		func(c restic.Snapshot) bool { return strings.HasPrefix(c.Original, p.Snapshot) },
 	} {
-		if i := slices.IndexFunc(of, isIt); i >= 0 {
+		if i := slices.IndexFunc(of, isIt); i >= 0 && p.Snapshot != "" {
 			return of[i].ID
 		}
 	}
@@ -194,6 +201,8 @@ func (s *Set) damageWarning() string {
 	switch {
 	case len(s.rivals) > 0:
 		return fmt.Sprintf("the set %s of %s has several manifests: somebody has added one", s.ID, s.App)
+	case s.manifest.ID != "" && !s.Complete && len(s.found[manifestPart]) > 1:
+		return fmt.Sprintf("the set %s of %s lacks parts, or somebody has changed the tags of its manifest: see which of the snapshots of the manifest was stored first", s.ID, s.App)
 	case s.manifest.ID != "" && !s.Complete:
 		return fmt.Sprintf("the set %s of %s lacks parts that it had, and cannot be restored; the rest is removed with: restic forget %s", s.ID, s.App, strings.Join(s.snapshots, " "))
 	}

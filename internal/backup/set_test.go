@@ -1,7 +1,10 @@
 package backup
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -68,21 +71,20 @@ func TestNothingExpiresWhileTheLatestSetHasShrunk(t *testing.T) {
 	}
 }
 
-// TestSpaceIsFreedOnceADay: meanwhile, no logs can be stored.
+// TestSpaceIsFreedOnceADay: meanwhile, no logs can be stored. What failed is tried again by the next backup.
 func TestSpaceIsFreedOnceADay(t *testing.T) {
-	at := func(day, hour int) *Set { return &Set{Time: time.Date(2026, 1, day, hour, 0, 0, 0, time.UTC)} }
-	for _, c := range []struct {
-		sets []*Set
-		want bool
-	}{
-		{nil, false},
-		{[]*Set{at(1, 0)}, false},
-		{[]*Set{at(1, 0), at(1, 23)}, false},
-		{[]*Set{at(1, 23), at(2, 0)}, true},
-		{[]*Set{at(1, 0), at(9, 0)}, true},
-	} {
-		if got := beginsDay(c.sets); got != c.want {
-			t.Errorf("%d sets: got %t", len(c.sets), got)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	mark := pruneMark(&restic.Repository{URL: "/mnt/a"})
+	if mark == pruneMark(&restic.Repository{URL: "/mnt/b"}) || isPruned(mark, time.Now()) {
+		t.Fatalf("the mark is %s", mark)
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(mark), 0o700), os.WriteFile(mark, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for after, want := range map[time.Duration]bool{time.Minute: true, 22 * time.Hour: true, 24 * time.Hour: false, -time.Hour: false /* a wrong clock */} {
+		if got := isPruned(mark, now.Add(after)); got != want {
+			t.Errorf("%v after it: %t", after, got)
 		}
 	}
 }
@@ -122,6 +124,7 @@ func TestWhatIsAddedToASetHidesNothing(t *testing.T) {
 		{"a part of another name", []restic.Snapshot{dump, manifest, snapshot("5", "t5", "x")}, 0, ""},
 		{"the part again", []restic.Snapshot{snapshot("0", "t0", "dump"), dump, manifest, snapshot("5", "t5", "dump")}, 0, ""},
 		{"another manifest", []restic.Snapshot{dump, manifest, forged}, 1, "the set a of crm has several manifests"},
+		{"the manifest with other tags", []restic.Snapshot{dump, manifest, snapshot("6", "t2", manifestPart, "parts=99")}, 0, ""},
 		{"another manifest, with an earlier time", []restic.Snapshot{forged, dump, manifest}, 1, "the set a of crm has several manifests"},
 		{"nothing, and a part is gone", []restic.Snapshot{manifest}, 0, "the set a of crm lacks parts that it had"},
 	} {
@@ -139,8 +142,14 @@ func TestWhatIsAddedToASetHidesNothing(t *testing.T) {
 		if got := set.snapshotOf(Part{Name: "dump", Snapshot: "1"}); got != "1" {
 			t.Errorf("%s: the part is taken from %s", c.name, got)
 		}
+		if got := set.snapshotOf(Part{Name: "dump", Snapshot: "1"[:1]}); got != "1" {
+			t.Errorf("%s: by an abbreviated ID, the part is taken from %s", c.name, got)
+		}
 		if c.rivals == 0 {
 			continue
+		}
+		if !set.Complete {
+			t.Errorf("%s: the set is not listed", c.name)
 		}
 		_, err := loadManifest(t.Context(), nil, set)
 		if err == nil || !strings.Contains(err.Error(), "2") || !strings.Contains(err.Error(), "4") || !strings.Contains(hint.Of(err), "restic forget") {

@@ -271,6 +271,9 @@ func compareDatabases(want, got *Database) (problems []string) {
 		}
 	}
 	for _, name := range sortedKeys(got.Inconsistencies) {
+		if want.Checks < inconsistencyChecks && strings.Contains(name, " refers to no row of ") && (want.Kind == Postgres || strings.Contains(name, ", ")) {
+			continue // the set was stored before there was this check
+		}
 		if n := got.Inconsistencies[name]; n > want.Inconsistencies[name] {
 			problems = append(problems, fmt.Sprintf("%s: %d rows, not %d", name, n, want.Inconsistencies[name]))
 		}

@@ -52,7 +52,7 @@ After=network-online.target docker.service
 
 [Service]
 Type=oneshot
-TimeoutStartSec=1d
+TimeoutStartSec=7d
 ExecStart=%s
 WorkingDirectory=%s
 Environment=HOME=%%h

@@ -184,9 +184,13 @@ func (r *run) rollBack(ctx context.Context, all []change, cause error) error {
 	if err != nil {
 		cause = errors.Join(cause, err)
 	}
-	mayHaveMigrated := err != nil || len(ran) > 0 || len(r.migratedThemselves(all)) > 0
-	why := "a migration has run, or may have"
 	unready, _ := errors.AsType[*rollout.UnreadyError](cause)
+	began := slices.DeleteFunc(slices.Clone(all), func(c change) bool { // whose new image has not been started
+		wasReplaced, err := r.wasReplaced(ctx, c)
+		return err == nil && !wasReplaced && (unready == nil || unready.Service != c.service)
+	})
+	mayHaveMigrated := err != nil || len(ran) > 0 || len(r.migratedThemselves(began)) > 0
+	why := "a migration has run, or may have"
 	var changed, kept []string
 	for _, c := range all {
 		last := r.pins.last(c.service)

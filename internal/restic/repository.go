@@ -5,6 +5,7 @@ package restic
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,8 @@ type Repository struct {
 	// StallTimeout is how long a stream may make no progress, and how long a command without a stream may take. 0 means 2 minutes: restic
 	// itself waits for a dead S3 server without end.
 	StallTimeout time.Duration
+	// LockWait is the time between two attempts to use a repository that another process has locked. 0 means 3 s.
+	LockWait time.Duration
 	// IsLowPriority has the commands run behind everything else on the machine: see [lowpriority].
 	IsLowPriority bool
 }
@@ -165,7 +168,7 @@ func (r *Repository) retryLocked(ctx context.Context, attempts int, run func() e
 			continue
 		}
 		select {
-		case <-time.After(exclusiveWait):
+		case <-time.After(cmp.Or(r.LockWait, defaultLockWait)):
 		case <-ctx.Done():
 			return err
 		}
@@ -175,7 +178,7 @@ func (r *Repository) retryLocked(ctx context.Context, attempts int, run func() e
 const (
 	exclusiveAttempts = 6
 	unlockedAttempts  = 40
-	exclusiveWait     = 3 * time.Second
+	defaultLockWait   = 3 * time.Second
 )
 
 // AddTag adds a tag to a snapshot, which gets another ID by that.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func newRepository(t *testing.T, program string) *restic.Repository {
 func unopened(t *testing.T, program string) *restic.Repository {
 	t.Helper()
 	dir := t.TempDir()
-	return &restic.Repository{Program: program, URL: filepath.Join(dir, "repository"), Password: password, CacheDir: filepath.Join(dir, "cache")}
+	return &restic.Repository{Program: program, URL: filepath.Join(dir, "repository"), Password: password, CacheDir: filepath.Join(dir, "cache"), LockWait: 50 * time.Millisecond}
 }
 
 // list lists the snapshots, and returns the error.
@@ -251,29 +252,41 @@ func TestAKilledResticIsAnErrorAndItsLockIsRemoved(t *testing.T) {
 func TestABackupWaitsForARemovalThatGoesOn(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, program string) {
 		r := newRepository(t, program)
-		if err := r.AwaitUnlocked(t.Context()); err != nil {
+		save(t, r, randomBytes(1<<20))
+		// A prune is stopped when it has the repository for itself.
+		prune := exec.Command(program, "prune")
+		prune.Env = append(os.Environ(), "RESTIC_REPOSITORY="+r.URL, "RESTIC_PASSWORD="+r.Password)
+		if err := prune.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// Something of another process that runs has the repository for itself.
-		held := make(chan struct{})
-		ended := make(chan error, 1)
-		go func() {
-			_, err := r.Save(t.Context(), "data", nil, func(_ context.Context, w io.Writer) error {
-				close(held)
-				time.Sleep(2 * time.Second)
-				_, err := w.Write([]byte("x"))
-				return err
-			})
-			ended <- err
-		}()
-		<-held
-		if err := r.AwaitUnlocked(t.Context()); err != nil { // a lock that is shared is no hindrance
+		locks := filepath.Join(r.URL, "locks", strings.Repeat("[0-9a-f]", 64)) // not the file before it has its name
+		for {
+			if found, err := filepath.Glob(locks); err != nil || len(found) > 0 {
+				break
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+		if err := prune.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := filepath.Glob(locks); err != nil || len(found) == 0 {
+			t.Fatalf("the prune has ended already: %v", err)
+		}
+		awaited := make(chan error, 1)
+		go func() { awaited <- r.AwaitUnlocked(t.Context()) }()
+		select {
+		case err := <-awaited:
+			t.Errorf("does not wait: %v", err)
+			awaited <- nil
+		case <-time.After(3 * time.Second):
+		}
+		if err := prune.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		if err := prune.Wait(); err != nil {
 			t.Error(err)
 		}
-		if err := r.Prune(t.Context()); err != nil { // it waits for the end of the other
-			t.Error(err)
-		}
-		if err := <-ended; err != nil {
+		if err := <-awaited; err != nil {
 			t.Error(err)
 		}
 	})
@@ -296,9 +309,7 @@ func TestErrorsAreToldApart(t *testing.T) {
 			if _, err := w.Write(randomBytes(1 << 20)); err != nil {
 				return err
 			}
-			limited, cancel := context.WithTimeout(ctx, 4*time.Second)
-			defer cancel()
-			expectKind(t, r.Prune(limited), restic.Locked)
+			expectKind(t, r.Prune(ctx), restic.Locked)
 			return r.Check(ctx, "100%") // needs no lock
 		})
 		if err != nil {

@@ -19,6 +19,8 @@ func TestAKilledBackupLeavesNoSet(t *testing.T) {
 	start := time.Now()
 	stack.mustEdge(t, "backup", "bigcapital", "corteza")
 	whole := time.Since(start)
+	all := stack.sets(t)
+	first := all[len(all)-1].Set // the earlier ones are of other tests
 	wanted := harness.Count(t, "EDGE_TEST_KILLS", 2)
 	killed := 0
 	for tries := 0; killed < wanted; tries++ {
@@ -40,7 +42,6 @@ func TestAKilledBackupLeavesNoSet(t *testing.T) {
 		}
 	}
 	// The next one removes what they have left, locks included.
-	first := len(stack.sets(t)) // the earlier ones are of other tests
 	stack.mustEdge(t, "backup", "bigcapital", "corteza")
 	out, err := stack.restic(t, "snapshots", "--json", "--tag", "edge-backup")
 	if err != nil {
@@ -48,9 +49,9 @@ func TestAKilledBackupLeavesNoSet(t *testing.T) {
 	}
 	isListed := make(map[string]bool)
 	var sets []string
-	for i, s := range stack.sets(t) {
+	for _, s := range stack.sets(t) {
 		isListed[s.Set+" "+s.App] = true
-		if i >= max(0, first-2*killed) && !slices.Contains(sets, s.Set) {
+		if s.Set >= first && !slices.Contains(sets, s.Set) {
 			sets = append(sets, s.Set)
 		}
 	}
@@ -138,7 +139,7 @@ func TestAKilledRestoreEndsWithOldOrNewData(t *testing.T) {
 			stack.kill(t, time.Duration(rand.Int64N(int64(whole/2))), "restore", target, "bigcapital", "corteza")
 		}
 		phase := stack.journalPhase(t)
-		if phase == "swapping" || phase == "undoing" {
+		if phase == "swapping" {
 			if ids, err := stack.project.Containers(t.Context(), "crm"); err != nil || len(ids) > 0 {
 				t.Errorf("killed in %s, and the application runs: %v", phase, err)
 			}
