@@ -43,6 +43,7 @@ func (r *restoreRun) checkEdgeSet(ctx context.Context, s *Set) error {
 	if m.Layout == nil {
 		return errors.New("it does not say which compose files there are")
 	}
+	r.progress.finishStep("checked the files of the project")
 	return nil
 }
 
