@@ -28,7 +28,7 @@ func (b *appBackup) compare(ctx context.Context, earlier []*Set) (shrunk []strin
 // lastWhole returns the latest set of an application that has not shrunk; nil if there is none.
 func lastWhole(sets []*Set, app string) *Set {
 	for _, s := range slices.Backward(sets) {
-		if s.App == app && !s.HasShrunk && len(s.rivals) == 0 {
+		if s.App == app && !s.HasShrunk && len(s.otherManifests) == 0 {
 			return s
 		}
 	}

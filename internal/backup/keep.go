@@ -223,7 +223,7 @@ func missingSets(sets, present []*Set, keep Retention) (groups [][]string) {
 				parts = append(parts, snapshot.ID)
 			}
 		}
-		manifests = append(append(manifests, s.manifest.ID), s.rivals...)
+		manifests = append(append(manifests, s.manifest.ID), s.otherManifests...)
 	}
 	groups = append(groups, parts, manifests)
 	return slices.DeleteFunc(groups, func(ids []string) bool { return len(ids) == 0 })

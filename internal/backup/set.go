@@ -29,12 +29,12 @@ type Set struct {
 	HasShrunk bool `json:"has_shrunk,omitempty"`
 	Complete  bool `json:"-"`
 
-	manifest  restic.Snapshot              // of its manifest; the zero Snapshot if there is none
-	rivals    []string                     // snapshots of other manifests: somebody has added one
-	snapshots []string                     // all of its snapshots
-	found     map[string][]restic.Snapshot // part → the snapshots that say so of themselves; all but one were added by somebody
-	parts     int                          // how many parts its manifest names
-	spans     map[string]string            // where it is in the logs of its databases: see [dblog.Span]
+	manifest       restic.Snapshot              // of its manifest; the zero Snapshot if there is none
+	otherManifests []string                     // snapshots of other manifests: somebody has added one
+	snapshots      []string                     // all of its snapshots
+	found          map[string][]restic.Snapshot // part → the snapshots that say so of themselves; all but one were added by somebody
+	parts          int                          // how many parts its manifest names
+	spans          map[string]string            // where it is in the logs of its databases: see [dblog.Span]
 }
 
 // setKey tells the sets of a project apart.
@@ -114,7 +114,7 @@ func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 		set.found[tags[tagPart]] = append(set.found[tags[tagPart]], s)
 		if tags[tagPart] == manifestPart {
 			if set.manifest.ID != "" && set.manifest.Tree != s.Tree { // a tag that was added may have left two snapshots of the same manifest
-				set.rivals = append(set.rivals, s.ID)
+				set.otherManifests = append(set.otherManifests, s.ID)
 				continue
 			}
 			set.Drilled = set.Drilled || tags[tagDrilled] != ""
@@ -133,7 +133,7 @@ func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 	}
 	for _, set := range sets {
 		// Others may have added more. A set with several manifests is listed: whoever names it is told why it cannot be restored.
-		set.Complete = set.manifest.ID != "" && (len(set.found) > set.parts || len(set.rivals) > 0)
+		set.Complete = set.manifest.ID != "" && (len(set.found) > set.parts || len(set.otherManifests) > 0)
 	}
 	slices.SortStableFunc(sets, func(a, b *Set) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.App, b.App))
@@ -160,8 +160,8 @@ func completeSets(sets []*Set) []*Set {
 // loadManifest reads the manifest of a set. Whoever has the password of the repository, and may only add to it, can add another manifest to a set, which says other things of its
 // data: then only somebody who sees which of them was stored first can say which one is right.
 func loadManifest(ctx context.Context, repository *restic.Repository, set *Set) (*Manifest, error) {
-	if len(set.rivals) > 0 {
-		all := append([]string{set.manifest.ID}, set.rivals...)
+	if len(set.otherManifests) > 0 {
+		all := append([]string{set.manifest.ID}, set.otherManifests...)
 		return nil, hint.New(fmt.Errorf("the set %s of %s has several manifests, and all but one were added by somebody else: the snapshots %s", set.ID, set.App, strings.Join(all, ", ")),
 			"see which of these files was stored first in the directory snapshots of the repository, and remove the others: restic forget SNAPSHOT")
 	}
@@ -199,7 +199,7 @@ func (s *Set) snapshotOf(p Part) string {
 // damageWarning says what somebody has done to a set whose manifest is stored; "" if it is whole.
 func (s *Set) damageWarning() string {
 	switch {
-	case len(s.rivals) > 0:
+	case len(s.otherManifests) > 0:
 		return fmt.Sprintf("the set %s of %s has several manifests: somebody has added one", s.ID, s.App)
 	case s.manifest.ID != "" && !s.Complete && len(s.found[manifestPart]) > 1:
 		return fmt.Sprintf("the set %s of %s lacks parts, or somebody has changed the tags of its manifest: see which of the snapshots of the manifest was stored first", s.ID, s.App)
@@ -257,5 +257,5 @@ func expired(sets []*Set, keep Retention) []*Set {
 			}
 		}
 	}
-	return slices.DeleteFunc(sets, func(s *Set) bool { return kept[s] || len(s.rivals) > 0 })
+	return slices.DeleteFunc(sets, func(s *Set) bool { return kept[s] || len(s.otherManifests) > 0 })
 }

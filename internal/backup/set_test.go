@@ -115,10 +115,10 @@ func TestWhatIsAddedToASetHidesNothing(t *testing.T) {
 	drilled := snapshot("3", "t2", manifestPart, "parts=1", "drilled=x")
 	forged := snapshot("4", "t4", manifestPart, "parts=9")
 	for _, c := range []struct {
-		name      string
-		snapshots []restic.Snapshot
-		rivals    int
-		warning   string
+		name           string
+		snapshots      []restic.Snapshot
+		otherManifests int
+		warning        string
 	}{
 		{"nothing", []restic.Snapshot{dump, manifest, drilled}, 0, ""},
 		{"a part of another name", []restic.Snapshot{dump, manifest, snapshot("5", "t5", "x")}, 0, ""},
@@ -129,7 +129,7 @@ func TestWhatIsAddedToASetHidesNothing(t *testing.T) {
 		{"nothing, and a part is gone", []restic.Snapshot{manifest}, 0, "the set a of crm lacks parts that it had"},
 	} {
 		sets := groupSets(c.snapshots, "shop")
-		if len(sets) != 1 || len(sets[0].rivals) != c.rivals {
+		if len(sets) != 1 || len(sets[0].otherManifests) != c.otherManifests {
 			t.Fatalf("%s: got %+v", c.name, sets)
 		}
 		set := sets[0]
@@ -145,7 +145,7 @@ func TestWhatIsAddedToASetHidesNothing(t *testing.T) {
 		if got := set.snapshotOf(Part{Name: "dump", Snapshot: "1"[:1]}); got != "1" {
 			t.Errorf("%s: by an abbreviated ID, the part is taken from %s", c.name, got)
 		}
-		if c.rivals == 0 {
+		if c.otherManifests == 0 {
 			continue
 		}
 		if !set.Complete {
