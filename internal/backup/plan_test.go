@@ -134,10 +134,7 @@ func TestCopiesThatTheMachineCannotReadAreRefused(t *testing.T) {
 }
 
 // versionDocker is a docker command whose containers print a text.
-type versionDocker struct {
-	recordingDocker
-	text string
-}
+type versionDocker struct{ text string }
 
 // Run implements [Docker].
 func (d *versionDocker) Run(context.Context, ...string) (stdout, stderr string, err error) {
