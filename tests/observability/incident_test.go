@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -107,12 +108,13 @@ func TestAnIncident(t *testing.T) {
 	say := func(format string, args ...any) {
 		t.Logf("%6s  %s", time.Since(begin).Round(time.Second), fmt.Sprintf(format, args...))
 	}
-	// wait waits until an alert of the service fires, then looks at what tells the cases from each other.
-	wait := func(step, alert string, limit time.Duration) {
+	// wait waits until an alert of the service fires, then returns what tells the cases from each other.
+	wait := func(step, alert string, limit time.Duration) map[string]float64 {
 		t.Helper()
 		start := time.Now()
 		harness.EventuallyWithin(t, limit, step+": "+alert+" fires", func() bool { return stack.firing(t.Context(), service)[alert].After(begin) })
 		say("%s: %s fires %v after the beginning", step, alert, time.Since(start).Round(time.Second))
+		figures := make(map[string]float64)
 		for what, expr := range map[string]string{
 			"p95":                   `histogram_quantile(0.95, sum by (le) (rate(edge_request_duration_seconds_bucket{service="corteza-docs:80"}[1m])))`,
 			"first_byte p95":        `histogram_quantile(0.95, sum by (le) (rate(edge_request_wait_seconds_bucket{service="corteza-docs:80",phase="first_byte"}[1m])))`,
@@ -128,8 +130,13 @@ func TestAnIncident(t *testing.T) {
 				continue
 			}
 			say("    %-22s %.5v", what, found[0].Value[1])
+			text, _ := found[0].Value[1].(string)
+			if figures[what], err = strconv.ParseFloat(text, 64); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
 		}
 		shoot(t, step)
+		return figures
 	}
 
 	say("quiet")
@@ -138,15 +145,22 @@ func TestAnIncident(t *testing.T) {
 	mu.Lock()
 	path = "/_test/slow?d=3s"
 	mu.Unlock()
-	wait("slow", "ServiceSlow", 5*time.Minute)
+	if f := wait("slow", "ServiceSlow", 5*time.Minute); f["first_byte p95"] < 1 || f["application's errors"] > 0.1 || f["refused by the edge"] > 0.1 || f["containers, ready"] != 1 {
+		t.Errorf("what is slow looks like %v", f)
+	}
 	stack.MustCompose(t, "kill", "corteza-docs")
-	wait("dead", "NoReadyEndpoint", 4*time.Minute)
+	if f := wait("dead", "NoReadyEndpoint", 4*time.Minute); f["containers, ready"] != 0 || f["application's errors"] > 0.1 {
+		t.Errorf("what is dead looks like %v", f)
+	}
 	mu.Lock()
 	path = "/_test/echo"
 	mu.Unlock()
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
 	stack.WaitReady(t, service, 1)
-	harness.EventuallyWithin(t, 8*time.Minute, "the alerts end", func() bool { return stack.firing(t.Context(), service)["NoReadyEndpoint"].IsZero() })
+	harness.EventuallyWithin(t, 8*time.Minute, "the alerts end, and no request was lost for two minutes", func() bool {
+		found, err := stack.query(t.Context(), `sum(increase(edge_requests_lost_total{service="corteza-docs:80"}[2m])) == 0`, time.Time{})
+		return err == nil && len(found) > 0 && stack.firing(t.Context(), service)["NoReadyEndpoint"].IsZero()
+	})
 	say("repaired")
 	stack.Setenv("TEST_FAIL_STATUS", "500")
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
@@ -154,7 +168,9 @@ func TestAnIncident(t *testing.T) {
 		found, err := stack.query(t.Context(), `sum(rate(edge_requests_total{service="corteza-docs:80",code_class="5xx"}[1m])) - sum(rate(edge_requests_lost_total{service="corteza-docs:80"}[1m])) > 3`, time.Time{})
 		return err == nil && len(found) > 0
 	})
-	wait("bad-deploy", "ErrorBudgetFast", 10*time.Minute)
+	if f := wait("bad-deploy", "ErrorBudgetFast", 10*time.Minute); f["application's errors"] < 1 || f["refused by the edge"] > 0.1 || f["containers, ready"] != 1 {
+		t.Errorf("a bad version looks like %v", f)
+	}
 	stack.Setenv("TEST_FAIL_STATUS", "")
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
 }
