@@ -132,7 +132,7 @@ func groupSets(snapshots []restic.Snapshot, project string) (sets []*Set) {
 		}
 	}
 	for _, set := range sets {
-		// Others may have added more. A set with several manifests is listed: whoever names it is told why it cannot be restored.
+		// Others may have added more. A set with several manifests is listed, and an attempt to restore it returns an error that names them.
 		set.Complete = set.manifest.ID != "" && (len(set.found) > set.parts || len(set.otherManifests) > 0)
 	}
 	slices.SortStableFunc(sets, func(a, b *Set) int {

@@ -262,7 +262,7 @@ func TestAddressesAreForConfiguredClientsOnly(t *testing.T) {
 		}
 	}
 	if all := names.FindAllString(hidden, -1); len(all) != 6 || all[0] == all[1] || hiddenName("10.1.2.3") != all[1] {
-		t.Errorf("the addresses cannot be told apart: %q", all)
+		t.Errorf("the names of the addresses are not unique: %q", all)
 	}
 }
 
