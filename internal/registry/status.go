@@ -135,32 +135,34 @@ func (s ServiceStatus) StateCounts() map[State]int {
 	return states
 }
 
-// Outcome is what became of a request that got no answer from the service.
+// Outcome is what became of a request that got no answer from the service, or not all of it.
 type Outcome int
 
-// The outcomes of requests without an answer.
+// The outcomes of requests without a complete answer.
 const (
 	OutcomeRefused     Outcome = iota // no endpoint could take it in time
 	OutcomeNotSent                    // the edge could make no connection in time
 	OutcomeNotAnswered                // sent and not answered, without harm: its method is idempotent
 	OutcomeUnknown                    // sent and not answered: only the application knows whether it acted on it
+	OutcomeBrokenOff                  // the endpoint broke off its answer after its beginning
 	outcomeCount                      // the number of outcomes
 )
 
 // String returns the outcome's name in logs, metrics and the admin API.
 func (o Outcome) String() string {
-	return [...]string{"refused", "not sent", "not answered", "unknown"}[o]
+	return [...]string{"refused", "not sent", "not answered", "unknown", "broken off"}[o]
 }
 
-// Lost counts the requests without an answer, by outcome, since a route first named the service.
+// Lost counts the requests without a complete answer, by outcome, since a route first named the service.
 type Lost struct {
 	Refused     uint64 `json:"refused"`
 	NotSent     uint64 `json:"not_sent"`
 	NotAnswered uint64 `json:"not_answered"`
 	Unknown     uint64 `json:"unknown"`
+	BrokenOff   uint64 `json:"broken_off"`
 }
 
-// CountLost counts a request without an answer.
+// CountLost counts a request without a complete answer.
 func (s *Service) CountLost(o Outcome) { s.counters.outcomes[o].Add(1) }
 
 // counters counts what happened to a service and its endpoints.
@@ -177,6 +179,7 @@ func (c *counters) lost() Lost {
 		NotSent:     c.outcomes[OutcomeNotSent].Load(),
 		NotAnswered: c.outcomes[OutcomeNotAnswered].Load(),
 		Unknown:     c.outcomes[OutcomeUnknown].Load(),
+		BrokenOff:   c.outcomes[OutcomeBrokenOff].Load(),
 	}
 }
 

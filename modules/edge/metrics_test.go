@@ -75,8 +75,9 @@ edge_requests_held{service="api:80"} 0
 # HELP edge_requests_in_flight Requests on the endpoints of a service.
 # TYPE edge_requests_in_flight gauge
 edge_requests_in_flight{service="api:80"} 3
-# HELP edge_requests_lost_total Requests without an answer of the service, by outcome.
+# HELP edge_requests_lost_total Requests without a complete answer of the service, by outcome.
 # TYPE edge_requests_lost_total counter
+edge_requests_lost_total{outcome="broken off",service="api:80"} 0
 edge_requests_lost_total{outcome="not answered",service="api:80"} 0
 edge_requests_lost_total{outcome="not sent",service="api:80"} 0
 edge_requests_lost_total{outcome="refused",service="api:80"} 0

@@ -230,11 +230,11 @@ func (d *direct) placeholder(name string) (any, bool) {
 	return nil, false
 }
 
-// logAborted notes that a response broke off.
+// logAborted notes that a response could not be sent to its end.
 func (d *direct) logAborted(err error) {
 	level := zapcore.WarnLevel
-	if d.req.Context().Err() != nil {
-		level = zapcore.DebugLevel // the client has left
+	if d.req.Context().Err() != nil || errors.Is(err, errReadResponse) {
+		level = zapcore.DebugLevel // the client has left, or noteBreak has logged it
 	}
 	if c := d.log.Check(level, "aborting with incomplete response"); c != nil {
 		c.Write(zap.String("service", d.transport.Service), zap.Error(err))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -92,9 +91,8 @@ func (d *direct) isStreamed(resp *http.Response) bool {
 	if d.flushesAtOnce || resp.ContentLength == -1 {
 		return true
 	}
-	if kind := resp.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/event-stream") {
-		media, _, err := mime.ParseMediaType(kind)
-		return err == nil && media == "text/event-stream"
+	if isEventStream(resp.Header) {
+		return true
 	}
 	return len(resp.Header["Incremental"]) > 0 && caddyhttp.IsIncremental(resp.Header)
 }

@@ -34,7 +34,7 @@ type exchange struct {
 	span          trace.Span                               // of the request; nil if its trace is not recorded
 	requestID     string
 	times         phaseTimes
-	isLost        bool // it has been counted as lost
+	isLost        bool // it is counted as lost
 	retry         retryPolicy
 	resourceWaits int // how often the request has waited for the edge's own resources
 }
@@ -144,6 +144,7 @@ func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error)
 		return resp, nil
 	}
 	resp.Body = newResponseBody(resp.Body, func(err error) {
+		a.noteBreak(a.claim.Endpoint(), resp, err)
 		a.deadline.release()
 		a.claim.Release()
 		a.endSpan(err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -154,16 +156,40 @@ func (x *exchange) fail(e *registry.Endpoint, err error) error {
 	} else if x.isIdempotent() {
 		outcome = registry.OutcomeNotAnswered
 	}
+	setPlaceholder(x.req, "edge.service.down", "")
+	x.lose(e, outcome, "a request was not answered", err)
+	return caddyhttp.Error(status, fmt.Errorf("%s: %s %s at %s: outcome %s: %w",
+		x.Service, x.req.Method, redact.Path(x.req.URL.Path), e.Address(), outcome, err))
+}
+
+// lose counts a request that got no complete answer, and logs it.
+func (x *exchange) lose(e *registry.Endpoint, outcome registry.Outcome, message string, err error) {
 	x.service.CountLost(outcome)
 	x.isLost = true
-	setPlaceholder(x.req, "edge.service.down", "")
-	if c := x.log.Check(zap.WarnLevel, "a request was not answered"); c != nil {
+	if c := x.log.Check(zap.WarnLevel, message); c != nil {
 		c.Write(zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", redact.Path(x.req.URL.Path)),
 			zap.String("endpoint", e.Address()), zap.Stringer("outcome", outcome), zap.Int("deaths", len(x.retry.unansweredBy)), zap.Inline(&x.times),
 			zap.String("request_id", x.requestID), zap.String("traceID", x.traceID()), zap.Error(err))
 	}
-	return caddyhttp.Error(status, fmt.Errorf("%s: %s %s at %s: outcome %s: %w",
-		x.Service, x.req.Method, redact.Path(x.req.URL.Path), e.Address(), outcome, err))
+}
+
+// noteBreak counts a response that the endpoint broke off. The client's own faults are no loss, and neither is the end of a stream of events: such streams
+// end with each container, and browsers go on where they were.
+func (x *exchange) noteBreak(e *registry.Endpoint, resp *http.Response, err error) {
+	if err == nil || x.classify(err) == clientFault || isEventStream(resp.Header) {
+		return
+	}
+	x.lose(e, registry.OutcomeBrokenOff, "a response broke off", err)
+}
+
+// isEventStream reports whether a response is a stream of server-sent events.
+func isEventStream(header http.Header) bool {
+	kind := header.Get("Content-Type")
+	if !strings.HasPrefix(kind, "text/event-stream") {
+		return false // at less cost
+	}
+	media, _, err := mime.ParseMediaType(kind)
+	return err == nil && media == "text/event-stream"
 }
 
 // refuse returns the error for the client when the registry has no endpoint for its request.

@@ -1,5 +1,7 @@
 // The state of the page: what the stream has reported so far.
 
+import { lostTotal } from "./words.js";
+
 export class State {
 	hello = null;
 	overview = null;
@@ -51,7 +53,7 @@ export class State {
 		const before = this.services.get(s.service);
 		s.history = before?.history ?? null;
 		s.deployedAt = before?.deployedAt;
-		const lost = s.lost.refused + s.lost.not_sent + s.lost.not_answered + s.lost.unknown;
+		const lost = lostTotal(s);
 		s.losses = before?.losses ?? [[this.now(), lost]];
 		while (s.losses.length > 1 && this.now() - s.losses[1][0] > 60_000) s.losses.shift(); // the first is what was lost before
 		if (s.losses.length > 1 && this.now() - s.losses.at(-2)[0] < 500) s.losses.pop(); // messages may come each 50 ms

@@ -26,8 +26,8 @@ export function rate(n) {
 
 const plural = (n, one, many = one + "s") => `${n} ${n === 1 ? one : many}`;
 
-// lostTotal is how many requests got no answer of the service.
-export const lostTotal = (s) => s.lost.refused + s.lost.not_sent + s.lost.not_answered + s.lost.unknown;
+// lostTotal is how many requests got no complete answer of the service, by whatever outcome.
+export const lostTotal = (s) => Object.values(s.lost).reduce((sum, n) => sum + n, 0);
 
 // usual returns the median p95 of a history in seconds, without the last minute; 0 if it is too short.
 export function usual(history) {
