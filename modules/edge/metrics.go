@@ -10,6 +10,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/resource"
 	"github.com/theworklabs/edge/internal/tracestats"
+	"github.com/theworklabs/edge/internal/version"
 	"github.com/theworklabs/edge/modules/certificates"
 	"github.com/theworklabs/edge/modules/logs"
 )
@@ -34,6 +35,7 @@ var (
 	descDrains      = prometheus.NewDesc("edge_drains_total", "How often an endpoint began to drain.", serviceLabels, nil)
 	descChecks      = prometheus.NewDesc("edge_probe_checks_total", "Checks of the endpoints by the service's probe, by result.", []string{"service", "result"}, nil)
 	descConnected   = prometheus.NewDesc("edge_source_connected", "1 if a source of endpoints is connected to what it reads, else 0.", []string{"source"}, nil)
+	descBuild       = prometheus.NewDesc("edge_build_info", "1, with the versions of the edge, of Caddy and of Go.", []string{"version", "caddy_version", "go_version"}, nil)
 	descGeneration  = prometheus.NewDesc("edge_config_generation", "How many configurations have been activated since the start of the process.", nil, nil)
 	descDroppedLogs = prometheus.NewDesc("edge_log_entries_dropped_total", "Log entries that were dropped, because the queue was full or they could not be written.", nil, nil)
 	descRestarts    = prometheus.NewDesc("edge_restarts_total", "Unhealthy containers for whose restart the edge has asked, by outcome.", []string{"outcome"}, nil)
@@ -59,7 +61,7 @@ func (a *App) registerMetrics(to *prometheus.Registry) error {
 
 // Describe implements prometheus.Collector.
 func (metrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed, descEjections, descDrains, descChecks, descConnected, descGeneration, descRestarts, descDroppedLogs} {
+	for _, d := range []*prometheus.Desc{descBuild, descInfo, descEndpoints, descInFlight, descHeld, descRetries, descLost, descSockets, descBytes, descExhausted, descSpoofed, descEjections, descDrains, descChecks, descConnected, descGeneration, descRestarts, descDroppedLogs} {
 		to <- d
 	}
 }
@@ -82,6 +84,8 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 	for source, isConnected := range m.runtime.registry.Connected() {
 		to <- prometheus.MustNewConstMetric(descConnected, prometheus.GaugeValue, toFloat(isConnected), source)
 	}
+	v := version.Program()
+	to <- prometheus.MustNewConstMetric(descBuild, prometheus.GaugeValue, 1, v.Edge, v.Caddy, v.Go)
 	to <- prometheus.MustNewConstMetric(descGeneration, prometheus.GaugeValue, float64(m.runtime.generation.Load()))
 	for _, s := range m.runtime.registry.Snapshot() {
 		gauge := func(d *prometheus.Desc, value int, labels ...string) {

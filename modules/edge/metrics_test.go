@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/recovery"
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/version"
 )
 
 func TestMetricsShowRegistryState(t *testing.T) {
@@ -116,10 +118,13 @@ edge_spoofed_headers_total{claim="host"} 0
 edge_spoofed_headers_total{claim="scheme"} 0
 edge_spoofed_headers_total{claim="url"} 0
 `
+	v := version.Program()
+	build := fmt.Sprintf("# HELP edge_build_info 1, with the versions of the edge, of Caddy and of Go.\n# TYPE edge_build_info gauge\n"+
+		"edge_build_info{caddy_version=%q,go_version=%q,version=%q} 1\n", v.Caddy, v.Go, v.Edge)
 	rt := &runtime{registry: r}
 	rt.generation.Store(2)
 	rt.spoofedHeaders.add("address")
-	if err := testutil.CollectAndCompare(metrics{rt}, strings.NewReader(want)); err != nil {
+	if err := testutil.CollectAndCompare(metrics{rt}, strings.NewReader(build+want)); err != nil {
 		t.Error(err)
 	}
 }

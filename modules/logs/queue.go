@@ -90,6 +90,7 @@ type queue struct {
 	to       io.WriteCloser
 	isStream bool // entries can be written together
 	size     int64
+	isTorn   bool // the last line that was written has no end; only run uses it
 
 	mu       sync.Mutex
 	waiting  batch
@@ -187,15 +188,27 @@ func (q *queue) write(b batch) {
 		if q.isStream && i+1 < len(b.ends) && b.ends[i+1]-start <= maxWrite {
 			continue
 		}
-		_, err := q.to.Write(b.bytes[start:end])
-		if err != nil {
-			dropped.Add(uint64(b.entries(start, end)))
-		}
+		dropped.Add(uint64(b.entries(start+q.writeLines(b.bytes[start:end]), end)))
 		q.mu.Lock()
 		q.taken -= int64(end - start)
 		q.mu.Unlock()
 		start = end
 	}
+}
+
+// writeLines writes lines, and returns how many of their bytes were written. A disk that becomes full leaves a part of a line; the next one must not become
+// a part of it.
+func (q *queue) writeLines(lines []byte) (n int) {
+	if !q.isTorn {
+		n, _ = q.to.Write(lines) // what is missing is counted
+	} else if n, _ = q.to.Write(append([]byte{'\n'}, lines...)); n > 0 {
+		q.isTorn = false
+		n--
+	}
+	if n > 0 {
+		q.isTorn = lines[n-1] != '\n'
+	}
+	return n
 }
 
 // maxKept is the largest memory that is used again.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,6 +118,52 @@ func TestAFullDiskIsCounted(t *testing.T) {
 			t.Errorf("%v, %d dropped, got %q", err, Dropped()-before, w.got)
 		}
 	})
+}
+
+// fullWriter has room for some bytes.
+type fullWriter struct {
+	slowWriter
+	room int
+}
+
+func (w *fullWriter) Write(p []byte) (int, error) {
+	n := min(w.room, len(p))
+	w.room -= n
+	w.got = append(w.got, string(p[:n]))
+	if n < len(p) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+// TestALineAfterATornOneIsWhole: the disk becomes full within a line.
+func TestALineAfterATornOneIsWhole(t *testing.T) {
+	for _, isStream := range []bool{false, true} {
+		for room, want := range map[int]string{
+			0: "ddd\n", 2: "aa\nddd\n", 3: "aaa\nddd\n", 4: "aaa\nddd\n", 5: "aaa\nb\nddd\n", 6: "aaa\nbb\nddd\n", 12: "aaa\nbbb\nccc\nddd\n",
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				w, before := &fullWriter{room: room}, Dropped()
+				q := newQueue(w, isStream, 100)
+				_, _ = q.Write([]byte("aaa\n"))
+				_, _ = q.Write([]byte("bbb\n"))
+				_, _ = q.Write([]byte("ccc\n"))
+				time.Sleep(gatherTime)
+				synctest.Wait()
+				w.room = 100 // somebody has made space
+				_, _ = q.Write([]byte("ddd\n"))
+				if err := q.Close(); err != nil {
+					t.Error(err)
+				}
+				if got := strings.Join(w.got, ""); got != want {
+					t.Errorf("room for %d bytes, a stream: %t: got %q, want %q", room, isStream, got, want)
+				}
+				if n, want := Dropped()-before, uint64(3-room/4); n != want {
+					t.Errorf("room for %d bytes, a stream: %t: %d entries are counted as dropped, want %d", room, isStream, n, want)
+				}
+			})
+		}
+	}
 }
 
 // TestEntriesAreWrittenTogetherToAStream, up to a size; each by itself to anything else.

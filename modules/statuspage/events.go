@@ -14,11 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/theworklabs/edge/internal/timeline"
 	"github.com/theworklabs/edge/internal/traffic"
+	"github.com/theworklabs/edge/internal/version"
 	"github.com/theworklabs/edge/modules/edge"
 	"github.com/theworklabs/edge/modules/ratelimit"
 )
@@ -132,8 +132,8 @@ func (s *stream) next(ctx context.Context) ([]byte, error) {
 	var m message
 	now := time.Now()
 	if !s.isOpen {
-		version, _ := caddy.Version()
-		m.Hello = &hello{version, traffic.HistoryInterval.Seconds(), traffic.HistoryLength - 1, s.user, s.Actions && s.user != ""}
+		v := version.Program()
+		m.Hello = &hello{v.Edge + ", Caddy " + v.Caddy, traffic.HistoryInterval.Seconds(), traffic.HistoryLength - 1, s.user, s.Actions && s.user != ""}
 	}
 	if now.Sub(s.overview) >= overviewInterval {
 		o := s.app.Overview()

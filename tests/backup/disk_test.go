@@ -16,22 +16,6 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
-// mount mounts a file system, until the test ends.
-func mount(t *testing.T, target string, args ...string) {
-	t.Helper()
-	if err := os.MkdirAll(target, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("mount", append(args, target)...).CombinedOutput(); err != nil {
-		t.Fatalf("mount: %v: %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", "--lazy", target).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
-		}
-	})
-}
-
 // otherRepository creates a repository at a location, which the commands of the test use.
 func (s *testStack) otherRepository(t *testing.T, location string) {
 	t.Helper()
@@ -48,7 +32,7 @@ func (s *testStack) otherRepository(t *testing.T, location string) {
 func TestAFullRepositoryStoresNoSet(t *testing.T) {
 	harness.LongOnly(t, "backups")
 	dir := filepath.Join(t.TempDir(), "disk")
-	mount(t, dir, "-t", "tmpfs", "-o", "size=300m", "tmpfs")
+	harness.Mount(t, dir, "-t", "tmpfs", "-o", "size=300m", "tmpfs")
 	stack.otherRepository(t, filepath.Join(dir, "repository"))
 	filler := filepath.Join(dir, "filler")
 	if err := os.WriteFile(filler, make([]byte, 100<<20), 0o600); err != nil {
@@ -100,7 +84,7 @@ func TestAFullVolumeUndoesTheRestore(t *testing.T) {
 		}
 		_, _ = stack.edge(context.Background(), "backup", "corteza") // status 4: it has much less data than the set before
 	})
-	mount(t, filepath.Join(stack.dir, "disk"), "-t", "tmpfs", "-o", "size=1m", "tmpfs")
+	harness.Mount(t, filepath.Join(stack.dir, "disk"), "-t", "tmpfs", "-o", "size=1m", "tmpfs")
 	stack.project.MustCompose(t, "up", "--detach", "--force-recreate", "--wait", "crm")
 	stack.project.MustCompose(t, "exec", "-T", "crm", "dd", "if=/dev/urandom", "of=/disk/file", "bs=1k", "count=700")
 	stack.mustEdge(t, "backup", "corteza")
@@ -124,7 +108,7 @@ func TestAReadOnlyRepositoryCanBeRestoredFrom(t *testing.T) {
 	if err := stack.psql(t.Context(), "DELETE FROM compose_record WHERE id % 2 = 0"); err != nil {
 		t.Fatal(err)
 	}
-	mount(t, stack.repository, "--bind", stack.repository)
+	harness.Mount(t, stack.repository, "--bind", stack.repository)
 	if out, err := exec.Command("mount", "-o", "remount,ro,bind", stack.repository).CombinedOutput(); err != nil {
 		t.Fatalf("remount: %v: %s", err, out)
 	}

@@ -3,14 +3,11 @@
 // Writes screenshots of pages to DIR/NAME-light.png and DIR/NAME-dark.png. It does not verify certificates, and resolves names below
 // .localhost to this machine. AUTHORIZATION is a header for pages behind a log-in; of those, it waits for what their streams bring.
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { launch } from './launch.js';
 import { despiteNetworkChanges } from './networks.js';
 
 const [dir, ...pages] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-auto-reload', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const browser = await launch('--disable-quic');
 for (const colorScheme of ['light', 'dark']) {
   const context = await browser.newContext({ colorScheme, ignoreHTTPSErrors: true, viewport: { width: 800, height: 500 }, extraHTTPHeaders: process.env.AUTHORIZATION ? { Authorization: process.env.AUTHORIZATION } : {} });
   for (const entry of pages) {

@@ -4,16 +4,13 @@
 // must have services, the first of which is not fine.
 import { join } from 'node:path';
 import { createRequire } from 'node:module';
-import { chromium } from 'playwright-core';
+import { launch } from './launch.js';
 import { despiteNetworkChanges } from './networks.js';
 
 const [url, dir, count] = process.argv.slice(2);
 const messages = Number(count);
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-auto-reload', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--enable-precise-memory-info'],
-});
+const browser = await launch('--enable-precise-memory-info');
 const seen = { errors: [], violations: [], overflow: [] };
 
 // open opens the page, and waits until it shows services.

@@ -4,14 +4,11 @@
 // line of JSON with a list for each visitor: what was requested, and what the answer's header CF-Cache-Status was.
 //   [{"requests":[{"path":"/","status":200,"cache":"DYNAMIC"}],"socket":"…","errors":[]}]
 // All names resolve to HOST, and certificates are not checked.
-import { chromium } from 'playwright-core';
+import { launch } from './launch.js';
 import { despiteNetworkChanges } from './networks.js';
 
 const [url, host, visits] = process.argv.slice(2);
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', `--host-resolver-rules=MAP * ${host}`],
-});
+const browser = await launch(`--host-resolver-rules=MAP * ${host}`);
 try {
   const seen = [];
   for (let i = 0; i < Number(visits); i++) seen.push(await visit());

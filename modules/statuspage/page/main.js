@@ -115,7 +115,7 @@ function renderDetails(row, s) {
 	for (const e of s.endpoints) {
 		const level = { ready: "good", failing: "bad" }[e.state] ?? "warn", name = e.name || e.id;
 		const isDrained = e.reason === "drained by an operator";
-		list.append(make("li", {}, stateText({ level, text: `${e.state} for ${age(e.since, now)}` }), ` ${name}${e.address ? ` ${e.address.startsWith("(") ? e.address : `(${e.address})`}` : ""}: ${e.reason}. `
+		list.append(make("li", {}, stateText({ level, text: `${e.state} for ${age(e.since, now)}` }), ` ${name}${e.address && e.address !== name ? ` ${e.address.startsWith("(") ? e.address : `(${e.address})`}` : ""}: ${e.reason}. `
 			+ `${e.requests} requests, ${e.in_flight} in flight, ${e.sockets} sockets. `,
 		canAct ? make("button", { onclick: () => act(`${isDrained ? "Send new requests to" : "Send no new requests to"} ${name}?`, { drain: { endpoint: e.id, undo: isDrained } }) },
 			isDrained ? "Undo the drain" : "Drain") : ""));

@@ -36,7 +36,7 @@ export function usual(history) {
 }
 
 // judge says in words how a service is. rank orders services, the worst first; level is good, warn or bad.
-// lostLately is how many requests got no answer in the last minute, deployedAt when its last new container became ready.
+// lostLately is how many requests got no complete answer in the last minute, deployedAt when its last new container became ready.
 export function judge(s, now, { history, lostLately = 0, deployedAt } = {}) {
 	const failing = s.endpoints.filter((e) => e.state === "failing");
 	const since = deployedAt && now - new Date(deployedAt) < 10 * minute ? `, since a deploy ${age(deployedAt, now)} ago` : "";
@@ -49,7 +49,7 @@ export function judge(s, now, { history, lostLately = 0, deployedAt } = {}) {
 		return is(starting ? 7 : 9, starting ? "warn" : "bad", `${starting ? "starting" : "down"} for ${age(s.since, now)}: ${why}`);
 	}
 	const share = s.requests_per_second ? (s.errors_per_second - (s.own_errors_per_second ?? 0)) / s.requests_per_second : 0; // what the edge answers itself is not the application's
-	if (lostLately > 0) return is(8, "bad", `${plural(lostLately, "request")} got no answer in the last minute${since}`);
+	if (lostLately > 0) return is(8, "bad", `${plural(lostLately, "request")} got no complete answer in the last minute${since}`);
 	if (share >= 0.01) return is(8, "bad", `the application answers ${Math.round(share * 100)} % with errors${since}`);
 	if (s.held > 0) return is(7, "warn", `${plural(s.held, "request")} ${s.held === 1 ? "waits" : "wait"} for a container`);
 	const before = usual(history);
