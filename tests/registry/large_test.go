@@ -21,11 +21,10 @@ import (
 
 // TestALargeLayer pushes and pulls a layer of EDGE_TEST_GIGABYTES GB through the edge with TLS. It measures how long that takes, and how much memory the edge needs.
 func TestALargeLayer(t *testing.T) {
-	gigabytes, err := strconv.ParseFloat(os.Getenv("EDGE_TEST_GIGABYTES"), 64)
-	if err != nil {
+	size := largeSize(t)
+	if size == 0 {
 		t.Skip("EDGE_TEST_GIGABYTES says how large; make test-delivery runs it with 1")
 	}
-	size := int64(gigabytes * 1e9)
 	layer := func() io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{1}), size) } // the same each time
 	hash := sha256.New()
 	if _, err := io.Copy(hash, layer()); err != nil {
@@ -53,10 +52,24 @@ func TestALargeLayer(t *testing.T) {
 		t.Errorf("pulled %s, want %s", got, d.Digest)
 	}
 	before, most := memory()
-	t.Logf("%.1f GB: pushed in %.1f s, pulled in %.1f s; the edge had %d MB before and at most %d MB", gigabytes, pushed.Seconds(), time.Since(began).Seconds(), before>>20, most>>20)
+	t.Logf("%.1f GB: pushed in %.1f s, pulled in %.1f s; the edge had %d MB before and at most %d MB", float64(size)/1e9, pushed.Seconds(), time.Since(began).Seconds(), before>>20, most>>20)
 	if most > 256<<20 {
 		t.Errorf("the edge needed %d MB: it has kept the layer", most>>20)
 	}
+}
+
+// largeSize returns the size of a large layer, by EDGE_TEST_GIGABYTES; 0 if that is not set.
+func largeSize(t *testing.T) int64 {
+	t.Helper()
+	value := os.Getenv("EDGE_TEST_GIGABYTES")
+	if value == "" {
+		return 0
+	}
+	gigabytes, err := strconv.ParseFloat(value, 64)
+	if err != nil || gigabytes <= 0 {
+		t.Fatalf("EDGE_TEST_GIGABYTES=%s: want a number of gigabytes", value)
+	}
+	return int64(gigabytes * 1e9)
 }
 
 // watchMemory looks at the memory of the edge ten times a second, until the end of the test or a call of the function that it returns. That

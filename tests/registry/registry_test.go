@@ -94,7 +94,11 @@ func randomBytes(t *testing.T, n int) []byte {
 // TestAnInterruptedUploadGoesOn sends a layer in chunks, with connections of their own. Between two of them, the registry is restarted, and the edge is replaced. A chunk that breaks off is
 // the end of the upload: CNCF Distribution takes none that continues in its midst.
 func TestAnInterruptedUploadGoesOn(t *testing.T) {
-	const base, chunk = "https://registry.localhost", 5 << 20
+	const base = "https://registry.localhost"
+	chunk := 5 << 20
+	if large := largeSize(t); large > 0 {
+		chunk = int(large / 4)
+	}
 	layer := randomBytes(t, 4*chunk)
 	send := func(method, location string, body io.Reader, header ...string) (*http.Response, error) {
 		if strings.HasPrefix(location, "/") {
