@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -27,7 +28,7 @@ type cdn struct {
 	scheme string          // with which it reaches the edge: https, or http in the mode "Flexible"
 
 	maxBody    int64         // bytes of a request; Cloudflare has 100 MB in its smaller plans
-	maxSilence time.Duration // until an answer begins; Cloudflare has 100 s
+	maxSilence time.Duration // until an answer begins, and between two messages of a WebSocket; Cloudflare has 100 s for both
 
 	mu     sync.Mutex
 	stored map[string]*storedAnswer
@@ -82,19 +83,32 @@ func (c *cdn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if r.Header.Get("Upgrade") != "" {
-		proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { c.rewrite(p.Out, p.In) }, Transport: c.origin}
+		proxy := &httputil.ReverseProxy{
+			Rewrite: func(p *httputil.ProxyRequest) { c.rewrite(p.Out, p.In) }, Transport: c.origin,
+			ModifyResponse: func(resp *http.Response) error {
+				if conn, ok := resp.Body.(io.ReadWriteCloser); ok {
+					resp.Body = &idleConn{conn, time.AfterFunc(c.maxSilence, func() { _ = conn.Close() }), c.maxSilence}
+				}
+				return nil
+			},
+		}
 		proxy.ServeHTTP(w, r)
 		return
 	}
 	out := r.Clone(r.Context())
 	out.RequestURI = ""
 	c.rewrite(out, r)
+	if out.Body != nil {
+		out.Body = http.MaxBytesReader(w, out.Body, c.maxBody) // of a body without a length
+	}
 	transport := c.origin.Clone()
 	transport.ResponseHeaderTimeout = c.maxSilence
 	resp, err := transport.RoundTrip(out)
 	if err != nil {
 		status := 520 // Cloudflare's, for an unknown error
-		if strings.Contains(err.Error(), "timeout awaiting response headers") {
+		if _, isLarge := errors.AsType[*http.MaxBytesError](err); isLarge {
+			status = http.StatusRequestEntityTooLarge
+		} else if strings.Contains(err.Error(), "timeout awaiting response headers") {
 			status = 524
 		}
 		http.Error(w, strconv.Itoa(status)+" "+err.Error(), status)
@@ -122,6 +136,26 @@ func (c *cdn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeAnswer(w, r, a, state)
 }
 
+// idleConn is a connection of a WebSocket, which the CDN closes if no message comes for too long.
+type idleConn struct {
+	io.ReadWriteCloser
+	timer      *time.Timer
+	maxSilence time.Duration
+}
+
+// Read implements io.Reader.
+func (c *idleConn) Read(p []byte) (int, error) {
+	n, err := c.ReadWriteCloser.Read(p)
+	c.timer.Reset(c.maxSilence)
+	return n, err
+}
+
+// Write implements io.Writer.
+func (c *idleConn) Write(p []byte) (int, error) {
+	c.timer.Reset(c.maxSilence)
+	return c.ReadWriteCloser.Write(p)
+}
+
 // rewrite makes the request for the edge.
 func (c *cdn) rewrite(out, in *http.Request) {
 	client, _, _ := net.SplitHostPort(in.RemoteAddr)
@@ -129,9 +163,13 @@ func (c *cdn) rewrite(out, in *http.Request) {
 	out.Host = in.Host
 	out.Header.Set("CF-Connecting-IP", client)
 	out.Header.Set("CF-Ray", "8c0ffee0c0ffee00-FRA")
-	out.Header.Set("CF-Visitor", `{"scheme":"https"}`)
+	scheme := "http"
+	if in.TLS != nil {
+		scheme = "https"
+	}
+	out.Header.Set("CF-Visitor", `{"scheme":"`+scheme+`"}`)
 	out.Header.Set("CDN-Loop", "cloudflare; loops=1")
-	out.Header.Set("X-Forwarded-Proto", "https")
+	out.Header.Set("X-Forwarded-Proto", scheme)
 	if before := in.Header.Get("X-Forwarded-For"); before != "" {
 		client = before + "," + client
 	}

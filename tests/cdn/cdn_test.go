@@ -5,10 +5,13 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +19,8 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/theworklabs/edge/internal/authority"
+	"github.com/theworklabs/edge/internal/testport"
+	"github.com/theworklabs/edge/tests/acme/lab"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -36,6 +41,16 @@ func TestWhatACDNStores(t *testing.T) {
 		{"an answer of the API", "/api/accounts", 200, "DYNAMIC", 2, ""},
 		{"cache deception", "/api/me/x.css", 200, "BYPASS", 2, ""},
 		{"cache deception with a parameter", "/api/me;x.css", 200, "BYPASS", 2, ""},
+		{"with an encoded slash", "/api/me%2Fx.css", 200, "BYPASS", 2, ""},
+		{"with an encoded semicolon", "/api/me%3Bx.css", 200, "BYPASS", 2, ""},
+		{"with an encoded number sign", "/api/me%23x.css", 200, "BYPASS", 2, ""},
+		{"with an encoded question mark", "/api/me%3Fx.css", 200, "BYPASS", 2, ""},
+		{"with an encoded new line", "/api/me%0Ax.css", 200, "BYPASS", 2, ""},
+		{"with a NUL", "/api/me%00x.css", 200, "BYPASS", 2, ""},
+		{"twice encoded", "/api/me%252Fx.css", 200, "BYPASS", 2, ""},
+		{"out of the files' directory", "/assets/..%2Fapi/me/x.css", 200, "BYPASS", 2, ""},
+		{"out of it with encoded dots", "/assets/%2e%2e/api/me/x.css", 200, "BYPASS", 2, ""},
+		{"with a backslash", "/api/me%5Cx.css", 200, "BYPASS", 2, ""},
 		{"an error of the API", "/api/fails.js", 500, "BYPASS", 2, ""},
 		{"a blocked path", "/api/queues/x.css", 404, "BYPASS", 0, "no-store"},
 	} {
@@ -45,6 +60,9 @@ func TestWhatACDNStores(t *testing.T) {
 		_, after := s.app.last()
 		t.Logf("%-34s the edge: %d, Cache-Control %q, CDN-Cache-Control %q; the visitor: %s, then %s; the application got %d of 2", c.name, first.status,
 			first.header.Get("Cache-Control"), first.header.Get("CDN-Cache-Control"), first.header.Get("CF-Cache-Status"), second.header.Get("CF-Cache-Status"), after-before)
+		if hsts := first.header.Values("Strict-Transport-Security"); len(hsts) != 1 {
+			t.Errorf("%s: Strict-Transport-Security %q, want one value, and the edge's", c.name, hsts)
+		}
 		if first.status != c.status || second.header.Get("CF-Cache-Status") != c.second || after-before != c.requests || first.header.Get("Cache-Control") != c.cacheControl {
 			t.Errorf("%s: %d, %s, %d requests, Cache-Control %q; want %+v", c.name, first.status, second.header.Get("CF-Cache-Status"), after-before, first.header.Get("Cache-Control"), c)
 		}
@@ -177,8 +195,8 @@ func TestCompressionOnTheWay(t *testing.T) {
 		}
 		tag := a.header.Get("ETag")
 		t.Logf("%s: Content-Encoding %q, ETag %s, Vary %q", encoding, a.header.Get("Content-Encoding"), tag, a.header.Get("Vary"))
-		if tag == "" {
-			t.Errorf("%s: no ETag", encoding)
+		if vary := strings.Join(a.header.Values("Vary"), ","); tag == "" || !strings.Contains(vary, "Accept-Encoding") {
+			t.Errorf("%s: ETag %q, Vary %q", encoding, tag, vary)
 		}
 		// A path that the CDN does not store asks the application with that tag.
 		again := s.mustRequest(t, "HEAD", "/assets/index-4f8a21.js", "If-None-Match", tag)
@@ -193,6 +211,15 @@ func TestLimitsOfTheCDN(t *testing.T) {
 	large, err := s.request("POST", "/api/attachments", strings.NewReader(strings.Repeat("x", 2<<20)))
 	if err != nil || large.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a large body: %+v, %v", large, err)
+	}
+	// Of a body without a length, the CDN notices it on the way. The application must not take the part for all of it.
+	chunked, err := s.request("POST", "/api/attachments", io.MultiReader(strings.NewReader(strings.Repeat("x", 2<<20))))
+	if err != nil || chunked.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a large body without a length: %+v, %v", chunked, err)
+	}
+	harness.Eventually(t, "the application notices that the body is cut", func() bool { return s.app.cut.Load() == 1 })
+	if small, err := s.request("POST", "/api/attachments", io.MultiReader(strings.NewReader("x"))); err != nil || small.status != http.StatusOK || s.app.uploads.Load() != 1 {
+		t.Errorf("a small body: %+v, %v; %d have arrived", small, err, s.app.uploads.Load())
 	}
 	if slow := s.mustRequest(t, "GET", "/api/slow"); slow.status != 524 {
 		t.Errorf("a slow answer: %+v", slow)
@@ -221,6 +248,57 @@ func TestWebSocketsPassTheCDN(t *testing.T) {
 		if _, got, err := conn.Read(ctx); err != nil || string(got) != message {
 			t.Errorf("got %q, %v", got, err)
 		}
+		time.Sleep(s.cdn.maxSilence / 3) // together they are longer than a silence may be
+	}
+	if n := s.app.sockets.Load(); n != 0 {
+		t.Error("it was closed although there were messages")
+	}
+	began := time.Now()
+	if _, _, err := conn.Read(ctx); err == nil || time.Since(began) > 5*s.cdn.maxSilence {
+		t.Errorf("a WebSocket without messages: %v after %v", err, time.Since(began))
+	}
+	harness.Eventually(t, "the application notices that the CDN has closed it", func() bool { return s.app.sockets.Load() == 1 })
+}
+
+// TestCertificatesThroughTheCDN: the authority's requests come through the CDN. Its own connection to port 443 would get the CDN's certificate, so only HTTP-01 works.
+func TestCertificatesThroughTheCDN(t *testing.T) {
+	plain, encrypted := testport.Port(t), testport.Port(t)
+	ports := make([]int, 2)
+	for i, port := range []string{plain, encrypted} {
+		var err error
+		if ports[i], err = strconv.Atoi(port); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ca := lab.Start(t, lab.Options{HTTPPort: ports[0], TLSPort: ports[1]})
+	const domain, name = "cdn.test", "accounting.cdn.test"
+	ca.Resolve(t, name, "127.0.0.1")
+	s := new(site)
+	_, certificate := s.startEdge(t, domain, "ACME_OPTIONS=acme_ca "+ca.URL+"\nacme_ca_root "+ca.RootFile, "ACME_EMAIL=admin@cdn.test")
+	unencrypted, visitors := newCDN("http", s.http, nil), newCDN("https", s.https, []tls.Certificate{certificate})
+	for port, handler := range map[string]http.Handler{plain: unencrypted, encrypted: visitors} {
+		listener, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewUnstartedServer(handler)
+		_ = server.Listener.Close() // it has another port
+		server.Listener = listener
+		if port == plain {
+			server.Start()
+		} else {
+			server.StartTLS()
+		}
+		t.Cleanup(server.Close)
+	}
+	began := time.Now()
+	harness.Eventually(t, "the edge has a certificate of the authority", func() bool {
+		conn, err := tls.Dial("tcp", "127.0.0.1:"+s.https, &tls.Config{ServerName: name, RootCAs: ca.Issued, Certificates: []tls.Certificate{certificate}})
+		return err == nil && conn.Close() == nil
+	})
+	t.Logf("a certificate after %v, with %d orders", time.Since(began).Round(100*time.Millisecond), len(ca.Orders(name)))
+	if n := len(ca.Orders(name)); n > 2 {
+		t.Errorf("%d orders", n)
 	}
 }
 

@@ -38,6 +38,9 @@ type application struct {
 	mu        sync.Mutex
 	seen      []*http.Request
 	abandoned atomic.Int32 // requests whose client left before the answer
+	uploads   atomic.Int32 // bodies that came to their end
+	cut       atomic.Int32 // bodies that did not
+	sockets   atomic.Int32 // WebSockets that have ended
 }
 
 // ServeHTTP implements http.Handler.
@@ -69,6 +72,13 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case strings.HasPrefix(r.URL.Path, "/socket"):
 		echo(w, r)
+		a.sockets.Add(1)
+	case r.URL.Path == "/api/attachments":
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			a.cut.Add(1)
+			return
+		}
+		a.uploads.Add(1)
 	case strings.HasPrefix(r.URL.Path, "/api/"):
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprintf(w, `{"user":%q,"address":%q}`, r.Header.Get("Authorization"), r.Header.Get("X-Real-Ip"))
@@ -116,9 +126,28 @@ type site struct {
 
 const host = "accounting.localhost"
 
+// start runs the edge behind a CDN, and waits until it serves visitors.
 func start(t *testing.T) *site {
 	t.Helper()
-	s := &site{app: new(application), http: testport.Port(t), https: testport.Port(t)}
+	s := new(site)
+	edge, certificate := s.startEdge(t, "localhost")
+	s.cdn = newCDN("https", s.https, []tls.Certificate{certificate})
+	s.visitors = s.cdn.start()
+	t.Cleanup(s.visitors.Close)
+	harness.Eventually(t, "the edge serves through the CDN", func() bool {
+		if edge.HasEnded() {
+			t.Fatal(edge.Output())
+		}
+		resp, err := s.request("GET", "/", nil)
+		return err == nil && resp.status == http.StatusOK
+	})
+	return s
+}
+
+// startEdge runs the edge with the shipped configuration and more variables, in front of the application. It returns the certificate that it demands.
+func (s *site) startEdge(t *testing.T, domain string, env ...string) (*harness.Process, tls.Certificate) {
+	t.Helper()
+	s.app, s.http, s.https = new(application), testport.Port(t), testport.Port(t)
 	server, webapp := httptest.NewServer(s.app), httptest.NewServer(s.app)
 	t.Cleanup(server.Close)
 	t.Cleanup(webapp.Close)
@@ -154,20 +183,9 @@ func start(t *testing.T) *site {
 		text = strings.Replace(text, old, replacement, 1)
 	}
 	text += "\nopen.localhost {\n\trespond open\n}\n"
-	edge := harness.StartEdge(t, text,
-		"DOMAIN=localhost", "HTTP_PORT="+s.http, "HTTPS_PORT="+s.https, "PUBLIC_HTTPS_PORT="+s.https, "EDGE_ADMIN=unix/"+filepath.Join(dir, "admin.sock"),
-		"TRUSTED_PROXIES=cloudflare "+address, "ORIGIN_PULLS=import origin_pulls")
-	s.cdn = newCDN("https", s.https, []tls.Certificate{certificate})
-	s.visitors = s.cdn.start()
-	t.Cleanup(s.visitors.Close)
-	harness.Eventually(t, "the edge serves through the CDN", func() bool {
-		if edge.HasEnded() {
-			t.Fatal(edge.Output())
-		}
-		resp, err := s.request("GET", "/", nil)
-		return err == nil && resp.status == http.StatusOK
-	})
-	return s
+	return harness.StartEdge(t, text, append(env,
+		"DOMAIN="+domain, "HTTP_PORT="+s.http, "HTTPS_PORT="+s.https, "PUBLIC_HTTPS_PORT="+s.https, "EDGE_ADMIN=unix/"+filepath.Join(dir, "admin.sock"),
+		"TRUSTED_PROXIES=cloudflare "+address, "ORIGIN_PULLS=import origin_pulls")...), certificate
 }
 
 type answer struct {
