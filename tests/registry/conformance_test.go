@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 	}
 	t.Logf("%d tests: %v", len(alone), counts)
 	if counts["passed"] < 100 || counts["passed"] == len(alone) {
-		t.Error("without the edge, hardly a test has passed, or all have: CNCF Distribution 2.8 fails some")
+		t.Error("without the edge, hardly a test has passed, or all have: CNCF Distribution 3.0 fails some")
 	}
 	for _, name := range slices.Sorted(maps.Keys(alone)) {
 		if behind[name] != alone[name] {
