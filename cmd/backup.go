@@ -21,6 +21,7 @@ import (
 	"github.com/theworklabs/edge/internal/lowpriority"
 	"github.com/theworklabs/edge/internal/recovery"
 	"github.com/theworklabs/edge/internal/restic"
+	"github.com/theworklabs/edge/internal/timers"
 )
 
 func backupCommand() caddycmd.Command {
@@ -192,7 +193,7 @@ A backup stores:
 Next: edge backup
 `, created.Repository, created.File, created.RecoveryKey, keepRecoveryKey, indent(created.Plan.String()))
 	}
-	printTimers(out, created.Timers)
+	printTimers(out, created.Timers, "a backup each hour, the logs each minute, and a drill each week", "edge-backup")
 }
 
 const keepRecoveryKey = `It is stored nowhere, and is not shown again. Keep it where you keep other passwords, together with the
@@ -217,14 +218,14 @@ func variablesFromFlags(cmd *cobra.Command) ([]string, error) {
 	return env, nil
 }
 
-// printTimers prints what runs regularly from now on, or what cron has to run.
-func printTimers(w io.Writer, timers *backup.Timers) {
+// printTimers prints what runs regularly from now on, or what cron has to run, in a file of a name.
+func printTimers(w io.Writer, installed *timers.Installed, what, cronFile string) {
 	switch {
-	case timers == nil:
-	case len(timers.Units) > 0:
-		fmt.Fprintf(w, "\nsystemd runs a backup each hour, the logs each minute, and a drill each week:\n%s\n", indent(strings.Join(timers.Units, "\n")))
+	case installed == nil:
+	case len(installed.Units) > 0:
+		fmt.Fprintf(w, "\nsystemd runs %s:\n%s\n", what, indent(strings.Join(installed.Units, "\n")))
 	default:
-		fmt.Fprintf(w, "\nThis machine has no systemd. For cron, in /etc/cron.d/edge-backup:\n%s\n", indent(strings.Join(timers.Cron, "\n")))
+		fmt.Fprintf(w, "\nThis machine has no systemd. For cron, in /etc/cron.d/%s:\n%s\n", cronFile, indent(strings.Join(installed.Cron, "\n")))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -25,7 +26,7 @@ import (
 func registryCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "registry",
-		Usage: "cleanup [--keep 20] [--keep-for 720h] [--keep-tags <regexp>] [--in-use <file>] [--dry-run]",
+		Usage: "cleanup [--keep 20] [--keep-for 720h] [--keep-tags <regexp>] [--in-use <file>] [--dry-run | --timer]",
 		Short: "Deletes old images of the stack's container registry",
 		Long: `
 Deletes tags of the registry of compose.registry.yaml that are neither the newest of their
@@ -40,6 +41,8 @@ Run it on the host, where you run docker compose, for example each week: docs/re
   --in-use     is a file with digests of images that other machines use, one in each line:
                docker images --digests --format '{{.Digest}}' there. May be repeated.
   --dry-run    prints what would be deleted.
+  --timer      has systemd run it each week, with the same options, and deletes nothing now.
+               Without systemd, it prints a line for cron.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			addProjectFlags(cmd)
@@ -50,6 +53,8 @@ Run it on the host, where you run docker compose, for example each week: docs/re
 			f.String("keep-tags", `^(latest|v?[0-9]+(\.[0-9]+)*)$`, "Tags that stay")
 			f.StringArray("in-use", nil, "A file with digests of images that other machines use")
 			f.Bool("dry-run", false, "Print what would be deleted")
+			f.Bool("timer", false, "Run it each week, by systemd")
+			cmd.MarkFlagsMutuallyExclusive("dry-run", "timer")
 			cmd.RunE = runWithArgs(runRegistry)
 		},
 	}
@@ -77,19 +82,33 @@ func runRegistry(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
-		var inUse []string
+		var inUse, again []string
 		for _, name := range files {
 			text, err := os.ReadFile(name)
 			if err != nil {
 				return err
 			}
 			inUse = append(inUse, strings.Fields(string(text))...)
+			absolute, err := filepath.Abs(name)
+			if err != nil {
+				return err
+			}
+			again = append(again, "--in-use", absolute)
 		}
-		return (&imagecleanup.Cleanup{
+		c := &imagecleanup.Cleanup{
 			InUse:  inUse,
 			Docker: compose.CLI{}, Project: project, Edge: flags.String("edge"), Service: flags.String("service"), DryRun: flags.Bool("dry-run"), Out: cmd.OutOrStdout(),
 			Flags: []string{"--keep", fmt.Sprint(policy.Keep), "--keep-for", policy.KeepFor.String(), "--keep-tags", policy.KeepTags.String()},
-		}).Run(ctx)
+		}
+		if !flags.Bool("timer") {
+			return c.Run(ctx)
+		}
+		installed, err := c.Schedule(ctx, again...)
+		if err != nil {
+			return err
+		}
+		printTimers(cmd.OutOrStdout(), installed, "the cleanup each week", "edge-registry")
+		return nil
 	case len(args) == 1 && args[0] == "delete": // not for users: cleanup runs it in the edge's container
 		if policy.InUse, err = readDigests(cmd.InOrStdin()); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
 	"github.com/theworklabs/edge/internal/restic"
+	"github.com/theworklabs/edge/internal/timers"
 )
 
 // Init sets up the repository of a project's backups.
@@ -37,7 +38,7 @@ type Created struct {
 	IsSecond    bool   // it is one to which each set is copied
 	RecoveryKey string // a second password of the repository, which is stored nowhere
 	Plan        *Plan  // what a backup will store
-	Timers      *Timers
+	Timers      *timers.Installed
 }
 
 // Run creates the repository, with a password that it writes to backup.env, and a recovery key. It does not replace a backup.env, nor use a
@@ -104,7 +105,7 @@ func (i *Init) Run(ctx context.Context) (*Created, error) {
 	}
 	if i.Timer {
 		project.Name = stack.Name
-		if created.Timers, err = installTimers(ctx, project, i.Edge, unitDirectory); err != nil {
+		if created.Timers, err = timers.Install(ctx, project, timers.Directory, jobs(project, i.Edge)...); err != nil {
 			return created, hint.New(fmt.Errorf("the repository %s is created, but nothing runs regularly: %w", created.Repository, err), "edge backup init --timer")
 		}
 	}
@@ -129,7 +130,7 @@ func (i *Init) extend(ctx context.Context) (*Created, error) {
 	}
 	if i.Timer {
 		project.Name = stack.Name
-		created.Timers, err = installTimers(ctx, project, i.Edge, unitDirectory)
+		created.Timers, err = timers.Install(ctx, project, timers.Directory, jobs(project, i.Edge)...)
 	}
 	return created, err
 }

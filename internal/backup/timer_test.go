@@ -1,9 +1,6 @@
 package backup
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,65 +8,15 @@ import (
 	"github.com/theworklabs/edge/internal/compose"
 )
 
-func TestJobsAreUnitsAndCronLines(t *testing.T) {
-	project := compose.Project{Name: "shop", Directory: "/srv/my shop", Files: []string{"/srv/my shop/compose.yaml"}}
-	all := jobs(project, "front/edge")
-	if len(all) != 3 {
-		t.Fatalf("got %+v", all)
-	}
-	logs := all[1]
-	const program = "/usr/local/bin/edge"
-	for _, want := range []string{
-		`ExecStart=/usr/local/bin/edge backup logs --project-name shop --project-directory "/srv/my shop" --file "/srv/my shop/compose.yaml" --edge front/edge` + "\n",
-		"WorkingDirectory=/srv/my shop\n", "Type=oneshot\n", "Environment=HOME=%h\n",
-	} {
-		if got := logs.service(program, project.Directory); !strings.Contains(got, want) {
-			t.Errorf("the service is\n%s\nwant %s", got, want)
+func TestJobsOfAProject(t *testing.T) {
+	all := jobs(compose.Project{Name: "shop", Directory: "/srv/shop", Files: []string{"/srv/shop/compose.yaml"}}, "front/edge")
+	const where = " --project-name shop --project-directory /srv/shop --file /srv/shop/compose.yaml --edge front/edge"
+	for i, want := range []string{"edge-backup-shop: backup --wait 50m", "edge-backup-shop-logs: backup logs", "edge-backup-shop-drill: drill random --in-turn --wait 12h"} {
+		if got := all[i].Name + ": " + strings.Join(all[i].Args, " "); got != want+where {
+			t.Errorf("got %s, want %s", got, want+where)
 		}
-	}
-	if got := all[2].CronLine(program); !strings.HasPrefix(got, "41 4 * * 0  root  /usr/local/bin/edge drill random --in-turn --wait 12h --project-name shop ") {
-		t.Errorf("got %s", got)
 	}
 	if first := time.Date(2026, 11, 22, 4, 41, 0, 0, time.UTC); IsLogicalWeek(first) == IsLogicalWeek(first.AddDate(0, 0, 7)) {
 		t.Error("two drills in a row restore the same way")
-	}
-	if got := logs.timer(); !strings.Contains(got, "OnCalendar=*-*-* *:*:00\n") || !strings.Contains(got, "Persistent=true\n") {
-		t.Errorf("the timer is\n%s", got)
-	}
-	const want = "* * * * *  root  /usr/local/bin/edge backup logs --project-name shop --project-directory '/srv/my shop' --file '/srv/my shop/compose.yaml' --edge front/edge >/dev/null"
-	if got := logs.CronLine(program); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	if got := joinUnitWords([]string{"100%", "$HOME", `a "b" \c`}); got != `100%% $$HOME "a \"b\" \\c"` {
-		t.Errorf("got %s", got)
-	}
-}
-
-// TestSystemdTakesTheUnits of a project whose paths need quotes.
-func TestSystemdTakesTheUnits(t *testing.T) {
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("this machine has no systemd-analyze; where tests/setup has run, it has")
-	}
-	directory := filepath.Join(t.TempDir(), `100% "of" it's mine`)
-	if err := os.Mkdir(directory, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(t.TempDir(), "edge")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	var files []string
-	units := t.TempDir()
-	for _, j := range jobs(compose.Project{Name: "shop", Directory: directory, Files: []string{filepath.Join(directory, "compose.yaml")}}, "") {
-		for suffix, text := range map[string]string{".service": j.service(program, directory), ".timer": j.timer()} {
-			file := filepath.Join(units, j.Name+suffix)
-			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			files = append(files, file)
-		}
-	}
-	if out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no", "--generators=no"}, files...)...).CombinedOutput(); err != nil || strings.Contains(string(out), units) {
-		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 }

@@ -41,13 +41,17 @@ const undoTimeout = 30 * time.Second
 // collectorSuffix is what the name of the container that removes layers has after the project's. It has a name so that it can be ended.
 const collectorSuffix = "-registry-cleanup"
 
-// Run deletes images and layers. Whatever fails, the registry runs afterwards, and its requests are no longer held.
-func (c *Cleanup) Run(ctx context.Context) (err error) {
+func (c *Cleanup) readStack(ctx context.Context) (*compose.Stack, error) {
 	config, _, err := c.Docker.Run(ctx, c.Project.Args("config", "--format", "json")...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	stack, err := compose.ParseStack(config)
+	return compose.ParseStack(config)
+}
+
+// Run deletes images and layers. Whatever fails, the registry runs afterwards, and its requests are no longer held.
+func (c *Cleanup) Run(ctx context.Context) (err error) {
+	stack, err := c.readStack(ctx)
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,8 @@ func (d *fakeDocker) Stream(ctx context.Context, stdin io.Reader, stdout io.Writ
 		if d.isLeft || has(d.calls, " run --rm") {
 			fmt.Fprintln(stdout, "collector-id")
 		}
+	case strings.Contains(call, "working_dir"):
+		fmt.Fprintln(stdout, "/srv/shop\t/srv/shop/compose.yaml,/srv/shop/compose.registry.yaml\t/srv/shop/.env")
 	case args[0] == "ps":
 		for _, service := range d.running {
 			if strings.Contains(call, "com.docker.compose.service="+service) {

@@ -44,3 +44,41 @@ func TestBackupsRunByTimers(t *testing.T) {
 		t.Errorf("backup.env is\n%s", out)
 	}
 }
+
+// TestTheRegistryIsCleanedUpByATimer: the unit runs the cleanup with the options that it was made with.
+func TestTheRegistryIsCleanedUpByATimer(t *testing.T) {
+	h := newHost(t)
+	h.mustRun("mkdir", "-p", "/srv/my shop")
+	h.write("/srv/my shop/compose.yaml", "services: {}\n")
+	h.write("/srv/in-use", "sha256:1\n")
+	h.write("/srv/config.json", `{"name": "shop", "services": {"registry": {"image": "registry:3.0.0"}}}`)
+	h.write("/srv/containers.json", `[{"Id": "1", "Name": "/shop-registry-1", "State": {"Status": "running"}, "Config": {"Labels": {}}}]`)
+	// There is a registry, and no edge.
+	h.write("/usr/local/bin/docker", `#!/bin/sh
+case "$*" in
+*'config --format json'*) cat /srv/config.json ;;
+*working_dir*) printf '/srv/my shop\t/srv/my shop/compose.yaml\t\n' ;;
+'ps '*service=registry*) echo 1 ;;
+'inspect '*) cat /srv/containers.json ;;
+esac
+`)
+	h.mustRun("chmod", "0755", "/usr/local/bin/docker")
+	out := h.mustRun("edge", "registry", "cleanup", "--project-directory", "/srv/my shop", "--keep", "7", "--in-use", "/srv/in-use", "--timer")
+	if !strings.Contains(out, "edge-registry-shop.timer") || h.mustRun("systemctl", "is-enabled", "edge-registry-shop.timer") != "enabled" {
+		t.Errorf("the command prints\n%s", out)
+	}
+	unit := h.mustRun("systemctl", "cat", "edge-registry-shop.service")
+	for _, want := range []string{"--keep 7", "--in-use /srv/in-use", `--project-directory "/srv/my shop"`} {
+		if !strings.Contains(unit, want) {
+			t.Errorf("the unit has no %s:\n%s", want, unit)
+		}
+	}
+	if out, err := h.run("systemctl", "start", "edge-registry-shop"); err == nil {
+		t.Errorf("it succeeded without an edge: %s", out)
+	}
+	journal := h.mustRun("journalctl", "--no-pager", "--output", "cat", "--unit", "edge-registry-shop.service")
+	if !strings.Contains(journal, "edge: error: the service edge of the project shop does not run") || !strings.Contains(h.mustRun("systemctl", "--failed", "--no-legend"), "edge-registry-shop") {
+		t.Errorf("a cleanup that fails is not seen:\n%s", journal)
+	}
+	t.Log(journal)
+}
