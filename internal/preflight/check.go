@@ -80,6 +80,7 @@ func (c *Check) Run(ctx context.Context) []Finding {
 	all = append(all, c.readOtherProjects(ctx, s)...)
 	all = append(all, c.checkFiles(s)...)
 	all = append(all, c.checkCertificates(s)...)
+	all = append(all, checkCDN(s)...)
 	all = append(all, c.checkRemoteDatabases(ctx, s)...)
 
 	config, found := c.checkConfiguration(ctx, s)
