@@ -92,9 +92,11 @@ release-sign:
 release-publish:
 	deploy/release-publish
 
-# Two builds of a release are equal, their programs start on each platform, and their signatures hold; and the workflows run with act. 40 minutes.
+# Two builds of a release are equal, their programs start on each platform, and their signatures hold; xcaddy builds the module; and the workflows run with act.
+# 45 minutes.
 test-release: setup image
 	tests/release
+	tests/xcaddy
 	tests/workflows
 
 # The configuration and the data of another revision, such as the last release, under this one, and back: make test-upgrade BASE=REVISION. Two minutes.
@@ -209,6 +211,9 @@ $(TOOLS)/conformance: tools/conformance/go.mod
 
 $(TOOLS)/actionlint: tools/workflows/go.mod
 	CGO_ENABLED=0 go build -C tools/workflows -trimpath -ldflags='-s -w' -o ../../$@ github.com/rhysd/actionlint/cmd/actionlint
+
+$(TOOLS)/xcaddy: tools/xcaddy/go.mod
+	CGO_ENABLED=0 go build -C tools/xcaddy -trimpath -ldflags='-s -w' -o ../../$@ github.com/caddyserver/xcaddy/cmd/xcaddy
 
 $(TOOLS)/otelcol: tools/otelcol/go.mod tools/otelcol/main.go
 	go build -C tools/otelcol -trimpath -ldflags='-s -w' -o ../../$@ .
