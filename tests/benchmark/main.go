@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	b := &bench{effort: fullEffort, out: out}
 	only := flags.String("cases", "", "beginnings of GROUP: CASE, separated by semicolons; all if empty")
-	names := flags.String("proxies", "edge,caddy,nginx,haproxy", "the proxies that take part, separated by commas; traefik too, if tests/traefik-setup has built it")
+	names := flags.String("proxies", "edge,caddy,nginx,haproxy", "the proxies that take part, separated by commas; traefik (with its fastProxy) and traefik-standard, too, if tests/traefik-setup has built it")
 	folder := flags.String("out", "docs", "`directory` of benchmark.md, benchmark.json and the plots; \"\": writes nothing")
 	list := flags.Bool("list", false, "list the cases and exit")
 	again := flags.Bool("again", false, "write benchmark.md and the plots again, from benchmark.json")
@@ -148,7 +148,7 @@ func chooseTargets(names string, others []*target) (chosen []*target, err error)
 		all := labTargets()
 		i := slices.IndexFunc(all, func(t *target) bool { return t.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("proxy %q: want edge, caddy, nginx, haproxy or traefik; others are given with --target", name)
+			return nil, fmt.Errorf("proxy %q: want edge, caddy, nginx, haproxy, traefik or traefik-standard; others are given with --target", name)
 		}
 		chosen = append(chosen, all[i])
 	}

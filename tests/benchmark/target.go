@@ -66,6 +66,10 @@ func labTargets() []*target {
 			name: "traefik", image: "edge-test/traefik:test", config: "traefik.yaml", more: "traefik-routes.yaml", version: []string{"traefik", "version"},
 			command: []string{"traefik", "--configFile=/benchmark/traefik.yaml"},
 		},
+		{ // without experimental.fastProxy
+			name: "traefik-standard", image: "edge-test/traefik:test", config: "traefik.yaml", more: "traefik-routes.yaml", version: []string{"traefik", "version"},
+			command: []string{"traefik", "--configFile=/benchmark/traefik-standard.yaml"},
+		},
 	}
 }
 
@@ -138,7 +142,7 @@ func (t *target) start(ctx context.Context, dir string, endpoints []string) erro
 		if name == "" {
 			continue
 		}
-		if err := t.writeConfig(filepath.Join(dir, name), name, endpoints); err != nil {
+		if err := t.writeConfig(filepath.Join(dir, strings.Replace(name, "traefik", t.name, 1)), name, endpoints); err != nil {
 			return err
 		}
 	}
@@ -188,7 +192,7 @@ func (t *target) writeConfig(file, name string, endpoints []string) error {
 		admin = t.admin
 	}
 	return text.Execute(f, map[string]any{
-		"HTTP": port(t.http), "HTTPS": port(t.https), "Logged": port(t.logged), "Reusing": port(t.reusing), "Admin": admin, "Endpoints": endpoints,
+		"Name": t.name, "HTTP": port(t.http), "HTTPS": port(t.https), "Logged": port(t.logged), "Reusing": port(t.reusing), "Admin": admin, "Endpoints": endpoints,
 	})
 }
 
