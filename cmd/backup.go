@@ -218,8 +218,8 @@ func variablesFromFlags(cmd *cobra.Command) ([]string, error) {
 	return env, nil
 }
 
-// printTimers prints what runs regularly from now on, or what cron has to run, in a file of a name.
-func printTimers(w io.Writer, installed *timers.Installed, what, cronFile string) {
+// printTimers prints the units that run something from now on, or the lines for a file in /etc/cron.d.
+func printTimers(w io.Writer, installed *timers.Timers, what, cronFile string) {
 	switch {
 	case installed == nil:
 	case len(installed.Units) > 0:

@@ -38,7 +38,7 @@ type Created struct {
 	IsSecond    bool   // it is one to which each set is copied
 	RecoveryKey string // a second password of the repository, which is stored nowhere
 	Plan        *Plan  // what a backup will store
-	Timers      *timers.Installed
+	Timers      *timers.Timers
 }
 
 // Run creates the repository, with a password that it writes to backup.env, and a recovery key. It does not replace a backup.env, nor use a

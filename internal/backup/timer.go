@@ -8,7 +8,7 @@ import (
 // jobs returns what has to run for a project: backups each hour, logs each minute, and a drill each week.
 func jobs(project compose.Project, edgeName string) []timers.Job {
 	job := func(suffix, schedule, cron, about string, args ...string) timers.Job {
-		return timers.Job{Name: "edge-backup-" + project.Name + suffix, Schedule: schedule, Cron: cron, Args: append(args, timers.Where(project, edgeName)...), About: about}
+		return timers.Job{Name: "edge-backup-" + project.Name + suffix, Schedule: schedule, Cron: cron, Args: append(args, timers.ProjectFlags(project, edgeName)...), About: about, CatchUp: true}
 	}
 	return []timers.Job{
 		job("", "*-*-* *:17:00", "17 * * * *", "Backup of "+project.Name, "backup", "--wait", "50m"),

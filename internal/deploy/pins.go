@@ -108,7 +108,7 @@ func ReadPins(directory string) (*Pins, error) {
 	err = decoder.Decode(p)
 	for key := range p.Others {
 		if !strings.HasPrefix(key, "x-edge-") {
-			err = errors.Join(err, fmt.Errorf("field %s not found", key))
+			err = errors.Join(err, fmt.Errorf("unknown field %s", key))
 		}
 	}
 	if err != nil {

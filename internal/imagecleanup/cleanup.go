@@ -41,8 +41,8 @@ const undoTimeout = 30 * time.Second
 // collectorSuffix is what the name of the container that removes layers has after the project's. It has a name so that it can be ended.
 const collectorSuffix = "-registry-cleanup"
 
-func (c *Cleanup) readStack(ctx context.Context) (*compose.Stack, error) {
-	config, _, err := c.Docker.Run(ctx, c.Project.Args("config", "--format", "json")...)
+func (c *Cleanup) readStack(ctx context.Context, project compose.Project) (*compose.Stack, error) {
+	config, _, err := c.Docker.Run(ctx, project.Args("config", "--format", "json")...)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (c *Cleanup) readStack(ctx context.Context) (*compose.Stack, error) {
 
 // Run deletes images and layers. Whatever fails, the registry runs afterwards, and its requests are no longer held.
 func (c *Cleanup) Run(ctx context.Context) (err error) {
-	stack, err := c.readStack(ctx)
+	stack, err := c.readStack(ctx, c.Project)
 	if err != nil {
 		return err
 	}

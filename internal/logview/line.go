@@ -70,6 +70,9 @@ func (l Line) IsError() bool {
 	if l.Entry == nil {
 		return errorWords.MatchString(noErrors.ReplaceAllString(l.Text, ""))
 	}
+	if _, isLost := l.Entry.others["outcome"]; isLost && l.Entry.Level == "warn" { // a request without a complete answer
+		return true
+	}
 	return l.Entry.Status >= 500 || l.Entry.Level == "error" || l.Entry.Level == "fatal" || l.Entry.Level == "panic"
 }
 

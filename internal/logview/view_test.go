@@ -127,6 +127,22 @@ func TestErrorsOfApplications(t *testing.T) {
 	}
 }
 
+// TestLostRequestsAreErrors, although the edge logs them as warnings, and an incomplete response has a status of its own.
+func TestLostRequestsAreErrors(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"level":"warn","ts":1,"logger":"http.reverse_proxy.transport.edge","msg":"a response was incomplete","service":"api:80","outcome":"incomplete"}`:                             true,
+		`{"@timestamp":"2026-11-27T02:00:01Z","ecs.version":"8.11","log.level":"warn","message":"a request was not answered","service.target.name":"api:80","edge.outcome":"unknown"}`: true,
+		`{"level":"warn","ts":1,"logger":"edge","msg":"the queue is long"}`:                                                                                                            false,
+	} {
+		var out strings.Builder
+		v := View{Out: &out, Errors: true}
+		v.Add("edge-1 | 2026-11-27T02:00:01Z "+text, AnyContainer)
+		if err := v.Close(); err != nil || (out.Len() > 0) != want {
+			t.Errorf("%s: %v, printed %q", text, err, out.String())
+		}
+	}
+}
+
 // TestEntriesInECSSayWhatOthersSay.
 func TestEntriesInECSSayWhatOthersSay(t *testing.T) {
 	var out strings.Builder

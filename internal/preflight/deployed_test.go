@@ -16,7 +16,7 @@ func TestDeployedImagesThatAreNotReadAreAWarning(t *testing.T) {
 	}{
 		"read":            {"services: {app: {image: 'app:2'}}", "app:2", OK, "compose.deploy.yaml is read (services: 1)"},
 		"not read":        {"services: {app: {image: 'app:2'}}", "app:1", Warning, "docker compose up would put other images in the place of deployed ones: app"},
-		"more than pins":  {"networks: {}", "app:1", Error, "field networks not found"},
+		"more than pins":  {"networks: {}", "app:1", Error, "unknown field networks"},
 		"another project": {"x-edge-project: other\nservices: {app: {image: 'app:2'}}", "app:1", "", ""},
 		"nothing pinned":  {"x-edge-deploy: {}", "app:1", "", ""},
 	} {

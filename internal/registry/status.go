@@ -18,7 +18,7 @@ type ServiceStatus struct {
 	Sockets  int       `json:"sockets"`           // open upgraded connections, such as WebSockets
 	Traffic  Traffic   `json:"traffic"`           // bytes that sockets have carried, on all present and former endpoints
 	Retries  uint64    `json:"retries"`           // requests that were sent again
-	Lost     Lost      `json:"lost"`              // requests without an answer
+	Lost     Lost      `json:"lost"`              // requests without a complete answer
 	Ejected  uint64    `json:"ejected"`           // how often an endpoint was ejected
 	Drained  uint64    `json:"drained"`           // how often an endpoint began to drain
 	Checks   Checks    `json:"checks"`            // of the probes
@@ -144,13 +144,13 @@ const (
 	OutcomeNotSent                    // the edge could make no connection in time
 	OutcomeNotAnswered                // sent and not answered, without harm: its method is idempotent
 	OutcomeUnknown                    // sent and not answered: only the application knows whether it acted on it
-	OutcomeBrokenOff                  // the endpoint broke off its answer after its beginning
+	OutcomeIncomplete                 // the connection to the endpoint ended before the end of its answer
 	outcomeCount                      // the number of outcomes
 )
 
 // String returns the outcome's name in logs, metrics and the admin API.
 func (o Outcome) String() string {
-	return [...]string{"refused", "not sent", "not answered", "unknown", "broken off"}[o]
+	return [...]string{"refused", "not sent", "not answered", "unknown", "incomplete"}[o]
 }
 
 // Lost counts the requests without a complete answer, by outcome, since a route first named the service.
@@ -159,7 +159,7 @@ type Lost struct {
 	NotSent     uint64 `json:"not_sent"`
 	NotAnswered uint64 `json:"not_answered"`
 	Unknown     uint64 `json:"unknown"`
-	BrokenOff   uint64 `json:"broken_off"`
+	Incomplete  uint64 `json:"incomplete"`
 }
 
 // CountLost counts a request without a complete answer.
@@ -179,7 +179,7 @@ func (c *counters) lost() Lost {
 		NotSent:     c.outcomes[OutcomeNotSent].Load(),
 		NotAnswered: c.outcomes[OutcomeNotAnswered].Load(),
 		Unknown:     c.outcomes[OutcomeUnknown].Load(),
-		BrokenOff:   c.outcomes[OutcomeBrokenOff].Load(),
+		Incomplete:  c.outcomes[OutcomeIncomplete].Load(),
 	}
 }
 

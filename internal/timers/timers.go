@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
 )
@@ -20,25 +21,32 @@ type Job struct {
 	Cron     string // the same for cron
 	Args     []string
 	About    string // for people
+
+	CatchUp     bool          // run it at once if the machine was off at its time
+	StopTimeout time.Duration // for a command that ends by itself after SIGTERM, which its own children do not get; 0: for any other
 }
 
-// Where returns the flags with which a command of the edge finds a project, from any directory.
-func Where(project compose.Project, edgeName string) []string {
-	where := []string{"--project-name", project.Name, "--project-directory", project.Directory}
+// ProjectFlags returns the flags with which a command of the edge finds a project whose paths are absolute, from any directory.
+func ProjectFlags(project compose.Project, edgeName string) []string {
+	flags := []string{"--project-name", project.Name, "--project-directory", project.Directory}
 	for _, f := range project.Files {
-		where = append(where, "--file", f)
+		flags = append(flags, "--file", f)
 	}
 	for _, f := range project.EnvFiles {
-		where = append(where, "--env-file", f)
+		flags = append(flags, "--env-file", f)
 	}
 	if edgeName != "" && edgeName != "edge" {
-		where = append(where, "--edge", edgeName)
+		flags = append(flags, "--edge", edgeName)
 	}
-	return where
+	return flags
 }
 
 // service returns the unit that runs the job.
 func (j Job) service(program, directory string) string {
+	stop := ""
+	if j.StopTimeout > 0 {
+		stop = fmt.Sprintf("KillMode=mixed\nTimeoutStopSec=%d\n", int(j.StopTimeout.Seconds()))
+	}
 	return fmt.Sprintf(`[Unit]
 Description=%s
 Wants=network-online.target
@@ -54,7 +62,7 @@ Nice=10
 CPUWeight=10
 IOWeight=10
 IOSchedulingClass=idle
-`, j.About, joinUnitWords(append([]string{program}, j.Args...)), directory)
+%s`, escapeSpecifiers(j.About), joinUnitWords(append([]string{program}, j.Args...)), escapeSpecifiers(directory), stop)
 }
 
 // timer returns the unit that starts the service.
@@ -65,18 +73,18 @@ Description=%s
 [Timer]
 OnCalendar=%s
 AccuracySec=1s
-Persistent=true
+Persistent=%t
 
 [Install]
 WantedBy=timers.target
-`, j.About, j.Schedule)
+`, escapeSpecifiers(j.About), j.Schedule, j.CatchUp)
 }
 
 // CronLine returns the job for /etc/cron.d.
 func (j Job) CronLine(program string) string {
 	var words []string
 	for _, w := range append([]string{program}, j.Args...) {
-		if strings.ContainsFunc(w, func(r rune) bool {
+		if w == "" || strings.ContainsFunc(w, func(r rune) bool {
 			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:@", r)
 		}) {
 			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
@@ -86,12 +94,15 @@ func (j Job) CronLine(program string) string {
 	return j.Cron + "  root  " + strings.Join(words, " ") + " >/dev/null"
 }
 
+// escapeSpecifiers has systemd take a text as it is.
+func escapeSpecifiers(text string) string { return strings.ReplaceAll(text, "%", "%%") }
+
 // joinUnitWords quotes words for ExecStart.
 func joinUnitWords(words []string) string {
 	var quoted []string
 	for _, w := range words {
-		w = strings.NewReplacer("%", "%%", "$", "$$").Replace(w)
-		if strings.ContainsAny(w, " \t\"'\\") {
+		w = strings.ReplaceAll(escapeSpecifiers(w), "$", "$$")
+		if w == "" || strings.ContainsAny(w, " \t\"'\\") {
 			w = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(w) + `"`
 		}
 		quoted = append(quoted, w)
@@ -99,8 +110,8 @@ func joinUnitWords(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// Installed is what runs jobs, in the manner of this machine.
-type Installed struct {
+// Timers are what runs jobs, in the manner of this machine.
+type Timers struct {
 	Units []string // the files that were written, of timers that have been started; none without systemd
 	Cron  []string // without systemd, the lines for cron
 }
@@ -109,12 +120,12 @@ type Installed struct {
 const Directory = "/etc/systemd/system"
 
 // Install writes the units of jobs of a project into a directory, and starts their timers. On a machine without systemd, it returns lines for cron.
-func Install(ctx context.Context, project compose.Project, directory string, all ...Job) (*Installed, error) {
+func Install(ctx context.Context, project compose.Project, directory string, all ...Job) (*Timers, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	t := new(Installed)
+	t := new(Timers)
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		for _, j := range all {
 			t.Cron = append(t.Cron, j.CronLine(program))
@@ -123,9 +134,9 @@ func Install(ctx context.Context, project compose.Project, directory string, all
 	}
 	var names []string
 	for _, j := range all {
-		for suffix, text := range map[string]string{".service": j.service(program, project.Directory), ".timer": j.timer()} {
-			file := filepath.Join(directory, j.Name+suffix)
-			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		for _, unit := range []struct{ suffix, text string }{{".service", j.service(program, project.Directory)}, {".timer", j.timer()}} {
+			file := filepath.Join(directory, j.Name+unit.suffix)
+			if err := os.WriteFile(file, []byte(unit.text), 0o644); err != nil {
 				return nil, err
 			}
 			t.Units = append(t.Units, file)

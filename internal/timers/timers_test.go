@@ -6,14 +6,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
 )
 
 func TestJobsAreUnitsAndCronLines(t *testing.T) {
 	project := compose.Project{Name: "shop", Directory: "/srv/my shop", Files: []string{"/srv/my shop/compose.yaml"}}
-	drill := Job{Name: "edge-backup-shop-drill", Cron: "41 4 * * 0", Args: append([]string{"drill", "random"}, Where(project, "front/edge")...)}
-	logs := Job{Name: "edge-backup-shop-logs", Schedule: "*-*-* *:*:00", Cron: "* * * * *", Args: append([]string{"backup", "logs"}, Where(project, "front/edge")...)}
+	drill := Job{Name: "edge-backup-shop-drill", Cron: "41 4 * * 0", Args: append([]string{"drill", "random"}, ProjectFlags(project, "front/edge")...)}
+	logs := Job{Name: "edge-backup-shop-logs", Schedule: "*-*-* *:*:00", Cron: "* * * * *", CatchUp: true, Args: append([]string{"backup", "logs"}, ProjectFlags(project, "front/edge")...)}
 	const program = "/usr/local/bin/edge"
 	for _, want := range []string{
 		`ExecStart=/usr/local/bin/edge backup logs --project-name shop --project-directory "/srv/my shop" --file "/srv/my shop/compose.yaml" --edge front/edge` + "\n",
@@ -33,7 +34,7 @@ func TestJobsAreUnitsAndCronLines(t *testing.T) {
 	if got := logs.CronLine(program); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := joinUnitWords([]string{"100%", "$HOME", `a "b" \c`}); got != `100%% $$HOME "a \"b\" \\c"` {
+	if got := joinUnitWords([]string{"100%", "$HOME", "", `a "b" \c`}); got != `100%% $$HOME "" "a \"b\" \\c"` {
 		t.Errorf("got %s", got)
 	}
 }
@@ -43,7 +44,7 @@ func TestSystemdTakesTheUnits(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("this machine has no systemd-analyze; where tests/setup has run, it has")
 	}
-	directory := filepath.Join(t.TempDir(), `100% "of" it's mine`)
+	directory := filepath.Join(t.TempDir(), `100%u "of" it's mine`)
 	if err := os.Mkdir(directory, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +56,8 @@ func TestSystemdTakesTheUnits(t *testing.T) {
 	units := t.TempDir()
 	project := compose.Project{Name: "shop", Directory: directory, Files: []string{filepath.Join(directory, "compose.yaml")}}
 	for _, j := range []Job{
-		{Name: "edge-backup-shop", Schedule: "*-*-* *:17:00", Args: append([]string{"backup", "--wait", "50m"}, Where(project, "")...), About: "Backup of shop"},
-		{Name: "edge-registry-shop", Schedule: "Sun *-*-* 03:41:00", Args: append([]string{"registry", "cleanup", "--keep-tags", `^(latest|v[0-9]+\.$)`}, Where(project, "")...), About: "Cleanup"},
+		{Name: "edge-backup-shop", Schedule: "*-*-* *:17:00", Args: append([]string{"backup", "--wait", "50m"}, ProjectFlags(project, "")...), About: "Backup of shop"},
+		{Name: "edge-registry-shop", Schedule: "Sun *-*-* 03:41:00", Args: append([]string{"registry", "cleanup", "--keep-tags", `^(latest|v[0-9]+\.$)`}, ProjectFlags(project, "")...), About: "Cleanup", StopTimeout: time.Hour},
 	} {
 		for suffix, text := range map[string]string{".service": j.service(program, directory), ".timer": j.timer()} {
 			file := filepath.Join(units, j.Name+suffix)

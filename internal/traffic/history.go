@@ -117,7 +117,7 @@ func (i *interval) percentile(part float64) float64 {
 type Summary struct {
 	RequestsPerSecond float64 `json:"requests_per_second"`
 	ErrorsPerSecond   float64 `json:"errors_per_second"` // responses with a status from 500 on
-	// OwnErrorsPerSecond are those of them that the edge has answered itself, and LostPerSecond the requests that got no answer of an endpoint, and should have.
+	// OwnErrorsPerSecond are those of them that the edge has answered itself, and LostPerSecond the requests that got no complete answer of an endpoint, and should have.
 	OwnErrorsPerSecond float64 `json:"own_errors_per_second"`
 	LostPerSecond      float64 `json:"lost_per_second"`
 	// P50, P95 and P99 are percentiles of the duration, in seconds, exact to a fifth; 0 without requests.

@@ -18,7 +18,7 @@ type Request struct {
 	Held, Connect, FirstByte time.Duration
 	TraceID                  string // of a trace that is recorded; "" if there is none
 	IsOwn                    bool   // the edge has answered itself, since no endpoint has
-	IsLost                   bool   // it is one of the requests that got no answer of an endpoint, and should have
+	IsLost                   bool   // it is one of the requests that got no complete answer of an endpoint, and should have
 	IsMaintenance            bool   // it was a maintenance that has answered
 }
 

@@ -28,6 +28,7 @@ func (c *call) CopyArrived(w io.ReaderFrom) (n int64, fromEndpoint bool, err err
 	if arrived < MinRest {
 		return 0, false, nil
 	}
+	left := c.left
 	n, err = w.ReadFrom(&io.LimitedReader{R: tcp, N: arrived}) // the type that net knows
 	c.isCopied = true
 	if c.left -= n; err == nil {
@@ -37,7 +38,7 @@ func (c *call) CopyArrived(w io.ReaderFrom) (n int64, fromEndpoint bool, err err
 		}
 		return n, false, err
 	}
-	fromEndpoint = c.conn.hasEnded() // before it is closed
+	fromEndpoint = arrived < left && c.conn.hasEnded() // before it is closed; if all had arrived, it is the client that failed
 	c.finish(false)
 	if ctxErr := c.Context.Err(); ctxErr != nil {
 		return n, true, ctxErr

@@ -108,7 +108,7 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 		counter(descLost, s.Lost.NotSent, registry.OutcomeNotSent.String())
 		counter(descLost, s.Lost.NotAnswered, registry.OutcomeNotAnswered.String())
 		counter(descLost, s.Lost.Unknown, registry.OutcomeUnknown.String())
-		counter(descLost, s.Lost.BrokenOff, registry.OutcomeBrokenOff.String())
+		counter(descLost, s.Lost.Incomplete, registry.OutcomeIncomplete.String())
 		counter(descEjections, s.Ejected)
 		counter(descDrains, s.Drained)
 		counter(descChecks, s.Checks.Successful, "successful")

@@ -79,7 +79,7 @@ edge_requests_held{service="api:80"} 0
 edge_requests_in_flight{service="api:80"} 3
 # HELP edge_requests_lost_total Requests without a complete answer of the service, by outcome.
 # TYPE edge_requests_lost_total counter
-edge_requests_lost_total{outcome="broken off",service="api:80"} 0
+edge_requests_lost_total{outcome="incomplete",service="api:80"} 0
 edge_requests_lost_total{outcome="not answered",service="api:80"} 0
 edge_requests_lost_total{outcome="not sent",service="api:80"} 0
 edge_requests_lost_total{outcome="refused",service="api:80"} 0

@@ -90,7 +90,7 @@ type queue struct {
 	to       io.WriteCloser
 	isStream bool // entries can be written together
 	size     int64
-	isTorn   bool // the last line that was written has no end; only run uses it
+	isTorn   bool // the last line that was written has no end; run uses it, and then the last words
 
 	mu       sync.Mutex
 	waiting  batch
@@ -107,16 +107,6 @@ type batch struct {
 	ends  []int // of each entry
 }
 
-// entries returns how many entries there are between two places.
-func (b batch) entries(start, end int) (n int) {
-	for _, e := range b.ends {
-		if e > start && e <= end {
-			n++
-		}
-	}
-	return n
-}
-
 func newQueue(to io.WriteCloser, isStream bool, size int64) *queue {
 	q := &queue{to: to, isStream: isStream, size: size, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go q.run()
@@ -129,8 +119,8 @@ func (q *queue) Write(entry []byte) (int, error) {
 	q.mu.Lock()
 	bytes := q.taken + int64(len(q.waiting.bytes))
 	if q.isClosed && !q.isStuck && bytes == 0 {
-		q.mu.Unlock()
-		return q.to.Write(entry)
+		defer q.mu.Unlock() // nothing else writes any more
+		return q.writeLines(entry)
 	}
 	if q.isStuck || bytes+int64(len(entry)) > q.size {
 		q.mu.Unlock()
@@ -183,32 +173,38 @@ const maxWrite = 32 << 10
 
 // write writes entries: to a stream, many at once. To other writers, each by itself, since they may start a new file between two, or send each as a packet.
 func (q *queue) write(b batch) {
-	start := 0
+	start, first := 0, 0
 	for i, end := range b.ends {
 		if q.isStream && i+1 < len(b.ends) && b.ends[i+1]-start <= maxWrite {
 			continue
 		}
-		dropped.Add(uint64(b.entries(start+q.writeLines(b.bytes[start:end]), end)))
+		if n, _ := q.writeLines(b.bytes[start:end]); n < end-start {
+			for _, e := range b.ends[first : i+1] {
+				if e > start+n {
+					dropped.Add(1)
+				}
+			}
+		}
 		q.mu.Lock()
 		q.taken -= int64(end - start)
 		q.mu.Unlock()
-		start = end
+		start, first = end, i+1
 	}
 }
 
 // writeLines writes lines, and returns how many of their bytes were written. A disk that becomes full leaves a part of a line; the next one must not become
 // a part of it.
-func (q *queue) writeLines(lines []byte) (n int) {
+func (q *queue) writeLines(lines []byte) (n int, err error) {
 	if !q.isTorn {
-		n, _ = q.to.Write(lines) // what is missing is counted
-	} else if n, _ = q.to.Write(append([]byte{'\n'}, lines...)); n > 0 {
+		n, err = q.to.Write(lines)
+	} else if n, err = q.to.Write(append([]byte{'\n'}, lines...)); n > 0 {
 		q.isTorn = false
 		n--
 	}
 	if n > 0 {
-		q.isTorn = lines[n-1] != '\n'
+		q.isTorn = n < len(lines) && lines[n-1] != '\n'
 	}
-	return n
+	return n, err
 }
 
 // maxKept is the largest memory that is used again.

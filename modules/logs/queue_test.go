@@ -166,6 +166,31 @@ func TestALineAfterATornOneIsWhole(t *testing.T) {
 	}
 }
 
+// TestLastWordsAfterATornLine come on a line of their own, and a line may have another end.
+func TestLastWordsAfterATornLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &fullWriter{room: 2}
+		q := newQueue(w, false, 100)
+		_, _ = q.Write([]byte("aaa\n"))
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+		w.room = 100
+		if n, err := q.Write([]byte("last words\n")); n != 11 || err != nil || strings.Join(w.got, "") != "aa\nlast words\n" {
+			t.Errorf("%d, %v: got %q", n, err, w.got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := &fullWriter{room: 100}
+		q := newQueue(w, false, 100)
+		_, _ = q.Write([]byte("aaa\x00"))
+		_, _ = q.Write([]byte("bbb\x00"))
+		if err := q.Close(); err != nil || strings.Join(w.got, "") != "aaa\x00bbb\x00" {
+			t.Errorf("%v: got %q", err, w.got)
+		}
+	})
+}
+
 // TestEntriesAreWrittenTogetherToAStream, up to a size; each by itself to anything else.
 func TestEntriesAreWrittenTogetherToAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

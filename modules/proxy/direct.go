@@ -23,6 +23,7 @@ import (
 type direct struct {
 	*Handler
 	req      *http.Request // that is sent
+	exchange *exchange
 	repl     *caddy.Replacer
 	start    time.Time
 	response *http.Response // nil: there is none yet
@@ -42,6 +43,7 @@ func (h *Handler) serveDirect(w http.ResponseWriter, r *http.Request) error {
 	d.repl.Map(d.placeholder)
 	d.req = d.prepare(r)
 	x := h.transport.newExchange(d.req)
+	d.exchange = x
 	x.interim = func(code int, header http.Header) error { return sendInterim(w, code, header) }
 	resp, err := x.run()
 	x.end(resp, err)
@@ -233,8 +235,8 @@ func (d *direct) placeholder(name string) (any, bool) {
 // logAborted notes that a response could not be sent to its end.
 func (d *direct) logAborted(err error) {
 	level := zapcore.WarnLevel
-	if d.req.Context().Err() != nil || errors.Is(err, errReadResponse) {
-		level = zapcore.DebugLevel // the client has left, or noteBreak has logged it
+	if d.req.Context().Err() != nil || d.exchange.isLost {
+		level = zapcore.DebugLevel // the client has left, or noteIncomplete has logged it
 	}
 	if c := d.log.Check(level, "aborting with incomplete response"); c != nil {
 		c.Write(zap.String("service", d.transport.Service), zap.Error(err))

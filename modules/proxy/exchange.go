@@ -143,8 +143,11 @@ func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error)
 		a.endSpan(nil)
 		return resp, nil
 	}
+	isStream := isEventStream(resp.Header) // the configuration may change the headers
 	resp.Body = newResponseBody(resp.Body, func(err error) {
-		a.noteBreak(a.claim.Endpoint(), resp, err)
+		if err != nil && !isStream {
+			a.noteIncomplete(a.claim.Endpoint(), err)
+		}
 		a.deadline.release()
 		a.claim.Release()
 		a.endSpan(err)

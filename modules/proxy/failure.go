@@ -173,23 +173,23 @@ func (x *exchange) lose(e *registry.Endpoint, outcome registry.Outcome, message 
 	}
 }
 
-// noteBreak counts a response that the endpoint broke off. The client's own faults are no loss, and neither is the end of a stream of events: such streams
-// end with each container, and browsers go on where they were.
-func (x *exchange) noteBreak(e *registry.Endpoint, resp *http.Response, err error) {
-	if err == nil || x.classify(err) == clientFault || isEventStream(resp.Header) {
-		return
+// noteIncomplete counts a response of which the endpoint's connection has not brought all. The client's own faults are no loss, and neither is the end of a
+// stream of events: such streams end with each container, and browsers connect again.
+func (x *exchange) noteIncomplete(e *registry.Endpoint, err error) {
+	if x.classify(err) != clientFault {
+		x.lose(e, registry.OutcomeIncomplete, "a response was incomplete", err)
 	}
-	x.lose(e, registry.OutcomeBrokenOff, "a response broke off", err)
 }
 
 // isEventStream reports whether a response is a stream of server-sent events.
 func isEventStream(header http.Header) bool {
+	const eventStream = "text/event-stream"
 	kind := header.Get("Content-Type")
-	if !strings.HasPrefix(kind, "text/event-stream") {
+	if len(kind) < len(eventStream) || !strings.EqualFold(kind[:len(eventStream)], eventStream) {
 		return false // at less cost
 	}
 	media, _, err := mime.ParseMediaType(kind)
-	return err == nil && media == "text/event-stream"
+	return err == nil && media == eventStream
 }
 
 // refuse returns the error for the client when the registry has no endpoint for its request.

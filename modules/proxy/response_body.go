@@ -17,8 +17,8 @@ type responseBody struct {
 	release func(err error)
 }
 
-// newResponseBody wraps rc. The result is a Writer if rc is one, as the connection after a 101 is. release gets the error with which the
-// endpoint broke off, or nil.
+// newResponseBody wraps rc. The result is a Writer if rc is one, as the connection after a 101 is. release gets the error because of which the
+// response is incomplete, or nil.
 func newResponseBody(rc io.ReadCloser, release func(err error)) io.ReadCloser {
 	b := &responseBody{ReadCloser: rc, release: release}
 	if w, ok := rc.(io.Writer); ok {

@@ -13,8 +13,9 @@ func (s *site) series(t *testing.T) map[string]bool {
 	_, text, _ := s.send(t, http.MethodGet, "/metrics", nil)
 	all := make(map[string]bool)
 	for line := range strings.Lines(text) {
-		if name, _, found := strings.Cut(strings.TrimSpace(line), " "); found && !strings.HasPrefix(line, "#") {
-			all[name] = true
+		line = strings.TrimSpace(line)
+		if i := strings.LastIndexByte(line, ' '); i > 0 && !strings.HasPrefix(line, "#") {
+			all[line[:i]] = true
 		}
 	}
 	return all

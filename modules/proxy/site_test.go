@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,7 @@ type site struct {
 	globalOptions string // additional global options
 	edgeOptions   string // additional lines of the option edge
 	logOptions    string // additional lines of the default log
+	logLevel      string // ERROR if it is empty
 }
 
 // serve runs Caddy with a site that has these directives, and services at static addresses.
@@ -87,8 +89,8 @@ func (s *site) load(t testing.TB, directives string) {
 	for service, addrs := range s.static {
 		fmt.Fprintf(&lines, "\t\tstatic %s %s\n", service, strings.Join(addrs, " "))
 	}
-	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %s\n\tauto_https off\n\tgrace_period 1s\n\tskip_install_trust\n\tlog {\n\t\tlevel ERROR\n%s\t}\n"+
-		"%s\n\tedge {\n\t\tresolver 127.0.0.1:1\n%s%s\n\t}\n}\n\n:%s {\n%s\n}\n", storageDir, s.logOptions, s.globalOptions, &lines, s.edgeOptions, s.port, directives)
+	text := fmt.Sprintf("{\n\tadmin off\n\tpersist_config off\n\tstorage file_system %s\n\tauto_https off\n\tgrace_period 1s\n\tskip_install_trust\n\tlog {\n\t\tlevel %s\n%s\t}\n"+
+		"%s\n\tedge {\n\t\tresolver 127.0.0.1:1\n%s%s\n\t}\n}\n\n:%s {\n%s\n}\n", storageDir, cmp.Or(s.logLevel, "ERROR"), s.logOptions, s.globalOptions, &lines, s.edgeOptions, s.port, directives)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ func deploys() board {
 				graph("Restarts of unhealthy containers in an hour", "", "", query{`sum by (outcome) (increase(edge_restarts_total[1h]))`, "{{outcome}}"}),
 			}},
 			{title: "Requests meanwhile", panels: []panel{
-				graph("Lost", "", "Requests without an answer of their service, in a minute.",
+				graph("Lost", "", "Requests without a complete answer of their service, in a minute.",
 					query{`sum by (service, outcome) (increase(edge_requests_lost_total{` + of + `}[1m]))`, "{{service}}: {{outcome}}"}),
 				graph("Sent again", "reqps", "", query{`sum by (service) (rate(edge_retries_total{` + of + `}[$__rate_interval]))`, "{{service}}"}),
 				graph("Waiting for a container", "", "", query{`sum by (service) (edge_requests_held{` + of + `})`, "{{service}}"}),

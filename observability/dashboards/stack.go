@@ -23,8 +23,8 @@ func stack() board {
 			{title: "$service", repeat: true, panels: []panel{
 				stacked("Requests", "reqps", "By class of status. 1xx are upgrades to WebSocket.",
 					query{`sum by (code_class) (rate(edge_requests_total{` + of + `}[$__rate_interval]))`, "{{code_class}}"}),
-				stacked("Errors: the application's, and the edge's", "reqps", "The edge's are those without an answer of the application. In a maintenance, its 503s are among the application's.",
-					query{`sum(rate(edge_requests_total{code_class="5xx",` + of + `}[$__rate_interval])) - sum(rate(edge_requests_lost_total{outcome!="broken off",` + of + `}[$__rate_interval]))`, "application"},
+				stacked("Errors: the application's, and the edge's", "reqps", "The edge's are those without an answer of the application, or with a part of one (incomplete). In a maintenance, its 503s are among the application's.",
+					query{`sum(rate(edge_requests_total{code_class="5xx",` + of + `}[$__rate_interval])) - sum(rate(edge_requests_lost_total{outcome!="incomplete",` + of + `}[$__rate_interval]))`, "application"},
 					query{`sum by (outcome) (rate(edge_requests_lost_total{` + of + `}[$__rate_interval]))`, "edge: {{outcome}}"}),
 				graph("Duration", "s", "From the arrival of a request until its response has been sent.",
 					query{quantile("0.50", "edge_request_duration_seconds", of), "p50"}, query{quantile("0.95", "edge_request_duration_seconds", of), "p95"}, query{quantile("0.99", "edge_request_duration_seconds", of), "p99"}),

@@ -231,7 +231,8 @@ func TestLimitsOfTheCDN(t *testing.T) {
 
 func TestWebSocketsPassTheCDN(t *testing.T) {
 	s := start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	s.cdn.maxSilence = 2 * time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, s.visitors.URL+"/socket", &websocket.DialOptions{
 		HTTPClient: s.visitors.Client(), Host: host, HTTPHeader: http.Header{"Origin": {"https://" + host}},
@@ -240,7 +241,7 @@ func TestWebSocketsPassTheCDN(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.CloseNow()
-	for i := range 5 {
+	for i := range 12 {
 		message := fmt.Sprintf("message %d", i)
 		if err := conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
 			t.Fatal(err)
@@ -248,13 +249,13 @@ func TestWebSocketsPassTheCDN(t *testing.T) {
 		if _, got, err := conn.Read(ctx); err != nil || string(got) != message {
 			t.Errorf("got %q, %v", got, err)
 		}
-		time.Sleep(s.cdn.maxSilence / 3) // together they are longer than a silence may be
+		time.Sleep(s.cdn.maxSilence / 10) // together they are longer than a silence may be
 	}
 	if n := s.app.sockets.Load(); n != 0 {
 		t.Error("it was closed although there were messages")
 	}
 	began := time.Now()
-	if _, _, err := conn.Read(ctx); err == nil || time.Since(began) > 5*s.cdn.maxSilence {
+	if _, _, err := conn.Read(ctx); err == nil || time.Since(began) < s.cdn.maxSilence/2 || time.Since(began) > 5*s.cdn.maxSilence {
 		t.Errorf("a WebSocket without messages: %v after %v", err, time.Since(began))
 	}
 	harness.Eventually(t, "the application notices that the CDN has closed it", func() bool { return s.app.sockets.Load() == 1 })

@@ -118,7 +118,7 @@ func TestAnIncident(t *testing.T) {
 		for what, expr := range map[string]string{
 			"p95":                   `histogram_quantile(0.95, sum by (le) (rate(edge_request_duration_seconds_bucket{service="corteza-docs:80"}[1m])))`,
 			"first_byte p95":        `histogram_quantile(0.95, sum by (le) (rate(edge_request_wait_seconds_bucket{service="corteza-docs:80",phase="first_byte"}[1m])))`,
-			"application's errors":  `sum(rate(edge_requests_total{service="corteza-docs:80",code_class="5xx"}[1m])) - sum(rate(edge_requests_lost_total{service="corteza-docs:80",outcome!="broken off"}[1m]))`,
+			"application's errors":  `sum(rate(edge_requests_total{service="corteza-docs:80",code_class="5xx"}[1m])) - sum(rate(edge_requests_lost_total{service="corteza-docs:80",outcome!="incomplete"}[1m]))`,
 			"refused by the edge":   `sum(rate(edge_requests_lost_total{service="corteza-docs:80",outcome="refused"}[1m]))`,
 			"requests that wait":    `sum(edge_requests_held{service="corteza-docs:80"})`,
 			"containers, ready":     `sum(edge_endpoints{service="corteza-docs:80",state="ready"})`,
@@ -165,7 +165,7 @@ func TestAnIncident(t *testing.T) {
 	stack.Setenv("TEST_FAIL_STATUS", "500")
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
 	harness.EventuallyWithin(t, 3*time.Minute, "the application answers with errors", func() bool {
-		found, err := stack.query(t.Context(), `sum(rate(edge_requests_total{service="corteza-docs:80",code_class="5xx"}[1m])) - sum(rate(edge_requests_lost_total{service="corteza-docs:80",outcome!="broken off"}[1m])) > 3`, time.Time{})
+		found, err := stack.query(t.Context(), `sum(rate(edge_requests_total{service="corteza-docs:80",code_class="5xx"}[1m])) - sum(rate(edge_requests_lost_total{service="corteza-docs:80",outcome!="incomplete"}[1m])) > 3`, time.Time{})
 		return err == nil && len(found) > 0
 	})
 	if f := wait("bad-deploy", "ErrorBudgetFast", 10*time.Minute); f["application's errors"] < 1 || f["refused by the edge"] > 0.1 || f["containers, ready"] != 1 {

@@ -42,7 +42,7 @@ func TestTheRegistryIsRestored(t *testing.T) {
 	}
 	// While the backup runs.
 	during := stack.repository(t, "shop/meanwhile", "push")
-	done := make(chan error)
+	done := make(chan error, 1)
 	stop := make(chan struct{})
 	go func() {
 		var err error

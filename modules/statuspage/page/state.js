@@ -61,7 +61,7 @@ export class State {
 		this.services.set(s.service, s);
 	}
 
-	// lostLately is how many requests of a service got no answer in the last minute. What was lost before the page was opened is in the edge's own figure.
+	// lostLately is how many requests of a service got no complete answer in the last minute. What was lost before the page was opened is in the edge's own figure.
 	lostLately(s) {
 		const before = s.losses.findLast(([at]) => this.now() - at >= 60_000) ?? s.losses[0];
 		return Math.max(0, s.losses.at(-1)[1] - before[1], Math.round((s.lost_per_second ?? 0) * 60));
