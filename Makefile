@@ -123,10 +123,10 @@ reliability: setup image
 benchmark: setup image
 	go run ./tests/benchmark
 
-# The same with Traefik beside them, which is built first, in about 20 minutes: small requests only, printed and not written. Ten minutes.
+# The same with Traefik beside them, with and without its fastProxy, which is built first, in about 20 minutes: small requests only, printed and not written. 25 minutes.
 benchmark-traefik: setup image
 	tests/traefik-setup
-	go run ./tests/benchmark --proxies edge,caddy,nginx,haproxy,traefik --cases 'Small' --out ''
+	go run ./tests/benchmark --proxies edge,caddy,nginx,haproxy,traefik,traefik-standard --cases 'Small' --out ''
 
 # What package tests has beyond `make test`: further rollouts, two edges, other proxies' configurations, and so on. An hour.
 test-long: setup image

@@ -40,6 +40,8 @@ docs/backup.md. Run it on the host, where you run docker compose; --file, --proj
   edge backup          stores a set of each application
   edge backup --accept-shrunk
                        takes it as right that a set has much less data than those before
+  edge backup --max-rate unlimited
+                       reads as fast as it can, while nobody uses the applications
   edge backup list     lists the sets that can be restored
   edge backup logs     stores what databases have written to their logs since then, so that
                        a set can be restored to any time after it. Run it each minute.
@@ -51,6 +53,7 @@ with much less data than the set before; 5 another backup is under way.
 			addProjectFlags(cmd)
 			cmd.Flags().Bool("json", false, "Print JSON")
 			cmd.Flags().Bool("accept-shrunk", false, "Take it as right that a set has much less data than those before")
+			cmd.Flags().String("max-rate", "", "How much is read a second, such as 50MB, or unlimited; default: as x-edge-backup says")
 			addWaitFlag(cmd)
 			cmd.RunE = withStatus(runWithArgs(runBackup))
 
@@ -133,6 +136,13 @@ func runBackup(cmd *cobra.Command, apps []string) error {
 	}
 	b.AcceptShrunk, _ = cmd.Flags().GetBool("accept-shrunk")
 	b.Wait, _ = cmd.Flags().GetDuration("wait")
+	if text, _ := cmd.Flags().GetString("max-rate"); text != "" {
+		n, err := backup.ParseRate("--max-rate", text)
+		if err != nil {
+			return err
+		}
+		b.MaxRate = &n
+	}
 	asJSON, _ := cmd.Flags().GetBool("json")
 	if asJSON {
 		b.Out, b.IsTerminal = cmd.ErrOrStderr(), false

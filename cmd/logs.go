@@ -33,8 +33,8 @@ edge's entries about them.
   --since    a time, as docker compose logs takes it: 10m, or 2026-11-27T14:00:00.
              Without it, the last 500 lines of each container are read.
   --follow   goes on with new lines.
-  --errors   only errors: requests with a status from 500 on, entries of that level, and
-             lines that say so.
+  --errors   only errors: requests with a status from 500 on, or without a complete response,
+             entries of that level, and lines that say so.
   --slow     only requests that took at least so long.
   --request  only what is about a request: its ID is in the access log, on error pages, and
              in the header X-Request-Id that applications get. Lines of applications that

@@ -35,6 +35,8 @@ type Backup struct {
 	MigrationTimeout time.Duration
 	// Wait is how long it waits for the end of another backup, restore or drill.
 	Wait time.Duration
+	// MaxRate is the limit in bytes per second, 0 for none; nil means that of x-edge-backup.
+	MaxRate *int64
 
 	session
 	leftovers []string // snapshots of sets that were not completed, which could not be removed at the beginning
@@ -76,6 +78,9 @@ func (b *Backup) open(ctx context.Context) (*Plan, error) {
 	b.progress, b.isLowPriority = &progress{out: b.Out, isTerminal: b.IsTerminal}, true
 	if err := b.openProject(ctx, b.Docker, b.Project, b.Edge); err != nil {
 		return nil, err
+	}
+	if b.MaxRate != nil {
+		b.options.MaxRate = *b.MaxRate
 	}
 	b.limiter = newLimiter(b.options.MaxRate)
 	plan, err := b.plan.Select(b.Apps)

@@ -206,7 +206,7 @@ func ReadOptions(stack *compose.Stack) (options Options, isSet bool, err error) 
 		*d.value = value
 	}
 	if file.MaxRate != "" {
-		if options.MaxRate, err = parseRate(file.MaxRate); err != nil {
+		if options.MaxRate, err = ParseRate("x-edge-backup: max_rate", file.MaxRate); err != nil {
 			return options, true, err
 		}
 	}
@@ -216,8 +216,8 @@ func ReadOptions(stack *compose.Stack) (options Options, isSet bool, err error) 
 // unlimited is the rate without a limit.
 const unlimited = "unlimited"
 
-// parseRate reads bytes per second, such as 10MB.
-func parseRate(text string) (int64, error) {
+// ParseRate reads the value of an option: bytes per second, such as 10MB.
+func ParseRate(option, text string) (int64, error) {
 	if text == unlimited {
 		return 0, nil
 	}
@@ -225,5 +225,5 @@ func parseRate(text string) (int64, error) {
 	if n, err := humanize.ParseBytes(text); err == nil && n >= least && n <= math.MaxInt64 {
 		return int64(n), nil
 	}
-	return 0, hint.New(fmt.Errorf("x-edge-backup: max_rate: %q is not a rate of at least 1MiB", text), "bytes per second, such as 10MB, or "+unlimited)
+	return 0, hint.New(fmt.Errorf("%s: %q is not a rate of at least 1MiB", option, text), "bytes per second, such as 10MB, or "+unlimited)
 }

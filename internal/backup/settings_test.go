@@ -108,3 +108,12 @@ func TestALineIsAddedToAFileWhoseLastOneIsNotEnded(t *testing.T) {
 		}
 	}
 }
+
+func TestTheRateOfACommand(t *testing.T) {
+	if n, err := ParseRate("--max-rate", "unlimited"); n != 0 || err != nil {
+		t.Errorf("unlimited: got %d, %v", n, err)
+	}
+	if _, err := ParseRate("--max-rate", "0"); err == nil || !strings.Contains(err.Error(), `--max-rate: "0" is not a rate`) {
+		t.Errorf("0: %v", err)
+	}
+}

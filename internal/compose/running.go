@@ -17,9 +17,23 @@ func RunningProject(ctx context.Context, docker Docker, p Project) (running Proj
 	if err != nil || len(fields) < 2 || fields[1] == "" {
 		return p, false
 	}
-	p.Directory, p.Files = cmp.Or(p.Directory, fields[0]), strings.Split(fields[1], ",")
-	if len(p.EnvFiles) == 0 && len(fields) > 2 && fields[2] != "" {
-		p.EnvFiles = strings.Split(fields[2], ",")
+	return p.fromLabels(fields[0], fields[1], strings.Join(fields[2:], "")), true
+}
+
+// ContainerProject returns a project with the directory and the files that a container comes from, as [RunningProject] does. ok is false if the container does not tell.
+func ContainerProject(p Project, c Container) (running Project, ok bool) {
+	const prefix = "com.docker.compose.project."
+	files := c.Config.Labels[prefix+"config_files"]
+	if files == "" {
+		return p, false
 	}
-	return p, true
+	return p.fromLabels(c.Config.Labels[prefix+"working_dir"], files, c.Config.Labels[prefix+"environment_file"]), true
+}
+
+func (p Project) fromLabels(directory, files, envFiles string) Project {
+	p.Directory, p.Files = cmp.Or(p.Directory, directory), strings.Split(files, ",")
+	if len(p.EnvFiles) == 0 && envFiles != "" {
+		p.EnvFiles = strings.Split(envFiles, ",")
+	}
+	return p
 }

@@ -67,7 +67,7 @@ func (c *Cleanup) Run(ctx context.Context) (err error) {
 		return hint.New(fmt.Errorf("the service %s has %d containers, of which each could store an upload while another one removes layers", c.Service, len(registries)),
 			"docker compose up -d --scale "+c.Service+"=1")
 	}
-	edge, registry := edges[0], registries[0]
+	edge, registry := edges[0].ID, registries[0].ID
 	if c.DryRun {
 		return c.deleteImages(ctx, edge)
 	}
@@ -98,7 +98,7 @@ func (c *Cleanup) Run(ctx context.Context) (err error) {
 }
 
 // runningContainers returns the IDs of the containers of a service of the project, or of another one: PROJECT/SERVICE. There is at least one.
-func (c *Cleanup) runningContainers(ctx context.Context, project, service string) (ids []string, err error) {
+func (c *Cleanup) runningContainers(ctx context.Context, project, service string) (running []compose.Container, err error) {
 	if other, name, ok := strings.Cut(service, "/"); ok {
 		project, service = other, name
 	}
@@ -108,14 +108,14 @@ func (c *Cleanup) runningContainers(ctx context.Context, project, service string
 	}
 	for _, container := range all {
 		if container.State.Status == "running" {
-			ids = append(ids, container.ID)
+			running = append(running, container)
 		}
 	}
-	if len(ids) == 0 {
+	if len(running) == 0 {
 		return nil, hint.New(fmt.Errorf("the service %s of the project %s does not run", service, project),
 			"docker compose up -d; services of other names: --edge, --service")
 	}
-	return ids, nil
+	return running, nil
 }
 
 // isClosed reports whether the registry is in maintenance.

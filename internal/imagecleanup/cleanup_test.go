@@ -61,8 +61,6 @@ func (d *fakeDocker) Stream(ctx context.Context, stdin io.Reader, stdout io.Writ
 		if d.isLeft || has(d.calls, " run --rm") {
 			fmt.Fprintln(stdout, "collector-id")
 		}
-	case strings.Contains(call, "working_dir"):
-		fmt.Fprintln(stdout, "/srv/shop\t/srv/shop/compose.yaml,/srv/shop/compose.registry.yaml\t/srv/shop/.env")
 	case args[0] == "ps":
 		for _, service := range d.running {
 			if strings.Contains(call, "com.docker.compose.service="+service) {
@@ -72,7 +70,8 @@ func (d *fakeDocker) Stream(ctx context.Context, stdin io.Reader, stdout io.Writ
 	case args[0] == "inspect" && !strings.Contains(call, "--format"):
 		var all []string
 		for _, id := range args[3:] {
-			all = append(all, fmt.Sprintf(`{"Id":%q,"Name":"/shop","State":{"Status":"running"},"Config":{"Labels":{}}}`, id))
+			all = append(all, fmt.Sprintf(`{"Id":%q,"Name":"/shop","State":{"Status":"running"},"Config":{"Labels":{"com.docker.compose.project.working_dir":"/srv/shop",
+				"com.docker.compose.project.config_files":"/srv/shop/compose.yaml,/srv/shop/compose.registry.yaml","com.docker.compose.project.environment_file":"/srv/shop/.env"}}}`, id))
 		}
 		fmt.Fprintf(stdout, "[%s]", strings.Join(all, ","))
 	case args[0] == "inspect":

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/theworklabs/edge/internal/compose"
 	"github.com/theworklabs/edge/internal/hint"
@@ -33,10 +34,11 @@ func (c *Cleanup) job(ctx context.Context, flags []string) (timers.Job, compose.
 	if err != nil {
 		return timers.Job{}, compose.Project{}, err
 	}
-	if _, err := c.runningContainers(ctx, stack.Name, c.Service); err != nil {
+	registries, err := c.runningContainers(ctx, stack.Name, c.Service)
+	if err != nil {
 		return timers.Job{}, compose.Project{}, err
 	}
-	project, err := c.absoluteProject(ctx, stack.Name)
+	project, err := c.absoluteProject(stack.Name, registries[0])
 	if err != nil {
 		return timers.Job{}, compose.Project{}, err
 	}
@@ -49,7 +51,7 @@ func (c *Cleanup) job(ctx context.Context, flags []string) (timers.Job, compose.
 	}
 	name := "edge-registry-" + stack.Name
 	if c.Service != "registry" {
-		name += "-" + c.Service
+		name += "." + c.Service // which no project's name has
 	}
 	args := slices.Concat([]string{"registry", "cleanup", "--service", c.Service}, c.Flags, flags, timers.ProjectFlags(project, c.Edge))
 	for _, profile := range project.Profiles {
@@ -57,16 +59,19 @@ func (c *Cleanup) job(ctx context.Context, flags []string) (timers.Job, compose.
 	}
 	return timers.Job{
 		Name: name, Schedule: "Sun *-*-* 03:41:00", Cron: "41 3 * * 0", Args: args, About: "Cleanup of the registry of " + stack.Name,
-		StopTimeout: deleteTimeout + stopTimeout + startTimeout + 4*undoTimeout,
+		StopTimeout: undoAllTimeout,
 	}, project, nil
 }
 
-// absoluteProject returns the project with its name, and absolute paths: those that it has, or those that its containers come from.
-func (c *Cleanup) absoluteProject(ctx context.Context, name string) (compose.Project, error) {
+// undoAllTimeout is how long systemd waits for a cleanup that it has told to stop. One that is still deleting images then is killed: a machine that shuts down does not wait for longer.
+const undoAllTimeout = 15 * time.Minute
+
+// absoluteProject returns the project with its name, and absolute paths: those that it has, or those that the registry's container comes from.
+func (c *Cleanup) absoluteProject(name string, registry compose.Container) (compose.Project, error) {
 	project := c.Project
 	project.Name = name
-	if running, ok := compose.RunningProject(ctx, c.Docker, project); ok && len(project.Files) == 0 {
-		project = running
+	if len(project.Files) == 0 {
+		project, _ = compose.ContainerProject(project, registry) // or Compose's usual ones
 	}
 	if project.Directory == "" && len(project.Files) > 0 {
 		project.Directory = filepath.Dir(project.Files[0]) // as Compose does

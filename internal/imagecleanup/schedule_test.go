@@ -35,7 +35,7 @@ func TestAScheduledCleanupFindsTheProject(t *testing.T) {
 		if got := strings.Join(job.Args, " "); got != want || job.Name != "edge-registry-shop" || !strings.HasPrefix(c.want, "--project-directory "+project.Directory+" ") {
 			t.Errorf("%s: got %q of %s in %s, want %q", name, got, job.Name, project.Directory, want)
 		}
-		if job.StopTimeout < deleteTimeout || job.CatchUp {
+		if job.StopTimeout < stopTimeout+startTimeout+4*undoTimeout || job.CatchUp {
 			t.Errorf("%s: it is killed after %v, or catches up: %t", name, job.StopTimeout, job.CatchUp)
 		}
 		if len(d.calls) > 0 {

@@ -65,12 +65,12 @@ var (
 	noErrors = regexp.MustCompile(`(?i)"\w*(error|err|exception)"\s*:\s*(null|false|""|0|\[\]|\{\})`)
 )
 
-// IsError reports whether the line is about an error: a request with a status from 500 on, an entry of that level, or a line that says so.
+// IsError reports whether the line is about an error: a request with a status from 500 on, or without a complete response, an entry of that level, or a line that says so.
 func (l Line) IsError() bool {
 	if l.Entry == nil {
 		return errorWords.MatchString(noErrors.ReplaceAllString(l.Text, ""))
 	}
-	if _, isLost := l.Entry.others["outcome"]; isLost && l.Entry.Level == "warn" { // a request without a complete answer
+	if _, isLost := l.Entry.others["outcome"]; isLost && strings.HasPrefix(l.Entry.Logger, "http.reverse_proxy.transport.edge") {
 		return true
 	}
 	return l.Entry.Status >= 500 || l.Entry.Level == "error" || l.Entry.Level == "fatal" || l.Entry.Level == "panic"

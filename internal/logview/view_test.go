@@ -130,9 +130,10 @@ func TestErrorsOfApplications(t *testing.T) {
 // TestLostRequestsAreErrors, although the edge logs them as warnings, and an incomplete response has a status of its own.
 func TestLostRequestsAreErrors(t *testing.T) {
 	for text, want := range map[string]bool{
-		`{"level":"warn","ts":1,"logger":"http.reverse_proxy.transport.edge","msg":"a response was incomplete","service":"api:80","outcome":"incomplete"}`:                             true,
-		`{"@timestamp":"2026-11-27T02:00:01Z","ecs.version":"8.11","log.level":"warn","message":"a request was not answered","service.target.name":"api:80","edge.outcome":"unknown"}`: true,
-		`{"level":"warn","ts":1,"logger":"edge","msg":"the queue is long"}`:                                                                                                            false,
+		`{"level":"warn","ts":1,"logger":"http.reverse_proxy.transport.edge","msg":"a response was incomplete","service":"api:80","outcome":"incomplete"}`:                                                                              true,
+		`{"@timestamp":"2026-11-27T02:00:01Z","ecs.version":"8.11","log.level":"warn","log.logger":"http.reverse_proxy.transport.edge","message":"a request was not answered","service.target.name":"api:80","edge.outcome":"unknown"}`: true,
+		`{"level":"warn","ts":1,"logger":"edge","msg":"the queue is long"}`:                           false,
+		`{"level":"warn","ts":1,"logger":"corteza","msg":"a workflow has ended","outcome":"skipped"}`: false,
 	} {
 		var out strings.Builder
 		v := View{Out: &out, Errors: true}

@@ -31,18 +31,33 @@ func (k Kind) String() string {
 // the client's address or certificate, or the host, scheme or path of the request. It classifies a name by its words, not by a
 // list. Case and separators make no difference, because CGI and its successors read X_Real.IP and X-Real-IP as one header.
 func Spoofable(header string) (kind Kind, ok bool) {
+	if isUsual(header) {
+		return 0, false
+	}
 	if known, found := cachedKinds.Load(header); found {
 		cached := known.(headerKind)
 		return cached.kind, cached.isSpoofable
 	}
 	kind, ok = classifyHeader(normalizeName(header))
-	if cachedKindCount.Add(1) <= maxCachedKinds {
+	if cachedKindCount.Load() < maxCachedKinds { // it must not count on, or it would overflow
+		cachedKindCount.Add(1)
 		cachedKinds.Store(header, headerKind{kind, ok})
 	}
 	return kind, ok
 }
 
-// The first names are cached: nearly all requests have the same ones.
+// isUsual reports whether a name is one that nearly all requests have. None of these is spoofable.
+func isUsual(header string) bool {
+	switch header {
+	case "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Cookie", "Dnt",
+		"If-Modified-Since", "If-None-Match", "Origin", "Pragma", "Priority", "Range", "Referer", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform",
+		"Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Te", "Traceparent", "Upgrade-Insecure-Requests", "User-Agent", "X-Request-Id", "X-Requested-With":
+		return true
+	}
+	return false
+}
+
+// The first other names are cached: nearly all requests have the same ones.
 var (
 	cachedKinds     sync.Map // header name → headerKind
 	cachedKindCount atomic.Int32

@@ -92,6 +92,7 @@ type queue struct {
 	size     int64
 	isTorn   bool // the last line that was written has no end; run uses it, and then the last words
 
+	last     sync.Mutex // while what comes after the close is written
 	mu       sync.Mutex
 	waiting  batch
 	taken    int64 // bytes that are being written
@@ -119,7 +120,9 @@ func (q *queue) Write(entry []byte) (int, error) {
 	q.mu.Lock()
 	bytes := q.taken + int64(len(q.waiting.bytes))
 	if q.isClosed && !q.isStuck && bytes == 0 {
-		defer q.mu.Unlock() // nothing else writes any more
+		q.mu.Unlock()
+		q.last.Lock()
+		defer q.last.Unlock()
 		return q.writeLines(entry)
 	}
 	if q.isStuck || bytes+int64(len(entry)) > q.size {

@@ -191,6 +191,24 @@ func TestLastWordsAfterATornLine(t *testing.T) {
 	})
 }
 
+// TestACloseDoesNotWaitForLastWords that nobody reads.
+func TestACloseDoesNotWaitForLastWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newSlowWriter()
+		q := newQueue(w, false, 100)
+		q.mu.Lock()
+		q.isClosed = true // a close has begun
+		q.mu.Unlock()
+		go func() { _, _ = q.Write([]byte("last words\n")) }()
+		synctest.Wait()
+		start := time.Now()
+		if err := q.Close(); err != nil || time.Since(start) > flushTimeout {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		close(w.released)
+	})
+}
+
 // TestEntriesAreWrittenTogetherToAStream, up to a size; each by itself to anything else.
 func TestEntriesAreWrittenTogetherToAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// direct is a request that edge_proxy sends itself. It does what reverse_proxy does, for half of the time and memory: reverse_proxy encodes each request
+// direct is a request that edge_proxy sends itself. It does what reverse_proxy does, for less time and memory: reverse_proxy encodes each request
 // for a line in the debug log, and sets about twenty placeholders. It handles all requests that nothing unusual is configured for, and that ask for
 // nothing unusual: see isDirect.
 type direct struct {

@@ -143,7 +143,8 @@ func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error)
 		a.endSpan(nil)
 		return resp, nil
 	}
-	isStream := isEventStream(resp.Header) // the configuration may change the headers
+	// The end of a WebSocket is none of a response. The configuration may change the headers later.
+	isStream := resp.StatusCode == http.StatusSwitchingProtocols || isEventStream(resp.Header)
 	resp.Body = newResponseBody(resp.Body, func(err error) {
 		if err != nil && !isStream {
 			a.noteIncomplete(a.claim.Endpoint(), err)

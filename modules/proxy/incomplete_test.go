@@ -1,16 +1,19 @@
 package proxy_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
@@ -80,6 +83,7 @@ func TestAnIncompleteResponseIsLost(t *testing.T) {
 				if options != "" {
 					return // reverse_proxy logs it, too
 				}
+				stopCaddy(t) // which waits for the end of the handler
 				warnings := 0
 				if name != "the client left" && name != "complete" {
 					warnings = 1
@@ -98,7 +102,7 @@ func TestAnIncompleteResponseIsLost(t *testing.T) {
 
 // TestIncompleteResponsesInEachVersion of HTTP: the client gets an error, and one that leaves is no loss. A stream of events is one, whatever the configuration makes of its headers.
 func TestIncompleteResponsesInEachVersion(t *testing.T) {
-	hasLeft := make(chan struct{}, 1)
+	hasLeft, hasResponse := make(chan struct{}, 1), make(chan struct{})
 	b := newBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/ends":
@@ -114,6 +118,8 @@ func TestIncompleteResponsesInEachVersion(t *testing.T) {
 		if r.URL.Path == "/left" {
 			<-r.Context().Done()
 			hasLeft <- struct{}{}
+		} else {
+			<-hasResponse
 		}
 		panic(http.ErrAbortHandler)
 	}).start(t)
@@ -134,6 +140,8 @@ func TestIncompleteResponsesInEachVersion(t *testing.T) {
 			if path == "/left" {
 				leave()
 				<-hasLeft
+			} else {
+				hasResponse <- struct{}{}
 			}
 			if _, err := io.Copy(io.Discard, resp.Body); err == nil {
 				t.Errorf("%s %s: the client takes the response for complete", version, path)
@@ -147,5 +155,38 @@ func TestIncompleteResponsesInEachVersion(t *testing.T) {
 		if got := lost(); got != want {
 			t.Errorf("%s: lost %+v, want %+v", version, got, want)
 		}
+	}
+}
+
+// TestABrokenSocketIsNoIncompleteResponse: a WebSocket over HTTP/3, which reverse_proxy copies, ends with a reset of its container.
+func TestABrokenSocketIsNoIncompleteResponse(t *testing.T) {
+	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
+		if r.Header.Get("Upgrade") == "" {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+		time.Sleep(50 * time.Millisecond) // until that has passed the edge
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	})
+	url := serveTLS(t, b.address, "edge_proxy api:80")
+	fromClient, send := io.Pipe()
+	defer send.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, url+"/socket", fromClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Proto = "websocket" // extended CONNECT, RFC 9220
+	resp, err := transportPerVersion(t)["HTTP/3.0"].RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK || string(text) != "hello" {
+		t.Errorf("got %d, %q", resp.StatusCode, text)
+	}
+	eventually(t, func() bool { return edge.Snapshot()[0].InFlight == 0 && edge.Snapshot()[0].Sockets == 0 }, "the socket does not end")
+	if lost := edge.Snapshot()[0].Lost; lost != (registry.Lost{}) {
+		t.Errorf("lost: %+v", lost)
 	}
 }

@@ -32,7 +32,7 @@ func TestTheDatabasesMoveToAnotherMachineAndBack(t *testing.T) {
 	t.Run("there", func(t *testing.T) {
 		p.move(t, c, func() {
 			p.first.MustCompose(t, "stop", "corteza-server")
-			t.Log(p.first.edge(t, "backup", "bigcapital", "corteza"))
+			t.Log(p.first.edge(t, "backup", "bigcapital", "corteza", "--max-rate", "unlimited"))
 			p.second.MustCompose(t, "up", "--detach", "--wait")
 			out := p.second.edge(t, "restore", "latest", "bigcapital", "corteza", "--from", firstName, "--queues")
 			if !strings.Contains(out, "this project has no service corteza-server") {
@@ -51,7 +51,7 @@ func TestTheDatabasesMoveToAnotherMachineAndBack(t *testing.T) {
 	}
 	t.Run("back", func(t *testing.T) {
 		p.move(t, c, func() {
-			t.Log(p.second.edge(t, "backup", "bigcapital", "corteza"))
+			t.Log(p.second.edge(t, "backup", "bigcapital", "corteza", "--max-rate", "unlimited"))
 			p.setRemote(false)
 			p.first.MustCompose(t, "up", "--detach", "--wait", "bigcapital-mysql", "bigcapital-redis", "corteza-db")
 			t.Log(p.first.edge(t, "restore", "latest", "bigcapital", "corteza", "--from", secondName, "--queues"))

@@ -52,12 +52,11 @@ func TestTheRegistryIsCleanedUpByATimer(t *testing.T) {
 	h.write("/srv/my shop/compose.yaml", "services: {}\n")
 	h.write("/srv/in-use", "sha256:1\n")
 	h.write("/srv/config.json", `{"name": "shop", "services": {"registry": {"image": "registry:3.0.0"}}}`)
-	h.write("/srv/containers.json", `[{"Id": "1", "Name": "/shop-registry-1", "State": {"Status": "running"}, "Config": {"Labels": {}}}]`)
+	h.write("/srv/containers.json", `[{"Id": "1", "Name": "/shop-registry-1", "State": {"Status": "running"}, "Config": {"Labels": {"com.docker.compose.project.working_dir": "/srv/my shop", "com.docker.compose.project.config_files": "/srv/my shop/compose.yaml"}}}]`)
 	// There is a registry, and no edge.
 	h.write("/usr/local/bin/docker", `#!/bin/sh
 case "$*" in
 *'config --format json'*) cat /srv/config.json ;;
-*working_dir*) printf '/srv/my shop\t/srv/my shop/compose.yaml\t\n' ;;
 'ps '*service=registry*) echo 1 ;;
 'inspect '*) cat /srv/containers.json ;;
 esac
