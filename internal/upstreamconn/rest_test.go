@@ -213,11 +213,16 @@ func TestTheSideThatBreaksARestIsKnown(t *testing.T) {
 	t.Run("the context ends", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		b, _ := newLongBackend(t, func(http.ResponseWriter) {
-			cancel()
+			<-ctx.Done()
 			time.Sleep(50 * time.Millisecond)
 		})
 		edge, client := newClientConn(t)
-		go func() { _, _ = io.Copy(io.Discard, client) }()
+		go func() {
+			_, _ = client.Read(make([]byte, 1)) // so that the response has begun
+			cancel()
+			_, _ = io.Copy(io.Discard, client)
+		}()
+		defer cancel()
 		a := newAttempt(t, http.MethodGet, "", false)
 		a.Context = ctx
 		if _, readErr, _ := copyAll(t, b.open(t), a, edge); !errors.Is(readErr, context.Canceled) {
