@@ -91,7 +91,7 @@ func TestStorageOnS3(t *testing.T) {
 		t.Fatal(err)
 	}
 	blob := fmt.Sprintf("/v2/shop/s3/blobs/%s", parts[1].Digest)
-	status, location, text := getBlob(t, blob)
+	status, location, _ := getBlob(t, blob)
 	if status != http.StatusTemporaryRedirect || !strings.HasPrefix(location, "http://"+address+"/"+bucket+"/") {
 		t.Errorf("a layer: got %d, to %q, want a redirect to the bucket", status, location)
 	}
@@ -105,7 +105,7 @@ func TestStorageOnS3(t *testing.T) {
 	}
 
 	use(`REGISTRY_STORAGE_REDIRECT_DISABLE: "true"`)
-	if status, location, text = getBlob(t, blob); status != http.StatusOK || !bytes.Equal(text, layer) {
+	if status, location, text := getBlob(t, blob); status != http.StatusOK || !bytes.Equal(text, layer) {
 		t.Errorf("a layer: got %d, to %q, %d bytes, want the layer itself", status, location, len(text))
 	}
 	checkComplete(t, repository, old)
