@@ -264,6 +264,12 @@ func TestCleanupKeepsWhatIsNeeded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// A layer that was pushed by its SHA-512, and that no image has.
+	text := randomBytes(t, 100<<10)
+	unused := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.SHA512.FromBytes(text), Size: int64(len(text))}
+	if err := repository.Push(t.Context(), unused, bytes.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
 	size := func() (n int64) {
 		if _, err := fmt.Sscan(stack.MustCompose(t, "exec", "-T", "registry", "du", "-sb", "/var/lib/registry"), &n); err != nil {
 			t.Fatal(err)
