@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/modules/edge"
@@ -160,12 +159,13 @@ func TestIncompleteResponsesInEachVersion(t *testing.T) {
 
 // TestABrokenSocketIsNoIncompleteResponse: a WebSocket over HTTP/3, which reverse_proxy copies, ends with a reset of its container.
 func TestABrokenSocketIsNoIncompleteResponse(t *testing.T) {
+	hasRead := make(chan struct{})
 	b := newWireBackend(t, func(conn net.Conn, r *http.Request, _ *bufio.Reader) {
 		if r.Header.Get("Upgrade") == "" {
 			return
 		}
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
-		time.Sleep(50 * time.Millisecond) // until that has passed the edge
+		<-hasRead
 		_ = conn.(*net.TCPConn).SetLinger(0)
 		_ = conn.Close()
 	})
@@ -182,9 +182,12 @@ func TestABrokenSocketIsNoIncompleteResponse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK || string(text) != "hello" {
-		t.Errorf("got %d, %q", resp.StatusCode, text)
+	text := make([]byte, len("hello"))
+	if _, err := io.ReadFull(resp.Body, text); err != nil || resp.StatusCode != http.StatusOK || string(text) != "hello" {
+		t.Errorf("got %d, %q, %v", resp.StatusCode, text, err)
 	}
+	close(hasRead)
+	_, _ = io.Copy(io.Discard, resp.Body) // until it ends
 	eventually(t, func() bool { return edge.Snapshot()[0].InFlight == 0 && edge.Snapshot()[0].Sockets == 0 }, "the socket does not end")
 	if lost := edge.Snapshot()[0].Lost; lost != (registry.Lost{}) {
 		t.Errorf("lost: %+v", lost)
