@@ -63,7 +63,7 @@ func (c *Cleanup) job(ctx context.Context, flags []string) (timers.Job, compose.
 	}, project, nil
 }
 
-// undoAllTimeout is how long systemd waits for a cleanup that it has told to stop. One that is still deleting images then is killed: a machine that shuts down does not wait for longer.
+// undoAllTimeout is how long systemd waits for a cleanup that it stops, before it kills it: a machine that shuts down does not wait longer.
 const undoAllTimeout = 15 * time.Minute
 
 // absoluteProject returns the project with its name, and absolute paths: those that it has, or those that the registry's container comes from.
