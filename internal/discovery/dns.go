@@ -23,13 +23,14 @@ const (
 	DefaultRefresh   = time.Second
 	DefaultHostsFile = "/etc/hosts"
 
+	dnsSpareRefresh      = 30 * time.Second
 	dnsMaxStale          = 10 * time.Second // how long an answer is kept while the resolver fails
 	maxConcurrentLookups = 16
 )
 
 // DNS asks a resolver, by default Docker's embedded one, for the host of every service: every Refresh, and at once on a lookup request.
 // NXDOMAIN and an empty answer mean that the host has no members. While the resolver fails or does not answer, DNS keeps the last
-// answer for 10 s.
+// answer for 10 s. A host for which it is only the spare source is looked up every 30 s, if that works.
 //
 // Docker forwards names that it does not know to external resolvers, so DNS drops addresses outside Subnets. Docker also shuffles its
 // answers, so DNS sorts them. It asks for fully qualified names: no search domain is appended.
@@ -48,6 +49,8 @@ type DNS struct {
 	// OwnName is a name of the container that the edge runs in, which the resolver always knows; "": the host name, if the resolver is
 	// DefaultResolver. It tells a resolver that has failed from one that has forwarded the name of a service without containers.
 	OwnName string
+	// IsSpare reports whether another source decides on a host now, so that nobody needs the answer; nil: none does.
+	IsSpare func(host string) bool
 	Log     *zap.Logger // nil: no log
 }
 
@@ -73,7 +76,7 @@ func (d DNS) Run(ctx context.Context, sink Sink) {
 	}
 	p := &dnsPoller{
 		DNS: d, sink: sink, slots: make(chan struct{}, maxConcurrentLookups),
-		inFlight: make(map[string]bool), failing: make(map[string]bool), answeredAt: make(map[string]time.Time),
+		inFlight: make(map[string]bool), failingSince: make(map[string]time.Time), answeredAt: make(map[string]time.Time),
 	}
 	p.run(ctx)
 }
@@ -88,9 +91,11 @@ type dnsPoller struct {
 
 	mu           sync.Mutex
 	inFlight     map[string]bool      // hosts with a lookup in flight; true: look up again after it
-	failing      map[string]bool      // hosts whose last lookup failed
+	failingSince map[string]time.Time // hosts whose last lookup failed, and when the first one did since it last succeeded
 	answeredAt   map[string]time.Time // when the last lookup of each host succeeded
 	everAnswered bool                 // any lookup has ever succeeded
+	subnets      []netip.Prefix       // none: Subnets has to be asked
+	subnetsAt    time.Time            // when it was asked
 }
 
 func (p *dnsPoller) run(ctx context.Context) {
@@ -118,7 +123,10 @@ func (p *dnsPoller) run(ctx context.Context) {
 
 // startLookups looks up hosts in the background and sets their members.
 func (p *dnsPoller) startLookups(ctx context.Context, hosts ...string) {
-	subnets := p.Subnets()
+	if len(hosts) == 0 {
+		return
+	}
+	subnets := p.localSubnets()
 	for _, host := range hosts {
 		if !isLookedUp(host) || !p.beginLookup(host) {
 			continue
@@ -136,15 +144,42 @@ func (p *dnsPoller) startLookups(ctx context.Context, hosts ...string) {
 	}
 }
 
+// localSubnets returns the subnets, and asks for them again after dnsSpareRefresh, or if there were none.
+func (p *dnsPoller) localSubnets() []netip.Prefix {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); len(p.subnets) == 0 || now.Sub(p.subnetsAt) >= dnsSpareRefresh {
+		p.subnets, p.subnetsAt = p.Subnets(), now
+	}
+	return p.subnets
+}
+
+// forgetSubnets has the subnets asked for again: the edge may be on another network by now.
+func (p *dnsPoller) forgetSubnets() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.subnets = nil
+}
+
 // isLookedUp reports whether DNS may know a host. It knows no projects.
 func isLookedUp(host string) bool { return !strings.Contains(host, "/") }
 
-// refresh looks up the hosts that have no lookup in flight.
+// refresh looks up the hosts that are due.
 func (p *dnsPoller) refresh(ctx context.Context, hosts []string) {
+	now := time.Now()
+	p.startLookups(ctx, slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { return !p.isDue(host, now) })...)
+}
+
+// isDue reports whether to look up a host again: not while a lookup is in flight, and less often while nobody needs the answer.
+func (p *dnsPoller) isDue(host string, now time.Time) bool {
+	isSpare := p.IsSpare != nil && p.IsSpare(host)
 	p.mu.Lock()
-	idle := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { _, isBusy := p.inFlight[host]; return isBusy })
-	p.mu.Unlock()
-	p.startLookups(ctx, idle...)
+	defer p.mu.Unlock()
+	if _, isBusy := p.inFlight[host]; isBusy {
+		return false
+	}
+	_, isFailing := p.failingSince[host]
+	return !isSpare || isFailing || now.Sub(p.answeredAt[host]) >= dnsSpareRefresh
 }
 
 // beginLookup reports whether to look up a host now. While a lookup is in flight it returns false, and the host is looked up again
@@ -177,12 +212,13 @@ func (p *dnsPoller) prune(hosts []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	gone := func(host string) bool { return !slices.Contains(hosts, host) }
-	maps.DeleteFunc(p.failing, func(host string, _ bool) bool { return gone(host) })
+	maps.DeleteFunc(p.failingSince, func(host string, _ time.Time) bool { return gone(host) })
 	maps.DeleteFunc(p.answeredAt, func(host string, _ time.Time) bool { return gone(host) })
 }
 
 // lookupHost looks up a host and sets its members.
 func (p *dnsPoller) lookupHost(ctx context.Context, host string, subnets []netip.Prefix) {
+	start := time.Now()
 	addrs, err := fixedAddresses(p.HostsFile, host)
 	isFixed := len(addrs) > 0 // the operator has configured them
 	switch {
@@ -196,13 +232,14 @@ func (p *dnsPoller) lookupHost(ctx context.Context, host string, subnets []netip
 		return
 	}
 	if err != nil {
-		p.handleFailure(host, err)
+		p.handleFailure(host, start, err)
 		return
 	}
 	p.mu.Lock()
 	p.answeredAt[host], p.everAnswered = time.Now(), true
-	recovered := p.failing[host] && len(p.failing) == 1
-	delete(p.failing, host)
+	_, wasFailing := p.failingSince[host]
+	delete(p.failingSince, host)
+	recovered := wasFailing && len(p.failingSince) == 0
 	p.mu.Unlock()
 	if recovered {
 		p.Log.Info("the resolver answers again", zap.String("resolver", p.Resolver))
@@ -237,6 +274,7 @@ func (p *dnsPoller) members(host string, addrs []netip.Addr, subnets []netip.Pre
 			if c := p.Log.Check(zap.DebugLevel, "dropped an address outside the edge's networks"); c != nil {
 				c.Write(zap.String("name", host), zap.Stringer("address", addr))
 			}
+			p.forgetSubnets()
 			continue
 		}
 		members = append(members, registry.Member{ID: addr.String(), Addr: addr, Phase: registry.Running})
@@ -244,17 +282,19 @@ func (p *dnsPoller) members(host string, addrs []netip.Addr, subnets []netip.Pre
 	return members
 }
 
-// handleFailure keeps the last answer for dnsMaxStale, and then withdraws it.
-func (p *dnsPoller) handleFailure(host string, err error) {
+// handleFailure keeps the last answer for dnsMaxStale since the first lookup that failed, and then withdraws it.
+func (p *dnsPoller) handleFailure(host string, start time.Time, err error) {
 	p.mu.Lock()
-	answeredAt, isKnown := p.answeredAt[host]
+	_, isKnown := p.answeredAt[host]
 	_, isExhausted := resource.Exhausted(err) // the edge's own limits, which say nothing about the resolver
-	isStale := isKnown && time.Since(answeredAt) > dnsMaxStale && !isExhausted
+	isFirst := len(p.failingSince) == 0
+	if _, wasFailing := p.failingSince[host]; !wasFailing {
+		p.failingSince[host] = start
+	}
+	isStale := isKnown && time.Since(p.failingSince[host]) > dnsMaxStale && !isExhausted
 	if isStale {
 		delete(p.answeredAt, host)
 	}
-	isFirst := len(p.failing) == 0
-	p.failing[host] = true
 	everAnswered := p.everAnswered
 	p.mu.Unlock()
 	if !everAnswered {

@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,32 @@ func TestDNSDropsAddressesOutsideSubnets(t *testing.T) {
 	server := newFakeDNS(t)
 	server.SetAddrs("93.184.216.34", "10.0.0.7", "127.0.0.1")
 	sourcetest.Start(t, server.NewSource()).EventuallyServes(t, "10.0.0.7")
+}
+
+// TestDNSSeesANetworkThatTheEdgeJoins: it does not list the networks of the machine for each lookup, but for one that has an address outside of them.
+func TestDNSSeesANetworkThatTheEdgeJoins(t *testing.T) {
+	f := newFakeDNS(t)
+	f.SetAddrs("10.0.0.7")
+	s := f.NewSource().(discovery.DNS)
+	var joined atomic.Bool
+	var lists atomic.Int32
+	s.Subnets = func() []netip.Prefix {
+		lists.Add(1)
+		if joined.Load() {
+			return append(subnets(), netip.MustParsePrefix("10.9.0.0/24"))
+		}
+		return subnets()
+	}
+	r := sourcetest.Start(t, s)
+	r.EventuallyServes(t, "10.0.0.7")
+	time.Sleep(20 * s.Refresh)
+	if n := lists.Load(); n != 1 {
+		t.Errorf("the networks were listed %d times, want once", n)
+	}
+	f.SetAddrs("10.9.0.7")
+	r.EventuallyServes(t)
+	joined.Store(true)
+	r.EventuallyServes(t, "10.9.0.7")
 }
 
 func TestDNSSortsAndDeduplicatesAddresses(t *testing.T) {
@@ -101,6 +128,42 @@ func TestDNSAnswersLookupRequestsAtOnce(t *testing.T) {
 	server.SetAddrs("10.0.0.8")
 	server.lookupRequests <- "api"
 	r.EventuallyServes(t, "10.0.0.8")
+}
+
+// TestDNSAsksSeldomWhileAnotherSourceDecides, and each time again as soon as that ends, or while the resolver fails.
+func TestDNSAsksSeldomWhileAnotherSourceDecides(t *testing.T) {
+	f := newFakeDNS(t)
+	f.SetAddrs("10.0.0.7")
+	s := f.NewSource().(discovery.DNS)
+	var isSpare atomic.Bool
+	isSpare.Store(true)
+	s.IsSpare = func(string) bool { return isSpare.Load() }
+	r := sourcetest.Start(t, s)
+	r.EventuallyServes(t, "10.0.0.7")
+	queries := func() (n int) {
+		f.update(func() { n = f.queryCount["api."] })
+		return n
+	}
+	before := queries()
+	time.Sleep(20 * s.Refresh)
+	if n := queries() - before; n > 0 {
+		t.Errorf("%d lookups while another source decides", n)
+	}
+	f.SetAddrs("10.0.0.8")
+	f.lookupRequests <- "api" // nevertheless
+	r.EventuallyServes(t, "10.0.0.8")
+	f.GoDown()
+	f.lookupRequests <- "api"
+	before = queries()
+	for queries() < before+3 { // until it works again
+		time.Sleep(s.Refresh)
+	}
+	f.GoUp()
+	f.SetAddrs("10.0.0.9")
+	r.EventuallyServes(t, "10.0.0.9")
+	isSpare.Store(false)
+	f.SetAddrs("10.0.0.10")
+	r.EventuallyServes(t, "10.0.0.10")
 }
 
 // TestDockersResolverThatForwardsANameKnowsNoContainerOfIt: when the last container of a name is gone, Docker asks external resolvers, which may

@@ -1,6 +1,9 @@
 package registry
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Source identifies who writes a [Feed]. If several sources know a name, the one with the lower value decides.
 type Source int
@@ -104,6 +107,8 @@ func (f *Feed) SetOnline(online bool) {
 	if online {
 		f.r.expected[f.source] = false
 		f.dropStale()
+	} else {
+		f.dropSpare()
 	}
 	for _, s := range f.r.services {
 		f.r.reconcile(s)
@@ -128,9 +133,24 @@ func (f *Feed) Expect() {
 func (f *Feed) MarkStale() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
+	f.dropSpare()
 	f.r.online[f.source] = false
 	for _, n := range f.r.names {
 		n.views[f.source].stale = true
+	}
+}
+
+// dropSpare drops what DNS has reported, and not been asked for since, about names on which the source decides no more: its own last report
+// holds until DNS has looked again. The caller holds r.mu.
+func (f *Feed) dropSpare() {
+	if f.source != f.r.orchestrator {
+		return
+	}
+	for _, n := range f.r.names {
+		if n.views[f.source].everFound && n.views[DNS].reported {
+			n.views[DNS] = view{everFound: n.views[DNS].everFound}
+			f.r.requestLookup(n.key)
+		}
 	}
 }
 
@@ -149,13 +169,34 @@ func (f *Feed) dropStale() {
 func (f *Feed) Clear() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
+	isOrchestrator, wasOnline := f.r.orchestrator == f.source, f.r.online[f.source]
 	f.r.online[f.source], f.r.expected[f.source], f.r.required[f.source] = false, false, false
-	if f.r.orchestrator == f.source {
+	if isOrchestrator {
 		f.r.orchestrator = Engine
 	}
 	defer f.r.checkInitialSync()
 	for _, n := range f.r.names {
+		if isOrchestrator && (wasOnline || !n.views[DNS].reported) {
+			f.handOverToDNS(n)
+		}
 		n.views[f.source] = view{}
 		f.r.reconcileName(n)
 	}
+}
+
+// handOverToDNS makes what the source has seen last the report of DNS, which nobody has asked for some seconds, until it has looked again.
+// The caller holds r.mu.
+func (f *Feed) handOverToDNS(n *nameEntry) {
+	last := n.views[f.source]
+	if !last.everFound || !f.r.online[DNS] || strings.Contains(n.key, "/") { // it knows no projects
+		return
+	}
+	dns := view{reported: true, everFound: true}
+	for _, m := range last.members {
+		if m.Phase == Running {
+			dns.members = append(dns.members, Member{ID: m.Addr.String(), Addr: m.Addr, Phase: Running})
+		}
+	}
+	n.views[DNS] = dns
+	f.r.requestLookup(n.key)
 }

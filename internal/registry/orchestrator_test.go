@@ -22,6 +22,8 @@ func TestASwarmDecidesInPlaceOfTheEngine(t *testing.T) {
 		t.Errorf("the source is %q", got)
 	}
 	swarm.SetOnline(false)
+	f.wantStates(t, "10.0.0.1:80 ready; ") // until DNS has looked again
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")})
 	f.wantStates(t, "10.0.0.2:80 ready; 10.0.0.1:80 ready; ")
 	swarm.SetOnline(true)
 	swarm.Clear()

@@ -139,9 +139,13 @@ func (r *Registry) requestPing() {
 // requestLookups requests a lookup of each of a service's names.
 func (r *Registry) requestLookups(s *Service) {
 	for _, n := range s.names {
-		select {
-		case r.lookupRequests <- n.Host:
-		default:
-		}
+		r.requestLookup(n.Host)
+	}
+}
+
+func (r *Registry) requestLookup(host string) {
+	select {
+	case r.lookupRequests <- host:
+	default:
 	}
 }

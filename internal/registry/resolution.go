@@ -177,6 +177,14 @@ func (r *Registry) resolveName(name Name) (source Source, members []Member, deci
 	}
 }
 
+// IsOrchestrated reports whether the orchestrator decides on a host now, so that DNS is only the spare source.
+func (r *Registry) IsOrchestrated(host string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.names[host]
+	return n != nil && r.online[r.orchestrator] && n.views[r.orchestrator].everFound
+}
+
 // problem returns the first problem that a source reports for the service's names. The caller holds r.mu.
 func (r *Registry) problem(s *Service) string {
 	for key := range s.keys() {

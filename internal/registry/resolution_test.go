@@ -26,8 +26,8 @@ func TestDNSTakesOverAndKeepsSharedEndpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")})
 	f.engine.SetOnline(false)
+	f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1"), dnsMember("10.0.0.2")})
 	f.wantStates(t, "10.0.0.2:80 ready; 10.0.0.1:80 ready; ") // endpoints without a name come first
 	status := f.service.Status()
 	if status.InFlight != 1 || status.Endpoints[1].ID != "a" && status.Endpoints[0].ID != "a" {
@@ -45,6 +45,51 @@ func TestEnginesLastReportHoldsUntilDNSReports(t *testing.T) {
 	f.engine.SetOnline(true)
 	f.engine.SetOnline(false)
 	f.wantStates(t, "10.0.0.1:80 ready; ")
+}
+
+// TestAnOldAnswerOfDNSDoesNotDecide: DNS is asked seldom while the Engine decides, so that what it said last may be another container's address by now.
+func TestAnOldAnswerOfDNSDoesNotDecide(t *testing.T) {
+	for name, lose := range map[string]func(engine *registry.Feed){
+		"the connection is lost":     func(engine *registry.Feed) { engine.SetOnline(false) },
+		"the source starts again":    func(engine *registry.Feed) { engine.MarkStale() },
+		"the configuration has none": func(engine *registry.Feed) { engine.Clear() },
+		"lost, and the configuration has none": func(engine *registry.Feed) {
+			engine.SetOnline(false)
+			engine.Clear()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, registry.Settings{})
+			<-f.LookupRequests() // of the declaration
+			f.dns.SetOnline(true)
+			f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
+			f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
+			f.engine.SetOnline(true)
+			if !f.IsOrchestrated("api") || f.IsOrchestrated("other") {
+				t.Error("the Engine decides on the name api, and on no other")
+			}
+			stopped := engineMember(idA, "10.0.0.1")
+			stopped.Phase = registry.Stopped
+			f.engine.Set("api", []registry.Member{engineMember(idB, "10.0.0.2"), stopped})
+			lose(f.engine)
+			if f.IsOrchestrated("api") {
+				t.Error("the Engine decides, and is not there")
+			}
+			f.wantStates(t, "10.0.0.2:80 ready; ")
+			select {
+			case host := <-f.LookupRequests():
+				if host != "api" {
+					t.Errorf("a lookup of %q is requested", host)
+				}
+			default:
+				t.Error("no lookup is requested")
+			}
+			f.dns.Set("api", []registry.Member{dnsMember("10.0.0.3")})
+			f.wantStates(t, "10.0.0.3:80 ready; ")
+			f.engine.Clear() // which knows less than DNS by now
+			f.wantStates(t, "10.0.0.3:80 ready; ")
+		})
+	}
 }
 
 func TestNameThatTheEngineNeverListedIsLeftToDNS(t *testing.T) {

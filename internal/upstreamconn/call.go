@@ -149,7 +149,8 @@ func (c *call) fail(err error) error {
 	if _, isDialError := errors.AsType[*DialError](err); isDialError || !isConnError(err) {
 		return err
 	}
-	if unsent := c.writeErr(); unsent != nil {
+	err = c.conn.owner.explain(err)
+	if unsent := c.writeErr(); unsent != nil && err != errAborted {
 		err = fmt.Errorf("%w, after %w", err, unsent)
 	}
 	switch {
@@ -180,9 +181,9 @@ func (c *call) Read(p []byte) (int, error) {
 	}
 	c.finish(false)
 	if ctxErr := c.Context.Err(); ctxErr != nil {
-		err = ctxErr
+		return n, ctxErr
 	}
-	return n, err
+	return n, c.conn.owner.explain(err)
 }
 
 // Close closes the connection, unless all of the response was read.

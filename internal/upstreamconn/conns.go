@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,8 +35,9 @@ type Conns struct {
 	ctx    context.Context // done after Close: from then on, the address may be another container's
 	cancel context.CancelFunc
 
-	tunnels *tunnel.Group
-	traffic tunnel.Traffic
+	tunnels   *tunnel.Group
+	traffic   tunnel.Traffic
+	isAborted atomic.Bool
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{} // open connections
@@ -134,6 +136,7 @@ func (c *Conns) Close() {
 // Abort closes all connections, with the requests and the tunnels on them.
 func (c *Conns) Abort() {
 	c.tunnels.Abort() // first, so that the tunnels report the edge as the side that closed them
+	c.isAborted.Store(true)
 	c.mu.Lock()
 	conns := make([]*conn, 0, len(c.conns))
 	for open := range c.conns {

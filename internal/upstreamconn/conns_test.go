@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -289,15 +290,17 @@ func TestAbortBreaksRequestsInFlight(t *testing.T) {
 	<-silent
 
 	c.Abort()
+	const cause = "can no longer be reached"
 	for i, body := range bodies {
-		if _, err := io.ReadAll(body); err == nil {
-			t.Errorf("the body of request %d ended without an error", i)
+		_, err := io.ReadAll(body)
+		if _, isTunnel := body.(*upstreamconn.UpgradedConn); err == nil || !isTunnel && !strings.Contains(err.Error(), cause) {
+			t.Errorf("the body of request %d ended with %v, want %q", i, err, cause)
 		}
 		body.Close()
 	}
 	err = <-unanswered
-	if _, ok := errors.AsType[*upstreamconn.DialError](err); err == nil || ok {
-		t.Errorf("a request that was sent and aborted got %v; want an error other than a DialError", err)
+	if _, ok := errors.AsType[*upstreamconn.DialError](err); err == nil || ok || !strings.Contains(err.Error(), cause) {
+		t.Errorf("a request that was sent and aborted got %v; want %q, and no DialError", err, cause)
 	}
 	if n := c.Connections(); n != 0 {
 		t.Errorf("%d connections are still open", n)

@@ -35,6 +35,17 @@ func cause(err error) error {
 // errRemoved is the cause of a [DialError] after [Conns.Close].
 var errRemoved = errors.New("the endpoint was removed")
 
+// errAborted is why a request failed, or its response is incomplete, after [Conns.Abort].
+var errAborted = fmt.Errorf("the endpoint can no longer be reached: %w", net.ErrClosed)
+
+// explain returns the error with its cause, if it is that the edge has closed the connection.
+func (c *Conns) explain(err error) error {
+	if c.isAborted.Load() && errors.Is(err, net.ErrClosed) {
+		return errAborted
+	}
+	return err
+}
+
 // InvalidRequestError is a request that can't be sent as it is, such as one with a line break in a header. Nothing was sent.
 type InvalidRequestError struct{ Err error }
 

@@ -128,7 +128,9 @@ func (r *sourceRunner) specs(s sourceSettings) map[registry.Source]sourceSpec {
 	specs := make(map[registry.Source]sourceSpec)
 	if !s.dns.isOff {
 		specs[registry.DNS] = sourceSpec{
-			settings: s.dns, source: discovery.DNS{Names: r.registry, Resolver: s.dns.resolver, Refresh: s.dns.refresh, Prefix: s.dns.prefix, Log: r.log},
+			settings: s.dns, source: discovery.DNS{
+				Names: r.registry, Resolver: s.dns.resolver, Refresh: s.dns.refresh, Prefix: s.dns.prefix, IsSpare: r.registry.IsOrchestrated, Log: r.log,
+			},
 			isOptional: s.dns.resolver == "" && !r.hasDockerResolver, // as on a host, where Docker's DNS is not to be reached
 		}
 	}
