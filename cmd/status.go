@@ -72,6 +72,9 @@ func runStatus(cmd *cobra.Command, names []string) error {
 		if flags.Bool("json") {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(services)
 		}
+		if err := printExhaustion(cmd.OutOrStdout(), admin, time.Now()); err != nil {
+			return err
+		}
 		if err := printServices(cmd.OutOrStdout(), services, time.Now()); err != nil {
 			return err
 		}
@@ -89,6 +92,20 @@ func runStatus(cmd *cobra.Command, names []string) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
 	defer stop()
 	return watchStatus(ctx, cmd.OutOrStdout(), show)
+}
+
+// printExhaustion prints what the edge has run out of.
+func printExhaustion(w io.Writer, admin adminClient, now time.Time) error {
+	var all []edge.Exhaustion
+	if _, err := admin.get("/edge/exhausted", &all); err != nil {
+		return nil // an older edge; the user asked for the services
+	}
+	for _, e := range all {
+		if _, err := fmt.Fprintf(w, "the edge has run out of %s, %s ago: %s\n\n", e.Resource, age(now, e.Last), e.Hint); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // selectServices returns those of the services that the names mean, or all if there are no names.

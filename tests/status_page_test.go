@@ -120,6 +120,8 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"fine": "good: 1 ready", "slow": "warn: the application is slow: p95 2.0 s, usually 100 ms", "slowSinceDeploy": "warn: the application is slow: p95 2.0 s, usually 100 ms, since a deploy 2 min ago",
+		"slowForLong": "warn: the application is slow: p95 2.0 s, usually 100 ms", "slowAsUsual": "good: 1 ready",
+		"exhausted": "the edge has run out of descriptors, 5 s ago: raise the limit", "edge": "The edge itself has a problem.",
 		"dead": "bad: down for 3 min: connection refused", "deadAndRefusing": "bad: down for 3 min, 3 requests refused in the last minute: its containers are stopped",
 		"answeredByEdge": "good: 1 ready", // that requests are lost is another sentence
 		"badDeploy":      "bad: the application answers 50 % with errors, since a deploy 1 min ago", "lost": "bad: 1 request got no complete answer in the last minute", "held": "warn: 2 requests wait for a container",

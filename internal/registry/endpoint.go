@@ -16,6 +16,7 @@ type Endpoint struct {
 	conns   Conns
 	id      atomic.Pointer[string] // member.ID, for readers without the lock
 	found   time.Time              // when it was added
+	figures figures
 
 	// The rest is guarded by service.mu.
 	member       Member

@@ -46,8 +46,10 @@ type EndpointStatus struct {
 	Source        string  `json:"source"`
 	InFlight      int     `json:"in_flight"`
 	Sockets       int     `json:"sockets"`
-	Sessions      int     `json:"sessions"` // socket.io sessions that only this endpoint knows; not set by the registry
-	Requests      uint64  `json:"requests"` // that it has got so far
+	Sessions      int     `json:"sessions"`           // socket.io sessions that only this endpoint knows; not set by the registry
+	Requests      uint64  `json:"requests"`           // that it has got so far
+	Errors        uint64  `json:"errors"`             // those of them that it has answered with a status from 500 on, or not at all
+	FirstByte     float64 `json:"first_byte_seconds"` // the average of the last responses' time to the first byte; 0: there is none
 	Traffic       Traffic `json:"traffic"`
 }
 
@@ -119,6 +121,7 @@ func (e *Endpoint) status() EndpointStatus {
 	status := EndpointStatus{
 		ID: e.ID(), Name: e.member.Name, Project: e.member.Project, Address: e.address, State: e.state, Reason: e.reason, Since: e.since,
 		ShouldRestart: e.member.ShouldRestart, Source: e.source.String(), InFlight: e.inFlight, Sockets: e.sockets, Requests: e.requests,
+		Errors: e.figures.errors.Load(), FirstByte: e.figures.firstByte.value().Seconds(),
 	}
 	if e.conns != nil {
 		status.Traffic = e.conns.Traffic()

@@ -22,6 +22,7 @@ const (
 	Source      Kind = "source"      // a source of endpoints is connected, or no longer is
 	Certificate Kind = "certificate"
 	Backup      Kind = "backup"
+	Resource    Kind = "resource" // the edge has run out of something of its own
 )
 
 // Level is how bad an event is.

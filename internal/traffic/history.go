@@ -33,8 +33,9 @@ type Point struct {
 
 // history has the last minutes of a service in a ring. It takes memory with its first request. It is safe for concurrent use.
 type history struct {
-	mu   sync.Mutex
-	ring *[HistoryLength]interval
+	mu    sync.Mutex
+	ring  *[HistoryLength]interval
+	usual *usual
 }
 
 type interval struct {
@@ -52,8 +53,9 @@ func (h *history) add(now time.Time, r Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ring == nil {
-		h.ring = new([HistoryLength]interval)
+		h.ring, h.usual = new([HistoryLength]interval), new(usual)
 	}
+	h.usual.add(now, bucket)
 	i := &h.ring[number%HistoryLength]
 	if i.number != number {
 		*i = interval{number: number}
@@ -124,6 +126,8 @@ type Summary struct {
 	P50 float64 `json:"p50"`
 	P95 float64 `json:"p95"`
 	P99 float64 `json:"p99"`
+	// UsualP95 is the median of P95 of each ten minutes of the last day; 0 if there were requests in less than half an hour of it.
+	UsualP95 float64 `json:"usual_p95,omitempty"`
 }
 
 // summary summarizes the last intervals that have ended.
@@ -152,6 +156,6 @@ func (h *history) summary(now time.Time, intervals int64) Summary {
 	return Summary{
 		RequestsPerSecond: float64(all.requests) / seconds, ErrorsPerSecond: float64(all.errors) / seconds,
 		OwnErrorsPerSecond: float64(all.own) / seconds, LostPerSecond: float64(all.lost) / seconds,
-		P50: all.percentile(.5), P95: all.percentile(.95), P99: all.percentile(.99),
+		P50: all.percentile(.5), P95: all.percentile(.95), P99: all.percentile(.99), UsualP95: h.usual.median,
 	}
 }

@@ -63,6 +63,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/edge/backups", Handler: jsonHandler{http.MethodGet: getBackups, http.MethodPost: postBackups}},
 		{Pattern: "/edge/deployments", Handler: jsonHandler{http.MethodPost: postDeployments}},
 		{Pattern: "/edge/cloudflare", Handler: jsonHandler{http.MethodGet: getCloudflare, http.MethodPost: postCloudflare}},
+		{Pattern: "/edge/exhausted", Handler: jsonHandler{http.MethodGet: getExhaustion}},
 		{Pattern: "/edge/traffic", Handler: jsonHandler{http.MethodGet: getTraffic}},
 		{Pattern: "/edge/handover", Handler: jsonHandler{http.MethodGet: getHandover, http.MethodPost: postHandover}},
 		{Pattern: "/edge/state", Handler: stateHandler{jsonHandler{http.MethodGet: getState, http.MethodPost: postState}}},

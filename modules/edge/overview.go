@@ -30,6 +30,7 @@ type Overview struct {
 	Backups      []BackupOverview      `json:"backups"`
 	Problems     []recovery.Problem    `json:"backup_problems"`
 	Replication  map[string]string     `json:"replication_problems,omitempty"` // by database; "" is about what watches the replica
+	Exhausted    []Exhaustion          `json:"exhausted,omitempty"`            // what the edge has run out of in the last minute
 }
 
 // BackupOverview is what is known of the backups of one application.
@@ -60,6 +61,7 @@ func (a *App) Overview() Overview {
 		Certificates: Certificates(), Backups: []BackupOverview{}, Problems: []recovery.Problem{},
 	}
 	o.Replication = replicationProblems(o.Time)
+	o.Exhausted = r.exhaustion.recent(o.Time)
 	status := r.recovery.Recent(a.storage)
 	if status == nil {
 		return o

@@ -239,6 +239,6 @@ func (d *direct) logAborted(err error) {
 		level = zapcore.DebugLevel // the client has left, or noteIncomplete has logged it
 	}
 	if c := d.log.Check(level, "aborting with incomplete response"); c != nil {
-		c.Write(zap.String("service", d.transport.Service), zap.Error(err))
+		c.Write(append(d.exchange.describe(d.exchange.endpoint), zap.Error(err))...)
 	}
 }

@@ -138,6 +138,7 @@ func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error)
 		return nil, a.reportFailure(a.claim, err)
 	}
 	a.noteResponse(resp)
+	a.claim.CountResponse(resp.StatusCode >= http.StatusInternalServerError, a.request.Timing.FirstByte)
 	if canHijack(a.exchange.req, resp) {
 		a.deadline.release()
 		a.endSpan(nil)

@@ -72,6 +72,7 @@ func (x *exchange) classify(err error) failureKind {
 // reportFailure tells the registry about a failed attempt if it is the endpoint's fault, and returns the error.
 func (x *exchange) reportFailure(claim registry.Claim, err error) error {
 	if x.isEndpointFault(err) {
+		claim.CountResponse(true, 0)
 		claim.ReportFailure(err.Error(), x.client())
 	}
 	return err
@@ -121,7 +122,7 @@ func (x *exchange) waitForResources(e *registry.Endpoint, err error) error {
 	kind, _ := resource.Exhausted(err)
 	x.app.ReportExhausted(kind, err)
 	if time.Since(x.startedAt) >= x.service.Hold() {
-		x.service.CountLost(registry.OutcomeNotSent)
+		x.lose(e, registry.OutcomeNotSent, "a request was not sent: the edge has run out of "+string(kind), err)
 		return caddyhttp.Error(http.StatusServiceUnavailable,
 			fmt.Errorf("%s: %s %s to %s: %w (%s): %w", x.Service, x.req.Method, redact.Path(x.req.URL.Path), e.Address(), errExhausted, kind, err))
 	}
@@ -167,10 +168,20 @@ func (x *exchange) lose(e *registry.Endpoint, outcome registry.Outcome, message 
 	x.service.CountLost(outcome)
 	x.isLost = true
 	if c := x.log.Check(zap.WarnLevel, message); c != nil {
-		c.Write(zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", redact.Path(x.req.URL.Path)),
-			zap.String("endpoint", e.Address()), zap.Stringer("outcome", outcome), zap.Int("deaths", len(x.retry.unansweredBy)), zap.Inline(&x.times),
-			zap.String("request_id", x.requestID), zap.String("traceID", x.traceID()), zap.Error(err))
+		c.Write(append(x.describe(e), zap.Stringer("outcome", outcome), zap.Int("deaths", len(x.retry.unansweredBy)), zap.Error(err))...)
 	}
+}
+
+// describe returns the fields of a log entry about the request; e is nil if it has no endpoint.
+func (x *exchange) describe(e *registry.Endpoint) []zap.Field {
+	fields := []zap.Field{
+		zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", redact.Path(x.req.URL.Path)),
+		zap.Inline(&x.times), zap.String("request_id", x.requestID), zap.String("traceID", x.traceID()),
+	}
+	if e != nil {
+		fields = append(fields, zap.String("endpoint", e.Address()))
+	}
+	return fields
 }
 
 // noteIncomplete counts a response of which the endpoint's connection has not brought all. The client's own faults are no loss, and neither is the end of a
@@ -222,11 +233,11 @@ func downtimeText(err error, s *registry.Service) string {
 	return fmt.Sprintf("%d hours", int(down.Hours()))
 }
 
-// logRefusal logs why requests are refused, at most every ten seconds: most requests are refused for the same reason.
-func (t *Transport) logRefusal(err error) {
+// logRefusal logs why requests are refused, with one of them as an example, at most every ten seconds: most are refused for the same reason.
+func (x *exchange) logRefusal(err error) {
 	const interval = 10 // seconds
-	now, last := time.Now().Unix(), t.lastRefusalLog.Load()
-	if now-last >= interval && t.lastRefusalLog.CompareAndSwap(last, now) {
-		t.log.Error("requests are refused", zap.String("service", t.Service), zap.String("reason", t.app.Explain(err)))
+	now, last := time.Now().Unix(), x.lastRefusalLog.Load()
+	if now-last >= interval && x.lastRefusalLog.CompareAndSwap(last, now) {
+		x.log.Error("requests are refused", append(x.describe(x.endpoint), zap.String("reason", x.app.Explain(err)))...)
 	}
 }

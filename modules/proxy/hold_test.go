@@ -5,13 +5,18 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/resource"
+	"github.com/theworklabs/edge/internal/timeline"
 	"github.com/theworklabs/edge/modules/edge"
 )
 
@@ -130,6 +135,44 @@ func TestRunningOutOfDescriptorsFailsNoEndpoint(t *testing.T) {
 	if resp, body := readResponse(t, conn); resp.StatusCode != http.StatusOK || body != "ok" {
 		t.Errorf("got %s %q, want 200 \"ok\"", resp.Status, body)
 	}
+}
+
+// TestTheStatusPageSaysThatTheEdgeIsExhausted, and not only those pages that were open before: the service is not to blame.
+func TestTheStatusPageSaysThatTheEdgeIsExhausted(t *testing.T) {
+	b := newBackend(t, echo("ok")).start(t)
+	s := serveReady(t, "edge_proxy api:80 {\n hold 200ms\n}", b.address)
+	conn := s.dial(t)
+	writeRequest(t, conn, "GET / HTTP/1.1\nHost: a\n\n")
+	if resp, _ := readResponse(t, conn); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	release := exhaustDescriptors(t)
+	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\nhello")
+	resp, _ := readResponse(t, conn)
+	release()
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got %s, want 503", resp.Status)
+	}
+	loaded, err := caddy.ActiveContext().App("edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := loaded.(*edge.App)
+	found := app.Overview().Exhausted
+	if len(found) != 1 || found[0].Resource != resource.Descriptors || found[0].Hint == "" || time.Since(found[0].Last) > time.Minute {
+		t.Errorf("the overview has %+v", found)
+	}
+	events := app.Timeline().Since(0)
+	if !slices.ContainsFunc(events, func(e timeline.Event) bool { return e.Kind == timeline.Resource && e.Level == timeline.Error }) {
+		t.Errorf("the events are %+v", events)
+	}
+	if lost := edge.Snapshot()[0].Lost.NotSent; lost != 1 {
+		t.Errorf("%d requests were not sent, want 1", lost)
+	}
+	eventually(t, func() bool {
+		all := app.ServiceOverviews()
+		return len(all) == 1 && all[0].LostPerSecond > 0 && all[0].OwnErrorsPerSecond == all[0].ErrorsPerSecond
+	}, "want a request that is lost, by no fault of the application")
 }
 
 // exhaustDescriptors opens all descriptors that the process may have. release closes them.

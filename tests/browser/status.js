@@ -76,18 +76,20 @@ for (const [name, options] of Object.entries({
 {
   const page = await open({});
   seen.words = await page.evaluate(async () => {
-    const { judge, duration, age, limit } = await import('./words.js');
+    const { judge, duration, age, limit, exhaustion, summarize } = await import('./words.js');
     const now = Date.now(), ago = (s) => new Date(now - s * 1000).toISOString();
     const service = (change) => ({ service: 'api:80', ready: 1, since: ago(600), held: 0, lost: {}, requests_per_second: 10, errors_per_second: 0, p95: 0.1, endpoints: [{ state: 'ready', reason: 'passed' }], ...change });
     const history = { p: Array(100).fill(100) };
     const say = (s, more) => { const j = judge(service(s), now, { history, ...more }); return `${j.level}: ${j.text}`; };
     return {
-      fine: say({}), slow: say({ p95: 2 }), slowSinceDeploy: say({ p95: 2 }, { deployedAt: ago(120) }),
+      fine: say({}), slow: say({ p95: 2 }), slowForLong: say({ p95: 2, usual_p95: 0.1 }, { history: { p: Array(100).fill(2000) } }), slowAsUsual: say({ p95: 2, usual_p95: 1.5 }), slowSinceDeploy: say({ p95: 2 }, { deployedAt: ago(120) }),
       dead: say({ ready: 0, since: ago(180), endpoints: [{ state: 'failing', reason: 'connection refused' }] }),
       deadAndRefusing: say({ ready: 0, since: ago(180), why: 'its containers are stopped', endpoints: [] }, { lostLately: 3 }),
       answeredByEdge: say({ errors_per_second: 5, own_errors_per_second: 5 }), badDeploy: say({ errors_per_second: 5 }, { deployedAt: ago(60) }), lost: say({}, { lostLately: 1 }), held: say({ held: 2 }),
       partly: say({ endpoints: [{ state: 'ready' }, { state: 'failing', reason: 'unhealthy' }] }), maintenance: say({ maintenance: 'refuse', ready: 0 }),
       deploying: say({ endpoints: [{ state: 'ready' }, { state: 'starting' }, { state: 'draining' }] }), starting: say({ ready: 0, since: ago(5), endpoints: [{ state: 'starting', reason: 'waiting for its first answer' }] }),
+      exhausted: exhaustion({ resource: 'descriptors', last: ago(5), hint: 'raise the limit' }, now).text,
+      edge: summarize([{ level: 'bad' }], [exhaustion({ resource: 'ports', last: ago(5), hint: 'x' }, now)]).text,
       limited: Object.values(limit({ passed: 90, limited: 10, lately: 1 })).join(': '), unlimited: Object.values(limit({ passed: 90, limited: 10, lately: 0 })).join(': '),
       durations: [0, 0.0004, 0.0123, 0.11, 0.9996, 2.34, 61].map(duration).join(' '), ages: [0, 59, 60, 3599, 7200, 200000].map((s) => age(ago(s), now)).join(', '),
     };

@@ -1,5 +1,5 @@
 import { State } from "./state.js";
-import { age, certificate, duration, judge, limit, lostTotal, rate, summarize } from "./words.js";
+import { age, certificate, duration, exhaustion, judge, limit, lostTotal, rate, summarize } from "./words.js";
 import { drawChart } from "./chart.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -116,7 +116,7 @@ function renderDetails(row, s) {
 		const level = { ready: "good", failing: "bad" }[e.state] ?? "warn", name = e.name || e.id;
 		const isDrained = e.reason === "drained by an operator";
 		list.append(make("li", {}, stateText({ level, text: `${e.state} for ${age(e.since, now)}` }), ` ${name}${e.address && e.address !== name ? ` ${e.address.startsWith("(") ? e.address : `(${e.address})`}` : ""}: ${e.reason}. `
-			+ `${e.requests} requests, ${e.in_flight} in flight, ${e.sockets} sockets. `,
+			+ `${e.requests} requests, ${e.errors} errors, ${e.in_flight} in flight, ${e.sockets} sockets${e.first_byte_seconds ? `, first byte after ${duration(e.first_byte_seconds)}` : ""}. `,
 		canAct ? make("button", { onclick: () => act(`${isDrained ? "Send new requests to" : "Send no new requests to"} ${name}?`, { drain: { endpoint: e.id, undo: isDrained } }) },
 			isDrained ? "Undo the drain" : "Drain") : ""));
 	}
@@ -178,14 +178,15 @@ function renderOverview(all) {
 	}));
 	const backups = (o.backup_problems ?? []).map((p) => ({ level: "bad", text: `backup of ${p.Project}${p.App ? "/" + p.App : ""}: ${p.Message}` }));
 	const replica = Object.entries(o.replication_problems ?? {}).map(([name, text]) => ({ level: "bad", text: `replica${name ? " of " + name : ""}: ${text}` }));
-	const others = [...certificates.filter((c) => c.level !== "good").map((c) => ({ level: c.level, text: `certificate of ${c.name}: ${c.text}` })),
+	const exhausted = (o.exhausted ?? []).map((e) => exhaustion(e, now));
+	const others = [...exhausted, ...certificates.filter((c) => c.level !== "good").map((c) => ({ level: c.level, text: `certificate of ${c.name}: ${c.text}` })),
 		...sources.filter((s) => s.level !== "good" && s.isUsed).map((s) => ({ level: s.level, text: `source ${s.name}: ${s.text}` })), ...backups, ...replica];
 	const summary = summarize(all, others);
 	const element = $("#summary");
 	if (element.textContent !== summary.text) element.textContent = summary.text;
 	element.className = summary.level;
 	document.title = `${summary.level === "good" ? "" : symbols[summary.level] + " "}Edge status`;
-	const problems = [...all.filter((j) => j.level !== "good").sort((a, b) => b.rank - a.rank).map((j) => ({ level: j.level, text: `${j.service}: ${j.text}` })), ...others];
+	const problems = [...exhausted, ...all.filter((j) => j.level !== "good").sort((a, b) => b.rank - a.rank).map((j) => ({ level: j.level, text: `${j.service}: ${j.text}` })), ...others.slice(exhausted.length)];
 	$("#problems").hidden = problems.length === 0;
 	$("#problems ul").replaceChildren(...problems.slice(0, 20).map((p) => make("li", {}, stateText(p))));
 	$("#certificates").replaceChildren(...listItems(certificates.map((c) => make("li", {}, `${c.name}: `, stateText(c))), "No site has a certificate."));

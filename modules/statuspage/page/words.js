@@ -52,7 +52,7 @@ export function judge(s, now, { history, lostLately = 0, deployedAt } = {}) {
 	if (lostLately > 0) return is(8, "bad", `${plural(lostLately, "request")} got no complete answer in the last minute${since}`);
 	if (share >= 0.01) return is(8, "bad", `the application answers ${Math.round(share * 100)} % with errors${since}`);
 	if (s.held > 0) return is(7, "warn", `${plural(s.held, "request")} ${s.held === 1 ? "waits" : "wait"} for a container`);
-	const before = usual(history);
+	const before = s.usual_p95 || usual(history);
 	if (before && s.p95 > 0.3 && s.p95 > 3 * before) return is(6, "warn", `the application is slow: p95 ${duration(s.p95)}, usually ${duration(before)}${since}`);
 	if (failing.length > 0) return is(5, "warn", `${s.ready} of ${s.endpoints.length} ready; ${failing[0].reason}`);
 	if (s.problem) return is(4, "warn", s.problem);
@@ -72,6 +72,11 @@ export function certificate(c, now) {
 	}
 }
 
+// exhaustion says what the edge has run out of.
+export function exhaustion(e, now) {
+	return { level: "bad", isEdge: true, text: `the edge has run out of ${e.resource}, ${age(e.last, now)} ago: ${e.hint}` };
+}
+
 // limit says how a zone of rate limits is.
 export function limit(z) {
 	if (z.lately > 0) return { level: "warn", text: `${plural(z.lately, "request")} refused in the last minute, ${z.limited} in all` };
@@ -82,6 +87,7 @@ export function limit(z) {
 export function summarize(judged, others) {
 	const bad = judged.filter((j) => j.level === "bad").length, warn = judged.filter((j) => j.level === "warn").length;
 	const more = others.filter((o) => o.level === "bad").length;
+	if (others.some((o) => o.isEdge)) return { level: "bad", text: "The edge itself has a problem." };
 	if (judged.length === 0) return { level: "warn", text: "No route leads to a service yet." };
 	if (bad > 0) return { level: "bad", text: `${bad} of ${plural(judged.length, "service")} ${bad === 1 ? "has a problem" : "have problems"}.` };
 	if (more > 0) return { level: "bad", text: `The services work; ${plural(more, "other thing")} ${more === 1 ? "needs" : "need"} attention.` };

@@ -1,0 +1,53 @@
+package traffic
+
+import (
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestAnIncidentIsNotUsual, however long the service has been slow, up to half a day: what the status page compares with must not follow.
+func TestAnIncidentIsNotUsual(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewRecorder().Service("api:80")
+		serve := func(duration time.Duration, latency time.Duration) {
+			for end := time.Now().Add(duration); time.Now().Before(end); time.Sleep(10 * time.Second) {
+				s.Add(Request{Method: "GET", Status: 200, Duration: latency})
+			}
+		}
+		want := func(what string, seconds float64) {
+			t.Helper()
+			if got := s.Summary(time.Minute).UsualP95; math.Abs(got-seconds) > seconds/5 {
+				t.Errorf("%s: %v is usual, want %v", what, got, seconds)
+			}
+		}
+		serve(10*time.Minute, 100*time.Millisecond)
+		want("after ten minutes", 0)
+		serve(25*time.Hour, 100*time.Millisecond)
+		want("after a day", .1)
+		serve(11*time.Hour, 2*time.Second)
+		want("in an incident", .1)
+		serve(2*time.Hour, 2*time.Second)
+		want("after half a day", 2)
+		time.Sleep(3 * usualInterval)
+		serve(10*time.Minute, 100*time.Millisecond)
+		time.Sleep(25 * time.Hour)
+		s.Add(Request{Method: "GET", Status: 200, Duration: time.Second})
+		want("after a day without requests", 0)
+	})
+}
+
+// TestAFewRequestsAreNotUsual: the latency of ten requests says little.
+func TestAFewRequestsAreNotUsual(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewRecorder().Service("api:80")
+		for range 300 {
+			s.Add(Request{Method: "GET", Status: 200, Duration: time.Second})
+			time.Sleep(time.Minute)
+		}
+		if got := s.Summary(time.Minute).UsualP95; got != 0 {
+			t.Errorf("%v is usual", got)
+		}
+	})
+}
