@@ -16,7 +16,7 @@ STEP := @tests/step
 GOTEST := go test -race -vet=off -ldflags=-w
 SUITE := $(GOTEST) -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release test-upgrade test-delivery testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release test-upgrade test-delivery testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector status-page env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -175,9 +175,14 @@ backups: setup image
 backup-bench: setup image
 	EDGE_TEST_GIGABYTES=4 go test -count=1 -timeout 3h -v -run 'TestLargeData|TestCostOfLogs' ./tests/backup
 
-# An application becomes slow, dies, and gets a bad version: which alerts fire, when, and what the figures say. 22 minutes.
+# An application becomes slow, dies, and gets a bad version: which alerts fire, when, and what the figures say. 25 minutes.
 incident: setup image
 	EDGE_TEST_INCIDENT=1 go test -count=1 -timeout 1h -v -run TestAnIncident ./tests/observability
+
+# The status page of 100 services with a day of messages, and of 1,000 with three hours of them. 5 minutes. EDGE_TEST_PICTURES is where the screenshots go.
+status-page: setup image
+	EDGE_TEST_SERVICES=100 go test -count=1 -timeout 30m -v -run TestTheStatusPageInABrowser ./tests
+	EDGE_TEST_SERVICES=1000 go test -count=1 -timeout 30m -v -run TestTheStatusPageInABrowser ./tests
 
 # Traces, sent to a real OpenTelemetry collector. 2 minutes, most of which build it.
 collector:

@@ -20,6 +20,7 @@ func main() {
 		return
 	}
 	if len(os.Args) > 1 && (os.Args[1] == "run" || os.Args[1] == "serve") {
+		cmd.IdentifyInTraces()
 		if err := cmd.ServeHealth(); err != nil {
 			fmt.Fprintln(os.Stderr, "edge: error:", err) // the edge serves without it
 		}

@@ -69,6 +69,20 @@ func (r *Registry) Snapshot() []ServiceStatus {
 	return all
 }
 
+// Statuses returns the status of some services; those that are not declared are left out.
+func (r *Registry) Statuses(names []string) []ServiceStatus {
+	all := make([]ServiceStatus, 0, len(names))
+	for _, name := range names {
+		r.mu.Lock()
+		s := r.services[name]
+		r.mu.Unlock()
+		if s != nil {
+			all = append(all, s.Status())
+		}
+	}
+	return all
+}
+
 // Has reports whether a route names a service.
 func (r *Registry) Has(service string) bool {
 	r.mu.Lock()

@@ -142,7 +142,11 @@ func Snapshot() []registry.ServiceStatus {
 
 // snapshot returns the status of all services, with their maintenance and sessions.
 func (r *runtime) snapshot() []registry.ServiceStatus {
-	services := r.registry.Snapshot()
+	return r.complete(r.registry.Snapshot())
+}
+
+// complete completes statuses with what the registry does not know.
+func (r *runtime) complete(services []registry.ServiceStatus) []registry.ServiceStatus {
 	for i := range services {
 		r.setMaintenanceStatus(&services[i])
 	}

@@ -81,8 +81,14 @@ func (a *App) Overview() Overview {
 }
 
 // ServiceOverviews returns all services, sorted by name, with what happened in the last minute.
-func (a *App) ServiceOverviews() []ServiceOverview {
-	statuses := a.runtime.snapshot()
+func (a *App) ServiceOverviews() []ServiceOverview { return a.overviewsOf(a.runtime.snapshot()) }
+
+// OverviewsOf returns some services, with what happened in the last minute.
+func (a *App) OverviewsOf(services []string) []ServiceOverview {
+	return a.overviewsOf(a.runtime.complete(a.runtime.registry.Statuses(services)))
+}
+
+func (a *App) overviewsOf(statuses []registry.ServiceStatus) []ServiceOverview {
 	all := make([]ServiceOverview, len(statuses))
 	for i, s := range statuses {
 		all[i] = ServiceOverview{ServiceStatus: s, Why: ServiceProblem(s), Summary: a.runtime.traffic.Service(s.Service).Summary(time.Minute)}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -147,6 +149,14 @@ func TestSeriesAreBounded(t *testing.T) {
 		}, "the requests are counted")
 		if after > ofTheEdge+170*services {
 			t.Errorf("%d services have %d series", services, after)
+		}
+		families := make(map[string]int)
+		for series := range s.metrics(t) {
+			name, _, _ := strings.Cut(series, "{")
+			families[strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")]++
+		}
+		for _, name := range slices.Sorted(maps.Keys(families)) {
+			t.Logf("%d services: | `%s` | %d |", services, name, families[name])
 		}
 		t.Logf("%d services: %d series before their first requests, %d after requests with every method and status", services, before, after)
 		stopCaddy(t)

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/theworklabs/edge/internal/redact"
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/tunnel"
 )
@@ -116,6 +117,9 @@ func (a *attempt) endSpan(err error) {
 func (x *exchange) describeSpan(err error) {
 	if x.span == nil {
 		return
+	}
+	if path := x.req.URL.Path; redact.Path(path) != path {
+		x.span.SetAttributes(attribute.String("url.path", redact.Path(path))) // in place of what `tracing` has set
 	}
 	x.span.SetAttributes(serviceAttribute.String(x.Service), attemptsAttribute.Int(x.times.attempts), heldAttribute.Float64(milliseconds(x.times.held)))
 	if x.endpoint != nil {

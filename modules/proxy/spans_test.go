@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 	tracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	"google.golang.org/protobuf/proto"
@@ -181,6 +183,72 @@ func TestATraceShowsHoldAndAttempts(t *testing.T) {
 	}
 	if r.resource["service.namespace"] != "infrastructure" {
 		t.Errorf("the resource is %v", r.resource)
+	}
+}
+
+// TestNoSpanHasASecretOfTheURL: Caddy's own span has the path.
+func TestNoSpanHasASecretOfTheURL(t *testing.T) {
+	r := newReceiver(t)
+	const secret = "Zx9tQ4vLm2Rk8Wp1"
+	for _, broken := range []bool{false, true} {
+		a := newBackend(t, func(http.ResponseWriter, *http.Request) {
+			if broken {
+				panic(http.ErrAbortHandler)
+			}
+		}).start(t)
+		s := serveReady(t, "tracing {\n span site\n}\nedge_proxy api:80", a.address)
+		s.getTraced(t, "/reset-password/"+secret+"?token="+secret)
+	}
+	spans := r.await(t, clientTrace, "site", "attempt")
+	eventually(t, func() bool { spans = r.await(t, clientTrace, "site"); return len(spans["site"]) == 2 }, "two requests")
+	for name, all := range spans {
+		for _, s := range all {
+			if text := fmt.Sprint(s); strings.Contains(text, secret) {
+				t.Errorf("the span %s has the secret: %s", name, text)
+			}
+			if name == "site" && !strings.HasPrefix(s.Attributes["url.path"], "/reset-password/") {
+				t.Errorf("its path is %q", s.Attributes["url.path"])
+			}
+		}
+	}
+}
+
+// TestPrometheusGetsExemplarsAndNativeBuckets, in the formats that have them.
+func TestPrometheusGetsExemplarsAndNativeBuckets(t *testing.T) {
+	newReceiver(t)
+	a := newBackend(t, echo("ok")).start(t)
+	s := &site{static: map[string][]string{"api:80": {a.address}}, globalOptions: "\tmetrics"}
+	s.start(t, "handle /metrics {\n metrics\n}\nhandle {\n tracing\n edge_proxy api:80\n}")
+	eventually(t, func() bool { status, _ := s.getTraced(t, "/"); return status == http.StatusOK }, "the endpoint is ready")
+	scrape := func(format expfmt.Format) string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", string(format))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	eventually(t, func() bool {
+		return strings.Contains(scrape(expfmt.NewFormat(expfmt.TypeOpenMetrics)), `# {trace_id="`+clientTrace+`"}`)
+	}, "a bucket has the request's trace as its exemplar")
+	decoder := expfmt.NewDecoder(strings.NewReader(scrape(expfmt.NewFormat(expfmt.TypeProtoDelim))), expfmt.NewFormat(expfmt.TypeProtoDelim))
+	for {
+		var family dto.MetricFamily
+		if err := decoder.Decode(&family); err != nil {
+			t.Fatalf("no durations with native buckets: %v", err)
+		}
+		if family.GetName() == "edge_request_duration_seconds" && len(family.GetMetric()[0].GetHistogram().GetPositiveSpan()) > 0 {
+			return
+		}
 	}
 }
 

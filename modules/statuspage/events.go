@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -74,6 +75,7 @@ type stream struct {
 	user          string
 
 	sent      map[string]uint64 // service → hash of what was last sent
+	complete  time.Time         // when the last message was sent for which all services were looked at
 	lastEvent uint64
 	overview  time.Time // when it was last sent
 	lastPoint time.Time // of the history
@@ -139,14 +141,17 @@ func (s *stream) next(ctx context.Context) ([]byte, error) {
 		o := s.app.Overview()
 		m.Overview, m.Limits, s.overview = &o, ratelimit.Zones(), now
 	}
-	services := s.app.ServiceOverviews()
-	if err := s.addServices(&m, services); err != nil {
-		return nil, err
-	}
 	if m.Events = s.app.Timeline().Since(s.lastEvent); len(m.Events) > 0 {
 		s.lastEvent = m.Events[len(m.Events)-1].Number
 	}
-	s.addHistory(&m, services, now)
+	// An event is about few services: to look at all of them for each one would take longer than the rest, with a thousand of them.
+	if named, isKnown := s.servicesOf(m.Events); isKnown && now.Sub(s.complete) < maxInterval-minInterval {
+		if err := s.addServices(&m, s.app.OverviewsOf(named)); err != nil {
+			return nil, err
+		}
+	} else if err := s.addAll(&m, now); err != nil {
+		return nil, err
+	}
 	s.isOpen = true
 	text, err := json.Marshal(m)
 	if err != nil {
@@ -170,11 +175,43 @@ func (s *stream) next(ctx context.Context) ([]byte, error) {
 
 var seed = maphash.MakeSeed()
 
-// addServices adds the services that have changed since the message before.
-func (s *stream) addServices(m *message, services []edge.ServiceOverview) error {
+// servicesOf returns the services that events are about. isKnown is false if one may be about others.
+func (s *stream) servicesOf(events []timeline.Event) (services []string, isKnown bool) {
+	for _, e := range events {
+		if _, wasSent := s.sent[e.Service]; !wasSent {
+			return nil, false
+		}
+		if !slices.Contains(services, e.Service) {
+			services = append(services, e.Service)
+		}
+	}
+	return services, len(services) > 0
+}
+
+// addAll adds what has changed of all services, and their history.
+func (s *stream) addAll(m *message, now time.Time) error {
+	s.complete = now
+	services := s.app.ServiceOverviews()
+	if err := s.addServices(m, services); err != nil {
+		return err
+	}
 	present := make(map[string]bool, len(services))
 	for _, service := range services {
 		present[service.Service] = true
+	}
+	for name := range s.sent {
+		if !present[name] {
+			delete(s.sent, name)
+			m.Gone = append(m.Gone, name)
+		}
+	}
+	s.addHistory(m, services, now)
+	return nil
+}
+
+// addServices adds those of the services that have changed since they were last sent.
+func (s *stream) addServices(m *message, services []edge.ServiceOverview) error {
+	for _, service := range services {
 		text, err := json.Marshal(service)
 		if err != nil {
 			return err
@@ -182,12 +219,6 @@ func (s *stream) addServices(m *message, services []edge.ServiceOverview) error 
 		if hash := maphash.Bytes(seed, text); s.sent[service.Service] != hash {
 			s.sent[service.Service] = hash
 			m.Services = append(m.Services, text)
-		}
-	}
-	for name := range s.sent {
-		if !present[name] {
-			delete(s.sent, name)
-			m.Gone = append(m.Gone, name)
 		}
 	}
 	return nil

@@ -130,7 +130,7 @@ http://localhost:%s {
 		out := collector.Output()
 		return strings.Contains(out, trace) && strings.Contains(out, "Name           : attempt") && strings.Contains(out, "Name           : site")
 	})
-	for _, want := range []string{"service.name: Str(edge)", "service.namespace: Str(infrastructure)", "edge.service: Str(app:80)", "00f067aa0ba902b7", "http.response.status_code: Int(200)"} {
+	for _, want := range []string{"service.name: Str(edge)", "service.namespace: Str(infrastructure)", "service.instance.id: Str(", "edge.service: Str(app:80)", "00f067aa0ba902b7", "http.response.status_code: Int(200)"} {
 		if !strings.Contains(collector.Output(), want) {
 			t.Errorf("the collector has printed no %q", want)
 		}

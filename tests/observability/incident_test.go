@@ -9,11 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -59,6 +62,36 @@ func TestADeadServiceAlerts(t *testing.T) {
 	stack.WaitReady(t, service, 1)
 }
 
+// TestMessagesReachTheirReceiver, and the alert NotificationsFailed has a value if they don't.
+func TestMessagesReachTheirReceiver(t *testing.T) {
+	alert := func(name string) {
+		t.Helper()
+		text := fmt.Sprintf(`[{"labels": {"alertname": %q, "severity": "ticket"}}]`, name)
+		resp, err := http.Post(stack.alertmanager+"/api/v2/alerts", "application/json", strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("Alertmanager says %s", resp.Status)
+		}
+	}
+	calls := func() int {
+		out, _ := stack.Compose(t.Context(), "logs", "--no-log-prefix", "receiver") // again, if it fails
+		return strings.Count(out, "POST /api/echo 200")
+	}
+	before := calls()
+	alert("Test")
+	harness.EventuallyWithin(t, 30*time.Second, "the receiver gets a message", func() bool { return calls() > before })
+	stack.MustCompose(t, "stop", "receiver")
+	defer stack.MustCompose(t, "up", "--detach", "receiver")
+	alert("TestAgain")
+	harness.EventuallyWithin(t, time.Minute, "NotificationsFailed has a value", func() bool {
+		found, err := stack.query(t.Context(), `sum by (integration) (increase(alertmanager_notifications_failed_total[15m])) > 0`, time.Time{})
+		return err == nil && len(found) == 1
+	})
+}
+
 // TestALostEngineAlerts: while the edge does not hear from the Docker Engine, the alert DiscoveryBlind has a value.
 func TestALostEngineAlerts(t *testing.T) {
 	eventually := func(isConnected string) {
@@ -76,11 +109,11 @@ func TestALostEngineAlerts(t *testing.T) {
 	eventually("1")
 }
 
-// TestAnIncident plays one, with the shipped alerts: an application that becomes slow, then dies, then gets a bad version. It takes 22 minutes, because what
-// is slow is measured against the day before: make incident. EDGE_TEST_PICTURES is where the screenshots go.
+// TestAnIncident plays one, with the shipped alerts: an application that becomes slow, then dies, then gets a bad version, and then an edge that has no descriptors
+// left. It takes 25 minutes, because what is slow is measured against the day before: make incident. EDGE_TEST_PICTURES is where the screenshots go.
 func TestAnIncident(t *testing.T) {
 	if os.Getenv("EDGE_TEST_INCIDENT") == "" {
-		t.Skip("22 minutes: make incident")
+		t.Skip("25 minutes: make incident")
 	}
 	const service = "corteza-docs:80"
 	stack.WaitReady(t, service, 1)
@@ -89,17 +122,23 @@ func TestAnIncident(t *testing.T) {
 	defer loads.Wait()
 	defer cancel()
 	var mu sync.Mutex
-	path := "/_test/echo"
-	request := func() string {
+	method, path := http.MethodGet, "/_test/echo"
+	request := func() (string, string) {
 		mu.Lock()
 		defer mu.Unlock()
-		return path
+		return method, path
+	}
+	set := func(m, p string) {
+		mu.Lock()
+		defer mu.Unlock()
+		method, path = m, p
 	}
 	for range 10 {
 		loads.Go(func() {
 			client := stack.Client(true, nil)
 			for ctx.Err() == nil {
-				_, _ = harness.Do(client, http.MethodGet, site("docs")+request(), nil) // its figures are what is looked at
+				method, path := request()
+				_, _ = harness.Do(client, method, site("docs")+path, nil) // its figures are what is looked at
 				time.Sleep(500 * time.Millisecond)
 			}
 		})
@@ -135,26 +174,46 @@ func TestAnIncident(t *testing.T) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
-		shoot(t, step)
 		return figures
+	}
+	// page fails unless the status page says a sentence.
+	page := func(step, sentence string) {
+		t.Helper()
+		said := shoot(t, step)
+		for _, line := range said {
+			say("    the page: %s", line)
+		}
+		if !strings.Contains(strings.Join(said, "\n"), sentence) {
+			t.Errorf("%s: the page does not say %q", step, sentence)
+		}
+	}
+	// quiet fails if one of the service's alerts fires that belongs to another case.
+	quiet := func(step string, alerts ...string) {
+		t.Helper()
+		now := stack.firing(t.Context(), service)
+		for _, alert := range alerts {
+			if !now[alert].IsZero() {
+				t.Errorf("%s: %s fires", step, alert)
+			}
+		}
 	}
 
 	say("quiet")
 	time.Sleep(11 * time.Minute)
-	shoot(t, "quiet")
-	mu.Lock()
-	path = "/_test/slow?d=3s"
-	mu.Unlock()
+	page("quiet", "All ")
+	set(http.MethodGet, "/_test/slow?d=3s")
 	if f := wait("slow", "ServiceSlow", 5*time.Minute); f["first_byte p95"] < 1 || f["application's errors"] > 0.1 || f["refused by the edge"] > 0.1 || f["containers, ready"] != 1 {
 		t.Errorf("what is slow looks like %v", f)
 	}
+	page("slow", service+": the application is slow: p95 ")
+	quiet("slow", "NoReadyEndpoint", "ErrorBudgetFast", "RequestsRefused")
 	stack.MustCompose(t, "kill", "corteza-docs")
 	if f := wait("dead", "NoReadyEndpoint", 4*time.Minute); f["containers, ready"] != 0 || f["application's errors"] > 0.1 {
 		t.Errorf("what is dead looks like %v", f)
 	}
-	mu.Lock()
-	path = "/_test/echo"
-	mu.Unlock()
+	page("dead", service+": down for ")
+	quiet("dead", "ErrorBudgetFast")
+	set(http.MethodGet, "/_test/echo")
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
 	stack.WaitReady(t, service, 1)
 	harness.EventuallyWithin(t, 8*time.Minute, "the alerts end, and no request was lost for two minutes", func() bool {
@@ -171,21 +230,62 @@ func TestAnIncident(t *testing.T) {
 	if f := wait("bad-deploy", "ErrorBudgetFast", 10*time.Minute); f["application's errors"] < 1 || f["refused by the edge"] > 0.1 || f["containers, ready"] != 1 {
 		t.Errorf("a bad version looks like %v", f)
 	}
+	page("bad-deploy", service+": the application answers 100 % with errors, since a deploy ")
+	quiet("bad-deploy", "NoReadyEndpoint")
 	stack.Setenv("TEST_FAIL_STATUS", "")
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
+	stack.WaitReady(t, service, 1)
+
+	restore := stack.exhaustDescriptors(t)
+	exhausted := time.Now()
+	set(http.MethodPost, "/_test/echo") // each needs a new connection
+	harness.EventuallyWithin(t, time.Minute, "EdgeExhausted fires", func() bool { return stack.firing(t.Context(), "")["EdgeExhausted"].After(exhausted) })
+	say("edge: EdgeExhausted fires %v after the beginning", time.Since(exhausted).Round(time.Second))
+	restore() // without descriptors, nobody can open a page
+	page("edge", "the edge has run out of descriptors")
+	quiet("edge", "NoReadyEndpoint")
 }
 
-// shoot takes a screenshot of the status page, if there is a place for it.
-func shoot(t *testing.T, name string) {
+// exhaustDescriptors has the edge get no more descriptors.
+func (s *observedStack) exhaustDescriptors(t *testing.T) (restore func()) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "docker", "inspect", "--format", "{{.State.Pid}}", s.Name+"-edge-1").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 8, Max: 1 << 16}, &before); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// shoot takes a screenshot of the status page, and returns the sentences that it says.
+func shoot(t *testing.T, name string) (said []string) {
 	t.Helper()
 	dir := os.Getenv("EDGE_TEST_PICTURES")
 	if dir == "" {
-		return
+		dir = t.TempDir()
 	}
 	address := fmt.Sprintf("https://status.localhost:%s/", stack.HTTPS)
 	cmd := exec.CommandContext(t.Context(), "node", filepath.Join(harness.Root(), "tests", "browser", "shoot.js"), dir, name+"="+address)
 	cmd.Env = append(os.Environ(), "AUTHORIZATION=Basic "+base64.StdEncoding.EncodeToString([]byte("admin:"+password)))
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), ": 200 ") {
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), ": 200 ") {
 		t.Errorf("screenshot: %v: %s", err, out)
 	}
+	for line := range strings.Lines(string(out)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, name+" ") && !slices.Contains(said, line) {
+			said = append(said, line)
+		}
+	}
+	return said
 }

@@ -66,6 +66,10 @@ func TestARequestIsFoundWithinTwoSeconds(t *testing.T) {
 	if len(line["container.id"]) != 64 || line["destination.address"] == "" || line["event.duration"] == "" || line["client.ip"] == "" {
 		t.Errorf("the line is %v", line)
 	}
+	harness.Eventually(t, "Prometheus knows that lines are stored", func() bool {
+		found, err := stack.query(t.Context(), `sum(vl_rows_ingested_total) > 0`, time.Time{})
+		return err == nil && len(found) == 1
+	})
 	if found := stack.search(t, `"s3cr3t-s3cr3t"`); len(found) > 0 {
 		t.Errorf("a secret is in %v", found)
 	}

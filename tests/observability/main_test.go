@@ -84,6 +84,14 @@ func (s *observedStack) up(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "prometheus.yaml"), []byte(fast), 0o644); err != nil {
 		return err
 	}
+	if shipped, err = os.ReadFile(harness.Root() + "/observability/alertmanager.yaml"); err != nil {
+		return err
+	}
+	called := strings.NewReplacer("group_wait: 15s", "group_wait: 1s", "group_interval: 2m", "group_interval: 10s",
+		"    # webhook_configs:\n    #   - url: https://hooks.example.com/edge\n", "    webhook_configs:\n      - url: http://receiver:8090/api/echo\n").Replace(string(shipped))
+	if err := os.WriteFile(filepath.Join(dir, "alertmanager.yaml"), []byte(called), 0o644); err != nil {
+		return err
+	}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
@@ -92,6 +100,7 @@ func (s *observedStack) up(dir string) error {
 		Files: []string{"../../compose.yaml", "../../compose.observability.yaml", "../compose.test.yaml", "compose.test.yaml"},
 		Env: []string{
 			"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:" + ports[0], "PUBLISH_HTTPS=127.0.0.1:" + ports[1], "PUBLIC_HTTPS_PORT=" + ports[1],
+			"ALERTMANAGER_CONFIG=" + filepath.Join(dir, "alertmanager.yaml"),
 			"TEST_DIR=" + dir, "TEST_PROMETHEUS=" + ports[2], "TEST_ALERTMANAGER=" + ports[3], "TEST_LOGS=" + ports[4],
 			"COMPOSE_PROFILES=light,containers", "LOG_SHIPPER_IMAGE=edge-test/observability:test",
 			"OBSERVABILITY_PASSWORD_HASH=" + strings.TrimSpace(string(hash)), "OBSERVABILITY_SUBNET=" + subnet, "OBSERVABILITY_RANGE=" + addresses,

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -115,14 +116,64 @@ func dockerLine(t *testing.T, log string) string {
 	return string(line) + "\n"
 }
 
+// ship starts the log shipper, which reads a file of a container's lines and writes to a store. output returns what it has printed.
+func ship(t *testing.T, config string, store http.Handler, lines string) (file string, output func() string) {
+	t.Helper()
+	server := httptest.NewServer(store) // on loopback, which the shipper shares
+	t.Cleanup(server.Close)
+	dir, id := t.TempDir(), strings.Repeat("a", 64)
+	if err := os.Mkdir(filepath.Join(dir, id), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(dir, id, id+"-json.log")
+	if err := os.WriteFile(file, []byte(lines), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const name = "edge-test-refused"
+	_, _ = harness.RunDocker(t.Context(), "rm", "--force", "--volumes", name) // of a run that was interrupted
+	harness.MustDocker(t, "run", "--detach", "--name", name, "--network", "host", "--env", "LOG_STORE="+server.URL, "--volume", config+":/etc/rsyslog.conf:ro",
+		"--volume", dir+":/var/lib/docker/containers:ro", "--tmpfs", "/var/spool/rsyslog", "--tmpfs", "/run", "edge-test/observability:test", "rsyslogd", "-n")
+	output = func() string {
+		out, _ := harness.RunDocker(context.Background(), "logs", name) // an error is shown as missing text
+		return out
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			out := output()
+			t.Log(out[max(0, len(out)-4000):])
+		}
+		harness.MustDocker(t, "rm", "--force", "--volumes", name)
+	})
+	return file, output
+}
+
+// TestLostLinesAreCounted: those for which neither the store nor the shipper has room. With the shipped size, that takes 64 MiB of them.
+func TestLostLinesAreCounted(t *testing.T) {
+	shipped, err := os.ReadFile(harness.Root() + "/observability/rsyslog.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = `queue.size="10000" queue.filename="refused" queue.maxDiskSpace="64m" queue.saveOnShutdown="on"`
+	small := strings.NewReplacer(size, `queue.size="100"`, `interval="60"`, `interval="2"`).Replace(string(shipped))
+	config := filepath.Join(t.TempDir(), "rsyslog.conf")
+	if err := os.WriteFile(config, []byte(small), 0o644); err != nil || !strings.Contains(string(shipped), size) {
+		t.Fatalf("%v, or the shipped configuration has another size", err)
+	}
+	var lines strings.Builder
+	for i := range 3000 {
+		lines.WriteString(dockerLine(t, fmt.Sprintf("line %d", i)))
+	}
+	_, output := ship(t, config, &pickyStore{stored: make(map[string]map[string]any), noRoom: true}, lines.String())
+	harness.Eventually(t, "the shipper says that lines were lost", func() bool {
+		return regexp.MustCompile(`lines were lost, .*"discarded.full": [1-9]`).MatchString(output())
+	})
+}
+
 // TestWhatTheStoreRefusesIsKept: a line whose field contradicts the mapping is stored as text, those for which there is no room are sent again, and what can't be stored
 // at all is in the shipper's output.
 func TestWhatTheStoreRefusesIsKept(t *testing.T) {
 	store := &pickyStore{stored: make(map[string]map[string]any), noRoom: true}
-	server := httptest.NewServer(store) // on loopback, which the shipper shares
-	defer server.Close()
 	const many = 6000 // more than wait in the shipper's memory
-	dir, id := t.TempDir(), strings.Repeat("a", 64)
 	var lines strings.Builder
 	for i := range many {
 		lines.WriteString(dockerLine(t, fmt.Sprintf("line %d", i)))
@@ -134,28 +185,8 @@ func TestWhatTheStoreRefusesIsKept(t *testing.T) {
 	} {
 		lines.WriteString(dockerLine(t, log))
 	}
-	if err := os.Mkdir(filepath.Join(dir, id), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, id, id+"-json.log")
-	if err := os.WriteFile(file, []byte(lines.String()), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	const name = "edge-test-refused"
-	_, _ = harness.RunDocker(t.Context(), "rm", "--force", "--volumes", name) // of a run that was interrupted
-	harness.MustDocker(t, "run", "--detach", "--name", name, "--network", "host", "--env", "LOG_STORE="+server.URL, "--volume", harness.Root()+"/observability/rsyslog.conf:/etc/rsyslog.conf:ro",
-		"--volume", dir+":/var/lib/docker/containers:ro", "--tmpfs", "/var/spool/rsyslog", "--tmpfs", "/run", "edge-test/observability:test", "rsyslogd", "-n")
-	output := func() string {
-		out, _ := harness.RunDocker(context.Background(), "logs", name) // an error is shown as missing text
-		return out
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			out := output()
-			t.Log(out[max(0, len(out)-4000):])
-		}
-		harness.MustDocker(t, "rm", "--force", "--volumes", name)
-	})
+	file, output := ship(t, harness.Root()+"/observability/rsyslog.conf", store, lines.String())
+	id := filepath.Base(filepath.Dir(file))
 	harness.Eventually(t, "documents are sent again while there is no room", func() bool {
 		_, refusals, _ := store.counts()
 		return refusals > many+many/2

@@ -52,7 +52,7 @@ function judged(s) {
 function render() {
 	for (const name of changed) renderService(name);
 	changed = new Set();
-	const all = [...state.services.values()].map((s) => ({ ...judged(s), service: s.service }));
+	const all = [...rows.values()].map((row) => row.judged);
 	sortRows(all);
 	renderOverview(all);
 	renderEvents();
@@ -74,7 +74,7 @@ function renderService(name) {
 	}
 	const j = judged(s);
 	row.text = `${name} ${j.text}`.toLowerCase();
-	row.rank = j.rank;
+	row.judged = { ...j, service: name };
 	row.cells.state.replaceChildren(stateText(j));
 	const share = s.requests_per_second ? s.errors_per_second / s.requests_per_second : 0;
 	const lost = lostTotal(s);
