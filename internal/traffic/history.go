@@ -33,9 +33,9 @@ type Point struct {
 
 // history has the last minutes of a service in a ring. It takes memory with its first request. It is safe for concurrent use.
 type history struct {
-	mu    sync.Mutex
-	ring  *[HistoryLength]interval
-	usual *usual
+	mu       sync.Mutex
+	ring     *[HistoryLength]interval
+	baseline *baseline
 }
 
 type interval struct {
@@ -53,9 +53,9 @@ func (h *history) add(now time.Time, r Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ring == nil {
-		h.ring, h.usual = new([HistoryLength]interval), new(usual)
+		h.ring, h.baseline = new([HistoryLength]interval), new(baseline)
 	}
-	h.usual.add(now, bucket)
+	h.baseline.add(now, bucket)
 	i := &h.ring[number%HistoryLength]
 	if i.number != number {
 		*i = interval{number: number}
@@ -126,8 +126,8 @@ type Summary struct {
 	P50 float64 `json:"p50"`
 	P95 float64 `json:"p95"`
 	P99 float64 `json:"p99"`
-	// UsualP95 is the median of P95 of each ten minutes of the last day; 0 if there were requests in less than half an hour of it.
-	UsualP95 float64 `json:"usual_p95,omitempty"`
+	// BaselineP95 is the median of P95 of each ten minutes of the last day; 0 if there were requests in less than half an hour of it.
+	BaselineP95 float64 `json:"baseline_p95,omitempty"`
 }
 
 // summary summarizes the last intervals that have ended.
@@ -156,6 +156,6 @@ func (h *history) summary(now time.Time, intervals int64) Summary {
 	return Summary{
 		RequestsPerSecond: float64(all.requests) / seconds, ErrorsPerSecond: float64(all.errors) / seconds,
 		OwnErrorsPerSecond: float64(all.own) / seconds, LostPerSecond: float64(all.lost) / seconds,
-		P50: all.percentile(.5), P95: all.percentile(.95), P99: all.percentile(.99), UsualP95: h.usual.median,
+		P50: all.percentile(.5), P95: all.percentile(.95), P99: all.percentile(.99), BaselineP95: h.baseline.median,
 	}
 }

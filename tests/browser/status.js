@@ -82,7 +82,7 @@ for (const [name, options] of Object.entries({
     const history = { p: Array(100).fill(100) };
     const say = (s, more) => { const j = judge(service(s), now, { history, ...more }); return `${j.level}: ${j.text}`; };
     return {
-      fine: say({}), slow: say({ p95: 2 }), slowForLong: say({ p95: 2, usual_p95: 0.1 }, { history: { p: Array(100).fill(2000) } }), slowAsUsual: say({ p95: 2, usual_p95: 1.5 }), slowSinceDeploy: say({ p95: 2 }, { deployedAt: ago(120) }),
+      fine: say({}), slow: say({ p95: 2 }), slowForLong: say({ p95: 2, baseline_p95: 0.1 }, { history: { p: Array(100).fill(2000) } }), slowAsUsual: say({ p95: 2, baseline_p95: 1.5 }), slowSinceDeploy: say({ p95: 2 }, { deployedAt: ago(120) }),
       dead: say({ ready: 0, since: ago(180), endpoints: [{ state: 'failing', reason: 'connection refused' }] }),
       deadAndRefusing: say({ ready: 0, since: ago(180), why: 'its containers are stopped', endpoints: [] }, { lostLately: 3 }),
       answeredByEdge: say({ errors_per_second: 5, own_errors_per_second: 5 }), badDeploy: say({ errors_per_second: 5 }, { deployedAt: ago(60) }), lost: say({}, { lostLately: 1 }), held: say({ held: 2 }),

@@ -52,7 +52,7 @@ export function judge(s, now, { history, lostLately = 0, deployedAt } = {}) {
 	if (lostLately > 0) return is(8, "bad", `${plural(lostLately, "request")} got no complete answer in the last minute${since}`);
 	if (share >= 0.01) return is(8, "bad", `the application answers ${Math.round(share * 100)} % with errors${since}`);
 	if (s.held > 0) return is(7, "warn", `${plural(s.held, "request")} ${s.held === 1 ? "waits" : "wait"} for a container`);
-	const before = s.usual_p95 || usual(history);
+	const before = s.baseline_p95 || usual(history);
 	if (before && s.p95 > 0.3 && s.p95 > 3 * before) return is(6, "warn", `the application is slow: p95 ${duration(s.p95)}, usually ${duration(before)}${since}`);
 	if (failing.length > 0) return is(5, "warn", `${s.ready} of ${s.endpoints.length} ready; ${failing[0].reason}`);
 	if (s.problem) return is(4, "warn", s.problem);

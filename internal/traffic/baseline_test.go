@@ -18,7 +18,7 @@ func TestAnIncidentIsNotUsual(t *testing.T) {
 		}
 		want := func(what string, seconds float64) {
 			t.Helper()
-			if got := s.Summary(time.Minute).UsualP95; math.Abs(got-seconds) > seconds/5 {
+			if got := s.Summary(time.Minute).BaselineP95; math.Abs(got-seconds) > seconds/5 {
 				t.Errorf("%s: %v is usual, want %v", what, got, seconds)
 			}
 		}
@@ -30,7 +30,7 @@ func TestAnIncidentIsNotUsual(t *testing.T) {
 		want("in an incident", .1)
 		serve(2*time.Hour, 2*time.Second)
 		want("after half a day", 2)
-		time.Sleep(3 * usualInterval)
+		time.Sleep(3 * baselineInterval)
 		serve(10*time.Minute, 100*time.Millisecond)
 		time.Sleep(25 * time.Hour)
 		s.Add(Request{Method: "GET", Status: 200, Duration: time.Second})
@@ -46,7 +46,7 @@ func TestAFewRequestsAreNotUsual(t *testing.T) {
 			s.Add(Request{Method: "GET", Status: 200, Duration: time.Second})
 			time.Sleep(time.Minute)
 		}
-		if got := s.Summary(time.Minute).UsualP95; got != 0 {
+		if got := s.Summary(time.Minute).BaselineP95; got != 0 {
 			t.Errorf("%v is usual", got)
 		}
 	})
