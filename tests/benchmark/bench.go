@@ -24,7 +24,7 @@ type effort struct {
 	Waiting int           `json:"waiting"` // requests
 }
 
-// Docker gives containers 20,000 file descriptors at least on most machines, and a proxy needs two for each connection.
+// A proxy needs two descriptors for each connection, and a container has 20,000 of them on many machines.
 var (
 	fullEffort  = effort{Rounds: 5, Warmup: 2 * time.Second, Time: 2 * time.Second, Sockets: 9000, Waiting: 2000}
 	shortEffort = effort{Rounds: 1, Warmup: 50 * time.Millisecond, Time: 200 * time.Millisecond, Sockets: 50, Waiting: 50}
@@ -37,6 +37,7 @@ type bench struct {
 	port    string // of the backend; "": a free one
 	out     io.Writer
 
+	halfRate int // requests a second
 	dir      string
 	backend  *exec.Cmd
 	failures []string

@@ -75,6 +75,7 @@ func cases() (all []benchCase) {
 	for _, version := range versions {
 		all = append(all,
 			requestCase(large, "GET 100 KB, "+version, version, http.MethodGet, 100*kilobyte, 0, 16),
+			requestCase(large, "POST 100 KB, "+version, version, http.MethodPost, kilobyte, 100*kilobyte, 16),
 			requestCase(large, "GET 10 MB, "+version, version, http.MethodGet, 10*megabyte, 0, 4),
 			requestCase(large, "POST 10 MB, "+version, version, http.MethodPost, kilobyte, 10*megabyte, 4))
 	}
@@ -86,6 +87,9 @@ func cases() (all []benchCase) {
 			return b.pace(ctx, t, rate)
 		}})
 	}
+	all = append(all, benchCase{group: latency, name: "half of what the edge can do", version: load.HTTP1, run: func(ctx context.Context, b *bench, t *target) (values, error) {
+		return b.paceHalf(ctx, t)
+	}})
 	all = append(all, memoryCases()...)
 	for _, n := range []int{1, 10, maxEndpoints} {
 		c := requestCase(endpoints, fmt.Sprint(n), load.HTTP1, http.MethodGet, kilobyte, 0, 64)

@@ -86,6 +86,30 @@ func (b *bench) pace(ctx context.Context, t *target, rate int) (values, error) {
 	return values{p50: micros(latencies.Percentile(50)), p99: micros(latencies.Percentile(99))}, err
 }
 
+// halfTime is how many times longer than others the measurement at half of the load takes: a p99 needs many requests.
+const halfTime = 5
+
+// paceHalf measures how long responses take at half of the rate that the first proxy can do.
+func (b *bench) paceHalf(ctx context.Context, t *target) (values, error) {
+	if t == b.targets[0] {
+		got, err := b.saturate(ctx, t, t.request(load.HTTP1, "GET", kilobyte, 0), 64)
+		if err != nil {
+			return nil, err
+		}
+		b.halfRate = max(1, int(got[throughput]/2))
+	}
+	clients, err := load.Open(ctx, t.request(load.HTTP1, "GET", kilobyte, 0), 64)
+	if err != nil {
+		return nil, err
+	}
+	defer clients.Close()
+	if _, err := clients.Pace(b.halfRate, b.effort.Warmup); err != nil {
+		return nil, err
+	}
+	latencies, err := clients.Pace(b.halfRate, halfTime*b.effort.Time)
+	return values{p50: micros(latencies.Percentile(50)), p99: micros(latencies.Percentile(99))}, err
+}
+
 // memory measures what the proxy's processes need for each of n connections, which open makes and the function that it returns closes.
 func (b *bench) memory(ctx context.Context, t *target, n int, open func(n int) (func(), error)) (values, error) {
 	warm, err := open(20) // the proxy allocates what all share

@@ -4,6 +4,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 
 	"github.com/theworklabs/edge/tests/benchmark/plot"
 )
@@ -21,6 +23,9 @@ func (r *Report) plots() map[string]plot.Plot {
 		{"memory", "Connections on which nothing happens", idle, memory, false},
 	} {
 		names := r.names(p.group)
+		if p.lines { // whose axis is a number
+			names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, err := strconv.Atoi(name); return err != nil })
+		}
 		if len(names) == 0 {
 			continue
 		}

@@ -64,17 +64,29 @@ const profileTime = 10 * time.Second
 type profiled struct {
 	method  string // GET or POST
 	version string // of HTTP
+	variant string // of the edge's configuration: withLog, withReuse or ""
 }
+
+// The variants of the edge's configuration, over HTTP/1.1.
+const (
+	withLog   = " with an access log"
+	withReuse = " with reuse all"
+)
 
 // parseProfiled parses the versions of HTTP that load has, such as HTTP/1.1, with a method before it, or without one for GET.
 func parseProfiled(text string) (profiled, error) {
-	p := profiled{http.MethodGet, text}
-	if method, version, found := strings.Cut(text, " "); found {
-		p = profiled{method, version}
+	p := profiled{method: http.MethodGet, version: text}
+	for _, variant := range []string{withLog, withReuse} {
+		if version, found := strings.CutSuffix(text, variant); found && strings.HasSuffix(version, load.HTTP1) {
+			p.version, p.variant = version, variant
+		}
+	}
+	if method, version, found := strings.Cut(p.version, " "); found && !slices.Contains([]string{load.HTTP1TLS}, p.version) {
+		p.method, p.version = method, version
 	}
 	versions := []string{load.HTTP1, load.HTTP1TLS, load.HTTP2, load.HTTP3}
 	if !slices.Contains(versions, p.version) || p.method != http.MethodGet && p.method != http.MethodPost {
-		return p, fmt.Errorf("profile %q: want one of %s, after GET or POST and a space", text, strings.Join(versions, ", "))
+		return p, fmt.Errorf("profile %q: want one of %s, after GET or POST and a space; after HTTP/1.1,%s or%s", text, strings.Join(versions, ", "), withLog, withReuse)
 	}
 	return p, nil
 }
@@ -94,7 +106,14 @@ func (b *bench) profile(ctx context.Context, p profiled) error {
 	if p.method == http.MethodPost {
 		body = kilobyte
 	}
-	clients, err := load.Open(loadCtx, t.request(p.version, p.method, kilobyte, body), 64)
+	request := t.request(p.version, p.method, kilobyte, body)
+	switch p.variant {
+	case withLog:
+		request.Address = t.logged
+	case withReuse:
+		request.Address = t.reusing
+	}
+	clients, err := load.Open(loadCtx, request, 64)
 	if err != nil {
 		return err
 	}
@@ -125,13 +144,19 @@ func (b *bench) profile(ctx context.Context, p profiled) error {
 	if err != nil {
 		return fmt.Errorf("go tool pprof: %w", err)
 	}
-	return writeProfile(b.out, p, string(text))
+	traces, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-traces", "-unit=ms", file).Output()
+	if err != nil {
+		return fmt.Errorf("go tool pprof: %w", err)
+	}
+	if err := writeProfile(b.out, p, string(text)); err != nil {
+		return err
+	}
+	return writeCallers(b.out, string(traces))
 }
 
-// writeProfile prints tables of owners, of system calls and of functions, from the output of `go tool pprof -top`.
+// writeProfile prints tables of owners and of functions, from the output of `go tool pprof -top`.
 func writeProfile(w io.Writer, p profiled, top string) error {
 	all := owners()
-	var calls []profileLine
 	total := 0.0
 	lines := bufio.NewScanner(strings.NewReader(top))
 	for lines.Scan() {
@@ -144,9 +169,6 @@ func writeProfile(w io.Writer, p profiled, top string) error {
 			continue
 		}
 		function := strings.TrimSuffix(strings.Join(fields[5:], " "), " (inline)")
-		if cumulated, err := strconv.ParseFloat(strings.TrimSuffix(fields[3], "ms"), 64); err == nil && isSystemCall(function) {
-			calls = append(calls, profileLine{function, cumulated})
-		}
 		o := all[slices.IndexFunc(all, func(o *owner) bool { return o.has(function) })]
 		o.time += ms
 		o.lines = append(o.lines, profileLine{function, ms})
@@ -155,16 +177,10 @@ func writeProfile(w io.Writer, p profiled, top string) error {
 	if total == 0 {
 		return fmt.Errorf("the profile is empty: %.200s", top)
 	}
-	fmt.Fprintf(w, "%s 1 KB over %s, 64 connections: %.1f s of processor time in %.0f s.\n\n| code of | time |\n|---|---|\n", p.method, p.version, total/1e3, profileTime.Seconds())
+	fmt.Fprintf(w, "%s 1 KB over %s%s, 64 connections: %.1f s of processor time in %.0f s.\n\n| code of | time |\n|---|---|\n", p.method, p.version, p.variant, total/1e3, profileTime.Seconds())
 	for _, o := range all {
 		if o.time > 0 {
 			fmt.Fprintf(w, "| %s | %.1f %% |\n", o.name, o.time/total*100)
-		}
-	}
-	fmt.Fprint(w, "\nSystem calls with 0.3 % at least:\n\n| call | time |\n|---|---|\n")
-	for _, call := range calls {
-		if share := call.time / total * 100; share >= 0.3 {
-			fmt.Fprintf(w, "| `%s` | %.1f %% |\n", call.function, share)
 		}
 	}
 	fmt.Fprint(w, "\nFunctions with 0.3 % at least, without those that they call:\n\n| code of | function | time |\n|---|---|---|\n")

@@ -258,7 +258,10 @@ func (s *observedStack) exhaustDescriptors(t *testing.T) (restore func()) {
 		t.Fatal(err)
 	}
 	var before unix.Rlimit
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 8, Max: 1 << 16}, &before); err != nil {
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 8, Max: before.Max}, nil); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
