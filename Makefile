@@ -140,7 +140,7 @@ projects: setup image
 edge-rollouts: setup image
 	EDGE_TEST_ROLLOUTS=20 $(SUITE) -v -run 'TestManyRolloutsOfTheEdge' ./tests
 
-# POSTs around 10,000 ends of connections by each of five servers, and 1,000 kills of one. 20 minutes.
+# POSTs around 10,000 ends of connections by each of six servers, and 1,000 kills of one. 20 minutes.
 closes: setup image
 	EDGE_TEST_CLOSES=10000 EDGE_TEST_KILLS=1000 $(SUITE) -timeout 2h -v ./tests/closes
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,7 +39,8 @@ type kind struct {
 }
 
 var kinds = []kind{
-	{"Go", 1, goCommand},
+	{"Go", 1, func(t *testing.T, s *server) *exec.Cmd { return goCommand(t, s, "") }},
+	{"Go, which resets", 1, func(t *testing.T, s *server) *exec.Cmd { return goCommand(t, s, "reset") }},
 	{"Node", 1, func(t *testing.T, s *server) *exec.Cmd { return nodeCommand(s, "") }},
 	{"Node, which calls end()", 1, func(t *testing.T, s *server) *exec.Cmd { return nodeCommand(s, "end") }},
 	{"nginx", 1, nginxCommand},
@@ -90,15 +92,38 @@ func (s *server) kill(t *testing.T) {
 
 const goServerVariable = "EDGE_TEST_CLOSES_SERVER"
 
-func goCommand(t *testing.T, s *server) *exec.Cmd {
+// goCommand returns the command of the server in Go, which closes idle connections, or, with the mode reset, resets them.
+func goCommand(t *testing.T, s *server, mode string) *exec.Cmd {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), goServerVariable+"="+strings.Join(s.addresses, ","), "JOURNAL="+s.path)
+	cmd.Env = append(os.Environ(), goServerVariable+"="+strings.Join(s.addresses, ","), "JOURNAL="+s.path, "MODE="+mode)
 	return cmd
+}
+
+// resetter resets connections that are idle for some time (RST, instead of FIN).
+type resetter struct {
+	mu     sync.Mutex
+	timers map[net.Conn]*time.Timer
+}
+
+// note is the ConnState of a server.
+func (r *resetter) note(conn net.Conn, state http.ConnState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if timer := r.timers[conn]; timer != nil {
+		timer.Stop()
+		delete(r.timers, conn)
+	}
+	if state == http.StateIdle {
+		r.timers[conn] = time.AfterFunc(idle, func() {
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close() // it may have begun to serve a request
+		})
+	}
 }
 
 // connKey is the key of the number of requests on a connection in its context.
@@ -127,6 +152,10 @@ func serveGo(addresses string) int {
 				}
 				_, _ = io.WriteString(w, "done")
 			}),
+		}
+		if os.Getenv("MODE") == "reset" {
+			r := &resetter{timers: make(map[net.Conn]*time.Timer)}
+			srv.IdleTimeout, srv.ConnState = time.Hour, r.note
 		}
 		go func() { ended <- srv.ListenAndServe() }()
 	}

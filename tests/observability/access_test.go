@@ -4,8 +4,10 @@ import (
 	"encoding/base64"
 	"net/http"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -22,6 +24,19 @@ func TestMetricsCanBeReadFromTheirNetworkAlone(t *testing.T) {
 	if out, err := read("corteza-docs"); err == nil {
 		t.Errorf("an application reads %.200q", out)
 	}
+}
+
+// TestTheEdgeKeepsToTheLimitOfItsContainer: Go collects garbage more often before the kernel would kill the edge. The limit is Caddy's to set.
+func TestTheEdgeKeepsToTheLimitOfItsContainer(t *testing.T) {
+	limit, err := strconv.ParseFloat(strings.TrimSpace(harness.MustDocker(t, "inspect", "--format", "{{.HostConfig.Memory}}", stack.Name+"-edge-1")), 64)
+	if err != nil || limit == 0 {
+		t.Fatalf("the container's limit is %v: %v", limit, err)
+	}
+	want := strconv.FormatInt(int64(limit*.9), 10)
+	harness.Eventually(t, "GOMEMLIMIT is nine tenths of the container's limit, "+want, func() bool {
+		found, err := stack.query(t.Context(), `go_gc_gomemlimit_bytes{job="edge"}`, time.Time{})
+		return err == nil && len(found) == 1 && found[0].Value[1] == want
+	})
 }
 
 // TestPagesAreBehindALogin, and what is behind it gets the user's name, not the password.
