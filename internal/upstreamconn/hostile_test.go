@@ -20,6 +20,7 @@ type scripted struct {
 	responses chan []byte
 	pieces    int
 	stays     bool
+	isEarly   bool      // responds before the body of the request
 	sent      chan bool // after each response
 }
 
@@ -40,7 +41,9 @@ func (s *scripted) serveConn(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		_, _ = io.Copy(io.Discard, req.Body)
+		if !s.isEarly {
+			_, _ = io.Copy(io.Discard, req.Body)
+		}
 		isOpen := s.send(conn, <-s.responses)
 		if !s.stays {
 			_ = conn.Close()
@@ -82,7 +85,23 @@ func outcomeOf(resp *http.Response, err error) outcome {
 	return outcome{resp.StatusCode, string(body), false}
 }
 
-// FuzzHostileEndpoint: whatever an endpoint sends, a client sees the same as with net/http's own transport, and nothing of it becomes the response to
+// hostileRequests are the requests whose responses are fuzzed.
+var hostileRequests = []struct {
+	method string
+	body   int
+	length int64 // -1: in chunks
+	header http.Header
+}{
+	{method: http.MethodGet},
+	{method: http.MethodPost, body: 5, length: 5},
+	{method: http.MethodPut, body: 100_000, length: 100_000},
+	{method: http.MethodPut, body: 100_000, length: -1},
+	{method: http.MethodGet, header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}},
+	{method: http.MethodPost, body: 5, length: 5, header: http.Header{"Expect": {"100-continue"}}},
+	{method: http.MethodHead},
+}
+
+// FuzzHostileEndpoint: whatever an endpoint sends, to whatever request, before or after it has read the body, a client sees the same as with net/http's own transport, and nothing of it becomes the response to
 // the next request.
 func FuzzHostileEndpoint(f *testing.F) {
 	for _, response := range []string{
@@ -114,16 +133,26 @@ func FuzzHostileEndpoint(f *testing.F) {
 		"",
 	} {
 		for _, pieces := range []uint16{1, 1000} {
-			f.Add([]byte(response), pieces, pieces == 1)
+			f.Add([]byte(response), pieces, pieces == 1, uint8(0), false)
+		}
+		for kind := range hostileRequests {
+			f.Add([]byte(response), uint16(1000), false, uint8(kind), kind%2 == 0)
 		}
 	}
-	f.Fuzz(func(t *testing.T, response []byte, pieces uint16, stays bool) {
+	f.Fuzz(func(t *testing.T, response []byte, pieces uint16, stays bool, kind uint8, isEarly bool) {
+		r := hostileRequests[int(kind)%len(hostileRequests)]
+		body := func() io.ReadCloser {
+			if r.body == 0 {
+				return nil
+			}
+			return io.NopCloser(strings.NewReader(strings.Repeat("x", r.body)))
+		}
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer ln.Close()
-		s := &scripted{responses: make(chan []byte, 8), pieces: max(int(pieces), 1), stays: stays, sent: make(chan bool, 8)}
+		s := &scripted{responses: make(chan []byte, 8), pieces: max(int(pieces), 1), stays: stays, isEarly: isEarly, sent: make(chan bool, 8)}
 		go s.serve(ln)
 		c := upstreamconn.Open(ln.Addr().String()).(*upstreamconn.Conns)
 		defer c.Abort()
@@ -131,8 +160,14 @@ func FuzzHostileEndpoint(f *testing.F) {
 		defer cancel()
 
 		s.responses <- response
-		a := newAttempt(t, http.MethodGet, "", false)
+		a := newAttempt(t, r.method, "", false)
 		a.Context = ctx
+		if r.body > 0 {
+			a.Body, a.ContentLength = body(), r.length
+		}
+		for name, values := range r.header {
+			a.Request.Header[name] = values
+		}
 		got := outcomeOf(c.Send(a))
 		<-s.sent // what comes after the next request is sent is its response, for all that a client can tell
 
@@ -156,12 +191,22 @@ func FuzzHostileEndpoint(f *testing.F) {
 		transport := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: 10 << 20}
 		defer transport.CloseIdleConnections()
 		s.responses <- response
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ln.Addr().String()+"/", nil)
+		req, err := http.NewRequestWithContext(ctx, r.method, "http://"+ln.Addr().String()+"/", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := outcomeOf(transport.RoundTrip(req)); got != want && ctx.Err() == nil {
-			t.Errorf("%q: got %+v, net/http's transport %+v", response, got, want)
+		if r.body > 0 {
+			req.Body, req.ContentLength = body(), r.length
+		}
+		if r.header != nil {
+			req.Header = r.header.Clone()
+		}
+		want := outcomeOf(transport.RoundTrip(req))
+		if isEarly && (got.failed || want.failed) {
+			return // the reset of a connection whose request was not read may remove the response
+		}
+		if got != want && ctx.Err() == nil {
+			t.Errorf("%q to %s with a body of %d: got %+v, net/http's transport %+v", response, r.method, r.length, got, want)
 		}
 	})
 }
