@@ -154,7 +154,7 @@ func (p *dnsPoller) localSubnets() []netip.Prefix {
 	return p.subnets
 }
 
-// forgetSubnets has the subnets asked for again: the edge may be on another network by now.
+// forgetSubnets has the subnets asked for again.
 func (p *dnsPoller) forgetSubnets() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -268,13 +268,16 @@ var errNoSubnets = errors.New("cannot list the networks of this machine")
 func (p *dnsPoller) members(host string, addrs []netip.Addr, subnets []netip.Prefix, isFixed bool) []registry.Member {
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	addrs = slices.Compact(addrs)
+	if isOutside := func(a netip.Addr) bool { return !inSubnets(a, subnets) }; !isFixed && slices.ContainsFunc(addrs, isOutside) {
+		p.forgetSubnets() // the edge may be on another network by now
+		subnets = p.localSubnets()
+	}
 	members := make([]registry.Member, 0, len(addrs))
 	for _, addr := range addrs {
 		if !isFixed && !inSubnets(addr, subnets) {
 			if c := p.Log.Check(zap.DebugLevel, "dropped an address outside the edge's networks"); c != nil {
 				c.Write(zap.String("name", host), zap.Stringer("address", addr))
 			}
-			p.forgetSubnets()
 			continue
 		}
 		members = append(members, registry.Member{ID: addr.String(), Addr: addr, Phase: registry.Running})

@@ -44,6 +44,8 @@ func TestDNSSeesANetworkThatTheEdgeJoins(t *testing.T) {
 	r.EventuallyServes(t)
 	joined.Store(true)
 	r.EventuallyServes(t, "10.9.0.7")
+	f.SetAddrs("10.0.0.8", "10.9.0.8") // with the networks that it knows by now
+	r.EventuallyServes(t, "10.0.0.8", "10.9.0.8")
 }
 
 func TestDNSSortsAndDeduplicatesAddresses(t *testing.T) {

@@ -112,7 +112,7 @@ func FuzzDNSAnswerYieldsOnlyLocalAddresses(f *testing.F) {
 		if answer.Unpack(packed) != nil {
 			return
 		}
-		p := &dnsPoller{DNS: DNS{Log: zap.NewNop()}}
+		p := &dnsPoller{DNS: DNS{Log: zap.NewNop(), Subnets: func() []netip.Prefix { return subnets }}}
 		last := netip.Addr{}
 		for _, m := range p.members("api", addresses(answer), subnets, false) {
 			if !inSubnets(m.Addr, subnets) || m.Addr.Compare(last) <= 0 || m.ID != m.Addr.String() {

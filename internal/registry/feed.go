@@ -133,7 +133,9 @@ func (f *Feed) Expect() {
 func (f *Feed) MarkStale() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	f.dropSpare()
+	if f.r.online[f.source] {
+		f.dropSpare()
+	}
 	f.r.online[f.source] = false
 	for _, n := range f.r.names {
 		n.views[f.source].stale = true
@@ -188,7 +190,7 @@ func (f *Feed) Clear() {
 // The caller holds r.mu.
 func (f *Feed) handOverToDNS(n *nameEntry) {
 	last := n.views[f.source]
-	if !last.everFound || !f.r.online[DNS] || strings.Contains(n.key, "/") { // it knows no projects
+	if !last.everFound || !f.r.online[DNS] || len(n.services) == 0 || strings.Contains(n.key, "/") { // it is asked for the names of routes, and knows no projects
 		return
 	}
 	dns := view{reported: true, everFound: true}

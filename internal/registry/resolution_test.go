@@ -64,6 +64,7 @@ func TestAnOldAnswerOfDNSDoesNotDecide(t *testing.T) {
 			f.dns.SetOnline(true)
 			f.dns.Set("api", []registry.Member{dnsMember("10.0.0.1")})
 			f.engine.Set("api", []registry.Member{engineMember(idA, "10.0.0.1")})
+			f.engine.Set("unused", []registry.Member{engineMember("c", "10.0.0.9")}) // no route names it, so that nobody asks DNS for it
 			f.engine.SetOnline(true)
 			if !f.IsOrchestrated("api") || f.IsOrchestrated("other") {
 				t.Error("the Engine decides on the name api, and on no other")
@@ -86,8 +87,17 @@ func TestAnOldAnswerOfDNSDoesNotDecide(t *testing.T) {
 			}
 			f.dns.Set("api", []registry.Member{dnsMember("10.0.0.3")})
 			f.wantStates(t, "10.0.0.3:80 ready; ")
-			f.engine.Clear() // which knows less than DNS by now
+			f.engine.MarkStale() // it knows less than DNS by now
 			f.wantStates(t, "10.0.0.3:80 ready; ")
+			f.engine.Clear()
+			f.wantStates(t, "10.0.0.3:80 ready; ")
+			unused, err := f.Declare("unused:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := unused.Status().Endpoints; len(got) > 0 {
+				t.Errorf("a name that DNS was never asked for has the endpoints %+v", got)
+			}
 		})
 	}
 }

@@ -48,8 +48,8 @@ type EndpointStatus struct {
 	Sockets       int     `json:"sockets"`
 	Sessions      int     `json:"sessions"`           // socket.io sessions that only this endpoint knows; not set by the registry
 	Requests      uint64  `json:"requests"`           // that it has got so far
-	Errors        uint64  `json:"errors"`             // those of them that it has answered with a status from 500 on, or not at all
-	FirstByte     float64 `json:"first_byte_seconds"` // the average of the last responses' time to the first byte; 0: there is none
+	Errors        uint64  `json:"errors"`             // responses with a status from 500 on, malformed ones, and requests that it got and did not answer
+	FirstByte     float64 `json:"first_byte_seconds"` // the average of the last responses to requests without a body; 0: there was none
 	Traffic       Traffic `json:"traffic"`
 }
 

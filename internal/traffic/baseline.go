@@ -26,9 +26,11 @@ type baseline struct {
 
 // add counts a request.
 func (b *baseline) add(now time.Time, bucket int) {
-	number := now.UnixNano() / int64(baselineInterval)
-	if number != b.number {
+	switch number := now.UnixNano() / int64(baselineInterval); {
+	case number > b.number:
 		b.advance(number)
+	case number < b.number-1: // the clock was set back; one interval less is a request that waited for another
+		*b = baseline{number: number}
 	}
 	b.current.requests++
 	b.current.latencies[bucket]++

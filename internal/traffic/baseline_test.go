@@ -38,6 +38,27 @@ func TestAnIncidentIsNotUsual(t *testing.T) {
 	})
 }
 
+// TestARequestOfTheIntervalBeforeKeepsTheBaseline: two requests at the boundary come in any order. A clock that is set back begins anew.
+func TestARequestOfTheIntervalBeforeKeepsTheBaseline(t *testing.T) {
+	var b baseline
+	start := time.Unix(0, 0).Add(1000 * baselineInterval)
+	for i := range 5 {
+		for range minBaselineRequests {
+			b.add(start.Add(time.Duration(i)*baselineInterval), latencyBucket(time.Second))
+		}
+		if i > 0 {
+			b.add(start.Add(time.Duration(i)*baselineInterval-1), latencyBucket(time.Second))
+		}
+	}
+	if math.Abs(b.median-1) > .2 {
+		t.Errorf("the median of four intervals is %v", b.median)
+	}
+	b.add(start, latencyBucket(time.Second))
+	if b.median != 0 {
+		t.Errorf("after the clock was set back by 40 minutes, the median is %v", b.median)
+	}
+}
+
 // TestAFewRequestsAreNotUsual: the latency of ten requests says little.
 func TestAFewRequestsAreNotUsual(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

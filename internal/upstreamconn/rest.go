@@ -43,7 +43,10 @@ func (c *call) CopyArrived(w io.ReaderFrom) (n int64, fromEndpoint bool, err err
 	if ctxErr := c.Context.Err(); ctxErr != nil {
 		return n, true, ctxErr
 	}
-	return n, fromEndpoint, c.conn.owner.explain(err)
+	if fromEndpoint {
+		err = c.conn.owner.explain(err)
+	}
+	return n, fromEndpoint, err
 }
 
 // readRest reads the body after a part of it was copied, of which c.body does not know.

@@ -40,6 +40,7 @@ func init() {
 //	GET  /edge/cloudflare    a [trustedproxies.CloudflareList]
 //	POST /edge/cloudflare    takes one, and answers it
 //	POST /edge/deployments   takes a [deploy.Event]
+//	GET  /edge/exhausted     a JSON list of [Exhaustion]
 //	GET  /edge/traffic       the last minutes of each service: name → []traffic.Point
 //	GET  /edge/state         a [State]
 //	POST /edge/state         takes a [State], and adds it to its own

@@ -138,7 +138,11 @@ func (a *attempt) finish(resp *http.Response, err error) (*http.Response, error)
 		return nil, a.reportFailure(a.claim, err)
 	}
 	a.noteResponse(resp)
-	a.claim.CountResponse(resp.StatusCode >= http.StatusInternalServerError, a.request.Timing.FirstByte)
+	firstByte := a.request.Timing.FirstByte
+	if a.request.Body != nil {
+		firstByte = 0 // a client that uploads slowly is not the container's fault
+	}
+	a.claim.CountResponse(resp.StatusCode >= http.StatusInternalServerError, firstByte)
 	if canHijack(a.exchange.req, resp) {
 		a.deadline.release()
 		a.endSpan(nil)

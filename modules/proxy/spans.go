@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/theworklabs/edge/internal/redact"
@@ -118,15 +119,26 @@ func (x *exchange) describeSpan(err error) {
 	if x.span == nil {
 		return
 	}
-	if path := x.req.URL.Path; redact.Path(path) != path {
-		x.span.SetAttributes(attribute.String("url.path", redact.Path(path))) // in place of what `tracing` has set
-	}
+	x.redactPath()
 	x.span.SetAttributes(serviceAttribute.String(x.Service), attemptsAttribute.Int(x.times.attempts), heldAttribute.Float64(milliseconds(x.times.held)))
 	if x.endpoint != nil {
 		x.span.SetAttributes(endpointAttribute.String(x.endpoint.ID()))
 	}
 	if err != nil && !errors.Is(err, errHijacked) && !errors.Is(err, context.Canceled) {
 		x.span.SetStatus(codes.Error, err.Error())
+	}
+}
+
+// redactPath removes secrets from the path that Caddy's `tracing` has put into the request's span. It may be another one than that of the request by now.
+func (x *exchange) redactPath() {
+	span, ok := x.span.(sdktrace.ReadOnlySpan)
+	if !ok {
+		return
+	}
+	for _, a := range span.Attributes() {
+		if path := a.Value.AsString(); a.Key == "url.path" && redact.Path(path) != path {
+			x.span.SetAttributes(a.Key.String(redact.Path(path)))
+		}
 	}
 }
 

@@ -190,17 +190,18 @@ func TestATraceShowsHoldAndAttempts(t *testing.T) {
 func TestNoSpanHasASecretOfTheURL(t *testing.T) {
 	r := newReceiver(t)
 	const secret = "Zx9tQ4vLm2Rk8Wp1"
-	for _, broken := range []bool{false, true} {
+	for i, route := range []string{"edge_proxy api:80", "edge_proxy api:80", "handle_path /reset-password/* {\n edge_proxy api:80\n}"} {
+		broken := i == 1
 		a := newBackend(t, func(http.ResponseWriter, *http.Request) {
 			if broken {
 				panic(http.ErrAbortHandler)
 			}
 		}).start(t)
-		s := serveReady(t, "tracing {\n span site\n}\nedge_proxy api:80", a.address)
+		s := serveReady(t, "tracing {\n span site\n}\nroute {\n"+route+"\n}", a.address)
 		s.getTraced(t, "/reset-password/"+secret+"?token="+secret)
 	}
 	spans := r.await(t, clientTrace, "site", "attempt")
-	eventually(t, func() bool { spans = r.await(t, clientTrace, "site"); return len(spans["site"]) == 2 }, "two requests")
+	eventually(t, func() bool { spans = r.await(t, clientTrace, "site"); return len(spans["site"]) == 3 }, "three requests")
 	for name, all := range spans {
 		for _, s := range all {
 			if text := fmt.Sprint(s); strings.Contains(text, secret) {

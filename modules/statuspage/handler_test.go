@@ -231,6 +231,38 @@ func TestAChangeIsShownWithin100Milliseconds(t *testing.T) {
 	}
 }
 
+// TestAMessageAfterAnEventHasItsServiceAlone, since to look at all of them takes long with a thousand; the others, and those that are gone, come within a second.
+func TestAMessageAfterAnEventHasItsServiceAlone(t *testing.T) {
+	const others = "handle /b* {\n edge_proxy b:80 {\n hold 1ms\n }\n}\n"
+	url, backend := start(t, "handle_path /status* {\n edge_status {\n addresses_for any\n }\n}\n"+others+"handle {\n edge_proxy api:80\n}")
+	messages := open(t, url+"/status/events", nil)
+	isReady := false
+	await(t, messages, "api is ready, and b known", func(m received) bool {
+		isReady = isReady || hasState("ready")(m)
+		return isReady && len(edge.Snapshot()) == 2
+	})
+	has := func(m received, name string) bool {
+		return slices.ContainsFunc(m.Services, func(s edge.ServiceOverview) bool { return s.Service == name })
+	}
+	for i := range 5 {
+		get(t, http.MethodGet, url+"/b", "", nil) // b has changed, and there is no event of it
+		if _, err := edge.Drain(t.Context(), edge.DrainRequest{Endpoints: []string{backend}, Undo: i%2 == 1}, "a test"); err != nil {
+			t.Fatal(err)
+		}
+		both := 0
+		await(t, messages, "the drain", func(m received) bool {
+			if has(m, "api:80") && has(m, "b:80") && len(m.Events) > 0 {
+				both++
+			}
+			return hasState([]string{"draining", "ready"}[i%2])(m)
+		})
+		if both > 1 {
+			t.Errorf("%d messages of an event have all services", both)
+		}
+		await(t, messages, "b has changed", func(m received) bool { return has(m, "b:80") })
+	}
+}
+
 // TestAddressesAreForConfiguredClientsOnly.
 func TestAddressesAreForConfiguredClientsOnly(t *testing.T) {
 	url, backend := start(t, "handle_path /all* {\n edge_status {\n addresses_for any\n }\n}\nhandle_path /private* {\n edge_status {\n addresses_for private_ranges 192.0.2.1\n }\n}\nhandle_path /others* {\n edge_status {\n addresses_for 192.0.2.0/24 2001:db8::1\n }\n}\nhandle_path /none* {\n edge_status\n}\nhandle {\n edge_proxy api:80\n}")
