@@ -175,7 +175,7 @@ backups: setup image
 backup-bench: setup image
 	EDGE_TEST_GIGABYTES=4 go test -count=1 -timeout 3h -v -run 'TestLargeData|TestCostOfLogs' ./tests/backup
 
-# An application becomes slow, dies, and gets a bad version: which alerts fire, when, and what the figures say. 25 minutes.
+# An application becomes slow, dies, and gets a bad version: which alerts fire, when, and what the figures and the page say, and then the edge runs out of descriptors. 30 minutes.
 incident: setup image
 	EDGE_TEST_INCIDENT=1 go test -count=1 -timeout 1h -v -run TestAnIncident ./tests/observability
 

@@ -9,14 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/theworklabs/edge/tests/harness"
 )
@@ -27,7 +26,7 @@ func (s *observedStack) firing(ctx context.Context, service string) map[string]t
 		Labels   map[string]string `json:"labels"`
 		StartsAt time.Time         `json:"startsAt"`
 	}
-	if err := get(ctx, s.alertmanager+"/api/v2/alerts", url.Values{"active": {"true"}}, &alerts); err != nil {
+	if err := get(ctx, s.alertmanager+"/api/v2/alerts", url.Values{"active": {"true"}, "inhibited": {"false"}}, &alerts); err != nil {
 		return nil
 	}
 	names := make(map[string]time.Time)
@@ -110,10 +109,10 @@ func TestALostEngineAlerts(t *testing.T) {
 }
 
 // TestAnIncident plays one, with the shipped alerts: an application that becomes slow, then dies, then gets a bad version, and then an edge that has no descriptors
-// left. It takes 25 minutes, because what is slow is measured against the day before: make incident. EDGE_TEST_PICTURES is where the screenshots go.
+// left. It takes 30 minutes, because what is slow is measured against the day before: make incident. EDGE_TEST_PICTURES is where the screenshots go.
 func TestAnIncident(t *testing.T) {
 	if os.Getenv("EDGE_TEST_INCIDENT") == "" {
-		t.Skip("25 minutes: make incident")
+		t.Skip("30 minutes: make incident")
 	}
 	const service = "corteza-docs:80"
 	stack.WaitReady(t, service, 1)
@@ -216,9 +215,9 @@ func TestAnIncident(t *testing.T) {
 	set(http.MethodGet, "/_test/echo")
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
 	stack.WaitReady(t, service, 1)
-	harness.EventuallyWithin(t, 8*time.Minute, "the alerts end, and no request was lost for two minutes", func() bool {
+	harness.EventuallyWithin(t, 12*time.Minute, "the alerts end, and no request was lost for two minutes", func() bool {
 		found, err := stack.query(t.Context(), `sum(increase(edge_requests_lost_total{service="corteza-docs:80"}[2m])) == 0`, time.Time{})
-		return err == nil && len(found) > 0 && stack.firing(t.Context(), service)["NoReadyEndpoint"].IsZero()
+		return err == nil && len(found) > 0 && len(stack.firing(t.Context(), service)) == 0
 	})
 	say("repaired")
 	stack.Setenv("TEST_FAIL_STATUS", "500")
@@ -230,7 +229,7 @@ func TestAnIncident(t *testing.T) {
 	if f := wait("bad-deploy", "ErrorBudgetFast", 10*time.Minute); f["application's errors"] < 1 || f["refused by the edge"] > 0.1 || f["containers, ready"] != 1 {
 		t.Errorf("a bad version looks like %v", f)
 	}
-	page("bad-deploy", service+": the application answers 100 % with errors, since a deploy ")
+	page("bad-deploy", " % with errors, since a deploy ")
 	quiet("bad-deploy", "NoReadyEndpoint")
 	stack.Setenv("TEST_FAIL_STATUS", "")
 	stack.MustCompose(t, "up", "--detach", "corteza-docs")
@@ -246,6 +245,9 @@ func TestAnIncident(t *testing.T) {
 	quiet("edge", "NoReadyEndpoint")
 }
 
+// edgeUser is the user as which the edge runs.
+const edgeUser = "1000"
+
 // exhaustDescriptors has the edge get no more descriptors.
 func (s *observedStack) exhaustDescriptors(t *testing.T) (restore func()) {
 	t.Helper()
@@ -257,18 +259,24 @@ func (s *observedStack) exhaustDescriptors(t *testing.T) (restore func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var before unix.Rlimit
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 8, Max: before.Max}, nil); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
-			t.Fatal(err)
+	limit := func(descriptors string) {
+		t.Helper()
+		// As its user: to change the limits of others' processes takes a right that root does not have everywhere.
+		args := []string{"--reuid", edgeUser, "--regid", edgeUser, "--clear-groups", "prlimit", "--pid", strconv.Itoa(pid), "--nofile=" + descriptors + ":"}
+		if out, err := exec.CommandContext(t.Context(), "setpriv", args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
 	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := regexp.MustCompile(`Max open files +(\d+)`).FindSubmatch(limits)
+	if before == nil {
+		t.Fatalf("the limits are %s", limits)
+	}
+	limit("8")
+	return func() { limit(string(before[1])) }
 }
 
 // shoot takes a screenshot of the status page, and returns the sentences that it says.
