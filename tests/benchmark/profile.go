@@ -177,7 +177,9 @@ func writeProfile(w io.Writer, p profiled, top string) error {
 	if total == 0 {
 		return fmt.Errorf("the profile is empty: %.200s", top)
 	}
-	fmt.Fprintf(w, "%s 1 KB over %s%s, 64 connections: %.1f s of processor time in %.0f s.\n\n| code of | time |\n|---|---|\n", p.method, p.version, p.variant, total/1e3, profileTime.Seconds())
+	fmt.Fprintf(w, "# Where the time of a %s over %s%s goes\n\nWritten by `go run ./tests/benchmark --profile '%s %s%s'` on %s. The edge runs in a container.\n\n",
+		p.method, p.version, p.variant, p.method, p.version, p.variant, time.Now().UTC().Format(time.DateOnly))
+	fmt.Fprintf(w, "%s 1 KB over %s%s, 64 connections: %.1f s of processor time in %.0f s. Without what the functions call:\n\n| code of | time |\n|---|---|\n", p.method, p.version, p.variant, total/1e3, profileTime.Seconds())
 	for _, o := range all {
 		if o.time > 0 {
 			fmt.Fprintf(w, "| %s | %.1f %% |\n", o.name, o.time/total*100)
