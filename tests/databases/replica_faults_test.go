@@ -58,6 +58,26 @@ var lostReplicas = []fault{
 	{"it is frozen", "pause", "unpause", []string{"bigcapital-mysql", "corteza-db"}},
 }
 
+// testNobodyLooks stops what watches the databases, and does what the runbook of ReplicationUnknown says.
+func (tr *trio) testNobodyLooks(t *testing.T) {
+	status := func() string {
+		out, err := tr.first.Compose(t.Context(), "exec", "-T", "edge", "edge", "status")
+		if err != nil {
+			return err.Error()
+		}
+		return out
+	}
+	const problem = "\nreplica: nothing is known since "
+	if out := status(); !strings.Contains(out, "replica on ") || strings.Contains(out, problem) {
+		t.Fatalf("the status is\n%s", out)
+	}
+	tr.first.MustCompose(t, "stop", "replication")
+	harness.EventuallyWithin(t, 2*time.Minute, "edge status says that nobody looks", func() bool { return strings.Contains(status(), problem) })
+	t.Log(status())
+	tr.first.MustCompose(t, "up", "--detach", "replication")
+	harness.EventuallyWithin(t, time.Minute, "somebody looks again", func() bool { return !strings.Contains(status(), problem) })
+}
+
 // testLostReplica loses the replica with both policies. Nothing that is acknowledged is lost, and nothing happens silently.
 func (tr *trio) testLostReplica(t *testing.T, c *client) {
 	_, replica := tr.hosts(t)

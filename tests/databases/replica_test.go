@@ -199,6 +199,7 @@ func (w *writer) expectAll(t *testing.T, c *client) {
 func TestReplica(t *testing.T) {
 	tr, c := replicated(t)
 	if harness.IsLong() {
+		t.Run("nobody looks", func(t *testing.T) { tr.testNobodyLooks(t) })
 		t.Run("the replica is lost", func(t *testing.T) { tr.testLostReplica(t, c) })
 		t.Run("backups are taken on the replica", func(t *testing.T) { tr.testBackups(t, c) })
 		t.Run("what a commit costs", func(t *testing.T) { tr.testCommitLatency(t, c) })
