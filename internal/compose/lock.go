@@ -38,7 +38,7 @@ func LockServices(ctx context.Context, docker Docker, project string, services [
 			return nil, fmt.Errorf("lock %s: %w", service, err)
 		case f == nil:
 			unlock()
-			return nil, hint.New(fmt.Errorf("another rollout of %s is under way, or a restore", service), "wait for its end")
+			return nil, hint.New(fmt.Errorf("another rollout of %s is under way, or a restore or a cleanup", service), "wait for its end")
 		}
 		locked = append(locked, f)
 	}

@@ -2,6 +2,7 @@ package imagecleanup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,11 +72,18 @@ func (c *Cleanup) Run(ctx context.Context) (err error) {
 	if c.DryRun {
 		return c.deleteImages(ctx, edge)
 	}
-	closed, err := c.isClosed(ctx, edge)
+	unlock, err := compose.LockServices(ctx, c.Docker, stack.Name, []string{c.Service})
 	if err != nil {
 		return err
 	}
-	if closed {
+	defer unlock()
+	closed, err := c.closedFor(ctx, edge)
+	if err != nil {
+		return err
+	}
+	if closed == message {
+		fmt.Fprintf(c.Out, "a cleanup before was killed, and has left %s in maintenance\n", c.Service)
+	} else if closed != "" {
 		return hint.New(fmt.Errorf("%s is in maintenance already, which the cleanup would end", c.Service), "docker compose exec edge edge maintenance off "+c.Service)
 	}
 	collector := stack.Name + collectorSuffix
@@ -88,7 +96,7 @@ func (c *Cleanup) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.end(context.WithoutCancel(ctx), edge)) }()
 	// Held from before the first image is deleted: a tag that is pushed meanwhile could be one of an image that is about to be deleted.
-	if _, _, err := c.Docker.Run(ctx, "exec", edge, "edge", "maintenance", "on", c.Service, "--hold", "--message", "The registry removes old images."); err != nil {
+	if _, _, err := c.Docker.Run(ctx, "exec", edge, "edge", "maintenance", "on", c.Service, "--hold", "--message", message); err != nil {
 		return err
 	}
 	if err := c.deleteImages(ctx, edge); err != nil {
@@ -118,23 +126,28 @@ func (c *Cleanup) runningContainers(ctx context.Context, project, service string
 	return running, nil
 }
 
-// isClosed reports whether the registry is in maintenance.
-func (c *Cleanup) isClosed(ctx context.Context, edge string) (bool, error) {
+// message is the maintenance's, by which a cleanup knows the one that another has left when it was killed.
+const message = "The registry removes old images."
+
+// closedFor returns the message of the registry's maintenance, or why it is closed if that has none; "" if it is open.
+func (c *Cleanup) closedFor(ctx context.Context, edge string) (string, error) {
 	out, _, err := c.Docker.Run(ctx, "exec", edge, "edge", "maintenance", "--json")
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	var answer struct{ Services []struct{ Service string } }
+	var answer struct {
+		Services []struct{ Service, Message string }
+	}
 	if err := json.Unmarshal([]byte(out), &answer); err != nil {
-		return false, fmt.Errorf("read what is in maintenance: %w", err)
+		return "", fmt.Errorf("read what is in maintenance: %w", err)
 	}
 	for _, s := range answer.Services {
 		name, _, _ := strings.Cut(s.Service[strings.LastIndex(s.Service, "/")+1:], ":")
 		if name == c.Service {
-			return true, nil
+			return cmp.Or(s.Message, "maintenance"), nil
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
 // deleteImages runs `edge registry delete` in the edge's container, which reaches the registry. It gets the digests of all images that this machine has: what runs, and what `edge deploy

@@ -105,7 +105,7 @@ func TestCleanupStopsTheRegistryWhileTheEdgeHoldsRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"edge maintenance on registry --hold", "edge registry delete --service registry --keep 3", "stop --time 70 registry-id", "run --rm --name shop-registry-cleanup --no-deps",
+		"info --format {{.ID}}", "edge maintenance on registry --hold", "edge registry delete --service registry --keep 3", "stop --time 70 registry-id", "run --rm --name shop-registry-cleanup --no-deps",
 		"rm --force shop-registry-cleanup", "start registry-id", "edge maintenance off registry",
 	}
 	if len(d.calls) != len(want) {
@@ -161,6 +161,29 @@ func TestAnInterruptionWaitsForWhatItCannotEnd(t *testing.T) {
 		if part == "stop --time" && !has(d.calls, "start registry-id") {
 			t.Errorf("the registry stays stopped: called %q", d.calls)
 		}
+	}
+}
+
+// TestACleanupEndsTheMaintenanceThatAnotherHasLeft when it was killed: it does its work, and opens the registry.
+func TestACleanupEndsTheMaintenanceThatAnotherHasLeft(t *testing.T) {
+	d := &fakeDocker{running: []string{"edge", "registry"}, closed: `{"service":"shop/registry:5000","message":"The registry removes old images."}`}
+	out, err := run(t, d, false)
+	if err != nil || !strings.Contains(out, "a cleanup before was killed") || !has(d.calls, "maintenance off registry") {
+		t.Errorf("%v: %s\n%q", err, out, d.calls)
+	}
+}
+
+// TestTwoCleanupsAtOnceAreRefused, as is one beside a rollout of the registry.
+func TestTwoCleanupsAtOnceAreRefused(t *testing.T) {
+	other := &fakeDocker{running: []string{"edge", "registry"}}
+	unlock, err := compose.LockServices(t.Context(), other, "shop", []string{"registry"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	d := &fakeDocker{running: []string{"edge", "registry"}}
+	if _, err := run(t, d, false); err == nil || !strings.Contains(err.Error(), "is under way") || has(d.calls, "maintenance") {
+		t.Errorf("got %v, calls %q", err, d.calls)
 	}
 }
 

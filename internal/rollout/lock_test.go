@@ -22,7 +22,7 @@ func TestSecondRolloutOfAServiceIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"web", "migrate"} {
-		if _, err := s.lockServices(t.Context(), []string{"api", name}); err == nil || err.Error() != "another rollout of "+name+" is under way, or a restore" {
+		if _, err := s.lockServices(t.Context(), []string{"api", name}); err == nil || err.Error() != "another rollout of "+name+" is under way, or a restore or a cleanup" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
