@@ -203,7 +203,7 @@ A backup stores:
 Next: edge backup
 `, created.Repository, created.File, created.RecoveryKey, keepRecoveryKey, indent(created.Plan.String()))
 	}
-	printTimers(out, created.Timers, "a backup each hour, the logs each minute, and a drill each week", "edge-backup")
+	printTimers(out, created.Timers, "a backup each hour, the logs each minute, and a drill each week")
 }
 
 const keepRecoveryKey = `It is stored nowhere, and is not shown again. Keep it where you keep other passwords, together with the
@@ -229,13 +229,13 @@ func variablesFromFlags(cmd *cobra.Command) ([]string, error) {
 }
 
 // printTimers prints the units that run something from now on, or the lines for a file in /etc/cron.d.
-func printTimers(w io.Writer, installed *timers.Timers, what, cronFile string) {
+func printTimers(w io.Writer, installed *timers.Timers, what string) {
 	switch {
 	case installed == nil:
 	case len(installed.Units) > 0:
 		fmt.Fprintf(w, "\nsystemd runs %s:\n%s\n", what, indent(strings.Join(installed.Units, "\n")))
 	default:
-		fmt.Fprintf(w, "\nThis machine has no systemd. For cron, in /etc/cron.d/%s:\n%s\n", cronFile, indent(strings.Join(installed.Cron, "\n")))
+		fmt.Fprintf(w, "\nThis machine has no systemd. For cron, in /etc/cron.d/%s:\n%s\n", installed.CronFile, indent(strings.Join(installed.Cron, "\n")))
 	}
 }
 

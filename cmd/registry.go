@@ -107,7 +107,7 @@ func runRegistry(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
-		printTimers(cmd.OutOrStdout(), installed, "the cleanup each week", "edge-registry")
+		printTimers(cmd.OutOrStdout(), installed, "the cleanup each week")
 		return nil
 	case len(args) == 1 && args[0] == "delete": // not for users: cleanup runs it in the edge's container
 		if policy.InUse, err = readDigests(cmd.InOrStdin()); err != nil {

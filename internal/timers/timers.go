@@ -114,6 +114,8 @@ func joinUnitWords(words []string) string {
 type Timers struct {
 	Units []string // the files that were written, of timers that have been started; none without systemd
 	Cron  []string // without systemd, the lines for cron
+	// CronFile is the name of their file in /etc/cron.d: that of the first job, which has the project's in it, without what cron does not read.
+	CronFile string
 }
 
 // Directory is where an administrator's units are.
@@ -130,6 +132,7 @@ func Install(ctx context.Context, project compose.Project, directory string, all
 		for _, j := range all {
 			t.Cron = append(t.Cron, j.CronLine(program))
 		}
+		t.CronFile = strings.ReplaceAll(all[0].Name, ".", "-") // cron skips files with dots
 		return t, nil
 	}
 	var names []string
