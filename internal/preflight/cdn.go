@@ -5,5 +5,6 @@ func checkCDN(s *stack) []Finding {
 	if value := s.edge.Environment["ORIGIN_PULLS"]; value == nil || *value == "" {
 		return nil
 	}
-	return []Finding{okFinding("cdn", "the sites are for a CDN with your certificate; Cloudflare's plans Free and Pro refuse request bodies above 100 MB (docs/cdn.md#limits-of-cloudflare)")}
+	return []Finding{okFinding("cdn", "the sites are for a CDN with your certificate; with Cloudflare's plans Free and Pro, request bodies above 100 MB are refused, whatever the limits of the sites are, "+
+		"and so are answers that begin after 100 s; WebSockets without messages for 100 s are closed (docs/cdn.md#limits-of-cloudflare)")}
 }

@@ -11,7 +11,7 @@ func TestTheLimitOfACDNIsTold(t *testing.T) {
 		w.service("edge")["environment"] = jsonObject{"DOMAIN": "example.com", "ORIGIN_PULLS": pulls}
 		all := w.newCheck(t).Run(t.Context())
 		if want {
-			expectFinding(t, all, "cdn", OK, "refuse request bodies above 100 MB", "")
+			expectFinding(t, all, "cdn", OK, "request bodies above 100 MB are refused", "")
 		} else if slices.ContainsFunc(all, func(f Finding) bool { return f.Check == "cdn" }) {
 			t.Errorf("without a CDN: %+v", all)
 		}

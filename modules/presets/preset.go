@@ -81,7 +81,7 @@ func (p preset) routes() caddyhttp.RouteList {
 		t := &proxy.Transport{
 			Service: b.service, Config: b.config, Affinity: b.affinity, ResponseTimeout: caddy.Duration(p.responseTimeout),
 		}
-		route := caddyhttp.Route{HandlersRaw: append(handlers, proxy.Handlers(t, new(reverseproxy.Handler))...)}
+		route := caddyhttp.Route{HandlersRaw: append(handlers, proxy.Handlers(t, &reverseproxy.Handler{Headers: askAgain()})...)}
 		if len(b.paths) > 0 {
 			route.MatcherSetsRaw = pathMatcher(b.paths)
 			route.Terminal = true
@@ -128,6 +128,15 @@ func notForCDNsRoute() caddyhttp.Route {
 			HeaderOps: &headers.HeaderOps{Set: http.Header{cdnCacheControl: []string{"no-store"}}},
 		}}, "handler", "headers", nil,
 	)}}
+}
+
+// askAgain has browsers ask again for pages and answers of the API of which the application does not say for how long they may be used: browsers guess then, and may show an old page, whose
+// files are gone after a deploy. With an ETag, the answer is short.
+func askAgain() *headers.Handler {
+	return &headers.Handler{Response: &headers.RespHeaderOps{
+		HeaderOps: &headers.HeaderOps{Set: http.Header{"Cache-Control": {"no-cache"}}},
+		Require:   &caddyhttp.ResponseMatcher{Headers: http.Header{"Cache-Control": nil, "Content-Type": {"text/html*", "application/json*"}}},
+	}}
 }
 
 // immutableAssetsRoute lets browsers cache files forever whose names change with their content. It leaves out HTML pages: if a file

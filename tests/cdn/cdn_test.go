@@ -35,22 +35,22 @@ func TestWhatACDNStores(t *testing.T) {
 		cacheControl string
 	}{
 		{"a file with a hashed name", "/assets/index-4f8a21.js", 200, "HIT", 1, "public, max-age=31536000, immutable"},
-		{"the page", "/index.html", 200, "DYNAMIC", 2, ""},
-		{"the page in a file's place", "/assets/gone-123456.js", 200, "BYPASS", 2, ""},
-		{"the page in another file's place", "/favicon.ico", 200, "BYPASS", 2, ""},
-		{"an answer of the API", "/api/accounts", 200, "DYNAMIC", 2, ""},
-		{"cache deception", "/api/me/x.css", 200, "BYPASS", 2, ""},
-		{"cache deception with a parameter", "/api/me;x.css", 200, "BYPASS", 2, ""},
-		{"with an encoded slash", "/api/me%2Fx.css", 200, "BYPASS", 2, ""},
-		{"with an encoded semicolon", "/api/me%3Bx.css", 200, "BYPASS", 2, ""},
-		{"with an encoded number sign", "/api/me%23x.css", 200, "BYPASS", 2, ""},
-		{"with an encoded question mark", "/api/me%3Fx.css", 200, "BYPASS", 2, ""},
-		{"with an encoded new line", "/api/me%0Ax.css", 200, "BYPASS", 2, ""},
-		{"with a NUL", "/api/me%00x.css", 200, "BYPASS", 2, ""},
-		{"twice encoded", "/api/me%252Fx.css", 200, "BYPASS", 2, ""},
-		{"out of the files' directory", "/assets/..%2Fapi/me/x.css", 200, "BYPASS", 2, ""},
-		{"out of it with encoded dots", "/assets/%2e%2e/api/me/x.css", 200, "BYPASS", 2, ""},
-		{"with a backslash", "/api/me%5Cx.css", 200, "BYPASS", 2, ""},
+		{"the page", "/index.html", 200, "DYNAMIC", 2, "no-cache"},
+		{"the page in a file's place", "/assets/gone-123456.js", 200, "BYPASS", 2, "no-cache"},
+		{"the page in another file's place", "/favicon.ico", 200, "BYPASS", 2, "no-cache"},
+		{"an answer of the API", "/api/accounts", 200, "DYNAMIC", 2, "no-cache"},
+		{"cache deception", "/api/me/x.css", 200, "BYPASS", 2, "no-cache"},
+		{"cache deception with a parameter", "/api/me;x.css", 200, "BYPASS", 2, "no-cache"},
+		{"with an encoded slash", "/api/me%2Fx.css", 200, "BYPASS", 2, "no-cache"},
+		{"with an encoded semicolon", "/api/me%3Bx.css", 200, "BYPASS", 2, "no-cache"},
+		{"with an encoded number sign", "/api/me%23x.css", 200, "BYPASS", 2, "no-cache"},
+		{"with an encoded question mark", "/api/me%3Fx.css", 200, "BYPASS", 2, "no-cache"},
+		{"with an encoded new line", "/api/me%0Ax.css", 200, "BYPASS", 2, "no-cache"},
+		{"with a NUL", "/api/me%00x.css", 200, "BYPASS", 2, "no-cache"},
+		{"twice encoded", "/api/me%252Fx.css", 200, "BYPASS", 2, "no-cache"},
+		{"out of the files' directory", "/assets/..%2Fapi/me/x.css", 200, "BYPASS", 2, "no-cache"},
+		{"out of it with encoded dots", "/assets/%2e%2e/api/me/x.css", 200, "BYPASS", 2, "no-cache"},
+		{"with a backslash", "/api/me%5Cx.css", 200, "BYPASS", 2, "no-cache"},
 		{"an error of the API", "/api/fails.js", 500, "BYPASS", 2, ""},
 		{"a blocked path", "/api/queues/x.css", 404, "BYPASS", 0, "no-store"},
 	} {
@@ -85,18 +85,49 @@ func TestACacheIsNotPoisoned(t *testing.T) {
 		{"Forwarded", "host=evil.example"},
 		{"X-HTTP-Method-Override", "POST"},
 	} {
-		a := s.mustRequest(t, "GET", "/assets/index-4f8a21.js?"+url.QueryEscape(header[0]), header[0], header[1])
+		target := "/assets/index-4f8a21.js?" + url.QueryEscape(header[0])
+		a := s.mustRequest(t, "GET", target, header[0], header[1])
 		if a.status != http.StatusOK || a.body != asset {
 			t.Errorf("%s: %d %s", header[0], a.status, a.body)
+		}
+		if next := s.mustRequest(t, "GET", target); next.header.Get("CF-Cache-Status") != "HIT" || next.body != asset || next.header.Get("Location") != "" {
+			t.Errorf("%s: the next visitor gets %d %s %s", header[0], next.status, next.header, next.body)
 		}
 		got, _ := s.app.last()
 		if got.Host != host || got.URL.Path != "/assets/index-4f8a21.js" {
 			t.Errorf("%s: the application got %s%s", header[0], got.Host, got.URL.Path)
 		}
 		for name, values := range got.Header {
-			if strings.Contains(strings.Join(values, ","), "evil.example") {
+			if text := strings.Join(values, ","); strings.Contains(text, "evil.example") || strings.Contains(text, "/api/me") {
 				t.Errorf("%s: the application got %s: %q", header[0], name, values)
 			}
+		}
+	}
+	// What is wrong with one visitor's request is not stored for the next one.
+	for name, attack := range map[string]func(target string) (*answer, error){
+		"a body": func(target string) (*answer, error) {
+			return s.request("GET", target, strings.NewReader("x=evil.example"))
+		},
+		"a header that is too large": func(target string) (*answer, error) {
+			return s.request("GET", target, nil, "X-Large", strings.Repeat("evil.example", 100_000))
+		},
+		"a part":         func(target string) (*answer, error) { return s.request("GET", target, nil, "Range", "bytes=0-3") },
+		"an expectation": func(target string) (*answer, error) { return s.request("GET", target, nil, "Expect", "evil.example") },
+	} {
+		target := "/assets/index-4f8a21.js?" + url.QueryEscape(name)
+		first, err := attack(target)
+		if err == nil {
+			t.Logf("%s: %d, %s", name, first.status, first.header.Get("CF-Cache-Status"))
+		}
+		if next := s.mustRequest(t, "GET", target); next.status != http.StatusOK || next.body != asset {
+			t.Errorf("after %s, the next visitor gets %d %.100q", name, next.status, next.body)
+		}
+	}
+	for _, status := range []int{404, 500, 503} {
+		target := fmt.Sprintf("/assets/fails-%d.js", status)
+		first, second := s.mustRequest(t, "GET", target), s.mustRequest(t, "GET", target)
+		if first.status != status || second.header.Get("CF-Cache-Status") == "HIT" {
+			t.Errorf("%d in a file's place: %d, then %s", status, first.status, second.header.Get("CF-Cache-Status"))
 		}
 	}
 	if want.Get("CDN-Cache-Control") != "no-store" {

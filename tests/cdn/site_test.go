@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,10 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/assets/icon-77c0de.svg":
 		w.Header().Set("Content-Type", "image/svg+xml")
 		_, _ = io.WriteString(w, `<svg xmlns="http://www.w3.org/2000/svg"/>`)
+	case strings.HasPrefix(r.URL.Path, "/assets/fails-"):
+		status, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/assets/fails-"), ".js"))
+		w.Header().Set("Content-Type", "application/javascript")
+		w.WriteHeader(status)
 	case strings.HasPrefix(r.URL.Path, "/api/fails"):
 		http.Error(w, "it fails", http.StatusInternalServerError)
 	case r.URL.Path == "/api/slow":
@@ -122,6 +127,7 @@ type site struct {
 	cdn         *cdn
 	visitors    *httptest.Server
 	http, https string // ports of the edge
+	admin       string // its admin address
 }
 
 const host = "accounting.localhost"
@@ -182,9 +188,10 @@ func (s *site) startEdge(t *testing.T, domain string, env ...string) (*harness.P
 		}
 		text = strings.Replace(text, old, replacement, 1)
 	}
+	s.admin = "unix/" + filepath.Join(dir, "admin.sock")
 	text += "\nopen.localhost {\n\trespond open\n}\n"
 	return harness.StartEdge(t, text, append(env,
-		"DOMAIN="+domain, "HTTP_PORT="+s.http, "HTTPS_PORT="+s.https, "PUBLIC_HTTPS_PORT="+s.https, "EDGE_ADMIN=unix/"+filepath.Join(dir, "admin.sock"),
+		"DOMAIN="+domain, "HTTP_PORT="+s.http, "HTTPS_PORT="+s.https, "PUBLIC_HTTPS_PORT="+s.https, "EDGE_ADMIN="+s.admin,
 		"TRUSTED_PROXIES=cloudflare "+address, "ORIGIN_PULLS=import origin_pulls")...), certificate
 }
 

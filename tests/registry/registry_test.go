@@ -163,6 +163,35 @@ func TestAnInterruptedUploadGoesOn(t *testing.T) {
 		t.Errorf("the layer has %d bytes, %v", len(got), err)
 	}
 
+	// A pull that breaks off after a third goes on where it was.
+	pull := func(status int, header ...string) io.ReadCloser {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/v2/shop/upload/blobs/"+want.String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(header) > 0 {
+			req.Header.Set(header[0], header[1])
+		}
+		req.SetBasicAuth("pull", stack.passwords["pull"])
+		resp, err := stack.Client(false, nil).Do(req)
+		if err != nil || resp.StatusCode != status {
+			t.Fatalf("a pull: %v, %v, want %d", resp, err, status)
+		}
+		return resp.Body
+	}
+	part := make([]byte, len(layer)/3)
+	first := pull(http.StatusOK)
+	if _, err := io.ReadFull(first, part); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Close()
+	rest := pull(http.StatusPartialContent, "Range", fmt.Sprintf("bytes=%d-", len(part)))
+	defer rest.Close()
+	if text, err := io.ReadAll(rest); err != nil || digest.FromBytes(append(part, text...)) != want {
+		t.Errorf("the rest of a pull has %d bytes, %v", len(text), err)
+	}
+
 	broken := begin()
 	body := io.MultiReader(bytes.NewReader(layer[:chunk/2]), failingReader{})
 	if resp, err := send("PATCH", broken, body, "Content-Type", "application/octet-stream"); err == nil {
