@@ -128,6 +128,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 StrictModes no
 UsePAM no
+Subsystem sftp internal-sftp
 PidFile none
 `, port, dir), 0o600)
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // where it drops its rights
