@@ -99,8 +99,8 @@ test-release: setup image
 	tests/xcaddy
 	tests/workflows
 
-# The configuration and the data of another revision, such as the last release, under this one, and back: make test-upgrade BASE=REVISION. Two minutes.
-test-upgrade:
+# The configuration and the data of another revision, such as the last release, under this one, and back, as programs and in containers: make test-upgrade BASE=REVISION. Five minutes.
+test-upgrade: setup image
 	@test -n '$(BASE)' || { echo 'usage: make test-upgrade BASE=REVISION' >&2; exit 1; }
 	EDGE_TEST_BASE='$(BASE)' $(SUITE) -v ./tests/upgrade
 

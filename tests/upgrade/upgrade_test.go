@@ -1,6 +1,6 @@
 // Package upgrade tests the change from another revision to this one, and back: the older edge's configuration and data under the new one.
 //
-// It is `make test-upgrade BASE=REVISION`, and takes two minutes, most of which build the older edge.
+// It is `make test-upgrade BASE=REVISION`, and takes five minutes.
 package upgrade
 
 import (
