@@ -9,6 +9,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/theworklabs/edge/internal/registry"
 )
@@ -41,10 +42,14 @@ type Names interface {
 }
 
 // LocalSubnets returns the subnets that this machine, or container, has an address in, without loopback and link-local ones. It
-// reaches them without a router, so the containers of its networks have their addresses there.
+// reaches them without a router, so the containers of its networks have their addresses there. While they cannot be listed, which takes a descriptor, it returns
+// those of the last time: without them, all containers would be out of reach.
 func LocalSubnets() []netip.Prefix {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
+		if last := lastSubnets.Load(); last != nil {
+			return *last
+		}
 		return nil
 	}
 	var subnets []netip.Prefix
@@ -54,8 +59,11 @@ func LocalSubnets() []netip.Prefix {
 			subnets = append(subnets, p)
 		}
 	}
+	lastSubnets.Store(&subnets)
 	return subnets
 }
+
+var lastSubnets atomic.Pointer[[]netip.Prefix]
 
 // inSubnets reports whether addr is in one of the subnets.
 func inSubnets(addr netip.Addr, subnets []netip.Prefix) bool {
