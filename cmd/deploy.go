@@ -88,6 +88,9 @@ func runDeploy(cmd *cobra.Command, args []string) error {
 		_, err := newAdminClient(flags.String("address")).post("/edge/deployments", []byte(event), nil, nil)
 		return err
 	}
+	if !flags.Bool("wait") {
+		return withHint(errors.New("a deployment always waits until the new version is ready, since it could not be undone otherwise"), "--timeout says how long")
+	}
 	isUndo := flags.Bool("undo")
 	return withDeploySignals(cmd, func(ctx context.Context, d *deploy.Deploy) error {
 		d.By = currentUser()
