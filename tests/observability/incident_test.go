@@ -89,6 +89,9 @@ func TestMessagesReachTheirReceiver(t *testing.T) {
 		found, err := stack.query(t.Context(), `sum by (integration) (increase(alertmanager_notifications_failed_total[15m])) > 0`, time.Time{})
 		return err == nil && len(found) == 1
 	})
+	if out := strings.ToLower(stack.MustCompose(t, "logs", "--since", "30m", "alertmanager")); !strings.Contains(out, "notify") || !strings.Contains(out, "receiver") {
+		t.Errorf("Alertmanager's log has nothing of what the runbook looks for:\n%.2000s", out)
+	}
 }
 
 // TestALostEngineAlerts: while the edge does not hear from the Docker Engine, the alert DiscoveryBlind has a value.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,7 +93,15 @@ func TestLogsWaitForTheirStore(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests took %v while the store was down", n, time.Since(start))
-	stack.MustCompose(t, "start", "victorialogs")
+	// What the runbook of LogsNotStored looks at, and does.
+	out := stack.MustCompose(t, "logs", "--since", "30m", "log-shipper")
+	if !strings.Contains(out, "omelasticsearch") || !strings.Contains(out, "victorialogs") {
+		t.Errorf("the shipper does not say why it cannot write:\n%.2000s", out)
+	}
+	if out := stack.MustCompose(t, "ps", "--all", "log-shipper", "victorialogs"); !strings.Contains(out, "Exited") {
+		t.Errorf("the store seems to run:\n%s", out)
+	}
+	stack.MustCompose(t, "up", "--detach", "log-shipper", "victorialogs")
 	var found map[string]int
 	err := harness.EventuallyContext(t.Context(), time.Minute, "all lines are there", func() bool {
 		found = make(map[string]int)
