@@ -132,7 +132,7 @@ func Install(ctx context.Context, project compose.Project, directory string, all
 		for _, j := range all {
 			t.Cron = append(t.Cron, j.CronLine(program))
 		}
-		t.CronFile = strings.ReplaceAll(all[0].Name, ".", "-") // cron skips files with dots
+		t.CronFile = strings.ReplaceAll(all[0].Name, ".", "-SERVICE-") // cron skips files with dots; no project's name has capitals
 		return t, nil
 	}
 	var names []string

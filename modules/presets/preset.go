@@ -53,6 +53,9 @@ func (p preset) routes() caddyhttp.RouteList {
 		routes = append(routes, caddyhttp.Route{HandlersRaw: p.headers.Handlers()})
 	}
 	routes = append(routes, notForCDNsRoute())
+	if p.accounts == nil { // else its clients are programs
+		routes = append(routes, askAgainRoute())
+	}
 	if len(p.blockedPaths) > 0 {
 		routes = append(routes, caddyhttp.Route{
 			MatcherSetsRaw: caddyhttp.RawMatcherSets{caddy.ModuleMap{"any_spelling": caddyconfig.JSON(p.blockedPaths, nil)}},
@@ -81,7 +84,7 @@ func (p preset) routes() caddyhttp.RouteList {
 		t := &proxy.Transport{
 			Service: b.service, Config: b.config, Affinity: b.affinity, ResponseTimeout: caddy.Duration(p.responseTimeout),
 		}
-		route := caddyhttp.Route{HandlersRaw: append(handlers, proxy.Handlers(t, &reverseproxy.Handler{Headers: askAgain()})...)}
+		route := caddyhttp.Route{HandlersRaw: append(handlers, proxy.Handlers(t, new(reverseproxy.Handler))...)}
 		if len(b.paths) > 0 {
 			route.MatcherSetsRaw = pathMatcher(b.paths)
 			route.Terminal = true
@@ -130,13 +133,16 @@ func notForCDNsRoute() caddyhttp.Route {
 	)}}
 }
 
-// askAgain has browsers ask again for pages and answers of the API of which the application does not say for how long they may be used: browsers guess then, and may show an old page, whose
+// askAgainRoute has browsers ask again for pages and answers of the API of which nobody says for how long they may be used: browsers guess then, and may show an old page, whose
 // files are gone after a deploy. With an ETag, the answer is short.
-func askAgain() *headers.Handler {
-	return &headers.Handler{Response: &headers.RespHeaderOps{
-		HeaderOps: &headers.HeaderOps{Set: http.Header{"Cache-Control": {"no-cache"}}},
-		Require:   &caddyhttp.ResponseMatcher{Headers: http.Header{"Cache-Control": nil, "Content-Type": {"text/html*", "application/json*"}}},
-	}}
+func askAgainRoute() caddyhttp.Route {
+	return caddyhttp.Route{HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(
+		headers.Handler{Response: &headers.RespHeaderOps{
+			HeaderOps: &headers.HeaderOps{Set: http.Header{"Cache-Control": {"no-cache"}}},
+			Require:   &caddyhttp.ResponseMatcher{Headers: http.Header{"Cache-Control": nil, "Expires": nil, "Content-Type": {"text/html*", "application/json*"}}},
+			Deferred:  true, // so that the site's own directives count, too
+		}}, "handler", "headers", nil,
+	)}}
 }
 
 // immutableAssetsRoute lets browsers cache files forever whose names change with their content. It leaves out HTML pages: if a file

@@ -75,7 +75,10 @@ func (tr *trio) testNobodyLooks(t *testing.T) {
 	harness.EventuallyWithin(t, 2*time.Minute, "edge status says that nobody looks", func() bool { return strings.Contains(status(), problem) })
 	t.Log(status())
 	tr.first.MustCompose(t, "up", "--detach", "replication")
-	harness.EventuallyWithin(t, time.Minute, "somebody looks again", func() bool { return !strings.Contains(status(), problem) })
+	harness.EventuallyWithin(t, time.Minute, "somebody looks again", func() bool {
+		out := status()
+		return strings.Contains(out, "replica on ") && !strings.Contains(out, problem)
+	})
 }
 
 // testLostReplica loses the replica with both policies. Nothing that is acknowledged is lost, and nothing happens silently.

@@ -50,6 +50,7 @@ func (d *directory) rollOut(t *testing.T, program string) {
 // load is requests to a site, one after the other, on connections that are kept and on new ones.
 type load struct {
 	stop    chan struct{}
+	once    sync.Once
 	running sync.WaitGroup
 	mu      sync.Mutex
 	count   int
@@ -82,11 +83,16 @@ func (d *directory) startLoad() *load {
 	return l
 }
 
+// cancel ends the load; it may be called again.
+func (l *load) cancel() {
+	l.once.Do(func() { close(l.stop) })
+	l.running.Wait()
+}
+
 // end ends the load, and fails the test if a request was lost.
 func (l *load) end(t *testing.T, what string) {
 	t.Helper()
-	close(l.stop)
-	l.running.Wait()
+	l.cancel()
 	if t.Logf("%s: %d of %d requests were lost", what, len(l.lost), l.count); len(l.lost) > 0 || l.count < 50 {
 		t.Errorf("%s: %d of %d requests were lost, the first: %v", what, len(l.lost), l.count, l.lost[:min(len(l.lost), 3)])
 	}
@@ -120,9 +126,13 @@ func TestTheStackOfAnotherReleaseIsUpgraded(t *testing.T) {
 	t.Cleanup(func() { _, _ = harness.RunDocker(t.Context(), "image", "rm", "--force", image, gate) })
 
 	d := &directory{dir: t.TempDir()}
+	env := filepath.Join(d.dir, ".env") // of the older one: an owner does not write it again
+	if out, err := exec.CommandContext(t.Context(), before.binary, "init", "--domain", "localhost", "--file", env).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	d.Project = harness.Project{Name: "edge-test-upgrade", HTTP: testport.Port(t), HTTPS: testport.Port(t), Files: []string{filepath.Join(d.dir, "compose.yaml"), filepath.Join(harness.Root(), "tests/compose.test.yaml")}}
 	d.Env = []string{
-		"COMPOSE_ENV_FILES=" + harness.InitEnv(t, d.dir, "localhost"), "PUBLISH_HTTP=127.0.0.1:" + d.HTTP, "PUBLISH_HTTPS=127.0.0.1:" + d.HTTPS, "PUBLIC_HTTPS_PORT=" + d.HTTPS, "GATE_IMAGE=" + gate,
+		"COMPOSE_ENV_FILES=" + env, "PUBLISH_HTTP=127.0.0.1:" + d.HTTP, "PUBLISH_HTTPS=127.0.0.1:" + d.HTTPS, "PUBLIC_HTTPS_PORT=" + d.HTTPS, "GATE_IMAGE=" + gate,
 	}
 	d.Cleanup(t)
 	d.use(t, old, image)
@@ -144,6 +154,7 @@ func TestTheStackOfAnotherReleaseIsUpgraded(t *testing.T) {
 		{"the upgrade again", harness.Root(), "edge:dev", harness.Edge(t), "set by the older one again", ""},
 	} {
 		l := d.startLoad()
+		t.Cleanup(l.cancel)
 		d.use(t, step.files, step.image)
 		d.rollOut(t, step.program)
 		l.end(t, step.name)
