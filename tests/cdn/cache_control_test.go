@@ -30,9 +30,10 @@ func TestWhoSaysForHowLongAPageMayBeUsed(t *testing.T) {
 		}
 	}))
 	defer app.Close()
-	address := app.Listener.Addr().String()
+	server := httptest.NewServer(app.Config.Handler)
+	defer server.Close()
 	plain, own := testport.Address(t), testport.Address(t)
-	preset := fmt.Sprintf("bigcapital {\n server %s\n webapp %s\n}\n", address, address)
+	preset := fmt.Sprintf("bigcapital {\n server %s\n webapp %s\n}\n", server.Listener.Addr(), app.Listener.Addr())
 	harness.StartEdge(t, fmt.Sprintf("{\n admin off\n persist_config off\n auto_https off\n storage file_system %s\n edge {\n resolver 127.0.0.1:1\n }\n}\nhttp://%s {\n%s}\nhttp://%s {\n header Cache-Control max-age=5\n%s}\n",
 		t.TempDir(), plain, preset, own, preset))
 	for _, c := range []struct {
