@@ -17,7 +17,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/theworklabs/edge/internal/testport"
@@ -386,17 +385,5 @@ func TestTooManyPagesAreRefused(t *testing.T) {
 	}
 	if r := get(t, http.MethodGet, url+"/events", "", nil); r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
 		t.Errorf("got %d %v", r.StatusCode, r.Header)
-	}
-}
-
-func TestErrorsOfTheCaddyfile(t *testing.T) {
-	for text, want := range map[string]string{
-		"edge_status x": "wrong argument count", "edge_status {\n other\n}": "there are addresses_for and actions", "edge_status {\n addresses_for\n}": "wrong argument count",
-		"edge_status {\n addresses_for nowhere\n}": "want an address, a range", "edge_status {\n actions now\n}": "wrong argument count",
-	} {
-		err := new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(text))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want %s", text, err, want)
-		}
 	}
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	cryptorand "crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -122,4 +123,11 @@ func watchMemory(t *testing.T) func() (before, most int64) {
 		}
 		return first, most
 	}
+}
+
+func randomBytes(t *testing.T, n int) []byte {
+	t.Helper()
+	b := make([]byte, n)
+	_, _ = cryptorand.Read(b) // it never returns an error
+	return b
 }

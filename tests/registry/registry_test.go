@@ -3,7 +3,6 @@ package registry
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,13 +81,6 @@ func TestDockerPushesAndPulls(t *testing.T) {
 	if out, err := docker("pull", "pull", host+"/shop/web@"+pushed); err != nil {
 		t.Errorf("pull: %v\n%s", err, out)
 	}
-}
-
-func randomBytes(t *testing.T, n int) []byte {
-	t.Helper()
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // it never returns an error
-	return b
 }
 
 // TestAnInterruptedUploadGoesOn sends a layer in chunks, with connections of their own. Between two of them, the registry is restarted, and the edge is replaced. A chunk that breaks off is
