@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,8 +37,8 @@ func TestTheListOfAddressesIsRefreshedByACommand(t *testing.T) {
 			v4 = append(v4, r)
 		}
 	}
-	var reply func(w http.ResponseWriter)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { reply(w) }))
+	var reply atomic.Pointer[func(w http.ResponseWriter)]
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { (*reply.Load())(w) }))
 	defer server.Close()
 	list := func(isSuccess bool, v4, v6 []string) func(http.ResponseWriter) {
 		return func(w http.ResponseWriter) {
@@ -57,7 +58,7 @@ func TestTheListOfAddressesIsRefreshedByACommand(t *testing.T) {
 		"a list that is too short": {list(true, v4[:1], nil), "ranges"},
 		"a connection that breaks": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, "EOF"},
 	} {
-		reply = c.reply
+		reply.Store(&c.reply)
 		out, err := edge("refresh", "--url", server.URL)
 		if err == nil || !strings.Contains(out, c.want) || !strings.Contains(out, "still counts") {
 			t.Errorf("%s: %v: %s; want %q, and which list counts", name, err, out, c.want)
@@ -67,7 +68,8 @@ func TestTheListOfAddressesIsRefreshedByACommand(t *testing.T) {
 		}
 	}
 	const added = "203.0.113.0/24"
-	reply = list(true, append([]string{added}, v4[1:]...), v6)
+	newer := list(true, append([]string{added}, v4[1:]...), v6)
+	reply.Store(&newer)
 	out, err := edge("refresh", "--url", server.URL)
 	today := time.Now().UTC().Format(time.DateOnly)
 	if err != nil || !strings.Contains(out, "new: "+added) || !strings.Contains(out, "gone: "+v4[0]) || !strings.Contains(out, "the date "+today) {
