@@ -4,9 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/resource"
+	"github.com/theworklabs/edge/internal/resource/resourcetest"
 	"github.com/theworklabs/edge/internal/timeline"
 	"github.com/theworklabs/edge/modules/edge"
 )
@@ -121,7 +120,7 @@ func TestRunningOutOfDescriptorsFailsNoEndpoint(t *testing.T) {
 	if resp, _ := readResponse(t, conn); resp.StatusCode != http.StatusOK {
 		t.Fatal(resp.Status)
 	}
-	release := exhaustDescriptors(t)
+	release := resourcetest.ExhaustDescriptors(t)
 	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\nhello") // a POST needs a new connection to the endpoint
 	select {
 	case <-failing:
@@ -146,7 +145,7 @@ func TestTheStatusPageSaysThatTheEdgeIsExhausted(t *testing.T) {
 	if resp, _ := readResponse(t, conn); resp.StatusCode != http.StatusOK {
 		t.Fatal(resp.Status)
 	}
-	release := exhaustDescriptors(t)
+	release := resourcetest.ExhaustDescriptors(t)
 	writeRequest(t, conn, "POST / HTTP/1.1\nHost: a\nContent-Length: 5\n\nhello")
 	resp, _ := readResponse(t, conn)
 	release()
@@ -173,39 +172,6 @@ func TestTheStatusPageSaysThatTheEdgeIsExhausted(t *testing.T) {
 		all := app.ServiceOverviews()
 		return len(all) == 1 && all[0].LostPerSecond > 0 && all[0].OwnErrorsPerSecond == all[0].ErrorsPerSecond
 	}, "want a request that is lost, by no fault of the application")
-}
-
-// exhaustDescriptors opens all descriptors that the process may have. release closes them.
-func exhaustDescriptors(t *testing.T) (release func()) {
-	t.Helper()
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	low := limit
-	low.Cur = 256
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low); err != nil {
-		t.Fatal(err)
-	}
-	var files []*os.File
-	for {
-		f, err := os.Open(os.DevNull)
-		if err != nil {
-			if !strings.Contains(err.Error(), "too many open files") {
-				t.Fatal(err)
-			}
-			break
-		}
-		files = append(files, f)
-	}
-	return func() {
-		for _, f := range files {
-			f.Close()
-		}
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // TestA503FromATerminatingContainerIsRetried on another endpoint. A drain stands for Docker's stop event: the edge treats both
