@@ -11,6 +11,30 @@ import (
 	"github.com/theworklabs/edge/tests/harness"
 )
 
+// TestACDNStoresNoErrorOfTheDocumentation, which has no preset; its files are stored as Cloudflare does by default.
+func TestACDNStoresNoErrorOfTheDocumentation(t *testing.T) {
+	s := start(t)
+	for target, want := range map[string]string{"/assets/fails-404.js": "404 no-store BYPASS", "/assets/fails-500.js": "500 no-store BYPASS", "/assets/icon-77c0de.svg": "200  HIT"} {
+		var got string
+		for range 2 {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.visitors.URL+target, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = "docs.localhost"
+			resp, err := s.visitors.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			got = fmt.Sprintf("%d %s %s", resp.StatusCode, resp.Header.Get("CDN-Cache-Control"), resp.Header.Get("CF-Cache-Status"))
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", target, got, want)
+		}
+	}
+}
+
 // TestWhoSaysForHowLongAPageMayBeUsed: the application, the site's own directive, and only else the preset.
 func TestWhoSaysForHowLongAPageMayBeUsed(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

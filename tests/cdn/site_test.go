@@ -154,7 +154,8 @@ func start(t *testing.T) *site {
 func (s *site) startEdge(t *testing.T, domain string, env ...string) (*harness.Process, tls.Certificate) {
 	t.Helper()
 	s.app, s.http, s.https = new(application), testport.Port(t), testport.Port(t)
-	server, webapp := httptest.NewServer(s.app), httptest.NewServer(s.app)
+	server, webapp, docs := httptest.NewServer(s.app), httptest.NewServer(s.app), httptest.NewServer(s.app)
+	t.Cleanup(docs.Close)
 	t.Cleanup(server.Close)
 	t.Cleanup(webapp.Close)
 	now, dir := time.Now(), t.TempDir()
@@ -182,6 +183,7 @@ func (s *site) startEdge(t *testing.T, domain string, env ...string) (*harness.P
 	for old, replacement := range map[string]string{
 		"\tbigcapital\n":                    "\tbigcapital {\n\t\tserver " + server.Listener.Addr().String() + "\n\t\twebapp " + webapp.Listener.Addr().String() + "\n\t}\n",
 		"trust_pool file cdn/authority.pem": "trust_pool file " + authorityFile,
+		"edge_proxy corteza-docs:80 {":      "edge_proxy " + docs.Listener.Addr().String() + " {",
 	} {
 		if !strings.Contains(text, old) {
 			t.Fatalf("the shipped Caddyfile has no %q", old)
