@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// IdentifyInTraces adds the container to the resource of traces (service.instance.id), so that two edges can be told apart, unless the environment has done so.
+// IdentifyInTraces adds the container to the resource of traces (service.instance.id), so that the spans of two edges can be distinguished, unless the environment has it.
 func IdentifyInTraces() {
 	const name, attribute = "OTEL_RESOURCE_ATTRIBUTES", "service.instance.id="
 	host, err := os.Hostname()

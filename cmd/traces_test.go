@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTwoEdgesCanBeToldApartInTraces(t *testing.T) {
+func TestTracesIdentifyTheEdge(t *testing.T) {
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)

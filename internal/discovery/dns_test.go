@@ -36,7 +36,7 @@ func TestDNSSeesANetworkThatTheEdgeJoins(t *testing.T) {
 	}
 	r := sourcetest.Start(t, s)
 	r.EventuallyServes(t, "10.0.0.7")
-	time.Sleep(20 * s.Refresh)
+	f.awaitQueries("api.", 20)
 	if n := lists.Load(); n != 1 {
 		t.Errorf("the networks were listed %d times, want once", n)
 	}
@@ -114,6 +114,14 @@ func TestDNSWithoutNamesReportsAtOnce(t *testing.T) {
 	r.Eventually(t, "report", func(s sourcetest.State) bool { return s.IsOnline })
 }
 
+// requestedNames are fixedNames with lookup requests.
+type requestedNames struct {
+	fixedNames
+	requests chan string
+}
+
+func (n requestedNames) LookupRequests() <-chan string { return n.requests }
+
 // fixedNames are names without lookup requests.
 type fixedNames []string
 
@@ -139,7 +147,8 @@ func TestDNSAsksSeldomWhileAnotherSourceDecides(t *testing.T) {
 	s := f.NewSource().(discovery.DNS)
 	var isSpare atomic.Bool
 	isSpare.Store(true)
-	s.IsSpare = func(string) bool { return isSpare.Load() }
+	s.Names = requestedNames{fixedNames{"api", "other"}, f.lookupRequests}
+	s.IsSpare = func(host string) bool { return host == "api" && isSpare.Load() }
 	r := sourcetest.Start(t, s)
 	r.EventuallyServes(t, "10.0.0.7")
 	queries := func() (n int) {
@@ -147,7 +156,7 @@ func TestDNSAsksSeldomWhileAnotherSourceDecides(t *testing.T) {
 		return n
 	}
 	before := queries()
-	time.Sleep(20 * s.Refresh)
+	f.awaitQueries("other.", 20)
 	if n := queries() - before; n > 0 {
 		t.Errorf("%d lookups while another source decides", n)
 	}
@@ -156,10 +165,7 @@ func TestDNSAsksSeldomWhileAnotherSourceDecides(t *testing.T) {
 	r.EventuallyServes(t, "10.0.0.8")
 	f.GoDown()
 	f.lookupRequests <- "api"
-	before = queries()
-	for queries() < before+3 { // until it works again
-		time.Sleep(s.Refresh)
-	}
+	f.awaitQueries("api.", 3) // until it works again
 	f.GoUp()
 	f.SetAddrs("10.0.0.9")
 	r.EventuallyServes(t, "10.0.0.9")

@@ -118,6 +118,20 @@ type fakeNames struct{ lookupRequests chan string }
 func (fakeNames) Hosts() []string                 { return []string{"api"} }
 func (n fakeNames) LookupRequests() <-chan string { return n.lookupRequests }
 
+// awaitQueries waits until there were n more queries for a name.
+func (f *fakeDNS) awaitQueries(name string, n int) {
+	for first := -1; ; time.Sleep(time.Millisecond) {
+		now := 0
+		f.update(func() { now = f.queryCount[name] })
+		if first < 0 {
+			first = now
+		}
+		if now >= first+n {
+			return
+		}
+	}
+}
+
 func (f *fakeDNS) update(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -10,13 +10,13 @@ import (
 
 // Endpoint is one container's address for a service. Its methods are safe for concurrent use.
 type Endpoint struct {
-	service *Service
-	addr    netip.AddrPort
-	address string // addr as text
-	conns   Conns
-	id      atomic.Pointer[string] // member.ID, for readers without the lock
-	found   time.Time              // when it was added
-	figures figures
+	service   *Service
+	addr      netip.AddrPort
+	address   string // addr as text
+	conns     Conns
+	id        atomic.Pointer[string] // member.ID, for readers without the lock
+	found     time.Time              // when it was added
+	responses responseStats
 
 	// The rest is guarded by service.mu.
 	member       Member

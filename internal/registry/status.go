@@ -135,7 +135,7 @@ func (e *Endpoint) status() EndpointStatus {
 	status := EndpointStatus{
 		ID: e.ID(), Name: e.member.Name, Project: e.member.Project, Address: e.address, State: e.state, Reason: e.reason, Since: e.since,
 		ShouldRestart: e.member.ShouldRestart, Source: e.source.String(), InFlight: e.inFlight, Sockets: e.sockets, Requests: e.requests,
-		Errors: e.figures.errors.Load(), FirstByte: e.figures.firstByte.value().Seconds(),
+		Errors: e.responses.errors.Load(), FirstByte: e.responses.firstByte.value().Seconds(),
 	}
 	if e.conns != nil {
 		status.Traffic = e.conns.Traffic()

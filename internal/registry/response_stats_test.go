@@ -8,8 +8,8 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 )
 
-// TestEachEndpointHasFigures, by which a slow or failing container is told from the others.
-func TestEachEndpointHasFigures(t *testing.T) {
+// TestEachEndpointCountsItsResponses, so that a slow or failing container can be found.
+func TestEachEndpointCountsItsResponses(t *testing.T) {
 	f := newPairFixture(t, registry.Settings{})
 	claims := make(map[string]registry.Claim)
 	for len(claims) < 2 {

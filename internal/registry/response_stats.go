@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// figures count the responses of one endpoint, so that one slow or failing container of several can be told from the others.
-type figures struct {
+// responseStats counts the responses of one endpoint, so that a slow or failing container of several can be found.
+type responseStats struct {
 	errors    atomic.Uint64
 	firstByte movingAverage
 }
@@ -14,10 +14,10 @@ type figures struct {
 // CountResponse counts a response, or that none came. firstByte is how long its first byte took; 0 is not counted. It takes no lock.
 func (c Claim) CountResponse(isError bool, firstByte time.Duration) {
 	if isError {
-		c.e.figures.errors.Add(1)
+		c.e.responses.errors.Add(1)
 	}
 	if firstByte > 0 {
-		c.e.figures.firstByte.add(firstByte)
+		c.e.responses.firstByte.add(firstByte)
 	}
 }
 
