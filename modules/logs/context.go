@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/buffer"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -20,9 +21,6 @@ type context struct {
 	one      [1]zapcore.Field // the memory of a context with one field, such as the request
 }
 
-// setClone makes a context a copy of another one, to which fields can be added.
-func (c *context) setClone(of *context) { c.recorded = slices.Clip(of.recorded) }
-
 func (c *context) add(f zapcore.Field) {
 	if c.recorded == nil {
 		c.recorded = c.one[:0]
@@ -30,13 +28,33 @@ func (c *context) add(f zapcore.Field) {
 	c.recorded = append(c.recorded, f)
 }
 
-// with calls do with the fields of the context and of an entry, which do must not keep.
-func (c *context) with(fields []zapcore.Field, do func(all []zapcore.Field)) {
+// contextEncoder is an encoder with a context. An encoder of entries embeds it; clones have nothing else of it, since there is one for each request.
+type contextEncoder struct {
+	entries entryEncoder
+	context
+}
+
+// entryEncoder writes an entry with all its fields, which it may change, but must not keep.
+type entryEncoder interface {
+	encode(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error)
+}
+
+// Clone implements [zapcore.Encoder].
+func (c *contextEncoder) Clone() zapcore.Encoder {
+	clone := &contextEncoder{entries: c.entries}
+	clone.recorded = slices.Clip(c.recorded)
+	return clone
+}
+
+// EncodeEntry implements [zapcore.Encoder].
+func (c *contextEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
 	all := fieldSlices.Get().(*[]zapcore.Field)
 	*all = append(append((*all)[:0], c.recorded...), fields...)
-	do(*all)
+	keepLast(*all)
+	line, err := c.entries.encode(entry, *all)
 	clear(*all)
 	fieldSlices.Put(all)
+	return line, err
 }
 
 var fieldSlices = sync.Pool{New: func() any {

@@ -30,7 +30,7 @@ type ECSEncoder struct {
 	// More request headers that are written, as `caddy.request.headers.NAME`.
 	Headers []string `json:"headers,omitempty"`
 
-	context
+	contextEncoder
 	filter filter
 }
 
@@ -41,7 +41,7 @@ func (*ECSEncoder) CaddyModule() caddy.ModuleInfo {
 
 // Provision prepares the encoder.
 func (e *ECSEncoder) Provision(caddy.Context) error {
-	e.filter = newFilter(e.Headers)
+	e.filter, e.entries = newFilter(e.Headers), e
 	return nil
 }
 
@@ -54,35 +54,30 @@ func (e *ECSEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return unmarshalEncoder(d, nil, map[string]func(*caddyfile.Dispenser) error{"headers": headersOption(&e.Headers)})
 }
 
-// Clone implements [zapcore.Encoder].
-func (e *ECSEncoder) Clone() zapcore.Encoder {
-	clone := &ECSEncoder{filter: e.filter}
-	clone.setClone(&e.context)
-	return clone
+func (e *ECSEncoder) encode(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	line := encoded.Get()
+	if (&ecsLine{jsonLine: jsonLine{line, e.filter}}).add(entry, fields) {
+		return line, nil
+	}
+	line.Reset()
+	return e.document(line, entry, fields)
 }
 
-// EncodeEntry writes an entry.
-func (e *ECSEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+// document writes an entry with any fields.
+func (e *ECSEncoder) document(line *buffer.Buffer, entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	e.filter.clean(fields)
 	values := zapcore.NewMapObjectEncoder()
-	e.with(fields, func(all []zapcore.Field) {
-		e.filter.clean(all)
-		for _, f := range all {
-			f.AddTo(values)
-		}
-	})
-	d := document{
-		"service.name": "edge", "service.type": "caddy", "event.kind": "event", "event.dataset": "edge.log",
+	for _, f := range fields {
+		f.AddTo(values)
 	}
+	d := document{"event.dataset": "edge.log"}
 	d.set("log.logger", entry.LoggerName)
 	d.set("error.stack_trace", entry.Stack)
 	if entry.Caller.Defined {
 		d["log.origin.file.name"], d["log.origin.file.line"] = entry.Caller.File, entry.Caller.Line
 	}
 	d.addFields(values.Fields)
-	line := encoded.Get()
-	// The order of the first fields is that of the specification of ECS logging.
-	fmt.Fprintf(line, `{"@timestamp":%s,"log.level":%s,"message":%s,"ecs.version":%q`,
-		quote(entry.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00")), quote(entry.Level.String()), quote(entry.Message), ECSVersion)
+	jsonLine{line, e.filter}.begin(entry)
 	rest, err := json.Marshal(d)
 	if err != nil { // JSON has no such value, such as an infinite number
 		for name, value := range d {
@@ -97,11 +92,6 @@ func (e *ECSEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*
 }
 
 var encoded = buffer.NewPool()
-
-func quote(text string) json.RawMessage {
-	quoted, _ := json.Marshal(text) // a string is never an error
-	return quoted
-}
 
 // document has the fields of one entry.
 type document map[string]any

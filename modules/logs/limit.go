@@ -33,7 +33,7 @@ type LimitEncoder struct {
 	First int `json:"first,omitempty"`
 
 	wrapper
-	context
+	contextEncoder
 	*limiter
 }
 
@@ -62,6 +62,7 @@ func (e *LimitEncoder) Provision(ctx caddy.Context) error {
 	if e.first == 0 {
 		e.first = defaultFirst
 	}
+	e.entries = e
 	return e.load(ctx, e, e.WrappedRaw)
 }
 
@@ -99,30 +100,18 @@ func (e *LimitEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	})
 }
 
-// Clone implements [zapcore.Encoder].
-func (e *LimitEncoder) Clone() zapcore.Encoder {
-	clone := &LimitEncoder{wrapper: wrapper{wrapped: e.wrapped}, limiter: e.limiter}
-	clone.setClone(&e.context)
-	return clone
-}
-
-// EncodeEntry writes an entry, or nothing: a core writes the empty buffer, too, which adds nothing to a file or a stream.
-func (e *LimitEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (line *buffer.Buffer, err error) {
-	e.with(fields, func(all []zapcore.Field) {
-		isAllowed, suppressed := true, uint64(0)
-		if entry.Level >= zapcore.WarnLevel {
-			isAllowed, suppressed = e.allow(kindOf(entry, all), entry.Time)
-		}
+// encode writes an entry, or nothing: a core writes the empty buffer, too, which adds nothing to a file or a stream.
+func (e *LimitEncoder) encode(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	if entry.Level >= zapcore.WarnLevel {
+		isAllowed, suppressed := e.allow(kindOf(entry, fields), entry.Time)
 		if !isAllowed {
-			line = empty.Get()
-			return
+			return empty.Get(), nil
 		}
 		if suppressed > 0 {
-			all = append(all, zap.Uint64("suppressed", suppressed))
+			fields = append(fields, zap.Uint64("suppressed", suppressed))
 		}
-		line, err = e.wrapped.EncodeEntry(entry, all)
-	})
-	return line, err
+	}
+	return e.wrapped.EncodeEntry(entry, fields)
 }
 
 var empty = buffer.NewPool()
@@ -138,6 +127,10 @@ func kindOf(entry zapcore.Entry, fields []zapcore.Field) string {
 			place += "\x00" + f.String
 		case f.Key == "service" && f.Type == zapcore.StringType:
 			service = f.String
+		case f.Type == zapcore.InlineMarshalerType:
+			if request, ok := f.Interface.(*RequestFields); ok && request.Service != "" {
+				service = request.Service
+			}
 		}
 	}
 	return entry.Level.String() + "\x00" + entry.LoggerName + "\x00" + service + "\x00" + place

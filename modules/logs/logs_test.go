@@ -56,17 +56,17 @@ func secretRequest() *http.Request {
 	return r
 }
 
-// accessFields are those of an entry of Caddy's access log.
+// accessFields are those of an entry of Caddy's access log, with those of edge_proxy.
 func accessFields() []zap.Field {
 	return []zap.Field{
 		zap.Int("bytes_read", 12), zap.String("user_id", "anna"), zap.Duration("duration", 1500*time.Microsecond), zap.Int("size", 34), zap.Int("status", 201),
 		zap.Object("resp_headers", caddyhttp.LoggableHTTPHeader{Header: http.Header{"Content-Type": {"text/html"}, "Location": {"/x?token=s3cr3t"}, "X-Token": {"s3cr3t"}}}),
-		zap.String("service", "api:80"), zap.String("endpoint", "172.18.0.7:80"), zap.String("request_id", "id-1"), zap.Int("attempts", 2), zap.Float64("held_ms", 0.5),
-		zap.Float64("upstream_ms", 1.25), zap.String("traceID", "4bf9"), zap.String("spanID", "00f0"), zap.String("uuid", "id-2"), zap.String("uri", "/y?token=s3cr3t"),
+		(&RequestFields{Service: "api:80", Endpoint: "172.18.0.7:80", RequestID: "id-1", Attempts: 2, Held: 500 * time.Microsecond, Upstream: 1250 * time.Microsecond}).Field(),
+		zap.String("traceID", "4bf9"), zap.String("spanID", "00f0"), zap.String("uuid", "id-2"), zap.String("uri", "/y?token=s3cr3t"),
 	}
 }
 
-func decode(t *testing.T, line []byte) (fields map[string]any) {
+func decode(t testing.TB, line []byte) (fields map[string]any) {
 	t.Helper()
 	if err := json.Unmarshal(line, &fields); err != nil {
 		t.Fatalf("%v: %s", err, line)

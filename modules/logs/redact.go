@@ -34,7 +34,7 @@ type RedactEncoder struct {
 	Headers []string `json:"headers,omitempty"`
 
 	wrapper
-	context
+	contextEncoder
 	filter
 }
 
@@ -45,7 +45,7 @@ func (*RedactEncoder) CaddyModule() caddy.ModuleInfo {
 
 // Provision loads the wrapped encoder.
 func (e *RedactEncoder) Provision(ctx caddy.Context) error {
-	e.filter = newFilter(e.Headers)
+	e.filter, e.entries = newFilter(e.Headers), e
 	return e.load(ctx, e, e.WrappedRaw)
 }
 
@@ -59,20 +59,16 @@ func (e *RedactEncoder) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 	return unmarshalEncoder(d, &e.WrappedRaw, map[string]func(*caddyfile.Dispenser) error{"headers": headersOption(&e.Headers)})
 }
 
-// Clone implements [zapcore.Encoder].
-func (e *RedactEncoder) Clone() zapcore.Encoder {
-	clone := &RedactEncoder{wrapper: wrapper{wrapped: e.wrapped}, filter: e.filter}
-	clone.setClone(&e.context)
-	return clone
-}
-
-// EncodeEntry writes an entry.
-func (e *RedactEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (line *buffer.Buffer, err error) {
-	e.with(fields, func(all []zapcore.Field) {
-		e.clean(all)
-		line, err = e.wrapped.EncodeEntry(entry, all)
-	})
-	return line, err
+func (e *RedactEncoder) encode(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	if isPlainJSON(e.wrapped) {
+		line := encoded.Get()
+		if (jsonLine{line, e.filter}).add(entry, fields) {
+			return line, nil
+		}
+		line.Free()
+	}
+	e.clean(fields)
+	return e.wrapped.EncodeEntry(entry, fields)
 }
 
 // filter removes secrets from fields.

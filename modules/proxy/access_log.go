@@ -53,6 +53,8 @@ func (n *accessLogEntry) write(r tunnel.Report) {
 	if n == nil {
 		return
 	}
+	fields := n.times.logFields()
+	fields.Service, fields.Endpoint, fields.RequestID = n.service, n.endpoint, n.requestID
 	for _, name := range n.loggers {
 		c := n.log.Named(name).Check(zapcore.InfoLevel, "handled request")
 		if c == nil {
@@ -62,8 +64,7 @@ func (n *accessLogEntry) write(r tunnel.Report) {
 			zap.Object("request", n),
 			zap.Int64("bytes_read", r.FromClient), zap.String("user_id", n.userID), zap.Duration("duration", r.Duration),
 			zap.Int64("size", r.FromEndpoint), zap.Int("status", http.StatusSwitchingProtocols),
-			zap.String("service", n.service), zap.String("endpoint", n.endpoint),
-			zap.Inline(&n.times), zap.String("request_id", n.requestID), zap.String("traceID", n.traceID),
+			fields.Field(), zap.String("traceID", n.traceID),
 			zap.String("closed_by", r.ClosedBy), zap.String("close_reason", r.Reason),
 		)
 	}

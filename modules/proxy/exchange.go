@@ -15,6 +15,7 @@ import (
 	"github.com/theworklabs/edge/internal/registry"
 	"github.com/theworklabs/edge/internal/upstreamconn"
 	"github.com/theworklabs/edge/modules/downstream"
+	"github.com/theworklabs/edge/modules/logs"
 )
 
 // exchange is one request until it has a response, with its attempts.
@@ -34,7 +35,8 @@ type exchange struct {
 	span          trace.Span                               // of the request; nil if its trace is not recorded
 	requestID     string
 	times         phaseTimes
-	isLost        bool // it is counted as lost
+	logged        logs.RequestFields // for the access log
+	isLost        bool               // it is counted as lost
 	retry         retryPolicy
 	resourceWaits int // how often the request has waited for the edge's own resources
 }

@@ -174,14 +174,12 @@ func (x *exchange) lose(e *registry.Endpoint, outcome registry.Outcome, message 
 
 // describe returns the fields of a log entry about the request; e is nil if it has no endpoint.
 func (x *exchange) describe(e *registry.Endpoint) []zap.Field {
-	fields := []zap.Field{
-		zap.String("service", x.Service), zap.String("method", x.req.Method), zap.String("uri", redact.Path(x.req.URL.Path)),
-		zap.Inline(&x.times), zap.String("request_id", x.requestID), zap.String("traceID", x.traceID()),
-	}
+	own := x.times.logFields()
+	own.Service, own.RequestID = x.Service, x.requestID
 	if e != nil {
-		fields = append(fields, zap.String("endpoint", e.Address()))
+		own.Endpoint = e.Address()
 	}
-	return fields
+	return []zap.Field{own.Field(), zap.String("method", x.req.Method), zap.String("uri", redact.Path(x.req.URL.Path)), zap.String("traceID", x.traceID())}
 }
 
 // noteIncomplete counts a response of which the endpoint's connection has not brought all. The client's own faults are no loss, and neither is the end of a

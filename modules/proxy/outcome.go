@@ -8,12 +8,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/internal/traffic"
 	"github.com/theworklabs/edge/internal/upstreamconn"
+	"github.com/theworklabs/edge/modules/logs"
 )
 
 // phaseTimes is how long a request has spent in the phases before its response.
@@ -42,7 +40,7 @@ func (p *phaseTimes) add(t upstreamconn.Timing) {
 
 // end notes the end of an exchange for the access log, and counts it unless a response is still to be sent.
 func (x *exchange) end(resp *http.Response, err error) {
-	x.logFields()
+	x.addLogFields()
 	x.describeSpan(err)
 	switch {
 	case errors.Is(err, errHijacked):
@@ -88,35 +86,32 @@ func statusOf(err error) int {
 // statusClientClosed is what logs show for a client that disconnected before its response.
 const statusClientClosed = 499
 
-// logFields adds to the access log what happened to the request before its response.
-func (x *exchange) logFields() {
+// addLogFields adds to the access log what happened to the request before its response.
+func (x *exchange) addLogFields() {
 	fields, ok := x.req.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
 	if !ok || !isLogged(x.req) {
 		return
 	}
-	fields.Set(zap.String("service", x.Service)) // each by its name, so that log_append can replace it
+	x.logged = x.times.logFields()
+	x.logged.Service, x.logged.RequestID = x.Service, x.requestID
 	if x.endpoint != nil {
-		fields.Set(zap.String("endpoint", x.endpoint.Address()))
+		x.logged.Endpoint = x.endpoint.Address()
 	}
-	fields.Set(zap.String("request_id", x.requestID))
-	fields.Set(zap.Inline(&x.times))
+	fields.Set(x.logged.Field())
 }
 
-// MarshalLogObject implements [zapcore.ObjectMarshaler].
-func (p *phaseTimes) MarshalLogObject(to zapcore.ObjectEncoder) error {
-	to.AddInt("attempts", p.attempts)
-	to.AddFloat64("held_ms", milliseconds(p.held))
-	to.AddFloat64("upstream_ms", milliseconds(p.firstByte))
-	return nil
+// logFields returns the fields of a log with the times.
+func (p *phaseTimes) logFields() logs.RequestFields {
+	return logs.RequestFields{Attempts: p.attempts, Held: p.held, Upstream: p.firstByte}
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // isLogged reports whether the server writes access logs.
 func isLogged(r *http.Request) bool {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	return ok && server.Logs != nil
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 const (
 	requestIDHeader = "X-Request-Id"
@@ -138,5 +133,3 @@ func (x *exchange) setRequestID() {
 		x.req.Header[requestIDHeader] = []string{id}
 	}
 }
-
-var _ zapcore.ObjectMarshaler = (*phaseTimes)(nil)
