@@ -148,6 +148,7 @@ func (l *ecsLine) addRequestFields(f *RequestFields) {
 	l.optional("service.target.name", f.Service)
 	l.endpoint(f.Endpoint)
 	l.optional("http.request.id", f.RequestID)
+	l.optional("caddy.uuid", f.UUID)
 	l.AppendString(`,"edge.attempts":`)
 	l.AppendInt(int64(f.Attempts))
 	l.AppendString(`,"edge.held_ms":`)

@@ -12,6 +12,8 @@ import (
 type RequestFields struct {
 	Service, Endpoint, RequestID string
 
+	UUID string // Caddy's ID of the request, if it has not added that itself
+
 	Attempts       int
 	Held, Upstream time.Duration
 }
@@ -40,8 +42,8 @@ type namedText struct {
 	value *string
 }
 
-func (f *RequestFields) names() [3]namedText {
-	return [...]namedText{{"service", &f.Service}, {"endpoint", &f.Endpoint}, {"request_id", &f.RequestID}}
+func (f *RequestFields) names() [4]namedText {
+	return [...]namedText{{"service", &f.Service}, {"endpoint", &f.Endpoint}, {"request_id", &f.RequestID}, {"uuid", &f.UUID}}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -70,7 +72,7 @@ func keepLast(fields []zapcore.Field) {
 
 func (f *RequestFields) has(name string) bool {
 	switch name {
-	case "service", "endpoint", "request_id":
+	case "service", "endpoint", "request_id", "uuid":
 		for _, named := range f.names() {
 			if named.key == name {
 				return *named.value != ""

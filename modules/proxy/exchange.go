@@ -34,6 +34,7 @@ type exchange struct {
 	interim       func(code int, header http.Header) error // sends a 1xx response; nil: the request's trace does
 	span          trace.Span                               // of the request; nil if its trace is not recorded
 	requestID     string
+	uuid          string // requestID, if it was made here
 	times         phaseTimes
 	logged        logs.RequestFields // for the access log
 	isLost        bool               // it is counted as lost

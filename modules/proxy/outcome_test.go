@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -126,5 +127,50 @@ func TestTheAccessLogSaysWhatHappened(t *testing.T) {
 	resp.Body.Close()
 	if line := awaitLogLine(t, file); line["request_id"] != "of-the-client" {
 		t.Errorf("the line is %v", line)
+	}
+}
+
+// TestARequestHasOneID: for the application, in placeholders and in the log, whoever asks for it first, and for each exchange of the request.
+func TestARequestHasOneID(t *testing.T) {
+	var ids sync.Map
+	a := newBackend(t, func(w http.ResponseWriter, r *http.Request) { ids.Store(r.Header.Get("X-Request-Id"), true) }).start(t)
+	for name, directives := range map[string]string{
+		"a placeholder afterwards": "edge_proxy api:80",
+		"a placeholder before":     "request_header X-Early {http.request.uuid}\nedge_proxy api:80",
+		"two exchanges":            "edge_proxy api:80 {\n @all status 200\n handle_response @all {\n  edge_proxy api:80\n }\n}",
+		"an error":                 "edge_proxy api:80 {\n @all status 200\n handle_response @all {\n  error 503\n }\n}\nhandle_errors {\n header X-Id {http.request.uuid}\n respond no\n}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "access.log")
+			s := &site{static: map[string][]string{"api:80": {a.address}}}
+			s.start(t, "log {\n output file "+file+"\n level INFO\n}\nheader >X-Id {http.request.uuid}\n"+directives)
+			ids.Clear()
+			var id string
+			eventually(t, func() bool {
+				_, _, header := s.send(t, http.MethodGet, "/", nil)
+				id = header.Get("X-Id")
+				_, isThere := ids.Load(id)
+				return isThere
+			}, "the application has the ID of the placeholder")
+			var line string
+			eventually(t, func() bool {
+				text, _ := os.ReadFile(file)
+				for l := range strings.Lines(string(text)) {
+					if strings.Contains(l, id) {
+						line = l
+					}
+				}
+				return line != ""
+			}, "the request is logged")
+			if strings.Count(line, `"uuid":"`+id) != 1 || strings.Count(line, `"request_id":"`+id) != 1 || strings.Count(line, `"service"`) != 1 {
+				t.Errorf("the ID is %s, the line %s", id, line)
+			}
+			s.send(t, http.MethodGet, "/", nil)
+			n := 0
+			ids.Range(func(_, _ any) bool { n++; return true })
+			if n < 2 {
+				t.Errorf("%d requests have different IDs, want 2 at least", n)
+			}
+		})
 	}
 }
