@@ -150,6 +150,9 @@ func printServices(w io.Writer, services []registry.ServiceStatus, now time.Time
 		}
 		if s.Maintenance != "" {
 			state += ", in maintenance"
+			if !s.MaintenanceSince.IsZero() { // an older edge does not say
+				state += " for " + age(now, s.MaintenanceSince)
+			}
 		}
 		fmt.Fprintf(t, "%s\t\t%s\t%s\t%s\t%d\t%d\t%s\n", s.Service, state, age(now, s.Since), s.Source, s.InFlight, s.Sockets, edge.ServiceProblem(s))
 		for _, e := range s.Endpoints {

@@ -25,7 +25,7 @@ func TestStatusTableShowsServicesAndEndpoints(t *testing.T) {
 		},
 		{Service: "gone:80", Since: now, Source: "engine"},
 		{Service: "new:80", Since: now},
-		{Service: "stopped:80", Since: now, Known: true},
+		{Service: "stopped:80", Since: now, Known: true, Maintenance: "hold", MaintenanceSince: now.Add(-20 * time.Minute)},
 		{Service: "twice:80", Since: now, Problem: "two projects"},
 	}, now)
 	if err != nil {
@@ -33,7 +33,7 @@ func TestStatusTableShowsServicesAndEndpoints(t *testing.T) {
 	}
 	for _, want := range []string{
 		"1 ready, 2 held", "1m30s", "p/api/1 (10.0.0.1:80)", "3h0m", "10.0.0.2:80", "3d", "no container is known",
-		"its containers are stopped", "two projects", "not looked for yet",
+		"its containers are stopped", "two projects", "not looked for yet", "0 ready, in maintenance for 20m0s ",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &out)

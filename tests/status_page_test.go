@@ -133,7 +133,7 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 		"dead": "bad: down for 3 min: connection refused", "deadAndRefusing": "bad: down for 3 min, 3 requests refused in the last minute: its containers are stopped",
 		"answeredByEdge": "good: 1 ready", // that requests are lost is another sentence
 		"badDeploy":      "bad: the application answers 50 % with errors, since a deploy 1 min ago", "lost": "bad: 1 request got no complete answer in the last minute", "held": "warn: 2 requests wait for a container",
-		"partly": "warn: 1 of 2 ready; unhealthy", "maintenance": "warn: in maintenance: requests are refused", "deploying": "good: 1 ready, 1 starting, 1 draining",
+		"partly": "warn: 1 of 2 ready; unhealthy", "maintenance": "warn: in maintenance: requests are refused", "maintenanceLasts": "warn: in maintenance for 20 min: requests wait", "deploying": "good: 1 ready, 1 starting, 1 draining",
 		"limited": "warn: 1 request refused in the last minute, 10 in all", "unlimited": "good: 10 of 100 refused so far",
 		"starting": "warn: starting for 5 s: waiting for its first answer", "durations": "– 0.4 ms 12 ms 110 ms 1.0 s 2.3 s 61 s", "ages": "0 s, 59 s, 1 min, 59 min, 2 h, 2 days",
 	} {

@@ -27,9 +27,10 @@ type ServiceStatus struct {
 	Problem  string    `json:"problem,omitempty"` // what only the owner of the name can solve
 	// Unreachable says that containers with the name run, but are on no network of the edge's.
 	Unreachable bool `json:"unreachable,omitempty"`
-	// Maintenance is "refuse" or "hold" while the service is in maintenance; not set by the registry.
-	Maintenance string           `json:"maintenance,omitempty"`
-	Endpoints   []EndpointStatus `json:"endpoints"`
+	// Maintenance is "refuse" or "hold" while the service is in maintenance, MaintenanceSince when that began; not set by the registry.
+	Maintenance      string           `json:"maintenance,omitempty"`
+	MaintenanceSince time.Time        `json:"maintenance_since,omitzero"`
+	Endpoints        []EndpointStatus `json:"endpoints"`
 }
 
 // EndpointStatus is the state of an endpoint at one instant.

@@ -25,12 +25,13 @@ func (a *App) MaintenanceWindow(service string) *maintenance.Window {
 
 // setMaintenanceStatus completes the status of a service.
 func (r *runtime) setMaintenanceStatus(s *registry.ServiceStatus) {
-	switch w := r.maintenance.Snapshot().Window(s.Service); {
-	case w == nil:
-	case w.Hold:
+	w := r.maintenance.Snapshot().Window(s.Service)
+	if w == nil {
+		return
+	}
+	s.Maintenance, s.MaintenanceSince = "refuse", w.Since
+	if w.Hold {
 		s.Maintenance = "hold"
-	default:
-		s.Maintenance = "refuse"
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/theworklabs/edge/internal/maintenance"
 	"github.com/theworklabs/edge/modules/edge"
@@ -99,8 +100,8 @@ func TestMaintenanceOfPoolsAndProjects(t *testing.T) {
 	// A reload with one more name.
 	postMaintenance(t, `{"on": true, "services": ["api"]}`)
 	s.load(object{}, object{"service": "api:80,api-2:81,api-3:82"})
-	if got := edge.Snapshot()[0]; got.Service != "api:80,api-2:81,api-3:82" || got.Maintenance != "refuse" {
-		t.Errorf("after a reload with one more name, %s has the maintenance %q", got.Service, got.Maintenance)
+	if got := edge.Snapshot()[0]; got.Service != "api:80,api-2:81,api-3:82" || got.Maintenance != "refuse" || time.Since(got.MaintenanceSince) > time.Minute {
+		t.Errorf("after a reload with one more name, %s has the maintenance %q since %s", got.Service, got.Maintenance, got.MaintenanceSince)
 	}
 	if got := postMaintenance(t, `{"on": false, "services": ["api:80,api-2:81,api-3:82"]}`); got != "" {
 		t.Errorf("%q is left in maintenance", got)

@@ -86,7 +86,7 @@ for (const [name, options] of Object.entries({
       dead: say({ ready: 0, since: ago(180), endpoints: [{ state: 'failing', reason: 'connection refused' }] }),
       deadAndRefusing: say({ ready: 0, since: ago(180), why: 'its containers are stopped', endpoints: [] }, { lostLately: 3 }),
       answeredByEdge: say({ errors_per_second: 5, own_errors_per_second: 5 }), badDeploy: say({ errors_per_second: 5 }, { deployedAt: ago(60) }), lost: say({}, { lostLately: 1 }), held: say({ held: 2 }),
-      partly: say({ endpoints: [{ state: 'ready' }, { state: 'failing', reason: 'unhealthy' }] }), maintenance: say({ maintenance: 'refuse', ready: 0 }),
+      partly: say({ endpoints: [{ state: 'ready' }, { state: 'failing', reason: 'unhealthy' }] }), maintenance: say({ maintenance: 'refuse', ready: 0 }), maintenanceLasts: say({ maintenance: 'hold', maintenance_since: ago(1200) }),
       deploying: say({ endpoints: [{ state: 'ready' }, { state: 'starting' }, { state: 'draining' }] }), starting: say({ ready: 0, since: ago(5), endpoints: [{ state: 'starting', reason: 'waiting for its first answer' }] }),
       exhausted: exhaustion({ resource: 'descriptors', last: ago(5), hint: 'raise the limit' }, now).text,
       edge: summarize([{ level: 'bad' }], [exhaustion({ resource: 'ports', last: ago(5), hint: 'x' }, now)]).text,

@@ -41,7 +41,7 @@ export function judge(s, now, { history, lostLately = 0, deployedAt } = {}) {
 	const failing = s.endpoints.filter((e) => e.state === "failing");
 	const since = deployedAt && now - new Date(deployedAt) < 10 * minute ? `, since a deploy ${age(deployedAt, now)} ago` : "";
 	const is = (rank, level, text) => ({ rank, level, text });
-	if (s.maintenance) return is(3, "warn", `in maintenance: requests ${s.maintenance === "hold" ? "wait" : "are refused"}`);
+	if (s.maintenance) return is(3, "warn", `in maintenance${s.maintenance_since ? ` for ${age(s.maintenance_since, now)}` : ""}: requests ${s.maintenance === "hold" ? "wait" : "are refused"}`);
 	if (s.ready === 0) {
 		if (lostLately > 0) return is(9, "bad", `down for ${age(s.since, now)}, ${plural(lostLately, "request")} refused in the last minute: ${s.why || s.endpoints[0]?.reason || "no container is known"}`);
 		const why = s.why || s.endpoints[0]?.reason || "no container is known";
