@@ -28,7 +28,7 @@ func (c *context) add(f zapcore.Field) {
 	c.recorded = append(c.recorded, f)
 }
 
-// contextEncoder is an encoder with a context. An encoder of entries embeds it; clones have nothing else of it, since there is one for each request.
+// contextEncoder is an encoder with a context. An encoder of entries embeds it; its clones are a contextEncoder alone, since there is one for each request.
 type contextEncoder struct {
 	entries entryEncoder
 	context
@@ -50,7 +50,6 @@ func (c *contextEncoder) Clone() zapcore.Encoder {
 func (c *contextEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
 	all := fieldSlices.Get().(*[]zapcore.Field)
 	*all = append(append((*all)[:0], c.recorded...), fields...)
-	keepLast(*all)
 	line, err := c.entries.encode(entry, *all)
 	clear(*all)
 	fieldSlices.Put(all)
@@ -84,9 +83,13 @@ func (c *context) AddObject(key string, object zapcore.ObjectMarshaler) error {
 		c.add(zap.Object(key, o))
 		return nil
 	}
-	var inner context
-	err := object.MarshalLogObject(&inner)
-	c.add(zap.Object(key, recordedObject(inner.recorded)))
+	// It writes to c itself: the objects that Caddy's encoder `filter` wraps write to the encoder that filter has, and not to the one that they are given.
+	outer := c.recorded
+	c.recorded = make([]zapcore.Field, 0, 8)
+	err := object.MarshalLogObject(c)
+	inner := recordedObject(c.recorded)
+	c.recorded = outer
+	c.add(zap.Object(key, inner))
 	return err
 }
 

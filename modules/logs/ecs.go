@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -70,9 +68,9 @@ func (e *ECSEncoder) document(line *buffer.Buffer, entry zapcore.Entry, fields [
 	for _, f := range fields {
 		f.AddTo(values)
 	}
-	d := document{"event.dataset": "edge.log"}
-	d.set("log.logger", entry.LoggerName)
-	d.set("error.stack_trace", entry.Stack)
+	d := make(document)
+	d.text("log.logger", entry.LoggerName)
+	d.text("error.stack_trace", entry.Stack)
 	if entry.Caller.Defined {
 		d["log.origin.file.name"], d["log.origin.file.line"] = entry.Caller.File, entry.Caller.Line
 	}
@@ -96,12 +94,15 @@ var encoded = buffer.NewPool()
 // document has the fields of one entry.
 type document map[string]any
 
-// set sets a field unless its value is "".
-func (d document) set(name, value string) {
+func (d document) text(name, value string) {
 	if value != "" {
 		d[name] = value
 	}
 }
+
+func (d document) number(name string, n int64)   { d[name] = n }
+func (d document) flag(name string, is bool)     { d[name] = is }
+func (d document) list(name string, item string) { d[name] = []string{item} }
 
 // sameValues are fields whose values are as the schema has them.
 var sameValues = map[string]string{
@@ -122,7 +123,7 @@ func (d document) addFields(fields map[string]any) {
 		case key == "duration":
 			d.addDuration(value)
 		case key == "address" && (fields["service"] != nil || fields["endpoint"] != nil), key == "endpoint" && fields["address"] == nil: // not where the edge itself listens
-			d.addEndpoint(fmt.Sprint(value))
+			addEndpoint(d, fmt.Sprint(value))
 		case (key == "uri" || key == "method") && fields["request"] == nil:
 			d[map[string]string{"uri": "url.original", "method": "http.request.method"}[key]] = plain(value)
 		case key == "request":
@@ -131,25 +132,15 @@ func (d document) addFields(fields map[string]any) {
 			}
 		case key == "resp_headers":
 			if headers, ok := value.(map[string]any); ok {
-				d.set("caddy.resp_headers.content-type", header(headers, "Content-Type")) // the schema's mime_type is for what is in the body, not for what the header says
+				d.text("caddy.resp_headers.content-type", header(headers, "Content-Type")) // the schema's mime_type is for what is in the body, not for what the header says
 			}
 		default:
 			d["caddy."+key] = plain(value)
 		}
 	}
+	d.text("event.dataset", logDataset)
 	if status, ok := fields["status"].(int64); ok && fields["request"] != nil {
-		d.addOutcome(status, fields["resp_headers"] != nil || fields["closed_by"] != nil)
-	}
-}
-
-// addOutcome classifies the entry of a request. Those of the access log have the headers of the response, or how a socket was closed.
-func (d document) addOutcome(status int64, isAccess bool) {
-	d["event.category"], d["event.type"], d["event.outcome"] = []string{"web"}, []string{"error"}, "failure"
-	if isAccess {
-		d["event.dataset"], d["event.type"] = "edge.access", []string{"access"}
-	}
-	if status < 400 {
-		d["event.outcome"] = "success"
+		addOutcome(d, status, fields["resp_headers"] != nil || fields["closed_by"] != nil)
 	}
 }
 
@@ -161,32 +152,18 @@ func (d document) addDuration(value any) {
 	d["caddy.duration"] = plain(value)
 }
 
-func (d document) addEndpoint(address string) {
-	d["destination.address"] = address
-	if ip, port, err := net.SplitHostPort(address); err == nil && net.ParseIP(ip) != nil {
-		d["destination.ip"] = ip
-		d.addPort("destination.port", port)
-	}
-}
-
-func (d document) addPort(name, port string) {
-	if n, err := strconv.Atoi(port); err == nil {
-		d[name] = n
-	}
-}
-
 // addRequest adds a request as Caddy writes it.
 func (d document) addRequest(request map[string]any) {
 	text := func(key string) string {
 		value, _ := request[key].(string)
 		return value
 	}
-	d.set("source.ip", text("remote_ip"))
-	d.addPort("source.port", text("remote_port"))
-	d.set("client.ip", text("client_ip"))
-	d.set("http.version", strings.TrimPrefix(text("proto"), "HTTP/"))
-	d.set("http.request.method", text("method"))
-	d.addURL(text("host"), text("uri"), request["tls"] != nil)
+	d.text("source.ip", text("remote_ip"))
+	addPort(d, "source.port", text("remote_port"))
+	d.text("client.ip", text("client_ip"))
+	d.text("http.version", strings.TrimPrefix(text("proto"), "HTTP/"))
+	d.text("http.request.method", text("method"))
+	addURL(d, text("host"), text("uri"), request["tls"] != nil)
 	if headers, ok := request["headers"].(map[string]any); ok {
 		for name := range headers {
 			switch name {
@@ -204,40 +181,21 @@ func (d document) addRequest(request map[string]any) {
 	}
 }
 
-func (d document) addURL(host, uri string, isTLS bool) {
-	name, port, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	if strings.Contains(name, ":") && !strings.HasPrefix(name, "[") {
-		name = "[" + name + "]" // the schema keeps the brackets of IPv6
-	}
-	d.set("url.domain", name)
-	d.addPort("url.port", port)
-	d.set("url.original", uri)
-	path, query, _ := strings.Cut(uri, "?")
-	d.set("url.path", path)
-	d.set("url.query", query)
-	if d["url.scheme"] = "http"; isTLS {
-		d["url.scheme"] = "https"
-	}
-}
-
 func (d document) addTLS(state map[string]any) {
 	if version, ok := state["version"].(uint16); ok {
-		d["tls.version_protocol"], d["tls.version"] = "tls", strings.TrimPrefix(tls.VersionName(version), "TLS ")
+		addTLSVersion(d, version)
 	}
 	if suite, ok := state["cipher_suite"].(uint16); ok {
-		d["tls.cipher"] = tls.CipherSuiteName(suite)
+		d.text("tls.cipher", tls.CipherSuiteName(suite))
 	}
 	if resumed, ok := state["resumed"].(bool); ok {
-		d["tls.resumed"] = resumed
+		d.flag("tls.resumed", resumed)
 	}
 	if protocol, ok := state["proto"].(string); ok {
-		d.set("tls.next_protocol", protocol)
+		d.text("tls.next_protocol", protocol)
 	}
 	if name, ok := state["server_name"].(string); ok {
-		d.set("tls.client.server_name", name)
+		d.text("tls.client.server_name", name)
 	}
 }
 

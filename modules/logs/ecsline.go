@@ -5,7 +5,6 @@ import (
 	"math"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -15,58 +14,54 @@ import (
 	"github.com/theworklabs/edge/internal/redact"
 )
 
-// ecsLine is an entry of an access log as [document] has it, written without one, at a seventh of the cost. Entries with other fields are for [document].
+// ecsLine writes an entry of a request as [document] has it, without one and so at less cost. Entries with other fields are for [document].
 type ecsLine struct {
 	jsonLine
 
-	status              int64
-	hasStatus, isAccess bool
+	status                   int64
+	hasStatus, isOfAccessLog bool
 }
 
-// add adds an entry. If it returns false, the line is of no use.
+// add adds an entry. If it returns false, the caller must discard what it has written.
 func (l *ecsLine) add(entry zapcore.Entry, fields []zapcore.Field) bool {
-	if entry.Caller.Defined || entry.Stack != "" || !isAccessEntry(fields) {
+	if entry.Caller.Defined || entry.Stack != "" || !canWrite(fields) {
 		return false
 	}
 	l.begin(entry)
-	l.optional("log.logger", entry.LoggerName)
+	l.text("log.logger", entry.LoggerName)
 	for i := range fields {
 		if !l.addField(&fields[i]) {
 			return false
 		}
 	}
-	dataset := "edge.log"
 	if l.hasStatus {
-		kind := `"error"`
-		if l.isAccess {
-			dataset, kind = "edge.access", `"access"`
-		}
-		outcome := `"failure"`
-		if l.status < 400 {
-			outcome = `"success"`
-		}
-		for _, part := range [...]string{`,"event.category":["web"],"event.type":[`, kind, `],"event.outcome":`, outcome} {
-			l.AppendString(part)
-		}
+		addOutcome(l, l.status, l.isOfAccessLog)
+	} else {
+		l.text("event.dataset", logDataset)
 	}
-	l.optional("event.dataset", dataset)
 	l.AppendString("}\n")
 	return true
 }
 
-// isAccessEntry reports whether an entry has a request, an address of no other kind, and each name once.
-func isAccessEntry(fields []zapcore.Field) bool {
+// canWrite reports whether the fields are those of a request, none of which depends on another one, or may have the name of another one in the schema.
+func canWrite(fields []zapcore.Field) bool {
 	hasRequest := false
 	for i := range fields {
-		key := fields[i].Key
-		if key == "address" || key != "" && slices.ContainsFunc(fields[i+1:], func(f zapcore.Field) bool { return f.Key == key }) {
+		f, rest := &fields[i], fields[i+1:]
+		switch {
+		case f.Type == zapcore.InlineMarshalerType:
+			own, ok := f.Interface.(*RequestFields)
+			if !ok || slices.ContainsFunc(fields, func(other zapcore.Field) bool { return own.has(other.Key) }) {
+				return false
+			}
+		case f.Key == "address", strings.HasPrefix(f.Key, "request."), strings.HasPrefix(f.Key, "resp_headers."):
+			return false
+		case f.Key == "request":
+			hasRequest = true
+		}
+		if f.Key != "" && slices.ContainsFunc(rest, func(other zapcore.Field) bool { return other.Key == f.Key }) {
 			return false
 		}
-		switch key {
-		case "attempts", "held_ms", "upstream_ms": // RequestFields may have it, too
-			return false
-		}
-		hasRequest = hasRequest || key == "request"
 	}
 	return hasRequest
 }
@@ -84,30 +79,28 @@ func (l *ecsLine) addField(f *zapcore.Field) bool {
 		return ok
 	case f.Type == zapcore.ObjectMarshalerType:
 		return l.addObject(f)
-	case f.Type == zapcore.StringType && f.Key == "endpoint":
-		l.endpoint(f.String)
+	case f.Key == "request" || f.Key == "resp_headers" || f.Key == "endpoint" && f.Type != zapcore.StringType:
+		return false
+	case f.Key == "endpoint":
+		addEndpoint(l, f.String)
 		return true
 	case f.Type == zapcore.StringType:
-		l.isAccess = l.isAccess || f.Key == "closed_by"
-		if value := l.filter.text(f.Key, f.String); isSame {
-			l.optional(name, value)
-		} else if value != "" {
-			l.ownKey(f.Key)
-			l.text(value)
+		l.isOfAccessLog = l.isOfAccessLog || f.Key == "closed_by"
+		if !isSame {
+			name = "caddy." + f.Key
 		}
+		l.text(name, l.redacted(f.Key, f.String))
 		return true
 	case f.Type == zapcore.DurationType && f.Key == "duration":
-		l.AppendString(`,"event.duration":`)
-		l.AppendInt(f.Integer)
+		l.number("event.duration", f.Integer)
 		return true
 	case f.Key == "status" && f.Type == zapcore.Int64Type:
 		l.status, l.hasStatus = f.Integer, true
 	}
-	if isSame {
-		l.key(name)
-	} else {
-		l.ownKey(f.Key)
+	if !isSame {
+		name = "caddy." + f.Key
 	}
+	l.key(name)
 	switch f.Type {
 	case zapcore.Int64Type, zapcore.Int32Type, zapcore.Int16Type, zapcore.Int8Type:
 		l.AppendInt(f.Integer)
@@ -134,9 +127,9 @@ func (l *ecsLine) addObject(f *zapcore.Field) bool {
 		if f.Key != "resp_headers" {
 			return false
 		}
-		l.isAccess = true
+		l.isOfAccessLog = true
 		if values := l.allowed("Content-Type", object.Header["Content-Type"], false); values != nil {
-			l.optional("caddy.resp_headers.content-type", strings.Join(values, ", "))
+			l.text("caddy.resp_headers.content-type", strings.Join(values, ", "))
 		}
 	default:
 		return false
@@ -145,24 +138,15 @@ func (l *ecsLine) addObject(f *zapcore.Field) bool {
 }
 
 func (l *ecsLine) addRequestFields(f *RequestFields) {
-	l.optional("service.target.name", f.Service)
-	l.endpoint(f.Endpoint)
-	l.optional("http.request.id", f.RequestID)
-	l.optional("caddy.uuid", f.UUID)
-	l.AppendString(`,"edge.attempts":`)
-	l.AppendInt(int64(f.Attempts))
+	l.text("service.target.name", f.Service)
+	addEndpoint(l, f.Endpoint)
+	l.text("http.request.id", f.RequestID)
+	l.text("caddy.uuid", f.UUID)
+	l.number("edge.attempts", int64(f.Attempts))
 	l.AppendString(`,"edge.held_ms":`)
 	l.AppendFloat(milliseconds(f.Held), 64)
 	l.AppendString(`,"edge.upstream_ms":`)
 	l.AppendFloat(milliseconds(f.Upstream), 64)
-}
-
-func (l *ecsLine) endpoint(address string) {
-	l.optional("destination.address", address)
-	if ip, port, err := net.SplitHostPort(address); err == nil && net.ParseIP(ip) != nil {
-		l.optional("destination.ip", ip)
-		l.port("destination.port", port)
-	}
 }
 
 func (l *ecsLine) addRequest(r caddyhttp.LoggableHTTPRequest) {
@@ -170,13 +154,13 @@ func (l *ecsLine) addRequest(r caddyhttp.LoggableHTTPRequest) {
 	if err != nil {
 		ip, port = r.RemoteAddr, ""
 	}
-	l.optional("source.ip", ip)
-	l.port("source.port", port)
+	l.text("source.ip", ip)
+	addPort(l, "source.port", port)
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	l.optional("client.ip", client)
-	l.optional("http.version", strings.TrimPrefix(r.Proto, "HTTP/"))
-	l.optional("http.request.method", r.Method)
-	l.url(r.Host, redact.URI(r.RequestURI), r.TLS != nil)
+	l.text("client.ip", client)
+	l.text("http.version", strings.TrimPrefix(r.Proto, "HTTP/"))
+	l.text("http.request.method", r.Method)
+	addURL(l, r.Host, redact.URI(r.RequestURI), r.TLS != nil)
 	for name, values := range r.Header {
 		safe := l.allowed(name, values, r.ShouldLogCredentials)
 		if safe == nil {
@@ -190,7 +174,7 @@ func (l *ecsLine) addRequest(r caddyhttp.LoggableHTTPRequest) {
 		default:
 			l.headerKey(name)
 		}
-		l.text(strings.Join(safe, ", "))
+		l.quote(strings.Join(safe, ", "))
 	}
 	if r.TLS != nil {
 		l.addTLS(r.TLS)
@@ -199,9 +183,11 @@ func (l *ecsLine) addRequest(r caddyhttp.LoggableHTTPRequest) {
 
 // headerKey writes the name of the field for a header: in lower case.
 func (l *ecsLine) headerKey(name string) {
-	if hasEscapes(name) || strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) { // no server takes such a name
-		l.key("caddy.request.headers." + strings.ToLower(name))
-		return
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf { // no server takes such a name
+			l.key("caddy.request.headers." + strings.ToLower(name))
+			return
+		}
 	}
 	l.AppendString(`,"caddy.request.headers.`)
 	for i := range len(name) {
@@ -214,36 +200,12 @@ func (l *ecsLine) headerKey(name string) {
 	l.AppendString(`":`)
 }
 
-func (l *ecsLine) url(host, uri string, isTLS bool) {
-	name, port, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	if strings.Contains(name, ":") && !strings.HasPrefix(name, "[") {
-		name = "[" + name + "]"
-	}
-	l.optional("url.domain", name)
-	l.port("url.port", port)
-	l.optional("url.original", uri)
-	path, query, _ := strings.Cut(uri, "?")
-	l.optional("url.path", path)
-	l.optional("url.query", query)
-	scheme := "http"
-	if isTLS {
-		scheme = "https"
-	}
-	l.optional("url.scheme", scheme)
-}
-
 func (l *ecsLine) addTLS(state *tls.ConnectionState) {
-	l.AppendString(`,"tls.version_protocol":"tls","tls.version":`)
-	l.text(strings.TrimPrefix(tls.VersionName(state.Version), "TLS "))
-	l.AppendString(`,"tls.cipher":`)
-	l.text(tls.CipherSuiteName(state.CipherSuite))
-	l.AppendString(`,"tls.resumed":`)
-	l.AppendBool(state.DidResume)
-	l.optional("tls.next_protocol", state.NegotiatedProtocol)
-	l.optional("tls.client.server_name", state.ServerName)
+	addTLSVersion(l, state.Version)
+	l.text("tls.cipher", tls.CipherSuiteName(state.CipherSuite))
+	l.flag("tls.resumed", state.DidResume)
+	l.text("tls.next_protocol", state.NegotiatedProtocol)
+	l.text("tls.client.server_name", state.ServerName)
 }
 
 // begin writes the fields with which each entry begins, in the order of the specification of ECS logging.
@@ -251,26 +213,32 @@ func (l jsonLine) begin(entry zapcore.Entry) {
 	l.AppendString(`{"@timestamp":"`)
 	l.AppendTime(entry.Time.UTC(), "2006-01-02T15:04:05.000Z07:00")
 	l.AppendString(`","log.level":`)
-	l.text(entry.Level.String())
+	l.quote(entry.Level.String())
 	l.AppendString(`,"message":`)
-	l.text(entry.Message)
+	l.quote(entry.Message)
 	l.AppendString(`,"ecs.version":"` + ECSVersion + `","service.name":"edge","service.type":"caddy","event.kind":"event"`)
 }
 
-// optional writes a field unless its value is "".
-func (l jsonLine) optional(name, value string) {
+func (l jsonLine) text(name, value string) {
 	if value != "" {
 		l.key(name)
-		l.text(value)
+		l.quote(value)
 	}
 }
 
-func (l jsonLine) port(name, port string) {
-	if n, err := strconv.Atoi(port); err == nil {
-		l.key(name)
-		l.AppendInt(int64(n))
-	}
+func (l jsonLine) number(name string, n int64) {
+	l.key(name)
+	l.AppendInt(n)
 }
 
-// ownKey writes the name of a field that the schema does not have.
-func (l jsonLine) ownKey(name string) { l.key("caddy." + name) }
+func (l jsonLine) flag(name string, is bool) {
+	l.key(name)
+	l.AppendBool(is)
+}
+
+func (l jsonLine) list(name, item string) {
+	l.key(name)
+	l.AppendByte('[')
+	l.quote(item)
+	l.AppendByte(']')
+}

@@ -1,11 +1,8 @@
 package logs
 
 import (
-	"bytes"
-	"encoding/json"
 	"math"
 	"net"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -23,30 +20,30 @@ func isPlainJSON(encoder zapcore.Encoder) bool {
 	return ok && e.LogEncoderConfig == logging.LogEncoderConfig{}
 }
 
-// jsonLine is an entry as Caddy's json encoder writes it, without secrets. It knows the fields of an access log alone, which it writes at a third of the cost, since an
-// access log has an entry for each request. Numbers that JSON does not have, namespaces, and objects of other types are for Caddy's encoder.
+// jsonLine writes an entry as Caddy's json encoder does, without secrets. It knows the fields of an access log alone, which it writes at less cost, since there is an entry for
+// each request. Numbers that JSON does not have, namespaces, and objects of other types are for Caddy's encoder.
 type jsonLine struct {
 	*buffer.Buffer
 	filter
 }
 
-// add adds an entry. If it returns false, the line is of no use.
+// add adds an entry. If it returns false, the caller must discard what it has written.
 func (l jsonLine) add(entry zapcore.Entry, fields []zapcore.Field) bool {
 	if entry.Caller.Defined || entry.Stack != "" {
 		return false
 	}
 	l.AppendString(`{"level":`)
-	l.text(entry.Level.String())
+	l.quote(entry.Level.String())
 	if !entry.Time.IsZero() {
 		l.AppendString(`,"ts":`)
 		l.AppendFloat(float64(entry.Time.UnixNano())/float64(time.Second), 64)
 	}
 	if entry.LoggerName != "" {
 		l.AppendString(`,"logger":`)
-		l.text(entry.LoggerName)
+		l.quote(entry.LoggerName)
 	}
 	l.AppendString(`,"msg":`)
-	l.text(entry.Message)
+	l.quote(entry.Message)
 	for i := range fields {
 		if !l.addField(&fields[i]) {
 			return false
@@ -70,7 +67,7 @@ func (l jsonLine) addField(f *zapcore.Field) bool {
 	l.key(f.Key)
 	switch f.Type {
 	case zapcore.StringType:
-		l.text(l.filter.text(f.Key, f.String))
+		l.quote(l.redacted(f.Key, f.String))
 	case zapcore.Int64Type, zapcore.Int32Type, zapcore.Int16Type, zapcore.Int8Type:
 		l.AppendInt(f.Integer)
 	case zapcore.Uint64Type, zapcore.Uint32Type, zapcore.Uint16Type, zapcore.Uint8Type:
@@ -78,7 +75,7 @@ func (l jsonLine) addField(f *zapcore.Field) bool {
 	case zapcore.BoolType:
 		l.AppendBool(f.Integer == 1)
 	case zapcore.DurationType:
-		l.AppendFloat(time.Duration(f.Integer).Seconds(), 64)
+		l.AppendFloat(float64(f.Integer)/float64(time.Second), 64)
 	case zapcore.Float64Type:
 		return l.float(math.Float64frombits(uint64(f.Integer)))
 	case zapcore.ObjectMarshalerType:
@@ -97,10 +94,10 @@ func (l jsonLine) addField(f *zapcore.Field) bool {
 }
 
 func (l jsonLine) addRequestFields(f *RequestFields) {
-	for _, named := range f.names() {
-		if *named.value != "" {
-			l.key(named.key)
-			l.text(*named.value)
+	for _, text := range f.texts() {
+		if text.value != "" {
+			l.key(text.name)
+			l.quote(text.value)
 		}
 	}
 	l.AppendString(`,"attempts":`)
@@ -118,26 +115,26 @@ func (l jsonLine) request(r caddyhttp.LoggableHTTPRequest) {
 		ip, port = r.RemoteAddr, ""
 	}
 	l.AppendString(`{"remote_ip":`)
-	l.text(ip)
+	l.quote(ip)
 	l.AppendString(`,"remote_port":`)
-	l.text(port)
+	l.quote(port)
 	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
 		l.AppendString(`,"client_ip":`)
-		l.text(ip)
+		l.quote(ip)
 	}
 	l.AppendString(`,"proto":`)
-	l.text(r.Proto)
+	l.quote(r.Proto)
 	l.AppendString(`,"method":`)
-	l.text(r.Method)
+	l.quote(r.Method)
 	l.AppendString(`,"host":`)
-	l.text(r.Host)
+	l.quote(r.Host)
 	l.AppendString(`,"uri":`)
-	l.text(redact.URI(r.RequestURI))
+	l.quote(redact.URI(r.RequestURI))
 	l.AppendString(`,"headers":`)
 	l.header(caddyhttp.LoggableHTTPHeader{Header: r.Header, ShouldLogCredentials: r.ShouldLogCredentials})
 	if r.TransferEncoding != nil {
 		l.AppendString(`,"transfer_encoding":`)
-		l.texts(r.TransferEncoding)
+		l.quoteAll(r.TransferEncoding)
 	}
 	if r.TLS != nil {
 		l.AppendString(`,"tls":`)
@@ -155,16 +152,16 @@ func (l jsonLine) tls(state *caddyhttp.LoggableTLSConnState) {
 	l.AppendString(`,"cipher_suite":`)
 	l.AppendUint(uint64(state.CipherSuite))
 	l.AppendString(`,"proto":`)
-	l.text(state.NegotiatedProtocol)
+	l.quote(state.NegotiatedProtocol)
 	l.AppendString(`,"server_name":`)
-	l.text(state.ServerName)
+	l.quote(state.ServerName)
 	l.AppendString(`,"ech":`)
 	l.AppendBool(state.ECHAccepted)
 	if len(state.PeerCertificates) > 0 {
 		l.AppendString(`,"client_common_name":`)
-		l.text(state.PeerCertificates[0].Subject.CommonName)
+		l.quote(state.PeerCertificates[0].Subject.CommonName)
 		l.AppendString(`,"client_serial":`)
-		l.text(state.PeerCertificates[0].SerialNumber.String())
+		l.quote(state.PeerCertificates[0].SerialNumber.String())
 	}
 	l.AppendByte('}')
 }
@@ -178,9 +175,9 @@ func (l jsonLine) header(h caddyhttp.LoggableHTTPHeader) {
 			continue
 		}
 		l.AppendByte(separator)
-		l.text(name)
+		l.quote(name)
 		l.AppendByte(':')
-		l.texts(safe)
+		l.quoteAll(safe)
 		separator = ','
 	}
 	if separator == '{' {
@@ -189,25 +186,11 @@ func (l jsonLine) header(h caddyhttp.LoggableHTTPHeader) {
 	l.AppendByte('}')
 }
 
-// allowed returns the values of a header that may be written, or nil. Of the headers that the configuration adds, Caddy decides whether they are credentials.
-func (f filter) allowed(name string, values []string, mayLogCredentials bool) []string {
-	if safe := redact.Header(name, values); safe != nil || !slices.Contains(f.headers, name) {
-		return safe
-	}
-	switch name {
-	case "Authorization", "Cookie", "Proxy-Authorization", "Set-Cookie":
-		if !mayLogCredentials {
-			return []string{redact.Mark}
-		}
-	}
-	return values
-}
-
-func (l jsonLine) texts(values []string) {
+func (l jsonLine) quoteAll(values []string) {
 	separator := byte('[')
 	for _, v := range values {
 		l.AppendByte(separator)
-		l.text(v)
+		l.quote(v)
 		separator = ','
 	}
 	if separator == '[' {
@@ -227,38 +210,52 @@ func (l jsonLine) float(v float64) bool {
 
 func (l jsonLine) key(name string) {
 	l.AppendByte(',')
-	l.text(name)
+	l.quote(name)
 	l.AppendByte(':')
 }
 
-func (l jsonLine) text(value string) {
-	if hasEscapes(value) {
-		l.escaped(value)
-		return
-	}
+// quote writes a text, with the escapes that JSON needs.
+func (l jsonLine) quote(value string) {
 	l.AppendByte('"')
-	l.AppendString(value)
-	l.AppendByte('"')
-}
-
-// hasEscapes reports whether JSON writes a text in another way than it is.
-func hasEscapes(text string) bool {
-	isASCII := true
-	for i := range len(text) {
-		c := text[i]
-		if c < ' ' || c == '"' || c == '\\' {
-			return true
+	written := 0
+	for i := 0; i < len(value); {
+		c := value[i]
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(value[i:])
+			if r == utf8.RuneError && size == 1 {
+				l.AppendString(value[written:i])
+				l.AppendString(`\ufffd`)
+				written = i + 1
+			}
+			i += size
+			continue
 		}
-		isASCII = isASCII && c < utf8.RuneSelf
+		if c < ' ' || c == '"' || c == '\\' {
+			l.AppendString(value[written:i])
+			l.escape(c)
+			written = i + 1
+		}
+		i++
 	}
-	return !isASCII && !utf8.ValidString(text)
+	l.AppendString(value[written:])
+	l.AppendByte('"')
 }
 
-// escaped writes a text with escapes, but those that only HTML needs.
-func (l jsonLine) escaped(value string) {
-	var quoted bytes.Buffer
-	encoder := json.NewEncoder(&quoted)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(value) // a text is never an error
-	_, _ = l.Write(bytes.TrimSuffix(quoted.Bytes(), []byte("\n")))
+func (l jsonLine) escape(c byte) {
+	switch c {
+	case '"', '\\':
+		l.AppendByte('\\')
+		l.AppendByte(c)
+	case '\n':
+		l.AppendString(`\n`)
+	case '\r':
+		l.AppendString(`\r`)
+	case '\t':
+		l.AppendString(`\t`)
+	default:
+		const digits = "0123456789abcdef"
+		l.AppendString(`\u00`)
+		l.AppendByte(digits[c>>4])
+		l.AppendByte(digits[c&0xf])
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/logging"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -80,12 +81,16 @@ func TestNoSecretIsWritten(t *testing.T) {
 		"redact {\n wrap json\n headers x-mine\n}": func() zapcore.Encoder { return new(RedactEncoder) },
 		"redact": func() zapcore.Encoder { return new(RedactEncoder) },
 		"ecs":    func() zapcore.Encoder { return new(ECSEncoder) },
-		"limit {\n wrap redact {\n  wrap json\n }\n}":         func() zapcore.Encoder { return new(LimitEncoder) },
-		"redact {\n wrap limit {\n  wrap console\n }\n}":      func() zapcore.Encoder { return new(RedactEncoder) },
-		"redact {\n wrap filter {\n  size delete\n }\n}":      func() zapcore.Encoder { return new(RedactEncoder) },
-		"redact {\n wrap append {\n  host edge-1\n }\n}\n":    func() zapcore.Encoder { return new(RedactEncoder) },
-		"limit {\n interval 1m\n first 2\n wrap redact\n}":    func() zapcore.Encoder { return new(LimitEncoder) },
-		"ecs {\n headers X-Mine X-Other\n headers x-third\n}": func() zapcore.Encoder { return new(ECSEncoder) },
+		"limit {\n wrap redact {\n  wrap json\n }\n}":                         func() zapcore.Encoder { return new(LimitEncoder) },
+		"redact {\n wrap limit {\n  wrap console\n }\n}":                      func() zapcore.Encoder { return new(RedactEncoder) },
+		"redact {\n wrap filter {\n  size delete\n }\n}":                      func() zapcore.Encoder { return new(RedactEncoder) },
+		"redact {\n wrap append {\n  host edge-1\n }\n}\n":                    func() zapcore.Encoder { return new(RedactEncoder) },
+		"limit {\n interval 1m\n first 2\n wrap redact\n}":                    func() zapcore.Encoder { return new(LimitEncoder) },
+		"ecs {\n headers X-Mine X-Other\n headers x-third\n}":                 func() zapcore.Encoder { return new(ECSEncoder) },
+		"filter {\n wrap redact\n size delete\n}":                             func() zapcore.Encoder { return new(logging.FilterEncoder) },
+		"filter {\n wrap ecs\n size delete\n}":                                func() zapcore.Encoder { return new(logging.FilterEncoder) },
+		"filter {\n wrap append {\n  wrap redact\n  a b\n }\n size delete\n}": func() zapcore.Encoder { return new(logging.FilterEncoder) },
+		"limit {\n wrap filter {\n  wrap redact\n  size delete\n }\n}":        func() zapcore.Encoder { return new(LimitEncoder) },
 	} {
 		log, out := newLogger(t, encoder(), text)
 		request := zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: secretRequest(), ShouldLogCredentials: true})
@@ -185,7 +190,7 @@ func TestEntriesAboutAnEndpointNameItsAddress(t *testing.T) {
 	}
 	d := make(document)
 	for host, want := range map[string]string{"[fd00::1]:8443": "[fd00::1]", "[fd00::1]": "[fd00::1]", "a.example:80": "a.example"} {
-		d.addURL(host, "/", false)
+		addURL(d, host, "/", false)
 		if d["url.domain"] != want {
 			t.Errorf("%s: the domain is %v", host, d["url.domain"])
 		}
@@ -328,7 +333,9 @@ func BenchmarkEncoders(b *testing.B) {
 	}
 	for name, encoder := range map[string]zapcore.Encoder{"json": module.New().(zapcore.Encoder), "redact": new(RedactEncoder), "ecs": new(ECSEncoder)} {
 		log, out := newLogger(b, encoder, name)
-		fields := append(accessFields(), zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: secretRequest()}))
+		request := secretRequest()
+		request.Header.Set("Sec-Ch-Ua", `"Chromium";v="130", "Not?A_Brand";v="99"`)
+		fields := append(accessFields(), zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: request}))
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

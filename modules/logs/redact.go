@@ -89,15 +89,22 @@ func (f filter) clean(fields []zapcore.Field) {
 		case zapcore.ObjectMarshalerType:
 			field.Interface = f.object(field.Key, field.Interface.(zapcore.ObjectMarshaler))
 		case zapcore.StringType:
-			field.String = f.text(field.Key, field.String)
+			field.String = f.redacted(field.Key, field.String)
 		}
 	}
 }
 
 // object returns an object without secrets: those with headers, or with a URI.
 func (f filter) object(key string, object zapcore.ObjectMarshaler) zapcore.ObjectMarshaler {
-	if header, ok := object.(caddyhttp.LoggableHTTPHeader); ok {
-		return safeHeader{header, f}
+	switch o := object.(type) {
+	case caddyhttp.LoggableHTTPHeader:
+		return safeHeader{o, f}
+	case caddyhttp.LoggableHTTPRequest:
+		return safeObject{o, f}
+	case recordedObject:
+		if key == "headers" || key == "resp_headers" {
+			return safeRecord{o, f}
+		}
 	}
 	if key == "request" {
 		return safeObject{object, f}
@@ -105,7 +112,8 @@ func (f filter) object(key string, object zapcore.ObjectMarshaler) zapcore.Objec
 	return object
 }
 
-func (f filter) text(key, value string) string {
+// redacted returns the value of a field with a text without secrets.
+func (f filter) redacted(key, value string) string {
 	if key == "uri" || key == "url" {
 		return redact.URI(value)
 	}
@@ -131,7 +139,7 @@ type safeEncoder struct {
 
 // AddString implements [zapcore.ObjectEncoder].
 func (e safeEncoder) AddString(key, value string) {
-	e.ObjectEncoder.AddString(key, e.filter.text(key, value))
+	e.ObjectEncoder.AddString(key, e.filter.redacted(key, value))
 }
 
 // AddObject implements [zapcore.ObjectEncoder].
@@ -148,14 +156,51 @@ type safeHeader struct {
 // MarshalLogObject implements [zapcore.ObjectMarshaler].
 func (h safeHeader) MarshalLogObject(to zapcore.ObjectEncoder) error {
 	for name, values := range h.Header {
-		if safe := redact.Header(name, values); safe != nil {
+		if safe := h.allowed(name, values, h.ShouldLogCredentials); safe != nil {
 			if err := to.AddArray(name, caddyhttp.LoggableStringArray(safe)); err != nil {
 				return err
 			}
-		} else if slices.Contains(h.headers, name) {
-			one := h.LoggableHTTPHeader // Caddy decides whether it is a credential
-			one.Header = http.Header{name: values}
-			if err := one.MarshalLogObject(to); err != nil {
+		}
+	}
+	return nil
+}
+
+// allowed returns the values of a header that may be written, or nil. Of the headers that the configuration adds, those that Caddy takes for credentials are written
+// only if the server's log_credentials is on.
+func (f filter) allowed(name string, values []string, mayLogCredentials bool) []string {
+	if safe := redact.Header(name, values); safe != nil || !slices.Contains(f.headers, name) {
+		return safe
+	}
+	switch name {
+	case "Authorization", "Cookie", "Proxy-Authorization", "Set-Cookie":
+		if !mayLogCredentials {
+			return []string{redact.Mark}
+		}
+	}
+	return slices.Concat([]string{}, values)
+}
+
+// safeRecord writes the headers of a record that are known to have no secrets. Caddy has replaced the credentials when it was made.
+type safeRecord struct {
+	recordedObject
+	filter
+}
+
+// MarshalLogObject implements [zapcore.ObjectMarshaler].
+func (r safeRecord) MarshalLogObject(to zapcore.ObjectEncoder) error {
+	for _, field := range r.recordedObject {
+		values := zapcore.NewMapObjectEncoder()
+		field.AddTo(values)
+		list, ok := values.Fields[field.Key].([]any)
+		if !ok {
+			continue
+		}
+		texts := make([]string, len(list))
+		for i, v := range list {
+			texts[i] = fmt.Sprint(v)
+		}
+		if safe := r.allowed(field.Key, texts, true); safe != nil {
+			if err := to.AddArray(field.Key, caddyhttp.LoggableStringArray(safe)); err != nil {
 				return err
 			}
 		}

@@ -22,9 +22,9 @@ import (
 )
 
 // BenchmarkObserved measures what a request pays for being seen: metrics that are read each second and an open status page (figures), the shipped access log beside
-// them, without secrets and through a queue (on), in the Elastic Common Schema, as the overlay has it (ecs), the same as on with four more logs, as if each site had its own (logs), and Caddy's own instead (json). One that is discarded is
-// never encoded: what is left is what Caddy does for any access log (discard). Each is compared with a site that has none of it (off). The numbers include the client and the
-// backend, so only their ratios are meaningful.
+// them, without secrets and through a queue (on), the same in the Elastic Common Schema, as the overlay has it (ecs), with four more logs, as if each site had its own (logs),
+// and Caddy's own instead (json). One that is discarded is never encoded: what is left is what Caddy does for any access log (discard). Each is compared with a site that has
+// none of it (off). The numbers include the client and the backend, so only their ratios are meaningful.
 func BenchmarkObserved(b *testing.B) {
 	body := strings.Repeat("x", 1024)
 	a := newBackend(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }).start(b)
