@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -273,16 +272,9 @@ func (s *observedStack) exhaustDescriptors(t *testing.T) (restore func()) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := regexp.MustCompile(`Max open files +(\d+)`).FindSubmatch(limits)
-	if before == nil {
-		t.Fatalf("the limits are %s", limits)
-	}
+	before := string(limitOfDescriptors(t))
 	limit("8")
-	return func() { limit(string(before[1])) }
+	return func() { limit(before) }
 }
 
 // shoot takes a screenshot of the status page, and returns the sentences that it says.
