@@ -55,7 +55,7 @@ func (s *Snapshot) Windows() []*Window {
 func (s *Snapshot) With(added ...Window) *Snapshot {
 	windows := s.clone()
 	for _, w := range added {
-		if previous := windows[w.Service]; previous != nil {
+		if previous := s.Window(w.Service); previous != nil {
 			w.Since = previous.Since
 		}
 		w.done = make(chan struct{})

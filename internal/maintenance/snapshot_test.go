@@ -37,6 +37,9 @@ func TestSnapshotIsImmutable(t *testing.T) {
 func TestReplacedWindowKeepsItsStart(t *testing.T) {
 	snapshot := new(maintenance.Snapshot).With(newWindow("a:80"))
 	snapshot = snapshot.With(newWindow("a:80", func(c *maintenance.Window) { c.Since, c.Hold = time.Now(), true }))
+	if c := snapshot.With(newWindow("a:80,a2:80", func(c *maintenance.Window) { c.Since = time.Now() })).Window("a:80,a2:80"); !c.Since.Equal(time.Unix(1e9, 0)) {
+		t.Errorf("a service that has got one more name is in maintenance since %s", c.Since)
+	}
 	if c := snapshot.Window("a:80"); !c.Hold || !c.Since.Equal(time.Unix(1e9, 0)) {
 		t.Errorf("%+v", c)
 	}

@@ -209,13 +209,21 @@ func header(headers map[string]any, name string) string {
 	return strings.Join(texts, ", ")
 }
 
-// plain returns a value as JSON can have it: durations in seconds, as Caddy writes them.
+// plain returns a value as JSON can have it: durations in seconds, as Caddy writes them. It changes objects and lists.
 func plain(value any) any {
 	switch v := value.(type) {
 	case time.Duration:
-		return v.Seconds()
+		return float64(v) / float64(time.Second)
 	case complex64, complex128:
 		return fmt.Sprint(v)
+	case map[string]any:
+		for name := range v {
+			v[name] = plain(v[name])
+		}
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
 	}
 	return value
 }

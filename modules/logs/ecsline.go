@@ -59,7 +59,7 @@ func canWrite(fields []zapcore.Field) bool {
 		case f.Key == "request":
 			hasRequest = true
 		}
-		if f.Key != "" && slices.ContainsFunc(rest, func(other zapcore.Field) bool { return other.Key == f.Key }) {
+		if f.Key == "" && f.Type != zapcore.SkipType || f.Key != "" && slices.ContainsFunc(rest, func(other zapcore.Field) bool { return other.Key == f.Key }) {
 			return false
 		}
 	}
@@ -68,6 +68,7 @@ func canWrite(fields []zapcore.Field) bool {
 
 func (l *ecsLine) addField(f *zapcore.Field) bool {
 	name, isSame := sameValues[f.Key]
+	l.isOfAccessLog = l.isOfAccessLog || f.Key == "closed_by" && f.Type != zapcore.SkipType
 	switch {
 	case f.Type == zapcore.SkipType:
 		return true
@@ -85,7 +86,6 @@ func (l *ecsLine) addField(f *zapcore.Field) bool {
 		addEndpoint(l, f.String)
 		return true
 	case f.Type == zapcore.StringType:
-		l.isOfAccessLog = l.isOfAccessLog || f.Key == "closed_by"
 		if !isSame {
 			name = "caddy." + f.Key
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -81,16 +82,18 @@ func TestNoSecretIsWritten(t *testing.T) {
 		"redact {\n wrap json\n headers x-mine\n}": func() zapcore.Encoder { return new(RedactEncoder) },
 		"redact": func() zapcore.Encoder { return new(RedactEncoder) },
 		"ecs":    func() zapcore.Encoder { return new(ECSEncoder) },
-		"limit {\n wrap redact {\n  wrap json\n }\n}":                         func() zapcore.Encoder { return new(LimitEncoder) },
-		"redact {\n wrap limit {\n  wrap console\n }\n}":                      func() zapcore.Encoder { return new(RedactEncoder) },
-		"redact {\n wrap filter {\n  size delete\n }\n}":                      func() zapcore.Encoder { return new(RedactEncoder) },
-		"redact {\n wrap append {\n  host edge-1\n }\n}\n":                    func() zapcore.Encoder { return new(RedactEncoder) },
-		"limit {\n interval 1m\n first 2\n wrap redact\n}":                    func() zapcore.Encoder { return new(LimitEncoder) },
-		"ecs {\n headers X-Mine X-Other\n headers x-third\n}":                 func() zapcore.Encoder { return new(ECSEncoder) },
-		"filter {\n wrap redact\n size delete\n}":                             func() zapcore.Encoder { return new(logging.FilterEncoder) },
-		"filter {\n wrap ecs\n size delete\n}":                                func() zapcore.Encoder { return new(logging.FilterEncoder) },
-		"filter {\n wrap append {\n  wrap redact\n  a b\n }\n size delete\n}": func() zapcore.Encoder { return new(logging.FilterEncoder) },
-		"limit {\n wrap filter {\n  wrap redact\n  size delete\n }\n}":        func() zapcore.Encoder { return new(LimitEncoder) },
+		"limit {\n wrap redact {\n  wrap json\n }\n}":                                        func() zapcore.Encoder { return new(LimitEncoder) },
+		"redact {\n wrap limit {\n  wrap console\n }\n}":                                     func() zapcore.Encoder { return new(RedactEncoder) },
+		"redact {\n wrap filter {\n  size delete\n }\n}":                                     func() zapcore.Encoder { return new(RedactEncoder) },
+		"redact {\n wrap append {\n  host edge-1\n }\n}\n":                                   func() zapcore.Encoder { return new(RedactEncoder) },
+		"limit {\n interval 1m\n first 2\n wrap redact\n}":                                   func() zapcore.Encoder { return new(LimitEncoder) },
+		"ecs {\n headers X-Mine X-Other\n headers x-third\n}":                                func() zapcore.Encoder { return new(ECSEncoder) },
+		"filter {\n wrap redact\n size delete\n}":                                            func() zapcore.Encoder { return new(logging.FilterEncoder) },
+		"filter {\n wrap ecs\n size delete\n}":                                               func() zapcore.Encoder { return new(logging.FilterEncoder) },
+		"filter {\n wrap append {\n  wrap redact\n  a b\n }\n size delete\n}":                func() zapcore.Encoder { return new(logging.FilterEncoder) },
+		"filter {\n wrap redact\n request>uri rename path\n request>headers rename h\n}":     func() zapcore.Encoder { return new(logging.FilterEncoder) },
+		"filter {\n wrap filter {\n  wrap redact\n  request rename req\n }\n size delete\n}": func() zapcore.Encoder { return new(logging.FilterEncoder) },
+		"limit {\n wrap filter {\n  wrap redact\n  size delete\n }\n}":                       func() zapcore.Encoder { return new(LimitEncoder) },
 	} {
 		log, out := newLogger(t, encoder(), text)
 		request := zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: secretRequest(), ShouldLogCredentials: true})
@@ -343,5 +346,45 @@ func BenchmarkEncoders(b *testing.B) {
 				out.Reset()
 			}
 		})
+	}
+}
+
+// TestNoSecretIsInObjects, whatever their names: Caddy has none with a request now.
+func TestNoSecretIsInObjects(t *testing.T) {
+	outer := zapcore.ObjectMarshalerFunc(func(to zapcore.ObjectEncoder) error {
+		to.AddString("uri", "/?token=s3cr3t")
+		return errors.Join(to.AddObject("request", caddyhttp.LoggableHTTPRequest{Request: secretRequest(), ShouldLogCredentials: true}),
+			to.AddObject("push_headers", caddyhttp.LoggableHTTPHeader{Header: secretRequest().Header, ShouldLogCredentials: true}))
+	})
+	for text, encoder := range map[string]zapcore.Encoder{
+		"redact": new(RedactEncoder), "ecs": new(ECSEncoder), "filter {\n wrap redact\n size delete\n}": new(logging.FilterEncoder),
+	} {
+		log, out := newLogger(t, encoder, text)
+		log.Info("m", zap.Object("outer", outer))
+		log.With(zap.Object("outer", outer)).Info("m")
+		if got := out.String(); strings.Contains(got, "s3cr3t") || !strings.Contains(got, "curl/8") {
+			t.Errorf("%s wrote\n%s", text, got)
+		}
+	}
+}
+
+// TestReplacedHeadersAreWritten: what Caddy's encoder `filter` has put in the place of a header.
+func TestReplacedHeadersAreWritten(t *testing.T) {
+	log, out := newLogger(t, new(logging.FilterEncoder), "filter {\n wrap redact\n request>headers>User-Agent replace GONE\n request>headers>X-Unknown replace s3cr3t\n}")
+	log.Info("m", zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: secretRequest()}))
+	if got := out.String(); !strings.Contains(got, `"User-Agent":["GONE"]`) || strings.Contains(got, "s3cr3t") {
+		t.Errorf("wrote %s", got)
+	}
+}
+
+// TestDurationsAreCaddys, also those in objects of ECS.
+func TestDurationsAreCaddys(t *testing.T) {
+	log, out := newLogger(t, new(ECSEncoder), "ecs")
+	log.Info("m", zap.Duration("wait", 1947779410), zap.Object("o", zapcore.ObjectMarshalerFunc(func(to zapcore.ObjectEncoder) error {
+		to.AddDuration("d", 1947779410)
+		return nil
+	})))
+	if got := decode(t, out.Bytes()); got["caddy.wait"] != 1.94777941 || fmt.Sprint(got["caddy.o"]) != "map[d:1.94777941]" {
+		t.Errorf("wrote %s", out)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -94,33 +95,28 @@ func (f filter) clean(fields []zapcore.Field) {
 	}
 }
 
-// object returns an object without secrets: those with headers, or with a URI.
+// object returns an object without secrets.
 func (f filter) object(key string, object zapcore.ObjectMarshaler) zapcore.ObjectMarshaler {
 	switch o := object.(type) {
 	case caddyhttp.LoggableHTTPHeader:
 		return safeHeader{o, f}
-	case caddyhttp.LoggableHTTPRequest:
-		return safeObject{o, f}
 	case recordedObject:
-		if key == "headers" || key == "resp_headers" {
+		if key == "headers" || strings.HasSuffix(key, "_headers") {
 			return safeRecord{o, f}
 		}
 	}
-	if key == "request" {
-		return safeObject{object, f}
-	}
-	return object
+	return safeObject{object, f}
 }
 
 // redacted returns the value of a field with a text without secrets.
-func (f filter) redacted(key, value string) string {
+func (filter) redacted(key, value string) string {
 	if key == "uri" || key == "url" {
 		return redact.URI(value)
 	}
 	return value
 }
 
-// safeObject is an object whose URIs and headers have no secrets.
+// safeObject is an object whose URIs and headers have no secrets, also those of the objects in it.
 type safeObject struct {
 	zapcore.ObjectMarshaler
 	filter
@@ -139,6 +135,9 @@ type safeEncoder struct {
 
 // AddString implements [zapcore.ObjectEncoder].
 func (e safeEncoder) AddString(key, value string) {
+	if strings.HasPrefix(value, "/") || strings.Contains(value, "://") { // whatever Caddy's encoder `filter` has renamed it to
+		value = redact.URI(value)
+	}
 	e.ObjectEncoder.AddString(key, e.filter.redacted(key, value))
 }
 
@@ -191,13 +190,17 @@ func (r safeRecord) MarshalLogObject(to zapcore.ObjectEncoder) error {
 	for _, field := range r.recordedObject {
 		values := zapcore.NewMapObjectEncoder()
 		field.AddTo(values)
-		list, ok := values.Fields[field.Key].([]any)
-		if !ok {
+		var texts []string
+		switch v := values.Fields[field.Key].(type) {
+		case string: // Caddy's encoder `filter` has replaced the values
+			texts = []string{v}
+		case []any:
+			texts = make([]string, len(v))
+			for i := range v {
+				texts[i] = fmt.Sprint(v[i])
+			}
+		default:
 			continue
-		}
-		texts := make([]string, len(list))
-		for i, v := range list {
-			texts[i] = fmt.Sprint(v)
 		}
 		if safe := r.allowed(field.Key, texts, true); safe != nil {
 			if err := to.AddArray(field.Key, caddyhttp.LoggableStringArray(safe)); err != nil {

@@ -124,8 +124,14 @@ const (
 	maxRequestID = 128
 )
 
+// requestUUID is the ID of a request that the edge has made in Caddy's place.
+type requestUUID string
+
 // setRequestID gives the request an ID, by which the logs of the edge and of the application can be joined, unless the client has given it one.
 func (x *exchange) setRequestID() {
+	id := caddyhttp.GetVar(x.req.Context(), uuidVar)
+	made, _ := id.(requestUUID) // for an exchange before, as with `handle_response`
+	x.uuid = string(made)
 	if x.requestID = x.req.Header.Get(requestIDHeader); x.requestID != "" && len(x.requestID) <= maxRequestID {
 		return
 	}
@@ -133,14 +139,14 @@ func (x *exchange) setRequestID() {
 	if !ok {
 		return
 	}
-	switch id := caddyhttp.GetVar(x.req.Context(), uuidVar).(type) {
-	case nil:
+	switch {
+	case made != "":
+		x.requestID = x.uuid
+	case id == nil:
 		x.requestID = uuid.NewString()
 		x.uuid = x.requestID
 		repl.Set("http.request.uuid", x.uuid)
-		caddyhttp.SetVar(x.req.Context(), uuidVar, x.uuid)
-	case string: // of an exchange before, as with `handle_response`
-		x.requestID, x.uuid = id, id
+		caddyhttp.SetVar(x.req.Context(), uuidVar, requestUUID(x.uuid))
 	default: // Caddy's, since something has asked for it
 		x.requestID, _ = repl.GetString("http.request.uuid")
 	}

@@ -138,6 +138,8 @@ func TestARequestHasOneID(t *testing.T) {
 		"a placeholder afterwards": "edge_proxy api:80",
 		"a placeholder before":     "request_header X-Early {http.request.uuid}\nedge_proxy api:80",
 		"two exchanges":            "edge_proxy api:80 {\n @all status 200\n handle_response @all {\n  edge_proxy api:80\n }\n}",
+		"a user's variable":        "vars uuid mine\nedge_proxy api:80",
+		"another ID afterwards":    "edge_proxy api:80 {\n @all status 200\n handle_response @all {\n  request_header X-Request-Id other\n  edge_proxy api:80\n }\n}",
 		"an error":                 "edge_proxy api:80 {\n @all status 200\n handle_response @all {\n  error 503\n }\n}\nhandle_errors {\n header X-Id {http.request.uuid}\n respond no\n}",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +164,11 @@ func TestARequestHasOneID(t *testing.T) {
 				}
 				return line != ""
 			}, "the request is logged")
-			if strings.Count(line, `"uuid":"`+id) != 1 || strings.Count(line, `"request_id":"`+id) != 1 || strings.Count(line, `"service"`) != 1 {
+			requestID := id
+			if name == "another ID afterwards" {
+				requestID = "other"
+			}
+			if strings.Count(line, `"uuid":"`+id) != 1 || strings.Count(line, `"request_id":"`+requestID) != 1 || strings.Count(line, `"service"`) != 1 {
 				t.Errorf("the ID is %s, the line %s", id, line)
 			}
 			s.send(t, http.MethodGet, "/", nil)

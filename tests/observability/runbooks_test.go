@@ -25,7 +25,7 @@ func TestRunbooksOfTheEdge(t *testing.T) {
 		t.Skip("a quarter of an hour: make incident")
 	}
 	stack.WaitReady(t, "corteza-docs:80", 1)
-	shipped := stack.Files
+	shipped, dir := stack.Files, t.TempDir()
 	defer func() {
 		stack.Files = shipped
 		stack.MustCompose(t, "up", "--detach", "edge")
@@ -36,7 +36,7 @@ func TestRunbooksOfTheEdge(t *testing.T) {
 
 	t.Run("LogEntriesDropped", func(t *testing.T) {
 		receiver := newSlowReceiver(t)
-		override(t, shipped, "logging: {driver: syslog, options: {syslog-address: \"tcp://"+receiver.address+"\", mode: blocking}}")
+		override(t, dir, shipped, "logging: {driver: syslog, options: {syslog-address: \"tcp://"+receiver.address+"\", mode: blocking}}")
 		harness.Eventually(t, "Docker sends the lines", receiver.isUsed)
 		client, longest := stack.Client(true, nil), time.Duration(0)
 		long := site("docs") + "/_test/echo?q=" + strings.Repeat("x", 8<<10) // a line has it twice
@@ -74,7 +74,7 @@ func TestRunbooksOfTheEdge(t *testing.T) {
 		if out := stack.MustCompose(t, "exec", "-T", "edge", "edge", "status"); !strings.Contains(out, "has run out of descriptors") {
 			t.Errorf("edge status does not say it:\n%s", out)
 		}
-		override(t, shipped, "ulimits: {nofile: 12345}")
+		override(t, dir, shipped, "ulimits: {nofile: 12345}")
 		if got := strings.TrimSpace(string(limitOfDescriptors(t))); got != "12345" {
 			t.Errorf("the edge may have %s descriptors", got)
 		}
@@ -88,9 +88,9 @@ func TestRunbooksOfTheEdge(t *testing.T) {
 }
 
 // override starts the edge with lines of compose.override.yaml.
-func override(t *testing.T, shipped []string, line string) {
+func override(t *testing.T, dir string, shipped []string, line string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "compose.override.yaml")
+	file := filepath.Join(dir, "compose.override.yaml")
 	if err := os.WriteFile(file, []byte("services:\n  edge:\n    "+line+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
