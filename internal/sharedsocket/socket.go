@@ -16,6 +16,9 @@ type Pool struct {
 	// Open opens a socket. nil: as package net does.
 	Open func(ctx context.Context, network, address string, config net.ListenConfig) (net.Listener, error)
 
+	// OnError is called for each connection that could not be accepted. It may be nil.
+	OnError func(error)
+
 	mu      sync.Mutex
 	sockets map[string]*socket
 }
@@ -83,6 +86,9 @@ func (p *Pool) open(ctx context.Context, network, address string, config net.Lis
 func (s *socket) run() {
 	for {
 		conn, err := s.ln.Accept()
+		if err != nil && s.pool.OnError != nil {
+			s.pool.OnError(err)
+		}
 		if !s.deliver(accepted{conn, err}) {
 			if err == nil {
 				_ = conn.Close()

@@ -211,3 +211,51 @@ func socketOption(t *testing.T, conn net.Conn, level, option int) (value int) {
 	}
 	return value
 }
+
+// TestErrorsOfAcceptAreReported, such as that there are no descriptors; the socket goes on accepting.
+func TestErrorsOfAcceptAreReported(t *testing.T) {
+	reported := make(chan error, 1)
+	broken := &brokenListener{errs: make(chan error, 1)}
+	pool := sharedsocket.Pool{
+		Open: func(ctx context.Context, network, address string, config net.ListenConfig) (_ net.Listener, err error) {
+			broken.Listener, err = config.Listen(ctx, network, address)
+			return broken, err
+		},
+		OnError: func(err error) { reported <- err },
+	}
+	broken.errs <- syscall.EMFILE
+	ln := listen(t, &pool, "127.0.0.1:0")
+	defer ln.Close()
+	if _, err := ln.Accept(); !errors.Is(err, syscall.EMFILE) {
+		t.Fatalf("Accept returned %v", err)
+	}
+	if err := <-reported; !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("reported %v", err)
+	}
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
+// brokenListener fails to accept once for each error.
+type brokenListener struct {
+	net.Listener
+	errs chan error
+}
+
+// Accept implements [net.Listener].
+func (l *brokenListener) Accept() (net.Conn, error) {
+	select {
+	case err := <-l.errs:
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: err}
+	default:
+		return l.Listener.Accept()
+	}
+}

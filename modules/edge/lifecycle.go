@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
 	"github.com/theworklabs/edge/internal/registry"
+	"github.com/theworklabs/edge/internal/resource"
 	"github.com/theworklabs/edge/modules/certificates"
 	"github.com/theworklabs/edge/modules/listeners"
 )
@@ -68,6 +69,11 @@ func (a *App) announceReady(config caddy.Context) {
 // meanwhile: Caddy starts and stops one configuration at a time (it holds its lock rawCfgMu).
 func (a *App) activate() error {
 	a.runtime.logs.set(a.log, a.httpLog)
+	listeners.OnAcceptError(func(err error) {
+		if kind, isExhausted := resource.Exhausted(err); isExhausted {
+			a.ReportExhausted(kind, err)
+		}
+	})
 	if err := a.configureServices(nil); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,7 +30,16 @@ func init() {
 }
 
 // sockets are the listening TCP sockets of all configurations. Caddy itself shares those of HTTP/3.
-var sockets = sharedsocket.Pool{Open: openListener}
+var sockets = sharedsocket.Pool{Open: openListener, OnError: func(err error) {
+	if report := onAcceptError.Load(); report != nil {
+		(*report)(err)
+	}
+}}
+
+var onAcceptError atomic.Pointer[func(error)]
+
+// OnAcceptError has a function called for each connection that could not be accepted, in the place of the one before.
+func OnAcceptError(report func(error)) { onAcceptError.Store(&report) }
 
 // listen implements [caddy.ListenerFunc].
 func listen(ctx context.Context, _, host, portRange string, portOffset uint, config net.ListenConfig) (any, error) {

@@ -65,8 +65,8 @@ func TestRunbooksOfTheEdge(t *testing.T) {
 	t.Run("EdgeExhausted", func(t *testing.T) {
 		restore := stack.exhaustDescriptors(t)
 		client := stack.Client(false, nil)
+		client.Timeout = 2 * time.Second // the edge accepts no connection
 		harness.EventuallyWithin(t, time.Minute, "EdgeExhausted fires", func() bool {
-			client.CloseIdleConnections()
 			_, _ = harness.Do(client, http.MethodGet, site("docs")+"/_test/echo", nil) // it may fail
 			return fires("EdgeExhausted")
 		})
