@@ -80,6 +80,7 @@ type fakeDocker struct {
 	removed     bool     // all containers were removed
 	isDown      bool
 	ran         []string
+	redis       []string // what redis-cli prints, one after the other; then OK
 }
 
 func (d *fakeDocker) Run(_ context.Context, args ...string) (string, string, error) {
@@ -114,6 +115,14 @@ func (d *fakeDocker) Run(_ context.Context, args ...string) (string, string, err
 		return fmt.Sprintf(`[{"Id":%q,"Name":%[1]q,"State":{"Status":%q}}]`, service, status), "", nil
 	case args[0] == "stop":
 		d.running = slices.DeleteFunc(d.running, func(s string) bool { return s == args[len(args)-1] })
+	case strings.Contains(command, "redis-cli"):
+		d.ran = append(d.ran, command)
+		if len(d.redis) > 0 {
+			answer := d.redis[0]
+			d.redis = d.redis[1:]
+			return answer + "\n", "", nil
+		}
+		return "OK\n", "", nil
 	case args[0] == "start":
 		if !slices.Contains(d.running, args[1]) {
 			d.running = append(d.running, args[1])

@@ -73,6 +73,9 @@ func (r *Rejoin) Run(ctx context.Context) error {
 	if err := replica.start(ctx, portService, "peer"); err != nil {
 		return err
 	}
+	if err := r.emptyQueues(ctx, replica); err != nil {
+		return err
+	}
 	for _, s := range all {
 		if err := r.step(s.Name+": commits wait for "+replica.address+", which has everything", func() error { return r.await(ctx, s.Name) }); err != nil {
 			return err
