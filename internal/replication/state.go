@@ -27,6 +27,7 @@ type DatabaseState struct {
 	Since      time.Time `json:"since"`            // of the mode
 	LastInSync time.Time `json:"last_in_sync"`     // when the replica last had every acknowledged commit; zero: never
 	Reason     string    `json:"reason,omitempty"` // why the mode is Alone
+	TimesAlone uint64    `json:"times_alone"`      // how often the mode has become Alone
 	LastUp     time.Time `json:"last_up"`          // when the primary last responded
 	// When the replica that was in sync was started. What it has received since then is there only as long as it runs.
 	ReplicaStarted time.Time `json:"replica_started"`

@@ -287,6 +287,7 @@ func (p *pair) decideSynchronous(d DatabaseState, s seen, now time.Time) (Databa
 	alone := func(reason string) DatabaseState {
 		p.target = nil
 		d.Mode, d.Since, d.Reason = Alone, now, reason
+		d.TimesAlone++
 		return d
 	}
 	switch {

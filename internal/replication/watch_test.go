@@ -98,7 +98,11 @@ func TestDecisions(t *testing.T) {
 				}
 				now = now.Add(s.after)
 				var a *action
+				before := d
 				d, a = p.decide(d, s.seen, now)
+				if isNew := before.Mode == Synchronous && d.Mode == Alone; isNew != (d.TimesAlone == before.TimesAlone+1) || !isNew && d.TimesAlone != before.TimesAlone {
+					t.Errorf("step %d: alone %d times, before %d", i, d.TimesAlone, before.TimesAlone)
+				}
 				got := ""
 				if a != nil {
 					got = a.what

@@ -36,6 +36,7 @@ var (
 
 	descReplicationTime        = prometheus.NewDesc("edge_replication_observed_timestamp_seconds", "When the service replication last looked at the databases and their replica.", nil, nil)
 	descReplicationSynchronous = prometheus.NewDesc("edge_replication_synchronous", "1 if every acknowledged commit is on the replica, 0 if the primary is alone.", databaseLabels, nil)
+	descReplicationAlone       = prometheus.NewDesc("edge_replication_alone_total", "How often the primary has gone on alone: what was acknowledged meanwhile was not on the replica at first.", databaseLabels, nil)
 	descReplicationPrimary     = prometheus.NewDesc("edge_replication_primary_up", "1 if the primary responds, else 0.", databaseLabels, nil)
 	descReplicationConnected   = prometheus.NewDesc("edge_replication_connected", "1 if the replica receives from the primary, and confirms, else 0.", databaseLabels, nil)
 	descReplicationWaiting     = prometheus.NewDesc("edge_replication_waiting_commits", "Commits that wait for the replica.", databaseLabels, nil)
@@ -47,7 +48,7 @@ type replicationMetrics struct{}
 
 // Describe implements prometheus.Collector.
 func (replicationMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descReplicationTime, descReplicationSynchronous, descReplicationPrimary, descReplicationConnected, descReplicationWaiting, descReplicationLag} {
+	for _, d := range []*prometheus.Desc{descReplicationTime, descReplicationSynchronous, descReplicationAlone, descReplicationPrimary, descReplicationConnected, descReplicationWaiting, descReplicationLag} {
 		to <- d
 	}
 }
@@ -71,6 +72,7 @@ func (replicationMetrics) Collect(to chan<- prometheus.Metric) {
 	gauge(descReplicationTime, observed)
 	for name, d := range state.Databases {
 		gauge(descReplicationSynchronous, toFloat(d.Mode == replication.Synchronous), name)
+		to <- prometheus.MustNewConstMetric(descReplicationAlone, prometheus.CounterValue, float64(d.TimesAlone), name)
 		gauge(descReplicationPrimary, toFloat(d.IsPrimaryUp), name)
 		gauge(descReplicationConnected, toFloat(d.IsConnected), name)
 		gauge(descReplicationWaiting, float64(d.Waiting), name)

@@ -114,6 +114,11 @@ func (tr *trio) testLostReplica(t *testing.T, c *client) {
 		t.Run(f.name+", and the primary goes on", func(t *testing.T) {
 			replica.MustCompose(t, append([]string{f.begin}, f.services...)...)
 			tr.eventuallyMode(t, replication.Alone)
+			for name, d := range tr.state(t).Databases { // the alert PrimaryWasAlone, however short it was
+				if d.TimesAlone == 0 {
+					t.Errorf("%s was never alone", name)
+				}
+			}
 			w.expectMore(t, "rows are written by the primary alone")
 			t.Log(tr.first.tryEdge(t, "replica", "status"))
 			replica.MustCompose(t, append([]string{f.end}, f.services...)...)
