@@ -221,7 +221,7 @@ func (tr *trio) testTakeovers(t *testing.T, c *client) {
 		primary, _ := tr.hosts(t)
 		w := c.startWriter(t, fmt.Sprintf("kill%d", round))
 		harness.Eventually(t, "rows are written", func() bool { n := w.count(); return min(n[0], n[1]) > 20 })
-		tr.redis(t, "SET", fmt.Sprintf("job%d", round), "x")
+		tr.queue(t, "SET", fmt.Sprintf("job%d", round), "x")
 		if round%2 == 0 {
 			primary.MustCompose(t, "kill", "bigcapital-mysql", "corteza-db")
 			t.Log(tr.first.edge(t, "replica", "promote"))
@@ -232,7 +232,7 @@ func (tr *trio) testTakeovers(t *testing.T, c *client) {
 			appendLine(t, env, "DATABASES_REPLICA_DOCKER=unix:///var/run/docker.sock") // the machine is on again
 		}
 		w.expectMore(t, "rows are written again")
-		if keys := tr.redis(t, "KEYS", "*"); keys != "" { // also not those of an earlier round, from when this machine was the primary
+		if keys := tr.queue(t, "KEYS", "*"); keys != "" { // also not those of an earlier round, from when this machine was the primary
 			t.Errorf("after the promotion, the queues have %s", keys)
 		}
 		w.stop(t, c)
@@ -244,12 +244,6 @@ func (tr *trio) testTakeovers(t *testing.T, c *client) {
 		t.Log(tr.first.edge(t, "replica", "rejoin"))
 	}
 	t.Log(tr.first.edge(t, "replica", "status"))
-}
-
-// redis runs a command of Redis as the applications do.
-func (tr *trio) redis(t *testing.T, args ...string) string {
-	t.Helper()
-	return strings.TrimSpace(harness.MustDocker(t, append([]string{"run", "--rm", "--network", firstName + "_data", "--entrypoint", "redis-cli", "edge-test/redis:test", "-h", "bigcapital-redis"}, args...)...))
 }
 
 // expectMore waits until more rows are acknowledged.
