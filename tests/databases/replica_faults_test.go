@@ -1,13 +1,13 @@
 package databases
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -240,30 +240,79 @@ func (tr *trio) testInterruptedPromotions(t *testing.T, c *client) {
 	}
 }
 
-// interrupt runs an operation, and kills it with all that it has started, later each time, until it succeeds.
+// interrupt runs an operation, and kills it with all that it has started, later each time, until it succeeds: in two of four rounds by the clock, in the others as soon
+// as it has printed one line more than the time before.
 func (tr *trio) interrupt(t *testing.T, round int, operation string) {
 	t.Helper()
+	byLine := round%4 >= 2
 	for i := 0; ; i++ {
 		cmd := tr.first.command(t, append([]string{"replica", operation}, tr.first.FileArgs()...)...)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
+		out := &transcript{lines: make(chan string, 100)}
+		cmd.Stdout, cmd.Stderr = out, out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Fatalf("%s, interrupted %d times: %v\n%s", operation, i, err, &out)
+		var timeout <-chan time.Time
+		if !byLine {
+			timeout = time.After(time.Duration(1000+2000*i+500*round) * time.Millisecond)
+		}
+		last, isOver := "before its first line", false
+		for n := 0; !isOver; {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Fatalf("%s, interrupted %d times: %v\n%s", operation, i, err, out)
+				}
+				t.Logf("%s, interrupted %d times:\n%s", operation, i, out)
+				return
+			case line := <-out.lines:
+				n++
+				last, isOver = "after: "+line, byLine && n > i
+			case <-timeout:
+				isOver = true
 			}
-			t.Logf("%s, interrupted %d times:\n%s", operation, i, &out)
-			return
-		case <-time.After(time.Duration(1000+2000*i+500*round) * time.Millisecond):
-			killTree(cmd.Process.Pid)
-			<-done
+		}
+		killTree(cmd.Process.Pid)
+		<-done
+		t.Logf("%s was killed %s", operation, last)
+	}
+}
+
+// transcript is what a program prints. The lines are sent, too.
+type transcript struct {
+	lines chan string
+
+	mu      sync.Mutex
+	text    strings.Builder
+	partial string
+}
+
+// Write implements [io.Writer].
+func (s *transcript) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text.Write(p)
+	s.partial += string(p)
+	for {
+		line, rest, ok := strings.Cut(s.partial, "\n")
+		if !ok {
+			return len(p), nil
+		}
+		s.partial = rest
+		select {
+		case s.lines <- line:
+		default:
 		}
 	}
+}
+
+// String returns all that was printed.
+func (s *transcript) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 // killTree kills a process and all that it has started.
