@@ -81,6 +81,8 @@ type fakeDocker struct {
 	isDown      bool
 	ran         []string
 	redis       []string // what redis-cli prints, one after the other; then OK
+	closed      []string // services in maintenance
+	hasNoPage   bool     // none can be
 }
 
 func (d *fakeDocker) Run(_ context.Context, args ...string) (string, string, error) {
@@ -91,7 +93,17 @@ func (d *fakeDocker) Run(_ context.Context, args ...string) (string, string, err
 	case strings.Contains(command, " config "):
 		return d.config(args)
 	case strings.HasSuffix(command, "maintenance --json"):
-		return `{"services":[]}`, "", nil
+		services := make([]map[string]string, len(d.closed))
+		for i, name := range d.closed {
+			services[i] = map[string]string{"service": name + ":80"}
+		}
+		text, err := json.Marshal(map[string]any{"services": services})
+		return string(text), "", err
+	case strings.Contains(command, " maintenance on ") && !d.hasNoPage:
+		d.closed = append(d.closed, args[slices.Index(args, "on")+1])
+	case strings.Contains(command, " maintenance off "):
+		service := args[slices.Index(args, "off")+1]
+		d.closed = slices.DeleteFunc(d.closed, func(s string) bool { return s == service })
 	case strings.HasSuffix(command, " replica state"):
 		text, err := json.Marshal(d.state)
 		return string(text), "", err

@@ -248,6 +248,13 @@ func (p *Promotion) close(ctx context.Context, journal *promotionJournal) error 
 	}
 	return p.step("closed the applications' way to the databases", func() error {
 		p.maintenance(ctx, "on", journal.Closed, "--message", "The databases of this application are being moved.")
+		if closed, err := p.closedServices(ctx); err == nil { // else it has been said
+			for _, service := range journal.Closed {
+				if !slices.Contains(closed, service) {
+					fmt.Fprintf(p.Out, "warning: the edge shows no maintenance page for %s\n", service)
+				}
+			}
+		}
 		// The watcher first: from now on nothing changes what is known of the replica.
 		for _, services := range [][]string{{watcherService}, p.databaseServices()} {
 			if _, _, err := p.local().Run(ctx, p.Project.Args(append([]string{"stop", "--timeout", "1"}, services...)...)...); err != nil {

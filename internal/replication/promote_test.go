@@ -89,3 +89,31 @@ func TestWhatAReplicaMayLack(t *testing.T) {
 		}
 	}
 }
+
+// TestVisitorsSeeAMaintenancePage during a promotion, and no longer than that; if the edge shows none, the operator is told.
+func TestVisitorsSeeAMaintenancePage(t *testing.T) {
+	f := newFakes(t)
+	f.expectPromoted(t, &Promotion{})
+	ran := strings.Join(f.local.ran, "\n")
+	on, stopped, opened, off := strings.Index(ran, "maintenance on app"), strings.Index(ran, "stop --timeout 1 db"), strings.Index(ran, "up --detach --no-deps --wait"), strings.Index(ran, "maintenance off app")
+	if on < 0 || stopped < on || opened < stopped || off < opened || len(f.local.closed) > 0 {
+		t.Errorf("left %q in maintenance, ran\n%s", f.local.closed, ran)
+	}
+	if strings.Contains(f.out.String(), "warning") {
+		t.Errorf("printed\n%s", f.out)
+	}
+
+	f = newFakes(t)
+	f.local.hasNoPage = true
+	f.expectPromoted(t, &Promotion{})
+	if !strings.Contains(f.out.String(), "warning: the edge shows no maintenance page for app") {
+		t.Errorf("printed\n%s", f.out)
+	}
+
+	f = newFakes(t) // somebody has begun it before
+	f.local.closed = []string{"app"}
+	f.expectPromoted(t, &Promotion{})
+	if len(f.local.closed) != 1 {
+		t.Error("the maintenance of somebody else was ended")
+	}
+}
