@@ -131,9 +131,14 @@ func churn(t *testing.T) {
 	stack.edge(t, string(report), "backup", "report")
 	stack.edge(t, "", "deploy", "--notify-edge", `{"project": "`+stack.Name+`", "service": "corteza-docs", "image": "docs:2", "result": "deployed"}`)
 	stack.edge(t, "", "maintenance", "on", "bigcapital-webapp")
-	for range 2 { // a series begins with the first request that waits, and has a rate from the second on
+	for n := range 2 { // a series begins with the first request that waits, and has a rate from the second on, if Prometheus has seen it between the two
 		stack.MustCompose(t, "up", "--detach", "--no-deps", "--force-recreate", "corteza-docs")
 		stack.WaitReady(t, "corteza-docs:80", 1)
+		expr := fmt.Sprintf(`edge_request_wait_seconds_count{service="corteza-docs:80",phase="held"} > %d`, n)
+		harness.EventuallyWithin(t, 20*time.Second, "Prometheus has seen a request that waited", func() bool {
+			found, err := stack.query(ctx, expr, time.Time{})
+			return err == nil && len(found) == 1
+		})
 	}
 	shipped, err := os.ReadFile(harness.Root() + "/Caddyfile")
 	if err != nil {
