@@ -81,6 +81,13 @@ func (w *Watcher) Run(ctx context.Context) error {
 				*state.Databases[d.Name] = next
 				err := save()
 				mu.Unlock()
+				switch {
+				case own.Mode == next.Mode:
+				case next.Mode == Alone:
+					p.log.Warn("the primary is alone", zap.String("reason", next.Reason))
+				default:
+					p.log.Info("the replica has everything")
+				}
 				if err != nil { // then nothing may change: a promotion would not know of it
 					p.log.Error("the state cannot be written", zap.Error(err))
 				} else if action != nil {

@@ -119,6 +119,9 @@ func (tr *trio) testLostReplica(t *testing.T, c *client) {
 					t.Errorf("%s was never alone", name)
 				}
 			}
+			if out := tr.first.MustCompose(t, "logs", "--since", "30m", "replication"); !strings.Contains(out, "has not confirmed anything for") { // what its runbook looks at
+				t.Errorf("the log does not say why:\n%.2000s", out)
+			}
 			w.expectMore(t, "rows are written by the primary alone")
 			t.Log(tr.first.tryEdge(t, "replica", "status"))
 			replica.MustCompose(t, append([]string{f.end}, f.services...)...)
