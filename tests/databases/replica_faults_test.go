@@ -206,6 +206,48 @@ func (tr *trio) testRefusedPromotions(t *testing.T, c *client) {
 			t.Errorf("the promotion is not finished")
 		}
 	})
+	t.Run("a loss is accepted", func(t *testing.T) {
+		replica.MustCompose(t, "stop", "peer")
+		tr.eventuallyMode(t, replication.Alone)
+		if out, err := c.sql(t.Context(), "INSERT INTO bigcapital_system.numbers VALUES ('given up')"); err != nil {
+			t.Fatal(out, err)
+		}
+		primary.MustCompose(t, "kill", "bigcapital-mysql")
+		out := tr.first.edge(t, "replica", "promote", "--may-lose", "1h")
+		t.Log(out)
+		if !strings.Contains(out, "may have commits that") {
+			t.Error("it does not say what is given up")
+		}
+		if out, err := c.sql(t.Context(), "SELECT count(*) FROM bigcapital_system.numbers WHERE name = 'given up'"); err != nil || out != "0" {
+			t.Errorf("the new primary has %q (%v)", out, err)
+		}
+		replica.MustCompose(t, "start", "peer")
+		t.Log(tr.first.edge(t, "replica", "rejoin"))
+		tr.eventuallyMode(t, replication.Synchronous)
+	})
+	t.Run("a promotion is given up", func(t *testing.T) {
+		now, _ := tr.hosts(t)
+		cmd, out := tr.startOperation(t, "promote")
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		for isClosed := false; !isClosed; {
+			select {
+			case line := <-out.lines:
+				isClosed = strings.HasPrefix(line, "closed the applications' way")
+			case err := <-done:
+				t.Fatalf("%v\n%s", err, out)
+			}
+		}
+		killTree(cmd.Process.Pid)
+		<-done
+		c.wait(t, "the databases are closed", false)
+		t.Log(tr.first.edge(t, "replica", "promote", "--abort"))
+		c.wait(t, "the databases respond", true)
+		tr.eventuallyMode(t, replication.Synchronous)
+		if after, _ := tr.hosts(t); after != now {
+			t.Error("another machine is the primary")
+		}
+	})
 	t.Run("a primary that works", func(t *testing.T) {
 		t.Log(tr.first.edge(t, "replica", "promote"))
 		if out, err := c.sql(t.Context(), "SELECT name FROM bigcapital_system.numbers WHERE name = 'alone'"); err != nil || out != "alone" {
@@ -249,12 +291,7 @@ func (tr *trio) interrupt(t *testing.T, round int, operation string) {
 	t.Helper()
 	byLine := round%4 >= 2
 	for i := 0; ; i++ {
-		cmd := tr.first.command(t, append([]string{"replica", operation}, tr.first.FileArgs()...)...)
-		out := &transcript{lines: make(chan string, 100)}
-		cmd.Stdout, cmd.Stderr = out, out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		cmd, out := tr.startOperation(t, operation)
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
 		var timeout <-chan time.Time
@@ -281,6 +318,18 @@ func (tr *trio) interrupt(t *testing.T, round int, operation string) {
 		<-done
 		t.Logf("%s was killed %s", operation, last)
 	}
+}
+
+// startOperation starts `edge replica` with an operation.
+func (tr *trio) startOperation(t *testing.T, operation string) (*exec.Cmd, *transcript) {
+	t.Helper()
+	cmd := tr.first.command(t, append([]string{"replica", operation}, tr.first.FileArgs()...)...)
+	out := &transcript{lines: make(chan string, 100)}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, out
 }
 
 // transcript is what a program prints. The lines are sent, too.
