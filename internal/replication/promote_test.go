@@ -106,7 +106,7 @@ func TestVisitorsSeeAMaintenancePage(t *testing.T) {
 	f = newFakes(t)
 	f.local.hasNoPage = true
 	f.expectPromoted(t, &Promotion{})
-	if !strings.Contains(f.out.String(), "warning: the edge shows no maintenance page for app") {
+	if !strings.Contains(f.out.String(), "warning: the edge shows no maintenance page: none of the applications") {
 		t.Errorf("printed\n%s", f.out)
 	}
 

@@ -212,7 +212,7 @@ func (tr *trio) testRefusedPromotions(t *testing.T, c *client) {
 		if out, err := c.sql(t.Context(), "INSERT INTO bigcapital_system.numbers VALUES ('given up')"); err != nil {
 			t.Fatal(out, err)
 		}
-		primary.MustCompose(t, "kill", "bigcapital-mysql")
+		primary.MustCompose(t, "kill", "bigcapital-mysql", "corteza-db") // a PostgreSQL that responds would be asked
 		out := tr.first.edge(t, "replica", "promote", "--may-lose", "1h")
 		t.Log(out)
 		if !strings.Contains(out, "may have commits that") {
