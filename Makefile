@@ -155,7 +155,7 @@ test-kubernetes: setup image
 	tests/kubernetes-setup
 	$(SUITE) -timeout 2h -v ./tests/kubernetes
 
-# A primary and a replica of the databases: 20 kills of the primary, 20 interrupted promotions, and all ways to lose the replica. About two hours; `make test`
+# A primary and a replica of the databases: 20 kills of the primary, 20 interrupted promotions, and all ways to lose the replica. About an hour and a half; `make test`
 # has the first kill and the way to the other machine, in ten minutes.
 replica: setup image
 	EDGE_TEST_LONG=1 EDGE_TEST_KILLS=20 EDGE_TEST_INTERRUPTIONS=20 $(SUITE) -timeout 4h -v -run 'TestReplica|Move' ./tests/databases

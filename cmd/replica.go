@@ -41,7 +41,8 @@ compose.replicated.yaml: docs/replication.md.
              applications' way to the old primary, compares what both have, stops the old
              primary, and has the applications use the new one.
   rejoin     makes the databases on DATABASES_REPLICA a copy of the primary's, which follows
-             it: the first time, and after a promotion. What is there is replaced.
+             it: the first time, and after a promotion. What is there is replaced, and the
+             queues in its Redis are removed.
   forget     stops the replica and the service replication, which forgets what the replica has:
              before a backup is restored on the primary, which the replica cannot follow.
   watch      watches both machines. The service replication runs it.

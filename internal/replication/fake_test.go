@@ -39,6 +39,7 @@ type fakeServers struct {
 	lacks                 bool
 	primaryTables, tables int
 	promoted              int
+	host                  string // of the primary
 }
 
 type fakeServer struct{ *fakeServers }
@@ -68,6 +69,8 @@ func (s fakeServer) Promote(context.Context) error {
 
 // fakePrimary is the server on the primary's host, whose tables are others.
 type fakePrimary struct{ fakeServer }
+
+func (s fakePrimary) hostname(context.Context) (string, error) { return s.host, nil }
 
 func (s fakePrimary) Tables(context.Context) (int, error) { return s.primaryTables, nil }
 

@@ -338,6 +338,12 @@ func (m *mariadb) checkVersion(ctx context.Context) error {
 	return nil
 }
 
+// hostname returns the name of the machine, or container, of the server.
+func (m *mariadb) hostname(ctx context.Context) (name string, err error) {
+	err = m.db.QueryRowContext(ctx, "SELECT @@hostname").Scan(&name)
+	return name, err
+}
+
 func (m *mariadb) run(ctx context.Context, statements ...string) error {
 	for _, s := range statements {
 		if _, err := m.db.ExecContext(ctx, s); err != nil {

@@ -248,16 +248,16 @@ func (p *Promotion) close(ctx context.Context, journal *promotionJournal) error 
 	}
 	return p.step("closed the applications' way to the databases", func() error {
 		p.maintenance(ctx, "on", journal.Closed, "--message", "The databases of this application are being moved.")
-		closed, err := p.closedServices(ctx)
-		isClosed := func(service string) bool { return slices.Contains(closed, service) }
-		if err == nil && len(journal.Closed) > 0 && !slices.ContainsFunc(journal.Closed, isClosed) { // some have no route, and so no page
-			fmt.Fprintln(p.Out, "warning: the edge shows no maintenance page: none of the applications is in maintenance")
-		}
 		// The watcher first: from now on nothing changes what is known of the replica.
 		for _, services := range [][]string{{watcherService}, p.databaseServices()} {
 			if _, _, err := p.local().Run(ctx, p.Project.Args(append([]string{"stop", "--timeout", "1"}, services...)...)...); err != nil {
 				return err
 			}
+		}
+		closed, _ := p.closedServices(ctx) // none, if the edge does not answer
+		isClosed := func(service string) bool { return slices.Contains(closed, service) }
+		if len(journal.Closed) > 0 && !slices.ContainsFunc(journal.Closed, isClosed) { // some have no route, and so no page
+			fmt.Fprintln(p.Out, "warning: the edge shows no maintenance page: none of the applications is in maintenance")
 		}
 		return nil
 	})

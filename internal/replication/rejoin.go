@@ -56,6 +56,9 @@ func (r *Rejoin) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.emptyQueues(ctx, all, replica); err != nil { // first: a call that ends early must not leave a replica with old ones
+		return err
+	}
 	for _, s := range all {
 		if r.isFollowing(ctx, s) {
 			fmt.Fprintf(r.Out, "%s: %s is a replica already\n", s.Name, replica.address)
@@ -71,9 +74,6 @@ func (r *Rejoin) Run(ctx context.Context) error {
 		}
 	}
 	if err := replica.start(ctx, portService, "peer"); err != nil {
-		return err
-	}
-	if err := r.emptyQueues(ctx, replica); err != nil {
 		return err
 	}
 	for _, s := range all {

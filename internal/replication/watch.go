@@ -81,13 +81,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 				*state.Databases[d.Name] = next
 				err := save()
 				mu.Unlock()
-				switch {
-				case own.Mode == next.Mode:
-				case next.Mode == Alone:
-					p.log.Warn("the primary is alone", zap.String("reason", next.Reason))
-				default:
-					p.log.Info("the replica has everything")
-				}
+				p.logMode(own.Mode, next, err)
 				if err != nil { // then nothing may change: a promotion would not know of it
 					p.log.Error("the state cannot be written", zap.Error(err))
 				} else if action != nil {
@@ -106,6 +100,17 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 	running.Wait()
 	return nil
+}
+
+// logMode logs a change of the mode that is on the disk.
+func (p *pair) logMode(before Mode, now DatabaseState, err error) {
+	switch {
+	case err != nil || before == now.Mode:
+	case now.Mode == Alone:
+		p.log.Warn("the primary is alone", zap.String("reason", now.Reason))
+	default:
+		p.log.Info("the replica has everything")
+	}
 }
 
 func (w *Watcher) setDefaults() {

@@ -9,6 +9,8 @@ import (
 	"context"
 	"net"
 	"sync"
+
+	"github.com/theworklabs/edge/internal/resource"
 )
 
 // Pool has the sockets by address. The zero Pool is ready to use, and safe for concurrent use.
@@ -16,7 +18,7 @@ type Pool struct {
 	// Open opens a socket. nil: as package net does.
 	Open func(ctx context.Context, network, address string, config net.ListenConfig) (net.Listener, error)
 
-	// OnError is called for each connection that could not be accepted. It may be nil.
+	// OnError is called for each attempt to accept a connection that fails. It may be nil.
 	OnError func(error)
 
 	mu      sync.Mutex
@@ -31,6 +33,21 @@ type socket struct {
 
 	listeners []*listener // open ones, the oldest first; guarded by pool.mu
 }
+
+// temporaryError is an error after which a server tries again. Of what a process can run out of, package net calls only descriptors temporary: for want of memory, a server
+// of package net/http would end.
+type temporaryError struct{ error }
+
+// Temporary says so, as [net.Error] has it.
+func (temporaryError) Temporary() bool { return true }
+
+// Timeout implements [net.Error].
+func (temporaryError) Timeout() bool { return false }
+
+// Unwrap returns what has failed.
+func (e temporaryError) Unwrap() error { return e.error }
+
+var _ net.Error = temporaryError{}
 
 // accepted is the result of an accept.
 type accepted struct {
@@ -88,6 +105,9 @@ func (s *socket) run() {
 		conn, err := s.ln.Accept()
 		if err != nil && s.pool.OnError != nil {
 			s.pool.OnError(err)
+		}
+		if _, isExhausted := resource.Exhausted(err); isExhausted {
+			err = temporaryError{err}
 		}
 		if !s.deliver(accepted{conn, err}) {
 			if err == nil {

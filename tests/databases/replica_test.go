@@ -195,7 +195,7 @@ func (w *writer) expectAll(t *testing.T, c *client) {
 
 // TestReplica has a primary and a replica on two machines, and loses each under writes, in four minutes. With EDGE_TEST_LONG, it loses the replica in all ways, has
 // it behind a bad network and on a full disk, takes backups on it, measures commits, and has promotions that are refused or interrupted; EDGE_TEST_KILLS and
-// EDGE_TEST_INTERRUPTIONS say how many (`make replica`: 20 each, in two hours).
+// EDGE_TEST_INTERRUPTIONS say how many (`make replica`: 20 each, in an hour and a half).
 func TestReplica(t *testing.T) {
 	tr, c := replicated(t)
 	if harness.IsLong() {

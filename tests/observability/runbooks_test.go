@@ -70,6 +70,9 @@ func TestRunbooksOfTheEdge(t *testing.T) {
 			_, _ = harness.Do(client, http.MethodGet, site("docs")+"/_test/echo", nil) // it may fail
 			return fires("EdgeExhausted")
 		})
+		if out := stack.MustCompose(t, "logs", "--since", "10m", "edge"); !strings.Contains(out, "has run out of descriptors") {
+			t.Errorf("the log does not say it:\n%.2000s", out)
+		}
 		restore() // as when some clients have gone: without any descriptor, nobody can ask the edge
 		if out := stack.MustCompose(t, "exec", "-T", "edge", "edge", "status"); !strings.Contains(out, "has run out of descriptors") {
 			t.Errorf("edge status does not say it:\n%s", out)
