@@ -2,7 +2,6 @@ package logs
 
 import (
 	"crypto/tls"
-	"math"
 	"net"
 	"slices"
 	"strings"
@@ -101,19 +100,7 @@ func (l *ecsLine) addField(f *zapcore.Field) bool {
 		name = "caddy." + f.Key
 	}
 	l.key(name)
-	switch f.Type {
-	case zapcore.Int64Type, zapcore.Int32Type, zapcore.Int16Type, zapcore.Int8Type:
-		l.AppendInt(f.Integer)
-	case zapcore.Uint64Type, zapcore.Uint32Type, zapcore.Uint16Type, zapcore.Uint8Type:
-		l.AppendUint(uint64(f.Integer))
-	case zapcore.BoolType:
-		l.AppendBool(f.Integer == 1)
-	case zapcore.Float64Type:
-		return l.float(math.Float64frombits(uint64(f.Integer)))
-	default:
-		return false
-	}
-	return true
+	return l.simple(f)
 }
 
 func (l *ecsLine) addObject(f *zapcore.Field) bool {

@@ -68,16 +68,8 @@ func (l jsonLine) addField(f *zapcore.Field) bool {
 	switch f.Type {
 	case zapcore.StringType:
 		l.quote(l.redacted(f.Key, f.String))
-	case zapcore.Int64Type, zapcore.Int32Type, zapcore.Int16Type, zapcore.Int8Type:
-		l.AppendInt(f.Integer)
-	case zapcore.Uint64Type, zapcore.Uint32Type, zapcore.Uint16Type, zapcore.Uint8Type:
-		l.AppendUint(uint64(f.Integer))
-	case zapcore.BoolType:
-		l.AppendBool(f.Integer == 1)
 	case zapcore.DurationType:
 		l.AppendFloat(float64(f.Integer)/float64(time.Second), 64)
-	case zapcore.Float64Type:
-		return l.float(math.Float64frombits(uint64(f.Integer)))
 	case zapcore.ObjectMarshalerType:
 		switch object := f.Interface.(type) {
 		case caddyhttp.LoggableHTTPRequest:
@@ -87,6 +79,23 @@ func (l jsonLine) addField(f *zapcore.Field) bool {
 		default:
 			return false
 		}
+	default:
+		return l.simple(f)
+	}
+	return true
+}
+
+// simple writes a number, or whether something is so. It returns false if the field has another type.
+func (l jsonLine) simple(f *zapcore.Field) bool {
+	switch f.Type {
+	case zapcore.Int64Type, zapcore.Int32Type, zapcore.Int16Type, zapcore.Int8Type:
+		l.AppendInt(f.Integer)
+	case zapcore.Uint64Type, zapcore.Uint32Type, zapcore.Uint16Type, zapcore.Uint8Type:
+		l.AppendUint(uint64(f.Integer))
+	case zapcore.BoolType:
+		l.AppendBool(f.Integer == 1)
+	case zapcore.Float64Type:
+		return l.float(math.Float64frombits(uint64(f.Integer)))
 	default:
 		return false
 	}
