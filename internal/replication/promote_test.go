@@ -90,7 +90,7 @@ func TestWhatAReplicaMayLack(t *testing.T) {
 	}
 }
 
-// TestVisitorsSeeAMaintenancePage during a promotion, and no longer than that; if the edge shows none, the operator is told.
+// TestVisitorsSeeAMaintenancePage during a promotion, and no longer than that; if the edge shows none, there is a warning.
 func TestVisitorsSeeAMaintenancePage(t *testing.T) {
 	f := newFakes(t)
 	f.expectPromoted(t, &Promotion{})

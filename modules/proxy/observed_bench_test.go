@@ -16,6 +16,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap/buffer"
+	"go.uber.org/zap/zapcore"
 
 	_ "github.com/theworklabs/edge/modules/logs"
 	_ "github.com/theworklabs/edge/modules/statuspage"
@@ -23,13 +25,13 @@ import (
 
 // BenchmarkObserved measures what a request pays for being seen: metrics that are read each second and an open status page (figures), the shipped access log beside
 // them, without secrets and through a queue (on), the same in the Elastic Common Schema, as the overlay has it (ecs), with four more logs, as if each site had its own (logs),
-// and Caddy's own instead (json). One that is discarded is never encoded: what is left is what Caddy does for any access log (discard). Each is compared with a site that has
+// Caddy's own instead (json), and an encoder that writes nothing, which no other can be cheaper than (nothing). One that is discarded is never encoded: what is left is what Caddy does for any access log (discard). Each is compared with a site that has
 // none of it (off). The numbers include the client and the backend, so only their ratios are meaningful.
 func BenchmarkObserved(b *testing.B) {
 	body := strings.Repeat("x", 1024)
 	a := newBackend(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }).start(b)
 	const routes = "handle /metrics {\n %s\n}\nhandle_path /status* {\n %s\n}\nhandle {\n edge_proxy api:80\n}\n"
-	nothing, figures := fmt.Sprintf(routes, "respond 404", "respond 404"), fmt.Sprintf(routes, "metrics", "edge_status")
+	none, figures := fmt.Sprintf(routes, "respond 404", "respond 404"), fmt.Sprintf(routes, "metrics", "edge_status")
 	const queue = " output queue {\n  wrap null\n }\n"
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	const redacted = " {\n" + queue + " format redact\n}"
@@ -39,12 +41,13 @@ func BenchmarkObserved(b *testing.B) {
 		fmt.Fprintf(&moreLogs, "log other%d%s\n", i, strings.Replace(redacted, "{", fmt.Sprintf("{\n include http.log.access.other%d", i), 1))
 	}
 	for _, variant := range []struct{ name, directives, defaultLog, globalOptions string }{
-		{name: "off", directives: nothing},
+		{name: "off", directives: none},
 		{name: "figures", directives: figures},
 		{name: "discard", directives: figures + "log {\n output discard\n}", defaultLog: " output discard\n"},
 		{name: "json", directives: figures + "log {\n output null\n format json\n}", defaultLog: " output null\n format json\n"},
 		{name: "on", directives: figures + "log" + redacted, defaultLog: defaultLog},
 		{name: "ecs", directives: strings.ReplaceAll(figures+"log"+redacted, "redact", "ecs"), defaultLog: strings.ReplaceAll(defaultLog, "redact", "ecs")},
+		{name: "nothing", directives: figures + "log {\n output null\n format nothing\n}", defaultLog: " output null\n format nothing\n"},
 		{name: "logs", directives: figures + "log" + redacted, defaultLog: defaultLog, globalOptions: moreLogs.String()},
 	} {
 		b.Run(variant.name, func(b *testing.B) {
@@ -81,7 +84,35 @@ func processorTime(tb testing.TB) time.Duration {
 
 func init() {
 	caddy.RegisterModule(nullWriter{})
+	caddy.RegisterModule(nothingEncoder{})
 }
+
+// nothingEncoder writes nothing, and takes no memory for a request.
+type nothingEncoder struct{ zapcore.Encoder }
+
+// CaddyModule returns the Caddy module information.
+func (nothingEncoder) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.logging.encoders.nothing", New: func() caddy.Module { return new(nothingEncoder) }}
+}
+
+// UnmarshalCaddyfile implements [caddyfile.Unmarshaler].
+func (*nothingEncoder) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
+
+// Clone implements [zapcore.Encoder].
+func (e *nothingEncoder) Clone() zapcore.Encoder { return e }
+
+// AddObject implements [zapcore.Encoder]. Caddy adds nothing else to the context of a request's logger.
+func (*nothingEncoder) AddObject(string, zapcore.ObjectMarshaler) error { return nil }
+
+// AddString implements [zapcore.Encoder].
+func (*nothingEncoder) AddString(string, string) {}
+
+// EncodeEntry implements [zapcore.Encoder].
+func (*nothingEncoder) EncodeEntry(zapcore.Entry, []zapcore.Field) (*buffer.Buffer, error) {
+	return nothing.Get(), nil
+}
+
+var nothing = buffer.NewPool()
 
 // nullWriter writes to /dev/null. Of a log with the output discard, Caddy encodes nothing.
 type nullWriter struct{ caddy.StderrWriter }

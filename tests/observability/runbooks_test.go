@@ -120,7 +120,7 @@ func limitOfDescriptors(t *testing.T) []byte {
 	return found[1]
 }
 
-// slowReceiver is a receiver of logs that reads nothing until it is told to.
+// slowReceiver is a receiver of logs that reads nothing before read is called.
 type slowReceiver struct {
 	address string
 
