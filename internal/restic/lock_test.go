@@ -14,6 +14,7 @@ import (
 func TestABackupWaitsForARemovalThatGoesOn(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, program string) {
 		r := newRepository(t, program)
+		r.LockWait = 250 * time.Millisecond // so that 40 attempts take longer than the prune is stopped, however fast restic is
 		save(t, r, randomBytes(1<<20))
 		// A prune is stopped when it has the repository for itself.
 		prune := exec.Command(program, "prune")
