@@ -72,9 +72,10 @@ func (x *exchange) acquire() (registry.Claim, error) {
 	x.retry.isImmediate = false
 	ctx, stop := downstream.Watch(x.req)
 	defer stop()
-	defer x.holdUntilReturn()()
+	endHold := x.startHold()
 	x.pickOptions.Client = x.client()
 	claim, err := x.service.Acquire(ctx, x.pickOptions)
+	endHold() // before a refusal is logged, which says for how long
 	if err != nil {
 		return registry.Claim{}, x.refuse(err)
 	}

@@ -52,7 +52,7 @@ func (x *exchange) awaitMaintenanceEnd() error {
 func (x *exchange) pause(window *maintenance.Window) error {
 	ctx, stop := downstream.Watch(x.req)
 	defer stop()
-	defer x.holdUntilReturn()()
+	defer x.startHold()()
 	err := x.service.Pause(ctx, x.client(), x.startedAt, window.Done())
 	switch {
 	case ctx.Err() != nil:

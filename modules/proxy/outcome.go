@@ -24,8 +24,8 @@ type phaseTimes struct {
 	firstByte time.Duration // in the last attempt
 }
 
-// holdUntilReturn adds the time until the function that it returns is called to the time for which the request was held.
-func (x *exchange) holdUntilReturn() func() {
+// startHold begins a time for which the request is held, which ends when the function that it returns is called.
+func (x *exchange) startHold() func() {
 	start, endSpan := time.Now(), x.startHoldSpan()
 	return func() {
 		endSpan()
