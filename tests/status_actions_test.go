@@ -50,7 +50,7 @@ func TestTheStatusPagesButtonsInABrowser(t *testing.T) {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
 	var seen struct {
-		Errors                      []string
+		Errors, Violations          []string
 		Unconfirmed                 int
 		Drain, Drained, Undo, Close string
 		Open, Failed                string
@@ -59,8 +59,8 @@ func TestTheStatusPagesButtonsInABrowser(t *testing.T) {
 	if err := json.Unmarshal(out, &seen); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if len(seen.Errors) > 0 || seen.Unconfirmed != 0 {
-		t.Errorf("errors %q, %d actions that nobody has confirmed", seen.Errors, seen.Unconfirmed)
+	if len(seen.Errors) > 0 || len(seen.Violations) > 0 || seen.Unconfirmed != 0 {
+		t.Errorf("errors %q, violations of axe %q, %d actions that nobody has confirmed", seen.Errors, seen.Violations, seen.Unconfirmed)
 	}
 	if !strings.HasPrefix(seen.Drain, "Send no new requests to ") || !strings.Contains(seen.Drained, "drained by an operator") || !strings.HasPrefix(seen.Undo, "Send new requests to ") {
 		t.Errorf("drain: it asks %q, shows %q, and asks %q", seen.Drain, seen.Drained, seen.Undo)

@@ -2,13 +2,32 @@
 //
 // Takes the actions of the status page at URL, of whose only service one container is ready, as people do, and prints one line of JSON: what it has seen. DIR gets a screenshot.
 import { join } from 'node:path';
+import { violations } from './axe.js';
 import { launch } from './launch.js';
 import { despiteNetworkChanges } from './networks.js';
 
 const [url, username, password, dir] = process.argv.slice(2);
 const browser = await launch();
-const page = await (await browser.newContext({ httpCredentials: { username, password } })).newPage();
-const seen = { errors: [] };
+const httpCredentials = { username, password };
+const seen = { errors: [], violations: [] };
+
+// Axe, with the buttons of a service, and with the question that one asks.
+for (const [name, options] of Object.entries({
+  light: { colorScheme: 'light' }, dark: { colorScheme: 'dark' }, 'phone, dark': { colorScheme: 'dark', viewport: { width: 360, height: 800 }, hasTouch: true, isMobile: true },
+})) {
+  const page = await (await browser.newContext({ ...options, httpCredentials, bypassCSP: true })).newPage();
+  await despiteNetworkChanges(page, () => page.goto(url));
+  await page.locator('#services tbody button.toggle').click();
+  const drain = page.locator('tr.details').getByRole('button', { name: 'Drain', exact: true });
+  await drain.waitFor();
+  seen.violations.push(...await violations(page, `${name}, buttons`));
+  await drain.click();
+  await page.getByRole('dialog').waitFor();
+  seen.violations.push(...await violations(page, `${name}, question`));
+  await page.context().close();
+}
+
+const page = await (await browser.newContext({ httpCredentials })).newPage();
 page.on('pageerror', (error) => seen.errors.push(String(error)));
 await despiteNetworkChanges(page, () => page.goto(url));
 const details = page.locator('tr.details');

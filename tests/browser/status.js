@@ -3,13 +3,12 @@
 // Uses the status page at URL as people do, with Debian's Chromium, and prints one line of JSON: what it has seen. DIR gets screenshots. The page
 // must have services, the first of which is not fine.
 import { join } from 'node:path';
-import { createRequire } from 'node:module';
+import { violations } from './axe.js';
 import { launch } from './launch.js';
 import { despiteNetworkChanges } from './networks.js';
 
 const [url, dir, count] = process.argv.slice(2);
 const messages = Number(count);
-const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const browser = await launch('--enable-precise-memory-info');
 const seen = { errors: [], violations: [], overflow: [] };
 
@@ -35,9 +34,7 @@ for (const [name, options] of Object.entries({
   await page.locator('#services tbody button').first().click();
   await page.waitForTimeout(1500);
   await page.screenshot({ path: join(dir, `status-${name}.png`), fullPage: name === 'phone' });
-  await page.addScriptTag({ path: axe });
-  const { violations } = await page.evaluate(() => axe.run());
-  for (const v of violations) seen.violations.push(`${name}: ${v.id}: ${v.nodes[0].html.slice(0, 200)}`);
+  seen.violations.push(...await violations(page, name));
   const width = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   if (width[0] > width[1]) seen.overflow.push(`${name}: ${width}`);
   await page.context().close();
