@@ -19,7 +19,7 @@ var gateway string
 func TestMain(m *testing.M) {
 	harness.Main(m, harness.Suite{
 		Dir:      "tests/acme",
-		Requires: []harness.Requirement{harness.Docker, harness.Compose, harness.Images("edge:dev", "edge-gate:dev")},
+		Requires: []harness.Requirement{harness.Docker, harness.Compose, harness.Images("edge:dev", "edge-gate:dev", "edge-test/observability:test")},
 		Setup: func(string) error {
 			// Most of the time, each test waits for an edge to try again.
 			return errors.Join(flag.Set("test.parallel", "5"), findGateway())
