@@ -212,6 +212,9 @@ func (r *restoreRun) findTargets(ctx context.Context, m *Manifest) (targets []*t
 		if err := t.findMount(); err != nil {
 			return nil, err
 		}
+		if err := r.refuseReplicated(ctx, t); err != nil {
+			return nil, err
+		}
 		if err := r.checkCompatible(ctx, t); err != nil {
 			return nil, err
 		}
