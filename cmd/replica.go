@@ -175,14 +175,15 @@ func showReplica(ctx context.Context, w io.Writer, stack *replication.Stack, asJ
 func printReplication(w io.Writer, state *replication.State, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "primary %s, replica %s; without the replica: %s\n", state.Primary, state.Replica, state.Policy)
-	fmt.Fprintln(t, "DATABASE\tMODE\tFOR\tREPLICA\tLAG\tWAITING")
+	fmt.Fprintln(t, "DATABASE\tMODE\tFOR\tREPLICA\tLAG\tWAITING\tWAIT")
 	for _, name := range slices.Sorted(maps.Keys(state.Databases)) {
 		d := state.Databases[name]
 		replica := "not connected"
 		if d.IsConnected {
 			replica = "connected"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.0fs\t%d\n", name, d.Mode, age(now, d.Since), replica, d.LagSeconds, d.Waiting)
+		wait := time.Duration(d.WaitSeconds * float64(time.Second)).Round(time.Millisecond)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.0fs\t%d\t%s\n", name, d.Mode, age(now, d.Since), replica, d.LagSeconds, d.Waiting, wait)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -316,8 +316,8 @@ as_user tar -x -C `+quoteShell(staged))
 segment=$(LC_ALL=C pg_controldata "$staged" | sed -n 's/^Bytes per WAL segment: *//p')
 for file in "$logs"/*; do truncate -s "$segment" "$file"; done
 rm -f "$staged/standby.signal"
-# The copy has no standby, for which commits would wait.
-sed -i '/^ *synchronous_standby_names/d' "$staged/postgresql.auto.conf"
+# The copy has no standby, for which commits would wait, and nothing that would let it take writes (compose.replica.yaml).
+sed -i '/^ *synchronous_standby_names/d; /^ *default_transaction_read_only/d' "$staged/postgresql.auto.conf"
 touch "$staged/recovery.signal"
 chown postgres "$staged/recovery.signal"
 cp "$staged/postgresql.auto.conf" /tmp/auto.conf

@@ -102,7 +102,7 @@ for name in read_only rpl_semi_sync_master_enabled; do
 	case $(run "SHOW GLOBAL VARIABLES LIKE '$name'" | cut -f 2) in '' | OFF) ;; *) run "SET GLOBAL $name = OFF" ;; esac
 done`
 	if kind == Postgres {
-		script = postgresLogin + psql + ` --command "ALTER SYSTEM SET synchronous_standby_names = ''" --command 'SELECT pg_reload_conf()' >/dev/null`
+		script = postgresLogin + psql + ` --command "ALTER SYSTEM SET synchronous_standby_names = ''" --command 'ALTER SYSTEM RESET default_transaction_read_only' --command 'SELECT pg_reload_conf()' >/dev/null`
 	}
 	_, err := c.run(ctx, nil, io.Discard, script)
 	return err

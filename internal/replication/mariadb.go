@@ -20,6 +20,23 @@ type mariadb struct {
 	db       *sql.DB
 	password string // of root, which is the same on both hosts
 	followed string // the position from which it was started by Follow
+	waits    waits
+}
+
+// waits are the sums of a server since its start, when they were last read.
+type waits struct {
+	duration time.Duration
+	count    int64
+}
+
+// mean returns how long one of those took that were added since the last call, and notes the sums; 0 at first, and after a restart of the server.
+func (w *waits) mean(duration time.Duration, count int64) time.Duration {
+	before := *w
+	*w = waits{duration, count}
+	if before.count == 0 || count <= before.count || duration < before.duration {
+		return 0
+	}
+	return (duration - before.duration) / time.Duration(count-before.count)
 }
 
 func openMariaDB(c *Config, host string) (Server, error) {
@@ -52,7 +69,7 @@ func (m *mariadb) Primary(ctx context.Context) (s PrimaryState, err error) {
 		return s, err
 	}
 	s.Position = lastPosition(logged, applied)
-	status, err := m.rows(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', 'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_master_wait_sessions', 'Rpl_semi_sync_master_yes_tx', 'Rpl_semi_sync_master_no_tx')")
+	status, err := m.rows(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', 'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_master_wait_sessions', 'Rpl_semi_sync_master_yes_tx', 'Rpl_semi_sync_master_no_tx', 'Rpl_semi_sync_master_tx_wait_time', 'Rpl_semi_sync_master_tx_waits')")
 	if err != nil {
 		return s, err
 	}
@@ -65,6 +82,9 @@ func (m *mariadb) Primary(ctx context.Context) (s PrimaryState, err error) {
 	s.Waiting, _ = strconv.Atoi(value["rpl_semi_sync_master_wait_sessions"])
 	s.Confirmed, _ = strconv.ParseInt(value["rpl_semi_sync_master_yes_tx"], 10, 64)
 	s.Unconfirmed, _ = strconv.ParseInt(value["rpl_semi_sync_master_no_tx"], 10, 64)
+	microseconds, _ := strconv.ParseInt(value["rpl_semi_sync_master_tx_wait_time"], 10, 64)
+	waits, _ := strconv.ParseInt(value["rpl_semi_sync_master_tx_waits"], 10, 64)
+	s.Wait = m.waits.mean(time.Duration(microseconds)*time.Microsecond, waits)
 	return s, nil
 }
 

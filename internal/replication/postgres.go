@@ -59,22 +59,26 @@ func (p *postgres) Close() { _ = p.db.Close() }
 
 // Primary implements [Server].
 func (p *postgres) Primary(ctx context.Context) (s PrimaryState, err error) {
-	err = p.db.QueryRowContext(ctx, "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> ''").Scan(&s.IsReplica, &s.IsSynchronous)
+	err = p.db.QueryRowContext(ctx, `SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '', current_setting('default_transaction_read_only')::bool`).Scan(&s.IsReplica, &s.IsSynchronous, &s.IsReadOnly)
 	if err != nil || s.IsReplica {
 		return s, err
 	}
 	var isStreaming, isSync sql.NullBool
 	var confirmed sql.NullInt64
+	var wait sql.NullFloat64
 	var reply sql.NullString
 	err = p.db.QueryRowContext(ctx, `
 		SELECT pg_current_wal_lsn()::text, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint,
-			(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'), r.streaming, r.sync, r.confirmed, r.reply
+			(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'), r.streaming, r.sync, r.confirmed, r.wait, r.reply
 		FROM (SELECT 1) one LEFT JOIN LATERAL (
 			SELECT state = 'streaming' AND pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn) < $1 AS streaming, sync_state = 'sync' AS sync,
-				pg_wal_lsn_diff(flush_lsn, '0/0')::bigint AS confirmed, reply_time::text AS reply
+				pg_wal_lsn_diff(flush_lsn, '0/0')::bigint AS confirmed, extract(epoch FROM flush_lag)::float8 AS wait, reply_time::text AS reply
 			FROM pg_stat_replication WHERE application_name = $2 ORDER BY backend_start DESC LIMIT 1
-		) r ON true`, catchUpBytes, replicaName).Scan(&s.Position, &s.Generation, &s.Waiting, &isStreaming, &isSync, &confirmed, &reply)
+		) r ON true`, catchUpBytes, replicaName).Scan(&s.Position, &s.Generation, &s.Waiting, &isStreaming, &isSync, &confirmed, &wait, &reply)
 	s.Confirmed = confirmed.Int64
+	if s.IsSynchronous { // else nothing waits for the replica
+		s.Wait = seconds(wait.Float64)
+	}
 	s.IsConnected = isStreaming.Bool && p.hasReplied(reply.String, time.Now())
 	s.IsInSync = s.IsSynchronous && s.IsConnected && isSync.Bool
 	return s, err
@@ -131,8 +135,10 @@ func (p *postgres) createSlot(ctx context.Context) error {
 // Settle has the checkpointer, which lets all other processes know whether they have to wait, read its settings: it does so before a checkpoint.
 func (p *postgres) Settle(ctx context.Context) error { return p.run(ctx, "CHECKPOINT") }
 
-// SetWritable implements [Server].
-func (p *postgres) SetWritable(context.Context) error { return nil } // a primary is writable
+// SetWritable implements [Server]. Transactions that begin from now on may write, in all sessions.
+func (p *postgres) SetWritable(ctx context.Context) error {
+	return p.run(ctx, "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+}
 
 // Reconnect implements [Server].
 func (p *postgres) Reconnect(context.Context) error { return nil } // it tries by itself
@@ -169,7 +175,7 @@ func (p *postgres) Promote(ctx context.Context) error {
 			return errors.New("it was not promoted within 300 s")
 		}
 	}
-	return p.SetSynchronous(ctx, false)
+	return errors.Join(p.SetSynchronous(ctx, false), p.SetWritable(ctx)) // it may have been started again since it was promoted
 }
 
 // Follow has nothing to set: the copy itself says that it is a replica.

@@ -288,6 +288,17 @@ func (p *Promotion) abort(ctx context.Context, journal *promotionJournal) error 
 			}
 		}
 	}
+	for _, s := range all { // the watcher would let them take writes after the applications are open
+		err := p.bounded(ctx, func(ctx context.Context) error {
+			return eventually(ctx, func(ctx context.Context) bool {
+				_, err := s.primaryState(ctx)
+				return err == nil && s.primary.SetWritable(ctx) == nil
+			})
+		})
+		if err != nil {
+			fmt.Fprintf(p.Out, "warning: %s on %s takes no writes yet: %v\n", s.Name, journal.From, err)
+		}
+	}
 	if len(journal.Promoted) > 0 {
 		fmt.Fprintf(p.Out, "note: %s has begun to be the primary: keep its databases off until edge replica rejoin --overwrite\n", journal.To)
 	}

@@ -46,16 +46,17 @@ const lostAfter = 10 * time.Second
 
 // PrimaryState is what a database server says of itself and its replica.
 type PrimaryState struct {
-	IsReplica     bool   // it follows another server, and takes no writes
-	IsReadOnly    bool   // it takes no writes yet
-	IsSynchronous bool   // its commits wait for the replica
-	IsConnected   bool   // the replica receives, and confirms
-	IsInSync      bool   // its commits wait for the replica, which has all earlier ones
-	Waiting       int    // commits that wait for the replica
-	Unconfirmed   int64  // grows with what was acknowledged although the replica had not confirmed it
-	Confirmed     int64  // grows with what the replica confirms
-	Position      string // the end of its log
-	Generation    int64  // see [ReplicaState]
+	IsReplica     bool          // it follows another server, and takes no writes
+	IsReadOnly    bool          // it takes no writes yet
+	IsSynchronous bool          // its commits wait for the replica
+	IsConnected   bool          // the replica receives, and confirms
+	IsInSync      bool          // its commits wait for the replica, which has all earlier ones
+	Waiting       int           // commits that wait for the replica
+	Wait          time.Duration // how long the last commits have waited for the replica; 0 if there were none lately
+	Unconfirmed   int64         // grows with what was acknowledged although the replica had not confirmed it
+	Confirmed     int64         // grows with what the replica confirms
+	Position      string        // the end of its log
+	Generation    int64         // see [ReplicaState]
 }
 
 // ReplicaState is what a database server says of the one that it follows.

@@ -33,8 +33,9 @@ type DatabaseState struct {
 	ReplicaStarted time.Time `json:"replica_started"`
 
 	IsPrimaryUp bool    `json:"primary_up"`
-	IsConnected bool    `json:"connected"` // the replica receives, and confirms
-	Waiting     int     `json:"waiting"`   // commits that wait for the replica
+	IsConnected bool    `json:"connected"`    // the replica receives, and confirms
+	Waiting     int     `json:"waiting"`      // commits that wait for the replica
+	WaitSeconds float64 `json:"wait_seconds"` // the longest that commits have waited for the replica in the last minute
 	LagSeconds  float64 `json:"lag_seconds"`
 	Problem     string  `json:"problem,omitempty"` // what needs attention now
 }

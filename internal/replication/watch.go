@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -167,6 +168,28 @@ type pair struct {
 	isSettled     bool    // all of the primary goes by its present setting
 	target        *string // what the replica must have before it counts as having everything; nil if that is not known yet
 	unconfirmed   int64   // the primary's counter
+	recentWaits   []waited
+}
+
+// waited is how long commits have waited for the replica at a time.
+type waited struct {
+	at   time.Time
+	wait time.Duration
+}
+
+// waitWindow is how long what commits have waited is remembered: longer than Prometheus takes to ask again.
+const waitWindow = time.Minute
+
+// longestWait notes a wait, and returns the longest one of the last minute.
+func (p *pair) longestWait(wait time.Duration, now time.Time) (longest time.Duration) {
+	p.recentWaits = slices.DeleteFunc(p.recentWaits, func(w waited) bool { return now.Sub(w.at) > waitWindow })
+	if wait > 0 {
+		p.recentWaits = append(p.recentWaits, waited{now, wait})
+	}
+	for _, w := range p.recentWaits {
+		longest = max(longest, w.wait)
+	}
+	return longest
 }
 
 func (p *pair) close() {
@@ -250,6 +273,7 @@ func (p *pair) decide(d DatabaseState, s seen, now time.Time) (DatabaseState, *a
 	hasLeft := s.replicaErr == nil && s.replica.IsReplica && !s.replica.IsConnected
 	d.IsConnected = d.IsPrimaryUp && s.primary.IsConnected && !hasLeft && !p.isStuck(s.primary, now)
 	d.Waiting, d.LagSeconds, d.Problem = s.primary.Waiting, s.replica.Lag.Seconds(), p.problem(d, s)
+	d.WaitSeconds = p.longestWait(s.primary.Wait, now).Seconds()
 	if d.IsConnected || p.lastConnected.IsZero() {
 		p.lastConnected = now
 	}

@@ -143,6 +143,47 @@ func TestWaitingCommitsAreNoticed(t *testing.T) {
 	}
 }
 
+// TestTheLongestWaitIsOfTheLastMinute, so that Prometheus sees each.
+func TestTheLongestWaitIsOfTheLastMinute(t *testing.T) {
+	p, now := new(pair), time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for i, step := range []struct{ after, wait, want time.Duration }{
+		{0, 0, 0},
+		{time.Second, 20 * time.Millisecond, 20 * time.Millisecond},
+		{time.Second, 2 * time.Second, 2 * time.Second},
+		{time.Second, 30 * time.Millisecond, 2 * time.Second},
+		{59 * time.Second, 0, 2 * time.Second},
+		{time.Second, 0, 30 * time.Millisecond},
+		{time.Minute, 0, 0},
+	} {
+		now = now.Add(step.after)
+		if got := p.longestWait(step.wait, now); got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+}
+
+// TestMeanOfWaits: MariaDB has sums since its start.
+func TestMeanOfWaits(t *testing.T) {
+	var w waits
+	for i, step := range []struct {
+		duration time.Duration
+		count    int64
+		want     time.Duration
+	}{
+		{time.Hour, 1000, 0}, // how long those of before took is not known
+		{time.Hour + 3*time.Second, 1002, 1500 * time.Millisecond},
+		{time.Hour + 3*time.Second, 1002, 0},
+		{10 * time.Second, 2, 0}, // it has restarted
+		{11 * time.Second, 3, time.Second},
+		{0, 0, 0},
+		{time.Second, 1, 0},
+	} {
+		if got := w.mean(step.duration, step.count); got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+}
+
 // TestAModeOutlivesTheWatcher as long as both hosts are the same: only a watcher changes it.
 func TestAModeOutlivesTheWatcher(t *testing.T) {
 	now := time.Now()

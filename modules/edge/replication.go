@@ -40,6 +40,7 @@ var (
 	descReplicationPrimary     = prometheus.NewDesc("edge_replication_primary_up", "1 if the primary responds, else 0.", databaseLabels, nil)
 	descReplicationConnected   = prometheus.NewDesc("edge_replication_connected", "1 if the replica receives from the primary, and confirms, else 0.", databaseLabels, nil)
 	descReplicationWaiting     = prometheus.NewDesc("edge_replication_waiting_commits", "Commits that wait for the replica.", databaseLabels, nil)
+	descReplicationWait        = prometheus.NewDesc("edge_replication_commit_wait_seconds", "The longest that commits have waited until the replica confirmed them, as seen in the last minute.", databaseLabels, nil)
 	descReplicationLag         = prometheus.NewDesc("edge_replication_lag_seconds", "How old what the replica has applied is.", databaseLabels, nil)
 )
 
@@ -48,7 +49,7 @@ type replicationMetrics struct{}
 
 // Describe implements prometheus.Collector.
 func (replicationMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descReplicationTime, descReplicationSynchronous, descReplicationAlone, descReplicationPrimary, descReplicationConnected, descReplicationWaiting, descReplicationLag} {
+	for _, d := range []*prometheus.Desc{descReplicationTime, descReplicationSynchronous, descReplicationAlone, descReplicationPrimary, descReplicationConnected, descReplicationWaiting, descReplicationWait, descReplicationLag} {
 		to <- d
 	}
 }
@@ -76,6 +77,7 @@ func (replicationMetrics) Collect(to chan<- prometheus.Metric) {
 		gauge(descReplicationPrimary, toFloat(d.IsPrimaryUp), name)
 		gauge(descReplicationConnected, toFloat(d.IsConnected), name)
 		gauge(descReplicationWaiting, float64(d.Waiting), name)
+		gauge(descReplicationWait, d.WaitSeconds, name)
 		gauge(descReplicationLag, d.LagSeconds, name)
 	}
 }

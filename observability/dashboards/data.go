@@ -31,6 +31,7 @@ func data() board {
 				number("Commits that wait now", "", "", `sum(edge_replication_waiting_commits)`),
 				number("Lag now", "s", "", `max(edge_replication_lag_seconds)`).redAbove(60),
 				graph("Commits that wait", "", "For the replica, which does not confirm.", query{`max by (database) (edge_replication_waiting_commits)`, "{{database}}"}),
+				graph("Wait of a commit", "s", "For the replica: the longest of a minute.", query{`max by (database) (edge_replication_commit_wait_seconds)`, "{{database}}"}),
 				graph("Lag", "s", "How old what the replica has applied is.", query{`max by (database) (edge_replication_lag_seconds)`, "{{database}}"}),
 				graph("Connected", "", "1 if the replica receives, and confirms.", query{`min by (database) (edge_replication_connected)`, "{{database}}"}),
 			}},

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		Requires: []harness.Requirement{
 			harness.Docker, harness.Compose,
 			{"restic", "version"},
-			harness.Images("edge:dev", "edge-gate:dev", "edge-test/mariadb:test", "edge-test/postgres:test", "edge-test/redis:test", "edge-test/haproxy:test", "edge-test/corteza:test"),
+			harness.Images("edge:dev", "edge-gate:dev", "edge-test/mariadb:test", "edge-test/postgres:test", "edge-test/redis:test", "edge-test/haproxy:test", "edge-test/corteza:test", "edge-test/observability:test"),
 		},
 		Teardown: func(bool) error {
 			ctx := context.Background()
@@ -108,6 +108,7 @@ func newPair(t *testing.T) *pair {
 			t.Fatal(err)
 		}
 		p.first.Setenv(name, "127.0.0.1:"+published)
+		p.first.HTTPS = published // the last one
 	}
 	appendLine(t, env, "DATABASES_HOST="+p.address)
 	for _, m := range []*machine{p.first, p.second} {

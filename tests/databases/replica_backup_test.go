@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theworklabs/edge/internal/replication"
 	"github.com/theworklabs/edge/tests/harness"
 )
 
@@ -34,6 +35,35 @@ func (tr *trio) testBackups(t *testing.T, c *client) {
 	if out := replica.edge(t, "backup", "list"); strings.Count(out, "bigcapital") < 2 {
 		t.Errorf("the list has not both backups:\n%s", out)
 	}
+	tr.testRestore(t, c)
+}
+
+// testRestore puts a set of the replica in the place of the primary's data. It is refused, by both machines, until the replica is stopped, as docs/replication.md says.
+func (tr *trio) testRestore(t *testing.T, c *client) {
+	primary, replica := tr.hosts(t)
+	copyFile(t, filepath.Join(replica.dir, "backup.env"), filepath.Join(primary.dir, "backup.env"))
+	restore := []string{"restore", "latest", "bigcapital", "corteza", "--from", replica.Name}
+	for m, want := range map[*machine]string{primary: "has a replica, which cannot follow a restore", replica: "is a replica: restore the primary"} {
+		if out := m.tryEdge(t, restore...); !strings.Contains(out, want) {
+			t.Errorf("the restore is not refused with %q:\n%s", want, out)
+		}
+	}
+	if _, err := c.psql(t.Context(), "INSERT INTO numbers VALUES ('after the backup')"); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(tr.first.edge(t, "replica", "forget"))
+	t.Log(primary.edge(t, restore...))
+	tr.first.MustCompose(t, "up", "--detach", "replication")
+	t.Log(tr.first.edge(t, "replica", "rejoin"))
+	tr.eventuallyMode(t, replication.Synchronous)
+	if out, err := c.psql(t.Context(), "SELECT count(*) FROM numbers WHERE name = 'after the backup'"); err != nil || out != "0" {
+		t.Errorf("after the restore, there are %q rows of after the backup, %v", out, err)
+	}
+	w := c.startWriter(t, "restored")
+	defer w.stop(t, c)
+	w.expectMore(t, "rows are written after the restore")
+	w.stop(t, c)
+	w.expectAll(t, c)
 }
 
 // replays reports whether the replica's PostgreSQL replays its log, and has replayed what it received.

@@ -1,14 +1,12 @@
 package databases
 
 import (
+	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -74,11 +72,43 @@ func (tr *trio) testNobodyLooks(t *testing.T) {
 	tr.first.MustCompose(t, "stop", "replication")
 	harness.EventuallyWithin(t, 2*time.Minute, "edge status says that nobody looks", func() bool { return strings.Contains(status(), problem) })
 	t.Log(status())
+	tr.expectAlert(t, "ReplicationUnknown")
 	tr.first.MustCompose(t, "up", "--detach", "replication")
 	harness.EventuallyWithin(t, time.Minute, "somebody looks again", func() bool {
 		out := status()
 		return strings.Contains(out, "replica on ") && !strings.Contains(out, problem)
 	})
+	tr.expectNoAlert(t)
+}
+
+// testPrimaryIsDown kills the primaries, and starts them again where they were: nothing is lost, and they take no writes until replication has seen them.
+func (tr *trio) testPrimaryIsDown(t *testing.T, c *client) {
+	primary, _ := tr.hosts(t)
+	w := c.startWriter(t, "down")
+	defer w.stop(t, c)
+	w.expectMore(t, "rows are written")
+	primary.MustCompose(t, "kill", "bigcapital-mysql", "corteza-db")
+	tr.expectAlert(t, "PrimaryDown")
+	tr.first.MustCompose(t, "stop", "replication")
+	primary.MustCompose(t, "start", "bigcapital-mysql", "corteza-db")
+	c.wait(t, "the databases respond", true)
+	tr.expectReadOnlyErrors(t, c)
+	tr.first.MustCompose(t, "start", "replication")
+	w.expectMore(t, "rows are written again")
+	tr.expectNoAlert(t)
+	w.stop(t, c)
+	w.expectAll(t, c)
+}
+
+// expectReadOnlyErrors fails the test if a database takes writes.
+func (tr *trio) expectReadOnlyErrors(t *testing.T, c *client) {
+	t.Helper()
+	for i, write := range []func(context.Context, string) (string, error){c.sql, c.psql} {
+		table, want := []string{"bigcapital_system.numbers", "numbers"}[i], []string{"--read-only option", "read-only transaction"}[i]
+		if out, err := write(t.Context(), "INSERT INTO "+table+" VALUES ('unseen')"); err == nil || !strings.Contains(out, want) {
+			t.Errorf("%s takes a write before replication has seen it: %s, %v", table, out, err)
+		}
+	}
 }
 
 // testLostReplica loses the replica with both policies. Nothing that is acknowledged is lost, and nothing happens silently.
@@ -91,21 +121,13 @@ func (tr *trio) testLostReplica(t *testing.T, c *client) {
 		t.Run(f.name+", and commits wait", func(t *testing.T) {
 			replica.MustCompose(t, append([]string{f.begin}, f.services...)...)
 			time.Sleep(15 * time.Second)
-			before := w.count()
-			time.Sleep(5 * time.Second)
-			if after := w.count(); after != before {
-				t.Errorf("commits do not wait: %v, then %v", before, after)
-			}
-			out := tr.first.tryEdge(t, "replica", "status")
-			if !strings.Contains(out, "the replica needs attention") {
-				t.Errorf("the status says nothing:\n%s", out)
-			}
-			t.Log(out)
+			tr.expectWaiting(t, w)
 			if s := tr.state(t); s.Databases["mariadb"].Mode != replication.Synchronous || s.Databases["postgres"].Mode != replication.Synchronous {
 				t.Errorf("the primary is alone")
 			}
 			replica.MustCompose(t, append([]string{f.end}, f.services...)...)
 			w.expectMore(t, "rows are written again")
+			tr.expectNoAlert(t)
 		})
 	}
 	defer tr.setPolicy(t, replication.Stop)
@@ -123,14 +145,33 @@ func (tr *trio) testLostReplica(t *testing.T, c *client) {
 				t.Errorf("the log does not say why:\n%.2000s", out)
 			}
 			w.expectMore(t, "rows are written by the primary alone")
+			tr.expectAlert(t, "PrimaryWasAlone", "PrimaryAlone")
+			tr.expectAlert(t, "PrimaryAlone")
 			t.Log(tr.first.tryEdge(t, "replica", "status"))
 			replica.MustCompose(t, append([]string{f.end}, f.services...)...)
 			tr.eventuallyMode(t, replication.Synchronous)
 			w.expectMore(t, "rows are written with the replica")
+			tr.expectNoAlert(t)
 		})
 	}
 	w.stop(t, c)
 	w.expectAll(t, c)
+}
+
+// expectWaiting fails the test if rows are acknowledged, or if nobody says that commits wait for the replica.
+func (tr *trio) expectWaiting(t *testing.T, w *writer) {
+	t.Helper()
+	before := w.count()
+	tr.expectAlert(t, "CommitsWaitForTheReplica")
+	time.Sleep(5 * time.Second)
+	if after := w.count(); after != before {
+		t.Errorf("commits do not wait: %v, then %v", before, after)
+	}
+	out := tr.first.tryEdge(t, "replica", "status")
+	if !strings.Contains(out, "the replica needs attention") {
+		t.Errorf("the status says nothing:\n%s", out)
+	}
+	t.Log(out)
 }
 
 // setPolicy says what happens without the replica.
@@ -260,120 +301,24 @@ func (tr *trio) testRefusedPromotions(t *testing.T, c *client) {
 	})
 }
 
-// testInterruptedPromotions kills a promotion at many times. Called again, it ends with the replica as the primary.
-func (tr *trio) testInterruptedPromotions(t *testing.T, c *client) {
-	for round := range harness.Count(t, "EDGE_TEST_INTERRUPTIONS", 1) {
-		primary, _ := tr.hosts(t)
-		w := c.startWriter(t, fmt.Sprintf("interrupted%d", round))
-		time.Sleep(2 * time.Second)
-		if round%2 == 0 {
-			primary.MustCompose(t, "kill", "bigcapital-mysql", "corteza-db")
-		}
-		before := string(readFile(t, filepath.Join(tr.first.dir, ".env")))
-		tr.interrupt(t, round, "promote")
-		if after := string(readFile(t, filepath.Join(tr.first.dir, ".env"))); after == before {
-			t.Errorf("the hosts are not exchanged")
-		}
-		if now, _ := tr.hosts(t); now == primary {
-			t.Errorf("the old primary is the primary")
-		}
-		w.expectMore(t, "rows are written again")
-		w.stop(t, c)
-		w.expectAll(t, c)
-		tr.interrupt(t, round, "rejoin")
-		tr.eventuallyMode(t, replication.Synchronous)
+// testWithoutReplica gives the replica up for good, as docs/replication.md says. The primary takes writes, also after it has restarted.
+func (tr *trio) testWithoutReplica(t *testing.T, c *client) {
+	primary, replica := tr.hosts(t)
+	tr.setPolicy(t, replication.Continue)
+	replica.MustCompose(t, "stop")
+	tr.eventuallyMode(t, replication.Alone)
+	without := func(m *harness.Project, file string) {
+		m.Files = slices.DeleteFunc(slices.Clone(m.Files), func(name string) bool { return filepath.Base(name) == file })
 	}
-}
-
-// interrupt runs an operation, and kills it with all that it has started, later each time, until it succeeds: in two of four rounds by the clock, in the others as soon
-// as it has printed one line more than the time before.
-func (tr *trio) interrupt(t *testing.T, round int, operation string) {
-	t.Helper()
-	byLine := round%4 >= 2
-	for i := 0; ; i++ {
-		cmd, out := tr.startOperation(t, operation)
-		done := make(chan error, 1)
-		go func() { done <- cmd.Wait() }()
-		var timeout <-chan time.Time
-		if !byLine {
-			timeout = time.After(time.Duration(1000+2000*i+500*round) * time.Millisecond)
-		}
-		last, isOver := "before its first line", false
-		for n := 0; !isOver; {
-			select {
-			case err := <-done:
-				if err != nil {
-					t.Fatalf("%s, interrupted %d times: %v\n%s", operation, i, err, out)
-				}
-				t.Logf("%s, interrupted %d times:\n%s", operation, i, out)
-				return
-			case line := <-out.lines:
-				n++
-				last, isOver = "after: "+line, byLine && n > i
-			case <-timeout:
-				isOver = true
-			}
-		}
-		killTree(cmd.Process.Pid)
-		<-done
-		t.Logf("%s was killed %s", operation, last)
-	}
-}
-
-// startOperation starts `edge replica` with an operation.
-func (tr *trio) startOperation(t *testing.T, operation string) (*exec.Cmd, *transcript) {
-	t.Helper()
-	cmd := tr.first.command(t, append([]string{"replica", operation}, tr.first.FileArgs()...)...)
-	out := &transcript{lines: make(chan string, 100)}
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return cmd, out
-}
-
-// transcript is what a program prints. The lines are sent, too.
-type transcript struct {
-	lines chan string
-
-	mu      sync.Mutex
-	text    strings.Builder
-	partial string
-}
-
-// Write implements [io.Writer].
-func (s *transcript) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.text.Write(p)
-	s.partial += string(p)
-	for {
-		line, rest, ok := strings.Cut(s.partial, "\n")
-		if !ok {
-			return len(p), nil
-		}
-		s.partial = rest
-		select {
-		case s.lines <- line:
-		default:
-		}
-	}
-}
-
-// String returns all that was printed.
-func (s *transcript) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
-// killTree kills a process and all that it has started.
-func killTree(pid int) {
-	children, _ := exec.Command("pgrep", "--parent", strconv.Itoa(pid)).Output() // none is an error
-	_ = syscall.Kill(pid, syscall.SIGKILL)
-	for _, child := range strings.Fields(string(children)) {
-		if n, err := strconv.Atoi(child); err == nil {
-			killTree(n)
-		}
-	}
+	primary.MustCompose(t, "exec", "-T", "corteza-db", "sh", "-c", `psql --username "$POSTGRES_USER" "$POSTGRES_DB" --command "SELECT pg_drop_replication_slot('replica')"`)
+	without(primary.Project, "compose.replica.yaml")
+	primary.MustCompose(t, "up", "--detach", "--wait", "--remove-orphans")
+	without(tr.first.Project, "compose.replicated.yaml")
+	tr.first.MustCompose(t, "up", "--detach", "--no-deps", "--remove-orphans", "edge")
+	w := c.startWriter(t, "without")
+	w.expectMore(t, "rows are written")
+	primary.MustCompose(t, "restart", "bigcapital-mysql", "corteza-db")
+	w.expectMore(t, "rows are written after a restart")
+	w.stop(t, c)
+	w.expectAll(t, c)
 }

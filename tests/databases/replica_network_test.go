@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -107,7 +105,7 @@ func (tr *trio) useLink(t *testing.T, address string) {
 	tr.eventuallyMode(t, replication.Synchronous)
 }
 
-// dropPackets loses a share of the packets of a container in each direction, until the test ends or undo is called.
+// dropPackets loses a share of the packets of a container in each direction, all if that is 1, until the test ends or undo is called.
 func dropPackets(t *testing.T, container string, share float64) (undo func()) {
 	t.Helper()
 	var undos [][]string
@@ -122,7 +120,10 @@ func dropPackets(t *testing.T, container string, share float64) (undo func()) {
 	t.Cleanup(undo)
 	for address := range strings.FieldsSeq(harness.MustDocker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", container)) {
 		for _, rule := range [][]string{{"PREROUTING", "--source", address}, {"POSTROUTING", "--destination", address}} {
-			rule = append(rule, "--protocol", "tcp", "--match", "statistic", "--mode", "random", "--probability", fmt.Sprint(share), "--jump", "DROP")
+			if share < 1 {
+				rule = append(rule, "--protocol", "tcp", "--match", "statistic", "--mode", "random", "--probability", fmt.Sprint(share))
+			}
+			rule = append(rule, "--jump", "DROP")
 			if out, err := exec.Command("iptables", append([]string{"--table", "mangle", "--append"}, rule...)...).CombinedOutput(); err != nil {
 				t.Fatalf("iptables %v: %v: %s", rule, err, out)
 			}
@@ -151,6 +152,7 @@ func (tr *trio) testBadNetwork(t *testing.T, c *client) {
 		link.delay.Store(int64(time.Second))
 		time.Sleep(20 * time.Second)
 		w.expectMore(t, "rows are written with two seconds between the machines")
+		tr.expectAlert(t, "CommitsSlow")
 		t.Log(tr.first.tryEdge(t, "replica", "status"))
 		link.delay.Store(0)
 		w.stop(t, c)
@@ -162,6 +164,10 @@ func (tr *trio) testBadNetwork(t *testing.T, c *client) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		harness.EventuallyWithin(t, 2*time.Minute, "CommitsSlow is not even pending", func() bool {
+			alerts, err := tr.first.Alerts(t.Context(), `alertname="CommitsSlow"`)
+			return err == nil && len(alerts) == 0
+		})
 		w := c.startWriter(t, "lossy")
 		defer w.stop(t, c)
 		for _, share := range []float64{0.02, 0.1, 0.3} {
@@ -170,7 +176,8 @@ func (tr *trio) testBadNetwork(t *testing.T, c *client) {
 			time.Sleep(20 * time.Second)
 			w.expectMore(t, "rows are written")
 			after, took := w.count(), time.Since(start).Seconds()
-			t.Logf("%.0f %% of the packets are lost: %.1f and %.1f rows a second", 100*share, float64(after[0]-before[0])/took, float64(after[1]-before[1])/took)
+			alerts, err := tr.first.Alerts(t.Context(), `alertname="CommitsSlow"`)
+			t.Logf("%.0f %% of the packets are lost: %.1f and %.1f rows a second; CommitsSlow: %v, %v", 100*share, float64(after[0]-before[0])/took, float64(after[1]-before[1])/took, alerts, err)
 			undo()
 		}
 		tr.eventuallyMode(t, replication.Synchronous)
@@ -232,115 +239,63 @@ func (c *client) commit(ctx context.Context, container, script string, n int) er
 	return err
 }
 
-// putOnSmallDisk has the databases of a machine on a disk of a given size, which can be filled.
-func (m *machine) putOnSmallDisk(t *testing.T, megabytes int) {
+// cut takes a machine's databases off the network, until the test ends or undo is called. They run on.
+func (m *machine) cut(t *testing.T) (undo func()) {
 	t.Helper()
-	m.disk = filepath.Join(m.dir, "disk")
-	if err := os.Mkdir(m.disk, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", m.disk, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0755", megabytes)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // after the machine's containers have gone
-		if err := syscall.Unmount(m.disk, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	text := "volumes:\n"
-	for _, volume := range []string{"bigcapital_mysql", "corteza_db"} {
-		directory := filepath.Join(m.disk, volume)
-		if err := os.Mkdir(directory, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		text += fmt.Sprintf("  %s: {driver: local, driver_opts: {type: none, o: bind, device: %q}}\n", volume, directory)
-	}
-	file := filepath.Join(m.dir, "disk.yaml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m.Files = append(m.Files, file)
-}
-
-// fillDisk leaves no space on the machine's disk. free ends that.
-func (m *machine) fillDisk(t *testing.T) (free func()) {
-	t.Helper()
-	name := filepath.Join(m.disk, "filler")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for size := int64(64 << 20); size >= 4096; {
-		info, err := f.Stat()
+	var undos []func()
+	for _, service := range []string{"databases", "peer"} {
+		id, err := m.Container(t.Context(), service)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if syscall.Fallocate(int(f.Fd()), 0, info.Size(), size) != nil {
-			size /= 2
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
+		undos = append(undos, dropPackets(t, id, 1))
 	}
 	return func() {
-		if err := os.Remove(name); err != nil {
-			t.Error(err)
+		for _, undo := range undos {
+			undo()
 		}
 	}
 }
 
-// testFullDisk: the replica's disk is full. Commits wait, which the status says, and go on when there is space.
-func (tr *trio) testFullDisk(t *testing.T, c *client) {
-	_, replica := tr.hosts(t)
-	if replica.disk == "" {
-		t.Fatal("the replica's disk is not the small one")
-	}
-	w := c.startWriter(t, "full")
-	defer w.stop(t, c)
-	w.expectMore(t, "rows are written")
-	free := replica.fillDisk(t)
-	// More than what the replica's logs still have space for. These statements wait, too.
-	bulk := make(chan error, 2)
-	for _, write := range []func() (string, error){
-		func() (string, error) {
-			return c.sql(t.Context(), "USE bigcapital_system; CREATE TABLE bulk AS SELECT REPEAT('x', 1000) AS text FROM seq_1_to_100000")
-		},
-		func() (string, error) {
-			return c.psql(t.Context(), "CREATE TABLE bulk AS SELECT repeat(md5(n::text), 30) AS text FROM generate_series(1, 100000) n")
-		},
-	} {
-		go func() {
-			_, err := write()
-			bulk <- err
-		}()
-	}
-	time.Sleep(30 * time.Second)
-	before := w.count()
-	time.Sleep(5 * time.Second)
-	if after := w.count(); after != before {
-		t.Errorf("commits do not wait: %v, then %v", before, after)
-	}
-	out := tr.first.tryEdge(t, "replica", "status")
-	if !strings.Contains(out, "the replica needs attention") {
-		t.Errorf("the status says nothing:\n%s", out)
-	}
-	t.Log(out)
-	start := time.Now()
-	free()
-	harness.EventuallyWithin(t, 4*time.Minute, "rows are written again", func() bool { now := w.count(); return now[0] > before[0]+3 && now[1] > before[1]+3 })
-	t.Logf("rows were written again %.0f s after there was space", time.Since(start).Seconds())
-	tr.eventuallyMode(t, replication.Synchronous)
-	for range 2 {
-		t.Logf("a statement that had to wait: %v", <-bulk)
-	}
-	w.stop(t, c)
-	w.expectAll(t, c)
-	for _, drop := range []func() (string, error){
-		func() (string, error) { return c.sql(t.Context(), "DROP TABLE IF EXISTS bigcapital_system.bulk") },
-		func() (string, error) { return c.psql(t.Context(), "DROP TABLE IF EXISTS bulk") },
-	} {
-		if out, err := drop(); err != nil {
-			t.Error(out, err)
-		}
-	}
+// testCut takes the replica off the network, and then the primary, which runs on while the replica is promoted, and comes back.
+func (tr *trio) testCut(t *testing.T, c *client) {
+	env := filepath.Join(tr.first.dir, ".env")
+	tr.expectNoAlert(t)
+	t.Run("the replica", func(t *testing.T) {
+		_, replica := tr.hosts(t)
+		w := c.startWriter(t, "cut")
+		defer w.stop(t, c)
+		w.expectMore(t, "rows are written")
+		undo := replica.cut(t)
+		time.Sleep(15 * time.Second)
+		tr.expectWaiting(t, w)
+		undo()
+		w.expectMore(t, "rows are written again")
+		tr.eventuallyMode(t, replication.Synchronous)
+		tr.expectNoAlert(t)
+		w.stop(t, c)
+		w.expectAll(t, c)
+	})
+	t.Run("the primary", func(t *testing.T) {
+		primary, _ := tr.hosts(t)
+		w := c.startWriter(t, "cut-primary")
+		defer w.stop(t, c)
+		w.expectMore(t, "rows are written")
+		undo := primary.cut(t)
+		tr.expectAlert(t, "PrimaryDown")
+		appendLine(t, env, "DATABASES_DOCKER=unix:///nonexistent/docker.sock")
+		t.Log(tr.first.edge(t, "replica", "promote", "--primary-is-off"))
+		appendLine(t, env, "DATABASES_REPLICA_DOCKER=unix:///var/run/docker.sock")
+		w.expectMore(t, "rows are written again")
+		tr.expectNoWrites(t, primary, runningOn)
+		undo()
+		time.Sleep(15 * time.Second)
+		tr.expectNoWrites(t, primary, runningOn) // it is on the network again
+		w.expectMore(t, "rows are written by the new primary")
+		w.stop(t, c)
+		w.expectAll(t, c)
+		t.Log(tr.first.edge(t, "replica", "rejoin"))
+		tr.eventuallyMode(t, replication.Synchronous)
+		tr.expectNoOldRows(t, primary)
+	})
 }

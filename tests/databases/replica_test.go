@@ -1,17 +1,12 @@
 package databases
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/theworklabs/edge/internal/replication"
 	"github.com/theworklabs/edge/tests/harness"
@@ -22,6 +17,8 @@ type trio struct {
 	*pair
 	third  *machine
 	byHost map[string]*machine
+
+	oldRows int // that expectNoWrites has tried to write
 }
 
 // newTrio makes all directories as docs/replication.md does, and makes the third machine a replica.
@@ -71,11 +68,39 @@ func newTrio(t *testing.T) *trio {
 	tr.third.downAtEnd(t)
 	p.setRemote(true)
 	p.first.Files = append(p.first.Files, filepath.Join(p.first.dir, "compose.replicated.yaml"))
+	services := []string{"bigcapital-mysql", "bigcapital-redis", "corteza-db", "corteza-server", "gate", "edge", "replication"}
+	if harness.IsLong() {
+		p.first.observe(t)
+		services = append(services, "prometheus")
+	}
 	p.second.MustCompose(t, "up", "--detach")
 	tr.third.MustCompose(t, "up", "--detach", "--wait")
 	p.second.MustCompose(t, "up", "--detach", "--wait")
-	p.first.MustCompose(t, "up", "--detach", "--wait", "bigcapital-mysql", "bigcapital-redis", "corteza-db", "edge", "replication")
+	p.first.MustCompose(t, append([]string{"up", "--detach", "--wait"}, services...)...)
 	return tr
+}
+
+// observe adds Prometheus with the shipped alerts to the machine.
+func (m *machine) observe(t *testing.T) {
+	t.Helper()
+	hash := strings.TrimSpace(m.run(t, "hash-password", "--bcrypt-cost", "10", "--plaintext", "of nobody"))
+	m.Setenv("OBSERVABILITY_PASSWORD_HASH", hash)
+	m.Setenv("OBSERVABILITY_SUBNET", "172.16.183.0/24")
+	m.Setenv("OBSERVABILITY_RANGE", "172.16.183.128/25")
+	copyTree(t, "../../observability", mkdir(t, filepath.Join(m.dir, "observability")))
+	for _, file := range []string{"../../compose.observability.yaml", "../compose.prometheus.yaml"} {
+		to := filepath.Join(m.dir, filepath.Base(file))
+		copyFile(t, file, to)
+		m.Files = append(m.Files, to)
+	}
+}
+
+func mkdir(t *testing.T, dir string) string {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func (tr *trio) state(t *testing.T) *replication.State {
@@ -94,105 +119,6 @@ func (tr *trio) hosts(t *testing.T) (primary, replica *machine) {
 	return tr.byHost[s.Primary], tr.byHost[s.Replica]
 }
 
-// writer inserts numbers through the names of the applications, and keeps those that were acknowledged.
-type writer struct {
-	mu           sync.Mutex
-	acknowledged [2][]string // by database: MariaDB, PostgreSQL
-	last         [2]time.Time
-	longest      [2]time.Duration // between two acknowledgements
-	cancel       context.CancelFunc
-	running      sync.WaitGroup
-}
-
-// writePause is the time between two writes to a database. Each is a program that connects: without a pause they take all of two processors, and health checks
-// no longer end in time.
-func writePause() time.Duration {
-	if harness.IsLong() {
-		return 50 * time.Millisecond
-	}
-	return 200 * time.Millisecond
-}
-
-var writeScripts = [2]string{
-	`while :; do i=$((i + 1)); MYSQL_PWD="$BIGCAPITAL_DB_PASSWORD" timeout 60 mariadb --host bigcapital-mysql --user bigcapital --connect-timeout 2 --execute "INSERT INTO bigcapital_system.numbers VALUES ('$0-$i')" 2>/dev/null && echo "$0-$i"; sleep "$PAUSE"; done`,
-	`while :; do i=$((i + 1)); PGCONNECT_TIMEOUT=2 PGPASSWORD="$CORTEZA_DB_PASSWORD" timeout 60 psql --host corteza-db --username corteza --quiet --command "INSERT INTO numbers VALUES ('$0-$i')" 2>/dev/null && echo "$0-$i"; sleep "$PAUSE"; done`,
-}
-
-func (c *client) startWriter(t *testing.T, name string) *writer {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	w := &writer{cancel: cancel}
-	for i, container := range []string{c.mariadb, c.postgres} {
-		cmd := exec.CommandContext(ctx, "docker", "exec", "--env", "PAUSE="+fmt.Sprint(writePause().Seconds()), container, "bash", "-c", "i=0; "+writeScripts[i], name)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		w.last[i] = time.Now()
-		w.running.Go(func() {
-			lines := bufio.NewScanner(out)
-			for lines.Scan() {
-				now := time.Now()
-				w.mu.Lock()
-				w.acknowledged[i] = append(w.acknowledged[i], lines.Text())
-				w.longest[i] = max(w.longest[i], now.Sub(w.last[i]))
-				w.last[i] = now
-				w.mu.Unlock()
-			}
-			_ = cmd.Wait()
-		})
-	}
-	return w
-}
-
-func (w *writer) count() (n [2]int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i := range n {
-		n[i] = len(w.acknowledged[i])
-	}
-	return n
-}
-
-// stop ends the writer, also in its containers.
-func (w *writer) stop(t *testing.T, c *client) {
-	t.Helper()
-	for _, container := range []string{c.mariadb, c.postgres} {
-		_, _ = inContainer(context.WithoutCancel(t.Context()), container, "pkill -f numbers; true", "")
-	}
-	w.cancel()
-	w.running.Wait()
-}
-
-// expectAll fails the test if an acknowledged number is missing.
-func (w *writer) expectAll(t *testing.T, c *client) {
-	t.Helper()
-	for i, query := range []func(context.Context, string) (string, error){c.sql, c.psql} {
-		table := []string{"bigcapital_system.numbers", "numbers"}[i]
-		text, err := query(t.Context(), "SELECT name FROM "+table)
-		if err != nil {
-			t.Fatal(err)
-		}
-		there := make(map[string]bool)
-		for _, name := range strings.Fields(text) {
-			there[name] = true
-		}
-		missing := 0
-		for _, name := range w.acknowledged[i] {
-			if !there[name] {
-				missing++
-			}
-		}
-		if missing > 0 {
-			t.Errorf("%s: %d of %d acknowledged rows are missing", table, missing, len(w.acknowledged[i]))
-		}
-		t.Logf("%s: %d acknowledged rows, %d missing, nothing was acknowledged for %.1f s", table, len(w.acknowledged[i]), missing, w.longest[i].Seconds())
-	}
-}
-
 // TestReplica has a primary and a replica on two machines, and loses each under writes, in four minutes. With EDGE_TEST_LONG, it loses the replica in all ways, has
 // it behind a bad network and on a full disk, takes backups on it, measures commits, and has promotions that are refused or interrupted; EDGE_TEST_KILLS and
 // EDGE_TEST_INTERRUPTIONS say how many (`make replica`: 20 each, in an hour and a half).
@@ -200,16 +126,19 @@ func TestReplica(t *testing.T) {
 	tr, c := replicated(t)
 	if harness.IsLong() {
 		t.Run("nobody looks", func(t *testing.T) { tr.testNobodyLooks(t) })
+		t.Run("the primary is down", func(t *testing.T) { tr.testPrimaryIsDown(t, c) })
 		t.Run("the replica is lost", func(t *testing.T) { tr.testLostReplica(t, c) })
 		t.Run("backups are taken on the replica", func(t *testing.T) { tr.testBackups(t, c) })
 		t.Run("what a commit costs", func(t *testing.T) { tr.testCommitLatency(t, c) })
 		t.Run("the network is bad", func(t *testing.T) { tr.testBadNetwork(t, c) })
 		t.Run("the replica's disk is full", func(t *testing.T) { tr.testFullDisk(t, c) })
+		t.Run("the network is cut", func(t *testing.T) { tr.testCut(t, c) })
 	}
 	t.Run("the replica takes over", func(t *testing.T) { tr.testTakeovers(t, c) })
 	if harness.IsLong() {
 		t.Run("promotions are refused", func(t *testing.T) { tr.testRefusedPromotions(t, c) })
 		t.Run("promotions are interrupted", func(t *testing.T) { tr.testInterruptedPromotions(t, c) })
+		t.Run("without a replica again", func(t *testing.T) { tr.testWithoutReplica(t, c) })
 	}
 }
 
@@ -222,6 +151,7 @@ func (tr *trio) testTakeovers(t *testing.T, c *client) {
 		w := c.startWriter(t, fmt.Sprintf("kill%d", round))
 		harness.Eventually(t, "rows are written", func() bool { n := w.count(); return min(n[0], n[1]) > 20 })
 		tr.queue(t, "SET", fmt.Sprintf("job%d", round), "x")
+		v := tr.startVisitor(t)
 		if round%2 == 0 {
 			primary.MustCompose(t, "kill", "bigcapital-mysql", "corteza-db")
 			t.Log(tr.first.edge(t, "replica", "promote"))
@@ -232,39 +162,57 @@ func (tr *trio) testTakeovers(t *testing.T, c *client) {
 			appendLine(t, env, "DATABASES_REPLICA_DOCKER=unix:///var/run/docker.sock") // the machine is on again
 		}
 		w.expectMore(t, "rows are written again")
+		v.stop(t)
 		if keys := tr.queue(t, "KEYS", "*"); keys != "" { // also not those of an earlier round, from when this machine was the primary
 			t.Errorf("after the promotion, the queues have %s", keys)
 		}
 		w.stop(t, c)
 		w.expectAll(t, c)
-		tr.expectNoWrites(t, primary)
+		tr.expectNoWrites(t, primary, restarted)
 		if !harness.IsLong() {
 			return // the copy for the new replica takes minutes
 		}
 		t.Log(tr.first.edge(t, "replica", "rejoin"))
+		tr.expectNoOldRows(t, primary)
 	}
 	t.Log(tr.first.edge(t, "replica", "status"))
 }
 
-// expectMore waits until more rows are acknowledged.
-func (w *writer) expectMore(t *testing.T, what string) {
-	t.Helper()
-	n := w.count()
-	harness.EventuallyWithin(t, time.Minute, what, func() bool { now := w.count(); return now[0] > n[0]+3 && now[1] > n[1]+3 })
-}
+// These say why an old primary acknowledges no write: it has started again, and is read-only; or it has run on, and waits for its replica.
+const (
+	restarted = true
+	runningOn = false
+)
 
-// expectNoWrites starts an old primary again, and fails the test if it acknowledges a write.
-func (tr *trio) expectNoWrites(t *testing.T, m *machine) {
+// expectNoWrites starts an old primary again, if it does not run, and fails the test unless it refuses a write, or has a client wait for ever.
+func (tr *trio) expectNoWrites(t *testing.T, m *machine, isRestarted bool) {
 	t.Helper()
+	tr.oldRows++
 	m.MustCompose(t, "up", "--detach", "--wait", "bigcapital-mysql", "corteza-db")
 	for service, script := range map[string]string{
-		"bigcapital-mysql": `MYSQL_PWD="$MARIADB_PASSWORD" timeout 5 mariadb --user "$MARIADB_USER" --execute "INSERT INTO bigcapital_system.numbers VALUES ('old')"`,
-		"corteza-db":       `timeout 5 psql --username "$POSTGRES_USER" "$POSTGRES_DB" --command "INSERT INTO numbers VALUES ('old')"`,
+		"bigcapital-mysql": `MYSQL_PWD="$MARIADB_PASSWORD" timeout 5 mariadb --user "$MARIADB_USER" --execute "INSERT INTO bigcapital_system.numbers VALUES ('$0')"`,
+		"corteza-db":       `timeout 5 psql --username "$POSTGRES_USER" "$POSTGRES_DB" --command "INSERT INTO numbers VALUES ('$0')"`,
 	} {
-		if out, err := m.Compose(t.Context(), "exec", "-T", service, "sh", "-c", script); err == nil {
-			t.Errorf("the old primary takes a write: %s", out)
-		} else {
-			t.Logf("the old primary: %v", err)
+		want := "exit status 124" // of timeout
+		if isRestarted {
+			want = map[string]string{"bigcapital-mysql": "running with the --read-only option", "corteza-db": "read-only transaction"}[service]
+		}
+		out, err := m.Compose(t.Context(), "exec", "-T", service, "sh", "-c", script, fmt.Sprintf("old%d", tr.oldRows))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s of the old primary does not say %q: %s, %v", service, want, out, err)
+		}
+	}
+}
+
+// expectNoOldRows fails the test if a machine, which was a primary and follows the new one now, has a row of [trio.expectNoWrites].
+func (tr *trio) expectNoOldRows(t *testing.T, m *machine) {
+	t.Helper()
+	for service, script := range map[string]string{
+		"bigcapital-mysql": `MYSQL_PWD="$MARIADB_ROOT_PASSWORD" mariadb --batch --skip-column-names --execute "SELECT count(*) FROM bigcapital_system.numbers WHERE name LIKE 'old%'"`,
+		"corteza-db":       `psql --username "$POSTGRES_USER" "$POSTGRES_DB" --tuples-only --no-align --command "SELECT count(*) FROM numbers WHERE name LIKE 'old%'"`,
+	} {
+		if out := strings.TrimSpace(m.MustCompose(t, "exec", "-T", service, "sh", "-c", script)); out != "0" {
+			t.Errorf("%s has %s rows that an old primary has not acknowledged", service, out)
 		}
 	}
 }
