@@ -16,7 +16,7 @@ STEP := @tests/step
 GOTEST := go test -race -vet=off -ldflags=-w
 SUITE := $(GOTEST) -count=1 -timeout $(HANGS)
 
-.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release test-upgrade test-delivery testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident collector status-page env
+.PHONY: test test-bare short setup lint bench bench-compare fuzz image sbom release release-images release-sign release-publish test-release test-upgrade test-delivery testssl reliability benchmark benchmark-traefik test-long projects edge-rollouts closes swarm test-kubernetes replica backups backup-bench incident runbooks collector status-page env
 
 # Everything: sets up what is missing (and says what it installs), then runs all tests with the race detector. Each step prints
 # how long it took.
@@ -176,9 +176,15 @@ backup-bench: setup image
 	EDGE_TEST_GIGABYTES=4 go test -count=1 -timeout 3h -v -run 'TestLargeData|TestCostOfLogs' ./tests/backup
 
 # An application becomes slow, dies, and gets a bad version: which alerts fire, when, and what the figures and the page say, and then the edge runs out of descriptors.
-# Then the runbooks of the edge itself are followed. 45 minutes.
+# 25 minutes.
 incident: setup image
-	EDGE_TEST_INCIDENT=1 go test -count=1 -timeout 90m -v -run 'TestAnIncident|TestRunbooks' ./tests/observability
+	EDGE_TEST_INCIDENT=1 go test -count=1 -timeout 60m -v -run TestAnIncident ./tests/observability
+
+# Runbooks are followed: a fault is made, its alert is there, what the runbook looks at says why, and what it does ends the alert. For MemoryAlmostFull, a container takes all of the
+# machine's memory but for 4 %. 35 minutes.
+runbooks: setup image
+	EDGE_TEST_INCIDENT=1 go test -count=1 -timeout 90m -v -run TestRunbooks ./tests/observability
+	go test -count=1 -timeout 30m -v -run TestRunbooks ./tests/acme
 
 # The status page of 100 services with a day of messages, and of 1,000 with three hours of them. 5 minutes. EDGE_TEST_PICTURES is where the screenshots go.
 status-page: setup image

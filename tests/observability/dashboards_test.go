@@ -40,9 +40,9 @@ func expressions(t *testing.T, file string) map[string]string {
 		t.Fatal(err)
 	}
 	found := make(map[string]string)
-	for _, p := range board.Panels {
+	for n, p := range board.Panels { // titles are not unique
 		for i, target := range p.Targets {
-			found[fmt.Sprintf("%s, query %d", p.Title, i+1)] = target.Expr
+			found[fmt.Sprintf("panel %d, %s, query %d", n+1, p.Title, i+1)] = target.Expr
 		}
 	}
 	for _, a := range board.Annotations.List {

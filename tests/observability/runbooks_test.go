@@ -19,10 +19,10 @@ import (
 )
 
 // TestRunbooksOfTheEdge follows those of LogEntriesDropped and EdgeExhausted: the alert fires, what the runbook looks at says why, and after what it does the alert ends.
-// It takes a quarter of an hour, because the alerts look back for ten minutes: make incident.
+// It takes a quarter of an hour, because the alerts look back for ten minutes: make runbooks.
 func TestRunbooksOfTheEdge(t *testing.T) {
 	if os.Getenv("EDGE_TEST_INCIDENT") == "" {
-		t.Skip("a quarter of an hour: make incident")
+		t.Skip("a quarter of an hour: make runbooks")
 	}
 	stack.WaitReady(t, "corteza-docs:80", 1)
 	shipped, dir := stack.Files, t.TempDir()
