@@ -18,10 +18,12 @@ func (r *restoreRun) refuseReplicated(ctx context.Context, t *target) error {
 	}
 	script := mariadbLogin + `
 run() { ` + mariadbClient + ` --batch --skip-column-names --execute "$1"; }
-if [ -n "$(run 'SHOW SLAVE STATUS')" ]; then
+replica=$(run 'SHOW SLAVE STATUS')
+clients=$(run "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'RPL_SEMI_SYNC_MASTER_CLIENTS'")
+if [ -n "$replica" ]; then
 	echo replica
 else
-	case $(run "SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_clients'" | cut -f 2) in '' | 0) ;; *) echo primary ;; esac
+	case $clients in '' | 0) ;; *) echo primary ;; esac
 fi`
 	if t.kind == Postgres {
 		script = postgresLogin + psql + ` --command "SELECT CASE WHEN pg_is_in_recovery() THEN 'replica' WHEN EXISTS (SELECT FROM pg_stat_replication WHERE application_name = 'replica') THEN 'primary' END"`
@@ -32,6 +34,7 @@ fi`
 	for attempt := range 5 { // MariaDB notices only after some seconds that its replica was stopped
 		var out strings.Builder
 		if _, err := (&container{t.container, r.Docker, t.service}).run(ctx, nil, &out, script); err != nil {
+			r.progress.printLine("note: %s does not say whether it has a replica, which could not follow a restore", t.service)
 			return nil
 		}
 		if role = strings.TrimSpace(out.String()); role != "primary" || attempt == 4 {
@@ -48,7 +51,7 @@ fi`
 	case "primary":
 		return hint.New(fmt.Errorf("%s has a replica, which cannot follow a restore", t.service), next)
 	case "replica":
-		return hint.New(errors.New(t.service+" is a replica: restore the primary"), next)
+		return hint.New(errors.New(t.service+" is a replica"), "restore on the machine with the primary, which edge replica status names on the first machine: docs/replication.md")
 	}
 	return nil
 }

@@ -23,8 +23,12 @@ func TestAPromotionIsGivenUp(t *testing.T) {
 	}
 	f.mariadb.replicaErr = errDown // its machine has failed, too; no application has written there
 	f.hosts["a"].running = nil     // stopped by the promotion
+	f.mariadb.primary.IsReadOnly, f.postgres.primary.IsReadOnly = true, true
 	if err := p.Run(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if f.mariadb.primary.IsReadOnly || f.postgres.primary.IsReadOnly {
+		t.Error("the applications are open, and a database takes no writes")
 	}
 	ran := strings.Join(f.local.ran, "\n")
 	if !strings.Contains(ran, "up --detach --no-deps replication db") || !strings.Contains(ran, "edge maintenance off app") {

@@ -55,12 +55,16 @@ func (s fakeServer) Primary(context.Context) (PrimaryState, error) {
 func (s fakeServer) Replica(context.Context) (ReplicaState, error) { return s.replica, s.replicaErr }
 func (s fakeServer) SetSynchronous(context.Context, bool) error    { return nil }
 func (s fakeServer) Settle(context.Context) error                  { return nil }
-func (s fakeServer) SetWritable(context.Context) error             { return nil }
 func (s fakeServer) Reconnect(context.Context) error               { return nil }
 func (s fakeServer) Has(context.Context, string) (bool, error)     { return !s.lacks, s.replicaErr }
 func (s fakeServer) Tables(context.Context) (int, error)           { return s.tables, nil }
 func (s fakeServer) Follow(context.Context, string) error          { return nil }
 func (s fakeServer) Close()                                        {}
+func (s fakeServer) SetWritable(context.Context) error {
+	s.primary.IsReadOnly = false
+	return nil
+}
+
 func (s fakeServer) Promote(context.Context) error {
 	s.promoted++
 	s.replica.IsReplica, s.replica.IsWritable = false, true

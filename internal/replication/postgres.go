@@ -57,9 +57,12 @@ func keepOne(db *sql.DB) {
 // Close implements [Server].
 func (p *postgres) Close() { _ = p.db.Close() }
 
-// Primary implements [Server].
+// Primary implements [Server]. Whether it takes writes is what compose.replica.yaml has set in its files: a setting of a role or a database is somebody else's.
 func (p *postgres) Primary(ctx context.Context) (s PrimaryState, err error) {
-	err = p.db.QueryRowContext(ctx, `SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '', current_setting('default_transaction_read_only')::bool`).Scan(&s.IsReplica, &s.IsSynchronous, &s.IsReadOnly)
+	err = p.db.QueryRowContext(ctx, `
+		SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '', coalesce((
+			SELECT bool_or(setting::bool) FROM pg_file_settings WHERE name = 'default_transaction_read_only' AND applied
+		), false)`).Scan(&s.IsReplica, &s.IsSynchronous, &s.IsReadOnly)
 	if err != nil || s.IsReplica {
 		return s, err
 	}

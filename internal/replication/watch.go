@@ -229,8 +229,8 @@ func (p *pair) look(ctx context.Context) (s seen) {
 		}
 	})
 	both.Wait()
-	if p.database.Name == generationOf {
-		isNewer := s.primaryErr == nil && s.replicaErr == nil && !s.replica.IsReplica && s.replica.Generation > s.primary.Generation
+	if p.database.Name == generationOf && s.primaryErr == nil && s.replicaErr == nil { // else what was seen before counts
+		isNewer := !s.replica.IsReplica && s.replica.Generation > s.primary.Generation
 		if isNewer {
 			tables, err := p.replica.Tables(ctx) // a server that is going to be a replica has none
 			isNewer = err != nil || tables > 0
@@ -238,7 +238,7 @@ func (p *pair) look(ctx context.Context) (s seen) {
 		p.watcher.hasNewerRival.Store(isNewer)
 		p.watcher.looked.Do(func() { close(p.watcher.hasLooked) })
 	}
-	s.hasNewerRival = s.replicaErr == nil && !s.replica.IsReplica && p.watcher.hasNewerRival.Load()
+	s.hasNewerRival = p.watcher.hasNewerRival.Load() && (s.replicaErr != nil || !s.replica.IsReplica)
 	return s
 }
 
@@ -295,6 +295,9 @@ func (p *pair) decide(d DatabaseState, s seen, now time.Time) (DatabaseState, *a
 		return d, nil
 	}
 	if s.primary.IsReadOnly {
+		if d.Problem == "" {
+			d.Problem = fmt.Sprintf("the primary, %s, takes no writes yet", p.watcher.Config.Primary)
+		}
 		return d, &action{what: "the primary takes writes", do: func(ctx context.Context, p *pair) error { return p.primary.SetWritable(ctx) }}
 	}
 	if s.replica.IsReplica && (s.replica.IsStopped || !s.primary.IsConnected && s.replica.IsConnected) && now.Sub(p.lastReconnect) > p.watcher.lostAfter {

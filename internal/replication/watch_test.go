@@ -283,6 +283,14 @@ func TestAnOldPrimaryIsKnownByTheTimeline(t *testing.T) {
 	f.postgres.replica, f.mariadb.replica = ReplicaState{Generation: 2}, ReplicaState{}
 	mariadb := &pair{watcher: w, database: Databases[0], log: zap.NewNop()}
 	postgres := &pair{watcher: w, database: Databases[1], log: zap.NewNop()}
+	f.postgres.primaryErr = errDown // it recovers after a crash
+	postgres.look(t.Context())
+	select {
+	case <-w.hasLooked:
+		t.Error("the others do not wait, although nothing is known")
+	default:
+	}
+	f.postgres.primaryErr = nil
 	if !postgres.look(t.Context()).hasNewerRival || !mariadb.look(t.Context()).hasNewerRival {
 		t.Error("the host that was promoted last is not known")
 	}
@@ -291,6 +299,11 @@ func TestAnOldPrimaryIsKnownByTheTimeline(t *testing.T) {
 	default:
 		t.Error("the others wait")
 	}
+	f.postgres.replicaErr = errDown
+	if !postgres.look(t.Context()).hasNewerRival || !mariadb.look(t.Context()).hasNewerRival {
+		t.Error("the host that was promoted last is forgotten when it does not respond")
+	}
+	f.postgres.replicaErr = nil
 	f.postgres.tables = 0 // a host that is going to be a replica
 	if postgres.look(t.Context()).hasNewerRival || mariadb.look(t.Context()).hasNewerRival {
 		t.Error("an empty host counts as newer")
