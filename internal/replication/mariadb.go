@@ -23,22 +23,6 @@ type mariadb struct {
 	waits    waits
 }
 
-// waits are the sums of a server since its start, when they were last read.
-type waits struct {
-	duration time.Duration
-	count    int64
-}
-
-// mean returns how long one of those took that were added since the last call, and notes the sums; 0 at first, and after a restart of the server.
-func (w *waits) mean(duration time.Duration, count int64) time.Duration {
-	before := *w
-	*w = waits{duration, count}
-	if before.count == 0 || count <= before.count || duration < before.duration {
-		return 0
-	}
-	return (duration - before.duration) / time.Duration(count-before.count)
-}
-
 func openMariaDB(c *Config, host string) (Server, error) {
 	config := mysql.NewConfig()
 	config.User, config.Passwd = "root", c.mariadbPassword

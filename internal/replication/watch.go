@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,27 +168,6 @@ type pair struct {
 	target        *string // what the replica must have before it counts as having everything; nil if that is not known yet
 	unconfirmed   int64   // the primary's counter
 	recentWaits   []waited
-}
-
-// waited is how long commits have waited for the replica at a time.
-type waited struct {
-	at   time.Time
-	wait time.Duration
-}
-
-// waitWindow is how long what commits have waited is remembered: longer than Prometheus takes to ask again.
-const waitWindow = time.Minute
-
-// longestWait notes a wait, and returns the longest one of the last minute.
-func (p *pair) longestWait(wait time.Duration, now time.Time) (longest time.Duration) {
-	p.recentWaits = slices.DeleteFunc(p.recentWaits, func(w waited) bool { return now.Sub(w.at) > waitWindow })
-	if wait > 0 {
-		p.recentWaits = append(p.recentWaits, waited{now, wait})
-	}
-	for _, w := range p.recentWaits {
-		longest = max(longest, w.wait)
-	}
-	return longest
 }
 
 func (p *pair) close() {

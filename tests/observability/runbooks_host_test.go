@@ -69,30 +69,20 @@ func followClockWrong(t *testing.T) {
 		if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		id := docker(t, append([]string{
+		id := harness.MustDocker(t, append([]string{
 			"run", "--detach", "--rm", "--volume", file + ":/etc/chrony/chrony.conf:ro", "--cap-add", "SYS_TIME",
 			"edge-test/observability:test", "timeout", "600", "chronyd", "-d",
 		}, flags...)...)
 		t.Cleanup(func() { _, _ = harness.RunDocker(context.Background(), "kill", id) }) // it may have ended
 		return id
 	}
-	server := docker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", chrony("server", "local stratum 2\nallow\n", "-x"))
+	server := harness.MustDocker(t, "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", chrony("server", "local stratum 2\nallow\n", "-x"))
 	client := chrony("client", "server "+server+" iburst\nrtcsync\n")
 	harness.EventuallyWithin(t, 2*time.Minute, "chronyc tracking says that the clock is right", func() bool {
 		out, err := harness.RunDocker(t.Context(), "exec", client, "chronyc", "tracking")
 		return err == nil && strings.Contains(out, "Leap status     : Normal")
 	})
 	waitForHostAlert(t, time.Minute, `alertname="ClockWrong"`, "")
-}
-
-// docker runs a command of Docker, which must succeed, and returns what it prints.
-func docker(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := harness.RunDocker(t.Context(), args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(out)
 }
 
 // followDiskAlmostFull: images that each deployment leaves behind fill the disk of a Docker Engine, until `docker image prune` removes them.
@@ -169,16 +159,16 @@ func available(t *testing.T, path string) float64 {
 func followMemoryAlmostFull(t *testing.T) {
 	total, free := memory(t)
 	take := free - total/25
-	id := docker(t, "run", "--detach", "--rm", "--oom-score-adj", "1000", "--network", "none", "edge-test/observability:test",
+	id := harness.MustDocker(t, "run", "--detach", "--rm", "--oom-score-adj", "1000", "--network", "none", "edge-test/observability:test",
 		"timeout", "900", "sh", "-c", fmt.Sprintf("(head -c %d /dev/zero; sleep 900) | tail -c %d", take, take))
 	t.Cleanup(func() { _, _ = harness.RunDocker(context.Background(), "kill", id) }) // it may have ended
 	began := time.Now()
 	waitForHostAlert(t, 10*time.Minute, `alertname="MemoryAlmostFull"`, "firing")
 	t.Logf("MemoryAlmostFull fires %v after a container began to take %d MiB", time.Since(began).Round(time.Second), take>>20)
-	if out := docker(t, "stats", "--no-stream", "--format", "{{.ID}} {{.MemUsage}}"); !regexp.MustCompile(id[:12] + ` \d+(\.\d+)?GiB /`).MatchString(out) {
+	if out := harness.MustDocker(t, "stats", "--no-stream", "--format", "{{.ID}} {{.MemUsage}}"); !regexp.MustCompile(id[:12] + ` \d+(\.\d+)?GiB /`).MatchString(out) {
 		t.Errorf("docker stats does not show who has the memory:\n%s", out)
 	}
-	docker(t, "stop", "--time", "1", id)
+	harness.MustDocker(t, "stop", "--time", "1", id)
 	waitForHostAlert(t, time.Minute, `alertname="MemoryAlmostFull"`, "")
 }
 
