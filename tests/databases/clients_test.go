@@ -18,6 +18,8 @@ import (
 
 // writer inserts numbers through the names of the applications, and keeps those that were acknowledged, and the errors.
 type writer struct {
+	name string
+
 	mu           sync.Mutex
 	acknowledged [2][]string // by database: MariaDB, PostgreSQL
 	errors       [2]map[string]int
@@ -36,9 +38,9 @@ func writePause() time.Duration {
 	return 200 * time.Millisecond
 }
 
-// writeScript inserts numbers by $WRITE, and prints each that was acknowledged, or the first line of an error after a `!`.
+// writeScript inserts numbers by $WRITE until there is a file of its name, and prints each that was acknowledged, or the first line of an error after a `!`.
 const writeScript = `i=0
-while :; do
+while [ ! -e "/tmp/$0" ]; do
 	i=$((i + 1)); number=$0-$i
 	if out=$(eval "$WRITE" 2>&1); then echo "$number"; else status=$?; echo "! $(printf %s "$out" | head -n 1) (status $status)"; fi
 	sleep "$PAUSE"
@@ -52,7 +54,7 @@ var writeCommands = [2]string{
 func (c *client) startWriter(t *testing.T, name string) *writer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &writer{cancel: cancel, errors: [2]map[string]int{{}, {}}}
+	w := &writer{name: name, cancel: cancel, errors: [2]map[string]int{{}, {}}}
 	for i, container := range []string{c.mariadb, c.postgres} {
 		cmd := exec.CommandContext(ctx, "docker", "exec", "--env", "PAUSE="+fmt.Sprint(writePause().Seconds()), "--env", "WRITE="+writeCommands[i], container, "bash", "-c", writeScript, name)
 		out, err := cmd.StdoutPipe()
@@ -101,7 +103,9 @@ func (w *writer) count() (n [2]int) {
 func (w *writer) stop(t *testing.T, c *client) {
 	t.Helper()
 	for _, container := range []string{c.mariadb, c.postgres} {
-		_, _ = inContainer(context.WithoutCancel(t.Context()), container, "pkill -f number; true", "")
+		if out, err := inContainer(context.WithoutCancel(t.Context()), container, `touch "/tmp/$0"`, w.name); err != nil {
+			t.Errorf("the writer %s goes on: %s, %v", w.name, out, err)
+		}
 	}
 	w.cancel()
 	w.running.Wait()
