@@ -13,7 +13,7 @@ import (
 )
 
 // missingOnBareDebian is what `tests/setup --check` reports as missing on a machine that has Debian's essential packages
-// and Go. Debian's essential packages contain nsenter and umount.
+// and Go. Debian's essential and required packages contain nsenter, umount and mkfs.ext4.
 var missingOnBareDebian = []string{
 	"git",
 	"make",
