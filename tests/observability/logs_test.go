@@ -94,10 +94,10 @@ func TestLogsWaitForTheirStore(t *testing.T) {
 	}
 	t.Logf("%d requests took %v while the store was down", n, time.Since(start))
 	// What the runbook of LogsNotStored looks at, and does.
-	out := stack.MustCompose(t, "logs", "--since", "30m", "log-shipper")
-	if !strings.Contains(out, "omelasticsearch") || !strings.Contains(out, "victorialogs") {
-		t.Errorf("the shipper does not say why it cannot write:\n%.2000s", out)
-	}
+	harness.EventuallyWithin(t, 30*time.Second, "the shipper says why it cannot write", func() bool {
+		out := stack.MustCompose(t, "logs", "--since", "30m", "log-shipper")
+		return strings.Contains(out, "omelasticsearch") && strings.Contains(out, "victorialogs")
+	})
 	if out := stack.MustCompose(t, "ps", "--all", "log-shipper", "victorialogs"); !strings.Contains(out, "Exited") {
 		t.Errorf("the store seems to run:\n%s", out)
 	}
